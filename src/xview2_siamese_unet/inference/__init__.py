@@ -1,0 +1,1 @@
+"""Weights answer here."""

@@ -1,0 +1,1 @@
+"""Counts, and scores as pure functions of counts."""

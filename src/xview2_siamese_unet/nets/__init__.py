@@ -1,0 +1,1 @@
+"""Torch modules, and the one place where a name becomes a module."""

@@ -1,0 +1,1 @@
+"""Arrays on a pixel grid: burning, reading and writing."""

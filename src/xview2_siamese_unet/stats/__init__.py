@@ -1,0 +1,1 @@
+"""Numbers about the data: counts, weights, channel moments."""

@@ -1,0 +1,1 @@
+"""Weights change here."""

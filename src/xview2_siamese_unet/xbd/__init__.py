@@ -1,0 +1,1 @@
+"""What xBD's file names and label JSON say."""
