@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.metrics.table import count_scenes, each, total, total_by
+
+BUILDING = np.array([[0, 1], [1, 1]], np.uint8)
+DAMAGE = np.array([[0, 1], [4, 5]], np.uint8)
+
+
+class OneAtATime:
+    """Every scene is the same; remembers what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def scene(self, name: str) -> OneAtATime:
+        self.asked.append(name)
+        self.building, self.damage = BUILDING, DAMAGE
+        self.pre = self.post = np.zeros((2, 2, 3), np.uint8)
+        return self
+
+
+SCENES = pd.DataFrame(
+    {"scene": ["b", "a", "c"], "tier": "test", "disaster": ["y", "x", "x"], "disaster_type": ["fire", "wind", "wind"]}
+)
+SPLITS = pd.DataFrame({"scene": ["c", "b", "a"], "split": ["train", "test", "test"]})
+
+
+def test_rows_are_scenes_and_columns_say_truth_then_prediction() -> None:
+    predicted = {"b": lambda: np.array([[2, 1], [0, 5]], np.uint8), "a": lambda: DAMAGE}
+    table = count_scenes(predicted, OneAtATime(), SCENES, SPLITS)
+    assert table[["scene", "split", "disaster", "disaster_type"]].to_numpy().tolist() == [
+        ["a", "test", "x", "wind"],
+        ["b", "test", "y", "fire"],
+    ]
+    row = table.set_index("scene").loc["b"]
+    counts = row.drop(["split", "disaster", "disaster_type"])
+    assert counts[counts > 0].to_dict() == {
+        "localization_0_1": 1,
+        "localization_1_0": 1,
+        "localization_1_1": 2,
+        "damage_0_2": 1,
+        "damage_1_1": 1,
+        "damage_4_0": 1,
+        "damage_5_5": 1,
+    }
+    assert len(counts) == 40
+    assert set(table.dtypes.iloc[4:]) == {np.dtype(np.int64)}
+
+
+def test_sums_agree_however_rows_are_grouped() -> None:
+    predicted = {name: lambda: DAMAGE for name in "abc"}
+    table = count_scenes(predicted, OneAtATime(), SCENES, SPLITS)
+    whole = total(table)
+    assert whole.damage.sum() == 12
+    for parts in (total_by(table, "disaster"), each(table)):
+        np.testing.assert_array_equal(sum(part.damage for part in parts.values()), whole.damage)
+        np.testing.assert_array_equal(sum(part.localization for part in parts.values()), whole.localization)
+    assert list(total_by(table, "disaster")) == ["x", "y"]
+
+
+def test_one_scene_is_loaded_at_a_time() -> None:
+    events: list[str] = []
+    store = OneAtATime()
+
+    def load(name: str) -> np.ndarray:
+        events.append(f"{name} after {len(store.asked)}")
+        return DAMAGE
+
+    count_scenes({name: lambda name=name: load(name) for name in "cab"}, store, SCENES, SPLITS)
+    assert events == ["a after 1", "b after 2", "c after 3"]
+
+
+def test_a_scene_nobody_listed_is_named() -> None:
+    with pytest.raises(DataError, match=r"^zz: found a prediction of a scene"):
+        count_scenes({"a": lambda: DAMAGE, "zz": lambda: DAMAGE}, OneAtATime(), SCENES, SPLITS)
+
+
+def test_a_scene_in_two_splits_is_named() -> None:
+    twice = pd.concat([SPLITS, pd.DataFrame({"scene": ["a"], "split": ["train"]})])
+    with pytest.raises(DataError, match=r"^a: found a prediction of a scene"):
+        count_scenes({"a": lambda: DAMAGE}, OneAtATime(), SCENES, twice)
+
+
+def test_no_predictions_is_an_error() -> None:
+    with pytest.raises(DataError, match="no scene"):
+        count_scenes({}, OneAtATime(), SCENES, SPLITS)
