@@ -52,14 +52,15 @@ def best_epoch(history: pd.DataFrame) -> int | None:
     return None if validated.empty else int(validated["epoch"].iloc[validated["validation_score"].to_numpy().argmax()])
 
 
-def draw_curves(history: pd.DataFrame) -> Figure:
+def draw_curves(history: pd.DataFrame, *, dpi: int = 150) -> Figure:
     """Return training curves for print.
 
     Args:
         history: one row an epoch; columns epoch, train_loss, validation_loss, validation_score,
             validation_localization_f1, validation_damage_f1; NaN leaves a gap.
+        dpi: dots per inch when saved as pixels.
     """
-    figure = new_figure(10, 3.8)
+    figure = new_figure(10, 3.8, dpi=dpi)
     best = best_epoch(history)
     for axes, (title, lines) in zip(figure.subplots(1, 2), _PANELS.items(), strict=True):
         tidy(axes, title)

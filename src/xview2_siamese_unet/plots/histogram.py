@@ -32,10 +32,10 @@ _BUILDING: Final = "#7a5195"
 _COLOURS: Final = {"building": _BUILDING, **{code.word: code.colour for code in Damage}, "background": "#4a4f55"}
 
 
-def draw_class_histogram(counts: ClassCounts) -> Figure:
+def draw_class_histogram(counts: ClassCounts, *, dpi: int = 150) -> Figure:
     """Return one panel of horizontal bars a key of `counts`, on a logarithmic axis, for print."""
     rows = [max(len(classes), 1) for classes in counts.values()]
-    figure = new_figure(10, 1.2 + 0.42 * max(rows))
+    figure = new_figure(10, 1.2 + 0.42 * max(rows), dpi=dpi)
     end = _axis_end(counts)
     panels = figure.subplots(1, len(counts), squeeze=False, width_ratios=[1] * len(counts))[0]
     for axes, (key, classes) in zip(panels, counts.items(), strict=True):

@@ -37,16 +37,17 @@ def row_shares(matrix: IntMatrix) -> npt.NDArray[np.float64]:
     return np.asarray(matrix / np.where(sums > 0, sums, np.nan))
 
 
-def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str) -> Figure:
+def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str, *, dpi: int = 150) -> Figure:
     """Return a confusion matrix for print.
 
     Args:
         matrix: int64 (n, n) counts of pixels; rows truth, columns prediction.
         words: the n class names.
         title: heading.
+        dpi: dots per inch when saved as pixels.
     """
     shares, size = row_shares(matrix), len(words)
-    figure = new_figure(2.6 + 0.95 * size, 1.9 + 0.62 * size)
+    figure = new_figure(2.6 + 0.95 * size, 1.9 + 0.62 * size, dpi=dpi)
     axes = figure.subplots()
     tidy(axes, title)
     axes.imshow(shares, cmap=colormaps["Blues"].with_extremes(bad="#f3f4f6"), vmin=0, vmax=1, aspect="auto")

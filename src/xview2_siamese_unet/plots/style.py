@@ -29,8 +29,11 @@ PLOTLY_LAYOUT: Final[dict[str, Any]] = {
 }
 
 
-def new_figure(width: float, height: float, *, dpi: int = 150) -> Figure:
-    """Return an empty white figure of a size in inches that lays itself out."""
+def new_figure(width: float, height: float, *, dpi: int) -> Figure:
+    """Return an empty white figure of a size in inches that lays itself out.
+
+    The resolution is given here or never: a figure is saved with the one that it was born with.
+    """
     return Figure(figsize=(width, height), dpi=dpi, layout="constrained", facecolor="white")
 
 

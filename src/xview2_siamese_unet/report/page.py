@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -44,7 +44,6 @@ class ReportContent:
         panels: pictures of scenes.
         settings: flat, name → value.
         provenance: flat, name → value.
-        ranking: one sentence on how the scenes of the panels were chosen.
     """
 
     title: str
@@ -54,7 +53,6 @@ class ReportContent:
     panels: Figure
     settings: Mapping[str, str]
     provenance: Mapping[str, str]
-    ranking: str = field(default="")
 
 
 def render_report(content: ReportContent) -> str:
