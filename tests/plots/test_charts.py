@@ -70,7 +70,7 @@ def test_curves_hold_the_history_and_mark_the_best() -> None:
     np.testing.assert_array_equal(loss.lines[0].get_xydata(), table[["epoch", "train_loss"]])
     np.testing.assert_array_equal(score.lines[0].get_xydata(), table[["epoch", "validation_score"]])
     assert list(score.lines[-1].get_xdata()) == [11, 11]
-    assert score.get_legend_handles_labels()[1][-1] == "best: epoch 11, score 0.300"
+    assert score.get_legend_handles_labels()[1][-1] == "highest score 0.300, epoch 11"
 
 
 def test_plotly_curves_hold_the_history() -> None:
@@ -78,14 +78,14 @@ def test_plotly_curves_hold_the_history() -> None:
     by_name = {trace.name: trace for trace in figure.data}
     assert list(by_name["official score"].y) == [0.1, 0.3, None]
     assert list(by_name["official score"].x) == [10, 11, 12]
-    assert figure.layout.title.text == "best: epoch 11, score 0.300"
+    assert figure.layout.title.text == "highest score 0.300, epoch 11"
     json.loads(figure.to_json())
 
 
 @pytest.mark.parametrize("scores", [[np.nan, np.nan], []])
 def test_curves_without_a_validated_epoch_mark_nothing(scores: list[float], recwarn: pytest.WarningsRecorder) -> None:
     figure = draw_curves(history(scores))
-    assert all("best" not in label for label in figure.axes[1].get_legend_handles_labels()[1])
+    assert all("highest" not in label for label in figure.axes[1].get_legend_handles_labels()[1])
     assert plotly_curves(history(scores)).layout.title.text is None
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.plots.paint import chequer, fit, show_codes, show_image, weave
 from xview2_siamese_unet.plots.panels import PanelRow, draw_panels
+from xview2_siamese_unet.plots.window import densest_window
 
 BUILDINGS = [code for code in Damage if code is not Damage.BACKGROUND]
 
@@ -64,7 +68,7 @@ def test_panels_name_scenes_and_count_pixels(count: int) -> None:
 def test_truth_is_painted_third_and_prediction_fourth() -> None:
     canvas = draw_panels([row("a", code=Damage.NO_DAMAGE)], side=64).axes[0].images[0].get_array()
     blue = (np.asarray(canvas) == Damage.NO_DAMAGE.rgb).all(axis=2)
-    columns = np.flatnonzero(blue[:144].any(axis=0))
+    columns = np.flatnonzero(blue[:160].any(axis=0))
     third = 16 + 2 * (64 + 8)
     assert (columns.min(), columns.max()) == (third, third + 63)
 
@@ -79,7 +83,7 @@ def test_rows_are_taken_one_at_a_time() -> None:
 
     figure = draw_panels(rows(), side=64)
     assert alive == ["0", "1", "2"]
-    assert figure.axes[0].images[0].get_array().shape == (34 + 3 * (46 + 64 + 8) + 44, 2 * 16 + 4 * 64 + 3 * 8, 3)
+    assert figure.axes[0].images[0].get_array().shape == (38 + 3 * (58 + 64 + 8) + 50, 2 * 16 + 4 * 64 + 3 * 8, 3)
 
 
 def test_no_rows_say_so() -> None:
@@ -90,3 +94,32 @@ def test_no_rows_say_so() -> None:
 def test_a_wide_scene_keeps_its_proportions() -> None:
     image = np.full((32, 64, 3), 120, np.uint8)
     assert show_image(image, 64).shape == (32, 64, 3)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**32 - 1))
+def test_window_holds_at_least_as_much_as_the_corners(height: int, width: int, side: int, seed: int) -> None:
+    mask = np.random.default_rng(seed).random((height, width)) < 0.2
+    rows, columns = densest_window(mask, side)
+    shape = min(side, height), min(side, width)
+    assert mask[rows, columns].shape == shape
+    corners = [mask[: shape[0], : shape[1]], mask[-shape[0] :, -shape[1] :]]
+    assert mask[rows, columns].sum() >= max(corner.sum() for corner in corners)
+
+
+def test_window_finds_the_buildings() -> None:
+    mask = np.zeros((100, 200), bool)
+    mask[70:80, 150:160] = True
+    rows, columns = densest_window(mask, 32)
+    assert mask[rows, columns].sum() == 100
+    assert densest_window(mask, None) == (slice(0, 100), slice(0, 200))
+
+
+def test_panels_show_the_window_and_say_so() -> None:
+    whole = row("a", size=128)
+    truth = np.zeros((128, 128), np.uint8)
+    truth[64:, 64:] = Damage.NO_DAMAGE
+    figure = draw_panels([replace(whole, truth=truth)], side=64, window=64)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert "note of a · shown: 64 × 64 of 128 × 128 px" in texts
+    blue = (np.asarray(figure.axes[0].images[0].get_array()) == Damage.NO_DAMAGE.rgb).all(axis=2)
+    assert blue[: 38 + 58 + 64].sum() == 64 * 64

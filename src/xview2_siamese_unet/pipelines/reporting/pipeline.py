@@ -14,7 +14,7 @@ def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
             Node(count_scenes, ["predictions", "store", "scenes", "splits"], "scene_counts", name="count_confusion"),
-            Node(summarise, ["scene_counts", "params:unclassified"], "metrics", name="score"),
+            Node(summarise, ["scene_counts", "params:classes.unclassified"], "metrics", name="score"),
             Node(
                 plot_confusion,
                 ["metrics", "params:reporting"],
@@ -34,7 +34,7 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             Node(
                 plot_panels,
-                ["scene_counts", "predictions", "store", "params:unclassified", "params:reporting"],
+                ["scene_counts", "predictions", "store", "params:classes.unclassified", "params:reporting"],
                 "panels",
                 name="plot_panels",
             ),
