@@ -59,7 +59,7 @@ def test_codes_are_scaled_without_mixing() -> None:
 def test_panels_name_scenes_and_count_pixels(count: int) -> None:
     figure = draw_panels((row(f"a$_{n}$<b>", code=4) for n in range(count)), side=64)
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts.count("pixels, truth → prediction:  destroyed 4.1k → 0") == count
+    assert texts.count("pixels, truth→prediction: destroyed 4.1k→0") == count
     assert [text for text in texts if text.startswith("a$")] == [f"a$_{n}$<b>" for n in range(count)]
     assert {code.word for code in BUILDINGS} | {"no data", "before", "after", "truth", "prediction"} <= set(texts)
     figure.canvas.draw()

@@ -19,6 +19,7 @@ from xview2_siamese_unet.plots.window import densest_window
 UInt8Array = npt.NDArray[np.uint8]
 
 _COLUMNS: Final = ("before", "after", "truth", "prediction")
+_SHORT: Final = {Damage.MINOR_DAMAGE: "minor", Damage.MAJOR_DAMAGE: "major"}
 _DPI: Final = 100
 _GAP, _MARGIN, _HEAD, _CAPTION, _LEGEND = 8, 16, 38, 58, 50
 _POINTS: Final = 72 / _DPI
@@ -99,11 +100,11 @@ def _note(row: PanelRow, part: tuple[slice, slice]) -> str:
 def _pixel_line(row: PanelRow) -> str:
     truth, predicted = (np.bincount(m.ravel(), minlength=N_CODES) for m in (row.truth, row.predicted))
     parts = [
-        f"{code.word} {compact(truth[code])} → {compact(predicted[code])}"
+        f"{_SHORT.get(code, code.word)} {compact(truth[code])}→{compact(predicted[code])}"
         for code in Damage
         if code is not Damage.BACKGROUND and truth[code] + predicted[code]
     ]
-    return "pixels, truth → prediction:  " + (",  ".join(parts) or "no building in either")
+    return "pixels, truth→prediction: " + (" · ".join(parts) or "no building in either")
 
 
 def _draw_swatches(canvas: UInt8Array, top: int) -> dict[str, int]:
@@ -135,7 +136,7 @@ def _write_caption(axes: Axes, top: int, width: int, caption: tuple[str, str, st
     scene, note, pixels = caption
     _write(axes, (_MARGIN, top + 22), scene, 19, color=INK, weight="bold")
     _write(axes, (width - _MARGIN, top + 22), note, 17, color=INK, ha="right")
-    _write(axes, (_MARGIN, top + 46), pixels, 16.5, color=MUTED)
+    _write(axes, (_MARGIN, top + 46), pixels, 15.5, color=MUTED)
 
 
 def _write(axes: Axes, place: tuple[float, float], text: str, size: float, **style: str) -> None:
