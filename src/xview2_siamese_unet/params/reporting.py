@@ -23,6 +23,8 @@ class PanelParams(Strict):
 class ReportingParams(Strict):
     """What the report shows."""
 
+    batch_size: int = Field(default=1, ge=1)
+    """Whole scenes predicted at a time."""
     title: str = Field(default="Building damage: how good is this model?", min_length=1)
     """Heading of the page."""
     model_file: str | None = None

@@ -6,15 +6,34 @@ from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.metrics.scores import summarise
 from xview2_siamese_unet.metrics.table import count_scenes
-from xview2_siamese_unet.pipelines.reporting.nodes import plot_confusion, plot_curves, plot_panels, write_report
+from xview2_siamese_unet.pipelines.reporting.nodes import (
+    plot_confusion,
+    plot_curves,
+    plot_panels,
+    predict,
+    write_report,
+)
 
 
 def create_pipeline(**_: object) -> Pipeline:
-    """Return the pipeline from `predictions` to `report`."""
+    """Return the pipeline from `checkpoint` to `report`."""
     return Pipeline(
         [
+            Node(
+                predict,
+                {
+                    "checkpoint": "checkpoint",
+                    "store": "store",
+                    "scenes": "scenes",
+                    "splits": "splits",
+                    "params": "params:reporting",
+                    "hardware": "params:hardware",
+                },
+                "predictions",
+                name="predict",
+            ),
             Node(count_scenes, ["predictions", "store", "scenes", "splits"], "scene_counts", name="count_confusion"),
-            Node(summarise, ["scene_counts", "params:unclassified"], "metrics", name="score"),
+            Node(summarise, ["scene_counts", "params:classes.unclassified"], "metrics", name="score"),
             Node(
                 plot_confusion,
                 ["metrics", "params:reporting"],
@@ -34,7 +53,7 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             Node(
                 plot_panels,
-                ["scene_counts", "predictions", "store", "params:unclassified", "params:reporting"],
+                ["scene_counts", "predictions", "store", "params:classes.unclassified", "params:reporting"],
                 "panels",
                 name="plot_panels",
             ),
