@@ -27,6 +27,10 @@ class DatasetGlobals(Strict):
 
     name: PathPart = "sample"
     """Folder below which everything made from these scenes goes."""
+    source: Literal["sample", "xbd"] = "sample"
+    """The built-in sample, or a download of xBD."""
+    root: Annotated[Path, BeforeValidator(_local), AfterValidator(Path.expanduser)] | None = None
+    """Folder that holds tier1, tier3, hold and test; only for `source: xbd`."""
 
 
 class ExecutorGlobals(Strict):

@@ -1,7 +1,7 @@
 """Reading images, writing and reading masks: uint8 with georeference where there is one.
 
-Every raster opens with a list of allowed drivers, so that a file which only looks like an image (a VRT that names other
-files, a network address) is refused instead of followed.
+A raster opens with the one driver that its ending names, so that a file which only looks like an image (a VRT that names
+other files, a network address) is refused instead of followed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd.georeference import Georeference
 
-DRIVERS: Final = ("PNG", "GTiff")
+DRIVERS: Final = {".png": "PNG", ".tif": "GTiff", ".tiff": "GTiff"}
 ByteArray = npt.NDArray[np.uint8]
 _COLOURMAP: Final = {int(code): (*code.rgb, 255) for code in Damage}
 
@@ -34,13 +34,13 @@ def _open(path: Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver=list(DRIVERS)) as source:
+            with rasterio.open(path, driver=DRIVERS[path.suffix.lower()]) as source:
                 yield source
     except RasterioIOError as error:
         raise DataError(
             str(path),
             found=f"a file that cannot be read ({error})",
-            allowed=f"a whole image of format {' or '.join(DRIVERS)}",
+            allowed="a whole PNG or GeoTIFF",
             remedy="restore the file from the download, or set data_processing.on_problem: skip",
         ) from error
 

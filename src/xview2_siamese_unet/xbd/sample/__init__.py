@@ -1,0 +1,3 @@
+SampleScene=object
+def plan_sample(p): return ()
+def write_scene(*a): ...
