@@ -1,3 +1,0 @@
-SampleScene=object
-def plan_sample(p): return ()
-def write_scene(*a): ...
