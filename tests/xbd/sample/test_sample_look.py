@@ -39,11 +39,11 @@ def balanced_accuracy_by_colour(sample: Sample, phase: Phase) -> float:
 
 
 def test_colour_alone_does_not_tell_the_classes_apart(sample: Sample) -> None:
-    assert balanced_accuracy_by_colour(sample, "post") < 0.5
+    assert balanced_accuracy_by_colour(sample, "post") < 0.45
 
 
 def test_the_earlier_image_knows_nothing_of_the_disaster(sample: Sample) -> None:
-    assert balanced_accuracy_by_colour(sample, "pre") < 0.35
+    assert balanced_accuracy_by_colour(sample, "pre") < 0.32
 
 
 def test_damaged_buildings_change_more_than_intact_ones(sample: Sample) -> None:

@@ -44,7 +44,7 @@ def draw_ground(rng: np.random.Generator, land: Land, climate: Climate) -> Canva
     return canvas
 
 
-def draw_yard(canvas: Canvas, house: House, is_paved: bool) -> None:
+def draw_yard(canvas: Canvas, house: House, land: Land) -> None:
     """Draw the drive from a house to its street, and a pool behind some of them."""
     rng = np.random.default_rng([house.seed, 1])
     frame = frame_at(canvas.size, house.x, house.y, house.angle, house.street + house.reach)
@@ -61,7 +61,8 @@ def draw_yard(canvas: Canvas, house: House, is_paved: bool) -> None:
         )
     )
     blend(canvas.rgb[frame.cut], drive * np.float32(0.85), (grey, grey * 0.97, grey * 0.92))
-    if is_paved and not house.wing and rng.random() < 0.12:
+    has_room = not house.wing and land.is_dry(house.x, house.y, house.half_width + 24)
+    if land.setting.is_paved and has_room and rng.random() < 0.16:
         u, v = frame.u - np.float32(offset), frame.v + np.float32(house.front * (house.half_width + 8))
         edge = np.hypot(u / np.float32(1.5), v) - np.float32(rng.uniform(3, 4.2))
         blend(canvas.rgb[frame.cut], cover(edge - 1.5), (0.72, 0.70, 0.66))

@@ -56,7 +56,7 @@ def render(scene: SampleScene, size: int) -> Scene:
     houses = [] if scene.is_empty else build_houses(scene.rng("houses"), land, scene.event.climate.roofs)
     ground = draw_ground(scene.rng("ground"), land, scene.event.climate)
     for house in houses:
-        draw_yard(ground, house, land.setting.is_paved)
+        draw_yard(ground, house, land)
     rng = scene.rng("harm")
     harm = strike(rng, size, scene.event.hazard.is_front)
     damages, onset = judge(rng, harm, houses, scene.shares)
@@ -80,7 +80,8 @@ def _before(scene: SampleScene, canvas: Canvas, land: Land, houses: list[House],
 
 def _after(scene: SampleScene, canvas: Canvas, land: Land, houses: list[House], trees: Floats, blow: _Blow) -> Canvas:
     rng, hazard = scene.rng("wreck"), scene.event.hazard
-    canvas.rgb[:] *= rng.normal((1.0, 1.0, 1.0), (0.06, 0.05, 0.05)).astype(np.float32)
+    season = rng.normal(1, 0.05) * rng.normal(1, (0.03, 0.02, 0.03))
+    canvas.rgb[:] *= season.astype(np.float32)
     _park(scene.rng("post"), canvas, land)
     x, y = whole(canvas.size)
     ragged = np.float32(0.025 if hazard.is_liquid else 0.08) * canvas.clump
