@@ -6,15 +6,17 @@ centre of pixel (row, column) lies at (column + 0.5, row + 0.5).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-Floats: TypeAlias = NDArray[np.float32]
+# float32 all along; the type is wider because numpy's stubs call float32 + float a float64.
+Floats: TypeAlias = NDArray[np.floating[Any]]
 Rgb: TypeAlias = tuple[float, float, float]
 
 
@@ -65,7 +67,7 @@ def smooth_noise(rng: np.random.Generator, size: int, period: float) -> Floats:
     cells = size / period
     knots = rng.standard_normal((int(cells) + 4,) * 2, np.float32)
     image = Image.fromarray(knots).resize((size, size), Image.Resampling.BICUBIC, (1, 1, 1 + cells, 1 + cells))
-    return np.asarray(image) * np.float32(1.45)
+    return np.asarray(image) * 1.45
 
 
 def _fine_noise(rng: np.random.Generator, size: int, sigma: float) -> Floats:
@@ -83,7 +85,7 @@ def fractal_noise(rng: np.random.Generator, size: int, period: float, octaves: i
 
 def whole(size: int) -> tuple[Floats, Floats]:
     """Return x as (1, size) and y as (size, 1) of all pixel centres."""
-    centres = np.arange(size, dtype=np.float32) + np.float32(0.5)
+    centres = np.arange(size, dtype=np.float32) + 0.5
     return centres[None, :], centres[:, None]
 
 
@@ -93,26 +95,26 @@ def frame_at(size: int, x: float, y: float, angle: float, reach: float) -> Frame
     right, bottom = min(int(x + reach) + 2, size), min(int(y + reach) + 2, size)
     if left >= right or top >= bottom:
         return None
-    dx = np.arange(left, right, dtype=np.float32)[None, :] + np.float32(0.5 - x)
-    dy = np.arange(top, bottom, dtype=np.float32)[:, None] + np.float32(0.5 - y)
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    dx = np.arange(left, right, dtype=np.float32)[None, :] + (0.5 - x)
+    dy = np.arange(top, bottom, dtype=np.float32)[:, None] + (0.5 - y)
+    cos, sin = math.cos(angle), math.sin(angle)
     return Frame((slice(top, bottom), slice(left, right)), dx * cos + dy * sin, dy * cos - dx * sin)
 
 
 def box(u: Floats, v: Floats, half_length: float, half_width: float) -> Floats:
     """Return the distance to a box around the origin: negative inside, exact inside and beside its edges."""
-    return np.maximum(np.abs(u) - np.float32(half_length), np.abs(v) - np.float32(half_width))
+    return np.maximum(np.abs(u) - half_length, np.abs(v) - half_width)
 
 
 def cover(distance: Floats) -> Floats:
     """Return how much of a pixel a shape covers whose edge lies at `distance`: smooth edges without supersampling."""
-    share: Floats = np.clip(np.float32(0.5) - distance, 0, 1)
+    share: Floats = np.clip(0.5 - distance, 0, 1)
     return share
 
 
 def ramp(value: Floats, low: float, high: float) -> Floats:
     """Return 0 below `low`, 1 above `high` and a smooth step between."""
-    t: Floats = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
+    t: Floats = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,10 @@ class Harm:
 
     def at(self, x: Floats, y: Floats) -> Floats:
         """Return the force at positions in pixels, from 0 to 1."""
-        cos, sin = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
-        dx, dy = x - np.float32(self.x), y - np.float32(self.y)
-        along = (dx * cos + dy * sin) * np.float32(self.wave)
-        distance = (dy * cos - dx * sin) / np.float32(self.width) + np.float32(0.25) * np.sin(along)
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        dx, dy = x - self.x, y - self.y
+        along = (dx * cos + dy * sin) * self.wave
+        distance = (dy * cos - dx * sin) / self.width + 0.25 * np.sin(along)
         force = 1 / (1 + np.exp(-4 * distance)) if self.is_front else np.exp(-distance * distance)
         return np.asarray(force, np.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,9 +67,9 @@ class Streets:
 
     def along(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Return (s, t) of positions in the image."""
-        cos, sin = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
-        s = x * cos + y * sin + np.float32(self.shift[0])
-        return s, y * cos - x * sin + np.float32(self.shift[1]) + np.float32(self.bend) * self._sway(s)
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        s = x * cos + y * sin + self.shift[0]
+        return s, y * cos - x * sin + self.shift[1] + self.bend * self._sway(s)
 
     def position(self, s: float, t: float) -> tuple[float, float, float]:
         """Return x, y and the heading of the street at (s, t); the inverse of `along`."""
@@ -78,7 +79,7 @@ class Streets:
         return float(u * cos - v * sin), float(u * sin + v * cos), float(heading)
 
     def _sway(self, s: Floats) -> Floats:
-        sway: Floats = np.sin(s * np.float32(self.wave) + np.float32(self.phase))
+        sway: Floats = np.sin(s * self.wave + self.phase)
         return sway
 
 
@@ -99,7 +100,7 @@ class Land:
 
 def nearest(value: Floats, period: float) -> Floats:
     """Return the distance to the nearest multiple of `period`."""
-    distance: Floats = np.abs(value - np.float32(period) * np.round(value / np.float32(period)))
+    distance: Floats = np.abs(value - period * np.round(value / period))
     return distance
 
 
@@ -124,16 +125,16 @@ def _wet(rng: np.random.Generator, size: int, water: Water) -> Floats:
     if water == "none":
         return np.full((size, size), -1000, np.float32)
     angle, wave, phase = rng.uniform(0, 2 * np.pi), rng.uniform(0.008, 0.016), rng.uniform(0, 2 * np.pi)
-    reach = np.float32(rng.uniform(0.12, 0.30) * size)
+    reach = rng.uniform(0.12, 0.30) * size
     x, y = whole(size)
-    x, y = x - np.float32(size / 2), y - np.float32(size / 2)
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    x, y = x - (size / 2), y - (size / 2)
+    cos, sin = math.cos(angle), math.sin(angle)
     u, v = x * cos + y * sin, y * cos - x * sin
     ripple = 4 * smooth_noise(rng, size, 40.0) + smooth_noise(rng, size, 9.0)
     if water == "river":
-        half = np.float32(rng.uniform(10, 18))
-        return np.asarray(half - np.abs(v - reach + 22 * np.sin(u * np.float32(wave) + phase)) + ripple, np.float32)
+        half = rng.uniform(10, 18)
+        return np.asarray(half - np.abs(v - reach + 22 * np.sin(u * wave + phase)) + ripple, np.float32)
     if water == "coast":
-        return np.asarray(v - reach + 14 * np.sin(u * np.float32(wave) + phase) + ripple, np.float32)
-    pond = np.float32(rng.uniform(26, 40)) - np.hypot(u - reach, 1.5 * (v - reach * np.float32(0.5)))
+        return np.asarray(v - reach + 14 * np.sin(u * wave + phase) + ripple, np.float32)
+    pond = rng.uniform(26, 40) - np.hypot(u - reach, 1.5 * (v - reach * 0.5))
     return np.asarray(pond + 1.5 * ripple, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -65,10 +66,10 @@ def expose(rng: np.random.Generator, canvas: Canvas, shot: Shot) -> Floats:
     for axis, shift in ((0, shot.shift[1]), (1, shot.shift[0])):
         image = ndimage.correlate1d(image, _spread(shot.blur, shift), axis=axis, mode="nearest")
     np.clip(image, 0.004, 1, out=image)
-    image = image ** np.float32(shot.gamma) * np.asarray(shot.gain, np.float32)
-    image += np.float32(shot.haze) * (np.array([0.62, 0.66, 0.70], np.float32) - image)
+    image = image**shot.gamma * np.asarray(shot.gain, np.float32)
+    image += shot.haze * (np.array([0.62, 0.66, 0.70], np.float32) - image)
     image *= 255
-    image += np.float32(shot.noise) * rng.standard_normal(image.shape[:2], np.float32)[..., None]
+    image += shot.noise * rng.standard_normal(image.shape[:2], np.float32)[..., None]
     return image
 
 
@@ -81,12 +82,12 @@ def to_bytes(image: Floats, nodata: NDArray[np.bool_]) -> Bytes:
 
 def _daylight(height: Floats, shot: Shot) -> Floats:
     """Return the light on every pixel and colour: 1 on open flat ground."""
-    azimuth, elevation = np.radians(shot.sun_azimuth), np.radians(shot.sun_elevation)
-    east, south = np.float32(np.sin(azimuth)), np.float32(-np.cos(azimuth))
+    azimuth, elevation = math.radians(shot.sun_azimuth), math.radians(shot.sun_elevation)
+    east, south = math.sin(azimuth), -math.cos(azimuth)
     down, across = (np.clip(g, -_STEEPEST, _STEEPEST) for g in np.gradient(height))
-    slant = np.float32(1 / np.tan(elevation))
+    slant = 1 / math.tan(elevation)
     facing = (1 - slant * (east * across + south * down)) / np.sqrt(1 + across * across + down * down)
-    direct = np.clip(facing, 0, 1.6) * (1 - _shadow(height, float(east), float(south), float(np.tan(elevation))))
+    direct = np.clip(facing, 0, 1.6) * (1 - _shadow(height, east, south, math.tan(elevation)))
     light: Floats = _SKY + (1 - _SKY) * direct[..., None]
     return light
 
@@ -99,8 +100,8 @@ def _shadow(height: Floats, east: float, south: float, tangent: float) -> Floats
     size = len(height)
     for step in range(1, steps + 1):
         row, column = steps + round(step * south), steps + round(step * east)
-        np.maximum(highest, padded[row : row + size, column : column + size] - np.float32(step * tangent), out=highest)
-    shade: Floats = np.clip((highest - height) * np.float32(0.8), 0, 1)
+        np.maximum(highest, padded[row : row + size, column : column + size] - (step * tangent), out=highest)
+    shade: Floats = np.clip((highest - height) * 0.8, 0, 1)
     return shade
 
 

@@ -84,12 +84,12 @@ def _after(scene: SampleScene, canvas: Canvas, land: Land, houses: list[House], 
     canvas.rgb[:] *= season.astype(np.float32)
     _park(scene.rng("post"), canvas, land)
     x, y = whole(canvas.size)
-    ragged = np.float32(0.025 if hazard.is_liquid else 0.08) * canvas.clump
+    ragged = (0.025 if hazard.is_liquid else 0.08) * canvas.clump
     wide = 0.12 if hazard.is_liquid else 0.35
     force = ramp(blow.harm.at(x, y) + ragged, blow.onset - 0.05, blow.onset - 0.05 + wide)
     muddy = 0.6 * hazard.is_liquid * (land.water != "coast")
-    ground = force + (np.float32(muddy) - force) * ramp(land.wet, -3, 1)
-    spread_over(canvas, (slice(None), slice(None)), ground * np.float32(hazard.spread), hazard)
+    ground = force + (muddy - force) * ramp(land.wet, -3, 1)
+    spread_over(canvas, (slice(None), slice(None)), ground * hazard.spread, hazard)
     for stroke, reach in ((draw_around, _REACH), (draw_damaged, 2.0)):
         for house, damage in zip(houses, blow.damages, strict=True):
             if frame := frame_at(canvas.size, house.x, house.y, house.angle, house.reach + reach):
@@ -115,7 +115,7 @@ def _park(rng: np.random.Generator, canvas: Canvas, land: Land) -> None:
         )
         body = cover(box(frame.u, frame.v, 4.4, 1.9))
         blend(canvas.rgb[frame.cut], body, paint[rng.integers(5)].astype(np.float32))
-        blend(canvas.rgb[frame.cut], cover(box(frame.u - 1, frame.v, 0.8, 1.5)) * np.float32(0.7), (0.10, 0.12, 0.14))
+        blend(canvas.rgb[frame.cut], cover(box(frame.u - 1, frame.v, 0.8, 1.5)) * 0.7, (0.10, 0.12, 0.14))
         blend(canvas.height[frame.cut], body, 2.6)
 
 

@@ -17,7 +17,7 @@ def plant(rng: np.random.Generator, land: Land, houses: list[House]) -> Floats:
     """Return the trees of a place as rows of x, y, radius and shade: woods, gardens, none on streets or in houses."""
     size = len(land.wet)
     count = int(size / _STEP) + 2
-    x, y = (np.float32(_STEP) * (axis + rng.uniform(-0.9, 0.9, (count, count))) for axis in np.indices((count, count)))
+    x, y = (_STEP * (axis + rng.uniform(-0.9, 0.9, (count, count))) for axis in np.indices((count, count)))
     radius = rng.gamma(6.0, 0.75, (count, count)).clip(2.4, 9.0)
     trees = np.stack([x, y, radius, rng.normal(1, 0.13, (count, count))], -1).reshape(-1, 4).astype(np.float32)
     woods = fractal_noise(rng, size, 80.0, 3)
@@ -40,11 +40,11 @@ def draw_trees(canvas: Canvas, trees: Floats, climate: Climate, charred: NDArray
         if frame is None:
             continue
         clump, grain = canvas.clump[frame.cut], canvas.grain[frame.cut]
-        inside = 1 - (frame.u * frame.u + frame.v * frame.v) / np.float32(size * size) + np.float32(0.22) * clump
-        crown = np.float32(1.5 * radius) * np.sqrt(np.maximum(inside, 0)) + np.float32(0.9) * grain
+        inside = 1 - (frame.u * frame.u + frame.v * frame.v) / (size * size) + 0.22 * clump
+        crown = (1.5 * radius) * np.sqrt(np.maximum(inside, 0)) + 0.9 * grain
         shows = (inside > 0) & (crown > canvas.height[frame.cut])
-        colour = np.array((0.13, 0.11, 0.10) if is_charred else climate.tree, np.float32) * np.float32(shade)
-        canvas.rgb[frame.cut][shows] = (colour * (1 + np.float32(0.14) * grain)[..., None])[shows]
+        colour = np.array((0.13, 0.11, 0.10) if is_charred else climate.tree, np.float32) * shade
+        canvas.rgb[frame.cut][shows] = (colour * (1 + 0.14 * grain)[..., None])[shows]
         canvas.height[frame.cut][shows] = crown[shows]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,9 +13,9 @@ from xview2_siamese_unet.xbd.sample.canvas import Floats, fractal_noise, ramp, w
 
 def past_border(rng: np.random.Generator, size: int) -> dict[Phase, NDArray[np.bool_]]:
     """Return the black wedge of either date, (size, size): the same edge of the tile, a few pixels apart."""
-    x, y = (axis / np.float32(size) - np.float32(0.5) for axis in whole(size))
+    x, y = (axis / size - 0.5 for axis in whole(size))
     turn, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.30, 0.42)
-    wedge = x * np.float32(np.cos(turn)) + y * np.float32(np.sin(turn))
+    wedge = x * math.cos(turn) + y * math.sin(turn)
     apart = rng.uniform(0.03, 0.08)
     return {"pre": wedge > depth, "post": wedge > depth - apart}
 
@@ -21,6 +23,6 @@ def past_border(rng: np.random.Generator, size: int) -> dict[Phase, NDArray[np.b
 def clouds(rng: np.random.Generator, size: int) -> Floats:
     """Return the opacity of one cloud, (size, size), from 0 to 0.97."""
     x, y = whole(size)
-    (left, top), radius = rng.uniform(0.25, 0.75, 2) * size, rng.uniform(0.11, 0.16) * size
-    distance = np.hypot((x - np.float32(left)) / np.float32(1.4), y - np.float32(top)) / np.float32(radius)
-    return ramp(np.float32(0.28) * fractal_noise(rng, size, size / 5, 5) - distance, -1.35, -0.55) * np.float32(0.97)
+    (left, top), radius = (rng.uniform(0.25, 0.75, 2) * size).tolist(), rng.uniform(0.11, 0.16) * size
+    distance = np.hypot((x - left) / 1.4, y - top) / radius
+    return ramp(0.28 * fractal_noise(rng, size, size / 5, 5) - distance, -1.35, -0.55) * 0.97

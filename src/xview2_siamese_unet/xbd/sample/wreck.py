@@ -6,6 +6,7 @@ it was, what remains of a roof keeps its colour, and boxes and panels on intact 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -65,10 +66,10 @@ def draw_damaged(site: Site, damage: Damage) -> None:
 
 def spread_over(canvas: Canvas, cut: tuple[slice, slice], alpha: Floats, hazard: Hazard) -> None:
     """Cover the ground with what a disaster brings; a liquid lies flat, anything else keeps the texture below."""
-    tone = 1 + np.float32(0.02 if hazard.is_liquid else 0.16) * canvas.clump[cut]
+    tone = 1 + (0.02 if hazard.is_liquid else 0.16) * canvas.clump[cut]
     blend(canvas.rgb[cut], alpha, np.asarray(hazard.cover, np.float32) * tone[..., None])
     if hazard.is_liquid:
-        canvas.height[cut] *= 1 - np.float32(0.8) * alpha
+        canvas.height[cut] *= 1 - 0.8 * alpha
 
 
 def _intact(site: Site, rng: np.random.Generator) -> None:
@@ -79,54 +80,54 @@ def _minor(site: Site, rng: np.random.Generator) -> None:
     """Patches where shingles are gone or mended."""
     draw_roof(site.canvas, site.house, site.frame)
     frame, house, patches = site.frame, site.house, site.hazard.patches
-    inside = cover(site.edge + np.float32(0.7))
+    inside = cover(site.edge + 0.7)
     for _ in range(int(rng.integers(2, 4))):
-        u = frame.u - np.float32(rng.uniform(-0.65, 0.65) * house.half_length)
-        v = frame.v - np.float32(rng.choice((-0.5, 0.5)) * house.half_width)
+        u = frame.u - (rng.uniform(-0.65, 0.65) * house.half_length)
+        v = frame.v - float(rng.choice((-0.5, 0.5))) * house.half_width
         half = rng.uniform(0.20, 0.34) * house.half_length, rng.uniform(0.30, 0.46) * house.half_width
-        patch = cover(box(u, v, *half) + np.float32(rng.uniform(0.2, 1.3)) * site.clump) * inside
-        colour = np.array(patches[rng.integers(len(patches))], np.float32) * np.float32(rng.uniform(0.85, 1.15))
-        battens = 1 + np.float32(0.10) * np.sin(u * np.float32(1.9)) + np.float32(0.06) * site.clump
+        patch = cover(box(u, v, *half) + rng.uniform(0.2, 1.3) * site.clump) * inside
+        colour = np.array(patches[rng.integers(len(patches))], np.float32) * rng.uniform(0.85, 1.15)
+        battens = 1 + 0.10 * np.sin(u * 1.9) + 0.06 * site.clump
         site.paint(patch, colour * battens[..., None])
 
 
 def _major(site: Site, rng: np.random.Generator) -> None:
     """About half of the roof fallen in: dark rooms, bare rafters, a ragged edge."""
     draw_roof(site.canvas, site.house, site.frame)
-    u, v = site.frame.u / np.float32(site.house.half_length), site.frame.v / np.float32(site.house.half_width)
-    turn, limit = rng.uniform(0, 2 * np.pi), np.float32(rng.uniform(-0.15, 0.12))
-    depth = u * np.float32(np.cos(turn)) + v * np.float32(np.sin(turn)) + np.float32(0.30) * site.clump - limit
-    inside = cover(site.edge + np.float32(0.8))
+    u, v = site.frame.u / site.house.half_length, site.frame.v / site.house.half_width
+    turn, limit = rng.uniform(0, 2 * np.pi), rng.uniform(-0.15, 0.12)
+    depth = u * math.cos(turn) + v * math.sin(turn) + 0.30 * site.clump - limit
+    inside = cover(site.edge + 0.8)
     fallen = ramp(depth, 0, 0.12) * inside
     rubble, rise = _rubble(site, rng)
-    rooms = np.array([0.12, 0.105, 0.095], np.float32) + np.float32(0.42) * rubble * ramp(rise, 0.8, 1.4)[..., None]
+    rooms = np.array([0.12, 0.105, 0.095], np.float32) + 0.42 * rubble * ramp(rise, 0.8, 1.4)[..., None]
     site.paint(fallen, rooms)
     site.raise_to(fallen, 1 + rise)
-    rafters = cover(np.abs(np.mod(site.frame.u, np.float32(5)) - np.float32(2.5)) - np.float32(0.2))
-    site.paint(rafters * (site.clump > -0.3) * fallen * np.float32(0.7), (0.66, 0.57, 0.45))
-    torn = ramp(np.float32(0.10) - np.abs(depth), 0, 0.06) * inside
-    site.paint(torn * np.float32(0.7), (0.78, 0.72, 0.62))
+    rafters = cover(np.abs(np.mod(site.frame.u, 5) - 2.5) - 0.2)
+    site.paint(rafters * (site.clump > -0.3) * fallen * 0.7, (0.66, 0.57, 0.45))
+    torn = ramp(0.10 - np.abs(depth), 0, 0.06) * inside
+    site.paint(torn * 0.7, (0.78, 0.72, 0.62))
 
 
 def _destroyed(site: Site, rng: np.random.Generator) -> None:
     """A slab under rubble whose edge hardly shows."""
-    grey = np.float32(rng.uniform(0.42, 0.66))
-    slab = np.array([1.0, 0.96, 0.90], np.float32) * grey * (1 + np.float32(0.06) * site.clump)[..., None]
-    inside = cover(site.edge + np.float32(0.8) + np.float32(0.9) * site.clump)
-    site.paint(inside * np.float32(0.8), slab)
+    grey = rng.uniform(0.42, 0.66)
+    slab = np.array([1.0, 0.96, 0.90], np.float32) * grey * (1 + 0.06 * site.clump)[..., None]
+    inside = cover(site.edge + 0.8 + 0.9 * site.clump)
+    site.paint(inside * 0.8, slab)
     rubble, rise = _rubble(site, rng)
-    heaps = inside * ramp(site.clump + np.float32(rng.uniform(0.4, 0.9)), -0.1, 0.2)
+    heaps = inside * ramp(site.clump + rng.uniform(0.4, 0.9), -0.1, 0.2)
     site.paint(heaps, rubble)
     site.raise_to(inside, heaps * rise)
 
 
 def _rubble(site: Site, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return colour and height of pieces of about 2 by 4 px."""
-    bend, turn = np.float32(1.6) * site.clump, rng.uniform(0.3, 1.2)
-    cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+    bend, turn = 1.6 * site.clump, rng.uniform(0.3, 1.2)
+    cos, sin = math.cos(turn), math.sin(turn)
     u, v = site.frame.u, site.frame.v
-    long = np.floor((u * cos + v * sin + bend) / np.float32(4.2)).astype(np.int64)
-    wide = np.floor((v * cos - u * sin - bend) / np.float32(2.3)).astype(np.int64)
+    long = np.floor((u * cos + v * sin + bend) / 4.2).astype(np.int64)
+    wide = np.floor((v * cos - u * sin - bend) / 2.3).astype(np.int64)
     piece = (long * 73 + wide * 151) % 128
     palette = np.array([*site.hazard.debris, *site.hazard.debris, site.house.rgb, site.house.rgb], np.float32)
     colours = palette[rng.integers(len(palette), size=128)] * rng.uniform(0.65, 1.25, (128, 1)).astype(np.float32)
@@ -135,19 +136,19 @@ def _rubble(site: Site, rng: np.random.Generator) -> tuple[Floats, Floats]:
 
 def _scatter(site: Site, rng: np.random.Generator, reach: float, density: float) -> None:
     """Throw pieces around a house, fewer the farther away."""
-    near = np.exp(-np.maximum(site.edge, 0) / np.float32(reach)) * np.float32(density)
+    near = np.exp(-np.maximum(site.edge, 0) / reach) * density
     rubble, rise = _rubble(site, rng)
-    lies = ramp(near * (1 + np.float32(0.6) * site.clump) - rise / np.float32(2.6), -0.02, 0.05)
+    lies = ramp(near * (1 + 0.6 * site.clump) - rise / 2.6, -0.02, 0.05)
     lies = lies * (site.canvas.grain[site.frame.cut] > -0.6)
     site.paint(lies, rubble)
-    site.canvas.height[site.frame.cut] += lies * rise * np.float32(0.5)
+    site.canvas.height[site.frame.cut] += lies * rise * 0.5
 
 
 def _surround(site: Site, turn: float | None = None) -> None:
     """Spread what the disaster brought, such as water or soot, around a house or at the side that lies at `turn`."""
-    lies = ramp(-site.edge - 3 * site.clump, -14, -7) * np.float32(site.hazard.spread)
+    lies = ramp(-site.edge - 3 * site.clump, -14, -7) * site.hazard.spread
     if turn is not None:
-        lies *= ramp(site.frame.u * np.float32(np.cos(turn)) + site.frame.v * np.float32(np.sin(turn)), 0, 6)
+        lies *= ramp(site.frame.u * math.cos(turn) + site.frame.v * math.sin(turn), 0, 6)
     spread_over(site.canvas, site.frame.cut, lies, site.hazard)
 
 
