@@ -14,7 +14,6 @@ from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores
 from xview2_siamese_unet.metrics.scores import (
-    Unclassified,
     class_scores,
     constant_scores,
     official_score,
@@ -23,6 +22,7 @@ from xview2_siamese_unet.metrics.scores import (
     summarise,
 )
 from xview2_siamese_unet.metrics.table import count_scenes
+from xview2_siamese_unet.params.modelling import Unclassified
 
 POLICIES: tuple[Unclassified, ...] = get_args(Unclassified)
 Image = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -166,9 +166,9 @@ def table() -> pd.DataFrame:
     images["empty"] = (np.zeros((3, 3), np.uint8),) * 3
     names = list(images)
     scenes = pd.DataFrame({"scene": names, "disaster": [*list("ababab"), "c"], "disaster_type": ["fire"] * 7})
-    splits = pd.DataFrame({"scene": names, "split": ["test"] * 6 + ["validation"]})
+    splits = pd.DataFrame({"scene": names, "split": "test"})
     return count_scenes(
-        {name: lambda name=name: images[name][2] for name in names}, _Truth(images), scenes, splits
+        {name: lambda name=name: images[name][2] for name in names}, _Truth(images), scenes, splits, "test"
     ).assign(images=lambda t: t["scene"].map(images))
 
 
@@ -176,7 +176,7 @@ def test_summary_is_plain_and_agrees_with_itself(table: pd.DataFrame) -> None:
     summary = summarise(table)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["n_scenes"] == 7
-    assert summary["splits"] == {"test": 6, "validation": 1}
+    assert summary["splits"] == {"test": 7}
     for code in SCORED:
         assert summary[f"damage_f1_{code.name.lower()}"] == summary["damage"][code.word]["f1"]
     assert summary["localization_f1"] == summary["localization"]["building"]["f1"]
@@ -206,7 +206,11 @@ def test_scene_score_of_a_perfect_scene_is_one_and_of_a_blind_one_zero() -> None
     names = list(images)
     facts = pd.DataFrame({"scene": names, "disaster": "a", "disaster_type": "fire", "split": "test"})
     counted = count_scenes(
-        {name: lambda name=name: images[name][2] for name in names}, _Truth(images), facts, facts[["scene", "split"]]
+        {name: lambda name=name: images[name][2] for name in names},
+        _Truth(images),
+        facts.drop(columns="split"),
+        facts[["scene", "split"]],
+        "test",
     )
     assert scene_scores(counted).to_dict() == {"blind": 0.0, "perfect": 1.0, "unjudged": 1.0}
 

@@ -32,7 +32,7 @@ SPLITS = pd.DataFrame({"scene": ["c", "b", "a"], "split": ["train", "test", "tes
 
 def test_rows_are_scenes_and_columns_say_truth_then_prediction() -> None:
     predicted = {"b": lambda: np.array([[2, 1], [0, 5]], np.uint8), "a": lambda: DAMAGE}
-    table = count_scenes(predicted, OneAtATime(), SCENES, SPLITS)
+    table = count_scenes(predicted, OneAtATime(), SCENES, SPLITS, "test")
     assert table[["scene", "split", "disaster", "disaster_type"]].to_numpy().tolist() == [
         ["a", "test", "x", "wind"],
         ["b", "test", "y", "fire"],
@@ -52,9 +52,12 @@ def test_rows_are_scenes_and_columns_say_truth_then_prediction() -> None:
     assert set(table.dtypes.iloc[4:]) == {np.dtype(np.int64)}
 
 
+ALL_TEST = SPLITS.assign(split="test")
+
+
 def test_sums_agree_however_rows_are_grouped() -> None:
     predicted = {name: lambda: DAMAGE for name in "abc"}
-    table = count_scenes(predicted, OneAtATime(), SCENES, SPLITS)
+    table = count_scenes(predicted, OneAtATime(), SCENES, ALL_TEST, "test")
     whole = total(table)
     assert whole.damage.sum() == 12
     for parts in (total_by(table, "disaster"), each(table)):
@@ -71,21 +74,38 @@ def test_one_scene_is_loaded_at_a_time() -> None:
         events.append(f"{name} after {len(store.asked)}")
         return DAMAGE
 
-    count_scenes({name: lambda name=name: load(name) for name in "cab"}, store, SCENES, SPLITS)
+    count_scenes({name: lambda name=name: load(name) for name in "cab"}, store, SCENES, ALL_TEST, "test")
     assert events == ["a after 1", "b after 2", "c after 3"]
 
 
-def test_a_scene_nobody_listed_is_named() -> None:
-    with pytest.raises(DataError, match=r"^zz: found a prediction of a scene"):
-        count_scenes({"a": lambda: DAMAGE, "zz": lambda: DAMAGE}, OneAtATime(), SCENES, SPLITS)
+def test_predictions_of_other_scenes_are_not_looked_at() -> None:
+    predicted = {name: lambda: DAMAGE for name in ("a", "b", "c", "left-behind")}
+    store = OneAtATime()
+    assert list(count_scenes(predicted, store, SCENES, SPLITS, "test")["scene"]) == ["a", "b"]
+    assert store.asked == ["a", "b"]
 
 
-def test_a_scene_in_two_splits_is_named() -> None:
-    twice = pd.concat([SPLITS, pd.DataFrame({"scene": ["a"], "split": ["train"]})])
-    with pytest.raises(DataError, match=r"^a: found a prediction of a scene"):
-        count_scenes({"a": lambda: DAMAGE}, OneAtATime(), SCENES, twice)
+PREDICTED = {name: lambda: DAMAGE for name in "abc"}
 
 
-def test_no_predictions_is_an_error() -> None:
-    with pytest.raises(DataError, match="no scene"):
-        count_scenes({}, OneAtATime(), SCENES, SPLITS)
+@pytest.mark.parametrize(
+    ("predicted", "scenes", "splits", "split", "message"),
+    [
+        (
+            {"a": PREDICTED["a"]},
+            SCENES,
+            SPLITS,
+            "test",
+            r"^b: found a scene without a prediction \(1 of 2 in",
+        ),
+        (PREDICTED, SCENES[1:], SPLITS, "test", r"^b: found a scene that the table of scenes does not list \(1 of 2"),
+        (PREDICTED, SCENES, pd.concat([SPLITS, SPLITS]), "test", r"^a: found a scene that stands more than once"),
+        (PREDICTED, pd.concat([SCENES, SCENES]), SPLITS, "test", r"^a: found a scene that stands more than once"),
+        (PREDICTED, SCENES, SPLITS, "validation", "^split validation: found no scene"),
+    ],
+)
+def test_a_score_of_half_a_split_is_refused(
+    predicted: dict, scenes: pd.DataFrame, splits: pd.DataFrame, split: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        count_scenes(predicted, OneAtATime(), scenes, splits, split)

@@ -11,11 +11,11 @@ from xview2_siamese_unet.metrics.confusion import Counts
 from xview2_siamese_unet.metrics.scores import (
     DAMAGE_SHARE,
     LOCALIZATION_SHARE,
-    Unclassified,
     class_scores,
     scored_damage,
 )
 from xview2_siamese_unet.metrics.table import each
+from xview2_siamese_unet.params.modelling import Unclassified
 
 Rank = Literal["best", "median", "worst"]
 

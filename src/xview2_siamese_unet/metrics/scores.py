@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,7 @@ import pandas as pd
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
 from xview2_siamese_unet.metrics import table as counted
 from xview2_siamese_unet.metrics.confusion import Counts, IntArray
-
-Unclassified = Literal["ignore", "no_damage", "class"]
-"""What an un-classified building means to the score: left out (`ignore` and `class`), or `no_damage`."""
+from xview2_siamese_unet.params.modelling import Unclassified
 
 _EPSILON: Final = 1e-6
 LOCALIZATION_SHARE: Final = 0.3
@@ -52,7 +50,8 @@ def class_scores(matrix: IntArray) -> list[ClassScore]:
 def scored_damage(damage: IntArray, policy: Unclassified) -> IntArray:
     """Return the 6 × 6 counts that the official score looks at: only rows whose truth is a scored class are left.
 
-    A predicted background stays where it is: there it is a building that was missed.
+    Un-classified truth counts as no-damage under that policy and is left out under `ignore` and `class`. A predicted
+    background stays where it is: there it is a building that was missed.
     """
     scored = damage.copy()
     if policy == "no_damage":

@@ -50,38 +50,29 @@ class Store(Protocol):
         """Return one scene."""
 
 
-def count_scenes(predictions: Predictions, store: Store, scenes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of counts of every predicted scene, sorted by name; holds one scene in memory at a time.
+def count_scenes(
+    predictions: Predictions, store: Store, scenes: pd.DataFrame, splits: pd.DataFrame, split: str
+) -> pd.DataFrame:
+    """Return the table of counts of every scene of a split, sorted by name; holds one scene in memory at a time.
+
+    Predictions of other scenes, such as an earlier run left behind, are not looked at.
 
     Args:
         predictions: scene name → loader of its predicted damage map.
         store: truth of the scenes.
         scenes: columns scene, disaster, disaster_type.
         splits: columns scene, split.
+        split: the split to score, all of it.
 
     Raises:
-        DataError: no predictions, or a predicted scene that `scenes` or `splits` do not list or list twice.
+        DataError: the split holds no scene, or one that is not predicted, or that the tables do not list exactly once.
     """
-    if not predictions:
-        raise DataError(
-            "predictions",
-            found="no scene",
-            allowed="one scene at least",
-            remedy="choose a split that has scenes, or run the prediction again",
-        )
-    facts = scenes[["scene", "disaster", "disaster_type"]].merge(splits[["scene", "split"]], on="scene")
-    facts = facts[facts["scene"].isin(list(predictions))].sort_values("scene", ignore_index=True)
-    if list(facts["scene"]) != sorted(predictions):
-        odd = sorted(set(predictions) ^ set(facts["scene"])) or sorted(facts["scene"][facts["scene"].duplicated()])
-        raise DataError(
-            odd[0],
-            found="a prediction of a scene that the tables of scenes and splits do not list exactly once",
-            allowed="predictions made from the same scenes",
-            remedy="run the prediction again",
-        )
-    rows = np.array(list(_rows(list(facts["scene"]), predictions, store)))
-    counts = pd.DataFrame(rows, columns=[*LOCALIZATION_COLUMNS, *DAMAGE_COLUMNS])
-    return pd.concat([facts[["scene", "split", "disaster", "disaster_type"]], counts], axis=1)
+    wanted = splits.loc[splits["split"] == split, ["scene", "split"]]
+    table = wanted.merge(scenes[["scene", "disaster", "disaster_type"]], on="scene", how="left")
+    table = table.sort_values("scene", ignore_index=True)
+    _check(table, split, predictions)
+    rows = np.array(list(_rows(list(table["scene"]), predictions, store)))
+    return table.join(pd.DataFrame(rows, columns=[*LOCALIZATION_COLUMNS, *DAMAGE_COLUMNS]))
 
 
 def total(table: pd.DataFrame) -> Counts:
@@ -98,6 +89,28 @@ def each(table: pd.DataFrame) -> dict[str, Counts]:
     """Return the counts of each scene, in the order of the rows."""
     values = table[[*LOCALIZATION_COLUMNS, *DAMAGE_COLUMNS]].to_numpy(np.int64)
     return dict(zip(table["scene"].astype(str), map(_counts, values), strict=True))
+
+
+def _check(table: pd.DataFrame, split: str, predictions: Predictions) -> None:
+    if table.empty:
+        raise DataError(
+            f"split {split}",
+            found="no scene",
+            allowed="one scene at least",
+            remedy="change data_processing.split, or score another split (reporting.split)",
+        )
+    for problem, rows in (
+        ("a scene that stands more than once in the tables of scenes and splits", table["scene"].duplicated()),
+        ("a scene that the table of scenes does not list", table["disaster"].isna()),
+        ("a scene without a prediction", ~table["scene"].isin(list(predictions))),
+    ):
+        if rows.any():
+            raise DataError(
+                str(table.loc[rows, "scene"].iloc[0]),
+                found=f"{problem} ({rows.sum()} of {len(table)} in split {split})",
+                allowed=f"every scene of split {split} listed once and predicted",
+                remedy="run data_processing and reporting again with the same environment",
+            )
 
 
 def _rows(names: list[str], predictions: Predictions, store: Store) -> Iterator[IntArray]:

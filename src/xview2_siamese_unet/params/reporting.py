@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from xview2_siamese_unet.params.base import Strict
@@ -25,6 +27,10 @@ class PanelParams(Strict):
 class ReportingParams(Strict):
     """What the report shows."""
 
+    split: Literal["test", "validation"] = "test"
+    """Which scenes are predicted and scored; `validation` compares experiments without a look at the test."""
+    batch_size: int = Field(default=1, ge=1)
+    """Whole scenes predicted at a time."""
     title: str = Field(default="Building damage: how good is this model?", min_length=1)
     """Heading of the page."""
     model_file: str | None = None

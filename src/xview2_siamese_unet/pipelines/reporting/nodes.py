@@ -11,18 +11,39 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores
-from xview2_siamese_unet.metrics.scores import Unclassified
 from xview2_siamese_unet.metrics.table import Predictions, Store
 from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.modelling import HardwareParams, Unclassified
 from xview2_siamese_unet.params.reporting import ReportingParams
 from xview2_siamese_unet.plots.curves import draw_curves, plotly_curves
 from xview2_siamese_unet.plots.histogram import ClassCounts, draw_class_histogram
 from xview2_siamese_unet.plots.matrices import BUILDING_WORDS, DAMAGE_WORDS, draw_matrix, plotly_matrix
 from xview2_siamese_unet.plots.panels import PanelRow, draw_panels
+from xview2_siamese_unet.raster.store import Store as StoreFile
 from xview2_siamese_unet.report.page import ReportContent, render_report
 from xview2_siamese_unet.report.settings import flatten
+from xview2_siamese_unet.xbd.georeference import Georeference
+from xview2_siamese_unet.xbd.ingest import georeferences
 
 _MATRICES = (("localization", BUILDING_WORDS, "Localisation"), ("damage", DAMAGE_WORDS, "Damage"))
+
+
+def predict(
+    *,
+    checkpoint: dict[str, Any],
+    store: StoreFile,
+    scenes: pd.DataFrame,
+    splits: pd.DataFrame,
+    params: ReportingParams,
+    hardware: HardwareParams,
+) -> Iterator[dict[str, tuple[np.ndarray, Georeference | None]]]:
+    """Yield the damage codes of the split to score with their place, one scene at a time."""
+    from xview2_siamese_unet.inference.predict import predict_scenes  # noqa: PLC0415  torch is slow to import
+
+    places = georeferences(scenes)
+    wanted = splits.loc[splits["split"] == params.split, "scene"].tolist()
+    for name, codes in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
+        yield {name: (codes, places[name])}
 
 
 def plot_confusion(metrics: dict[str, Any], params: ReportingParams) -> tuple[go.Figure, go.Figure, Figure, Figure]:

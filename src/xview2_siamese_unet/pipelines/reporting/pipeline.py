@@ -8,7 +8,13 @@ from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.metrics.scores import summarise
 from xview2_siamese_unet.metrics.table import count_scenes
-from xview2_siamese_unet.pipelines.reporting.nodes import plot_confusion, plot_curves, plot_panels, write_report
+from xview2_siamese_unet.pipelines.reporting.nodes import (
+    plot_confusion,
+    plot_curves,
+    plot_panels,
+    predict,
+    write_report,
+)
 
 _PARAMS: Final = "params:reporting"
 _POLICY: Final = "params:classes.unclassified"
@@ -19,6 +25,15 @@ _MATRICES: Final = [
     "damage_confusion_image",
 ]
 _CURVES: Final = ["training_curves", "training_curves_image"]
+_OF_PREDICT: Final = {
+    "checkpoint": "checkpoint",
+    "store": "store",
+    "scenes": "scenes",
+    "splits": "splits",
+    "params": _PARAMS,
+    "hardware": "params:hardware",
+}
+_OF_COUNTS: Final = ["predictions", "store", "scenes", "splits", "params:reporting.split"]
 _OF_REPORT: Final = {
     "metrics": "metrics",
     "counts": "scene_counts",
@@ -33,10 +48,11 @@ _OF_REPORT: Final = {
 
 
 def create_pipeline(**_: object) -> Pipeline:
-    """Return the pipeline from `predictions` to `report`."""
+    """Return the pipeline from `checkpoint` to `report`."""
     return Pipeline(
         [
-            Node(count_scenes, ["predictions", "store", "scenes", "splits"], "scene_counts", name="count_confusion"),
+            Node(predict, _OF_PREDICT, "predictions", name="predict"),
+            Node(count_scenes, _OF_COUNTS, "scene_counts", name="count_confusion"),
             Node(summarise, ["scene_counts", _POLICY], "metrics", name="score"),
             Node(plot_confusion, ["metrics", _PARAMS], _MATRICES, name="plot_confusion"),
             Node(plot_curves, ["history", _PARAMS], _CURVES, name="plot_curves"),

@@ -1,0 +1,53 @@
+"""Our part of the `kedro` command: a mistake of the user ends any command in one sentence, not in a traceback."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+import click
+from kedro.framework.cli.project import run
+from kedro.framework.cli.utils import KedroCliError
+
+from xview2_siamese_unet.errors import ProjectError
+
+__all__ = ["cli", "run", "say_in_one_sentence"]
+
+ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
+
+
+@click.group(name="xview2_siamese_unet")
+def cli() -> None:
+    """Commands of this project."""
+
+
+def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:
+    """Return an `excepthook` that prints the sentence of a ProjectError and nothing else; Python then exits with 1.
+
+    Args:
+        otherwise: what handles every other error, and all of them under `--verbose` or with our logger at DEBUG.
+    """
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        ours = next((link for link in _chain(error) if isinstance(link, ProjectError)), None)
+        verbose = KedroCliError.VERBOSE_ERROR or logging.getLogger(__package__).isEnabledFor(logging.DEBUG)
+        if ours is None or verbose:
+            otherwise(kind, error, trace)
+        else:
+            click.secho(str(ours), err=True, fg="red")
+
+    return hook
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what caused it, outermost first: Kedro wraps what a dataset raises."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+# Kedro imports this module before every command, plugins' commands included, and lets their errors through to Python.
+# Wrapping our own commands instead would leave out `kedro viz`, whose group Kedro finds before ours.
+sys.excepthook = say_in_one_sentence(sys.excepthook)

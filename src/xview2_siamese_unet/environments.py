@@ -1,0 +1,157 @@
+"""The configuration of one user and one experiment.
+
+`--env <user>/<experiment>` reads base < users/<user> < experiments/<experiment> < local, each layer by Kedro's own
+loader. What comes out is checked here and not in a hook, because Kedro-Viz loads a project without its hooks.
+"""
+
+from __future__ import annotations
+
+import copy
+import mimetypes
+import re
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import Any, Final
+
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+from kedro.config import MissingConfigException, OmegaConfigLoader
+from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.params.globals import NAME, Globals
+from xview2_siamese_unet.params.tree import Parameters
+from xview2_siamese_unet.params.validation import validate
+
+_ARCHIVES: Final = {"application/x-tar": "tar://::", "application/zip": "zip://::"}
+_MISSING: Final = object()
+
+
+class UserExperimentConfigLoader(OmegaConfigLoader):
+    """Kedro's loader with four layers in place of two.
+
+    `globals` and `parameters` come out checked, with every default filled in. `--params` lies on top of each layer, so
+    on top of all, and references inside a layer see it. Layers are resolved one by one: a reference from one to another
+    goes through `${globals:...}`.
+
+    Raises:
+        ConfigError: on construction for an unknown user or experiment or unusable globals; on access to a key for files
+            that cannot be read, unknown keys and values out of range.
+    """
+
+    @cached_property
+    def user_and_experiment(self) -> tuple[str, str]:
+        """The two halves of the environment; the second falls back to the user's `default_experiment`."""
+        where = f"environment {self.env or self.default_run_env!r}"
+        user, slash, experiment = (self.env or self.default_run_env).partition("/")
+        self._require(where, "users", user)
+        if not slash:
+            files = {"user": user, "experiment": user} | self._merge("globals", (self.base_env, f"users/{user}"))
+            experiment = validate(files, Globals, f"globals of {user}").default_experiment
+        self._require(where, "experiments", experiment)
+        return user, experiment
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Folders below the configuration, each on top of the one before."""
+        user, experiment = self.user_and_experiment
+        return self.base_env, f"users/{user}", f"experiments/{experiment}", "local"
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """Return the configuration of all layers under one key, such as `catalog`."""
+        if key in self.data or key not in self.config_patterns:
+            return super().__getitem__(key)
+        layers = self.layers
+        if key == "globals":
+            values = self._globals_of(self._merge(key, layers))
+            self.data[key] = values
+            return values
+        # Resolvers belong to the process: without this, the loader made last would answer for all, and two experiments
+        # open in one notebook would read each other's folders.
+        OmegaConf.register_new_resolver("globals", partial(_select, self["globals"]), replace=True)
+        merged = self._merge(key, layers)
+        if not merged:
+            raise MissingConfigException(f"No {key} in {', '.join(layers)} of {self.conf_source}")
+        return self._parameters_of(merged) if key == "parameters" else merged
+
+    def _merge(self, key: str, layers: tuple[str, ...]) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            part = self._read(key, layer)
+            merged = _soften(merged, part) if self.merge_strategy.get(key) == "soft" else merged | part
+        return merged
+
+    def _read(self, key: str, layer: str) -> dict[str, Any]:
+        alone = copy.copy(self)
+        alone.base_env = alone.env = layer
+        try:
+            return OmegaConfigLoader.__getitem__(alone, key)
+        except MissingConfigException:  # no such folder: conf/local in an archive
+            return {}
+        except (YAMLError, OmegaConfBaseException, ValueError) as error:
+            raise ConfigError(
+                f"{key} in {layer} of {self.conf_source}",
+                found=" ".join(str(error).split()),
+                allowed="YAML with each key once, and references to keys of the same layer or to globals",
+                remedy=f"correct {layer}/{key}*.yml",
+            ) from error
+
+    def _globals_of(self, files: Mapping[str, Any]) -> dict[str, Any]:
+        user, experiment = self.user_and_experiment
+        named = {"user": user, "experiment": experiment, **files}
+        return validate(named, Globals, f"globals of {user}/{experiment}").model_dump(mode="json", by_alias=True)
+
+    def _parameters_of(self, files: Mapping[str, Any]) -> dict[str, Any]:
+        where = f"parameters of {'/'.join(self.user_and_experiment)}"
+        parameters = validate(files, Parameters, where)
+        named = self["globals"]["dataset"]["name"]
+        given = OmegaConf.select(OmegaConf.create(self.runtime_params), "dataset.name")
+        if parameters.dataset.name not in (named, given):
+            raise ConfigError(
+                where,
+                found=f"dataset.name {parameters.dataset.name!r} while the catalog reads and writes {named!r}",
+                allowed="one dataset for both, named in globals.yml",
+                remedy="write dataset: {name: ...} in globals.yml, or pass --params dataset.name=...",
+            )
+        return parameters.model_dump(mode="json", by_alias=True)
+
+    def _require(self, where: str, kind: str, name: str) -> None:
+        known = _folders(str(self.conf_source), kind)
+        if name not in known:
+            raise ConfigError(
+                where,
+                found=f"{name!r}, which has no folder in {kind} of {self.conf_source}",
+                allowed=", ".join(known) or f"nothing, for {kind} has no folder",
+                remedy=f"write --env <user>/<experiment> with names that exist, or make the folder {kind}/<name>",
+            )
+
+
+def _folders(conf_source: str, kind: str) -> list[str]:
+    """Return the names of the folders below `kind`, in a folder or an archive of configuration."""
+    archive = _ARCHIVES.get(mimetypes.guess_type(conf_source)[0] or "", "")
+    files, root = url_to_fs(archive + conf_source)
+    top = files.ls("", detail=False)[-1] if archive else root  # the entry that Kedro takes for the conf folder
+    try:
+        paths = [entry["name"] for entry in files.ls(f"{top}/{kind}", detail=True) if entry["type"] == "directory"]
+    except FileNotFoundError:
+        return []
+    names = (path.rstrip("/").rpartition("/")[2] for path in paths)
+    return sorted(name for name in names if re.fullmatch(NAME, name))
+
+
+def _soften(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both merged key by key; where both say something that is no section, `over` wins."""
+    both = {
+        key: _soften(under[key], over[key])
+        for key in under.keys() & over.keys()
+        if isinstance(under[key], Mapping) and isinstance(over[key], Mapping)
+    }
+    return {**under, **over, **both}
+
+
+def _select(values: Mapping[str, Any], key: str, default: object = _MISSING) -> object:
+    found = OmegaConf.select(OmegaConf.create(dict(values)), key, default=default)
+    if found is _MISSING:
+        raise InterpolationResolutionError(f"globals have no key {key!r}; there are {', '.join(values)}")
+    return found

@@ -1,0 +1,70 @@
+"""Where and for whom a run works: what every layer of the configuration and the catalog may refer to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from xview2_siamese_unet.params.base import Strict
+
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What may become one part of a path: no separator, and never `.` or `..`."""
+
+PathPart = Annotated[str, Field(pattern=NAME, max_length=100)]
+
+
+def _local(folder: object) -> object:
+    # `Path` would quietly make the folder `s3:/bucket` of a URL, and Kedro would make a folder called `~`.
+    if isinstance(folder, str) and "://" in folder:
+        raise ValueError("a folder of this machine or its cluster, not a URL")
+    return folder
+
+
+class DatasetGlobals(Strict):
+    """Which scenes, as the catalog needs to know."""
+
+    name: PathPart = "sample"
+    """Folder below which everything made from these scenes goes."""
+    source: Literal["sample", "xbd"] = "sample"
+    """The built-in sample, or a download of xBD."""
+    root: Annotated[Path, BeforeValidator(_local), AfterValidator(Path.expanduser)] | None = None
+    """Folder that holds tier1, tier3, hold and test; only for `source: xbd`."""
+
+
+class ExecutorGlobals(Strict):
+    """How the work of a node over many scenes is spread."""
+
+    kind: Literal["serial", "processes"] = "serial"
+    """`processes` starts one Python process for each worker."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes; null takes one for each core."""
+
+
+class FolderNames(Strict):
+    """Names of what a run writes below the folder of its experiment."""
+
+    tensorboard_logs: PathPart = "tensorboard_logs"
+    checkpoints: PathPart = "checkpoints"
+    logfiles: PathPart = "logfiles"
+    class_counts_file: PathPart = "class_counts.json"
+    sample_weights_file: PathPart = "sample_weights.pth"
+
+
+class Globals(Strict):
+    """What `${globals:...}` may name. `user` and `experiment` come from `--env` unless a file says otherwise."""
+
+    user: PathPart
+    """Who runs."""
+    experiment: PathPart
+    """What is tried; the name of its folder and of its checkpoints."""
+    group: PathPart = Field(default_factory=lambda known: known["user"])
+    """Folder that holds the experiments of one person or team; the user unless given."""
+    default_experiment: PathPart = "quickstart"
+    """What `--env <user>` without an experiment runs."""
+    storage: Annotated[Path, BeforeValidator(_local), AfterValidator(Path.expanduser)] = Path("data")
+    """Root of the layers 01_raw to 08_reporting; a relative path starts at the project."""
+    dataset: DatasetGlobals = DatasetGlobals()
+    executor: ExecutorGlobals = ExecutorGlobals()
+    foldernames: FolderNames = FolderNames()
