@@ -18,6 +18,8 @@ class PanelParams(Strict):
     """Scenes with the lowest score."""
     side: int = Field(default=320, ge=64, le=2048)
     """Longer side of each picture in pixels."""
+    window: int | None = Field(default=512, ge=32)
+    """Side of the square of the scene that is shown, where most buildings are; nothing shows whole scenes."""
 
 
 class ReportingParams(Strict):

@@ -112,4 +112,4 @@ def plotly_curves(history: pd.DataFrame) -> go.Figure:
 
 
 def _best_text(history: pd.DataFrame, best: int) -> str:
-    return f"best: epoch {best}, score {history.loc[history['epoch'] == best, 'validation_score'].max():.3f}"
+    return f"highest score {history.loc[history['epoch'] == best, 'validation_score'].max():.3f}, epoch {best}"

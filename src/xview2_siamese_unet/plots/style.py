@@ -47,12 +47,6 @@ def tidy(axes: Axes, title: str) -> None:
     axes.yaxis.label.set(color=INK, fontsize=TEXT_SIZE)
 
 
-def ink_on(hexadecimal: str) -> str:
-    """Return white or dark ink, whichever reads better on a colour such as `#d7191c`."""
-    red, green, blue = (int(hexadecimal[i : i + 2], 16) for i in (1, 3, 5))
-    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
-
-
 def compact(count: float) -> str:
     """Return a count in three or four characters: 940, 12.3k, 4.56M."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

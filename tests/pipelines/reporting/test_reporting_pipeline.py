@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.reporting import ReportingParams
+from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
 from xview2_siamese_unet.pipelines.reporting.nodes import plot_confusion, plot_curves, plot_panels, write_report
 
@@ -64,9 +64,9 @@ def world() -> dict[str, Any]:
         "splits": pd.DataFrame({"scene": NAMES, "split": "test"}),
         "history": HISTORY,
         "class_counts": CLASS_COUNTS,
-        "params:unclassified": "ignore",
+        "params:classes.unclassified": "ignore",
         "params:dataset": DatasetParams(),
-        "params:reporting": ReportingParams(title="A <b>bold</b> title"),
+        "params:reporting": ReportingParams(title="A <b>bold</b> title", dpi=50, panels=PanelParams(side=64)),
         "parameters": {"dataset": DatasetParams(), "modelling": {"losses": [{"name": "focal", "gamma": 2.5}]}},
     }
 
@@ -95,8 +95,9 @@ def test_free_inputs(world: dict[str, Any]) -> None:
 
 
 def test_parameters_file_states_every_default() -> None:
-    written = OmegaConf.to_container(OmegaConf.load(CONF / "parameters_reporting.yml"))
-    assert written == {"reporting": ReportingParams().model_dump()}
+    written = OmegaConf.to_container(OmegaConf.load(CONF / "parameters_reporting.yml"), resolve=False)
+    model_file = "${globals:experiment}_best_siamese_unet_state.pth"
+    assert written == {"reporting": ReportingParams(model_file=model_file).model_dump()}
 
 
 def test_run_writes_every_file(written: Path) -> None:
@@ -138,10 +139,11 @@ def test_dpi_and_side_set_the_size_of_pictures(world: dict[str, Any], tmp_path: 
 
 def test_panel_counts_choose_scenes(world: dict[str, Any], written: Path) -> None:
     counts = pd.read_parquet(written / "scene_counts.parquet")
-    params = ReportingParams.model_validate({"panels": {"best": 1, "median": 0, "worst": 2, "side": 64}})
+    params = ReportingParams.model_validate({"panels": {"best": 1, "median": 0, "worst": 2, "side": 64, "window": 32}})
     figure = plot_panels(counts, world["predictions"], world["store"], "ignore", params)
     notes = [text.get_text().split(" · ")[0] for text in figure.axes[0].texts if "scene score" in text.get_text()]
     assert notes == ["best", "worst", "worst"]
+    assert sum("shown: 32 × 32 of 64 × 64 px" in text.get_text() for text in figure.axes[0].texts) == 3
 
 
 def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:

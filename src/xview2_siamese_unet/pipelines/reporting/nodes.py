@@ -64,7 +64,8 @@ def plot_panels(
     counts: pd.DataFrame, predictions: Predictions, store: Store, unclassified: Unclassified, params: ReportingParams
 ) -> Figure:
     """Return pictures of the best, the median and the worst scenes."""
-    return draw_panels(_panel_rows(counts, predictions, store, unclassified, params), side=params.panels.side)
+    rows = _panel_rows(counts, predictions, store, unclassified, params)
+    return draw_panels(rows, side=params.panels.side, window=params.panels.window)
 
 
 def write_report(  # noqa: PLR0913  a report joins everything
@@ -83,7 +84,7 @@ def write_report(  # noqa: PLR0913  a report joins everything
     drawn = [draw_matrix(np.asarray(metrics["confusion"][key]), words, title) for key, words, title in _MATRICES]
     charts = {
         "Where a building is. Shade and percentage: share of the truth (row).": drawn[0],
-        "What happened to it. Background as prediction is a building that was missed.": drawn[1],
+        "What happened to it. First column: buildings that were missed.": drawn[1],
         "Training, epoch by epoch.": draw_curves(history),
         "Pixels of each class in the training split.": draw_class_histogram(class_counts),
     }
