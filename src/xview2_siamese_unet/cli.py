@@ -48,6 +48,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-# Kedro imports this module before every command, plugins' commands included, and lets their errors through to Python.
-# Wrapping our own commands instead would leave out `kedro viz`, whose group Kedro finds before ours.
+# Kedro imports this module before every command and lets their errors through to Python, so one hook serves the
+# commands of Kedro, of plugins and of this project alike; a caller who wants the error itself still gets it.
 sys.excepthook = say_in_one_sentence(sys.excepthook)

@@ -60,7 +60,7 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
 
     def _is_drawn(self, scene: SampleScene) -> bool:
         # write_scene writes the post-disaster label last.
-        return (self._folder / scene.tier / "labels" / f"{scene.scene.stem('post')}.json").exists()
+        return (self._folder / scene.tier / "labels" / f"{scene.id.stem('post')}.json").exists()
 
     def load(self) -> Path:
         """Return the folder."""

@@ -40,6 +40,7 @@ _WORDS: Final = {
 }
 """Pydantic's kinds of error → what is allowed, in the words of somebody who writes YAML."""
 
+_REPEATED: Final = "default_factory_not_called"
 _LONGEST: Final = 60
 
 _LIMITS: Final = {
@@ -74,7 +75,11 @@ def validate(raw: Mapping[str, Any], model: type[Model], where: str) -> Model:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        problems = [_problem(details, model, raw) for details in error.errors(include_url=False)]
+        # A default made of another field only repeats that field's problem.
+        own = (
+            details for details in error.errors(include_url=False) if details["type"] != "default_factory_not_called"
+        )
+        problems = [_problem(details, model, raw) for details in own]
     found, allowed, remedy = (" and ".join(dict.fromkeys(parts)) for parts in zip(*problems, strict=True))
     raise ConfigError(where, found=found, allowed=allowed, remedy=remedy)
 
@@ -140,10 +145,10 @@ def _is_named(model: type[Strict], part: int | str) -> bool:
 
 def _allowed(details: ErrorDetails, field: FieldInfo | None) -> str:
     context = details.get("ctx", {})
-    metadata = field.metadata if field else []
-    limits = {name: getattr(item, name) for item in metadata for name in _LIMITS if hasattr(item, name)}
-    limits |= {name: context[name] for name in _LIMITS if name in context}
-    words = [_LIMITS[name].format(limit) for name, limit in limits.items()]
+    limits = {name: context[name] for name in _LIMITS if name in context}  # of a list's item, which has no field
+    for item in field.metadata if field else []:
+        limits |= {name: getattr(item, name) for name in _LIMITS if hasattr(item, name)}
+    words = [text.format(limits[name]) for name, text in _LIMITS.items() if name in limits]
     kind = details["type"]
     if kind in _WORDS:
         words.insert(0, _WORDS[kind].format(**context))

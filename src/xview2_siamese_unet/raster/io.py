@@ -1,7 +1,7 @@
 """Reading images, writing and reading masks: uint8 with georeference where there is one.
 
-A raster opens with the one driver that its ending names, so that a file which only looks like an image (a VRT that names
-other files, a network address) is refused instead of followed.
+A raster opens with the one driver that its ending names, so that a file which only looks like an image (a VRT that
+names other files, a network address) is refused instead of followed.
 """
 
 from __future__ import annotations

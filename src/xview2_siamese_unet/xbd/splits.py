@@ -1,16 +1,18 @@
 """Which scene belongs to which split, and which scenes a subset keeps.
 
-The choice is systematic sampling: of each event every n-th scene number, from a start that a hash of the event's name
-gives. So the place of a scene depends on its own name alone: adding a scene moves no other, shares hold to one scene
-for every run of consecutive numbers, and every event is in every split. No rule can be exact for arbitrary subsets too:
-each subset of one scene would already have to break it, or a later scene would have to move an earlier one.
+The numbers of an event fall into blocks as long as the shares need to come out even (3/4 and 1/4: four scenes), and a
+hash of event and block says where in the block the choice starts. So the split of a scene depends on its own name
+alone: adding a scene moves no other, shares hold to one scene for a run of consecutive numbers, and every event is in
+every split. No rule can be exact for arbitrary subsets too: each subset of one scene would already have to break it, or
+a later scene would have to move an earlier one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from hashlib import blake2b
-from math import floor
+from math import floor, lcm
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -76,22 +78,25 @@ def choose_subset(scenes: pd.DataFrame, params: SubsetParams) -> pd.DataFrame:
 
 
 def _assign(row: object, params: SplitParams) -> Split | None:
-    """Return the split of one scene: consecutive numbers fill [0, 1) in equal steps, the splits are parts of it."""
+    """Return the split of one scene, or `None` where its folder has scenes to spare."""
     scene = parse_stem(f"{row.scene}_pre_disaster")[0]  # type: ignore[attr-defined]
-    number = scene.number + floor(_hash(f"{params.seed}:{scene.disaster}") * 1_000_000)
-    return _pick(number, [(split, getattr(params, split).get(row.tier, 0.0)) for split in SPLITS])  # type: ignore[attr-defined]
+    # A share such as 0.1 is meant as 1/10, not as the binary fraction nearest to it.
+    shares = {split: Fraction(getattr(params, split).get(row.tier, 0)).limit_denominator(100) for split in SPLITS}  # type: ignore[attr-defined]
+    length = lcm(*(share.denominator for share in shares.values()))
+    block, place = divmod(scene.number, length)
+    start = int(_hash(f"{params.seed}:{scene.disaster}:{block}") * length)
+    return _pick((place + start) % length, shares)
 
 
-def _pick(number: int, shares: Sequence[tuple[Split, float]]) -> Split | None:
-    """Give number `number` to the first split whose running total steps up there; the others share what is left."""
-    left = 1.0
-    for split, share in shares:
-        part = min(share / left, 1.0) if left > 1e-9 else 0.0
-        # 1e-9: a share such as 0.3 / 0.9 must not lose a step to its last binary digit.
-        before, after = floor(number * part + 1e-9), floor((number + 1) * part + 1e-9)
+def _pick(place: int, shares: Mapping[Split, Fraction]) -> Split | None:
+    """Give a place of a block to the first split whose running total steps up there; the others share what is left."""
+    left = Fraction(1)
+    for split, share in shares.items():
+        part = share / left if left else Fraction(0)
+        before, after = floor(place * part), floor((place + 1) * part)
         if after > before:
             return split
-        number -= before
+        place -= before
         left -= share
     return None
 

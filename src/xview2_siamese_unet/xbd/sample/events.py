@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from xview2_siamese_unet.xbd.names import Tier
+from xview2_siamese_unet.params.dataset import Tier
 from xview2_siamese_unet.xbd.sample.canvas import Rgb
 
 Water = Literal["none", "river", "pond", "coast"]

@@ -7,8 +7,8 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 
-from xview2_siamese_unet.params.dataset import SampleParams
-from xview2_siamese_unet.xbd.names import TIERS, SceneId, Tier
+from xview2_siamese_unet.params.dataset import SampleParams, Tier
+from xview2_siamese_unet.xbd.names import TIERS, SceneId
 from xview2_siamese_unet.xbd.sample.events import EVENTS, Event
 
 Topic = Literal["place", "land", "ground", "houses", "harm", "wreck", "trees", "pre", "post", "labels"]

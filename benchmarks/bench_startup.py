@@ -1,0 +1,67 @@
+"""How long `kedro registry list` takes here, and in an empty Kedro project with the same packages installed.
+
+    uv run python benchmarks/bench_startup.py [RUNS]
+
+The two take turns, so that whatever else the machine does slows both. Target: a ratio of at most 1.3.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parents[1]
+EMPTY = {
+    "pyproject.toml": '[tool.kedro]\npackage_name = "empty"\nproject_name = "empty"\nkedro_init_version = "1.7.0"\n',
+    ".telemetry": "consent: false\n",
+    "conf/base/parameters.yml": "",
+    "src/empty/__init__.py": "",
+    "src/empty/settings.py": "",
+    "src/empty/pipelines/__init__.py": "",
+    "src/empty/pipeline_registry.py": (
+        "from kedro.framework.project import find_pipelines\n\n\n"
+        "def register_pipelines():\n    return find_pipelines(raise_errors=True)\n"
+    ),
+}
+
+
+def make_empty_project(folder: Path) -> None:
+    for name, text in EMPTY.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def seconds(folder: Path) -> float:
+    environment = os.environ | {"DO_NOT_TRACK": "1"}
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "kedro", "registry", "list"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    return time.perf_counter() - started
+
+
+def main(runs: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        empty = Path(folder)
+        make_empty_project(empty)
+        seconds(empty), seconds(HERE)  # writes the byte code of both
+        pairs = [(seconds(empty), seconds(HERE)) for _ in range(runs)]
+    there, here = (statistics.median(column) for column in zip(*pairs, strict=True))
+    print(f"kedro registry list, median of {runs} alternating runs")
+    print(f"  empty project  {there:.2f} s")
+    print(f"  this project   {here:.2f} s")
+    print(f"  ratio          {here / there:.2f}  (target: at most 1.3)")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 9)

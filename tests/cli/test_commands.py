@@ -1,0 +1,139 @@
+"""The environment holds for every way into Kedro: run, catalog, notebooks, Kedro-Viz, a packaged run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+WriteProject = Callable[[dict[str, str]], Path]
+
+LAB = {
+    "users/lab/globals.yml": "default_experiment: e2\nstorage: lab_data",
+    "experiments/e2/globals.yml": 'experiment: "002"',
+    "logging.yml": (Path(__file__).parents[2] / "conf" / "logging.yml").read_text(),
+}
+METRICS = "lab_data/08_reporting/lab/002/metrics.json"
+NOBODY = "found 'nobody', which has no folder in users"
+
+
+@pytest.fixture
+def project(write_project: WriteProject) -> Path:
+    return write_project(LAB)
+
+
+def python(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "300", "HOME": str(folder), **env}
+    return subprocess.run(  # noqa: S603
+        [sys.executable, *args], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def ended_in_one_line(done: subprocess.CompletedProcess[str], sentence: str) -> bool:
+    return done.returncode == 1 and sentence in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_an_unknown_user_ends_a_run_in_one_line(project: Path) -> None:
+    done = python(project, "-m", "kedro", "run", "--env", "nobody")
+    assert ended_in_one_line(done, NOBODY), done.stderr
+
+
+def test_bad_parameters_end_any_command_in_one_line(project: Path) -> None:
+    (project / "conf" / "local").mkdir()
+    (project / "conf" / "local" / "parameters.yml").write_text("dataset: {sample: {size: 1}}")
+    done = python(project, "-m", "kedro", "catalog", "describe-datasets", KEDRO_ENV="lab")
+    assert ended_in_one_line(done, "parameters of lab/e2: found dataset.sample.size: 1"), done.stderr
+
+
+def test_kedro_viz_reads_the_environment_and_refuses_an_unknown_one_without_our_hooks(project: Path) -> None:
+    script = """
+import os
+from pathlib import Path
+from kedro_viz.integrations.kedro.data_loader import load_data
+print(load_data(Path.cwd())[0]["metrics"])
+os.environ["KEDRO_ENV"] = "nobody"
+load_data(Path.cwd())
+"""
+    done = python(project, "-c", script, KEDRO_ENV="lab/e2")
+    assert METRICS in done.stdout, done.stderr
+    assert "ConfigError" in done.stderr
+    assert NOBODY in done.stderr
+
+
+def test_notebooks_load_and_reload_an_environment(project: Path) -> None:
+    script = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "kedro.ipython")
+print(shell.user_ns["catalog"]["metrics"])
+shell.run_line_magic("reload_kedro", "--env=lab/e2 --params=dataset.name=x")
+print(shell.user_ns["catalog"]["metrics"])
+print(shell.user_ns["catalog"]["scenes"], shell.user_ns["context"].params["dataset"]["name"])
+"""
+    done = python(project, "-c", script)
+    assert "data/08_reporting/default/quickstart/metrics.json" in done.stdout, done.stderr
+    assert METRICS in done.stdout
+    assert re.search(r"lab_data/02_intermediate/x/scenes\.json.* x\n", done.stdout)
+
+
+PACKAGED = """
+import sys
+from kedro.pipeline import Node, Pipeline
+from xview2_siamese_unet import pipeline_registry
+from xview2_siamese_unet.__main__ import main
+
+def score(name: str) -> dict:
+    return {"dataset": name, "score": 0.5}
+
+toy = Pipeline([Node(score, "params:dataset.name", "metrics", name="score")])
+pipeline_registry.register_pipelines = lambda: {"__default__": toy}
+main()
+"""
+
+
+def test_a_packaged_run_reads_its_archive_and_sends_no_telemetry(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DO_NOT_TRACK")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    archive = shutil.make_archive(str(elsewhere / "conf-x"), "gztar", root_dir=project, base_dir="conf")
+    options = ["--conf-source", archive, "--params", "dataset.name=y"]
+    done = python(elsewhere, "-c", PACKAGED, *options, "--env", "lab/e2")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((elsewhere / METRICS).read_text()) == {"dataset": "y", "score": 0.5}
+    assert "Scores: score 0.5000" in done.stdout
+    assert not (elsewhere / ".config").exists()
+    done = python(elsewhere, "-m", "xview2_siamese_unet", *options, "--env", "nobody")
+    assert ended_in_one_line(done, NOBODY), done.stderr
+
+
+def test_a_command_in_the_project_sends_no_telemetry(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DO_NOT_TRACK")
+    before = (project / "pyproject.toml").read_text()
+    done = python(project, "-m", "kedro", "catalog", "list-patterns", "--env", "lab")
+    assert done.returncode == 0, done.stderr
+    assert (project / "pyproject.toml").read_text() == before
+    assert not (project / ".config").exists()
+
+
+def test_listing_pipelines_imports_nothing_heavy(project_path: Path) -> None:
+    script = """
+import sys
+from kedro.framework.cli import main
+sys.argv = ["kedro", "registry", "list"]
+try:
+    main()
+finally:
+    print("heavy:", sorted({"torch", "lightning", "torchvision", "segmentation_models_pytorch"} & sys.modules.keys()))
+"""
+    done = python(project_path, "-c", script, HOME=os.environ["HOME"])
+    assert done.returncode == 0, done.stderr
+    assert "- __default__" in done.stdout
+    assert "heavy: []" in done.stdout

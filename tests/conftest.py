@@ -1,0 +1,66 @@
+"""What every test may use: the project's folder, and small configurations of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Before Kedro is imported: no test may phone home or depend on the environment of whoever runs it.
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ.pop("KEDRO_ENV", None)
+os.environ.pop("RANK", None)
+
+WriteConf = Callable[[dict[str, str]], Path]
+
+MINIMAL_CONF = {
+    "base/parameters.yml": "dataset: {name: '${globals:dataset.name}'}",
+    "base/catalog.yml": """
+        _data: ${globals:storage}
+        _dataset: ${runtime_params:dataset.name,${globals:dataset.name}}
+        _run: ${globals:group}/${globals:experiment}
+        scenes: {type: json.JSONDataset, filepath: '${_data}/02_intermediate/${_dataset}/scenes.json'}
+        metrics: {type: json.JSONDataset, filepath: '${_data}/08_reporting/${_run}/metrics.json'}
+        report: {type: text.TextDataset, filepath: '${_data}/08_reporting/${_run}/report.html'}
+    """,
+    "users/default/globals.yml": "",
+    "experiments/quickstart/globals.yml": "",
+}
+"""The least that resolves; a test adds files or replaces them."""
+
+
+@pytest.fixture(scope="session")
+def project_path() -> Path:
+    return Path(__file__).parents[1]
+
+
+@pytest.fixture
+def write_conf(tmp_path: Path) -> WriteConf:
+    """Write `MINIMAL_CONF` and the given files (path → YAML) below `tmp_path/conf`, which is returned."""
+
+    def write(files: dict[str, str]) -> Path:
+        for name, text in (MINIMAL_CONF | files).items():
+            path = tmp_path / "conf" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return tmp_path / "conf"
+
+    return write
+
+
+@pytest.fixture
+def write_project(tmp_path: Path, write_conf: WriteConf) -> WriteConf:
+    """As `write_conf`, in a Kedro project around this package; `tmp_path` is its folder and is returned."""
+
+    def write(files: dict[str, str]) -> Path:
+        write_conf(files)
+        (tmp_path / "src").mkdir()
+        (tmp_path / "pyproject.toml").write_text(
+            '[tool.kedro]\npackage_name = "xview2_siamese_unet"\nproject_name = "t"\nkedro_init_version = "1.7.0"\n'
+        )
+        (tmp_path / ".telemetry").write_text("consent: false\n")
+        return tmp_path
+
+    return write

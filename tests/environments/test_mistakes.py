@@ -1,0 +1,98 @@
+"""Every mistake in the configuration ends in a sentence that names what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.errors import ConfigError
+
+WriteConf = Callable[[dict[str, str]], Path]
+Load = Callable[..., UserExperimentConfigLoader]
+LAB = {"users/lab/globals.yml": "", "experiments/e2/globals.yml": ""}
+
+
+@pytest.mark.parametrize(
+    "env", ["nobody", "nobody/e2", "../lab", "../lab/e2", "/e2", "local", "base", "users/lab", ".", "lab\n"]
+)
+def test_an_unknown_user_is_told_who_exists(load: Load, write_conf: WriteConf, env: str) -> None:
+    with pytest.raises(ConfigError, match="allowed: default, lab;"):
+        load(write_conf(LAB), env)
+
+
+@pytest.mark.parametrize("env", ["lab/none", "lab/", "lab/../../base", "lab/e2/", "lab/e2/x", "lab/.", "lab/E2"])
+def test_an_unknown_experiment_is_told_which_exist(load: Load, write_conf: WriteConf, env: str) -> None:
+    with pytest.raises(ConfigError, match="allowed: e2, quickstart;"):
+        load(write_conf(LAB), env)
+
+
+def test_folders_with_unusable_names_are_no_users(load: Load, write_conf: WriteConf) -> None:
+    conf = write_conf({".hidden/x.yml": "", "users/.cache/x.yml": "", "users/a b/x.yml": ""})
+    (conf / "users" / "a_file").write_text("")
+    with pytest.raises(ConfigError, match="allowed: default;"):
+        load(conf, "nobody")
+
+
+def test_configuration_without_users_says_so(load: Load, write_conf: WriteConf) -> None:
+    with pytest.raises(ConfigError, match="users has no folder"):
+        load(write_conf({}).parent / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"base/globals.yml": "storag: x"}, r"unknown key storag;.*write storage in place of storag"),
+        ({"base/globals.yml": "group: a/b"}, r"group: 'a/b'"),
+        ({"base/globals.yml": "group: '..'"}, r"group: '\.\.'"),
+        (
+            {"base/globals.yml": "experiment: 002"},
+            r"experiment: 2; allowed: experiment: text \(in YAML between quotes\)",
+        ),
+        ({"base/globals.yml": "storage: 's3://bucket'"}, r"not a URL"),
+        ({"base/globals.yml": "foldernames: {checkpoints: ../x}"}, r"foldernames\.checkpoints: '\.\./x'"),
+        ({"base/globals.yml": "executor: {kind: dask}"}, r"allowed: executor\.kind: 'serial' or 'processes'"),
+        ({"base/globals.yml": "storage: ${globals:group}"}, r"globals in base"),
+        ({"base/globals.yml": "storage: ${runtime_params:x}"}, r"runtime_params"),
+        ({"users/lab/globals.yml": "a: [1"}, r"globals in users/lab .*found Invalid YAML"),
+    ],
+)
+def test_unusable_globals_stop_construction(
+    load: Load, write_conf: WriteConf, files: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load(write_conf(LAB | files), "lab/e2")
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"local/parameters.yml": "datset: {}"}, r"parameters of lab/e2: found the unknown key datset"),
+        (
+            {"local/parameters.yml": "dataset: {sample: {size: 10}}"},
+            r"allowed: dataset\.sample\.size: 64 or more, 4096 or less",
+        ),
+        ({"local/parameters.yml": "dataset: {name: other}"}, r"'other' while the catalog reads and writes 'sample'"),
+        ({"local/parameters_x.yml": "a: 1", "local/parameters.yml": "a: 2"}, r"Duplicate keys"),
+        ({"local/parameters.yml": "dataset: {name: '${globals:datast.name}'}"}, r"globals have no key 'datast.name'"),
+        ({"local/parameters.yml": "dataset: {name: '${elsewhere}'}"}, r"elsewhere"),
+    ],
+)
+def test_unusable_parameters_stop_their_reader(
+    load: Load, write_conf: WriteConf, files: dict[str, str], sentence: str
+) -> None:
+    loader = load(write_conf(LAB | files), "lab/e2")
+    with pytest.raises(ConfigError, match=sentence):
+        loader["parameters"]
+
+
+def test_unusable_runtime_parameters_stop_their_reader(load: Load, write_conf: WriteConf) -> None:
+    with pytest.raises(ConfigError, match=r"write dataset\.sample\.size in place of dataset\.sample\.siz"):
+        load(write_conf(LAB), "lab/e2", dataset={"sample": {"siz": 64}})["parameters"]
+
+
+def test_a_key_that_kedro_does_not_know_is_a_key_error(load: Load, write_conf: WriteConf) -> None:
+    with pytest.raises(KeyError, match="spark"):
+        load(write_conf({}))["spark"]

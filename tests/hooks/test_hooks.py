@@ -1,0 +1,93 @@
+"""What happens around a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner
+
+from xview2_siamese_unet.hooks import RankZeroWrites, RunEnding
+
+
+def score() -> dict[str, Any]:
+    return {"score": 0.71239, "damage_f1": 0.5, "events": {"a": 1.0}}
+
+
+def write(metrics: dict[str, Any]) -> str:
+    return f"<p>{metrics['score']}</p>"
+
+
+REPORTING = Pipeline([Node(score, None, "metrics", name="score"), Node(write, "metrics", "report", name="write")])
+
+
+@pytest.fixture(autouse=True)
+def kedro_level() -> Iterator[None]:
+    level = logging.getLogger("kedro").level
+    yield
+    logging.getLogger("kedro").setLevel(level)
+
+
+def conf_catalog(folder: Path) -> dict[str, dict[str, Any]]:
+    return {
+        "metrics": {"type": "json.JSONDataset", "filepath": f"{folder}/metrics.json"},
+        "report": {"type": "text.TextDataset", "filepath": f"{folder}/report.html"},
+        "in_memory": {"type": "MemoryDataset"},
+    }
+
+
+def run(folder: Path, pipeline: Pipeline = REPORTING) -> DataCatalog:
+    """Run as a session does, with our hooks."""
+    hooks = _create_hook_manager()
+    for hook in (RankZeroWrites(), RunEnding()):
+        hooks.register(hook)
+    conf = conf_catalog(folder)
+    catalog = DataCatalog.from_config(conf)
+    shared: dict[str, Any] = {"run_params": {}, "pipeline": pipeline, "catalog": catalog}
+    hooks.hook.after_catalog_created(
+        catalog=catalog, conf_catalog=conf, conf_creds={}, parameters={}, save_version=None, load_versions=None
+    )
+    hooks.hook.before_pipeline_run(**shared)
+    result = SequentialRunner().run(pipeline, catalog, hooks)
+    hooks.hook.after_pipeline_run(run_result=result, **shared)
+    return catalog
+
+
+@pytest.mark.parametrize("rank", [None, "0"])
+def test_rank_zero_writes_and_says_where_and_how_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rank: str | None
+) -> None:
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        run(tmp_path)
+    assert (tmp_path / "metrics.json").is_file()
+    ours = [record.message for record in caplog.records if record.name.startswith("xview2")]
+    assert ours == ["Scores: score 0.7124, damage_f1 0.5000", f"Report: {tmp_path}/report.html"]
+
+
+def test_other_ranks_compute_the_same_write_nothing_and_keep_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RANK", "3")
+    with caplog.at_level(logging.INFO):
+        catalog = run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert isinstance(catalog["report"], MemoryDataset)
+    assert not [record for record in caplog.records if record.name.startswith(("kedro", "xview2"))]
+
+
+def test_a_run_that_made_neither_score_nor_report_says_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path)
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        run(tmp_path, Pipeline([Node(write, "metrics", "text", name="write")]))
+    assert not [record for record in caplog.records if record.name.startswith("xview2")]
