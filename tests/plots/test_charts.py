@@ -70,6 +70,7 @@ def test_curves_hold_the_history_and_mark_the_best() -> None:
     np.testing.assert_array_equal(loss.lines[0].get_xydata(), table[["epoch", "train_loss"]])
     np.testing.assert_array_equal(score.lines[0].get_xydata(), table[["epoch", "validation_score"]])
     assert list(score.lines[-1].get_xdata()) == [11, 11]
+    assert loss.get_xlim() == (9.5, 12.5)
     assert score.get_legend_handles_labels()[1][-1] == "highest score 0.300, epoch 11"
 
 

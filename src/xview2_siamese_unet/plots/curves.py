@@ -76,7 +76,9 @@ def draw_curves(history: pd.DataFrame, *, dpi: int = 150) -> Figure:
                 markersize=3.5,
             )
         axes.set(xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if len(history):
+            axes.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
         axes.grid(axis="y", color=GRID, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.set_ylim(bottom=0)
