@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
+from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores
 from xview2_siamese_unet.metrics.scores import (
     Unclassified,
     class_scores,
     constant_scores,
     official_score,
     present_class_damage_f1,
-    scene_scores,
     scored_damage,
     summarise,
 )
@@ -209,3 +209,23 @@ def test_scene_score_of_a_perfect_scene_is_one_and_of_a_blind_one_zero() -> None
         {name: lambda name=name: images[name][2] for name in names}, _Truth(images), facts, facts[["scene", "split"]]
     )
     assert scene_scores(counted).to_dict() == {"blind": 0.0, "perfect": 1.0, "unjudged": 1.0}
+
+
+@given(st.lists(st.floats(0, 1), max_size=12), st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
+def test_chosen_scenes_are_truly_best_and_worst(values: list[float], best: int, median: int, worst: int) -> None:
+    scores = pd.Series({f"s{number}": value for number, value in enumerate(values)}, dtype=float)
+    chosen = choose_scenes(scores, best=best, median=median, worst=worst)
+    named = {kind: [scene for scene, k in chosen.items() if k == kind] for kind in ("best", "median", "worst")}
+    assert len(chosen) == min(best + median + worst, len(values))
+    assert len(named["best"]) == min(best, len(values))
+    rest = scores.drop(named["best"])
+    if named["best"] and len(rest):
+        assert scores[named["best"]].min() >= rest.max()
+    rest = rest.drop(named["worst"])
+    if named["worst"] and len(rest):
+        assert scores[named["worst"]].max() <= rest.min()
+
+
+def test_median_scenes_stand_in_the_middle() -> None:
+    scores = pd.Series({name: place / 10 for place, name in enumerate("abcdefg")})
+    assert choose_scenes(scores, best=1, median=1, worst=1) == {"g": "best", "d": "median", "a": "worst"}

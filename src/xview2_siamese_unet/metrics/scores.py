@@ -21,8 +21,8 @@ Unclassified = Literal["ignore", "no_damage", "class"]
 """What an un-classified building means to the score: left out (`ignore` and `class`), or `no_damage`."""
 
 _EPSILON: Final = 1e-6
-_LOCALIZATION_SHARE: Final = 0.3
-_DAMAGE_SHARE: Final = 0.7
+LOCALIZATION_SHARE: Final = 0.3
+DAMAGE_SHARE: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def official_score(counts: Counts, policy: Unclassified = "ignore") -> dict[str,
     f1 = {code: class_scores(scored_damage(counts.damage, policy))[code].f1 for code in SCORED}
     damage = _harmonic_mean(list(f1.values()))
     return {
-        "score": _LOCALIZATION_SHARE * localization + _DAMAGE_SHARE * damage,
+        "score": LOCALIZATION_SHARE * localization + DAMAGE_SHARE * damage,
         "damage_f1": damage,
         "localization_f1": localization,
         **{f"damage_f1_{code.name.lower()}": value for code, value in f1.items()},
@@ -88,21 +88,6 @@ def constant_scores(counts: Counts, policy: Unclassified = "ignore") -> dict[Dam
     """Return the official score that one same answer at every pixel would have had, for each of the codes 0 to 4."""
     answers = (Damage.BACKGROUND, *SCORED)
     return {answer: official_score(_answered(counts, answer), policy)["score"] for answer in answers}
-
-
-def scene_scores(table: pd.DataFrame, policy: Unclassified = "ignore") -> pd.Series[float]:
-    """Return a score of each scene that has a building, to rank scenes by; ours, not official.
-
-    Official shares, but the plain mean of the F1 of the classes that the scene holds: a harmonic mean is 0 as soon as
-    one small class is missed, which ranks nothing. A scene whose buildings are all left out by the policy is ranked by
-    localisation alone.
-    """
-    scores = {
-        scene: _scene_score(counts, policy)
-        for scene, counts in counted.each(table).items()
-        if counts.localization[1].any()
-    }
-    return pd.Series(scores, dtype=float).sort_index(kind="stable")
 
 
 def summarise(table: pd.DataFrame, policy: Unclassified = "ignore") -> dict[str, Any]:
@@ -148,15 +133,6 @@ def _answered(counts: Counts, answer: Damage) -> Counts:
     localization[:, int(answer > 0)] = counts.localization.sum(axis=1)
     damage[:, answer] = counts.damage.sum(axis=1)
     return Counts(localization, damage)
-
-
-def _scene_score(counts: Counts, policy: Unclassified) -> float:
-    localization = class_scores(counts.localization)[1].f1
-    scores = class_scores(scored_damage(counts.damage, policy))
-    present = [scores[code].f1 for code in SCORED if scores[code].support]
-    if not present:
-        return localization
-    return _LOCALIZATION_SHARE * localization + _DAMAGE_SHARE * sum(present) / len(present)
 
 
 def _by_word(matrix: IntArray, words: Sequence[str], codes: Iterable[int]) -> dict[str, dict[str, float]]:

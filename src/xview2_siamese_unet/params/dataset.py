@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from xview2_siamese_unet.params.base import Strict
 
+Tier = Literal["tier1", "tier3", "hold", "test"]
+"""A folder of the xBD download."""
 SceneCount = Annotated[int, Field(ge=0, le=100_000)]
 
 

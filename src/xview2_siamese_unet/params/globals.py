@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from xview2_siamese_unet.params.base import Strict
+from xview2_siamese_unet.params.execution import ExecutorParams
 
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What may become one part of a path: no separator, and never `.` or `..`."""
@@ -27,15 +28,10 @@ class DatasetGlobals(Strict):
 
     name: PathPart = "sample"
     """Folder below which everything made from these scenes goes."""
-
-
-class ExecutorGlobals(Strict):
-    """How the work of a node over many scenes is spread."""
-
-    kind: Literal["serial", "processes"] = "serial"
-    """`processes` starts one Python process for each worker."""
-    workers: int | None = Field(default=None, ge=1)
-    """Processes; null takes one for each core."""
+    source: Literal["sample", "xbd"] = "sample"
+    """The built-in sample, or a download of xBD."""
+    root: Annotated[Path, BeforeValidator(_local), AfterValidator(Path.expanduser)] | None = None
+    """Folder that holds tier1, tier3, hold and test; only for `source: xbd`."""
 
 
 class FolderNames(Strict):
@@ -62,5 +58,5 @@ class Globals(Strict):
     storage: Annotated[Path, BeforeValidator(_local), AfterValidator(Path.expanduser)] = Path("data")
     """Root of the layers 01_raw to 08_reporting; a relative path starts at the project."""
     dataset: DatasetGlobals = DatasetGlobals()
-    executor: ExecutorGlobals = ExecutorGlobals()
+    executor: ExecutorParams = ExecutorParams()
     foldernames: FolderNames = FolderNames()

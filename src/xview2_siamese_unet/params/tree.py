@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 from xview2_siamese_unet.params.base import Strict
+from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.feature_statistics import FeatureStatisticsParams
+from xview2_siamese_unet.params.modelling import (
+    ClassesParams,
+    DataloaderParams,
+    FocalLossParams,
+    HardwareParams,
+    LossWeightsParams,
+    ModelParams,
+    TrainingParams,
+)
+from xview2_siamese_unet.params.reporting import ReportingParams
 
 
 class Parameters(Strict):
     """Everything that parameters files may say; `params:<section>` gives one field to a node."""
 
     dataset: DatasetParams = DatasetParams()
+    data_processing: DataProcessingParams = DataProcessingParams()
+    feature_statistics: FeatureStatisticsParams = FeatureStatisticsParams()
+    model: ModelParams = ModelParams()
+    classes: ClassesParams = ClassesParams()
+    training: TrainingParams = TrainingParams()
+    loss_weights: LossWeightsParams = LossWeightsParams()
+    focal_loss: FocalLossParams = FocalLossParams()
+    dataloader: DataloaderParams = DataloaderParams()
+    hardware: HardwareParams = HardwareParams()
+    reporting: ReportingParams = ReportingParams()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.params.dataset import Tier
 
 Phase = Literal["pre", "post"]
-Tier = Literal["tier1", "tier3", "hold", "test"]
 
 PHASES: Final[tuple[Phase, Phase]] = ("pre", "post")
-TIERS: Final[tuple[Tier, ...]] = ("tier1", "tier3", "hold", "test")
+TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
 
 # ASCII digits only: `\d` would take ٣ for a 3, and a name must format back to itself.
 _STEM = re.compile(r"(?P<disaster>[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)_(?P<number>[0-9]{8})_(?P<phase>pre|post)_disaster")

@@ -1,0 +1,61 @@
+"""Files of tensors, numbers and texts that load without unpickling code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from xview2_siamese_unet.errors import CheckpointError
+
+
+class CheckpointDataset(AbstractDataset[Any, Any]):
+    """A `torch.save` file, written whole or not at all and read with `weights_only=True`.
+
+    Args:
+        filepath: the file.
+        optional: loading gives `None` where there is no file, in place of an error.
+        metadata: for Kedro-Viz and the like; ignored here.
+    """
+
+    def __init__(self, *, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(filepath)
+        self._optional = optional
+        self.metadata = metadata
+
+    def save(self, data: Any) -> None:  # noqa: ANN401
+        """Write beside, then rename."""
+        import torch  # noqa: PLC0415  a run that touches no weights does not wait for torch
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        part = self._path.with_name(f".{self._path.name}.part")
+        torch.save(data, part)
+        part.replace(self._path)
+
+    def load(self) -> Any:  # noqa: ANN401
+        """Return what was saved, on the CPU.
+
+        Raises:
+            CheckpointError: no such file, or one that holds more than tensors, numbers and texts.
+        """
+        import torch  # noqa: PLC0415
+
+        if self._optional and not self._path.exists():
+            return None
+        try:
+            return torch.load(self._path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises half a dozen kinds for one cause: a file that is not ours
+            unusable = f"a file that cannot be trusted ({type(error).__name__})"
+            raise CheckpointError(
+                str(self._path),
+                found=unusable if self._path.exists() else "no file",
+                allowed="a file of tensors, numbers and texts that this project wrote",
+                remedy="run kedro run --pipelines modelling with the same environment first",
+            ) from error
+
+    def _exists(self) -> bool:
+        return self._path.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self._path}

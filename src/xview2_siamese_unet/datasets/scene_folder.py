@@ -1,0 +1,77 @@
+"""The raw scenes: a download of xBD, read where it lies, or the built-in sample, drawn where it is missing."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from xview2_siamese_unet.datasets.execution import run_jobs
+from xview2_siamese_unet.datasets.stamp import check_stamp
+from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.xbd.sample import SampleScene, plan_sample, write_scene
+
+
+class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
+    """A folder in the layout of the xBD download.
+
+    Saving checks an xBD folder and changes nothing in it; of the sample it draws the scenes that are not there yet.
+    Loading returns the folder.
+
+    Args:
+        source: `xbd` or `sample`.
+        root: folder of the download, for `xbd`.
+        sample: folder that the sample is written to.
+        executor: parameters of `ExecutorParams`.
+        metadata: for Kedro-Viz and the like; ignored here.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        root: str | None,
+        sample: str,
+        executor: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._folder = Path(root) if source == "xbd" and root is not None else Path(sample)
+        self._executor = ExecutorParams(**executor)
+        self.metadata = metadata
+
+    def save(self, data: DatasetParams) -> None:
+        """Make sure that the scenes are there.
+
+        Raises:
+            DataError: the xBD folder is missing or is none.
+            StaleError: the folder holds a sample of other settings.
+        """
+        if data.source == "sample":
+            check_stamp(self._folder, data.sample.model_dump(mode="json"))
+            missing = [scene for scene in plan_sample(data.sample) if not self._is_drawn(scene)]
+            draw = partial(_draw, self._folder, data.sample.size)
+            for _ in run_jobs(draw, missing, self._executor, "sample scenes drawn"):
+                pass
+        list_pairs(self._folder)
+
+    def _is_drawn(self, scene: SampleScene) -> bool:
+        # write_scene writes the post-disaster label last.
+        return (self._folder / scene.tier / "labels" / f"{scene.id.stem('post')}.json").exists()
+
+    def load(self) -> Path:
+        """Return the folder."""
+        return self._folder
+
+    def _exists(self) -> bool:
+        return self._folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": self._folder}
+
+
+def _draw(folder: Path, size: int, scene: SampleScene) -> None:
+    write_scene(folder, scene, size)

@@ -1,0 +1,46 @@
+"""What a shared folder was made with: written once, compared at every later save."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from xview2_siamese_unet.errors import StaleError
+
+NAME = "made_with.json"
+
+
+def check_stamp(folder: Path, made_with: Mapping[str, Any]) -> None:
+    """Write `made_with` into a new folder, or compare it with what stands there.
+
+    Raises:
+        StaleError: the folder was made with other settings; nothing in it was touched.
+    """
+    path = folder / NAME
+    if path.exists():
+        refuse_other_settings(folder, json.loads(path.read_text()), made_with)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(made_with, indent=2))
+
+
+def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise a StaleError that names the settings in which two stamps differ, if they do."""
+    wanted = json.loads(json.dumps(wanted))
+    differing = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+    if differing:
+        raise StaleError(
+            str(folder),
+            found="data made with " + ", ".join(f"{key} {found.get(key)}" for key in differing),
+            allowed="what this run asks for: " + ", ".join(f"{key} {wanted.get(key)}" for key in differing),
+            remedy="give this dataset another dataset.name, or remove the folder",
+        )
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text)
+    part.replace(path)

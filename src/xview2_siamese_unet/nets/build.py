@@ -1,0 +1,113 @@
+"""The one place where a name becomes a module, and where first weights come from."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import segmentation_models_pytorch as smp
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from xview2_siamese_unet.errors import CheckpointError, ConfigError
+from xview2_siamese_unet.nets.siamese_unet import SiameseUNet, UNet
+from xview2_siamese_unet.params.modelling import EncoderParams, EncoderWeightsParams, ModelParams
+
+
+def build_net(params: ModelParams, damage_classes: int) -> SiameseUNet:
+    """Return the net with random weights; never downloads, so that inference works offline."""
+    pre = _unet(params)
+    post = pre if params.share_weights else _unet(params)
+    return SiameseUNet(pre, post, params.decoder_channels[-1], damage_classes, params.fusion)
+
+
+def load_encoder_weights(net: SiameseUNet, params: EncoderParams) -> None:
+    """Put pretrained weights into the encoder(s) of a new net, as the parameters ask.
+
+    Raises:
+        ConfigError: weights that do not exist or cannot be had offline.
+        CheckpointError: a file whose weights do not fit the encoder.
+    """
+    weights = params.weights
+    if weights.source == "none":
+        return
+    state = _read_weights(weights.path) if weights.path and weights.source == "file" else _from_hub(params)
+    for unet in {net.pre, net.post}:
+        _fit(unet.encoder, state, weights.path or Path(weights.name))
+
+
+def _unet(params: ModelParams) -> UNet:
+    return UNet(_encoder(params.encoder.name, None), params.decoder_channels)
+
+
+def _encoder(name: str, weights: str | None) -> nn.Module:
+    known = [*smp.encoders.get_encoder_names()]
+    if name not in known and not name.startswith("tu-"):
+        near = difflib.get_close_matches(name, known, 3) or known[:3]
+        raise ConfigError(
+            "model.encoder.name",
+            found=name,
+            allowed="an encoder of segmentation-models-pytorch, or tu-<name> of timm",
+            remedy=f"take for example {' or '.join(near)}",
+        )
+    encoder: nn.Module = smp.encoders.get_encoder(name, in_channels=3, depth=5, weights=weights)
+    return encoder
+
+
+def _from_hub(params: EncoderParams) -> dict[str, Tensor]:
+    with _offline(params.weights):
+        try:
+            return _encoder(params.name, params.weights.name).state_dict()
+        except (OSError, KeyError, RuntimeError) as error:
+            raise ConfigError(
+                "model.encoder.weights",
+                found=f"{params.weights.name} of {params.name}, which cannot be had here ({type(error).__name__})",
+                allowed="weights in the local cache (cache), on a reachable hub (hub) or in a file (file)",
+                remedy="set model.encoder.weights.source to file with a path, or to none",
+            ) from error
+
+
+@contextmanager
+def _offline(weights: EncoderWeightsParams) -> Iterator[None]:
+    """Hold back every download while only the cache is asked for."""
+    from huggingface_hub import constants  # noqa: PLC0415  (read at import time, so the flag itself is set)
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or weights.source == "cache" or bool(os.environ.get("HF_HUB_OFFLINE"))
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise half a dozen kinds for one cause: a bad file
+        raise CheckpointError(
+            str(path),
+            found=f"a file that holds no weights ({type(error).__name__})",
+            allowed="a .safetensors file, or a .pth file of plain tensors",
+            remedy="save the encoder's state_dict with safetensors.torch.save_file or torch.save",
+        ) from error
+    return state
+
+
+def _fit(encoder: nn.Module, state: dict[str, Tensor], where: Path) -> None:
+    wanted = encoder.state_dict()
+    kept = {name: tensor for name, tensor in state.items() if name in wanted}
+    missing = [name for name in wanted if name not in kept or kept[name].shape != wanted[name].shape]
+    if missing:
+        raise CheckpointError(
+            str(where),
+            found=f"{len(missing)} of {len(wanted)} tensors missing or of another shape, {missing[0]} the first",
+            allowed="all weights of the encoder",
+            remedy="take weights of the encoder that model.encoder.name names",
+        )
+    encoder.load_state_dict(kept)

@@ -1,0 +1,51 @@
+"""What a checkpoint holds: plain tensors, numbers and texts, so that it loads with `weights_only=True`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from torch import Tensor
+
+from xview2_siamese_unet.errors import CheckpointError
+from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.nets.normalise import Normalise
+from xview2_siamese_unet.nets.siamese_unet import SiameseUNet
+from xview2_siamese_unet.params.modelling import ClassesParams, ModelParams
+
+
+class Checkpoint(TypedDict):
+    """All that is needed to answer with a net, and to know where it comes from."""
+
+    state: dict[str, Tensor]
+    model: dict[str, Any]
+    classes: dict[str, Any]
+    channels: dict[str, list[float]]
+    fingerprint: str
+    recipe: dict[str, Any]
+    dataset: str
+    version: str
+    epoch: int
+    scores: dict[str, float]
+    history: list[dict[str, float]]
+
+
+def restore(checkpoint: Mapping[str, Any]) -> tuple[SiameseUNet, Normalise, ClassesParams]:
+    """Return the net with its weights, what normalises its images, and what its classes mean.
+
+    Raises:
+        CheckpointError: a part is missing, or the weights do not fit the net that the file describes.
+    """
+    try:
+        classes = ClassesParams.model_validate(checkpoint["classes"])
+        net = build_net(ModelParams.model_validate(checkpoint["model"]), classes.damage_classes)
+        net.load_state_dict(checkpoint["state"])
+        normalise = Normalise(**checkpoint["channels"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            "checkpoint",
+            found=f"weights that do not fit ({str(error).splitlines()[0]})",
+            allowed="a checkpoint that the modelling pipeline of this version wrote",
+            remedy="run kedro run --pipelines modelling with the same environment again",
+        ) from error
+    return net, normalise, classes

@@ -1,0 +1,36 @@
+"""What the report shows."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from xview2_siamese_unet.params.base import Strict
+
+
+class PanelParams(Strict):
+    """Which scenes the report shows as pictures, ranked by a score of each scene."""
+
+    best: int = Field(default=2, ge=0, le=20)
+    """Scenes with the highest score."""
+    median: int = Field(default=2, ge=0, le=20)
+    """Scenes from the middle."""
+    worst: int = Field(default=4, ge=0, le=20)
+    """Scenes with the lowest score."""
+    side: int = Field(default=320, ge=64, le=2048)
+    """Longer side of each picture in pixels."""
+    window: int | None = Field(default=512, ge=32)
+    """Side of the square of the scene that is shown, where most buildings are; nothing shows whole scenes."""
+
+
+class ReportingParams(Strict):
+    """What the report shows."""
+
+    batch_size: int = Field(default=1, ge=1)
+    """Whole scenes predicted at a time."""
+    title: str = Field(default="Building damage: how good is this model?", min_length=1)
+    """Heading of the page."""
+    model_file: str | None = None
+    """Name of the file of weights, as the page prints it; nothing leaves it unnamed."""
+    dpi: int = Field(default=150, ge=50, le=600)
+    """Dots per inch of the charts saved as PNG."""
+    panels: PanelParams = PanelParams()

@@ -1,0 +1,94 @@
+"""Translates between the catalog and the rooms of the library; no arithmetic here."""
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.params.data_processing import DataProcessingParams
+from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.raster.io import read_shape
+from xview2_siamese_unet.raster.masks import MaskJob, mask_path
+from xview2_siamese_unet.raster.pack import PackJob
+from xview2_siamese_unet.xbd.georeference import Georeference
+from xview2_siamese_unet.xbd.ingest import Ingest, georeferences, ingest
+from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.xbd.splits import choose_subset, split_scenes
+
+
+def provide_scenes(dataset: DatasetParams) -> DatasetParams:
+    """Ask the raw folder for the scenes of these parameters; it checks a download and draws a sample."""
+    return dataset
+
+
+def parse_labels(folder: Path, dataset: DatasetParams, params: DataProcessingParams) -> Ingest:
+    """Read all labels: the tables of scenes, of buildings and of problems."""
+    pairs, problems = list_pairs(folder)
+    if not dataset.use_main_dataset:
+        names = pd.DataFrame(
+            [(str(p.scene), p.tier, p.scene.disaster) for p in pairs], columns=["scene", "tier", "disaster"]
+        )
+        kept = set(choose_subset(names, dataset.subset)["scene"])
+        pairs = [pair for pair in pairs if str(pair.scene) in kept]
+    return ingest(folder, pairs, problems, read_shape, stop=params.on_problem == "stop")
+
+
+def plan_masks(scenes: pd.DataFrame, buildings: pd.DataFrame, params: DataProcessingParams) -> list[MaskJob]:
+    """Describe the masks of each scene; the dataset that they are saved to burns them."""
+    of_scene = dict(iter(buildings.groupby("scene")))
+    none = buildings.iloc[:0]
+    places = georeferences(scenes)
+    return [
+        _mask_job(row, of_scene.get(row["scene"], none), places[row["scene"]], params)
+        for row in scenes.to_dict("records")
+    ]
+
+
+def plan_store(folder: Path, scenes: pd.DataFrame, masks: Path) -> tuple[tuple[int, int], list[PackJob]]:
+    """Describe the slot of each scene; the dataset that they are saved to packs them.
+
+    Raises:
+        DataError: the scenes differ in size.
+    """
+    sizes = sorted(set(zip(scenes["height"], scenes["width"], strict=True)))
+    if len(sizes) != 1:
+        raise DataError(
+            str(folder),
+            found=f"{len(scenes)} scenes of {', '.join(f'{w} × {h}' for h, w in sizes) or 'no size'} pixels",
+            allowed="scenes of one size",
+            remedy="put scenes of another size into a dataset of their own (dataset.name)",
+        )
+    return sizes[0], [_pack_job(row, folder, masks) for row in scenes.to_dict("records")]
+
+
+def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.DataFrame:
+    """Deal the scenes to train, validation and test."""
+    return split_scenes(scenes, params.split)
+
+
+def _mask_job(
+    scene: dict[Hashable, Any], buildings: pd.DataFrame, place: Georeference | None, params: DataProcessingParams
+) -> MaskJob:
+    return MaskJob(
+        scene=scene["scene"],
+        tier=scene["tier"],
+        shape=(scene["height"], scene["width"]),
+        pre=tuple(buildings["pre_polygon"]),
+        post=tuple(buildings["polygon"]),
+        subtypes=tuple(buildings["damage"]),
+        rule=params.masks.rule,
+        place=place,
+        key=scene["labels_key"],
+    )
+
+
+def _pack_job(scene: dict[Hashable, Any], folder: Path, masks: Path) -> PackJob:
+    tier, name = scene["tier"], scene["scene"]
+    return PackJob(
+        scene=scene["scene"],
+        images=(folder / scene["pre_image"], folder / scene["post_image"]),
+        masks=(mask_path(masks, tier, name, "building"), mask_path(masks, tier, name, "damage")),
+        labels_key=scene["labels_key"],
+    )

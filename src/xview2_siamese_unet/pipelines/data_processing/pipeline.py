@@ -1,0 +1,25 @@
+"""Raw folder → scenes, buildings, masks, splits, store."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from xview2_siamese_unet.pipelines.data_processing import nodes
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Return the pipeline `data_processing`."""
+    return Pipeline(
+        [
+            Node(nodes.provide_scenes, "params:dataset", "raw_scenes", name="provide_scenes"),
+            Node(
+                nodes.parse_labels,
+                ["raw_scenes", "params:dataset", "params:data_processing"],
+                ["scenes", "buildings", "ingest_report"],
+                name="parse_labels",
+            ),
+            Node(nodes.plan_masks, ["scenes", "buildings", "params:data_processing"], "masks", name="burn_masks"),
+            Node(nodes.assign_splits, ["scenes", "params:data_processing"], "splits", name="split_scenes"),
+            Node(nodes.plan_store, ["raw_scenes", "scenes", "masks"], "store", name="pack_scenes"),
+        ]
+    )

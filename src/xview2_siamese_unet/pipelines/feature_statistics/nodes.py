@@ -1,0 +1,40 @@
+"""Translates between the catalog and the rooms of the library; no arithmetic here."""
+
+import numpy as np
+import pandas as pd
+
+from xview2_siamese_unet.params.feature_statistics import FeatureStatisticsParams
+from xview2_siamese_unet.params.modelling import ClassesParams
+from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.stats import balance, moments
+
+
+def count_classes(store: Store, splits: pd.DataFrame) -> balance.ClassCounts:
+    """Return pixels by class of the training split, of both dates."""
+    return balance.count_classes(_training_records(store, splits))
+
+
+def weigh_classes(
+    class_counts: balance.ClassCounts, params: FeatureStatisticsParams, classes: ClassesParams
+) -> dict[str, list[float]]:
+    """Return one weight for each class of both heads."""
+    return balance.weigh_classes(class_counts, params.class_weights, classes.unclassified)
+
+
+def weigh_samples(store: Store, splits: pd.DataFrame, params: FeatureStatisticsParams) -> dict[str, list[object]]:
+    """Return the scenes of the training split and how often each is drawn."""
+    weights = balance.weigh_samples(_training_records(store, splits), params.sample_weights)
+    return {"scenes": _training_scenes(splits), "weights": weights.tolist()}
+
+
+def measure_channels(store: Store, splits: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
+    """Return mean and deviation of the channels over the training split."""
+    return moments.channel_statistics(_training_records(store, splits))
+
+
+def _training_scenes(splits: pd.DataFrame) -> list[str]:
+    return splits.loc[splits["split"] == "train", "scene"].tolist()
+
+
+def _training_records(store: Store, splits: pd.DataFrame) -> np.ndarray:
+    return store.records[store.rows(_training_scenes(splits))]

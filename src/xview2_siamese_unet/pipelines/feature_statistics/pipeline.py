@@ -1,0 +1,32 @@
+"""Store and splits → counts and weights of classes and scenes, moments of channels, histogram."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from xview2_siamese_unet.pipelines.feature_statistics import nodes
+from xview2_siamese_unet.plots.histogram import draw_class_histogram, plotly_class_histogram
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Return the pipeline `feature_statistics`."""
+    return Pipeline(
+        [
+            Node(nodes.count_classes, ["store", "splits"], "class_counts", name="count_classes"),
+            Node(
+                nodes.weigh_classes,
+                ["class_counts", "params:feature_statistics", "params:classes"],
+                "class_weights",
+                name="weigh_classes",
+            ),
+            Node(
+                nodes.weigh_samples,
+                ["store", "splits", "params:feature_statistics"],
+                "sample_weights",
+                name="weigh_samples",
+            ),
+            Node(nodes.measure_channels, ["store", "splits"], "channel_statistics", name="measure_channels"),
+            Node(plotly_class_histogram, "class_counts", "class_histogram", name="plot_classes"),
+            Node(draw_class_histogram, "class_counts", "class_histogram_image", name="draw_classes"),
+        ]
+    )

@@ -1,0 +1,79 @@
+"""Translates between the catalog and the training room; no arithmetic here."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xview2_siamese_unet.datasets.execution import usable_cores
+from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.modelling import (
+    ClassesParams,
+    DataloaderParams,
+    FocalLossParams,
+    HardwareParams,
+    LossWeightsParams,
+    ModelParams,
+    Recipe,
+    TrainingParams,
+)
+from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.stats.moments import IMAGENET
+
+_log = logging.getLogger(__name__)
+
+
+def collect_recipe(  # noqa: PLR0913  one parameter for each section of the configuration
+    *,
+    model: ModelParams,
+    classes: ClassesParams,
+    training: TrainingParams,
+    loss_weights: LossWeightsParams,
+    focal_loss: FocalLossParams,
+    dataloader: DataloaderParams,
+    hardware: HardwareParams,
+) -> Recipe:
+    """Join the sections that decide what a net learns."""
+    return Recipe(
+        model=model,
+        classes=classes,
+        training=training,
+        loss_weights=loss_weights,
+        focal_loss=focal_loss,
+        dataloader=dataloader,
+        hardware=hardware,
+    )
+
+
+def train(  # noqa: PLR0913  a net is made of all of these
+    *,
+    recipe: Recipe,
+    store: Store,
+    splits: pd.DataFrame,
+    class_weights: dict[str, list[float]],
+    sample_weights: dict[str, list[Any]],
+    channel_statistics: dict[str, dict[str, list[float]]],
+    dataset: DatasetParams,
+    folders: dict[str, Path],
+    finished: dict[str, Any] | None,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return the checkpoint of the best epoch and the history of all epochs."""
+    from xview2_siamese_unet.training.fit import Folders, TrainingData, fingerprint, fit  # noqa: PLC0415  torch is slow to import
+
+    measured = recipe.model.normalisation == "measured"
+    data = TrainingData(
+        name=dataset.name,
+        store=store,
+        train=sample_weights["scenes"],
+        validation=splits.loc[splits["split"] == "validation", "scene"].tolist(),
+        sample_weights=sample_weights["weights"],
+        class_weights=class_weights,
+        channels=channel_statistics["both"] if measured else IMAGENET,
+    )
+    if recipe.training.reuse and finished is not None and finished.get("fingerprint") == fingerprint(data, recipe):
+        _log.info("training: the finished checkpoint has these settings, data and version; reused")
+        checkpoint = finished
+    else:
+        checkpoint = dict(fit(data, recipe, Folders(**folders), cores=usable_cores()))
+    return checkpoint, pd.DataFrame(checkpoint["history"])

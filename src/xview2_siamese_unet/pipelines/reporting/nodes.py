@@ -1,0 +1,119 @@
+"""Translations between the catalog and the figures and pages."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+
+from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores
+from xview2_siamese_unet.metrics.scores import Unclassified
+from xview2_siamese_unet.metrics.table import Predictions, Store
+from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.modelling import HardwareParams
+from xview2_siamese_unet.params.reporting import ReportingParams
+from xview2_siamese_unet.plots.curves import draw_curves, plotly_curves
+from xview2_siamese_unet.plots.histogram import ClassCounts, draw_class_histogram
+from xview2_siamese_unet.plots.matrices import BUILDING_WORDS, DAMAGE_WORDS, draw_matrix, plotly_matrix
+from xview2_siamese_unet.plots.panels import PanelRow, draw_panels
+from xview2_siamese_unet.raster.store import Store as StoreFile
+from xview2_siamese_unet.report.page import ReportContent, render_report
+from xview2_siamese_unet.report.settings import flatten
+from xview2_siamese_unet.xbd.georeference import Georeference
+from xview2_siamese_unet.xbd.ingest import georeferences
+
+_MATRICES = (("localization", BUILDING_WORDS, "Localisation"), ("damage", DAMAGE_WORDS, "Damage"))
+
+
+def predict(
+    *,
+    checkpoint: dict[str, Any],
+    store: StoreFile,
+    scenes: pd.DataFrame,
+    splits: pd.DataFrame,
+    params: ReportingParams,
+    hardware: HardwareParams,
+) -> Iterator[dict[str, tuple[np.ndarray, Georeference | None]]]:
+    """Yield the damage codes of the test split with their place, one scene at a time."""
+    from xview2_siamese_unet.inference.predict import predict_scenes  # noqa: PLC0415  torch is slow to import
+
+    places = georeferences(scenes)
+    tested = splits.loc[splits["split"] == "test", "scene"].tolist()
+    for name, codes in predict_scenes(checkpoint, store, tested, hardware, batch_size=params.batch_size):
+        yield {name: (codes, places[name])}
+
+
+def plot_confusion(metrics: dict[str, Any], params: ReportingParams) -> tuple[go.Figure, go.Figure, Figure, Figure]:
+    """Return the confusion matrices of localisation and damage, to look into and for print."""
+    counts = [(np.asarray(metrics["confusion"][key]), words, title) for key, words, title in _MATRICES]
+    localization, damage = (plotly_matrix(*each) for each in counts)
+    printed_localization, printed_damage = (draw_matrix(*each, dpi=params.dpi) for each in counts)
+    return localization, damage, printed_localization, printed_damage
+
+
+def plot_curves(history: pd.DataFrame, params: ReportingParams) -> tuple[go.Figure, Figure]:
+    """Return the training curves, to look into and for print."""
+    return plotly_curves(history), draw_curves(history, dpi=params.dpi)
+
+
+def plot_panels(
+    counts: pd.DataFrame, predictions: Predictions, store: Store, unclassified: Unclassified, params: ReportingParams
+) -> Figure:
+    """Return pictures of the best, the median and the worst scenes."""
+    rows = _panel_rows(counts, predictions, store, unclassified, params)
+    return draw_panels(rows, side=params.panels.side, window=params.panels.window)
+
+
+def write_report(  # noqa: PLR0913  a report joins everything
+    *,
+    metrics: dict[str, Any],
+    counts: pd.DataFrame,
+    predictions: Predictions,
+    store: Store,
+    history: pd.DataFrame,
+    class_counts: ClassCounts,
+    dataset: DatasetParams,
+    params: ReportingParams,
+    settings: Mapping[str, object],
+) -> str:
+    """Return the report as HTML; draws its figures from data, because a saved matplotlib figure cannot be loaded."""
+    drawn = [draw_matrix(np.asarray(metrics["confusion"][key]), words, title) for key, words, title in _MATRICES]
+    charts = {
+        "Where a building is. Shade and percentage: share of the truth (row).": drawn[0],
+        "What happened to it. First column: buildings that were missed.": drawn[1],
+        "Training, epoch by epoch.": draw_curves(history),
+        "Pixels of each class in the training split.": draw_class_histogram(class_counts),
+    }
+    content = ReportContent(
+        title=params.title,
+        source=dataset.source,
+        metrics=metrics,
+        charts=charts,
+        panels=plot_panels(counts, predictions, store, metrics["unclassified"], params),
+        settings=flatten(settings),
+        provenance=_provenance(dataset, params),
+    )
+    return render_report(content)
+
+
+def _panel_rows(
+    counts: pd.DataFrame, predictions: Predictions, store: Store, unclassified: Unclassified, params: ReportingParams
+) -> Iterator[PanelRow]:
+    scores, wanted = scene_scores(counts, unclassified), params.panels
+    for name, rank in choose_scenes(scores, best=wanted.best, median=wanted.median, worst=wanted.worst).items():
+        scene = store.scene(name)
+        note = f"{rank} · scene score {scores[name]:.2f}"
+        yield PanelRow(name, note, scene.pre, scene.post, scene.damage, predictions[name]())
+
+
+def _provenance(dataset: DatasetParams, params: ReportingParams) -> dict[str, str]:
+    return {
+        "code": f"xview2-siamese-unet {version('xview2-siamese-unet')}",
+        "data": f"{dataset.name} ({'fabricated scenes' if dataset.source == 'sample' else 'xBD'})",
+        "model file": params.model_file or "not named (reporting.model_file)",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }

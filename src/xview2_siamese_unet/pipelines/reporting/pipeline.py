@@ -1,0 +1,68 @@
+"""Wiring of the reporting pipeline."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kedro.pipeline import Node, Pipeline
+
+from xview2_siamese_unet.metrics.scores import summarise
+from xview2_siamese_unet.metrics.table import count_scenes
+from xview2_siamese_unet.pipelines.reporting.nodes import (
+    plot_confusion,
+    plot_curves,
+    plot_panels,
+    predict,
+    write_report,
+)
+
+_PARAMS: Final = "params:reporting"
+_POLICY: Final = "params:classes.unclassified"
+_MATRICES: Final = [
+    "localization_confusion",
+    "damage_confusion",
+    "localization_confusion_image",
+    "damage_confusion_image",
+]
+_CURVES: Final = ["training_curves", "training_curves_image"]
+_OF_PREDICTION: Final = {
+    **{name: name for name in ("checkpoint", "store", "scenes", "splits")},
+    "params": _PARAMS,
+    "hardware": "params:hardware",
+}
+_OF_REPORT: Final = {
+    "metrics": "metrics",
+    "counts": "scene_counts",
+    "predictions": "predictions",
+    "store": "store",
+    "history": "history",
+    "class_counts": "class_counts",
+    "dataset": "params:dataset",
+    "params": _PARAMS,
+    "settings": "parameters",
+}
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Return the pipeline from `checkpoint` to `report`."""
+    return Pipeline(
+        [
+            Node(
+                predict,
+                _OF_PREDICTION,
+                "predictions",
+                name="predict",
+            ),
+            Node(count_scenes, ["predictions", "store", "scenes", "splits"], "scene_counts", name="count_confusion"),
+            Node(summarise, ["scene_counts", _POLICY], "metrics", name="score"),
+            Node(plot_confusion, ["metrics", _PARAMS], _MATRICES, name="plot_confusion"),
+            Node(plot_curves, ["history", _PARAMS], _CURVES, name="plot_curves"),
+            Node(
+                plot_panels,
+                ["scene_counts", "predictions", "store", _POLICY, _PARAMS],
+                "panels",
+                name="plot_panels",
+            ),
+            Node(write_report, _OF_REPORT, "report", name="write_report"),
+        ]
+    )

@@ -1,0 +1,111 @@
+"""Confusion matrices: shade is the share of a row, so that a rare class reads as well as a common one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.plots.style import (
+    INK,
+    MUTED,
+    PLOTLY_LAYOUT,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    compact,
+    new_figure,
+    percent,
+    tidy,
+)
+
+BUILDING_WORDS: Final = ("background", "building")
+DAMAGE_WORDS: Final = tuple(code.word for code in Damage)
+
+IntMatrix = npt.NDArray[np.int64]
+
+
+def row_shares(matrix: IntMatrix) -> npt.NDArray[np.float64]:
+    """Return each row divided by its sum; NaN where a row is empty."""
+    sums = matrix.sum(axis=1, keepdims=True).astype(float)
+    return np.asarray(matrix / np.where(sums > 0, sums, np.nan))
+
+
+def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str, *, dpi: int = 150) -> Figure:
+    """Return a confusion matrix for print.
+
+    Args:
+        matrix: int64 (n, n) counts of pixels; rows truth, columns prediction.
+        words: the n class names.
+        title: heading.
+        dpi: dots per inch when saved as pixels.
+    """
+    shares, size = row_shares(matrix), len(words)
+    figure = new_figure(2.6 + 0.95 * size, 1.9 + 0.62 * size, dpi=dpi)
+    axes = figure.subplots()
+    tidy(axes, title)
+    axes.imshow(shares, cmap=colormaps["Blues"].with_extremes(bad="#f3f4f6"), vmin=0, vmax=1, aspect="auto")
+    for row, column in np.ndindex(size, size):
+        _write_cell(axes, row, column, int(matrix[row, column]), float(shares[row, column]))
+    axes.set_xticks(range(size), words, rotation=0 if size < 4 else 25, ha="center" if size < 4 else "right")
+    axes.set_yticks(range(size), [f"{w}\n{compact(n)} px" for w, n in zip(words, matrix.sum(axis=1), strict=True)])
+    axes.set(xlabel="predicted", ylabel="truth")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="minor", length=0)
+    return figure
+
+
+def plotly_matrix(matrix: IntMatrix, words: Sequence[str], title: str) -> go.Figure:
+    """Return a confusion matrix to look into: counts in the cells, shares of row and column on hover.
+
+    Args:
+        matrix: int64 (n, n) counts of pixels; rows truth, columns prediction.
+        words: the n class names.
+        title: heading.
+    """
+    shares, column_shares = row_shares(matrix), row_shares(matrix.T).T
+    text = [
+        [f"{compact(count)}<br>{_share(share)}" for count, share in zip(counts, parts, strict=True)]
+        for counts, parts in zip(matrix, shares, strict=True)
+    ]
+    heatmap = go.Heatmap(
+        z=shares.tolist(),
+        x=list(words),
+        y=list(words),
+        text=text,
+        texttemplate="%{text}",
+        customdata=np.stack([matrix, 100 * column_shares], axis=-1).tolist(),
+        hovertemplate="truth %{y}, predicted %{x}<br>%{customdata[0]:,} pixels<br>%{z:.2%} of the truth"
+        "<br>%{customdata[1]:.2f} % of the predictions<extra></extra>",
+        colorscale="Blues",
+        zmin=0,
+        zmax=1,
+        xgap=2,
+        ygap=2,
+        colorbar={"title": "share of<br>the truth", "tickformat": ".0%"},
+    )
+    figure = go.Figure(heatmap, {**PLOTLY_LAYOUT, "title": title})
+    figure.update_xaxes(title="predicted", type="category")
+    figure.update_yaxes(title="truth", type="category", autorange="reversed", ticksuffix=" ")
+    return figure
+
+
+def _share(share: float) -> str:
+    return "no truth" if np.isnan(share) else percent(share)
+
+
+def _write_cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
+    colour = "white" if share > 0.55 else INK if count else MUTED
+    weight = "bold" if row == column and count else "normal"
+    axes.text(column, row - 0.14, _share(share), ha="center", va="center", color=colour, size=TEXT_SIZE, weight=weight)
+    axes.text(column, row + 0.2, f"{compact(count)} px", ha="center", va="center", color=colour, size=SMALL_SIZE)

@@ -1,0 +1,119 @@
+"""Reading images, writing and reading masks: uint8 with georeference where there is one.
+
+A raster opens with the one driver that its ending names, so that a file which only looks like an image (a VRT that
+names other files, a network address) is refused instead of followed.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.transform import from_origin
+
+from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.xbd.georeference import Georeference
+
+DRIVERS: Final = {".png": "PNG", ".tif": "GTiff", ".tiff": "GTiff"}
+ByteArray = npt.NDArray[np.uint8]
+_COLOURMAP: Final = {int(code): (*code.rgb, 255) for code in Damage}
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """Open for reading; xBD's PNGs have no georeference, which is no news."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path, driver=DRIVERS[path.suffix.lower()]) as source:
+                yield source
+    except RasterioIOError as error:
+        raise DataError(
+            str(path),
+            found=f"a file that cannot be read ({error})",
+            allowed="a whole PNG or GeoTIFF",
+            remedy="restore the file from the download, or set data_processing.on_problem: skip",
+        ) from error
+
+
+def read_shape(path: Path) -> tuple[int, int, int]:
+    """Return bands, height and width of an image without decoding its pixels."""
+    with _open(path) as source:
+        return source.count, source.height, source.width
+
+
+def read_rgb(path: Path) -> ByteArray:
+    """Return an image as uint8 (h, w, 3).
+
+    Raises:
+        DataError: not readable, not three bands or more, values that do not fit in a byte.
+    """
+    with _open(path) as source:
+        if source.count < 3:
+            raise DataError(
+                str(path),
+                found=f"{source.count} band(s)",
+                allowed="3 bands: red, green, blue",
+                remedy="use the RGB image",
+            )
+        bands = source.read((1, 2, 3))
+    return np.ascontiguousarray(np.moveaxis(_as_bytes(bands, path), 0, 2))
+
+
+def _as_bytes(bands: npt.NDArray[Any], path: Path) -> ByteArray:
+    """Clip and cast: xBD's GeoTIFFs hold the bytes of the PNGs as Int16 with −99 for no data, which becomes black."""
+    if bands.dtype == np.uint8:
+        return bands
+    highest = float(np.nanmax(bands)) if bands.size else 0.0
+    if highest > 255:
+        raise DataError(
+            str(path),
+            found=f"values up to {highest:g} ({bands.dtype})",
+            allowed="0 to 255, as in every release of xBD",
+            remedy="scale both dates of the scene to bytes by one and the same rule first",
+        )
+    whole: ByteArray = np.nan_to_num(bands).clip(0, 255).astype(np.uint8)
+    return whole
+
+
+def read_mask(path: Path) -> ByteArray:
+    """Return a mask as uint8 (h, w)."""
+    with _open(path) as source:
+        mask: ByteArray = source.read(1)
+    return mask
+
+
+def read_tag(path: Path, name: str) -> str | None:
+    """Return a tag of a mask, or `None` where it has none."""
+    with _open(path) as source:
+        value: str | None = source.tags().get(name)
+    return value
+
+
+def write_mask(path: Path, mask: ByteArray, place: Georeference | None = None, **tags: str) -> None:
+    """Write a mask (h, w) of damage codes as a GeoTIFF with the class colours and tags, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    height, width = mask.shape
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": height, "width": width}
+    if place is not None:
+        profile |= {
+            "crs": f"EPSG:{place.epsg}",
+            "transform": from_origin(place.left, place.top, place.pixel, place.pixel),
+        }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(part, "w", compress="deflate", zlevel=1, **profile) as target:
+            target.write(mask, 1)
+            target.write_colormap(1, _COLOURMAP)
+            target.update_tags(**tags)
+    part.replace(path)

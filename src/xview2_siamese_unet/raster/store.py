@@ -1,0 +1,137 @@
+"""All scenes of a dataset in one memory-mapped array of bytes: what training and scoring read.
+
+A crop of 512² from it costs a fifth of a millisecond, where two PNGs and two masks cost 60 to 140. Beside the pixels
+stands one record a scene, written after its pixels: a scene without a record was torn by a killed run and is not read.
+
+Files in the folder of a store:
+    pixels.u8      (n, h, w, 8) uint8: pre RGB, post RGB, building 0/1, damage 0–5
+    records.bin    (n,) `RECORD`
+    manifest.json  scene names in order, height and width, and the parameters that made it
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.raster.record import RECORD
+
+CHANNELS: Final = 8
+ByteArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Views into the store, uint8: `pre` and `post` (h, w, 3), `building` (h, w) 0/1, `damage` (h, w) 0–5."""
+
+    pixels: ByteArray
+
+    @property
+    def pre(self) -> ByteArray:
+        """Image from before the disaster."""
+        return self.pixels[..., 0:3]
+
+    @property
+    def post(self) -> ByteArray:
+        """Image from after the disaster."""
+        return self.pixels[..., 3:6]
+
+    @property
+    def building(self) -> ByteArray:
+        """Truth of localisation, from the pre-disaster label."""
+        return self.pixels[..., 6]
+
+    @property
+    def damage(self) -> ByteArray:
+        """Truth of damage, from the post-disaster label."""
+        return self.pixels[..., 7]
+
+
+class Store:
+    """A store opened for reading; cheap to pickle, so that each worker maps the files itself.
+
+    Args:
+        folder: where the three files lie.
+
+    Raises:
+        DataError: there is no store in the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise DataError(
+                str(folder),
+                found="no store",
+                allowed="a store that data_processing wrote",
+                remedy="run kedro run --pipelines data_processing with the same environment first",
+            )
+        self.scenes: tuple[str, ...] = tuple(manifest["scenes"])
+        self.height: int = manifest["height"]
+        self.width: int = manifest["width"]
+        self._row = {name: row for row, name in enumerate(self.scenes)}
+        self._maps: tuple[ByteArray, npt.NDArray[Any]] | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the folder only: a memory map would travel as a copy of all its pixels."""
+        return Store, (self.folder,)
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def rows(self, names: Sequence[str]) -> list[int]:
+        """Return the row of each scene.
+
+        Raises:
+            DataError: a scene that is not in the store, or whose packing was cut short.
+        """
+        records = self.records
+        for name in names:
+            if name not in self._row or not records[self._row[name]]["key"]:
+                raise DataError(
+                    str(self.folder),
+                    found=f"no finished scene {name}",
+                    allowed="the scenes that data_processing packed",
+                    remedy="run kedro run --pipelines data_processing with the same environment again",
+                )
+        return [self._row[name] for name in names]
+
+    @property
+    def pixels(self) -> ByteArray:
+        """All scenes, uint8 (n, h, w, 8), mapped and not read."""
+        return self._map()[0]
+
+    @property
+    def records(self) -> npt.NDArray[Any]:
+        """One `RECORD` a scene, (n,)."""
+        return self._map()[1]
+
+    def scene(self, name: str) -> Scene:
+        """Return one scene by name."""
+        return Scene(self.pixels[self.rows([name])[0]])
+
+    def _map(self) -> tuple[ByteArray, npt.NDArray[Any]]:
+        if self._maps is None:
+            shape = (len(self), self.height, self.width, CHANNELS)
+            self._maps = (
+                np.memmap(self.folder / "pixels.u8", np.uint8, "r", shape=shape),
+                np.memmap(self.folder / "records.bin", RECORD, "r", shape=(len(self),)),
+            )
+        return self._maps
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of a store, or `None` where there is none."""
+    path = folder / "manifest.json"
+    if not path.exists():
+        return None
+    manifest: dict[str, Any] = json.loads(path.read_text())
+    return manifest

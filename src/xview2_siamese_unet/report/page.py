@@ -1,0 +1,81 @@
+"""The report of one experiment as one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.report.embed import jpeg_uri, svg_uri
+
+LIMITS: Final = (
+    "This is an automated reading of satellite images. It needs a person's check before anybody acts on it, "
+    "and must not be the only ground for a decision on safety.",
+    "A view from above under-reports damage: over 20 % against labels from drones of the same buildings "
+    "(arXiv 2505.08117). Collapsed storeys and broken walls are often invisible under an intact roof.",
+    "The four classes are those of xBD's Joint Damage Scale. They are not the grades of EMS-98.",
+    "The train and test sets of xBD share events. A score on a disaster that the model has never seen is usually much "
+    "lower; the split leave_events_out measures it.",
+    "Pixels are scored, not buildings: one large building weighs as much as many small ones.",
+)
+"""What the reader must know before quoting a number."""
+
+XBD_LICENCE: Final = (
+    "Trained or scored on xBD (Gupta et al. 2019), which is licensed CC BY-NC-SA 4.0: no commercial use, attribution, "
+    "share alike. Whether and how that reaches the weights of a model is for whoever passes them on to settle."
+)
+
+_NAMES: Final = {code.word: code.colour for code in Damage}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContent:
+    """Everything on the page.
+
+    Attributes:
+        title: heading.
+        source: where the scenes come from; `sample` says that they are fabricated, `xbd` brings the licence note.
+        metrics: what `metrics.summarise` returns.
+        charts: caption → chart.
+        panels: pictures of scenes.
+        settings: flat, name → value.
+        provenance: flat, name → value.
+    """
+
+    title: str
+    source: Literal["sample", "xbd"]
+    metrics: Mapping[str, Any]
+    charts: Mapping[str, Figure]
+    panels: Figure
+    settings: Mapping[str, str]
+    provenance: Mapping[str, str]
+
+
+def render_report(content: ReportContent) -> str:
+    """Return the page; every text that comes from data or settings is escaped."""
+    environment = Environment(
+        loader=PackageLoader("xview2_siamese_unet.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["score"] = _score
+    return environment.get_template("report.html.j2").render(
+        content=content,
+        metrics=content.metrics,
+        charts={caption: svg_uri(figure) for caption, figure in content.charts.items()},
+        panels=jpeg_uri(content.panels),
+        colours=_NAMES,
+        limits=LIMITS,
+        licence=XBD_LICENCE if content.source == "xbd" else None,
+    )
+
+
+def _score(value: float) -> str:
+    """Three decimals, and never a rounded zero for something that is not zero."""
+    return "< 0.001" if 0 < value < 0.0005 else f"{value:.3f}"

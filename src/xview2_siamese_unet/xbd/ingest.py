@@ -1,0 +1,152 @@
+"""A dataset folder → tables of scenes and buildings, and of every problem on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
+
+from xview2_siamese_unet.errors import DataError, LabelError
+from xview2_siamese_unet.xbd.georeference import Georeference, fit_georeference
+from xview2_siamese_unet.xbd.labels import Building, Label, parse_label
+from xview2_siamese_unet.xbd.names import PHASES, Phase
+from xview2_siamese_unet.xbd.pairing import ScenePair
+
+SCENE_COLUMNS: Final = {
+    "scene": "str", "tier": "str", "disaster": "str", "disaster_type": "str",
+    "pre_image": "str", "post_image": "str", "pre_date": "str", "post_date": "str",
+    "width": "int64", "height": "int64", "buildings": "int64",
+    "epsg": "Int64", "left": "float64", "top": "float64", "pixel": "float64", "residual": "float64",
+    "labels_key": "str",
+}  # fmt: skip
+"""One row a scene: paths below the dataset folder, size in pixels, and the UTM grid in metres where it is known."""
+BUILDING_COLUMNS: Final = {"uid": "str", "scene": "str", "damage": "str", "polygon": "str", "pre_polygon": "str"}
+"""One row a post-disaster building: its damage word, and WKT in pixels of the post- and of the pre-disaster image."""
+PROBLEM_COLUMNS: Final = {name: "str" for name in ("scene", "where", "found", "allowed", "remedy")}
+
+ReadShape = Callable[[Path], tuple[int, int, int]]
+
+
+class Ingest(NamedTuple):
+    """What a dataset folder holds."""
+
+    scenes: pd.DataFrame
+    buildings: pd.DataFrame
+    problems: pd.DataFrame
+
+
+def ingest(
+    root: Path,
+    pairs: Iterable[ScenePair],
+    problems: Iterable[DataError],
+    read_shape: ReadShape,
+    *,
+    stop: bool,
+) -> Ingest:
+    """Read all labels.
+
+    Args:
+        root: the dataset folder.
+        pairs: the scenes to read.
+        problems: what pairing already found.
+        read_shape: path of an image → bands, height, width.
+        stop: raise the first problem; else leave its scene out and report it.
+
+    Raises:
+        DataError: a scene cannot be used, and `stop` is asked for.
+    """
+    scenes: list[dict[str, Any]] = []
+    buildings: list[tuple[str, ...]] = []
+    reported = [_problem(error.where, error, stop=stop) for error in problems]
+    for pair in pairs:
+        try:
+            row, polygons = _read_scene(root, pair, read_shape)
+        except DataError as error:
+            reported.append(_problem(str(pair.scene), error, stop=stop))
+        else:
+            scenes.append(row)
+            buildings += polygons
+    return Ingest(
+        pd.DataFrame(scenes, columns=list(SCENE_COLUMNS)).astype(SCENE_COLUMNS),
+        pd.DataFrame(buildings, columns=list(BUILDING_COLUMNS)).astype(BUILDING_COLUMNS),
+        pd.DataFrame(reported, columns=list(PROBLEM_COLUMNS)).astype(PROBLEM_COLUMNS),
+    )
+
+
+def georeferences(scenes: pd.DataFrame) -> dict[str, Georeference | None]:
+    """Return the place of each scene of a scenes table, `None` where its label did not tell."""
+    columns = [field.name for field in fields(Georeference)]
+    known = scenes["epsg"].notna()
+    places = (Georeference(*row) for row in scenes.loc[known, columns].itertuples(index=False, name=None))
+    return dict.fromkeys(scenes["scene"]) | dict(zip(scenes.loc[known, "scene"], places, strict=True))
+
+
+def _problem(scene: str, error: DataError, *, stop: bool) -> tuple[str, ...]:
+    if stop:
+        raise error
+    return scene, error.where, error.found, error.allowed, error.remedy
+
+
+def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> tuple[dict[str, Any], list[tuple[str, ...]]]:
+    data = {phase: (root / pair.labels[phase]).read_bytes() for phase in PHASES}
+    labels = {
+        phase: parse_label(data[phase], phase, where=pair.labels[phase], georeferenced=phase == "post")
+        for phase in PHASES
+    }
+    for phase in PHASES:
+        _check_size(root / pair.images[phase], labels[phase], read_shape)
+    name = str(pair.scene)
+    rows = [_building_row(name, post, pre) for post, pre in _joined(labels, pair)]
+    return _scene_row(pair, labels, len(rows), blake2b(data["pre"] + data["post"], digest_size=16).hexdigest()), rows
+
+
+def _scene_row(pair: ScenePair, labels: dict[Phase, Label], buildings: int, key: str) -> dict[str, Any]:
+    metadata = labels["post"].metadata
+    place = fit_georeference(labels["post"])
+    return {
+        "scene": str(pair.scene),
+        "tier": pair.tier,
+        "disaster": pair.scene.disaster,
+        "disaster_type": metadata.disaster_type,
+        **{f"{phase}_image": pair.images[phase] for phase in PHASES},
+        **{f"{phase}_date": labels[phase].metadata.capture_date for phase in PHASES},
+        "width": metadata.width,
+        "height": metadata.height,
+        "buildings": buildings,
+        "labels_key": key,
+        **(asdict(place) if place else {}),
+    }
+
+
+def _building_row(scene: str, post: Building, pre: Building) -> tuple[str, ...]:
+    return post.uid, scene, "" if post.damage is None else post.damage.word, post.xy, pre.xy
+
+
+def _joined(labels: dict[Phase, Label], pair: ScenePair) -> list[tuple[Building, Building]]:
+    """Pair the two polygons of each building by uid: their geometry differs between the dates in every scene."""
+    before = {building.uid: building for building in labels["pre"].buildings}
+    after = labels["post"].buildings
+    if before.keys() != {building.uid for building in after}:
+        raise LabelError(
+            pair.labels["pre"],
+            found=f"{len(before)} buildings, where {pair.labels['post']} has {len(after)} or others",
+            allowed="the same uids in both labels of a scene",
+            remedy="restore both labels from the download, or set data_processing.on_problem: skip",
+        )
+    return [(building, before[building.uid]) for building in after]
+
+
+def _check_size(image: Path, label: Label, read_shape: ReadShape) -> None:
+    bands, height, width = read_shape(image)
+    expected = label.metadata.height, label.metadata.width
+    if (height, width) != expected or bands < 3:
+        raise DataError(
+            str(image),
+            found=f"{width} × {height} pixels in {bands} band(s)",
+            allowed=f"{expected[1]} × {expected[0]}, as its label says, in 3 bands",
+            remedy="restore the image from the download, or set data_processing.on_problem: skip",
+        )

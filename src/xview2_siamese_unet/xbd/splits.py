@@ -1,0 +1,153 @@
+"""Which scene belongs to which split, and which scenes a subset keeps.
+
+The numbers of an event fall into blocks as long as the shares need to come out even (3/4 and 1/4: four scenes), and a
+hash of event and block says where in the block the choice starts. So the split of a scene depends on its own name
+alone: adding a scene moves no other, shares hold to one scene for a run of consecutive numbers, and every event is in
+every split. No rule can be exact for arbitrary subsets too: each subset of one scene would already have to break it, or
+a later scene would have to move an earlier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from hashlib import blake2b
+from math import floor, lcm
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.params.data_processing import SplitParams
+from xview2_siamese_unet.params.dataset import SubsetParams
+from xview2_siamese_unet.xbd.names import parse_stem
+
+Split = Literal["train", "validation", "test"]
+SPLITS: Final[tuple[Split, ...]] = get_args(Split)
+
+
+def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
+    """Return the table (scene, split), one row for each scene that a split uses, in the order of `scenes`.
+
+    Args:
+        scenes: with the columns scene, tier and disaster.
+        params: shares of the folders, or events to leave out, or a file.
+
+    Raises:
+        ConfigError: an event or a scene that is not in the dataset, or a training or test split without scenes.
+    """
+    if params.file is not None:
+        table = _read(params.file, set(scenes["scene"]))
+    else:
+        table = pd.DataFrame(
+            [(row.scene, split) for row in scenes.itertuples() if (split := _assign(row, params)) is not None],
+            columns=["scene", "split"],
+        ).astype("str")
+    if params.leave_events_out:
+        table = _leave_out(table, scenes, params.leave_events_out)
+    for needed in ("train", "validation", "test"):
+        if needed not in set(table["split"]):
+            raise ConfigError(
+                f"data_processing.split.{needed}",
+                found=f"no scene for it among {len(scenes)} scenes of {', '.join(sorted(set(scenes['tier'])))}",
+                allowed="at least one scene in each of train, validation and test",
+                remedy="add scenes or change the shares",
+            )
+    return table
+
+
+def choose_subset(scenes: pd.DataFrame, params: SubsetParams) -> pd.DataFrame:
+    """Return the rows of `scenes` that the subset keeps: the same share of every folder and event.
+
+    A count is shared out over folders and events in proportion to their size (largest remainder).
+    """
+    groups = scenes.groupby(["tier", "disaster"], sort=True)["scene"]
+    sizes = groups.size()
+    wanted = np.ceil(sizes.to_numpy() * params.share - 1e-9).astype(np.int64)
+    if params.count is not None and params.count < wanted.sum():
+        exact = wanted * (params.count / wanted.sum())
+        wanted = np.floor(exact).astype(np.int64)
+        rest = params.count - int(wanted.sum())
+        wanted[np.argsort(wanted - exact, kind="stable")[:rest]] += 1
+    kept: set[str] = set()
+    for (_, names), count in zip(groups, wanted, strict=True):
+        kept.update(sorted(names, key=_hash)[:count])
+    return scenes[scenes["scene"].isin(kept)].reset_index(drop=True)
+
+
+def _assign(row: object, params: SplitParams) -> Split | None:
+    """Return the split of one scene, or `None` where its folder has scenes to spare."""
+    scene = parse_stem(f"{row.scene}_pre_disaster")[0]  # type: ignore[attr-defined]
+    # A share such as 0.1 is meant as 1/10, not as the binary fraction nearest to it.
+    shares = {split: Fraction(getattr(params, split).get(row.tier, 0)).limit_denominator(100) for split in SPLITS}  # type: ignore[attr-defined]
+    length = lcm(*(share.denominator for share in shares.values()))
+    block, place = divmod(scene.number, length)
+    start = int(_hash(f"{params.seed}:{scene.disaster}:{block}") * length)
+    return _pick((place + start) % length, shares)
+
+
+def _pick(place: int, shares: Mapping[Split, Fraction]) -> Split | None:
+    """Give a place of a block to the first split whose running total steps up there; the others share what is left."""
+    left = Fraction(1)
+    for split, share in shares.items():
+        part = share / left if left else Fraction(0)
+        before, after = floor(place * part), floor((place + 1) * part)
+        if after > before:
+            return split
+        place -= before
+        left -= share
+    return None
+
+
+def _hash(text: str) -> float:
+    """Return a number in [0, 1) that depends on the text alone (Python's own `hash` differs between runs)."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=6).digest()) / 2**48
+
+
+def _leave_out(table: pd.DataFrame, scenes: pd.DataFrame, events: Iterable[str]) -> pd.DataFrame:
+    known = set(scenes["disaster"])
+    for event in events:
+        if event not in known:
+            raise ConfigError(
+                "data_processing.split.leave_events_out",
+                found=event,
+                allowed=", ".join(sorted(known)),
+                remedy="name events of the dataset",
+            )
+    held_out = scenes.loc[scenes["disaster"].isin(list(events)), "scene"]
+    seen = table[~table["scene"].isin(held_out) & (table["split"] != "test")]
+    return pd.concat([seen, pd.DataFrame({"scene": held_out, "split": "test"})], ignore_index=True)
+
+
+def _read(path: Path, known: set[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "data_processing.split.file",
+            found=f"{path}, which cannot be read ({error})",
+            allowed="a CSV with the columns scene and split",
+            remedy="correct the path or the file",
+        ) from error
+    where = str(path)
+    if not {"scene", "split"} <= set(table.columns):
+        raise DataError(
+            where, found=f"columns {', '.join(table.columns)}", allowed="scene, split", remedy="name the columns so"
+        )
+    _refuse(where, "split", set(table["split"]) - set(SPLITS), SPLITS)
+    _refuse(where, "scene", set(table["scene"]) - known, ("the scenes of the dataset",))
+    twice = set(table.loc[table["scene"].duplicated(), "scene"])
+    _refuse(where, "scene twice:", twice, ("each scene once",))
+    return table[["scene", "split"]].reset_index(drop=True)
+
+
+def _refuse(where: str, what: str, found: set[str], allowed: Sequence[str]) -> None:
+    if found:
+        raise DataError(
+            where,
+            found=f"{what} {', '.join(map(str, sorted(found, key=str)[:3]))}",
+            allowed=", ".join(allowed),
+            remedy="correct the file",
+        )

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog
+from kedro.runner import SequentialRunner
+from omegaconf import OmegaConf
+from PIL import Image
+
+from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
+from xview2_siamese_unet.pipelines.reporting import create_pipeline
+from xview2_siamese_unet.pipelines.reporting.nodes import plot_confusion, plot_curves, plot_panels, write_report
+
+CONF = Path(__file__).parents[3] / "conf" / "base"
+NAMES = [f"{event}_{number:08d}" for event in ("socal-fire", "palu-tsunami") for number in range(3)]
+HISTORY = pd.DataFrame(
+    {
+        "epoch": [0, 1],
+        "learning_rate": [1e-3, 1e-3],
+        "train_loss": [1.0, 0.5],
+        "validation_loss": [1.1, 0.6],
+        "validation_score": [float("nan"), 0.4],
+        "validation_localization_f1": [0.2, 0.6],
+        "validation_damage_f1": [0.1, 0.3],
+    }
+)
+CLASS_COUNTS = {"pre": {"background": 900, "building": 100}, "post": {"background": 900, "no-damage": 100}}
+
+
+def fabricate(seed: int) -> tuple[SimpleNamespace, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    damage = np.kron(rng.choice(6, (8, 8), p=[0.6, 0.2, 0.05, 0.05, 0.05, 0.05]), np.ones((8, 8))).astype(np.uint8)
+    pre, post = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    predicted = np.where(rng.random((64, 64)) < 0.8, damage % 5, 1).astype(np.uint8)
+    return SimpleNamespace(pre=pre, post=post, building=(damage > 0).astype(np.uint8), damage=damage), predicted
+
+
+@pytest.fixture(scope="module")
+def world() -> dict[str, Any]:
+    data = {name: fabricate(seed) for seed, name in enumerate(NAMES)}
+
+    def loader(name: str) -> Callable[[], np.ndarray]:
+        return lambda: data[name][1]
+
+    return {
+        "predictions": {name: loader(name) for name in NAMES},
+        "store": SimpleNamespace(scene=lambda name: data[name][0]),
+        "scenes": pd.DataFrame(
+            {
+                "scene": NAMES,
+                "tier": "test",
+                "disaster": [name.split("_")[0] for name in NAMES],
+                "disaster_type": ["fire"] * 3 + ["tsunami"] * 3,
+            }
+        ),
+        "splits": pd.DataFrame({"scene": NAMES, "split": "test"}),
+        "history": HISTORY,
+        "class_counts": CLASS_COUNTS,
+        "params:classes.unclassified": "ignore",
+        "params:dataset": DatasetParams(),
+        "params:reporting": ReportingParams(title="A <b>bold</b> title", dpi=50, panels=PanelParams(side=64)),
+        "parameters": {"dataset": DatasetParams(), "modelling": {"losses": [{"name": "focal", "gamma": 2.5}]}},
+    }
+
+
+@pytest.fixture(scope="module")
+def written(world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reporting")
+    config = OmegaConf.create({"_reporting": str(folder)})
+    entries = OmegaConf.to_container(
+        OmegaConf.merge(config, OmegaConf.load(CONF / "catalog_reporting.yml")), resolve=True
+    )
+    assert isinstance(entries, dict)
+    catalog = DataCatalog.from_config({key: value for key, value in entries.items() if not key.startswith("_")})
+    for name, value in world.items():
+        catalog[name] = value
+    SequentialRunner().run(create_pipeline(), catalog)
+    return folder
+
+
+def test_catalog_declares_exactly_what_the_pipeline_writes() -> None:
+    assert set(OmegaConf.load(CONF / "catalog_reporting.yml")) == create_pipeline().all_outputs()
+
+
+def test_free_inputs(world: dict[str, Any]) -> None:
+    assert create_pipeline().inputs() == set(world)
+
+
+def test_parameters_file_states_every_default() -> None:
+    written = OmegaConf.to_container(OmegaConf.load(CONF / "parameters_reporting.yml"), resolve=False)
+    model_file = "${globals:experiment}_best_siamese_unet_state.pth"
+    assert written == {"reporting": ReportingParams(model_file=model_file).model_dump()}
+
+
+def test_run_writes_every_file(written: Path) -> None:
+    assert {path.name for path in written.iterdir()} == {
+        "damage_confusion.json",
+        "damage_confusion.png",
+        "localization_confusion.json",
+        "localization_confusion.png",
+        "metrics.json",
+        "panels.png",
+        "report.html",
+        "scene_counts.parquet",
+        "training_curves.json",
+        "training_curves.png",
+    }
+
+
+def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
+    metrics = pd.read_json(written / "metrics.json", typ="series")
+    page = (written / "report.html").read_text(encoding="utf-8")
+    headline = re.findall(r"<b>([^<]*)</b>", page)
+    keys = ["score", "constant_prediction_score", "localization_f1", "damage_f1"]
+    assert headline == [f"{metrics[key]:.3f}" for key in keys]
+    assert pd.read_parquet(written / "scene_counts.parquet").shape == (6, 44)
+    assert "modelling.losses[0].gamma</th><td>2.5<" in page
+    assert "dataset.sample.size</th><td>256<" in page
+    assert "A &lt;b&gt;bold&lt;/b&gt; title" in page
+
+
+def test_dpi_and_side_set_the_size_of_pictures(world: dict[str, Any], tmp_path: Path) -> None:
+    confusion = {"confusion": {"localization": [[1, 2], [3, 4]], "damage": np.eye(6, dtype=int).tolist()}}
+    for dpi in (50, 100):
+        params = ReportingParams(dpi=dpi)
+        for figure in (plot_confusion(confusion, params)[2], plot_curves(HISTORY, params)[1]):
+            figure.savefig(tmp_path / "figure.png")
+            with Image.open(tmp_path / "figure.png") as image:
+                assert image.size == pytest.approx(figure.get_size_inches() * dpi, abs=1)
+
+
+def test_panel_counts_choose_scenes(world: dict[str, Any], written: Path) -> None:
+    counts = pd.read_parquet(written / "scene_counts.parquet")
+    params = ReportingParams.model_validate({"panels": {"best": 1, "median": 0, "worst": 2, "side": 64, "window": 32}})
+    figure = plot_panels(counts, world["predictions"], world["store"], "ignore", params)
+    notes = [text.get_text().split(" · ")[0] for text in figure.axes[0].texts if "scene score" in text.get_text()]
+    assert notes == ["best", "worst", "worst"]
+    assert sum("shown: 32 × 32 of 64 × 64 px" in text.get_text() for text in figure.axes[0].texts) == 3
+
+
+def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:
+    arguments = {
+        "metrics": pd.read_json(written / "metrics.json", typ="series").to_dict(),
+        "counts": pd.read_parquet(written / "scene_counts.parquet"),
+        "dataset": DatasetParams(source="xbd", root=Path("x"), name="xbd"),
+        "params": ReportingParams(model_file="002_best.pth"),
+        "settings": {},
+    } | {key: world[key] for key in ("predictions", "store", "history", "class_counts")}
+    page = write_report(**arguments)
+    assert "model file</th><td>002_best.pth<" in page
+    assert "CC BY-NC-SA 4.0" in page

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from xview2_siamese_unet.metrics.scores import summarise
+from xview2_siamese_unet.metrics.table import DAMAGE_COLUMNS, LOCALIZATION_COLUMNS
+from xview2_siamese_unet.report.page import LIMITS, ReportContent, render_report
+from xview2_siamese_unet.report.settings import flatten
+
+HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(2)>&amp;{{ 7*7 }}"""
+
+
+def metrics(event: str = "socal-fire", split: str = "test") -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"scene": ["a", "b"], "split": split, "disaster": [event, "b"], "disaster_type": event})
+    table[LOCALIZATION_COLUMNS] = rng.integers(1, 1000, (2, 4))
+    table[DAMAGE_COLUMNS] = rng.integers(1, 1000, (2, 36))
+    return summarise(table)
+
+
+def content(**changes: Any) -> ReportContent:  # noqa: ANN401
+    fields = {
+        "title": "Title",
+        "source": "xbd",
+        "metrics": metrics(),
+        "charts": {"A chart": Figure((2, 1))},
+        "panels": Figure((2, 1)),
+        "settings": {"a": "1"},
+        "provenance": {"code": "1.0"},
+    }
+    return ReportContent(**(fields | changes))
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in {"meta", "img", "link", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def parse(page: str) -> Tags:
+    tags = Tags()
+    tags.feed(page)
+    assert not tags.open
+    return tags
+
+
+def test_page_is_well_nested_and_loads_nothing() -> None:
+    page = render_report(content())
+    tags = parse(page)
+    sources = [attrs["src"] for tag, attrs in tags.seen if tag == "img"]
+    assert len(sources) == 2
+    assert all(source is not None and source.startswith("data:image/") for source in sources)
+    assert {tag for tag, _ in tags.seen}.isdisjoint({"script", "link", "iframe", "object"})
+    assert not re.search(r"https?://|url\(|@import", page)
+
+
+def test_hostile_text_is_escaped_wherever_it_comes_from() -> None:
+    page = render_report(
+        content(
+            title=HOSTILE,
+            metrics=metrics(event=HOSTILE, split=HOSTILE),
+            settings={HOSTILE: HOSTILE},
+            provenance={HOSTILE: HOSTILE},
+            charts={HOSTILE: Figure((2, 1))},
+        )
+    )
+    tags = parse(page)
+    assert "script" not in {tag for tag, _ in tags.seen}
+    assert not [attrs for _, attrs in tags.seen if "onerror" in attrs]
+    assert sum(tag == "img" for tag, _ in tags.seen) == 2
+    assert page.count("{{ 7*7 }}") >= 9
+
+
+def test_numbers_are_those_of_the_metrics() -> None:
+    numbers = metrics()
+    page = render_report(content(metrics=numbers))
+    for name, row in numbers["damage"].items():
+        found = re.search(rf"{name}</th><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", page)
+        assert found is not None
+        assert found.groups() == (
+            *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1", "iou")),
+            f"{row['support']:,}",
+        )
+    for name, row in numbers["events"].items():
+        found = re.search(rf'<th scope="row">{name}</th><td>(.*?)</td><td>(.*?)</td>', page)
+        assert found is not None
+        assert found.groups() == ("1", f"{row['score']:.3f}")
+    assert f"<b>{numbers['constant_prediction_score']:.3f}</b>" in page
+
+
+def test_limits_are_on_every_page_and_the_licence_only_where_xbd_is() -> None:
+    fabricated, real = (render_report(content(source=source)) for source in ("sample", "xbd"))
+    for page in (fabricated, real):
+        assert "2505.08117" in page
+        assert "EMS-98" in page
+        assert page.count("<li>") == len(LIMITS)
+    assert "CC BY-NC-SA 4.0" in real
+    assert "CC BY-NC-SA 4.0" not in fabricated
+    assert "scenes are fabricated" in fabricated
+    assert "scenes are fabricated" not in real
+
+
+@pytest.mark.parametrize(("score", "said"), [(0.1, True), (0.2, True), (0.3, False)])
+def test_a_model_no_better_than_a_constant_is_called_so(score: float, said: bool) -> None:
+    page = render_report(content(metrics=metrics() | {"score": score, "constant_prediction_score": 0.2}))
+    assert ("This one does not." in page) is said
+
+
+def test_a_score_on_training_scenes_is_called_so() -> None:
+    warning = "Scenes of the training split are among those scored"
+    assert warning in render_report(content(metrics=metrics(split="train")))
+    assert warning not in render_report(content())
+
+
+def test_a_tiny_score_is_no_zero() -> None:
+    page = render_report(content(metrics=metrics() | {"damage_f1": 4e-6}))
+    assert "<b>&lt; 0.001</b>" in page
+
+
+def test_figures_are_embedded_whole() -> None:
+    page = render_report(content())
+    svg, jpeg = re.findall(r'src="data:image/([a-z+]+);base64,([^"]+)"', page)
+    assert (svg[0], jpeg[0]) == ("svg+xml", "jpeg")
+    assert base64.b64decode(svg[1]).rstrip().endswith(b"</svg>")
+    assert base64.b64decode(jpeg[1])[:2] == b"\xff\xd8"
+
+
+def test_flatten_names_every_leaf() -> None:
+    settings = {"a": {"b": 1, "c": [1, "x", None]}, "losses": [{"name": "focal"}, {"name": "dice"}], "empty": {}}
+    assert flatten(settings) == {
+        "a.b": "1",
+        "a.c": "1, x, –",
+        "losses[0].name": "focal",
+        "losses[1].name": "dice",
+        "empty": "{}",
+    }
+    assert flatten({"yes": True, "nothing": [], "rate": 1e-4}) == {"yes": "true", "nothing": "", "rate": "0.0001"}
