@@ -44,7 +44,7 @@ class InputsExist:
         pipelines.set_requested(None)  # a run has loaded only those it was asked for
         made = {name: maker for name in absent if (maker := _maker(name))}
         if made:
-            first = ",".join(dict.fromkeys(made.values()))
+            first = ",".join(sorted(set(made.values())))
             raise DataError(
                 "inputs of this run",
                 found=f"no {', '.join(made)}",

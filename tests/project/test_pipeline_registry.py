@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet import pipeline_registry
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 
@@ -34,9 +36,33 @@ def test_a_plain_run_is_the_main_job_as_far_as_it_exists(
     assert registered["__default__"].all_outputs() == main_job
 
 
-def test_every_dataset_between_pipelines_is_in_the_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one pipeline leaves for another, or for a reader, must outlive the process."""
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> project._ProjectPipelines:
+    """What Kedro's `--pipelines` sets."""
+    asked = project._ProjectPipelines()
     monkeypatch.setattr(project, "PACKAGE_NAME", "xview2_siamese_unet")
+    monkeypatch.setattr(project, "pipelines", asked)
+    return asked
+
+
+def test_an_unknown_pipeline_is_told_which_exist(asked_for: project._ProjectPipelines) -> None:
+    asked_for.set_requested(["modeling"])
+    with pytest.raises(ConfigError, match=r"found modeling; allowed: .*\bmodelling\b"):
+        pipeline_registry.register_pipelines()
+
+
+def test_a_defect_in_a_pipeline_that_exists_keeps_its_own_error(
+    asked_for: project._ProjectPipelines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for.set_requested(["modelling"])
+    monkeypatch.setitem(sys.modules, "xview2_siamese_unet.pipelines.modelling", None)
+    with pytest.raises(ImportError, match="modelling"):
+        pipeline_registry.register_pipelines()
+
+
+@pytest.mark.usefixtures("asked_for")
+def test_every_dataset_between_pipelines_is_in_the_catalog() -> None:
+    """What one pipeline leaves for another, or for a reader, must outlive the process."""
     registered = pipeline_registry.register_pipelines()
     catalog = UserExperimentConfigLoader(Path(__file__).parents[2] / "conf", **CONFIG_LOADER_ARGS)["catalog"]
     for name, pipeline in registered.items():
