@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 
 # Before Kedro is imported: no test may phone home or depend on the environment of whoever runs it.
 os.environ["DO_NOT_TRACK"] = "1"
-os.environ.pop("KEDRO_ENV", None)
-os.environ.pop("RANK", None)
+for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY", "RANK"):
+    os.environ.pop(variable, None)
 
 WriteConf = Callable[[dict[str, str]], Path]
 
@@ -60,7 +61,7 @@ def write_project(tmp_path: Path, write_conf: WriteConf) -> WriteConf:
         (tmp_path / "pyproject.toml").write_text(
             '[tool.kedro]\npackage_name = "xview2_siamese_unet"\nproject_name = "t"\nkedro_init_version = "1.7.0"\n'
         )
-        (tmp_path / ".telemetry").write_text("consent: false\n")
+        shutil.copy(Path(__file__).parents[1] / ".telemetry", tmp_path)
         return tmp_path
 
     return write

@@ -9,14 +9,48 @@ from numbers import Real
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import DataCatalog, MemoryDataset
+from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
+
+from xview2_siamese_unet.errors import DataError
 
 logger = logging.getLogger(__name__)
 
 
 def _rank() -> int:
     return int(os.environ.get("RANK", "0"))
+
+
+def _maker(dataset: str) -> str | None:
+    named = (name for name in pipelines if name != "__default__")
+    return next((name for name in named if dataset in pipelines[name].all_outputs()), None)
+
+
+class InputsExist:
+    """Stops a run that needs what another pipeline makes before its first node, and names that pipeline."""
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Look for each input of the run that a pipeline of this project makes.
+
+        Raises:
+            DataError: such an input is not there.
+        """
+        absent = [name for name in sorted(pipeline.inputs()) if not is_parameter(name) and not catalog.exists(name)]
+        if not absent:
+            return
+        pipelines.set_requested(None)  # a run has loaded only those it was asked for
+        made = {name: maker for name in absent if (maker := _maker(name))}
+        if made:
+            first = ",".join(sorted(set(made.values())))
+            raise DataError(
+                "inputs of this run",
+                found=f"no {', '.join(made)}",
+                allowed="a run whose inputs earlier runs have made, for the same user, experiment and dataset",
+                remedy=f"run --pipelines {first} before, or together with this",
+            )
 
 
 class RankZeroWrites:

@@ -75,7 +75,7 @@ shell.run_line_magic("load_ext", "kedro.ipython")
 print(shell.user_ns["catalog"]["metrics"])
 shell.run_line_magic("reload_kedro", "--env=lab/e2 --params=dataset.name=x")
 print(shell.user_ns["catalog"]["metrics"])
-print(shell.user_ns["catalog"]["scenes"], shell.user_ns["context"].params["dataset"]["name"])
+print(shell.user_ns["catalog"]["scenes"], shell.user_ns["catalog"]["params:dataset.name"].load())
 """
     done = python(project, "-c", script)
     assert "data/08_reporting/default/quickstart/metrics.json" in done.stdout, done.stderr
@@ -109,7 +109,7 @@ def test_a_packaged_run_reads_its_archive_and_sends_no_telemetry(
     assert done.returncode == 0, done.stderr
     assert json.loads((elsewhere / METRICS).read_text()) == {"dataset": "y", "score": 0.5}
     assert "Scores: score 0.5000" in done.stdout
-    assert not (elsewhere / ".config").exists()
+    assert not (elsewhere / ".config" / "kedro").exists()
     done = python(elsewhere, "-m", "xview2_siamese_unet", *options, "--env", "nobody")
     assert ended_in_one_line(done, NOBODY), done.stderr
 
@@ -120,7 +120,7 @@ def test_a_command_in_the_project_sends_no_telemetry(project: Path, monkeypatch:
     done = python(project, "-m", "kedro", "catalog", "list-patterns", "--env", "lab")
     assert done.returncode == 0, done.stderr
     assert (project / "pyproject.toml").read_text() == before
-    assert not (project / ".config").exists()
+    assert not (project / ".config" / "kedro").exists()
 
 
 def test_listing_pipelines_imports_nothing_heavy(project_path: Path) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kedro.framework import project
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 
-from xview2_siamese_unet.hooks import RankZeroWrites, RunEnding
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.hooks import InputsExist, RankZeroWrites, RunEnding
 
 
 def score() -> dict[str, Any]:
@@ -91,3 +93,33 @@ def test_a_run_that_made_neither_score_nor_report_says_nothing(
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         run(tmp_path, Pipeline([Node(write, "metrics", "text", name="write")]))
     assert not [record for record in caplog.records if record.name.startswith("xview2")]
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project has the pipelines `scoring` and `writing`."""
+    registry = {
+        "__default__": REPORTING,
+        "scoring": REPORTING.only_nodes("score"),
+        "writing": REPORTING.only_nodes("write"),
+    }
+    known = project._ProjectPipelines()
+    monkeypatch.setattr(known, "_get_pipelines_registry_callable", lambda _: lambda: registry)
+    known.configure("any")
+    monkeypatch.setattr("xview2_siamese_unet.hooks.pipelines", known)
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_run_without_its_inputs_is_told_which_pipeline_makes_them(tmp_path: Path) -> None:
+    catalog = DataCatalog.from_config(conf_catalog(tmp_path))
+    writing = REPORTING.only_nodes("write")
+    with pytest.raises(DataError, match=r"found no metrics; .* run --pipelines scoring before"):
+        InputsExist().before_pipeline_run(writing, catalog)
+    catalog.save("metrics", score())
+    InputsExist().before_pipeline_run(writing, catalog)
+
+
+@pytest.mark.usefixtures("registered")
+def test_inputs_that_no_pipeline_makes_are_left_to_their_dataset(tmp_path: Path) -> None:
+    raw = Pipeline([Node(write, "photographs", "report", name="read"), Node(write, "params:x", "y", name="params")])
+    InputsExist().before_pipeline_run(raw, DataCatalog.from_config(conf_catalog(tmp_path)))

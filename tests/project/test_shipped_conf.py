@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
-from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.base import Strict
 from xview2_siamese_unet.params.globals import Globals
+from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -29,8 +32,6 @@ def test_globals_and_parameters_resolve(loader: UserExperimentConfigLoader) -> N
 
 
 def test_every_file_of_the_catalog_lies_below_the_storage(loader: UserExperimentConfigLoader) -> None:
-    if not list((CONF / "base").glob("catalog*")):
-        pytest.skip("the catalog has no entries yet")
     catalog, storage = loader["catalog"], loader["globals"]["storage"]
     paths = {name: entry.get("filepath") or entry.get("path") for name, entry in catalog.items()}
     below = {name: path.startswith(f"{storage}/") for name, path in paths.items() if path}
@@ -44,12 +45,30 @@ def test_quickstart_needs_no_download_whoever_runs_it() -> None:
         assert loader["parameters"]["dataset"]["source"] == "sample"
 
 
-def test_base_shows_every_global_and_parameter_with_its_default() -> None:
-    shown = yaml.safe_load((CONF / "base" / "globals.yml").read_text())
-    named = {"user": "u", "experiment": "e", "group": "u"}
-    assert named | shown == Globals(user="u", experiment="e").model_dump(mode="json")
-    dataset = yaml.safe_load((CONF / "base" / "parameters_dataset.yml").read_text())["dataset"]
-    assert dataset | {"name": "sample"} == DatasetParams().model_dump(mode="json")
+def leaves(tree: Mapping[str, object], above: str = "") -> dict[str, object]:
+    """Return dotted key → value of everything that is no section."""
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        flat |= leaves(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
+    return flat
+
+
+def as_written(pattern: str) -> dict[str, object]:
+    files = [OmegaConf.load(path) for path in sorted((CONF / "base").glob(pattern))]
+    written = OmegaConf.to_container(OmegaConf.merge(*files), resolve=False)
+    return leaves(written)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "model"),
+    [("globals.yml", Globals(user="u", experiment="e")), ("parameters*.yml", Parameters())],
+)
+def test_base_shows_every_key_with_its_default(pattern: str, model: Strict) -> None:
+    shown, defaults = as_written(pattern), leaves(model.model_dump(mode="json"))
+    from_the_environment = {"user", "experiment", "group"}
+    assert shown.keys() | from_the_environment == defaults.keys() | from_the_environment
+    literal = {key: value for key, value in shown.items() if not str(value).startswith("${")}
+    assert literal == {key: defaults[key] for key in literal}
 
 
 def test_experiments_leave_it_to_users_where_things_lie() -> None:
