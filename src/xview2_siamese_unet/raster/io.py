@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-from rasterio.transform import from_origin
+from rasterio.transform import Affine
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import DataError
@@ -108,7 +108,7 @@ def write_mask(path: Path, mask: ByteArray, place: Georeference | None = None, *
     if place is not None:
         profile |= {
             "crs": f"EPSG:{place.epsg}",
-            "transform": from_origin(place.left, place.top, place.pixel, place.pixel),
+            "transform": Affine(place.pixel, 0, place.left, 0, -place.pixel, place.top),
         }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
