@@ -42,5 +42,5 @@ def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mappin
 def write_atomically(path: Path, text: str) -> None:
     """Write beside, then rename: a reader sees the old file or the new one."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
