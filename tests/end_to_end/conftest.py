@@ -59,3 +59,14 @@ def main_run(run_kedro: RunKedro, storage: Path) -> Path:
     """The storage after one run of the main job."""
     run_kedro()
     return storage
+
+
+@pytest.fixture(scope="session")
+def small_project(conf_source: Path, main_run: Path) -> Path:
+    """A project folder with that configuration, for commands and notebooks that look for one."""
+    project = conf_source.parent
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(PROJECT / name, project)
+    (project / "src").mkdir()  # Kedro looks for it; the package itself is installed
+    shutil.copytree(PROJECT / "notebooks", project / "notebooks")
+    return project
