@@ -42,5 +42,6 @@ def test_from_real_scenes_to_a_report(run_kedro: Callable[..., None], storage: P
     report = storage / "08_reporting/default/002"
     assert json.loads((report / "metrics.json").read_text())["n_scenes"] == 6
     page = (report / "report.html").read_text()
-    assert "midwest-flooding_00000004" in page
+    assert "midwest-flooding" in page
+    assert "data:image/jpeg;base64," in page  # the panels
     assert "CC BY-NC-SA" in page
