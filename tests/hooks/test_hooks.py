@@ -15,7 +15,7 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.hooks import InputsExist, RankZeroWrites, RunEnding
+from xview2_siamese_unet.hooks import QUIET, InputsExist, RankZeroWrites, RunEnding, Steps
 
 
 def score() -> dict[str, Any]:
@@ -31,7 +31,7 @@ REPORTING = Pipeline([Node(score, None, "metrics", name="score"), Node(write, "m
 
 @pytest.fixture(autouse=True)
 def kedro_levels() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("kedro", "kedro.io")]
+    loggers = [logging.getLogger(name) for name in QUIET]
     levels = [logger.level for logger in loggers]
     yield
     for logger, level in zip(loggers, levels, strict=True):
@@ -49,7 +49,7 @@ def conf_catalog(folder: Path) -> dict[str, dict[str, Any]]:
 def run(folder: Path, pipeline: Pipeline = REPORTING) -> DataCatalog:
     """Run as a session does, with our hooks."""
     hooks = _create_hook_manager()
-    for hook in (RankZeroWrites(), RunEnding()):
+    for hook in (RankZeroWrites(), Steps(), RunEnding()):
         hooks.register(hook)
     conf = conf_catalog(folder)
     catalog = DataCatalog.from_config(conf)
@@ -74,6 +74,13 @@ def test_rank_zero_writes_and_says_where_and_how_good(
     score_line, report_line = capsys.readouterr().out.splitlines()[-2:]
     assert score_line == "Score: 0.712 (best constant answer 0.061), localisation F1 0.800, damage F1 0.500"
     assert report_line == f"Report: {tmp_path}/report.html"
+
+
+def test_each_step_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        run(tmp_path)
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("xview2")]
+    assert ours == ["1 of 2: score", "2 of 2: write"]
 
 
 def test_other_ranks_compute_the_same_write_nothing_and_keep_quiet(
