@@ -47,8 +47,6 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
 
 
 def _lines(numbers: Mapping[str, Any]) -> str:
-    rows = (
-        f"{key:<26} {numbers[key]:.6f}  95 %: {low:.3f} to {high:.3f}"
-        for key, (low, high) in numbers["intervals"].items()
-    )
+    bounds = numbers["intervals"].items()
+    rows = (f"{key:<26} {numbers[key]:.6f}  95 %: {low:.3f} to {high:.3f}" for key, (low, high) in bounds)
     return "\n".join([f"{numbers['n_scenes']} scenes", *rows])

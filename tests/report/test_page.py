@@ -23,7 +23,11 @@ def metrics(event: str = "socal-fire", split: str = "test") -> dict[str, Any]:
     table = pd.DataFrame({"scene": ["a", "b"], "split": split, "disaster": [event, "b"], "disaster_type": event})
     table[LOCALIZATION_COLUMNS] = rng.integers(1, 1000, (2, 4))
     table[DAMAGE_COLUMNS] = rng.integers(1, 1000, (2, 36))
-    return summarise(table)
+    codes = rng.integers(0, 6, (200, 2))
+    matches = pd.DataFrame(
+        {"scene": "a", "truth": codes[:, 0], "predicted": codes[:, 1], "pixels": range(20, 4020, 20)}
+    )
+    return summarise(table, matches[codes.any(axis=1)])
 
 
 def content(**changes: Any) -> ReportContent:  # noqa: ANN401
@@ -103,6 +107,16 @@ def test_numbers_are_those_of_the_metrics() -> None:
         assert found is not None
         assert found.groups() == ("1", f"{row['score']:.3f}")
     assert f"<b>{numbers['constant_prediction_score']:.3f}</b>" in page
+
+
+def test_scores_of_buildings_are_those_of_the_metrics() -> None:
+    numbers = metrics()["buildings"]
+    page = render_report(content())
+    for name, row in (numbers["sizes"] | numbers["damage"]).items():
+        cells = "".join(f"<td>{row[key]:.3f}</td>" for key in ("precision", "recall", "f1"))
+        assert f"{name}</th>{cells}<td>{row['support']:,}</td></tr>" in page
+    low, high = numbers["f1_interval"]
+    assert f"F1 <strong>{numbers['f1']:.3f}</strong> (95 %: {low:.3f} to {high:.3f};" in page
 
 
 def test_intervals_stand_beside_their_numbers() -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics import table as counted
 from xview2_siamese_unet.metrics.bootstrap import intervals
+from xview2_siamese_unet.metrics.buildings import summarise_buildings
 from xview2_siamese_unet.metrics.confusion import Counts, IntArray
 from xview2_siamese_unet.metrics.scores import (
     class_scores,
@@ -26,14 +27,23 @@ _DEFAULT: Final = IntervalParams()
 
 
 def summarise(
-    table: pd.DataFrame, policy: Unclassified = "ignore", params: IntervalParams = _DEFAULT
+    table: pd.DataFrame,
+    matches: pd.DataFrame,
+    policy: Unclassified = "ignore",
+    params: IntervalParams = _DEFAULT,
 ) -> dict[str, Any]:
-    """Return everything that `metrics.json` says about pixels.
+    """Return everything that `metrics.json` says.
 
     Keys: the seven official ones; ours: `intervals` (95 %, of each score), `constant_prediction` and its `_score`,
     `present_class_damage_f1`, `localization` and `damage` (scores of each class), `events` and `disaster_types`
     (official scores of each), `macro_over_events` (their plain mean), `n_scenes`, `splits` (scenes of each split),
-    `unclassified` (the policy), `confusion` (counts before the policy).
+    `unclassified` (the policy), `confusion` (counts before the policy), `buildings` (see `summarise_buildings`).
+
+    Args:
+        table: counts of pixels, one row a scene.
+        matches: one row a building, of the same scenes.
+        policy: what un-classified truth means.
+        params: of the intervals.
     """
     counts = counted.total(table)
     answer, constant = max(constant_scores(counts, policy).items(), key=lambda item: item[1])
@@ -52,6 +62,7 @@ def summarise(
         "splits": {str(split): int(n) for split, n in table["split"].value_counts().items()},
         "unclassified": policy,
         "confusion": _confusion(counts),
+        "buildings": summarise_buildings(matches, len(table), policy, params),
     }
 
 

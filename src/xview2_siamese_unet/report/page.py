@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from xview2_siamese_unet.damage import SCORED, Damage
+from xview2_siamese_unet.plots.style import percent
 from xview2_siamese_unet.report.embed import jpeg_uri, svg_uri
 
 LIMITS: Final = (
@@ -20,7 +21,8 @@ LIMITS: Final = (
     "The four classes are those of xBD's Joint Damage Scale. They are not the grades of EMS-98.",
     "The train and test sets of xBD share events. A score on a disaster that the model has never seen is usually much "
     "lower; the split leave_events_out measures it.",
-    "Pixels are scored, not buildings: one large building weighs as much as many small ones.",
+    "The official score counts pixels: one large building weighs as much as many small ones. The scores of buildings "
+    "on this page weigh each the same; they are ours and cannot be compared with published ones.",
 )
 """What the reader must know before quoting a number."""
 
@@ -92,7 +94,7 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"score": _score, "interval": _interval}
+    environment.filters |= {"score": _score, "interval": _interval, "percent": percent}
     return environment
 
 
