@@ -58,5 +58,5 @@ def write_atomically(path: Path, text: str) -> None:
     """Write beside, then rename: a reader sees the old file or the new one."""
     # Nodes of a cluster share the folder, and process numbers repeat from node to node.
     part = path.with_name(f".{path.name}.{gethostname()}.{os.getpid()}.part")
-    part.write_text(text)
+    part.write_text(text, encoding="utf-8")
     part.replace(path)

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview
 
 from xview2_siamese_unet.datasets.execution import run_jobs
 from xview2_siamese_unet.datasets.log import say
+from xview2_siamese_unet.datasets.preview import picture_of_store
 from xview2_siamese_unet.datasets.stamp import refuse_other_settings, write_atomically
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.params.execution import ExecutorParams
@@ -85,6 +87,10 @@ class StoreDataset(AbstractDataset[StorePlan, Store]):
     def load(self) -> Store:
         """Open the store."""
         return Store(self._folder)
+
+    def preview(self) -> ImagePreview:
+        """Return some scenes, as Kedro-Viz shows them."""
+        return ImagePreview(picture_of_store(self.load()))
 
     def _exists(self) -> bool:
         return read_manifest(self._folder) is not None
