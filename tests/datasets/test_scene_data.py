@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from kedro.io import DatasetError
+from PIL import Image
 
 from xview2_siamese_unet.datasets.folders import FoldersDataset
 from xview2_siamese_unet.datasets.mask import MaskDataset
@@ -113,6 +115,25 @@ def test_masks_and_store_do_not_depend_on_who_makes_them(drawn: Path, tmp_path: 
     one = contents(tmp_path / "one")
     assert one == contents(tmp_path / "two")
     assert len([name for name in one if name.endswith(".tif")]) == 12
+
+
+def test_the_geotiff_release_gives_the_same_store(drawn: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(drawn, raw)
+    (raw / "tier1").rename(raw / "train")
+    for image in raw.glob("*/images/*.png"):
+        with Image.open(image) as opened:
+            bands = np.asarray(opened).transpose(2, 0, 1).astype(np.int16)
+        bands[:, (bands == 0).all(axis=0)] = -99
+        profile = {"driver": "GTiff", "dtype": "int16", "count": 3, "height": 64, "width": 64, "nodata": -99}
+        with rasterio.open(image.with_suffix(".tif"), "w", transform=rasterio.Affine.scale(2), **profile) as target:
+            target.write(bands)
+        image.unlink()
+        (image.parent / f"{image.stem}.tif:Zone.Identifier").touch()
+    png = process(drawn, tmp_path / "png", SERIAL).load()
+    tif = process(raw, tmp_path / "tif", SERIAL).load()
+    assert png.scenes == tif.scenes
+    np.testing.assert_array_equal(png.pixels, tif.pixels)
 
 
 def test_a_second_run_makes_nothing_and_says_so(drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
