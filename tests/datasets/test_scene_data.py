@@ -19,7 +19,7 @@ from xview2_siamese_unet.datasets.masks import MasksDataset
 from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, StaleError
-from xview2_siamese_unet.params.data_processing import DataProcessingParams, MaskParams
+from xview2_siamese_unet.params.data_processing import DataProcessingParams, MaskParams, ShardParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes
 from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels, plan_masks, plan_store
 from xview2_siamese_unet.xbd.georeference import Georeference
@@ -109,12 +109,33 @@ def test_a_download_is_checked_and_nothing_is_written_into_it(drawn: Path, tmp_p
     assert "folder" in str(missing)
 
 
-def test_masks_and_store_do_not_depend_on_who_makes_them(drawn: Path, tmp_path: Path) -> None:
+def test_masks_and_store_do_not_depend_on_who_makes_them(drawn: Path, tmp_path: Path, scheduler: str) -> None:
     process(drawn, tmp_path / "one", SERIAL)
     process(drawn, tmp_path / "two", PROCESSES)
+    process(drawn, tmp_path / "three", {"kind": "dask", "scheduler": scheduler})
     one = contents(tmp_path / "one")
-    assert one == contents(tmp_path / "two")
+    assert one == contents(tmp_path / "two") == contents(tmp_path / "three")
     assert len([name for name in one if name.endswith(".tif")]) == 12
+
+
+def test_parts_make_together_what_one_run_makes(drawn: Path, tmp_path: Path) -> None:
+    process(drawn, tmp_path / "one", SERIAL)
+    tables = parse_labels(drawn, SAMPLE, PARAMS)
+    (tmp_path / "two").mkdir()
+    for index in (2, 0, 1):
+        part = DataProcessingParams(shard=ShardParams(index=index, count=3))
+        jobs = plan_masks(tables.scenes, tables.buildings, part)
+        masks = MasksDataset(filepath=str(tmp_path / "two" / "masks"), executor=SERIAL)
+        masks.save(jobs)
+        plan = plan_store(drawn, tables.scenes, masks.load(), part)
+        assert [job.scene for job in plan.jobs] == [job.scene for job in jobs]
+        assert len(jobs) == 2
+        StoreDataset(filepath=str(tmp_path / "two" / "store"), executor=SERIAL).save(plan)
+        assert not (tmp_path / "two" / "store" / "problems.json").exists()
+        with pytest.raises(ConfigError, match="--to-nodes parse_labels"):
+            parse_labels(drawn, SAMPLE, part)
+    process(drawn, tmp_path / "two", SERIAL)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_the_geotiff_release_gives_the_same_store(drawn: Path, tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
         executor: dict[str, Any],
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self._folder = Path(root) if source == "xbd" and root is not None else Path(sample)
+        # Absolute, because a worker on another node starts in another folder.
+        self._folder = Path(root if source == "xbd" and root is not None else sample).absolute()
         self._executor = ExecutorParams(**executor)
         self.metadata = metadata
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.raster.io import read_shape
@@ -25,7 +25,18 @@ def provide_scenes(dataset: DatasetParams) -> DatasetParams:
 
 
 def parse_labels(folder: Path, dataset: DatasetParams, params: DataProcessingParams) -> Ingest:
-    """Read all labels: the tables of scenes, of buildings and of problems."""
+    """Read all labels: the tables of scenes, of buildings and of problems.
+
+    Raises:
+        ConfigError: a part of the scenes is asked for, where the tables are of all of them.
+    """
+    if params.shard.count > 1:
+        raise ConfigError(
+            "data_processing.shard",
+            found=f"part {params.shard.index} of {params.shard.count} in a run that also parses labels",
+            allowed="parts of burn_masks and pack_scenes",
+            remedy="run --to-nodes parse_labels once without shard, then each part with --nodes burn_masks,pack_scenes",
+        )
     pairs, problems = list_pairs(folder)
     if not dataset.use_main_dataset:
         names = pd.DataFrame(
@@ -42,8 +53,7 @@ def plan_masks(scenes: pd.DataFrame, buildings: pd.DataFrame, params: DataProces
     none = buildings.iloc[:0]
     places = georeferences(scenes)
     return [
-        _mask_job(row, of_scene.get(row["scene"], none), places[row["scene"]], params)
-        for row in scenes.to_dict("records")
+        _mask_job(row, of_scene.get(row["scene"], none), places[row["scene"]], params) for row in _part(scenes, params)
     ]
 
 
@@ -61,8 +71,8 @@ def plan_store(folder: Path, scenes: pd.DataFrame, masks: Path, params: DataProc
             allowed="scenes of one size",
             remedy="put scenes of another size into a dataset of their own (dataset.name)",
         )
-    jobs = [_pack_job(row, folder, masks, params) for row in scenes.to_dict("records")]
-    return StorePlan(*sizes[0], jobs, skip=params.on_problem == "skip")
+    jobs = [_pack_job(row, folder, masks, params) for row in _part(scenes, params)]
+    return StorePlan(*sizes[0], scenes["scene"].tolist(), jobs, skip=params.on_problem == "skip")
 
 
 def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.DataFrame:
@@ -73,6 +83,11 @@ def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.Data
 def drop_unpacked(dealt: pd.DataFrame, store: Store) -> pd.DataFrame:
     """Leave the scenes that could not be packed out of every split."""
     return leave_out(dealt, {scene for scene, *_ in store.problems})
+
+
+def _part(scenes: pd.DataFrame, params: DataProcessingParams) -> list[dict[Hashable, Any]]:
+    """Return every n-th scene; the same of masks and store, so that no part waits for another."""
+    return scenes.iloc[params.shard.index :: params.shard.count].to_dict("records")
 
 
 def _mask_job(
