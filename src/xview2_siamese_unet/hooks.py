@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from numbers import Real
-from typing import Any
+from typing import Any, Final
 
+import click
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.io.core import is_parameter
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.errors import DataError
 
 logger = logging.getLogger(__name__)
+
+QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_siamese_unet")
+"""Loggers that speak on rank 0 only; each has a level of its own in conf/logging.yml."""
 
 
 def _rank() -> int:
@@ -53,6 +56,25 @@ class InputsExist:
             )
 
 
+class Steps:
+    """Says which node starts, and how many there are: one line each, where Kedro writes ten."""
+
+    def __init__(self) -> None:
+        self._started = 0
+        self._total = 0
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
+        """Count the nodes of the run."""
+        self._started, self._total = 0, len(pipeline.nodes)
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Name the node."""
+        self._started += 1
+        logger.info("%d of %d: %s", self._started, self._total, node.name)
+
+
 class RankZeroWrites:
     """Under `torchrun` each process runs the same pipeline; only rank 0 writes and speaks."""
 
@@ -61,7 +83,8 @@ class RankZeroWrites:
         """Keep what the other ranks make in memory."""
         if _rank() == 0:
             return
-        logging.getLogger("kedro").setLevel(logging.ERROR)  # also silences one warning for each dataset replaced
+        for name in QUIET:
+            logging.getLogger(name).setLevel(logging.ERROR)
         for name in pipeline.all_outputs():
             catalog[name] = MemoryDataset(copy_mode="assign")
 
@@ -79,13 +102,19 @@ class RunEnding:
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Log the scores of `metrics` and the path of `report`, each if this run made it."""
+        """Print the score of `metrics` and the path of `report`, each if this run made it."""
         made = pipeline.all_outputs()
         if _rank() > 0:
             return
         if "metrics" in made:
-            metrics = catalog["metrics"].load()
-            scores = [f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, Real)]
-            logger.info("Scores: %s", ", ".join(scores))
+            # click and not the log: a log handler would wrap the path, and a path must stay one word to be copied.
+            click.echo(_headline(catalog["metrics"].load()))
         if "report" in made and "report" in self._paths:
-            logger.info("Report: %s", self._paths["report"])
+            click.echo(f"Report: {self._paths['report']}")
+
+
+def _headline(metrics: Mapping[str, float]) -> str:
+    return (
+        f"Score: {metrics['score']:.3f} (best constant answer {metrics['constant_prediction_score']:.3f}), "
+        f"localisation F1 {metrics['localization_f1']:.3f}, damage F1 {metrics['damage_f1']:.3f}"
+    )

@@ -1,15 +1,16 @@
 """Which pipelines there are: every folder below `pipelines` that has a `create_pipeline`.
 
-Listing them must not import torch: a module of nodes imports it inside the functions that need it, and names no torch
-type in a hint, because Kedro resolves the hints of a node with parameters when it starts.
+A pipeline is imported when its nodes are first looked at, so that listing the names costs nothing.
 """
 
 from __future__ import annotations
 
 import pkgutil
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any, Final, NoReturn
 
-from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
 from xview2_siamese_unet import pipelines
@@ -19,21 +20,46 @@ MAIN_JOB: Final = ("data_processing", "feature_statistics", "modelling", "report
 """What a plain `kedro run` runs."""
 
 
-def register_pipelines() -> dict[str, Pipeline]:
-    """Return all pipelines by name; where Kedro asks for some only, the others are not imported.
+class UnknownPipelineError(ConfigError, KeyError):
+    """A KeyError as well, because that is what Kedro expects of a mapping without the name."""
 
-    Raises:
-        ConfigError: Kedro asks for one that does not exist.
-    """
-    try:
-        found = find_pipelines(raise_errors=True)
-    except ImportError as error:
-        if error.__cause__ is not None:  # a pipeline that exists cannot be imported: a defect, not a name
-            raise
-        raise ConfigError(
+
+class DeferredPipeline(Pipeline):
+    """A pipeline that is created when any of its parts is first asked for."""
+
+    def __init__(self, create: Callable[[], Pipeline]) -> None:
+        # No super().__init__: it wants the nodes, and having them is what is put off.
+        self._create = create
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        """Become the real pipeline; Python calls this only for what is not there yet."""
+        create = self.__dict__.pop("_create", None)
+        if create is None:
+            raise AttributeError(name)
+        self.__dict__.update(create().__dict__)
+        return getattr(self, name)
+
+
+class Registry(dict[str, Pipeline]):
+    """Pipelines by name."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        """Say which names there are."""
+        raise UnknownPipelineError(
             "pipelines of this run",
-            found=str(error).split("'")[1].rpartition(".")[2],
-            allowed=", ".join(sorted(module.name for module in pkgutil.iter_modules(pipelines.__path__))),
+            found=name,
+            allowed=", ".join(sorted(self)),
             remedy="write --pipelines with names that exist",
-        ) from error
-    return {**found, "__default__": sum((found[name] for name in MAIN_JOB if name in found), Pipeline([]))}
+        )
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Return all pipelines by name."""
+    names = (module.name for module in pkgutil.iter_modules(pipelines.__path__) if module.ispkg)
+    found: dict[str, Pipeline] = {name: DeferredPipeline(partial(_create, name)) for name in sorted(names)}
+    return Registry(found, __default__=DeferredPipeline(lambda: sum((found[name] for name in MAIN_JOB), Pipeline([]))))
+
+
+def _create(name: str) -> Pipeline:
+    pipeline: Pipeline = import_module(f"{pipelines.__name__}.{name}").create_pipeline()
+    return pipeline

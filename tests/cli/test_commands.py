@@ -90,7 +90,7 @@ from xview2_siamese_unet import pipeline_registry
 from xview2_siamese_unet.__main__ import main
 
 def score(name: str) -> dict:
-    return {"dataset": name, "score": 0.5}
+    return {"dataset": name, "score": 0.5, "constant_prediction_score": 0.1, "localization_f1": 0.5, "damage_f1": 0.5}
 
 toy = Pipeline([Node(score, "params:dataset.name", "metrics", name="score")])
 pipeline_registry.register_pipelines = lambda: {"__default__": toy}
@@ -107,8 +107,8 @@ def test_a_packaged_run_reads_its_archive_and_sends_no_telemetry(
     options = ["--conf-source", archive, "--params", "dataset.name=y"]
     done = python(elsewhere, "-c", PACKAGED, *options, "--env", "lab/e2")
     assert done.returncode == 0, done.stderr
-    assert json.loads((elsewhere / METRICS).read_text()) == {"dataset": "y", "score": 0.5}
-    assert "Scores: score 0.5000" in done.stdout
+    assert json.loads((elsewhere / METRICS).read_text())["dataset"] == "y"
+    assert "Score: 0.500 (best constant answer 0.100)" in done.stdout
     assert not (elsewhere / ".config" / "kedro").exists()
     done = python(elsewhere, "-m", "xview2_siamese_unet", *options, "--env", "nobody")
     assert ended_in_one_line(done, NOBODY), done.stderr

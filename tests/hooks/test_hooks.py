@@ -15,11 +15,11 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.hooks import InputsExist, RankZeroWrites, RunEnding
+from xview2_siamese_unet.hooks import QUIET, InputsExist, RankZeroWrites, RunEnding, Steps
 
 
 def score() -> dict[str, Any]:
-    return {"score": 0.71239, "damage_f1": 0.5, "events": {"a": 1.0}}
+    return {"score": 0.71239, "constant_prediction_score": 0.0609, "localization_f1": 0.8, "damage_f1": 0.5}
 
 
 def write(metrics: dict[str, Any]) -> str:
@@ -30,10 +30,12 @@ REPORTING = Pipeline([Node(score, None, "metrics", name="score"), Node(write, "m
 
 
 @pytest.fixture(autouse=True)
-def kedro_level() -> Iterator[None]:
-    level = logging.getLogger("kedro").level
+def kedro_levels() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in QUIET]
+    levels = [logger.level for logger in loggers]
     yield
-    logging.getLogger("kedro").setLevel(level)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 def conf_catalog(folder: Path) -> dict[str, dict[str, Any]]:
@@ -47,7 +49,7 @@ def conf_catalog(folder: Path) -> dict[str, dict[str, Any]]:
 def run(folder: Path, pipeline: Pipeline = REPORTING) -> DataCatalog:
     """Run as a session does, with our hooks."""
     hooks = _create_hook_manager()
-    for hook in (RankZeroWrites(), RunEnding()):
+    for hook in (RankZeroWrites(), Steps(), RunEnding()):
         hooks.register(hook)
     conf = conf_catalog(folder)
     catalog = DataCatalog.from_config(conf)
@@ -63,19 +65,29 @@ def run(folder: Path, pipeline: Pipeline = REPORTING) -> DataCatalog:
 
 @pytest.mark.parametrize("rank", [None, "0"])
 def test_rank_zero_writes_and_says_where_and_how_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rank: str | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str | None
 ) -> None:
     if rank is not None:
         monkeypatch.setenv("RANK", rank)
+    run(tmp_path)
+    assert (tmp_path / "metrics.json").is_file()
+    score_line, report_line = capsys.readouterr().out.splitlines()[-2:]
+    assert score_line == "Score: 0.712 (best constant answer 0.061), localisation F1 0.800, damage F1 0.500"
+    assert report_line == f"Report: {tmp_path}/report.html"
+
+
+def test_each_step_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         run(tmp_path)
-    assert (tmp_path / "metrics.json").is_file()
-    ours = [record.message for record in caplog.records if record.name.startswith("xview2")]
-    assert ours == ["Scores: score 0.7124, damage_f1 0.5000", f"Report: {tmp_path}/report.html"]
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("xview2")]
+    assert ours == ["1 of 2: score", "2 of 2: write"]
 
 
 def test_other_ranks_compute_the_same_write_nothing_and_keep_quiet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("RANK", "3")
     with caplog.at_level(logging.INFO):
@@ -83,16 +95,18 @@ def test_other_ranks_compute_the_same_write_nothing_and_keep_quiet(
     assert list(tmp_path.iterdir()) == []
     assert isinstance(catalog["report"], MemoryDataset)
     assert not [record for record in caplog.records if record.name.startswith(("kedro", "xview2"))]
+    assert capsys.readouterr().out == ""
 
 
 def test_a_run_that_made_neither_score_nor_report_says_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(tmp_path)
-    caplog.clear()
-    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
-        run(tmp_path, Pipeline([Node(write, "metrics", "text", name="write")]))
-    assert not [record for record in caplog.records if record.name.startswith("xview2")]
+    capsys.readouterr()
+    run(tmp_path, Pipeline([Node(write, "metrics", "text", name="write")]))
+    said = capsys.readouterr().out
+    assert "Score" not in said
+    assert "Report" not in said
 
 
 @pytest.fixture

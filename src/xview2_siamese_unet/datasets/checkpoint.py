@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import JSONPreview
 
 from xview2_siamese_unet.errors import CheckpointError
+
+_BULKY = {"state", "history"}
 
 
 class CheckpointDataset(AbstractDataset[Any, Any]):
@@ -53,6 +57,11 @@ class CheckpointDataset(AbstractDataset[Any, Any]):
                 allowed="a file of tensors, numbers and texts that this project wrote",
                 remedy="run kedro run --pipelines modelling with the same environment first",
             ) from error
+
+    def preview(self) -> JSONPreview:
+        """Return what can be read of it: its numbers and texts, not its tensors."""
+        data = self.load() or {}
+        return JSONPreview(json.dumps({key: value for key, value in data.items() if key not in _BULKY}, indent=2))
 
     def _exists(self) -> bool:
         return self._path.is_file()

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview
 
 from xview2_siamese_unet.datasets.execution import run_jobs
 from xview2_siamese_unet.datasets.log import say
+from xview2_siamese_unet.datasets.preview import picture_of_masks
 from xview2_siamese_unet.datasets.stamp import check_stamp
 from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.raster.masks import MaskJob, burn_scene
@@ -45,6 +47,10 @@ class MasksDataset(AbstractDataset[Sequence[MaskJob], Path]):
     def load(self) -> Path:
         """Return the folder."""
         return self._folder
+
+    def preview(self) -> ImagePreview:
+        """Return masks of some scenes, as Kedro-Viz shows them."""
+        return ImagePreview(picture_of_masks(self._folder))
 
     def _exists(self) -> bool:
         return self._folder.is_dir()

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview
 
 from xview2_siamese_unet.datasets.execution import run_jobs
+from xview2_siamese_unet.datasets.preview import picture_of_pairs
 from xview2_siamese_unet.datasets.stamp import check_stamp
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.execution import ExecutorParams
@@ -65,6 +67,10 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
     def load(self) -> Path:
         """Return the folder."""
         return self._folder
+
+    def preview(self) -> ImagePreview:
+        """Return some scenes, before and after, as Kedro-Viz shows them."""
+        return ImagePreview(picture_of_pairs(self._folder))
 
     def _exists(self) -> bool:
         return self._folder.is_dir()

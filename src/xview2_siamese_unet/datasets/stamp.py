@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from xview2_siamese_unet.errors import StaleError
@@ -41,6 +43,7 @@ def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mappin
 
 def write_atomically(path: Path, text: str) -> None:
     """Write beside, then rename: a reader sees the old file or the new one."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
+    # Nodes of a cluster share the folder, and process numbers repeat from node to node.
+    part = path.with_name(f".{path.name}.{gethostname()}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
     part.replace(path)

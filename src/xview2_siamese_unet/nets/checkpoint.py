@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from torch import Tensor
 
-from xview2_siamese_unet.errors import CheckpointError
+from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.nets.siamese_unet import SiameseUNet
@@ -41,7 +41,7 @@ def restore(checkpoint: Mapping[str, Any]) -> tuple[SiameseUNet, Normalise, Clas
         net = build_net(ModelParams.model_validate(checkpoint["model"]), classes.damage_classes)
         net.load_state_dict(checkpoint["state"])
         normalise = Normalise(**checkpoint["channels"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             "checkpoint",
             found=f"weights that do not fit ({str(error).splitlines()[0]})",

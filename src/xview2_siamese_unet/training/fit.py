@@ -10,17 +10,16 @@ from typing import Any, NamedTuple
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.nets.build import build_net, load_encoder_weights
 from xview2_siamese_unet.nets.checkpoint import Checkpoint
-from xview2_siamese_unet.nets.hardware import pick_device, pick_precision
+from xview2_siamese_unet.nets.hardware import pick_device
 from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.training.logfile import log_to
+from xview2_siamese_unet.training.logfile import log_to, quiet_lightning
+from xview2_siamese_unet.training.loop import better, launched_shard, make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader, whole_scenes_loader
 
@@ -58,7 +57,7 @@ class Folders(NamedTuple):
 
 
 def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> Checkpoint:
-    """Train a net and return the checkpoint of its best epoch.
+    """Train a net, or go on where a killed run with the same settings stopped; return the best epoch's checkpoint.
 
     Args:
         data: what it learns from.
@@ -66,23 +65,11 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         folders: where logs and the epochs' weights go.
         cores: that this process may use.
     """
-    device = pick_device(recipe.hardware.device)
-    lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
-    net = build_net(recipe.model, recipe.classes.damage_classes)
-    load_encoder_weights(net, recipe.model.encoder)
-    module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights)
-    module.to(memory_format=torch.channels_last)
-    best = ModelCheckpoint(folders.checkpoints / "epochs", monitor=recipe.training.monitor, mode=_mode(recipe))
-    with log_to(folders.logfiles / "training.log"):
-        trainer = _trainer(recipe, device, folders, best)
-        _log.info("training on %s (%s): %d scenes", device, trainer.precision, len(data.train))
-        trainer.fit(
-            module,
-            training_loader(data.store, data.train, data.sample_weights, recipe, cores),
-            whole_scenes_loader(data.store, data.validation, recipe, cores),
-        )
-        _log.info("best epoch %d of %d", _best_row(module, recipe)["epoch"], len(module.history))
-    return _checkpoint(module, data, recipe, Path(best.best_model_path))
+    with log_to(folders.logfiles / "training.log"), quiet_lightning():
+        module = _train(data, recipe, folders, cores)
+        best = _best_row(module.history, recipe)
+        _log.info("best epoch %d of %d", best["epoch"], len(module.history))
+    return _checkpoint(module.history, data, recipe, folders.checkpoints / "epochs" / "best.ckpt")
 
 
 def fingerprint(data: TrainingData, recipe: Recipe) -> str:
@@ -96,35 +83,47 @@ def fingerprint(data: TrainingData, recipe: Recipe) -> str:
     return digest.hexdigest()
 
 
-def _trainer(recipe: Recipe, device: str, folders: Folders, best: ModelCheckpoint) -> lightning.Trainer:
-    training = recipe.training
-    stop = EarlyStopping(training.monitor, min_delta=training.delta, patience=training.patience, mode=_mode(recipe))
-    return lightning.Trainer(
-        accelerator=device,
-        devices=1,
-        precision=pick_precision(recipe.hardware, device),
-        max_epochs=training.epochs,
-        gradient_clip_val=training.gradient_clip,
-        logger=TensorBoardLogger(folders.tensorboard_logs, name=""),
-        callbacks=[best, stop, LearningRateMonitor("step"), RichProgressBar()],
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
+def _train(data: TrainingData, recipe: Recipe, folders: Folders, cores: int) -> DamageModule:
+    device, shard = pick_device(recipe.hardware.device), launched_shard()
+    mark, epochs = fingerprint(data, recipe), folders.checkpoints / "epochs"
+    last = _last(epochs / "last.ckpt", mark) if recipe.training.reuse else None
+    lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
+    net = build_net(recipe.model, recipe.classes.damage_classes)
+    if last is None:
+        load_encoder_weights(net, recipe.model.encoder)
+    module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights, mark)
+    module.to(memory_format=torch.channels_last)
+    trainer = make_trainer(recipe, device, folders.tensorboard_logs, epochs)
+    _log.info("training on %s (%s): %d scenes", device, trainer.precision, len(data.train))
+    trainer.fit(
+        module,
+        training_loader(data.store, data.train, data.sample_weights, recipe, cores, shard),
+        whole_scenes_loader(data.store, data.validation, recipe, cores, shard),
+        ckpt_path=last,
+        weights_only=True,
     )
+    return module
 
 
-def _mode(recipe: Recipe) -> str:
-    return "min" if recipe.training.monitor.endswith("loss") else "max"
+def _last(path: Path, mark: str) -> Path | None:
+    """Return the checkpoint of the last epoch if a run with the same settings and data left it."""
+    if not path.exists():
+        return None
+    found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    if found.get("fingerprint") != mark:
+        return None
+    _log.info("training: goes on after epoch %d, as %s has it", found["epoch"], path)
+    return path
 
 
-def _best_row(module: DamageModule, recipe: Recipe) -> Mapping[str, float]:
-    better = min if _mode(recipe) == "min" else max
-    return better(module.history, key=lambda row: row[recipe.training.monitor])
+def _best_row(history: list[dict[str, float]], recipe: Recipe) -> Mapping[str, float]:
+    choose = min if better(recipe) == "min" else max
+    return choose(history, key=lambda row: row[recipe.training.monitor])
 
 
-def _checkpoint(module: DamageModule, data: TrainingData, recipe: Recipe, path: Path) -> Checkpoint:
+def _checkpoint(history: list[dict[str, float]], data: TrainingData, recipe: Recipe, path: Path) -> Checkpoint:
     weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    best = _best_row(module, recipe)
+    best = _best_row(history, recipe)
     return Checkpoint(
         state={name.removeprefix("net."): value for name, value in weights.items() if name.startswith("net.")},
         model=recipe.model.model_dump(mode="json"),
@@ -136,5 +135,5 @@ def _checkpoint(module: DamageModule, data: TrainingData, recipe: Recipe, path: 
         version=__version__,
         epoch=int(best["epoch"]),
         scores={name: value for name, value in best.items() if name.startswith("validation_")},
-        history=module.history,
+        history=history,
     )

@@ -1,0 +1,61 @@
+"""Make the pictures of the README and the docs from what `kedro run` left: `uv run python docs/pictures.py`.
+
+Only fabricated scenes are shown. Pages are photographed with Chromium, where the machine has it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from xview2_siamese_unet.params.dataset import SampleParams
+from xview2_siamese_unet.raster.io import read_rgb
+from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
+
+PROJECT = Path(__file__).parents[1]
+IMAGES = PROJECT / "docs" / "images"
+REPORTS = PROJECT / "data" / "08_reporting" / "default" / "quickstart"
+SHOWN = {"hurricane": 3, "wildfire": 7, "tsunami": 0, "volcano": 5, "earthquake": 12}
+
+
+def draw_sample(path: Path) -> None:
+    """Draw some scenes of the sample, before above after."""
+    params = SampleParams()
+    with tempfile.TemporaryDirectory() as folder:
+        for scene in plan_sample(params):
+            if SHOWN.get(scene.id.disaster.removeprefix("sample-")) == scene.id.number:
+                write_scene(Path(folder), scene, params.size)
+        pairs, _ = list_pairs(Path(folder))
+        columns = [
+            np.vstack([read_rgb(Path(folder) / pair.images[date]) for date in ("pre", "post")]) for pair in pairs
+        ]
+    Image.fromarray(np.hstack(columns)).save(path, quality=88)
+
+
+def photograph(page: str, path: Path, size: str) -> None:
+    """Take a picture of a page with a headless Chromium."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        sys.exit("No Chromium on this machine: install it, or take the pictures of pages elsewhere.")
+    with tempfile.TemporaryDirectory() as profile:
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
+        subprocess.run(  # noqa: S603
+            [browser, *options, f"--window-size={size}", f"--screenshot={path}", page], check=True, capture_output=True
+        )
+
+
+if __name__ == "__main__":
+    if not (REPORTS / "report.html").exists():
+        sys.exit("There is no report yet: run `uv run kedro run` first.")
+    IMAGES.mkdir(exist_ok=True)
+    draw_sample(IMAGES / "sample.jpg")
+    panels = Image.open(REPORTS / "panels.png").convert("RGB")
+    panels.crop((0, 0, panels.width, panels.height // 2)).save(IMAGES / "panels.jpg", quality=85)
+    photograph((REPORTS / "report.html").as_uri(), IMAGES / "report.png", "1000,1400")

@@ -1,0 +1,67 @@
+"""What Kedro-Viz shows of datasets that are no table: found by the name of the return annotation, so that is tested."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
+from xview2_siamese_unet.datasets.html import HtmlDataset
+from xview2_siamese_unet.datasets.masks import MasksDataset
+from xview2_siamese_unet.datasets.preview import ROWS
+from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
+from xview2_siamese_unet.datasets.store import StoreDataset
+from xview2_siamese_unet.params.data_processing import DataProcessingParams
+from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels, plan_masks, plan_store
+
+SERIAL = {"kind": "serial"}
+PARAMS = DatasetParams.model_validate(
+    {"sample": {"size": 64, "scenes": {"tier1": 3, "tier3": 1, "hold": 1, "test": 1}}}
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """The three datasets of data_processing, filled."""
+    folder = tmp_path_factory.mktemp("data")
+    raw = SceneFolderDataset(source="sample", root=None, sample=str(folder / "raw"), executor=SERIAL)
+    raw.save(PARAMS)
+    scenes, buildings, _ = parse_labels(raw.load(), PARAMS, DataProcessingParams())
+    masks = MasksDataset(filepath=str(folder / "masks"), executor=SERIAL)
+    masks.save(plan_masks(scenes, buildings, DataProcessingParams()))
+    store = StoreDataset(filepath=str(folder / "store"), executor=SERIAL)
+    store.save(plan_store(raw.load(), scenes, masks.load(), DataProcessingParams()))
+    return {"raw": raw, "masks": masks, "store": store}
+
+
+@pytest.mark.parametrize(("name", "columns"), [("raw", 2), ("masks", 2), ("store", 3)])
+def test_folders_show_pictures(made: dict[str, object], name: str, columns: int) -> None:
+    dataset = made[name]
+    assert inspect.signature(dataset.preview).return_annotation == "ImagePreview"  # type: ignore[attr-defined]
+    picture = Image.open(io.BytesIO(base64.b64decode(dataset.preview())))  # type: ignore[attr-defined]
+    assert picture.size == (columns * 256, ROWS * 256)
+    assert len(picture.getcolors(1 << 20)) > 1  # not one flat colour
+
+
+def test_a_checkpoint_shows_its_texts_and_not_its_tensors(tmp_path: Path) -> None:
+    dataset = CheckpointDataset(filepath=str(tmp_path / "x.pth"))
+    dataset.save({"state": {"w": torch.zeros(2)}, "history": [{"epoch": 0}], "epoch": 3, "scores": {"score": 0.5}})
+    assert inspect.signature(dataset.preview).return_annotation == "JSONPreview"
+    assert json.loads(dataset.preview()) == {"epoch": 3, "scores": {"score": 0.5}}
+
+
+def test_a_page_is_shown_as_it_is_and_written_whole(tmp_path: Path) -> None:
+    dataset = HtmlDataset(filepath=str(tmp_path / "new" / "page.html"))
+    assert not dataset.exists()
+    dataset.save("<p>größer</p>")
+    assert inspect.signature(dataset.preview).return_annotation == "HTMLPreview"
+    assert dataset.preview() == dataset.load() == "<p>größer</p>"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]

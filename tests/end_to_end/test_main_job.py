@@ -1,0 +1,116 @@
+"""The main job on a small sample: what it leaves, what it takes over, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from kedro.io import DatasetError
+
+from xview2_siamese_unet.errors import StaleError
+from xview2_siamese_unet.raster.io import read_mask
+from xview2_siamese_unet.raster.store import Store
+
+RunKedro = Callable[..., None]
+RUN = "default/quickstart"
+OFFICIAL = {
+    "score",
+    "localization_f1",
+    "damage_f1",
+    "damage_f1_no_damage",
+    "damage_f1_minor_damage",
+    "damage_f1_major_damage",
+    "damage_f1_destroyed",
+}
+
+
+def test_everything_that_the_catalog_names_is_there(main_run: Path) -> None:
+    made = {str(path.relative_to(main_run)) for path in main_run.rglob("*") if path.is_file()}
+    assert made >= {
+        "02_intermediate/sample/scenes.parquet",
+        "02_intermediate/sample/buildings.parquet",
+        "02_intermediate/sample/ingest_report.csv",
+        f"03_primary/{RUN}/splits.csv",
+        f"04_feature/{RUN}/class_counts.json",
+        f"04_feature/{RUN}/sample_weights.pth",
+        f"04_feature/{RUN}/class_histogram.png",
+        "05_model_input/sample/store/pixels.u8",
+        f"06_models/{RUN}/checkpoints/quickstart_best_siamese_unet_state.pth",
+        f"06_models/{RUN}/logfiles/history.csv",
+        f"08_reporting/{RUN}/metrics.json",
+        f"08_reporting/{RUN}/report.html",
+        f"08_reporting/{RUN}/panels.png",
+    }
+    assert any(name.startswith(f"06_models/{RUN}/tensorboard_logs/") for name in made)
+
+
+def test_nothing_half_written_is_left(main_run: Path) -> None:
+    assert [path for path in main_run.rglob("*.part")] == []
+
+
+def test_the_test_split_is_predicted_and_scored_and_was_never_trained_on(main_run: Path) -> None:
+    splits = pd.read_csv(main_run / f"03_primary/{RUN}/splits.csv")
+    tested = set(splits.loc[splits["split"] == "test", "scene"])
+    learnt = torch.load(main_run / f"04_feature/{RUN}/sample_weights.pth", weights_only=True)["scenes"]
+    counts = pd.read_parquet(main_run / f"08_reporting/{RUN}/scene_counts.parquet")
+    assert set(counts["scene"]) == tested
+    assert not tested & set(learnt)
+    assert {path.stem for path in (main_run / f"07_model_output/{RUN}/predictions").glob("*.tif")} == tested
+
+
+def test_metrics_have_the_official_keys_and_follow_from_the_files(main_run: Path) -> None:
+    metrics = json.loads((main_run / f"08_reporting/{RUN}/metrics.json").read_text())
+    assert metrics.keys() >= OFFICIAL
+    store = Store(main_run / "05_model_input/sample/store")
+    hit = predicted = true = 0
+    for path in (main_run / f"07_model_output/{RUN}/predictions").glob("*.tif"):
+        building, answer = store.scene(path.stem).building > 0, read_mask(path) > 0
+        hit += np.count_nonzero(building & answer)
+        predicted += np.count_nonzero(answer)
+        true += np.count_nonzero(building)
+    assert metrics["localization_f1"] == pytest.approx(2 * hit / max(predicted + true, 1), abs=1e-12)
+
+
+def test_class_counts_are_those_of_the_masks_of_the_training_split(main_run: Path) -> None:
+    splits = pd.read_csv(main_run / f"03_primary/{RUN}/splits.csv")
+    counted = np.zeros(6, np.int64)
+    for scene in splits.loc[splits["split"] == "train", "scene"]:
+        (path,) = (main_run / "03_primary/sample/masks").glob(f"*/{scene}_damage.tif")
+        counted += np.bincount(read_mask(path).ravel(), minlength=6)
+    counts = json.loads((main_run / f"04_feature/{RUN}/class_counts.json").read_text())
+    assert list(counts["post"].values()) == counted.tolist()
+
+
+def test_a_second_run_takes_over_what_is_valid_and_says_so(
+    main_run: Path, run_kedro: RunKedro, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = main_run / f"06_models/{RUN}/checkpoints/quickstart_best_siamese_unet_state.pth"
+    before = torch.load(checkpoint, weights_only=True)
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        run_kedro()
+    said = " | ".join(record.getMessage() for record in caplog.records)
+    assert "masks: 0 scenes made, 17 still valid and reused" in said
+    assert "store: 0 scenes made, 17 still valid and reused" in said
+    assert "the finished checkpoint has these settings, data and version; reused" in said
+    after = torch.load(checkpoint, weights_only=True)
+    assert after["fingerprint"] == before["fingerprint"]
+    assert all(torch.equal(after["state"][name], tensor) for name, tensor in before["state"].items())
+
+
+def root_cause(error: BaseException) -> BaseException:
+    return root_cause(error.__cause__) if error.__cause__ else error
+
+
+def test_shared_data_of_other_settings_is_refused_and_left_alone(main_run: Path, run_kedro: RunKedro) -> None:
+    stamp = main_run / "01_raw/sample/made_with.json"
+    before = stamp.read_bytes()
+    with pytest.raises(DatasetError, match="seed 7; allowed: what this run asks for: seed 8") as caught:
+        run_kedro("data_processing", dataset={"sample": {"seed": 8}})
+    assert isinstance(root_cause(caught.value), StaleError)
+    assert stamp.read_bytes() == before

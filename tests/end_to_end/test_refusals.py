@@ -1,0 +1,62 @@
+"""What a run refuses, in one sentence and before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError
+from xview2_siamese_unet.params.dataset import SampleParams
+from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
+
+RunKedro = Callable[..., None]
+
+
+@pytest.fixture
+def download(tmp_path: Path) -> Path:
+    """A small folder in the layout of a download."""
+    params = SampleParams.model_validate({"size": 64, "scenes": {"tier1": 2, "tier3": 1, "hold": 1, "test": 1}})
+    for scene in plan_sample(params):
+        write_scene(tmp_path / "xbd", scene, params.size)
+    return tmp_path / "xbd"
+
+
+def refused(run_kedro: RunKedro, root: Path, name: str) -> ProjectError:
+    with pytest.raises(Exception, match="allowed") as caught:
+        run_kedro("data_processing", dataset={"source": "xbd", "root": str(root), "name": name})
+    error: BaseException | None = caught.value
+    while error is not None and not isinstance(error, ProjectError):
+        error = error.__cause__
+    assert error is not None
+    return error
+
+
+def written(storage: Path, name: str) -> list[Path]:
+    return [path for path in storage.rglob(f"{name}/**/*") if path.is_file()]
+
+
+def test_a_missing_download(run_kedro: RunKedro, storage: Path, tmp_path: Path) -> None:
+    error = refused(run_kedro, tmp_path / "nowhere", "absent")
+    assert str(error).startswith(
+        f"{tmp_path / 'nowhere'}: found no folder; allowed: a folder with at least one of tier1"
+    )
+    assert written(storage, "absent") == []
+
+
+def test_a_label_whose_image_is_gone(run_kedro: RunKedro, storage: Path, download: Path) -> None:
+    image = next((download / "hold" / "images").glob("*_post_disaster.png"))
+    image.unlink()
+    error = refused(run_kedro, download, "gone")
+    scene = image.name.removesuffix("_post_disaster.png")
+    assert isinstance(error, DataError)
+    assert str(error).startswith(f"hold/{scene}: found no post image; allowed: ")
+    assert written(storage, "gone") == []
+
+
+def test_an_event_that_is_not_in_the_dataset(run_kedro: RunKedro, main_run: Path) -> None:
+    before = (main_run / "03_primary/default/quickstart/splits.csv").read_bytes()
+    with pytest.raises(ConfigError, match=r"leave_events_out: found atlantis; allowed: sample-"):
+        run_kedro("data_processing", data_processing={"split": {"leave_events_out": ["atlantis"]}})
+    assert (main_run / "03_primary/default/quickstart/splits.csv").read_bytes() == before
