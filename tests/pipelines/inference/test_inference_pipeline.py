@@ -39,6 +39,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("post", "EPSG:4326", Affine(6e-6, 0, -93.0001, 0, -5e-6, 36.1449)),
     ):
         image = np.kron(rng.integers(1, 255, (3, 40, 40)), np.ones((1, 6, 6))).astype(np.uint8)
+        image[:, 100:130, 60:110] = 0
         profile = {"dtype": "uint8", "count": 3, "height": 240, "width": 240, "crs": crs, "transform": place}
         with rasterio.open(folder / f"{name}.tif", "w", driver="GTiff", **profile) as target:
             target.write(image)
