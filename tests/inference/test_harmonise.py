@@ -21,7 +21,7 @@ Smooth = Callable[..., np.ndarray]
 
 
 def pair_of(pre: Path, post: Path, **images: object) -> Harmonised:
-    return harmonise(InferenceParams(pre=pre, post=post, images=ImageParams.model_validate(images)))
+    return harmonise(InferenceParams(pre=pre, post=post, registration="off", images=ImageParams.model_validate(images)))
 
 
 def whole(harmonised: Harmonised) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -59,7 +59,7 @@ def test_any_crs_depth_order_and_extent_gives_the_same_classes(write_raster: Wri
     post = _reprojected(clear, clear.with_name("post.tif"), "EPSG:4326", None, [*list(ColorInterp)[3:7]])
     found = pair_of(pre, post, stretch=None)
     assert found.pair.stretch[1] is None
-    aligned = harmonise(InferenceParams(pre=plain[0], post=plain[1]))
+    aligned = harmonise(InferenceParams(pre=plain[0], post=plain[1], registration="off"))
     # The stretch of 16 bits is found in percentiles; the net of this test looks at absolute values, so it is given.
     stretch = (found.pair.stretch[0]._replace(low=0, high=65535), None)
     moved = replace(found.pair, grid=aligned.pair.grid, stretch=stretch)

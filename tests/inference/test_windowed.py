@@ -43,7 +43,9 @@ class Net:
 def pair(write_raster: Write, smooth: Smooth) -> Pair:
     post = smooth(phase=0.7)
     post[150:, 200:] = 0
-    params = InferenceParams(pre=write_raster("pre.tif", smooth()), post=write_raster("post.tif", post))
+    params = InferenceParams(
+        pre=write_raster("pre.tif", smooth()), post=write_raster("post.tif", post), registration="off"
+    )
     return harmonise(params).pair
 
 

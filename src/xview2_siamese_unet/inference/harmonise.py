@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.raster.grid import Grid, common_grid
 from xview2_siamese_unet.raster.grid_source import Source, read_source
@@ -22,6 +23,9 @@ USUAL_PIXELS: Final = (0.2, 1.5)
 COARSEST: Final = 3.0
 _SAMPLES: Final = 6  # windows along each axis
 _SIDE: Final = 96
+_LEFT_ALONE: Final = 0.25  # pixels; moving by less would only blur
+_LARGE_SHIFT: Final = 3.0
+_FEW: Final = 4
 _PERCENTILES: Final = (0.5, 99.5)
 
 
@@ -32,11 +36,13 @@ class Harmonised:
     Attributes:
         pair: both dates on one grid.
         warnings: what a person should know about them.
+        shift: measured between the dates, unless that is switched off.
         footprints: GeoDataFrame of the user's buildings on that grid, if there are any.
     """
 
     pair: Pair
     warnings: tuple[str, ...]
+    shift: Shift | None = None
     footprints: Any = None
 
 
@@ -54,7 +60,10 @@ def harmonise(params: InferenceParams) -> Harmonised:
     pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data)
     samples = _sample(pair)
     pair = replace(pair, stretch=_stretches(pair, samples, params.images.stretch))
-    return Harmonised(pair, tuple(_warnings(pair, samples)))
+    shift = _register(pair) if params.registration == "auto" else None
+    if shift is not None and shift.sure and shift.size > _LEFT_ALONE:
+        pair = replace(pair, shift=(round(shift.columns, 2), round(shift.rows, 2)))
+    return Harmonised(pair, (*_warnings(pair, samples), *_doubts(shift)), shift)
 
 
 def _named(path: Path | None, date: str) -> Path:
@@ -89,7 +98,7 @@ def _sample(pair: Pair) -> tuple[FloatArray, FloatArray]:
     """Return values (n, 3) of both dates where both hold data, from small windows all over the grid."""
     before, after = [np.empty((0, 3), np.float32)], [np.empty((0, 3), np.float32)]
     with pair.open() as reader:
-        for top, left in _spread(pair.grid):
+        for top, left in _spread(pair.grid, _SIDE):
             (pre, seen_before), (post, seen_after) = (
                 d.read(top, left, _SIDE, _SIDE) for d in (reader.pre, reader.post)
             )
@@ -99,13 +108,31 @@ def _sample(pair: Pair) -> tuple[FloatArray, FloatArray]:
     return np.concatenate(before), np.concatenate(after)
 
 
-def _spread(grid: Grid) -> Iterator[tuple[int, int]]:
-    for k in range(_SAMPLES):
-        for m in range(_SAMPLES):
+def _spread(grid: Grid, side: int) -> Iterator[tuple[int, int]]:
+    """Yield first row and column of windows all over the grid: fewer where they would overlap."""
+    rows, columns = (max(1, min(_SAMPLES, length // side)) for length in (grid.height, grid.width))
+    for k in range(rows):
+        for m in range(columns):
             yield (
-                max(0, (2 * k + 1) * grid.height // (2 * _SAMPLES) - _SIDE // 2),
-                max(0, (2 * m + 1) * grid.width // (2 * _SAMPLES) - _SIDE // 2),
+                max(0, (2 * k + 1) * grid.height // (2 * rows) - side // 2),
+                max(0, (2 * m + 1) * grid.width // (2 * columns) - side // 2),
             )
+
+
+def _register(pair: Pair) -> Shift:
+    with pair.open() as reader:
+        return estimate_shift(reader.read(top, left, SIDE, SIDE) for top, left in _spread(pair.grid, SIDE))
+
+
+def _doubts(shift: Shift | None) -> Iterator[str]:
+    if shift is None:
+        return
+    if not shift.sure:
+        yield "no shift between the dates could be measured: nothing was moved, look at both before trusting a change"
+    elif shift.size > _LARGE_SHIFT:
+        yield f"the image after lay {shift.size:.1f} pixels beside the image before, and was moved"
+    if len(shift.local) >= _FEW and np.percentile(shift.local, 90) > _LARGE_SHIFT:
+        yield "the dates lie beside each other by different amounts in different places: relief or a bad mosaic"
 
 
 def _stretches(

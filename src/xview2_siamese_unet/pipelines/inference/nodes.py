@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ def predict_raster(
         "code": code_version(),
         "model": model,
         **described,
+        "registration": asdict(harmonised.shift) if harmonised.shift else None,
         "warnings": list(harmonised.warnings),
         "settings": {"inference": params.model_dump(mode="json"), "hardware": hardware.model_dump(mode="json")},
         "device": answer.device,
