@@ -11,6 +11,7 @@ import click
 from kedro.framework.cli.project import run
 from kedro.framework.cli.utils import KedroCliError
 
+from xview2_siamese_unet.assess_cli import assess
 from xview2_siamese_unet.errors import ProjectError
 
 __all__ = ["cli", "run", "say_in_one_sentence"]
@@ -21,6 +22,9 @@ ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None]
 @click.group(name="xview2_siamese_unet")
 def cli() -> None:
     """Commands of this project."""
+
+
+cli.add_command(assess)
 
 
 def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:
