@@ -8,9 +8,8 @@ from typing import Any, TypedDict
 from torch import Tensor
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
-from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.nets.build import DamageNet, build_net
 from xview2_siamese_unet.nets.normalise import Normalise
-from xview2_siamese_unet.nets.siamese_unet import SiameseUNet
 from xview2_siamese_unet.params.modelling import ClassesParams, ModelParams
 
 
@@ -30,7 +29,7 @@ class Checkpoint(TypedDict):
     history: list[dict[str, float]]
 
 
-def restore(checkpoint: Mapping[str, Any]) -> tuple[SiameseUNet, Normalise, ClassesParams]:
+def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, ClassesParams]:
     """Return the net with its weights, what normalises its images, and what its classes mean.
 
     Raises:

@@ -92,7 +92,10 @@ def _train(data: TrainingData, recipe: Recipe, folders: Folders, cores: int) -> 
     if last is None:
         load_encoder_weights(net, recipe.model.encoder)
     module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights, mark)
-    module.to(memory_format=torch.channels_last)
+    if recipe.hardware.channels_last:
+        module.to(memory_format=torch.channels_last)
+    if recipe.hardware.compile:
+        net.compile()
     trainer = make_trainer(recipe, device, folders.tensorboard_logs, epochs)
     _log.info("training on %s (%s): %d scenes", device, trainer.precision, len(data.train))
     trainer.fit(

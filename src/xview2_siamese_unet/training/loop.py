@@ -9,7 +9,14 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+)
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
@@ -47,6 +54,9 @@ def make_trainer(recipe: Recipe, device: str, tensorboard_logs: Path, epochs: Pa
         precision=pick_precision(recipe.hardware, device),
         max_epochs=training.epochs,
         gradient_clip_val=training.gradient_clip,
+        accumulate_grad_batches=training.accumulate,
+        sync_batchnorm=training.batch_norm == "synchronise",
+        deterministic=recipe.hardware.deterministic,
         logger=TensorBoardLogger(tensorboard_logs, name=""),
         callbacks=_callbacks(recipe, epochs),
         enable_progress_bar=get_console().is_terminal,
@@ -72,8 +82,12 @@ def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
     best = ModelCheckpoint(epochs, filename="best", monitor=training.monitor, mode=mode, **at)
     last = ModelCheckpoint(epochs, filename="last", **at)
     stop = EarlyStopping(training.monitor, min_delta=training.delta, patience=training.patience, mode=mode)
-    bar = [RichProgressBar()] if get_console().is_terminal else []
-    return [best, last, stop, LearningRateMonitor("step"), *bar]
+    callbacks: list[Callback] = [best, last, stop, LearningRateMonitor("step")]
+    if training.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=training.ema_decay))
+    if get_console().is_terminal:
+        callbacks.append(RichProgressBar())
+    return callbacks
 
 
 class _WholeFiles(TorchCheckpointIO):
