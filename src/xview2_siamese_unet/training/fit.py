@@ -17,6 +17,7 @@ from torch import Tensor
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.nets.build import build_net, load_encoder_weights
 from xview2_siamese_unet.nets.checkpoint import Checkpoint
+from xview2_siamese_unet.nets.decide import Thresholds
 from xview2_siamese_unet.nets.hardware import pick_device
 from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import LossWeightsParams, Recipe
@@ -25,8 +26,10 @@ from xview2_siamese_unet.training.logfile import log_to, quiet_lightning
 from xview2_siamese_unet.training.loop import better, launched_shard, leave_processes, make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader, whole_scenes_loader
+from xview2_siamese_unet.training.thresholds import best_thresholds, count_answers
 
 _log = logging.getLogger(__name__)
+_LICENCE = "Weights trained on xBD come under its licence, CC BY-NC-SA 4.0; those of the built-in sample are free."
 
 
 class TrainingData(NamedTuple):
@@ -73,8 +76,10 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         module = _train(data, recipe, folders, cores, start=start)
         best = _best_row(module.history, recipe)
         _log.info("best epoch %d of %d", best["epoch"], len(module.history))
+        module.net.load_state_dict(_net_state(folders.checkpoints / "epochs" / "best.ckpt"))
+        thresholds = _thresholds(module, data, recipe, cores)
     leave_processes()
-    return _checkpoint(module.history, data, recipe, folders.checkpoints / "epochs" / "best.ckpt")
+    return _checkpoint(module, thresholds, data, recipe)
 
 
 def fingerprint(data: TrainingData, recipe: Recipe) -> str:
@@ -165,23 +170,37 @@ def _last(path: Path, mark: str) -> Path | None:
     return path
 
 
+def _thresholds(module: DamageModule, data: TrainingData, recipe: Recipe, cores: int) -> Thresholds:
+    if not recipe.training.tune_thresholds:
+        return Thresholds()
+    device = pick_device(recipe.hardware.device)
+    scenes = whole_scenes_loader(data.store, data.validation, recipe, cores, launched_shard())
+    module.to(device).eval()
+    answered = count_answers(module.net, module.normalise, scenes, device)
+    thresholds = best_thresholds(answered, recipe.classes.unclassified)
+    _log.info("a pixel is building above %.2f, and above %.2f where there is damage", *thresholds)
+    return thresholds
+
+
 def _best_row(history: list[dict[str, float]], recipe: Recipe) -> Mapping[str, float]:
     choose = min if better(recipe) == "min" else max
     return choose(history, key=lambda row: row[recipe.training.monitor])
 
 
-def _checkpoint(history: list[dict[str, float]], data: TrainingData, recipe: Recipe, path: Path) -> Checkpoint:
-    best = _best_row(history, recipe)
+def _checkpoint(module: DamageModule, thresholds: Thresholds, data: TrainingData, recipe: Recipe) -> Checkpoint:
+    best = _best_row(module.history, recipe)
     return Checkpoint(
-        state=_net_state(path),
+        state={name: value.cpu() for name, value in module.net.state_dict().items()},
         model=recipe.model.model_dump(mode="json"),
         classes=recipe.classes.model_dump(mode="json"),
         channels=data.channels,
+        thresholds=thresholds._asdict(),
         fingerprint=fingerprint(data, recipe),
         recipe=recipe.model_dump(mode="json"),
         dataset=data.name,
+        licence=_LICENCE,
         version=__version__,
         epoch=int(best["epoch"]),
         scores={name: value for name, value in best.items() if name.startswith("validation_")},
-        history=history,
+        history=module.history,
     )
