@@ -11,7 +11,9 @@ import click
 from kedro.framework.cli.project import run
 from kedro.framework.cli.utils import KedroCliError
 
+from xview2_siamese_unet.assess_cli import assess
 from xview2_siamese_unet.errors import ProjectError
+from xview2_siamese_unet.score_cli import score
 
 __all__ = ["cli", "run", "say_in_one_sentence"]
 
@@ -21,6 +23,10 @@ ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None]
 @click.group(name="xview2_siamese_unet")
 def cli() -> None:
     """Commands of this project."""
+
+
+cli.add_command(assess)
+cli.add_command(score)
 
 
 def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:

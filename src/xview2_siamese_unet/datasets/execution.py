@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
@@ -13,6 +14,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.params.execution import ExecutorParams
 
 Job = TypeVar("Job")
@@ -48,14 +50,22 @@ def _in_processes(
     """Keep a few jobs a worker in flight: memory is bound by workers, not by jobs."""
     workers = executor.workers or usable_cores()
     waiting = iter(jobs)
-    # spawn: a fork of a process that has used torch or GDAL hangs.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(function, job) for job in islice(waiting, workers * 4)}
-        while running:
-            done = next(as_completed(running))
-            running.remove(done)
-            running.update(pool.submit(function, job) for job in islice(waiting, 1))
-            yield done.result()
+    try:
+        # spawn: a fork of a process that has used torch or GDAL hangs.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            running = {pool.submit(function, job) for job in islice(waiting, workers * 4)}
+            while running:
+                done = next(as_completed(running))
+                running.remove(done)
+                running.update(pool.submit(function, job) for job in islice(waiting, 1))
+                yield done.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            "executor",
+            found=f"one of {workers} worker processes gone, as when memory runs out",
+            allowed="workers whose scenes fit in memory together",
+            remedy="lower executor.workers and run again; finished scenes are kept",
+        ) from error
 
 
 @contextmanager

@@ -110,8 +110,23 @@ def summarise(table: pd.DataFrame, policy: Unclassified = "ignore") -> dict[str,
         "n_scenes": len(table),
         "splits": {str(split): int(n) for split, n in table["split"].value_counts().items()},
         "unclassified": policy,
-        "confusion": {"localization": counts.localization.tolist(), "damage": counts.damage.tolist()},
+        "confusion": _confusion(counts),
     }
+
+
+def summarise_folders(table: pd.DataFrame, policy: Unclassified = "ignore") -> dict[str, Any]:
+    """Return the seven official numbers and some of ours, for scenes of which nothing but masks is known."""
+    counts = counted.total(table)
+    return {
+        **official_score(counts, policy),
+        "present_class_damage_f1": present_class_damage_f1(counts, policy),
+        "n_scenes": len(table),
+        "confusion": _confusion(counts),
+    }
+
+
+def _confusion(counts: Counts) -> dict[str, Any]:
+    return {"localization": counts.localization.tolist(), "damage": counts.damage.tolist()}
 
 
 def _class_score(matrix: IntArray, code: int) -> ClassScore:
