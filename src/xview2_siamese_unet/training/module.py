@@ -84,7 +84,10 @@ class DamageModule(lightning.LightningModule):
         training = self.recipe.training
         truth = unpack(pixels, self.recipe.classes.unclassified, training.damage_dilation)
         batch = augment(truth, training.augmentation)
-        loss = self._loss(self._forward(batch), batch)
+        if self.recipe.loss_weights.post:
+            loss = self._loss(self._forward(batch), batch)
+        else:
+            loss = self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch)
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(pixels), sync_dist=True)
         return loss
@@ -156,8 +159,14 @@ class DamageModule(lightning.LightningModule):
         return logits
 
     def _loss(self, logits: Logits, batch: Batch) -> Tensor:
-        weights, gamma, mixes = self.recipe.loss_weights, self.recipe.focal_loss.gamma, self.recipe.training.losses
-        spread = self._mean if self.training else torch.clone
-        pre = mix_losses(logits.building, batch.building, mixes.pre, alpha=self.alpha_pre, gamma=gamma, spread=spread)
-        post = mix_losses(logits.damage, batch.damage, mixes.post, alpha=self.alpha_post, gamma=gamma, spread=spread)
-        return weights.pre * pre + weights.post * post
+        mix, weight = self.recipe.training.losses.post, self.recipe.loss_weights.post
+        post = mix_losses(logits.damage, batch.damage, mix, alpha=self.alpha_post, **self._how())
+        return self._localization_loss(logits.building, batch) + weight * post
+
+    def _localization_loss(self, building: Tensor, batch: Batch) -> Tensor:
+        mix, weight = self.recipe.training.losses.pre, self.recipe.loss_weights.pre
+        return weight * mix_losses(building, batch.building, mix, alpha=self.alpha_pre, **self._how())
+
+    def _how(self) -> dict[str, Any]:
+        # Processes have different numbers of scenes to validate, and would wait for each other.
+        return {"gamma": self.recipe.focal_loss.gamma, "spread": self._mean if self.training else torch.clone}
