@@ -27,7 +27,6 @@ _SAMPLES: Final = 6  # windows along each axis
 _SIDE: Final = 96
 _LEFT_ALONE: Final = 0.25  # pixels; moving by less would only blur
 _LARGE_SHIFT: Final = 3.0
-_FEW: Final = 4
 _PERCENTILES: Final = (0.5, 99.5)
 
 
@@ -138,12 +137,12 @@ def _register(pair: Pair) -> Shift:
 def _doubts(shift: Shift | None) -> Iterator[str]:
     if shift is None:
         return
-    if not shift.sure:
+    if shift.agreement < 0.5:
+        yield "the dates lie beside each other by different amounts in different places (relief, or a bad mosaic): left"
+    elif not shift.sure:
         yield "no shift between the dates could be measured: nothing was moved, look at both before trusting a change"
     elif shift.size > _LARGE_SHIFT:
         yield f"the image after lay {shift.size:.1f} pixels beside the image before, and was moved"
-    if len(shift.local) >= _FEW and np.percentile(shift.local, 90) > _LARGE_SHIFT:
-        yield "the dates lie beside each other by different amounts in different places: relief or a bad mosaic"
 
 
 def _stretches(
