@@ -81,7 +81,7 @@ class PairReader:
     post: DateReader
 
     def read(self, top: int, left: int, height: int, width: int) -> Patch:
-        """Return a window, which may reach beyond the grid: there is no data, and black, as training has seen it."""
+        """Return a window, which may reach beyond the grid: there is no data, and black."""
         pre, seen_before = self.pre.read_bytes(top, left, height, width)
         post, seen_after = self.post.read_bytes(top, left, height, width)
         valid = seen_before & seen_after

@@ -82,8 +82,8 @@ def render_map(content: MapContent) -> str:
         script=script,
         # The browser runs the script with this digest and no other.
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        pre=_jpeg(pre),
-        post=_jpeg(post),
+        pre=jpeg(pre),
+        post=jpeg(post),
         classes=_legend(),
         data=_data(content),
         limits=LIMITS[:3],
@@ -124,7 +124,8 @@ def _rings(polygon: Any) -> list[list[int]]:  # noqa: ANN401
     return rings
 
 
-def _jpeg(picture: ByteArray) -> str:
+def jpeg(picture: ByteArray) -> str:
+    """Return a picture (h, w, 3) as a data URI."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="jpeg", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

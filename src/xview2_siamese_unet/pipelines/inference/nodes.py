@@ -178,7 +178,14 @@ def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401
     return pages.write_map(predicted, buildings)
 
 
-def write_record(predicted: Predicted, summary: str, page: str) -> dict[str, Any]:
+def write_report(predicted: Predicted, summary: str) -> str:
+    """Return the numbers as one HTML file."""
+    from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
+
+    return pages.write_report(predicted, summary)
+
+
+def write_record(predicted: Predicted, summary: str, *pages: str) -> dict[str, Any]:
     """Return the record of the run, which makes an assessment finished: so it comes last."""
     counts = json.loads(summary)["all"]
     _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))

@@ -1,5 +1,6 @@
 """Translates an assessment into what its pages show."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.inference.record import Predicted
 from xview2_siamese_unet.raster.window_preview import previews
 from xview2_siamese_unet.report.map import MapBuildings, MapContent, render_map
+from xview2_siamese_unet.report.map_report import AssessmentContent, render_assessment
 
 _PICTURE = 2560  # pixels of the longer side; about a megabyte a date
+_SMALL_PICTURE = 900
 _FACTS = ("building_id", "status", "reason", "confidence", "p_none", "p_minor", "p_major", "p_destroyed")
 _MORE_FACTS = ("area_m2", "visible_fraction", "footprint_source")
 
@@ -27,16 +30,38 @@ def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401  a G
         size=(grid.width, grid.height),
         pixel=grid.pixel,
         buildings=_buildings(there, predicted),
-        notes=[
-            f"before: {record['pre']['name']}, {record['pre']['date'] or 'date not stated'}",
-            f"after: {record['post']['name']}, {record['post']['date'] or 'date not stated'}",
-            f"model: {record['model']['id']}, trained on {record['model']['dataset']}",
-            f"grid: {grid.pixel:.3g} m, {grid.crs}",
-            f"run: {record['run_id']}, code {record['code']}",
-            *record["warnings"],
-        ],
+        notes=[*(f"{name}: {value}" for name, value in _provenance(record).items()), *record["warnings"]],
     )
     return render_map(content)
+
+
+def write_report(predicted: Predicted, summary: str) -> str:
+    """Return the report as HTML."""
+    numbers, record = json.loads(summary), predicted.record
+    pre, post = previews(predicted.pair, _SMALL_PICTURE)
+    content = AssessmentContent(
+        title="Building damage",
+        note=numbers["note"],
+        warnings=record["warnings"],
+        whole=numbers["all"],
+        cells=numbers["cells_500_m"],
+        pictures={"before": pre, "after": post},
+        provenance=_provenance(record),
+    )
+    return render_assessment(content)
+
+
+def _provenance(record: dict[str, Any]) -> dict[str, str]:
+    grid, model = record["grid"], record["model"]
+    dates = {"before": record["pre"], "after": record["post"]}
+    columns, rows = record["shift_px"]
+    return {
+        **{date: f"{source['name']}, {source['date'] or 'date not stated'}" for date, source in dates.items()},
+        "grid": f"{grid['width']} × {grid['height']} pixels of {grid['pixel_m']:.3g} m, {grid['crs']}",
+        "moved": f"the image after by {columns:g} columns and {rows:g} rows of pixels",
+        "model": f"{model['id']}, trained on {model['dataset']}",
+        "run": f"{record['run_id']}, code {record['code']}",
+    }
 
 
 def _buildings(frame: Any, predicted: Predicted) -> MapBuildings:  # noqa: ANN401

@@ -186,5 +186,8 @@ for (const [name, text] of [["confidence", v => v.toFixed(2)], ["area", v => `${
 by("in").addEventListener("click", () => zoomAt(1.5));
 by("out").addEventListener("click", () => zoomAt(1 / 1.5));
 by("all").addEventListener("click", showAll);
-new ResizeObserver(redraw).observe(stage);
+// Until somebody moves the map, all of it stays in view.
+let touched = false;
+for (const kind of ["pointerdown", "wheel", "keydown"]) addEventListener(kind, () => { touched = true; }, { capture: true, passive: true });
+new ResizeObserver(() => { if (touched) redraw(); else showAll(); }).observe(stage);
 Promise.all(pictures.map(picture => picture.decode())).then(() => { showAll(); document.body.dataset.ready = "yes"; });
