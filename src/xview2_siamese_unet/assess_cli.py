@@ -26,6 +26,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option("--out", type=_PATH, required=True, help="Folder of the products.")
 @click.option("--model", type=_PATH, help="File of a checkpoint; without it the best one of the environment.")
 @click.option("--footprints", type=_PATH, help="Building outlines; without them the model's own.")
+@click.option("--aoi", type=_PATH, help="Polygons outside of which nothing is assessed.")
 @click.option("--overwrite", is_flag=True, help="Replace an assessment that the folder holds.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="What computes.")
 @env_option

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.warp import calculate_default_transform, reproject
@@ -153,6 +155,21 @@ def test_small_values_in_sixteen_bits_are_bytes(write_raster: Write, smooth: Smo
     found = pair_of(write_raster("a.tif", image.astype(np.int16)), write_raster("b.tif", image))
     assert found.pair.stretch == (None, None)
     assert "both dates show the same pixels" in found.warnings[0]
+
+
+def test_nothing_outside_the_area_of_interest_is_valid(write_raster: Write, smooth: Smooth) -> None:
+    path = write_raster("a.tif", smooth())
+    area = shapely.Polygon([(500_020, 3_999_990), (500_070, 3_999_990), (500_020, 3_999_950)])
+    aoi = path.with_name("aoi.geojson")
+    gpd.GeoDataFrame(geometry=[area], crs="EPSG:32615").to_crs("OGC:CRS84").to_file(aoi, engine="pyogrio")
+    found = harmonise(InferenceParams(pre=path, post=path, aoi=aoi, registration="off"))
+    assert (found.pair.grid.width, found.pair.grid.height) == (100, 80)
+    _, _, valid = whole(found)
+    assert valid.sum() / 4 == pytest.approx(area.area, rel=0.02)
+    far = path.with_name("far.geojson")
+    gpd.GeoDataFrame(geometry=[shapely.Point(0, 0).buffer(1)], crs="OGC:CRS84").to_file(far, engine="pyogrio")
+    with pytest.raises(DataError, match="images and an area of interest that do not overlap"):
+        harmonise(InferenceParams(pre=path, post=path, aoi=far))
 
 
 def test_shift_moves_the_later_image(write_raster: Write, smooth: Smooth) -> None:

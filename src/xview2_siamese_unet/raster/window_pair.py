@@ -13,9 +13,11 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.features import geometry_mask
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
+from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.raster.grid import Grid, pixel_metres
 from xview2_siamese_unet.raster.grid_source import Source, Tile, open_tile
@@ -53,6 +55,7 @@ class Pair:
         stretch: of the image before and of the image after.
         shift: columns and rows by which the image after is moved to lie on the image before.
         black_is_no_data: whether 0 in all three bands means no data.
+        aoi: in the system of the grid; outside of it nothing is valid.
     """
 
     grid: Grid
@@ -61,6 +64,7 @@ class Pair:
     stretch: tuple[Stretch | None, Stretch | None] = (None, None)
     shift: tuple[float, float] = (0.0, 0.0)
     black_is_no_data: bool = True
+    aoi: BaseGeometry | None = None
 
     @contextmanager
     def open(self) -> Iterator[PairReader]:
@@ -77,10 +81,14 @@ class PairReader:
     post: DateReader
 
     def read(self, top: int, left: int, height: int, width: int) -> Patch:
-        """Return a window, which may reach beyond the grid: there is no data, and black, as training has seen it."""
+        """Return a window, which may reach beyond the grid: there is no data, and black."""
         pre, seen_before = self.pre.read_bytes(top, left, height, width)
         post, seen_after = self.post.read_bytes(top, left, height, width)
         valid = seen_before & seen_after
+        aoi, grid = self.pre.pair.aoi, self.pre.pair.grid
+        if aoi is not None and valid.any():
+            place = grid.transform @ Affine.translation(left, top)
+            valid &= geometry_mask([aoi], valid.shape, place, invert=True)
         return Patch(pre, post, valid)
 
 

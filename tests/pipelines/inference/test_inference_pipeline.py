@@ -24,7 +24,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
     pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # rasterio's own
 ]
-PRODUCTS = {"damage.tif", "probability.tif", "buildings.gpkg", "summary.json", "summary.csv", "run.json"}
+PRODUCTS = {
+    "damage.tif",
+    "probability.tif",
+    "buildings.gpkg",
+    "summary.json",
+    "summary.csv",
+    "map.html",
+    "report.html",
+    "run.json",
+}
 MODEL = {"encoder": {"name": "resnet18"}, "decoder_channels": [16, 16, 8, 8, 8]}
 SHIPPED = Path(__file__).parents[3] / "conf"
 
