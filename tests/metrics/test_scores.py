@@ -19,10 +19,11 @@ from xview2_siamese_unet.metrics.scores import (
     official_score,
     present_class_damage_f1,
     scored_damage,
-    summarise,
 )
+from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.params.modelling import Unclassified
+from xview2_siamese_unet.params.reporting import IntervalParams
 
 POLICIES: tuple[Unclassified, ...] = get_args(Unclassified)
 Image = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -190,6 +191,20 @@ def test_each_event_is_scored_from_its_own_scenes(table: pd.DataFrame) -> None:
         expected = official(list(rows["images"]), "no_damage")
         assert {key: events[event][key] for key in expected} == pytest.approx(expected, abs=1e-12)
     assert {event: numbers["n_scenes"] for event, numbers in events.items()} == {"a": 3, "b": 3, "c": 1}
+
+
+def test_macro_weighs_each_event_the_same(table: pd.DataFrame) -> None:
+    summary = summarise(table)
+    for key, value in summary["macro_over_events"].items():
+        assert value == pytest.approx(np.mean([numbers[key] for numbers in summary["events"].values()]))
+    assert "n_scenes" not in summary["macro_over_events"]
+
+
+def test_intervals_are_part_of_the_summary_and_follow_the_seed(table: pd.DataFrame) -> None:
+    one, again, other = (summarise(table, "ignore", IntervalParams(draws=100, seed=seed)) for seed in (1, 1, 2))
+    assert one == again
+    assert one["intervals"] != other["intervals"]
+    assert all(low <= one[key] + 1e-9 and one[key] - 1e-9 <= high for key, (low, high) in one["intervals"].items())
 
 
 def test_scene_scores_rank_scenes_with_buildings(table: pd.DataFrame) -> None:

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
+from xview2_siamese_unet.params.reporting import IntervalParams, PanelParams, ReportingParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
 from xview2_siamese_unet.pipelines.reporting.nodes import plot_confusion, plot_curves, plot_panels, write_report
 
@@ -68,6 +68,7 @@ def world() -> dict[str, Any]:
         "class_counts": CLASS_COUNTS,
         "params:classes.unclassified": "ignore",
         "params:reporting.split": "test",
+        "params:reporting.intervals": IntervalParams(draws=100),
         "params:dataset": DatasetParams(),
         "params:reporting": ReportingParams(title="A <b>bold</b> title", dpi=50, panels=PanelParams(side=64)),
         "parameters": {"dataset": DatasetParams(), "modelling": {"losses": [{"name": "focal", "gamma": 2.5}]}},

@@ -6,7 +6,7 @@ from typing import Final
 
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.metrics.scores import summarise
+from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.pipelines.reporting.nodes import (
     plot_confusion,
@@ -53,7 +53,7 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(predict, _OF_PREDICT, "predictions", name="predict"),
             Node(count_scenes, _OF_COUNTS, "scene_counts", name="count_confusion"),
-            Node(summarise, ["scene_counts", _POLICY], "metrics", name="score"),
+            Node(summarise, ["scene_counts", _POLICY, "params:reporting.intervals"], "metrics", name="score"),
             Node(plot_confusion, ["metrics", _PARAMS], _MATRICES, name="plot_confusion"),
             Node(plot_curves, ["history", _PARAMS], _CURVES, name="plot_curves"),
             Node(
