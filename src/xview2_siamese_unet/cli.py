@@ -11,6 +11,7 @@ import click
 from kedro.framework.cli.project import run
 from kedro.framework.cli.utils import KedroCliError
 
+from xview2_siamese_unet.assess_cli import assess
 from xview2_siamese_unet.errors import ProjectError
 from xview2_siamese_unet.score_cli import score
 
@@ -24,6 +25,7 @@ def cli() -> None:
     """Commands of this project."""
 
 
+cli.add_command(assess)
 cli.add_command(score)
 
 

@@ -38,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     masks = MasksDataset(filepath=str(folder / "masks"), executor=SERIAL)
     masks.save(plan_masks(scenes, buildings, DataProcessingParams()))
     store = StoreDataset(filepath=str(folder / "store"), executor=SERIAL)
-    store.save(plan_store(raw.load(), scenes, masks.load()))
+    store.save(plan_store(raw.load(), scenes, masks.load(), DataProcessingParams()))
     return {"raw": raw, "masks": masks, "store": store}
 
 

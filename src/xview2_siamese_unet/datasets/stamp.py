@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from xview2_siamese_unet.errors import StaleError
@@ -20,10 +22,23 @@ def check_stamp(folder: Path, made_with: Mapping[str, Any]) -> None:
     """
     path = folder / NAME
     if path.exists():
-        refuse_other_settings(folder, json.loads(path.read_text()), made_with)
+        refuse_other_settings(folder, _read(path), made_with)
         return
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(made_with, indent=2))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        made_with: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise StaleError(
+            str(path),
+            found=f"text that is no JSON ({error})",
+            allowed="the settings that the folder was made with",
+            remedy="remove the folder, and it is made anew",
+        ) from error
+    return made_with
 
 
 def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -41,6 +56,7 @@ def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mappin
 
 def write_atomically(path: Path, text: str) -> None:
     """Write beside, then rename: a reader sees the old file or the new one."""
-    part = path.with_name(f".{path.name}.part")
+    # Nodes of a cluster share the folder, and process numbers repeat from node to node.
+    part = path.with_name(f".{path.name}.{gethostname()}.{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)

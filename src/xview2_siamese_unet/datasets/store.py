@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 
@@ -15,12 +18,15 @@ from xview2_siamese_unet.datasets.log import say
 from xview2_siamese_unet.datasets.preview import picture_of_store
 from xview2_siamese_unet.datasets.stamp import refuse_other_settings, write_atomically
 from xview2_siamese_unet.params.execution import ExecutorParams
-from xview2_siamese_unet.raster.pack import PackJob, Slot, pack_scene
+from xview2_siamese_unet.raster.pack import Slot, StorePlan, full_disk, pack_or_report, scene_bytes
 from xview2_siamese_unet.raster.record import RECORD
 from xview2_siamese_unet.raster.store import CHANNELS, Store, read_manifest
+from xview2_siamese_unet.xbd.ingest import problem_row
+
+logger = logging.getLogger(__name__)
 
 
-class StoreDataset(AbstractDataset[tuple[tuple[int, int], Sequence[PackJob]], Store]):
+class StoreDataset(AbstractDataset[StorePlan, Store]):
     """One memory-mapped array of all scenes; saving packs what is not in it yet, loading opens it.
 
     Args:
@@ -34,34 +40,51 @@ class StoreDataset(AbstractDataset[tuple[tuple[int, int], Sequence[PackJob]], St
         self._executor = ExecutorParams(**executor)
         self.metadata = metadata
 
-    def save(self, data: tuple[tuple[int, int], Sequence[PackJob]]) -> None:
+    def save(self, data: StorePlan) -> None:
         """Pack.
-
-        Args:
-            data: height and width of every scene, and one job for each.
 
         Raises:
             StaleError: the store holds scenes of another size.
+            ConfigError: the disk is too small.
+            DataError: a scene cannot be packed, and none may be skipped.
         """
-        (height, width), jobs = data
-        rows = self._allocate([job.scene for job in jobs], height, width)
-        work = [(Slot(self._folder, rows[job.scene], height, width), job) for job in jobs]
-        packed = sum(run_jobs(_pack, work, self._executor, "scenes packed"))
-        say(__name__, "store", made=packed, reused=len(jobs) - packed)
+        rows = self._allocate(data)
+        work = [(Slot(self._folder, rows[job.scene], data.height, data.width), job) for job in data.jobs]
+        pack = partial(pack_or_report, skip=data.skip)
+        results = list(run_jobs(pack, work, self._executor, "scenes packed"))
+        problems = sorted(problem_row(*result, stop=False) for result in results if not isinstance(result, bool))
+        for scene, where, found, *_ in problems:
+            logger.warning("%s left out: %s, %s", scene, where, found)
+        if len(data.jobs) == len(data.scenes):  # a part knows nothing of the others' problems
+            write_atomically(self._folder / "problems.json", json.dumps(problems))
+        packed = results.count(True)
+        say(__name__, "store", made=packed, reused=results.count(False))
 
-    def _allocate(self, scenes: list[str], height: int, width: int) -> dict[str, int]:
+    def _allocate(self, data: StorePlan) -> dict[str, int]:
         """Make room: scenes keep the row that they have, new ones come behind; return each scene's row."""
-        manifest = read_manifest(self._folder) or {"scenes": [], "height": height, "width": width}
-        made_with = {key: manifest[key] for key in ("height", "width")}
-        refuse_other_settings(self._folder, made_with, {"height": height, "width": width})
+        size = {"height": data.height, "width": data.width}
+        manifest = read_manifest(self._folder) or {"scenes": [], **size}
+        refuse_other_settings(self._folder, {key: manifest[key] for key in size}, size)
         known = set(manifest["scenes"])
-        order = [*manifest["scenes"], *(scene for scene in scenes if scene not in known)]
+        order = [*manifest["scenes"], *(scene for scene in data.scenes if scene not in known)]
         self._folder.mkdir(parents=True, exist_ok=True)
-        _grow(self._folder / "pixels.u8", len(order) * height * width * CHANNELS)
+        self._require_space(data, {name: row for row, name in enumerate(manifest["scenes"])})
+        _grow(self._folder / "pixels.u8", len(order) * data.height * data.width * CHANNELS)
         _grow(self._folder / "records.bin", len(order) * RECORD.itemsize)
         # The manifest goes last: whoever reads it finds files that are long enough.
         write_atomically(self._folder / "manifest.json", json.dumps({**manifest, "scenes": order}))
         return {name: row for row, name in enumerate(order)}
+
+    def _require_space(self, data: StorePlan, rows: dict[str, int]) -> None:
+        """Say how much will be written, and stop where that does not fit."""
+        records = self._folder / "records.bin"
+        keys = np.fromfile(records, RECORD)["key"] if records.exists() else np.zeros(0, "S32")
+        packed = {name for name, row in rows.items() if row < len(keys) and keys[row]}
+        missing = sum(scene not in packed for scene in data.scenes)
+        needed, free = missing * scene_bytes(data.height, data.width), shutil.disk_usage(self._folder).free
+        logger.info("store: %d scenes to pack, %.1f GB; %.1f GB are free", missing, needed / 1e9, free / 1e9)
+        if needed > free:
+            raise full_disk(self._folder, needed, free)
 
     def load(self) -> Store:
         """Open the store."""
@@ -78,10 +101,7 @@ class StoreDataset(AbstractDataset[tuple[tuple[int, int], Sequence[PackJob]], St
         return {"folder": self._folder, "executor": self._executor}
 
 
-def _pack(work: tuple[Slot, PackJob]) -> bool:
-    return pack_scene(*work)
-
-
 def _grow(path: Path, size: int) -> None:
+    """Lengthen a file, which takes no space yet."""
     with path.open("ab") as file:
-        file.truncate(size)
+        file.truncate(max(size, path.stat().st_size))

@@ -9,23 +9,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
+from xview2_siamese_unet.nets.seed import SeedNet, SeedUNet
 from xview2_siamese_unet.nets.siamese_unet import SiameseUNet, UNet
 from xview2_siamese_unet.params.modelling import EncoderParams, EncoderWeightsParams, ModelParams
 
+DamageNet = SiameseUNet | SeedNet
 
-def build_net(params: ModelParams, damage_classes: int) -> SiameseUNet:
+
+def build_net(params: ModelParams, damage_classes: int) -> DamageNet:
     """Return the net with random weights; never downloads, so that inference works offline."""
-    pre = _unet(params)
-    post = pre if params.share_weights else _unet(params)
-    return SiameseUNet(pre, post, params.decoder_channels[-1], damage_classes, params.fusion)
+    if params.architecture == "seed":
+        pre, post = (SeedUNet(_encoder(params.encoder.name, None), classes) for classes in (2, damage_classes))
+        return SeedNet(pre, post, damage_classes)
+    first = _unet(params)
+    second = first if params.share_weights else _unet(params)
+    return SiameseUNet(first, second, params.decoder_channels[-1], damage_classes, params.fusion)
 
 
-def load_encoder_weights(net: SiameseUNet, params: EncoderParams) -> None:
+def load_encoder_weights(net: DamageNet, params: EncoderParams) -> None:
     """Put pretrained weights into the encoder(s) of a new net, as the parameters ask.
 
     Raises:
@@ -44,9 +51,9 @@ def _unet(params: ModelParams) -> UNet:
     return UNet(_encoder(params.encoder.name, None), params.decoder_channels)
 
 
-def _encoder(name: str, weights: str | None) -> nn.Module:
-    known = [*smp.encoders.get_encoder_names()]
-    if name not in known and not name.startswith("tu-"):
+def _encoder(name: str, weights: str | bool | None) -> nn.Module:
+    if name not in smp.encoders.get_encoder_names() and not _is_timm(name):
+        known = [*smp.encoders.get_encoder_names(), *(f"tu-{model}" for model in timm.list_models())]
         near = difflib.get_close_matches(name, known, 3) or known[:3]
         raise ConfigError(
             "model.encoder.name",
@@ -58,10 +65,15 @@ def _encoder(name: str, weights: str | None) -> nn.Module:
     return encoder
 
 
+def _is_timm(name: str) -> bool:
+    return name.startswith("tu-") and timm.is_model(name.removeprefix("tu-"))
+
+
 def _from_hub(params: EncoderParams) -> dict[str, Tensor]:
     with _offline(params.weights):
         try:
-            return _encoder(params.name, params.weights.name).state_dict()
+            # A model of timm carries the name of its weights in its own name, after a dot.
+            return _encoder(params.name, _is_timm(params.name) or params.weights.name).state_dict()
         except (OSError, KeyError, RuntimeError) as error:
             raise ConfigError(
                 "model.encoder.weights",
@@ -86,9 +98,8 @@ def _offline(weights: EncoderWeightsParams) -> Iterator[None]:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        read = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        return {str(name): tensor for name, tensor in read.items() if isinstance(tensor, Tensor)}
     except Exception as error:  # torch and safetensors raise half a dozen kinds for one cause: a bad file
         raise CheckpointError(
             str(path),
@@ -96,7 +107,6 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             allowed="a .safetensors file, or a .pth file of plain tensors",
             remedy="save the encoder's state_dict with safetensors.torch.save_file or torch.save",
         ) from error
-    return state
 
 
 def _fit(encoder: nn.Module, state: dict[str, Tensor], where: Path) -> None:

@@ -6,6 +6,7 @@ from xview2_siamese_unet.params.base import Strict
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.feature_statistics import FeatureStatisticsParams
+from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import (
     ClassesParams,
     DataloaderParams,
@@ -32,3 +33,4 @@ class Parameters(Strict):
     dataloader: DataloaderParams = DataloaderParams()
     hardware: HardwareParams = HardwareParams()
     reporting: ReportingParams = ReportingParams()
+    inference: InferenceParams = InferenceParams()

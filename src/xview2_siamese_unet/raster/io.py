@@ -16,8 +16,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from PIL import Image
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-from rasterio.transform import Affine
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import DataError
@@ -37,12 +38,7 @@ def _open(path: Path) -> Iterator[Any]:
             with rasterio.open(path, driver=DRIVERS[path.suffix.lower()]) as source:
                 yield source
     except RasterioIOError as error:
-        raise DataError(
-            str(path),
-            found=f"a file that cannot be read ({error})",
-            allowed="a whole PNG or GeoTIFF",
-            remedy="restore the file from the download, or set data_processing.on_problem: skip",
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def read_shape(path: Path) -> tuple[int, int, int]:
@@ -55,33 +51,61 @@ def read_rgb(path: Path) -> ByteArray:
     """Return an image as uint8 (h, w, 3).
 
     Raises:
-        DataError: not readable, not three bands or more, values that do not fit in a byte.
+        DataError: not readable, two bands, a palette, values that do not fit in a byte.
     """
     with _open(path) as source:
-        if source.count < 3:
+        palette = source.colorinterp[0] is ColorInterp.palette
+        if source.count == 2 or palette:
             raise DataError(
                 str(path),
-                found=f"{source.count} band(s)",
-                allowed="3 bands: red, green, blue",
+                found="colours by number (a palette)" if palette else "2 bands",
+                allowed="red, green, blue and any further bands, or one band of grey",
                 remedy="use the RGB image",
             )
-        bands = source.read((1, 2, 3))
-    return np.ascontiguousarray(np.moveaxis(_as_bytes(bands, path), 0, 2))
+        if source.count == 1:
+            return np.repeat(_as_bytes(source.read(1), source.nodata, path)[..., None], 3, axis=2)
+        if source.driver == "PNG" and source.dtypes[0] == "uint8":
+            return _decode_png(path)
+        bands = _as_bytes(source.read((1, 2, 3)), source.nodata, path)
+    return np.ascontiguousarray(np.moveaxis(bands, 0, 2))
 
 
-def _as_bytes(bands: npt.NDArray[Any], path: Path) -> ByteArray:
-    """Clip and cast: xBD's GeoTIFFs hold the bytes of the PNGs as Int16 with −99 for no data, which becomes black."""
+def _decode_png(path: Path) -> ByteArray:
+    """Decode a file of 8-bit RGB or RGBA with Pillow: GDAL gives a torn one back as if its rest were black."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            return np.asarray(image)[..., :3]
+    except (OSError, SyntaxError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        str(path),
+        found=f"a file that cannot be read ({error})",
+        allowed="a whole PNG or GeoTIFF",
+        remedy="restore the file from the download, or set data_processing.on_problem: skip",
+    )
+
+
+def _as_bytes(bands: npt.NDArray[Any], nodata: float | None, path: Path) -> ByteArray:
+    """Clip and cast: xBD's GeoTIFFs hold the bytes of the PNGs as Int16 with −99 for no data, which becomes black.
+
+    Never a stretch: it would differ from image to image, and between the two dates of a scene.
+    """
     if bands.dtype == np.uint8:
         return bands
-    highest = float(np.nanmax(bands)) if bands.size else 0.0
-    if highest > 255:
+    empty = ~np.isfinite(bands) if nodata is None else ~np.isfinite(bands) | (bands == nodata)
+    bands = np.where(empty, 0, bands)
+    highest = float(bands.max())
+    if highest > 255 or (0 < highest <= 1 and np.issubdtype(bands.dtype, np.floating)):
         raise DataError(
             str(path),
             found=f"values up to {highest:g} ({bands.dtype})",
             allowed="0 to 255, as in every release of xBD",
             remedy="scale both dates of the scene to bytes by one and the same rule first",
         )
-    whole: ByteArray = np.nan_to_num(bands).clip(0, 255).astype(np.uint8)
+    whole: ByteArray = bands.clip(0, 255).astype(np.uint8)
     return whole
 
 
@@ -108,7 +132,7 @@ def write_mask(path: Path, mask: ByteArray, place: Georeference | None = None, *
     if place is not None:
         profile |= {
             "crs": f"EPSG:{place.epsg}",
-            "transform": Affine(place.pixel, 0, place.left, 0, -place.pixel, place.top),
+            "transform": rasterio.Affine(place.pixel, 0, place.left, 0, -place.pixel, place.top),
         }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from xview2_siamese_unet.damage import SUBTYPES
-from xview2_siamese_unet.raster.burn import Shape, burn_buildings, burn_damage, parse_polygons
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.raster.burn import Rule, Shape, burn_buildings, burn_damage
 from xview2_siamese_unet.raster.io import read_tag, write_mask
 from xview2_siamese_unet.xbd.georeference import Georeference
+from xview2_siamese_unet.xbd.polygons import parse_polygons
 
 Kind = Literal["building", "damage"]
 
@@ -27,7 +29,7 @@ class MaskJob:
         subtypes: damage word of each building in `post`.
         rule: see `MaskParams.rule`.
         place: georeference, where the scene has one.
-        key: of the labels; a mask with the same key is not burnt again.
+        key: of labels and rule; a mask with the same key is not burnt again.
     """
 
     scene: str
@@ -36,7 +38,7 @@ class MaskJob:
     pre: tuple[str, ...]
     post: tuple[str, ...]
     subtypes: tuple[str, ...]
-    rule: Literal["centre", "outline"]
+    rule: Rule
     place: Georeference | None
     key: str
 
@@ -49,7 +51,7 @@ def mask_path(folder: Path, tier: str, scene: str, kind: Kind) -> Path:
 def burn_scene(folder: Path, job: MaskJob) -> bool:
     """Write both masks of a scene; return whether that was needed."""
     paths: dict[Kind, Path] = {kind: mask_path(folder, job.tier, job.scene, kind) for kind in ("building", "damage")}
-    if all(path.exists() and read_tag(path, "key") == job.key for path in paths.values()):
+    if all(_key(path) == job.key for path in paths.values()):
         return False
     building = burn_buildings(parse_polygons(job.pre, job.scene), job.shape, job.rule)
     codes = [SUBTYPES[word] for word in job.subtypes]
@@ -57,3 +59,11 @@ def burn_scene(folder: Path, job: MaskJob) -> bool:
     write_mask(paths["building"], building, job.place, key=job.key)
     write_mask(paths["damage"], damage, job.place, key=job.key)
     return True
+
+
+def _key(path: Path) -> str | None:
+    """Return what a mask was burnt from, `None` where it is missing or damaged: such a one is burnt again."""
+    try:
+        return read_tag(path, "key") if path.exists() else None
+    except DataError:
+        return None

@@ -6,7 +6,8 @@ stands one record a scene, written after its pixels: a scene without a record wa
 Files in the folder of a store:
     pixels.u8      (n, h, w, 8) uint8: pre RGB, post RGB, building 0/1, damage 0–5
     records.bin    (n,) `RECORD`
-    manifest.json  scene names in order, height and width, and the parameters that made it
+    manifest.json  scene names in order, height and width
+    problems.json  the scenes that could not be packed and were left out, as rows of the ingest report
 """
 
 from __future__ import annotations
@@ -93,9 +94,9 @@ class Store:
         Raises:
             DataError: a scene that is not in the store, or whose packing was cut short.
         """
-        records = self.records
+        keys = self.records["key"]
         for name in names:
-            if name not in self._row or not records[self._row[name]]["key"]:
+            if name not in self._row or not keys[self._row[name]]:
                 raise DataError(
                     str(self.folder),
                     found=f"no finished scene {name}",
@@ -103,6 +104,13 @@ class Store:
                     remedy="run kedro run --pipelines data_processing with the same environment again",
                 )
         return [self._row[name] for name in names]
+
+    @property
+    def problems(self) -> list[list[str]]:
+        """Rows of `xbd.ingest.PROBLEM_COLUMNS` of the scenes that were left out while packing."""
+        path = self.folder / "problems.json"
+        rows: list[list[str]] = json.loads(path.read_text()) if path.exists() else []
+        return rows
 
     @property
     def pixels(self) -> ByteArray:
@@ -121,17 +129,37 @@ class Store:
     def _map(self) -> tuple[ByteArray, npt.NDArray[Any]]:
         if self._maps is None:
             shape = (len(self), self.height, self.width, CHANNELS)
-            self._maps = (
-                np.memmap(self.folder / "pixels.u8", np.uint8, "r", shape=shape),
-                np.memmap(self.folder / "records.bin", RECORD, "r", shape=(len(self),)),
-            )
+            try:
+                self._maps = (
+                    np.memmap(self.folder / "pixels.u8", np.uint8, "r", shape=shape),
+                    np.memmap(self.folder / "records.bin", RECORD, "r", shape=(len(self),)),
+                )
+            except (OSError, ValueError) as error:
+                raise DataError(
+                    str(self.folder),
+                    found=f"a file that is missing or too short for {len(self)} scenes ({error})",
+                    allowed="the files as data_processing wrote them",
+                    remedy="remove the folder and run kedro run --pipelines data_processing again",
+                ) from error
         return self._maps
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of a store, or `None` where there is none."""
+    """Return the manifest of a store, or `None` where there is none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     path = folder / "manifest.json"
     if not path.exists():
         return None
-    manifest: dict[str, Any] = json.loads(path.read_text())
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(
+            str(path),
+            found=f"text that is no manifest ({error})",
+            allowed="the file as data_processing wrote it",
+            remedy="remove the folder and run kedro run --pipelines data_processing again",
+        ) from error
     return manifest

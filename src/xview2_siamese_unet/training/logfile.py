@@ -1,11 +1,14 @@
-"""The log of a training run, beside its checkpoints."""
+"""What a training run says, and where."""
 
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 
 
 @contextmanager
@@ -21,3 +24,22 @@ def log_to(path: Path) -> Iterator[None]:
     finally:
         package.removeHandler(handler)
         handler.close()
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Hold back Lightning's tips and its advice on numbers of workers and log intervals, which are parameters here.
+
+    And what torch says to Lightning: a deprecated name that Lightning uses is nothing that whoever trains can change.
+    """
+    library = logging.getLogger("lightning.pytorch")
+    before = library.level
+    library.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+            warnings.filterwarnings("ignore", "Checkpoint directory .* is not empty")  # a run that goes on
+            yield
+    finally:
+        library.setLevel(before)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, Self
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
+from xview2_siamese_unet.nets.build import DamageNet
 from xview2_siamese_unet.nets.decide import decide
 from xview2_siamese_unet.nets.normalise import Normalise
-from xview2_siamese_unet.nets.siamese_unet import Logits, SiameseUNet
+from xview2_siamese_unet.nets.siamese_unet import Logits
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.augment import augment
-from xview2_siamese_unet.training.losses import focal_loss
+from xview2_siamese_unet.training.losses import mix_losses
 from xview2_siamese_unet.training.pairs import Batch, unpack
+from xview2_siamese_unet.training.schedule import learning_rate
 
+_log = logging.getLogger(__name__)
 _VALIDATED = ("validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
 
 
@@ -30,13 +36,19 @@ class DamageModule(lightning.LightningModule):
         normalise: grey values → what the net expects.
         recipe: losses, optimiser and schedule.
         class_weights: `pre` (2,) and `post` (k,), for the loss.
+        fingerprint: of settings and data; kept in the checkpoints, so that only the same run goes on from them.
     """
 
     alpha_pre: Tensor | None
     alpha_post: Tensor | None
 
     def __init__(
-        self, net: SiameseUNet, normalise: Normalise, recipe: Recipe, class_weights: dict[str, list[float]]
+        self,
+        net: DamageNet,
+        normalise: Normalise,
+        recipe: Recipe,
+        class_weights: dict[str, list[float]],
+        fingerprint: str,
     ) -> None:
         super().__init__()
         self.net = net
@@ -46,71 +58,115 @@ class DamageModule(lightning.LightningModule):
         for phase, weights in class_weights.items():
             # None is no buffer; a tensor moves to the device with the module.
             self.register_buffer(f"alpha_{phase}", torch.tensor(weights) if use_weights else None, persistent=False)
-        self._counts = Counts.zero()
         self.history: list[dict[str, float]] = []
+        self._fingerprint = fingerprint
+        self._counts = Counts.zero()
+        self._losses: list[tuple[Tensor, int]] = []
+        self._rate = 0.0
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, which frozen batch norms do not follow."""
+        super().train(mode)
+        if self.recipe.training.batch_norm == "freeze":
+            for layer in self.net.modules():
+                if isinstance(layer, _BatchNorm):
+                    layer.eval()
+        return self
+
+    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+        """Make what is random in a step a function of seed, step and process: a resumed run repeats it."""
+        numbers = np.random.SeedSequence([self.recipe.training.seed, self.global_step, self.global_rank])
+        torch.manual_seed(int(numbers.generate_state(1)[0]))
 
     def training_step(self, pixels: Tensor) -> Tensor:
         """Return the loss of one batch of bytes (b, h, w, 8)."""
-        batch = augment(unpack(pixels, self.recipe.classes.unclassified), self.recipe.training.augmentation)
-        loss = self._loss(self._forward(batch), batch)
-        self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(pixels))
+        training = self.recipe.training
+        truth = unpack(pixels, self.recipe.classes.unclassified, training.damage_dilation)
+        batch = augment(truth, training.augmentation)
+        if self.recipe.loss_weights.post:
+            loss = self._loss(self._forward(batch), batch)
+        else:
+            loss = self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch)
+        self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(pixels), sync_dist=True)
         return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting anew."""
+        self._counts, self._losses = Counts.zero(), []
 
     def validation_step(self, pixels: Tensor) -> None:
         """Add one batch of whole scenes to the counts."""
         batch = unpack(pixels, self.recipe.classes.unclassified)
         logits = self._forward(batch)
-        self.log("validation_loss", self._loss(logits, batch), batch_size=len(pixels), sync_dist=True)
+        self._losses.append((self._loss(logits, batch), len(pixels)))
         for truth, predicted in zip(pixels.cpu().numpy(), decide(logits).cpu().numpy(), strict=True):
             self._counts += count_scene(truth[..., 6], truth[..., 7], predicted, scene="validation")
 
-    def on_validation_epoch_start(self) -> None:
-        """Start counting anew."""
-        self._counts = Counts.zero()
-
     def on_validation_epoch_end(self) -> None:
-        """Log the official score of the counts."""
-        scores = official_score(self._counts, self.recipe.classes.unclassified)
-        for name in ("score", "localization_f1", "damage_f1"):
-            self.log(f"validation_{name}", scores[name], prog_bar=name == "score")
+        """Log loss and official score of all scenes, whichever process looked at them."""
+        total = sum((loss * n for loss, n in self._losses), torch.zeros((), device=self.device))
+        scenes = torch.tensor(float(sum(n for _, n in self._losses)), device=self.device)
+        self.log("validation_loss", self._sum(total) / self._sum(scenes))
+        counts = (
+            self._sum(torch.from_numpy(part).to(self.device))
+            for part in (self._counts.localization, self._counts.damage)
+        )
+        scores = official_score(Counts(*(part.cpu().numpy() for part in counts)), self.recipe.classes.unclassified)
+        self.log_dict({f"validation_{name}": value for name, value in scores.items() if name != "score"})
+        self.log("validation_score", scores["score"], prog_bar=True)
 
     def on_train_epoch_end(self) -> None:
         """Add a row to the history; validation has already run."""
         logged = self.trainer.callback_metrics
-        row = {name: float(logged[name]) for name in _VALIDATED}
-        rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
-        self.history.append(
-            {
-                "epoch": self.current_epoch,
-                "learning_rate": rate,
-                "train_loss": float(logged["train_loss_epoch"]),
-                **row,
-            }
-        )
+        row = {name: float(logged[name]) for name in ("train_loss_epoch", *_VALIDATED)}
+        row["train_loss"] = row.pop("train_loss_epoch")
+        self.history.append({"epoch": self.current_epoch, "learning_rate": self._rate, **row})
+        text = ", ".join(f"{name} {value:.4f}" for name, value in row.items())
+        _log.info("epoch %d: %s", self.current_epoch, text.replace("validation_", "validation "))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what a resumed run needs beside weights and optimiser."""
+        checkpoint["fingerprint"] = self._fingerprint
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the history up again."""
+        self.history = checkpoint["history"]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW and cosine annealing with warm restarts, stepped at every batch."""
+        """Return AdamW, and a schedule stepped at every batch."""
         training = self.recipe.training
-        optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
-        )
-        schedule = training.scheduler
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
-            optimizer, T_0=schedule.T_0, T_mult=schedule.T_mult, eta_min=schedule.eta_min
+        peak = training.learning_rate
+        optimizer = torch.optim.AdamW(self.net.parameters(), lr=peak, weight_decay=training.weight_decay)
+        epoch = training.epochs / float(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate(step * epoch, peak, training.scheduler, training.warmup_epochs) / peak
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401
-        """Tell the schedule where in its period, counted in epochs, training stands."""
-        steps_an_epoch = float(self.trainer.estimated_stepping_batches) / self.recipe.training.epochs
-        scheduler.step(self.global_step / steps_an_epoch)
+    def _sum(self, number: Tensor) -> Tensor:
+        total: Tensor = self.trainer.strategy.reduce(number, reduce_op="sum")
+        return total
+
+    def _mean(self, number: Tensor) -> Tensor:
+        mean: Tensor = self.trainer.strategy.reduce(number, reduce_op="mean")
+        return mean
 
     def _forward(self, batch: Batch) -> Logits:
         logits: Logits = self.net(self.normalise(batch.pre), self.normalise(batch.post))
         return logits
 
     def _loss(self, logits: Logits, batch: Batch) -> Tensor:
-        weights, gamma = self.recipe.loss_weights, self.recipe.focal_loss.gamma
-        pre = focal_loss(logits.building, batch.building, self.alpha_pre, gamma)
-        post = focal_loss(logits.damage, batch.damage, self.alpha_post, gamma)
-        return weights.pre * pre + weights.post * post
+        mix, weight = self.recipe.training.losses.post, self.recipe.loss_weights.post
+        post = mix_losses(logits.damage, batch.damage, mix, alpha=self.alpha_post, **self._how())
+        return self._localization_loss(logits.building, batch) + weight * post
+
+    def _localization_loss(self, building: Tensor, batch: Batch) -> Tensor:
+        mix, weight = self.recipe.training.losses.pre, self.recipe.loss_weights.pre
+        return weight * mix_losses(building, batch.building, mix, alpha=self.alpha_pre, **self._how())
+
+    def _how(self) -> dict[str, Any]:
+        # Processes have different numbers of scenes to validate, and would wait for each other.
+        return {"gamma": self.recipe.focal_loss.gamma, "spread": self._mean if self.training else torch.clone}

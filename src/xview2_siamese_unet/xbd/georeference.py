@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyproj
 import shapely
 
-from xview2_siamese_unet.xbd.labels import Label
+from xview2_siamese_unet.xbd.polygons import PolygonArray
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -38,21 +38,24 @@ class Georeference:
     residual: float
 
 
-def fit_georeference(label: Label) -> Georeference | None:
-    """Return the grid that fits the label's polygons, or `None` where there are none.
+def fit_georeference(xy: PolygonArray, lng_lat: PolygonArray) -> Georeference | None:
+    """Return the grid that fits polygons in pixels and in degrees; `None` where there are none or no grid fits.
+
+    A grid fits when no vertex is off by more than a pixel: a scene without a place is better than one in a wrong place.
 
     Args:
-        label: one that was read with `georeferenced=True`.
+        xy: (n,) polygons in pixels, x to the right and y down.
+        lng_lat: the same (n,) polygons in degrees.
     """
-    paired = [(b.xy, b.lng_lat) for b in label.buildings if b.lng_lat]
-    if not paired:
+    pixels, degrees = shapely.get_coordinates(xy), shapely.get_coordinates(lng_lat)
+    same = shapely.get_num_coordinates(xy).tolist() == shapely.get_num_coordinates(lng_lat).tolist()
+    if not len(pixels) or not same or not np.ptp(pixels, axis=0).any() or (np.abs(degrees) > (180, 84)).any():
         return None
-    xy = shapely.get_coordinates(shapely.from_wkt([xy for xy, _ in paired]))
-    lng_lat = shapely.get_coordinates(shapely.from_wkt([lng_lat for _, lng_lat in paired]))
-    longitude, latitude = lng_lat.mean(axis=0)
+    longitude, latitude = degrees.mean(axis=0)
     # An event that crosses a zone border lies on one grid, so a scene may lie on that of the zone beside its own.
-    zones = {utm_zone(longitude + degrees, latitude) for degrees in (-6, 0, 6)}
-    return min((_fit(xy, lng_lat, epsg) for epsg in sorted(zones)), key=lambda grid: grid.residual)
+    zones = {utm_zone(longitude + beside, latitude) for beside in (-6, 0, 6)}
+    best = min((_fit(pixels, degrees, epsg) for epsg in sorted(zones)), key=lambda grid: grid.residual)
+    return best if best.pixel > 0 and best.residual <= best.pixel else None
 
 
 def _fit(xy: FloatArray, lng_lat: FloatArray, epsg: int) -> Georeference:

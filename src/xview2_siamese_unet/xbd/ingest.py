@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pandas as pd
+import shapely
 
 from xview2_siamese_unet.errors import DataError, LabelError
 from xview2_siamese_unet.xbd.georeference import Georeference, fit_georeference
 from xview2_siamese_unet.xbd.labels import Building, Label, parse_label
 from xview2_siamese_unet.xbd.names import PHASES, Phase
 from xview2_siamese_unet.xbd.pairing import ScenePair
+from xview2_siamese_unet.xbd.polygons import parse_polygons
 
 SCENE_COLUMNS: Final = {
     "scene": "str", "tier": "str", "disaster": "str", "disaster_type": "str",
@@ -24,11 +26,18 @@ SCENE_COLUMNS: Final = {
     "labels_key": "str",
 }  # fmt: skip
 """One row a scene: paths below the dataset folder, size in pixels, and the UTM grid in metres where it is known."""
-BUILDING_COLUMNS: Final = {"uid": "str", "scene": "str", "damage": "str", "polygon": "str", "pre_polygon": "str"}
-"""One row a post-disaster building: its damage word, and WKT in pixels of the post- and of the pre-disaster image."""
-PROBLEM_COLUMNS: Final = {name: "str" for name in ("scene", "where", "found", "allowed", "remedy")}
+BUILDING_COLUMNS: Final = {
+    "uid": "str", "scene": "str", "damage": "str", "polygon": "str", "pre_polygon": "str", "area": "float64",
+}  # fmt: skip
+"""One row a post-disaster building: its damage word, WKT in pixels of the post- and of the pre-disaster image, and the
+area of the former in square pixels."""
+PROBLEM_COLUMNS: Final = {name: "str" for name in ("scene", "where", "found", "allowed", "remedy", "consequence")}
+"""One row a problem: the parts of its error, and what became of the scene (`LEFT_OUT` or `NO_PLACE`)."""
+LEFT_OUT: Final = "left out"
+NO_PLACE: Final = "used without georeference"
 
 ReadShape = Callable[[Path], tuple[int, int, int]]
+Row = dict[str, Any]
 
 
 class Ingest(NamedTuple):
@@ -57,19 +66,23 @@ def ingest(
         stop: raise the first problem; else leave its scene out and report it.
 
     Raises:
-        DataError: a scene cannot be used, and `stop` is asked for.
+        DataError: a scene cannot be used, and `stop` is asked for; or none can.
     """
-    scenes: list[dict[str, Any]] = []
-    buildings: list[tuple[str, ...]] = []
-    reported = [_problem(error.where, error, stop=stop) for error in problems]
+    scenes: list[Row] = []
+    buildings: list[tuple[object, ...]] = []
+    reported = [problem_row(error.where, error, stop=stop) for error in problems]
     for pair in pairs:
         try:
             row, polygons = _read_scene(root, pair, read_shape)
         except DataError as error:
-            reported.append(_problem(str(pair.scene), error, stop=stop))
+            reported.append(problem_row(str(pair.scene), error, stop=stop))
         else:
             scenes.append(row)
             buildings += polygons
+            if polygons and "epsg" not in row:
+                reported.append(_no_place(pair))
+    if not scenes:
+        raise _nothing_left(root, reported)
     return Ingest(
         pd.DataFrame(scenes, columns=list(SCENE_COLUMNS)).astype(SCENE_COLUMNS),
         pd.DataFrame(buildings, columns=list(BUILDING_COLUMNS)).astype(BUILDING_COLUMNS),
@@ -85,45 +98,83 @@ def georeferences(scenes: pd.DataFrame) -> dict[str, Georeference | None]:
     return dict.fromkeys(scenes["scene"]) | dict(zip(scenes.loc[known, "scene"], places, strict=True))
 
 
-def _problem(scene: str, error: DataError, *, stop: bool) -> tuple[str, ...]:
+def problem_row(scene: str, error: DataError, *, stop: bool) -> tuple[str, ...]:
+    """Return the row of a scene that is left out.
+
+    Raises:
+        DataError: the error itself, where `stop` is asked for.
+    """
     if stop:
         raise error
-    return scene, error.where, error.found, error.allowed, error.remedy
+    return scene, error.where, error.found, error.allowed, error.remedy, LEFT_OUT
 
 
-def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> tuple[dict[str, Any], list[tuple[str, ...]]]:
-    data = {phase: (root / pair.labels[phase]).read_bytes() for phase in PHASES}
+def _no_place(pair: ScenePair) -> tuple[str, ...]:
+    return (
+        str(pair.scene),
+        pair.labels["post"],
+        "features.lng_lat that no north-up UTM grid fits within a pixel",
+        "the polygons of features.xy in degrees",
+        "restore the label from the download if its masks are to lie in the right place",
+        NO_PLACE,
+    )
+
+
+def _nothing_left(root: Path, reported: Sequence[tuple[str, ...]]) -> DataError:
+    _, where, found, *_ = reported[0] if reported else ("", str(root), "nothing")
+    return DataError(
+        str(root),
+        found=f"no usable scene (first problem: {where}, {found})",
+        allowed="at least one scene without a problem",
+        remedy="set dataset.root to the folder of the unpacked xBD download",
+    )
+
+
+def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> tuple[Row, list[tuple[object, ...]]]:
+    data = {phase: _read(root / pair.labels[phase]) for phase in PHASES}
     labels = {
         phase: parse_label(data[phase], phase, where=pair.labels[phase], georeferenced=phase == "post")
         for phase in PHASES
     }
     for phase in PHASES:
         _check_size(root / pair.images[phase], labels[phase], read_shape)
-    name = str(pair.scene)
-    rows = [_building_row(name, post, pre) for post, pre in _joined(labels, pair)]
-    return _scene_row(pair, labels, len(rows), blake2b(data["pre"] + data["post"], digest_size=16).hexdigest()), rows
+    joined = _joined(labels, pair)
+    parse_polygons([pre.xy for _, pre in joined], pair.labels["pre"])
+    xy = parse_polygons([post.xy for post, _ in joined], pair.labels["post"])
+    place = fit_georeference(xy, parse_polygons([post.lng_lat or "" for post, _ in joined], pair.labels["post"]))
+    key = blake2b(data["pre"] + data["post"], digest_size=16).hexdigest()
+    rows: list[tuple[object, ...]] = [
+        (post.uid, str(pair.scene), "" if post.damage is None else post.damage.word, post.xy, pre.xy, area)
+        for (post, pre), area in zip(joined, shapely.area(xy).tolist(), strict=True)
+    ]
+    counted = {"buildings": len(rows), "labels_key": key}
+    return _scene_row(pair, labels) | counted | (asdict(place) if place else {}), rows
 
 
-def _scene_row(pair: ScenePair, labels: dict[Phase, Label], buildings: int, key: str) -> dict[str, Any]:
+def _read(label: Path) -> bytes:
+    try:
+        return label.read_bytes()
+    except OSError as error:
+        raise LabelError(
+            str(label),
+            found=f"a file that cannot be read ({error.strerror})",
+            allowed="a label that this user may read",
+            remedy="restore the file from the download, or set data_processing.on_problem: skip",
+        ) from error
+
+
+def _scene_row(pair: ScenePair, labels: dict[Phase, Label]) -> Row:
     metadata = labels["post"].metadata
-    place = fit_georeference(labels["post"])
     return {
         "scene": str(pair.scene),
         "tier": pair.tier,
-        "disaster": pair.scene.disaster,
+        "disaster": metadata.disaster,  # early names, such as test_pre_00000, do not tell
         "disaster_type": metadata.disaster_type,
         **{f"{phase}_image": pair.images[phase] for phase in PHASES},
         **{f"{phase}_date": labels[phase].metadata.capture_date for phase in PHASES},
         "width": metadata.width,
         "height": metadata.height,
-        "buildings": buildings,
-        "labels_key": key,
-        **(asdict(place) if place else {}),
     }
-
-
-def _building_row(scene: str, post: Building, pre: Building) -> tuple[str, ...]:
-    return post.uid, scene, "" if post.damage is None else post.damage.word, post.xy, pre.xy
 
 
 def _joined(labels: dict[Phase, Label], pair: ScenePair) -> list[tuple[Building, Building]]:
@@ -143,10 +194,10 @@ def _joined(labels: dict[Phase, Label], pair: ScenePair) -> list[tuple[Building,
 def _check_size(image: Path, label: Label, read_shape: ReadShape) -> None:
     bands, height, width = read_shape(image)
     expected = label.metadata.height, label.metadata.width
-    if (height, width) != expected or bands < 3:
+    if (height, width) != expected or bands == 2:
         raise DataError(
             str(image),
             found=f"{width} × {height} pixels in {bands} band(s)",
-            allowed=f"{expected[1]} × {expected[0]}, as its label says, in 3 bands",
+            allowed=f"{expected[1]} × {expected[0]}, as its label says, in 3 bands or one",
             remedy="restore the image from the download, or set data_processing.on_problem: skip",
         )

@@ -15,7 +15,14 @@ PHASES: Final[tuple[Phase, Phase]] = ("pre", "post")
 TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
 
 # ASCII digits only: `\d` would take ٣ for a 3, and a name must format back to itself.
-_STEM = re.compile(r"(?P<disaster>[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)_(?P<number>[0-9]{8})_(?P<phase>pre|post)_disaster")
+_DISASTER = r"(?P<disaster>[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)"
+_STEMS = (
+    re.compile(
+        rf"(?:challenge_[a-z0-9]+_(?:images|labels)_)?{_DISASTER}_(?P<number>[0-9]{{8}})_(?P<phase>pre|post)_disaster"
+    ),
+    re.compile(rf"{_DISASTER}_(?P<phase>pre|post)_(?P<number>[0-9]{{5}})"),
+)
+"""Names of today, also with the prefix of some copies, and of the challenge's first test set (`test_pre_00000`)."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -37,10 +44,12 @@ class SceneId:
 def parse_stem(stem: str) -> tuple[SceneId, Phase]:
     """Return scene and phase of a file name without its ending.
 
+    The names of other releases mean the same: `challenge_train_images_<name of today>` and `test_pre_00000`.
+
     Raises:
         DataError: the stem is not a scene name.
     """
-    match = _STEM.fullmatch(stem)
+    match = next((found for pattern in _STEMS if (found := pattern.fullmatch(stem))), None)
     if match is None:
         raise DataError(
             stem,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.params.dataset import Tier
 from xview2_siamese_unet.xbd.names import PHASES, TIERS, Phase, SceneId, parse_stem
 
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff")
+SUFFIXES: Final = {"images": (".png", ".tif", ".tiff"), "labels": (".json",)}
+FOLDERS: Final[dict[Tier, tuple[str, ...]]] = {tier: (tier,) for tier in TIERS} | {"tier1": ("tier1", "train")}
+"""Where the scenes of a tier lie: releases disagree about the name of the first."""
+
+Files = dict[tuple[SceneId, Phase], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +30,22 @@ class ScenePair:
 
 
 def list_pairs(root: Path) -> tuple[list[ScenePair], list[DataError]]:
-    """Return the complete scenes below `root` and one error for each scene that is not complete.
+    """Return the complete scenes below `root`, and one error for each other scene and each foreign image or label.
 
     Side files (`*:Zone.Identifier`, hidden files, other endings) are no part of a scene and are passed over.
 
     Raises:
-        DataError: `root` holds none of tier1, tier3, hold and test, or no scene at all, or one scene in two folders.
+        DataError: `root` holds none of tier1 (or train), tier3, hold and test, or no scene at all, or one scene in two
+            of them.
     """
-    tiers = [tier for tier in TIERS if (root / tier).is_dir()]
-    if not tiers:
+    if not any((root / folder).is_dir() for folders in FOLDERS.values() for folder in folders):
         raise DataError(
             str(root),
             found="a folder without tiers" if root.is_dir() else "no folder",
             allowed=f"a folder with at least one of {', '.join(TIERS)}, each with images and labels",
             remedy="set dataset.root to the folder of the unpacked xBD download",
         )
-    found = [item for tier in tiers for item in _pairs_of(root, tier)]
+    found = [item for tier in TIERS for item in _pairs_of(root, tier)]
     pairs = [item for item in found if isinstance(item, ScenePair)]
     problems = [item for item in found if isinstance(item, DataError)]
     _refuse_repeats(root, pairs)
@@ -54,27 +60,45 @@ def list_pairs(root: Path) -> tuple[list[ScenePair], list[DataError]]:
 
 
 def _pairs_of(root: Path, tier: Tier) -> Iterator[ScenePair | DataError]:
-    images = _index(root, tier, "images", IMAGE_SUFFIXES)
-    labels = _index(root, tier, "labels", (".json",))
-    for scene in sorted({scene for scene, _ in images} | {scene for scene, _ in labels}):
-        there = {"image": images, "label": labels}
-        if missing := [f"{p} {kind}" for kind, files in there.items() for p in PHASES if (scene, p) not in files]:
+    problems: list[DataError] = []
+    files = {kind: _index(root, tier, kind, problems) for kind in SUFFIXES}
+    yield from problems
+    for scene in sorted({scene for named in files.values() for scene, _ in named}):
+        wrong = [text for kind, named in files.items() for text in _not_one(named, scene, kind.removesuffix("s"))]
+        if wrong:
             yield DataError(
                 f"{tier}/{scene}",
-                found=f"no {' and no '.join(missing)}",
-                allowed="a pre and a post image, each with its label",
-                remedy="restore the missing file, remove the others, or set data_processing.on_problem: skip",
+                found=" and ".join(wrong),
+                allowed="one pre and one post image, each with its label",
+                remedy="complete the scene or move its files away, or set data_processing.on_problem: skip",
             )
         else:
-            yield ScenePair(tier, scene, *({p: files[scene, p] for p in PHASES} for files in there.values()))
+            yield ScenePair(tier, scene, *({p: named[scene, p][0] for p in PHASES} for named in files.values()))
 
 
-def _index(root: Path, tier: Tier, kind: str, suffixes: tuple[str, ...]) -> dict[tuple[SceneId, Phase], str]:
-    folder = root / tier / kind
-    if not folder.is_dir():
-        return {}
-    files = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
-    return {parse_stem(path.stem): f"{tier}/{kind}/{path.name}" for path in sorted(files)}
+def _not_one(files: Files, scene: SceneId, kind: str) -> Iterator[str]:
+    for phase in PHASES:
+        found = files.get((scene, phase), [])
+        if len(found) != 1:
+            yield f"both {' and '.join(found)}" if found else f"no {phase} {kind}"
+
+
+def _index(root: Path, tier: Tier, kind: str, problems: list[DataError]) -> Files:
+    files: Files = defaultdict(list)
+    for path in _listed(root / folder / kind for folder in FOLDERS[tier]):
+        if path.suffix.lower() in SUFFIXES[kind] and not path.name.startswith("."):
+            try:
+                files[parse_stem(path.stem)].append(path.relative_to(root).as_posix())
+            except DataError as error:
+                where = path.relative_to(root).as_posix()
+                problems.append(DataError(where, found=error.found, allowed=error.allowed, remedy=error.remedy))
+    return dict(files)
+
+
+def _listed(folders: Iterable[Path]) -> Iterator[Path]:
+    for folder in folders:
+        if folder.is_dir():
+            yield from sorted(folder.iterdir())
 
 
 def _refuse_repeats(root: Path, pairs: list[ScenePair]) -> None:

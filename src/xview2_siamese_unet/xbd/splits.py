@@ -1,15 +1,15 @@
 """Which scene belongs to which split, and which scenes a subset keeps.
 
-The numbers of an event fall into blocks as long as the shares need to come out even (3/4 and 1/4: four scenes), and a
-hash of event and block says where in the block the choice starts. So the split of a scene depends on its own name
-alone: adding a scene moves no other, shares hold to one scene for a run of consecutive numbers, and every event is in
-every split. No rule can be exact for arbitrary subsets too: each subset of one scene would already have to break it, or
-a later scene would have to move an earlier one.
+The choice goes round in the numbers of an event, as many as the shares need to come out even (3/4 and 1/4: four
+scenes), and a hash of the event says where it starts. So the split of a scene depends on its own name alone: adding a
+scene moves no other, shares hold to one scene for any run of consecutive numbers, and every event is in every split.
+No rule can be exact for arbitrary subsets too: each subset of one scene would already have to break it, or a later
+scene would have to move an earlier one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from hashlib import blake2b
 from math import floor, lcm
@@ -47,11 +47,24 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
         ).astype("str")
     if params.leave_events_out:
         table = _leave_out(table, scenes, params.leave_events_out)
-    for needed in ("train", "validation", "test"):
-        if needed not in set(table["split"]):
+    return _all_three(table)
+
+
+def leave_out(table: pd.DataFrame, scenes: Collection[str]) -> pd.DataFrame:
+    """Return the table of splits without some scenes; every other scene keeps its split.
+
+    Raises:
+        ConfigError: a split has no scene left.
+    """
+    return _all_three(table[~table["scene"].isin(list(scenes))].reset_index(drop=True))
+
+
+def _all_three(table: pd.DataFrame) -> pd.DataFrame:
+    for split in SPLITS:
+        if split not in set(table["split"]):
             raise ConfigError(
-                f"data_processing.split.{needed}",
-                found=f"no scene for it among {len(scenes)} scenes of {', '.join(sorted(set(scenes['tier'])))}",
+                f"data_processing.split.{split}",
+                found=f"no scene for it ({len(table)} scenes in the other splits)",
                 allowed="at least one scene in each of train, validation and test",
                 remedy="add scenes or change the shares",
             )
@@ -83,9 +96,8 @@ def _assign(row: object, params: SplitParams) -> Split | None:
     # A share such as 0.1 is meant as 1/10, not as the binary fraction nearest to it.
     shares = {split: Fraction(getattr(params, split).get(row.tier, 0)).limit_denominator(100) for split in SPLITS}  # type: ignore[attr-defined]
     length = lcm(*(share.denominator for share in shares.values()))
-    block, place = divmod(scene.number, length)
-    start = int(_hash(f"{params.seed}:{scene.disaster}:{block}") * length)
-    return _pick((place + start) % length, shares)
+    start = int(_hash(f"{params.seed}:{scene.disaster}") * length)
+    return _pick((scene.number + start) % length, shares)
 
 
 def _pick(place: int, shares: Mapping[Split, Fraction]) -> Split | None:

@@ -6,16 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.raster.io import read_shape
 from xview2_siamese_unet.raster.masks import MaskJob, mask_path
-from xview2_siamese_unet.raster.pack import PackJob
+from xview2_siamese_unet.raster.pack import PackJob, StorePlan
+from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import Ingest, georeferences, ingest
 from xview2_siamese_unet.xbd.pairing import list_pairs
-from xview2_siamese_unet.xbd.splits import choose_subset, split_scenes
+from xview2_siamese_unet.xbd.splits import choose_subset, leave_out, split_scenes
 
 
 def provide_scenes(dataset: DatasetParams) -> DatasetParams:
@@ -24,7 +25,18 @@ def provide_scenes(dataset: DatasetParams) -> DatasetParams:
 
 
 def parse_labels(folder: Path, dataset: DatasetParams, params: DataProcessingParams) -> Ingest:
-    """Read all labels: the tables of scenes, of buildings and of problems."""
+    """Read all labels: the tables of scenes, of buildings and of problems.
+
+    Raises:
+        ConfigError: a part of the scenes is asked for, where the tables are of all of them.
+    """
+    if params.shard.count > 1:
+        raise ConfigError(
+            "data_processing.shard",
+            found=f"part {params.shard.index} of {params.shard.count} in a run that also parses labels",
+            allowed="parts of burn_masks and pack_scenes",
+            remedy="run --to-nodes parse_labels once without shard, then each part with --nodes burn_masks,pack_scenes",
+        )
     pairs, problems = list_pairs(folder)
     if not dataset.use_main_dataset:
         names = pd.DataFrame(
@@ -41,12 +53,11 @@ def plan_masks(scenes: pd.DataFrame, buildings: pd.DataFrame, params: DataProces
     none = buildings.iloc[:0]
     places = georeferences(scenes)
     return [
-        _mask_job(row, of_scene.get(row["scene"], none), places[row["scene"]], params)
-        for row in scenes.to_dict("records")
+        _mask_job(row, of_scene.get(row["scene"], none), places[row["scene"]], params) for row in _part(scenes, params)
     ]
 
 
-def plan_store(folder: Path, scenes: pd.DataFrame, masks: Path) -> tuple[tuple[int, int], list[PackJob]]:
+def plan_store(folder: Path, scenes: pd.DataFrame, masks: Path, params: DataProcessingParams) -> StorePlan:
     """Describe the slot of each scene; the dataset that they are saved to packs them.
 
     Raises:
@@ -60,12 +71,23 @@ def plan_store(folder: Path, scenes: pd.DataFrame, masks: Path) -> tuple[tuple[i
             allowed="scenes of one size",
             remedy="put scenes of another size into a dataset of their own (dataset.name)",
         )
-    return sizes[0], [_pack_job(row, folder, masks) for row in scenes.to_dict("records")]
+    jobs = [_pack_job(row, folder, masks, params) for row in _part(scenes, params)]
+    return StorePlan(*sizes[0], scenes["scene"].tolist(), jobs, skip=params.on_problem == "skip")
 
 
 def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.DataFrame:
-    """Deal the scenes to train, validation and test."""
+    """Deal the scenes to train, validation and test; before packing, so that a mistake in the shares shows at once."""
     return split_scenes(scenes, params.split)
+
+
+def drop_unpacked(dealt: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """Leave the scenes that could not be packed out of every split."""
+    return leave_out(dealt, {scene for scene, *_ in store.problems})
+
+
+def _part(scenes: pd.DataFrame, params: DataProcessingParams) -> list[dict[Hashable, Any]]:
+    """Return every n-th scene; the same of masks and store, so that no part waits for another."""
+    return scenes.iloc[params.shard.index :: params.shard.count].to_dict("records")
 
 
 def _mask_job(
@@ -80,15 +102,19 @@ def _mask_job(
         subtypes=tuple(buildings["damage"]),
         rule=params.masks.rule,
         place=place,
-        key=scene["labels_key"],
+        key=_masks_key(scene, params),
     )
 
 
-def _pack_job(scene: dict[Hashable, Any], folder: Path, masks: Path) -> PackJob:
+def _masks_key(scene: dict[Hashable, Any], params: DataProcessingParams) -> str:
+    return f"{scene['labels_key']}-{params.masks.rule}"
+
+
+def _pack_job(scene: dict[Hashable, Any], folder: Path, masks: Path, params: DataProcessingParams) -> PackJob:
     tier, name = scene["tier"], scene["scene"]
     return PackJob(
         scene=scene["scene"],
         images=(folder / scene["pre_image"], folder / scene["post_image"]),
         masks=(mask_path(masks, tier, name, "building"), mask_path(masks, tier, name, "damage")),
-        labels_key=scene["labels_key"],
+        masks_key=_masks_key(scene, params),
     )

@@ -19,7 +19,13 @@ def create_pipeline(**_: object) -> Pipeline:
                 name="parse_labels",
             ),
             Node(nodes.plan_masks, ["scenes", "buildings", "params:data_processing"], "masks", name="burn_masks"),
-            Node(nodes.assign_splits, ["scenes", "params:data_processing"], "splits", name="split_scenes"),
-            Node(nodes.plan_store, ["raw_scenes", "scenes", "masks"], "store", name="pack_scenes"),
+            Node(nodes.assign_splits, ["scenes", "params:data_processing"], "dealt_scenes", name="deal_scenes"),
+            Node(
+                nodes.plan_store,
+                ["raw_scenes", "scenes", "masks", "params:data_processing"],
+                "store",
+                name="pack_scenes",
+            ),
+            Node(nodes.drop_unpacked, ["dealt_scenes", "store"], "splits", name="split_scenes"),
         ]
     )

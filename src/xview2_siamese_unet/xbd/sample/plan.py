@@ -68,11 +68,13 @@ def plan_sample(params: SampleParams) -> tuple[SampleScene, ...]:
 def _scene(seed: int, tier: Tier, index: int) -> SampleScene:
     events = EVENTS[tier]
     order = TIERS.index(tier)
+    event = events[index % len(events)]
+    sharing = [other for other in TIERS if event in EVENTS[other]]
     return SampleScene(
         tier=tier,
-        # Tiers take turns in the numbers of an event, as in xBD, where no name stands in two tiers either.
-        id=SceneId(events[index % len(events)].name, index // len(events) * len(TIERS) + order),
-        event=events[index % len(events)],
+        # Tiers that share an event take turns in its numbers, as in xBD, where no name stands in two tiers either.
+        id=SceneId(event.name, index // len(events) * len(sharing) + sharing.index(tier)),
+        event=event,
         seed=(seed, order, index),
         shares=SEVERITIES[(index + order) % len(SEVERITIES)],
         is_empty=index % 12 == _EMPTY_TURN[tier],

@@ -1,0 +1,101 @@
+"""A trained net as a function from bytes of windows to probabilities."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from xview2_siamese_unet.damage import SCORED
+from xview2_siamese_unet.errors import CheckpointError
+from xview2_siamese_unet.nets.checkpoint import restore
+from xview2_siamese_unet.nets.hardware import pick_device, pick_precision
+from xview2_siamese_unet.params.modelling import HardwareParams
+
+ByteArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+_DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+_log = logging.getLogger(__name__)
+
+
+class NetAnswer:
+    """Bytes of both dates (b, h, w, 3) → probabilities (b, h, w, 5) of background and the four damage classes.
+
+    Args:
+        checkpoint: a trained net.
+        hardware: device and numbers to compute in.
+        flips: mean over the windows as they are and flipped along each axis and both.
+
+    Raises:
+        CheckpointError: a checkpoint that does not fit.
+    """
+
+    def __init__(self, checkpoint: Mapping[str, Any], hardware: HardwareParams, *, flips: bool = False) -> None:
+        self.device = pick_device(hardware.device)
+        self._dtype = _DTYPES.get(pick_precision(hardware, self.device))
+        net, normalise, _ = restore(checkpoint)
+        self._net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._normalise = normalise.to(self.device)
+        self._flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if flips else ((),)
+
+    def __call__(self, pre: ByteArray, post: ByteArray) -> FloatArray:
+        """Answer; halves the batch as long as memory runs out."""
+        try:
+            return self._answer(pre, post)
+        except torch.OutOfMemoryError:
+            half = len(pre) // 2
+            if half == 0:
+                raise
+        torch.cuda.empty_cache()
+        _log.warning("out of memory with %d windows at a time: going on with %d", len(pre), half)
+        return np.concatenate([self(pre[:half], post[:half]), self(pre[half:], post[half:])])
+
+    def _answer(self, pre: ByteArray, post: ByteArray) -> FloatArray:
+        with torch.inference_mode(), torch.autocast(self.device, self._dtype, enabled=self._dtype is not None):
+            dates = [self._prepare(date) for date in (pre, post)]
+            total = torch.zeros(())
+            for axes in self._flips:
+                logits = self._net(*(torch.flip(date, axes) for date in dates))
+                total = total.to(self.device) + torch.flip(probabilities(*logits), axes)
+        answer: FloatArray = (total / len(self._flips)).permute(0, 2, 3, 1).float().cpu().numpy()
+        return answer
+
+    def _prepare(self, date: ByteArray) -> Tensor:
+        """Normalise; black, which is no data, becomes the mean as at the border of every crop in training."""
+        image = torch.from_numpy(date).to(self.device).permute(0, 3, 1, 2)
+        normalised: Tensor = self._normalise(image.float()) * image.any(dim=1, keepdim=True)
+        return normalised
+
+
+def probabilities(building: Tensor, damage: Tensor) -> Tensor:
+    """Return probabilities (b, 5, h, w) of background and the four damage classes from logits of both heads.
+
+    Whether there is a building is for the localisation head alone to say; the damage head shares it out.
+    """
+    there = torch.softmax(building.float(), dim=1)[:, 1:]
+    shares = torch.softmax(damage[:, int(SCORED[0]) : int(SCORED[-1]) + 1].float(), dim=1)
+    return torch.cat([1 - there, there * shares], dim=1)
+
+
+def read_model(path: Path) -> dict[str, Any]:
+    """Return a checkpoint from a file; nothing in it is executed.
+
+    Raises:
+        CheckpointError: no such file, or one that holds more than tensors, numbers and texts.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds for one cause: a file that is not ours
+        raise CheckpointError(
+            str(path),
+            found=f"a file that cannot be trusted ({type(error).__name__})" if path.exists() else "no file",
+            allowed="a checkpoint of tensors, numbers and texts that this project wrote",
+            remedy="name the _best_siamese_unet_state.pth of an experiment",
+        ) from error
+    return checkpoint

@@ -1,0 +1,104 @@
+"""Building outlines that a user brings, in any vector format and system, as they are: same order, nothing dropped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+
+from xview2_siamese_unet.errors import DataError
+
+_FORMATS: Final = (".gpkg", ".geojson", ".json", ".fgb", ".shp", ".parquet")
+_MEGABYTES: Final = 2_000
+_MEGABYTES_A_FEATURE: Final = "16"
+_POLYGONAL: Final = (3, 6)  # ids of Polygon and MultiPolygon in GEOS
+_IDS: Final = ("building_id", "id")
+
+
+def read_polygons(path: Path, crs: str, where: str) -> gpd.GeoDataFrame:
+    """Return a layer of polygons in another system; a geometry that is no polygon comes out empty.
+
+    Args:
+        path: GeoPackage, GeoJSON, FlatGeobuf, Shapefile or GeoParquet.
+        crs: system of the result.
+        where: name of the parameter for error messages.
+
+    Raises:
+        DataError: missing, unreadable, too large, without a coordinate reference system.
+    """
+    if not path.is_file() or path.suffix.lower() not in _FORMATS or path.stat().st_size > _MEGABYTES * 10**6:
+        found = f"a file of {path.stat().st_size / 1e6:.0f} MB" if path.is_file() else "no such file"
+        raise _unusable(path, where, found)
+    try:
+        frame = _read(path)
+    except (DataSourceError, DataLayerError, OSError, ValueError) as error:
+        raise _unusable(path, where, f"a file that cannot be read ({str(error).splitlines()[0]})") from error
+    if frame.crs is None:
+        raise _unusable(path, where, "no coordinate reference system")
+    frame = frame.to_crs(crs)
+    geometries: Any = frame.geometry.to_numpy().copy()
+    geometries[~np.isin(shapely.get_type_id(geometries), _POLYGONAL)] = shapely.Polygon()
+    frame.geometry = shapely.force_2d(shapely.make_valid(geometries))
+    return frame
+
+
+def building_ids(frame: gpd.GeoDataFrame, column: str | None, where: str) -> list[str]:
+    """Return one id a row: those of `column`, of `building_id` or `id`, or else row numbers from 1.
+
+    Raises:
+        DataError: a column that does not exist, or ids that repeat.
+    """
+    chosen = column or next((name for name in _IDS if name in frame and frame[name].is_unique), None)
+    if chosen is None:
+        return [str(number) for number in range(1, len(frame) + 1)]
+    if chosen not in frame or not frame[chosen].is_unique:
+        raise DataError(
+            f"{where}, inference.buildings.id_column",
+            found=f"{chosen}, which {'repeats' if chosen in frame else 'is no column'}",
+            allowed=f"one of {', '.join(map(str, frame.columns.drop(frame.geometry.name)))} without repeats, or null",
+            remedy="name another column",
+        )
+    return [str(value) for value in frame[chosen]]
+
+
+def given_buildings(path: Path, crs: str, id_column: str | None) -> gpd.GeoDataFrame:
+    """Return a user's footprints as `building_id`, `footprint_source` and polygons; rows and order stay.
+
+    Raises:
+        DataError: a file or a column that cannot be used.
+    """
+    where = "inference.footprints"
+    frame = read_polygons(path, crs, where)
+    ids = building_ids(frame, id_column, where)
+    return gpd.GeoDataFrame(
+        {"building_id": ids, "footprint_source": path.name}, geometry=frame.geometry.to_numpy(), crs=crs
+    )
+
+
+def _read(path: Path) -> gpd.GeoDataFrame:
+    if path.suffix.lower() == ".parquet":
+        return gpd.read_parquet(path)
+    before = pyogrio.get_gdal_config_option("OGR_GEOJSON_MAX_OBJ_SIZE")
+    pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": _MEGABYTES_A_FEATURE})
+    try:
+        frame: Any = pyogrio.read_dataframe(path)
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": before})
+    if not isinstance(frame, gpd.GeoDataFrame):
+        raise ValueError("a table without geometry")
+    return frame
+
+
+def _unusable(path: Path, where: str, found: str) -> DataError:
+    return DataError(
+        f"{where} {path}",
+        found=found,
+        allowed=f"polygons in {', '.join(_FORMATS)} with a coordinate reference system, "
+        f"up to {_MEGABYTES} MB and {_MEGABYTES_A_FEATURE} MB a feature",
+        remedy="check the path, or write the outlines again as GeoPackage",
+    )

@@ -1,0 +1,179 @@
+"""Two images of one's own → one pair on one grid, or a sentence that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from rasterio.crs import CRS
+
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift
+from xview2_siamese_unet.params.inference import InferenceParams
+from xview2_siamese_unet.raster.grid import Area, Grid, common_grid, cut
+from xview2_siamese_unet.raster.grid_source import Source, read_source
+from xview2_siamese_unet.raster.window_pair import Pair, Stretch
+
+FloatArray = npt.NDArray[np.float32]
+USUAL_PIXELS: Final = (0.2, 1.5)
+"""Metres; the training images of xBD lie well inside."""
+COARSEST: Final = 3.0
+_SAMPLES: Final = 6  # windows along each axis
+_SIDE: Final = 96
+_LEFT_ALONE: Final = 0.25  # pixels; moving by less would only blur
+_LARGE_SHIFT: Final = 3.0
+_PERCENTILES: Final = (0.5, 99.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Harmonised:
+    """A pair that can be read window by window.
+
+    Attributes:
+        pair: both dates on one grid.
+        warnings: what a person should know about them.
+        shift: measured between the dates, unless that is switched off.
+        footprints: GeoDataFrame of the user's buildings on that grid, if there are any.
+    """
+
+    pair: Pair
+    warnings: tuple[str, ...]
+    shift: Shift | None = None
+    footprints: Any = None
+
+
+def harmonise(params: InferenceParams) -> Harmonised:
+    """Return both dates on one grid, in one radiometry.
+
+    Raises:
+        ConfigError: an image is not named.
+        DataError: an image that cannot be used, two that do not overlap, pixels too coarse, a grid too large.
+    """
+    pre = read_source(_named(params.pre, "pre"), params.images.pre_bands)
+    post = read_source(_named(params.post, "post"), params.images.post_bands)
+    area = None if params.aoi is None else _area(params.aoi.expanduser())
+    grid = common_grid(pre.place, post.place, params.pixel_size, area)
+    _check_size(grid, params)
+    aoi = None if area is None else cut(area, shapely.box(*grid.bounds), CRS.from_string(grid.crs))
+    pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi)
+    samples = _sample(pair)
+    pair = replace(pair, stretch=_stretches(pair, samples, params.images.stretch))
+    shift = _register(pair) if params.registration == "auto" else None
+    if shift is not None and shift.sure and shift.size > _LEFT_ALONE:
+        pair = replace(pair, shift=(round(shift.columns, 2), round(shift.rows, 2)))
+    return Harmonised(pair, (*_warnings(pair, samples), *_doubts(shift)), shift)
+
+
+def _area(path: Path) -> Area:
+    from xview2_siamese_unet.inference.footprints import read_polygons  # noqa: PLC0415  geopandas is slow to import
+
+    frame = read_polygons(path, "OGC:CRS84", "inference.aoi")
+    return Area(CRS.from_epsg(4326), frame.geometry.union_all())
+
+
+def _named(path: Path | None, date: str) -> Path:
+    if path is None:
+        raise ConfigError(
+            f"inference.{date}",
+            found="nothing",
+            allowed="a GeoTIFF, a VRT, or a folder of GeoTIFF tiles",
+            remedy="run kedro assess PRE POST --out DIR",
+        )
+    return path.expanduser()
+
+
+def _check_size(grid: Grid, params: InferenceParams) -> None:
+    if grid.pixel > COARSEST:
+        raise DataError(
+            "inference.pre and inference.post",
+            found=f"pixels of {grid.pixel:.2f} m",
+            allowed=f"up to {COARSEST:g} m: in coarser ones no damage to a building is to be seen",
+            remedy="use images of higher resolution",
+        )
+    if grid.width * grid.height > params.max_pixels:
+        raise DataError(
+            "inference.pre and inference.post",
+            found=f"an overlap of {grid.width} × {grid.height} pixels",
+            allowed=f"up to {params.max_pixels} pixels",
+            remedy="cut the images to the place in question, or raise inference.max_pixels",
+        )
+
+
+def _sample(pair: Pair) -> tuple[FloatArray, FloatArray]:
+    """Return values (n, 3) of both dates where both hold data, from small windows all over the grid."""
+    before, after = [np.empty((0, 3), np.float32)], [np.empty((0, 3), np.float32)]
+    with pair.open() as reader:
+        for top, left in _spread(pair.grid, _SIDE):
+            (pre, seen_before), (post, seen_after) = (
+                d.read(top, left, _SIDE, _SIDE) for d in (reader.pre, reader.post)
+            )
+            both = seen_before & seen_after
+            before.append(pre[both])
+            after.append(post[both])
+    return np.concatenate(before), np.concatenate(after)
+
+
+def _spread(grid: Grid, side: int) -> Iterator[tuple[int, int]]:
+    """Yield first row and column of windows all over the grid: fewer where they would overlap."""
+    rows, columns = (max(1, min(_SAMPLES, length // side)) for length in (grid.height, grid.width))
+    for k in range(rows):
+        for m in range(columns):
+            yield (
+                max(0, (2 * k + 1) * grid.height // (2 * rows) - side // 2),
+                max(0, (2 * m + 1) * grid.width // (2 * columns) - side // 2),
+            )
+
+
+def _register(pair: Pair) -> Shift:
+    with pair.open() as reader:
+        return estimate_shift(reader.read(top, left, SIDE, SIDE) for top, left in _spread(pair.grid, SIDE))
+
+
+def _doubts(shift: Shift | None) -> Iterator[str]:
+    if shift is None:
+        return
+    if shift.agreement < 0.5:
+        yield "the dates lie beside each other by different amounts in different places (relief, or a bad mosaic): left"
+    elif not shift.sure:
+        yield "no shift between the dates could be measured: nothing was moved, look at both before trusting a change"
+    elif shift.size > _LARGE_SHIFT:
+        yield f"the image after lay {shift.size:.1f} pixels beside the image before, and was moved"
+
+
+def _stretches(
+    pair: Pair, samples: tuple[FloatArray, FloatArray], given: tuple[float, float] | None
+) -> tuple[Stretch | None, Stretch | None]:
+    """One stretch for all dates that need one: a stretch of each its own would show damage where light has changed."""
+    if given is not None:
+        return Stretch(*given), Stretch(*given)
+    deep = [
+        source.dtype != "uint8" and bool(len(values)) and float(values.max()) > 255
+        for source, values in zip((pair.pre, pair.post), samples, strict=True)
+    ]
+    if not any(deep):
+        return None, None
+    pooled = np.concatenate([values for values, is_deep in zip(samples, deep, strict=True) if is_deep])
+    low, high = (float(value) for value in np.percentile(pooled, _PERCENTILES))
+    stretch = Stretch(low, max(high, low + 1))
+    return stretch if deep[0] else None, stretch if deep[1] else None
+
+
+def _warnings(pair: Pair, samples: tuple[FloatArray, FloatArray]) -> Iterator[str]:
+    low, high = USUAL_PIXELS
+    if not low <= pair.grid.pixel <= high:
+        yield f"pixels of {pair.grid.pixel:.2f} m: models trained on xBD have seen about 0.3 to 0.8 m"
+    if not len(samples[0]):
+        yield "no pixel with data in both dates among those sampled"
+    elif np.array_equal(*samples):
+        yield "both dates show the same pixels: was one image named twice?"
+    if _later(pair.pre, pair.post):
+        yield f"the image before is dated {pair.pre.taken}, after that of the image after, {pair.post.taken}: swapped?"
+
+
+def _later(pre: Source, post: Source) -> bool:
+    return pre.taken is not None and post.taken is not None and pre.taken > post.taken

@@ -1,0 +1,55 @@
+"""Rows of the layers that an assessment leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+import shapely
+from rasterio.enums import Resampling
+from rasterio.features import shapes
+from shapely.geometry import shape
+
+from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.window_pair import Pair
+
+_VALID_SIDE: Final = 2048
+CEMS: Final = {1: "No visible damage", 2: "Possibly damaged", 3: "Damaged", 4: "Destroyed"}
+"""Our reading of the classes in words of Copernicus EMS rapid mapping; not an official crosswalk."""
+
+
+def model_buildings(polygons: Any, grid: Grid) -> gpd.GeoDataFrame:  # noqa: ANN401
+    """Return the model's own outlines with an id made of their place in decimetres, the same in every run."""
+    points = shapely.get_coordinates(shapely.point_on_surface(polygons)) if len(polygons) else np.empty((0, 2))
+    ids = [f"{round(east * 10)}_{round(north * 10)}" for east, north in points]
+    return gpd.GeoDataFrame({"building_id": ids, "footprint_source": "model"}, geometry=polygons, crs=grid.crs)
+
+
+def with_provenance(buildings: gpd.GeoDataFrame, facts: Mapping[str, Any]) -> gpd.GeoDataFrame:
+    """Return the buildings with columns that are the same for all of them."""
+    buildings = buildings.assign(cems_grade=buildings["damage"].map(CEMS).fillna("Not analysed"), **facts)
+    return buildings[[*buildings.columns.drop(buildings.geometry.name), buildings.geometry.name]]
+
+
+def area_of_interest(pair: Pair) -> gpd.GeoDataFrame:
+    """Return what the user asked for within the grid, else the frame of the grid."""
+    frame, grid = shapely.box(*pair.grid.bounds), pair.grid
+    if pair.aoi is None:
+        return gpd.GeoDataFrame({"name": ["overlap of the two dates"]}, geometry=[frame], crs=grid.crs)
+    return gpd.GeoDataFrame({"name": ["area of interest"]}, geometry=[pair.aoi.intersection(frame)], crs=grid.crs)
+
+
+def valid_area(damage: Path, grid: Grid) -> gpd.GeoDataFrame:
+    """Return where both dates hold data, at the resolution of an overview of the damage raster."""
+    with rasterio.open(damage, driver="GTiff") as raster:
+        scale = max(1.0, max(grid.width, grid.height) / _VALID_SIDE)
+        size = max(1, round(grid.height / scale)), max(1, round(grid.width / scale))
+        codes = raster.read(1, out_shape=size, resampling=Resampling.nearest)
+        transform = grid.transform @ grid.transform.scale(grid.width / size[1], grid.height / size[0])
+        seen = codes != raster.nodata
+    parts: list[Any] = [shape(found) for found, _ in shapes(seen.view(np.uint8), seen, transform=transform)]
+    return gpd.GeoDataFrame({"name": ["data in both dates"]}, geometry=[shapely.MultiPolygon(parts)], crs=grid.crs)

@@ -1,0 +1,100 @@
+"""What made an assessment: enough to tell whether work that lies there is this run's own, and to make it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from xview2_siamese_unet.params.inference import InferenceParams
+from xview2_siamese_unet.params.modelling import HardwareParams
+from xview2_siamese_unet.raster.grid_source import Source
+from xview2_siamese_unet.raster.stitch_store import BlockStore
+from xview2_siamese_unet.raster.window_pair import Pair
+from xview2_siamese_unet.raster.window_plan import WindowPlan
+
+
+def describe_pair(pair: Pair) -> dict[str, Any]:
+    """Return grid, radiometry and the files of both dates as plain values."""
+    grid = pair.grid
+    return {
+        "grid": {
+            "crs": grid.crs,
+            "left": grid.left,
+            "top": grid.top,
+            "pixel_m": grid.pixel,
+            "width": grid.width,
+            "height": grid.height,
+        },
+        "stretch": [None if stretch is None else list(stretch) for stretch in pair.stretch],
+        "shift_px": list(pair.shift),
+        "aoi": None if pair.aoi is None else pair.aoi.wkt,
+        "black_is_no_data": pair.black_is_no_data,
+        "pre": _source(pair.pre),
+        "post": _source(pair.post),
+    }
+
+
+def _source(source: Source) -> dict[str, Any]:
+    return {
+        "name": source.path.name,
+        "date": source.taken,
+        "crs": source.place.crs.to_string(),
+        "dtype": source.dtype,
+        "files": [{"name": t.path.name, "bands": list(t.bands), "sha256": sha256(t.path)} for t in source.tiles],
+    }
+
+
+def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint says of itself."""
+    said = {key: checkpoint.get(key) for key in ("fingerprint", "dataset", "version", "epoch", "scores")}
+    return {"id": str(said["fingerprint"])[:12], **said}
+
+
+def fingerprint(
+    pair: Mapping[str, Any], model: Mapping[str, Any], params: InferenceParams, hardware: HardwareParams
+) -> str:
+    """Return a digest of everything that decides the pixels of the products."""
+    deciding = [pair, model["fingerprint"], params.windows.model_dump(mode="json"), hardware.model_dump(mode="json")]
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+def newest(pair: Pair) -> str:
+    """Return the time of the newest input file: a time for products that does not change from run to run."""
+    times = [tile.path.stat().st_mtime for source in (pair.pre, pair.post) for tile in source.tiles]
+    return datetime.fromtimestamp(max(times), UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def code_version() -> str:
+    """Return the version of this package."""
+    return version("xview2-siamese-unet")
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """A pair whose every block has been answered.
+
+    Attributes:
+        pair: what was looked at.
+        plan: windows over its grid.
+        store: the blocks.
+        record: inputs, model and settings as plain values.
+        stamp: time of the newest input.
+    """
+
+    pair: Pair
+    plan: WindowPlan
+    store: BlockStore
+    record: dict[str, Any]
+    stamp: str

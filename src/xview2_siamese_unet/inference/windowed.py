@@ -1,0 +1,119 @@
+"""A pair on its grid → blocks of probabilities and codes, window by window; what answers is any function.
+
+Bands of a block: probability of background and of the four damage classes in steps of 1/254, then the damage code;
+255 everywhere where not both dates hold data.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from xview2_siamese_unet.damage import SCORED, Damage
+from xview2_siamese_unet.raster.grid_cog import NO_DATA
+from xview2_siamese_unet.raster.stitch import stitch_row
+from xview2_siamese_unet.raster.stitch_store import BlockStore
+from xview2_siamese_unet.raster.window_pair import Pair, PairReader, Patch
+from xview2_siamese_unet.raster.window_plan import WindowPlan
+
+ByteArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+Answer = Callable[[ByteArray, ByteArray], FloatArray]
+"""Bytes of both dates (b, h, w, 3) → probabilities (b, h, w, 5) of background and the four damage classes."""
+
+LEVELS: Final = 254
+"""Probability 1 as a byte; 255 is no data."""
+BANDS: Final = ("background", *(code.word for code in SCORED))
+_LOG_EVERY: Final = 20.0  # seconds
+_log = logging.getLogger(__name__)
+
+
+def predict_pair(pair: Pair, plan: WindowPlan, answer: Answer, store: BlockStore, batch_size: int) -> None:
+    """Fill the store with all rows of blocks that it does not hold yet.
+
+    The answer at a pixel does not depend on `batch_size`, on where an earlier run stopped, or on how large the grid is.
+
+    Args:
+        pair: what to look at.
+        plan: windows over its grid.
+        answer: the net.
+        store: where blocks go.
+        batch_size: windows at a time.
+    """
+    waiting = [i for i in range(plan.rows) if not store.has_row(i)]
+    if len(waiting) < plan.rows:
+        _log.info(
+            "taking up an assessment that was stopped: %d of %d rows are done", plan.rows - len(waiting), plan.rows
+        )
+    with pair.open() as reader:
+        told = started = time.monotonic()
+        for done, i in enumerate(waiting, start=1):
+            store.write_row(i, _row(reader, plan, answer, store, i, batch_size))
+            now = time.monotonic()
+            if now - told > _LOG_EVERY:
+                left = (now - started) / done * (len(waiting) - done)
+                _log.info("row %d of %d, about %.0f s to go", i + 1, plan.rows, left)
+                told = now
+
+
+def _row(
+    reader: PairReader, plan: WindowPlan, answer: Answer, store: BlockStore, i: int, batch_size: int
+) -> Iterator[dict[str, Any]]:
+    with store.read_row(i - 1) as before:
+        patches = (reader.read(*plan.corner(i, j), plan.size, plan.size) for j in range(plan.columns))
+        # Validity of finished blocks is read again from the patch itself, so patches are kept until they are answered.
+        kept: list[Patch] = []
+        answers = _answers(plan, patches, answer, batch_size, kept)
+        for j, stitched in enumerate(stitch_row(plan, i, answers, lambda j: before.read("below", j))):
+            valid = _block_of(plan, i, j, kept.pop(0).valid)
+            block = None if stitched.block is None or not valid.any() else encode(stitched.block, valid)
+            yield {"block": block, "below": stitched.below}
+
+
+def _answers(
+    plan: WindowPlan, patches: Iterator[Patch], answer: Answer, batch_size: int, kept: list[Patch]
+) -> Iterator[FloatArray | None]:
+    """Yield an answer for each patch; those without data in the part that is used cost nothing."""
+    used = slice(plan.margin, plan.margin + plan.zone)
+    while batch := list(islice(patches, batch_size)):
+        kept.extend(batch)
+        seen = [patch for patch in batch if patch.valid[used, used].any()]
+        given = iter(answer(np.stack([p.pre for p in seen]), np.stack([p.post for p in seen])) if seen else ())
+        for patch in batch:
+            yield next(given) if patch.valid[used, used].any() else None
+
+
+def _block_of(plan: WindowPlan, i: int, j: int, window: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    rows, columns = plan.block(i, j)
+    first = plan.margin
+    return window[first : first + rows.stop - rows.start, first : first + columns.stop - columns.start]
+
+
+def encode(probabilities: FloatArray, valid: npt.NDArray[np.bool_]) -> ByteArray:
+    """Return probabilities (≥ h, ≥ w, 5) as bytes, the damage code behind them: (6, h, w), 255 where not valid (h, w).
+
+    A pixel is a building where background is less likely than not, and then of its most likely damage class.
+    """
+    height, width = valid.shape
+    shares = probabilities[:height, :width]
+    block = np.empty((len(BANDS) + 1, height, width), np.uint8)
+    block[:-1] = np.moveaxis(np.rint(shares.clip(0, 1) * LEVELS), 2, 0)
+    codes = shares[..., 1:].argmax(axis=2) + int(Damage.NO_DAMAGE)
+    block[-1] = np.where(shares[..., 0] < 0.5, codes, int(Damage.BACKGROUND))
+    block[:, ~valid] = NO_DATA
+    return block
+
+
+def finished_blocks(plan: WindowPlan, store: BlockStore, bands: slice) -> Iterator[tuple[slice, slice, ByteArray]]:
+    """Yield rows, columns and some bands of each block that holds data."""
+    for i in range(plan.rows):
+        with store.read_row(i) as row:
+            for j, block in enumerate(row.columns("block", plan.columns)):
+                if block is not None:
+                    yield *plan.block(i, j), block[bands]

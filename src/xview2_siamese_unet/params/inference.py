@@ -1,0 +1,88 @@
+"""How a pair of one's own images is assessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from xview2_siamese_unet.params.base import Strict
+
+Bands = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ImageParams(Strict):
+    """How grey values become the bytes that the net was trained on."""
+
+    pre_bands: Bands | None = None
+    """Numbers of red, green and blue in the image before; nothing: as its colour interpretation says."""
+    post_bands: Bands | None = None
+    """The same for the image after."""
+    stretch: tuple[float, float] | None = None
+    """Values of both dates that become 0 and 255; nothing: 8-bit as it is, more bits by common percentiles."""
+    black_is_no_data: bool = True
+    """A pixel that is 0 in all three bands holds no data, as in xBD."""
+
+
+class WindowParams(Strict):
+    """How the net walks over the grid."""
+
+    size: int = Field(default=512, ge=64, multiple_of=32)
+    """Side of a window in pixels."""
+    overlap: int = Field(default=128, ge=0, multiple_of=4)
+    """Pixels that neighbours share; a quarter at each inner side is context only, the half between is blended."""
+    batch_size: int = Field(default=2, ge=1)
+    """Windows at a time; halved when memory runs out."""
+    flips: bool = False
+    """Mean of four answers, for the windows as they are and flipped: better and four times slower."""
+
+    @model_validator(mode="after")
+    def _overlap_below_half(self) -> Self:
+        if self.overlap * 2 > self.size:
+            raise ValueError("an overlap of at most half the size")
+        return self
+
+
+class BuildingParams(Strict):
+    """What a building is and when it is judged."""
+
+    id_column: str | None = None
+    """Column of the footprints with ids of one's own; nothing: `building_id`, `id`, or else their order."""
+    min_area: float = Field(default=10.0, ge=0)
+    """Square metres below which a patch of the model's own mask is no building."""
+    simplify: float = Field(default=0.75, ge=0)
+    """Pixels by which an outline of the model's own mask may be straightened."""
+    min_visible: Share = 0.5
+    """Share of a building that both dates must show for it to be judged."""
+    abstain_below: Share = 0.0
+    """Confidence below which the answer is withheld."""
+
+
+class InferenceParams(Strict):
+    """Two images of one's own → which buildings are damaged."""
+
+    pre: Path | None = None
+    """Image before the disaster: a GeoTIFF, a VRT, or a folder of GeoTIFF tiles."""
+    post: Path | None = None
+    """Image after the disaster."""
+    out: Path | None = None
+    """Folder of the products; only with `--params` or `kedro assess`, because the catalog has to know it too."""
+    model: Path | None = None
+    """File of a checkpoint; nothing: the best one of this environment."""
+    footprints: Path | None = None
+    """Building outlines (GeoPackage, GeoJSON, FlatGeobuf, Shapefile, GeoParquet); nothing: the model's own mask."""
+    aoi: Path | None = None
+    """Polygons outside of which nothing is assessed."""
+    overwrite: bool = False
+    """Replace an assessment that the folder holds."""
+    pixel_size: float | None = Field(default=None, gt=0)
+    """Metres; nothing: the coarser of the two dates."""
+    max_pixels: int = Field(default=20_000_000_000, ge=1)
+    """Largest grid that is begun."""
+    registration: Literal["auto", "off"] = "auto"
+    """`auto` measures the shift between the dates and corrects it where it is sure; `off` leaves them."""
+    images: ImageParams = ImageParams()
+    windows: WindowParams = WindowParams()
+    buildings: BuildingParams = BuildingParams()

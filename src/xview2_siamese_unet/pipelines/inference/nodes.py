@@ -1,0 +1,192 @@
+"""Translates between the catalog and the inference room; no arithmetic here."""
+
+import json
+import logging
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.datasets.assess_layers import Layers
+from xview2_siamese_unet.errors import CheckpointError
+from xview2_siamese_unet.inference.folder import begin, check_out
+from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
+from xview2_siamese_unet.inference.record import (
+    Predicted,
+    code_version,
+    describe_model,
+    describe_pair,
+    fingerprint,
+    newest,
+)
+from xview2_siamese_unet.inference.style import buildings_style, outline_style
+from xview2_siamese_unet.inference.windowed import BANDS, LEVELS, finished_blocks, predict_pair
+from xview2_siamese_unet.params.inference import InferenceParams
+from xview2_siamese_unet.params.modelling import HardwareParams
+from xview2_siamese_unet.raster.grid_cog import RasterContent
+from xview2_siamese_unet.raster.stitch_store import BlockStore
+from xview2_siamese_unet.raster.window_plan import WindowPlan
+
+# geopandas, pandas and torch are slow to import: only inside the functions that need them.
+FABRICATED_MODEL = "the model was trained on fabricated scenes: on real images its answers mean nothing"
+_FABRICATED = "sample"
+_log = logging.getLogger(__name__)
+
+
+def harmonise_pair(params: InferenceParams, folder: Path) -> Harmonised:
+    """Return both dates on one grid, and the user's footprints on it if there are any.
+
+    Whatever can be refused is refused here, before hours of work.
+    """
+    from xview2_siamese_unet.inference.footprints import given_buildings  # noqa: PLC0415
+
+    check_out(folder, params.out, overwrite=params.overwrite)
+    harmonised = harmonise(params)
+    grid = harmonised.pair.grid
+    _log.info("grid: %d × %d pixels of %.3g m, %s", grid.width, grid.height, grid.pixel, grid.crs)
+    for warning in harmonised.warnings:
+        _log.warning(warning)
+    if params.footprints is None:
+        return harmonised
+    given = given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
+    return replace(harmonised, footprints=given)
+
+
+def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the checkpoint that the parameters name, else the best one of this environment, and say which."""
+    from xview2_siamese_unet.inference.answer import read_model  # noqa: PLC0415
+
+    checkpoint = read_model(params.model.expanduser()) if params.model is not None else finished
+    if checkpoint is None:
+        raise CheckpointError(
+            "inference.model",
+            found="no model: none is named, and this environment has trained none",
+            allowed="a checkpoint of this project",
+            remedy="name one with --model, or run kedro run with the same environment first",
+        )
+    model = describe_model(checkpoint)
+    if model["dataset"] == _FABRICATED:
+        _log.warning(FABRICATED_MODEL)
+    where = params.model or "the best of this environment"
+    _log.info("model: %s (%s, trained on %s, epoch %s)", where, model["id"], model["dataset"], model["epoch"])
+    return checkpoint
+
+
+def predict_raster(
+    *,
+    harmonised: Harmonised,
+    checkpoint: dict[str, Any],
+    params: InferenceParams,
+    hardware: HardwareParams,
+    folder: Path,
+) -> Predicted:
+    """Answer every block of the pair; what an earlier run of the same has answered is taken over."""
+    from xview2_siamese_unet.inference.answer import NetAnswer  # noqa: PLC0415
+
+    pair, windows = harmonised.pair, params.windows
+    answer = NetAnswer(checkpoint, hardware, flips=windows.flips)
+    described, model = describe_pair(pair), describe_model(checkpoint)
+    run_id = fingerprint(described, model, params, hardware)
+    plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
+    store = BlockStore(begin(folder, run_id) / "blocks")
+    started = time.monotonic()
+    predict_pair(pair, plan, answer, store, windows.batch_size)
+    record = {
+        "run_id": run_id[:12],
+        "code": code_version(),
+        "model": model,
+        **described,
+        "registration": asdict(harmonised.shift) if harmonised.shift else None,
+        "warnings": [*harmonised.warnings, *([FABRICATED_MODEL] if model["dataset"] == _FABRICATED else [])],
+        "settings": {"inference": params.model_dump(mode="json"), "hardware": hardware.model_dump(mode="json")},
+        "device": answer.device,
+        "seconds": {"predict": round(time.monotonic() - started, 1)},
+    }
+    return Predicted(pair, plan, store, record, newest(pair))
+
+
+def write_rasters(predicted: Predicted) -> tuple[RasterContent, RasterContent]:
+    """Return the damage codes and the probabilities as rasters that are written block by block."""
+    grid, plan, store = predicted.pair.grid, predicted.plan, predicted.store
+    tags = {"TIFFTAG_SOFTWARE": f"xview2-siamese-unet {predicted.record['code']}", "RUN": predicted.record["run_id"]}
+    codes = [code for code in Damage if code is not Damage.UNCLASSIFIED]
+    colours = {int(code): (*code.rgb, 255 if code else 0) for code in codes}
+    legend = {f"CLASS_{int(code)}": code.word for code in codes}
+    damage = RasterContent(
+        grid, ("damage",), finished_blocks(plan, store, slice(-1, None)), colours, tags={**tags, **legend}
+    )
+    probability = RasterContent(grid, BANDS, finished_blocks(plan, store, slice(0, -1)), scale=1 / LEVELS, tags=tags)
+    return damage, probability
+
+
+def outline_buildings(harmonised: Harmonised, params: InferenceParams, damage: Path) -> Any:  # noqa: ANN401
+    """Return the footprints that the user brings, or else outlines of the model's own mask, as a GeoDataFrame."""
+    from xview2_siamese_unet.inference.layers import model_buildings  # noqa: PLC0415
+    from xview2_siamese_unet.raster.outline import building_outlines  # noqa: PLC0415
+
+    if harmonised.footprints is not None:
+        return harmonised.footprints
+    grid, wanted = harmonised.pair.grid, params.buildings
+    polygons = building_outlines(damage, simplify=wanted.simplify * grid.pixel, min_area=wanted.min_area)
+    return model_buildings(polygons, grid)
+
+
+def vote_buildings(
+    outlines: Any,  # noqa: ANN401  a GeoDataFrame, and geopandas is slow to import
+    predicted: Predicted,
+    damage: Path,
+    probability: Path,
+    params: InferenceParams,
+) -> Layers:
+    """Return the layers of buildings, of the area looked at and of the area with data."""
+    from xview2_siamese_unet.inference import layers  # noqa: PLC0415
+    from xview2_siamese_unet.inference.vote import vote  # noqa: PLC0415
+
+    grid, record = predicted.pair.grid, predicted.record
+    facts = {
+        "pre_id": record["pre"]["name"],
+        "pre_date": record["pre"]["date"],
+        "post_id": record["post"]["name"],
+        "post_date": record["post"]["date"],
+        "gsd_m": grid.pixel,
+        "model_id": record["model"]["id"],
+        "run_id": record["run_id"],
+    }
+    buildings = layers.with_provenance(vote(outlines, probability, grid, params.buildings), facts)
+    frames = {
+        "buildings": buildings,
+        "aoi": layers.area_of_interest(predicted.pair),
+        "valid_area": layers.valid_area(damage, grid),
+    }
+    styles = {"buildings": buildings_style(), "aoi": outline_style(), "valid_area": outline_style()}
+    return Layers(frames, styles, predicted.stamp)
+
+
+def summarise(buildings: Any) -> tuple[str, str]:  # noqa: ANN401
+    """Return the numbers as JSON and as a table."""
+    from xview2_siamese_unet.inference.summary import summarise_buildings, summary_table  # noqa: PLC0415
+
+    table = summary_table(buildings)
+    return json.dumps(summarise_buildings(table), indent=2, allow_nan=False), table.to_csv(index=False)
+
+
+def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401
+    """Return the map as one HTML file."""
+    from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
+
+    return pages.write_map(predicted, buildings)
+
+
+def write_report(predicted: Predicted, summary: str) -> str:
+    """Return the numbers as one HTML file."""
+    from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
+
+    return pages.write_report(predicted, summary)
+
+
+def write_record(predicted: Predicted, summary: str, *pages: str) -> dict[str, Any]:
+    """Return the record of the run, which makes an assessment finished: so it comes last."""
+    counts = json.loads(summary)["all"]
+    _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))
+    return {**predicted.record, "buildings": counts}

@@ -1,0 +1,61 @@
+"""Wiring of the inference pipeline."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kedro.pipeline import Node, Pipeline
+
+from xview2_siamese_unet.pipelines.inference import nodes
+
+_PARAMS: Final = "params:inference"
+_RASTERS: Final = ["damage_raster", "probability_raster"]
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Return the pipeline `inference`, which a plain run leaves out."""
+    return Pipeline(
+        [
+            Node(nodes.harmonise_pair, [_PARAMS, "assessment"], "harmonised", name="harmonise"),
+            Node(nodes.take_model, [_PARAMS, "finished_checkpoint"], "assessing_model", name="take_model"),
+            Node(
+                nodes.predict_raster,
+                {
+                    "harmonised": "harmonised",
+                    "checkpoint": "assessing_model",
+                    "params": _PARAMS,
+                    "hardware": "params:hardware",
+                    "folder": "assessment",
+                },
+                "predicted",
+                name="predict_raster",
+            ),
+            Node(nodes.write_rasters, "predicted", _RASTERS, name="write_rasters"),
+            Node(
+                nodes.outline_buildings,
+                ["harmonised", _PARAMS, "damage_raster"],
+                "outlines",
+                name="outline_buildings",
+            ),
+            Node(
+                nodes.vote_buildings,
+                ["outlines", "predicted", *_RASTERS, _PARAMS],
+                "assessed_buildings",
+                name="vote",
+            ),
+            Node(
+                nodes.summarise,
+                "assessed_buildings",
+                ["assessment_summary", "assessment_table"],
+                name="summarise_buildings",
+            ),
+            Node(nodes.write_map, ["predicted", "assessed_buildings"], "assessment_map", name="write_map"),
+            Node(nodes.write_report, ["predicted", "assessment_summary"], "assessment_report", name="write_assessment"),
+            Node(
+                nodes.write_record,
+                ["predicted", "assessment_summary", "assessment_map", "assessment_report"],
+                "assessment_record",
+                name="write_record",
+            ),
+        ]
+    )

@@ -1,0 +1,183 @@
+"""One date of a pair: a GeoTIFF, a VRT or a folder of GeoTIFF tiles, opened only after a look at what it is.
+
+Each file opens with the driver that its ending names. A VRT is text that may name anything: its sources must be
+GeoTIFFs below its own folder.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Any, Final
+
+import rasterio
+import shapely
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
+
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.raster.grid import Place, edge
+
+DRIVERS: Final = {".tif": "GTiff", ".tiff": "GTiff", ".vrt": "VRT"}
+_TILES: Final = (".tif", ".tiff")
+_VRT_BYTES: Final = 20_000_000
+_SOURCE: Final = re.compile(r"<source(?:filename|dataset)\b[^<>]*>([^<>]*)</source(?:filename|dataset)>", re.IGNORECASE)
+_RGB: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One raster of a date: its file, and which of its bands are red, green and blue."""
+
+    path: Path
+    bands: tuple[int, int, int]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One date.
+
+    Attributes:
+        path: what the user named.
+        tiles: its rasters; where they overlap, the first by name wins.
+        place: where all of them lie; the transform is that of the first.
+        dtype: of the pixels.
+        taken: date and time that the file states, if any.
+    """
+
+    path: Path
+    tiles: tuple[Tile, ...]
+    place: Place
+    dtype: str
+    taken: str | None
+
+
+def open_tile(path: Path) -> Any:  # noqa: ANN401
+    """Open a raster for reading with the one driver that its ending names."""
+    return rasterio.open(path, driver=DRIVERS[path.suffix.lower()])
+
+
+def read_source(path: Path, bands: tuple[int, int, int] | None = None) -> Source:
+    """Look at the headers of one date; no pixel is decoded.
+
+    Args:
+        path: a GeoTIFF, a VRT, or a folder of GeoTIFF tiles.
+        bands: numbers of red, green and blue; `None` as the colour interpretation says, else the first three.
+
+    Raises:
+        DataError: missing, not readable, not to be trusted, without a coordinate reference system, too few bands, tiles
+            that differ in any of these.
+    """
+    files = _files(path)
+    read = [_read_header(file, bands) for file in files]
+    tiles = tuple(tile for tile, _, _ in read)
+    first, dtype, taken = read[0]
+    for tile, kind, _ in read:
+        if (tile.place.crs, kind) != (first.place.crs, dtype):
+            raise DataError(
+                str(tile.path),
+                found=f"{tile.place.crs} and {kind}",
+                allowed=f"{first.place.crs} and {dtype}, as {first.path.name} beside it",
+                remedy="put tiles of one image in one folder",
+            )
+    outline = shapely.union_all([tile.place.outline for tile in tiles])
+    return Source(path, tiles, Place(first.place.crs, outline, first.place.transform), dtype, taken)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _TILES)
+        found = "a folder without any"
+    else:
+        files = [path] if path.is_file() and path.suffix.lower() in DRIVERS else []
+        found = f"a {path.suffix or 'nameless'} file" if path.is_file() else "no such file or folder"
+    if not files:
+        raise DataError(
+            str(path),
+            found=found,
+            allowed="a GeoTIFF (.tif, .tiff), a .vrt, or a folder of GeoTIFF tiles",
+            remedy="check the path, or convert the image to GeoTIFF",
+        )
+    return files
+
+
+def _read_header(path: Path, bands: tuple[int, int, int] | None) -> tuple[Tile, str, str | None]:
+    if path.suffix.lower() == ".vrt":
+        check_vrt(path)
+    try:
+        with open_tile(path) as raster:
+            place = Place(
+                _crs_of(path, raster.crs), edge(raster.transform, raster.width, raster.height), raster.transform
+            )
+            chosen = _choose_bands(path, raster, bands)
+            return Tile(path, chosen, place), raster.dtypes[chosen[0] - 1], raster.tags().get("TIFFTAG_DATETIME")
+    except RasterioError as error:
+        raise DataError(
+            str(path),
+            found=f"a file that cannot be read ({error})",
+            allowed="a whole GeoTIFF, or a VRT of such",
+            remedy="restore the file, or convert the image to GeoTIFF",
+        ) from error
+
+
+def _crs_of(path: Path, crs: CRS | None) -> CRS:
+    if not crs:
+        raise DataError(
+            str(path),
+            found="no coordinate reference system",
+            allowed="a georeferenced raster",
+            remedy="assign the true one, for example with rio edit-info --crs EPSG:32615",
+        )
+    return crs
+
+
+def _choose_bands(path: Path, raster: Any, bands: tuple[int, int, int] | None) -> tuple[int, int, int]:  # noqa: ANN401
+    count = raster.count
+    if bands is None:
+        meaning = list(raster.colorinterp)
+        known = all(colour in meaning for colour in _RGB)
+        red, green, blue = (meaning.index(colour) + 1 for colour in _RGB) if known else (1, 2, 3)
+        bands = red, green, blue
+    if count < 3 or max(bands) > count:
+        raise DataError(
+            str(path),
+            found=f"{count} band{'s' if count > 1 else ''}",
+            allowed="red, green and blue" if count < 3 else f"band numbers up to {count}, not {max(bands)}",
+            remedy="use the colour image" if count < 3 else "correct inference.images.pre_bands or post_bands",
+        )
+    return bands
+
+
+def check_vrt(path: Path) -> None:
+    """Refuse a VRT that reaches for anything but GeoTIFFs below its own folder.
+
+    Raises:
+        DataError: such a VRT.
+    """
+    text = path.read_bytes()[: _VRT_BYTES + 1].decode("utf-8", "replace").lower()
+    if len(text) > _VRT_BYTES or "<!" in text or "subclass" in text:
+        raise _distrusted(path, "comments, pixel functions, or too much text")
+    named = _SOURCE.findall(text)
+    # GDAL also takes attributes and torn tags for sources: whatever is not plain is refused.
+    if not named or len(re.findall("sourcefilename|sourcedataset", text)) != 2 * len(named):
+        raise _distrusted(path, "no plain sources")
+    names = [unescape(name).strip() for name in _SOURCE.findall(path.read_text("utf-8", "replace"))]
+    for name in dict.fromkeys(names):
+        file = (path.parent / name).resolve()
+        if file.suffix.lower() not in _TILES or path.parent.resolve() not in file.parents or not file.is_file():
+            raise _distrusted(path, f"the source {name!r}")
+        with open_tile(file):  # refuses what is named .tif and is something else
+            pass
+
+
+def _distrusted(path: Path, found: str) -> DataError:
+    return DataError(
+        str(path),
+        found=f"a VRT with {found}",
+        allowed="a mosaic of GeoTIFFs that lie in its own folder or below",
+        remedy="build it with gdalbuildvrt beside its tiles, or name the folder of tiles instead",
+    )

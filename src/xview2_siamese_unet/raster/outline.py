@@ -1,0 +1,68 @@
+"""Outlines of buildings in a raster of damage codes, joined where the blocks that it is read in cut them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import rasterio
+import shapely
+from affine import Affine
+from rasterio.features import shapes
+from rasterio.windows import Window
+from shapely.geometry import shape
+
+from xview2_siamese_unet.damage import SCORED
+
+_SIDE: Final = 2048
+Polygons = Any  # numpy array of shapely polygons, which has no type of its own
+
+
+def building_outlines(path: Path, *, simplify: float, min_area: float, side: int = _SIDE) -> Polygons:
+    """Return the connected patches of building in a raster, whatever their damage, from north to south.
+
+    Pixels that touch by a side belong together. The result does not depend on `side`.
+
+    Args:
+        path: raster of damage codes on a grid in metres.
+        simplify: metres by which an outline may be straightened.
+        min_area: square metres below which a patch is left out.
+        side: pixels of the blocks that are read one at a time.
+    """
+    whole: list[Any] = []
+    cut: list[Any] = []
+    with rasterio.open(path, driver="GTiff") as raster:
+        for window in _windows(raster.width, raster.height, side):
+            codes = raster.read(1, window=window)
+            building = np.isin(codes, SCORED)
+            if building.any():
+                frame = _frame(raster.transform, window)
+                transform = raster.transform @ Affine.translation(window.col_off, window.row_off)
+                for found, _ in shapes(building.view(np.uint8), building, transform=transform):
+                    polygon = shape(found)
+                    (whole if frame.contains_properly(polygon) else cut).append(polygon)
+    joined: Any = shapely.get_parts(shapely.union_all(cut)) if cut else []
+    polygons = np.array([*whole, *joined], dtype=object)
+    return _tidy(polygons, simplify, min_area)
+
+
+def _tidy(polygons: Polygons, simplify: float, min_area: float) -> Polygons:
+    polygons = polygons[shapely.area(polygons) >= min_area]
+    # Seams leave vertices on straight edges; `normalize` starts each ring where it starts without the seam.
+    polygons = shapely.normalize(shapely.simplify(shapely.normalize(polygons), max(simplify, 1e-6)))
+    bounds = shapely.bounds(polygons)
+    return polygons[np.lexsort((bounds[:, 1], bounds[:, 0], -bounds[:, 3]))]
+
+
+def _windows(width: int, height: int, side: int) -> Iterator[Window]:
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield Window(left, top, min(side, width - left), min(side, height - top))
+
+
+def _frame(transform: Affine, window: Window) -> Any:  # noqa: ANN401
+    west, north = transform @ (window.col_off, window.row_off)
+    east, south = transform @ (window.col_off + window.width, window.row_off + window.height)
+    return shapely.box(west, south, east, north)

@@ -1,0 +1,75 @@
+"""Finished blocks on disk while an assessment runs: one file for each row of windows, there as a whole or not at all.
+
+A run that is killed goes on after the last whole row.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockStore:
+    """Arrays by row, column and kind, in `folder`."""
+
+    folder: Path
+
+    def has_row(self, i: int) -> bool:
+        """Say whether row i is finished."""
+        return self._path(i).exists()
+
+    def write_row(self, i: int, columns: Iterable[dict[str, Array | None]]) -> None:
+        """Write what each column of row i holds, kind → array, as it comes; `None` is not written."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self._path(i).with_suffix(".part")
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+            for j, kinds in enumerate(columns):
+                for kind, array in kinds.items():
+                    if array is not None:
+                        buffer = io.BytesIO()
+                        np.save(buffer, array, allow_pickle=False)
+                        file.writestr(f"{kind}_{j}.npy", buffer.getbuffer())
+        part.replace(self._path(i))
+
+    def read_row(self, i: int) -> RowReader:
+        """Open row i for reading."""
+        return RowReader(zipfile.ZipFile(self._path(i)) if self.has_row(i) else None)
+
+    def _path(self, i: int) -> Path:
+        return self.folder / f"row_{i:06d}.zip"
+
+
+@dataclass(frozen=True, slots=True)
+class RowReader:
+    """One row, open; `None` reads as a row of nothing."""
+
+    file: zipfile.ZipFile | None
+
+    def __enter__(self) -> RowReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.file is not None:
+            self.file.close()
+
+    def read(self, kind: str, j: int) -> Array | None:
+        """Return an array of column j, or `None` where there is none."""
+        name = f"{kind}_{j}.npy"
+        if self.file is None or name not in self.file.NameToInfo:
+            return None
+        array: Array = np.load(io.BytesIO(self.file.read(name)), allow_pickle=False)
+        return array
+
+    def columns(self, kind: str, count: int) -> Iterator[Array | None]:
+        """Yield the arrays of all columns in turn."""
+        return (self.read(kind, j) for j in range(count))

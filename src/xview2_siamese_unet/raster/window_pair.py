@@ -1,0 +1,204 @@
+"""Pixels of both dates on the common grid, read in windows: memory does not grow with the rasters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.features import geometry_mask
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
+from shapely.geometry.base import BaseGeometry
+
+from xview2_siamese_unet.raster.grid import Grid, pixel_metres
+from xview2_siamese_unet.raster.grid_source import Source, Tile, open_tile
+
+ByteArray = npt.NDArray[np.uint8]
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+_OPEN_TILES: Final = 24
+_CACHE_MEGABYTES: Final = 128
+
+
+class Patch(NamedTuple):
+    """One window of a pair: `pre` and `post` (h, w, 3) bytes, `valid` (h, w) where both dates hold data."""
+
+    pre: ByteArray
+    post: ByteArray
+    valid: BoolArray
+
+
+class Stretch(NamedTuple):
+    """Values that become 0 and 255; `None` in place of it leaves bytes as they are."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """All that is needed to read both dates on one grid.
+
+    Attributes:
+        grid: the common grid.
+        pre: the image before.
+        post: the image after.
+        stretch: of the image before and of the image after.
+        shift: columns and rows by which the image after is moved to lie on the image before.
+        black_is_no_data: whether 0 in all three bands means no data.
+        aoi: in the system of the grid; outside of it nothing is valid.
+    """
+
+    grid: Grid
+    pre: Source
+    post: Source
+    stretch: tuple[Stretch | None, Stretch | None] = (None, None)
+    shift: tuple[float, float] = (0.0, 0.0)
+    black_is_no_data: bool = True
+    aoi: BaseGeometry | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[PairReader]:
+        """Open both dates for reading; one reader serves one thread."""
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MEGABYTES), DateReader(self, 0) as pre, DateReader(self, 1) as post:
+            yield PairReader(pre, post)
+
+
+@dataclass(frozen=True, slots=True)
+class PairReader:
+    """Both dates, open."""
+
+    pre: DateReader
+    post: DateReader
+
+    def read(self, top: int, left: int, height: int, width: int) -> Patch:
+        """Return a window, which may reach beyond the grid: there is no data, and black."""
+        pre, seen_before = self.pre.read_bytes(top, left, height, width)
+        post, seen_after = self.post.read_bytes(top, left, height, width)
+        valid = seen_before & seen_after
+        aoi, grid = self.pre.pair.aoi, self.pre.pair.grid
+        if aoi is not None and valid.any():
+            place = grid.transform @ Affine.translation(left, top)
+            valid &= geometry_mask([aoi], valid.shape, place, invert=True)
+        return Patch(pre, post, valid)
+
+
+@dataclass
+class DateReader:
+    """One date, open.
+
+    Args:
+        pair: what to read.
+        date: 0 before, 1 after.
+    """
+
+    pair: Pair
+    date: int
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _open: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        source: Source = (self.pair.pre, self.pair.post)[self.date]
+        grid = self.pair.grid
+        columns, rows = self.pair.shift if self.date else (0.0, 0.0)
+        # The image after is asked for at the place where it shows what the grid's pixel shows before.
+        self._transform = grid.transform @ Affine.translation(columns, rows)
+        self._source = source
+        self._windows = [_place(tile, grid) for tile in source.tiles]
+
+    def __enter__(self) -> DateReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in list(self._open):
+            self._close(number)
+
+    def read(self, top: int, left: int, height: int, width: int) -> tuple[FloatArray, BoolArray]:
+        """Return values (h, w, 3) as they are and where there are any (h, w)."""
+        values = np.zeros((height, width, 3), np.float32)
+        seen = np.zeros((height, width), bool)
+        for number, (first_row, first_column, last_row, last_column) in enumerate(self._windows):
+            up, down = max(top, first_row), min(top + height, last_row)
+            west, east = max(left, first_column), min(left + width, last_column)
+            if up >= down or west >= east or seen.all():
+                continue
+            inner = slice(up - top, down - top), slice(west - left, east - left)
+            self._paste(number, Window(west, up, east - west, down - up), values[inner], seen[inner])
+        return values, seen
+
+    def read_bytes(self, top: int, left: int, height: int, width: int) -> tuple[ByteArray, BoolArray]:
+        """Return the window as bytes (h, w, 3), black where there is no data, and where there is (h, w)."""
+        values, seen = self.read(top, left, height, width)
+        stretch = self.pair.stretch[self.date]
+        if stretch is not None:
+            values = (values - stretch.low) * (255 / (stretch.high - stretch.low))
+        pixels = np.rint(values.clip(0, 255)).astype(np.uint8)
+        pixels[~seen] = 0
+        return pixels, seen
+
+    def _paste(self, number: int, window: Window, values: FloatArray, seen: BoolArray) -> None:
+        vrt = self._vrt(number)
+        alpha = vrt.colorinterp.index(ColorInterp.alpha) + 1
+        # One read for all: each would warp all bands again.
+        *colours, mask = vrt.read((*self._source.tiles[number].bands, alpha), window=window)
+        bands = np.stack(colours)
+        new = (mask > 0) & ~seen
+        if np.issubdtype(bands.dtype, np.floating):
+            new &= np.isfinite(bands).all(axis=0)
+        if self.pair.black_is_no_data:
+            new &= bands.any(axis=0)
+        values[new] = np.moveaxis(bands, 0, 2)[new]
+        seen |= new
+
+    def _vrt(self, number: int) -> Any:  # noqa: ANN401
+        if number in self._open:
+            self._open[number] = self._open.pop(number)  # least recently used first
+            return self._open[number][1]
+        while len(self._open) >= _OPEN_TILES:
+            self._close(next(iter(self._open)))
+        raster = open_tile(self._source.tiles[number].path)
+        grid = self.pair.grid
+        vrt = WarpedVRT(
+            raster,
+            crs=grid.crs,
+            transform=self._transform,
+            width=grid.width,
+            height=grid.height,
+            resampling=_resampling(self._source.tiles[number], grid),
+            add_alpha=ColorInterp.alpha not in raster.colorinterp,
+        )
+        self._open[number] = raster, vrt
+        return vrt
+
+    def _close(self, number: int) -> None:
+        raster, vrt = self._open.pop(number)
+        vrt.close()
+        raster.close()
+
+
+def _resampling(tile: Tile, grid: Grid) -> Resampling:
+    """Bilinear, and the mean of pixels where they are much finer than the grid: bilinear would skip some."""
+    finer = grid.pixel / pixel_metres(tile.place, CRS.from_string(grid.crs))
+    return Resampling.average if finer > 1.8 else Resampling.bilinear
+
+
+def _place(tile: Tile, grid: Grid) -> tuple[int, int, int, int]:
+    """Return first row and column and those after the last of a tile on the grid, with a rim for shift and rounding."""
+    west, south, east, north = transform_bounds(tile.place.crs, grid.crs, *tile.place.outline.bounds)
+    window = grid.window(west, south, east, north)
+    rim = 32
+    return (
+        max(int(window.row_off) - rim, 0),
+        max(int(window.col_off) - rim, 0),
+        min(int(window.row_off + window.height) + rim, grid.height),
+        min(int(window.col_off + window.width) + rim, grid.width),
+    )

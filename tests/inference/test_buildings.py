@@ -1,0 +1,189 @@
+"""Outlines, votes and numbers of buildings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from shapely.affinity import translate
+
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.footprints import building_ids, given_buildings, read_polygons
+from xview2_siamese_unet.inference.layers import model_buildings, valid_area
+from xview2_siamese_unet.inference.summary import summarise_buildings, summary_table
+from xview2_siamese_unet.inference.vote import SHARES, geodesic_areas, vote
+from xview2_siamese_unet.params.inference import BuildingParams
+from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.outline import building_outlines
+
+Write = Callable[..., Path]
+GRID = Grid("EPSG:32615", 500_000, 4_000_000, 0.5, 200, 100)
+
+
+def box(column: float, row: float, width: float = 20, height: float = 10) -> shapely.Polygon:
+    """A rectangle in pixels of GRID."""
+    left, top = GRID.left + column * GRID.pixel, GRID.top - row * GRID.pixel
+    return shapely.box(left, top - height * GRID.pixel, left + width * GRID.pixel, top)
+
+
+def frame(*shapes: shapely.Geometry) -> gpd.GeoDataFrame:
+    ids = [f"b{number}" for number in range(len(shapes))]
+    return gpd.GeoDataFrame({"building_id": ids, "footprint_source": "test"}, geometry=list(shapes), crs=GRID.crs)
+
+
+@pytest.fixture
+def probability(write_raster: Write) -> Path:
+    """Left third: destroyed for sure; middle: half no-damage, half minor; right: no data."""
+    shares = np.zeros((100, 200, 5), np.uint8)
+    shares[:, :70, 4] = 254
+    shares[:, 70:140, 1:3] = 100
+    shares[:, 70:140, 0] = 54
+    shares[:, 70:140, 2] += 20
+    shares[:, 70:140, 0] -= 20
+    shares[:, 140:] = 255
+    return write_raster("probability.tif", shares, nodata=255)
+
+
+def test_vote_weighs_pixels_by_coverage(probability: Path) -> None:
+    shapes = [box(5, 5), box(100, 50), box(60.5, 20, 20, 10)]
+    found = vote(frame(*shapes), probability, GRID, BuildingParams())
+    assert found["damage"].tolist() == [4, 2, 4]
+    assert found["damage_label"].tolist() == ["destroyed", "minor-damage", "destroyed"]
+    np.testing.assert_allclose(found[list(SHARES)].sum(axis=1), 1, atol=1e-6)
+    assert found["confidence"][1] == pytest.approx(120 / 220, abs=1e-4)
+    mass = np.array([0, 100, 120, 0, 254 * 9.5 / 10.5])[1:]
+    assert found["p_destroyed"][2] == pytest.approx(mass[3] / mass.sum(), abs=1e-4)
+
+
+def test_what_cannot_be_judged_is_null_with_a_reason(probability: Path) -> None:
+    shapes = [box(150, 10), box(120, 10, 60, 10), box(500, 10), shapely.Polygon(), box(130, 40, 15, 10)]
+    found = vote(frame(*shapes), probability, GRID, BuildingParams())
+    assert found["building_id"].tolist() == ["b0", "b1", "b2", "b3", "b4"]
+    assert found["damage"].isna().tolist() == [True, True, True, True, False]
+    assert found["status"].tolist() == ["not_assessed"] * 4 + ["assessed"]
+    assert found["reason"].tolist()[:4] == [
+        "no data",
+        "only 33% of it has data in both dates",
+        "outside the overlap of the two dates",
+        "no polygon",
+    ]
+    assert found["visible_fraction"].tolist() == pytest.approx([0, 1 / 3, 0, 0, 2 / 3], abs=1e-3)
+
+
+def test_doubt_is_abstained_from(probability: Path, write_raster: Write) -> None:
+    found = vote(frame(box(100, 50)), probability, GRID, BuildingParams(abstain_below=0.6))
+    assert found["status"].tolist() == ["abstained"]
+    assert found["damage"].isna().all()
+    assert found["confidence"][0] == pytest.approx(120 / 220, abs=1e-4)
+    background = np.zeros((100, 200, 5), np.uint8)
+    background[..., 0] = 254
+    empty = write_raster("background.tif", background, nodata=255)
+    found = vote(frame(box(100, 50)), empty, GRID, BuildingParams())
+    assert found["reason"].tolist() == ["the model sees no building here"]
+
+
+@pytest.mark.parametrize("side", [16, 37, 200])
+def test_a_building_over_block_borders_appears_once(write_raster: Write, side: int) -> None:
+    codes = np.zeros((100, 200), np.uint8)
+    codes[10:60, 20:90] = 3
+    codes[30:40, 40:60] = 0
+    codes[70:80, 100:130] = 1
+    codes[75:85, 120:150] = 4  # touches the one before: one building
+    codes[90:92, 0:2] = 2  # 1 m²
+    codes[5:8, 180:200] = 255
+    path = write_raster("damage.tif", codes, nodata=255)
+    polygons = building_outlines(path, simplify=0, min_area=2, side=side)
+    whole = building_outlines(path, simplify=0, min_area=2)
+    assert shapely.equals_exact(polygons, whole, 1e-9).all()
+    expected = [(50 * 70 - 10 * 20) / 4, (10 * 30 + 10 * 30 - 5 * 10) / 4]
+    assert shapely.area(polygons).tolist() == pytest.approx(expected)
+    ids = model_buildings(polygons, GRID)["building_id"]
+    assert ids.is_unique
+    assert ids.tolist() == model_buildings(whole, GRID)["building_id"].tolist()
+
+
+def test_a_scene_without_buildings_gives_an_empty_layer(write_raster: Write, probability: Path) -> None:
+    path = write_raster("damage.tif", np.zeros((100, 200), np.uint8), nodata=255)
+    polygons = building_outlines(path, simplify=1, min_area=0)
+    found = vote(model_buildings(polygons, GRID), probability, GRID, BuildingParams())
+    assert len(found) == 0
+    assert summarise_buildings(summary_table(found))["all"]["buildings"] == 0
+
+
+@pytest.mark.parametrize("epsg", [32615, 32633, 3857])
+def test_areas_are_those_of_the_ellipsoid(epsg: int) -> None:
+    one = gpd.GeoDataFrame(geometry=[box(0, 0, 40, 40)], crs="EPSG:32615")
+    assert geodesic_areas(one.to_crs(epsg))[0] == pytest.approx(400, rel=0.005)
+
+
+@pytest.mark.parametrize("kind", ["gpkg", "geojson", "parquet", "fgb"])
+def test_footprints_in_are_buildings_out(tmp_path: Path, probability: Path, kind: str) -> None:
+    shapes = [box(150, 10), box(5, 5), box(100, 50), box(900, 5)]
+    given = gpd.GeoDataFrame({"id": ["d", "c", "b", "a"]}, geometry=shapes, crs=GRID.crs).to_crs("OGC:CRS84")
+    path = tmp_path / f"footprints.{kind}"
+    given.to_parquet(path) if kind == "parquet" else given.to_file(path, engine="pyogrio", SPATIAL_INDEX="NO") if (
+        kind == "fgb"
+    ) else given.to_file(path, engine="pyogrio")
+    buildings = given_buildings(path, GRID.crs, None)
+    found = vote(buildings, probability, GRID, BuildingParams())
+    assert found["building_id"].tolist() == ["d", "c", "b", "a"]
+    assert found["damage"].isna().tolist() == [True, False, False, True]
+    np.testing.assert_allclose(shapely.area(buildings.geometry), [50] * 4, rtol=1e-6)
+
+
+def test_ids_are_a_column_or_row_numbers() -> None:
+    table = frame(box(0, 0), box(1, 1)).drop(columns="building_id")
+    assert building_ids(table, None, "x") == ["1", "2"]
+    assert building_ids(table.assign(osm=[7, 9]), "osm", "x") == ["7", "9"]
+    for column, found in {"nope": "no column", "footprint_source": "repeats"}.items():
+        with pytest.raises(DataError, match=found):
+            building_ids(table, column, "x")
+
+
+def test_unusable_footprints_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "table.geojson"
+    table.write_text('{"type": "FeatureCollection", "features": [')
+    huge = tmp_path / "huge.geojson"
+    ring = ",".join(f"[{k % 360 / 4:.1f},{k % 90}]" for k in range(2_000_000))
+    huge.write_text(
+        '{"type":"FeatureCollection","features":[{"type":"Feature","properties":{},"geometry":'
+        f'{{"type":"Polygon","coordinates":[[{ring}]]}}}}]}}'
+    )
+    for path in (table, huge, tmp_path / "missing.gpkg", tmp_path / "x.pickle"):
+        with pytest.raises(DataError, match=r"footprints .*: found"):
+            read_polygons(path, GRID.crs, "footprints")
+
+
+def test_points_and_lines_are_no_buildings(tmp_path: Path) -> None:
+    mixed = gpd.GeoDataFrame(geometry=[box(5, 5), shapely.Point(1, 1), box(5, 5).boundary], crs=GRID.crs)
+    mixed.to_parquet(tmp_path / "mixed.parquet")
+    found = given_buildings(tmp_path / "mixed.parquet", GRID.crs, None)
+    assert found.geometry.is_empty.tolist() == [False, True, True]
+
+
+def test_numbers_add_up_and_count_each_building_once(probability: Path) -> None:
+    shapes = [box(5, 5), box(100, 50), box(150, 10), translate(box(5, 5), 1000, 0), shapely.Polygon()]
+    table = summary_table(vote(frame(*shapes), probability, GRID, BuildingParams()))
+    numbers = [column for column in table if column not in ("level", "name") and "share" not in column]
+    whole, cells = table.iloc[0], table.iloc[1:]
+    assert whole["buildings"] == 5
+    assert whole[numbers].tolist() == cells[numbers].sum().tolist()
+    assert whole[["destroyed", "minor-damage", "not_assessed"]].tolist() == [1, 1, 3]
+    assert whole["damaged_share_of_all"] == 2 / 5
+    assert whole["damaged_share_of_assessed"] == 1
+    assert set(cells["name"]) == {"E500000N3999500", "E501000N3999500", "nowhere"}
+
+
+def test_valid_area_is_where_there_are_codes(write_raster: Write) -> None:
+    codes = np.full((100, 200), 255, np.uint8)
+    codes[20:60, 10:110] = 0
+    path = write_raster("damage.tif", codes, nodata=255)
+    assert valid_area(path, GRID).area.sum() == pytest.approx(40 * 100 / 4)
+    with rasterio.open(path) as raster:
+        assert raster.transform == Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)

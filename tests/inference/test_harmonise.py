@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.warp import calculate_default_transform, reproject
+
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
+from xview2_siamese_unet.params.inference import ImageParams, InferenceParams
+from xview2_siamese_unet.raster.grid_source import check_vrt, read_source
+
+Write = Callable[..., Path]
+Smooth = Callable[..., np.ndarray]
+
+
+def pair_of(pre: Path, post: Path, **images: object) -> Harmonised:
+    return harmonise(InferenceParams(pre=pre, post=post, registration="off", images=ImageParams.model_validate(images)))
+
+
+def whole(harmonised: Harmonised) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    grid = harmonised.pair.grid
+    with harmonised.pair.open() as reader:
+        return reader.read(0, 0, grid.height, grid.width)
+
+
+def classes(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+    """A net of one pixel: five classes by how much darker the image has become."""
+    change = post.astype(int).sum(axis=2) - pre.astype(int).sum(axis=2)
+    return np.digitize(change, [-300, -100, 100, 300])
+
+
+def test_dates_on_one_grid_come_out_byte_by_byte(write_raster: Write, smooth: Smooth) -> None:
+    images = smooth(), smooth(phase=1.0)
+    found = pair_of(*(write_raster(f"{k}.tif", image) for k, image in enumerate(images)))
+    pre, post, valid = whole(found)
+    np.testing.assert_array_equal(pre, images[0])
+    np.testing.assert_array_equal(post, images[1])
+    assert valid.all()
+    assert not found.warnings
+
+
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rasterio's own
+def test_any_crs_depth_order_and_extent_gives_the_same_classes(write_raster: Write, smooth: Smooth) -> None:
+    """Before: 16 bits, BGR and near infrared, another zone, finer. After: degrees, alpha. Against both as they were."""
+    before, after = smooth(400, 500), smooth(400, 500, phase=0.8)
+    plain = [write_raster(f"plain{k}.tif", image) for k, image in enumerate((before, after))]
+    deep = np.concatenate([before[..., ::-1], before[..., :1]], axis=2).astype(np.uint16) * 257
+    zone = write_raster("deep.tif", deep, nodata=0)
+    meaning = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]
+    pre = _reprojected(zone, zone.with_name("pre.tif"), "EPSG:32616", 0.3, meaning)
+    clear = write_raster("clear.tif", np.concatenate([after, np.full_like(after[..., :1], 255)], axis=2))
+    post = _reprojected(clear, clear.with_name("post.tif"), "EPSG:4326", None, [*list(ColorInterp)[3:7]])
+    found = pair_of(pre, post, stretch=None)
+    assert found.pair.stretch[1] is None
+    aligned = harmonise(InferenceParams(pre=plain[0], post=plain[1], registration="off"))
+    # The stretch of 16 bits is found in percentiles; the net of this test looks at absolute values, so it is given.
+    stretch = (found.pair.stretch[0]._replace(low=0, high=65535), None)
+    moved = replace(found.pair, grid=aligned.pair.grid, stretch=stretch)
+    seen, asked = whole(Harmonised(moved, ())), whole(aligned)
+    both = seen[2] & asked[2]
+    assert both.mean() > 0.95
+    same = classes(*seen[:2])[both] == classes(*asked[:2])[both]
+    assert same.mean() >= 0.995
+
+
+def _reprojected(source: Path, target: Path, crs: str, pixel: float | None, meaning: list[ColorInterp]) -> Path:
+    with rasterio.open(source) as raster:
+        bands = raster.read()
+        transform, width, height = calculate_default_transform(
+            raster.crs, crs, raster.width, raster.height, *raster.bounds, resolution=pixel
+        )
+        profile = {**raster.profile, "crs": crs, "transform": transform, "width": width, "height": height}
+        with rasterio.open(target, "w", **profile) as out:
+            warped = np.zeros((len(bands), height, width), bands.dtype)
+            reproject(
+                bands,
+                warped,
+                src_transform=raster.transform,
+                src_crs=raster.crs,
+                dst_transform=transform,
+                dst_crs=crs,
+                resampling=Resampling.cubic,
+            )
+            out.write(warped)
+            out.colorinterp = meaning
+    return target
+
+
+def test_rotated_and_south_up_rasters_are_put_upright(write_raster: Write, smooth: Smooth) -> None:
+    image = smooth(200, 200)
+    plain = write_raster("plain.tif", image)
+    south_up = write_raster("south.tif", image[::-1], Affine(0.5, 0, 500_000, 0, 0.5, 4_000_000 - 100))
+    pre, post, valid = whole(pair_of(plain, south_up))
+    assert valid.all()
+    np.testing.assert_array_equal(pre, post)
+    around = Affine.translation(500_050, 4_000_000 - 50)
+    turned = around @ Affine.rotation(90) @ ~around @ Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+    quarter = write_raster("quarter.tif", np.rot90(image, -1), turned)
+    pre, post, valid = whole(pair_of(plain, quarter))
+    assert valid.mean() > 0.98
+    assert np.abs(pre.astype(int) - post)[valid].max() <= 4  # GDAL's warper is right to an eighth of a pixel
+
+
+@pytest.mark.parametrize("how", ["nodata", "alpha", "black"])
+def test_pixels_without_data_in_either_date_are_not_valid(write_raster: Write, smooth: Smooth, how: str) -> None:
+    image, holey = smooth(), smooth(phase=1)
+    pre = write_raster("pre.tif", image)
+    if how == "alpha":
+        alpha = np.full((*holey.shape[:2], 1), 255, np.uint8)
+        alpha[50:100, 60:90] = 0
+        holey = np.concatenate([holey, alpha], axis=2)
+        post = write_raster("post.tif", holey, photometric="RGB", alpha="YES")
+    else:
+        holey[50:100, 60:90] = 0 if how == "black" else 254
+        post = write_raster("post.tif", holey, nodata=254 if how == "nodata" else None)
+    _, after, valid = whole(pair_of(pre, post))
+    expected = np.ones(image.shape[:2], bool)
+    expected[50:100, 60:90] = False
+    if how == "nodata":  # GDAL calls a pixel no data band by band only where all are
+        expected &= ~(holey == 254).all(axis=2)
+    np.testing.assert_array_equal(valid, expected)
+    assert (after[50:100, 60:90] == 0).all()
+
+
+def test_tiles_of_a_folder_are_one_image(write_raster: Write, smooth: Smooth) -> None:
+    image = smooth(200, 300)
+    plain = write_raster("plain.tif", image)
+    for k, left in enumerate((0, 100, 200)):
+        place = Affine(0.5, 0, 500_000 + left / 2, 0, -0.5, 4_000_000)
+        write_raster(f"tiles/{k}.tif", image[:, left : left + 100], place)
+    pre, post, valid = whole(pair_of(plain, plain.parent / "tiles"))
+    assert valid.all()
+    np.testing.assert_array_equal(pre, post)
+
+
+def test_one_stretch_serves_both_deep_dates(write_raster: Write, smooth: Smooth) -> None:
+    dark, bright = (smooth(phase=p).astype(np.uint16) * f for p, f in ((0, 4), (1, 8)))
+    found = pair_of(write_raster("a.tif", dark), write_raster("b.tif", bright))
+    assert found.pair.stretch[0] == found.pair.stretch[1] is not None
+    pre, post, _ = whole(found)
+    assert post.mean() > 1.5 * pre.mean()
+
+
+def test_small_values_in_sixteen_bits_are_bytes(write_raster: Write, smooth: Smooth) -> None:
+    image = smooth()
+    found = pair_of(write_raster("a.tif", image.astype(np.int16)), write_raster("b.tif", image))
+    assert found.pair.stretch == (None, None)
+    assert "both dates show the same pixels" in found.warnings[0]
+
+
+def test_nothing_outside_the_area_of_interest_is_valid(write_raster: Write, smooth: Smooth) -> None:
+    path = write_raster("a.tif", smooth())
+    area = shapely.Polygon([(500_020, 3_999_990), (500_070, 3_999_990), (500_020, 3_999_950)])
+    aoi = path.with_name("aoi.geojson")
+    gpd.GeoDataFrame(geometry=[area], crs="EPSG:32615").to_crs("OGC:CRS84").to_file(aoi, engine="pyogrio")
+    found = harmonise(InferenceParams(pre=path, post=path, aoi=aoi, registration="off"))
+    assert (found.pair.grid.width, found.pair.grid.height) == (100, 80)
+    _, _, valid = whole(found)
+    assert valid.sum() / 4 == pytest.approx(area.area, rel=0.02)
+    far = path.with_name("far.geojson")
+    gpd.GeoDataFrame(geometry=[shapely.Point(0, 0).buffer(1)], crs="OGC:CRS84").to_file(far, engine="pyogrio")
+    with pytest.raises(DataError, match="images and an area of interest that do not overlap"):
+        harmonise(InferenceParams(pre=path, post=path, aoi=far))
+
+
+def test_shift_moves_the_later_image(write_raster: Write, smooth: Smooth) -> None:
+    image = smooth()
+    moved = np.roll(image, (3, -2), axis=(0, 1))
+    found = pair_of(write_raster("a.tif", image), write_raster("b.tif", moved))
+    pre, post, valid = whole(Harmonised(replace(found.pair, shift=(-2.0, 3.0)), ()))
+    inner = slice(5, -5), slice(5, -5)
+    np.testing.assert_array_equal(pre[inner], post[inner])
+    assert valid[inner].all()
+
+
+def test_mistakes_have_sentences_of_their_own(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+    good = write_raster("good.tif", smooth())
+    far = write_raster("far.tif", smooth(), Affine(0.5, 0, 600_000, 0, -0.5, 4_000_000))
+    coarse = write_raster("coarse.tif", smooth(), Affine(10, 0, 500_000, 0, -10, 4_000_000))
+    text = tmp_path / "text.tif"
+    text.write_text("no image")
+    (tmp_path / "empty").mkdir()
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        nowhere = write_raster("nowhere.tif", smooth(), Affine.identity(), crs=None)
+    cases = {
+        far: "images that do not overlap",
+        nowhere: "found no coordinate reference system",
+        write_raster("grey.tif", smooth()[..., 0]): "found 1 band; allowed: red, green and blue",
+        coarse: "found pixels of 10.00 m",
+        tmp_path / "missing.tif": "found no such file or folder",
+        tmp_path / "empty": "found a folder without any",
+        text: "found a file that cannot be read",
+    }
+    sentences = set()
+    for bad, sentence in cases.items():
+        with pytest.raises(DataError) as refused:
+            pair_of(good, bad)
+        assert sentence in str(refused.value)
+        sentences.add(refused.value.found)
+    assert len(sentences) == len(cases)
+    with pytest.raises(ConfigError, match=r"inference\.post: found nothing"):
+        harmonise(InferenceParams(pre=good))
+
+
+def test_swapped_dates_are_warned_of(write_raster: Write, smooth: Smooth) -> None:
+    paths = [write_raster(f"{year}.tif", smooth(phase=year)) for year in (2011, 2010)]
+    for path in paths:
+        with rasterio.open(path, "r+") as raster:
+            raster.update_tags(TIFFTAG_DATETIME=f"{path.stem}:05:22 10:00:00")
+    assert "swapped?" in pair_of(*paths).warnings[0]
+    assert not pair_of(*paths[::-1]).warnings
+
+
+VRT = """<VRTDataset rasterXSize="300" rasterYSize="200"><SRS>EPSG:32615</SRS>
+<GeoTransform>500000, 0.5, 0, 4000000, 0, -0.5</GeoTransform>{bands}</VRTDataset>"""
+BAND = """<VRTRasterBand dataType="Byte" band="{band}"><SimpleSource>
+<SourceFilename relativeToVRT="1">{source}</SourceFilename><SourceBand>{band}</SourceBand>
+<SrcRect xOff="0" yOff="0" xSize="300" ySize="200"/><DstRect xOff="0" yOff="0" xSize="300" ySize="200"/>
+</SimpleSource></VRTRasterBand>"""
+
+
+def vrt(folder: Path, source: str) -> Path:
+    path = folder / "mosaic.vrt"
+    path.write_text(VRT.format(bands="".join(BAND.format(band=band, source=source) for band in (1, 2, 3))))
+    return path
+
+
+def test_a_vrt_beside_its_tiles_is_read(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+    image = smooth()
+    plain = write_raster("tiles/plain.tif", image)
+    pre, _, valid = whole(pair_of(vrt(tmp_path, "tiles/plain.tif"), plain))
+    np.testing.assert_array_equal(pre, image)
+    assert valid.all()
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["/etc/passwd", "../outside.tif", "/vsicurl/http://localhost/x.tif", "mosaic.vrt", "inner.tif", "missing.tif"],
+)
+def test_a_vrt_that_reaches_out_is_refused(write_raster: Write, smooth: Smooth, tmp_path: Path, source: str) -> None:
+    write_raster("outside.tif", smooth())
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "inner.tif").write_text(VRT.format(bands=""))  # a VRT by another name
+    with pytest.raises((DataError, rasterio.errors.RasterioIOError)):
+        read_source(vrt(tmp_path / "inside", source))
+
+
+@pytest.mark.parametrize(
+    "trick",
+    ['<SimpleSource SourceFilename="/etc/x.tif"/>', "<!DOCTYPE a>", '<VRTRasterBand subClass="VRTDerivedRasterBand"/>'],
+)
+def test_a_vrt_with_more_than_plain_sources_is_refused(
+    write_raster: Write, smooth: Smooth, tmp_path: Path, trick: str
+) -> None:
+    write_raster("plain.tif", smooth())
+    path = vrt(tmp_path, "plain.tif")
+    check_vrt(path)
+    path.write_text(path.read_text().replace("</VRTDataset>", f"{trick}</VRTDataset>"))
+    with pytest.raises(DataError, match="a VRT with"):
+        check_vrt(path)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from scipy.ndimage import uniform_filter
+
+from xview2_siamese_unet.inference.harmonise import harmonise
+from xview2_siamese_unet.inference.windowed import BANDS, LEVELS, encode, finished_blocks, predict_pair
+from xview2_siamese_unet.params.inference import InferenceParams
+from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
+from xview2_siamese_unet.raster.stitch_store import BlockStore
+from xview2_siamese_unet.raster.window_pair import Pair
+from xview2_siamese_unet.raster.window_plan import WindowPlan
+
+Write = Callable[..., Path]
+Smooth = Callable[..., np.ndarray]
+
+
+class Net:
+    """Building where it was bright; damage by how dark it has become; looks 8 pixels far."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+        self.batches.append(len(pre))
+        size = (1, 17, 17)
+        before, after = (
+            uniform_filter(d.mean(axis=3, dtype=np.float32), size, mode="constant") / 255 for d in (pre, post)
+        )
+        building = 1 / (1 + np.exp(-20 * (before - 0.45)))
+        damage = np.clip(before - after + 0.5, 0, 0.999)
+        shares = np.stack([np.maximum(0.01, 1 - np.abs(damage * 4 - k - 0.5)) for k in range(4)], axis=3)
+        shares /= shares.sum(axis=3, keepdims=True)
+        return np.concatenate([1 - building[..., None], building[..., None] * shares], axis=3).astype(np.float32)
+
+
+@pytest.fixture
+def pair(write_raster: Write, smooth: Smooth) -> Pair:
+    post = smooth(phase=0.7)
+    post[150:, 200:] = 0
+    params = InferenceParams(
+        pre=write_raster("pre.tif", smooth()), post=write_raster("post.tif", post), registration="off"
+    )
+    return harmonise(params).pair
+
+
+def blocks(pair: Pair, folder: Path, size: int = 64, overlap: int = 32, batch: int = 2) -> np.ndarray:
+    plan = WindowPlan(pair.grid.height, pair.grid.width, size, overlap)
+    store = BlockStore(folder)
+    predict_pair(pair, plan, Net(), store, batch)
+    whole = np.full((6, pair.grid.height, pair.grid.width), NO_DATA, np.uint8)
+    for rows, columns, block in finished_blocks(plan, store, slice(None)):
+        whole[:, rows, columns] = block
+    return whole
+
+
+def test_windows_and_batches_change_nothing(pair: Pair, tmp_path: Path) -> None:
+    one = blocks(pair, tmp_path / "one", size=512)
+    for number, (size, overlap, batch) in enumerate([(64, 32, 1), (64, 32, 7), (96, 40, 3), (128, 64, 2)]):
+        other = blocks(pair, tmp_path / str(number), size, overlap, batch)
+        assert (other == NO_DATA).sum() == (one == NO_DATA).sum() > 0
+        assert np.abs(other[:5].astype(int) - one[:5]).max() <= 1
+        assert (other[5] == one[5]).mean() > 0.999
+
+
+def test_no_data_in_either_date_is_no_data_in_the_products(pair: Pair, tmp_path: Path) -> None:
+    whole = blocks(pair, tmp_path / "w")
+    missing = np.zeros(whole.shape[1:], bool)
+    missing[150:, 200:] = True
+    np.testing.assert_array_equal(whole == NO_DATA, np.broadcast_to(missing, whole.shape))
+
+
+def test_windows_without_data_are_not_computed(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+    sparse = np.zeros((400, 400, 3), np.uint8)
+    sparse[:50, :50] = smooth(50, 50)
+    path = write_raster("sparse.tif", sparse)
+    pair = harmonise(InferenceParams(pre=path, post=path)).pair
+    net = Net()
+    predict_pair(pair, WindowPlan(400, 400, 64, 16), net, BlockStore(tmp_path / "s"), 4)
+    assert sum(net.batches) == 4
+
+
+def test_a_stopped_run_goes_on_and_ends_the_same(pair: Pair, tmp_path: Path) -> None:
+    undisturbed = blocks(pair, tmp_path / "calm")
+    plan = WindowPlan(pair.grid.height, pair.grid.width, 64, 32)
+    net, store = Net(), BlockStore(tmp_path / "wild")
+    total = plan.rows * plan.columns
+    for stop in range(1, total, 5):
+
+        def dying(pre: np.ndarray, post: np.ndarray, stop: int = stop) -> np.ndarray:
+            if sum(net.batches) >= stop:
+                raise KeyboardInterrupt
+            return net(pre, post)
+
+        with pytest.raises(KeyboardInterrupt):
+            predict_pair(pair, plan, dying, store, 2)
+    again = Net()
+    predict_pair(pair, plan, again, store, 2)
+    assert 0 < sum(again.batches) < total
+    np.testing.assert_array_equal(blocks(pair, tmp_path / "wild"), undisturbed)
+
+
+def test_encoding_of_probabilities() -> None:
+    shares = np.array([[[0.4, 0.1, 0.2, 0.05, 0.25], [0.6, 0.1, 0.1, 0.1, 0.1], [0, 0, 0, 1, 0]]], np.float32)
+    block = encode(shares, np.array([[True, True, False]]))
+    assert block[:, 0, 0].tolist() == [round(p * LEVELS) for p in (0.4, 0.1, 0.2, 0.05, 0.25)] + [4]
+    assert block[5].tolist() == [[4, 0, NO_DATA]]
+    assert (block[:, 0, 2] == NO_DATA).all()
+
+
+def test_cogs_are_valid_and_say_what_they_hold(pair: Pair, tmp_path: Path) -> None:
+    from rio_cogeo.cogeo import cog_validate  # noqa: PLC0415
+
+    plan, store = WindowPlan(pair.grid.height, pair.grid.width, 64, 32), BlockStore(tmp_path / "blocks")
+    predict_pair(pair, plan, Net(), store, 2)
+    damage, probability = tmp_path / "damage.tif", tmp_path / "probability.tif"
+    colours = {code: (code, 9, 9, 255) for code in range(5)}
+    write_cog(damage, RasterContent(pair.grid, ("damage",), finished_blocks(plan, store, slice(-1, None)), colours))
+    stored = finished_blocks(plan, store, slice(0, -1))
+    write_cog(probability, RasterContent(pair.grid, BANDS, stored, scale=1 / LEVELS))
+    for path in (damage, probability):
+        assert cog_validate(path, strict=True)[0]
+    with rasterio.open(damage) as raster:
+        assert raster.colormap(1)[3] == (3, 9, 9, 255)
+        assert (raster.nodata, raster.dtypes, raster.crs.to_epsg()) == (NO_DATA, ("uint8",), 32615)
+        codes = raster.read(1)
+    with rasterio.open(probability) as raster:
+        shares = raster.read()
+        assert raster.descriptions == BANDS
+        assert raster.scales == (1 / LEVELS,) * 5
+        assert raster.transform == pair.grid.transform
+    seen = codes != NO_DATA
+    assert np.abs(shares[:, seen].astype(int).sum(axis=0) - LEVELS).max() <= 2
+    building = seen & (codes > 0) & (np.sort(shares[1:], axis=0)[-1] - np.sort(shares[1:], axis=0)[-2] > 1)
+    np.testing.assert_array_equal(shares[1:].argmax(axis=0)[building] + 1, codes[building])
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []

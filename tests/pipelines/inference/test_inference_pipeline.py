@@ -1,0 +1,173 @@
+"""The whole pipeline on fabricated rasters with a net of random weights, through the command line and the catalog."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from click.testing import CliRunner, Result
+from kedro.framework.startup import bootstrap_project
+
+from xview2_siamese_unet.assess_cli import assess
+from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.params.modelling import ModelParams
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # rasterio's own
+]
+PRODUCTS = {
+    "damage.tif",
+    "probability.tif",
+    "buildings.gpkg",
+    "summary.json",
+    "summary.csv",
+    "map.html",
+    "report.html",
+    "run.json",
+}
+MODEL = {"encoder": {"name": "resnet18"}, "decoder_channels": [16, 16, 8, 8, 8]}
+SHIPPED = Path(__file__).parents[3] / "conf"
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pair in two systems and a checkpoint."""
+    folder = tmp_path_factory.mktemp("material")
+    rng = np.random.default_rng(0)
+    for name, crs, place in (
+        ("pre", "EPSG:32615", Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)),
+        ("post", "EPSG:4326", Affine(6e-6, 0, -93.0001, 0, -5e-6, 36.1449)),
+    ):
+        image = np.kron(rng.integers(1, 255, (3, 40, 40)), np.ones((1, 6, 6))).astype(np.uint8)
+        image[:, 100:130, 60:110] = 0
+        profile = {"dtype": "uint8", "count": 3, "height": 240, "width": 240, "crs": crs, "transform": place}
+        with rasterio.open(folder / f"{name}.tif", "w", driver="GTiff", **profile) as target:
+            target.write(image)
+    torch.manual_seed(0)
+    state = build_net(ModelParams.model_validate(MODEL), 5).state_dict()
+    checkpoint = {
+        "state": state,
+        "model": MODEL,
+        "classes": {"unclassified": "ignore"},
+        "channels": {"mean": [127.0] * 3, "std": [60.0] * 3},
+        "fingerprint": "f" * 32,
+    }
+    torch.save(checkpoint, folder / "model.pth")
+    return folder
+
+
+@pytest.fixture
+def project(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The shipped configuration in a folder of its own, with small windows."""
+    (tmp_path / "conf" / "local").mkdir(parents=True)
+    for layer in ("base", "users", "experiments", "logging.yml"):
+        (tmp_path / "conf" / layer).symlink_to(SHIPPED / layer)
+    (tmp_path / "conf" / "local" / "parameters.yml").write_text(
+        "inference: {windows: {size: 96, overlap: 32}}\nhardware: {device: cpu, precision: 32-true}"
+    )
+    (tmp_path / "src").mkdir()
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.kedro]\npackage_name = "xview2_siamese_unet"\nproject_name = "t"\nkedro_init_version = "1.7.0"\n'
+    )
+    bootstrap_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(material: Path, out: Path, *options: str, pre: str = "pre.tif") -> Result:
+    given = [str(material / pre), str(material / "post.tif"), "--out", str(out)]
+    return CliRunner().invoke(assess, [*given, "--model", str(material / "model.pth"), *options])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_two_images_become_products_that_a_second_run_leaves_alone(material: Path, project: Path) -> None:
+    out = project / "answer"
+    done = run(material, out)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in out.iterdir()} == PRODUCTS
+    record = json.loads((out / "run.json").read_text())
+    assert record["grid"]["crs"] == "EPSG:32615"
+    assert record["post"]["crs"] == "EPSG:4326"
+    _check_rasters(out, record)
+    _check_layers(out, record)
+    before = contents(out)
+    again = run(material, out)
+    assert again.exit_code == 2
+    assert "found an assessment" in again.output
+    assert contents(out) == before
+    replaced = run(material, out, "--overwrite")
+    assert replaced.exit_code == 0
+    after = contents(out)
+    assert {name for name in before if after[name] != before[name]} <= {"run.json"}
+
+
+def _check_rasters(out: Path, record: dict) -> None:
+    with rasterio.open(out / "damage.tif") as damage, rasterio.open(out / "probability.tif") as probability:
+        assert damage.transform == probability.transform
+        assert damage.shape == (record["grid"]["height"], record["grid"]["width"])
+        assert damage.nodata == probability.nodata == 255
+        assert set(np.unique(damage.read())) <= {0, 1, 2, 3, 4, 255}
+        assert (damage.read(1) == 255).any()
+
+
+def _check_layers(out: Path, record: dict) -> None:
+    path = out / "buildings.gpkg"
+    assert [name for name, _ in pyogrio.list_layers(path)] == ["buildings", "aoi", "valid_area", "layer_styles"]
+    buildings = pyogrio.read_dataframe(path, layer="buildings")
+    assert buildings.crs.to_epsg() == 32615
+    assert len(buildings) == record["buildings"]["buildings"] > 0
+    assert buildings["building_id"].is_unique
+    assert set(buildings["model_id"]) == {"f" * 12}
+    with closing(sqlite3.connect(path)) as file:
+        styles = dict(file.execute("SELECT f_table_name, styleQML FROM layer_styles WHERE useAsDefault = 1"))
+    assert styles.keys() == {"buildings", "aoi", "valid_area"}
+    assert 'label="destroyed"' in styles["buildings"]
+
+
+def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) -> None:
+    out = project / "nothing"
+    pickle = project / "evil.pth"
+    torch.save({"state": pytest.raises}, pickle)
+    for options, sentence in (
+        (["--model", str(pickle)], "cannot be trusted"),
+        (["--model", str(project / "missing.pth")], "found no file"),
+        (["--footprints", str(project / "missing.gpkg")], "found no such file"),
+    ):
+        done = run(material, out, *options)
+        assert (done.exit_code, sentence in done.output) == (2, True), done.output
+    done = run(material, out, pre="missing.tif")
+    assert (done.exit_code, "no such file or folder" in done.output) == (2, True)
+    assert not out.exists()
+
+
+def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project: Path) -> None:
+    out = project / "mine"
+    out.mkdir()
+    (out / "damage.tif").write_text("mine")
+    assert run(material, out).exit_code == 2
+    assert contents(out) == {"damage.tif": b"mine"}
+
+
+def test_out_in_a_parameters_file_is_refused(material: Path, project: Path) -> None:
+    local = project / "conf" / "local" / "parameters.yml"
+    local.write_text("inference: {out: elsewhere}")
+    given = [str(material / name) for name in ("pre.tif", "post.tif")]
+    from kedro.framework.session import KedroSession  # noqa: PLC0415
+
+    from xview2_siamese_unet.errors import ConfigError  # noqa: PLC0415
+
+    params = {"inference": {"pre": given[0], "post": given[1]}}
+    with KedroSession.create(project, runtime_params=params) as session, pytest.raises(ConfigError, match="elsewhere"):
+        session.run(pipeline_names=["inference"])

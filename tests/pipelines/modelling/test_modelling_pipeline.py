@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+
+from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
+from xview2_siamese_unet.nets.checkpoint import Checkpoint, restore
+from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.params.tree import Parameters
+from xview2_siamese_unet.pipelines.modelling import create_pipeline
+from xview2_siamese_unet.raster.record import RECORD, count_scene
+from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.stats.moments import IMAGENET
+from xview2_siamese_unet.training import fit as fit_room
+from xview2_siamese_unet.training.fit import Folders, TrainingData
+
+SETTINGS: dict[str, Any] = {
+    "model": {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": (16, 16, 8, 8, 8)},
+    "training": {"epochs": 1, "batch_size": 2, "crop": 32},
+    "dataloader": {"num_workers_multiplier": 0},
+    "hardware": {"device": "cpu", "precision": "32-true"},
+}
+MEASURED = {"mean": [10.0, 20.0, 30.0], "std": [1.0, 2.0, 3.0]}
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("store")
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 8)).astype(np.uint8)
+    pixels[..., 6] %= 2
+    pixels[..., 7] %= 6
+    records = np.array([count_scene(scene) for scene in pixels], RECORD)
+    records["key"] = [b"a", b"b", b"c"]
+    pixels.tofile(folder / "pixels.u8")
+    records.tofile(folder / "records.bin")
+    (folder / "manifest.json").write_text(json.dumps({"scenes": ["a", "b", "c"], "height": 64, "width": 64}))
+    return Store(folder)
+
+
+@pytest.fixture
+def run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the pipeline with other settings; returns what it made, and under `trained` whether it trained."""
+    trained: list[int] = []
+    fit = fit_room.fit
+
+    def counting(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> Checkpoint:
+        trained.append(1)
+        return fit(data, recipe, folders, cores=cores)
+
+    monkeypatch.setattr(fit_room, "fit", counting)
+
+    def go(class_weights: list[float] | None = None, **changes: dict[str, Any]) -> dict[str, Any]:
+        trained.clear()
+        sections = {name: SETTINGS.get(name, {}) | changes.get(name, {}) for name in {*SETTINGS, *changes}}
+        params = Parameters.model_validate(sections)
+        checkpoint = CheckpointDataset(filepath=str(tmp_path / "best.pth"))
+        inputs: dict[str, Any] = {
+            "store": store,
+            "splits": pd.DataFrame({"scene": ["a", "b", "c"], "split": ["train", "train", "validation"]}),
+            "class_weights": {"pre": [1.0, 2.0], "post": class_weights or [1.0, 1.0, 2.0, 2.0, 2.0]},
+            "sample_weights": {"scenes": ["a", "b"], "weights": [1.0, 1.0]},
+            "channel_statistics": {"both": MEASURED},
+            "training_folders": {name: tmp_path / name for name in ("tensorboard_logs", "checkpoints", "logfiles")},
+            "params:dataset": DatasetParams(),
+            **{f"params:{name}": getattr(params, name) for name in type(params).model_fields if name != "dataset"},
+        }
+        wanted = create_pipeline().inputs()
+        catalog = DataCatalog(
+            {name: MemoryDataset(inputs[name], copy_mode="assign") for name in wanted & inputs.keys()}
+        )
+        catalog["checkpoint"] = checkpoint
+        catalog["finished_checkpoint"] = CheckpointDataset(filepath=str(tmp_path / "best.pth"), optional=True)
+        catalog["history"] = MemoryDataset(copy_mode="assign")
+        SequentialRunner().run(create_pipeline(), catalog)
+        return {"checkpoint": checkpoint.load(), "history": catalog["history"].load(), "trained": bool(trained)}
+
+    return go
+
+
+def test_a_run_leaves_a_checkpoint_that_answers_and_a_history(run: Run) -> None:
+    made = run()
+    assert made["trained"]
+    assert made["history"]["epoch"].tolist() == [0]
+    net, normalise, classes = restore(made["checkpoint"])
+    assert sum(p.numel() for p in net.parameters()) > 0
+    assert normalise.mean.flatten().tolist() == MEASURED["mean"]
+    assert classes.unclassified == "ignore"
+    assert made["checkpoint"]["dataset"] == "sample"
+
+
+def test_nothing_is_trained_again_when_nothing_changed(run: Run) -> None:
+    first = run()
+    again = run(dataloader={"pin_memory": False, "num_workers_multiplier": 0})
+    assert not again["trained"]
+    assert again["history"].equals(first["history"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {**SETTINGS["training"], "learning_rate": 1e-3}},
+        {"training": {**SETTINGS["training"], "reuse": False}},
+        {"model": {**SETTINGS["model"], "fusion": "concat"}},
+        {"class_weights": [1.0, 1.0, 2.0, 2.0, 3.0]},
+    ],
+    ids=str,
+)
+def test_any_change_trains_again(run: Run, changes: dict[str, Any]) -> None:
+    run()
+    assert run(**changes)["trained"]
+
+
+def test_a_checkpoint_of_another_kind_of_run_is_no_reason_to_stop(run: Run, tmp_path: Path) -> None:
+    CheckpointDataset(filepath=str(tmp_path / "best.pth")).save({"something": "else"})
+    assert run()["trained"]
+
+
+def test_normalisation_follows_the_weights_that_it_is_for(run: Run) -> None:
+    made = run(model={**SETTINGS["model"], "normalisation": "imagenet"})
+    assert made["checkpoint"]["channels"] == IMAGENET

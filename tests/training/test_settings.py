@@ -1,0 +1,272 @@
+"""Every key that reaches training changes what training does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_training import draw_scene, write_store
+
+from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.training.fit import Folders, TrainingData, fingerprint, fit
+from xview2_siamese_unet.training.loop import make_trainer
+from xview2_siamese_unet.training.module import DamageModule
+from xview2_siamese_unet.training.pairs import training_loader
+
+MakeRecipe = Callable[..., Recipe]
+Run = tuple[list[dict[str, float]], dict[str, torch.Tensor]]
+Train = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def train(data: TrainingData, recipe: MakeRecipe, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """Train with other settings; returns history and weights of the last epoch."""
+
+    def run(**changes: dict[str, Any]) -> Run:
+        folder = tmp_path_factory.mktemp("run")
+        own = Folders(folder / "tensorboard_logs", folder / "checkpoints", folder / "logfiles")
+        history = fit(data, recipe(**changes), own, cores=1)["history"]
+        return history, torch.load(own.checkpoints / "epochs" / "last.ckpt", weights_only=True)["state_dict"]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def plain(train: Train) -> Run:
+    return train()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {"learning_rate": 2e-3}},
+        {"training": {"weight_decay": 0.5}},
+        {"training": {"batch_size": 4}},
+        {"training": {"scheduler": {"T_0": 1}}},
+        {"training": {"scheduler": {"T_0": 1, "T_mult": 3}}},
+        {"training": {"scheduler": {"eta_min": 9e-4}}},
+        {"training": {"seed": 3}},
+        {"training": {"crop": 64}},
+        {"training": {"crops_per_scene": 2}},
+        {"training": {"gradient_clip": 0.01}},
+        {"training": {"gradient_clip": None}},
+        {"training": {"sampler": "uniform"}},
+        {"training": {"augmentation": {"flips": False}}},
+        {"training": {"augmentation": {"brightness": 0.5}}},
+        {"training": {"augmentation": {"contrast": 0.5}}},
+        {"loss_weights": {"pre": 3.0}},
+        {"loss_weights": {"post": 3.0}},
+        {"focal_loss": {"gamma": 0.0}},
+        {"focal_loss": {"alpha": "none"}},
+        {"classes": {"unclassified": "no_damage"}},
+        {"hardware": {"precision": "bf16-mixed"}},
+        {"model": {"architecture": "seed"}},
+        {"training": {"losses": {"pre": {"focal": 0.0, "cross_entropy": 1.0}}}},
+        {"training": {"losses": {"pre": {"dice": 1.0}}}},
+        {"training": {"losses": {"pre": {"lovasz": 1.0}}}},
+        {"training": {"losses": {"post": {"focal": 0.0, "cross_entropy": 1.0}}}},
+        {"training": {"losses": {"post": {"dice": 1.0}}}},
+        {"training": {"losses": {"post": {"lovasz": 1.0}}}},
+        {"training": {"losses": {"post": {"ordinal": 1.0}}}},
+        {"training": {"warmup_epochs": 1.0}},
+        {"training": {"accumulate": 2}},
+        {"training": {"ema_decay": 0.5}},
+        {"training": {"batch_norm": "freeze"}},
+        {"training": {"damage_dilation": 5}},
+        {"training": {"crop_candidates": 4}},
+        {"training": {"augmentation": {"rotate": 20.0}}},
+        {"training": {"augmentation": {"scale": 0.3}}},
+        {"training": {"augmentation": {"shift": 0.3}}},
+        {"training": {"augmentation": {"post_shift": 8.0}}},
+    ],
+    ids=str,
+)
+def test_a_setting_changes_what_is_learnt(train: Train, plain: Run, changes: dict[str, Any]) -> None:
+    history, weights = train(**changes)
+    assert history != plain[0]
+    known = [name for name in weights if name.startswith("net.") and name in plain[1]]
+    assert any(not torch.equal(weights[name], plain[1][name]) for name in known)
+
+
+def test_t_mult_makes_the_second_period_longer(train: Train) -> None:
+    rates = {
+        factor: [
+            row["learning_rate"]
+            for row in train(training={"epochs": 4, "scheduler": {"T_0": 1, "T_mult": factor, "eta_min": 0.0}})[0]
+        ]
+        for factor in (1, 3)
+    }
+    assert rates[1] == pytest.approx([5e-4] * 4)  # two steps a period: the peak, then half of it
+    assert rates[3][1] > rates[3][2] > rates[3][3]
+
+
+def test_eta_min_is_the_floor_of_the_rate(train: Train) -> None:
+    changes = {"epochs": 3, "crops_per_scene": 8, "scheduler": {"T_0": 3, "eta_min": 4e-4}}
+    assert train(training=changes)[0][-1]["learning_rate"] == pytest.approx(4e-4, rel=0.01)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_epochs_are_as_many_as_asked_for(train: Train, epochs: int) -> None:
+    assert len(train(training={"epochs": epochs})[0]) == epochs
+
+
+def test_a_head_without_weight_in_the_loss_learns_nothing(train: Train) -> None:
+    changes = {"epochs": 1, "weight_decay": 0.0}
+    heads = {
+        phase: train(training=changes, loss_weights={phase: 0.0})[1][f"net.{head}"]
+        for phase, head in (("pre", "building_head.weight"), ("post", "damage_head.3.weight"))
+    }
+    learnt = train(training=changes)[1]
+    torch.manual_seed(0)
+    untouched = {
+        phase: train(training=changes | {"learning_rate": 1e-12}, loss_weights={phase: 0.0})[1] for phase in heads
+    }
+    assert torch.allclose(heads["pre"], untouched["pre"]["net.building_head.weight"], atol=1e-9)
+    assert torch.allclose(heads["post"], untouched["post"]["net.damage_head.3.weight"], atol=1e-9)
+    assert not torch.allclose(learnt["net.building_head.weight"], heads["pre"], atol=1e-6)
+
+
+def test_batch_and_crop_shape_what_is_loaded(data: TrainingData, recipe: MakeRecipe) -> None:
+    def shape(**training: object) -> tuple[int, ...]:
+        loader = training_loader(data.store, data.train, data.sample_weights, recipe(training=training), 1)
+        return tuple(next(iter(loader)).shape)
+
+    assert shape(batch_size=2, crop=32) == (2, 32, 32, 8)
+    assert shape(batch_size=4, crop=None) == (4, 64, 64, 8)
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"model": {"encoder": {"name": "resnet18"}}},
+    {"model": {"encoder": {"weights": {"source": "cache"}}}},
+    {"model": {"encoder": {"weights": {"name": "ssl"}}}},
+    {"model": {"encoder": {"weights": {"path": "w.pth"}}}},
+    {"model": {"decoder_channels": (16, 16, 8, 8, 16)}},
+    {"model": {"share_weights": False}},
+    {"model": {"fusion": "concat"}},
+    {"model": {"normalisation": "imagenet"}},
+    {"classes": {"unclassified": "class"}},
+    {"training": {"patience": 3}},
+    {"training": {"delta": 0.1}},
+    {"training": {"monitor": "validation_loss"}},
+    {"training": {"epochs": 3}},
+    {"hardware": {"device": "auto"}},
+    {"hardware": {"precision": "16-mixed"}},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_any_setting_that_changes_the_result_changes_the_fingerprint(
+    data: TrainingData, recipe: MakeRecipe, changes: dict[str, Any]
+) -> None:
+    assert fingerprint(data, recipe(**changes)) != fingerprint(data, recipe())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataloader": {"num_workers_multiplier": 2}},
+        {"dataloader": {"pin_memory": False}},
+        {"training": {"reuse": False}},
+    ],
+    ids=str,
+)
+def test_what_changes_no_result_changes_no_fingerprint(
+    data: TrainingData, recipe: MakeRecipe, changes: dict[str, Any]
+) -> None:
+    assert fingerprint(data, recipe(**changes)) == fingerprint(data, recipe())
+
+
+def test_any_datum_changes_the_fingerprint(data: TrainingData, recipe: MakeRecipe, tmp_path: Path) -> None:
+    scenes = {name: data.store.pixels[row] for row, name in enumerate(data.store.scenes)}
+    others = [
+        data._replace(train=data.train[:3]),
+        data._replace(validation=["s5", "s4"]),
+        data._replace(sample_weights=[1.0, 2.0, 1.0, 3.0]),
+        data._replace(class_weights=data.class_weights | {"pre": [1.0, 3.0]}),
+        data._replace(channels=data.channels | {"mean": [1.0, 2.0, 3.0]}),
+        *(data._replace(store=write_store(tmp_path / name, scenes | {name: draw_scene(99)})) for name in ("s0", "s5")),
+    ]
+    marks = {fingerprint(each, recipe()) for each in (data, *others)}
+    assert len(marks) == 1 + len(others)
+
+
+def test_another_version_is_another_fingerprint(
+    data: TrainingData, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint(data, recipe())
+    monkeypatch.setattr("xview2_siamese_unet.training.fit.__version__", "0.0.0")
+    assert fingerprint(data, recipe()) != before
+
+
+def test_channels_lie_as_asked_for(data: TrainingData, recipe: MakeRecipe, tmp_path: Path) -> None:
+    def last(folder: str, hardware: dict[str, object]) -> torch.Tensor:
+        own = Folders(*(tmp_path / folder / name for name in ("a", "b", "c")))
+        state = fit(data, recipe(hardware=hardware, training={"epochs": 1}), own, cores=1)["state"]
+        return state["damage_head.0.weight"]
+
+    assert last("yes", {}).is_contiguous(memory_format=torch.channels_last)
+    assert not last("no", {"channels_last": False}).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_net_is_compiled_where_asked_for(train: Train, monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda *_: compiled.append(1))
+    train(hardware={"compile": asked}, training={"epochs": 1})
+    assert bool(compiled) == asked
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_operations_are_deterministic_where_asked_for(
+    train: Train, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    seen = []
+    step = DamageModule.training_step
+
+    def watch(self: DamageModule, pixels: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return step(self, pixels)
+
+    monkeypatch.setattr(DamageModule, "training_step", watch)
+    train(hardware={"deterministic": asked}, training={"epochs": 1})
+    torch.use_deterministic_algorithms(False)
+    assert set(seen) == {asked}
+
+
+def test_batch_norm_can_count_over_all_processes(
+    recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("lightning.Trainer", lambda **settings: asked.append(settings["sync_batchnorm"]))
+    for kind in ("learn", "synchronise", "freeze"):
+        make_trainer(recipe(training={"batch_norm": kind}), "cpu", tmp_path, tmp_path)
+    assert asked == [False, True, False]
+
+
+def test_frozen_batch_norms_keep_their_statistics(train: Train) -> None:
+    for kind, kept in (("freeze", True), ("learn", False)):
+        weights = train(training={"epochs": 1, "batch_norm": kind})[1]
+        means = [value for name, value in weights.items() if name.endswith("running_mean")]
+        assert all(not mean.any() for mean in means) == kept
+
+
+def test_averaged_weights_are_validated_and_saved(
+    data: TrainingData, recipe: MakeRecipe, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated = []
+    start = DamageModule.on_validation_epoch_start
+
+    def watch(self: DamageModule) -> None:
+        validated.append({name: value.clone() for name, value in self.net.state_dict().items()})
+        start(self)
+
+    monkeypatch.setattr(DamageModule, "on_validation_epoch_start", watch)
+    state = fit(data, recipe(training={"epochs": 1, "ema_decay": 0.9}), folders, cores=1)["state"]
+    found = torch.load(folders.checkpoints / "epochs" / "last.ckpt", weights_only=True)
+    name = "building_head.weight"
+    assert torch.equal(state[name], validated[0][name])
+    assert torch.equal(state[name], found["state_dict"][f"net.{name}"])
+    assert not torch.equal(state[name], found["current_model_state"][f"net.{name}"])

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from tiny_scenes import EPSG, LEFT, PIXEL, TOP, building, write_scene
+
+from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.errors import DataError, LabelError
+from xview2_siamese_unet.xbd.georeference import Georeference
+from xview2_siamese_unet.xbd.ingest import (
+    BUILDING_COLUMNS,
+    LEFT_OUT,
+    NO_PLACE,
+    PROBLEM_COLUMNS,
+    SCENE_COLUMNS,
+    Ingest,
+    georeferences,
+    ingest,
+)
+from xview2_siamese_unet.xbd.names import SceneId
+from xview2_siamese_unet.xbd.pairing import list_pairs
+
+A, B = SceneId("a-fire", 1), SceneId("b-flood", 2)
+BUILDINGS = (building("u1", 1, 2), building("u2", 30, 30, 4, Damage.DESTROYED))
+
+
+def shape_of(path: Path) -> tuple[int, int, int]:
+    with Image.open(path) as image:
+        return len(image.getbands()), image.height, image.width
+
+
+def read(root: Path, *, stop: bool = True) -> Ingest:
+    return ingest(root, *list_pairs(root), shape_of, stop=stop)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_scene(tmp_path, "tier1", A, BUILDINGS)
+    write_scene(tmp_path, "test", B)
+    return tmp_path
+
+
+def test_tables(folder: Path) -> None:
+    scenes, buildings, problems = read(folder)
+    assert list(scenes.columns) == list(SCENE_COLUMNS)
+    first, second = scenes.to_dict("records")
+    assert (first["scene"], first["tier"], first["disaster"], first["buildings"]) == (
+        "a-fire_00000001",
+        "tier1",
+        "a-fire",
+        2,
+    )
+    assert first["pre_image"] == "tier1/images/a-fire_00000001_pre_disaster.png"
+    assert (first["pre_date"][:10], first["post_date"][:10]) == ("2018-10-01", "2018-10-09")
+    assert (first["width"], first["height"], first["epsg"]) == (64, 64, EPSG)
+    assert second["buildings"] == 0
+    assert pd.isna(second["epsg"])
+    assert buildings[["uid", "damage", "area"]].to_dict("records") == [
+        {"uid": "u1", "damage": "no-damage", "area": 100.0},
+        {"uid": "u2", "damage": "destroyed", "area": 16.0},
+    ]
+    assert buildings["polygon"].tolist() == [b.xy for b in BUILDINGS]
+    assert list(buildings.columns) == list(BUILDING_COLUMNS)
+    assert problems.empty
+    assert list(problems.columns) == list(PROBLEM_COLUMNS)
+
+
+def test_places_come_back_from_the_table(folder: Path, tmp_path: Path) -> None:
+    scenes = read(folder).scenes
+    scenes.to_parquet(tmp_path / "scenes.parquet")
+    for table in (scenes, pd.read_parquet(tmp_path / "scenes.parquet")):
+        places = georeferences(table)
+        assert places[str(B)] is None
+        place = places[str(A)]
+        assert isinstance(place, Georeference)
+        assert (place.left, place.top, place.pixel) == pytest.approx((LEFT, TOP, PIXEL), abs=1e-3)
+
+
+def test_the_key_follows_both_labels(folder: Path) -> None:
+    keys = [read(folder).scenes["labels_key"].tolist()]
+    for phase in ("pre", "post"):
+        path = folder / f"tier1/labels/{A.stem(phase)}.json"
+        path.write_text(path.read_text() + " ")
+        keys.append(read(folder).scenes["labels_key"].tolist())
+    assert len({first for first, _ in keys}) == 3
+    assert len({second for _, second in keys}) == 1
+
+
+def change(folder: Path, phase: str, edit: str, *, scene: SceneId = A) -> None:
+    path = folder / f"tier1/labels/{scene.stem(phase)}.json"
+    told = json.loads(path.read_text())
+    match edit:
+        case "other uid":
+            told["features"]["xy"][0]["properties"]["uid"] = "other"
+            told["features"]["lng_lat"][0]["properties"]["uid"] = "other"
+        case "geometry":
+            told["features"]["xy"][0]["wkt"] = "POLYGON ((0 0))"
+        case "degrees":
+            told["features"]["lng_lat"][0]["wkt"] = "nowhere"
+        case "size":
+            told["metadata"]["width"] = 65
+        case "subtype":
+            told["features"]["xy"][0]["properties"]["subtype"] = "gone"
+    path.write_text(json.dumps(told))
+
+
+BREAKS = [
+    ("pre", "other uid", "2 buildings, where tier1/labels/a-fire_00000001_post_disaster.json has 2 or others"),
+    ("pre", "geometry", "geometry 'POLYGON ((0 0))'"),
+    ("post", "geometry", "geometry 'POLYGON ((0 0))'"),
+    ("post", "degrees", "geometry 'nowhere'"),
+    ("post", "size", "64 × 64 pixels in 3 band(s)"),
+    ("post", "subtype", "subtype 'gone' on building u1"),
+]
+
+
+@pytest.mark.parametrize(("phase", "edit", "found"), BREAKS)
+def test_a_broken_scene_stops_or_is_left_out(folder: Path, phase: str, edit: str, found: str) -> None:
+    write_scene(folder, "tier1", B, BUILDINGS)
+    (folder / "test").rename(folder / "hidden")
+    change(folder, phase, edit)
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert caught.value.found == found
+    scenes, buildings, problems = read(folder, stop=False)
+    assert scenes["scene"].tolist() == [str(B)]
+    assert set(buildings["scene"]) == {str(B)}
+    (problem,) = problems.to_dict("records")
+    assert (problem["scene"], problem["found"], problem["consequence"]) == (str(A), found, LEFT_OUT)
+    assert problem["remedy"]
+
+
+def test_an_incomplete_scene_stops_or_is_left_out(folder: Path) -> None:
+    (folder / f"tier1/images/{A.stem('post')}.png").unlink()
+    with pytest.raises(DataError, match="no post image"):
+        read(folder)
+    scenes, _, problems = read(folder, stop=False)
+    assert scenes["scene"].tolist() == [str(B)]
+    assert problems["where"].tolist() == ["tier1/a-fire_00000001"]
+
+
+def test_a_label_that_cannot_be_opened(folder: Path) -> None:
+    path = folder / f"tier1/labels/{A.stem('pre')}.json"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(LabelError, match="cannot be read"):
+        read(folder)
+
+
+def test_a_scene_with_impossible_degrees_is_used_without_a_place(folder: Path) -> None:
+    path = folder / f"tier1/labels/{A.stem('post')}.json"
+    told = json.loads(path.read_text())
+    for feature in told["features"]["lng_lat"]:
+        feature["wkt"] = "POLYGON ((1 1, 2 1, 2 2, 1 2, 1 1))"
+    path.write_text(json.dumps(told))
+    scenes, buildings, problems = read(folder)
+    assert scenes["epsg"].isna().all()
+    assert len(buildings) == 2
+    assert problems[["scene", "consequence"]].to_dict("records") == [{"scene": str(A), "consequence": NO_PLACE}]
+
+
+def test_nothing_usable_stops_even_where_skipping_is_allowed(tmp_path: Path) -> None:
+    write_scene(tmp_path, "tier1", A, BUILDINGS)
+    change(tmp_path, "post", "subtype")
+    with pytest.raises(DataError, match=r"no usable scene .*subtype 'gone'"):
+        read(tmp_path, stop=False)
+    with pytest.raises(DataError, match="no usable scene"):
+        ingest(tmp_path, [], [], shape_of, stop=False)
+
+
+def test_early_names_get_their_event_from_the_label(tmp_path: Path) -> None:
+    for phase, path in write_scene(tmp_path, "test", A).items():
+        path.rename(path.with_name(f"test_{phase}_00007.json"))
+        image = tmp_path / f"test/images/{A.stem(phase)}.png"
+        image.rename(image.with_name(f"test_{phase}_00007.png"))
+    (row,) = read(tmp_path).scenes.to_dict("records")
+    assert (row["scene"], row["disaster"]) == ("test_00000007", "a-fire")

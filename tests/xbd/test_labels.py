@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_scenes import building, metadata
+
+from xview2_siamese_unet.damage import SUBTYPES, Damage
+from xview2_siamese_unet.errors import LabelError
+from xview2_siamese_unet.xbd.labels import Building, Label, Metadata, format_label, parse_label
+from xview2_siamese_unet.xbd.names import PHASES, Phase, SceneId
+
+SCENE = SceneId("hurricane-michael", 399)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+WHOLE = st.integers(0, 2**31)
+METADATA = st.builds(
+    Metadata,
+    sensor=TEXTS,
+    gsd=NUMBERS,
+    capture_date=TEXTS,
+    off_nadir_angle=NUMBERS,
+    pan_resolution=NUMBERS,
+    disaster=TEXTS,
+    disaster_type=TEXTS,
+    original_width=WHOLE,
+    width=WHOLE,
+    height=WHOLE,
+    img_name=TEXTS,
+)
+
+
+def buildings_of(phase: Phase) -> st.SearchStrategy[tuple[Building, ...]]:
+    damage = st.sampled_from(sorted(SUBTYPES.values())) if phase == "post" else st.none()
+    each = st.builds(Building, TEXTS, TEXTS, damage, TEXTS)
+    return st.lists(each, max_size=5, unique_by=lambda b: b.uid).map(tuple)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@given(data=st.data(), told=METADATA)
+def test_a_label_reads_back_as_it_was_written(phase: Phase, data: st.DataObject, told: Metadata) -> None:
+    label = Label(told, data.draw(buildings_of(phase)))
+    assert parse_label(format_label(label, phase), phase, where="here", georeferenced=True) == label
+
+
+def raw(**changed: object) -> dict[str, Any]:
+    """A post label as the JSON of the download has it."""
+    label = Label(metadata(SCENE, "post"), (building("u1", 1, 2), building("u2", 20, 20, damage=Damage.DESTROYED)))
+    return json.loads(format_label(label, "post")) | changed
+
+
+def parse(told: object, phase: Phase = "post", **options: bool) -> Label:
+    return parse_label(json.dumps(told).encode(), phase, where="a.json", **options)
+
+
+def test_the_written_layout_is_that_of_the_download() -> None:
+    told = raw()
+    assert list(told) == ["features", "metadata"]
+    assert list(told["features"]) == ["lng_lat", "xy"]
+    assert told["features"]["xy"][1]["properties"] == {"feature_type": "building", "uid": "u2", "subtype": "destroyed"}
+    assert len(told["metadata"]) == 18
+
+
+def test_a_pre_disaster_label_says_nothing_of_damage() -> None:
+    told = raw()
+    for feature in told["features"]["xy"]:
+        del feature["properties"]["subtype"]
+    assert [b.damage for b in parse(told, "pre").buildings] == [None, None]
+    written = json.loads(format_label(Label(metadata(SCENE, "pre"), (building("u", 1, 1),)), "pre"))
+    assert "subtype" not in written["features"]["xy"][0]["properties"]
+
+
+def test_degrees_are_read_only_where_asked() -> None:
+    told = raw()
+    assert parse(told).buildings[0].lng_lat is None
+    assert parse(told, georeferenced=True).buildings[0].lng_lat == told["features"]["lng_lat"][0]["wkt"]
+
+
+def test_what_the_project_does_not_know_is_passed_over() -> None:
+    told = raw(version=2)
+    told["metadata"]["mood"] = {"a": [1]}
+    told["features"]["xy"][0]["properties"]["roof"] = None
+    assert len(parse(told).buildings) == 2
+    assert parse_label(json.dumps(told, indent=4).encode(), "post", where="a.json") == parse(told)
+
+
+def test_an_empty_scene_is_an_ordinary_scene() -> None:
+    assert parse(raw(features={"lng_lat": [], "xy": []}), georeferenced=True).buildings == ()
+
+
+def refusal(data: bytes, phase: Phase = "post", **options: bool) -> LabelError:
+    with pytest.raises(LabelError) as caught:
+        parse_label(data, phase, where="a.json", **options)
+    assert caught.value.where == "a.json"
+    return caught.value
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"features": {}}', b"\xff\xfe{}", b"[" * 100_000])
+def test_text_that_is_no_label(data: bytes) -> None:
+    assert "no xBD label" in refusal(data).found
+
+
+def test_stripped_properties_are_named() -> None:
+    told = raw()
+    told["features"]["xy"][1]["properties"] = {"uid": "u2"}
+    assert "feature_type" in refusal(json.dumps(told).encode()).found
+
+
+@pytest.mark.parametrize("subtype", ["no damage", "", "background", "No-damage", None])
+def test_a_subtype_that_is_none(subtype: str | None) -> None:
+    told = raw()
+    told["features"]["xy"][1]["properties"]["subtype"] = subtype
+    error = refusal(json.dumps(told).encode())
+    assert "u2" in error.found
+    assert "un-classified" in error.allowed
+
+
+def test_one_uid_on_two_buildings() -> None:
+    told = raw()
+    told["features"]["xy"][1]["properties"]["uid"] = "u1"
+    assert "same uid" in refusal(json.dumps(told).encode()).found
+
+
+def test_degrees_of_other_buildings() -> None:
+    told = raw()
+    told["features"]["lng_lat"].pop()
+    assert "1 buildings in features.lng_lat and 2" in refusal(json.dumps(told).encode(), georeferenced=True).found
+    assert len(parse(told).buildings) == 2

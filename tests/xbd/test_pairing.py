@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.xbd.names import SceneId
+from xview2_siamese_unet.xbd.pairing import ScenePair, list_pairs
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def scene_files(tier: str, scene: str, suffix: str = "png") -> list[str]:
+    return [
+        f"{tier}/{kind}/{scene}_{phase}_disaster.{end}"
+        for kind, end in (("images", suffix), ("labels", "json"))
+        for phase in ("pre", "post")
+    ]
+
+
+def test_scenes_come_in_the_order_of_tiers_and_names(tmp_path: Path) -> None:
+    for tier, scene in (("hold", "a_00000001"), ("tier1", "b_00000002"), ("tier1", "b_00000001")):
+        touch(tmp_path, *scene_files(tier, scene))
+    pairs, problems = list_pairs(tmp_path)
+    assert [f"{p.tier}/{p.scene}" for p in pairs] == ["tier1/b_00000001", "tier1/b_00000002", "hold/a_00000001"]
+    assert problems == []
+    assert pairs[0] == ScenePair(
+        "tier1",
+        SceneId("b", 1),
+        {p: f"tier1/images/b_00000001_{p}_disaster.png" for p in ("pre", "post")},
+        {p: f"tier1/labels/b_00000001_{p}_disaster.json" for p in ("pre", "post")},
+    )
+
+
+@pytest.mark.parametrize("suffix", ["png", "PNG", "tif", "tiff"])
+def test_every_release_of_images(tmp_path: Path, suffix: str) -> None:
+    touch(tmp_path, *scene_files("tier3", "b_00000002", suffix))
+    (pair,) = list_pairs(tmp_path)[0]
+    assert pair.images["pre"] == f"tier3/images/b_00000002_pre_disaster.{suffix}"
+
+
+def test_train_is_tier1(tmp_path: Path) -> None:
+    touch(tmp_path, *scene_files("train", "b_00000002"), *scene_files("tier1", "b_00000001"))
+    pairs, _ = list_pairs(tmp_path)
+    assert [(p.tier, p.images["pre"].split("/")[0]) for p in pairs] == [("tier1", "tier1"), ("tier1", "train")]
+
+
+def test_other_names_of_the_same(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"test/{kind}/test_{p}_00007.{end}" for kind, end in (("images", "png"), ("labels", "json"))
+                      for p in ("pre", "post")))  # fmt: skip
+    touch(tmp_path, *(f"train/{kind}/challenge_train_{kind}_b_00000001_{p}_disaster.{end}"
+                      for kind, end in (("images", "png"), ("labels", "json")) for p in ("pre", "post")))  # fmt: skip
+    pairs, problems = list_pairs(tmp_path)
+    assert [str(p.scene) for p in pairs] == ["b_00000001", "test_00000007"]
+    assert problems == []
+
+
+def test_side_files_are_no_part_of_a_scene(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        *scene_files("tier1", "b_00000001"),
+        "tier1/images/b_00000001_pre_disaster.png:Zone.Identifier",
+        "tier1/images/._b_00000001_pre_disaster.png",
+        "tier1/images/.DS_Store",
+        "tier1/images/Thumbs.db",
+        "tier1/images/b_00000001_pre_disaster.png.aux.xml",
+        "tier1/targets/b_00000001_pre_disaster_target.png",
+        "tier1/labels/notes.txt",
+        "README.md",
+    )
+    pairs, problems = list_pairs(tmp_path)
+    assert (len(pairs), problems) == (1, [])
+
+
+def test_what_is_incomplete_is_a_problem_each(tmp_path: Path) -> None:
+    touch(tmp_path, *scene_files("tier1", "b_00000001")[1:], *scene_files("tier1", "b_00000002")[:2])
+    touch(tmp_path, *scene_files("tier1", "b_00000003"), "tier1/images/b_00000003_pre_disaster.tif")
+    touch(tmp_path, *scene_files("tier1", "b_00000004"), "tier1/images/preview.png", "tier3/labels/classes.json")
+    pairs, problems = list_pairs(tmp_path)
+    assert [str(p.scene) for p in pairs] == ["b_00000004"]
+    assert [(p.where, p.found) for p in problems] == [
+        ("tier1/images/preview.png", "a name that is no scene name"),
+        ("tier1/b_00000001", "no pre image"),
+        ("tier1/b_00000002", "no pre label and no post label"),
+        (
+            "tier1/b_00000003",
+            "both tier1/images/b_00000003_pre_disaster.png and tier1/images/b_00000003_pre_disaster.tif",
+        ),
+        ("tier3/labels/classes.json", "a name that is no scene name"),
+    ]
+
+
+def test_a_scene_in_two_folders_stops(tmp_path: Path) -> None:
+    touch(tmp_path, *scene_files("tier1", "b_00000001"), *scene_files("test", "b_00000001"))
+    with pytest.raises(DataError, match="b_00000001 in tier1 and in test"):
+        list_pairs(tmp_path)
+
+
+def test_a_folder_without_tiers_or_scenes(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found no folder"):
+        list_pairs(tmp_path / "absent")
+    with pytest.raises(DataError, match="found a folder without tiers"):
+        list_pairs(tmp_path)
+    (tmp_path / "tier1").mkdir()
+    with pytest.raises(DataError, match="found no scene;"):
+        list_pairs(tmp_path)

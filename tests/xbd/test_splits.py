@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.params.data_processing import SplitParams
+from xview2_siamese_unet.params.dataset import SubsetParams
+from xview2_siamese_unet.xbd.splits import SPLITS, choose_subset, leave_out, split_scenes
+
+EVENTS = {
+    "tier1": {"guatemala-volcano": 18, "hurricane-florence": 319, "hurricane-harvey": 319, "hurricane-matthew": 238,
+              "hurricane-michael": 343, "mexico-earthquake": 121, "midwest-flooding": 279, "palu-tsunami": 113,
+              "santa-rosa-wildfire": 226, "socal-fire": 822},
+    "tier3": {"joplin-tornado": 149, "lower-puna-volcano": 291, "moore-tornado": 227, "nepal-flooding": 619,
+              "pinery-bushfire": 1845, "portugal-wildfire": 1869, "sunda-tsunami": 148, "tuscaloosa-tornado": 343,
+              "woolsey-fire": 878},
+    "hold": {"hurricane-harvey": 933},
+    "test": {"hurricane-harvey": 933},
+}  # fmt: skip
+"""Scenes of the complete dataset by folder and event; of hold and test only the sums matter here."""
+
+
+def table(rows: list[tuple[str, str, int]]) -> pd.DataFrame:
+    return pd.DataFrame([(f"{d}_{n:08d}", t, d) for t, d, n in rows], columns=["scene", "tier", "disaster"])
+
+
+def complete() -> pd.DataFrame:
+    start = {"tier1": 0, "tier3": 0, "hold": 10_000, "test": 20_000}
+    rows = [(t, d, start[t] + i) for t, events in EVENTS.items() for d, n in events.items() for i in range(n)]
+    return table(rows)
+
+
+def dealt(scenes: pd.DataFrame, params: SplitParams | None = None) -> dict[str, str]:
+    split = split_scenes(scenes, params or SplitParams())
+    return dict(zip(split["scene"], split["split"], strict=True))
+
+
+def test_the_complete_dataset_gives_the_pairs_of_the_seed() -> None:
+    scenes = complete()
+    assert scenes["tier"].value_counts().to_dict() == {"tier1": 2798, "tier3": 6369, "hold": 933, "test": 933}
+    assert Counter(dealt(scenes).values()) == {"train": 7574, "validation": 2526, "test": 933}
+
+
+# One scene of each, so that no split is without any.
+ANCHORS = [("tier1", "anchor-a", 1), ("hold", "anchor-b", 1), ("test", "anchor-c", 1)]
+NUMBERED = st.lists(
+    st.tuples(st.sampled_from(["tier1", "tier3"]), st.sampled_from(["a-fire", "b-flood"]), st.integers(0, 400)),
+    max_size=60,
+    unique_by=lambda row: row[1:],
+)
+
+
+@given(NUMBERED, st.integers(0, 3))
+def test_adding_scenes_moves_no_other_and_no_scene_is_in_two_splits(rows: list, seed: int) -> None:
+    params = SplitParams(seed=seed)
+    before = dealt(table(ANCHORS + rows[: len(rows) // 2]), params)
+    split = split_scenes(table(ANCHORS + rows), params)
+    assert split["scene"].is_unique
+    after = dict(zip(split["scene"], split["split"], strict=True))
+    assert {scene: after[scene] for scene in before} == before
+    assert len(after) == len(rows) + 3
+
+
+@given(st.integers(0, 500), st.integers(0, 300), st.integers(0, 5), st.integers(0, 100))
+def test_shares_are_exact_to_one_scene_for_consecutive_numbers(first: int, count: int, seed: int, percent: int) -> None:
+    rows = [("tier3", "a-fire", first + i) for i in range(count)]
+    shares = SplitParams(train={"tier1": 1, "tier3": 0.75}, seed=seed)
+    got = Counter(v for k, v in dealt(table(ANCHORS + rows), shares).items() if k.startswith("a-fire"))
+    assert abs(got["train"] - 0.75 * count) <= 1
+    assert got["train"] + got["validation"] == count
+
+    part = SplitParams(train={"tier1": 1, "tier3": percent / 100}, validation={"hold": 1}, seed=seed)
+    got = Counter(v for k, v in dealt(table(ANCHORS + rows), part).items() if k.startswith("a-fire"))
+    assert abs(got["train"] - percent / 100 * count) <= 1
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
+def test_three_shares_of_one_folder(a: int, b: int, c: int) -> None:
+    whole = max(a + b + c, 1)
+    shares = [{"tier3": share / whole} for share in (a, b, c)]
+    params = SplitParams(
+        train=shares[0] | {"tier1": 1}, validation=shares[1] | {"hold": 1}, test=shares[2] | {"test": 1}
+    )
+    rows = [("tier3", "a-fire", i) for i in range(whole * 3)]
+    got = Counter(v for k, v in dealt(table(ANCHORS + rows), params).items() if k.startswith("a-fire"))
+    assert [got[split] for split in SPLITS] == [3 * a, 3 * b, 3 * c]
+
+
+def test_another_seed_chooses_other_scenes() -> None:
+    scenes = complete()
+    assert dealt(scenes, SplitParams(seed=1)) != dealt(scenes, SplitParams(seed=2))
+
+
+def test_events_left_out_are_tested_on_alone() -> None:
+    scenes = complete()
+    got = dealt(scenes, SplitParams(leave_events_out=("joplin-tornado", "socal-fire")))
+    event = dict(zip(scenes["scene"], scenes["disaster"], strict=True))
+    of_split = {split: {event[s] for s, v in got.items() if v == split} for split in SPLITS}
+    assert of_split["test"] == {"joplin-tornado", "socal-fire"}
+    assert not of_split["test"] & (of_split["train"] | of_split["validation"])
+    with pytest.raises(ConfigError, match="leave_events_out: found joplin-storm; allowed: guatemala-volcano, "):
+        dealt(scenes, SplitParams(leave_events_out=("joplin-storm",)))
+
+
+def test_a_split_without_scenes_stops() -> None:
+    with pytest.raises(ConfigError, match=r"data_processing\.split\.validation"):
+        dealt(table([("tier1", "a", 1), ("test", "a", 2)]))
+
+
+def test_scenes_that_drop_out_move_no_other() -> None:
+    split = split_scenes(table([*ANCHORS, ("tier1", "a", 1)]), SplitParams())
+    left = leave_out(split, {"a_00000001", "unknown_00000001"})
+    assert left.to_dict("records") == split[split["scene"] != "a_00000001"].to_dict("records")
+    with pytest.raises(ConfigError, match=r"data_processing\.split\.test"):
+        leave_out(split, {"anchor-c_00000001"})
+
+
+def from_file(path: Path, text: str) -> dict[str, str]:
+    path.write_text(text)
+    return dealt(table([("tier1", "a", i) for i in range(3)]), SplitParams(file=path))
+
+
+def test_a_file_decides(tmp_path: Path) -> None:
+    text = "split,scene\ntrain,a_00000002\nvalidation,a_00000000\ntest,a_00000001\n"
+    got = from_file(tmp_path / "s.csv", text)
+    assert got == {"a_00000002": "train", "a_00000000": "validation", "a_00000001": "test"}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("name,split\na,train\n", "columns name, split"),
+        ("scene,split\na_00000001,training\n", "split training"),
+        ("scene,split\na_00000009,train\n", "scene a_00000009"),
+        ("scene,split\na_00000001,\n", "split nan"),
+        ("scene,split\na_00000001,train\na_00000001,test\n", "scene twice: a_00000001"),
+    ],
+)
+def test_a_file_that_cannot_be_meant(tmp_path: Path, text: str, found: str) -> None:
+    with pytest.raises(DataError) as caught:
+        from_file(tmp_path / "s.csv", text)
+    assert caught.value.found == found
+
+
+@pytest.mark.parametrize("text", ["", '"', "a,b\n1,2,3\n"])
+def test_a_file_that_is_no_table(tmp_path: Path, text: str) -> None:
+    with pytest.raises((ConfigError, DataError), match="scene"):
+        from_file(tmp_path / "s.csv", text)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        dealt(table(ANCHORS), SplitParams(file=tmp_path / "absent.csv"))
+
+
+@given(st.floats(0.01, 1), st.one_of(st.none(), st.integers(1, 200)))
+def test_a_subset_is_the_same_share_of_every_event(share: float, count: int | None) -> None:
+    scenes = table([("tier1", "a", i) for i in range(60)] + [("tier3", "b", i) for i in range(30)])
+    kept = choose_subset(scenes, SubsetParams(share=share, count=count))
+    sizes = kept["disaster"].value_counts()
+    if count is None:
+        assert abs(sizes["a"] - 60 * share) < 1 + 1e-6
+        assert abs(sizes["b"] - 30 * share) < 1 + 1e-6
+    else:
+        assert len(kept) <= count
+        assert abs(sizes.get("a", 0) - 2 * sizes.get("b", 0)) <= 3
+    assert kept["scene"].is_monotonic_increasing
+
+
+def test_a_smaller_subset_is_part_of_a_larger() -> None:
+    scenes = complete()
+    small, large = (set(choose_subset(scenes, SubsetParams(count=n))["scene"]) for n in (500, 2000))
+    assert (len(small), len(large)) == (500, 2000)
+    assert small < large
