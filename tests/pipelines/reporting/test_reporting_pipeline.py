@@ -17,7 +17,7 @@ from PIL import Image
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
-from xview2_siamese_unet.pipelines.reporting.nodes import plot_confusion, plot_curves, plot_panels, write_report
+from xview2_siamese_unet.pipelines.reporting.nodes import plot_confusion, plot_curves, plot_panels, submit, write_report
 
 CONF = Path(__file__).parents[3] / "conf" / "base"
 AFTER_PREDICTION = create_pipeline().filter(from_nodes=["count_confusion", "plot_curves"])
@@ -121,6 +121,7 @@ def test_run_writes_every_file(written: Path) -> None:
         "panels.png",
         "report.html",
         "scene_counts.parquet",
+        "submission_manifest.csv",
         "training_curves.json",
         "training_curves.png",
     }
@@ -169,3 +170,19 @@ def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:
     page = write_report(**arguments)
     assert "model file</th><td>002_best.pth<" in page
     assert "CC BY-NC-SA 4.0" in page
+
+
+def test_a_submission_is_written_only_where_one_is_asked_for() -> None:
+    manifest = pd.DataFrame({"id": ["00000"], "scene": ["a"]})
+    predictions = {"a": lambda: np.full((1024, 1024), 5, np.uint8)}
+    assert not list(submit(manifest, predictions, ReportingParams()))
+    chunks = submit(manifest, predictions, ReportingParams(submission="hold"))
+    files = dict(file for chunk in chunks for file in chunk.items())
+    assert list(files) == ["hold_localization_00000_prediction", "hold_damage_00000_prediction"]
+    assert [image.getextrema() for image in files.values()] == [(1, 1), (0, 0)]
+
+
+def test_the_manifest_lists_every_scored_scene(written: Path) -> None:
+    manifest = pd.read_csv(written / "submission_manifest.csv", dtype=str)
+    assert manifest["scene"].tolist() == sorted(NAMES)
+    assert manifest["id"].iloc[1] == "00001"

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
+from PIL import Image
 
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores
+from xview2_siamese_unet.metrics.submission import name_predictions
 from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import Predictions, Store
 from xview2_siamese_unet.params.dataset import DatasetParams
@@ -43,6 +45,15 @@ def predict(
     wanted = splits.loc[splits["split"] == params.split, "scene"].tolist()
     for name, codes in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
         yield {name: (codes, places[name])}
+
+
+def submit(
+    manifest: pd.DataFrame, predictions: Predictions, params: ReportingParams
+) -> Iterator[dict[str, Image.Image]]:
+    """Yield the files of a submission, if one is asked for."""
+    if params.submission is not None:
+        for stem, codes in name_predictions(manifest, predictions, params.submission):
+            yield {stem: Image.fromarray(codes)}
 
 
 def score(

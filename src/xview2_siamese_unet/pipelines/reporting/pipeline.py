@@ -7,6 +7,7 @@ from typing import Final
 from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.metrics.matching import match_scenes
+from xview2_siamese_unet.metrics.submission import number_scenes
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.pipelines.reporting.nodes import (
     plot_confusion,
@@ -14,6 +15,7 @@ from xview2_siamese_unet.pipelines.reporting.nodes import (
     plot_panels,
     predict,
     score,
+    submit,
     write_report,
 )
 
@@ -58,6 +60,8 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(predict, _OF_PREDICT, "predictions", name="predict"),
             Node(count_scenes, _OF_COUNTS, "scene_counts", name="count_confusion"),
+            Node(number_scenes, "scene_counts", "submission_manifest", name="number_scenes"),
+            Node(submit, ["submission_manifest", "predictions", _PARAMS], "submission", name="submit"),
             Node(match_scenes, _OF_MATCHES, "building_matches", name="match_buildings"),
             Node(score, _OF_SUMMARY, "metrics", name="score"),
             Node(plot_confusion, ["metrics", _PARAMS], _MATRICES, name="plot_confusion"),
