@@ -34,6 +34,14 @@ HISTORY = pd.DataFrame(
         "validation_damage_f1": [0.1, 0.3],
     }
 )
+CHECKPOINT = {
+    "version": "0.9",
+    "dataset": "sample",
+    "fingerprint": "f00d",
+    "epoch": 0,
+    "recipe": {"training": {"seed": 7}},
+    "history": HISTORY.to_dict("records"),
+}
 SQUARE = "POLYGON ((8 8, 8 16, 24 16, 24 8, 8 8))"
 CLASS_COUNTS = {"pre": {"background": 900, "building": 100}, "post": {"background": 900, "no-damage": 100}}
 
@@ -74,6 +82,8 @@ def world() -> dict[str, Any]:
             }
         ),
         "history": HISTORY,
+        "checkpoint": CHECKPOINT,
+        "ingest_report": pd.DataFrame(columns=["scene", "where", "found", "allowed", "remedy", "consequence"]),
         "class_counts": CLASS_COUNTS,
         "params:classes.unclassified": "ignore",
         "params:data_processing.masks.rule": "centre",
@@ -99,7 +109,7 @@ def written(world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_free_inputs(world: dict[str, Any]) -> None:
     assert AFTER_PREDICTION.inputs() == set(world)
-    assert create_pipeline().inputs() == set(world) - {"predictions"} | {"checkpoint", "params:hardware"}
+    assert create_pipeline().inputs() == set(world) - {"predictions"} | {"params:hardware"}
 
 
 def test_parameters_file_states_every_default() -> None:
@@ -136,6 +146,9 @@ def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
     assert pd.read_parquet(written / "scene_counts.parquet").shape == (6, 44)
     assert "modelling.losses[0].gamma</th><td>2.5<" in page
     assert "dataset.sample.size</th><td>256<" in page
+    for value in ("f00d", "xview2-siamese-unet 0.9 on sample", "0, the best of 2", "training 7, intervals 0"):
+        assert f"<td>{value}</td>" in page
+    assert "Only 6 scenes were scored" in page
     assert "A &lt;b&gt;bold&lt;/b&gt; title" in page
 
 
@@ -166,7 +179,8 @@ def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:
         "dataset": DatasetParams(source="xbd", root=Path("x"), name="xbd"),
         "params": ReportingParams(model_file="002_best.pth"),
         "settings": {},
-    } | {key: world[key] for key in ("predictions", "store", "history", "class_counts")}
+        "problems": world["ingest_report"],
+    } | {key: world[key] for key in ("predictions", "store", "history", "class_counts", "checkpoint")}
     page = write_report(**arguments)
     assert "model file</th><td>002_best.pth<" in page
     assert "CC BY-NC-SA 4.0" in page

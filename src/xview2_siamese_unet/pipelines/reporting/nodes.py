@@ -14,7 +14,7 @@ from PIL import Image
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores
 from xview2_siamese_unet.metrics.submission import name_predictions
 from xview2_siamese_unet.metrics.summary import summarise
-from xview2_siamese_unet.metrics.table import Predictions, Store
+from xview2_siamese_unet.metrics.table import Predictions, Store, fingerprint
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import HardwareParams, Unclassified
 from xview2_siamese_unet.params.reporting import ReportingParams
@@ -25,6 +25,7 @@ from xview2_siamese_unet.plots.panels import PanelRow, draw_panels
 from xview2_siamese_unet.raster.store import Store as StoreFile
 from xview2_siamese_unet.report.page import ReportContent, render_report
 from xview2_siamese_unet.report.settings import flatten
+from xview2_siamese_unet.report.warn import warnings_of
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import georeferences
 
@@ -96,6 +97,8 @@ def write_report(  # noqa: PLR0913  a report joins everything
     dataset: DatasetParams,
     params: ReportingParams,
     settings: Mapping[str, object],
+    checkpoint: dict[str, Any],
+    problems: pd.DataFrame,
 ) -> str:
     """Return the report as HTML; draws its figures from data, because a saved matplotlib figure cannot be loaded."""
     drawn = [draw_matrix(*each) for each in _matrices(metrics)]
@@ -113,7 +116,8 @@ def write_report(  # noqa: PLR0913  a report joins everything
         charts=charts,
         panels=plot_panels(counts, predictions, store, metrics["unclassified"], params),
         settings=flatten(settings),
-        provenance=_provenance(dataset, params),
+        provenance=_provenance(dataset, params, counts, checkpoint),
+        warnings=warnings_of(metrics, problems, checkpoint),
     )
     return render_report(content)
 
@@ -137,10 +141,18 @@ def _panel_rows(
         yield PanelRow(name, note, scene.pre, scene.post, scene.damage, predictions[name]())
 
 
-def _provenance(dataset: DatasetParams, params: ReportingParams) -> dict[str, str]:
+def _provenance(
+    dataset: DatasetParams, params: ReportingParams, counts: pd.DataFrame, checkpoint: dict[str, Any]
+) -> dict[str, str]:
+    fabricated = "fabricated scenes" if dataset.source == "sample" else "xBD"
     return {
         "code": f"xview2-siamese-unet {version('xview2-siamese-unet')}",
-        "data": f"{dataset.name} ({'fabricated scenes' if dataset.source == 'sample' else 'xBD'})",
+        "data": f"{dataset.name} ({fabricated})",
+        "fingerprint of the scored scenes and their truth": fingerprint(counts),
         "model file": params.model_file or "not named (reporting.model_file)",
+        "trained by": f"xview2-siamese-unet {checkpoint['version']} on {checkpoint['dataset']}",
+        "fingerprint of the training, its scenes and settings": checkpoint["fingerprint"],
+        "epoch": f"{checkpoint['epoch']}, the best of {len(checkpoint['history'])}",
+        "seeds": f"training {checkpoint['recipe']['training']['seed']}, intervals {params.intervals.seed}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }

@@ -51,6 +51,8 @@ _OF_REPORT: Final = {
     "dataset": "params:dataset",
     "params": _PARAMS,
     "settings": "parameters",
+    "checkpoint": "checkpoint",
+    "problems": "ingest_report",
 }
 
 
