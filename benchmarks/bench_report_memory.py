@@ -2,10 +2,9 @@
 
     uv run python benchmarks/bench_report_memory.py [FEW MANY]
 
-Each count runs in a process of its own and does what the reporting pipeline does after the prediction: counts pixels,
-matches buildings, scores, and writes the report with its panels. The store is a real one, memory-mapped from a sparse
-file in which a few scenes repeat; pages that the map touched are the system's to drop, so anonymous memory is measured
-(VmHWM minus what is mapped from files would not see a peak: RssAnon is sampled every 10 ms). Target: below 15 %.
+Each number of scenes runs in a process of its own and does what the reporting pipeline does after the prediction:
+counts pixels, matches buildings, scores, writes the report with its panels. A few scenes repeat, mapped from files.
+Measured is anonymous memory every 10 ms, for the pages of a mapped file are the system's to drop. Target: below 15 %.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ class Peak:
             self.value = max(self.value, now / 1024)
 
     def stop(self) -> float:
+        """Return the highest sample."""
         self._done.set()
         self._thread.join()
         return self.value
