@@ -81,6 +81,8 @@ class PairReader:
     def read(self, top: int, left: int, height: int, width: int) -> Patch:
         """Return a window, which may reach beyond the grid: there is no data, and black."""
         pre, seen_before = self.pre.read_bytes(top, left, height, width)
+        if not seen_before.any():
+            return Patch(pre, np.zeros_like(pre), seen_before)
         post, seen_after = self.post.read_bytes(top, left, height, width)
         valid = seen_before & seen_after
         aoi, grid = self.pre.pair.aoi, self.pre.pair.grid
@@ -135,6 +137,8 @@ class DateReader:
     def read_bytes(self, top: int, left: int, height: int, width: int) -> tuple[ByteArray, BoolArray]:
         """Return the window as bytes (h, w, 3), black where there is no data, and where there is (h, w)."""
         values, seen = self.read(top, left, height, width)
+        if not seen.any():
+            return np.zeros(values.shape, np.uint8), seen
         stretch = self.pair.stretch[self.date]
         if stretch is not None:
             values = (values - stretch.low) * (255 / (stretch.high - stretch.low))
@@ -149,6 +153,8 @@ class DateReader:
             new &= np.isfinite(bands).all(axis=0)
         if self.pair.black_is_no_data:
             new &= bands.any(axis=0)
+        if not new.any():
+            return
         values[new] = np.moveaxis(bands, 0, 2)[new]
         seen |= new
 
