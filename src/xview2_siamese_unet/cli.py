@@ -13,6 +13,7 @@ from kedro.framework.cli.utils import KedroCliError
 
 from xview2_siamese_unet.assess_cli import assess
 from xview2_siamese_unet.errors import ProjectError
+from xview2_siamese_unet.score_cli import score
 
 __all__ = ["cli", "run", "say_in_one_sentence"]
 
@@ -25,6 +26,7 @@ def cli() -> None:
 
 
 cli.add_command(assess)
+cli.add_command(score)
 
 
 def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:

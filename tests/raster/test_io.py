@@ -107,11 +107,26 @@ def test_another_scale_is_refused_and_never_stretched(tmp_path: Path, values: fl
     assert "one and the same rule" in caught.value.remedy
 
 
-def test_too_few_bands(tmp_path: Path) -> None:
+def test_two_bands_are_neither_grey_nor_colour(tmp_path: Path) -> None:
     path = write_tif(tmp_path / "a.tif", np.zeros((2, 4, 4), "uint8"))
     assert read_shape(path) == (2, 4, 4)
-    with pytest.raises(DataError, match=r"found 2 band\(s\)"):
+    with pytest.raises(DataError, match="found 2 bands"):
         read_rgb(path)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+def test_one_band_is_grey(tmp_path: Path, dtype: str) -> None:
+    grey = RGB[..., 0]
+    read = read_rgb(write_tif(tmp_path / "a.tif", grey[None].astype(dtype)))
+    np.testing.assert_array_equal(read, np.dstack([grey] * 3))
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), read)
+
+
+def test_a_palette_is_no_grey(tmp_path: Path) -> None:
+    Image.fromarray(RGB).quantize(16).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="palette"):
+        read_rgb(tmp_path / "a.png")
 
 
 def test_a_black_image_of_any_type_is_black(tmp_path: Path) -> None:

@@ -69,3 +69,44 @@ def test_no_data_stays_black_and_light_stays_in_range(seed: int) -> None:
     assert not after.pre[:, :, :3].any()
     assert after.pre.min() >= 0
     assert after.pre.max() <= 255
+
+
+MOVED = {"rotate": 25.0, "scale": 0.2, "shift": 0.1}
+
+
+@given(seed=st.integers(0, 2**32), wide=st.booleans(), key=st.sampled_from([*MOVED]))
+def test_turns_scales_and_shifts_keep_all_in_register(seed: int, wide: bool, key: str) -> None:
+    torch.manual_seed(seed)
+    before = coordinates(32, 48 if wide else 32)
+    seen = augment(before, AugmentationParams(**STILL, **{key: MOVED[key]}))
+    torch.testing.assert_close(seen.pre, seen.post)
+    inside = seen.pre[:, 2] > 0.999  # the third channel is 1 everywhere: less of it is a mixture with the outside
+    assert inside.float().mean() > 0.4
+    for channel, mask in ((0, seen.building), (1, seen.damage)):
+        assert (seen.pre[:, channel] - mask)[inside].abs().max() < 0.51
+
+
+@pytest.mark.parametrize("key", [*MOVED])
+def test_each_scene_moves_by_its_own_amount(key: str) -> None:
+    torch.manual_seed(0)
+    seen = augment(coordinates(32, 32), AugmentationParams(flips=False, **STILL, **{key: MOVED[key]}))
+    assert not torch.equal(seen.pre[0], coordinates(32, 32).pre[0])
+    assert not torch.equal(seen.pre[0], seen.pre[1])
+
+
+def test_a_turn_keeps_distances_in_a_rectangle() -> None:
+    torch.manual_seed(3)
+    seen = augment(coordinates(32, 64), AugmentationParams(flips=False, **STILL, rotate=30.0)).pre[0, :2, 12:20, 28:36]
+    down, right = seen.diff(dim=1)[:, :, :-1], seen.diff(dim=2)[:, :-1]
+    torch.testing.assert_close(down.norm(dim=0), torch.ones(7, 7), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close((down * right).sum(0), torch.zeros(7, 7), rtol=1e-3, atol=1e-3)
+
+
+def test_a_misaligned_post_image_moves_alone_and_not_too_far() -> None:
+    torch.manual_seed(0)
+    before = coordinates(32, 32)
+    for _ in range(20):
+        after = augment(before, AugmentationParams(flips=False, **STILL, post_shift=3.0))
+        assert all(torch.equal(getattr(after, part), getattr(before, part)) for part in ("pre", "building", "damage"))
+        moved = (after.post - before.post)[:, :2, 4:-4, 4:-4]
+        assert 0 < moved.abs().max() <= 3.001

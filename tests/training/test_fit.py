@@ -192,10 +192,12 @@ def stopped_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DamageModule, "training_step", until)
 
 
+@pytest.mark.parametrize("ema", [None, 0.9])
 def test_two_epochs_and_two_more_are_four(
-    data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+    data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, ema: float | None
 ) -> None:
-    settings = recipe(training={"epochs": 4, "crops_per_scene": 2, "scheduler": {"T_0": 3}})
+    changes = {"epochs": 4, "crops_per_scene": 2, "scheduler": {"T_0": 3}, "ema_decay": ema, "warmup_epochs": 1.5}
+    settings = recipe(training=changes)
     whole, halves = (Folders(*(tmp_path / run / name for name in ("a", "b", "c"))) for run in ("whole", "halves"))
     at_once = fit(data, settings, whole, cores=1)
     with monkeypatch.context() as patch:
@@ -248,3 +250,15 @@ def test_checkpoints_of_epochs_appear_whole(folders: Folders, monkeypatch: pytes
         _WholeFiles().save_checkpoint({"weights": torch.zeros(3)}, path)
     assert torch.load(path, weights_only=True)["weights"].sum() == 3
     shutil.rmtree(folders.checkpoints)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [{"share_weights": True}, {"share_weights": False}, {"architecture": "seed"}],
+    ids=["shared", "twin", "seed"],
+)
+def test_each_variant_trains(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, model: dict[str, object]
+) -> None:
+    history = fit(data, recipe(model=model, training={"epochs": 3}), folders, cores=1)["history"]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]

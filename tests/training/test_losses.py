@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from xview2_siamese_unet.damage import IGNORE
-from xview2_siamese_unet.training.losses import focal_loss
+from xview2_siamese_unet.params.training import DamageLossMix, LossMix
+from xview2_siamese_unet.training.losses import dice_loss, focal_loss, lovasz_loss, mix_losses, ordinal_loss
 
 
 def scene(seed: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,3 +76,90 @@ def test_a_pixel_that_is_surely_right_has_a_finite_slope(gamma: float) -> None:
     focal_loss(logits, torch.zeros(1, 1, 1, dtype=torch.int64), None, gamma).backward()
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
+
+
+def pixels(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    counted = target != IGNORE
+    return logits.softmax(1).movedim(1, -1)[counted], target[counted]
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), classes=st.integers(2, 6))
+def test_dice_loss_is_the_formula(seed: int, classes: int) -> None:
+    logits, target, _ = scene(seed, classes)
+    p, truth = pixels(logits, target)
+    total = 0.0
+    for c in range(1, classes):
+        true = (truth == c).float()
+        total += float(1 - 2 * (p[:, c] * true).sum() / (p[:, c].sum() + true.sum())) if true.any() else 0.0
+    assert dice_loss(logits, target).item() == pytest.approx(total / (classes - 1), abs=1e-5)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), classes=st.integers(2, 6))
+def test_lovasz_loss_is_the_formula(seed: int, classes: int) -> None:
+    logits, target, _ = scene(seed, classes)
+    p, truth = pixels(logits, target)
+    losses = []
+    for c in truth.unique().tolist():
+        true = truth == c
+        errors, order = (true.float() - p[:, c]).abs().sort(descending=True)
+        # Jaccard loss of the n worst pixels being wrong, for each n: its steps weigh the errors.
+        hit, wrong = true[order].cumsum(0), (~true[order]).cumsum(0)
+        jaccard = 1 - (true.sum() - hit) / (true.sum() + wrong)
+        losses.append((errors * jaccard.diff(prepend=torch.zeros(1))).sum())
+    torch.testing.assert_close(lovasz_loss(logits, target), torch.stack(losses).mean(), rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), classes=st.integers(5, 6))
+def test_ordinal_loss_is_the_formula(seed: int, classes: int) -> None:
+    logits, target, _ = scene(seed, classes)
+    scored = [(b, y, x) for b, y, x in (target != IGNORE).nonzero().tolist() if 1 <= target[b, y, x] <= 4]
+    total = 0.0
+    for b, y, x in scored:
+        p = logits[b, 1:5, y, x].softmax(0)
+        total += sum(float(p[:c].sum() - (target[b, y, x] <= c).float()) ** 2 for c in range(1, 5))
+    assert ordinal_loss(logits, target).item() == pytest.approx(total / len(scored), rel=1e-4, abs=1e-6)
+
+
+def test_two_classes_off_cost_more_than_one() -> None:
+    truth = torch.full((1, 1, 1), 1)
+    costs = [ordinal_loss(9 * functional.one_hot(truth + off, 5).movedim(-1, 1).float(), truth) for off in range(4)]
+    assert costs[0] < costs[1] < costs[2] < costs[3]
+
+
+ALL = {"focal": 0.7, "cross_entropy": 0.2, "dice": 0.3, "lovasz": 0.4}
+
+
+def test_a_mix_is_the_weighted_sum_of_its_losses() -> None:
+    logits, target, alpha = scene(3, 5)
+    inside = target.where(target != 0, IGNORE)
+    mixed = mix_losses(logits, target, DamageLossMix(**ALL, ordinal=0.6), alpha=alpha, gamma=2.0)
+    pixelwise = 0.7 * focal_loss(logits, target, alpha, 2.0) + 0.2 * focal_loss(logits, target, alpha, 0.0)
+    overlaps = 0.3 * dice_loss(logits, inside) + 0.4 * lovasz_loss(logits, inside)
+    torch.testing.assert_close(mixed, pixelwise + overlaps + 0.6 * ordinal_loss(logits, inside))
+
+
+def test_overlaps_of_localisation_count_every_pixel() -> None:
+    logits, target, _ = scene(4, 2)
+    mix = LossMix(focal=0.0, dice=1.0, lovasz=1.0)
+    mixed = mix_losses(logits, target, mix, alpha=None, gamma=2.0)
+    torch.testing.assert_close(mixed, dice_loss(logits, target) + lovasz_loss(logits, target))
+
+
+@pytest.mark.parametrize("mix", [DamageLossMix(**ALL, ordinal=1.0), DamageLossMix(focal=0.0)])
+def test_a_mix_of_nothing_is_nought_with_a_slope(mix: DamageLossMix) -> None:
+    logits = torch.randn(1, 5, 4, 4, requires_grad=True)
+    loss = mix_losses(logits, torch.full((1, 4, 4), IGNORE), mix, alpha=torch.ones(5), gamma=2.0)
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+def test_every_process_divides_by_the_mean_weight_of_all() -> None:
+    logits, target, alpha = scene(5, 5)
+    mean = alpha[target[target != IGNORE]].sum() / 2
+    halves = [focal_loss(logits[i : i + 1], target[i : i + 1], alpha, 2.0, lambda _: mean) for i in (0, 1)]
+    torch.testing.assert_close(torch.stack(halves).mean(), focal_loss(logits, target, alpha, 2.0))

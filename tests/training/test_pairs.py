@@ -8,13 +8,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_training import write_store
 
 from xview2_siamese_unet.damage import IGNORE
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.params.modelling import Recipe, Unclassified
+from xview2_siamese_unet.params.modelling import Recipe, TrainingParams, Unclassified
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.draws import Draw, Shard
-from xview2_siamese_unet.training.pairs import Crops, WholeScenes, training_loader, unpack, whole_scenes_loader
+from xview2_siamese_unet.training.pairs import (
+    Crops,
+    WholeScenes,
+    dilate,
+    training_loader,
+    unpack,
+    whole_scenes_loader,
+)
 
 NAMES = ["s0", "s1", "s2", "s3"]
 MakeRecipe = Callable[..., Recipe]
@@ -49,9 +57,9 @@ def test_a_crop_is_a_window_of_its_scene_in_all_channels(store: Store, index: in
 
 def test_every_place_of_a_crop_comes_up(store: Store) -> None:
     crops = Crops(store, NAMES, 32)
-    corners = {crops._corner(np.random.default_rng(seed)) for seed in range(600)}
-    rows, columns = ({corner[axis] for corner in corners} for axis in (0, 1))
-    assert rows == columns == set(range(33))
+    y, x = np.mgrid[:64, :64].astype(np.uint8)
+    corners = np.array([crops._crop(np.stack([y, x], -1), 32, np.random.default_rng(n))[0, 0] for n in range(600)])
+    assert set(corners[:, 0]) == set(corners[:, 1]) == set(range(33))
 
 
 @pytest.mark.parametrize("side", [None, 64, 512])
@@ -111,3 +119,37 @@ def test_processes_validate_each_scene_once(store: Store, recipe: MakeRecipe) ->
 def test_a_batch_that_cannot_be_shared_is_refused(store: Store, recipe: MakeRecipe, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"training\.batch_size: found 3 for 2 processes"):
         training_loader(store, NAMES, [1] * 4, recipe(training={"batch_size": 3}), 1, Shard(0, 2))
+
+
+def test_of_several_crops_the_one_with_most_rare_classes_is_taken(tmp_path: Path) -> None:
+    pixels = np.zeros((64, 64, 8), np.uint8)
+    pixels[:8, :8, 7] = 2
+    pixels[56:, 56:, 7] = 1
+    rare = write_store(tmp_path / "store", {"s": pixels})
+    shares = {
+        n: np.mean([bool((Crops(rare, ["s"], 32, n)[Draw(0, seed)][..., 7] == 2).any()) for seed in range(200)])
+        for n in (1, 10)
+    }
+    assert shares[10] > 3 * shares[1] > 0
+
+
+def test_buildings_grow_by_the_square_and_the_rarer_class_wins() -> None:
+    damage = torch.zeros(1, 9, 12, dtype=torch.int64)
+    damage[0, 4, 2], damage[0, 4, 5], damage[0, 4, 8], damage[0, 4, 11] = 4, 2, 1, 5
+    grown = dilate(damage, 5)
+    assert (grown[0, 2:7] == grown[0, 4]).all()
+    assert not grown[0, [0, 1, 7, 8]].any()
+    assert grown[0, 4].tolist() == [4, 4, 4, 2, 2, 2, 2, 2, 1, 1, 1, 5]
+    assert torch.equal(dilate(damage, 1), damage)
+
+
+def test_only_the_truth_of_damage_grows() -> None:
+    pixels = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    pixels[0, 4, 4, 6], pixels[0, 4, 4, 7] = 1, 3
+    batch = unpack(pixels, "ignore", 3)
+    assert (batch.building.sum(), (batch.damage == 3).sum()) == (1, 9)
+
+
+def test_an_even_square_is_refused() -> None:
+    with pytest.raises(ValueError, match="an odd number of pixels"):
+        TrainingParams(damage_dilation=4)

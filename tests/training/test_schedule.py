@@ -17,3 +17,10 @@ def test_the_rate_follows_the_curve_of_torch(period: int, factor: int, lowest: f
     for tenth in range(200):
         reference.step(tenth / 10)
         assert learning_rate(tenth / 10, 0.01, params) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-8)
+
+
+def test_the_rate_rises_in_a_straight_line_before_the_first_period() -> None:
+    params = SchedulerParams(T_0=4, eta_min=1e-4)
+    rates = [learning_rate(epoch / 2, 0.01, params, warmup=2) for epoch in range(5)]
+    assert rates == pytest.approx([1e-4, 0.002575, 0.00505, 0.007525, 0.01])
+    assert learning_rate(3.5, 0.01, params, warmup=2) == learning_rate(1.5, 0.01, params)

@@ -12,6 +12,8 @@ from tiny_training import draw_scene, write_store
 
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.fit import Folders, TrainingData, fingerprint, fit
+from xview2_siamese_unet.training.loop import make_trainer
+from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader
 
 MakeRecipe = Callable[..., Recipe]
@@ -61,13 +63,32 @@ def plain(train: Train) -> Run:
         {"focal_loss": {"alpha": "none"}},
         {"classes": {"unclassified": "no_damage"}},
         {"hardware": {"precision": "bf16-mixed"}},
+        {"model": {"architecture": "seed"}},
+        {"training": {"losses": {"pre": {"focal": 0.0, "cross_entropy": 1.0}}}},
+        {"training": {"losses": {"pre": {"dice": 1.0}}}},
+        {"training": {"losses": {"pre": {"lovasz": 1.0}}}},
+        {"training": {"losses": {"post": {"focal": 0.0, "cross_entropy": 1.0}}}},
+        {"training": {"losses": {"post": {"dice": 1.0}}}},
+        {"training": {"losses": {"post": {"lovasz": 1.0}}}},
+        {"training": {"losses": {"post": {"ordinal": 1.0}}}},
+        {"training": {"warmup_epochs": 1.0}},
+        {"training": {"accumulate": 2}},
+        {"training": {"ema_decay": 0.5}},
+        {"training": {"batch_norm": "freeze"}},
+        {"training": {"damage_dilation": 5}},
+        {"training": {"crop_candidates": 4}},
+        {"training": {"augmentation": {"rotate": 20.0}}},
+        {"training": {"augmentation": {"scale": 0.3}}},
+        {"training": {"augmentation": {"shift": 0.3}}},
+        {"training": {"augmentation": {"post_shift": 8.0}}},
     ],
     ids=str,
 )
 def test_a_setting_changes_what_is_learnt(train: Train, plain: Run, changes: dict[str, Any]) -> None:
     history, weights = train(**changes)
     assert history != plain[0]
-    assert any(not torch.equal(weights[name], plain[1][name]) for name in weights if name.startswith("net."))
+    known = [name for name in weights if name.startswith("net.") and name in plain[1]]
+    assert any(not torch.equal(weights[name], plain[1][name]) for name in known)
 
 
 def test_t_mult_makes_the_second_period_longer(train: Train) -> None:
@@ -178,3 +199,74 @@ def test_another_version_is_another_fingerprint(
     before = fingerprint(data, recipe())
     monkeypatch.setattr("xview2_siamese_unet.training.fit.__version__", "0.0.0")
     assert fingerprint(data, recipe()) != before
+
+
+def test_channels_lie_as_asked_for(data: TrainingData, recipe: MakeRecipe, tmp_path: Path) -> None:
+    def last(folder: str, hardware: dict[str, object]) -> torch.Tensor:
+        own = Folders(*(tmp_path / folder / name for name in ("a", "b", "c")))
+        state = fit(data, recipe(hardware=hardware, training={"epochs": 1}), own, cores=1)["state"]
+        return state["damage_head.0.weight"]
+
+    assert last("yes", {}).is_contiguous(memory_format=torch.channels_last)
+    assert not last("no", {"channels_last": False}).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_net_is_compiled_where_asked_for(train: Train, monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda *_: compiled.append(1))
+    train(hardware={"compile": asked}, training={"epochs": 1})
+    assert bool(compiled) == asked
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_operations_are_deterministic_where_asked_for(
+    train: Train, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    seen = []
+    step = DamageModule.training_step
+
+    def watch(self: DamageModule, pixels: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return step(self, pixels)
+
+    monkeypatch.setattr(DamageModule, "training_step", watch)
+    train(hardware={"deterministic": asked}, training={"epochs": 1})
+    torch.use_deterministic_algorithms(False)
+    assert set(seen) == {asked}
+
+
+def test_batch_norm_can_count_over_all_processes(
+    recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("lightning.Trainer", lambda **settings: asked.append(settings["sync_batchnorm"]))
+    for kind in ("learn", "synchronise", "freeze"):
+        make_trainer(recipe(training={"batch_norm": kind}), "cpu", tmp_path, tmp_path)
+    assert asked == [False, True, False]
+
+
+def test_frozen_batch_norms_keep_their_statistics(train: Train) -> None:
+    for kind, kept in (("freeze", True), ("learn", False)):
+        weights = train(training={"epochs": 1, "batch_norm": kind})[1]
+        means = [value for name, value in weights.items() if name.endswith("running_mean")]
+        assert all(not mean.any() for mean in means) == kept
+
+
+def test_averaged_weights_are_validated_and_saved(
+    data: TrainingData, recipe: MakeRecipe, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated = []
+    start = DamageModule.on_validation_epoch_start
+
+    def watch(self: DamageModule) -> None:
+        validated.append({name: value.clone() for name, value in self.net.state_dict().items()})
+        start(self)
+
+    monkeypatch.setattr(DamageModule, "on_validation_epoch_start", watch)
+    state = fit(data, recipe(training={"epochs": 1, "ema_decay": 0.9}), folders, cores=1)["state"]
+    found = torch.load(folders.checkpoints / "epochs" / "last.ckpt", weights_only=True)
+    name = "building_head.weight"
+    assert torch.equal(state[name], validated[0][name])
+    assert torch.equal(state[name], found["state_dict"][f"net.{name}"])
+    assert not torch.equal(state[name], found["current_model_state"][f"net.{name}"])

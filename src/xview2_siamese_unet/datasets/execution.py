@@ -1,18 +1,22 @@
-"""Runs one function over many jobs, here or in processes, with a progress bar."""
+"""Runs one function over many jobs: here, in processes or on a Dask cluster, with a progress bar."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.params.execution import ExecutorParams
 
 Job = TypeVar("Job")
@@ -29,9 +33,22 @@ def run_jobs(
         jobs: picklable.
         executor: where to run.
         what: a noun for the progress bar, such as `scenes packed`.
+
+    Raises:
+        ConfigError: Dask is asked for and not installed.
+        DataError: a worker died.
     """
-    with _progress(what, len(jobs)) as advance:
-        results = map(function, jobs) if executor.kind == "serial" else _in_processes(function, jobs, executor)
+    workers = executor.workers or usable_cores()
+    with _progress(what, len(jobs)) as advance, ExitStack() as stack:
+        results: Iterator[Result]
+        if executor.kind == "serial":
+            results = map(function, jobs)
+        elif executor.kind == "processes":
+            # spawn: a fork of a process that has used torch or GDAL hangs.
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
+            results = _in_flight(pool, function, jobs, workers * 4)
+        else:
+            results = _in_flight(stack.enter_context(_dask(executor, workers)), function, jobs, workers * 4)
         for result in results:
             advance()
             yield result
@@ -42,26 +59,70 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _in_processes(
-    function: Callable[[Job], Result], jobs: Collection[Job], executor: ExecutorParams
-) -> Iterator[Result]:
+def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Collection[Job], most: int) -> Iterator[Result]:
     """Keep a few jobs a worker in flight: memory is bound by workers, not by jobs."""
-    workers = executor.workers or usable_cores()
     waiting = iter(jobs)
-    # spawn: a fork of a process that has used torch or GDAL hangs.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(function, job) for job in islice(waiting, workers * 4)}
+    try:
+        running = {pool.submit(function, job) for job in islice(waiting, most)}
         while running:
             done = next(as_completed(running))
             running.remove(done)
             running.update(pool.submit(function, job) for job in islice(waiting, 1))
             yield done.result()
+    except Exception as error:
+        # Dask's own class is known by name, for Dask need not be installed.
+        if not isinstance(error, BrokenProcessPool) and type(error).__name__ != "KilledWorker":
+            raise
+        raise DataError(
+            "executor",
+            found="a worker process gone, as when memory runs out",
+            allowed="workers whose scenes fit in memory together",
+            remedy="lower executor.workers and run again; finished scenes are kept",
+        ) from error
+
+
+@contextmanager
+def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
+    try:
+        from distributed import Client  # noqa: PLC0415  an extra, and slow to import
+    except ImportError as error:
+        raise ConfigError(
+            "executor.kind",
+            found="dask, which is not installed",
+            allowed="serial, processes, or dask with the extra `cluster`",
+            remedy="install it with uv sync --extra cluster",
+        ) from error
+    with ExitStack() as stack:
+        cluster = _cluster(executor.scheduler, workers)
+        if not isinstance(cluster, str):
+            stack.enter_context(cluster)
+        yield stack.enter_context(Client(cluster)).get_executor()  # type: ignore[no-untyped-call]
+
+
+def _cluster(scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one of Dask's classes, or an address
+    if scheduler is None:
+        from distributed import LocalCluster  # noqa: PLC0415
+
+        return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)  # type: ignore[no-untyped-call]
+    if scheduler == "slurm":
+        cluster = import_module("dask_jobqueue").SLURMCluster()
+        cluster.scale(workers)
+        return cluster
+    return scheduler
+
+
+class _Rate(ProgressColumn):
+    """Jobs a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the speed, once there is one."""
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
 @contextmanager
 def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
     console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=total)
         yield lambda: progress.advance(task)

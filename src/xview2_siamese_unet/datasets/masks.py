@@ -40,7 +40,8 @@ class MasksDataset(AbstractDataset[Sequence[MaskJob], Path]):
         Raises:
             StaleError: the folder holds masks of another rule.
         """
-        check_stamp(self._folder, {"data_processing.masks.rule": data[0].rule})
+        for rule in {job.rule for job in data}:
+            check_stamp(self._folder, {"data_processing.masks.rule": rule})
         burnt = sum(run_jobs(partial(burn_scene, self._folder), data, self._executor, "scenes burnt"))
         say(__name__, "masks", made=burnt, reused=len(data) - burnt)
 

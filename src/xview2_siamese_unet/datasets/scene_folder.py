@@ -41,7 +41,8 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
         executor: dict[str, Any],
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self._folder = Path(root) if source == "xbd" and root is not None else Path(sample)
+        # Absolute, because a worker on another node starts in another folder.
+        self._folder = Path(root if source == "xbd" and root is not None else sample).absolute()
         self._executor = ExecutorParams(**executor)
         self.metadata = metadata
 
@@ -55,7 +56,7 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
         if data.source == "sample":
             check_stamp(self._folder, data.sample.model_dump(mode="json"))
             missing = [scene for scene in plan_sample(data.sample) if not self._is_drawn(scene)]
-            draw = partial(_draw, self._folder, data.sample.size)
+            draw = partial(write_scene, self._folder, size=data.sample.size)
             for _ in run_jobs(draw, missing, self._executor, "sample scenes drawn"):
                 pass
         list_pairs(self._folder)
@@ -77,7 +78,3 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
 
     def _describe(self) -> dict[str, Any]:
         return {"folder": self._folder}
-
-
-def _draw(folder: Path, size: int, scene: SampleScene) -> None:
-    write_scene(folder, scene, size)

@@ -22,10 +22,23 @@ def check_stamp(folder: Path, made_with: Mapping[str, Any]) -> None:
     """
     path = folder / NAME
     if path.exists():
-        refuse_other_settings(folder, json.loads(path.read_text()), made_with)
+        refuse_other_settings(folder, _read(path), made_with)
         return
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(made_with, indent=2))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        made_with: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise StaleError(
+            str(path),
+            found=f"text that is no JSON ({error})",
+            allowed="the settings that the folder was made with",
+            remedy="remove the folder, and it is made anew",
+        ) from error
+    return made_with
 
 
 def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

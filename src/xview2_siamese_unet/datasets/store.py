@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ from xview2_siamese_unet.datasets.execution import run_jobs
 from xview2_siamese_unet.datasets.log import say
 from xview2_siamese_unet.datasets.preview import picture_of_store
 from xview2_siamese_unet.datasets.stamp import refuse_other_settings, write_atomically
-from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.params.execution import ExecutorParams
-from xview2_siamese_unet.raster.pack import PackJob, Slot, StorePlan, full_disk, pack_scene, scene_bytes
+from xview2_siamese_unet.raster.pack import Slot, StorePlan, full_disk, pack_or_report, scene_bytes
 from xview2_siamese_unet.raster.record import RECORD
 from xview2_siamese_unet.raster.store import CHANNELS, Store, read_manifest
 from xview2_siamese_unet.xbd.ingest import problem_row
@@ -49,12 +49,14 @@ class StoreDataset(AbstractDataset[StorePlan, Store]):
             DataError: a scene cannot be packed, and none may be skipped.
         """
         rows = self._allocate(data)
-        work = [(Slot(self._folder, rows[job.scene], data.height, data.width), job, data.skip) for job in data.jobs]
-        results = list(run_jobs(_pack, work, self._executor, "scenes packed"))
-        problems = sorted(result for result in results if not isinstance(result, bool))
+        work = [(Slot(self._folder, rows[job.scene], data.height, data.width), job) for job in data.jobs]
+        pack = partial(pack_or_report, skip=data.skip)
+        results = list(run_jobs(pack, work, self._executor, "scenes packed"))
+        problems = sorted(problem_row(*result, stop=False) for result in results if not isinstance(result, bool))
         for scene, where, found, *_ in problems:
             logger.warning("%s left out: %s, %s", scene, where, found)
-        write_atomically(self._folder / "problems.json", json.dumps(problems))
+        if len(data.jobs) == len(data.scenes):  # a part knows nothing of the others' problems
+            write_atomically(self._folder / "problems.json", json.dumps(problems))
         packed = results.count(True)
         say(__name__, "store", made=packed, reused=results.count(False))
 
@@ -64,7 +66,7 @@ class StoreDataset(AbstractDataset[StorePlan, Store]):
         manifest = read_manifest(self._folder) or {"scenes": [], **size}
         refuse_other_settings(self._folder, {key: manifest[key] for key in size}, size)
         known = set(manifest["scenes"])
-        order = [*manifest["scenes"], *(job.scene for job in data.jobs if job.scene not in known)]
+        order = [*manifest["scenes"], *(scene for scene in data.scenes if scene not in known)]
         self._folder.mkdir(parents=True, exist_ok=True)
         self._require_space(data, {name: row for row, name in enumerate(manifest["scenes"])})
         _grow(self._folder / "pixels.u8", len(order) * data.height * data.width * CHANNELS)
@@ -78,7 +80,7 @@ class StoreDataset(AbstractDataset[StorePlan, Store]):
         records = self._folder / "records.bin"
         keys = np.fromfile(records, RECORD)["key"] if records.exists() else np.zeros(0, "S32")
         packed = {name for name, row in rows.items() if row < len(keys) and keys[row]}
-        missing = sum(job.scene not in packed for job in data.jobs)
+        missing = sum(scene not in packed for scene in data.scenes)
         needed, free = missing * scene_bytes(data.height, data.width), shutil.disk_usage(self._folder).free
         logger.info("store: %d scenes to pack, %.1f GB; %.1f GB are free", missing, needed / 1e9, free / 1e9)
         if needed > free:
@@ -97,15 +99,6 @@ class StoreDataset(AbstractDataset[StorePlan, Store]):
 
     def _describe(self) -> dict[str, Any]:
         return {"folder": self._folder, "executor": self._executor}
-
-
-def _pack(work: tuple[Slot, PackJob, bool]) -> bool | tuple[str, ...]:
-    """Return whether packing was needed, or the row for the ingest report where the scene is left out."""
-    slot, job, skip = work
-    try:
-        return pack_scene(slot, job)
-    except DataError as error:
-        return problem_row(job.scene, error, stop=not skip)
 
 
 def _grow(path: Path, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Pixels of a scene → int64 counts: everything a score needs, from one bincount."""
+"""Pixels of a scene → int64 counts: everything a score needs, from one histogram."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xview2_siamese_unet.errors import DataError
 UInt8Array = npt.NDArray[np.uint8]
 IntArray = npt.NDArray[np.int64]
 
-_SHAPE: Final = (2, N_CODES, N_CODES)
+_SHAPE: Final = (2, 2, N_CODES, N_CODES)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,30 +40,49 @@ class Counts:
         return cls(np.zeros((2, 2), np.int64), np.zeros((N_CODES, N_CODES), np.int64))
 
 
-def count_scene(building: UInt8Array, damage: UInt8Array, predicted: UInt8Array, *, scene: str) -> Counts:
-    """Return the counts of one scene; a building is predicted where the predicted code is above 0.
+def count_scene(
+    building: UInt8Array, damage: UInt8Array, predicted: UInt8Array, *, scene: str, located: UInt8Array | None = None
+) -> Counts:
+    """Return the counts of one scene.
 
     Args:
         building: uint8 (h, w), truth of the pre-disaster label, 0 or 1.
         damage: uint8 (h, w), truth of the post-disaster label, codes 0 to 5.
         predicted: uint8 (h, w), codes 0 to 5.
         scene: name for error messages.
+        located: uint8 (h, w), 1 where a building is predicted and 0 elsewhere, where any predicted damage is void;
+            unless given, a building is predicted where the predicted code is above 0.
 
     Raises:
         DataError: another type, shape or value than the above.
     """
+    located = (predicted > 0).view(np.uint8) if located is None else located
     for name, mask, highest in (
         ("building truth", building, 1),
         ("damage truth", damage, N_CODES - 1),
         ("prediction", predicted, N_CODES - 1),
+        ("predicted buildings", located, 1),
     ):
         _check(mask, building.shape, highest, where=f"{scene}, {name}")
-    # 2 × 6 × 6 = 72 joint codes still fit a byte, so no wider copy of the scene is made before the bincount.
-    joint = (building * _SHAPE[1] + damage) * _SHAPE[2] + predicted
-    cube = np.bincount(joint.ravel(), minlength=int(np.prod(_SHAPE))).astype(np.int64).reshape(_SHAPE)
-    by_prediction = cube.sum(axis=1)
-    localization = np.stack([by_prediction[:, 0], by_prediction[:, 1:].sum(axis=1)], axis=1)
-    return Counts(localization, cube.sum(axis=0))
+    # 2 × 2 × 6 × 6 = 144 joint codes still fit a byte, so one copy of the scene holds them all.
+    joint = located * np.uint8(_SHAPE[1])
+    for size, mask in zip((*_SHAPE[2:], 1), (building, damage, predicted), strict=True):
+        joint += mask
+        joint *= np.uint8(size)
+    missed, found = histogram(joint)[: int(np.prod(_SHAPE))].reshape(_SHAPE)
+    by_code: IntArray = found.sum(axis=0)
+    by_code[:, 0] += missed.sum(axis=(0, 2))
+    return Counts(np.stack([missed.sum(axis=(1, 2)), found.sum(axis=(1, 2))], axis=1), by_code)
+
+
+def histogram(codes: UInt8Array) -> IntArray:
+    """Return how often each of the 256 values of a byte stands in an array, int64 (256,).
+
+    Most of a scene is 0, so leaving it out first costs a fifth of counting it with `np.bincount`.
+    """
+    counts = np.bincount(codes[codes > 0], minlength=256).astype(np.int64)
+    counts[0] = codes.size - counts.sum()
+    return counts
 
 
 def _check(mask: UInt8Array, shape: tuple[int, ...], highest: int, *, where: str) -> None:

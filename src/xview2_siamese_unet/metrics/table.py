@@ -18,6 +18,7 @@ from xview2_siamese_unet.metrics.confusion import Counts, IntArray, UInt8Array, 
 
 LOCALIZATION_COLUMNS: Final = [f"localization_{truth}_{found}" for truth in range(2) for found in range(2)]
 DAMAGE_COLUMNS: Final = [f"damage_{truth}_{found}" for truth in range(N_CODES) for found in range(N_CODES)]
+COUNT_COLUMNS: Final = [*LOCALIZATION_COLUMNS, *DAMAGE_COLUMNS]
 
 Predictions = Mapping[str, Callable[[], UInt8Array]]
 """Scene name → loader of its predicted damage map, uint8 (h, w)."""
@@ -72,12 +73,12 @@ def count_scenes(
     table = table.sort_values("scene", ignore_index=True)
     _check(table, split, predictions)
     rows = np.array(list(_rows(list(table["scene"]), predictions, store)))
-    return table.join(pd.DataFrame(rows, columns=[*LOCALIZATION_COLUMNS, *DAMAGE_COLUMNS]))
+    return table.join(pd.DataFrame(rows, columns=COUNT_COLUMNS))
 
 
 def total(table: pd.DataFrame) -> Counts:
     """Return the sum of all rows of a table of counts."""
-    return _counts(table[[*LOCALIZATION_COLUMNS, *DAMAGE_COLUMNS]].to_numpy(np.int64).sum(axis=0))
+    return _counts(table[COUNT_COLUMNS].to_numpy(np.int64).sum(axis=0))
 
 
 def total_by(table: pd.DataFrame, column: str) -> dict[str, Counts]:
@@ -87,8 +88,13 @@ def total_by(table: pd.DataFrame, column: str) -> dict[str, Counts]:
 
 def each(table: pd.DataFrame) -> dict[str, Counts]:
     """Return the counts of each scene, in the order of the rows."""
-    values = table[[*LOCALIZATION_COLUMNS, *DAMAGE_COLUMNS]].to_numpy(np.int64)
+    values = table[COUNT_COLUMNS].to_numpy(np.int64)
     return dict(zip(table["scene"].astype(str), map(_counts, values), strict=True))
+
+
+def row_of(counts: Counts) -> IntArray:
+    """Return counts in the order of `COUNT_COLUMNS`, int64 (40,)."""
+    return np.concatenate([counts.localization.ravel(), counts.damage.ravel()])
 
 
 def _check(table: pd.DataFrame, split: str, predictions: Predictions) -> None:
@@ -116,8 +122,7 @@ def _check(table: pd.DataFrame, split: str, predictions: Predictions) -> None:
 def _rows(names: list[str], predictions: Predictions, store: Store) -> Iterator[IntArray]:
     for name in names:
         truth = store.scene(name)
-        counts = count_scene(truth.building, truth.damage, predictions[name](), scene=name)
-        yield np.concatenate([counts.localization.ravel(), counts.damage.ravel()])
+        yield row_of(count_scene(truth.building, truth.damage, predictions[name](), scene=name))
 
 
 def _counts(row: IntArray) -> Counts:

@@ -15,18 +15,24 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
+from xview2_siamese_unet.nets.seed import SeedNet, SeedUNet
 from xview2_siamese_unet.nets.siamese_unet import SiameseUNet, UNet
 from xview2_siamese_unet.params.modelling import EncoderParams, EncoderWeightsParams, ModelParams
 
+DamageNet = SiameseUNet | SeedNet
 
-def build_net(params: ModelParams, damage_classes: int) -> SiameseUNet:
+
+def build_net(params: ModelParams, damage_classes: int) -> DamageNet:
     """Return the net with random weights; never downloads, so that inference works offline."""
-    pre = _unet(params)
-    post = pre if params.share_weights else _unet(params)
-    return SiameseUNet(pre, post, params.decoder_channels[-1], damage_classes, params.fusion)
+    if params.architecture == "seed":
+        pre, post = (SeedUNet(_encoder(params.encoder.name, None), classes) for classes in (2, damage_classes))
+        return SeedNet(pre, post, damage_classes)
+    first = _unet(params)
+    second = first if params.share_weights else _unet(params)
+    return SiameseUNet(first, second, params.decoder_channels[-1], damage_classes, params.fusion)
 
 
-def load_encoder_weights(net: SiameseUNet, params: EncoderParams) -> None:
+def load_encoder_weights(net: DamageNet, params: EncoderParams) -> None:
     """Put pretrained weights into the encoder(s) of a new net, as the parameters ask.
 
     Raises:

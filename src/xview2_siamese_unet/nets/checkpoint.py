@@ -8,9 +8,9 @@ from typing import Any, TypedDict
 from torch import Tensor
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
-from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.nets.build import DamageNet, build_net
+from xview2_siamese_unet.nets.decide import Thresholds
 from xview2_siamese_unet.nets.normalise import Normalise
-from xview2_siamese_unet.nets.siamese_unet import SiameseUNet
 from xview2_siamese_unet.params.modelling import ClassesParams, ModelParams
 
 
@@ -21,16 +21,23 @@ class Checkpoint(TypedDict):
     model: dict[str, Any]
     classes: dict[str, Any]
     channels: dict[str, list[float]]
+    thresholds: dict[str, float]
     fingerprint: str
     recipe: dict[str, Any]
     dataset: str
+    licence: str
     version: str
     epoch: int
     scores: dict[str, float]
     history: list[dict[str, float]]
 
 
-def restore(checkpoint: Mapping[str, Any]) -> tuple[SiameseUNet, Normalise, ClassesParams]:
+def thresholds_of(checkpoint: Mapping[str, Any]) -> Thresholds:
+    """Return the thresholds that go with the weights; one half where a checkpoint says nothing of them."""
+    return Thresholds(**checkpoint.get("thresholds", {}))
+
+
+def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, ClassesParams]:
     """Return the net with its weights, what normalises its images, and what its classes mean.
 
     Raises:

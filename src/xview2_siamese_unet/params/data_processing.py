@@ -46,6 +46,21 @@ class SplitParams(Strict):
         return self
 
 
+class ShardParams(Strict):
+    """Which part of the scenes `burn_masks` and `pack_scenes` work on, so that the tasks of a job array share them."""
+
+    index: int = Field(default=0, ge=0)
+    """Number of this part, from 0."""
+    count: int = Field(default=1, ge=1)
+    """Number of parts."""
+
+    @model_validator(mode="after")
+    def _index_in_count(self) -> Self:
+        if self.index >= self.count:
+            raise ValueError(f"index {self.index} of {self.count} parts; they are numbered from 0")
+        return self
+
+
 class DataProcessingParams(Strict):
     """From label files to masks and splits."""
 
@@ -53,3 +68,4 @@ class DataProcessingParams(Strict):
     """A scene that cannot be used stops the run, or is left out and stands in the ingest report."""
     masks: MaskParams = MaskParams()
     split: SplitParams = SplitParams()
+    shard: ShardParams = ShardParams()

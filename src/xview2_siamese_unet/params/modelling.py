@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from xview2_siamese_unet.params.base import Strict
+from xview2_siamese_unet.params.training import AugmentationParams, SchedulerParams, TrainingParams
+
+__all__ = [
+    "AugmentationParams",
+    "ClassesParams",
+    "DataloaderParams",
+    "EncoderParams",
+    "EncoderWeightsParams",
+    "FocalLossParams",
+    "HardwareParams",
+    "LossWeightsParams",
+    "ModelParams",
+    "Recipe",
+    "SchedulerParams",
+    "TrainingParams",
+    "Unclassified",
+]
 
 Unclassified = Literal["ignore", "no_damage", "class"]
-Positive = Annotated[float, Field(gt=0)]
 
 
 class ClassesParams(Strict):
@@ -53,6 +69,8 @@ class EncoderParams(Strict):
 class ModelParams(Strict):
     """The net."""
 
+    architecture: Literal["siamese_unet", "seed"] = "siamese_unet"
+    """`seed`: two nets without skips that meet at their logits, as the university project had it, for comparison."""
     encoder: EncoderParams = EncoderParams()
     decoder_channels: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
     """Channels of the decoder, from the deepest level to the full size."""
@@ -64,56 +82,6 @@ class ModelParams(Strict):
     """Mean and deviation of the training split, or those that ImageNet weights were trained with."""
 
 
-class SchedulerParams(Strict):
-    """CosineAnnealingWarmRestarts, stepped at every batch; names as in torch."""
-
-    T_0: int = Field(default=10, ge=1)
-    """Epochs to the first restart."""
-    T_mult: int = Field(default=1, ge=1)
-    """Factor by which each next period is longer."""
-    eta_min: float = Field(default=1e-6, ge=0)
-    """Lowest learning rate."""
-
-
-class AugmentationParams(Strict):
-    """What happens to a training batch, on the device where it is."""
-
-    flips: bool = True
-    """Flips and quarter turns, the same for both dates and masks."""
-    brightness: float = Field(default=0.15, ge=0, lt=1)
-    """Largest relative change of brightness, drawn for each date alone."""
-    contrast: float = Field(default=0.15, ge=0, lt=1)
-    """Largest relative change of contrast, drawn for each date alone."""
-
-
-class TrainingParams(Strict):
-    """The loop."""
-
-    seed: int = Field(default=0, ge=0)
-    epochs: int = Field(default=40, ge=1)
-    batch_size: int = Field(default=16, ge=1)
-    learning_rate: Positive = 2e-4
-    weight_decay: float = Field(default=0.01, ge=0)
-    scheduler: SchedulerParams = SchedulerParams()
-    patience: int = Field(default=8, ge=1)
-    """Epochs without a better value before training stops."""
-    delta: float = Field(default=0.0, ge=0)
-    """Change that counts as better."""
-    monitor: Literal["validation_loss", "validation_score"] = "validation_score"
-    """What `patience` and the best checkpoint look at."""
-    crop: int | None = Field(default=512, ge=32, multiple_of=32)
-    """Side of the random crop in pixels; `null` trains on whole scenes."""
-    crops_per_scene: int = Field(default=1, ge=1)
-    """Crops drawn from each scene in an epoch, on average."""
-    gradient_clip: float | None = Field(default=1.0, gt=0)
-    """Largest norm of the gradient; `null` clips nothing."""
-    sampler: Literal["weighted", "uniform"] = "weighted"
-    """`weighted` draws scenes by their sample weights, with replacement."""
-    augmentation: AugmentationParams = AugmentationParams()
-    reuse: bool = True
-    """A finished checkpoint with the same settings, data and version is taken in place of training again."""
-
-
 class HardwareParams(Strict):
     """What computes, and in which numbers."""
 
@@ -121,6 +89,12 @@ class HardwareParams(Strict):
     """`auto` takes a GPU where there is one."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """`auto` takes bfloat16 where the hardware computes in it."""
+    channels_last: bool = True
+    """Channels lie beside each other in memory, as the convolutions of CPU and GPU like it best."""
+    compile: bool = False
+    """Compile the net with torch.compile: minutes at the start, faster steps after."""
+    deterministic: bool = False
+    """Refuse operations whose result varies from run to run, at some cost of speed."""
 
 
 class LossWeightsParams(Strict):

@@ -89,4 +89,6 @@ def _ranges(starts: IntArray, lengths: IntArray) -> IntArray:
     """Return start, start + 1, … of each range, one after the other."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - ends + lengths, lengths)
+    ranges = np.repeat(starts - ends + lengths, lengths)
+    ranges += np.arange(total)
+    return ranges

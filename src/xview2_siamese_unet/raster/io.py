@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from PIL import Image
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from xview2_siamese_unet.damage import Damage
@@ -50,16 +51,19 @@ def read_rgb(path: Path) -> ByteArray:
     """Return an image as uint8 (h, w, 3).
 
     Raises:
-        DataError: not readable, not three bands or more, values that do not fit in a byte.
+        DataError: not readable, two bands, a palette, values that do not fit in a byte.
     """
     with _open(path) as source:
-        if source.count < 3:
+        palette = source.colorinterp[0] is ColorInterp.palette
+        if source.count == 2 or palette:
             raise DataError(
                 str(path),
-                found=f"{source.count} band(s)",
-                allowed="3 bands: red, green, blue",
+                found="colours by number (a palette)" if palette else "2 bands",
+                allowed="red, green, blue and any further bands, or one band of grey",
                 remedy="use the RGB image",
             )
+        if source.count == 1:
+            return np.repeat(_as_bytes(source.read(1), source.nodata, path)[..., None], 3, axis=2)
         if source.driver == "PNG" and source.dtypes[0] == "uint8":
             return _decode_png(path)
         bands = _as_bytes(source.read((1, 2, 3)), source.nodata, path)

@@ -39,10 +39,19 @@ class PackJob:
 
 
 class StorePlan(NamedTuple):
-    """What a store is to hold: scenes of one size, and whether one that cannot be packed is left out."""
+    """What a store is to hold, and what of it is to be packed now.
+
+    Attributes:
+        height: of every scene, in pixels.
+        width: of every scene, in pixels.
+        scenes: names of all.
+        jobs: of these scenes, or of a part of them.
+        skip: a scene that cannot be packed is left out; else it stops the run.
+    """
 
     height: int
     width: int
+    scenes: Sequence[str]
     jobs: Sequence[PackJob]
     skip: bool
 
@@ -80,6 +89,17 @@ def pack_scene(slot: Slot, job: PackJob) -> bool:
         _write(slot.folder / "pixels.u8", pixels, slot.row * pixels.nbytes)
         os.pwrite(records.fileno(), record.tobytes(), place)
     return True
+
+
+def pack_or_report(work: tuple[Slot, PackJob], *, skip: bool) -> bool | tuple[str, DataError]:
+    """As `pack_scene`, but return scene and error where a scene that cannot be packed may be left out."""
+    slot, job = work
+    try:
+        return pack_scene(slot, job)
+    except DataError as error:
+        if not skip:
+            raise
+        return job.scene, error
 
 
 def _read(slot: Slot, job: PackJob) -> ByteArray:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from xview2_siamese_unet.damage import N_CODES
 
@@ -34,12 +35,20 @@ def count_scene(pixels: ByteArray) -> npt.NDArray[Any]:
         pixels: (h, w, 8) as in the store.
     """
     record = np.zeros((), RECORD)
-    record["building_pixels"] = np.bincount(pixels[..., 6].ravel(), minlength=2)
-    record["damage_pixels"] = np.bincount(pixels[..., 7].ravel(), minlength=N_CODES)
-    for date, image in enumerate((pixels[..., 0:3], pixels[..., 3:6])):
-        # 256 bins a channel cost less than squaring every pixel.
-        bins = np.stack([np.bincount(image[..., channel].ravel(), minlength=256) for channel in range(3)])
-        record["valid_pixels"][date] = np.count_nonzero(image.any(axis=-1))
-        record["channel_sums"][date] = bins @ _VALUES
-        record["channel_squares"][date] = bins @ _VALUES**2
+    bins = _histograms(pixels)
+    record["building_pixels"] = bins[6, :2]
+    record["damage_pixels"] = bins[7, :N_CODES]
+    record["channel_sums"] = (bins[:6] @ _VALUES).reshape(2, 3)
+    record["channel_squares"] = (bins[:6] @ _VALUES**2).reshape(2, 3)
+    for date, (red, green, blue) in enumerate((range(3), range(3, 6))):
+        record["valid_pixels"][date] = np.count_nonzero(pixels[..., red] | pixels[..., green] | pixels[..., blue])
     return record
+
+
+def _histograms(pixels: ByteArray) -> npt.NDArray[np.int64]:
+    """Return how often each value stands in each channel, (8, 256).
+
+    Pillow counts bytes as they are; `np.bincount` would first make an integer of eight bytes of each.
+    """
+    halves = (Image.fromarray(np.ascontiguousarray(pixels[..., part])) for part in (slice(0, 4), slice(4, 8)))
+    return np.array([half.histogram() for half in halves], np.int64).reshape(8, 256)

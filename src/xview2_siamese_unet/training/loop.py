@@ -9,7 +9,14 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+)
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
@@ -41,12 +48,15 @@ def make_trainer(recipe: Recipe, device: str, tensorboard_logs: Path, epochs: Pa
         devices=local,
         num_nodes=world // local,
         # Buffers are not sent around at every step: that would wait for processes with fewer scenes to validate.
-        strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
+        strategy=_together(recipe) if world > 1 else "auto",
         plugins=[_WholeFiles(), *([] if _launched() else [LightningEnvironment()])],
         use_distributed_sampler=False,  # ours knows its shard
         precision=pick_precision(recipe.hardware, device),
         max_epochs=training.epochs,
         gradient_clip_val=training.gradient_clip,
+        accumulate_grad_batches=training.accumulate,
+        sync_batchnorm=training.batch_norm == "synchronise",
+        deterministic=recipe.hardware.deterministic,
         logger=TensorBoardLogger(tensorboard_logs, name=""),
         callbacks=_callbacks(recipe, epochs),
         enable_progress_bar=get_console().is_terminal,
@@ -56,9 +66,20 @@ def make_trainer(recipe: Recipe, device: str, tensorboard_logs: Path, epochs: Pa
     )
 
 
+def leave_processes() -> None:
+    """Wait for the other processes of `torchrun` and end the connection to them; does nothing where there are none."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def better(recipe: Recipe) -> str:
     """Return `min` or `max`, whichever is better of what the recipe monitors."""
     return "min" if recipe.training.monitor.endswith("loss") else "max"
+
+
+def _together(recipe: Recipe) -> DDPStrategy:
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=recipe.loss_weights.post == 0)
 
 
 def _launched() -> bool:
@@ -72,8 +93,12 @@ def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
     best = ModelCheckpoint(epochs, filename="best", monitor=training.monitor, mode=mode, **at)
     last = ModelCheckpoint(epochs, filename="last", **at)
     stop = EarlyStopping(training.monitor, min_delta=training.delta, patience=training.patience, mode=mode)
-    bar = [RichProgressBar()] if get_console().is_terminal else []
-    return [best, last, stop, LearningRateMonitor("step"), *bar]
+    callbacks: list[Callback] = [best, last, stop, LearningRateMonitor("step")]
+    if training.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=training.ema_decay))
+    if get_console().is_terminal:
+        callbacks.append(RichProgressBar())
+    return callbacks
 
 
 class _WholeFiles(TorchCheckpointIO):

@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from segmentation_models_pytorch.losses import DiceLoss, LovaszLoss
 from torch import Tensor
 from torch.nn import functional
 
-from xview2_siamese_unet.damage import IGNORE
+from xview2_siamese_unet.damage import IGNORE, SCORED, Damage
+from xview2_siamese_unet.params.training import DamageLossMix, LossMix
+
+Spread = Callable[[Tensor], Tensor]
+"""Mean of a number over all processes, so that each divides by the same weight of pixels."""
 
 
-def focal_loss(logits: Tensor, target: Tensor, alpha: Tensor | None, gamma: float) -> Tensor:
+def mix_losses(
+    logits: Tensor,
+    target: Tensor,
+    mix: LossMix,
+    *,
+    alpha: Tensor | None,
+    gamma: float,
+    spread: Spread = lambda number: number,
+) -> Tensor:
+    """Return the weighted sum of the losses of one head.
+
+    Args:
+        logits: (b, k, h, w).
+        target: (b, h, w), int64, 0 to k − 1 or `IGNORE`.
+        mix: weights of the losses; a `DamageLossMix` for the damage head.
+        alpha: one weight a class for focal and cross entropy.
+        gamma: of the focal loss.
+        spread: see `Spread`.
+    """
+    of_damage = isinstance(mix, DamageLossMix)
+    # Where no building is, the damage head is never asked: overlaps and orders look at buildings only.
+    inside = target.where(target != Damage.BACKGROUND, IGNORE) if of_damage else target
+    parts: dict[str, Callable[[], Tensor]] = {
+        "focal": lambda: focal_loss(logits, target, alpha, gamma, spread),
+        "cross_entropy": lambda: focal_loss(logits, target, alpha, 0.0, spread),
+        "dice": lambda: dice_loss(logits, inside),
+        "lovasz": lambda: lovasz_loss(logits, inside),
+        "ordinal": lambda: ordinal_loss(logits, inside),
+    }
+    weights = mix.model_dump()
+    terms = [weights[name] * parts[name]() for name in parts if weights.get(name)]
+    return torch.stack(terms).sum() if terms else logits.sum() * 0
+
+
+def focal_loss(
+    logits: Tensor,
+    target: Tensor,
+    alpha: Tensor | None,
+    gamma: float,
+    spread: Spread = lambda number: number,
+) -> Tensor:
     """Return the softmax focal loss, a weighted mean as `cross_entropy` takes it: Σ αₜ(1 − pₜ)^γ · −log pₜ / Σ αₜ.
 
     With `gamma` 0 it is cross entropy. Not the focal loss of segmentation-models-pytorch, which is one sigmoid a class.
@@ -19,6 +66,7 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: Tensor | None, gamma: floa
         target: (b, h, w), int64, 0 to k − 1 or `IGNORE`.
         alpha: one weight a class, (k,); `None` weighs all alike.
         gamma: how much a pixel that is already right is held back.
+        spread: see `Spread`.
 
     Returns:
         A scalar; 0 where every pixel is ignored.
@@ -31,4 +79,28 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: Tensor | None, gamma: floa
     weight = counted.float() if alpha is None else alpha[known] * counted
     # 1 − p is 0 for a pixel that is surely right, and 0 ** gamma has no finite slope for gamma < 1.
     modulated = per_pixel * (1 - p).clamp_min(1e-8).pow(gamma)
-    return modulated.sum() / weight.sum().clamp_min(torch.finfo(torch.float32).tiny)
+    return modulated.sum() / spread(weight.sum()).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return 1 − Dice overlap, the mean over all classes but background; a class that is not there adds 0."""
+    dice = DiceLoss("multiclass", classes=[*range(1, logits.shape[1])], ignore_index=IGNORE)
+    loss: Tensor = dice(logits.float(), target)
+    return loss
+
+
+def lovasz_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the Lovász-softmax loss over the classes that are there, Berman et al. 2018, arXiv:1705.08790."""
+    loss: Tensor = LovaszLoss("multiclass", ignore_index=IGNORE)(logits.float(), target)
+    return loss.sum()  # without a pixel it is empty
+
+
+def ordinal_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the squared earth mover's distance, Hou et al. 2017, arXiv:1611.05916: the mean over the pixels of the
+    four scored classes of Σ (P(class ≤ c) − [truth ≤ c])².
+    """  # noqa: D205
+    scored = (target >= SCORED[0]) & (target <= SCORED[-1])
+    p = logits[:, SCORED[0] : SCORED[-1] + 1].float().softmax(dim=1).cumsum(dim=1)
+    truth = torch.stack([target <= code for code in SCORED], dim=1)
+    distance = (p - truth.float()).square().sum(dim=1) * scored
+    return distance.sum() / scored.sum().clamp_min(1)

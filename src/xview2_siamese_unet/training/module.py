@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Self
 
 import lightning
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
+from xview2_siamese_unet.nets.build import DamageNet
 from xview2_siamese_unet.nets.decide import decide
 from xview2_siamese_unet.nets.normalise import Normalise
-from xview2_siamese_unet.nets.siamese_unet import Logits, SiameseUNet
+from xview2_siamese_unet.nets.siamese_unet import Logits
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.augment import augment
-from xview2_siamese_unet.training.losses import focal_loss
+from xview2_siamese_unet.training.losses import mix_losses
 from xview2_siamese_unet.training.pairs import Batch, unpack
 from xview2_siamese_unet.training.schedule import learning_rate
 
@@ -42,7 +44,7 @@ class DamageModule(lightning.LightningModule):
 
     def __init__(
         self,
-        net: SiameseUNet,
+        net: DamageNet,
         normalise: Normalise,
         recipe: Recipe,
         class_weights: dict[str, list[float]],
@@ -61,6 +63,16 @@ class DamageModule(lightning.LightningModule):
         self._counts = Counts.zero()
         self._losses: list[tuple[Tensor, int]] = []
         self._rate = 0.0
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, which frozen batch norms do not follow."""
+        super().train(mode)
+        if self.recipe.training.batch_norm == "freeze":
+            for layer in self.net.modules():
+                if isinstance(layer, _BatchNorm):
+                    layer.eval()
+        return self
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
         """Make what is random in a step a function of seed, step and process: a resumed run repeats it."""
@@ -69,8 +81,13 @@ class DamageModule(lightning.LightningModule):
 
     def training_step(self, pixels: Tensor) -> Tensor:
         """Return the loss of one batch of bytes (b, h, w, 8)."""
-        batch = augment(unpack(pixels, self.recipe.classes.unclassified), self.recipe.training.augmentation)
-        loss = self._loss(self._forward(batch), batch)
+        training = self.recipe.training
+        truth = unpack(pixels, self.recipe.classes.unclassified, training.damage_dilation)
+        batch = augment(truth, training.augmentation)
+        if self.recipe.loss_weights.post:
+            loss = self._loss(self._forward(batch), batch)
+        else:
+            loss = self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch)
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(pixels), sync_dist=True)
         return loss
@@ -125,7 +142,7 @@ class DamageModule(lightning.LightningModule):
         optimizer = torch.optim.AdamW(self.net.parameters(), lr=peak, weight_decay=training.weight_decay)
         epoch = training.epochs / float(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate(step * epoch, peak, training.scheduler) / peak
+            optimizer, lambda step: learning_rate(step * epoch, peak, training.scheduler, training.warmup_epochs) / peak
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -133,12 +150,23 @@ class DamageModule(lightning.LightningModule):
         total: Tensor = self.trainer.strategy.reduce(number, reduce_op="sum")
         return total
 
+    def _mean(self, number: Tensor) -> Tensor:
+        mean: Tensor = self.trainer.strategy.reduce(number, reduce_op="mean")
+        return mean
+
     def _forward(self, batch: Batch) -> Logits:
         logits: Logits = self.net(self.normalise(batch.pre), self.normalise(batch.post))
         return logits
 
     def _loss(self, logits: Logits, batch: Batch) -> Tensor:
-        weights, gamma = self.recipe.loss_weights, self.recipe.focal_loss.gamma
-        pre = focal_loss(logits.building, batch.building, self.alpha_pre, gamma)
-        post = focal_loss(logits.damage, batch.damage, self.alpha_post, gamma)
-        return weights.pre * pre + weights.post * post
+        mix, weight = self.recipe.training.losses.post, self.recipe.loss_weights.post
+        post = mix_losses(logits.damage, batch.damage, mix, alpha=self.alpha_post, **self._how())
+        return self._localization_loss(logits.building, batch) + weight * post
+
+    def _localization_loss(self, building: Tensor, batch: Batch) -> Tensor:
+        mix, weight = self.recipe.training.losses.pre, self.recipe.loss_weights.pre
+        return weight * mix_losses(building, batch.building, mix, alpha=self.alpha_pre, **self._how())
+
+    def _how(self) -> dict[str, Any]:
+        # Processes have different numbers of scenes to validate, and would wait for each other.
+        return {"gamma": self.recipe.focal_loss.gamma, "spread": self._mean if self.training else torch.clone}

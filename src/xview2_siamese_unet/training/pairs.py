@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from xview2_siamese_unet.damage import IGNORE, Damage
+from xview2_siamese_unet.damage import IGNORE, N_CODES, OVERLAP_PRIORITY, Damage
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.modelling import DataloaderParams, Recipe, Unclassified
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.draws import Draw, Draws, Shard
+
+_RARITY = np.array([0, 1, 5, 5, 2, 0])
 
 
 class Crops(Dataset[Tensor]):
@@ -28,24 +31,33 @@ class Crops(Dataset[Tensor]):
         store: where the scenes are.
         scenes: names, in the order of the indices.
         side: of a crop in pixels; `None`, or more than a scene has, gives the whole scene.
+        candidates: crops looked at for each one taken: the one with most of the rare classes, the first of equals.
     """
 
-    def __init__(self, store: Store, scenes: Sequence[str], side: int | None) -> None:
+    def __init__(self, store: Store, scenes: Sequence[str], side: int | None, candidates: int = 1) -> None:
         self._store = store
         self._rows = store.rows(scenes)
+        self._candidates = candidates
         self._side = None if side is None or side >= min(store.height, store.width) else side
 
     def __getitem__(self, draw: Draw) -> Tensor:
         scene = self._store.pixels[self._rows[draw.scene]]
-        if self._side is not None:
-            top, left = self._corner(np.random.default_rng(draw.seed))
-            scene = scene[top : top + self._side, left : left + self._side]
-        return torch.from_numpy(np.array(scene))
+        if self._side is None:
+            return torch.from_numpy(np.array(scene))
+        random = np.random.default_rng(draw.seed)
+        crops = [self._crop(scene, self._side, random) for _ in range(self._candidates)]
+        return torch.from_numpy(np.array(max(crops, key=_rarity) if len(crops) > 1 else crops[0]))
 
-    def _corner(self, random: np.random.Generator) -> tuple[int, int]:
-        side = self._side or 0
-        top, left = random.integers((self._store.height - side + 1, self._store.width - side + 1))
-        return int(top), int(left)
+    @staticmethod
+    def _crop(scene: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
+        top, left = random.integers((scene.shape[0] - side + 1, scene.shape[1] - side + 1))
+        return scene[top : top + side, left : left + side]
+
+
+def _rarity(crop: np.ndarray) -> int:
+    """Weigh the pixels of a crop by class, as the winner of the xView2 challenge did."""
+    counts = np.bincount(crop[..., 7].ravel(), minlength=N_CODES)
+    return int(counts @ _RARITY)
 
 
 class WholeScenes(Dataset[Tensor]):
@@ -71,16 +83,34 @@ class Batch(NamedTuple):
     damage: Tensor
 
 
-def unpack(pixels: Tensor, unclassified: Unclassified) -> Batch:
+def unpack(pixels: Tensor, unclassified: Unclassified, dilation: int = 1) -> Batch:
     """Turn bytes (b, h, w, 8) into images and targets, un-classified pixels as the experiment says.
 
     The permuted views already lie as channels_last asks.
+
+    Args:
+        pixels: of a batch.
+        unclassified: what un-classified pixels of the damage truth become.
+        dilation: side of the square by which the buildings of the damage truth grow.
     """
     images = pixels[..., :6].permute(0, 3, 1, 2).float()
-    damage = pixels[..., 7].long()
+    damage = dilate(pixels[..., 7].long(), dilation)
     code = {"ignore": IGNORE, "no_damage": int(Damage.NO_DAMAGE), "class": int(Damage.UNCLASSIFIED)}[unclassified]
     damage = damage.where(damage != Damage.UNCLASSIFIED, code)
     return Batch(images[:, :3], images[:, 3:], pixels[..., 6].long(), damage)
+
+
+def dilate(damage: Tensor, side: int) -> Tensor:
+    """Let buildings grow by a square of `side` pixels, codes (b, h, w); the class of higher priority wins.
+
+    A label and its roof seldom lie on each other to the pixel, and least of all in the post-disaster image.
+    """
+    if side == 1:
+        return damage
+    order = torch.tensor([Damage.BACKGROUND, *reversed(OVERLAP_PRIORITY)], device=damage.device)
+    rank = order.argsort()[damage]
+    grown = functional.max_pool2d(rank.float().unsqueeze(1), side, stride=1, padding=side // 2).squeeze(1)
+    return order[grown.long()]
 
 
 def training_loader(
@@ -113,7 +143,7 @@ def training_loader(
             remedy=f"set training.batch_size to a multiple of {shard.world}",
         )
     return DataLoader(
-        Crops(store, scenes, training.crop),
+        Crops(store, scenes, training.crop, training.crop_candidates),
         batch_size=training.batch_size // shard.world,
         sampler=Draws(weights, training, shard),
         **_workers(recipe.dataloader, cores),

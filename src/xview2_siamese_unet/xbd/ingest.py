@@ -194,10 +194,10 @@ def _joined(labels: dict[Phase, Label], pair: ScenePair) -> list[tuple[Building,
 def _check_size(image: Path, label: Label, read_shape: ReadShape) -> None:
     bands, height, width = read_shape(image)
     expected = label.metadata.height, label.metadata.width
-    if (height, width) != expected or bands < 3:
+    if (height, width) != expected or bands == 2:
         raise DataError(
             str(image),
             found=f"{width} × {height} pixels in {bands} band(s)",
-            allowed=f"{expected[1]} × {expected[0]}, as its label says, in 3 bands",
+            allowed=f"{expected[1]} × {expected[0]}, as its label says, in 3 bands or one",
             remedy="restore the image from the download, or set data_processing.on_problem: skip",
         )

@@ -1,0 +1,93 @@
+"""From one label JSON to one mask of 1024², against a plain version of two other ways; one core, one run.
+
+    OMP_NUM_THREADS=1 uv run python benchmarks/bench_burn.py ../shared/xbd [ROUNDS]
+
+The seed's way: json → pandas → geopandas → rasterio. The fill way: json → shapely → fillPoly on a full-size mask for
+each polygon, which is then laid over the others. All three make the same classes of the same labels; ours and the
+seed's also the same pixels. Geopandas and OpenCV are no part of the project, so bring them:
+
+    uv run --with geopandas --with opencv-python-headless python benchmarks/bench_burn.py ../shared/xbd
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import geopandas
+import numpy as np
+import pandas as pd
+import shapely
+from rasterio.features import rasterize
+
+from xview2_siamese_unet.damage import OVERLAP_PRIORITY, SUBTYPES
+from xview2_siamese_unet.raster.burn import burn_damage
+from xview2_siamese_unet.xbd.labels import parse_label
+from xview2_siamese_unet.xbd.polygons import parse_polygons
+
+SHAPE = (1024, 1024)
+RANK = {code: rank for rank, code in enumerate(reversed(OVERLAP_PRIORITY))}
+Way = Callable[[Path], np.ndarray]
+
+
+def ours(path: Path) -> np.ndarray:
+    label = parse_label(path.read_bytes(), "post", where=path.name)
+    polygons = parse_polygons([b.xy for b in label.buildings], path.name)
+    return burn_damage(polygons, [b.damage for b in label.buildings], SHAPE, "centre")
+
+
+def seed(path: Path) -> np.ndarray:
+    """Flatten the label into a table, make it a table of geometries, and let rasterio paint the rows."""
+    with path.open() as file:
+        label = json.load(file)
+    table = pd.json_normalize(label["features"]["xy"])
+    if table.empty:
+        return np.zeros(SHAPE, np.uint8)
+    table["damage"] = table["properties.subtype"].map(SUBTYPES)
+    table["rank"] = table["damage"].map(RANK)
+    frame = geopandas.GeoDataFrame(table, geometry=table["wkt"].apply(shapely.from_wkt)).sort_values("rank")
+    shapes = ((row.geometry, row.damage) for _, row in frame.iterrows())
+    return rasterize(shapes, out_shape=SHAPE, dtype="uint8")
+
+
+def fill(path: Path) -> np.ndarray:
+    """Fill each polygon on a mask of its own, then lay it over the rest."""
+    features = json.loads(path.read_text())["features"]["xy"]
+    mask = np.zeros(SHAPE, np.uint8)
+    for feature in sorted(features, key=lambda f: RANK[SUBTYPES[f["properties"]["subtype"]]]):
+        ring = np.array(shapely.from_wkt(feature["wkt"]).exterior.coords, np.int32)
+        one = np.zeros(SHAPE, np.uint8)
+        cv2.fillPoly(one, [ring], 1)
+        mask[one == 1] = SUBTYPES[feature["properties"]["subtype"]]
+    return mask
+
+
+def milliseconds(way: Way, labels: list[Path]) -> float:
+    started = time.process_time()  # of this process alone: others may use the machine
+    for path in labels:
+        way(path)
+    return 1000 * (time.process_time() - started) / len(labels)
+
+
+def main(root: Path, rounds: int) -> None:
+    cv2.setNumThreads(1)
+    labels = sorted(root.glob("*/labels/*_post_disaster.json"))
+    for path in labels:  # warms the files, and shows that the same is made
+        assert (ours(path) == seed(path)).all(), path
+        assert (ours(path) == fill(path)).mean() > 0.95, path
+    # In turns, so that whatever else the machine does slows all three.
+    taken = [[milliseconds(way, labels) for way in (ours, seed, fill)] for _ in range(rounds)]
+    mine, theirs, filled = (statistics.median(column) for column in zip(*taken, strict=True))
+    print(f"one label JSON → mask, CPU time, mean of {len(labels)} labels, median of {rounds} rounds in turns")
+    print(f"  this project                  {mine:7.2f} ms")
+    print(f"  json, pandas, geopandas       {theirs:7.2f} ms   ratio {theirs / mine:5.1f}  (target: at least 20)")
+    print(f"  fillPoly on full-size masks   {filled:7.2f} ms   ratio {filled / mine:5.1f}  (target: at least 8)")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 5)

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from xview2_siamese_unet.datasets.execution import run_jobs, usable_cores
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.params.execution import ExecutorParams
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def process(_: int) -> int:
+    return os.getpid()
+
+
+def refuse(number: int) -> int:
+    raise DataError("job", found=str(number), allowed="another", remedy="try again")
+
+
+def die(_: int) -> int:
+    os._exit(9)
+
+
+SERIAL = ExecutorParams()
+PROCESSES = ExecutorParams(kind="processes", workers=2)
+DASK = ExecutorParams(kind="dask", workers=2)
+
+
+@pytest.mark.parametrize("executor", [SERIAL, PROCESSES])
+def test_every_job_is_run_once(executor: ExecutorParams) -> None:
+    assert sorted(run_jobs(square, range(20), executor, "squares")) == [n * n for n in range(20)]
+    assert list(run_jobs(square, [], executor, "squares")) == []
+
+
+def test_processes_are_others() -> None:
+    seen = set(run_jobs(process, range(12), PROCESSES, "processes"))
+    assert os.getpid() not in seen
+    assert 1 <= len(seen) <= 2
+    assert set(run_jobs(process, range(3), SERIAL, "processes")) == {os.getpid()}
+
+
+@pytest.mark.parametrize("executor", [SERIAL, PROCESSES])
+def test_an_error_of_a_job_arrives_whole(executor: ExecutorParams) -> None:
+    with pytest.raises(DataError) as caught:
+        list(run_jobs(refuse, [7], executor, "jobs"))
+    assert (caught.value.where, caught.value.found, caught.value.remedy) == ("job", "7", "try again")
+
+
+def test_a_worker_that_dies_is_one_sentence() -> None:
+    with pytest.raises(DataError, match="worker"):
+        list(run_jobs(die, range(3), PROCESSES, "jobs"))
+
+
+def test_dask_runs_where_a_scheduler_says(scheduler: str) -> None:
+    executor = ExecutorParams(kind="dask", scheduler=scheduler, workers=1)
+    assert sorted(run_jobs(square, range(20), executor, "squares")) == [n * n for n in range(20)]
+    seen = set(run_jobs(process, range(4), executor, "processes"))
+    assert len(seen) == 1
+    assert os.getpid() not in seen
+    with pytest.raises(DataError, match="found 7"):
+        list(run_jobs(refuse, [7], executor, "jobs"))
+
+
+@pytest.mark.parametrize(("scheduler", "cluster"), [(None, "LocalCluster"), ("slurm", "SLURMCluster")])
+def test_dask_starts_as_many_workers_as_are_wanted(
+    monkeypatch: pytest.MonkeyPatch, scheduler: str | None, cluster: str
+) -> None:
+    """Stand-ins for what starts processes and submits jobs; they remember what they were asked for."""
+    asked: list[object] = []
+
+    @contextmanager
+    def client(given: object) -> Iterator[SimpleNamespace]:
+        asked.append(given.name)
+        with ThreadPoolExecutor(1) as pool:
+            yield SimpleNamespace(get_executor=lambda: pool)
+
+    class Cluster(nullcontext):
+        def __init__(self, name: str, **options: object) -> None:
+            super().__init__()
+            self.name = name
+            asked.append(options.get("n_workers"))
+
+        def scale(self, n: int) -> None:
+            asked[-1] = n
+
+    local = partial(Cluster, "LocalCluster")
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client, LocalCluster=local))
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=partial(Cluster, "SLURMCluster")))
+    executor = ExecutorParams(kind="dask", scheduler=scheduler, workers=3)
+    assert sorted(run_jobs(square, range(30), executor, "squares")) == [n * n for n in range(30)]
+    assert asked == [3, cluster]
+
+
+def test_dask_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigError, match="--extra cluster"):
+        list(run_jobs(square, [1], DASK, "squares"))
+
+
+def test_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert usable_cores() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cores() == 1
+
+
+def test_a_bar_is_drawn_on_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    list(run_jobs(square, range(3), SERIAL, "scenes packed"))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    list(run_jobs(square, range(3), SERIAL, "scenes packed"))
+    assert "scenes packed" in capsys.readouterr().err
+
+
+def test_paths_travel(tmp_path: Path) -> None:
+    assert list(run_jobs(Path.exists, [tmp_path, tmp_path / "x"], SERIAL, "paths")) == [True, False]

@@ -1,0 +1,283 @@
+"""The datasets of scenes, masks and the store, on a small sample."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from kedro.io import DatasetError
+from PIL import Image
+
+from xview2_siamese_unet.datasets.folders import FoldersDataset
+from xview2_siamese_unet.datasets.mask import MaskDataset
+from xview2_siamese_unet.datasets.masks import MasksDataset
+from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
+from xview2_siamese_unet.datasets.store import StoreDataset
+from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, StaleError
+from xview2_siamese_unet.params.data_processing import DataProcessingParams, MaskParams, ShardParams
+from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes
+from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels, plan_masks, plan_store
+from xview2_siamese_unet.xbd.georeference import Georeference
+
+SERIAL = {"kind": "serial"}
+PROCESSES = {"kind": "processes", "workers": 2}
+SAMPLE = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=2, tier3=2, hold=1, test=1)))
+PARAMS = DataProcessingParams()
+
+
+def folder_dataset(folder: Path, executor: dict = SERIAL, root: Path | None = None) -> SceneFolderDataset:
+    return SceneFolderDataset(
+        source="xbd" if root else "sample",
+        root=str(root) if root else None,
+        sample=str(folder),
+        executor=executor,
+    )
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "sample"
+    folder_dataset(folder).save(SAMPLE)
+    return folder
+
+
+def process(raw: Path, out: Path, executor: dict, params: DataProcessingParams = PARAMS) -> StoreDataset:
+    scenes, buildings, _ = parse_labels(raw, SAMPLE, params)
+    masks = MasksDataset(filepath=str(out / "masks"), executor=executor)
+    masks.save(plan_masks(scenes, buildings, params))
+    store = StoreDataset(filepath=str(out / "store"), executor=executor)
+    store.save(plan_store(raw, scenes, masks.load(), params))
+    return store
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def message(caught: pytest.ExceptionInfo[DatasetError]) -> ProjectError:
+    """Kedro wraps what a dataset raises."""
+    error = caught.value.__cause__
+    assert isinstance(error, ProjectError)
+    return error
+
+
+def test_the_sample_is_drawn_once_and_only_where_it_is_missing(drawn: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn, tmp_path / "s")
+    lost = sorted((tmp_path / "s").rglob("*_post_disaster.json"))[0]
+    kept = sorted((tmp_path / "s").rglob("*_post_disaster.json"))[1]
+    lost.unlink()
+    kept.write_text(kept.read_text() + " ")
+    dataset = folder_dataset(tmp_path / "s")
+    assert dataset.exists()
+    dataset.save(SAMPLE)
+    assert lost.read_bytes() == (drawn / lost.relative_to(tmp_path / "s")).read_bytes()
+    assert kept.read_text().endswith(" ")
+    assert dataset.load() == tmp_path / "s"
+
+
+def test_two_processes_draw_the_same_sample(drawn: Path, tmp_path: Path) -> None:
+    folder_dataset(tmp_path / "s", PROCESSES).save(SAMPLE)
+    assert contents(tmp_path / "s") == contents(drawn)
+
+
+def test_a_sample_of_other_settings_is_refused(drawn: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn, tmp_path / "s")
+    other = DatasetParams(sample=SampleParams(size=96))
+    with pytest.raises(DatasetError) as caught:
+        folder_dataset(tmp_path / "s").save(other)
+    assert isinstance(message(caught), StaleError)
+    assert "size 64" in message(caught).found
+
+
+def test_a_download_is_checked_and_nothing_is_written_into_it(drawn: Path, tmp_path: Path) -> None:
+    before = contents(drawn)
+    dataset = folder_dataset(tmp_path / "s", root=drawn)
+    dataset.save(DatasetParams(source="xbd", root=drawn, name="mine"))
+    assert dataset.load() == drawn
+    assert contents(drawn) == before
+    assert not (tmp_path / "s").exists()
+    missing = folder_dataset(tmp_path / "s", root=tmp_path / "absent")
+    assert not missing.exists()
+    with pytest.raises(DatasetError) as caught:
+        missing.save(DatasetParams(source="xbd", root=tmp_path / "absent"))
+    assert isinstance(message(caught), DataError)
+    assert "folder" in str(missing)
+
+
+def test_masks_and_store_do_not_depend_on_who_makes_them(drawn: Path, tmp_path: Path, scheduler: str) -> None:
+    process(drawn, tmp_path / "one", SERIAL)
+    process(drawn, tmp_path / "two", PROCESSES)
+    process(drawn, tmp_path / "three", {"kind": "dask", "scheduler": scheduler})
+    one = contents(tmp_path / "one")
+    assert one == contents(tmp_path / "two") == contents(tmp_path / "three")
+    assert len([name for name in one if name.endswith(".tif")]) == 12
+
+
+def test_parts_make_together_what_one_run_makes(drawn: Path, tmp_path: Path) -> None:
+    process(drawn, tmp_path / "one", SERIAL)
+    tables = parse_labels(drawn, SAMPLE, PARAMS)
+    (tmp_path / "two").mkdir()
+    for index in (2, 0, 1):
+        part = DataProcessingParams(shard=ShardParams(index=index, count=3))
+        jobs = plan_masks(tables.scenes, tables.buildings, part)
+        masks = MasksDataset(filepath=str(tmp_path / "two" / "masks"), executor=SERIAL)
+        masks.save(jobs)
+        plan = plan_store(drawn, tables.scenes, masks.load(), part)
+        assert [job.scene for job in plan.jobs] == [job.scene for job in jobs]
+        assert len(jobs) == 2
+        StoreDataset(filepath=str(tmp_path / "two" / "store"), executor=SERIAL).save(plan)
+        assert not (tmp_path / "two" / "store" / "problems.json").exists()
+        with pytest.raises(ConfigError, match="--to-nodes parse_labels"):
+            parse_labels(drawn, SAMPLE, part)
+    process(drawn, tmp_path / "two", SERIAL)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_the_geotiff_release_gives_the_same_store(drawn: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(drawn, raw)
+    (raw / "tier1").rename(raw / "train")
+    for image in raw.glob("*/images/*.png"):
+        with Image.open(image) as opened:
+            bands = np.asarray(opened).transpose(2, 0, 1).astype(np.int16)
+        bands[:, (bands == 0).all(axis=0)] = -99
+        profile = {"driver": "GTiff", "dtype": "int16", "count": 3, "height": 64, "width": 64, "nodata": -99}
+        with rasterio.open(image.with_suffix(".tif"), "w", transform=rasterio.Affine.scale(2), **profile) as target:
+            target.write(bands)
+        image.unlink()
+        (image.parent / f"{image.stem}.tif:Zone.Identifier").touch()
+    png = process(drawn, tmp_path / "png", SERIAL).load()
+    tif = process(raw, tmp_path / "tif", SERIAL).load()
+    assert png.scenes == tif.scenes
+    np.testing.assert_array_equal(png.pixels, tif.pixels)
+
+
+def test_a_second_run_makes_nothing_and_says_so(drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    process(drawn, tmp_path, SERIAL)
+    before = contents(tmp_path)
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        store = process(drawn, tmp_path, SERIAL)
+    assert contents(tmp_path) == before
+    assert "masks: 0 scenes made, 6 still valid and reused" in caplog.text
+    assert "store: 0 scenes made, 6 still valid and reused" in caplog.text
+    assert store.exists()
+    assert len(store.load()) == 6
+    assert "store" in str(store)
+
+
+def test_a_changed_label_reaches_the_store(drawn: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(drawn, raw)
+    before = process(raw, tmp_path, SERIAL).load()
+    name = next(name for name in before.scenes if before.scene(name).damage.any())
+    rest = {other: before.scene(other).pixels.tobytes() for other in before.scenes if other != name}
+    for label in raw.glob(f"*/labels/{name}_*.json"):
+        text = label.read_text()
+        label.write_text(text[: text.index("[")] + '[],"xy":[]},"metadata"' + text.split('"metadata"')[1])
+    after = process(raw, tmp_path, SERIAL).load()
+    assert not after.scene(name).damage.any()
+    assert not after.scene(name).building.any()
+    assert {other: after.scene(other).pixels.tobytes() for other in rest} == rest
+
+
+def test_another_rule_in_new_masks_reaches_the_store(drawn: Path, tmp_path: Path) -> None:
+    before = process(drawn, tmp_path, SERIAL).load().records["building_pixels"].sum(axis=0)
+    other = DataProcessingParams(masks=MaskParams(rule="outline"))
+    with pytest.raises(DatasetError) as caught:
+        process(drawn, tmp_path, SERIAL, other)
+    assert isinstance(message(caught), StaleError)
+    assert "rule centre" in message(caught).found
+    shutil.rmtree(tmp_path / "masks")
+    after = process(drawn, tmp_path, SERIAL, other).load().records["building_pixels"].sum(axis=0)
+    assert after[1] > before[1]
+
+
+def test_an_image_that_is_torn_stops_or_is_left_out(drawn: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(drawn, raw)
+    image = sorted(raw.glob("tier3/images/*_pre_*.png"))[0]
+    scene = image.name.removesuffix("_pre_disaster.png")
+    whole = image.read_bytes()
+    image.write_bytes(whole[:-200])
+    with pytest.raises(DatasetError) as caught:
+        process(raw, tmp_path, SERIAL)
+    assert message(caught).where == str(image)
+
+    skipping = DataProcessingParams(on_problem="skip")
+    store = process(raw, tmp_path, SERIAL, skipping).load()
+    ((left_out, where, *_),) = store.problems
+    assert (left_out, where) == (scene, str(image))
+    with pytest.raises(DataError, match="no finished scene"):
+        store.scene(scene)
+    image.write_bytes(whole)
+    mended = process(raw, tmp_path, SERIAL, skipping).load()
+    assert mended.problems == []
+    assert mended.scene(scene).pixels.any()
+
+
+def test_a_store_grows_and_moves_no_scene(drawn: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(drawn, raw)
+    for path in raw.glob("tier1/*/*"):
+        path.rename(tmp_path / path.name)
+    small = process(raw, tmp_path, SERIAL).load()
+    rows = {name: row for row, name in enumerate(small.scenes)}
+    for path in tmp_path.glob("*_disaster.*"):
+        path.rename(raw / "tier1" / ("images" if path.suffix == ".png" else "labels") / path.name)
+    large = process(raw, tmp_path, SERIAL).load()
+    assert len(small) == 4
+    assert len(large) == 6
+    assert {name: large.rows([name])[0] for name in rows} == rows
+
+
+def test_scenes_of_another_size_do_not_enter_a_store(drawn: Path, tmp_path: Path) -> None:
+    process(drawn, tmp_path, SERIAL)
+    scenes, *_ = parse_labels(drawn, SAMPLE, PARAMS)
+    plan = plan_store(drawn, scenes, tmp_path / "masks", PARAMS)._replace(height=96)
+    with pytest.raises(DatasetError) as caught:
+        StoreDataset(filepath=str(tmp_path / "store"), executor=SERIAL).save(plan)
+    assert "height 64" in message(caught).found
+
+
+def test_a_disk_that_is_too_small_stops_before_anything_is_packed(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("xview2_siamese_unet.datasets.store.shutil.disk_usage", lambda _: usage(10, 0, 1000))
+    with pytest.raises(DatasetError) as caught:
+        process(drawn, tmp_path, SERIAL)
+    assert isinstance(message(caught), ConfigError)
+    assert "storage" in message(caught).remedy
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_one_mask(tmp_path: Path) -> None:
+    dataset = MaskDataset(filepath=str(tmp_path / "a.tif"))
+    assert not dataset.exists()
+    codes = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    dataset.save((codes, Georeference(32616, 1.0, 2.0, 0.5, 0.0)))
+    np.testing.assert_array_equal(dataset.load(), codes)
+    assert dataset.exists()
+    assert "a.tif" in str(dataset)
+
+
+def test_folders_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
+    dataset = FoldersDataset(folders={"logs": str(tmp_path / "a" / "logs")})
+    assert not (tmp_path / "a").exists()
+    assert dataset.load() == {"logs": tmp_path / "a" / "logs"}
+    assert (tmp_path / "a" / "logs").is_dir()
+    with pytest.raises(DatasetError, match="read, then written into"):
+        dataset.save({"logs": tmp_path})
+    assert "logs" in str(dataset)
+
+
+def test_masks_of_no_scene_are_none(tmp_path: Path) -> None:
+    masks = MasksDataset(filepath=str(tmp_path / "masks"), executor=SERIAL)
+    assert not masks.exists()
+    masks.save([])
+    assert "masks" in str(masks)

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from rasterio.errors import NotGeoreferencedWarning
+
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.metrics.folders import count_folders, is_official
+from xview2_siamese_unet.metrics.summary import summarise_folders
+from xview2_siamese_unet.raster.io import write_mask
+
+SIDE = 16
+
+
+def script(predictions: Path, targets: Path) -> dict[str, float]:
+    """The official script, written down from its description: four comparisons a class, one file after the other."""
+    rows = np.zeros((5, 3), np.int64)
+    for path in targets.glob("*_localization_*.png"):
+        part, _, number, _ = path.name.split("_")
+        files = [
+            folder / f"{part}_{kind}_{number}_{end}.png"
+            for folder, end in ((predictions, "prediction"), (targets, "target"))
+            for kind in ("localization", "damage")
+        ]
+        lp, dp, lt, dt = (np.array(Image.open(file)) for file in files)
+        lp_b, lt_b, dt_b = (lp > 0).astype(np.uint8), (lt > 0).astype(np.uint8), dt > 0
+        dp = (dp * lp_b)[dt_b]
+        dt = dt[dt_b]
+        for row, (pred, targ, c) in enumerate([(lp_b, lt_b, 1), *((dp, dt, c) for c in (1, 2, 3, 4))]):
+            rows[row] += [
+                np.logical_and(pred == c, targ == c).sum(),
+                np.logical_and(pred != c, targ == c).sum(),
+                np.logical_and(pred == c, targ != c).sum(),
+            ]
+    f1 = [0.0 if tp == 0 else 2 / ((tp + fp) / tp + (tp + fn) / tp) for tp, fn, fp in rows.tolist()]
+    damage = 4 / sum(1 / (value + 1e-6) for value in f1[1:])
+    names = ("no_damage", "minor_damage", "major_damage", "destroyed")
+    return {
+        "score": 0.3 * f1[0] + 0.7 * damage,
+        "damage_f1": damage,
+        "localization_f1": f1[0],
+        **{f"damage_f1_{name}": value for name, value in zip(names, f1[1:], strict=True)},
+    }
+
+
+def write(folder: Path, name: str, mask: np.ndarray) -> None:
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(mask).save(folder / f"{name}.png")
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    rng = np.random.default_rng(0)
+    predictions, targets = tmp_path / "predictions", tmp_path / "targets"
+    for number in range(6):
+        part = "hold" if number == 5 else "test"
+        for kind in ("localization", "damage"):
+            for folder, end in ((predictions, "prediction"), (targets, "target")):
+                mask = rng.integers(0, 5 if number else 1, (SIDE, SIDE), dtype=np.uint8)
+                write(folder, f"{part}_{kind}_{number:05d}_{end}", mask)
+    return predictions, targets
+
+
+def test_numbers_are_those_of_the_official_script(folders: tuple[Path, Path]) -> None:
+    expected = script(*folders)
+    numbers = summarise_folders(count_folders(*folders))
+    assert list(numbers)[:7] == list(expected)
+    assert {key: numbers[key] for key in expected} == pytest.approx(expected, abs=1e-12)
+    assert numbers["n_scenes"] == 6
+    assert is_official(folders[1])
+
+
+def test_random_pairs_of_folders_agree(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        present, found = (rng.choice(5, rng.integers(1, 6), replace=False).astype(np.uint8) for _ in range(2))
+        for number in range(2):
+            for kind in ("localization", "damage"):
+                write(tmp_path / "p", f"test_{kind}_{number:05d}_prediction", rng.choice(found, (5, 3)))
+                write(tmp_path / "t", f"test_{kind}_{number:05d}_target", rng.choice(present, (5, 3)))
+        expected = script(tmp_path / "p", tmp_path / "t")
+        numbers = summarise_folders(count_folders(tmp_path / "p", tmp_path / "t"))
+        assert {key: numbers[key] for key in expected} == pytest.approx(expected, abs=1e-12)
+
+
+BAD = np.full((SIDE, SIDE), 5, np.uint8)
+DAMAGED = "test_damage_00001_prediction.png"
+
+
+@pytest.mark.parametrize(
+    ("mask", "found"),
+    [
+        (BAD, "the value 5"),
+        (np.zeros((SIDE, SIDE - 1), np.uint8), "15 × 16 pixels"),
+        (np.zeros((SIDE, SIDE, 3), np.uint8), "3 bands"),
+        (np.zeros((SIDE, SIDE), np.uint16), "uint16 values"),
+        (b"<html>", "a file that cannot be read"),
+        (None, "no such file"),
+    ],
+)
+def test_what_the_script_asserts_is_refused_in_a_sentence(
+    folders: tuple[Path, Path], mask: np.ndarray | bytes | None, found: str
+) -> None:
+    path = folders[0] / DAMAGED
+    if isinstance(mask, np.ndarray):
+        Image.fromarray(mask).save(path)
+    elif mask is None:
+        path.unlink()
+    else:
+        path.write_bytes(mask)
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: found {found}"):
+        count_folders(*folders)
+
+
+def test_size_and_names_are_held_to(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(DataError, match="found 16 × 16 pixels; allowed: one band, 1024 × 1024"):
+        count_folders(*folders, side=1024)
+    (folders[1] / "test_damage_hurricane-harvey_00000_target.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"hurricane-harvey_00000_target\.png: found a name that is none of a target"):
+        count_folders(*folders)
+
+
+def test_folders_that_are_empty_or_missing_are_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: found no such folder"):
+        count_folders(tmp_path / "nowhere", folders[1])
+    with pytest.raises(DataError, match=r"prediction\.png: found a name"):
+        count_folders(folders[1], folders[0])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: found no target"):
+        count_folders(folders[0], tmp_path / "empty")
+
+
+def test_an_image_that_names_other_files_is_not_followed(folders: tuple[Path, Path]) -> None:
+    path = folders[0] / DAMAGED
+    kept = path.rename(path.with_name("kept.png"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        from rasterio.shutil import copy  # noqa: PLC0415
+
+        copy(str(kept), str(path.with_suffix(".vrt")), driver="VRT")
+        path.with_suffix(".vrt").rename(path)
+        with rasterio.open(path) as source:
+            assert source.driver == "VRT"
+    with pytest.raises(DataError, match=f"{DAMAGED}: found a file that cannot be read"):
+        count_folders(*folders)
+
+
+def test_our_own_naming_scores_what_is_predicted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    for name in ("a_00000000", "b_00000001", "c_00000002"):
+        damage = rng.integers(0, 6, (8, 8), dtype=np.uint8)
+        write_mask(tmp_path / "masks" / "test" / f"{name}_building.tif", (damage > 0).astype(np.uint8))
+        write_mask(tmp_path / "masks" / "test" / f"{name}_damage.tif", damage)
+        if name[0] < "c":
+            write_mask(tmp_path / "predictions" / f"{name}.tif", damage)
+    table = count_folders(tmp_path / "predictions", tmp_path / "masks")
+    assert table["scene"].tolist() == ["a_00000000", "b_00000001"]
+    assert summarise_folders(table)["score"] == pytest.approx(1, abs=1e-5)
+    write_mask(tmp_path / "predictions" / "d_00000003.tif", damage)
+    with pytest.raises(DataError, match=r"d_00000003\.tif: found a prediction without a target"):
+        count_folders(tmp_path / "predictions", tmp_path / "masks")

@@ -1,0 +1,129 @@
+"""The pipeline over a small folder: what is left out, is left out of everything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from kedro_datasets.pandas import ParquetDataset
+
+from xview2_siamese_unet.datasets.html import HtmlDataset
+from xview2_siamese_unet.datasets.masks import MasksDataset
+from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
+from xview2_siamese_unet.datasets.store import StoreDataset
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.params.data_processing import DataProcessingParams
+from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes, SubsetParams
+from xview2_siamese_unet.pipelines.data_processing import create_pipeline
+from xview2_siamese_unet.pipelines.data_processing.nodes import plan_store
+
+SERIAL = {"kind": "serial"}
+SAMPLE = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=4, tier3=4, hold=2, test=2)))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "sample"
+    SceneFolderDataset(source="sample", root=None, sample=str(folder), executor=SERIAL).save(SAMPLE)
+    return folder
+
+
+def run(raw: Path, out: Path, dataset: DatasetParams, params: DataProcessingParams) -> dict[str, Any]:
+    """Run the pipeline over an existing folder; return what it made."""
+    made = {
+        name: ParquetDataset(filepath=str(out / f"{name}.parquet"))
+        for name in ("scenes", "buildings", "ingest_report", "splits")
+    }
+    made["ingest_page"] = HtmlDataset(filepath=str(out / "ingest_report.html"))
+    catalog = DataCatalog(
+        {
+            "raw_scenes": SceneFolderDataset(source="xbd", root=str(raw), sample="", executor=SERIAL),
+            "masks": MasksDataset(filepath=str(out / "masks"), executor=SERIAL),
+            "store": StoreDataset(filepath=str(out / "store"), executor=SERIAL),
+            "params:dataset": MemoryDataset(dataset),
+            "params:data_processing": MemoryDataset(params),
+            **made,
+        }
+    )
+    SequentialRunner().run(create_pipeline(), catalog)
+    return {name: catalog[name].load() for name in (*made, "store")}
+
+
+def xbd(raw: Path, **changed: object) -> DatasetParams:
+    return DatasetParams.model_validate({"source": "xbd", "root": raw, "name": "mine"} | changed)
+
+
+def test_a_whole_folder(drawn: Path, tmp_path: Path) -> None:
+    made = run(drawn, tmp_path, xbd(drawn), DataProcessingParams())
+    scenes, splits = made["scenes"], made["splits"]
+    assert scenes["tier"].value_counts().to_dict() == {"tier1": 4, "tier3": 4, "hold": 2, "test": 2}
+    assert sorted(splits["scene"]) == sorted(scenes["scene"]) == sorted(made["store"].scenes)
+    tiers = scenes.set_index("scene")["tier"]
+    found = splits.groupby(splits["scene"].map(tiers))["split"].agg(set).to_dict()
+    assert found == {"tier1": {"train"}, "tier3": {"train", "validation"}, "hold": {"validation"}, "test": {"test"}}
+    assert made["buildings"].groupby("scene").size().to_dict() == {
+        row["scene"]: row["buildings"] for row in scenes.to_dict("records") if row["buildings"]
+    }
+    counted = made["store"].records["building_pixels"][:, 1] > 0
+    has_buildings = scenes.set_index("scene")["buildings"][list(made["store"].scenes)] > 0
+    assert counted.tolist() == has_buildings.tolist()
+
+
+def test_what_is_skipped_is_in_no_table_and_no_split(drawn: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(drawn, raw)
+    alone, label, image = (path.name[:-18] for path in sorted(raw.glob("tier1/labels/*_pre_disaster.json"))[:3])
+    (raw / f"tier1/images/{alone}_post_disaster.png").unlink()
+    (raw / f"tier1/labels/{label}_post_disaster.json").write_text("{}")
+    torn = raw / f"tier1/images/{image}_post_disaster.png"
+    torn.write_bytes(torn.read_bytes()[:-100])
+    whole = run(drawn, tmp_path / "whole", xbd(drawn), DataProcessingParams())
+    made = run(raw, tmp_path / "out", xbd(raw), DataProcessingParams(on_problem="skip"))
+
+    assert set(made["ingest_report"]["where"]) == {f"tier1/{alone}", f"tier1/labels/{label}_post_disaster.json"}
+    assert [row[0] for row in made["store"].problems] == [image]
+    page = made["ingest_page"]
+    assert "10 scenes with" in page
+    assert "3 problems" in page
+    assert all(page.count(left_out) >= 1 for left_out in (alone, label, image))
+    assert page.count('<td class="text">left out</td>') == 3
+    for table in (made["scenes"], made["buildings"]):
+        assert not {alone, label} & set(table["scene"])
+    before = dict(zip(whole["splits"]["scene"], whole["splits"]["split"], strict=True))
+    after = dict(zip(made["splits"]["scene"], made["splits"]["split"], strict=True))
+    assert after == {scene: split for scene, split in before.items() if scene not in {alone, label, image}}
+    assert len(made["store"].rows(list(after))) == len(after)
+
+
+def test_a_subset_is_all_that_is_read(drawn: Path, tmp_path: Path) -> None:
+    dataset = xbd(drawn, use_main_dataset=False, subset=SubsetParams(share=0.5))
+    made = run(drawn, tmp_path, dataset, DataProcessingParams())
+    assert 4 <= len(made["scenes"]) < 12
+    assert set(made["store"].scenes) == set(made["scenes"]["scene"]) == set(made["splits"]["scene"])
+    whole = run(drawn, tmp_path, xbd(drawn, subset=SubsetParams(share=0.5)), DataProcessingParams())
+    assert len(whole["scenes"]) == 12
+    assert made["splits"].merge(whole["splits"]).shape == made["splits"].shape
+
+
+def test_scenes_of_two_sizes_are_refused(drawn: Path, tmp_path: Path) -> None:
+    made = run(drawn, tmp_path, xbd(drawn), DataProcessingParams())
+    scenes = made["scenes"].copy()
+    scenes.loc[0, "height"] = 96
+    with pytest.raises(DataError, match=r"12 scenes of 64 × 64, 64 × 96 pixels"):
+        plan_store(drawn, scenes, tmp_path, DataProcessingParams())
+
+
+def test_an_unusable_folder_stops(tmp_path: Path, drawn: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(drawn, raw)
+    for path in raw.glob("*/labels/*.json"):
+        told = json.loads(path.read_text())
+        told["metadata"]["width"] = 65
+        path.write_text(json.dumps(told))
+    with pytest.raises(DataError, match="no usable scene"):
+        run(raw, tmp_path / "out", xbd(raw), DataProcessingParams(on_problem="skip"))

@@ -1,0 +1,67 @@
+"""Counts and weights of the training split, over a store that is filled record by record."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xview2_siamese_unet.params.feature_statistics import FeatureStatisticsParams
+from xview2_siamese_unet.params.modelling import ClassesParams
+from xview2_siamese_unet.pipelines.feature_statistics import create_pipeline, nodes
+from xview2_siamese_unet.raster.record import RECORD
+from xview2_siamese_unet.stats.balance import count_classes
+
+NAMES = [f"a-fire_{n:08d}" for n in range(4)]
+SPLITS = pd.DataFrame({"scene": [NAMES[2], NAMES[0], NAMES[3]], "split": ["train", "train", "test"]})
+
+
+@pytest.fixture
+def store() -> SimpleNamespace:
+    rng = np.random.default_rng(5)
+    records = np.zeros(4, RECORD)
+    records["damage_pixels"] = rng.integers(1, 100, (4, 6))
+    records["building_pixels"] = rng.integers(1, 100, (4, 2))
+    records["valid_pixels"] = 100
+    records["channel_sums"] = rng.integers(1, 20_000, (4, 2, 3))
+    records["channel_squares"] = records["channel_sums"] ** 2
+    return SimpleNamespace(records=records, rows=lambda names: [NAMES.index(name) for name in names])
+
+
+def test_only_the_training_split_is_counted(store: SimpleNamespace) -> None:
+    counts = nodes.count_classes(store, SPLITS)
+    assert counts == count_classes(store.records[[0, 2]])
+    store.records["damage_pixels"][[1, 3]] = 0
+    assert nodes.count_classes(store, SPLITS) == counts
+
+
+def test_the_weights_of_scenes_name_their_scenes_in_order(store: SimpleNamespace) -> None:
+    store.records["damage_pixels"][2] = [100, 0, 0, 0, 0, 0]
+    store.records["building_pixels"][2] = [100, 0]
+    params = FeatureStatisticsParams()
+    got = nodes.weigh_samples(store, SPLITS, params)
+    assert got == {"scenes": [NAMES[2], NAMES[0]], "weights": [params.sample_weights.empty, 3.0]}
+
+
+def test_class_weights_follow_the_policy_of_the_experiment(store: SimpleNamespace) -> None:
+    counts = nodes.count_classes(store, SPLITS)
+    params = FeatureStatisticsParams()
+    lengths = {
+        policy: len(nodes.weigh_classes(counts, params, ClassesParams(unclassified=policy))["post"])
+        for policy in ("ignore", "class")
+    }
+    assert lengths == {"ignore": 5, "class": 6}
+    assert set(nodes.measure_channels(store, SPLITS)) == {"pre", "post", "both"}
+
+
+def test_the_pipeline_needs_only_store_splits_and_parameters() -> None:
+    pipeline = create_pipeline()
+    assert {name for name in pipeline.inputs() if not name.startswith("params:")} == {"store", "splits"}
+    assert {
+        "class_counts",
+        "class_weights",
+        "sample_weights",
+        "channel_statistics",
+    } <= pipeline.outputs() | pipeline.all_outputs()
