@@ -8,11 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before Kedro is imported: no test may phone home or depend on the environment of whoever runs it.
 os.environ["DO_NOT_TRACK"] = "1"
 for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY", "RANK"):
     os.environ.pop(variable, None)
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 WriteConf = Callable[[dict[str, str]], Path]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -209,6 +210,18 @@ def test_mistakes_have_sentences_of_their_own(write_raster: Write, smooth: Smoot
     assert len(sentences) == len(cases)
     with pytest.raises(ConfigError, match=r"inference\.post: found nothing"):
         harmonise(InferenceParams(pre=good))
+
+
+def test_a_header_of_a_million_squared_is_refused_at_once(tmp_path: Path) -> None:
+    size = {"height": 1_000_000, "width": 1_000_000, "blockxsize": 8192, "blockysize": 8192}
+    place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
+    options = {"driver": "GTiff", "dtype": "uint8", "count": 3, "tiled": True, "sparse_ok": True, "bigtiff": "YES"}
+    with rasterio.open(tmp_path / "huge.tif", "w", **options, **size, **place):
+        pass
+    started = time.monotonic()
+    with pytest.raises(DataError, match="an overlap of 1000000 × 1000000 pixels"):
+        pair_of(tmp_path / "huge.tif", tmp_path / "huge.tif")
+    assert time.monotonic() - started < 1
 
 
 def test_swapped_dates_are_warned_of(write_raster: Write, smooth: Smooth) -> None:

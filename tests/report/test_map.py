@@ -50,7 +50,7 @@ def test_classes_confidence_and_area_are_those_given() -> None:
 
 def test_nothing_is_loaded_and_no_other_script_runs() -> None:
     page = render_map(content([shapely.box(0, 0, 1, 1)], fact=EVIL))
-    assert not re.search(r"""<[^>]*(?:src|href)=["']?(?!["']?data:)|url\(|@import|http""", page)
+    assert not re.search(r"""<[^>]*(?:src|href)=["']?(?!["']?data:)|url\(|@import|https?://""", page)
     assert "default-src 'none'" in page
     assert page.count("<script") == 2
     assert embedded(page)["facts"]["building_id"] == [EVIL]

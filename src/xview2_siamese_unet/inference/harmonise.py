@@ -66,7 +66,15 @@ def harmonise(params: InferenceParams) -> Harmonised:
     shift = _register(pair) if params.registration == "auto" else None
     if shift is not None and shift.sure and shift.size > _LEFT_ALONE:
         pair = replace(pair, shift=(round(shift.columns, 2), round(shift.rows, 2)))
-    return Harmonised(pair, (*_warnings(pair, samples), *_doubts(shift)), shift)
+    return Harmonised(pair, (*_warnings(pair, samples), *_doubts(shift)), shift, _footprints(params, grid))
+
+
+def _footprints(params: InferenceParams, grid: Grid) -> Any:  # noqa: ANN401
+    from xview2_siamese_unet.inference.footprints import given_buildings  # noqa: PLC0415
+
+    if params.footprints is None:
+        return None
+    return given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
 
 
 def _area(path: Path) -> Area:

@@ -60,9 +60,10 @@ def burn_instances(
         LabelError: a text that is no polygon.
     """
     polygons = parse_polygons(wkt, scene)
-    if not len(polygons):  # rasterize refuses an empty list
+    order = np.argsort(-shapely.area(polygons), kind="stable").tolist()
+    if not order:
         return np.zeros(shape, np.int32)
-    shapes = [(polygons[place], place + 1) for place in np.argsort(-shapely.area(polygons), kind="stable")]
+    shapes = [(polygons[place], place + 1) for place in order]
     instances: InstanceArray = rasterize(shapes, out_shape=shape, dtype="int32", all_touched=rule == "outline")
     return instances
 

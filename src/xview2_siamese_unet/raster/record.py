@@ -50,5 +50,5 @@ def _histograms(pixels: ByteArray) -> npt.NDArray[np.int64]:
 
     Pillow counts bytes as they are; `np.bincount` would first make an integer of eight bytes of each.
     """
-    halves = (Image.fromarray(np.ascontiguousarray(pixels[..., part]), "RGBA") for part in (slice(0, 4), slice(4, 8)))
+    halves = (Image.fromarray(np.ascontiguousarray(pixels[..., part])) for part in (slice(0, 4), slice(4, 8)))
     return np.array([half.histogram() for half in halves], np.int64).reshape(8, 256)

@@ -57,7 +57,8 @@ class MapContent:
         size: columns and rows of the grid.
         pixel: metres of a pixel of the grid.
         buildings: what to draw.
-        notes: lines below the legend.
+        notes: where it comes from, line by line.
+        warnings: what was noticed on the way.
     """
 
     title: str
@@ -66,6 +67,7 @@ class MapContent:
     pixel: float
     buildings: MapBuildings
     notes: Sequence[str]
+    warnings: Sequence[str] = ()
 
 
 def render_map(content: MapContent) -> str:

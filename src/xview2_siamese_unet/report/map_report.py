@@ -44,12 +44,13 @@ def render_assessment(content: AssessmentContent) -> str:
         loader=PackageLoader("xview2_siamese_unet.report"), autoescape=True, undefined=StrictUndefined
     )
     damaged = [code.word for code in SCORED[1:]]
-    ranked = sorted(content.cells, key=lambda row: (-sum(row[word] for word in damaged), row["name"]))
+    harmed = [row for row in content.cells if any(row[word] for word in damaged)]
+    ranked = sorted(harmed, key=lambda row: (-sum(row[word] for word in damaged), row["name"]))
     return environment.get_template("assessment.html.j2").render(
         content=content,
         whole=content.whole,
         cells=ranked[:_CELLS],
-        cell_count=len(ranked),
+        cell_count=len(content.cells),
         colours={code.word: code.colour for code in SCORED},
         pictures={caption: jpeg(picture) for caption, picture in content.pictures.items()},
         limits=LIMITS[:3],

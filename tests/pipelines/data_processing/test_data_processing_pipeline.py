@@ -12,6 +12,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from kedro_datasets.pandas import ParquetDataset
 
+from xview2_siamese_unet.datasets.html import HtmlDataset
 from xview2_siamese_unet.datasets.masks import MasksDataset
 from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
@@ -38,6 +39,7 @@ def run(raw: Path, out: Path, dataset: DatasetParams, params: DataProcessingPara
         name: ParquetDataset(filepath=str(out / f"{name}.parquet"))
         for name in ("scenes", "buildings", "ingest_report", "splits")
     }
+    made["ingest_page"] = HtmlDataset(filepath=str(out / "ingest_report.html"))
     catalog = DataCatalog(
         {
             "raw_scenes": SceneFolderDataset(source="xbd", root=str(raw), sample="", executor=SERIAL),
@@ -85,6 +87,11 @@ def test_what_is_skipped_is_in_no_table_and_no_split(drawn: Path, tmp_path: Path
 
     assert set(made["ingest_report"]["where"]) == {f"tier1/{alone}", f"tier1/labels/{label}_post_disaster.json"}
     assert [row[0] for row in made["store"].problems] == [image]
+    page = made["ingest_page"]
+    assert "10 scenes with" in page
+    assert "3 problems" in page
+    assert all(page.count(left_out) >= 1 for left_out in (alone, label, image))
+    assert page.count('<td class="text">left out</td>') == 3
     for table in (made["scenes"], made["buildings"]):
         assert not {alone, label} & set(table["scene"])
     before = dict(zip(whole["splits"]["scene"], whole["splits"]["split"], strict=True))

@@ -152,6 +152,17 @@ def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) 
     assert not out.exists()
 
 
+def test_check_only_looks(material: Path, project: Path) -> None:
+    given = [str(material / f"{date}.tif") for date in ("pre", "post")]
+    done = CliRunner().invoke(assess, [*given, "--check"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout[done.stdout.index("{") :])
+    assert report["grid"]["crs"] == "EPSG:32615"
+    assert report["registration"]["sure"] is False
+    assert [path.name for path in project.iterdir() if path.name not in ("conf", "src", "pyproject.toml")] == []
+    assert CliRunner().invoke(assess, given).exit_code == 2
+
+
 def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project: Path) -> None:
     out = project / "mine"
     out.mkdir()

@@ -1,5 +1,6 @@
 """Translates between the catalog and the rooms of the library; no arithmetic here."""
 
+import logging
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,19 @@ import pandas as pd
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.pipelines.data_processing.ingest_page import render_ingest_page
 from xview2_siamese_unet.raster.io import read_shape
 from xview2_siamese_unet.raster.masks import MaskJob, mask_path
 from xview2_siamese_unet.raster.pack import PackJob, StorePlan
 from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.raster.targets import compare_targets
+from xview2_siamese_unet.stats.buildings import count_buildings
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import Ingest, georeferences, ingest
 from xview2_siamese_unet.xbd.pairing import list_pairs
 from xview2_siamese_unet.xbd.splits import choose_subset, leave_out, split_scenes
+
+_log = logging.getLogger(__name__)
 
 
 def provide_scenes(dataset: DatasetParams) -> DatasetParams:
@@ -83,6 +89,38 @@ def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.Data
 def drop_unpacked(dealt: pd.DataFrame, store: Store) -> pd.DataFrame:
     """Leave the scenes that could not be packed out of every split."""
     return leave_out(dealt, {scene for scene, *_ in store.problems})
+
+
+def report_ingest(
+    *,
+    folder: Path,
+    scenes: pd.DataFrame,
+    buildings: pd.DataFrame,
+    problems: pd.DataFrame,
+    masks: Path,
+    store: Store,
+) -> str:
+    """Return a page of what the folder holds, how our masks agree with its targets, and every problem."""
+    counts = count_buildings(scenes, buildings)
+    agreement = compare_targets(folder, scenes, masks)
+    all_problems = pd.concat([problems, pd.DataFrame(store.problems, columns=problems.columns)])
+    placed = scenes["residual"].dropna()
+    summary = f"{len(scenes)} scenes with {len(buildings)} buildings; {len(all_problems)} problems."
+    if len(placed):
+        summary += f" {len(placed)} scenes have a place on Earth, to {1000 * placed.max():.2g} mm."
+    if len(agreement):
+        summary += f" Masks and targets agree in {agreement['agreement'].min():.2%} of pixels or more."
+    _log.info("ingest: %s", summary)
+    tables = {
+        "By folder": counts["folder"].reset_index(),
+        "By event": counts["event"].reset_index(),
+        "By size": counts["size"].reset_index(),
+        "Problems": all_problems,
+        "Equal pixels of our damage masks and the targets of the download": agreement.assign(
+            agreement=agreement["agreement"].map("{:.2%}".format)
+        ),
+    }
+    return render_ingest_page(f"Scenes of {folder.name}", summary, tables)
 
 
 def _part(scenes: pd.DataFrame, params: DataProcessingParams) -> list[dict[Hashable, Any]]:

@@ -26,6 +26,19 @@ def create_pipeline(**_: object) -> Pipeline:
                 "store",
                 name="pack_scenes",
             ),
+            Node(
+                nodes.report_ingest,
+                {
+                    "folder": "raw_scenes",
+                    "scenes": "scenes",
+                    "buildings": "buildings",
+                    "problems": "ingest_report",
+                    "masks": "masks",
+                    "store": "store",
+                },
+                "ingest_page",
+                name="report_ingest",
+            ),
             Node(nodes.drop_unpacked, ["dealt_scenes", "store"], "splits", name="split_scenes"),
         ]
     )

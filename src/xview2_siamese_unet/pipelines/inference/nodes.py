@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +35,17 @@ _log = logging.getLogger(__name__)
 
 
 def harmonise_pair(params: InferenceParams, folder: Path) -> Harmonised:
-    """Return both dates on one grid, and the user's footprints on it if there are any.
+    """Return both dates on one grid, once it is sure that the products may be written.
 
     Whatever can be refused is refused here, before hours of work.
     """
-    from xview2_siamese_unet.inference.footprints import given_buildings  # noqa: PLC0415
-
     check_out(folder, params.out, overwrite=params.overwrite)
     harmonised = harmonise(params)
     grid = harmonised.pair.grid
     _log.info("grid: %d × %d pixels of %.3g m, %s", grid.width, grid.height, grid.pixel, grid.crs)
     for warning in harmonised.warnings:
         _log.warning(warning)
-    if params.footprints is None:
-        return harmonised
-    given = given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
-    return replace(harmonised, footprints=given)
+    return harmonised
 
 
 def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict[str, Any]:

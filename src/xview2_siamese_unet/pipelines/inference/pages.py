@@ -30,7 +30,8 @@ def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401  a G
         size=(grid.width, grid.height),
         pixel=grid.pixel,
         buildings=_buildings(there, predicted),
-        notes=[*(f"{name}: {value}" for name, value in _provenance(record).items()), *record["warnings"]],
+        notes=[f"{name}: {value}" for name, value in _provenance(record).items()],
+        warnings=record["warnings"],
     )
     return render_map(content)
 

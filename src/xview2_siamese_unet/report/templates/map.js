@@ -76,8 +76,14 @@ function draw() {
 
 function drawBuildings(shown) {
   data.classes.forEach((kind, k) => {
-    const all = new Path2D();
-    for (const n of shown) if (data.class[n] === k) all.addPath(paths[n]);
+    const all = new Path2D(), dot = 2 / view.zoom;
+    pen.fillStyle = kind.colour;
+    for (const n of shown) {
+      if (data.class[n] !== k) continue;
+      const f = 4 * n, large = Math.max(frames[f + 2] - frames[f], frames[f + 3] - frames[f + 1]) > 1.5 * dot;
+      // From far away a building is a dot: outlines of all of a city would take a second a frame.
+      if (large) all.addPath(paths[n]); else pen.fillRect((frames[f] + frames[f + 2] - dot) / 2, (frames[f + 1] + frames[f + 3] - dot) / 2, dot, dot);
+    }
     const unknown = k === data.classes.length - 1;
     if (filter.fill && !unknown) { pen.globalAlpha = 0.45; pen.fillStyle = kind.colour; pen.fill(all, "evenodd"); pen.globalAlpha = 1; }
     pen.setLineDash(unknown ? [4 / view.zoom, 3 / view.zoom] : []);
