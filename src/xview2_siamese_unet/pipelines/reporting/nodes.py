@@ -127,7 +127,12 @@ def _matrices(metrics: dict[str, Any]) -> list[tuple[np.ndarray, tuple[str, ...]
     return [
         (np.asarray(counts["localization"]), BUILDING_WORDS, "Localisation", "px"),
         (np.asarray(counts["damage"]), DAMAGE_WORDS, "Damage", "px"),
-        (np.asarray(metrics["buildings"]["confusion"]), DAMAGE_WORDS, "Damage, building by building", "buildings"),
+        (
+            np.asarray(metrics["buildings"]["confusion"]),
+            ("no building", *DAMAGE_WORDS[1:]),
+            "Damage, building by building",
+            "buildings",
+        ),
     ]
 
 
