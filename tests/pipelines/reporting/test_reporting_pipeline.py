@@ -17,7 +17,14 @@ from PIL import Image
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
-from xview2_siamese_unet.pipelines.reporting.nodes import plot_confusion, plot_curves, plot_panels, submit, write_report
+from xview2_siamese_unet.pipelines.reporting.nodes import (
+    plot_confusion,
+    plot_curves,
+    plot_panels,
+    plot_scored_classes,
+    submit,
+    write_report,
+)
 
 CONF = Path(__file__).parents[3] / "conf" / "base"
 AFTER_PREDICTION = create_pipeline().filter(from_nodes=["count_confusion", "plot_curves"])
@@ -131,6 +138,8 @@ def test_run_writes_every_file(written: Path) -> None:
         "panels.png",
         "report.html",
         "scene_counts.parquet",
+        "scored_classes.json",
+        "scored_classes.png",
         "submission_manifest.csv",
         "training_curves.json",
         "training_curves.png",
@@ -184,6 +193,14 @@ def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:
     page = write_report(**arguments)
     assert "model file</th><td>002_best.pth<" in page
     assert "CC BY-NC-SA 4.0" in page
+
+
+def test_scored_classes_are_the_margins_of_the_confusion() -> None:
+    matrix = np.arange(36).reshape(6, 6)
+    figure, _ = plot_scored_classes({"confusion": {"damage": matrix.tolist()}}, ReportingParams(dpi=50))
+    truth, prediction = (list(bars.customdata) for bars in figure.data)
+    assert truth == matrix.sum(axis=1).tolist()
+    assert prediction == matrix.sum(axis=0).tolist()
 
 
 def test_a_submission_is_written_only_where_one_is_asked_for() -> None:

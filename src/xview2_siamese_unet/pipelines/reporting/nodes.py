@@ -19,7 +19,7 @@ from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import HardwareParams, Unclassified
 from xview2_siamese_unet.params.reporting import ReportingParams
 from xview2_siamese_unet.plots.curves import draw_curves, plotly_curves
-from xview2_siamese_unet.plots.histogram import ClassCounts, draw_class_histogram
+from xview2_siamese_unet.plots.histogram import ClassCounts, draw_class_histogram, plotly_class_histogram
 from xview2_siamese_unet.plots.matrices import BUILDING_WORDS, DAMAGE_WORDS, draw_matrix, plotly_matrix
 from xview2_siamese_unet.plots.panels import PanelRow, draw_panels
 from xview2_siamese_unet.raster.store import Store as StoreFile
@@ -78,6 +78,12 @@ def plot_curves(history: pd.DataFrame, params: ReportingParams) -> tuple[go.Figu
     return plotly_curves(history), draw_curves(history, dpi=params.dpi)
 
 
+def plot_scored_classes(metrics: dict[str, Any], params: ReportingParams) -> tuple[go.Figure, Figure]:
+    """Return how many pixels of the scored scenes have each class, to look into and for print."""
+    counts = _scored_classes(metrics)
+    return plotly_class_histogram(counts), draw_class_histogram(counts, dpi=params.dpi)
+
+
 def plot_panels(
     counts: pd.DataFrame, predictions: Predictions, store: Store, unclassified: Unclassified, params: ReportingParams
 ) -> Figure:
@@ -106,6 +112,7 @@ def write_report(  # noqa: PLR0913  a report joins everything
         "Where a building is. Shade and percentage: share of the truth (row).": drawn[0],
         "What happened to it. First column: buildings that were missed.": drawn[1],
         "Damage of whole buildings. First row: false alarms; first column: buildings that were missed.": drawn[2],
+        "Pixels of each class in the scored scenes.": draw_class_histogram(_scored_classes(metrics)),
         "Training, epoch by epoch.": draw_curves(history),
         "Pixels of each class in the training split.": draw_class_histogram(class_counts),
     }
@@ -134,6 +141,12 @@ def _matrices(metrics: dict[str, Any]) -> list[tuple[np.ndarray, tuple[str, ...]
             "buildings",
         ),
     ]
+
+
+def _scored_classes(metrics: dict[str, Any]) -> dict[str, dict[str, int]]:
+    matrix = np.asarray(metrics["confusion"]["damage"])
+    sums = {"Truth": matrix.sum(axis=1), "Prediction": matrix.sum(axis=0)}
+    return {key: dict(zip(DAMAGE_WORDS, values.tolist(), strict=True)) for key, values in sums.items()}
 
 
 def _panel_rows(

@@ -13,6 +13,7 @@ from xview2_siamese_unet.pipelines.reporting.nodes import (
     plot_confusion,
     plot_curves,
     plot_panels,
+    plot_scored_classes,
     predict,
     score,
     submit,
@@ -30,6 +31,7 @@ _MATRICES: Final = [
     "building_confusion_image",
 ]
 _CURVES: Final = ["training_curves", "training_curves_image"]
+_CLASSES: Final = ["scored_classes", "scored_classes_image"]
 _OF_PREDICT: Final = {
     "checkpoint": "checkpoint",
     "store": "store",
@@ -67,6 +69,7 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(match_scenes, _OF_MATCHES, "building_matches", name="match_buildings"),
             Node(score, _OF_SUMMARY, "metrics", name="score"),
             Node(plot_confusion, ["metrics", _PARAMS], _MATRICES, name="plot_confusion"),
+            Node(plot_scored_classes, ["metrics", _PARAMS], _CLASSES, name="plot_scored_classes"),
             Node(plot_curves, ["history", _PARAMS], _CURVES, name="plot_curves"),
             Node(
                 plot_panels,
