@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from xview2_siamese_unet.metrics.folders import OFFICIAL_SIDE, count_folders
-from xview2_siamese_unet.metrics.scores import summarise_folders
+from xview2_siamese_unet.metrics.summary import summarise_folders
 
 ROUNDS = 3
 

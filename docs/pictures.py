@@ -5,11 +5,16 @@ Only fabricated scenes are shown. Pages are photographed with Chromium, where th
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 from PIL import Image
@@ -39,16 +44,42 @@ def draw_sample(path: Path) -> None:
     Image.fromarray(np.hstack(columns)).save(path, quality=88)
 
 
-def photograph(page: str, path: Path, size: str) -> None:
-    """Take a picture of a page with a headless Chromium."""
+def photograph(page: str, path: Path, size: str, seconds: int = 1) -> None:
+    """Take a picture of a page with a headless Chromium, after the page had some seconds for its scripts."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         sys.exit("No Chromium on this machine: install it, or take the pictures of pages elsewhere.")
     with tempfile.TemporaryDirectory() as profile:
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={profile}",
+            f"--virtual-time-budget={seconds * 1000}",
+        ]
         subprocess.run(  # noqa: S603
             [browser, *options, f"--window-size={size}", f"--screenshot={path}", page], check=True, capture_output=True
         )
+
+
+def photograph_lineage(path: Path, shown: str) -> None:
+    """Build Kedro-Viz as a static site and take a picture of it with one dataset opened."""
+    env = {**os.environ, "KEDRO_ENV": "default/quickstart"}
+    subprocess.run(["kedro", "viz", "build", "--include-previews"], check=True, cwd=PROJECT, env=env)  # noqa: S607
+    site = PROJECT / "build"
+    nodes = json.loads((site / "api" / "main").read_text())["nodes"]
+    opened = next(node["id"] for node in nodes if node["name"] == shown)
+    (site / "open.html").write_text(
+        "<script>localStorage.setItem('showFeatureHints', 'false');"  # its tour would cover the picture
+        """localStorage.setItem('KedroViz', '{"showFeatureHints": false}');"""
+        f"location.href = '/?pid=__default__&sid={opened}';</script>"
+    )
+    serve = partial(SimpleHTTPRequestHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        photograph(f"http://127.0.0.1:{server.server_port}/open.html", path, "1500,950", seconds=12)
+        server.shutdown()
 
 
 if __name__ == "__main__":
@@ -59,3 +90,4 @@ if __name__ == "__main__":
     panels = Image.open(REPORTS / "panels.png").convert("RGB")
     panels.crop((0, 0, panels.width, panels.height // 2)).save(IMAGES / "panels.jpg", quality=85)
     photograph((REPORTS / "report.html").as_uri(), IMAGES / "report.png", "1000,1400")
+    photograph_lineage(IMAGES / "lineage.png", "damage_confusion")

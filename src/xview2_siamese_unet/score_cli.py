@@ -36,7 +36,7 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
     """
     from xview2_siamese_unet.datasets.stamp import write_atomically  # noqa: PLC0415  pandas and rasterio are slow to import
     from xview2_siamese_unet.metrics.folders import OFFICIAL_SIDE, count_folders, is_official  # noqa: PLC0415
-    from xview2_siamese_unet.metrics.scores import summarise_folders  # noqa: PLC0415
+    from xview2_siamese_unet.metrics.summary import summarise_folders  # noqa: PLC0415
 
     side = OFFICIAL_SIDE if is_official(targets) and not any_size else None
     numbers = summarise_folders(count_folders(predictions, targets, side=side), unclassified)
@@ -47,5 +47,6 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
 
 
 def _lines(numbers: Mapping[str, Any]) -> str:
-    official = [(key, value) for key, value in numbers.items() if key.endswith("score") or "_f1" in key]
-    return "\n".join([f"{numbers['n_scenes']} scenes", *(f"{key:<26} {value:.6f}" for key, value in official)])
+    bounds = numbers["intervals"].items()
+    rows = (f"{key:<26} {numbers[key]:.6f}  95 %: {low:.3f} to {high:.3f}" for key, (low, high) in bounds)
+    return "\n".join([f"{numbers['n_scenes']} scenes", *rows])

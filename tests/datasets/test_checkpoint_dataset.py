@@ -74,3 +74,23 @@ def test_a_save_that_fails_leaves_the_file_of_before(tmp_path: Path, monkeypatch
         with pytest.raises(DatasetError):
             dataset.save({"epoch": 2})
     assert dataset.load() == {"epoch": 1}
+
+
+def test_safetensors_hold_the_same_checkpoint_and_shared_weights_once(tmp_path: Path) -> None:
+    shared = torch.rand(64, 64).to(memory_format=torch.contiguous_format)
+    image = torch.rand(2, 3, 8, 8).to(memory_format=torch.channels_last)
+    state = {"pre.w": shared, "post.w": shared, "head.w": image, "n": torch.tensor(3)}
+    content = {**CONTENT, "state": state, "history": [{"epoch": 0, "train_loss": 0.1}]}
+    dataset = CheckpointDataset(filepath=str(tmp_path / "x.safetensors"))
+    dataset.save(content)
+    loaded = dataset.load()
+    assert list(loaded["state"]) == list(state)
+    assert all(torch.equal(loaded["state"][name], value) for name, value in state.items())
+    assert {**loaded, "state": 0} == {**content, "state": 0}
+    assert (tmp_path / "x.safetensors").stat().st_size < 1.5 * shared.nbytes
+
+
+def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(pickle.dumps(CONTENT["words"]))
+    assert "cannot be trusted" in load_fails(CheckpointDataset(filepath=str(path))).found

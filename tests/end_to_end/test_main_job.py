@@ -36,7 +36,7 @@ def test_everything_that_the_catalog_names_is_there(main_run: Path) -> None:
         "02_intermediate/sample/scenes.parquet",
         "02_intermediate/sample/buildings.parquet",
         "02_intermediate/sample/ingest_report.csv",
-        f"03_primary/{RUN}/splits.csv",
+        f"05_model_input/{RUN}/splits.csv",
         f"04_feature/{RUN}/class_counts.json",
         f"04_feature/{RUN}/sample_weights.pth",
         f"04_feature/{RUN}/class_histogram.png",
@@ -55,7 +55,7 @@ def test_nothing_half_written_is_left(main_run: Path) -> None:
 
 
 def test_the_test_split_is_predicted_and_scored_and_was_never_trained_on(main_run: Path) -> None:
-    splits = pd.read_csv(main_run / f"03_primary/{RUN}/splits.csv")
+    splits = pd.read_csv(main_run / f"05_model_input/{RUN}/splits.csv")
     tested = set(splits.loc[splits["split"] == "test", "scene"])
     learnt = torch.load(main_run / f"04_feature/{RUN}/sample_weights.pth", weights_only=True)["scenes"]
     counts = pd.read_parquet(main_run / f"08_reporting/{RUN}/scene_counts.parquet")
@@ -78,7 +78,7 @@ def test_metrics_have_the_official_keys_and_follow_from_the_files(main_run: Path
 
 
 def test_class_counts_are_those_of_the_masks_of_the_training_split(main_run: Path) -> None:
-    splits = pd.read_csv(main_run / f"03_primary/{RUN}/splits.csv")
+    splits = pd.read_csv(main_run / f"05_model_input/{RUN}/splits.csv")
     counted = np.zeros(6, np.int64)
     for scene in splits.loc[splits["split"] == "train", "scene"]:
         (path,) = (main_run / "03_primary/sample/masks").glob(f"*/{scene}_damage.tif")

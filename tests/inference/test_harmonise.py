@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.warp import calculate_default_transform, reproject
@@ -155,6 +158,21 @@ def test_small_values_in_sixteen_bits_are_bytes(write_raster: Write, smooth: Smo
     assert "both dates show the same pixels" in found.warnings[0]
 
 
+def test_nothing_outside_the_area_of_interest_is_valid(write_raster: Write, smooth: Smooth) -> None:
+    path = write_raster("a.tif", smooth())
+    area = shapely.Polygon([(500_020, 3_999_990), (500_070, 3_999_990), (500_020, 3_999_950)])
+    aoi = path.with_name("aoi.geojson")
+    gpd.GeoDataFrame(geometry=[area], crs="EPSG:32615").to_crs("OGC:CRS84").to_file(aoi, engine="pyogrio")
+    found = harmonise(InferenceParams(pre=path, post=path, aoi=aoi, registration="off"))
+    assert (found.pair.grid.width, found.pair.grid.height) == (100, 80)
+    _, _, valid = whole(found)
+    assert valid.sum() / 4 == pytest.approx(area.area, rel=0.02)
+    far = path.with_name("far.geojson")
+    gpd.GeoDataFrame(geometry=[shapely.Point(0, 0).buffer(1)], crs="OGC:CRS84").to_file(far, engine="pyogrio")
+    with pytest.raises(DataError, match="images and an area of interest that do not overlap"):
+        harmonise(InferenceParams(pre=path, post=path, aoi=far))
+
+
 def test_shift_moves_the_later_image(write_raster: Write, smooth: Smooth) -> None:
     image = smooth()
     moved = np.roll(image, (3, -2), axis=(0, 1))
@@ -192,6 +210,18 @@ def test_mistakes_have_sentences_of_their_own(write_raster: Write, smooth: Smoot
     assert len(sentences) == len(cases)
     with pytest.raises(ConfigError, match=r"inference\.post: found nothing"):
         harmonise(InferenceParams(pre=good))
+
+
+def test_a_header_of_a_million_squared_is_refused_at_once(tmp_path: Path) -> None:
+    size = {"height": 1_000_000, "width": 1_000_000, "blockxsize": 8192, "blockysize": 8192}
+    place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
+    options = {"driver": "GTiff", "dtype": "uint8", "count": 3, "tiled": True, "sparse_ok": True, "bigtiff": "YES"}
+    with rasterio.open(tmp_path / "huge.tif", "w", **options, **size, **place):
+        pass
+    started = time.monotonic()
+    with pytest.raises(DataError, match="an overlap of 1000000 × 1000000 pixels"):
+        pair_of(tmp_path / "huge.tif", tmp_path / "huge.tif")
+    assert time.monotonic() - started < 1
 
 
 def test_swapped_dates_are_warned_of(write_raster: Write, smooth: Smooth) -> None:

@@ -83,6 +83,13 @@ def test_without_common_features_nothing_is_said(kind: str) -> None:
     assert not estimate_shift(pairs[kind]).sure
 
 
+def test_windows_that_disagree_move_nothing() -> None:
+    places = [(8, 8), (-8, 8), (8, -8), (-8, -8), (0, 10)]
+    found = estimate_shift([moved_pair(*place, seed) for seed, place in enumerate(places)])
+    assert found.agreement < 0.5
+    assert not found.sure
+
+
 def test_edges_of_the_data_are_no_features() -> None:
     valid = VALID.copy()
     valid[:, 150:] = False

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +106,40 @@ def test_a_stopped_run_goes_on_and_ends_the_same(pair: Pair, tmp_path: Path) -> 
     predict_pair(pair, plan, again, store, 2)
     assert 0 < sum(again.batches) < total
     np.testing.assert_array_equal(blocks(pair, tmp_path / "wild"), undisturbed)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_windowed import Net, assess
+net, left = Net(), int(sys.argv[4])
+def dying(pre, post):
+    if left and sum(net.batches) >= left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return net(pre, post)
+assess(Path(sys.argv[2]), Path(sys.argv[3]), dying)
+"""
+
+
+def assess(images: Path, out: Path, answer: Callable[..., np.ndarray]) -> None:
+    params = InferenceParams(pre=images / "pre.tif", post=images / "post.tif", registration="off")
+    pair = harmonise(params).pair
+    plan, store = WindowPlan(pair.grid.height, pair.grid.width, 64, 32), BlockStore(out / "blocks")
+    predict_pair(pair, plan, answer, store, 2)
+    write_cog(out / "damage.tif", RasterContent(pair.grid, ("damage",), finished_blocks(plan, store, slice(-1, None))))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_run_that_is_killed_ends_with_the_same_bytes(pair: Pair, tmp_path: Path) -> None:
+    images, calm, wild = tmp_path, tmp_path / "calm", tmp_path / "wild"
+    assess(images, calm, Net())
+    for left in (3, 17, 30, 0):
+        command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(images), str(wild), str(left)]
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+        assert done.returncode == (-signal.SIGKILL if left else 0), done.stderr
+        assert (wild / "damage.tif").exists() == (not left)
+    assert (wild / "damage.tif").read_bytes() == (calm / "damage.tif").read_bytes()
 
 
 def test_encoding_of_probabilities() -> None:

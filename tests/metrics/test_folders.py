@@ -12,7 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.folders import count_folders, is_official
-from xview2_siamese_unet.metrics.scores import summarise_folders
+from xview2_siamese_unet.metrics.summary import summarise_folders
 from xview2_siamese_unet.raster.io import write_mask
 
 SIDE = 16

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
+from xview2_siamese_unet.metrics.matching import MATCH_COLUMNS
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores
 from xview2_siamese_unet.metrics.scores import (
     class_scores,
@@ -19,10 +20,11 @@ from xview2_siamese_unet.metrics.scores import (
     official_score,
     present_class_damage_f1,
     scored_damage,
-    summarise,
 )
+from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.params.modelling import Unclassified
+from xview2_siamese_unet.params.reporting import IntervalParams
 
 POLICIES: tuple[Unclassified, ...] = get_args(Unclassified)
 Image = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -149,6 +151,9 @@ def test_present_class_variant_leaves_absent_classes_out() -> None:
     assert present_class_damage_f1(Counts.zero()) == 0
 
 
+NO_BUILDINGS = pd.DataFrame(columns=list(MATCH_COLUMNS)).astype(MATCH_COLUMNS)
+
+
 class _Truth:
     def __init__(self, images: dict[str, Image]) -> None:
         self.images = images
@@ -173,7 +178,7 @@ def table() -> pd.DataFrame:
 
 
 def test_summary_is_plain_and_agrees_with_itself(table: pd.DataFrame) -> None:
-    summary = summarise(table)
+    summary = summarise(table, NO_BUILDINGS)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["n_scenes"] == 7
     assert summary["splits"] == {"test": 7}
@@ -185,11 +190,27 @@ def test_summary_is_plain_and_agrees_with_itself(table: pd.DataFrame) -> None:
 
 
 def test_each_event_is_scored_from_its_own_scenes(table: pd.DataFrame) -> None:
-    events = summarise(table, "no_damage")["events"]
+    events = summarise(table, NO_BUILDINGS, "no_damage")["events"]
     for event, rows in table.groupby("disaster"):
         expected = official(list(rows["images"]), "no_damage")
         assert {key: events[event][key] for key in expected} == pytest.approx(expected, abs=1e-12)
     assert {event: numbers["n_scenes"] for event, numbers in events.items()} == {"a": 3, "b": 3, "c": 1}
+
+
+def test_macro_weighs_each_event_the_same(table: pd.DataFrame) -> None:
+    summary = summarise(table, NO_BUILDINGS)
+    for key, value in summary["macro_over_events"].items():
+        assert value == pytest.approx(np.mean([numbers[key] for numbers in summary["events"].values()]))
+    assert "n_scenes" not in summary["macro_over_events"]
+
+
+def test_intervals_are_part_of_the_summary_and_follow_the_seed(table: pd.DataFrame) -> None:
+    one, again, other = (
+        summarise(table, NO_BUILDINGS, "ignore", IntervalParams(draws=100, seed=seed)) for seed in (1, 1, 2)
+    )
+    assert one == again
+    assert one["intervals"] != other["intervals"]
+    assert all(low <= one[key] + 1e-9 and one[key] - 1e-9 <= high for key, (low, high) in one["intervals"].items())
 
 
 def test_scene_scores_rank_scenes_with_buildings(table: pd.DataFrame) -> None:

@@ -35,7 +35,7 @@ def test_grid_is_whole_pixels_of_the_coarser_date_inside_both(
     if not pre.outline.buffer(-2 * pixel).intersects(post.outline.buffer(-2 * pixel * factor)):
         return
     grid = common_grid(pre, post)
-    own = one if factor <= 1 else other
+    own = one if factor < 1 or (factor == 1 and coarse == "pre") else other  # before, where both are as coarse
     assert grid.pixel == pytest.approx(max(pixel, pixel * factor))
     for value in ((grid.left - own.c) / grid.pixel, (grid.top - own.f) / grid.pixel):
         assert value == pytest.approx(round(value), abs=1e-5)
@@ -77,6 +77,13 @@ def test_dates_apart_are_refused(crs: CRS) -> None:
     step = 1e5 if crs == UTM else 1.0
     pixel = 0.5 if crs == UTM else 5e-6
     pre, post = (place(crs, north_up(5 + k * step, 40, pixel)) for k in range(2))
+    with pytest.raises(DataError, match="do not overlap"):
+        common_grid(pre, post)
+
+
+def test_dates_at_other_ends_of_the_earth_are_refused() -> None:
+    pre = place(UTM, north_up(500_000, 4_000_000, 0.5))
+    post = place(DEGREES, north_up(87, 0, 5e-6))
     with pytest.raises(DataError, match="do not overlap"):
         common_grid(pre, post)
 

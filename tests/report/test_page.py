@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from xview2_siamese_unet.metrics.scores import summarise
+from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import DAMAGE_COLUMNS, LOCALIZATION_COLUMNS
-from xview2_siamese_unet.report.page import LIMITS, ReportContent, render_report
+from xview2_siamese_unet.report.page import LIMITS, NAMES, ReportContent, render_report
 from xview2_siamese_unet.report.settings import flatten
 
 HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(2)>&amp;{{ 7*7 }}"""
@@ -23,7 +23,11 @@ def metrics(event: str = "socal-fire", split: str = "test") -> dict[str, Any]:
     table = pd.DataFrame({"scene": ["a", "b"], "split": split, "disaster": [event, "b"], "disaster_type": event})
     table[LOCALIZATION_COLUMNS] = rng.integers(1, 1000, (2, 4))
     table[DAMAGE_COLUMNS] = rng.integers(1, 1000, (2, 36))
-    return summarise(table)
+    codes = rng.integers(0, 6, (200, 2))
+    matches = pd.DataFrame(
+        {"scene": "a", "truth": codes[:, 0], "predicted": codes[:, 1], "pixels": range(20, 4020, 20)}
+    )
+    return summarise(table, matches[codes.any(axis=1)])
 
 
 def content(**changes: Any) -> ReportContent:  # noqa: ANN401
@@ -103,6 +107,28 @@ def test_numbers_are_those_of_the_metrics() -> None:
         assert found is not None
         assert found.groups() == ("1", f"{row['score']:.3f}")
     assert f"<b>{numbers['constant_prediction_score']:.3f}</b>" in page
+
+
+def test_scores_of_buildings_are_those_of_the_metrics() -> None:
+    numbers = metrics()["buildings"]
+    page = render_report(content())
+    for name, row in (numbers["sizes"] | numbers["damage"]).items():
+        cells = "".join(f"<td>{row[key]:.3f}</td>" for key in ("precision", "recall", "f1"))
+        assert f"{name}</th>{cells}<td>{row['support']:,}</td></tr>" in page
+    low, high = numbers["f1_interval"]
+    assert f"F1 <strong>{numbers['f1']:.3f}</strong> (95 %: {low:.3f} to {high:.3f};" in page
+
+
+def test_intervals_stand_beside_their_numbers() -> None:
+    numbers = metrics()
+    page = render_report(content(metrics=numbers))
+    for key, words in NAMES.items():
+        low, high = numbers["intervals"][key]
+        value = f"<td>{numbers[key]:.3f}</td><td>{low:.3f} to {high:.3f}</td>"
+        assert f'<th scope="row">{words}</th>{value}' in page
+    low, high = numbers["intervals"]["score"]
+    assert f'<b>{numbers["score"]:.3f}</b><span class="sure">95 %: {low:.3f} to {high:.3f}</span>' in page
+    assert f"<td></td><td>{numbers['macro_over_events']['score']:.3f}</td>" in page
 
 
 def test_limits_are_on_every_page_and_the_licence_only_where_xbd_is() -> None:

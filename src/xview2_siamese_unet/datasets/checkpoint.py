@@ -15,10 +15,10 @@ _BULKY = {"state", "history"}
 
 
 class CheckpointDataset(AbstractDataset[Any, Any]):
-    """A `torch.save` file, written whole or not at all and read with `weights_only=True`.
+    """A `torch.save` file, written whole or not at all and read with `weights_only=True`; or a .safetensors file.
 
     Args:
-        filepath: the file.
+        filepath: the file; one that ends with .safetensors holds a checkpoint of a net in that format.
         optional: loading gives `None` where there is no file, in place of an error.
         metadata: for Kedro-Viz and the like; ignored here.
     """
@@ -32,9 +32,12 @@ class CheckpointDataset(AbstractDataset[Any, Any]):
         """Write beside, then rename."""
         import torch  # noqa: PLC0415  a run that touches no weights does not wait for torch
 
+        from xview2_siamese_unet.nets.weights_file import write_safetensors  # noqa: PLC0415
+
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_name(f".{self._path.name}.part")
-        torch.save(data, part)
+        write = write_safetensors if self._path.suffix == ".safetensors" else torch.save
+        write(data, part)
         part.replace(self._path)
 
     def load(self) -> Any:  # noqa: ANN401
@@ -45,9 +48,13 @@ class CheckpointDataset(AbstractDataset[Any, Any]):
         """
         import torch  # noqa: PLC0415
 
+        from xview2_siamese_unet.nets.weights_file import read_safetensors  # noqa: PLC0415
+
         if self._optional and not self._path.exists():
             return None
         try:
+            if self._path.suffix == ".safetensors":
+                return read_safetensors(self._path)
             return torch.load(self._path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen kinds for one cause: a file that is not ours
             unusable = f"a file that cannot be trusted ({type(error).__name__})"

@@ -58,15 +58,19 @@ class NetAnswer:
 
     def _answer(self, pre: ByteArray, post: ByteArray) -> FloatArray:
         with torch.inference_mode(), torch.autocast(self.device, self._dtype, enabled=self._dtype is not None):
-            dates = [
-                self._normalise(torch.from_numpy(d).to(self.device).permute(0, 3, 1, 2).float()) for d in (pre, post)
-            ]
+            dates = [self._prepare(date) for date in (pre, post)]
             total = torch.zeros(())
             for axes in self._flips:
                 logits = self._net(*(torch.flip(date, axes) for date in dates))
                 total = total.to(self.device) + torch.flip(probabilities(*logits), axes)
         answer: FloatArray = (total / len(self._flips)).permute(0, 2, 3, 1).float().cpu().numpy()
         return answer
+
+    def _prepare(self, date: ByteArray) -> Tensor:
+        """Normalise; black, which is no data, becomes the mean as at the border of every crop in training."""
+        image = torch.from_numpy(date).to(self.device).permute(0, 3, 1, 2)
+        normalised: Tensor = self._normalise(image.float()) * image.any(dim=1, keepdim=True)
+        return normalised
 
 
 def probabilities(building: Tensor, damage: Tensor) -> Tensor:

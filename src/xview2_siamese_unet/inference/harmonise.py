@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import shapely
+from rasterio.crs import CRS
 
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift
 from xview2_siamese_unet.params.inference import InferenceParams
-from xview2_siamese_unet.raster.grid import Grid, common_grid
+from xview2_siamese_unet.raster.grid import Area, Grid, common_grid, cut
 from xview2_siamese_unet.raster.grid_source import Source, read_source
 from xview2_siamese_unet.raster.window_pair import Pair, Stretch
 
@@ -25,7 +27,6 @@ _SAMPLES: Final = 6  # windows along each axis
 _SIDE: Final = 96
 _LEFT_ALONE: Final = 0.25  # pixels; moving by less would only blur
 _LARGE_SHIFT: Final = 3.0
-_FEW: Final = 4
 _PERCENTILES: Final = (0.5, 99.5)
 
 
@@ -55,15 +56,32 @@ def harmonise(params: InferenceParams) -> Harmonised:
     """
     pre = read_source(_named(params.pre, "pre"), params.images.pre_bands)
     post = read_source(_named(params.post, "post"), params.images.post_bands)
-    grid = common_grid(pre.place, post.place, params.pixel_size)
+    area = None if params.aoi is None else _area(params.aoi.expanduser())
+    grid = common_grid(pre.place, post.place, params.pixel_size, area)
     _check_size(grid, params)
-    pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data)
+    aoi = None if area is None else cut(area, shapely.box(*grid.bounds), CRS.from_string(grid.crs))
+    pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi)
     samples = _sample(pair)
     pair = replace(pair, stretch=_stretches(pair, samples, params.images.stretch))
     shift = _register(pair) if params.registration == "auto" else None
     if shift is not None and shift.sure and shift.size > _LEFT_ALONE:
         pair = replace(pair, shift=(round(shift.columns, 2), round(shift.rows, 2)))
-    return Harmonised(pair, (*_warnings(pair, samples), *_doubts(shift)), shift)
+    return Harmonised(pair, (*_warnings(pair, samples), *_doubts(shift)), shift, _footprints(params, grid))
+
+
+def _footprints(params: InferenceParams, grid: Grid) -> Any:  # noqa: ANN401
+    from xview2_siamese_unet.inference.footprints import given_buildings  # noqa: PLC0415
+
+    if params.footprints is None:
+        return None
+    return given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
+
+
+def _area(path: Path) -> Area:
+    from xview2_siamese_unet.inference.footprints import read_polygons  # noqa: PLC0415  geopandas is slow to import
+
+    frame = read_polygons(path, "OGC:CRS84", "inference.aoi")
+    return Area(CRS.from_epsg(4326), frame.geometry.union_all())
 
 
 def _named(path: Path | None, date: str) -> Path:
@@ -127,12 +145,12 @@ def _register(pair: Pair) -> Shift:
 def _doubts(shift: Shift | None) -> Iterator[str]:
     if shift is None:
         return
-    if not shift.sure:
+    if shift.agreement < 0.5:
+        yield "the dates lie beside each other by different amounts in different places (relief, or a bad mosaic): left"
+    elif not shift.sure:
         yield "no shift between the dates could be measured: nothing was moved, look at both before trusting a change"
     elif shift.size > _LARGE_SHIFT:
         yield f"the image after lay {shift.size:.1f} pixels beside the image before, and was moved"
-    if len(shift.local) >= _FEW and np.percentile(shift.local, 90) > _LARGE_SHIFT:
-        yield "the dates lie beside each other by different amounts in different places: relief or a bad mosaic"
 
 
 def _stretches(

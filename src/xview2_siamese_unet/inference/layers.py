@@ -15,6 +15,7 @@ from rasterio.features import shapes
 from shapely.geometry import shape
 
 from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.window_pair import Pair
 
 _VALID_SIDE: Final = 2048
 CEMS: Final = {1: "No visible damage", 2: "Possibly damaged", 3: "Damaged", 4: "Destroyed"}
@@ -34,9 +35,12 @@ def with_provenance(buildings: gpd.GeoDataFrame, facts: Mapping[str, Any]) -> gp
     return buildings[[*buildings.columns.drop(buildings.geometry.name), buildings.geometry.name]]
 
 
-def area_of_interest(grid: Grid) -> gpd.GeoDataFrame:
-    """Return the frame of the grid."""
-    return gpd.GeoDataFrame({"name": ["overlap of the two dates"]}, geometry=[shapely.box(*grid.bounds)], crs=grid.crs)
+def area_of_interest(pair: Pair) -> gpd.GeoDataFrame:
+    """Return what the user asked for within the grid, else the frame of the grid."""
+    frame, grid = shapely.box(*pair.grid.bounds), pair.grid
+    if pair.aoi is None:
+        return gpd.GeoDataFrame({"name": ["overlap of the two dates"]}, geometry=[frame], crs=grid.crs)
+    return gpd.GeoDataFrame({"name": ["area of interest"]}, geometry=[pair.aoi.intersection(frame)], crs=grid.crs)
 
 
 def valid_area(damage: Path, grid: Grid) -> gpd.GeoDataFrame:

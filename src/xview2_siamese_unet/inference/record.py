@@ -33,6 +33,7 @@ def describe_pair(pair: Pair) -> dict[str, Any]:
         },
         "stretch": [None if stretch is None else list(stretch) for stretch in pair.stretch],
         "shift_px": list(pair.shift),
+        "aoi": None if pair.aoi is None else pair.aoi.wkt,
         "black_is_no_data": pair.black_is_no_data,
         "pre": _source(pair.pre),
         "post": _source(pair.post),

@@ -22,6 +22,8 @@ FURTHEST: Final = 24
 _WIDTH: Final = 1.5  # pixels, deviation of the peak that a pure shift makes
 _SURE: Final = 8.0  # deviations above the rest of the surface; noise alone reaches about 5
 _SURE_ALONE: Final = 7.0  # for a single window
+_CLOSE: Final = 1.5  # pixels
+_MAJORITY: Final = 0.5
 _ENOUGH: Final = 0.5  # share of a window with data
 
 
@@ -45,8 +47,13 @@ class Shift:
 
     @property
     def sure(self) -> bool:
-        """Whether it is to be trusted."""
-        return self.confidence >= _SURE
+        """Whether it is to be trusted: it stands out, and most windows that are sure by themselves agree."""
+        return self.confidence >= _SURE and self.agreement >= _MAJORITY
+
+    @property
+    def agreement(self) -> float:
+        """Share of the windows that are sure by themselves and lie close to the whole; 1 where there are none."""
+        return float(np.mean(np.array(self.local) <= _CLOSE)) if self.local else 1.0
 
     @property
     def size(self) -> float:

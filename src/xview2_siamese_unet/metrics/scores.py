@@ -6,19 +6,17 @@ all images before any ratio is formed; damage counts only where the damage truth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-import pandas as pd
 
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
-from xview2_siamese_unet.metrics import table as counted
 from xview2_siamese_unet.metrics.confusion import Counts, IntArray
 from xview2_siamese_unet.params.modelling import Unclassified
 
-_EPSILON: Final = 1e-6
+EPSILON: Final = 1e-6
 LOCALIZATION_SHARE: Final = 0.3
 DAMAGE_SHARE: Final = 0.7
 
@@ -89,46 +87,6 @@ def constant_scores(counts: Counts, policy: Unclassified = "ignore") -> dict[Dam
     return {answer: official_score(_answered(counts, answer), policy)["score"] for answer in answers}
 
 
-def summarise(table: pd.DataFrame, policy: Unclassified = "ignore") -> dict[str, Any]:
-    """Return everything that `metrics.json` says, in plain Python numbers.
-
-    Keys: the seven official ones; ours: `constant_prediction` and its `_score`, `present_class_damage_f1`,
-    `localization` and `damage` (scores of each class), `events` and `disaster_types` (official scores of each),
-    `n_scenes`, `splits` (scenes of each split), `unclassified` (the policy), `confusion` (counts before the policy).
-    """
-    counts = counted.total(table)
-    answer, constant = max(constant_scores(counts, policy).items(), key=lambda item: item[1])
-    return {
-        **official_score(counts, policy),
-        "constant_prediction": answer.word,
-        "constant_prediction_score": constant,
-        "present_class_damage_f1": present_class_damage_f1(counts, policy),
-        "localization": _by_word(counts.localization, ("background", "building"), range(2)),
-        "damage": _by_word(scored_damage(counts.damage, policy), [code.word for code in Damage], SCORED),
-        "events": _groups(table, "disaster", policy),
-        "disaster_types": _groups(table, "disaster_type", policy),
-        "n_scenes": len(table),
-        "splits": {str(split): int(n) for split, n in table["split"].value_counts().items()},
-        "unclassified": policy,
-        "confusion": _confusion(counts),
-    }
-
-
-def summarise_folders(table: pd.DataFrame, policy: Unclassified = "ignore") -> dict[str, Any]:
-    """Return the seven official numbers and some of ours, for scenes of which nothing but masks is known."""
-    counts = counted.total(table)
-    return {
-        **official_score(counts, policy),
-        "present_class_damage_f1": present_class_damage_f1(counts, policy),
-        "n_scenes": len(table),
-        "confusion": _confusion(counts),
-    }
-
-
-def _confusion(counts: Counts) -> dict[str, Any]:
-    return {"localization": counts.localization.tolist(), "damage": counts.damage.tolist()}
-
-
 def _class_score(matrix: IntArray, code: int) -> ClassScore:
     hit, true, found = int(matrix[code, code]), int(matrix[code].sum()), int(matrix[:, code].sum())
     if hit == 0:
@@ -139,7 +97,7 @@ def _class_score(matrix: IntArray, code: int) -> ClassScore:
 
 
 def _harmonic_mean(values: Sequence[float]) -> float:
-    return len(values) / sum(1 / (value + _EPSILON) for value in values) if values else 0.0
+    return len(values) / sum(1 / (value + EPSILON) for value in values) if values else 0.0
 
 
 def _answered(counts: Counts, answer: Damage) -> Counts:
@@ -147,20 +105,3 @@ def _answered(counts: Counts, answer: Damage) -> Counts:
     localization[:, int(answer > 0)] = counts.localization.sum(axis=1)
     damage[:, answer] = counts.damage.sum(axis=1)
     return Counts(localization, damage)
-
-
-def _by_word(matrix: IntArray, words: Sequence[str], codes: Iterable[int]) -> dict[str, dict[str, float]]:
-    scores = class_scores(matrix)
-    return {words[code]: asdict(scores[code]) for code in codes}
-
-
-def _groups(table: pd.DataFrame, column: str, policy: Unclassified) -> dict[str, dict[str, float]]:
-    sizes = table[column].astype(str).value_counts()
-    return {
-        name: {
-            **official_score(counts, policy),
-            "present_class_damage_f1": present_class_damage_f1(counts, policy),
-            "n_scenes": int(sizes[name]),
-        }
-        for name, counts in counted.total_by(table, column).items()
-    }

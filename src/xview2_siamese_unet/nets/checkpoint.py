@@ -9,6 +9,7 @@ from torch import Tensor
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.nets.build import DamageNet, build_net
+from xview2_siamese_unet.nets.decide import Thresholds
 from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import ClassesParams, ModelParams
 
@@ -20,13 +21,20 @@ class Checkpoint(TypedDict):
     model: dict[str, Any]
     classes: dict[str, Any]
     channels: dict[str, list[float]]
+    thresholds: dict[str, float]
     fingerprint: str
     recipe: dict[str, Any]
     dataset: str
+    licence: str
     version: str
     epoch: int
     scores: dict[str, float]
     history: list[dict[str, float]]
+
+
+def thresholds_of(checkpoint: Mapping[str, Any]) -> Thresholds:
+    """Return the thresholds that go with the weights; one half where a checkpoint says nothing of them."""
+    return Thresholds(**checkpoint.get("thresholds", {}))
 
 
 def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, ClassesParams]:

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.nets.siamese_unet import Logits
 
 
-def decide(logits: Logits, threshold: float = 0.5) -> Tensor:
+class Thresholds(NamedTuple):
+    """From which probability a pixel is building: of whatever class, and where the damage head sees damage.
+
+    A collapsed roof looks less like a roof, so `damaged` is the lower of the two.
+    """
+
+    building: float = 0.5
+    damaged: float = 0.5
+
+
+def decide(logits: Logits, thresholds: Thresholds = Thresholds()) -> Tensor:  # noqa: B008  a tuple never changes
     """Return damage codes (b, h, w), uint8: 0 where there is no building, else the most likely damage class.
 
-    Whether there is a building is for the localisation head alone to say, so the damage head's background is left out.
+    Whether there is a building is for the localisation head to say, so the damage head's background is left out.
 
     Args:
         logits: of both heads.
-        threshold: probability from which a pixel is building.
+        thresholds: probabilities from which a pixel is building.
     """
-    building = torch.softmax(logits.building.float(), dim=1)[:, 1] > threshold
-    damage = logits.damage[:, 1:].argmax(dim=1) + 1
+    probability, damage = answers(logits)
+    building = (probability > thresholds.building) | (is_damaged(damage) & (probability > thresholds.damaged))
     return (damage * building).to(torch.uint8)
+
+
+def answers(logits: Logits) -> tuple[Tensor, Tensor]:
+    """Return the probability of a building and the most likely damage code if there is one, each (b, h, w)."""
+    return torch.softmax(logits.building.float(), dim=1)[:, 1], logits.damage[:, 1:].argmax(dim=1) + 1
+
+
+def is_damaged(damage: Tensor) -> Tensor:
+    """Return where codes say minor-damage, major-damage or destroyed."""
+    return (damage >= Damage.MINOR_DAMAGE) & (damage <= Damage.DESTROYED)

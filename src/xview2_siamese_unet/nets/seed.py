@@ -47,6 +47,11 @@ class SeedNet(nn.Module):
             nn.Conv2d(both, both, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(both, damage_classes, 1)
         )
 
+    def localise(self, pre: Tensor) -> Tensor:
+        """Return the building logits alone, without the cost of the other date."""
+        logits: Tensor = self.pre(pre)
+        return logits
+
     def forward(self, pre: Tensor, post: Tensor) -> Logits:
         """Return the logits of both dates for normalised images (b, 3, h, w)."""
         building = self.pre(pre)

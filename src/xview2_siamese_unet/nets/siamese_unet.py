@@ -64,6 +64,11 @@ class SiameseUNet(nn.Module):
             nn.Conv2d(2 * channels, damage_classes, 3, padding=1),
         )
 
+    def localise(self, pre: Tensor) -> Tensor:
+        """Return the building logits alone, without the cost of the other date."""
+        logits: Tensor = self.building_head(self.pre(pre))
+        return logits
+
     def forward(self, pre: Tensor, post: Tensor) -> Logits:
         """Return the logits of both heads for normalised images (b, 3, h, w)."""
         if self.pre is self.post:

@@ -24,6 +24,15 @@ class PanelParams(Strict):
     """Side of the square of the scene that is shown, where most buildings are; nothing shows whole scenes."""
 
 
+class IntervalParams(Strict):
+    """The 95 % intervals of the scores: a bootstrap over scenes."""
+
+    draws: int = Field(default=2000, ge=100, le=100_000)
+    """How often as many scenes as there are are drawn with replacement."""
+    seed: int = Field(default=0, ge=0)
+    """Of the draws; the same seed and scenes give the same intervals."""
+
+
 class ReportingParams(Strict):
     """What the report shows."""
 
@@ -37,4 +46,5 @@ class ReportingParams(Strict):
     """Name of the file of weights, as the page prints it; nothing leaves it unnamed."""
     dpi: int = Field(default=150, ge=50, le=600)
     """Dots per inch of the charts saved as PNG."""
+    intervals: IntervalParams = IntervalParams()
     panels: PanelParams = PanelParams()

@@ -77,7 +77,9 @@ class TrainingParams(Strict):
     """Epochs without a better value before training stops."""
     delta: float = Field(default=0.0, ge=0)
     """Change that counts as better."""
-    monitor: Literal["validation_loss", "validation_score"] = "validation_score"
+    monitor: Literal["validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1"] = (
+        "validation_score"
+    )
     """What `patience` and the best checkpoint look at."""
     crop: int | None = Field(default=512, ge=32, multiple_of=32)
     """Side of the random crop in pixels; `null` trains on whole scenes."""

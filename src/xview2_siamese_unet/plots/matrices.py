@@ -37,13 +37,14 @@ def row_shares(matrix: IntMatrix) -> npt.NDArray[np.float64]:
     return np.asarray(matrix / np.where(sums > 0, sums, np.nan))
 
 
-def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str, *, dpi: int = 150) -> Figure:
+def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str, unit: str = "px", *, dpi: int = 150) -> Figure:
     """Return a confusion matrix for print.
 
     Args:
-        matrix: int64 (n, n) counts of pixels; rows truth, columns prediction.
+        matrix: int64 (n, n) counts; rows truth, columns prediction.
         words: the n class names.
         title: heading.
+        unit: what is counted.
         dpi: dots per inch when saved as pixels.
     """
     shares, size = row_shares(matrix), len(words)
@@ -52,9 +53,11 @@ def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str, *, dpi: int
     tidy(axes, title)
     axes.imshow(shares, cmap=colormaps["Blues"].with_extremes(bad="#f3f4f6"), vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(size, size):
-        _write_cell(axes, row, column, int(matrix[row, column]), float(shares[row, column]))
+        _write_cell(
+            axes, (row, column), f"{compact(int(matrix[row, column]))} {_short(unit)}", float(shares[row, column])
+        )
     axes.set_xticks(range(size), words, rotation=0 if size < 4 else 25, ha="center" if size < 4 else "right")
-    axes.set_yticks(range(size), [f"{w}\n{compact(n)} px" for w, n in zip(words, matrix.sum(axis=1), strict=True)])
+    axes.set_yticks(range(size), [f"{w}\n{compact(n)} {unit}" for w, n in zip(words, matrix.sum(axis=1), strict=True)])
     axes.set(xlabel="predicted", ylabel="truth")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelcolor=INK)
@@ -65,13 +68,14 @@ def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str, *, dpi: int
     return figure
 
 
-def plotly_matrix(matrix: IntMatrix, words: Sequence[str], title: str) -> go.Figure:
+def plotly_matrix(matrix: IntMatrix, words: Sequence[str], title: str, unit: str = "px") -> go.Figure:
     """Return a confusion matrix to look into: counts in the cells, shares of row and column on hover.
 
     Args:
-        matrix: int64 (n, n) counts of pixels; rows truth, columns prediction.
+        matrix: int64 (n, n) counts; rows truth, columns prediction.
         words: the n class names.
         title: heading.
+        unit: what is counted.
     """
     shares, column_shares = row_shares(matrix), row_shares(matrix.T).T
     text = [
@@ -85,7 +89,7 @@ def plotly_matrix(matrix: IntMatrix, words: Sequence[str], title: str) -> go.Fig
         text=text,
         texttemplate="%{text}",
         customdata=np.stack([matrix, 100 * column_shares], axis=-1).tolist(),
-        hovertemplate="truth %{y}, predicted %{x}<br>%{customdata[0]:,} pixels<br>%{z:.2%} of the truth"
+        hovertemplate="truth %{y}, predicted %{x}<br>%{customdata[0]:,} " + unit + "<br>%{z:.2%} of the truth"
         "<br>%{customdata[1]:.2f} % of the predictions<extra></extra>",
         colorscale="Blues",
         zmin=0,
@@ -104,8 +108,13 @@ def _share(share: float) -> str:
     return "no truth" if np.isnan(share) else percent(share)
 
 
-def _write_cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
-    colour = "white" if share > 0.55 else INK if count else MUTED
-    weight = "bold" if row == column and count else "normal"
+def _short(unit: str) -> str:
+    return unit if len(unit) < 3 else ""
+
+
+def _write_cell(axes: Axes, place: tuple[int, int], count: str, share: float) -> None:
+    row, column = place
+    colour = "white" if share > 0.55 else INK if share > 0 else MUTED
+    weight = "bold" if row == column and share > 0 else "normal"
     axes.text(column, row - 0.14, _share(share), ha="center", va="center", color=colour, size=TEXT_SIZE, weight=weight)
-    axes.text(column, row + 0.2, f"{compact(count)} px", ha="center", va="center", color=colour, size=SMALL_SIZE)
+    axes.text(column, row + 0.2, count, ha="center", va="center", color=colour, size=SMALL_SIZE)

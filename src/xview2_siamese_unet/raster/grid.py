@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyproj
 import shapely
 from affine import Affine
@@ -75,20 +76,37 @@ class Place:
     transform: Affine
 
 
-def common_grid(pre: Place, post: Place, pixel: float | None = None) -> Grid:
+class Area(NamedTuple):
+    """A shape in a system."""
+
+    crs: CRS
+    shape: BaseGeometry
+
+
+def common_grid(pre: Place, post: Place, pixel: float | None = None, aoi: Area | None = None) -> Grid:
     """Return the grid of the overlap of two dates, at the coarser pixel size or a given one.
 
     A date that lies in a UTM zone already keeps it, and the coarser one its own pixels, so that nothing is resampled
     without need.
 
+    Args:
+        pre: the date before.
+        post: the date after.
+        pixel: side of a pixel in metres; `None` that of the coarser date.
+        aoi: cuts the grid to its frame.
+
     Raises:
-        DataError: the dates do not overlap.
+        DataError: the dates do not overlap, or not within the area of interest.
     """
     crs = _shared_crs(pre, post)
-    outlines = [_reproject(place.outline, place.crs, crs) for place in (pre, post)]
+    outlines = [reproject(place.outline, place.crs, crs) for place in (pre, post)]
     overlap = outlines[0].intersection(outlines[1])
     if overlap.is_empty:
         raise _no_overlap(outlines)
+    if aoi is not None:
+        overlap = cut(aoi, overlap, crs)
+        if overlap.is_empty:
+            raise _no_overlap([*outlines, aoi.shape])
     sizes = [pixel_metres(place, crs) for place in (pre, post)]
     anchor = pre if sizes[0] >= sizes[1] else post
     size = pixel or max(sizes)
@@ -106,6 +124,15 @@ def common_grid(pre: Place, post: Place, pixel: float | None = None) -> Grid:
         width=last_column - first_column,
         height=last_row - first_row,
     )
+
+
+def cut(area: Area, frame: BaseGeometry, crs: CRS) -> BaseGeometry:
+    """Return the part of an area inside a frame, in the system of the frame.
+
+    Cut in the system of the area, which may be larger than a UTM zone can say.
+    """
+    inside = area.shape.intersection(reproject(frame, crs, area.crs))
+    return reproject(inside, area.crs, crs).intersection(frame)
 
 
 def pixel_metres(place: Place, crs: CRS) -> float:
@@ -142,7 +169,7 @@ def _shared_crs(pre: Place, post: Place) -> CRS:
         if is_utm(place.crs):
             return place.crs
     degrees = CRS.from_epsg(4326)
-    outlines = [_reproject(place.outline, place.crs, degrees) for place in (pre, post)]
+    outlines = [reproject(place.outline, place.crs, degrees) for place in (pre, post)]
     overlap = outlines[0].intersection(outlines[1])
     if overlap.is_empty:
         raise _no_overlap(outlines)
@@ -156,13 +183,16 @@ def is_utm(crs: CRS) -> bool:
     return projected.utm_zone is not None and projected.axis_info[0].unit_name == "metre"
 
 
-def _reproject(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
+def reproject(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
+    """Return a shape in another system, its edges bent as they bend."""
     if source == target:
         return shape
     # Straight edges bend: 21 points a side keep a scene's outline to well under a pixel.
     dense = shapely.segmentize(shape, max(shape.length / 80, 1e-9))
     convert: Any = _transformer(source, target).transform
     moved: BaseGeometry = shapely.transform(dense, convert, interleaved=False)
+    if not np.isfinite(shapely.get_coordinates(moved)).all():  # a place that the other system cannot say
+        return Polygon()
     return shapely.make_valid(moved)
 
 
@@ -177,10 +207,11 @@ def edge(transform: Affine, width: int, height: int) -> Polygon:
 
 
 def _no_overlap(outlines: list[BaseGeometry]) -> DataError:
+    what = "images" if len(outlines) == 2 else "images and an area of interest"
     there = " and ".join(str([round(value, 5) for value in outline.bounds]) for outline in outlines)
     return DataError(
         "inference.pre and inference.post",
-        found=f"images that do not overlap (bounds {there})",
+        found=f"{what} that do not overlap (bounds {there})",
         allowed="two images of the same place",
         remedy="check that both are of the same event, and that each names its true coordinate reference system",
     )

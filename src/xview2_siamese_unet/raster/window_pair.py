@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
-from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, Resampling
-from rasterio.vrt import WarpedVRT
+from rasterio.features import geometry_mask
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
+from shapely.geometry.base import BaseGeometry
 
-from xview2_siamese_unet.raster.grid import Grid, pixel_metres
-from xview2_siamese_unet.raster.grid_source import Source, Tile, open_tile
+from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.grid_source import Source, Tile
+from xview2_siamese_unet.raster.window_tile import OpenTile, open_on
 
 ByteArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
@@ -53,6 +53,7 @@ class Pair:
         stretch: of the image before and of the image after.
         shift: columns and rows by which the image after is moved to lie on the image before.
         black_is_no_data: whether 0 in all three bands means no data.
+        aoi: in the system of the grid; outside of it nothing is valid.
     """
 
     grid: Grid
@@ -61,6 +62,7 @@ class Pair:
     stretch: tuple[Stretch | None, Stretch | None] = (None, None)
     shift: tuple[float, float] = (0.0, 0.0)
     black_is_no_data: bool = True
+    aoi: BaseGeometry | None = None
 
     @contextmanager
     def open(self) -> Iterator[PairReader]:
@@ -77,10 +79,16 @@ class PairReader:
     post: DateReader
 
     def read(self, top: int, left: int, height: int, width: int) -> Patch:
-        """Return a window, which may reach beyond the grid: there is no data, and black, as training has seen it."""
+        """Return a window, which may reach beyond the grid: there is no data, and black."""
         pre, seen_before = self.pre.read_bytes(top, left, height, width)
+        if not seen_before.any():
+            return Patch(pre, np.zeros_like(pre), seen_before)
         post, seen_after = self.post.read_bytes(top, left, height, width)
         valid = seen_before & seen_after
+        aoi, grid = self.pre.pair.aoi, self.pre.pair.grid
+        if aoi is not None and valid.any():
+            place = grid.transform @ Affine.translation(left, top)
+            valid &= geometry_mask([aoi], valid.shape, place, invert=True)
         return Patch(pre, post, valid)
 
 
@@ -95,8 +103,7 @@ class DateReader:
 
     pair: Pair
     date: int
-    _stack: ExitStack = field(default_factory=ExitStack)
-    _open: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    _open: dict[int, OpenTile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         source: Source = (self.pair.pre, self.pair.post)[self.date]
@@ -111,8 +118,8 @@ class DateReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in list(self._open):
-            self._close(number)
+        while self._open:
+            self._open.popitem()[1].close()
 
     def read(self, top: int, left: int, height: int, width: int) -> tuple[FloatArray, BoolArray]:
         """Return values (h, w, 3) as they are and where there are any (h, w)."""
@@ -130,6 +137,8 @@ class DateReader:
     def read_bytes(self, top: int, left: int, height: int, width: int) -> tuple[ByteArray, BoolArray]:
         """Return the window as bytes (h, w, 3), black where there is no data, and where there is (h, w)."""
         values, seen = self.read(top, left, height, width)
+        if not seen.any():
+            return np.zeros(values.shape, np.uint8), seen
         stretch = self.pair.stretch[self.date]
         if stretch is not None:
             values = (values - stretch.low) * (255 / (stretch.high - stretch.low))
@@ -138,49 +147,25 @@ class DateReader:
         return pixels, seen
 
     def _paste(self, number: int, window: Window, values: FloatArray, seen: BoolArray) -> None:
-        vrt = self._vrt(number)
-        alpha = vrt.colorinterp.index(ColorInterp.alpha) + 1
-        # One read for all: each would warp all bands again.
-        *colours, mask = vrt.read((*self._source.tiles[number].bands, alpha), window=window)
-        bands = np.stack(colours)
-        new = (mask > 0) & ~seen
+        bands, there = self._tile(number).read(window)
+        new = there & ~seen
         if np.issubdtype(bands.dtype, np.floating):
             new &= np.isfinite(bands).all(axis=0)
         if self.pair.black_is_no_data:
             new &= bands.any(axis=0)
+        if not new.any():
+            return
         values[new] = np.moveaxis(bands, 0, 2)[new]
         seen |= new
 
-    def _vrt(self, number: int) -> Any:  # noqa: ANN401
+    def _tile(self, number: int) -> OpenTile:
         if number in self._open:
             self._open[number] = self._open.pop(number)  # least recently used first
-            return self._open[number][1]
-        while len(self._open) >= _OPEN_TILES:
-            self._close(next(iter(self._open)))
-        raster = open_tile(self._source.tiles[number].path)
-        grid = self.pair.grid
-        vrt = WarpedVRT(
-            raster,
-            crs=grid.crs,
-            transform=self._transform,
-            width=grid.width,
-            height=grid.height,
-            resampling=_resampling(self._source.tiles[number], grid),
-            add_alpha=ColorInterp.alpha not in raster.colorinterp,
-        )
-        self._open[number] = raster, vrt
-        return vrt
-
-    def _close(self, number: int) -> None:
-        raster, vrt = self._open.pop(number)
-        vrt.close()
-        raster.close()
-
-
-def _resampling(tile: Tile, grid: Grid) -> Resampling:
-    """Bilinear, and the mean of pixels where they are much finer than the grid: bilinear would skip some."""
-    finer = grid.pixel / pixel_metres(tile.place, CRS.from_string(grid.crs))
-    return Resampling.average if finer > 1.8 else Resampling.bilinear
+        else:
+            while len(self._open) >= _OPEN_TILES:
+                self._open.pop(next(iter(self._open))).close()
+            self._open[number] = open_on(self._source.tiles[number], self.pair.grid, self._transform)
+        return self._open[number]
 
 
 def _place(tile: Tile, grid: Grid) -> tuple[int, int, int, int]:

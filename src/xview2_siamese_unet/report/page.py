@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.damage import SCORED, Damage
+from xview2_siamese_unet.plots.style import percent
 from xview2_siamese_unet.report.embed import jpeg_uri, svg_uri
 
 LIMITS: Final = (
@@ -20,7 +21,8 @@ LIMITS: Final = (
     "The four classes are those of xBD's Joint Damage Scale. They are not the grades of EMS-98.",
     "The train and test sets of xBD share events. A score on a disaster that the model has never seen is usually much "
     "lower; the split leave_events_out measures it.",
-    "Pixels are scored, not buildings: one large building weighs as much as many small ones.",
+    "The official score counts pixels: one large building weighs as much as many small ones. The scores of buildings "
+    "on this page weigh each the same; they are ours and cannot be compared with published ones.",
 )
 """What the reader must know before quoting a number."""
 
@@ -29,7 +31,17 @@ XBD_LICENCE: Final = (
     "share alike. Whether and how that reaches the weights of a model is for whoever passes them on to settle."
 )
 
-_NAMES: Final = {code.word: code.colour for code in Damage}
+_COLOURS: Final = {code.word: code.colour for code in Damage}
+
+
+NAMES: Final = {
+    "score": "official score",
+    "localization_f1": "localisation F1",
+    "damage_f1": "damage F1",
+    **{f"damage_f1_{code.name.lower()}": f"F1 of {code.word}" for code in SCORED},
+    "present_class_damage_f1": "damage F1, present classes (ours)",
+}
+"""Key in `metrics` → words on a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +51,7 @@ class ReportContent:
     Attributes:
         title: heading.
         source: where the scenes come from; `sample` says that they are fabricated, `xbd` brings the licence note.
-        metrics: what `metrics.summarise` returns.
+        metrics: what `metrics.summary.summarise` returns.
         charts: caption → chart.
         panels: pictures of scenes.
         settings: flat, name → value.
@@ -57,6 +69,24 @@ class ReportContent:
 
 def render_report(content: ReportContent) -> str:
     """Return the page; every text that comes from data or settings is escaped."""
+    return (
+        page_environment()
+        .get_template("report.html.j2")
+        .render(
+            content=content,
+            metrics=content.metrics,
+            charts={caption: svg_uri(figure) for caption, figure in content.charts.items()},
+            panels=jpeg_uri(content.panels),
+            names=NAMES,
+            colours=_COLOURS,
+            limits=LIMITS,
+            licence=XBD_LICENCE if content.source == "xbd" else None,
+        )
+    )
+
+
+def page_environment() -> Environment:
+    """Return what turns our templates into pages: everything that is put in is escaped, and nothing may be missing."""
     environment = Environment(
         loader=PackageLoader("xview2_siamese_unet.report"),
         autoescape=True,
@@ -64,16 +94,12 @@ def render_report(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["score"] = _score
-    return environment.get_template("report.html.j2").render(
-        content=content,
-        metrics=content.metrics,
-        charts={caption: svg_uri(figure) for caption, figure in content.charts.items()},
-        panels=jpeg_uri(content.panels),
-        colours=_NAMES,
-        limits=LIMITS,
-        licence=XBD_LICENCE if content.source == "xbd" else None,
-    )
+    environment.filters |= {"score": _score, "interval": _interval, "percent": percent}
+    return environment
+
+
+def _interval(bounds: Sequence[float]) -> str:
+    return f"{_score(bounds[0])} to {_score(bounds[1])}"
 
 
 def _score(value: float) -> str:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import lightning
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.nets.build import build_net, load_encoder_weights
 from xview2_siamese_unet.nets.checkpoint import Checkpoint
+from xview2_siamese_unet.nets.decide import Thresholds
 from xview2_siamese_unet.nets.hardware import pick_device
 from xview2_siamese_unet.nets.normalise import Normalise
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.params.modelling import LossWeightsParams, Recipe
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.logfile import log_to, quiet_lightning
-from xview2_siamese_unet.training.loop import better, launched_shard, make_trainer
+from xview2_siamese_unet.training.loop import better, launched_shard, leave_processes, make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader, whole_scenes_loader
+from xview2_siamese_unet.training.thresholds import best_thresholds, count_answers
 
 _log = logging.getLogger(__name__)
+_LICENCE = "Weights trained on xBD come under its licence, CC BY-NC-SA 4.0; those of the built-in sample are free."
 
 
 class TrainingData(NamedTuple):
@@ -66,10 +72,14 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         cores: that this process may use.
     """
     with log_to(folders.logfiles / "training.log"), quiet_lightning():
-        module = _train(data, recipe, folders, cores)
+        start = _localization_stage(data, recipe, folders, cores)
+        module = _train(data, recipe, folders, cores, start=start)
         best = _best_row(module.history, recipe)
         _log.info("best epoch %d of %d", best["epoch"], len(module.history))
-    return _checkpoint(module.history, data, recipe, folders.checkpoints / "epochs" / "best.ckpt")
+        module.net.load_state_dict(_net_state(folders.checkpoints / "epochs" / "best.ckpt"))
+        thresholds = _thresholds(module, data, recipe, cores)
+    leave_processes()
+    return _checkpoint(module, thresholds, data, recipe)
 
 
 def fingerprint(data: TrainingData, recipe: Recipe) -> str:
@@ -83,29 +93,70 @@ def fingerprint(data: TrainingData, recipe: Recipe) -> str:
     return digest.hexdigest()
 
 
-def _train(data: TrainingData, recipe: Recipe, folders: Folders, cores: int) -> DamageModule:
+def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, cores: int) -> Path | None:
+    """Train localisation alone, if asked for; return the checkpoint of its best epoch."""
+    if not recipe.training.localization_epochs:
+        return None
+    loss = recipe.training.monitor == "validation_loss"
+    changes = {
+        "epochs": recipe.training.localization_epochs,
+        "monitor": "validation_loss" if loss else "validation_localization_f1",
+    }
+    stage = recipe.model_copy(
+        update={
+            "training": recipe.training.model_copy(update=changes),
+            "loss_weights": LossWeightsParams(pre=1.0, post=0.0),
+        }
+    )
+    inside = Folders(*(folder / "localization" for folder in folders))
+    _log.info("first stage: localisation alone")
+    _train(data, stage, inside, cores)
+    return inside.checkpoints / "epochs" / "best.ckpt"
+
+
+def _train(
+    data: TrainingData, recipe: Recipe, folders: Folders, cores: int, *, start: Path | None = None
+) -> DamageModule:
     device, shard = pick_device(recipe.hardware.device), launched_shard()
     mark, epochs = fingerprint(data, recipe), folders.checkpoints / "epochs"
     last = _last(epochs / "last.ckpt", mark) if recipe.training.reuse else None
+    module = _new_module(data, recipe, mark, start=start, fresh=last is None)
+    trainer = make_trainer(recipe, device, folders.tensorboard_logs, epochs)
+    _log.info("training on %s (%s): %d scenes", device, trainer.precision, len(data.train))
+    try:
+        trainer.fit(
+            module,
+            training_loader(data.store, data.train, data.sample_weights, recipe, cores, shard),
+            whole_scenes_loader(data.store, data.validation, recipe, cores, shard),
+            ckpt_path=last,
+            weights_only=True,
+        )
+    except SIGTERMException as stop:
+        _log.warning("stopped by SIGTERM; the same command goes on after the last whole epoch")
+        # Lightning exits with 0 here, which looks like success to a scheduler.
+        raise SystemExit(128 + signal.SIGTERM) from stop
+    return module
+
+
+def _new_module(data: TrainingData, recipe: Recipe, mark: str, *, start: Path | None, fresh: bool) -> DamageModule:
+    """Return what learns; a run that goes on will read its weights from its own checkpoint."""
     lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
     net = build_net(recipe.model, recipe.classes.damage_classes)
-    if last is None:
+    if fresh and start is None:
         load_encoder_weights(net, recipe.model.encoder)
+    elif fresh and start is not None:
+        net.load_state_dict(_net_state(start))
     module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights, mark)
     if recipe.hardware.channels_last:
         module.to(memory_format=torch.channels_last)
     if recipe.hardware.compile:
         net.compile()
-    trainer = make_trainer(recipe, device, folders.tensorboard_logs, epochs)
-    _log.info("training on %s (%s): %d scenes", device, trainer.precision, len(data.train))
-    trainer.fit(
-        module,
-        training_loader(data.store, data.train, data.sample_weights, recipe, cores, shard),
-        whole_scenes_loader(data.store, data.validation, recipe, cores, shard),
-        ckpt_path=last,
-        weights_only=True,
-    )
     return module
+
+
+def _net_state(path: Path) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    return {name.removeprefix("net."): value for name, value in weights.items() if name.startswith("net.")}
 
 
 def _last(path: Path, mark: str) -> Path | None:
@@ -119,24 +170,37 @@ def _last(path: Path, mark: str) -> Path | None:
     return path
 
 
+def _thresholds(module: DamageModule, data: TrainingData, recipe: Recipe, cores: int) -> Thresholds:
+    if not recipe.training.tune_thresholds:
+        return Thresholds()
+    device = pick_device(recipe.hardware.device)
+    scenes = whole_scenes_loader(data.store, data.validation, recipe, cores, launched_shard())
+    module.to(device).eval()
+    answered = count_answers(module.net, module.normalise, scenes, device)
+    thresholds = best_thresholds(answered, recipe.classes.unclassified)
+    _log.info("a pixel is building above %.2f, and above %.2f where there is damage", *thresholds)
+    return thresholds
+
+
 def _best_row(history: list[dict[str, float]], recipe: Recipe) -> Mapping[str, float]:
     choose = min if better(recipe) == "min" else max
     return choose(history, key=lambda row: row[recipe.training.monitor])
 
 
-def _checkpoint(history: list[dict[str, float]], data: TrainingData, recipe: Recipe, path: Path) -> Checkpoint:
-    weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    best = _best_row(history, recipe)
+def _checkpoint(module: DamageModule, thresholds: Thresholds, data: TrainingData, recipe: Recipe) -> Checkpoint:
+    best = _best_row(module.history, recipe)
     return Checkpoint(
-        state={name.removeprefix("net."): value for name, value in weights.items() if name.startswith("net.")},
+        state={name: value.cpu() for name, value in module.net.state_dict().items()},
         model=recipe.model.model_dump(mode="json"),
         classes=recipe.classes.model_dump(mode="json"),
         channels=data.channels,
+        thresholds=thresholds._asdict(),
         fingerprint=fingerprint(data, recipe),
         recipe=recipe.model_dump(mode="json"),
         dataset=data.name,
+        licence=_LICENCE,
         version=__version__,
         epoch=int(best["epoch"]),
         scores={name: value for name, value in best.items() if name.startswith("validation_")},
-        history=history,
+        history=module.history,
     )

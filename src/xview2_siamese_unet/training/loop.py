@@ -48,7 +48,7 @@ def make_trainer(recipe: Recipe, device: str, tensorboard_logs: Path, epochs: Pa
         devices=local,
         num_nodes=world // local,
         # Buffers are not sent around at every step: that would wait for processes with fewer scenes to validate.
-        strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
+        strategy=_together(recipe) if world > 1 else "auto",
         plugins=[_WholeFiles(), *([] if _launched() else [LightningEnvironment()])],
         use_distributed_sampler=False,  # ours knows its shard
         precision=pick_precision(recipe.hardware, device),
@@ -66,9 +66,20 @@ def make_trainer(recipe: Recipe, device: str, tensorboard_logs: Path, epochs: Pa
     )
 
 
+def leave_processes() -> None:
+    """Wait for the other processes of `torchrun` and end the connection to them; does nothing where there are none."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def better(recipe: Recipe) -> str:
     """Return `min` or `max`, whichever is better of what the recipe monitors."""
     return "min" if recipe.training.monitor.endswith("loss") else "max"
+
+
+def _together(recipe: Recipe) -> DDPStrategy:
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=recipe.loss_weights.post == 0)
 
 
 def _launched() -> bool:

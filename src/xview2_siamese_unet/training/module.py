@@ -8,6 +8,7 @@ from typing import Any, Self
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -22,6 +23,7 @@ from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.augment import augment
 from xview2_siamese_unet.training.losses import mix_losses
 from xview2_siamese_unet.training.pairs import Batch, unpack
+from xview2_siamese_unet.training.panel import draw_panel
 from xview2_siamese_unet.training.schedule import learning_rate
 
 _log = logging.getLogger(__name__)
@@ -84,7 +86,10 @@ class DamageModule(lightning.LightningModule):
         training = self.recipe.training
         truth = unpack(pixels, self.recipe.classes.unclassified, training.damage_dilation)
         batch = augment(truth, training.augmentation)
-        loss = self._loss(self._forward(batch), batch)
+        if self.recipe.loss_weights.post:
+            loss = self._loss(self._forward(batch), batch)
+        else:
+            loss = self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch)
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(pixels), sync_dist=True)
         return loss
@@ -93,12 +98,21 @@ class DamageModule(lightning.LightningModule):
         """Start counting anew."""
         self._counts, self._losses = Counts.zero(), []
 
-    def validation_step(self, pixels: Tensor) -> None:
-        """Add one batch of whole scenes to the counts."""
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the length of the gradient before it is clipped."""
+        gradients = [weight.grad for weight in self.net.parameters() if weight.grad is not None]
+        self.log("gradient_norm", torch.nn.utils.get_total_norm(gradients))
+
+    def validation_step(self, pixels: Tensor, batch_idx: int) -> None:
+        """Add one batch of whole scenes to the counts; the first scene is also shown."""
         batch = unpack(pixels, self.recipe.classes.unclassified)
         logits = self._forward(batch)
         self._losses.append((self._loss(logits, batch), len(pixels)))
-        for truth, predicted in zip(pixels.cpu().numpy(), decide(logits).cpu().numpy(), strict=True):
+        scenes, answers = pixels.cpu().numpy(), decide(logits).cpu().numpy()
+        if batch_idx == 0 and isinstance(self.logger, TensorBoardLogger) and self.trainer.is_global_zero:
+            panel = draw_panel(scenes[0], answers[0])
+            self.logger.experiment.add_image("validation", panel, self.global_step, dataformats="HWC")
+        for truth, predicted in zip(scenes, answers, strict=True):
             self._counts += count_scene(truth[..., 6], truth[..., 7], predicted, scene="validation")
 
     def on_validation_epoch_end(self) -> None:
@@ -156,8 +170,14 @@ class DamageModule(lightning.LightningModule):
         return logits
 
     def _loss(self, logits: Logits, batch: Batch) -> Tensor:
-        weights, gamma, mixes = self.recipe.loss_weights, self.recipe.focal_loss.gamma, self.recipe.training.losses
-        spread = self._mean if self.training else torch.clone
-        pre = mix_losses(logits.building, batch.building, mixes.pre, alpha=self.alpha_pre, gamma=gamma, spread=spread)
-        post = mix_losses(logits.damage, batch.damage, mixes.post, alpha=self.alpha_post, gamma=gamma, spread=spread)
-        return weights.pre * pre + weights.post * post
+        mix, weight = self.recipe.training.losses.post, self.recipe.loss_weights.post
+        post = mix_losses(logits.damage, batch.damage, mix, alpha=self.alpha_post, **self._how())
+        return self._localization_loss(logits.building, batch) + weight * post
+
+    def _localization_loss(self, building: Tensor, batch: Batch) -> Tensor:
+        mix, weight = self.recipe.training.losses.pre, self.recipe.loss_weights.pre
+        return weight * mix_losses(building, batch.building, mix, alpha=self.alpha_pre, **self._how())
+
+    def _how(self) -> dict[str, Any]:
+        # Processes have different numbers of scenes to validate, and would wait for each other.
+        return {"gamma": self.recipe.focal_loss.gamma, "spread": self._mean if self.training else torch.clone}

@@ -24,7 +24,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
     pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # rasterio's own
 ]
-PRODUCTS = {"damage.tif", "probability.tif", "buildings.gpkg", "summary.json", "summary.csv", "run.json"}
+PRODUCTS = {
+    "damage.tif",
+    "probability.tif",
+    "buildings.gpkg",
+    "summary.json",
+    "summary.csv",
+    "map.html",
+    "report.html",
+    "run.json",
+}
 MODEL = {"encoder": {"name": "resnet18"}, "decoder_channels": [16, 16, 8, 8, 8]}
 SHIPPED = Path(__file__).parents[3] / "conf"
 
@@ -141,6 +150,17 @@ def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) 
     done = run(material, out, pre="missing.tif")
     assert (done.exit_code, "no such file or folder" in done.output) == (2, True)
     assert not out.exists()
+
+
+def test_check_only_looks(material: Path, project: Path) -> None:
+    given = [str(material / f"{date}.tif") for date in ("pre", "post")]
+    done = CliRunner().invoke(assess, [*given, "--check"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout[done.stdout.index("{") :])
+    assert report["grid"]["crs"] == "EPSG:32615"
+    assert report["registration"]["sure"] is False
+    assert [path.name for path in project.iterdir() if path.name not in ("conf", "src", "pyproject.toml")] == []
+    assert CliRunner().invoke(assess, given).exit_code == 2
 
 
 def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project: Path) -> None:

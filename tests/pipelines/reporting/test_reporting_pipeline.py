@@ -34,6 +34,7 @@ HISTORY = pd.DataFrame(
         "validation_damage_f1": [0.1, 0.3],
     }
 )
+SQUARE = "POLYGON ((8 8, 8 16, 24 16, 24 8, 8 8))"
 CLASS_COUNTS = {"pre": {"background": 900, "building": 100}, "post": {"background": 900, "no-damage": 100}}
 
 
@@ -64,9 +65,18 @@ def world() -> dict[str, Any]:
             }
         ),
         "splits": pd.DataFrame({"scene": NAMES, "split": "test"}),
+        "buildings": pd.DataFrame(
+            {
+                "uid": NAMES,
+                "scene": NAMES,
+                "damage": "destroyed",
+                "pre_polygon": "POLYGON ((8 8, 8 16, 24 16, 24 8, 8 8))",
+            }
+        ),
         "history": HISTORY,
         "class_counts": CLASS_COUNTS,
         "params:classes.unclassified": "ignore",
+        "params:data_processing.masks.rule": "centre",
         "params:reporting.split": "test",
         "params:dataset": DatasetParams(),
         "params:reporting": ReportingParams(title="A <b>bold</b> title", dpi=50, panels=PanelParams(side=64)),
@@ -100,6 +110,9 @@ def test_parameters_file_states_every_default() -> None:
 
 def test_run_writes_every_file(written: Path) -> None:
     assert {path.name for path in written.iterdir()} == {
+        "building_confusion.json",
+        "building_confusion.png",
+        "building_matches.parquet",
         "damage_confusion.json",
         "damage_confusion.png",
         "localization_confusion.json",
@@ -126,10 +139,11 @@ def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
 
 
 def test_dpi_and_side_set_the_size_of_pictures(world: dict[str, Any], tmp_path: Path) -> None:
-    confusion = {"confusion": {"localization": [[1, 2], [3, 4]], "damage": np.eye(6, dtype=int).tolist()}}
+    six = np.eye(6, dtype=int).tolist()
+    confusion = {"confusion": {"localization": [[1, 2], [3, 4]], "damage": six}, "buildings": {"confusion": six}}
     for dpi in (50, 100):
         params = ReportingParams(dpi=dpi)
-        for figure in (plot_confusion(confusion, params)[2], plot_curves(HISTORY, params)[1]):
+        for figure in (*plot_confusion(confusion, params)[3:], plot_curves(HISTORY, params)[1]):
             figure.savefig(tmp_path / "figure.png")
             with Image.open(tmp_path / "figure.png") as image:
                 assert image.size == pytest.approx(figure.get_size_inches() * dpi, abs=1)

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +29,23 @@ from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_plan import WindowPlan
 
 # geopandas, pandas and torch are slow to import: only inside the functions that need them.
+FABRICATED_MODEL = "the model was trained on fabricated scenes: on real images its answers mean nothing"
+_FABRICATED = "sample"
 _log = logging.getLogger(__name__)
 
 
 def harmonise_pair(params: InferenceParams, folder: Path) -> Harmonised:
-    """Return both dates on one grid, and the user's footprints on it if there are any.
+    """Return both dates on one grid, once it is sure that the products may be written.
 
     Whatever can be refused is refused here, before hours of work.
     """
-    from xview2_siamese_unet.inference.footprints import given_buildings  # noqa: PLC0415
-
     check_out(folder, params.out, overwrite=params.overwrite)
     harmonised = harmonise(params)
     grid = harmonised.pair.grid
     _log.info("grid: %d × %d pixels of %.3g m, %s", grid.width, grid.height, grid.pixel, grid.crs)
     for warning in harmonised.warnings:
         _log.warning(warning)
-    if params.footprints is None:
-        return harmonised
-    given = given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
-    return replace(harmonised, footprints=given)
+    return harmonised
 
 
 def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict[str, Any]:
@@ -64,6 +61,8 @@ def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict
             remedy="name one with --model, or run kedro run with the same environment first",
         )
     model = describe_model(checkpoint)
+    if model["dataset"] == _FABRICATED:
+        _log.warning(FABRICATED_MODEL)
     where = params.model or "the best of this environment"
     _log.info("model: %s (%s, trained on %s, epoch %s)", where, model["id"], model["dataset"], model["epoch"])
     return checkpoint
@@ -94,7 +93,7 @@ def predict_raster(
         "model": model,
         **described,
         "registration": asdict(harmonised.shift) if harmonised.shift else None,
-        "warnings": list(harmonised.warnings),
+        "warnings": [*harmonised.warnings, *([FABRICATED_MODEL] if model["dataset"] == _FABRICATED else [])],
         "settings": {"inference": params.model_dump(mode="json"), "hardware": hardware.model_dump(mode="json")},
         "device": answer.device,
         "seconds": {"predict": round(time.monotonic() - started, 1)},
@@ -152,7 +151,7 @@ def vote_buildings(
     buildings = layers.with_provenance(vote(outlines, probability, grid, params.buildings), facts)
     frames = {
         "buildings": buildings,
-        "aoi": layers.area_of_interest(grid),
+        "aoi": layers.area_of_interest(predicted.pair),
         "valid_area": layers.valid_area(damage, grid),
     }
     styles = {"buildings": buildings_style(), "aoi": outline_style(), "valid_area": outline_style()}
@@ -167,7 +166,21 @@ def summarise(buildings: Any) -> tuple[str, str]:  # noqa: ANN401
     return json.dumps(summarise_buildings(table), indent=2, allow_nan=False), table.to_csv(index=False)
 
 
-def write_record(predicted: Predicted, summary: str, table: str) -> dict[str, Any]:
+def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401
+    """Return the map as one HTML file."""
+    from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
+
+    return pages.write_map(predicted, buildings)
+
+
+def write_report(predicted: Predicted, summary: str) -> str:
+    """Return the numbers as one HTML file."""
+    from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
+
+    return pages.write_report(predicted, summary)
+
+
+def write_record(predicted: Predicted, summary: str, *pages: str) -> dict[str, Any]:
     """Return the record of the run, which makes an assessment finished: so it comes last."""
     counts = json.loads(summary)["all"]
     _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))

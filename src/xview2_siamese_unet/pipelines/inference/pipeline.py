@@ -49,9 +49,11 @@ def create_pipeline(**_: object) -> Pipeline:
                 ["assessment_summary", "assessment_table"],
                 name="summarise_buildings",
             ),
+            Node(nodes.write_map, ["predicted", "assessed_buildings"], "assessment_map", name="write_map"),
+            Node(nodes.write_report, ["predicted", "assessment_summary"], "assessment_report", name="write_assessment"),
             Node(
                 nodes.write_record,
-                ["predicted", "assessment_summary", "assessment_table"],
+                ["predicted", "assessment_summary", "assessment_map", "assessment_report"],
                 "assessment_record",
                 name="write_record",
             ),

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores
+from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import Predictions, Store
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import HardwareParams, Unclassified
@@ -24,8 +25,6 @@ from xview2_siamese_unet.report.page import ReportContent, render_report
 from xview2_siamese_unet.report.settings import flatten
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import georeferences
-
-_MATRICES = (("localization", BUILDING_WORDS, "Localisation"), ("damage", DAMAGE_WORDS, "Damage"))
 
 
 def predict(
@@ -46,12 +45,20 @@ def predict(
         yield {name: (codes, places[name])}
 
 
-def plot_confusion(metrics: dict[str, Any], params: ReportingParams) -> tuple[go.Figure, go.Figure, Figure, Figure]:
-    """Return the confusion matrices of localisation and damage, to look into and for print."""
-    counts = [(np.asarray(metrics["confusion"][key]), words, title) for key, words, title in _MATRICES]
-    localization, damage = (plotly_matrix(*each) for each in counts)
-    printed_localization, printed_damage = (draw_matrix(*each, dpi=params.dpi) for each in counts)
-    return localization, damage, printed_localization, printed_damage
+def score(
+    counts: pd.DataFrame, matches: pd.DataFrame, unclassified: Unclassified, params: ReportingParams
+) -> dict[str, Any]:
+    """Return every score, of pixels and of buildings."""
+    return summarise(counts, matches, unclassified, params.intervals)
+
+
+def plot_confusion(
+    metrics: dict[str, Any], params: ReportingParams
+) -> tuple[go.Figure, go.Figure, go.Figure, Figure, Figure, Figure]:
+    """Return the confusion matrices of localisation, damage and buildings, to look into and for print."""
+    localization, damage, buildings = (plotly_matrix(*each) for each in _matrices(metrics))
+    printed = [draw_matrix(*each, dpi=params.dpi) for each in _matrices(metrics)]
+    return localization, damage, buildings, printed[0], printed[1], printed[2]
 
 
 def plot_curves(history: pd.DataFrame, params: ReportingParams) -> tuple[go.Figure, Figure]:
@@ -80,10 +87,11 @@ def write_report(  # noqa: PLR0913  a report joins everything
     settings: Mapping[str, object],
 ) -> str:
     """Return the report as HTML; draws its figures from data, because a saved matplotlib figure cannot be loaded."""
-    drawn = [draw_matrix(np.asarray(metrics["confusion"][key]), words, title) for key, words, title in _MATRICES]
+    drawn = [draw_matrix(*each) for each in _matrices(metrics)]
     charts = {
         "Where a building is. Shade and percentage: share of the truth (row).": drawn[0],
         "What happened to it. First column: buildings that were missed.": drawn[1],
+        "Damage of whole buildings. First row: false alarms; first column: buildings that were missed.": drawn[2],
         "Training, epoch by epoch.": draw_curves(history),
         "Pixels of each class in the training split.": draw_class_histogram(class_counts),
     }
@@ -97,6 +105,15 @@ def write_report(  # noqa: PLR0913  a report joins everything
         provenance=_provenance(dataset, params),
     )
     return render_report(content)
+
+
+def _matrices(metrics: dict[str, Any]) -> list[tuple[np.ndarray, tuple[str, ...], str, str]]:
+    counts = metrics["confusion"]
+    return [
+        (np.asarray(counts["localization"]), BUILDING_WORDS, "Localisation", "px"),
+        (np.asarray(counts["damage"]), DAMAGE_WORDS, "Damage", "px"),
+        (np.asarray(metrics["buildings"]["confusion"]), DAMAGE_WORDS, "Damage, building by building", "buildings"),
+    ]
 
 
 def _panel_rows(

@@ -6,13 +6,14 @@ from typing import Final
 
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.metrics.scores import summarise
+from xview2_siamese_unet.metrics.matching import match_scenes
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.pipelines.reporting.nodes import (
     plot_confusion,
     plot_curves,
     plot_panels,
     predict,
+    score,
     write_report,
 )
 
@@ -21,8 +22,10 @@ _POLICY: Final = "params:classes.unclassified"
 _MATRICES: Final = [
     "localization_confusion",
     "damage_confusion",
+    "building_confusion",
     "localization_confusion_image",
     "damage_confusion_image",
+    "building_confusion_image",
 ]
 _CURVES: Final = ["training_curves", "training_curves_image"]
 _OF_PREDICT: Final = {
@@ -34,6 +37,8 @@ _OF_PREDICT: Final = {
     "hardware": "params:hardware",
 }
 _OF_COUNTS: Final = ["predictions", "store", "scenes", "splits", "params:reporting.split"]
+_OF_MATCHES: Final = ["predictions", "scene_counts", "buildings", "params:data_processing.masks.rule"]
+_OF_SUMMARY: Final = ["scene_counts", "building_matches", _POLICY, _PARAMS]
 _OF_REPORT: Final = {
     "metrics": "metrics",
     "counts": "scene_counts",
@@ -53,7 +58,8 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(predict, _OF_PREDICT, "predictions", name="predict"),
             Node(count_scenes, _OF_COUNTS, "scene_counts", name="count_confusion"),
-            Node(summarise, ["scene_counts", _POLICY], "metrics", name="score"),
+            Node(match_scenes, _OF_MATCHES, "building_matches", name="match_buildings"),
+            Node(score, _OF_SUMMARY, "metrics", name="score"),
             Node(plot_confusion, ["metrics", _PARAMS], _MATRICES, name="plot_confusion"),
             Node(plot_curves, ["history", _PARAMS], _CURVES, name="plot_curves"),
             Node(

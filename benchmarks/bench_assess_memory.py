@@ -1,0 +1,75 @@
+"""Peak memory of an assessment against the size of the scene: sparse pairs, a stand-in net, all rasters written.
+
+    uv run python benchmarks/bench_assess_memory.py [side ...]      default: 20000 40000
+
+Each size runs in a process of its own, because a peak never falls again.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SIDES = (20_000, 40_000)
+
+
+def measure(side: int, folder: Path) -> None:
+    """Assess a sparse pair of `side` pixels and print seconds and the peak in megabytes."""
+    import numpy as np  # noqa: PLC0415  only in the process that is measured
+    import rasterio  # noqa: PLC0415
+    from affine import Affine  # noqa: PLC0415
+    from rasterio.windows import Window  # noqa: PLC0415
+
+    from xview2_siamese_unet.inference.harmonise import harmonise  # noqa: PLC0415
+    from xview2_siamese_unet.inference.windowed import BANDS, finished_blocks, predict_pair  # noqa: PLC0415
+    from xview2_siamese_unet.params.inference import InferenceParams  # noqa: PLC0415
+    from xview2_siamese_unet.raster.grid_cog import RasterContent, write_cog  # noqa: PLC0415
+    from xview2_siamese_unet.raster.stitch_store import BlockStore  # noqa: PLC0415
+    from xview2_siamese_unet.raster.window_plan import WindowPlan  # noqa: PLC0415
+
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": side, "width": side, "crs": "EPSG:32615"}
+    options = {"tiled": True, "sparse_ok": True, "bigtiff": "YES", "transform": Affine(0.5, 0, 5e5, 0, -0.5, 4e6)}
+    rng = np.random.default_rng(0)
+    for name in ("pre.tif", "post.tif"):
+        with rasterio.open(folder / name, "w", **profile, **options) as target:
+            for k in range(0, side - 2000, side // 5):
+                target.write(rng.integers(1, 255, (3, 1500, 1500), dtype=np.uint8), window=Window(k, k, 1500, 1500))
+
+    def stand_in(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+        return np.full((*pre.shape[:3], 5), 0.2, np.float32)
+
+    started = time.monotonic()
+    params = InferenceParams(pre=folder / "pre.tif", post=folder / "post.tif", registration="off")
+    pair = harmonise(params).pair
+    plan, store = WindowPlan(side, side, 512, 128), BlockStore(folder / "blocks")
+    predict_pair(pair, plan, stand_in, store, 2)
+    write_cog(
+        folder / "d.tif", RasterContent(pair.grid, ("damage",), finished_blocks(plan, store, slice(-1, None)), {})
+    )
+    write_cog(folder / "p.tif", RasterContent(pair.grid, BANDS, finished_blocks(plan, store, slice(0, -1))))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{side} {time.monotonic() - started:.0f} {peak:.0f}")
+
+
+def main(sides: list[int]) -> None:
+    """Print a table, and how the peaks of the first and the last size compare."""
+    peaks = []
+    for side in sides:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, __file__, "--measure", str(side), folder]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+        _, seconds, peak = done.stdout.split()
+        peaks.append(int(peak))
+        print(f"{side:>6} × {side:<6} {seconds:>5} s   peak {peak} MB")
+    print(f"largest to smallest peak: {max(peaks) / min(peaks):.2f}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        measure(int(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        main([int(side) for side in sys.argv[1:]] or list(SIDES))

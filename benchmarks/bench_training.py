@@ -1,0 +1,185 @@
+"""Training pairs a second: ours, and a plain loop in the way of the project that this one replaces, on the same pixels.
+
+    uv run python benchmarks/bench_training.py [--encoder resnet50] [--side 512] [--batch 4] [--steps 6] [--device cpu]
+
+The plain loop: two PNGs of a whole scene are decoded for each pair, as float32; two unshared nets without skips in
+float32; after every step a TensorBoard histogram of each weight and each gradient. Ours: a crop of the memory-mapped
+store, one shared U-Net, the numbers and the memory format that the hardware likes best. Both end in an optimiser step
+on the same count of pixels. Scenes are noise of xBD's size, which is harder to decode than real ones by about a half;
+`--side` is what both train on, so only the decoding of whole scenes is theirs alone.
+
+Targets: 2.5 times on a CPU; on an H200 8 times, 3 times the same loop without histograms, and data waits below 5 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.nets.hardware import pick_device, pick_precision
+from xview2_siamese_unet.nets.normalise import Normalise
+from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
+from xview2_siamese_unet.params.training import AugmentationParams, DamageLossMix, LossMix, TrainingParams
+from xview2_siamese_unet.raster.record import RECORD, count_scene
+from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.training.augment import augment
+from xview2_siamese_unet.training.draws import Draws, Shard
+from xview2_siamese_unet.training.losses import focal_loss, mix_losses
+from xview2_siamese_unet.training.pairs import Batch, Crops, unpack
+
+SCENE = 1024
+MEAN = [100.0] * 3, [50.0] * 3
+Step = Callable[[Tensor | Batch], None]
+
+
+def fabricate(folder: Path, n: int) -> Store:
+    """Write the same scenes as PNGs and as a store."""
+    random = np.random.default_rng(0)
+    records = np.zeros(n, RECORD)
+    with (folder / "pixels.u8").open("wb") as file:
+        for row in range(n):
+            coarse = random.integers(0, 256, (SCENE // 4, SCENE // 4, 8), np.uint8)
+            pixels = np.kron(coarse, np.ones((4, 4, 1), np.uint8))
+            pixels[..., :6] += random.integers(0, 12, (SCENE, SCENE, 6), np.uint8)
+            pixels[..., 6], pixels[..., 7] = pixels[..., 6] % 2, pixels[..., 7] % 5
+            for name, channels in (("pre", pixels[..., :3]), ("post", pixels[..., 3:6])):
+                Image.fromarray(channels).save(folder / f"{row}_{name}.png")
+            Image.fromarray(pixels[..., 6]).save(folder / f"{row}_building.png")
+            Image.fromarray(pixels[..., 7]).save(folder / f"{row}_damage.png")
+            records[row] = count_scene(pixels)
+            records[row]["key"] = b"made"
+            file.write(pixels.tobytes())
+    records.tofile(folder / "records.bin")
+    manifest = {"scenes": [str(row) for row in range(n)], "height": SCENE, "width": SCENE}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return Store(folder)
+
+
+def decoded(folder: Path, n: int, batch: int, side: int) -> Iterator[Batch]:
+    """Batches in the plain way: whole scenes from PNGs, as floats, cut to the side that both train on."""
+
+    def read(row: int, name: str) -> Tensor:
+        return torch.from_numpy(np.array(Image.open(folder / f"{row}_{name}.png")))
+
+    row = 0
+    while True:
+        rows, row = [(row + i) % n for i in range(batch)], row + batch
+        images = [torch.stack([read(r, name).permute(2, 0, 1).float() for r in rows]) for name in ("pre", "post")]
+        masks = [torch.stack([read(r, name).long() for r in rows]) for name in ("building", "damage")]
+        yield Batch(*(part[..., :side, :side].contiguous() for part in (*images, *masks)))
+
+
+def cropped(store: Store, batch: int, side: int) -> Iterator[Tensor]:
+    """Batches in our way: crops of bytes from the memory map."""
+    crops = Crops(store, store.scenes, side)
+    draws = Draws([1.0] * len(store), TrainingParams(batch_size=batch, crops_per_scene=1000), Shard())
+    waiting = iter(draws)
+    while True:
+        yield torch.stack([crops[next(waiting)] for _ in range(batch)])
+
+
+def plain_step(encoder: str, device: str, writer: SummaryWriter | None) -> Step:
+    net = build_net(ModelParams.model_validate({"architecture": "seed", "encoder": {"name": encoder}}), 6).to(device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
+    normalise, weights = Normalise(*MEAN).to(device), torch.ones(6, device=device)
+    seen = 0
+
+    def step(batch: Batch) -> None:
+        nonlocal seen
+        pre, post, building, damage = (part.to(device) for part in batch)
+        logits = net(normalise(pre), normalise(post))
+        loss = focal_loss(logits.building, building, weights[:2], 2.0) + focal_loss(logits.damage, damage, weights, 2.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen += 1
+        if writer is not None:
+            for name, weight in net.named_parameters():
+                writer.add_histogram(name, weight, seen)
+                if weight.grad is not None:
+                    writer.add_histogram(f"{name}.grad", weight.grad, seen)
+        loss.item()
+
+    return step
+
+
+def our_step(encoder: str, device: str) -> Step:
+    net = build_net(ModelParams.model_validate({"encoder": {"name": encoder}}), 5)
+    net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
+    normalise, weights = Normalise(*MEAN).to(device), torch.ones(5, device=device)
+    half = pick_precision(HardwareParams(), device) == "bf16-mixed"
+
+    def step(pixels: Tensor) -> None:
+        batch = augment(unpack(pixels.to(device, non_blocking=True), "ignore"), AugmentationParams())
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            logits = net(normalise(batch.pre), normalise(batch.post))
+            how = {"gamma": 2.0}
+            loss = mix_losses(logits.building, batch.building, LossMix(), alpha=weights[:2], **how)
+            loss = loss + mix_losses(logits.damage, batch.damage, DamageLossMix(), alpha=weights, **how)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+
+    return step
+
+
+def measure(batches: Iterator[Tensor | Batch], step: Step, steps: int, batch: int, device: str) -> tuple[float, float]:
+    """Return pairs a second, and the share of time that the step waited for data."""
+    for _ in range(2):
+        step(next(batches))
+    waited = 0.0
+    started = time.perf_counter()
+    for _ in range(steps):
+        before = time.perf_counter()
+        pixels = next(batches)
+        waited += time.perf_counter() - before
+        step(pixels)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    return steps * batch / seconds, waited / seconds
+
+
+def main(args: argparse.Namespace) -> None:
+    device = pick_device(args.device)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = fabricate(folder, args.scenes)
+        plain = lambda: decoded(folder, args.scenes, args.batch, args.side)  # noqa: E731
+        ways = {
+            "plain loop": (plain(), plain_step(args.encoder, device, SummaryWriter(str(folder / "logs")))),
+            "without histograms": (plain(), plain_step(args.encoder, device, None)),
+            "ours": (cropped(store, args.batch, args.side), our_step(args.encoder, device)),
+        }
+        what = f"{args.encoder}, {args.side}² pairs, batch {args.batch}, {args.steps} steps on {device}"
+        print(f"{what} (torch {torch.__version__}, {torch.get_num_threads()} threads)")
+        rates = {}
+        for way, (batches, step) in ways.items():
+            rates[way], waited = measure(batches, step, args.steps, args.batch, device)
+            print(f"  {way:20} {rates[way]:8.2f} pairs/s, waiting for data {waited:6.1%}")
+        for way in ("plain loop", "without histograms"):
+            print(f"  ours is {rates['ours'] / rates[way]:.1f} times the {way}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="resnet50")
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--scenes", type=int, default=6)
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "gpu"])
+    main(parser.parse_args())

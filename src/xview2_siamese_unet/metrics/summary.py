@@ -1,0 +1,107 @@
+"""Tables of counts → what `metrics.json` says, in plain Python numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import pandas as pd
+
+from xview2_siamese_unet.damage import SCORED, Damage
+from xview2_siamese_unet.metrics import table as counted
+from xview2_siamese_unet.metrics.bootstrap import intervals
+from xview2_siamese_unet.metrics.buildings import summarise_buildings
+from xview2_siamese_unet.metrics.confusion import Counts, IntArray
+from xview2_siamese_unet.metrics.scores import (
+    class_scores,
+    constant_scores,
+    official_score,
+    present_class_damage_f1,
+    scored_damage,
+)
+from xview2_siamese_unet.params.modelling import Unclassified
+from xview2_siamese_unet.params.reporting import IntervalParams
+
+_DEFAULT: Final = IntervalParams()
+
+
+def summarise(
+    table: pd.DataFrame,
+    matches: pd.DataFrame,
+    policy: Unclassified = "ignore",
+    params: IntervalParams = _DEFAULT,
+) -> dict[str, Any]:
+    """Return everything that `metrics.json` says.
+
+    Keys: the seven official ones; ours: `intervals` (95 %, of each score), `constant_prediction` and its `_score`,
+    `present_class_damage_f1`, `localization` and `damage` (scores of each class), `events` and `disaster_types`
+    (official scores of each), `macro_over_events` (their plain mean), `n_scenes`, `splits` (scenes of each split),
+    `unclassified` (the policy), `confusion` (counts before the policy), `buildings` (see `summarise_buildings`).
+
+    Args:
+        table: counts of pixels, one row a scene.
+        matches: one row a building, of the same scenes.
+        policy: what un-classified truth means.
+        params: of the intervals.
+    """
+    counts = counted.total(table)
+    answer, constant = max(constant_scores(counts, policy).items(), key=lambda item: item[1])
+    events = _groups(table, "disaster", policy)
+    return {
+        **_scores(counts, policy),
+        "intervals": intervals(table, policy, draws=params.draws, seed=params.seed),
+        "constant_prediction": answer.word,
+        "constant_prediction_score": constant,
+        "localization": by_word(counts.localization, ("background", "building"), range(2)),
+        "damage": by_word(scored_damage(counts.damage, policy), [code.word for code in Damage], SCORED),
+        "events": events,
+        "macro_over_events": _macro(events),
+        "disaster_types": _groups(table, "disaster_type", policy),
+        "n_scenes": len(table),
+        "splits": {str(split): int(n) for split, n in table["split"].value_counts().items()},
+        "unclassified": policy,
+        "confusion": _confusion(counts),
+        "buildings": summarise_buildings(matches, len(table), policy, params),
+    }
+
+
+def summarise_folders(
+    table: pd.DataFrame, policy: Unclassified = "ignore", params: IntervalParams = _DEFAULT
+) -> dict[str, Any]:
+    """Return the official numbers and some of ours, for scenes of which nothing but masks is known."""
+    counts = counted.total(table)
+    return {
+        **_scores(counts, policy),
+        "intervals": intervals(table, policy, draws=params.draws, seed=params.seed),
+        "n_scenes": len(table),
+        "confusion": _confusion(counts),
+    }
+
+
+def by_word(matrix: IntArray, words: Sequence[str], codes: Iterable[int]) -> dict[str, dict[str, float]]:
+    """Return the scores of some classes of a matrix of counts: word → scores."""
+    scores = class_scores(matrix)
+    return {words[code]: asdict(scores[code]) for code in codes}
+
+
+def _scores(counts: Counts, policy: Unclassified) -> dict[str, float]:
+    return official_score(counts, policy) | {"present_class_damage_f1": present_class_damage_f1(counts, policy)}
+
+
+def _macro(groups: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return the plain mean over groups, so that an event with many scenes weighs no more than one with few."""
+    means = pd.DataFrame(groups).drop(index="n_scenes").mean(axis=1)
+    return {str(key): float(value) for key, value in means.items()}
+
+
+def _groups(table: pd.DataFrame, column: str, policy: Unclassified) -> dict[str, dict[str, float]]:
+    sizes = table[column].astype(str).value_counts()
+    return {
+        name: {**_scores(counts, policy), "n_scenes": int(sizes[name])}
+        for name, counts in counted.total_by(table, column).items()
+    }
+
+
+def _confusion(counts: Counts) -> dict[str, Any]:
+    return {"localization": counts.localization.tolist(), "damage": counts.damage.tolist()}

@@ -1,0 +1,86 @@
+"""Translates an assessment into what its pages show."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import shapely
+
+from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.inference.record import Predicted
+from xview2_siamese_unet.raster.window_preview import previews
+from xview2_siamese_unet.report.map import MapBuildings, MapContent, render_map
+from xview2_siamese_unet.report.map_report import AssessmentContent, render_assessment
+
+_PICTURE = 2560  # pixels of the longer side; about a megabyte a date
+_SMALL_PICTURE = 900
+_FACTS = ("building_id", "status", "reason", "confidence", "p_none", "p_minor", "p_major", "p_destroyed")
+_MORE_FACTS = ("area_m2", "visible_fraction", "footprint_source")
+
+
+def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401  a GeoDataFrame
+    """Return the map as HTML."""
+    grid, record = predicted.pair.grid, predicted.record
+    there = buildings[~shapely.is_empty(buildings.geometry.to_numpy()) & buildings.geometry.notna().to_numpy()]
+    there = there[there.geometry.intersects(shapely.box(*grid.bounds)).to_numpy()]
+    content = MapContent(
+        title="Building damage",
+        pictures=previews(predicted.pair, _PICTURE),
+        size=(grid.width, grid.height),
+        pixel=grid.pixel,
+        buildings=_buildings(there, predicted),
+        notes=[f"{name}: {value}" for name, value in _provenance(record).items()],
+        warnings=record["warnings"],
+    )
+    return render_map(content)
+
+
+def write_report(predicted: Predicted, summary: str) -> str:
+    """Return the report as HTML."""
+    numbers, record = json.loads(summary), predicted.record
+    pre, post = previews(predicted.pair, _SMALL_PICTURE)
+    content = AssessmentContent(
+        title="Building damage",
+        note=numbers["note"],
+        warnings=record["warnings"],
+        whole=numbers["all"],
+        cells=numbers["cells_500_m"],
+        pictures={"before": pre, "after": post},
+        provenance=_provenance(record),
+    )
+    return render_assessment(content)
+
+
+def _provenance(record: dict[str, Any]) -> dict[str, str]:
+    grid, model = record["grid"], record["model"]
+    dates = {"before": record["pre"], "after": record["post"]}
+    columns, rows = record["shift_px"]
+    return {
+        **{date: f"{source['name']}, {source['date'] or 'date not stated'}" for date, source in dates.items()},
+        "grid": f"{grid['width']} × {grid['height']} pixels of {grid['pixel_m']:.3g} m, {grid['crs']}",
+        "moved": f"the image after by {columns:g} columns and {rows:g} rows of pixels",
+        "model": f"{model['id']}, trained on {model['dataset']}",
+        "run": f"{record['run_id']}, code {record['code']}",
+    }
+
+
+def _buildings(frame: Any, predicted: Predicted) -> MapBuildings:  # noqa: ANN401
+    grid = predicted.pair.grid
+    origin = np.array([grid.left, grid.top])
+    pixels = shapely.transform(frame.geometry.to_numpy(), lambda xy: (xy - origin) / [grid.pixel, -grid.pixel])
+    damage = frame["damage"].astype("Int8").fillna(len(Damage) - 1).astype(int).to_numpy()
+    facts = {name: [_text(value) for value in frame[name]] for name in (*_FACTS, *_MORE_FACTS)}
+    return MapBuildings(
+        polygons=pixels,
+        classes=(damage - int(Damage.NO_DAMAGE)).tolist(),
+        confidence=frame["confidence"].to_numpy(float),
+        area=frame["area_m2"].to_numpy(float),
+        facts=facts,
+    )
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    if pd.isna(value):
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

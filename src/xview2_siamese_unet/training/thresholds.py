@@ -1,0 +1,75 @@
+"""Which thresholds give the best official score on the validation scenes: one pass, then sums of counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xview2_siamese_unet.damage import N_CODES, Damage
+from xview2_siamese_unet.metrics.confusion import Counts, IntArray
+from xview2_siamese_unet.metrics.scores import official_score
+from xview2_siamese_unet.nets.decide import Thresholds, answers
+from xview2_siamese_unet.params.modelling import Unclassified
+from xview2_siamese_unet.training.pairs import unpack
+
+_STEPS: Final = 50
+_SHAPE: Final = (_STEPS, N_CODES, 2, N_CODES)
+
+
+@torch.inference_mode()
+def count_answers(net: nn.Module, normalise: nn.Module, batches: Iterable[Tensor], device: str) -> IntArray:
+    """Return how often each answer met each truth, int64 (50, 6, 2, 6).
+
+    Axes: probability of a building in steps of 0.02, damage code if there is one, true building, true damage code.
+
+    Args:
+        net: in evaluation mode, on `device`.
+        normalise: of its images.
+        batches: bytes (b, h, w, 8) of scenes.
+        device: where to compute.
+    """
+    total = torch.zeros(int(np.prod(_SHAPE)), dtype=torch.int64, device=device)
+    for batch in batches:
+        pixels = batch.to(device)
+        images = unpack(pixels, "ignore")
+        probability, damage = answers(net(normalise(images.pre), normalise(images.post)))
+        # The step whose lower end the probability is above, as `decide` compares.
+        step = (torch.ceil(probability * _STEPS) - 1).clamp(0, _STEPS - 1).long()
+        joint = ((step * _SHAPE[1] + damage) * _SHAPE[2] + pixels[..., 6]) * _SHAPE[3] + pixels[..., 7]
+        total += torch.bincount(joint.flatten(), minlength=len(total))
+    if torch.distributed.is_initialized():
+        torch.distributed.all_reduce(total)
+    return total.cpu().numpy().reshape(_SHAPE)
+
+
+def best_thresholds(answered: IntArray, policy: Unclassified) -> Thresholds:
+    """Return the thresholds with the highest official score; those of `Thresholds` unless others are better.
+
+    Args:
+        answered: as `count_answers` returns it.
+        policy: what un-classified truth means.
+    """
+    above = answered[::-1].cumsum(axis=0)[::-1]
+    damaged = np.isin(np.arange(N_CODES), (Damage.MINOR_DAMAGE, Damage.MAJOR_DAMAGE, Damage.DESTROYED))
+
+    def score(thresholds: Thresholds) -> float:
+        lower, upper = (round(value * _STEPS) for value in (thresholds.damaged, thresholds.building))
+        found = np.where(damaged[:, None, None], above[lower], above[upper])
+        return official_score(_counts(found, answered.sum(axis=0)), policy)["score"]
+
+    steps = range(1, _STEPS)
+    pairs = [Thresholds(upper / _STEPS, lower / _STEPS) for upper in steps for lower in steps if lower <= upper]
+    return max([Thresholds(), *pairs], key=score)
+
+
+def _counts(found: IntArray, everything: IntArray) -> Counts:
+    """Return the counts of a prediction; both arguments (predicted code, true building, true damage)."""
+    missed = (everything - found).sum(axis=0)
+    by_building = np.stack([missed.sum(axis=1), found.sum(axis=(0, 2))], axis=1)
+    by_damage = found.sum(axis=1).T.copy()
+    by_damage[:, 0] += missed.sum(axis=0)
+    return Counts(by_building, by_damage)

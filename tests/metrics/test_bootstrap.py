@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xview2_siamese_unet.metrics.bootstrap import differences, draw_weights, intervals, scores_of_sums
+from xview2_siamese_unet.metrics.scores import official_score, present_class_damage_f1
+from xview2_siamese_unet.metrics.table import COUNT_COLUMNS, DAMAGE_COLUMNS, each
+from xview2_siamese_unet.params.modelling import Unclassified
+
+HITS = {1: 0.9, 2: 0.5, 3: 0.6, 4: 0.7}
+"""Share of the pixels of a class that the simulated model gets right, on average over scenes."""
+
+
+def draw_table(rng: np.random.Generator, scenes: int) -> pd.DataFrame:
+    """Counts of scenes of very different size and difficulty: sizes are lognormal, hit rates beta-distributed."""
+    table = {name: np.zeros(scenes, np.int64) for name in COUNT_COLUMNS}
+    total = np.zeros(scenes, np.int64)
+    for code, rate in HITS.items():
+        pixels = rng.lognormal(7 - code / 4, 0.7, scenes).astype(np.int64)
+        hit = rng.binomial(pixels, rng.beta(10 * rate, 10 * (1 - rate), scenes))
+        missed = (pixels - hit) // 3
+        table[f"damage_{code}_{code}"] += hit
+        table[f"damage_{code}_0"] += missed
+        table[f"damage_{code}_{code % 4 + 1}"] += pixels - hit - missed
+        total = total + pixels - missed
+        table["localization_1_0"] += missed
+    table["localization_1_1"] = total
+    table["localization_0_1"] = rng.binomial(total, rng.beta(2, 18, scenes))
+    return pd.DataFrame(table).assign(scene=[f"s{number}" for number in range(scenes)])
+
+
+def draw_any(rng: np.random.Generator, scenes: int) -> pd.DataFrame:
+    """Counts with classes that are absent or never hit."""
+    counts = rng.integers(0, 50, (scenes, 40)) * (rng.random(40) < 0.4)
+    return pd.DataFrame(counts, columns=COUNT_COLUMNS).assign(scene=[str(number) for number in range(scenes)])
+
+
+@pytest.mark.parametrize("policy", ["ignore", "no_damage", "class"])
+def test_scores_of_many_sums_are_those_of_each(policy: Unclassified) -> None:
+    table = draw_any(np.random.default_rng(0), 200)
+    together = scores_of_sums(table[COUNT_COLUMNS].to_numpy(), policy)
+    for place, counts in enumerate(each(table).values()):
+        alone = official_score(counts, policy) | {"present_class_damage_f1": present_class_damage_f1(counts, policy)}
+        assert {key: values[place] for key, values in together.items()} == pytest.approx(alone, abs=1e-12)
+
+
+def test_a_draw_takes_as_many_scenes_as_there_are() -> None:
+    weights = draw_weights(30, draws=50, seed=4)
+    assert weights.shape == (50, 30)
+    assert set(weights.sum(axis=1)) == {30}
+    np.testing.assert_array_equal(weights, draw_weights(30, draws=50, seed=4))
+    assert not np.array_equal(weights, draw_weights(30, draws=50, seed=5))
+
+
+def test_intervals_hold_the_score_and_repeat_by_seed() -> None:
+    table = draw_table(np.random.default_rng(1), 60)
+    first = intervals(table)
+    assert first == intervals(table)
+    assert first != intervals(table, seed=1)
+    score = scores_of_sums(table[COUNT_COLUMNS].to_numpy().sum(axis=0, keepdims=True))
+    for key, (low, high) in first.items():
+        assert low < score[key][0] < high, key
+        assert 0.001 < high - low < 0.3, key
+
+
+def test_one_scene_alone_has_no_width() -> None:
+    table = draw_table(np.random.default_rng(2), 1)
+    assert all(low == high for low, high in intervals(table, draws=10).values())
+
+
+def test_intervals_cover_a_known_truth_in_95_of_100_repetitions() -> None:
+    rng = np.random.default_rng(3)
+    truth = scores_of_sums(draw_table(rng, 100_000)[COUNT_COLUMNS].to_numpy().sum(axis=0, keepdims=True))
+    repetitions = 400
+    covered = dict.fromkeys(truth, 0)
+    for seed in range(repetitions):
+        for key, (low, high) in intervals(draw_table(rng, 120), draws=400, seed=seed).items():
+            covered[key] += low <= truth[key][0] <= high
+    for key, count in covered.items():
+        assert count / repetitions == pytest.approx(0.95, abs=0.03), key
+
+
+def test_a_paired_difference_is_narrower_than_two_intervals_and_zero_for_the_same() -> None:
+    rng = np.random.default_rng(5)
+    table = draw_table(rng, 80)
+    better = table.copy()
+    moved = table[DAMAGE_COLUMNS[1 * 6 + 0]] // 2
+    better["damage_1_0"] -= moved
+    better["damage_1_1"] += moved
+    assert set(map(tuple, differences(table, table).values())) == {(0.0, 0.0)}
+    low, high = differences(table, better)["damage_f1_no_damage"]
+    assert 0 < low < high
+    alone = intervals(table)["damage_f1_no_damage"]
+    assert high - low < (alone[1] - alone[0]) / 2

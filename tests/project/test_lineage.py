@@ -1,0 +1,50 @@
+"""What Kedro-Viz needs to show the lineage in layers."""
+
+from __future__ import annotations
+
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from kedro.pipeline import Pipeline
+
+from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.pipeline_registry import register_pipelines
+from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def layers() -> dict[str, str]:
+    catalog = UserExperimentConfigLoader(CONF, **CONFIG_LOADER_ARGS)["catalog"]
+    return {name: entry["metadata"]["kedro-viz"]["layer"] for name, entry in catalog.items()}
+
+
+def sources(pipeline: Pipeline) -> dict[str, set[str]]:
+    """Return dataset → the datasets in layers that it is made from, through those that live in memory."""
+    known = layers()
+    made_from = {output: set(node.inputs) for node in pipeline.nodes for output in node.outputs}
+
+    def in_layers(name: str) -> set[str]:
+        above = made_from.get(name, set())
+        return {found for each in above for found in ({each} if each in known else in_layers(each))}
+
+    return {name: in_layers(name) for name in made_from if name in known}
+
+
+def test_every_dataset_has_a_layer_and_lies_in_its_folder() -> None:
+    catalog = UserExperimentConfigLoader(CONF, **CONFIG_LOADER_ARGS)["catalog"]
+    for name, layer in layers().items():
+        path = catalog[name].get("filepath") or catalog[name].get("path")
+        if path is not None:
+            folder = Path(path).relative_to("data").parts[0].split("_", 1)[1].replace("_", " ")
+            assert layer in (folder, "reporting"), name
+
+
+def test_no_arrow_between_layers_points_back() -> None:
+    """Kedro-Viz hides all layers where two of them depend on each other."""
+    known, registered = layers(), register_pipelines()
+    whole = sum((pipeline for name, pipeline in registered.items() if name != "__default__"), Pipeline([]))
+    above: dict[str, set[str]] = {}
+    for name, made_from in sources(whole).items():
+        above.setdefault(known[name], set()).update(known[each] for each in made_from if known[each] != known[name])
+    assert {"raw", "primary", "reporting"} <= set(TopologicalSorter(above).static_order())

@@ -1,0 +1,87 @@
+"""Several processes learn what one learns; a killed process leaves what another goes on from."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from train_here import main
+
+from xview2_siamese_unet.raster.store import Store
+
+SCRIPT = Path(__file__).with_name("train_here.py")
+# No statistics over a batch, and nothing random beside the draws: these are what differs by the number of processes.
+PLAIN = {
+    "model": {"share_weights": True},
+    "training": {
+        "epochs": 1,
+        "batch_size": 4,
+        "crop": None,
+        "crops_per_scene": 27,
+        "batch_norm": "freeze",
+        "augmentation": {"flips": False, "brightness": 0.0, "contrast": 0.0},
+    },
+}
+
+
+def start(store: Store, folder: Path, changes: dict[str, Any], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, *launcher, str(SCRIPT), str(store.folder), str(folder), json.dumps(changes)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    return text
+
+
+def last(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(folder / "b" / "epochs" / "last.ckpt", weights_only=True)
+    return found
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(store: Store, tmp_path: Path) -> None:
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    process = start(store, tmp_path / "two", PLAIN, torchrun)
+    main(store.folder, tmp_path / "one", PLAIN)
+    text = finish(process)
+    one, two = last(tmp_path / "one"), last(tmp_path / "two")
+    assert one["global_step"] == two["global_step"] == 20
+    assert all(torch.allclose(one["state_dict"][name], value, atol=1e-4) for name, value in two["state_dict"].items())
+    for key, value in one["history"][0].items():
+        assert two["history"][0][key] == pytest.approx(value, abs=1e-4), key
+    assert len(list((tmp_path / "two" / "a").rglob("events.*"))) == 1  # the other process writes nothing
+    assert "destroy_process_group" not in text
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_an_epoch_to_go_on_from(store: Store, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"training": {"epochs": 500, "crops_per_scene": 4, "patience": 1000}}
+    codes = {signal.SIGTERM: 143, signal.SIGKILL: -9}
+    runs = {kind: start(store, tmp_path / kind.name, settings) for kind in codes}
+    waited = time.monotonic() + 120
+    for kind in codes:
+        while not (tmp_path / kind.name / "b" / "epochs" / "last.ckpt").exists() and time.monotonic() < waited:
+            time.sleep(0.05)
+    time.sleep(0.3)  # somewhere in a step, or in the middle of a checkpoint
+    for kind, process in runs.items():
+        process.send_signal(kind)
+        process.communicate(timeout=60)
+        assert process.returncode == codes[kind]
+        found = last(tmp_path / kind.name)
+        assert len(found["history"]) == found["epoch"] + 1
+        assert "state_dict" in found

@@ -1,0 +1,33 @@
+"""Trains on a store, alone or as one of the processes of torchrun: `train_here.py STORE FOLDER SETTINGS_AS_JSON`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import torch
+from tiny_training import make_recipe
+
+from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.training.fit import Folders, TrainingData, fit
+
+
+def main(store: Path, folder: Path, changes: dict[str, dict[str, object]]) -> None:
+    torch.set_num_threads(1)
+    logging.basicConfig(level=logging.INFO)
+    data = TrainingData(
+        name="tiny",
+        store=Store(store),
+        train=["s0", "s1", "s2"],
+        validation=["s3", "s4", "s5"],
+        sample_weights=[1.0, 2.0, 1.0],
+        class_weights={"pre": [1.0, 2.0], "post": [0.5, 1.0, 3.0, 3.0, 3.0]},
+        channels={"mean": [100.0, 90.0, 80.0], "std": [60.0, 60.0, 60.0]},
+    )
+    fit(data, make_recipe(**changes), Folders(folder / "a", folder / "b", folder / "c"), cores=1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
