@@ -109,6 +109,25 @@ def test_a_download_is_checked_and_nothing_is_written_into_it(drawn: Path, tmp_p
     assert "folder" in str(missing)
 
 
+def test_an_archive_is_unpacked_once(drawn: Path, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "xbd"), "zip", drawn))
+    dataset = folder_dataset(tmp_path / "s", root=archive)
+    params = DatasetParams(source="xbd", root=archive, name="mine")
+    dataset.save(params)
+    assert dataset.load() == tmp_path / "s"
+    raw = {name: data for name, data in contents(drawn).items() if "/" in name}
+    assert {name: data for name, data in contents(tmp_path / "s").items() if "/" in name} == raw
+    scene = next((tmp_path / "s").rglob("tier3/images/*_pre_*.png")).name.removesuffix("_pre_disaster.png")
+    for file in list((tmp_path / "s").rglob(f"{scene}_*")):
+        file.unlink()
+    dataset.save(params)
+    assert not list((tmp_path / "s").rglob(f"{scene}_*"))
+    archive.write_bytes(archive.read_bytes() + b" ")
+    with pytest.raises(DatasetError) as caught:
+        folder_dataset(tmp_path / "s", root=archive).save(params)
+    assert isinstance(message(caught), StaleError)
+
+
 def test_masks_and_store_do_not_depend_on_who_makes_them(drawn: Path, tmp_path: Path, scheduler: str) -> None:
     process(drawn, tmp_path / "one", SERIAL)
     process(drawn, tmp_path / "two", PROCESSES)
