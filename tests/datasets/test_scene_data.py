@@ -298,5 +298,5 @@ def test_folders_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
 def test_masks_of_no_scene_are_none(tmp_path: Path) -> None:
     masks = MasksDataset(filepath=str(tmp_path / "masks"), executor=SERIAL)
     assert not masks.exists()
-    masks.save([])
+    masks.save(MaskPlan("centre", [], describe=MaskJob))
     assert "masks" in str(masks)
