@@ -13,7 +13,7 @@ from kedro.framework.cli.utils import KedroCliError
 
 from xview2_siamese_unet.assess_cli import assess
 from xview2_siamese_unet.errors import ProjectError
-from xview2_siamese_unet.score_cli import score
+from xview2_siamese_unet.score_cli import compare, score
 
 __all__ = ["cli", "run", "say_in_one_sentence"]
 
@@ -27,6 +27,7 @@ def cli() -> None:
 
 cli.add_command(assess)
 cli.add_command(score)
+cli.add_command(compare)
 
 
 def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:

@@ -33,10 +33,11 @@ class DeferredPipeline(Pipeline):
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """Become the real pipeline; Python calls this only for what is not there yet."""
-        create = self.__dict__.pop("_create", None)
+        create = self.__dict__.get("_create")
         if create is None:
             raise AttributeError(name)
         self.__dict__.update(create().__dict__)
+        del self._create  # only now: a pipeline that cannot be imported says so at every access
         return getattr(self, name)
 
 

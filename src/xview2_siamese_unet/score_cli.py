@@ -1,15 +1,18 @@
-"""`kedro score`: the official score of two folders. What a command needs is imported when it runs."""
+"""`kedro score` and `kedro compare`. What a command needs is imported when it runs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
 from xview2_siamese_unet.params.modelling import Unclassified
+
+if TYPE_CHECKING:
+    from xview2_siamese_unet.metrics.comparison import Experiment
 
 _FOLDER: Final = click.Path(path_type=Path)
 
@@ -44,6 +47,52 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, json.dumps(numbers, indent=2, allow_nan=False))
     click.echo(_lines(numbers))
+
+
+@click.command()
+@click.argument("experiments", metavar="EXPERIMENT EXPERIMENT...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page to this HTML file.")
+def compare(experiments: tuple[str, ...], out: Path | None) -> None:
+    """Put experiments that were scored side by side, each against the first.
+
+    An EXPERIMENT is named as for --env, <user>/<experiment>. Shown are the settings that differ, as they are configured
+    now, scores with 95 % intervals, their paired differences, and the scenes that changed most.
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from xview2_siamese_unet.datasets.stamp import write_atomically  # noqa: PLC0415
+    from xview2_siamese_unet.report import comparison  # noqa: PLC0415
+
+    if len(set(experiments)) != len(experiments) or len(experiments) < 2:
+        raise click.UsageError("Name two experiments or more, each once.")
+    compared = comparison.compare([_open(name) for name in experiments])
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, comparison.render_comparison(compared))
+    Console().print(comparison.comparison_tables(compared))
+
+
+def _open(name: str) -> Experiment:
+    """Read what an experiment left behind, through its own catalog."""
+    from kedro.framework.session import KedroSession  # noqa: PLC0415
+
+    from xview2_siamese_unet.errors import DataError  # noqa: PLC0415
+    from xview2_siamese_unet.metrics.comparison import Experiment  # noqa: PLC0415
+    from xview2_siamese_unet.report.settings import flatten  # noqa: PLC0415
+
+    session = KedroSession.create(env=name)
+    with session:
+        catalog = session.load_context().catalog
+        absent = [needed for needed in ("scene_counts", "metrics") if not catalog.exists(needed)]
+        if absent:
+            raise DataError(
+                f"experiment {name}",
+                found=f"no {', '.join(absent)}",
+                allowed="experiments that were scored",
+                remedy=f"run kedro run --env {name} first",
+            )
+        policy = catalog.load("metrics")["unclassified"]
+        return Experiment(name, catalog.load("scene_counts"), policy, flatten(catalog.load("parameters")))
 
 
 def _lines(numbers: Mapping[str, Any]) -> str:

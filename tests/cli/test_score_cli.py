@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 from xview2_siamese_unet.cli import cli
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.metrics.table import COUNT_COLUMNS
 
 
 @pytest.fixture
@@ -50,3 +54,49 @@ def test_another_size_is_refused_unless_asked_for(folders: list[str]) -> None:
     assert isinstance(refused.exception, DataError)
     assert "found 64 × 64 pixels" in str(refused.exception)
     assert CliRunner().invoke(cli, ["score", *folders, "--any-size"]).exit_code == 0
+
+
+@pytest.mark.parametrize("names", [["a/1"], ["a/1", "a/1"]])
+def test_compare_wants_two_experiments(names: list[str]) -> None:
+    done = CliRunner().invoke(cli, ["compare", *names])
+    assert done.exit_code == 2
+    assert "Name two experiments or more, each once." in done.output
+
+
+COUNTS = "_run: ${globals:group}/${globals:experiment}\n" + "".join(
+    f"{name}: {{type: {kind}, filepath: '${{globals:storage}}/08_reporting/${{_run}}/{name}.{end}'}}\n"
+    for name, kind, end in (
+        ("scene_counts", "pandas.ParquetDataset", "parquet"),
+        ("metrics", "json.JSONDataset", "json"),
+    )
+)
+
+
+def test_compare_reads_two_experiments_and_names_what_is_missing(
+    write_project: Callable[[dict[str, str]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = write_project(
+        {
+            "base/catalog.yml": COUNTS,
+            "experiments/one/parameters.yml": "training: {learning_rate: 0.5}",
+            "experiments/two/globals.yml": "",
+            "experiments/three/globals.yml": "",
+        }
+    )
+    monkeypatch.chdir(project)
+    bootstrap_project(project)
+    for name in ("one", "two"):
+        folder = project / "data" / "08_reporting" / "default" / name
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text('{"unclassified": "ignore"}')
+        pd.DataFrame(1, index=range(2), columns=COUNT_COLUMNS).assign(scene=["a", "b"]).to_parquet(
+            folder / "scene_counts.parquet"
+        )
+    command = ["compare", "default/one", "default/two", "--out", "page.html"]
+    done = CliRunner().invoke(cli, command, catch_exceptions=False, env={"COLUMNS": "160"})
+    assert "training.learning_rate" in done.output
+    assert "default/two minus default/one, the same 2 scenes" in done.output
+    assert "0.5</td>" in (project / "page.html").read_text()
+    missing = CliRunner().invoke(cli, ["compare", "default/one", "default/three"])
+    assert isinstance(missing.exception, DataError)
+    assert "experiment default/three: found no scene_counts, metrics" in str(missing.exception)

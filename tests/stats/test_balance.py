@@ -133,6 +133,12 @@ def test_scenes_are_drawn_by_what_they_hold() -> None:
     assert weigh_samples(table, params).tolist() == [0.25, 1, 3, 6, 6, 1]
 
 
+def test_scenes_are_drawn_by_their_share_of_rare_pixels() -> None:
+    table = records([60, 30, 10, 0, 0, 0], [90, 0, 0, 10, 0, 0], [90, 0, 0, 0, 10, 0])
+    params = SampleWeightParams(damaged=0, rare=0, rare_pixels=4)
+    assert weigh_samples(table, params).tolist() == [2, 5, 1]
+
+
 def test_a_scene_with_buildings_before_only_is_not_empty() -> None:
     table = records([100, 0, 0, 0, 0, 0])
     table["building_pixels"] = [[90, 10]]

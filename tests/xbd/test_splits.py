@@ -27,7 +27,9 @@ EVENTS = {
 
 
 def table(rows: list[tuple[str, str, int]]) -> pd.DataFrame:
-    return pd.DataFrame([(f"{d}_{n:08d}", t, d) for t, d, n in rows], columns=["scene", "tier", "disaster"])
+    """Scenes of (tier, event, number); every third number has no building."""
+    named = [(f"{d}_{n:08d}", t, d, n % 3) for t, d, n in rows]
+    return pd.DataFrame(named, columns=["scene", "tier", "disaster", "buildings"])
 
 
 def complete() -> pd.DataFrame:
@@ -90,6 +92,18 @@ def test_three_shares_of_one_folder(a: int, b: int, c: int) -> None:
     rows = [("tier3", "a-fire", i) for i in range(whole * 3)]
     got = Counter(v for k, v in dealt(table(ANCHORS + rows), params).items() if k.startswith("a-fire"))
     assert [got[split] for split in SPLITS] == [3 * a, 3 * b, 3 * c]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_empty_scenes_are_thinned_out_of_training_alone(share: float) -> None:
+    scenes = complete()
+    empty = set(scenes.loc[scenes["buildings"] == 0, "scene"])
+    whole, thinned = dealt(scenes), dealt(scenes, SplitParams(keep_empty=share))
+    assert {s: v for s, v in whole.items() if s in thinned} == thinned
+    gone = whole.keys() - thinned.keys()
+    assert gone <= {s for s in empty if whole[s] == "train"}
+    in_training = sum(whole[s] == "train" for s in empty)
+    assert (in_training - len(gone)) / in_training == pytest.approx(share, abs=0.03)
 
 
 def test_another_seed_chooses_other_scenes() -> None:

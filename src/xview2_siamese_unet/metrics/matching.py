@@ -14,13 +14,14 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import shapely
 from rasterio.features import rasterize
 from scipy import ndimage
 
 from xview2_siamese_unet.damage import N_CODES, SUBTYPES
 from xview2_siamese_unet.metrics.confusion import IntArray, UInt8Array
 from xview2_siamese_unet.metrics.table import Predictions
-from xview2_siamese_unet.raster.burn import parse_polygons
+from xview2_siamese_unet.xbd.polygons import parse_polygons
 
 MATCHED: Final = 0.5
 MATCH_COLUMNS: Final = {
@@ -59,7 +60,7 @@ def burn_instances(
         LabelError: a text that is no polygon.
     """
     polygons = parse_polygons(wkt, scene)
-    order = sorted(range(len(polygons)), key=lambda place: -polygons[place].area)
+    order = np.argsort(-shapely.area(polygons), kind="stable").tolist()
     if not order:
         return np.zeros(shape, np.int32)
     shapes = [(polygons[place], place + 1) for place in order]

@@ -49,7 +49,7 @@ def summarise(
     answer, constant = max(constant_scores(counts, policy).items(), key=lambda item: item[1])
     events = _groups(table, "disaster", policy)
     return {
-        **_scores(counts, policy),
+        **scores_of(counts, policy),
         "intervals": intervals(table, policy, draws=params.draws, seed=params.seed),
         "constant_prediction": answer.word,
         "constant_prediction_score": constant,
@@ -72,7 +72,7 @@ def summarise_folders(
     """Return the official numbers and some of ours, for scenes of which nothing but masks is known."""
     counts = counted.total(table)
     return {
-        **_scores(counts, policy),
+        **scores_of(counts, policy),
         "intervals": intervals(table, policy, draws=params.draws, seed=params.seed),
         "n_scenes": len(table),
         "confusion": _confusion(counts),
@@ -85,7 +85,8 @@ def by_word(matrix: IntArray, words: Sequence[str], codes: Iterable[int]) -> dic
     return {words[code]: asdict(scores[code]) for code in codes}
 
 
-def _scores(counts: Counts, policy: Unclassified) -> dict[str, float]:
+def scores_of(counts: Counts, policy: Unclassified) -> dict[str, float]:
+    """Return the seven official numbers and `present_class_damage_f1`."""
     return official_score(counts, policy) | {"present_class_damage_f1": present_class_damage_f1(counts, policy)}
 
 
@@ -98,7 +99,7 @@ def _macro(groups: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 def _groups(table: pd.DataFrame, column: str, policy: Unclassified) -> dict[str, dict[str, float]]:
     sizes = table[column].astype(str).value_counts()
     return {
-        name: {**_scores(counts, policy), "n_scenes": int(sizes[name])}
+        name: {**scores_of(counts, policy), "n_scenes": int(sizes[name])}
         for name, counts in counted.total_by(table, column).items()
     }
 

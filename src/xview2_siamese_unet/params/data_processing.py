@@ -34,6 +34,8 @@ class SplitParams(Strict):
     """Events that are tested on and neither trained nor validated on."""
     file: Path | None = None
     """A CSV with the columns scene and split, in place of all of the above."""
+    keep_empty: Share = 1.0
+    """Share of the training scenes without buildings that are kept; validation and test keep all of theirs."""
     seed: int = Field(default=0, ge=0)
     """Where in each event the systematic choice of scenes starts; 0 gives all of xBD 7,574 and 2,526 pairs."""
 

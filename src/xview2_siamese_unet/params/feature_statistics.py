@@ -31,7 +31,12 @@ class ClassWeightParams(Strict):
 
 
 class SampleWeightParams(Strict):
-    """How often a scene is drawn: 1, plus the bonuses below; `empty` where it has no building."""
+    """How often a scene is drawn: in proportion to the number below.
+
+    1 + damaged·[any minor, major, destroyed] + rare·[any minor, major] + rare_pixels·(minor + major) / buildings
+
+    where [ ] is 1 or 0 by presence and the last term counts pixels; `empty` where the scene has no building.
+    """
 
     empty: float = Field(default=0.5, ge=0)
     """Weight of a scene without buildings."""
@@ -39,6 +44,8 @@ class SampleWeightParams(Strict):
     """Added where any pixel is minor-damage, major-damage or destroyed."""
     rare: float = Field(default=1.0, ge=0)
     """Added where any pixel is minor-damage or major-damage."""
+    rare_pixels: float = Field(default=0.0, ge=0)
+    """Added in proportion to the share of minor- and major-damage among the pixels of buildings."""
 
 
 class FeatureStatisticsParams(Strict):

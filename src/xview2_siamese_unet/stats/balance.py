@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from xview2_siamese_unet.params.modelling import Unclassified
 ClassCounts = dict[str, dict[str, int]]
 """`pre`: pixels of background and building; `post`: pixels of each damage word."""
 FloatArray = npt.NDArray[np.float64]
+_RARE: Final = [Damage.MINOR_DAMAGE, Damage.MAJOR_DAMAGE]
 
 
 def count_classes(records: npt.NDArray[Any]) -> ClassCounts:
@@ -97,8 +98,10 @@ def weigh_samples(records: npt.NDArray[Any], params: SampleWeightParams) -> Floa
         params: the bonuses.
     """
     damage = records["damage_pixels"]
-    rare = damage[:, [Damage.MINOR_DAMAGE, Damage.MAJOR_DAMAGE]].sum(axis=1) > 0
+    rare_pixels, buildings = damage[:, _RARE].sum(axis=1), damage[:, Damage.NO_DAMAGE :].sum(axis=1)
+    rare = rare_pixels > 0
     damaged = rare | (damage[:, Damage.DESTROYED] > 0)
-    built = (records["building_pixels"][:, 1] > 0) | (damage[:, Damage.NO_DAMAGE :].sum(axis=1) > 0)
-    weights: FloatArray = np.where(built, 1 + params.damaged * damaged + params.rare * rare, params.empty)
+    built = (records["building_pixels"][:, 1] > 0) | (buildings > 0)
+    bonus = params.damaged * damaged + params.rare * rare + params.rare_pixels * rare_pixels / np.maximum(buildings, 1)
+    weights: FloatArray = np.where(built, 1 + bonus, params.empty)
     return weights

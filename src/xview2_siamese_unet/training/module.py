@@ -8,6 +8,7 @@ from typing import Any, Self
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -22,6 +23,7 @@ from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.augment import augment
 from xview2_siamese_unet.training.losses import mix_losses
 from xview2_siamese_unet.training.pairs import Batch, unpack
+from xview2_siamese_unet.training.panel import draw_panel
 from xview2_siamese_unet.training.schedule import learning_rate
 
 _log = logging.getLogger(__name__)
@@ -96,12 +98,21 @@ class DamageModule(lightning.LightningModule):
         """Start counting anew."""
         self._counts, self._losses = Counts.zero(), []
 
-    def validation_step(self, pixels: Tensor) -> None:
-        """Add one batch of whole scenes to the counts."""
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the length of the gradient before it is clipped."""
+        gradients = [weight.grad for weight in self.net.parameters() if weight.grad is not None]
+        self.log("gradient_norm", torch.nn.utils.get_total_norm(gradients))
+
+    def validation_step(self, pixels: Tensor, batch_idx: int) -> None:
+        """Add one batch of whole scenes to the counts; the first scene is also shown."""
         batch = unpack(pixels, self.recipe.classes.unclassified)
         logits = self._forward(batch)
         self._losses.append((self._loss(logits, batch), len(pixels)))
-        for truth, predicted in zip(pixels.cpu().numpy(), decide(logits).cpu().numpy(), strict=True):
+        scenes, answers = pixels.cpu().numpy(), decide(logits).cpu().numpy()
+        if batch_idx == 0 and isinstance(self.logger, TensorBoardLogger) and self.trainer.is_global_zero:
+            panel = draw_panel(scenes[0], answers[0])
+            self.logger.experiment.add_image("validation", panel, self.global_step, dataformats="HWC")
+        for truth, predicted in zip(scenes, answers, strict=True):
             self._counts += count_scene(truth[..., 6], truth[..., 7], predicted, scene="validation")
 
     def on_validation_epoch_end(self) -> None:

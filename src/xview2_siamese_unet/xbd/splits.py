@@ -32,7 +32,7 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     """Return the table (scene, split), one row for each scene that a split uses, in the order of `scenes`.
 
     Args:
-        scenes: with the columns scene, tier and disaster.
+        scenes: with the columns scene, tier and disaster, and buildings where `keep_empty` is below 1.
         params: shares of the folders, or events to leave out, or a file.
 
     Raises:
@@ -47,7 +47,19 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
         ).astype("str")
     if params.leave_events_out:
         table = _leave_out(table, scenes, params.leave_events_out)
-    return _all_three(table)
+    return _all_three(_thin_out(table, scenes, params))
+
+
+def _thin_out(table: pd.DataFrame, scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
+    """Drop training scenes without buildings, each by its own name, until about the share of them is left."""
+    if params.keep_empty == 1:
+        return table
+    empty = set(scenes.loc[scenes["buildings"] == 0, "scene"])
+    surplus = [
+        split == "train" and scene in empty and _hash(f"{params.seed}:keep:{scene}") >= params.keep_empty
+        for scene, split in table[["scene", "split"]].itertuples(index=False, name=None)
+    ]
+    return table[~np.array(surplus, bool)].reset_index(drop=True)
 
 
 def leave_out(table: pd.DataFrame, scenes: Collection[str]) -> pd.DataFrame:

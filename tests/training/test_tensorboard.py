@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_training import draw_scene
+
+from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.training.fit import Folders, TrainingData, fit
+from xview2_siamese_unet.training.panel import draw_panel
+
+
+def test_tensorboard_shows_numbers_and_a_scene_and_no_histogram(
+    data: TrainingData, folders: Folders, recipe: Callable[..., Recipe]
+) -> None:
+    fit(data, recipe(training={"epochs": 2, "crops_per_scene": 8}), folders, cores=1)
+    (written,) = folders.tensorboard_logs.rglob("events.*")
+    events = EventAccumulator(str(written.parent))
+    events.Reload()
+    tags = events.Tags()
+    classes = {f"validation_damage_f1_{code.name.lower()}" for code in (*Damage,)[1:5]}
+    wanted = {"train_loss_step", "train_loss_epoch", "lr-AdamW", "gradient_norm", "validation_score", "validation_loss"}
+    assert wanted | classes <= set(tags["scalars"])
+    assert len(events.Images("validation")) == 2
+    assert not tags["histograms"]
+
+
+def test_a_panel_is_four_pictures_beside_each_other() -> None:
+    scene = draw_scene(0)
+    panel = draw_panel(scene, np.full((64, 64), 4, np.uint8))
+    assert panel.shape == (64, 256, 3)
+    assert np.array_equal(panel[:, 64:128], scene[..., 3:6])
+    assert (panel[:, 192:] == Damage.DESTROYED.rgb).all()
+    assert draw_panel(np.zeros((1024, 1024, 8), np.uint8), np.zeros((1024, 1024), np.uint8)).shape == (256, 1024, 3)
