@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.metrics.table import count_scenes, each, total, total_by
+from xview2_siamese_unet.metrics.table import count_scenes, each, fingerprint, total, total_by
 
 BUILDING = np.array([[0, 1], [1, 1]], np.uint8)
 DAMAGE = np.array([[0, 1], [4, 5]], np.uint8)
@@ -83,6 +83,17 @@ def test_predictions_of_other_scenes_are_not_looked_at() -> None:
     store = OneAtATime()
     assert list(count_scenes(predicted, store, SCENES, SPLITS, "test")["scene"]) == ["a", "b"]
     assert store.asked == ["a", "b"]
+
+
+def test_fingerprint_follows_scenes_and_truth_and_no_prediction() -> None:
+    one, other = (
+        count_scenes({name: lambda found=found: found for name in "abc"}, OneAtATime(), SCENES, ALL_TEST, "test")
+        for found in (DAMAGE, np.zeros((2, 2), np.uint8))
+    )
+    assert fingerprint(one) == fingerprint(other) == fingerprint(one[::-1])
+    assert fingerprint(one) != fingerprint(one[1:])
+    assert fingerprint(one) != fingerprint(one.assign(scene=["a", "b", "d"]))
+    assert fingerprint(one) != fingerprint(one.assign(damage_4_4=one["damage_4_4"] + 1))
 
 
 PREDICTED = {name: lambda: DAMAGE for name in "abc"}

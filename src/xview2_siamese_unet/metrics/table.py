@@ -7,6 +7,7 @@ truth background predicted as building; `damage_4_2` counts truth code 4 (destro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
 from typing import Final, Protocol
 
 import numpy as np
@@ -90,6 +91,17 @@ def each(table: pd.DataFrame) -> dict[str, Counts]:
     """Return the counts of each scene, in the order of the rows."""
     values = table[COUNT_COLUMNS].to_numpy(np.int64)
     return dict(zip(table["scene"].astype(str), map(_counts, values), strict=True))
+
+
+def fingerprint(table: pd.DataFrame) -> str:
+    """Return a text that changes with the scenes of a table and with their truth, and with no prediction."""
+    values = table.sort_values("scene")[COUNT_COLUMNS].to_numpy(np.int64)
+    truth = np.hstack(
+        [values[:, :4].reshape(-1, 2, 2).sum(axis=2), values[:, 4:].reshape(-1, N_CODES, N_CODES).sum(axis=2)]
+    )
+    return blake2b(
+        "\n".join(sorted(table["scene"])).encode() + truth.astype("<i8").tobytes(), digest_size=16
+    ).hexdigest()
 
 
 def row_of(counts: Counts) -> IntArray:

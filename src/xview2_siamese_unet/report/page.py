@@ -56,6 +56,7 @@ class ReportContent:
         panels: pictures of scenes.
         settings: flat, name → value.
         provenance: flat, name → value.
+        warnings: sentences.
     """
 
     title: str
@@ -65,6 +66,7 @@ class ReportContent:
     panels: Figure
     settings: Mapping[str, str]
     provenance: Mapping[str, str]
+    warnings: Sequence[str] = ()
 
 
 def render_report(content: ReportContent) -> str:

@@ -17,7 +17,14 @@ from PIL import Image
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
-from xview2_siamese_unet.pipelines.reporting.nodes import plot_confusion, plot_curves, plot_panels, write_report
+from xview2_siamese_unet.pipelines.reporting.nodes import (
+    plot_confusion,
+    plot_curves,
+    plot_panels,
+    plot_scored_classes,
+    submit,
+    write_report,
+)
 
 CONF = Path(__file__).parents[3] / "conf" / "base"
 AFTER_PREDICTION = create_pipeline().filter(from_nodes=["count_confusion", "plot_curves"])
@@ -34,6 +41,14 @@ HISTORY = pd.DataFrame(
         "validation_damage_f1": [0.1, 0.3],
     }
 )
+CHECKPOINT = {
+    "version": "0.9",
+    "dataset": "sample",
+    "fingerprint": "f00d",
+    "epoch": 0,
+    "recipe": {"training": {"seed": 7}},
+    "history": HISTORY.to_dict("records"),
+}
 SQUARE = "POLYGON ((8 8, 8 16, 24 16, 24 8, 8 8))"
 CLASS_COUNTS = {"pre": {"background": 900, "building": 100}, "post": {"background": 900, "no-damage": 100}}
 
@@ -74,6 +89,8 @@ def world() -> dict[str, Any]:
             }
         ),
         "history": HISTORY,
+        "checkpoint": CHECKPOINT,
+        "ingest_report": pd.DataFrame(columns=["scene", "where", "found", "allowed", "remedy", "consequence"]),
         "class_counts": CLASS_COUNTS,
         "params:classes.unclassified": "ignore",
         "params:data_processing.masks.rule": "centre",
@@ -99,7 +116,7 @@ def written(world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_free_inputs(world: dict[str, Any]) -> None:
     assert AFTER_PREDICTION.inputs() == set(world)
-    assert create_pipeline().inputs() == set(world) - {"predictions"} | {"checkpoint", "params:hardware"}
+    assert create_pipeline().inputs() == set(world) - {"predictions"} | {"params:hardware"}
 
 
 def test_parameters_file_states_every_default() -> None:
@@ -121,6 +138,9 @@ def test_run_writes_every_file(written: Path) -> None:
         "panels.png",
         "report.html",
         "scene_counts.parquet",
+        "scored_classes.json",
+        "scored_classes.png",
+        "submission_manifest.csv",
         "training_curves.json",
         "training_curves.png",
     }
@@ -135,6 +155,9 @@ def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
     assert pd.read_parquet(written / "scene_counts.parquet").shape == (6, 44)
     assert "modelling.losses[0].gamma</th><td>2.5<" in page
     assert "dataset.sample.size</th><td>256<" in page
+    for value in ("f00d", "xview2-siamese-unet 0.9 on sample", "0, the best of 2", "training 7, intervals 0"):
+        assert f"<td>{value}</td>" in page
+    assert "Only 6 scenes were scored" in page
     assert "A &lt;b&gt;bold&lt;/b&gt; title" in page
 
 
@@ -165,7 +188,32 @@ def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:
         "dataset": DatasetParams(source="xbd", root=Path("x"), name="xbd"),
         "params": ReportingParams(model_file="002_best.pth"),
         "settings": {},
-    } | {key: world[key] for key in ("predictions", "store", "history", "class_counts")}
+        "problems": world["ingest_report"],
+    } | {key: world[key] for key in ("predictions", "store", "history", "class_counts", "checkpoint")}
     page = write_report(**arguments)
     assert "model file</th><td>002_best.pth<" in page
     assert "CC BY-NC-SA 4.0" in page
+
+
+def test_scored_classes_are_the_margins_of_the_confusion() -> None:
+    matrix = np.arange(36).reshape(6, 6)
+    figure, _ = plot_scored_classes({"confusion": {"damage": matrix.tolist()}}, ReportingParams(dpi=50))
+    truth, prediction = (list(bars.customdata) for bars in figure.data)
+    assert truth == matrix.sum(axis=1).tolist()
+    assert prediction == matrix.sum(axis=0).tolist()
+
+
+def test_a_submission_is_written_only_where_one_is_asked_for() -> None:
+    manifest = pd.DataFrame({"id": ["00000"], "scene": ["a"]})
+    predictions = {"a": lambda: np.full((1024, 1024), 5, np.uint8)}
+    assert not list(submit(manifest, predictions, ReportingParams()))
+    chunks = submit(manifest, predictions, ReportingParams(submission="hold"))
+    files = dict(file for chunk in chunks for file in chunk.items())
+    assert list(files) == ["hold_localization_00000_prediction", "hold_damage_00000_prediction"]
+    assert [image.getextrema() for image in files.values()] == [(1, 1), (0, 0)]
+
+
+def test_the_manifest_lists_every_scored_scene(written: Path) -> None:
+    manifest = pd.read_csv(written / "submission_manifest.csv", dtype=str)
+    assert manifest["scene"].tolist() == sorted(NAMES)
+    assert manifest["id"].iloc[1] == "00001"

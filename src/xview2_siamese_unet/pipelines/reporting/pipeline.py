@@ -7,13 +7,16 @@ from typing import Final
 from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.metrics.matching import match_scenes
+from xview2_siamese_unet.metrics.submission import number_scenes
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.pipelines.reporting.nodes import (
     plot_confusion,
     plot_curves,
     plot_panels,
+    plot_scored_classes,
     predict,
     score,
+    submit,
     write_report,
 )
 
@@ -28,6 +31,7 @@ _MATRICES: Final = [
     "building_confusion_image",
 ]
 _CURVES: Final = ["training_curves", "training_curves_image"]
+_CLASSES: Final = ["scored_classes", "scored_classes_image"]
 _OF_PREDICT: Final = {
     "checkpoint": "checkpoint",
     "store": "store",
@@ -49,6 +53,8 @@ _OF_REPORT: Final = {
     "dataset": "params:dataset",
     "params": _PARAMS,
     "settings": "parameters",
+    "checkpoint": "checkpoint",
+    "problems": "ingest_report",
 }
 
 
@@ -58,9 +64,12 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(predict, _OF_PREDICT, "predictions", name="predict"),
             Node(count_scenes, _OF_COUNTS, "scene_counts", name="count_confusion"),
+            Node(number_scenes, "scene_counts", "submission_manifest", name="number_scenes"),
+            Node(submit, ["submission_manifest", "predictions", _PARAMS], "submission", name="submit"),
             Node(match_scenes, _OF_MATCHES, "building_matches", name="match_buildings"),
             Node(score, _OF_SUMMARY, "metrics", name="score"),
             Node(plot_confusion, ["metrics", _PARAMS], _MATRICES, name="plot_confusion"),
+            Node(plot_scored_classes, ["metrics", _PARAMS], _CLASSES, name="plot_scored_classes"),
             Node(plot_curves, ["history", _PARAMS], _CURVES, name="plot_curves"),
             Node(
                 plot_panels,

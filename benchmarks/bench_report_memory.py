@@ -1,0 +1,135 @@
+"""Whether the memory of scoring grows with the number of scenes: peak of 40 and of 400 fabricated scenes of 1024².
+
+    uv run python benchmarks/bench_report_memory.py [FEW MANY]
+
+Each number of scenes runs in a process of its own and does what the reporting pipeline does after the prediction:
+counts pixels, matches buildings, scores, writes the report with its panels. A few scenes repeat, mapped from files.
+Measured is anonymous memory every 10 ms, for the pages of a mapped file are the system's to drop. Target: below 15 %.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+SIDE, DISTINCT = 1024, 4
+HISTORY = ("train_loss", "validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
+
+
+class Peak:
+    """Samples the anonymous memory of this process, in MiB."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.01):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            now = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+            self.value = max(self.value, now / 1024)
+
+    def stop(self) -> float:
+        """Return the highest sample."""
+        self._done.set()
+        self._thread.join()
+        return self.value
+
+
+def fabricate(folder: Path) -> tuple[list[Any], list[Any]]:
+    """Write masks and predictions of a few scenes and return them as loaders, with their buildings."""
+    import numpy as np  # noqa: PLC0415
+    import shapely  # noqa: PLC0415
+
+    rng, buildings = np.random.default_rng(0), []
+    for number in range(DISTINCT):
+        pixels, predicted = np.zeros((SIDE, SIDE, 8), np.uint8), np.zeros((SIDE, SIDE), np.uint8)
+        pixels[..., :6] = rng.integers(0, 255, (SIDE, SIDE, 6))
+        rows = []
+        for y, x in rng.integers(0, SIDE - 50, (60, 2)).tolist():
+            h, w, code = (int(value) for value in (*rng.integers(8, 40, 2), rng.integers(1, 5)))
+            pixels[y : y + h, x : x + w, 6], pixels[y : y + h, x : x + w, 7] = 1, code
+            predicted[y : y + h, x + 2 : x + w + 2] = rng.choice([code, rng.integers(1, 5)])
+            rows.append(
+                (
+                    ("no-damage", "minor-damage", "major-damage", "destroyed")[code - 1],
+                    shapely.box(x, y, x + w, y + h).wkt,
+                )
+            )
+        np.save(folder / f"pixels{number}.npy", pixels)
+        np.save(folder / f"predicted{number}.npy", predicted)
+        buildings.append(rows)
+    return buildings, [folder / f"predicted{number}.npy" for number in range(DISTINCT)]
+
+
+def measure(scenes: int) -> None:
+    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+
+    from xview2_siamese_unet.metrics.matching import match_scenes  # noqa: PLC0415
+    from xview2_siamese_unet.metrics.table import count_scenes  # noqa: PLC0415
+    from xview2_siamese_unet.params.dataset import DatasetParams  # noqa: PLC0415
+    from xview2_siamese_unet.params.reporting import ReportingParams  # noqa: PLC0415
+    from xview2_siamese_unet.pipelines.reporting.nodes import score, write_report  # noqa: PLC0415
+    from xview2_siamese_unet.raster.store import Scene  # noqa: PLC0415
+
+    class Store:
+        def scene(self, name: str) -> Scene:
+            return Scene(np.load(root / f"pixels{int(name[-8:]) % DISTINCT}.npy", mmap_mode="r"))
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        drawn, files = fabricate(root)
+        names = [f"event-{number % 6}_{number:08d}" for number in range(scenes)]
+        facts = pd.DataFrame(
+            {"scene": names, "disaster": [name.split("_")[0] for name in names], "disaster_type": "fire"}
+        )
+        rows = [
+            (f"{name}-{k}", name, *row) for n, name in enumerate(names) for k, row in enumerate(drawn[n % DISTINCT])
+        ]
+        buildings = pd.DataFrame(rows, columns=["uid", "scene", "damage", "pre_polygon"])
+        predictions = {name: lambda n=n: np.load(files[n % DISTINCT]) for n, name in enumerate(names)}
+        history = pd.DataFrame({"epoch": [0, 1], **dict.fromkeys(HISTORY, 0.5)})
+        checkpoint = {"version": "0", "dataset": "x", "fingerprint": "0", "epoch": 0, "history": [{"epoch": 0}]}
+        peak, params, started = Peak(), ReportingParams(), time.perf_counter()
+        counts = count_scenes(predictions, Store(), facts, facts[["scene"]].assign(split="test"), "test")
+        matches = match_scenes(predictions, counts, buildings, "centre")
+        page = write_report(
+            metrics=score(counts, matches, "ignore", params),
+            counts=counts,
+            predictions=predictions,
+            store=Store(),
+            history=history,
+            class_counts={"pre": {"background": 9, "building": 1}, "post": {"background": 9, "no-damage": 1}},
+            dataset=DatasetParams(),
+            params=params,
+            settings={},
+            checkpoint=checkpoint | {"recipe": {"training": {"seed": 0}}},
+            problems=pd.DataFrame(columns=["scene", "where", "found", "consequence"]),
+        )
+        print(peak.stop(), len(page) / 2**20, time.perf_counter() - started)
+
+
+def main(few: int, many: int) -> None:
+    peaks = []
+    for scenes in (few, many):
+        command = [sys.executable, __file__, "measure", str(scenes)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        peak, page, seconds = (float(word) for word in done.stdout.split())
+        peaks.append(peak)
+        print(f"{scenes:4d} scenes  peak {peak:.0f} MiB  page {page:.1f} MiB  {seconds:.1f} s")
+    print(f"growth {100 * (peaks[1] / peaks[0] - 1):.1f} %  (target: below 15 %)")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["measure"]:
+        measure(int(sys.argv[2]))
+    else:
+        main(*(int(word) for word in sys.argv[1:3] or (40, 400)))
