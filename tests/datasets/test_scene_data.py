@@ -22,6 +22,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, Sta
 from xview2_siamese_unet.params.data_processing import DataProcessingParams, MaskParams, ShardParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes
 from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels, plan_masks, plan_store
+from xview2_siamese_unet.raster.masks import MaskJob, MaskPlan
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 SERIAL = {"kind": "serial"}
