@@ -171,7 +171,7 @@ def main(args: argparse.Namespace) -> None:
             rates[way], waited = measure(batches, step, args.steps, args.batch, device)
             print(f"  {way:20} {rates[way]:8.2f} pairs/s, waiting for data {waited:6.1%}")
         for way in ("plain loop", "without histograms"):
-            print(f"  ours is {rates['ours'] / rates[way]:.1f} times the {way}")
+            print(f"  ours against {way}: {rates['ours'] / rates[way]:.1f} times")
 
 
 if __name__ == "__main__":

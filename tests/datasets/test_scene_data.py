@@ -22,6 +22,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, Sta
 from xview2_siamese_unet.params.data_processing import DataProcessingParams, MaskParams, ShardParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes
 from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels, plan_masks, plan_store
+from xview2_siamese_unet.raster.masks import MaskJob, MaskPlan
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 SERIAL = {"kind": "serial"}
@@ -107,6 +108,25 @@ def test_a_download_is_checked_and_nothing_is_written_into_it(drawn: Path, tmp_p
         missing.save(DatasetParams(source="xbd", root=tmp_path / "absent"))
     assert isinstance(message(caught), DataError)
     assert "folder" in str(missing)
+
+
+def test_an_archive_is_unpacked_once(drawn: Path, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "xbd"), "zip", drawn))
+    dataset = folder_dataset(tmp_path / "s", root=archive)
+    params = DatasetParams(source="xbd", root=archive, name="mine")
+    dataset.save(params)
+    assert dataset.load() == tmp_path / "s"
+    raw = {name: data for name, data in contents(drawn).items() if "/" in name}
+    assert {name: data for name, data in contents(tmp_path / "s").items() if "/" in name} == raw
+    scene = next((tmp_path / "s").rglob("tier3/images/*_pre_*.png")).name.removesuffix("_pre_disaster.png")
+    for file in list((tmp_path / "s").rglob(f"{scene}_*")):
+        file.unlink()
+    dataset.save(params)
+    assert not list((tmp_path / "s").rglob(f"{scene}_*"))
+    archive.write_bytes(archive.read_bytes() + b" ")
+    with pytest.raises(DatasetError) as caught:
+        folder_dataset(tmp_path / "s", root=archive).save(params)
+    assert isinstance(message(caught), StaleError)
 
 
 def test_masks_and_store_do_not_depend_on_who_makes_them(drawn: Path, tmp_path: Path, scheduler: str) -> None:
@@ -279,5 +299,5 @@ def test_folders_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
 def test_masks_of_no_scene_are_none(tmp_path: Path) -> None:
     masks = MasksDataset(filepath=str(tmp_path / "masks"), executor=SERIAL)
     assert not masks.exists()
-    masks.save([])
+    masks.save(MaskPlan("centre", [], describe=MaskJob))
     assert "masks" in str(masks)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import rasterio
 from scipy.ndimage import uniform_filter
 
 from xview2_siamese_unet.inference.harmonise import harmonise
-from xview2_siamese_unet.inference.windowed import BANDS, LEVELS, encode, finished_blocks, predict_pair
+from xview2_siamese_unet.inference.windowed import BANDS, LEVELS, Threshold, encode, finished_blocks, predict_pair
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
 from xview2_siamese_unet.raster.stitch_store import BlockStore
@@ -142,12 +143,31 @@ def test_a_run_that_is_killed_ends_with_the_same_bytes(pair: Pair, tmp_path: Pat
     assert (wild / "damage.tif").read_bytes() == (calm / "damage.tif").read_bytes()
 
 
+def test_memory_does_not_grow_with_the_scene(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+    peaks = []
+    for side in (1000, 3000):
+        sparse = np.zeros((side, side, 3), np.uint8)
+        for k in range(0, side - 400, side // 3):
+            sparse[k : k + 400, k : k + 400] = smooth(400, 400)
+        path = write_raster(f"{side}.tif", sparse, tiled=True)
+        pair = harmonise(InferenceParams(pre=path, post=path, registration="off")).pair
+        plan, store = WindowPlan(side, side, 256, 64), BlockStore(tmp_path / str(side))
+        tracemalloc.start()
+        predict_pair(pair, plan, Net(), store, 2)
+        write_cog(tmp_path / "d.tif", RasterContent(pair.grid, ("d",), finished_blocks(plan, store, slice(-1, None))))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
 def test_encoding_of_probabilities() -> None:
     shares = np.array([[[0.4, 0.1, 0.2, 0.05, 0.25], [0.6, 0.1, 0.1, 0.1, 0.1], [0, 0, 0, 1, 0]]], np.float32)
-    block = encode(shares, np.array([[True, True, False]]))
+    block = encode(shares, np.array([[True, True, False]]), Threshold())
     assert block[:, 0, 0].tolist() == [round(p * LEVELS) for p in (0.4, 0.1, 0.2, 0.05, 0.25)] + [4]
     assert block[5].tolist() == [[4, 0, NO_DATA]]
     assert (block[:, 0, 2] == NO_DATA).all()
+    assert encode(shares, np.ones((1, 3), bool), Threshold(0.65, 0.3))[5].tolist() == [[4, 0, 3]]
+    assert encode(shares, np.ones((1, 3), bool), Threshold(0.35, 0.35))[5].tolist() == [[4, 1, 3]]
 
 
 def test_cogs_are_valid_and_say_what_they_hold(pair: Pair, tmp_path: Path) -> None:

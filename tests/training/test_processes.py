@@ -66,6 +66,7 @@ def test_two_processes_learn_what_one_learns(store: Store, tmp_path: Path) -> No
         assert two["history"][0][key] == pytest.approx(value, abs=1e-4), key
     assert len(list((tmp_path / "two" / "a").rglob("events.*"))) == 1  # the other process writes nothing
     assert "destroy_process_group" not in text
+    assert "Warning" not in text
 
 
 @pytest.mark.slow

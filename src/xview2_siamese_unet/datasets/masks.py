@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from xview2_siamese_unet.datasets.log import say
 from xview2_siamese_unet.datasets.preview import picture_of_masks
 from xview2_siamese_unet.datasets.stamp import check_stamp
 from xview2_siamese_unet.params.execution import ExecutorParams
-from xview2_siamese_unet.raster.masks import MaskJob, burn_scene
+from xview2_siamese_unet.raster.masks import MaskPlan, burn_scene
 
 
-class MasksDataset(AbstractDataset[Sequence[MaskJob], Path]):
+class MasksDataset(AbstractDataset[MaskPlan, Path]):
     """A folder of masks; saving takes the jobs and runs them, loading returns the folder.
 
     So no mask travels between processes, and memory does not grow with the number of scenes.
@@ -34,14 +33,13 @@ class MasksDataset(AbstractDataset[Sequence[MaskJob], Path]):
         self._executor = ExecutorParams(**executor)
         self.metadata = metadata
 
-    def save(self, data: Sequence[MaskJob]) -> None:
+    def save(self, data: MaskPlan) -> None:
         """Burn what is not there yet.
 
         Raises:
             StaleError: the folder holds masks of another rule.
         """
-        for rule in {job.rule for job in data}:
-            check_stamp(self._folder, {"data_processing.masks.rule": rule})
+        check_stamp(self._folder, {"data_processing.masks.rule": data.rule})
         burnt = sum(run_jobs(partial(burn_scene, self._folder), data, self._executor, "scenes burnt"))
         say(__name__, "masks", made=burnt, reused=len(data) - burnt)
 

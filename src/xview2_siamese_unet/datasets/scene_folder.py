@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from kedro_datasets._typing import ImagePreview
 
 from xview2_siamese_unet.datasets.execution import run_jobs
 from xview2_siamese_unet.datasets.preview import picture_of_pairs
-from xview2_siamese_unet.datasets.stamp import check_stamp
+from xview2_siamese_unet.datasets.stamp import check_stamp, write_atomically
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.xbd.archives import is_archive, unpack
 from xview2_siamese_unet.xbd.pairing import list_pairs
 from xview2_siamese_unet.xbd.sample import SampleScene, plan_sample, write_scene
 
@@ -21,13 +23,14 @@ from xview2_siamese_unet.xbd.sample import SampleScene, plan_sample, write_scene
 class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
     """A folder in the layout of the xBD download.
 
-    Saving checks an xBD folder and changes nothing in it; of the sample it draws the scenes that are not there yet.
+    Saving checks an xBD folder and changes nothing in it, unpacks an archive once, and of the sample draws the scenes
+    that are not there yet.
     Loading returns the folder.
 
     Args:
         source: `xbd` or `sample`.
-        root: folder of the download, for `xbd`.
-        sample: folder that the sample is written to.
+        root: folder of the download, or a zip or tar file of it, for `xbd`.
+        sample: folder that the sample, or what is in an archive, is written to.
         executor: parameters of `ExecutorParams`.
         metadata: for Kedro-Viz and the like; ignored here.
     """
@@ -41,8 +44,10 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
         executor: dict[str, Any],
         metadata: dict[str, Any] | None = None,
     ) -> None:
+        download = Path(root) if source == "xbd" and root is not None else None
+        self._archive = download if download is not None and is_archive(download) else None
         # Absolute, because a worker on another node starts in another folder.
-        self._folder = Path(root if source == "xbd" and root is not None else sample).absolute()
+        self._folder = (Path(sample) if download is None or self._archive else download).absolute()
         self._executor = ExecutorParams(**executor)
         self.metadata = metadata
 
@@ -59,7 +64,15 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
             draw = partial(write_scene, self._folder, size=data.sample.size)
             for _ in run_jobs(draw, missing, self._executor, "sample scenes drawn"):
                 pass
+        elif self._archive is not None:
+            self._unpack(self._archive)
         list_pairs(self._folder)
+
+    def _unpack(self, archive: Path) -> None:
+        check_stamp(self._folder, {"archive": archive.name, "bytes": archive.stat().st_size})
+        done = self._folder / "unpacked.json"
+        if not done.exists():
+            write_atomically(done, json.dumps({"files": unpack(archive, self._folder)}))
 
     def _is_drawn(self, scene: SampleScene) -> bool:
         # write_scene writes the post-disaster label last.

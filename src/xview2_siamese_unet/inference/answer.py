@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.nets.checkpoint import restore
+from xview2_siamese_unet.nets.checkpoint import restore, thresholds_of
 from xview2_siamese_unet.nets.hardware import pick_device, pick_precision
 from xview2_siamese_unet.params.modelling import HardwareParams
 
@@ -39,6 +39,7 @@ class NetAnswer:
     def __init__(self, checkpoint: Mapping[str, Any], hardware: HardwareParams, *, flips: bool = False) -> None:
         self.device = pick_device(hardware.device)
         self._dtype = _DTYPES.get(pick_precision(hardware, self.device))
+        self.thresholds = thresholds_of(checkpoint)
         net, normalise, _ = restore(checkpoint)
         self._net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._normalise = normalise.to(self.device)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xview2_siamese_unet.nets.checkpoint import restore
+from xview2_siamese_unet.nets.checkpoint import restore, thresholds_of
 from xview2_siamese_unet.nets.decide import decide
 from xview2_siamese_unet.nets.hardware import pick_device, pick_precision
 from xview2_siamese_unet.params.modelling import HardwareParams
@@ -35,10 +35,11 @@ def predict_scenes(
     net, normalise, _ = restore(checkpoint)
     net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     normalise.to(device)
+    thresholds = thresholds_of(checkpoint)
     rows = store.rows(names)
     for first in range(0, len(rows), batch_size):
         pixels = torch.from_numpy(store.pixels[rows[first : first + batch_size]][..., :6]).to(device)
         images = pixels.permute(0, 3, 1, 2).float()
         with torch.inference_mode(), torch.autocast(device, dtype, enabled=dtype is not None):
-            codes = decide(net(normalise(images[:, :3]), normalise(images[:, 3:])))
+            codes = decide(net(normalise(images[:, :3]), normalise(images[:, 3:])), thresholds)
         yield from zip(names[first : first + batch_size], codes.cpu().numpy(), strict=True)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.raster.grid_cog import NO_DATA
-from xview2_siamese_unet.raster.stitch import stitch_row
+from xview2_siamese_unet.raster.stitch import Stitched, stitch_row
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_pair import Pair, PairReader, Patch
 from xview2_siamese_unet.raster.window_plan import WindowPlan
@@ -27,6 +28,14 @@ FloatArray = npt.NDArray[np.float32]
 Answer = Callable[[ByteArray, ByteArray], FloatArray]
 """Bytes of both dates (b, h, w, 3) → probabilities (b, h, w, 5) of background and the four damage classes."""
 
+
+class Threshold(NamedTuple):
+    """From which probability a pixel is building: whatever has become of it, and where it is most likely damaged."""
+
+    building: float = 0.5
+    damaged: float = 0.5
+
+
 LEVELS: Final = 254
 """Probability 1 as a byte; 255 is no data."""
 BANDS: Final = ("background", *(code.word for code in SCORED))
@@ -34,7 +43,14 @@ _LOG_EVERY: Final = 20.0  # seconds
 _log = logging.getLogger(__name__)
 
 
-def predict_pair(pair: Pair, plan: WindowPlan, answer: Answer, store: BlockStore, batch_size: int) -> None:
+def predict_pair(
+    pair: Pair,
+    plan: WindowPlan,
+    answer: Answer,
+    store: BlockStore,
+    batch_size: int,
+    threshold: Threshold = Threshold(),  # noqa: B008  a tuple never changes
+) -> None:
     """Fill the store with all rows of blocks that it does not hold yet.
 
     The answer at a pixel does not depend on `batch_size`, on where an earlier run stopped, or on how large the grid is.
@@ -45,6 +61,7 @@ def predict_pair(pair: Pair, plan: WindowPlan, answer: Answer, store: BlockStore
         answer: the net.
         store: where blocks go.
         batch_size: windows at a time.
+        threshold: what counts as building.
     """
     waiting = [i for i in range(plan.rows) if not store.has_row(i)]
     if len(waiting) < plan.rows:
@@ -54,7 +71,8 @@ def predict_pair(pair: Pair, plan: WindowPlan, answer: Answer, store: BlockStore
     with pair.open() as reader:
         told = started = time.monotonic()
         for done, i in enumerate(waiting, start=1):
-            store.write_row(i, _row(reader, plan, answer, store, i, batch_size))
+            blocks = _row(reader, plan, answer, store, i, batch_size)
+            store.write_row(i, (_encoded(plan, i, j, *each, threshold) for j, each in enumerate(blocks)))
             now = time.monotonic()
             if now - told > _LOG_EVERY:
                 left = (now - started) / done * (len(waiting) - done)
@@ -64,20 +82,27 @@ def predict_pair(pair: Pair, plan: WindowPlan, answer: Answer, store: BlockStore
 
 def _row(
     reader: PairReader, plan: WindowPlan, answer: Answer, store: BlockStore, i: int, batch_size: int
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[tuple[Stitched, Patch]]:
+    """Yield what each window of a row finishes, with its pixels."""
     with store.read_row(i - 1) as before:
         patches = (reader.read(*plan.corner(i, j), plan.size, plan.size) for j in range(plan.columns))
-        # Validity of finished blocks is read again from the patch itself, so patches are kept until they are answered.
-        kept: list[Patch] = []
+        kept: deque[Patch] = deque()  # read, and not finished yet: as many as there are in a batch
         answers = _answers(plan, patches, answer, batch_size, kept)
-        for j, stitched in enumerate(stitch_row(plan, i, answers, lambda j: before.read("below", j))):
-            valid = _block_of(plan, i, j, kept.pop(0).valid)
-            block = None if stitched.block is None or not valid.any() else encode(stitched.block, valid)
-            yield {"block": block, "below": stitched.below}
+        for stitched in stitch_row(plan, i, answers, lambda j: before.read("below", j)):
+            yield stitched, kept.popleft()
+
+
+def _encoded(
+    plan: WindowPlan, i: int, j: int, stitched: Stitched, patch: Patch, threshold: Threshold
+) -> dict[str, npt.NDArray[Any] | None]:
+    valid = _block_of(plan, i, j, patch.valid)
+    there = stitched.block is not None and valid.any()
+    block = encode(stitched.block, valid, threshold) if there and stitched.block is not None else None
+    return {"block": block, "below": stitched.below}
 
 
 def _answers(
-    plan: WindowPlan, patches: Iterator[Patch], answer: Answer, batch_size: int, kept: list[Patch]
+    plan: WindowPlan, patches: Iterator[Patch], answer: Answer, batch_size: int, kept: deque[Patch]
 ) -> Iterator[FloatArray | None]:
     """Yield an answer for each patch; those without data in the part that is used cost nothing."""
     used = slice(plan.margin, plan.margin + plan.zone)
@@ -95,17 +120,18 @@ def _block_of(plan: WindowPlan, i: int, j: int, window: npt.NDArray[Any]) -> npt
     return window[first : first + rows.stop - rows.start, first : first + columns.stop - columns.start]
 
 
-def encode(probabilities: FloatArray, valid: npt.NDArray[np.bool_]) -> ByteArray:
+def encode(probabilities: FloatArray, valid: npt.NDArray[np.bool_], threshold: Threshold) -> ByteArray:
     """Return probabilities (≥ h, ≥ w, 5) as bytes, the damage code behind them: (6, h, w), 255 where not valid (h, w).
 
-    A pixel is a building where background is less likely than not, and then of its most likely damage class.
+    A pixel is of its most likely damage class where that is likely enough to be a building at all.
     """
     height, width = valid.shape
     shares = probabilities[:height, :width]
     block = np.empty((len(BANDS) + 1, height, width), np.uint8)
     block[:-1] = np.moveaxis(np.rint(shares.clip(0, 1) * LEVELS), 2, 0)
     codes = shares[..., 1:].argmax(axis=2) + int(Damage.NO_DAMAGE)
-    block[-1] = np.where(shares[..., 0] < 0.5, codes, int(Damage.BACKGROUND))
+    least = np.where(codes > Damage.NO_DAMAGE, min(threshold), threshold.building)
+    block[-1] = np.where(1 - shares[..., 0] > least, codes, int(Damage.BACKGROUND))
     block[:, ~valid] = NO_DATA
     return block
 

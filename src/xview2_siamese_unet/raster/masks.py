@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from xview2_siamese_unet.damage import SUBTYPES
 from xview2_siamese_unet.errors import DataError
@@ -13,6 +14,7 @@ from xview2_siamese_unet.raster.io import read_tag, write_mask
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.polygons import parse_polygons
 
+T = TypeVar("T")
 Kind = Literal["building", "damage"]
 
 
@@ -41,6 +43,30 @@ class MaskJob:
     rule: Rule
     place: Georeference | None
     key: str
+
+
+class MaskPlan(Collection[MaskJob]):
+    """Jobs that are described when their turn comes: the texts of all polygons at once are what memory is short of.
+
+    Args:
+        rule: of all jobs.
+        scenes: whatever `describe` needs to know of each scene.
+        describe: scene → job.
+    """
+
+    def __init__(self, rule: Rule, scenes: Sequence[T], describe: Callable[[T], MaskJob]) -> None:
+        self.rule = rule
+        self._scenes: Sequence[Any] = scenes
+        self._describe = describe
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def __iter__(self) -> Iterator[MaskJob]:
+        return map(self._describe, self._scenes)
+
+    def __contains__(self, job: object) -> bool:
+        return any(job == each for each in self)
 
 
 def mask_path(folder: Path, tier: str, scene: str, kind: Kind) -> Path:

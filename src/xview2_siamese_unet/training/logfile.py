@@ -39,6 +39,8 @@ def quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
             warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+            # Its successor is younger than the oldest torch that we take.
+            warnings.filterwarnings("ignore", ".*`broadcast_buffers` is deprecated", FutureWarning)
             warnings.filterwarnings("ignore", "Checkpoint directory .* is not empty")  # a run that goes on
             yield
     finally:

@@ -95,8 +95,12 @@ class DamageModule(lightning.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting anew."""
+        """Start counting anew, in every process with the same net: each has seen other batches to normalise by."""
         self._counts, self._losses = Counts.zero(), []
+        if self.trainer.world_size > 1:
+            for buffer in self.net.buffers():
+                if buffer.is_floating_point():
+                    buffer.copy_(self._mean(buffer.clone()))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the length of the gradient before it is clipped."""

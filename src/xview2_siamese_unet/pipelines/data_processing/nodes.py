@@ -12,7 +12,7 @@ from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.pipelines.data_processing.ingest_page import render_ingest_page
 from xview2_siamese_unet.raster.io import read_shape
-from xview2_siamese_unet.raster.masks import MaskJob, mask_path
+from xview2_siamese_unet.raster.masks import MaskJob, MaskPlan, mask_path
 from xview2_siamese_unet.raster.pack import PackJob, StorePlan
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.raster.targets import compare_targets
@@ -53,14 +53,16 @@ def parse_labels(folder: Path, dataset: DatasetParams, params: DataProcessingPar
     return ingest(folder, pairs, problems, read_shape, stop=params.on_problem == "stop")
 
 
-def plan_masks(scenes: pd.DataFrame, buildings: pd.DataFrame, params: DataProcessingParams) -> list[MaskJob]:
+def plan_masks(scenes: pd.DataFrame, buildings: pd.DataFrame, params: DataProcessingParams) -> MaskPlan:
     """Describe the masks of each scene; the dataset that they are saved to burns them."""
-    of_scene = dict(iter(buildings.groupby("scene")))
-    none = buildings.iloc[:0]
+    rows_of = buildings.groupby("scene").indices
     places = georeferences(scenes)
-    return [
-        _mask_job(row, of_scene.get(row["scene"], none), places[row["scene"]], params) for row in _part(scenes, params)
-    ]
+
+    def describe(row: dict[Hashable, Any]) -> MaskJob:
+        name = row["scene"]
+        return _mask_job(row, buildings.iloc[rows_of.get(name, [])], places[name], params)
+
+    return MaskPlan(params.masks.rule, _part(scenes, params), describe)
 
 
 def plan_store(folder: Path, scenes: pd.DataFrame, masks: Path, params: DataProcessingParams) -> StorePlan:

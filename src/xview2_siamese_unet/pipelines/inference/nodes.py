@@ -21,7 +21,7 @@ from xview2_siamese_unet.inference.record import (
     newest,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
-from xview2_siamese_unet.inference.windowed import BANDS, LEVELS, finished_blocks, predict_pair
+from xview2_siamese_unet.inference.windowed import BANDS, LEVELS, Threshold, finished_blocks, predict_pair
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_cog import RasterContent
@@ -86,7 +86,7 @@ def predict_raster(
     plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
     store = BlockStore(begin(folder, run_id) / "blocks")
     started = time.monotonic()
-    predict_pair(pair, plan, answer, store, windows.batch_size)
+    predict_pair(pair, plan, answer, store, windows.batch_size, Threshold(*answer.thresholds))
     record = {
         "run_id": run_id[:12],
         "code": code_version(),
@@ -95,6 +95,7 @@ def predict_raster(
         "registration": asdict(harmonised.shift) if harmonised.shift else None,
         "warnings": [*harmonised.warnings, *([FABRICATED_MODEL] if model["dataset"] == _FABRICATED else [])],
         "settings": {"inference": params.model_dump(mode="json"), "hardware": hardware.model_dump(mode="json")},
+        "thresholds": answer.thresholds._asdict(),
         "device": answer.device,
         "seconds": {"predict": round(time.monotonic() - started, 1)},
     }

@@ -1,0 +1,95 @@
+"""A zipped or tarred download → a dataset folder, without trusting a single path or size in it."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+from typing import IO, Final
+
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.xbd.pairing import FOLDERS, SUFFIXES
+
+ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz")
+LARGEST: Final = 256 * 1024**2
+"""Bytes of one file: ten times the largest of xBD. What is larger is a bomb or no scene."""
+_KINDS: Final = {**SUFFIXES, "targets": (".png", ".tif", ".tiff")}
+_TIERS: Final = {folder for folders in FOLDERS.values() for folder in folders}
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a path names a zip or tar file."""
+    return path.name.lower().endswith(ENDINGS) and path.is_file()
+
+
+def unpack(archive: Path, folder: Path) -> int:
+    """Write the scenes of an archive below `folder`, each file whole or not at all; return how many files.
+
+    Only `<tier>/<images|labels|targets>/<file>` is taken, wherever in the archive it lies, and only plain files; so no
+    path in it can lead out of the folder.
+
+    Raises:
+        DataError: the archive is damaged, holds no scene, or a file in it is larger than `LARGEST`.
+    """
+    written = 0
+    try:
+        for name, source in _members(archive):
+            place = _place(name)
+            if place is not None:
+                _write(folder / place, source, f"{archive}: {name}")
+                written += 1
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise _refusal(str(archive), f"an archive that cannot be read ({error})", "a whole zip or tar file") from error
+    if not written:
+        raise _refusal(str(archive), "no scene", "files such as tier1/images/….png and tier1/labels/….json in it")
+    return written
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as zipped:
+            for info in zipped.infolist():
+                if not info.is_dir():
+                    with zipped.open(info) as source:
+                        yield info.filename, source
+        return
+    with tarfile.open(archive) as tarred:
+        for member in tarred:
+            content = tarred.extractfile(member) if member.isreg() else None
+            if content is not None:
+                with closing(content):
+                    yield member.name, content
+
+
+def _place(name: str) -> Path | None:
+    """Return tier/kind/file for the path of a scene's file in an archive, `None` for everything else."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts[-3:]
+    if len(parts) != 3 or parts[0] not in _TIERS or parts[1] not in _KINDS:
+        return None
+    file = parts[2]
+    known = file.lower().endswith(_KINDS[parts[1]]) and not file.startswith(".") and "\0" not in file
+    return Path(*parts) if known else None
+
+
+def _write(path: Path, source: IO[bytes], where: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as target:
+            while block := source.read(1024**2):
+                target.write(block)
+                if target.tell() > LARGEST:
+                    raise _refusal(
+                        where, f"more than {LARGEST >> 20} MiB in one file", "files as large as those of xBD"
+                    )
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _refusal(where: str, found: str, allowed: str) -> DataError:
+    return DataError(where, found=found, allowed=allowed, remedy="download it again, or unpack it and name the folder")
