@@ -11,9 +11,10 @@ import click
 from kedro.framework.cli.project import run
 from kedro.framework.cli.utils import KedroCliError
 
-from xview2_siamese_unet.assess_cli import assess
+from xview2_siamese_unet.commands.assess import assess
+from xview2_siamese_unet.commands.score import compare, score
+from xview2_siamese_unet.commands.slurm import slurm
 from xview2_siamese_unet.errors import ProjectError
-from xview2_siamese_unet.score_cli import compare, score
 
 __all__ = ["cli", "run", "say_in_one_sentence"]
 
@@ -25,9 +26,8 @@ def cli() -> None:
     """Commands of this project."""
 
 
-cli.add_command(assess)
-cli.add_command(score)
-cli.add_command(compare)
+for command in (assess, compare, score, slurm):
+    cli.add_command(command)
 
 
 def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:

@@ -16,7 +16,7 @@ from affine import Affine
 from click.testing import CliRunner, Result
 from kedro.framework.startup import bootstrap_project
 
-from xview2_siamese_unet.assess_cli import assess
+from xview2_siamese_unet.commands.assess import assess
 from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.params.modelling import ModelParams
 

@@ -1,0 +1,1 @@
+"""Our commands beside those of Kedro: `kedro assess`, `kedro compare`, `kedro score`, `kedro slurm`."""
