@@ -45,3 +45,8 @@ def test_what_is_no_polygon_is_refused_and_shown(text: str) -> None:
     with pytest.raises(LabelError) as caught:
         parse_polygons([GOOD, text, GOOD], "a.json")
     assert (caught.value.where, caught.value.found) == ("a.json", f"geometry {text[:60]!r}")
+
+
+def test_a_number_beyond_floats_is_refused_without_a_warning() -> None:
+    with pytest.raises(LabelError, match="1E310"):
+        parse_polygons(["1E310"], "label.json")

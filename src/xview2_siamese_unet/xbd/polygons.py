@@ -23,7 +23,7 @@ def parse_polygons(wkt: Sequence[str], where: str) -> PolygonArray:
     Raises:
         LabelError: a text that is no polygon, is empty, or has a coordinate that is not finite or beyond all reason.
     """
-    with np.errstate(invalid="ignore"):  # of a coordinate written nan, which is refused below
+    with np.errstate(invalid="ignore", over="ignore"):  # of coordinates written nan or 1E310, refused below
         polygons: PolygonArray = shapely.from_wkt(np.asarray(wkt, dtype=object), on_invalid="ignore")
     usable = np.isin(shapely.get_type_id(polygons), _KINDS) & ~shapely.is_empty(polygons)
     coordinates, owners = shapely.get_coordinates(polygons, return_index=True)
