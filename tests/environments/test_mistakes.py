@@ -53,7 +53,10 @@ def test_configuration_without_users_says_so(load: Load, write_conf: WriteConf) 
         ),
         ({"base/globals.yml": "storage: 's3://bucket'"}, r"not a URL"),
         ({"base/globals.yml": "foldernames: {checkpoints: ../x}"}, r"foldernames\.checkpoints: '\.\./x'"),
-        ({"base/globals.yml": "executor: {kind: threads}"}, r"allowed: executor\.kind: 'serial', 'processes' or 'dask'"),
+        (
+            {"base/globals.yml": "executor: {kind: threads}"},
+            r"allowed: executor\.kind: 'serial', 'processes' or 'dask'",
+        ),
         ({"base/globals.yml": "storage: ${globals:group}"}, r"globals in base"),
         ({"base/globals.yml": "storage: ${runtime_params:x}"}, r"runtime_params"),
         ({"users/lab/globals.yml": "a: [1"}, r"globals in users/lab .*found Invalid YAML"),
