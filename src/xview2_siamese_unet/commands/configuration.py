@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -117,12 +118,17 @@ def _default(model: type[BaseModel], key: str) -> object:
 def _said(kind: str, layer: str, key: str) -> Iterator[Source]:
     """Yield each place where a layer says something of a key, with the value as written there."""
     for path in sorted((conf_folder() / layer).rglob(f"{kind}*.yml")):
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = _composed(path)
         for part in key.split("."):
             pairs = node.value if isinstance(node, yaml.MappingNode) else []
             node = next((value for name, value in pairs if name.value == part), None)
         if node is not None:
             yield Source(f"{path.relative_to(find_project())}:{node.start_mark.line + 1}", _written(node))
+
+
+@cache  # a command asks for many keys of few files
+def _composed(path: Path) -> yaml.Node:
+    return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
 
 
 def _written(node: yaml.Node) -> object:
