@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -23,7 +24,7 @@ Result = TypeVar("Result")
 def run_jobs(
     function: Callable[[Job], Result], jobs: Collection[Job], executor: ExecutorParams, what: str
 ) -> Iterator[Result]:
-    """Yield the results as they come; which process computes a job changes nothing in its result.
+    """Yield the results in the order of the jobs; which process computes a job changes nothing in its result.
 
     Args:
         function: importable by name, so that a spawned process finds it.
@@ -60,12 +61,11 @@ def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Collecti
     """Keep a few jobs a worker in flight: memory is bound by workers, not by jobs."""
     waiting = iter(jobs)
     try:
-        running = {pool.submit(function, job) for job in islice(waiting, most)}
+        running = deque(pool.submit(function, job) for job in islice(waiting, most))
         while running:
-            done = next(as_completed(running))
-            running.remove(done)
-            running.update(pool.submit(function, job) for job in islice(waiting, 1))
-            yield done.result()
+            result = running.popleft().result()
+            running.extend(pool.submit(function, job) for job in islice(waiting, 1))
+            yield result
     except Exception as error:
         # Dask's own class is known by name, for Dask need not be installed.
         if not isinstance(error, BrokenProcessPool) and type(error).__name__ != "KilledWorker":
