@@ -62,5 +62,5 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def _create(name: str) -> Pipeline:
-    pipeline: Pipeline = import_module(f"{pipelines.__name__}.{name}").create_pipeline()
-    return pipeline
+    # The tag says of a node, in whichever run, which pipeline it is from; Kedro-Viz filters by it.
+    return Pipeline(import_module(f"{pipelines.__name__}.{name}").create_pipeline(), tags=[name])

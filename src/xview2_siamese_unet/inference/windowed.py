@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from xview2_siamese_unet.damage import SCORED, Damage
+from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.raster.grid_cog import NO_DATA
+from xview2_siamese_unet.raster.probability import BANDS, as_bytes
 from xview2_siamese_unet.raster.stitch import Stitched, stitch_row
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_pair import Pair, PairReader, Patch
@@ -36,9 +37,6 @@ class Threshold(NamedTuple):
     damaged: float = 0.5
 
 
-LEVELS: Final = 254
-"""Probability 1 as a byte; 255 is no data."""
-BANDS: Final = ("background", *(code.word for code in SCORED))
 _LOG_EVERY: Final = 20.0  # seconds
 _log = logging.getLogger(__name__)
 
@@ -128,7 +126,7 @@ def encode(probabilities: FloatArray, valid: npt.NDArray[np.bool_], threshold: T
     height, width = valid.shape
     shares = probabilities[:height, :width]
     block = np.empty((len(BANDS) + 1, height, width), np.uint8)
-    block[:-1] = np.moveaxis(np.rint(shares.clip(0, 1) * LEVELS), 2, 0)
+    block[:-1] = np.moveaxis(as_bytes(shares), 2, 0)
     codes = shares[..., 1:].argmax(axis=2) + int(Damage.NO_DAMAGE)
     least = np.where(codes > Damage.NO_DAMAGE, min(threshold), threshold.building)
     block[-1] = np.where(1 - shares[..., 0] > least, codes, int(Damage.BACKGROUND))

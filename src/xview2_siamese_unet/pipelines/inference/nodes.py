@@ -21,10 +21,11 @@ from xview2_siamese_unet.inference.record import (
     newest,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
-from xview2_siamese_unet.inference.windowed import BANDS, LEVELS, Threshold, finished_blocks, predict_pair
+from xview2_siamese_unet.inference.windowed import Threshold, finished_blocks, predict_pair
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_cog import RasterContent
+from xview2_siamese_unet.raster.probability import BANDS, LEVELS
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_plan import WindowPlan
 
