@@ -63,6 +63,17 @@ def photograph(page: str, path: Path, size: str, seconds: int = 1) -> None:
         )
 
 
+def photograph_report(page: str, path: Path) -> None:
+    """Put three parts of a report side by side: its head, what it says of probabilities, and the worst buildings."""
+    with tempfile.TemporaryDirectory() as folder:
+        parts = []
+        for number, part in enumerate(("", "#probabilities", "#buildings")):
+            photograph(page + part, Path(folder) / f"{number}.png", "1060,1400")
+            with Image.open(Path(folder) / f"{number}.png") as image:
+                parts.append(np.asarray(image.convert("RGB")))
+    Image.fromarray(np.hstack(parts)).reduce(2).save(path, quality=85)
+
+
 def photograph_lineage(path: Path, shown: str) -> None:
     """Build Kedro-Viz as a static site and take a picture of it with one dataset opened."""
     env = {**os.environ, "KEDRO_ENV": "default/quickstart"}
@@ -89,5 +100,5 @@ if __name__ == "__main__":
     draw_sample(IMAGES / "sample.jpg")
     panels = Image.open(REPORTS / "panels.png").convert("RGB")
     panels.crop((0, 0, panels.width, panels.height // 2)).save(IMAGES / "panels.jpg", quality=85)
-    photograph((REPORTS / "report.html").as_uri(), IMAGES / "report.png", "1000,1400")
+    photograph_report((REPORTS / "report.html").as_uri(), IMAGES / "report.jpg")
     photograph_lineage(IMAGES / "lineage.png", "damage_confusion")

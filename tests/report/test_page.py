@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from xview2_siamese_unet.metrics.probabilities import CURVES, STEPS
 from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import DAMAGE_COLUMNS, LOCALIZATION_COLUMNS
+from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.report.page import LIMITS, NAMES, ReportContent, render_report
+from xview2_siamese_unet.report.provenance import provenance_of
 from xview2_siamese_unet.report.settings import flatten
 
 HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(2)>&amp;{{ 7*7 }}"""
@@ -207,6 +209,39 @@ def test_figures_are_embedded_whole() -> None:
     assert (svg[0], curve[0], jpeg[0], buildings[0]) == ("svg+xml", "svg+xml", "jpeg", "jpeg")
     assert base64.b64decode(svg[1]).rstrip().endswith(b"</svg>")
     assert base64.b64decode(jpeg[1])[:2] == b"\xff\xd8"
+
+
+def test_provenance_tells_what_was_fitted_on_validation_where_something_was() -> None:
+    checkpoint: dict[str, Any] = {
+        "recipe": {"training": {"seed": 7}},
+        "version": "0.9",
+        "dataset": "xbd",
+        "fingerprint": "f00d",
+        "epoch": 3,
+        "history": [{}] * 5,
+    }
+    rows = provenance_of(checkpoint, DatasetParams(), None, "beef", {"training.seed": "1", "data.seed": "2", "x": "3"})
+    assert rows["seeds"] == "training 7, data 2", "of the training that was scored, whatever is configured now"
+    assert rows["epoch"] == "3, the best of 5"
+    assert rows["fingerprint of the scored scenes and their truth"] == "beef"
+    assert rows["model file"] == "not named (reporting.model_file)"
+    assert not {"thresholds", "temperatures"} & set(rows)
+    assert not [name for name in rows if "validation" in name]
+    fitted = {
+        "thresholds": {"building": 0.5, "damaged": 0.38},
+        "temperatures": {"building": 1.25, "damage": 0.8},
+        "calibration": {
+            "building_ece_before": 0.1,
+            "building_ece_after": 0.02,
+            "damage_ece_before": 0.2,
+            "damage_ece_after": 0.0304,
+        },
+    }
+    rows = provenance_of(checkpoint | fitted, DatasetParams(), None, "beef", {})
+    assert rows["thresholds"] == "building 0.50, damaged 0.38"
+    assert rows["temperatures"] == "building 1.25, damage 0.80"
+    error = rows["ECE on validation, before and after the temperatures"]
+    assert error == "building 0.100 → 0.020, damage 0.200 → 0.030"
 
 
 def test_flatten_names_every_leaf() -> None:

@@ -1,9 +1,6 @@
 """Translations between the catalog and the figures and pages."""
 
-import platform
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +31,7 @@ from xview2_siamese_unet.plots.rows import building_row, scene_row
 from xview2_siamese_unet.raster.probability import as_bytes
 from xview2_siamese_unet.raster.store import Store as StoreFile
 from xview2_siamese_unet.report.page import ReportContent, render_report
+from xview2_siamese_unet.report.provenance import provenance_of
 from xview2_siamese_unet.report.settings import flatten
 from xview2_siamese_unet.report.warn import warnings_of
 from xview2_siamese_unet.xbd.georeference import Georeference
@@ -170,8 +168,6 @@ def write_report(  # noqa: PLR0913  a report joins everything
 ) -> str:
     """Return the report as HTML; draws its figures from data, because a saved matplotlib figure cannot be loaded."""
     flat = flatten(settings)
-    seeds = {key.removesuffix(".seed"): value for key, value in flat.items() if key.endswith(".seed")}
-    seeds |= {"training": str(checkpoint["recipe"]["training"]["seed"])}
     content = ReportContent(
         title=params.title,
         source=dataset.source,
@@ -184,7 +180,7 @@ def write_report(  # noqa: PLR0913  a report joins everything
         panels=plot_panels(counts, predictions, probabilities, store, metrics["unclassified"], params),
         buildings=plot_buildings(matches, predictions, probabilities, store, params),
         settings=flat,
-        provenance=_provenance(dataset, params, counts, checkpoint, seeds),
+        provenance=provenance_of(checkpoint, dataset, params.model_file, fingerprint(counts), flat),
         warnings=warnings_of(metrics, problems, checkpoint),
         timings={name: row for name, row in timings.items() if name != "write_report"},  # which is running
     )
@@ -225,25 +221,3 @@ def _scored_classes(metrics: dict[str, Any]) -> dict[str, dict[str, int]]:
     matrix = np.asarray(metrics["confusion"]["damage"])
     sums = {"Truth": matrix.sum(axis=1), "Prediction": matrix.sum(axis=0)}
     return {key: dict(zip(DAMAGE_WORDS, values.tolist(), strict=True)) for key, values in sums.items()}
-
-
-def _provenance(
-    dataset: DatasetParams,
-    params: ReportingParams,
-    counts: pd.DataFrame,
-    checkpoint: dict[str, Any],
-    seeds: dict[str, str],
-) -> dict[str, str]:
-    fabricated = "fabricated scenes" if dataset.source == "sample" else "xBD"
-    return {
-        "code": ", ".join(f"{name} {version(name)}" for name in ("xview2-siamese-unet", "kedro", "torch", "numpy")),
-        "computer": f"Python {platform.python_version()}, {platform.platform(terse=True)}, {platform.machine()}",
-        "data": f"{dataset.name} ({fabricated})",
-        "fingerprint of the scored scenes and their truth": fingerprint(counts),
-        "model file": params.model_file or "not named (reporting.model_file)",
-        "trained by": f"xview2-siamese-unet {checkpoint['version']} on {checkpoint['dataset']}",
-        "fingerprint of the training, its scenes and settings": checkpoint["fingerprint"],
-        "epoch": f"{checkpoint['epoch']}, the best of {len(checkpoint['history'])}",
-        "seeds": ", ".join(f"{key} {value}" for key, value in seeds.items()),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    }
