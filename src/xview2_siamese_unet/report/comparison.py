@@ -101,12 +101,11 @@ def _scores(comparison: Comparison) -> Table:
 
 def _differences(first: str, name: str, found: Difference) -> Table:
     title = f"{name} minus {first}, the same {found.scenes} scenes drawn for both"
-    table = _table(title, "number", first, name, "difference", "95 % interval", "sure")
+    table = _table(title, "number", "first → second", "difference, 95 % interval", "sure")
     for key, words in NAMES.items():
         number, before, after = found.numbers[key], found.scores[0][key], found.scores[1][key]
-        bounds = f"{number.low:+.3f} to {number.high:+.3f}"
-        both = f"{before:.3f}", f"{after:.3f}"
-        table.add_row(words, *both, f"{number.value:+.3f}", bounds, "yes" if number.sure else "no")
+        bounds = f"{number.value:+.3f}  {number.low:+.3f} to {number.high:+.3f}"
+        table.add_row(words, f"{before:.3f} → {after:.3f}", bounds, "yes" if number.sure else "no")
     return table
 
 
