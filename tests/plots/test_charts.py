@@ -56,7 +56,10 @@ def test_row_shares_of_an_empty_row_are_unknown() -> None:
 
 def test_matrix_writes_share_and_count_of_every_cell() -> None:
     (axes,) = draw_matrix(MATRIX, ("a", "b"), "Title").axes
-    assert texts(axes) == ["90.0 %", "90 px", "10.0 %", "10 px", "no truth", "0 px", "no truth", "0 px"]
+    first, second = ["90.0 %", "90 px", "↓ 100.0 %"], ["10.0 %", "10 px", "↓ 100.0 %"]
+    assert texts(axes) == [*first, *second, *["none", "0 px", "↓ 0 %"] * 2]
+    (empty,) = draw_matrix(np.array([[1, 0], [1, 0]], np.int64), ("a", "b"), "Title").axes
+    assert texts(empty)[3:6] == ["0 %", "0 px", "↓ none"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a\n100 px", "b\n0 px"]
     assert axes.get_title(loc="left") == "Title"
 

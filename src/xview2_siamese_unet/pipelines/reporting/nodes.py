@@ -190,7 +190,7 @@ def write_report(  # noqa: PLR0913  a report joins everything
 def _charts(metrics: dict[str, Any], history: pd.DataFrame, class_counts: ClassCounts) -> dict[str, Figure]:
     drawn = [draw_matrix(*each) for each in _matrices(metrics)]
     return {
-        "Where a building is. Shade and percentage: share of the truth (row).": drawn[0],
+        "Where a building is. Shade and upper number: share of the truth; ↓ share of the predictions.": drawn[0],
         "What happened to it. First column: buildings that were missed.": drawn[1],
         "Damage of whole buildings. First row: false alarms; first column: buildings that were missed.": drawn[2],
         "Pixels of each class in the scored scenes.": draw_class_histogram(_scored_classes(metrics)),
