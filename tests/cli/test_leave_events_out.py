@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -14,7 +16,10 @@ from click.testing import CliRunner
 from xview2_siamese_unet.commands import events
 from xview2_siamese_unet.commands.configuration import open_configuration
 from xview2_siamese_unet.commands.events import leave_events_out
+from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.metrics.comparison import Experiment
+from xview2_siamese_unet.metrics.table import COUNT_COLUMNS
 
 FIRES = ("socal-fire", "woolsey-fire")
 SPLIT = "data_processing: {split: {train: {tier1: 0.5}}}"
@@ -99,3 +104,26 @@ def test_two_that_would_write_to_one_folder_are_refused(shipped: Path, monkeypat
     monkeypatch.setattr(events, "_require_scenes", lambda *_: None)
     with pytest.raises(ConfigError, match="found the name 'always' from a layer above it"):
         call("socal-fire")
+
+
+def scored(name: str, hits: dict[str, int]) -> Experiment:
+    """Ten scenes of each event with a hundred pixels of each class, of which some are right."""
+    table = pd.DataFrame({"disaster": np.repeat(list(hits), 10), "scene": [f"s{n}" for n in range(10 * len(hits))]})
+    right = table["disaster"].map(hits) + np.arange(len(table)) % 10
+    columns = dict.fromkeys(COUNT_COLUMNS, 0) | {"localization_1_1": 400}
+    columns |= {f"damage_{code}_{code}": right for code in SCORED} | {
+        f"damage_{code}_0": 100 - right for code in SCORED
+    }
+    return Experiment(name, table.assign(**columns), "ignore", {})
+
+
+def test_the_drop_is_told_of_each_event_and_of_all() -> None:
+    both = scored("a/mixed", {"fire": 60, "flood": 70, "wind": 80}), scored("a/held", {"fire": 40, "flood": 69})
+    fire, flood, together = events._drops(both, ("fire", "flood"))
+    assert fire.startswith("Score on 10 scenes of fire: ")
+    assert flood.startswith("Score on 10 scenes of flood: ")
+    assert together.startswith("Score on 20 scenes of fire and flood: ")
+    seen, unseen, drop, low, high = (float(word) for word in re.findall(r"[+-]?\d\.\d{3}", fire))
+    assert drop == pytest.approx(unseen - seen, abs=0.0015)
+    assert low <= drop <= high < -0.1
+    assert len(list(events._drops(both, ("fire",)))) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +16,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from xview2_siamese_unet.environments import UserExperimentConfigLoader
-    from xview2_siamese_unet.report.comparison import Comparison
+    from xview2_siamese_unet.metrics.comparison import Experiment
 
 _LONGEST: Final = 100
 """Of the name of an experiment, which is a folder."""
@@ -43,6 +45,7 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     """  # noqa: D301  click takes the escaped character
     from rich.console import Console  # noqa: PLC0415  a command that compares nothing does not wait for these
 
+    from xview2_siamese_unet.commands.score import open_experiment  # noqa: PLC0415
     from xview2_siamese_unet.datasets.stamp import write_atomically  # noqa: PLC0415
     from xview2_siamese_unet.report import comparison  # noqa: PLC0415
 
@@ -57,34 +60,35 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     _make(experiment, held, events)
     _require_apart(mixed, open_configuration(f"{user}/{held}"))
     _run(f"{user}/{held}", "__default__")
-    compared = _compare(f"{user}/{experiment}", f"{user}/{held}", events)
+    both = open_experiment(f"{user}/{experiment}"), open_experiment(f"{user}/{held}")
+    drops = list(_drops(both, events))
+    compared = comparison.compare(both, " ".join([_note(both, events), *drops]))
     out = out or find_path(open_configuration(f"{user}/{held}"), "report").with_name("leave_events_out.html")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, comparison.render_comparison(compared))
-    Console().print(compared.note, comparison.comparison_tables(compared), markup=False, highlight=False)
-    click.echo(_headline(compared, events))
-    click.echo(f"Page: {out}")
+    Console().print(comparison.comparison_tables(compared))
+    click.echo("\n".join([*drops, f"Page: {out}"]))
 
 
-def _compare(mixed: str, held: str, events: tuple[str, ...]) -> Comparison:
-    from xview2_siamese_unet.commands.score import open_experiment  # noqa: PLC0415
-    from xview2_siamese_unet.report.comparison import compare  # noqa: PLC0415
-
-    both = open_experiment(mixed), open_experiment(held)
+def _note(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> str:
+    mixed, held = (each.name for each in both)
     many, few = (int((_load(name, "splits")["split"] == "train").sum()) for name in (mixed, held))
     scenes = len(set(both[0].counts["scene"]) & set(both[1].counts["scene"]))
-    words = {"events": " and ".join(events), "scenes": scenes, "few": few, "many": many}
-    return compare(both, _NOTE.format(mixed=mixed, held=held, **words))
+    return _NOTE.format(mixed=mixed, held=held, events=" and ".join(events), scenes=scenes, few=few, many=many)
 
 
-def _headline(compared: Comparison, events: tuple[str, ...]) -> str:
-    (found,) = compared.differences.values()
-    drop = found.numbers["score"]
-    seen, unseen = (scores["score"] for scores in found.scores)
-    return (
-        f"Score on {found.scenes} scenes of {' and '.join(events)}: {seen:.3f} seen, {unseen:.3f} unseen, "
-        f"{drop.value:+.3f} (95 %: {drop.low:+.3f} to {drop.high:+.3f})"
-    )
+def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iterator[str]:
+    """Yield a sentence for each event, and one for all where there are more."""
+    from xview2_siamese_unet.metrics.comparison import difference  # noqa: PLC0415
+
+    for group in (*((event,) for event in events), *([events] if len(events) > 1 else [])):
+        parts = (replace(each, counts=each.counts[each.counts["disaster"].isin(group)]) for each in both)
+        found = difference(*parts)
+        drop, (seen, unseen) = found.numbers["score"], (scores["score"] for scores in found.scores)
+        yield (
+            f"Score on {found.scenes} scenes of {' and '.join(group)}: {seen:.3f} seen, {unseen:.3f} unseen, "
+            f"{drop.value:+.3f} (95 %: {drop.low:+.3f} to {drop.high:+.3f})."
+        )
 
 
 def _run(env: str, pipeline: str) -> None:

@@ -123,7 +123,7 @@ def average_precision(curve: PrecisionRecall) -> float:
 def reliability(histogram: pd.DataFrame, bins: int = BINS) -> Reliability:
     """Return what was said and found in bins of equal width; columns seen and true in the order of steps."""
     seen, true = _columns(histogram)
-    place = np.minimum(np.arange(STEPS) * bins // STEPS, bins - 1)
+    place = np.arange(STEPS) * bins // STEPS
     sums = [np.bincount(place, weights) for weights in (seen, true, seen * np.arange(STEPS) / LEVELS)]
     there = sums[0] > 0
     pixels, hits, said = (each[there] for each in sums)

@@ -24,7 +24,6 @@ from xview2_siamese_unet.pipelines.reporting.nodes import (
     plot_curves,
     plot_panels,
     plot_scored_classes,
-    predict,
     submit,
     write_report,
 )
@@ -215,27 +214,37 @@ def test_panel_counts_choose_buildings(world: dict[str, Any], written: Path) -> 
     assert 0 == largest[0] < largest[2] < largest[1], "the more of the scene is shown, the smaller the building"
 
 
-def test_predictions_and_probabilities_come_scene_by_scene(monkeypatch: pytest.MonkeyPatch) -> None:
-    codes, shares = np.ones((2, 2), np.uint8), np.full((5, 2, 2), 0.2, np.float32)
-    asked: list[str] = []
+def test_predictions_and_probabilities_are_saved_scene_by_scene(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names, waiting = [f"s{number}" for number in range(12)], []
 
     def answer(_: object, __: object, wanted: list[str], *___: object, **____: object) -> Iterator[SimpleNamespace]:
-        for name in wanted:
-            asked.append(name)
-            yield SimpleNamespace(name=name, codes=codes, probabilities=shares)
+        for number, name in enumerate(wanted):
+            waiting.append(number - len(list(tmp_path.glob("probabilities/*.tif"))))
+            yield SimpleNamespace(
+                name=name,
+                codes=np.full((2, 3), number % 5, np.uint8),
+                probabilities=np.full((5, 2, 3), 0.2, np.float32),
+            )
 
     monkeypatch.setattr("xview2_siamese_unet.inference.predict.predict_scenes", answer)
-    scenes = pd.DataFrame({"scene": ["a", "b"]})
-    monkeypatch.setattr("xview2_siamese_unet.pipelines.reporting.nodes.georeferences", lambda _: {"a": None, "b": None})
-    splits = scenes[["scene"]].assign(split="test")
-    made = predict(
-        checkpoint={}, store=None, scenes=scenes, splits=splits, params=ReportingParams(), hardware=HardwareParams()
-    )
-    first = next(made)
-    assert asked == ["a"]
-    assert first[0]["a"][0] is codes
-    np.testing.assert_array_equal(first[1]["a"][0], np.full((5, 2, 2), 51, np.uint8))
-    assert [list(chunk) for chunk in next(made)] == [["b"], ["b"]]
+    monkeypatch.setattr("xview2_siamese_unet.pipelines.reporting.nodes.georeferences", lambda _: dict.fromkeys(names))
+    config = OmegaConf.load(CONF / "catalog.yml")
+    for dataset in ("predictions", "probabilities"):
+        config[dataset].path = str(tmp_path / dataset)
+    entries = {name: OmegaConf.to_container(config[name]) for name in ("predictions", "probabilities")}
+    catalog = DataCatalog.from_config(entries)
+    inputs = {"checkpoint": {}, "store": None, "scenes": None, "params:hardware": HardwareParams()}
+    inputs |= {"splits": pd.DataFrame({"scene": names, "split": "test"}), "params:reporting": ReportingParams()}
+    for name, value in inputs.items():
+        catalog[name] = value if value is not None else "nothing"
+    SequentialRunner().run(create_pipeline().only_nodes("predict"), catalog)
+    assert max(waiting) <= 2, "an answer is let go of before the next but one is asked for"
+    saved, shares = catalog.load("predictions"), catalog.load("probabilities")
+    assert sorted(saved) == sorted(shares) == sorted(names)
+    assert (saved["s7"]() == 2).all()
+    assert (shares["s7"]() == 51).all()
 
 
 def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:
