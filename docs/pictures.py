@@ -63,18 +63,6 @@ def photograph(page: str, path: Path, size: str, seconds: int = 1) -> None:
         )
 
 
-def photograph_report(page: str, path: Path) -> None:
-    """Put three parts of a report side by side: its head, what it says of probabilities, and the worst buildings."""
-    style = "width: 1060px; height: 1400px; border: 0"
-    frames = (f'<iframe src="{page}{part}" style="{style}"></iframe>' for part in ("", "#probabilities", "#buildings"))
-    with tempfile.TemporaryDirectory() as folder:
-        sheet, picture = Path(folder) / "sheet.html", Path(folder) / "sheet.png"
-        sheet.write_text(f'<body style="margin: 0; display: flex">{"".join(frames)}</body>', encoding="utf-8")
-        photograph(sheet.as_uri(), picture, "3180,1400", seconds=4)
-        with Image.open(picture) as image:
-            image.convert("RGB").reduce(2).save(path, quality=85)
-
-
 def photograph_lineage(path: Path, shown: str) -> None:
     """Build Kedro-Viz as a static site and take a picture of it with one dataset opened."""
     env = {**os.environ, "KEDRO_ENV": "default/quickstart"}
@@ -92,6 +80,18 @@ def photograph_lineage(path: Path, shown: str) -> None:
         Thread(target=server.serve_forever, daemon=True).start()
         photograph(f"http://127.0.0.1:{server.server_port}/open.html", path, "1500,950", seconds=12)
         server.shutdown()
+
+
+def photograph_report(page: str, path: Path) -> None:
+    """Put three parts of a report side by side: its head, what it says of probabilities, and the worst buildings."""
+    style = "width: 1060px; height: 1400px; border: 0"
+    frames = (f'<iframe src="{page}{part}" style="{style}"></iframe>' for part in ("", "#probabilities", "#buildings"))
+    with tempfile.TemporaryDirectory() as folder:
+        sheet, picture = Path(folder) / "sheet.html", Path(folder) / "sheet.png"
+        sheet.write_text(f'<body style="margin: 0; display: flex">{"".join(frames)}</body>', encoding="utf-8")
+        photograph(sheet.as_uri(), picture, "3180,1400", seconds=4)
+        with Image.open(picture) as image:
+            image.convert("RGB").reduce(2).save(path, quality=85)
 
 
 if __name__ == "__main__":
