@@ -14,7 +14,7 @@ from affine import Affine
 from shapely.affinity import translate
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.inference.footprints import building_ids, given_buildings, read_polygons
+from xview2_siamese_unet.inference.footprints import given_buildings, read_polygons, row_names
 from xview2_siamese_unet.inference.layers import model_buildings, valid_area
 from xview2_siamese_unet.inference.summary import summarise_buildings, summary_table
 from xview2_siamese_unet.inference.vote import SHARES, geodesic_areas, vote
@@ -139,11 +139,11 @@ def test_footprints_in_are_buildings_out(tmp_path: Path, probability: Path, kind
 
 def test_ids_are_a_column_or_row_numbers() -> None:
     table = frame(box(0, 0), box(1, 1)).drop(columns="building_id")
-    assert building_ids(table, None, "x") == ["1", "2"]
-    assert building_ids(table.assign(osm=[7, 9]), "osm", "x") == ["7", "9"]
+    assert row_names(table, None, ("building_id", "id"), "x") == ["1", "2"]
+    assert row_names(table.assign(osm=[7, 9]), "osm", (), "x") == ["7", "9"]
     for column, found in {"nope": "no column", "footprint_source": "repeats"}.items():
         with pytest.raises(DataError, match=found):
-            building_ids(table, column, "x")
+            row_names(table, column, (), "x")
 
 
 def test_unusable_footprints_are_refused(tmp_path: Path) -> None:

@@ -45,7 +45,9 @@ def write_report(predicted: Predicted, summary: str) -> str:
         note=numbers["note"],
         warnings=record["warnings"],
         whole=numbers["all"],
+        classes=numbers["classes"],
         cells=numbers["cells_500_m"],
+        zones=numbers["zones"],
         pictures={"before": pre, "after": post},
         provenance=_provenance(record),
     )
