@@ -58,7 +58,7 @@ def _source(source: Source) -> dict[str, Any]:
 
 def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint says of itself."""
-    said = {key: checkpoint.get(key) for key in ("fingerprint", "dataset", "version", "epoch", "scores")}
+    said = {key: checkpoint.get(key) for key in ("fingerprint", "dataset", "licence", "version", "epoch", "scores")}
     return {"id": str(said["fingerprint"])[:12], **said}
 
 
