@@ -54,7 +54,8 @@ class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
 
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_name(f".{self._path.stem}.part.gpkg")
-        part.unlink(missing_ok=True)
+        for stale in part.parent.glob(f"{part.name}*"):  # SQLite would play a journal that was left onto the new file
+            stale.unlink()
         before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
         try:

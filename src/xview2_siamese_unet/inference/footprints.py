@@ -16,6 +16,7 @@ from xview2_siamese_unet.errors import DataError
 
 _FORMATS: Final = (".gpkg", ".geojson", ".json", ".fgb", ".shp", ".parquet")
 _MEGABYTES: Final = 2_000
+_MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
 _MEGABYTES_A_FEATURE: Final = "16"
 _POLYGONAL: Final = (3, 6)  # ids of Polygon and MultiPolygon in GEOS
 _IDS: Final = ("building_id", "id")
@@ -33,7 +34,7 @@ def read_polygons(path: Path, crs: str, where: str) -> gpd.GeoDataFrame:
     Raises:
         DataError: missing, unreadable, too large, without a coordinate reference system.
     """
-    if not path.is_file() or path.suffix.lower() not in _FORMATS or path.stat().st_size > _MEGABYTES * 10**6:
+    if not path.is_file() or path.suffix.lower() not in _FORMATS or path.stat().st_size > _most(path) * 10**6:
         found = f"a file of {path.stat().st_size / 1e6:.0f} MB" if path.is_file() else "no such file"
         raise _unusable(path, where, found)
     try:
@@ -113,6 +114,10 @@ def _unusable(path: Path, where: str, found: str) -> DataError:
         f"{where} {path}",
         found=found,
         allowed=f"polygons in {', '.join(_FORMATS)} with a coordinate reference system, "
-        f"up to {_MEGABYTES} MB and {_MEGABYTES_A_FEATURE} MB a feature",
+        f"up to {_most(path)} MB and {_MEGABYTES_A_FEATURE} MB a feature",
         remedy="check the path, or write the outlines again as GeoPackage",
     )
+
+
+def _most(path: Path) -> int:
+    return _MEGABYTES_OF_TEXT if path.suffix.lower() in (".geojson", ".json") else _MEGABYTES
