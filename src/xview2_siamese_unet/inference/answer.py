@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.nets.checkpoint import restore, thresholds_of
+from xview2_siamese_unet.nets.decide import probabilities
 from xview2_siamese_unet.nets.hardware import pick_device, pick_precision
 from xview2_siamese_unet.params.modelling import HardwareParams
 
@@ -72,16 +72,6 @@ class NetAnswer:
         image = torch.from_numpy(date).to(self.device).permute(0, 3, 1, 2)
         normalised: Tensor = self._normalise(image.float()) * image.any(dim=1, keepdim=True)
         return normalised
-
-
-def probabilities(building: Tensor, damage: Tensor) -> Tensor:
-    """Return probabilities (b, 5, h, w) of background and the four damage classes from logits of both heads.
-
-    Whether there is a building is for the localisation head alone to say; the damage head shares it out.
-    """
-    there = torch.softmax(building.float(), dim=1)[:, 1:]
-    shares = torch.softmax(damage[:, int(SCORED[0]) : int(SCORED[-1]) + 1].float(), dim=1)
-    return torch.cat([1 - there, there * shares], dim=1)
 
 
 def read_model(path: Path) -> dict[str, Any]:

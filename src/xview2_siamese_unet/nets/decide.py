@@ -1,4 +1,4 @@
-"""Logits → damage codes."""
+"""Logits → damage codes and probabilities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.nets.siamese_unet import Logits
 
 
@@ -38,6 +38,16 @@ def decide(logits: Logits, thresholds: Thresholds = Thresholds()) -> Tensor:  # 
 def answers(logits: Logits) -> tuple[Tensor, Tensor]:
     """Return the probability of a building and the most likely damage code if there is one, each (b, h, w)."""
     return torch.softmax(logits.building.float(), dim=1)[:, 1], logits.damage[:, 1:].argmax(dim=1) + 1
+
+
+def probabilities(building: Tensor, damage: Tensor) -> Tensor:
+    """Return probabilities (b, 5, h, w) of background and the four damage classes from logits of both heads.
+
+    Whether there is a building is for the localisation head alone to say; the damage head shares it out.
+    """
+    there = torch.softmax(building.float(), dim=1)[:, 1:]
+    shares = torch.softmax(damage[:, int(SCORED[0]) : int(SCORED[-1]) + 1].float(), dim=1)
+    return torch.cat([1 - there, there * shares], dim=1)
 
 
 def is_damaged(damage: Tensor) -> Tensor:

@@ -44,8 +44,8 @@ def predict(
 
     places = georeferences(scenes)
     wanted = splits.loc[splits["split"] == params.split, "scene"].tolist()
-    for name, codes in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
-        yield {name: (codes, places[name])}
+    for answer in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
+        yield {answer.name: (answer.codes, places[answer.name])}
 
 
 def submit(
