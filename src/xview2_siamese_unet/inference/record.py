@@ -72,7 +72,8 @@ def fingerprint(
     pair: Mapping[str, Any], model: Mapping[str, Any], params: InferenceParams, hardware: HardwareParams
 ) -> str:
     """Return a digest of everything that decides the pixels of the products."""
-    deciding = [pair, model["fingerprint"], params.windows.model_dump(mode="json"), hardware.model_dump(mode="json")]
+    windows, numbers = params.windows.model_dump(mode="json"), hardware.model_dump(mode="json")
+    deciding = [code_version(), pair, model["fingerprint"], windows, numbers]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

@@ -31,12 +31,12 @@ class ImageParams(Strict):
 class WindowParams(Strict):
     """How the net walks over the grid."""
 
-    size: int = Field(default=512, ge=64, multiple_of=32)
+    size: int = Field(default=640, ge=64, multiple_of=32)
     """Side of a window in pixels."""
     overlap: int = Field(default=128, ge=0, multiple_of=4)
     """Pixels that neighbours share; a quarter at each inner side is context only, the half between is blended."""
-    batch_size: int = Field(default=2, ge=1)
-    """Windows at a time; halved when memory runs out."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Windows at a time, halved when memory runs out; nothing: 1 on a CPU, 8 on a GPU."""
     flips: bool = False
     """Mean of four answers, for the windows as they are and flipped: better and four times slower."""
 

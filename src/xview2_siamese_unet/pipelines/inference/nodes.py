@@ -88,7 +88,7 @@ def predict_raster(
     plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
     store = BlockStore(begin(folder, run_id) / "blocks")
     started = time.monotonic()
-    predict_pair(pair, plan, answer, store, windows.batch_size, Threshold(*answer.thresholds))
+    predict_pair(pair, plan, answer, store, windows.batch_size or answer.usual_batch, Threshold(*answer.thresholds))
     record = {
         "run_id": run_id[:12],
         "code": code_version(),
