@@ -97,9 +97,7 @@ def main(encoder: str = "resnet50", side: str = "2048") -> None:
     megapixels = int(side) ** 2 / 1e6
     best = {name: min(turns) / megapixels for name, turns in seconds.items()}
     windows = params.windows
-    print(
-        f"{encoder}, {side} × {side} pixels, {torch.get_num_threads()} threads, seconds a megapixel, best of {TURNS}"
-    )
+    print(f"{encoder}, {side} × {side} pixels, {torch.get_num_threads()} threads, seconds a megapixel, best of {TURNS}")
     print(f"  plain loop, fp32, tiles of {TILE}           {best['plain']:7.2f}")
     print(f"  windows of {windows.size}, overlap {windows.overlap}, all included {best['ours']:7.2f}")
     print(f"ratio {best['plain'] / best['ours']:.2f}")

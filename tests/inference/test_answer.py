@@ -8,6 +8,37 @@ import torch
 from scipy.ndimage import uniform_filter
 
 from xview2_siamese_unet.inference.answer import NetAnswer
+from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.nets.decide import probabilities
+from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "mit_b0"])  # the latter cannot be traced, and is not folded
+def test_the_answer_is_that_of_the_net(encoder: str) -> None:
+    torch.manual_seed(0)
+    model = {"encoder": {"name": encoder}, "decoder_channels": [16, 16, 8, 8, 8]}
+    net = build_net(ModelParams.model_validate(model), 5).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+    checkpoint = {
+        "state": net.state_dict(),
+        "model": model,
+        "classes": {"unclassified": "ignore"},
+        "channels": {"mean": [127.0] * 3, "std": [60.0] * 3},
+        "fingerprint": "x",
+    }
+    answer = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"))
+    dates = np.random.default_rng(0).integers(1, 255, (2, 1, 96, 64, 3), dtype=np.uint8)
+    given = [(torch.from_numpy(date).permute(0, 3, 1, 2).float() - 127) / 60 for date in dates]
+    with torch.inference_mode():
+        expected = probabilities(*net(*given)).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(answer(*dates), expected, atol=1e-5)
+    flipped = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"), flips=True)(*dates)
+    assert np.abs(flipped - expected).max() > 1e-4
+    np.testing.assert_allclose(flipped.sum(axis=3), 1, atol=1e-5)
+    assert (answer.usual_batch, answer.device) == (1, "cpu")
 
 
 class Cramped(NetAnswer):
