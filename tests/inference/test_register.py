@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import geopandas as gpd
 import numpy as np
@@ -14,7 +15,8 @@ from xview2_siamese_unet.inference.footprint_shift import estimate_footprint_shi
 from xview2_siamese_unet.inference.harmonise import harmonise
 from xview2_siamese_unet.inference.register import SIDE, estimate_shift
 from xview2_siamese_unet.inference.register_field import estimate_field
-from xview2_siamese_unet.params.inference import InferenceParams
+from xview2_siamese_unet.params.inference import BuildingParams, InferenceParams
+from xview2_siamese_unet.pipelines.inference.nodes import outline_buildings
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.window_pair import Pair
 from xview2_siamese_unet.raster.window_preview import previews
@@ -215,6 +217,11 @@ def test_footprints_are_moved_onto_what_the_model_sees(write_raster: Callable[..
     assert (shift.columns, shift.rows) == pytest.approx((7.3, -4.1), abs=0.5)
     onto = moved(drawn, shift, grid.pixel).geometry
     assert (onto.centroid.distance(there.centroid) < 0.3).all()
+    given = SimpleNamespace(footprints=drawn, pair=SimpleNamespace(grid=grid))
+    for word in ("auto", "off"):
+        params = InferenceParams(buildings=BuildingParams(footprint_shift=word))
+        outlines, found = outline_buildings(given, params, path, path)
+        assert found["moved"] == (word == "auto") == (not outlines.geometry.geom_equals(drawn.geometry).any())
     elsewhere = write_raster("other.tif", rng.integers(0, 254, (600, 700, 5), dtype=np.uint8), nodata=255)
     assert not estimate_footprint_shift(drawn, elsewhere, grid).sure
     assert estimate_footprint_shift(drawn.geometry.translate(9e5, 0).to_frame("geometry"), path, grid).windows == 0

@@ -68,6 +68,18 @@ def settings(params: InferenceParams, hardware: HardwareParams) -> dict[str, Any
     return {"inference": named, "hardware": hardware.model_dump(mode="json")}
 
 
+def describe_vectors(params: InferenceParams) -> dict[str, Any]:
+    """Return name and digest of the polygons that the user brings."""
+    given = {"footprints": params.footprints, "aoi": params.aoi, "zones": params.zones}
+    files = {key: path.expanduser() for key, path in given.items() if path is not None}
+    return {key: {"name": path.name, "sha256": sha256(path)} for key, path in files.items()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides numbers."""
+    return {name: version(name) for name in ("torch", "numpy", "rasterio", "shapely", "pyproj", "exactextract")}
+
+
 def fingerprint(
     pair: Mapping[str, Any], model: Mapping[str, Any], params: InferenceParams, hardware: HardwareParams
 ) -> str:

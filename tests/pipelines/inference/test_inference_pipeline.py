@@ -128,6 +128,8 @@ def test_one_call_from_python_with_formats_and_zones(
         == hashlib.sha256((project / "answer/damage.tif").read_bytes()).hexdigest()
     )
     assert Image.open(io.BytesIO(found.picture(64))).size == (64, 60)
+    assert found.record["polygons"].keys() == {"footprints", "zones"}
+    assert found.record["versions"].keys() >= {"torch", "rasterio"}
     _check_formats(project / "answer")
     _check_zones(found)
     _check_no_path_leaks(found, material)

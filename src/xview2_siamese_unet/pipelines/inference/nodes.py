@@ -17,10 +17,12 @@ from xview2_siamese_unet.inference.record import (
     code_version,
     describe_model,
     describe_pair,
+    describe_vectors,
     fingerprint,
     newest,
     settings,
     sha256,
+    versions,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
 from xview2_siamese_unet.inference.windowed import BANDS, LEVELS, Threshold, finished_blocks, predict_pair
@@ -83,25 +85,33 @@ def predict_raster(
 
     pair, windows = harmonised.pair, params.windows
     answer = NetAnswer(checkpoint, hardware, flips=windows.flips)
-    described, model = describe_pair(pair), describe_model(checkpoint)
-    run_id = fingerprint(described, model, params, hardware)
+    record = _describe(harmonised, checkpoint, params, hardware)
     plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
-    store = BlockStore(begin(folder, run_id) / "blocks")
+    store = BlockStore(begin(folder, record["run_id"]) / "blocks")
     started = time.monotonic()
     predict_pair(pair, plan, answer, store, windows.batch_size or answer.usual_batch, Threshold(*answer.thresholds))
-    record = {
-        "run_id": run_id[:12],
-        "code": code_version(),
-        "model": model,
-        **described,
-        "registration": asdict(harmonised.shift) if harmonised.shift else None,
-        "warnings": [*harmonised.warnings, *([FABRICATED_MODEL] if model["dataset"] == _FABRICATED else [])],
-        "settings": settings(params, hardware),
-        "thresholds": answer.thresholds._asdict(),
-        "device": answer.device,
-        "seconds": {"predict": round(time.monotonic() - started, 1)},
-    }
+    seconds = {"predict": round(time.monotonic() - started, 1)}
+    record |= {"thresholds": answer.thresholds._asdict(), "device": answer.device, "seconds": seconds}
     return Predicted(pair, plan, store, record, newest(pair))
+
+
+def _describe(
+    harmonised: Harmonised, checkpoint: dict[str, Any], params: InferenceParams, hardware: HardwareParams
+) -> dict[str, Any]:
+    """Return inputs, model and settings as plain values."""
+    pair, model = describe_pair(harmonised.pair), describe_model(checkpoint)
+    doubts = [FABRICATED_MODEL] if model["dataset"] == _FABRICATED else []
+    return {
+        "run_id": fingerprint(pair, model, params, hardware)[:12],
+        "code": code_version(),
+        "versions": versions(),
+        "model": model,
+        **pair,
+        "polygons": describe_vectors(params),
+        "registration": asdict(harmonised.shift) if harmonised.shift else None,
+        "warnings": [*harmonised.warnings, *doubts],
+        "settings": settings(params, hardware),
+    }
 
 
 def write_rasters(predicted: Predicted) -> tuple[RasterContent, RasterContent]:
