@@ -83,7 +83,7 @@ def assess(
     """
     with _session({"pre": pre, "post": post, "out": out, **more}, env, device) as session:
         session.run(pipeline_names=["inference"], runner=SequentialRunner())
-    return Assessment(Path(out))
+    return Assessment(Path(out).expanduser().absolute())
 
 
 def look(
