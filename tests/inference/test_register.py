@@ -135,7 +135,7 @@ def bent(image: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def bent_pair(write_raster: Callable[..., Path]) -> tuple[InferenceParams, np.ndarray]:
     image = town(11, 1280)
-    moved, field = bent(image, 4.0)
+    moved, field = bent(image, 6.0)
     paths = [
         write_raster(f"{k}.tif", np.repeat(each.clip(1, 255)[..., None], 3, axis=2).astype(np.uint8))
         for k, each in enumerate((image, after(moved, 11)))
@@ -153,7 +153,7 @@ def test_a_shift_that_changes_from_place_to_place_is_found_and_undone(
     shift = found.pair.field.window(0, 0, 1280, 1280) + np.array(found.pair.shift[::-1])[:, None, None]
     errors = np.hypot(*(shift - truth))
     assert np.median(errors) <= 0.5
-    assert np.percentile(errors, 95) <= 1.0
+    assert np.percentile(errors, 95) <= 1.5
     one = harmonise(params.model_copy(update={"registration": "global"})).pair
     assert one.field is None
     looked = [np.abs(np.subtract(*(each.astype(float) for each in _inner(pair)))).mean() for pair in (found.pair, one)]

@@ -144,7 +144,10 @@ def _measure(pair: Pair) -> Shift:
 
 
 def _places(grid: Grid) -> Iterator[tuple[int, int]]:
-    return spread(grid.height, grid.width, SIDE, _PLACES)
+    """Yield first row and column of windows from edge to edge that overlap by half where the grid is small."""
+    axes = [max(length - SIDE, 0) for length in (grid.height, grid.width)]
+    firsts = [np.linspace(0, last, min(_PLACES, last // (SIDE // 2) + 1)).astype(int) for last in axes]
+    return ((int(top), int(left)) for top in firsts[0] for left in firsts[1])
 
 
 def _register(pair: Pair, shift: Shift, *, place_by_place: bool) -> Pair:
