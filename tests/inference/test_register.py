@@ -134,7 +134,7 @@ def bent(image: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def bent_pair(write_raster: Callable[..., Path]) -> tuple[InferenceParams, np.ndarray]:
-    image = town(11, 1280)
+    image = town(11, 1024)
     moved, field = bent(image, 6.0)
     paths = [
         write_raster(f"{k}.tif", np.repeat(each.clip(1, 255)[..., None], 3, axis=2).astype(np.uint8))
@@ -150,7 +150,7 @@ def test_a_shift_that_changes_from_place_to_place_is_found_and_undone(
     found = harmonise(params)
     assert found.pair.field is not None
     assert "moved place by place" in found.warnings[-1]
-    shift = found.pair.field.window(0, 0, 1280, 1280) + np.array(found.pair.shift[::-1])[:, None, None]
+    shift = found.pair.field.window(0, 0, 1024, 1024) + np.array(found.pair.shift[::-1])[:, None, None]
     errors = np.hypot(*(shift - truth))
     assert np.median(errors) <= 0.5
     assert np.percentile(errors, 95) <= 1.5
@@ -170,8 +170,8 @@ def _inner(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 def test_windows_read_through_a_field_are_parts_of_the_whole(bent_pair: tuple[InferenceParams, np.ndarray]) -> None:
     pair = harmonise(bent_pair[0]).pair
     with pair.open() as reader:
-        whole = reader.read(0, 0, 1280, 1280)
-        for top, left, side in ((0, 0, 64), (701, 333, 97), (1180, 1180, 100)):
+        whole = reader.read(0, 0, 1024, 1024)
+        for top, left, side in ((0, 0, 64), (701, 333, 97), (924, 924, 100)):
             part = reader.read(top, left, side, side)
             inner = slice(top, top + side), slice(left, left + side)
             np.testing.assert_array_equal(part.post, whole.post[inner])
