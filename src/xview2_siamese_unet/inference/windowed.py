@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -83,7 +83,7 @@ def _row(
 ) -> Iterator[tuple[Stitched, Patch]]:
     """Yield what each window of a row finishes, with its pixels."""
     with store.read_row(i - 1) as before:
-        patches = (reader.read(*plan.corner(i, j), plan.size, plan.size) for j in range(plan.columns))
+        patches = (reader.read(*plan.corner(i, j), *plan.extent(i, j)) for j in range(plan.columns))
         kept: deque[Patch] = deque()  # read, and not finished yet: as many as there are in a batch
         answers = _answers(plan, patches, answer, batch_size, kept)
         for stitched in stitch_row(plan, i, answers, lambda j: before.read("below", j)):
@@ -107,9 +107,16 @@ def _answers(
     while batch := list(islice(patches, batch_size)):
         kept.extend(batch)
         seen = [patch for patch in batch if patch.valid[used, used].any()]
-        given = iter(answer(np.stack([p.pre for p in seen]), np.stack([p.post for p in seen])) if seen else ())
+        given = (one for same in _by_shape(seen) for one in answer(*(np.stack(date) for date in same)))
         for patch in batch:
             yield next(given) if patch.valid[used, used].any() else None
+
+
+def _by_shape(patches: list[Patch]) -> Iterator[tuple[tuple[ByteArray, ...], tuple[ByteArray, ...]]]:
+    """Yield images before and after of neighbours of one shape: the last window of a row may be narrower."""
+    for _, same in groupby(patches, key=lambda patch: patch.valid.shape):
+        pre, post, _ = zip(*same, strict=True)
+        yield pre, post
 
 
 def _block_of(plan: WindowPlan, i: int, j: int, window: npt.NDArray[Any]) -> npt.NDArray[Any]:
