@@ -12,6 +12,8 @@ from kedro.framework.cli.project import run
 from kedro.framework.cli.utils import KedroCliError
 
 from xview2_siamese_unet.commands.assess import assess
+from xview2_siamese_unet.commands.doctor import doctor
+from xview2_siamese_unet.commands.experiment import experiment
 from xview2_siamese_unet.commands.score import compare, score
 from xview2_siamese_unet.commands.slurm import slurm
 from xview2_siamese_unet.errors import ProjectError
@@ -26,7 +28,7 @@ def cli() -> None:
     """Commands of this project."""
 
 
-for command in (assess, compare, score, slurm):
+for command in (assess, compare, doctor, experiment, score, slurm):
     cli.add_command(command)
 
 
