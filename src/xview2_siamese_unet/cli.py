@@ -16,6 +16,7 @@ from xview2_siamese_unet.commands.doctor import doctor
 from xview2_siamese_unet.commands.experiment import experiment
 from xview2_siamese_unet.commands.score import compare, score
 from xview2_siamese_unet.commands.slurm import slurm
+from xview2_siamese_unet.commands.talk import let_talk
 from xview2_siamese_unet.errors import ProjectError
 
 __all__ = ["cli", "run", "say_in_one_sentence"]
@@ -29,7 +30,8 @@ def cli() -> None:
 
 
 for command in (assess, compare, doctor, experiment, score, slurm):
-    cli.add_command(command)
+    cli.add_command(let_talk(command))
+let_talk(run)
 
 
 def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:
