@@ -59,7 +59,10 @@ def _summary(model: type[Strict]) -> str:
 
 
 def _table(model: type[Strict], above: str) -> str:
-    rows = [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _rows(model, above)]
+    rows = [
+        f"| <code>{key.replace('.', '.<wbr>')}</code> | {kind} | {default} | {text} |"
+        for key, kind, default, text in _rows(model, above)
+    ]
     return "\n".join(["| key | allowed | default | meaning |", "| --- | --- | --- | --- |", *rows, ""])
 
 
