@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
-PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [*(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "conf/README.md")), *sorted(DOCS.glob("*.md"))]
 _FENCE = re.compile(
     r'^```(?P<language>\w+)(?: title="(?P<title>[^"]*)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL
 )

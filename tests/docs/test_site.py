@@ -30,8 +30,9 @@ LOADS = {
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    for name in ("zensical.toml", "CONTRIBUTING.md"):
-        shutil.copy(PROJECT / name, folder)
+    (folder / "conf").mkdir()
+    for name in ("zensical.toml", "CONTRIBUTING.md", "CHANGELOG.md", "conf/README.md"):
+        shutil.copy(PROJECT / name, folder / name)
     shutil.copytree(DOCS, folder / "docs")
     command = [sys.executable, "-m", "zensical", "build", "--strict"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
