@@ -61,3 +61,11 @@ def kedro_commands() -> list[tuple[str, dict[str, str], list[str]]]:
             if "kedro" in words:
                 commands.append((place, given, words[words.index("kedro") + 1 :]))
     return commands
+
+
+def first_column(page: Path, heading: str) -> list[str]:
+    """Return what stands between backticks in the table below a heading: in its first column, behind a number."""
+    text = page.read_text(encoding="utf-8").split(f"\n{heading}\n", 1)[1]
+    section = re.split(r"^#{2,3} ", text, maxsplit=1, flags=re.MULTILINE)[0]
+    rows = [line.split("|")[1:] for line in section.splitlines() if line.startswith("| ")]
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row[1] if row[0].strip().isdigit() else row[0])]

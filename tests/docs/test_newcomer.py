@@ -14,11 +14,13 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
+import pandas as pd
+import pyogrio
 import pytest
 import rasterio
 import yaml
 from affine import Affine
-from docs_blocks import DOCS, PROJECT, Block, blocks, lines
+from docs_blocks import DOCS, PROJECT, Block, blocks, first_column, lines
 
 from xview2_siamese_unet.params.dataset import SampleParams, SampleScenes
 from xview2_siamese_unet.raster.io import read_rgb
@@ -126,6 +128,22 @@ def served(command: str, project: Path) -> bool:
         server.communicate()
 
 
+def assert_dictionary_holds(folder: Path) -> None:
+    """See that the page of the products names every file, layer, column and key of an assessment."""
+    page = DOCS / "products.md"
+    text = page.read_text(encoding="utf-8")
+    assert [path.name for path in folder.iterdir() if f"`{path.name}`" not in text] == []
+    layers = pyogrio.list_layers(folder / "buildings.gpkg")[:, 0]
+    assert [name for name in layers if f"`{name}`" not in text] == []
+    columns = pyogrio.read_info(folder / "buildings.gpkg", layer="buildings")["fields"]
+    assert sorted(first_column(page, "### Layer `buildings`")) == sorted(columns)
+    assert (
+        first_column(page, "## `summary.csv` and `summary.json`")
+        == pd.read_csv(folder / "summary.csv").columns.tolist()
+    )
+    assert sorted(first_column(page, "## `run.json`")) == sorted(json.loads((folder / "run.json").read_text()))
+
+
 @pytest.mark.soak
 def test_every_line_of_the_first_day_works(folder: Path) -> None:
     for block in blocks(DOCS / "start.md"):
@@ -135,6 +153,7 @@ def test_every_line_of_the_first_day_works(folder: Path) -> None:
     assert (folder / "path/to/storage/08_reporting/ada/second/report.html").is_file()
     assert (project / "data/assessment/run.json").is_file()
     assert (project / "data/comparison.html").is_file()
+    assert_dictionary_holds(project / "data/assessment")
     nodes = json.loads((project / "build/api/main").read_text())["nodes"]
     ids = {node["name"]: node["id"] for node in nodes}
     shown = [name for name in PREVIEWS if json.loads((project / f"build/api/nodes/{ids[name]}").read_text())["preview"]]
