@@ -97,7 +97,7 @@ def do(block: Block, folder: Path) -> None:
         assert (project / filled_in(block.title, folder)).parent.is_dir(), "a file in a folder that nobody made"
         (project / filled_in(block.title, folder)).write_text(filled_in(block.text, folder))
         return
-    for line in lines(block):
+    for line in lines(block) if block.language == "bash" else ():
         command = filled_in(line.replace("'<you>", "'ada"), folder)
         if command.startswith((*INSTALLS, "cd ")):
             continue
@@ -158,6 +158,17 @@ def test_every_line_of_the_first_day_works(folder: Path) -> None:
     ids = {node["name"]: node["id"] for node in nodes}
     shown = [name for name in PREVIEWS if json.loads((project / f"build/api/nodes/{ids[name]}").read_text())["preview"]]
     assert shown == list(PREVIEWS)
+
+
+def test_a_shown_explanation_names_lines_that_say_so() -> None:
+    """What `doctor --explain` prints on the page, without a run."""
+    page = list(blocks(DOCS / "start.md"))
+    written = {block.title: block.text for block in page if block.title}
+    (shown,) = (block.text for block in page if "<- holds" in block.text)
+    key = shown.split()[0].split(".")[-1]
+    for value, path, number in re.findall(r"^ +(\S+) +(conf/\S+):(\d+)", shown, re.MULTILINE):
+        text = written.get(path) or (PROJECT / path).read_text(encoding="utf-8")
+        assert text.splitlines()[int(number) - 1].split()[:2] == [f"{key}:", value], path
 
 
 def test_the_page_counts_its_steps() -> None:
