@@ -65,5 +65,5 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def _create(name: str) -> Pipeline:
-    # The tag tells in Kedro-Viz, where the main job is one graph, which pipeline a node belongs to.
-    return Pipeline(import_module(f"{pipelines.__name__}.{name}").create_pipeline(), tags=name)
+    pipeline: Pipeline = import_module(f"{pipelines.__name__}.{name}").create_pipeline()
+    return pipeline

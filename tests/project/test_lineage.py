@@ -8,7 +8,7 @@ from pathlib import Path
 from kedro.pipeline import Pipeline
 
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
-from xview2_siamese_unet.pipeline_registry import MAIN_JOB, register_pipelines
+from xview2_siamese_unet.pipeline_registry import register_pipelines
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -48,11 +48,3 @@ def test_no_arrow_between_layers_points_back() -> None:
     for name, made_from in sources(whole).items():
         above.setdefault(known[name], set()).update(known[each] for each in made_from if known[each] != known[name])
     assert {"raw", "primary", "reporting"} <= set(TopologicalSorter(above).static_order())
-
-
-def test_every_step_of_the_main_job_carries_the_tag_of_its_pipeline_and_says_what_it_does() -> None:
-    registered = register_pipelines()
-    assert {tag for node in registered["__default__"].nodes for tag in node.tags} == set(MAIN_JOB)
-    for name, pipeline in registered.items():
-        assert name == "__default__" or all(node.tags == {name} for node in pipeline.nodes), name
-        assert [node.name for node in pipeline.nodes if not node.func.__doc__] == []
