@@ -69,6 +69,15 @@ def test_every_page_is_built_and_loads_nothing_from_elsewhere(site: Path) -> Non
         assert [each for each in loads.found if "//" in each] == [], page
 
 
+def test_every_file_that_a_page_loads_is_there(site: Path) -> None:
+    """The build looks at links between pages only."""
+    for page in site.rglob("*/index.html"):
+        loads = Loads()
+        loads.feed(page.read_text(encoding="utf-8"))
+        paths = [(page.parent / each.split("?")[0]).resolve() for each in loads.found if not each.startswith("data:")]
+        assert [path for path in paths if not path.exists()] == [], page
+
+
 def test_every_page_is_in_the_navigation_once(site: Path) -> None:
     assert sorted(pages_of(CONFIG["nav"])) == sorted(page.name for page in DOCS.glob("*.md"))
 
