@@ -21,7 +21,10 @@ MAIN_JOB: Final = ("data_processing", "feature_statistics", "modelling", "report
 
 
 class UnknownPipelineError(ConfigError, KeyError):
-    """A KeyError as well, because that is what Kedro expects of a mapping without the name."""
+    """A pipeline that does not exist is asked for.
+
+    A KeyError as well, because that is what Kedro expects of a mapping without the name.
+    """
 
 
 class DeferredPipeline(Pipeline):
