@@ -15,7 +15,8 @@ from tiny_training import draw_scene, write_store
 
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training import fit as fit_room
-from xview2_siamese_unet.training.fit import Folders, TrainingData, fit
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.module import DamageModule
 
 MakeRecipe = Callable[..., Recipe]
@@ -233,6 +234,18 @@ def test_early_stopping_goes_on_counting(
             fit(data, settings, folders, cores=1)
     scripted(monkeypatch, [0.4, 0.4, 0.4])
     assert len(fit(data, settings, folders, cores=1)["history"]) == 4
+
+
+def test_a_run_that_stopped_early_is_not_gone_on_with(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"epochs": 6, "patience": 2, "batch_size": 4}
+    with monkeypatch.context() as patch:
+        scripted(patch, [0.5, 0.4, 0.4])
+        first = fit(data, recipe(training=settings), folders, cores=1)
+    assert len(first["history"]) == 3
+    again = fit(data, recipe(training=settings), folders, cores=1)
+    assert again["history"] == first["history"]
 
 
 def test_checkpoints_of_epochs_appear_whole(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ import torch
 from tiny_training import draw_scene, write_store
 
 from xview2_siamese_unet.params.modelling import Recipe
-from xview2_siamese_unet.training.fit import Folders, TrainingData, fingerprint, fit
+from xview2_siamese_unet.training.data import TrainingData, fingerprint
+from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.loop import make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader
@@ -152,6 +153,11 @@ CHANGES: list[dict[str, Any]] = [
     {"training": {"delta": 0.1}},
     {"training": {"monitor": "validation_loss"}},
     {"training": {"epochs": 3}},
+    {"prediction": {"tta": "flips"}},
+    {"prediction": {"vote": "connected"}},
+    {"prediction": {"vote_weights": (1.0, 2.0, 1.0, 1.0)}},
+    {"prediction": {"tune": True}},
+    {"prediction": {"calibrate": False}},
     {"hardware": {"device": "auto"}},
     {"hardware": {"precision": "16-mixed"}},
 ]
@@ -197,7 +203,7 @@ def test_another_version_is_another_fingerprint(
     data: TrainingData, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = fingerprint(data, recipe())
-    monkeypatch.setattr("xview2_siamese_unet.training.fit.__version__", "0.0.0")
+    monkeypatch.setattr("xview2_siamese_unet.training.data.__version__", "0.0.0")
     assert fingerprint(data, recipe()) != before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,8 +33,12 @@ def build_net(params: ModelParams, damage_classes: int) -> DamageNet:
     return SiameseUNet(first, second, params.decoder_channels[-1], damage_classes, params.fusion)
 
 
-def load_encoder_weights(net: DamageNet, params: EncoderParams) -> None:
-    """Put pretrained weights into the encoder(s) of a new net, as the parameters ask.
+def load_encoder_weights(net: DamageNet, params: EncoderParams) -> dict[str, str]:
+    """Put pretrained weights into the encoder(s) of a new net, as the parameters ask; return which these are.
+
+    Returns:
+        `source`, `name` and `sha256`, of the file where there is one, else of the tensors in the order of their names;
+        empty where the encoder stays random.
 
     Raises:
         ConfigError: weights that do not exist or cannot be had offline.
@@ -41,10 +46,23 @@ def load_encoder_weights(net: DamageNet, params: EncoderParams) -> None:
     """
     weights = params.weights
     if weights.source == "none":
-        return
+        return {}
     state = _read_weights(weights.path) if weights.path and weights.source == "file" else _from_hub(params)
     for unet in {net.pre, net.post}:
         _fit(unet.encoder, state, weights.path or Path(weights.name))
+    name = weights.path.name if weights.path else f"{params.name} {weights.name}"
+    return {"source": weights.source, "name": name, "sha256": _digest(state, weights)}
+
+
+def _digest(state: dict[str, Tensor], weights: EncoderWeightsParams) -> str:
+    """Return the SHA-256 of the file, as `sha256sum` gives it, or of the tensors where the hub keeps the file."""
+    if weights.path and weights.source == "file":
+        with weights.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _unet(params: ModelParams) -> UNet:

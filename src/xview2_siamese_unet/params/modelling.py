@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from xview2_siamese_unet.params.base import Strict
+from xview2_siamese_unet.params.prediction import PredictionParams
 from xview2_siamese_unet.params.training import AugmentationParams, SchedulerParams, TrainingParams
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "HardwareParams",
     "LossWeightsParams",
     "ModelParams",
+    "PredictionParams",
     "Recipe",
     "SchedulerParams",
     "TrainingParams",
@@ -130,6 +132,7 @@ class Recipe(Strict):
     model: ModelParams
     classes: ClassesParams
     training: TrainingParams
+    prediction: PredictionParams
     loss_weights: LossWeightsParams
     focal_loss: FocalLossParams
     dataloader: DataloaderParams

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Mapping
-from hashlib import blake2b
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,41 +17,19 @@ from torch import Tensor
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.nets.build import build_net, load_encoder_weights
 from xview2_siamese_unet.nets.checkpoint import Checkpoint
-from xview2_siamese_unet.nets.decide import Thresholds
 from xview2_siamese_unet.nets.hardware import pick_device
 from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import LossWeightsParams, Recipe
-from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.training.answering import Answering, fit_answers
+from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint, weights_fingerprint
 from xview2_siamese_unet.training.logfile import log_to, quiet_lightning
-from xview2_siamese_unet.training.loop import better, launched_shard, leave_processes, make_trainer
+from xview2_siamese_unet.training.loop import better, make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader, whole_scenes_loader
-from xview2_siamese_unet.training.thresholds import best_thresholds, count_answers
+from xview2_siamese_unet.training.processes import launched_shard, leave_processes
 
 _log = logging.getLogger(__name__)
 _LICENCE = "Weights trained on xBD come under its licence, CC BY-NC-SA 4.0; those of the built-in sample are free."
-
-
-class TrainingData(NamedTuple):
-    """What a net learns from.
-
-    Attributes:
-        name: of the dataset, for the checkpoint.
-        store: where the scenes are.
-        train: names of the scenes that are learnt from.
-        validation: names of the scenes that decide which epoch was best; none of them is in `train`.
-        sample_weights: how often each scene of `train` is drawn, (n,).
-        class_weights: `pre` (2,) and `post` (k,).
-        channels: `mean` and `std` of red, green and blue, in grey values.
-    """
-
-    name: str
-    store: Store
-    train: list[str]
-    validation: list[str]
-    sample_weights: list[float]
-    class_weights: dict[str, list[float]]
-    channels: dict[str, list[float]]
 
 
 class Folders(NamedTuple):
@@ -77,20 +55,10 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         best = _best_row(module.history, recipe)
         _log.info("best epoch %d of %d", best["epoch"], len(module.history))
         module.net.load_state_dict(_net_state(folders.checkpoints / "epochs" / "best.ckpt"))
-        thresholds = _thresholds(module, data, recipe, cores)
+        scenes = partial(whole_scenes_loader, data.store, data.validation, recipe, cores, launched_shard())
+        answering = fit_answers(module.net, module.normalise, scenes, len(data.validation), recipe)
     leave_processes()
-    return _checkpoint(module, thresholds, data, recipe)
-
-
-def fingerprint(data: TrainingData, recipe: Recipe) -> str:
-    """Return a text that changes with anything that changes the result: settings, scenes, weights, version."""
-    digest = blake2b(__version__.encode(), digest_size=16)
-    digest.update(recipe.model_dump_json(exclude={"dataloader": True, "training": {"reuse"}}).encode())
-    for names in (data.train, data.validation):
-        rows = data.store.rows(names)
-        digest.update("\n".join(names).encode() + data.store.records[rows]["key"].tobytes())
-    digest.update(repr((data.sample_weights, data.class_weights, data.channels)).encode())
-    return digest.hexdigest()
+    return _checkpoint(module, answering, data, recipe)
 
 
 def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, cores: int) -> Path | None:
@@ -118,7 +86,7 @@ def _train(
     data: TrainingData, recipe: Recipe, folders: Folders, cores: int, *, start: Path | None = None
 ) -> DamageModule:
     device, shard = pick_device(recipe.hardware.device), launched_shard()
-    mark, epochs = fingerprint(data, recipe), folders.checkpoints / "epochs"
+    mark, epochs = weights_fingerprint(data, recipe), folders.checkpoints / "epochs"
     last = _last(epochs / "last.ckpt", mark) if recipe.training.reuse else None
     module = _new_module(data, recipe, mark, start=start, fresh=last is None)
     trainer = make_trainer(recipe, device, folders.tensorboard_logs, epochs)
@@ -142,11 +110,14 @@ def _new_module(data: TrainingData, recipe: Recipe, mark: str, *, start: Path | 
     """Return what learns; a run that goes on will read its weights from its own checkpoint."""
     lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
     net = build_net(recipe.model, recipe.classes.damage_classes)
+    pretrained: dict[str, str] = {}
     if fresh and start is None:
-        load_encoder_weights(net, recipe.model.encoder)
+        pretrained = load_encoder_weights(net, recipe.model.encoder)
     elif fresh and start is not None:
         net.load_state_dict(_net_state(start))
+        pretrained = torch.load(start, map_location="cpu", mmap=True, weights_only=True)["pretrained"]
     module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights, mark)
+    module.pretrained = pretrained
     if recipe.hardware.channels_last:
         module.to(memory_format=torch.channels_last)
     if recipe.hardware.compile:
@@ -170,31 +141,25 @@ def _last(path: Path, mark: str) -> Path | None:
     return path
 
 
-def _thresholds(module: DamageModule, data: TrainingData, recipe: Recipe, cores: int) -> Thresholds:
-    if not recipe.training.tune_thresholds:
-        return Thresholds()
-    device = pick_device(recipe.hardware.device)
-    scenes = whole_scenes_loader(data.store, data.validation, recipe, cores, launched_shard())
-    module.to(device).eval()
-    answered = count_answers(module.net, module.normalise, scenes, device)
-    thresholds = best_thresholds(answered, recipe.classes.unclassified)
-    _log.info("a pixel is building above %.2f, and above %.2f where there is damage", *thresholds)
-    return thresholds
-
-
 def _best_row(history: list[dict[str, float]], recipe: Recipe) -> Mapping[str, float]:
     choose = min if better(recipe) == "min" else max
     return choose(history, key=lambda row: row[recipe.training.monitor])
 
 
-def _checkpoint(module: DamageModule, thresholds: Thresholds, data: TrainingData, recipe: Recipe) -> Checkpoint:
+def _checkpoint(module: DamageModule, answering: Answering, data: TrainingData, recipe: Recipe) -> Checkpoint:
     best = _best_row(module.history, recipe)
     return Checkpoint(
         state={name: value.cpu() for name, value in module.net.state_dict().items()},
         model=recipe.model.model_dump(mode="json"),
         classes=recipe.classes.model_dump(mode="json"),
         channels=data.channels,
-        thresholds=thresholds._asdict(),
+        temperatures=answering.temperatures._asdict(),
+        calibration=answering.calibration,
+        thresholds=answering.thresholds._asdict(),
+        prediction=recipe.prediction.model_dump() | {"vote_weights": [*answering.vote_weights]},
+        pretrained=module.pretrained,
+        events=data.events,
+        data_fingerprint=data_fingerprint(data),
         fingerprint=fingerprint(data, recipe),
         recipe=recipe.model_dump(mode="json"),
         dataset=data.name,

@@ -61,6 +61,7 @@ class DamageModule(lightning.LightningModule):
             # None is no buffer; a tensor moves to the device with the module.
             self.register_buffer(f"alpha_{phase}", torch.tensor(weights) if use_weights else None, persistent=False)
         self.history: list[dict[str, float]] = []
+        self.pretrained: dict[str, str] = {}
         self._fingerprint = fingerprint
         self._counts = Counts.zero()
         self._losses: list[tuple[Tensor, int]] = []
@@ -145,10 +146,12 @@ class DamageModule(lightning.LightningModule):
         """Keep what a resumed run needs beside weights and optimiser."""
         checkpoint["fingerprint"] = self._fingerprint
         checkpoint["history"] = self.history
+        checkpoint["pretrained"] = self.pretrained
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the history up again."""
         self.history = checkpoint["history"]
+        self.pretrained = checkpoint["pretrained"]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW, and a schedule stepped at every batch."""

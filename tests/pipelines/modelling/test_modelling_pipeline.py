@@ -21,7 +21,8 @@ from xview2_siamese_unet.raster.record import RECORD, count_scene
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.stats.moments import IMAGENET
 from xview2_siamese_unet.training import fit as fit_room
-from xview2_siamese_unet.training.fit import Folders, TrainingData
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.fit import Folders
 
 SETTINGS: dict[str, Any] = {
     "model": {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": (16, 16, 8, 8, 8)},
