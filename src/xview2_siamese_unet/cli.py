@@ -12,8 +12,11 @@ from kedro.framework.cli.project import run
 from kedro.framework.cli.utils import KedroCliError
 
 from xview2_siamese_unet.commands.assess import assess
+from xview2_siamese_unet.commands.doctor import doctor
+from xview2_siamese_unet.commands.experiment import experiment
 from xview2_siamese_unet.commands.score import compare, score
 from xview2_siamese_unet.commands.slurm import slurm
+from xview2_siamese_unet.commands.talk import let_talk
 from xview2_siamese_unet.errors import ProjectError
 
 __all__ = ["cli", "run", "say_in_one_sentence"]
@@ -26,8 +29,9 @@ def cli() -> None:
     """Commands of this project."""
 
 
-for command in (assess, compare, score, slurm):
-    cli.add_command(command)
+for command in (assess, compare, doctor, experiment, score, slurm):
+    cli.add_command(let_talk(command))
+let_talk(run)
 
 
 def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:

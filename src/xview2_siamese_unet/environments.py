@@ -11,7 +11,7 @@ import mimetypes
 import re
 from collections.abc import Mapping
 from functools import cached_property, partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from kedro.config import MissingConfigException, OmegaConfigLoader
@@ -75,6 +75,10 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
             raise MissingConfigException(f"No {key} in {', '.join(layers)} of {self.conf_source}")
         return self._parameters_of(merged) if key == "parameters" else merged
 
+    def known(self, kind: Literal["users", "experiments"]) -> list[str]:
+        """Return the names that `--env` may have on one side of its slash."""
+        return _folders(str(self.conf_source), kind)
+
     def _merge(self, key: str, layers: tuple[str, ...]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
         for layer in layers:
@@ -116,8 +120,8 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
             )
         return parameters.model_dump(mode="json", by_alias=True)
 
-    def _require(self, where: str, kind: str, name: str) -> None:
-        known = _folders(str(self.conf_source), kind)
+    def _require(self, where: str, kind: Literal["users", "experiments"], name: str) -> None:
+        known = self.known(kind)
         if name not in known:
             raise ConfigError(
                 where,

@@ -137,3 +137,30 @@ finally:
     assert done.returncode == 0, done.stderr
     assert "- __default__" in done.stdout
     assert "heavy: []" in done.stdout
+
+
+def test_every_command_can_be_quiet_and_verbose(project: Path) -> None:
+    script = """
+import logging, sys
+from click.testing import CliRunner
+from xview2_siamese_unet import cli
+ours = logging.getLogger("xview2_siamese_unet")
+for option in ("--quiet", "--verbose"):
+    for path in ("score", "compare", "slurm", "doctor", "assess", "experiment new", "experiment list"):
+        ours.setLevel(logging.INFO)
+        CliRunner().invoke(cli.cli, [*path.split(), option, "--help"])
+        print(path, option, ours.level)
+"""
+    done = python(project, "-c", script)
+    levels = [line.rsplit(" ", 1)[1] for line in done.stdout.splitlines()]
+    assert levels == ["30"] * 7 + ["10"] * 7, done.stderr
+
+
+def test_a_quiet_run_says_only_what_came_out(project: Path) -> None:
+    script = PACKAGED.replace("xview2_siamese_unet.__main__", "kedro.framework.cli")
+    done = python(project, "-c", script, "run", "--env", "lab/e2", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "Score: 0.500 (best constant answer 0.100), localisation F1 0.500, damage F1 0.500"
+    ]
+    assert done.stderr == ""

@@ -1,1 +1,1 @@
-"""Our commands beside those of Kedro: `kedro assess`, `kedro compare`, `kedro score`, `kedro slurm`."""
+"""Our commands beside those of Kedro: assess, compare, doctor, experiment, score, slurm."""

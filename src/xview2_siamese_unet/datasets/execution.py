@@ -12,12 +12,9 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
-
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.progress import progress
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -39,7 +36,7 @@ def run_jobs(
         DataError: a worker died.
     """
     workers = executor.workers or usable_cores()
-    with _progress(what, len(jobs)) as advance, ExitStack() as stack:
+    with progress(what, len(jobs)) as advance, ExitStack() as stack:
         results: Iterator[Result]
         if executor.kind == "serial":
             results = map(function, jobs)
@@ -109,20 +106,3 @@ def _cluster(scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one o
         cluster.scale(workers)
         return cluster
     return scheduler
-
-
-class _Rate(ProgressColumn):
-    """Jobs a second."""
-
-    def render(self, task: Task) -> Text:
-        """Return the speed, once there is one."""
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)

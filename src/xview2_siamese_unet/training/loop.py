@@ -24,6 +24,7 @@ from rich import get_console
 
 from xview2_siamese_unet.nets.hardware import pick_precision
 from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.progress import is_watched
 from xview2_siamese_unet.training.processes import launched, launched_shard
 
 
@@ -54,7 +55,7 @@ def make_trainer(recipe: Recipe, device: str, tensorboard_logs: Path, epochs: Pa
         deterministic=recipe.hardware.deterministic,
         logger=TensorBoardLogger(tensorboard_logs, name=""),
         callbacks=_callbacks(recipe, epochs),
-        enable_progress_bar=get_console().is_terminal,
+        enable_progress_bar=is_watched(get_console()),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
@@ -80,7 +81,7 @@ def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
     callbacks: list[Callback] = [best, last, stop, LearningRateMonitor("step")]
     if training.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=training.ema_decay))
-    if get_console().is_terminal:
+    if is_watched(get_console()):
         callbacks.append(RichProgressBar())
     return callbacks
 

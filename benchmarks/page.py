@@ -1,0 +1,106 @@
+"""Run benchmarks and write what they print into docs/benchmarks.md, each under its own words.
+
+    uv run python benchmarks/page.py [NAME ...]      such as: bench_burn bench_score; default: all of them
+
+A section that is not run again stays as it is. Run this on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+HEAD = """\
+# Benchmarks
+
+Every section is one script of `benchmarks/`: its words, its command, and what it printed. The other way always runs in
+the same run. `uv run python benchmarks/page.py` makes this page anew, `… page.py bench_score` one section of it.
+Anything that names a GPU was not measured unless its section names the device.
+"""
+
+
+class Benchmark(NamedTuple):
+    """One script as its docstring describes it."""
+
+    name: str
+    title: str
+    prose: str
+    command: str
+
+
+def read(path: Path) -> Benchmark:
+    """Return what the docstring says: a title, an indented command, and the rest."""
+    title, *rest = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")
+    commands = [part.strip() for part in rest if part.startswith("    ")]
+    prose = "\n\n".join(part for part in rest if not part.startswith("    "))
+    # The last command brings what the comparison needs; options in brackets and notes after them stay out.
+    command = re.sub(r"\s*(\[.*|\s{3,}.*)", "", commands[-1])
+    return Benchmark(path.stem, title.rstrip("."), prose, command)
+
+
+def measure(benchmark: Benchmark) -> str:
+    """Run one benchmark and return its section."""
+    print(f"{benchmark.name}: {benchmark.command}", flush=True)
+    environment = os.environ | ({} if benchmark.name in PARALLEL else {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(  # noqa: S602  a command of our own docstrings
+        benchmark.command, shell=True, cwd=HERE.parent, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    print(done.stdout)
+    threads = "" if benchmark.name in PARALLEL else "OMP_NUM_THREADS=1 "
+    command = benchmark.command.removeprefix("OMP_NUM_THREADS=1 ")
+    parts = [
+        f"## {benchmark.title}",
+        f"<!-- {benchmark.name} -->",
+        benchmark.prose,
+        f"```bash\n{threads}{command}\n```",
+        f"```text\n{done.stdout.strip()}\n```",
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine()}.\n",
+    ]
+    return "\n\n".join(parts)
+
+
+PARALLEL = {"bench_main_job", "bench_training", "bench_assess_speed", "bench_startup"}
+"""What may use every core."""
+
+
+def machine() -> str:
+    """Return what it ran on."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, torch {version('torch')}"
+    info = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} cores of {named[1] if named else platform.processor()}, no GPU, torch {version('torch')}"
+
+
+def main(names: list[str]) -> None:
+    """Measure what is named and put it into the page."""
+    benchmarks = [read(path) for path in sorted(HERE.glob("bench_*.py"))]
+    unknown = set(names) - {benchmark.name for benchmark in benchmarks}
+    if unknown:
+        sys.exit(f"No such benchmark: {', '.join(sorted(unknown))}")
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    sections = {
+        match[1]: part for part in re.split(r"(?m)^(?=## )", text) if (match := re.search(r"<!-- (\w+) -->", part))
+    }
+    for benchmark in benchmarks:
+        if not names or benchmark.name in names:
+            sections[benchmark.name] = measure(benchmark)
+            kept = [sections[each.name] for each in benchmarks if each.name in sections]
+            PAGE.write_text("\n".join([HEAD, *(section.rstrip() + "\n" for section in kept)]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

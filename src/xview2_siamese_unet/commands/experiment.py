@@ -1,0 +1,120 @@
+"""`kedro experiment new` and `kedro experiment list`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
+from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.params.globals import NAME
+
+_FIRST: Final = """\
+# What this experiment tries: only the keys that differ from conf/base/parameters*.yml.
+"""
+_NAME_OF_ANOTHER: Final = re.compile(r"^experiment:.*\n?", re.MULTILINE)
+
+
+@click.group()
+def experiment() -> None:
+    """Make an experiment, or list those there are with their scores."""
+
+
+@experiment.command()
+@click.argument("name")
+@click.option("--from", "model", metavar="EXPERIMENT", help="Start from the settings of this one.")
+def new(name: str, model: str | None) -> None:
+    """Make the folder conf/experiments/NAME.
+
+    \b
+    kedro experiment new bigger-crops --from strong
+    """  # noqa: D301  click takes the escaped character
+    folder = conf_folder() / "experiments"
+    known = open_configuration(None).known("experiments")
+    _require(name, model, known)
+    if model is None:
+        _fill(folder / name, {Path("parameters.yml"): _FIRST})
+    else:
+        _fill(folder / name, dict(_copy(folder / model)))
+    shown = (folder / name).relative_to(find_project())
+    click.echo(f"Made {shown}. Next: edit {shown}/parameters.yml, then uv run kedro run --env <user>/{name}")
+
+
+@experiment.command("list")
+@click.option("--user", "users", multiple=True, help="Only of this user; may be given again.")
+def list_experiments(users: tuple[str, ...]) -> None:
+    """List every experiment with the score of its last report, the best first.
+
+    \b
+    kedro experiment list --user lab
+    """  # noqa: D301  click takes the escaped character
+    loader = open_configuration(None)
+    table = Table(box=None, header_style="bold")
+    for column in ("experiment", "score", "95 %", "localisation F1", "damage F1", "scenes", "scored"):
+        table.add_column(column, justify="left" if column in ("experiment", "scored") else "right", no_wrap=True)
+    names = [f"{user}/{name}" for user in users or loader.known("users") for name in loader.known("experiments")]
+    for cells in sorted(map(_row, names), key=lambda cells: cells[1], reverse=True):
+        table.add_row(*cells)
+    Console(width=160).print(table)  # not cut off where there is no terminal
+
+
+def _row(name: str) -> list[str]:
+    loader = open_configuration(name)
+    path = find_path(loader, "metrics")
+    metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if "intervals" not in metrics:  # not scored, or by a version before them
+        return [name, *[""] * 6]
+    return [
+        name,
+        f"{metrics['score']:.3f}",
+        "{:.3f}–{:.3f}".format(*metrics["intervals"]["score"]),
+        f"{metrics['localization_f1']:.3f}",
+        f"{metrics['damage_f1']:.3f}",
+        str(metrics["n_scenes"]),
+        f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}",
+    ]
+
+
+def _require(name: str, model: str | None, known: list[str]) -> None:
+    if not re.fullmatch(NAME, name):
+        raise ConfigError(
+            f"experiment {name!r}",
+            found="a name that cannot be a folder",
+            allowed="letters, digits, '.', '_' and '-', the first a letter or digit",
+            remedy="choose another name",
+        )
+    if name in known:
+        raise ConfigError(
+            f"experiment {name}", found="it exists", allowed="a new name", remedy=f"edit conf/experiments/{name}"
+        )
+    if model is not None and model not in known:
+        raise ConfigError(f"--from {model}", found="no such experiment", allowed=", ".join(known), remedy="name one")
+
+
+def _copy(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the files of an experiment without the name that one may have given itself, which is its folder on disk."""
+    for path in sorted(folder.rglob("*.yml")):
+        text = path.read_text(encoding="utf-8")
+        kept = _NAME_OF_ANOTHER.sub("", text) if path.name == "globals.yml" else text
+        if any(line.strip() and not line.lstrip().startswith("#") for line in kept.splitlines()):
+            yield path.relative_to(folder), kept
+
+
+def _fill(folder: Path, files: dict[Path, str]) -> None:
+    """Write a folder with all its files, or nothing."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
+        made = Path(temporary) / folder.name
+        for name, text in files.items():
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / name).write_text(text, encoding="utf-8")
+        shutil.move(made, folder)

@@ -1,0 +1,75 @@
+"""`kedro experiment new` and `kedro experiment list`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from xview2_siamese_unet.commands.configuration import open_configuration
+from xview2_siamese_unet.commands.experiment import experiment
+from xview2_siamese_unet.errors import ConfigError
+
+WriteProject = Callable[[dict[str, str]], Path]
+
+
+@pytest.fixture
+def shipped(write_project: WriteProject, project_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = write_project({})
+    shutil.rmtree(folder / "conf")
+    shutil.copytree(project_path / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def call(*args: str) -> Result:
+    return CliRunner().invoke(experiment, args, catch_exceptions=False)
+
+
+def test_a_copy_has_the_settings_and_a_name_of_its_own(shipped: Path) -> None:
+    assert "edit conf/experiments/mine/parameters.yml" in call("new", "mine", "--from", "seed_002").output
+    copy, model = open_configuration("default/mine"), open_configuration("default/seed_002")
+    for section in ("model", "training", "hardware", "classes"):
+        assert copy["parameters"][section] == model["parameters"][section]
+    assert (copy["globals"]["experiment"], model["globals"]["experiment"]) == ("mine", "002")
+    assert [path.name for path in shipped.glob("conf/experiments/*")].count("mine") == 1
+    assert not list(shipped.glob("conf/experiments/.*"))
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_new_one_starts_with_what_base_says() -> None:
+    call("new", "empty")
+    assert open_configuration("default/empty")["parameters"]["training"]["epochs"] == 40
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("strong",), "experiment strong: found it exists"),
+        (("../out",), "a name that cannot be a folder"),
+        (
+            ("mine", "--from", "stronk"),
+            "--from stronk: found no such experiment; allowed: quickstart, seed_002, strong",
+        ),
+    ],
+)
+def test_a_name_that_will_not_do_changes_nothing(shipped: Path, args: tuple[str, ...], sentence: str) -> None:
+    before = sorted(shipped.rglob("*"))
+    with pytest.raises(ConfigError, match=sentence):
+        call("new", *args)
+    assert sorted(shipped.rglob("*")) == before
+
+
+def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
+    for name, score in {"002": 0.61, "strong": 0.75}.items():
+        path = shipped / "data/08_reporting/default" / name / "metrics.json"
+        path.parent.mkdir(parents=True)
+        numbers = {"score": score, "localization_f1": 0.8, "damage_f1": 0.7, "n_scenes": 9}
+        path.write_text(json.dumps(numbers | {"intervals": {"score": [score - 0.01, score + 0.01]}}))
+    lines = [line.split() for line in call("list", "--user", "default").output.splitlines()]
+    assert [line[0] for line in lines] == ["experiment", "default/strong", "default/seed_002", "default/quickstart"]
+    assert lines[1][1:6] == ["0.750", "0.740–0.760", "0.800", "0.700", "9"]
