@@ -147,6 +147,8 @@ CHANGES: list[dict[str, Any]] = [
     {"model": {"decoder_channels": (16, 16, 8, 8, 16)}},
     {"model": {"share_weights": False}},
     {"model": {"fusion": "concat"}},
+    {"model": {"fusion_levels": "all"}},
+    {"model": {"decoder": "upernet"}},
     {"model": {"normalisation": "imagenet"}},
     {"classes": {"unclassified": "class"}},
     {"training": {"patience": 3}},

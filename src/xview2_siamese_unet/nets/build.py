@@ -13,6 +13,11 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 from safetensors.torch import load_file
+from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
+from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
+from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 from torch import Tensor, nn
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
@@ -30,7 +35,8 @@ def build_net(params: ModelParams, damage_classes: int) -> DamageNet:
         return SeedNet(pre, post, damage_classes)
     first = _unet(params)
     second = first if params.share_weights else _unet(params)
-    return SiameseUNet(first, second, params.decoder_channels[-1], damage_classes, params.fusion)
+    at_all_levels = params.fusion_levels == "all"
+    return SiameseUNet(first, second, damage_classes, params.fusion, at_all_levels=at_all_levels)
 
 
 def load_encoder_weights(net: DamageNet, params: EncoderParams) -> dict[str, str]:
@@ -66,7 +72,21 @@ def _digest(state: dict[str, Tensor], weights: EncoderWeightsParams) -> str:
 
 
 def _unet(params: ModelParams) -> UNet:
-    return UNet(_encoder(params.encoder.name, None), params.decoder_channels)
+    encoder, widths = _encoder(params.encoder.name, None), params.decoder_channels
+    levels = {"encoder_channels": encoder.out_channels}
+    full = {"decoder_channels": widths, "n_blocks": len(widths)}
+    match params.decoder:
+        case "unet":
+            return UNet(encoder, UnetDecoder(**levels, **full), widths[-1], 2 ** (5 - len(widths)))
+        case "unetplusplus":
+            return UNet(encoder, UnetPlusPlusDecoder(**levels, **full), widths[-1], 1)
+        case "fpn":
+            pyramid = FPNDecoder(**levels, pyramid_channels=widths[0], segmentation_channels=widths[1])
+            return UNet(encoder, pyramid, widths[1], 4)
+        case "upernet":
+            return UNet(encoder, UPerNetDecoder(**levels, decoder_channels=widths[0]), widths[0], 4)
+        case "segformer":
+            return UNet(encoder, SegformerDecoder(**levels, segmentation_channels=widths[0]), widths[0], 4)
 
 
 def _encoder(name: str, weights: str | bool | None) -> nn.Module:

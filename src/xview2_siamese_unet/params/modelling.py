@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,7 @@ __all__ = [
     "Unclassified",
 ]
 
+Width = Annotated[int, Field(ge=1)]
 Unclassified = Literal["ignore", "no_damage", "class"]
 
 
@@ -74,14 +75,27 @@ class ModelParams(Strict):
     architecture: Literal["siamese_unet", "seed"] = "siamese_unet"
     """`seed`: two nets without skips that meet at their logits, as the university project had it, for comparison."""
     encoder: EncoderParams = EncoderParams()
-    decoder_channels: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
-    """Channels of the decoder, from the deepest level to the full size."""
+    decoder: Literal["unet", "unetplusplus", "fpn", "upernet", "segformer"] = "unet"
+    """Of segmentation-models-pytorch; the last three answer at a quarter of the size, and logits are enlarged."""
+    decoder_channels: tuple[Width, ...] = Field(default=(256, 128, 64, 32, 16), min_length=3, max_length=5)
+    """Channels from the deepest level to the full size; `unet` with fewer than five stops at a half or a quarter of it.
+    `fpn` takes the first two (pyramid and segmentation, a multiple of 32), `upernet` and `segformer` the first."""
     share_weights: bool = True
     """One U-Net for both dates; `false` gives each date its own."""
     fusion: Literal["concat", "difference", "both"] = "both"
     """What the damage head sees of the two dates."""
+    fusion_levels: Literal["last", "all"] = "last"
+    """Where the dates are joined: behind the decoder, or at each level of the encoder and then decoded."""
     normalisation: Literal["measured", "imagenet"] = "measured"
     """Mean and deviation of the training split, or those that ImageNet weights were trained with."""
+
+    @model_validator(mode="after")
+    def _channels_fit_the_decoder(self) -> Self:
+        if self.decoder == "unetplusplus" and len(self.decoder_channels) < 5:
+            raise ValueError("five decoder_channels for unetplusplus")
+        if self.decoder == "fpn" and self.decoder_channels[1] % 32:
+            raise ValueError("a multiple of 32 as second of decoder_channels for fpn")
+        return self
 
 
 class HardwareParams(Strict):

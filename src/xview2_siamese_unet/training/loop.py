@@ -68,7 +68,9 @@ def better(recipe: Recipe) -> str:
 
 
 def _together(recipe: Recipe) -> DDPStrategy:
-    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=recipe.loss_weights.post == 0)
+    # No gradient reaches the damage head in the first stage, nor what joins levels that a decoder does not look at.
+    unused = recipe.loss_weights.post == 0 or recipe.model.fusion_levels == "all"
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=unused)
 
 
 def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
