@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def test_a_head_without_weight_in_the_loss_learns_nothing(train: Train) -> None:
 
 def test_batch_and_crop_shape_what_is_loaded(data: TrainingData, recipe: MakeRecipe) -> None:
     def shape(**training: object) -> tuple[int, ...]:
-        loader = training_loader(data.store, data.train, data.sample_weights, recipe(training=training), 1)
+        loader = training_loader(data, recipe(training=training), 1)
         return tuple(next(iter(loader)).shape)
 
     assert shape(batch_size=2, crop=32) == (2, 32, 32, 8)
@@ -177,7 +178,10 @@ def test_any_setting_that_changes_the_result_changes_the_fingerprint(
     [
         {"dataloader": {"num_workers_multiplier": 2}},
         {"dataloader": {"pin_memory": False}},
+        {"dataloader": {"location": "device"}},
         {"training": {"reuse": False}},
+        {"training": {"lr_find": True}},
+        {"hardware": {"profile": True}},
     ],
     ids=str,
 )
@@ -217,6 +221,25 @@ def test_channels_lie_as_asked_for(data: TrainingData, recipe: MakeRecipe, tmp_p
 
     assert last("yes", {}).is_contiguous(memory_format=torch.channels_last)
     assert not last("no", {"channels_last": False}).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_where_the_scenes_lie_changes_nothing_that_is_learnt(train: Train, plain: Run) -> None:
+    history, weights = train(dataloader={"location": "device"})
+    assert history == plain[0]
+    assert all(torch.equal(weights[name], value) for name, value in plain[1].items())
+
+
+def test_a_profile_says_where_the_time_goes_and_changes_nothing_else(
+    data: TrainingData, recipe: MakeRecipe, folders: Folders, plain: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="xview2_siamese_unet")
+    history = fit(data, recipe(hardware={"profile": True}), folders, cores=1)["history"]
+    shares = [f"share_{part}" for part in ("data", "forward", "backward", "optimiser")]
+    for row, without in zip(history, plain[0], strict=True):
+        assert sum(row.pop(name) for name in shares) == pytest.approx(1)
+        assert row.pop("pairs_per_second") > 0
+        assert row == without
+    assert caplog.text.count("the bottleneck is") == 2
 
 
 @pytest.mark.parametrize("asked", [True, False])

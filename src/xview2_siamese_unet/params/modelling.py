@@ -111,6 +111,8 @@ class HardwareParams(Strict):
     """Compile the net with torch.compile: minutes at the start, faster steps after."""
     deterministic: bool = False
     """Refuse operations whose result varies from run to run, at some cost of speed."""
+    profile: bool = False
+    """Say in log and history which share of each step waits for data, goes forward, backward, and optimises."""
 
 
 class LossWeightsParams(Strict):
@@ -134,6 +136,9 @@ class FocalLossParams(Strict):
 class DataloaderParams(Strict):
     """How batches reach the device."""
 
+    location: Literal["auto", "host", "device"] = "auto"
+    """Where the scenes lie: on the device, where crops are cut without any loading, or in the host's memory as a map of
+    the file; `auto` takes a GPU where they fill at most 60 % of its free memory."""
     num_workers_multiplier: float = Field(default=1.0, ge=0)
     """Workers for each core that this process may use; 0 reads in the process itself."""
     pin_memory: bool = True

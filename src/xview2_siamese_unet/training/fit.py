@@ -17,16 +17,18 @@ from torch import Tensor
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.nets.build import build_net, load_encoder_weights
 from xview2_siamese_unet.nets.checkpoint import Checkpoint
-from xview2_siamese_unet.nets.hardware import pick_device
+from xview2_siamese_unet.nets.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import LossWeightsParams, Recipe
 from xview2_siamese_unet.training.answering import Answering, fit_answers
 from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint, weights_fingerprint
+from xview2_siamese_unet.training.find_rate import find_rate, report_rate
 from xview2_siamese_unet.training.logfile import log_to, quiet_lightning
 from xview2_siamese_unet.training.loop import better, make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader, whole_scenes_loader
 from xview2_siamese_unet.training.processes import launched_shard, leave_processes
+from xview2_siamese_unet.training.resident import Resident, take_in
 
 _log = logging.getLogger(__name__)
 _LICENCE = "Weights trained on xBD come under its licence, CC BY-NC-SA 4.0; those of the built-in sample are free."
@@ -40,6 +42,14 @@ class Folders(NamedTuple):
     logfiles: Path
 
 
+class Host(NamedTuple):
+    """What a run computes with: cores of this process, a device, and the scenes that stay there."""
+
+    cores: int
+    device: str
+    resident: Resident | None
+
+
 def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> Checkpoint:
     """Train a net, or go on where a killed run with the same settings stopped; return the best epoch's checkpoint.
 
@@ -50,24 +60,27 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         cores: that this process may use.
     """
     with log_to(folders.logfiles / "training.log"), quiet_lightning():
-        start = _localization_stage(data, recipe, folders, cores)
-        module = _train(data, recipe, folders, cores, start=start)
+        names, device = [*data.train, *data.validation], pick_device(recipe.hardware.device)
+        host = Host(cores, device, take_in(data.store, names, recipe.dataloader, device))
+        start = _localization_stage(data, recipe, folders, host)
+        module = _train(data, recipe, folders, host, start=start)
         best = _best_row(module.history, recipe)
         _log.info("best epoch %d of %d", best["epoch"], len(module.history))
         module.net.load_state_dict(_net_state(folders.checkpoints / "epochs" / "best.ckpt"))
-        scenes = partial(whole_scenes_loader, data.store, data.validation, recipe, cores, launched_shard())
+        scenes = partial(whole_scenes_loader, data, recipe, host.cores, host.resident)
         answering = fit_answers(module.net, module.normalise, scenes, len(data.validation), recipe)
     leave_processes()
     return _checkpoint(module, answering, data, recipe)
 
 
-def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, cores: int) -> Path | None:
+def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, host: Host) -> Path | None:
     """Train localisation alone, if asked for; return the checkpoint of its best epoch."""
     if not recipe.training.localization_epochs:
         return None
     loss = recipe.training.monitor == "validation_loss"
     changes = {
         "epochs": recipe.training.localization_epochs,
+        "lr_find": False,
         "monitor": "validation_loss" if loss else "validation_localization_f1",
     }
     stage = recipe.model_copy(
@@ -78,24 +91,28 @@ def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, co
     )
     inside = Folders(*(folder / "localization" for folder in folders))
     _log.info("first stage: localisation alone")
-    _train(data, stage, inside, cores)
+    _train(data, stage, inside, host)
     return inside.checkpoints / "epochs" / "best.ckpt"
 
 
 def _train(
-    data: TrainingData, recipe: Recipe, folders: Folders, cores: int, *, start: Path | None = None
+    data: TrainingData, recipe: Recipe, folders: Folders, host: Host, *, start: Path | None = None
 ) -> DamageModule:
-    device, shard = pick_device(recipe.hardware.device), launched_shard()
     mark, epochs = weights_fingerprint(data, recipe), folders.checkpoints / "epochs"
     last = _last(epochs / "last.ckpt", mark) if recipe.training.reuse else None
+    training = training_loader(data, recipe, host.cores, host.resident)
+    if recipe.training.lr_find and last is None and launched_shard().rank == 0:
+        spare = _new_module(data, recipe, mark, start=start, fresh=True)
+        curve = find_rate(spare, training, host.device, autocast_dtype(recipe.hardware, host.device))
+        report_rate(curve, recipe.training.learning_rate, folders.logfiles)
     module = _new_module(data, recipe, mark, start=start, fresh=last is None)
-    trainer = make_trainer(recipe, device, folders.tensorboard_logs, epochs)
-    _log.info("training on %s (%s): %d scenes", device, trainer.precision, len(data.train))
+    trainer = make_trainer(recipe, host.device, folders.tensorboard_logs, epochs)
+    _log.info("training on %s (%s): %d scenes", host.device, trainer.precision, len(data.train))
     try:
         trainer.fit(
             module,
-            training_loader(data.store, data.train, data.sample_weights, recipe, cores, shard),
-            whole_scenes_loader(data.store, data.validation, recipe, cores, shard),
+            training,
+            whole_scenes_loader(data, recipe, host.cores, host.resident),
             ckpt_path=last,
             weights_only=True,
         )

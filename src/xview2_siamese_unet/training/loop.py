@@ -25,6 +25,7 @@ from rich import get_console
 from xview2_siamese_unet.nets.hardware import pick_precision
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.progress import is_watched
+from xview2_siamese_unet.training.clock import StepClock
 from xview2_siamese_unet.training.processes import launched, launched_shard
 
 
@@ -81,6 +82,8 @@ def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
     last = ModelCheckpoint(epochs, filename="last", **at)
     stop = _StopForGood(training.monitor, min_delta=training.delta, patience=training.patience, mode=mode)
     callbacks: list[Callback] = [best, last, stop, LearningRateMonitor("step")]
+    if recipe.hardware.profile:
+        callbacks.append(StepClock())
     if training.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=training.ema_decay))
     if is_watched(get_console()):

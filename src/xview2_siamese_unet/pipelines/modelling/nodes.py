@@ -60,8 +60,8 @@ def train(  # noqa: PLR0913  a net is made of all of these
     dataset: DatasetParams,
     folders: dict[str, Path],
     finished: dict[str, Any] | None,
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Return the checkpoint of the best epoch and the history of all epochs."""
+) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
+    """Return the checkpoint of the best epoch, for two formats, and the history of all epochs."""
     from xview2_siamese_unet.training.data import TrainingData, fingerprint  # noqa: PLC0415
     from xview2_siamese_unet.training.fit import Folders, fit  # noqa: PLC0415  torch is slow to import
 
@@ -80,4 +80,4 @@ def train(  # noqa: PLR0913  a net is made of all of these
         checkpoint = finished
     else:
         checkpoint = dict(fit(data, recipe, Folders(**folders), cores=usable_cores()))
-    return checkpoint, pd.DataFrame(checkpoint["history"])
+    return checkpoint, checkpoint, pd.DataFrame(checkpoint["history"])

@@ -27,7 +27,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "folders": "training_folders",
                     "finished": "finished_checkpoint",
                 },
-                ["checkpoint", "history"],
+                ["checkpoint", "weights", "history"],
                 name="train",
             ),
         ]
