@@ -237,6 +237,24 @@ def test_early_stopping_goes_on_counting(
     assert len(fit(data, settings, folders, cores=1)["history"]) == 4
 
 
+def test_a_run_goes_on_in_a_folder_that_was_moved(
+    data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = (Folders(*(tmp_path / place / name for name in ("a", "b", "c"))) for place in ("here", "there"))
+    settings = recipe(training={"epochs": 4, "patience": 9, "batch_size": 4})
+    with monkeypatch.context() as patch:
+        scripted(patch, [0.3, 0.9])
+        stopped_after(2, patch)
+        with pytest.raises(Killed):
+            fit(data, settings, before, cores=1)
+    best = torch.load(before.checkpoints / "epochs" / "best.ckpt", weights_only=True)["state_dict"]
+    (tmp_path / "here").rename(tmp_path / "there")
+    scripted(monkeypatch, [0.5, 0.4])
+    made = fit(data, settings, after, cores=1)
+    assert made["epoch"] == 1
+    assert torch.equal(made["state"]["building_head.weight"], best["net.building_head.weight"])
+
+
 def test_a_run_that_stopped_early_is_not_gone_on_with(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,8 +78,8 @@ def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
     training, mode = recipe.training, better(recipe)
     # Both when the history of an epoch is complete. Lightning's `save_last` writes only after an epoch that was better.
     at: Any = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = ModelCheckpoint(epochs, filename="best", monitor=training.monitor, mode=mode, **at)
-    last = ModelCheckpoint(epochs, filename="last", **at)
+    best = _KeptEpoch(epochs, filename="best", monitor=training.monitor, mode=mode, **at)
+    last = _KeptEpoch(epochs, filename="last", **at)
     stop = _StopForGood(training.monitor, min_delta=training.delta, patience=training.patience, mode=mode)
     callbacks: list[Callback] = [best, last, stop, LearningRateMonitor("step")]
     if recipe.hardware.profile:
@@ -89,6 +89,19 @@ def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
     if is_watched(get_console()):
         callbacks.append(RichProgressBar())
     return callbacks
+
+
+class _KeptEpoch(ModelCheckpoint):
+    """Knows the best epoch also where the folder has moved: Lightning's own would take the next one for the best."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what an earlier run left, with the paths of this one."""
+        here = {name: self._here(path) for name, path in state_dict.items() if name.endswith("model_path")}
+        kept = {self._here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | here | {"dirpath": self.dirpath, "best_k_models": kept})
+
+    def _here(self, path: str) -> str:
+        return str(Path(str(self.dirpath), Path(path).name)) if path else path
 
 
 class _StopForGood(EarlyStopping):
