@@ -3,9 +3,9 @@
     uv run python benchmarks/results.py OUT [--xbd ROOT] [--encoder resnet50] [--weights hub] [--epochs 30] [--dry-run]
 
 Variants: the university project's settings (seed_002), our recipe (strong), and the recipe without each of its
-ingredients. On `--xbd` nets learn from tier1 and tier3, validate on hold, and are scored on test; without it, on the
-built-in sample. Every run is an experiment below OUT/conf; one that is finished is not run again, and variants that
-differ only in how they answer share their weights. The defaults are small enough for a CPU.
+ingredients, or with another part. On `--xbd` nets learn from tier1 and tier3, validate on hold, and are scored on test;
+without it, on the built-in sample. Every run is an experiment below OUT/conf; a finished one is not run again, and
+variants that differ only in how they answer share their weights. The defaults are small enough for a CPU.
 """
 
 from __future__ import annotations
@@ -44,6 +44,13 @@ WITHOUT: dict[str, Tree] = {
 }
 """What is left out → what then differs from the recipe."""
 
+OTHERWISE: dict[str, Tree] = {
+    "a decoder at half the size": {"model": {"decoder_channels": [256, 128, 64, 32]}},
+    "two nets": {"model": {"share_weights": False}},
+    "dates joined at all levels": {"model": {"fusion_levels": "all"}},
+}
+"""What is taken in place of a part → what then differs from the recipe."""
+
 
 def merged(under: Tree, over: Tree) -> Tree:
     both = deepcopy(under)
@@ -81,6 +88,7 @@ def variants(args: argparse.Namespace) -> dict[str, Tree]:
     strong = merged(merged(shipped["strong"], size), ours)
     chosen = {"seed_002": first, "strong": strong}
     chosen |= {f"strong without {name}": merged(strong, change) for name, change in WITHOUT.items()}
+    chosen |= {f"strong with {name}": merged(strong, change) for name, change in OTHERWISE.items()}
     return {name: tree for name, tree in chosen.items() if not args.only or name in args.only}
 
 

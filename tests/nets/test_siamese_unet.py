@@ -113,3 +113,13 @@ def test_a_u_net_with_fewer_levels_stops_early_and_is_enlarged(widths: tuple[int
 def test_channels_that_do_not_fit_the_decoder_are_refused(changes: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         small(**changes)
+
+
+@pytest.mark.parametrize("decoder", ["unet", "unetplusplus"])
+def test_a_bottleneck_narrows_what_is_wider_and_nothing_else(decoder: str) -> None:
+    def size(bottleneck: int | None) -> int:
+        return sum(p.numel() for p in made(decoder, bottleneck=bottleneck).parameters())
+
+    deepest = small().pre.encoder.out_channels[-1]
+    assert size(deepest // 4) < size(None) == size(deepest) == size(2 * deepest)
+    assert made(decoder, bottleneck=8)(*images()).damage.shape == (2, 5, 64, 32)

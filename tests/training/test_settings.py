@@ -149,6 +149,7 @@ CHANGES: list[dict[str, Any]] = [
     {"model": {"share_weights": False}},
     {"model": {"fusion": "concat"}},
     {"model": {"fusion_levels": "all"}},
+    {"model": {"bottleneck": 8}},
     {"model": {"decoder": "upernet"}},
     {"model": {"normalisation": "imagenet"}},
     {"classes": {"unclassified": "class"}},

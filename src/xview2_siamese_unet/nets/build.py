@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.nets.seed import SeedNet, SeedUNet
-from xview2_siamese_unet.nets.siamese_unet import SiameseUNet, UNet
+from xview2_siamese_unet.nets.siamese_unet import NarrowedDecoder, SiameseUNet, UNet
 from xview2_siamese_unet.params.modelling import EncoderParams, EncoderWeightsParams, ModelParams
 
 DamageNet = SiameseUNet | SeedNet
@@ -74,12 +75,11 @@ def _digest(state: dict[str, Tensor], weights: EncoderWeightsParams) -> str:
 def _unet(params: ModelParams) -> UNet:
     encoder, widths = _encoder(params.encoder.name, None), params.decoder_channels
     levels = {"encoder_channels": encoder.out_channels}
-    full = {"decoder_channels": widths, "n_blocks": len(widths)}
     match params.decoder:
-        case "unet":
-            return UNet(encoder, UnetDecoder(**levels, **full), widths[-1], 2 ** (5 - len(widths)))
-        case "unetplusplus":
-            return UNet(encoder, UnetPlusPlusDecoder(**levels, **full), widths[-1], 1)
+        case "unet" | "unetplusplus":
+            kind = UnetDecoder if params.decoder == "unet" else UnetPlusPlusDecoder
+            full = {"decoder_channels": widths, "n_blocks": len(widths)}
+            return UNet(encoder, _narrowed(kind, encoder, params.bottleneck, full), widths[-1], 2 ** (5 - len(widths)))
         case "fpn":
             pyramid = FPNDecoder(**levels, pyramid_channels=widths[0], segmentation_channels=widths[1])
             return UNet(encoder, pyramid, widths[1], 4)
@@ -87,6 +87,17 @@ def _unet(params: ModelParams) -> UNet:
             return UNet(encoder, UPerNetDecoder(**levels, decoder_channels=widths[0]), widths[0], 4)
         case "segformer":
             return UNet(encoder, SegformerDecoder(**levels, segmentation_channels=widths[0]), widths[0], 4)
+
+
+def _narrowed(
+    kind: Callable[..., nn.Module], encoder: nn.Module, bottleneck: int | None, full: dict[str, Any]
+) -> nn.Module:
+    """Return a decoder over features whose deepest level is first brought down to `bottleneck`, where it is wider."""
+    channels: tuple[int, ...] = tuple(encoder.out_channels)  # type: ignore[arg-type]
+    if bottleneck is None or channels[-1] <= bottleneck:
+        return kind(encoder_channels=channels, **full)
+    narrow = kind(encoder_channels=(*channels[:-1], bottleneck), **full)
+    return NarrowedDecoder(narrow, channels[-1], bottleneck)
 
 
 def _encoder(name: str, weights: str | bool | None) -> nn.Module:

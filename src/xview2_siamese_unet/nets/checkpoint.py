@@ -83,7 +83,9 @@ def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, Classe
     """
     try:
         classes = ClassesParams.model_validate(checkpoint["classes"])
-        net = build_net(ModelParams.model_validate(checkpoint["model"]), classes.damage_classes)
+        # A checkpoint that says nothing of a bottleneck is older than the bottleneck.
+        model = ModelParams.model_validate({"bottleneck": None, **checkpoint["model"]})
+        net = build_net(model, classes.damage_classes)
         net.load_state_dict(checkpoint["state"])
         normalise = Normalise(**checkpoint["channels"])
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -80,6 +80,9 @@ class ModelParams(Strict):
     decoder_channels: tuple[Width, ...] = Field(default=(256, 128, 64, 32, 16), min_length=3, max_length=5)
     """Channels from the deepest level to the full size; `unet` with fewer than five stops at a half or a quarter of it.
     `fpn` takes the first two (pyramid and segmentation, a multiple of 32), `upernet` and `segformer` the first."""
+    bottleneck: int | None = Field(default=512, ge=1)
+    """Channels to which `unet` and `unetplusplus` reduce the encoder's deepest features where these are wider, as
+    those of ResNet50 are (2048); `null` reduces nothing, at a fifth more time for each step."""
     share_weights: bool = True
     """One U-Net for both dates; `false` gives each date its own."""
     fusion: Literal["concat", "difference", "both"] = "both"

@@ -42,7 +42,7 @@ def find_rate(
         dtype: numbers to compute in; `None` for float32.
     """
     module.to(device).train()
-    optimizer = torch.optim.AdamW(module.net.parameters(), weight_decay=module.recipe.training.weight_decay)
+    optimizer = torch.optim.AdamW(module.net.parameters(), weight_decay=module.recipe.training.weight_decay, fused=True)
     rates = np.geomspace(_LOWEST, _HIGHEST, _STEPS).tolist()
     losses: list[float] = []
     mean = 0.0

@@ -112,10 +112,18 @@ class DamageModule(lightning.LightningModule):
                 if buffer.is_floating_point():
                     buffer.copy_(self._mean(buffer.clone()))
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the length of the gradient before it is clipped."""
-        gradients = [weight.grad for weight in self.net.parameters() if weight.grad is not None]
-        self.log("gradient_norm", torch.nn.utils.get_total_norm(gradients))
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient and log its length in one pass; Lightning itself refuses a fused optimiser in bfloat16."""
+        if gradient_clip_val is None:
+            norm = torch.nn.utils.get_total_norm([w.grad for w in self.net.parameters() if w.grad is not None])
+        else:
+            norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), gradient_clip_val)
+        self.log("gradient_norm", norm)
 
     def validation_step(self, pixels: Tensor, batch_idx: int) -> None:
         """Add one batch of whole scenes to the counts; the first scene is also shown."""
@@ -167,7 +175,12 @@ class DamageModule(lightning.LightningModule):
         """Return AdamW, and a schedule stepped at every batch."""
         training = self.recipe.training
         peak = training.learning_rate
-        optimizer = torch.optim.AdamW(self.net.parameters(), lr=peak, weight_decay=training.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self.net.parameters(),
+            lr=peak,
+            weight_decay=training.weight_decay,
+            fused=self.trainer.precision != "16-mixed",  # which would scale gradients back behind the clipping
+        )
         epoch = training.epochs / float(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate(step * epoch, peak, training.scheduler, training.warmup_epochs) / peak
