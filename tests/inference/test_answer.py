@@ -33,7 +33,7 @@ def test_the_answer_is_that_of_the_net(encoder: str) -> None:
     dates = np.random.default_rng(0).integers(1, 255, (2, 1, 96, 64, 3), dtype=np.uint8)
     given = [(torch.from_numpy(date).permute(0, 3, 1, 2).float() - 127) / 60 for date in dates]
     with torch.inference_mode():
-        expected = probabilities(*net(*given)).permute(0, 2, 3, 1).numpy()
+        expected = probabilities(net(*given)).permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(answer(*dates), expected, atol=1e-5)
     flipped = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"), flips=True)(*dates)
     assert np.abs(flipped - expected).max() > 1e-4

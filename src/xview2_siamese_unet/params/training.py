@@ -114,8 +114,8 @@ class TrainingParams(Strict):
     """Side of the square by which damaged buildings grow in the truth of training, odd; 1 grows nothing."""
     crop_candidates: int = Field(default=1, ge=1)
     """Crops looked at for each one taken, which is the one with most of the rare classes."""
-    tune_thresholds: bool = False
-    """Choose on the validation scenes from which probability a pixel is building; otherwise one half."""
+    lr_find: bool = False
+    """First measure the loss while the rate rises and leave a suggestion beside the logs; `learning_rate` stays."""
     reuse: bool = True
     """Take over a finished checkpoint of the same settings, data and version, or go on from the last epoch of one."""
 
