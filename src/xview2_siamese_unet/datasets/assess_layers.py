@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import geopandas as gpd
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import TablePreview
 
 _STYLES: Final = """
 CREATE TABLE layer_styles (
@@ -52,7 +54,8 @@ class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
 
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_name(f".{self._path.stem}.part.gpkg")
-        part.unlink(missing_ok=True)
+        for stale in part.parent.glob(f"{part.name}*"):  # SQLite would play a journal that was left onto the new file
+            stale.unlink()
         before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
         try:
@@ -71,11 +74,68 @@ class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
 
         return pyogrio.read_dataframe(self._path, layer=0)
 
+    def preview(self, nrows: int = 10) -> TablePreview:
+        """Return the first rows without their polygons, as Kedro-Viz shows them."""
+        import pyogrio  # noqa: PLC0415
+
+        table = pyogrio.read_dataframe(self._path, layer=0, read_geometry=False, max_features=nrows)
+        return TablePreview(json.loads(table.to_json(orient="split", index=False)))
+
     def _exists(self) -> bool:
         return self._path.is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self._path}
+
+
+class FormatsDataset(AbstractDataset[dict[str, gpd.GeoDataFrame], list[Path]]):
+    """The same rows in other formats, each written beside and renamed; loading gives the files.
+
+    Args:
+        filepath: the files without their endings.
+        metadata: for Kedro-Viz and the like; ignored here.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: dict[str, gpd.GeoDataFrame]) -> None:
+        """Write `geojson` after RFC 7946 and `geoparquet`; what an earlier run wrote in another goes."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        for name, (ending, write) in _FORMATS.items():
+            path = self._path.with_suffix(ending)
+            if name in data:
+                part = path.with_name(f".{path.stem}.part{ending}")
+                part.unlink(missing_ok=True)
+                write(data[name], part)
+                part.replace(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def load(self) -> list[Path]:
+        """Return the files that are there."""
+        return [path for ending, _ in _FORMATS.values() if (path := self._path.with_suffix(ending)).is_file()]
+
+    def _exists(self) -> bool:
+        return bool(self.load())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self._path}
+
+
+def _write_geojson(frame: gpd.GeoDataFrame, path: Path) -> None:
+    import pyogrio  # noqa: PLC0415
+
+    # Longitude and latitude, seven decimals, outer rings against the clock, no `crs`.
+    pyogrio.write_dataframe(frame, path, driver="GeoJSON", RFC7946="YES")
+
+
+def _write_geoparquet(frame: gpd.GeoDataFrame, path: Path) -> None:
+    frame.to_parquet(path, index=False, schema_version="1.1.0", write_covering_bbox=True)
+
+
+_FORMATS: Final = {"geojson": (".geojson", _write_geojson), "geoparquet": (".parquet", _write_geoparquet)}
 
 
 def _write_styles(path: Path, layers: Layers) -> None:

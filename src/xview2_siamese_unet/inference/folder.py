@@ -13,12 +13,14 @@ PRODUCTS: Final = (
     "damage.tif",
     "probability.tif",
     "buildings.gpkg",
+    "buildings.geojson",
+    "buildings.parquet",
     "summary.json",
     "summary.csv",
     "map.html",
     "report.html",
 )
-"""First of all the record, without which an assessment is not finished."""
+"""First of all the record, without which an assessment is not finished; some are there only if asked for."""
 _STAMP: Final = "made_with.txt"
 
 

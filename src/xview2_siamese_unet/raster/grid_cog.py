@@ -90,3 +90,12 @@ def _write_plain(path: Path, content: RasterContent) -> None:
             target.scales = [content.scale] * len(content.bands)
         target.descriptions = content.bands
         target.update_tags(**content.tags)
+
+
+def read_small(path: Path, side: int) -> ByteArray:
+    """Return all bands (bands, h, w) with at most `side` pixels along the longer side, from overviews."""
+    with rasterio.open(path, driver="GTiff") as raster:
+        factor = max(1.0, max(raster.shape) / side)
+        size = [max(1, round(length / factor)) for length in raster.shape]
+        bands: ByteArray = raster.read(out_shape=(raster.count, *size))
+    return bands

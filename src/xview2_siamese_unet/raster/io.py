@@ -116,6 +116,13 @@ def read_mask(path: Path) -> ByteArray:
     return mask
 
 
+def read_bands(path: Path) -> ByteArray:
+    """Return all bands of a file of bytes as uint8 (bands, h, w)."""
+    with _open(path) as source:
+        bands: ByteArray = source.read()
+    return bands
+
+
 def read_tag(path: Path, name: str) -> str | None:
     """Return a tag of a mask, or `None` where it has none."""
     with _open(path) as source:
@@ -125,10 +132,19 @@ def read_tag(path: Path, name: str) -> str | None:
 
 def write_mask(path: Path, mask: ByteArray, place: Georeference | None = None, **tags: str) -> None:
     """Write a mask (h, w) of damage codes as a GeoTIFF with the class colours and tags, whole or not at all."""
+    with create(path, (1, *mask.shape), place, compress="deflate", zlevel=1) as target:
+        target.write(mask, 1)
+        target.write_colormap(1, _COLOURMAP)
+        target.update_tags(**tags)
+
+
+@contextmanager
+def create(path: Path, shape: tuple[int, ...], place: Georeference | None, **options: object) -> Iterator[Any]:
+    """Open a new GeoTIFF of bytes with bands, height and width for writing; renamed once it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    height, width = mask.shape
-    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": height, "width": width}
+    count, height, width = shape
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "height": height, "width": width, **options}
     if place is not None:
         profile |= {
             "crs": f"EPSG:{place.epsg}",
@@ -136,8 +152,6 @@ def write_mask(path: Path, mask: ByteArray, place: Georeference | None = None, *
         }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(part, "w", compress="deflate", zlevel=1, **profile) as target:
-            target.write(mask, 1)
-            target.write_colormap(1, _COLOURMAP)
-            target.update_tags(**tags)
+        with rasterio.open(part, "w", **profile) as target:
+            yield target
     part.replace(path)
