@@ -16,6 +16,7 @@ from kedro.io import DatasetError
 from PIL import Image
 
 from xview2_siamese_unet.datasets.folders import FoldersDataset
+from xview2_siamese_unet.datasets.labels import BuildingsDataset, LabelsDataset
 from xview2_siamese_unet.datasets.mask import MaskDataset
 from xview2_siamese_unet.datasets.masks import MasksDataset
 from xview2_siamese_unet.datasets.probabilities import ProbabilityDataset
@@ -25,10 +26,11 @@ from xview2_siamese_unet.datasets.timings import TimingsDataset
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, StaleError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams, MaskParams, ShardParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes
-from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels, plan_masks, plan_store
-from xview2_siamese_unet.raster.masks import MaskJob, MaskPlan
+from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_masks, plan_store
+from xview2_siamese_unet.raster.masks import MaskPlan
 from xview2_siamese_unet.raster.probability import LEVELS, as_bytes
 from xview2_siamese_unet.xbd.georeference import Georeference
+from xview2_siamese_unet.xbd.label_table import Labels
 
 SERIAL = {"kind": "serial"}
 PROCESSES = {"kind": "processes", "workers": 2}
@@ -52,12 +54,19 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def labels_of(raw: Path, out: Path, executor: dict = SERIAL, params: DataProcessingParams = PARAMS) -> Labels:
+    dataset = LabelsDataset(filepath=str(out / "labels.parquet"), executor=executor)
+    dataset.save(plan_labels(raw, SAMPLE, params))
+    return dataset.load()
+
+
 def process(raw: Path, out: Path, executor: dict, params: DataProcessingParams = PARAMS) -> StoreDataset:
-    scenes, buildings, _ = parse_labels(raw, SAMPLE, params)
+    labels = labels_of(raw, out, executor, params)
+    BuildingsDataset(filepath=str(out / "buildings.parquet")).save(labels)
     masks = MasksDataset(filepath=str(out / "masks"), executor=executor)
-    masks.save(plan_masks(scenes, buildings, params))
+    masks.save(plan_masks(labels, params))
     store = StoreDataset(filepath=str(out / "store"), executor=executor)
-    store.save(plan_store(raw, scenes, masks.load(), params))
+    store.save(plan_store(raw, labels.scenes, masks.load(), params))
     return store
 
 
@@ -145,20 +154,19 @@ def test_masks_and_store_do_not_depend_on_who_makes_them(drawn: Path, tmp_path: 
 
 def test_parts_make_together_what_one_run_makes(drawn: Path, tmp_path: Path) -> None:
     process(drawn, tmp_path / "one", SERIAL)
-    tables = parse_labels(drawn, SAMPLE, PARAMS)
-    (tmp_path / "two").mkdir()
+    labels = labels_of(drawn, tmp_path / "two")
     for index in (2, 0, 1):
         part = DataProcessingParams(shard=ShardParams(index=index, count=3))
-        jobs = plan_masks(tables.scenes, tables.buildings, part)
+        jobs = plan_masks(labels, part)
         masks = MasksDataset(filepath=str(tmp_path / "two" / "masks"), executor=SERIAL)
         masks.save(jobs)
-        plan = plan_store(drawn, tables.scenes, masks.load(), part)
+        plan = plan_store(drawn, labels.scenes, masks.load(), part)
         assert [job.scene for job in plan.jobs] == [job.scene for job in jobs]
         assert len(jobs) == 2
         StoreDataset(filepath=str(tmp_path / "two" / "store"), executor=SERIAL).save(plan)
         assert not (tmp_path / "two" / "store" / "problems.json").exists()
-        with pytest.raises(ConfigError, match="--to-nodes parse_labels"):
-            parse_labels(drawn, SAMPLE, part)
+        with pytest.raises(ConfigError, match="--to-nodes tabulate_labels"):
+            plan_labels(drawn, SAMPLE, part)
     process(drawn, tmp_path / "two", SERIAL)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
@@ -262,8 +270,7 @@ def test_a_store_grows_and_moves_no_scene(drawn: Path, tmp_path: Path) -> None:
 
 def test_scenes_of_another_size_do_not_enter_a_store(drawn: Path, tmp_path: Path) -> None:
     process(drawn, tmp_path, SERIAL)
-    scenes, *_ = parse_labels(drawn, SAMPLE, PARAMS)
-    plan = plan_store(drawn, scenes, tmp_path / "masks", PARAMS)._replace(height=96)
+    plan = plan_store(drawn, labels_of(drawn, tmp_path).scenes, tmp_path / "masks", PARAMS)._replace(height=96)
     with pytest.raises(DatasetError) as caught:
         StoreDataset(filepath=str(tmp_path / "store"), executor=SERIAL).save(plan)
     assert "height 64" in message(caught).found
@@ -331,5 +338,5 @@ def test_folders_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
 def test_masks_of_no_scene_are_none(tmp_path: Path) -> None:
     masks = MasksDataset(filepath=str(tmp_path / "masks"), executor=SERIAL)
     assert not masks.exists()
-    masks.save(MaskPlan("centre", [], describe=MaskJob))
+    masks.save(MaskPlan("centre", 0, lambda: iter(())))
     assert "masks" in str(masks)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
@@ -16,7 +16,7 @@ from kedro_datasets._typing import TablePreview
 from xview2_siamese_unet.datasets.execution import run_jobs
 from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.raster.io import read_shape
-from xview2_siamese_unet.xbd.ingest import LabelPlan, SceneLabels, problem_row, read_labels
+from xview2_siamese_unet.xbd.ingest import LabelPlan, read_labels
 from xview2_siamese_unet.xbd.label_table import Labels, write_labels
 
 
@@ -40,10 +40,8 @@ class LabelsDataset(AbstractDataset[LabelPlan, Labels]):
         Raises:
             DataError: a scene cannot be used, and none may be left out; or none is left.
         """
-        incomplete = [SceneLabels(None, [], problem_row(e.where, e, stop=data.stop)) for e in data.problems]
         read = partial(read_labels, data.root, read_shape=read_shape, stop=data.stop)
-        results = run_jobs(read, data.pairs, self._executor, "labels read")
-        write_labels(self._path, chain(incomplete, results), data.root)
+        write_labels(self._path, data, run_jobs(read, data.pairs, self._executor, "labels read"))
 
     def load(self) -> Labels:
         """Open the file."""
@@ -70,14 +68,7 @@ class BuildingsDataset(AbstractDataset[Labels, pd.DataFrame]):
 
     def save(self, data: Labels) -> None:
         """Write the table, whole or not at all."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
-        tables = data.buildings()
-        first = next(tables)
-        with pq.ParquetWriter(part, first.schema) as writer:
-            for table in chain([first], tables):
-                writer.write_table(table)
-        part.replace(self._path)
+        data.write_buildings(self._path)
 
     def load(self) -> pd.DataFrame:
         """Return the table, of `xbd.ingest.BUILDING_COLUMNS`."""
@@ -86,8 +77,8 @@ class BuildingsDataset(AbstractDataset[Labels, pd.DataFrame]):
     def preview(self, nrows: int = 10) -> TablePreview:
         """Return the first rows, without reading the rest."""
         with pq.ParquetFile(self._path) as file:
-            rows = next(file.iter_batches(nrows)).to_pandas()
-        return TablePreview(rows.to_dict(orient="split"))
+            rows = pa.Table.from_batches(islice(file.iter_batches(nrows), 1), file.schema_arrow)
+        return TablePreview(rows.to_pandas().to_dict(orient="split"))
 
     def _exists(self) -> bool:
         return self._path.is_file()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -44,7 +44,7 @@ class MaskJob:
     key: str
 
 
-class MaskPlan(Collection[MaskJob]):
+class MaskPlan:
     """Jobs that are described when their turn comes: the texts of all polygons at once are what memory is short of.
 
     Args:
@@ -63,9 +63,6 @@ class MaskPlan(Collection[MaskJob]):
 
     def __iter__(self) -> Iterator[MaskJob]:
         return self._describe()
-
-    def __contains__(self, job: object) -> bool:
-        return any(job == each for each in self)
 
 
 def mask_path(folder: Path, tier: str, scene: str, kind: Kind) -> Path:

@@ -41,7 +41,7 @@ def plan_labels(folder: Path, dataset: DatasetParams, params: DataProcessingPara
             "data_processing.shard",
             found=f"part {params.shard.index} of {params.shard.count} in a run that also parses labels",
             allowed="parts of burn_masks and pack_scenes",
-            remedy="run --to-nodes tabulate_labels once without shard, each part with --nodes burn_masks,pack_scenes",
+            remedy="run --to-nodes tabulate_labels once without shard, then parts with --nodes burn_masks,pack_scenes",
         )
     pairs, problems = list_pairs(folder)
     if not dataset.use_main_dataset:
