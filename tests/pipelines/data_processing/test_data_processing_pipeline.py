@@ -15,6 +15,7 @@ from kedro_datasets.pandas import ParquetDataset
 from xview2_siamese_unet.datasets.html import HtmlDataset
 from xview2_siamese_unet.datasets.labels import BuildingsDataset, LabelsDataset
 from xview2_siamese_unet.datasets.masks import MasksDataset
+from xview2_siamese_unet.datasets.png_scenes import PngScenesDataset
 from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
 from xview2_siamese_unet.errors import DataError
@@ -48,6 +49,7 @@ def run(raw: Path, out: Path, dataset: DatasetParams, params: DataProcessingPara
             "labels": LabelsDataset(filepath=str(out / "labels.parquet"), executor=SERIAL),
             "masks": MasksDataset(filepath=str(out / "masks"), executor=SERIAL),
             "store": StoreDataset(filepath=str(out / "store"), executor=SERIAL),
+            "png_scenes": PngScenesDataset(filepath=str(out / "png"), executor=SERIAL),
             "params:dataset": MemoryDataset(dataset),
             "params:data_processing": MemoryDataset(params),
             **made,

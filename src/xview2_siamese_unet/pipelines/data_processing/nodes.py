@@ -14,6 +14,7 @@ from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.pipelines.data_processing.ingest_page import render_ingest_page
 from xview2_siamese_unet.raster.masks import MaskJob, MaskPlan, mask_path
 from xview2_siamese_unet.raster.pack import PackJob, StorePlan
+from xview2_siamese_unet.raster.png import PngPlan
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.raster.targets import compare_targets
 from xview2_siamese_unet.stats import buildings
@@ -85,6 +86,14 @@ def plan_store(folder: Path, scenes: pd.DataFrame, masks: Path, params: DataProc
         )
     jobs = [_pack_job(row, folder, masks, params) for row in _part(scenes, params)]
     return StorePlan(*sizes[0], scenes["scene"].tolist(), jobs, skip=params.on_problem == "skip")
+
+
+def plan_png(folder: Path, scenes: pd.DataFrame, store: Store, params: DataProcessingParams) -> PngPlan:
+    """Name the scenes that are to be written as PNG: those in the store, if any are asked for."""
+    if not params.write_png:
+        return PngPlan(folder, [])
+    used = set(scenes["scene"]) - {scene for scene, *_ in store.problems}
+    return PngPlan(folder, [pair for pair in list_pairs(folder)[0] if str(pair.scene) in used])
 
 
 def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.DataFrame:

@@ -29,6 +29,12 @@ def create_pipeline(**_: object) -> Pipeline:
                 name="pack_scenes",
             ),
             Node(
+                nodes.plan_png,
+                ["raw_scenes", "scenes", "store", "params:data_processing"],
+                "png_scenes",
+                name="write_png",
+            ),
+            Node(
                 nodes.report_ingest,
                 {
                     "folder": "raw_scenes",
