@@ -93,7 +93,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "kills"), [("serial", 12), ("processes", 2)])
+@pytest.mark.parametrize(
+    ("kind", "kills"),
+    [("serial", 12), pytest.param("processes", 2, marks=pytest.mark.soak)],
+    ids=["serial", "processes"],
+)
 def test_the_same_bytes_after_any_number_of_kills(tmp_path: Path, runs: Runs, kind: str, kills: int) -> None:
     assert runs.run(tmp_path / "whole", "serial") == 0
     started = time.perf_counter()

@@ -19,9 +19,8 @@ def count_classes(store: Store, splits: pd.DataFrame) -> balance.ClassCounts:
 
 def tabulate_balance(store: Store, splits: pd.DataFrame, building_counts: pd.DataFrame) -> pd.DataFrame:
     """Return scenes, buildings and pixels of each class in each split."""
-    return balance.tabulate_balance(
-        splits, store.records["damage_pixels"][store.rows(splits["scene"])], building_counts
-    )
+    records = store.records[store.rows(splits["scene"].tolist())]
+    return balance.tabulate_balance(splits, records["damage_pixels"], building_counts)
 
 
 def plot_balance(class_balance: pd.DataFrame) -> tuple[go.Figure, Figure]:
