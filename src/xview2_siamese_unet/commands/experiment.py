@@ -68,7 +68,8 @@ def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
     for cells in rows:
         if everything or any(cells[1:]):
             table.add_row(*cells)
-    Console(width=160).print(table)  # not cut off where there is no terminal
+    if table.row_count:
+        Console(width=160).print(table)  # not cut off where there is no terminal
     if unscored := len(rows) - table.row_count:
         click.echo(f"{unscored} without a report are shown by --all.")
 
