@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -105,3 +108,10 @@ def test_a_run_that_stops_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_missing_file_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="kedro run --pipelines data_processing"):
         Labels(tmp_path / "labels.parquet")
+
+
+def test_arrow_gives_back_what_it_freed() -> None:
+    program = "import xview2_siamese_unet, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    env = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    done = subprocess.run([sys.executable, "-c", program], env=env, check=True, capture_output=True, text=True)  # noqa: S603
+    assert done.stdout.strip() == "system"
