@@ -4,5 +4,5 @@ import os
 
 __version__ = "0.1.0"
 
-# Before anything imports Arrow: its own allocator keeps 50 to 100 MB that were freed, after work that needs 4 MB at once.
+# Before anything imports Arrow, whose own allocator keeps 50 to 100 MB freed after work that needs 4 MB at once.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
