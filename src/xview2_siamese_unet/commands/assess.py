@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner
 from kedro.utils import find_kedro_project
 
-from xview2_siamese_unet.errors import ProjectError
+from xview2_siamese_unet.errors import cause_of
 
 _REFUSED: Final = 2
 _PATH: Final = click.Path(path_type=Path)
@@ -51,7 +50,7 @@ def assess(*, check: bool, device: str | None, env: str | None, **inference: Any
             else:
                 session.run(pipeline_names=["inference"], runner=SequentialRunner())
     except Exception as error:
-        ours = next((link for link in _chain(error) if isinstance(link, ProjectError)), None)
+        ours = cause_of(error)
         if ours is None:
             raise
         click.secho(str(ours), err=True, fg="red")
@@ -81,9 +80,3 @@ def _project() -> Path | None:
 def _plain(value: object) -> object:
     """Paths are those of the caller, wherever the project lies."""
     return str(value.expanduser().absolute()) if isinstance(value, Path) else value
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

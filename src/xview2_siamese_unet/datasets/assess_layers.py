@@ -11,6 +11,8 @@ from typing import Any, Final
 import geopandas as gpd
 from kedro.io import AbstractDataset
 
+from xview2_siamese_unet.atomic import whole_file
+
 _STYLES: Final = """
 CREATE TABLE layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
@@ -50,20 +52,18 @@ class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
         """Write all layers and styles."""
         import pyogrio  # noqa: PLC0415  a run without an assessment does not wait for GDAL
 
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(f".{self._path.stem}.part.gpkg")
-        part.unlink(missing_ok=True)
         before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
         try:
-            for name, frame in data.frames.items():
-                pyogrio.write_dataframe(
-                    frame, part, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
-                )
+            with whole_file(self._path, ".gpkg") as part:
+                part.unlink()  # GDAL makes a new file; it opens one that is there
+                for name, frame in data.frames.items():
+                    pyogrio.write_dataframe(
+                        frame, part, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
+                    )
+                _write_styles(part, data)
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
-        _write_styles(part, data)
-        part.replace(self._path)
 
     def load(self) -> gpd.GeoDataFrame:
         """Return the rows of the first layer."""

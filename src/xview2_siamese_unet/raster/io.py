@@ -6,7 +6,6 @@ names other files, a network address) is refused instead of followed.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,9 @@ import rasterio
 from PIL import Image
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.io import MemoryFile
 
+from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd.georeference import Georeference
@@ -125,8 +126,6 @@ def read_tag(path: Path, name: str) -> str | None:
 
 def write_mask(path: Path, mask: ByteArray, place: Georeference | None = None, **tags: str) -> None:
     """Write a mask (h, w) of damage codes as a GeoTIFF with the class colours and tags, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     height, width = mask.shape
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": height, "width": width}
     if place is not None:
@@ -134,10 +133,11 @@ def write_mask(path: Path, mask: ByteArray, place: Georeference | None = None, *
             "crs": f"EPSG:{place.epsg}",
             "transform": rasterio.Affine(place.pixel, 0, place.left, 0, -place.pixel, place.top),
         }
-    with warnings.catch_warnings():
+    # Through memory: GDAL tells nobody of a disk that is full when it closes a file.
+    with warnings.catch_warnings(), MemoryFile() as memory, whole_file(path) as part:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(part, "w", compress="deflate", zlevel=1, **profile) as target:
+        with memory.open(compress="deflate", zlevel=1, **profile) as target:
             target.write(mask, 1)
             target.write_colormap(1, _COLOURMAP)
             target.update_tags(**tags)
-    part.replace(path)
+        part.write_bytes(memory.getbuffer())
