@@ -45,7 +45,7 @@ def measure(side: int, folder: Path) -> None:
     started = time.monotonic()
     params = InferenceParams(pre=folder / "pre.tif", post=folder / "post.tif", registration="off")
     pair = harmonise(params).pair
-    plan, store = WindowPlan(side, side, 512, 128), BlockStore(folder / "blocks")
+    plan, store = WindowPlan(side, side, params.windows.size, params.windows.overlap), BlockStore(folder / "blocks")
     predict_pair(pair, plan, stand_in, store, 2)
     write_cog(
         folder / "d.tif", RasterContent(pair.grid, ("damage",), finished_blocks(plan, store, slice(-1, None)), {})

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -34,9 +35,10 @@ from xview2_siamese_unet.params.training import AugmentationParams, DamageLossMi
 from xview2_siamese_unet.raster.record import RECORD, count_scene
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.augment import augment
+from xview2_siamese_unet.training.crops import Crops
 from xview2_siamese_unet.training.draws import Draws, Shard
 from xview2_siamese_unet.training.losses import focal_loss, mix_losses
-from xview2_siamese_unet.training.pairs import Batch, Crops, unpack
+from xview2_siamese_unet.training.pairs import Batch, unpack
 
 SCENE = 1024
 MEAN = [100.0] * 3, [50.0] * 3
@@ -117,7 +119,7 @@ def plain_step(encoder: str, device: str, writer: SummaryWriter | None) -> Step:
 def our_step(encoder: str, device: str) -> Step:
     net = build_net(ModelParams.model_validate({"encoder": {"name": encoder}}), 5)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=True)
     normalise, weights = Normalise(*MEAN).to(device), torch.ones(5, device=device)
     half = pick_precision(HardwareParams(), device) == "bf16-mixed"
 
@@ -136,21 +138,25 @@ def our_step(encoder: str, device: str) -> Step:
     return step
 
 
-def measure(batches: Iterator[Tensor | Batch], step: Step, steps: int, batch: int, device: str) -> tuple[float, float]:
-    """Return pairs a second, and the share of time that the step waited for data."""
-    for _ in range(2):
-        step(next(batches))
-    waited = 0.0
-    started = time.perf_counter()
-    for _ in range(steps):
-        before = time.perf_counter()
-        pixels = next(batches)
-        waited += time.perf_counter() - before
-        step(pixels)
-    if device == "cuda":
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - started
-    return steps * batch / seconds, waited / seconds
+class Way:
+    """One way to train, timed step by step."""
+
+    def __init__(self, batches: Iterator[Tensor | Batch], step: Step) -> None:
+        self._batches, self._step = batches, step
+        self.seconds: list[float] = []
+        self.waited: list[float] = []
+
+    def take(self, device: str, *, count: bool) -> None:
+        """Make one step; `count` whether its time is kept."""
+        started = time.perf_counter()
+        pixels = next(self._batches)
+        loaded = time.perf_counter()
+        self._step(pixels)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        if count:
+            self.seconds.append(time.perf_counter() - started)
+            self.waited.append(loaded - started)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -160,18 +166,20 @@ def main(args: argparse.Namespace) -> None:
         store = fabricate(folder, args.scenes)
         plain = lambda: decoded(folder, args.scenes, args.batch, args.side)  # noqa: E731
         ways = {
-            "plain loop": (plain(), plain_step(args.encoder, device, SummaryWriter(str(folder / "logs")))),
-            "without histograms": (plain(), plain_step(args.encoder, device, None)),
-            "ours": (cropped(store, args.batch, args.side), our_step(args.encoder, device)),
+            "plain loop": Way(plain(), plain_step(args.encoder, device, SummaryWriter(str(folder / "logs")))),
+            "without histograms": Way(plain(), plain_step(args.encoder, device, None)),
+            "ours": Way(cropped(store, args.batch, args.side), our_step(args.encoder, device)),
         }
-        what = f"{args.encoder}, {args.side}² pairs, batch {args.batch}, {args.steps} steps on {device}"
+        what = f"{args.encoder}, {args.side}² pairs, batch {args.batch}, median of {args.steps} steps on {device}"
         print(f"{what} (torch {torch.__version__}, {torch.get_num_threads()} threads)")
-        rates = {}
-        for way, (batches, step) in ways.items():
-            rates[way], waited = measure(batches, step, args.steps, args.batch, device)
-            print(f"  {way:20} {rates[way]:8.2f} pairs/s, waiting for data {waited:6.1%}")
-        for way in ("plain loop", "without histograms"):
-            print(f"  ours against {way}: {rates['ours'] / rates[way]:.1f} times")
+        for turn in range(args.steps + 2):  # the first two warm up
+            for way in ways.values():
+                way.take(device, count=turn >= 2)
+    rates = {name: args.batch / statistics.median(way.seconds) for name, way in ways.items()}
+    for name, way in ways.items():
+        print(f"  {name:20} {rates[name]:8.2f} pairs/s, waiting for data {sum(way.waited) / sum(way.seconds):6.1%}")
+    for name in ("plain loop", "without histograms"):
+        print(f"  ours against {name}: {rates['ours'] / rates[name]:.1f} times")
 
 
 if __name__ == "__main__":

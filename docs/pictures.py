@@ -19,7 +19,11 @@ from threading import Thread
 import numpy as np
 from PIL import Image
 
-from xview2_siamese_unet.params.dataset import SampleParams
+from xview2_siamese_unet.assessment import assess
+from xview2_siamese_unet.params.data_processing import DataProcessingParams
+from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams
+from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels
+from xview2_siamese_unet.raster.grid_scene import write_geotiffs
 from xview2_siamese_unet.raster.io import read_rgb
 from xview2_siamese_unet.xbd.pairing import list_pairs
 from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
@@ -27,6 +31,7 @@ from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
 PROJECT = Path(__file__).parents[1]
 IMAGES = PROJECT / "docs" / "images"
 REPORTS = PROJECT / "data" / "08_reporting" / "default" / "quickstart"
+TOWN, TOWN_SIDE = ("sample-tsunami", 0), 1024
 SHOWN = {"hurricane": 3, "wildfire": 7, "tsunami": 0, "volcano": 5, "earthquake": 12}
 
 
@@ -63,6 +68,19 @@ def photograph(page: str, path: Path, size: str, seconds: int = 1) -> None:
         )
 
 
+def photograph_map(path: Path) -> None:
+    """Assess a fabricated town with the checkpoint of the quickstart and take a picture of its map."""
+    params = SampleParams(size=TOWN_SIDE)
+    town = next(scene for scene in plan_sample(params) if scene.id.disaster == TOWN[0] and scene.id.number == TOWN[1])
+    with tempfile.TemporaryDirectory() as folder:
+        root, out = Path(folder) / "sample", Path(folder) / "assessment"
+        write_scene(root, town, params.size)
+        scenes, _, _ = parse_labels(root, DatasetParams(sample=params), DataProcessingParams())
+        found = assess(*write_geotiffs(root, scenes.iloc[0], Path(folder)), out, env="default/quickstart")
+        photograph(found.products["map.html"].as_uri(), out / "map.png", "1400,860", seconds=5)
+        Image.open(out / "map.png").convert("RGB").save(path, quality=85)
+
+
 def photograph_lineage(path: Path, shown: str) -> None:
     """Build Kedro-Viz as a static site and take a picture of it with one dataset opened."""
     env = {**os.environ, "KEDRO_ENV": "default/quickstart"}
@@ -82,6 +100,18 @@ def photograph_lineage(path: Path, shown: str) -> None:
         server.shutdown()
 
 
+def photograph_report(page: str, path: Path) -> None:
+    """Put three parts of a report side by side: its head, what it says of probabilities, and the worst buildings."""
+    style = "width: 1060px; height: 1400px; border: 0"
+    frames = (f'<iframe src="{page}{part}" style="{style}"></iframe>' for part in ("", "#probabilities", "#buildings"))
+    with tempfile.TemporaryDirectory() as folder:
+        sheet, picture = Path(folder) / "sheet.html", Path(folder) / "sheet.png"
+        sheet.write_text(f'<body style="margin: 0; display: flex">{"".join(frames)}</body>', encoding="utf-8")
+        photograph(sheet.as_uri(), picture, "3180,1400", seconds=4)
+        with Image.open(picture) as image:
+            image.convert("RGB").reduce(2).save(path, quality=85)
+
+
 if __name__ == "__main__":
     if not (REPORTS / "report.html").exists():
         sys.exit("There is no report yet: run `uv run kedro run` first.")
@@ -89,5 +119,6 @@ if __name__ == "__main__":
     draw_sample(IMAGES / "sample.jpg")
     panels = Image.open(REPORTS / "panels.png").convert("RGB")
     panels.crop((0, 0, panels.width, panels.height // 2)).save(IMAGES / "panels.jpg", quality=85)
-    photograph((REPORTS / "report.html").as_uri(), IMAGES / "report.png", "1000,1400")
+    photograph_report((REPORTS / "report.html").as_uri(), IMAGES / "report.jpg")
+    photograph_map(IMAGES / "map.jpg")
     photograph_lineage(IMAGES / "lineage.png", "damage_confusion")

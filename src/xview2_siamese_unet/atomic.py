@@ -8,44 +8,39 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socket import gethostname
+from tempfile import TemporaryDirectory
 from typing import Final
 
-FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+PART: Final = ".part"
+"""Ending of the hidden folders in which files are written; a killed process leaves its own."""
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NOTHING_LEFT: Final = 1024**2
 
 
 @contextmanager
-def whole_file(path: Path, ending: str = "") -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it takes the place of `path` when the block ends without an error.
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; what lies there takes the place of `path` when the block ends without an error.
+
+    The path has the name of the file and a new folder beside it for itself, in which a library may leave what it needs
+    while it writes; the folder is gone when the block ends.
 
     Args:
         path: of the file; its folder is made where it is missing.
-        ending: of the name to write to, for a library that insists on one.
 
     Raises:
         OSError: with `errno` and `filename`, also where a library that writes to a full disk says neither.
     """
-    with file_beside(path, ending) as part:
-        yield part
-        part.replace(path)
-
-
-@contextmanager
-def file_beside(path: Path, ending: str = "") -> Iterator[Path]:
-    """Yield the path of an empty file beside `path` that is gone when the block ends; raises as `whole_file`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Nodes of a cluster share the folder, and process numbers repeat from node to node.
-    part = path.with_name(f".{path.name}.{gethostname()}.{os.getpid()}.part{ending}")
     try:
-        part.touch()  # where nobody may write, this says so with a number, and the library would in words of its own
-        yield part
-    except Exception as error:
-        if _is_full(error, path.parent):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        with TemporaryDirectory(PART, f".{path.name}.", path.parent, ignore_cleanup_errors=True) as folder:
+            part = Path(folder) / path.name
+            with _full_disk_has_a_number(part):
+                yield part
+                part.replace(path)
+    except OSError as error:
+        if error.errno in _FULL or PART in str(error.filename):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -54,6 +49,18 @@ def write_atomically(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def _is_full(error: Exception, folder: Path) -> bool:
-    number = getattr(error, "errno", None)
-    return number in FULL or (number is None and shutil.disk_usage(folder).free < _NOTHING_LEFT)
+def remove_debris(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder and below; no other may be writing there."""
+    for part in list(folder.rglob(f".*{PART}")):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _full_disk_has_a_number(part: Path) -> Iterator[None]:
+    """Libraries such as GDAL say in words of their own, and not always of what, that a disk is full."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "errno", None) is None and shutil.disk_usage(part.parent).free < _NOTHING_LEFT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part)) from error
+        raise

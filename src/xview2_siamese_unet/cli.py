@@ -13,6 +13,7 @@ from kedro.framework.cli.utils import KedroCliError
 
 from xview2_siamese_unet.commands.assess import assess
 from xview2_siamese_unet.commands.doctor import doctor
+from xview2_siamese_unet.commands.events import leave_events_out
 from xview2_siamese_unet.commands.experiment import experiment
 from xview2_siamese_unet.commands.score import compare, score
 from xview2_siamese_unet.commands.slurm import slurm
@@ -29,7 +30,7 @@ def cli() -> None:
     """Commands of this project."""
 
 
-for command in (assess, compare, doctor, experiment, score, slurm):
+for command in (assess, compare, doctor, experiment, leave_events_out, score, slurm):
     cli.add_command(let_talk(command))
 let_talk(run)
 

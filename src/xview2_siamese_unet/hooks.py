@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -20,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_siamese_unet")
 """Loggers that speak on rank 0 only; each has a level of its own in conf/logging.yml."""
+
+_UNTIMED: Final = {"inference"}
+"""Tag of the pipeline that belongs to no experiment and keeps times of its own."""
 
 
 def _rank() -> int:
@@ -73,6 +78,66 @@ class Steps:
         """Name the node."""
         self._started += 1
         logger.info("%d of %d: %s", self._started, self._total, node.name)
+
+
+class Timing:
+    """Writes into `timings` how long each node took, from its first input to its last output; the report shows it.
+
+    A generator does its work while its parts are saved, so what counts is when the last of them was.
+    """
+
+    def __init__(self) -> None:
+        self._catalog: DataCatalog | None = None
+        self._started: dict[str, float] = {}
+        self._ended: dict[str, dict[str, Any]] = {}
+
+    @hook_impl
+    def before_pipeline_run(self, catalog: DataCatalog) -> None:
+        """Remember where to write, and start anew."""
+        self._catalog, self._started, self._ended = catalog, {}, {}
+
+    @hook_impl
+    def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
+        """Start the clock at the first input; write down what has ended before somebody reads it."""
+        self._started.setdefault(node.name, time.monotonic())
+        if dataset_name == "timings":
+            self._write()
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Start the clock of a node without inputs."""
+        self._started.setdefault(node.name, time.monotonic())
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Read the clock."""
+        self._read_clock(node)
+
+    @hook_impl
+    def after_dataset_saved(self, node: Node) -> None:
+        """Read the clock again."""
+        self._read_clock(node)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Write down the rest."""
+        self._write()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Write down what ended before."""
+        self._write()
+
+    def _read_clock(self, node: Node) -> None:
+        pipeline = next(iter(node.tags - _UNTIMED), None)
+        if pipeline is not None:
+            seconds = round(time.monotonic() - self._started[node.name], 3)
+            ended = datetime.now(UTC).isoformat(timespec="seconds")
+            self._ended[node.name] = {"pipeline": pipeline, "seconds": seconds, "ended": ended}
+
+    def _write(self) -> None:
+        if self._catalog is not None and self._ended and _rank() == 0:
+            self._catalog.save("timings", self._ended)
 
 
 class RankZeroWrites:

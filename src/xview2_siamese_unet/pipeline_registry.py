@@ -21,7 +21,10 @@ MAIN_JOB: Final = ("data_processing", "feature_statistics", "modelling", "report
 
 
 class UnknownPipelineError(ConfigError, KeyError):
-    """A KeyError as well, because that is what Kedro expects of a mapping without the name."""
+    """A pipeline that does not exist is asked for.
+
+    A KeyError as well, because that is what Kedro expects of a mapping without the name.
+    """
 
 
 class DeferredPipeline(Pipeline):
@@ -62,5 +65,5 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def _create(name: str) -> Pipeline:
-    pipeline: Pipeline = import_module(f"{pipelines.__name__}.{name}").create_pipeline()
-    return pipeline
+    # The tag says of a node, in whichever run, which pipeline it is from; Kedro-Viz filters by it.
+    return Pipeline(import_module(f"{pipelines.__name__}.{name}").create_pipeline(), tags=[name])

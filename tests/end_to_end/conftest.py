@@ -69,4 +69,6 @@ def small_project(conf_source: Path, main_run: Path) -> Path:
         shutil.copy(PROJECT / name, project)
     (project / "src").mkdir()  # Kedro looks for it; the package itself is installed
     shutil.copytree(PROJECT / "notebooks", project / "notebooks")
+    reports = main_run / "08_reporting" / "default"
+    shutil.copytree(reports / "quickstart", reports / "strong")  # a second experiment to compare with
     return project

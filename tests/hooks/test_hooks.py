@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
+from kedro_datasets.partitions import PartitionedDataset
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.hooks import QUIET, InputsExist, RankZeroWrites, RunEnding, Steps
+from xview2_siamese_unet.hooks import QUIET, InputsExist, RankZeroWrites, RunEnding, Steps, Timing
 
 
 def score() -> dict[str, Any]:
@@ -43,22 +46,31 @@ def conf_catalog(folder: Path) -> dict[str, dict[str, Any]]:
         "metrics": {"type": "json.JSONDataset", "filepath": f"{folder}/metrics.json"},
         "report": {"type": "text.TextDataset", "filepath": f"{folder}/report.html"},
         "in_memory": {"type": "MemoryDataset"},
+        "timings": {
+            "type": "xview2_siamese_unet.datasets.timings.TimingsDataset",
+            "filepath": f"{folder}/timings.json",
+        },
     }
 
 
 def run(folder: Path, pipeline: Pipeline = REPORTING) -> DataCatalog:
     """Run as a session does, with our hooks."""
     hooks = _create_hook_manager()
-    for hook in (RankZeroWrites(), Steps(), RunEnding()):
+    for hook in (RankZeroWrites(), Steps(), Timing(), RunEnding()):
         hooks.register(hook)
     conf = conf_catalog(folder)
     catalog = DataCatalog.from_config(conf)
+    catalog["parts"] = PartitionedDataset(path=str(folder / "parts"), dataset="text.TextDataset")
     shared: dict[str, Any] = {"run_params": {}, "pipeline": pipeline, "catalog": catalog}
     hooks.hook.after_catalog_created(
         catalog=catalog, conf_catalog=conf, conf_creds={}, parameters={}, save_version=None, load_versions=None
     )
     hooks.hook.before_pipeline_run(**shared)
-    result = SequentialRunner().run(pipeline, catalog, hooks)
+    try:
+        result = SequentialRunner().run(pipeline, catalog, hooks)
+    except Exception as error:
+        hooks.hook.on_pipeline_error(error=error, **shared)
+        raise
     hooks.hook.after_pipeline_run(run_result=result, **shared)
     return catalog
 
@@ -96,6 +108,62 @@ def test_other_ranks_compute_the_same_write_nothing_and_keep_quiet(
     assert isinstance(catalog["report"], MemoryDataset)
     assert not [record for record in caplog.records if record.name.startswith(("kedro", "xview2"))]
     assert capsys.readouterr().out == ""
+
+
+def slow_parts() -> Iterator[dict[str, str]]:
+    for number in range(3):
+        time.sleep(0.05)
+        yield {f"part{number}": "text"}
+
+
+def read_timings(timings: dict[str, Any]) -> str:
+    return json.dumps(timings)
+
+
+TIMED = Pipeline(
+    [
+        Node(slow_parts, None, "parts", name="generate"),
+        Node(lambda parts: score(), "parts", "metrics", name="score"),
+        Node(read_timings, "timings", "report", name="read"),
+    ],
+    tags=["reporting"],
+)
+
+
+def test_time_is_taken_until_the_last_part_is_saved(tmp_path: Path) -> None:
+    run(tmp_path, TIMED.only_nodes("generate", "score"))
+    timings = json.loads((tmp_path / "timings.json").read_text())
+    assert set(timings) == {"generate", "score"}
+    assert timings["generate"]["seconds"] >= 0.15
+    assert timings["score"]["seconds"] < 0.05
+    assert timings["score"]["pipeline"] == "reporting"
+
+
+def test_a_node_that_reads_timings_gets_those_of_this_run_and_of_earlier_ones(tmp_path: Path) -> None:
+    run(tmp_path, TIMED.only_nodes("generate", "score"))
+    slow = json.loads((tmp_path / "timings.json").read_text())["generate"]
+    run(tmp_path, TIMED.only_nodes("read"))
+    run(tmp_path, TIMED.only_nodes("read"))
+    seen = json.loads((tmp_path / "report.html").read_text())
+    assert set(seen) == {"generate", "score", "read"}
+    assert seen["generate"] == slow
+
+
+def test_what_ended_before_a_failure_is_kept(tmp_path: Path) -> None:
+    def fail(metrics: dict[str, Any]) -> None:
+        raise RuntimeError("no")
+
+    broken = Pipeline(
+        [Node(score, None, "metrics", name="score"), Node(fail, "metrics", "x", name="fail")], tags=["reporting"]
+    )
+    with pytest.raises(RuntimeError, match="no"):
+        run(tmp_path, broken)
+    assert set(json.loads((tmp_path / "timings.json").read_text())) == {"score"}
+
+
+def test_an_assessment_keeps_times_of_its_own(tmp_path: Path) -> None:
+    run(tmp_path, Pipeline(REPORTING.nodes, tags=["inference"]))
+    assert not (tmp_path / "timings.json").exists()
 
 
 def test_a_run_that_made_neither_score_nor_report_says_nothing(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from affine import Affine
 from shapely.affinity import translate
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.inference.footprints import building_ids, given_buildings, read_polygons
+from xview2_siamese_unet.inference.footprints import given_buildings, given_zones, read_polygons, row_names
 from xview2_siamese_unet.inference.layers import model_buildings, valid_area
 from xview2_siamese_unet.inference.summary import summarise_buildings, summary_table
 from xview2_siamese_unet.inference.vote import SHARES, geodesic_areas, vote
@@ -139,25 +141,43 @@ def test_footprints_in_are_buildings_out(tmp_path: Path, probability: Path, kind
 
 def test_ids_are_a_column_or_row_numbers() -> None:
     table = frame(box(0, 0), box(1, 1)).drop(columns="building_id")
-    assert building_ids(table, None, "x") == ["1", "2"]
-    assert building_ids(table.assign(osm=[7, 9]), "osm", "x") == ["7", "9"]
+    assert row_names(table, None, ("building_id", "id"), "x") == ["1", "2"]
+    assert row_names(table.assign(osm=[7, 9]), "osm", (), "x") == ["7", "9"]
     for column, found in {"nope": "no column", "footprint_source": "repeats"}.items():
         with pytest.raises(DataError, match=found):
-            building_ids(table, column, "x")
+            row_names(table, column, (), "x")
 
 
 def test_unusable_footprints_are_refused(tmp_path: Path) -> None:
     table = tmp_path / "table.geojson"
     table.write_text('{"type": "FeatureCollection", "features": [')
-    huge = tmp_path / "huge.geojson"
-    ring = ",".join(f"[{k % 360 / 4:.1f},{k % 90}]" for k in range(2_000_000))
-    huge.write_text(
-        '{"type":"FeatureCollection","features":[{"type":"Feature","properties":{},"geometry":'
-        f'{{"type":"Polygon","coordinates":[[{ring}]]}}}}]}}'
-    )
-    for path in (table, huge, tmp_path / "missing.gpkg", tmp_path / "x.pickle"):
+    for path in (table, tmp_path / "missing.gpkg", tmp_path / "x.pickle"):
         with pytest.raises(DataError, match=r"footprints .*: found"):
             read_polygons(path, GRID.crs, "footprints")
+
+
+def test_a_polygon_of_ten_million_vertices_is_refused_at_once_in_little_memory(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.geojson"
+    with huge.open("w") as file:
+        file.write('{"type":"FeatureCollection","features":[{"type":"Feature","properties":{},"geometry":')
+        file.write('{"type":"Polygon","coordinates":[[')
+        for _ in range(100):
+            file.write("[10.5,20.5]," * 100_000)
+        file.write("[10.5,20.5]]]}}]}")
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match="16 MB a feature"):
+        read_polygons(huge, GRID.crs, "footprints")
+    assert time.monotonic() - started < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes
+    huge.unlink()
+
+
+def test_more_text_than_memory_should_hold_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.geojson"
+    with path.open("wb") as file:
+        file.truncate(501 * 10**6)
+    with pytest.raises(DataError, match=r"found a file of 501 MB; allowed: .* up to 500 MB"):
+        read_polygons(path, GRID.crs, "footprints")
 
 
 def test_points_and_lines_are_no_buildings(tmp_path: Path) -> None:
@@ -178,6 +198,35 @@ def test_numbers_add_up_and_count_each_building_once(probability: Path) -> None:
     assert whole["damaged_share_of_all"] == 2 / 5
     assert whole["damaged_share_of_assessed"] == 1
     assert set(cells["name"]) == {"E500000N3999500", "E501000N3999500", "nowhere"}
+
+
+def test_zones_count_each_building_once_and_say_how_many_are_in_none(probability: Path, tmp_path: Path) -> None:
+    shapes = [box(5, 5), box(100, 50), box(150, 10), shapely.Polygon()]
+    left, right = (
+        shapely.box(499_990, 3_999_900, 500_040, 4_000_010),
+        shapely.box(500_000, 3_999_900, 500_060, 4_000_010),
+    )
+    zones = gpd.GeoDataFrame({"Nom": ["A", "B"]}, geometry=[left, right], crs=GRID.crs)
+    zones.to_file(tmp_path / "zones.gpkg", engine="pyogrio")
+    given = given_zones(tmp_path / "zones.gpkg", "Nom")
+    table = summary_table(vote(frame(*shapes), probability, GRID, BuildingParams()), given)
+    rows = table[table["level"] == "zone"].set_index("name")
+    assert rows["buildings"].to_dict() == {"A": 1, "B": 1, "outside of all zones": 2}
+    assert rows["not_assessed"].tolist() == [0, 0, 2]
+    numbers = summarise_buildings(table)
+    assert [row["name"] for row in numbers["zones"]] == ["A", "B", "outside of all zones"]
+    kinds = {row["class"]: row for row in numbers["classes"]}
+    assert kinds["not_assessed"] == {
+        "class": "not_assessed",
+        "buildings": 2,
+        "share_of_all": 0.5,
+        "share_of_assessed": None,
+    }
+    assert (kinds["destroyed"]["share_of_all"], kinds["destroyed"]["share_of_assessed"]) == (0.25, 0.5)
+    assert sum(row["share_of_all"] for row in numbers["classes"]) == 1
+    assert given_zones(tmp_path / "zones.gpkg", None)["name"].tolist() == ["1", "2"]
+    with pytest.raises(DataError, match=r"zone_column: found Name, which is no column; allowed: one of Nom"):
+        given_zones(tmp_path / "zones.gpkg", "Name")
 
 
 def test_valid_area_is_where_there_are_codes(write_raster: Write) -> None:

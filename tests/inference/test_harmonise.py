@@ -151,6 +151,25 @@ def test_one_stretch_serves_both_deep_dates(write_raster: Write, smooth: Smooth)
     assert post.mean() > 1.5 * pre.mean()
 
 
+def test_the_stretch_that_is_found_gives_the_same_classes_as_the_bytes_it_came_from(
+    write_raster: Write, smooth: Smooth
+) -> None:
+    """Eleven bits in sixteen, as satellites deliver them, with a few specular highlights."""
+    images = [np.clip((smooth(phase=p).astype(int) - 127) * 3 + 127, 1, 255).astype(np.uint8) for p in (0, 0.8)]
+    paths = []
+    for name, image in zip("ab", images, strict=True):
+        deep = (image.astype(np.uint16) * 7 + 60)[..., ::-1].copy()
+        deep[::40, ::40] = 30_000
+        order = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
+        paths.append(write_raster(f"{name}.tif", deep, colorinterp=order))
+    found = pair_of(*paths)
+    stretch = found.pair.stretch[0]
+    assert stretch == found.pair.stretch[1]
+    assert (stretch.low, stretch.high) == pytest.approx((67, 255 * 7 + 60), abs=8)
+    seen = classes(*whole(found)[:2])
+    assert (seen == classes(*images)).mean() >= 0.995
+
+
 def test_small_values_in_sixteen_bits_are_bytes(write_raster: Write, smooth: Smooth) -> None:
     image = smooth()
     found = pair_of(write_raster("a.tif", image.astype(np.int16)), write_raster("b.tif", image))

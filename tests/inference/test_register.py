@@ -2,14 +2,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import geopandas as gpd
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter, shift
+import shapely
+from rasterio.features import rasterize
+from scipy.ndimage import gaussian_filter, map_coordinates, shift
 
+from xview2_siamese_unet.inference.footprint_shift import estimate_footprint_shift, moved
 from xview2_siamese_unet.inference.harmonise import harmonise
 from xview2_siamese_unet.inference.register import SIDE, estimate_shift
-from xview2_siamese_unet.params.inference import InferenceParams
+from xview2_siamese_unet.inference.register_field import estimate_field
+from xview2_siamese_unet.params.inference import BuildingParams, InferenceParams
+from xview2_siamese_unet.pipelines.inference.nodes import outline_buildings
+from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.window_pair import Pair
+from xview2_siamese_unet.raster.window_preview import previews
 
 VALID = np.ones((SIDE, SIDE), bool)
 
@@ -63,7 +73,7 @@ def test_an_aligned_pair_is_left_alone() -> None:
     found = estimate_shift([moved_pair(0, 0, seed) for seed in range(3)])
     assert found.sure
     assert found.size < 0.25
-    assert max(found.local) < 0.5
+    assert max(np.hypot(one.columns, one.rows) for one in found.local) < 0.5
 
 
 @pytest.mark.parametrize("kind", ["flat", "noise", "elsewhere", "no data"])
@@ -112,3 +122,106 @@ def test_rasters_are_put_on_top_of_each_other(write_raster: Callable[..., Path])
     left = harmonise(params.model_copy(update={"registration": "off"}))
     assert left.pair.shift == (0, 0)
     assert left.shift is None
+
+
+def bent(image: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image shifted by a field that changes from place to place, and that field (rows, columns)."""
+    y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]] / len(image)
+    field = reach * np.stack([np.sin(2.5 * y + x), np.cos(2 * x - y)])
+    place = np.mgrid[0 : image.shape[0], 0 : image.shape[1]] - field
+    return map_coordinates(image, place, order=3, mode="reflect"), field
+
+
+@pytest.fixture
+def bent_pair(write_raster: Callable[..., Path]) -> tuple[InferenceParams, np.ndarray]:
+    image = town(11, 1024)
+    moved, field = bent(image, 6.0)
+    paths = [
+        write_raster(f"{k}.tif", np.repeat(each.clip(1, 255)[..., None], 3, axis=2).astype(np.uint8))
+        for k, each in enumerate((image, after(moved, 11)))
+    ]
+    return InferenceParams(pre=paths[0], post=paths[1]), field
+
+
+def test_a_shift_that_changes_from_place_to_place_is_found_and_undone(
+    bent_pair: tuple[InferenceParams, np.ndarray],
+) -> None:
+    params, truth = bent_pair
+    found = harmonise(params)
+    assert found.pair.field is not None
+    assert "moved place by place" in found.warnings[-1]
+    shift = found.pair.field.window(0, 0, 1024, 1024) + np.array(found.pair.shift[::-1])[:, None, None]
+    errors = np.hypot(*(shift - truth))
+    assert np.median(errors) <= 0.5
+    assert np.percentile(errors, 95) <= 1.5
+    one = harmonise(params.model_copy(update={"registration": "global"})).pair
+    assert one.field is None
+    looked = [np.abs(np.subtract(*(each.astype(float) for each in _inner(pair)))).mean() for pair in (found.pair, one)]
+    assert looked[0] < 0.8 * looked[1]
+
+
+def _inner(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    with pair.open() as reader:
+        patch = reader.read(500, 300, 400, 700)
+    assert patch.valid.all()
+    return patch.pre * 0.7 + 40, patch.post  # the light of `after`
+
+
+def test_windows_read_through_a_field_are_parts_of_the_whole(bent_pair: tuple[InferenceParams, np.ndarray]) -> None:
+    pair = harmonise(bent_pair[0]).pair
+    with pair.open() as reader:
+        whole = reader.read(0, 0, 1024, 1024)
+        for top, left, side in ((0, 0, 64), (701, 333, 97), (924, 924, 100)):
+            part = reader.read(top, left, side, side)
+            inner = slice(top, top + side), slice(left, left + side)
+            np.testing.assert_array_equal(part.post, whole.post[inner])
+            np.testing.assert_array_equal(part.valid, whole.valid[inner])
+    small = previews(pair, 160)
+    assert np.abs(small[0].astype(float) * 0.7 + 40 - small[1])[8:-8, 8:-8].mean() < 25
+
+
+def test_a_featureless_pair_is_left_alone(write_raster: Callable[..., Path]) -> None:
+    rng = np.random.default_rng(3)
+    paths = [write_raster(f"{k}.tif", rng.integers(90, 110, (900, 900, 3), dtype=np.uint8)) for k in range(2)]
+    found = harmonise(InferenceParams(pre=paths[0], post=paths[1]))
+    assert (found.pair.shift, found.pair.field) == ((0.0, 0.0), None)
+    assert "no shift between the dates could be measured" in found.warnings[-1]
+
+
+def test_windows_that_contradict_their_neighbours_make_no_field() -> None:
+    places = np.stack(np.meshgrid(*[np.arange(128, 1500, 256.0)] * 2, indexing="ij"), axis=2).reshape(-1, 2)
+    rng = np.random.default_rng(0)
+    assert estimate_field(places, rng.uniform(-12, 12, places.shape), (1536, 1536)) is None
+    assert estimate_field(places, np.full(places.shape, 5.0), (1536, 1536)) is None
+    smooth = places / 200
+    wrong = smooth.copy()
+    wrong[[3, 17, 30]] += 9
+    field = estimate_field(places, wrong, (1536, 1536))
+    assert field is not None
+    assert np.median(np.hypot(*(field.at(*places.T).T - smooth).T)) < 0.3
+
+
+def test_footprints_are_moved_onto_what_the_model_sees(write_raster: Callable[..., Path]) -> None:
+    grid = Grid("EPSG:32615", 500_000, 4_000_000, 0.5, 700, 600)
+    rng = np.random.default_rng(4)
+    corners = rng.uniform([10, 10], [330, 280], (150, 2)) * [1, -1] + [500_000, 4_000_000]
+    sides = rng.uniform(5, 14, (150, 2))
+    drawn = gpd.GeoDataFrame(geometry=shapely.box(*(corners - sides / 2).T, *(corners + sides / 2).T), crs=grid.crs)
+    there = drawn.geometry.translate(7.3 * 0.5, 4.1 * 0.5)
+    seen = rasterize(there, out_shape=(600, 700), transform=grid.transform, default_value=254)
+    background = 254 - gaussian_filter(seen.astype(float), 1.5)
+    shares = np.repeat(background[..., None], 5, axis=2).astype(np.uint8)
+    path = write_raster("probability.tif", shares, nodata=255)
+    shift = estimate_footprint_shift(drawn, path, grid)
+    assert shift.sure
+    assert (shift.columns, shift.rows) == pytest.approx((7.3, -4.1), abs=0.5)
+    onto = moved(drawn, shift, grid.pixel).geometry
+    assert (onto.centroid.distance(there.centroid) < 0.3).all()
+    given = SimpleNamespace(footprints=drawn, pair=SimpleNamespace(grid=grid))
+    for word in ("auto", "off"):
+        params = InferenceParams(buildings=BuildingParams(footprint_shift=word))
+        outlines, found = outline_buildings(given, params, path, path)
+        assert found["moved"] == (word == "auto") == (not outlines.geometry.geom_equals(drawn.geometry).any())
+    elsewhere = write_raster("other.tif", rng.integers(0, 254, (600, 700, 5), dtype=np.uint8), nodata=255)
+    assert not estimate_footprint_shift(drawn, elsewhere, grid).sure
+    assert estimate_footprint_shift(drawn.geometry.translate(9e5, 0).to_frame("geometry"), path, grid).windows == 0

@@ -13,9 +13,10 @@ import rasterio
 from scipy.ndimage import uniform_filter
 
 from xview2_siamese_unet.inference.harmonise import harmonise
-from xview2_siamese_unet.inference.windowed import BANDS, LEVELS, Threshold, encode, finished_blocks, predict_pair
+from xview2_siamese_unet.inference.windowed import Threshold, encode, finished_blocks, predict_pair
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
+from xview2_siamese_unet.raster.probability import BANDS, LEVELS
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_pair import Pair
 from xview2_siamese_unet.raster.window_plan import WindowPlan

@@ -9,9 +9,11 @@ from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.errors import LabelError
 from xview2_siamese_unet.metrics.buildings import SIZES, building_confusion, summarise_buildings
 from xview2_siamese_unet.metrics.matching import burn_instances, match_buildings, match_scenes
+from xview2_siamese_unet.metrics.ranking import worst_buildings
 from xview2_siamese_unet.params.reporting import IntervalParams
 
 SIDE = 48
+NO_SHARES = np.zeros((5, SIDE, SIDE), np.uint8)
 PARAMS = IntervalParams(draws=100)
 
 
@@ -77,7 +79,7 @@ def test_confusion_and_f1_are_those_of_brute_force(seed: int) -> None:
     wkt, codes, predicted = draw_scene(np.random.default_rng(seed))
     instances = burn_instances(wkt, (SIDE, SIDE), "centre", scene="a")
     confusion, f1 = brute_force(instances, codes, predicted)
-    table = match_scenes({"a": lambda: predicted}, SCENE, table_of("a", wkt, codes), "centre")
+    table = match_scenes({"a": lambda: predicted}, {"a": lambda: NO_SHARES}, SCENE, table_of("a", wkt, codes), "centre")
     np.testing.assert_array_equal(building_confusion(table), confusion)
     assert summarise_buildings(table, 1, "ignore", PARAMS)["f1"] == pytest.approx(f1, abs=1e-12)
 
@@ -100,7 +102,7 @@ def test_neighbours_that_touch_stay_two_buildings() -> None:
     wkt = [shapely.box(0, 0, 10, 10).wkt, shapely.box(10, 0, 20, 10).wkt]
     predicted = np.zeros((SIDE, SIDE), np.uint8)
     predicted[:10, :10], predicted[:10, 11:20] = 4, 1
-    matches = match_buildings(burn_instances(wkt, (SIDE, SIDE), "centre", scene="a"), [4, 2], predicted)
+    matches = match_buildings(burn_instances(wkt, (SIDE, SIDE), "centre", scene="a"), [4, 2], predicted, NO_SHARES)
     assert matches.truth.tolist() == [4, 2]
     assert matches.predicted.tolist() == [4, 1]
     assert matches.iou.tolist() == [1.0, 0.9]
@@ -112,10 +114,24 @@ def test_a_half_is_no_match_and_a_tie_goes_to_the_worse() -> None:
     truth[:, :4] = 1
     half = np.zeros((4, 8), np.uint8)
     half[:2, :4] = 3
-    assert match_buildings(truth, [1], half).predicted.tolist() == [0, 3]
+    assert match_buildings(truth, [1], half, np.zeros((5, 4, 8), np.uint8)).predicted.tolist() == [0, 3]
     tied = np.zeros((4, 8), np.uint8)
     tied[:2, :4], tied[2:, :4] = 1, 3
-    assert match_buildings(truth, [1], tied).predicted.tolist() == [3]
+    assert match_buildings(truth, [1], tied, np.zeros((5, 4, 8), np.uint8)).predicted.tolist() == [3]
+
+
+def test_confidence_is_the_mean_probability_of_the_answer_and_frames_hold_the_building() -> None:
+    truth = np.zeros((8, 8), np.int32)
+    truth[:4, :2], truth[6:, 5:] = 1, 2
+    predicted = np.zeros((8, 8), np.uint8)
+    predicted[:4, :2], predicted[5, 0], predicted[5, 2] = 4, 1, 5
+    shares = np.random.default_rng(0).integers(0, 255, (5, 8, 8), dtype=np.uint8)
+    matches = match_buildings(truth, [4, 1, 2], predicted, shares)
+    found, missed, alarm = shares[4, :4, :2].mean() / 254, shares[0, 6:, 5:].mean() / 254, shares[1, 5, 0] / 254
+    np.testing.assert_allclose(matches.confidence, [found, missed, 0, alarm, np.nan], rtol=1e-12)
+    frames = np.stack([matches.top, matches.left, matches.bottom, matches.right], axis=1)
+    assert frames.tolist() == [[0, 0, 4, 2], [6, 5, 8, 8], [0, 0, 0, 0], [5, 0, 6, 1], [5, 2, 6, 3]]
+    assert matches.pixels.tolist() == [8, 6, 0, 1, 1]
 
 
 def test_the_smaller_of_two_overlapping_polygons_stays() -> None:
@@ -137,7 +153,8 @@ def test_table_names_every_building_once_and_one_scene_is_loaded_at_a_time() -> 
         asked.append(name)
         return drawn[name][2]
 
-    table = match_scenes({name: lambda name=name: load(name) for name in "abc"}, counts, buildings, "centre")
+    shares = dict.fromkeys("abc", lambda: NO_SHARES)
+    table = match_scenes({name: lambda name=name: load(name) for name in "abc"}, shares, counts, buildings, "centre")
     assert asked == list("abc")
     true = table[table["truth"] > 0]
     assert true["uid"].is_unique
@@ -166,3 +183,16 @@ def test_summary_counts_buildings_by_size_and_class() -> None:
     low, high = summary["f1_interval"]
     assert 0 <= low < 3 / 4 <= high <= 1
     assert np.sum(summary["confusion"]) == 5
+
+
+@pytest.mark.parametrize(("most", "chosen"), [(0, []), (2, [3, 6]), (4, [3, 1, 6, 5]), (9, [3, 1, 6, 5])])
+def test_worst_buildings_are_confident_mistakes_and_large_misses(most: int, chosen: list[int]) -> None:
+    table = pd.DataFrame(
+        {
+            "truth": [1, 4, 5, 0, 2, 3, 4, 1],
+            "predicted": [1, 1, 4, 3, 1, 0, 0, 5],
+            "pixels": [500, 100, 900, 400, 99, 10, 800, 300],
+            "confidence": [1.0, 0.6, 1.0, 0.9, 1.0, 0.9, 0.5, np.nan],
+        }
+    )
+    assert worst_buildings(table, most).index.tolist() == chosen

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.matching import MATCH_COLUMNS
+from xview2_siamese_unet.metrics.probabilities import CURVES, STEPS
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores
 from xview2_siamese_unet.metrics.scores import (
     class_scores,
@@ -153,6 +154,8 @@ def test_present_class_variant_leaves_absent_classes_out() -> None:
 
 NO_BUILDINGS = pd.DataFrame(columns=list(MATCH_COLUMNS)).astype(MATCH_COLUMNS)
 
+NO_PROBABILITIES = pd.DataFrame({"curve": np.repeat(CURVES, STEPS), "seen": 0, "true": 0})
+
 
 class _Truth:
     def __init__(self, images: dict[str, Image]) -> None:
@@ -178,7 +181,7 @@ def table() -> pd.DataFrame:
 
 
 def test_summary_is_plain_and_agrees_with_itself(table: pd.DataFrame) -> None:
-    summary = summarise(table, NO_BUILDINGS)
+    summary = summarise(table, NO_BUILDINGS, NO_PROBABILITIES)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["n_scenes"] == 7
     assert summary["splits"] == {"test": 7}
@@ -190,15 +193,19 @@ def test_summary_is_plain_and_agrees_with_itself(table: pd.DataFrame) -> None:
 
 
 def test_each_event_is_scored_from_its_own_scenes(table: pd.DataFrame) -> None:
-    events = summarise(table, NO_BUILDINGS, "no_damage")["events"]
+    events = summarise(table, NO_BUILDINGS, NO_PROBABILITIES, "no_damage")["events"]
     for event, rows in table.groupby("disaster"):
         expected = official(list(rows["images"]), "no_damage")
         assert {key: events[event][key] for key in expected} == pytest.approx(expected, abs=1e-12)
     assert {event: numbers["n_scenes"] for event, numbers in events.items()} == {"a": 3, "b": 3, "c": 1}
+    low, high = events["a"]["score_interval"]
+    assert low <= events["a"]["score"] + 1e-9
+    assert events["a"]["score"] - 1e-9 <= high
+    assert events["c"]["score_interval"] is None, "one scene tells nothing of others"
 
 
 def test_macro_weighs_each_event_the_same(table: pd.DataFrame) -> None:
-    summary = summarise(table, NO_BUILDINGS)
+    summary = summarise(table, NO_BUILDINGS, NO_PROBABILITIES)
     for key, value in summary["macro_over_events"].items():
         assert value == pytest.approx(np.mean([numbers[key] for numbers in summary["events"].values()]))
     assert "n_scenes" not in summary["macro_over_events"]
@@ -206,7 +213,8 @@ def test_macro_weighs_each_event_the_same(table: pd.DataFrame) -> None:
 
 def test_intervals_are_part_of_the_summary_and_follow_the_seed(table: pd.DataFrame) -> None:
     one, again, other = (
-        summarise(table, NO_BUILDINGS, "ignore", IntervalParams(draws=100, seed=seed)) for seed in (1, 1, 2)
+        summarise(table, NO_BUILDINGS, NO_PROBABILITIES, "ignore", IntervalParams(draws=100, seed=seed))
+        for seed in (1, 1, 2)
     )
     assert one == again
     assert one["intervals"] != other["intervals"]

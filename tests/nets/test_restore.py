@@ -58,3 +58,12 @@ def test_a_missing_part_is_refused() -> None:
     del saved["channels"]
     with pytest.raises(CheckpointError, match="'channels'"):
         restore(saved)
+
+
+def test_a_checkpoint_that_is_older_than_the_bottleneck_is_restored() -> None:
+    wide = {"encoder": {"name": "resnet50"}, "decoder_channels": [8, 8, 8, 8, 8]}
+    with torch.device("meta"):
+        state = build_net(ModelParams.model_validate({**wide, "bottleneck": None}), 5).state_dict()
+    zeros = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in state.items()}
+    net, _, _ = restore(checkpoint(model=wide, state=zeros))
+    assert net.state_dict().keys() == state.keys()

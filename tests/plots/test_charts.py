@@ -7,15 +7,29 @@ import pandas as pd
 import pytest
 
 from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.metrics.probabilities import CURVES, STEPS
 from xview2_siamese_unet.plots.curves import best_epoch, draw_curves, plotly_curves
 from xview2_siamese_unet.plots.histogram import draw_class_histogram, plotly_class_histogram
 from xview2_siamese_unet.plots.matrices import DAMAGE_WORDS, draw_matrix, plotly_matrix, row_shares
+from xview2_siamese_unet.plots.probabilities import (
+    FEW,
+    draw_precision_recall,
+    draw_reliability,
+    plotly_precision_recall,
+    plotly_reliability,
+)
 
 MATRIX = np.array([[90, 10], [0, 0]], np.int64)
 COUNTS = {
     "pre": {"background": 900, "building": 100},
     "post": {"background": 900, "no-damage": 75, "minor-damage": 25, "destroyed": 0},
 }
+
+
+SAID = pd.DataFrame({"curve": np.repeat(CURVES, STEPS), "step": np.tile(np.arange(STEPS), len(CURVES))}).assign(
+    seen=lambda t: np.where(t["step"] == 100, FEW - 1, 254), true=lambda t: np.where(t["step"] == 100, 0, t["step"])
+)
+"""Every probability is taken at its word, but for one step that was hardly seen."""
 
 
 def history(scores: list[float]) -> pd.DataFrame:
@@ -42,7 +56,10 @@ def test_row_shares_of_an_empty_row_are_unknown() -> None:
 
 def test_matrix_writes_share_and_count_of_every_cell() -> None:
     (axes,) = draw_matrix(MATRIX, ("a", "b"), "Title").axes
-    assert texts(axes) == ["90.0 %", "90 px", "10.0 %", "10 px", "no truth", "0 px", "no truth", "0 px"]
+    first, second = ["90.0 %", "90 px", "↓ 100.0 %"], ["10.0 %", "10 px", "↓ 100.0 %"]
+    assert texts(axes) == [*first, *second, *["none", "0 px", "↓ 0 %"] * 2]
+    (empty,) = draw_matrix(np.array([[1, 0], [1, 0]], np.int64), ("a", "b"), "Title").axes
+    assert texts(empty)[3:6] == ["0 %", "0 px", "↓ none"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a\n100 px", "b\n0 px"]
     assert axes.get_title(loc="left") == "Title"
 
@@ -105,3 +122,26 @@ def test_plotly_histogram_holds_true_counts_even_of_nothing() -> None:
     assert list(pre.y) == ["background", "building"]
     assert list(post.x) == [900, 75, 25, 1]
     assert post.marker.color[1] == Damage.NO_DAMAGE.colour
+
+
+def test_curves_of_probabilities_name_their_number_and_differ_in_more_than_colour() -> None:
+    for figure, mark in ((draw_precision_recall(SAID), "AP"), (draw_reliability(SAID), "ECE")):
+        for axes in figure.axes:
+            lines = [line for line in axes.lines if mark in str(line.get_label())]
+            assert len({(line.get_linestyle(), line.get_marker()) for line in lines}) == len(lines) > 0
+            shown = [text.get_text() for text in axes.get_legend().get_texts()]
+            assert shown == [line.get_label() for line in lines]
+        figure.canvas.draw()
+
+
+def test_what_is_true_as_often_as_said_lies_on_the_diagonal() -> None:
+    for trace in plotly_reliability(SAID).data:
+        assert trace.y == pytest.approx(trace.x, abs=0.03)
+        assert len(trace.text) == len(trace.x) == 15
+        assert trace.name.endswith(("ECE 0.000", "ECE 0.001"))
+    assert json.loads(plotly_precision_recall(SAID).to_json())["data"][0]["name"].startswith("building  AP 0.")
+
+
+def test_a_bin_of_few_pixels_is_not_drawn() -> None:
+    few = SAID.assign(seen=lambda t: (t["step"] == 3) * (FEW - 1) + (t["step"] == 250) * FEW, true=0)
+    assert [len(trace.x) for trace in plotly_reliability(few).data] == [1] * 6

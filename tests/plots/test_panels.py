@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.plots.paint import chequer, fit, show_codes, show_image, weave
+from xview2_siamese_unet.plots.paint import chequer, fit, show_codes, show_image, show_shares, weave
 from xview2_siamese_unet.plots.panels import PanelRow, draw_panels
-from xview2_siamese_unet.plots.window import densest_window
+from xview2_siamese_unet.plots.rows import building_row, scene_row
+from xview2_siamese_unet.plots.window import centred_window, densest_window
+from xview2_siamese_unet.raster.probability import confidence
 
 BUILDINGS = [code for code in Damage if code is not Damage.BACKGROUND]
 
@@ -19,7 +21,7 @@ BUILDINGS = [code for code in Damage if code is not Damage.BACKGROUND]
 def row(scene: str, size: int = 64, code: int = 0) -> PanelRow:
     image = np.full((size, size, 3), 120, np.uint8)
     mask = np.full((size, size), code, np.uint8)
-    return PanelRow(scene, f"note of {scene}", image, image, mask, mask * 0)
+    return PanelRow(scene, f"note of {scene}", f"detail of {scene}", image, image, mask, mask * 0, mask * 0 + 254)
 
 
 def test_every_class_keeps_its_colour_and_has_a_weave_of_its_own() -> None:
@@ -59,9 +61,16 @@ def test_codes_are_scaled_without_mixing() -> None:
 def test_panels_name_scenes_and_count_pixels(count: int) -> None:
     figure = draw_panels((row(f"a$_{n}$<b>", code=4) for n in range(count)), side=64)
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts.count("pixels, truth→prediction: destroyed 4.1k→0") == count
+    assert [text for text in texts if text.startswith("detail")] == [f"detail of a$_{n}$<b>" for n in range(count)]
     assert [text for text in texts if text.startswith("a$")] == [f"a$_{n}$<b>" for n in range(count)]
-    assert {code.word for code in BUILDINGS} | {"no data", "before", "after", "truth", "prediction"} <= set(texts)
+    assert {code.word for code in BUILDINGS} | {
+        "no data",
+        "before",
+        "after",
+        "truth",
+        "prediction",
+        "confidence",
+    } <= set(texts)
     figure.canvas.draw()
 
 
@@ -83,7 +92,7 @@ def test_rows_are_taken_one_at_a_time() -> None:
 
     figure = draw_panels(rows(), side=64)
     assert alive == ["0", "1", "2"]
-    assert figure.axes[0].images[0].get_array().shape == (38 + 3 * (58 + 64 + 8) + 50, 2 * 16 + 4 * 64 + 3 * 8, 3)
+    assert figure.axes[0].images[0].get_array().shape == (38 + 3 * (58 + 64 + 8) + 92, 2 * 16 + 5 * 64 + 4 * 8, 3)
 
 
 def test_no_rows_say_so() -> None:
@@ -114,12 +123,64 @@ def test_window_finds_the_buildings() -> None:
     assert densest_window(mask, None) == (slice(0, 100), slice(0, 200))
 
 
-def test_panels_show_the_window_and_say_so() -> None:
-    whole = row("a", size=128)
+def scene_of(truth: np.ndarray) -> SimpleNamespace:
+    image = np.full((*truth.shape, 3), 120, np.uint8)
+    return SimpleNamespace(pre=image, post=image + 1, damage=truth)
+
+
+def test_a_scene_is_shown_where_its_buildings_are_and_says_so() -> None:
     truth = np.zeros((128, 128), np.uint8)
     truth[64:, 64:] = Damage.NO_DAMAGE
-    figure = draw_panels([replace(whole, truth=truth)], side=64, window=64)
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert "note of a · shown: 64 × 64 of 128 × 128 px" in texts
-    blue = (np.asarray(figure.axes[0].images[0].get_array()) == Damage.NO_DAMAGE.rgb).all(axis=2)
-    assert blue[: 38 + 58 + 64].sum() == 64 * 64
+    shares = np.full((5, 128, 128), 51, np.uint8)
+    found = scene_row("a", "best", scene_of(truth), (truth * 0, shares), 64)
+    assert found.note == "best · shown: 64 × 64 of 128 × 128 px"
+    assert found.detail == "pixels, truth→prediction: no-damage 4.1k→0"
+    assert (found.truth == Damage.NO_DAMAGE).all()
+    assert (found.confidence == 51).all()
+    assert scene_row("a", "best", scene_of(truth), (truth, shares), None).note == "best"
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "note", "words"),
+    [
+        (4, 1, "wrong class", "truth: destroyed · prediction: no-damage"),
+        (3, 0, "missed", "truth: major-damage · prediction: no building that covers half of it"),
+        (0, 2, "false alarm", "truth: no building that is half covered · prediction: minor-damage"),
+    ],
+)
+def test_a_building_is_framed_and_named(truth: int, predicted: int, note: str, words: str) -> None:
+    codes = np.zeros((128, 128), np.uint8)
+    building = {"scene": "a", "truth": truth, "predicted": predicted, "pixels": 1250, "confidence": 0.934}
+    frame = {"top": 100, "left": 60, "bottom": 110, "right": 70}
+    found = building_row(building | frame, scene_of(codes), (codes, np.zeros((5, 128, 128), np.uint8)), 32)
+    assert (found.note, found.detail) == (f"{note} · 93.4 % sure · 1.25k px", words)
+    assert found.truth.shape == (32, 32)
+    assert found.frame == (11, 11, 21, 21)
+    marks = draw_panels([found], side=64).axes[0].patches
+    assert len(marks) == 5 * 2
+    assert {(round(mark.get_width()), round(mark.get_height())) for mark in marks} == {(28, 28)}
+
+
+@given(st.integers(0, 99), st.integers(0, 79), st.integers(1, 60), st.integers(1, 60), st.integers(16, 200))
+def test_a_centred_window_holds_the_frame_inside_the_scene(
+    top: int, left: int, high: int, wide: int, side: int
+) -> None:
+    frame = (top, left, min(top + high, 100), min(left + wide, 80))
+    rows, columns = centred_window(frame, (100, 80), side)
+    assert 0 <= rows.start <= frame[0] <= frame[2] <= rows.stop <= 100
+    assert 0 <= columns.start <= frame[1] <= frame[3] <= columns.stop <= 80
+    wanted = max(side, frame[2] - frame[0], frame[3] - frame[1])
+    assert (rows.stop - rows.start, columns.stop - columns.start) == (min(wanted, 100), min(wanted, 80))
+
+
+def test_confidence_grows_lighter_and_an_answer_without_one_is_the_chequer() -> None:
+    ramp = np.arange(256, dtype=np.uint8)[None]
+    shown = show_shares(ramp, 256)[0].astype(int)
+    assert (np.diff(shown[:255] @ [0.2126, 0.7152, 0.0722]) >= 0).all()
+    assert (shown[255] >= 208).all()
+
+
+def test_confidence_of_the_answer() -> None:
+    shares = np.arange(5 * 6, dtype=np.uint8).reshape(5, 1, 6)
+    codes = np.array([[0, 1, 2, 3, 4, 5]], np.uint8)
+    assert confidence(shares, codes).tolist() == [[0, 7, 14, 21, 28, 255]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
@@ -38,6 +39,15 @@ def test_every_dataset_has_a_layer_and_lies_in_its_folder() -> None:
         if path is not None:
             folder = Path(path).relative_to("data").parts[0].split("_", 1)[1].replace("_", " ")
             assert layer in (folder, "reporting"), name
+
+
+def test_every_table_and_figure_of_the_report_has_a_preview() -> None:
+    config = UserExperimentConfigLoader(CONF, **CONFIG_LOADER_ARGS)["catalog"]
+    catalog = DataCatalog.from_config(config)
+    # Folders of pictures for others, which the report does not show.
+    shown = register_pipelines()["reporting"].all_outputs() - {"predictions", "probabilities", "submission"}
+    assert {"metrics", "panels", "worst_buildings", "reliability", "precision_recall", "report"} <= shown
+    assert [name for name in sorted(shown | {"timings"}) if not hasattr(catalog[name], "preview")] == []
 
 
 def test_no_arrow_between_layers_points_back() -> None:

@@ -32,7 +32,8 @@ def tiled(image: FloatArray, plan: WindowPlan, store: BlockStore) -> FloatArray:
         answers = []
         for j in range(plan.columns):
             top, left = (first + plan.size for first in plan.corner(i, j))
-            answers.append(net(padded[top : top + plan.size, left : left + plan.size]))
+            height, width = plan.extent(i, j)
+            answers.append(net(padded[top : top + height, left : left + width]))
         with store.read_row(i - 1) as before:
             row = stitch_row(plan, i, answers, lambda j, before=before: before.read("below", j))
             store.write_row(i, ({"block": each.block, "below": each.below} for each in row))
@@ -60,6 +61,12 @@ def test_weights_of_neighbours_add_up_to_one(length: int, overlap: int, times: i
         first = k * plan.step
         total[first : first + plan.zone] += plan.weights(k)
     np.testing.assert_allclose(total[:length], 1, atol=1e-6)
+
+
+def test_windows_end_with_the_grid() -> None:
+    plan = WindowPlan(1024, 70, 640, 128)
+    assert [plan.extent(i, 0) for i in range(plan.rows)] == [(640, 160), (576, 160)]
+    assert all(plan.corner(i, 0)[0] + plan.extent(i, 0)[0] >= plan.block(i, 0)[0].stop + plan.margin for i in range(2))
 
 
 def test_blocks_cover_each_pixel_once() -> None:

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-import rasterio
 import shapely
 import torch
 from kedro.io import DataCatalog, DatasetError
@@ -31,6 +30,7 @@ from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import StorageError, cause_of
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.grid_cog import RasterContent
+from xview2_siamese_unet.raster.io import read_bands
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -80,11 +80,14 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
     "matplotlib.MatplotlibDataset": figure,
     f"{OWN}html.HtmlDataset": text,
     f"{OWN}assess_text.WholeTextDataset": text,
-    f"{OWN}checkpoint.CheckpointDataset": lambda side: {"weights": torch.rand(side, side)},
+    f"{OWN}checkpoint.CheckpointDataset": lambda side: {"state": {"w": torch.rand(side, side)}},
     f"{OWN}assess_raster.CogDataset": raster,
     f"{OWN}assess_layers.LayersDataset": layers,
+    f"{OWN}assess_layers.FormatsDataset": lambda side: {"geojson": layers(max(side // 4, 8)).frames["main"].to_crs(4326)},
+    f"{OWN}timings.TimingsDataset": lambda side: {"node": {"pipeline": text(side)}},
     f"{OWN}assess_folder.AssessmentDataset": lambda side: {"text": text(side)},
     f"{OWN}mask.MaskDataset": lambda side: {"scene": (noise(side), None)},
+    f"{OWN}probabilities.ProbabilityDataset": lambda side: {"scene": (np.stack([noise(side)] * 5), None)},
     "pillow.ImageDataset": lambda side: {"scene": Image.fromarray(noise(side))},
 }
 """Type of dataset → what it may be given to save, larger than side² bytes."""
@@ -167,8 +170,7 @@ def test_a_raster_is_never_cut_short_in_silence(
         except DatasetError as error:
             refused += isinstance(cause_of(error), StorageError)
         else:
-            with rasterio.open(small_disk / "a.tif") as source:
-                assert np.bincount(source.read(1)[-8:].ravel()).max() < 1000  # noise to the last row
+            assert np.bincount(read_bands(small_disk / "a.tif")[0, -8:].ravel()).max() < 1000  # noise to the last row
             (small_disk / "a.tif").unlink()
         assert list(contents(small_disk)) == ["filler"]
     assert 3 < refused < 35

@@ -39,7 +39,11 @@ def test_a_better_experiment_is_surely_better_and_an_equal_one_is_not() -> None:
 
 def test_only_scenes_of_both_are_compared() -> None:
     one, two = experiment("a/1", 50, scenes=30), experiment("a/2", 60, scenes=20)
-    assert difference(one, two).scenes == 20
+    found = difference(one, two)
+    assert found.scenes == 20
+    shared = experiment("a/1", 50, scenes=30).counts[:20]
+    assert found.scores[0]["score"] == scores_with_intervals(Experiment("x", shared, "ignore", {}))["score"].value
+    assert found.scores[1]["score"] == scores_with_intervals(two)["score"].value
     other = Experiment("a/3", two.counts.assign(scene="elsewhere"), "ignore", {})
     with pytest.raises(DataError, match=r"^a/1 and a/3: found no scene"):
         difference(one, other)
@@ -65,19 +69,21 @@ def test_settings_that_differ_are_named_and_names_are_none() -> None:
 def test_page_and_terminal_say_the_same_and_escape_what_they_are_told() -> None:
     one, two = experiment("a/1", 50, rate="1"), experiment(HOSTILE, 60, rate=HOSTILE)
     two.counts.loc[0, "scene"] = one.counts.loc[0, "scene"] = HOSTILE
-    compared = compare([one, two])
+    compared = compare([one, two], note=HOSTILE)
     page = render_comparison(compared)
     console = Console(width=200, file=io.StringIO())
     console.print(comparison_tables(compared))
     text = console.file.getvalue()
     for key in ("score", "damage_f1"):
         number = compared.differences[HOSTILE].numbers[key]
-        assert f"<td>{number.value:+.3f}</td><td>{number.low:+.3f} to {number.high:+.3f}</td><td>yes</td>" in page
+        both = "".join(f"<td>{scores[key]:.3f}</td>" for scores in compared.differences[HOSTILE].scores)
+        assert f"{both}<td>{number.value:+.3f}</td><td>{number.low:+.3f} to {number.high:+.3f}</td><td>yes</td>" in page
         assert f"{number.low:+.3f} to {number.high:+.3f}" in text
     assert "<script" not in page
     assert "alert(1)&lt;/script&gt;[bold]" in page
     assert HOSTILE in text
     assert "://" not in page
+    assert '<p class="note">&lt;script&gt;' in page
 
 
 def test_no_difference_in_settings_is_said() -> None:

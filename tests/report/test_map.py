@@ -69,8 +69,20 @@ def test_report_escapes_and_ranks_cells() -> None:
     worse = row | {"destroyed": 9, "name": "worse"}
     picture = np.zeros((4, 4, 3), np.uint8)
     page = render_assessment(
-        AssessmentContent("T", "note", [EVIL], row, [row | {"name": EVIL}, worse], {"before": picture}, {"model": EVIL})
+        AssessmentContent(
+            title="T",
+            note="note",
+            warnings=[EVIL],
+            whole=row,
+            classes=[{"class": "destroyed", "buildings": 1234, "share_of_all": 0.25, "share_of_assessed": None}],
+            cells=[row | {"name": EVIL}, worse],
+            zones=[row | {"name": "<b>zone</b>"}],
+            pictures={"before": picture},
+            provenance={"model": EVIL},
+        )
     )
     assert "<script" not in page
+    assert "&lt;b&gt;zone&lt;/b&gt;" in page
+    assert "1,234</td><td>25.0%</td><td>–</td>" in page
     assert "50.0% of all, 66.7% of those assessed" in page
     assert page.index(">worse<") < page.index("&lt;/script&gt;", page.index("south-west"))

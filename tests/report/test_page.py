@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from xview2_siamese_unet.metrics.probabilities import CURVES, STEPS
 from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import DAMAGE_COLUMNS, LOCALIZATION_COLUMNS
+from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.report.page import LIMITS, NAMES, ReportContent, render_report
+from xview2_siamese_unet.report.provenance import provenance_of
 from xview2_siamese_unet.report.settings import flatten
 
 HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(2)>&amp;{{ 7*7 }}"""
@@ -27,7 +30,13 @@ def metrics(event: str = "socal-fire", split: str = "test") -> dict[str, Any]:
     matches = pd.DataFrame(
         {"scene": "a", "truth": codes[:, 0], "predicted": codes[:, 1], "pixels": range(20, 4020, 20)}
     )
-    return summarise(table, matches[codes.any(axis=1)])
+    return summarise(table, matches[codes.any(axis=1)], histograms())
+
+
+def histograms() -> pd.DataFrame:
+    seen, share = np.random.default_rng(1).random((2, len(CURVES) * STEPS))
+    rows = {"curve": np.repeat(CURVES, STEPS), "step": np.tile(np.arange(STEPS), len(CURVES))}
+    return pd.DataFrame(rows | {"seen": (1000 * seen).astype(int), "true": (1000 * seen * share).astype(int)})
 
 
 def content(**changes: Any) -> ReportContent:  # noqa: ANN401
@@ -36,7 +45,9 @@ def content(**changes: Any) -> ReportContent:  # noqa: ANN401
         "source": "xbd",
         "metrics": metrics(),
         "charts": {"A chart": Figure((2, 1))},
+        "calibration": {"A curve": Figure((2, 1))},
         "panels": Figure((2, 1)),
+        "buildings": Figure((2, 1)),
         "settings": {"a": "1"},
         "provenance": {"code": "1.0"},
     }
@@ -69,7 +80,7 @@ def test_page_is_well_nested_and_loads_nothing() -> None:
     page = render_report(content())
     tags = parse(page)
     sources = [attrs["src"] for tag, attrs in tags.seen if tag == "img"]
-    assert len(sources) == 2
+    assert len(sources) == 4
     assert all(source is not None and source.startswith("data:image/") for source in sources)
     assert {tag for tag, _ in tags.seen}.isdisjoint({"script", "link", "iframe", "object"})
     assert not re.search(r"https?://|url\(|@import", page)
@@ -84,13 +95,15 @@ def test_hostile_text_is_escaped_wherever_it_comes_from() -> None:
             provenance={HOSTILE: HOSTILE},
             warnings=[HOSTILE],
             charts={HOSTILE: Figure((2, 1))},
+            calibration={HOSTILE: Figure((2, 1))},
+            timings={HOSTILE: {"pipeline": HOSTILE, "seconds": 1.0, "ended": HOSTILE}},
         )
     )
     tags = parse(page)
     assert "script" not in {tag for tag, _ in tags.seen}
     assert not [attrs for _, attrs in tags.seen if "onerror" in attrs]
-    assert sum(tag == "img" for tag, _ in tags.seen) == 2
-    assert page.count("{{ 7*7 }}") >= 10
+    assert sum(tag == "img" for tag, _ in tags.seen) == 4
+    assert page.count("{{ 7*7 }}") >= 12
 
 
 def test_numbers_are_those_of_the_metrics() -> None:
@@ -132,6 +145,35 @@ def test_intervals_stand_beside_their_numbers() -> None:
     assert f"<td></td><td>{numbers['macro_over_events']['score']:.3f}</td>" in page
 
 
+def test_probabilities_are_those_of_the_metrics() -> None:
+    numbers = metrics()
+    page = render_report(content(metrics=numbers))
+    assert set(numbers["probabilities"]) == set(CURVES)
+    for name, row in numbers["probabilities"].items():
+        cells = f"<td>{row['average_precision']:.3f}</td><td>{row['ece']:.3f}</td>"
+        assert f'<th scope="row">{name}</th>{cells}' in page
+        assert f"<td>{row['pixels']:,}</td></tr>" in page
+
+
+def test_an_event_of_many_scenes_has_an_interval() -> None:
+    numbers = metrics()
+    numbers["events"]["b"] |= {"n_scenes": 9, "score_interval": [0.123, 0.456]}
+    assert '<span class="sure quiet">0.123 to 0.456</span>' in render_report(content(metrics=numbers))
+
+
+def test_times_are_summed_by_pipeline_and_say_how_fast_the_prediction_was() -> None:
+    timings = {
+        "predict": {"pipeline": "reporting", "seconds": 8.0, "ended": "2026-01-02T03:04:05+00:00"},
+        "score": {"pipeline": "reporting", "seconds": 0.5, "ended": "2026-01-02T03:05:05+00:00"},
+        "train": {"pipeline": "modelling", "seconds": 61.04, "ended": "2026-01-01T03:04:05+00:00"},
+    }
+    page = render_report(content(timings=timings))
+    assert page.index(">modelling</th><td>61.0</td>") < page.index(">reporting</th><td>8.5</td>")
+    assert "0.5 pictures a second" in page
+    assert ">predict</th><td>8.0</td><td>2026-01-02 03:04</td>" in page
+    assert "<h3>Time</h3>" not in render_report(content())
+
+
 def test_limits_are_on_every_page_and_the_licence_only_where_xbd_is() -> None:
     fabricated, real = (render_report(content(source=source)) for source in ("sample", "xbd"))
     for page in (fabricated, real):
@@ -163,10 +205,43 @@ def test_a_tiny_score_is_no_zero() -> None:
 
 def test_figures_are_embedded_whole() -> None:
     page = render_report(content())
-    svg, jpeg = re.findall(r'src="data:image/([a-z+]+);base64,([^"]+)"', page)
-    assert (svg[0], jpeg[0]) == ("svg+xml", "jpeg")
+    svg, curve, jpeg, buildings = re.findall(r'src="data:image/([a-z+]+);base64,([^"]+)"', page)
+    assert (svg[0], curve[0], jpeg[0], buildings[0]) == ("svg+xml", "svg+xml", "jpeg", "jpeg")
     assert base64.b64decode(svg[1]).rstrip().endswith(b"</svg>")
     assert base64.b64decode(jpeg[1])[:2] == b"\xff\xd8"
+
+
+def test_provenance_tells_what_was_fitted_on_validation_where_something_was() -> None:
+    checkpoint: dict[str, Any] = {
+        "recipe": {"training": {"seed": 7}},
+        "version": "0.9",
+        "dataset": "xbd",
+        "fingerprint": "f00d",
+        "epoch": 3,
+        "history": [{}] * 5,
+    }
+    rows = provenance_of(checkpoint, DatasetParams(), None, "beef", {"training.seed": "1", "data.seed": "2", "x": "3"})
+    assert rows["seeds"] == "training 7, data 2", "of the training that was scored, whatever is configured now"
+    assert rows["epoch"] == "3, the best of 5"
+    assert rows["fingerprint of the scored scenes and their truth"] == "beef"
+    assert rows["model file"] == "not named (reporting.model_file)"
+    assert not {"thresholds", "temperatures"} & set(rows)
+    assert not [name for name in rows if "validation" in name]
+    fitted = {
+        "thresholds": {"building": 0.5, "damaged": 0.38},
+        "temperatures": {"building": 1.25, "damage": 0.8},
+        "calibration": {
+            "building_ece_before": 0.1,
+            "building_ece_after": 0.02,
+            "damage_ece_before": 0.2,
+            "damage_ece_after": 0.0304,
+        },
+    }
+    rows = provenance_of(checkpoint | fitted, DatasetParams(), None, "beef", {})
+    assert rows["thresholds"] == "building 0.50, damaged 0.38"
+    assert rows["temperatures"] == "building 1.25, damage 0.80"
+    error = rows["ECE on validation, before and after the temperatures"]
+    assert error == "building 0.100 → 0.020, damage 0.200 → 0.030"
 
 
 def test_flatten_names_every_leaf() -> None:

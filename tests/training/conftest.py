@@ -11,7 +11,8 @@ from tiny_training import draw_scene, make_recipe, write_store
 
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.training.fit import Folders, TrainingData
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.fit import Folders
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,11 @@ import pytest
 import torch
 from tiny_training import draw_scene, write_store
 
+from xview2_siamese_unet.nets.checkpoint import restore
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training import fit as fit_room
-from xview2_siamese_unet.training.fit import Folders, TrainingData, fit
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.module import DamageModule
 
 MakeRecipe = Callable[..., Recipe]
@@ -235,6 +237,36 @@ def test_early_stopping_goes_on_counting(
     assert len(fit(data, settings, folders, cores=1)["history"]) == 4
 
 
+def test_a_run_goes_on_in_a_folder_that_was_moved(
+    data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = (Folders(*(tmp_path / place / name for name in ("a", "b", "c"))) for place in ("here", "there"))
+    settings = recipe(training={"epochs": 4, "patience": 9, "batch_size": 4})
+    with monkeypatch.context() as patch:
+        scripted(patch, [0.3, 0.9])
+        stopped_after(2, patch)
+        with pytest.raises(Killed):
+            fit(data, settings, before, cores=1)
+    best = torch.load(before.checkpoints / "epochs" / "best.ckpt", weights_only=True)["state_dict"]
+    (tmp_path / "here").rename(tmp_path / "there")
+    scripted(monkeypatch, [0.5, 0.4])
+    made = fit(data, settings, after, cores=1)
+    assert made["epoch"] == 1
+    assert torch.equal(made["state"]["building_head.weight"], best["net.building_head.weight"])
+
+
+def test_a_run_that_stopped_early_is_not_gone_on_with(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"epochs": 6, "patience": 2, "batch_size": 4}
+    with monkeypatch.context() as patch:
+        scripted(patch, [0.5, 0.4, 0.4])
+        first = fit(data, recipe(training=settings), folders, cores=1)
+    assert len(first["history"]) == 3
+    again = fit(data, recipe(training=settings), folders, cores=1)
+    assert again["history"] == first["history"]
+
+
 def test_checkpoints_of_epochs_appear_whole(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     from xview2_siamese_unet.training.loop import _WholeFiles  # noqa: PLC0415
 
@@ -262,3 +294,16 @@ def test_each_variant_trains(
 ) -> None:
     history = fit(data, recipe(model=model, training={"epochs": 3}), folders, cores=1)["history"]
     assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+@pytest.mark.parametrize("levels", ["last", "all"])
+@pytest.mark.parametrize("decoder", ["unet", "unetplusplus", "fpn", "upernet", "segformer"])
+def test_each_decoder_learns_and_is_restored(
+    *, data: TrainingData, folders: Folders, recipe: MakeRecipe, decoder: str, levels: str
+) -> None:
+    model = {"decoder": decoder, "decoder_channels": (32, 32, 16, 16, 8), "fusion_levels": levels}
+    made = fit(data, recipe(model=model, training={"epochs": 2, "batch_size": 4}), folders, cores=1)
+    losses = [row["train_loss"] for row in made["history"]]
+    assert losses[0] != losses[1]
+    net, _, _ = restore(made)
+    assert same(dict(net.state_dict()), made["state"])

@@ -7,7 +7,8 @@ import pytest
 from tiny_training import draw_scene, write_store
 
 from xview2_siamese_unet.params.modelling import Recipe
-from xview2_siamese_unet.training.fit import Folders, TrainingData, fit
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.fit import Folders, fit
 
 
 @pytest.mark.slow

@@ -14,18 +14,19 @@ from xview2_siamese_unet.damage import IGNORE
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.modelling import Recipe, TrainingParams, Unclassified
 from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.training import pairs, resident
+from xview2_siamese_unet.training.crops import Crops, WholeScenes, corners
+from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.draws import Draw, Shard
-from xview2_siamese_unet.training.pairs import (
-    Crops,
-    WholeScenes,
-    dilate,
-    training_loader,
-    unpack,
-    whole_scenes_loader,
-)
+from xview2_siamese_unet.training.pairs import dilate, training_loader, unpack, whole_scenes_loader
+from xview2_siamese_unet.training.resident import Resident, take_in
 
 NAMES = ["s0", "s1", "s2", "s3"]
 MakeRecipe = Callable[..., Recipe]
+
+
+def all_of(store: Store, weights: list[float] | None = None) -> TrainingData:
+    return TrainingData("tiny", store, NAMES, NAMES, weights or [1.0] * 4, {}, {})
 
 
 def pixel(damage: int) -> torch.Tensor:
@@ -55,11 +56,9 @@ def test_a_crop_is_a_window_of_its_scene_in_all_channels(store: Store, index: in
     assert any(np.array_equal(scene[y : y + 32, x : x + 32], crop) for y, x in places)
 
 
-def test_every_place_of_a_crop_comes_up(store: Store) -> None:
-    crops = Crops(store, NAMES, 32)
-    y, x = np.mgrid[:64, :64].astype(np.uint8)
-    corners = np.array([crops._crop(np.stack([y, x], -1), 32, np.random.default_rng(n))[0, 0] for n in range(600)])
-    assert set(corners[:, 0]) == set(corners[:, 1]) == set(range(33))
+def test_every_place_of_a_crop_comes_up() -> None:
+    found = corners(64, 64, 32, 0, 600)
+    assert set(found[:, 0]) == set(found[:, 1]) == set(range(33))
 
 
 @pytest.mark.parametrize("side", [None, 64, 512])
@@ -76,7 +75,7 @@ def test_whole_scenes_come_in_order(store: Store) -> None:
 def test_workers_change_nothing_in_what_is_seen(store: Store, recipe: MakeRecipe) -> None:
     def batches(multiplier: float) -> list[torch.Tensor]:
         settings = recipe(dataloader={"num_workers_multiplier": multiplier}, training={"crops_per_scene": 2})
-        loader = training_loader(store, NAMES, [1, 2, 3, 4], settings, cores=2)
+        loader = training_loader(all_of(store, [1, 2, 3, 4]), settings, cores=2)
         assert loader.num_workers == 2 * multiplier
         return list(loader)
 
@@ -86,7 +85,7 @@ def test_workers_change_nothing_in_what_is_seen(store: Store, recipe: MakeRecipe
 
 
 def test_workers_follow_the_cores(store: Store, recipe: MakeRecipe) -> None:
-    loader = training_loader(store, NAMES, [1] * 4, recipe(dataloader={"num_workers_multiplier": 0.25}), cores=4)
+    loader = training_loader(all_of(store), recipe(dataloader={"num_workers_multiplier": 0.25}), cores=4)
     assert loader.num_workers == 1
 
 
@@ -94,7 +93,7 @@ def test_memory_is_pinned_where_there_is_a_gpu_and_it_is_asked_for(
     store: Store, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pinned(asked: bool) -> bool:
-        return whole_scenes_loader(store, NAMES, recipe(dataloader={"pin_memory": asked}), cores=1).pin_memory
+        return whole_scenes_loader(all_of(store), recipe(dataloader={"pin_memory": asked}), cores=1).pin_memory
 
     assert not pinned(True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -103,22 +102,28 @@ def test_memory_is_pinned_where_there_is_a_gpu_and_it_is_asked_for(
 
 def test_validation_batches_hold_as_many_pixels_as_those_of_training(store: Store, recipe: MakeRecipe) -> None:
     def sizes(**training: object) -> list[int]:
-        return [len(batch) for batch in whole_scenes_loader(store, NAMES, recipe(training=training), cores=1)]
+        return [len(batch) for batch in whole_scenes_loader(all_of(store), recipe(training=training), cores=1)]
 
     assert sizes(batch_size=12, crop=32) == [3, 1]
     assert sizes(batch_size=2, crop=None) == [2, 2]
     assert sizes(batch_size=1, crop=32) == [1, 1, 1, 1]
 
 
-def test_processes_validate_each_scene_once(store: Store, recipe: MakeRecipe) -> None:
-    parts = [whole_scenes_loader(store, NAMES, recipe(), 1, Shard(rank, 3)) for rank in range(3)]
+def test_processes_validate_each_scene_once(store: Store, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = []
+    for rank in range(3):
+        monkeypatch.setattr(pairs, "launched_shard", lambda rank=rank: Shard(rank, 3))
+        parts.append(whole_scenes_loader(all_of(store), recipe(), 1))
     seen = [scene.sum().item() for part in parts for batch in part for scene in batch]
     assert sorted(seen) == sorted(int(store.pixels[row].sum(dtype=np.int64)) for row in range(4))
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(store: Store, recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_a_batch_that_cannot_be_shared_is_refused(
+    store: Store, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "launched_shard", lambda: Shard(0, 2))
     with pytest.raises(ConfigError, match=r"training\.batch_size: found 3 for 2 processes"):
-        training_loader(store, NAMES, [1] * 4, recipe(training={"batch_size": 3}), 1, Shard(0, 2))
+        training_loader(all_of(store), recipe(training={"batch_size": 3}), 1)
 
 
 def test_of_several_crops_the_one_with_most_rare_classes_is_taken(tmp_path: Path) -> None:
@@ -153,3 +158,54 @@ def test_only_the_truth_of_damage_grows() -> None:
 def test_an_even_square_is_refused() -> None:
     with pytest.raises(ValueError, match="an odd number of pixels"):
         TrainingParams(damage_dilation=4)
+
+
+@pytest.mark.parametrize("candidates", [1, 4])
+@pytest.mark.parametrize("crop", [32, None])
+def test_crops_are_the_same_wherever_the_scenes_lie(
+    store: Store, recipe: MakeRecipe, crop: int | None, candidates: int
+) -> None:
+    data = all_of(store, [1.0, 2.0, 3.0, 4.0])
+    settings = recipe(training={"crop": crop, "crop_candidates": candidates, "crops_per_scene": 4})
+    there = take_in(store, list(reversed(NAMES)), settings.dataloader.model_copy(update={"location": "device"}), "cpu")
+    assert there is not None
+    for make in (training_loader, whole_scenes_loader):
+        host, device = list(make(data, settings, 1)), list(make(data, settings, 1, there))
+        assert len(host) == len(device) > 1
+        assert all(torch.equal(*pair) for pair in zip(host, device, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("location", "device", "free", "inside"),
+    [
+        ("host", "cuda", 1e12, False),
+        ("auto", "cpu", 1e12, False),
+        ("auto", "cuda", 1e12, True),
+        ("auto", "cuda", 4 * 64 * 64 * 8 / 0.59, True),
+        ("auto", "cuda", 4 * 64 * 64 * 8 / 0.61, False),
+        ("device", "cuda", 1e12, True),
+        ("device", "cpu", None, True),
+    ],
+)
+def test_scenes_stay_on_a_gpu_where_they_fit(
+    *,
+    store: Store,
+    recipe: MakeRecipe,
+    monkeypatch: pytest.MonkeyPatch,
+    location: str,
+    device: str,
+    free: float | None,
+    inside: bool,
+) -> None:
+    monkeypatch.setattr(resident, "free_memory", lambda _: free)
+    monkeypatch.setattr(resident, "Resident", lambda store, names, _: Resident(store, names, torch.device("cpu")))
+    found = take_in(store, NAMES, recipe(dataloader={"location": location}).dataloader, device)
+    assert (found is not None) == inside
+
+
+def test_scenes_that_do_not_fit_where_they_are_asked_for_are_refused(
+    store: Store, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resident, "free_memory", lambda _: 1000)
+    with pytest.raises(ConfigError, match=r"dataloader\.location: found device, where"):
+        take_in(store, NAMES, recipe(dataloader={"location": "device"}).dataloader, "cuda")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import torch
 from tiny_training import draw_scene, write_store
 
 from xview2_siamese_unet.params.modelling import Recipe
-from xview2_siamese_unet.training.fit import Folders, TrainingData, fingerprint, fit
+from xview2_siamese_unet.training.data import TrainingData, fingerprint
+from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.loop import make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader
@@ -131,7 +133,7 @@ def test_a_head_without_weight_in_the_loss_learns_nothing(train: Train) -> None:
 
 def test_batch_and_crop_shape_what_is_loaded(data: TrainingData, recipe: MakeRecipe) -> None:
     def shape(**training: object) -> tuple[int, ...]:
-        loader = training_loader(data.store, data.train, data.sample_weights, recipe(training=training), 1)
+        loader = training_loader(data, recipe(training=training), 1)
         return tuple(next(iter(loader)).shape)
 
     assert shape(batch_size=2, crop=32) == (2, 32, 32, 8)
@@ -146,12 +148,20 @@ CHANGES: list[dict[str, Any]] = [
     {"model": {"decoder_channels": (16, 16, 8, 8, 16)}},
     {"model": {"share_weights": False}},
     {"model": {"fusion": "concat"}},
+    {"model": {"fusion_levels": "all"}},
+    {"model": {"bottleneck": 8}},
+    {"model": {"decoder": "upernet"}},
     {"model": {"normalisation": "imagenet"}},
     {"classes": {"unclassified": "class"}},
     {"training": {"patience": 3}},
     {"training": {"delta": 0.1}},
     {"training": {"monitor": "validation_loss"}},
     {"training": {"epochs": 3}},
+    {"prediction": {"tta": "flips"}},
+    {"prediction": {"vote": "connected"}},
+    {"prediction": {"vote_weights": (1.0, 2.0, 1.0, 1.0)}},
+    {"prediction": {"tune": True}},
+    {"prediction": {"calibrate": False}},
     {"hardware": {"device": "auto"}},
     {"hardware": {"precision": "16-mixed"}},
 ]
@@ -169,7 +179,10 @@ def test_any_setting_that_changes_the_result_changes_the_fingerprint(
     [
         {"dataloader": {"num_workers_multiplier": 2}},
         {"dataloader": {"pin_memory": False}},
+        {"dataloader": {"location": "device"}},
         {"training": {"reuse": False}},
+        {"training": {"lr_find": True}},
+        {"hardware": {"profile": True}},
     ],
     ids=str,
 )
@@ -197,7 +210,7 @@ def test_another_version_is_another_fingerprint(
     data: TrainingData, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = fingerprint(data, recipe())
-    monkeypatch.setattr("xview2_siamese_unet.training.fit.__version__", "0.0.0")
+    monkeypatch.setattr("xview2_siamese_unet.training.data.__version__", "0.0.0")
     assert fingerprint(data, recipe()) != before
 
 
@@ -209,6 +222,25 @@ def test_channels_lie_as_asked_for(data: TrainingData, recipe: MakeRecipe, tmp_p
 
     assert last("yes", {}).is_contiguous(memory_format=torch.channels_last)
     assert not last("no", {"channels_last": False}).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_where_the_scenes_lie_changes_nothing_that_is_learnt(train: Train, plain: Run) -> None:
+    history, weights = train(dataloader={"location": "device"})
+    assert history == plain[0]
+    assert all(torch.equal(weights[name], value) for name, value in plain[1].items())
+
+
+def test_a_profile_says_where_the_time_goes_and_changes_nothing_else(
+    data: TrainingData, recipe: MakeRecipe, folders: Folders, plain: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="xview2_siamese_unet")
+    history = fit(data, recipe(hardware={"profile": True}), folders, cores=1)["history"]
+    shares = [f"share_{part}" for part in ("data", "forward", "backward", "optimiser")]
+    for row, without in zip(history, plain[0], strict=True):
+        assert sum(row.pop(name) for name in shares) == pytest.approx(1)
+        assert row.pop("pairs_per_second") > 0
+        assert row == without
+    assert caplog.text.count("the bottleneck is") == 2
 
 
 @pytest.mark.parametrize("asked", [True, False])

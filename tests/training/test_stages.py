@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from xview2_siamese_unet.params.modelling import Recipe
-from xview2_siamese_unet.training.fit import Folders, TrainingData, fit
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.module import DamageModule
 
 MakeRecipe = Callable[..., Recipe]

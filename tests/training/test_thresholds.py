@@ -12,9 +12,11 @@ from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.nets.checkpoint import thresholds_of
 from xview2_siamese_unet.nets.decide import Thresholds, decide
+from xview2_siamese_unet.nets.predictor import Predictor
 from xview2_siamese_unet.nets.siamese_unet import Logits
 from xview2_siamese_unet.params.modelling import Recipe
-from xview2_siamese_unet.training.fit import Folders, TrainingData, fit
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.thresholds import best_thresholds, count_answers
 
 
@@ -48,7 +50,7 @@ def score(thresholds: Thresholds) -> float:
 
 
 def test_the_best_thresholds_are_those_of_a_search_over_all() -> None:
-    answered = count_answers(Timid(), nn.Identity(), scenes().split(2), "cpu")
+    answered = count_answers(Predictor(Timid(), nn.Identity()), scenes().split(2))
     assert answered.sum() == 3 * 16 * 16
     found = best_thresholds(answered, "ignore")
     tried = [Thresholds(upper / 10, lower / 10) for upper, lower in itertools.product(range(1, 9), repeat=2)]
@@ -74,8 +76,8 @@ def test_thresholds_are_tuned_where_asked_for_and_saved(
     tune: bool,
 ) -> None:
     found = Thresholds(0.4, 0.2)
-    monkeypatch.setattr("xview2_siamese_unet.training.fit.best_thresholds", lambda *_: found)
-    checkpoint = fit(data, recipe(training={"epochs": 2, "tune_thresholds": tune}), folders, cores=1)
+    monkeypatch.setattr("xview2_siamese_unet.training.answering.best_thresholds", lambda *_: found)
+    checkpoint = fit(data, recipe(prediction={"tune": tune}), folders, cores=1)
     assert thresholds_of(checkpoint) == (found if tune else Thresholds())
 
 

@@ -15,6 +15,7 @@ from xview2_siamese_unet.params.modelling import (
     HardwareParams,
     LossWeightsParams,
     ModelParams,
+    PredictionParams,
     Recipe,
     TrainingParams,
 )
@@ -26,6 +27,7 @@ BASE: dict[str, dict[str, Any]] = {
     "model": {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": (16, 16, 8, 8, 8)},
     "classes": {},
     "training": {"epochs": 2, "batch_size": 2, "learning_rate": 1e-3, "crop": 32, "scheduler": {"T_0": 2}},
+    "prediction": {},
     "loss_weights": {},
     "focal_loss": {},
     "dataloader": {"num_workers_multiplier": 0},
@@ -35,6 +37,7 @@ SECTIONS = {
     "model": ModelParams,
     "classes": ClassesParams,
     "training": TrainingParams,
+    "prediction": PredictionParams,
     "loss_weights": LossWeightsParams,
     "focal_loss": FocalLossParams,
     "dataloader": DataloaderParams,

@@ -11,7 +11,8 @@ import torch
 from tiny_training import make_recipe
 
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.training.fit import Folders, TrainingData, fit
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.fit import Folders, fit
 
 
 def main(store: Path, folder: Path, changes: dict[str, dict[str, object]]) -> None:

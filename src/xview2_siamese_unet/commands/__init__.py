@@ -1,1 +1,1 @@
-"""Our commands beside those of Kedro: assess, compare, doctor, experiment, score, slurm."""
+"""Our commands beside those of Kedro: assess, compare, doctor, experiment, leave-events-out, score, slurm."""

@@ -43,9 +43,9 @@ def new(name: str, model: str | None) -> None:
     known = open_configuration(None).known("experiments")
     _require(name, model, known)
     if model is None:
-        _fill(folder / name, {Path("parameters.yml"): _FIRST})
+        fill_folder(folder / name, {Path("parameters.yml"): _FIRST})
     else:
-        _fill(folder / name, dict(_copy(folder / model)))
+        fill_folder(folder / name, dict(copy_files(folder / model)))
     shown = (folder / name).relative_to(find_project())
     click.echo(f"Made {shown}. Next: edit {shown}/parameters.yml, then uv run kedro run --env <user>/{name}")
 
@@ -101,7 +101,7 @@ def _require(name: str, model: str | None, known: list[str]) -> None:
         raise ConfigError(f"--from {model}", found="no such experiment", allowed=", ".join(known), remedy="name one")
 
 
-def _copy(folder: Path) -> Iterator[tuple[Path, str]]:
+def copy_files(folder: Path) -> Iterator[tuple[Path, str]]:
     """Yield the files of an experiment without the name that one may have given itself, which is its folder on disk."""
     for path in sorted(folder.rglob("*.yml")):
         text = path.read_text(encoding="utf-8")
@@ -110,7 +110,7 @@ def _copy(folder: Path) -> Iterator[tuple[Path, str]]:
             yield path.relative_to(folder), kept
 
 
-def _fill(folder: Path, files: dict[Path, str]) -> None:
+def fill_folder(folder: Path, files: dict[Path, str]) -> None:
     """Write a folder with all its files, or nothing."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
         made = Path(temporary) / folder.name

@@ -65,15 +65,22 @@ def compare(experiments: tuple[str, ...], out: Path | None) -> None:
 
     if len(set(experiments)) != len(experiments) or len(experiments) < 2:
         raise click.UsageError("Name two experiments or more, each once.")
-    compared = comparison.compare([_open(name) for name in experiments])
+    compared = comparison.compare([open_experiment(name) for name in experiments])
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, comparison.render_comparison(compared))
     Console().print(comparison.comparison_tables(compared))
 
 
-def _open(name: str) -> Experiment:
-    """Read what an experiment left behind, through its own catalog."""
+def open_experiment(name: str) -> Experiment:
+    """Read what an experiment left behind, through its own catalog.
+
+    Args:
+        name: `<user>/<experiment>`.
+
+    Raises:
+        DataError: it was not scored.
+    """
     from kedro.framework.session import KedroSession  # noqa: PLC0415
 
     from xview2_siamese_unet.errors import DataError  # noqa: PLC0415

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import geopandas as gpd
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import TablePreview
 
 from xview2_siamese_unet.atomic import whole_file
 
@@ -37,7 +39,7 @@ class Layers:
 
 
 class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
-    """A GeoPackage, written beside and renamed; loading gives its first layer.
+    """A GeoPackage, written whole or not at all; loading gives its first layer.
 
     Args:
         filepath: the file.
@@ -55,8 +57,7 @@ class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
         before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
         try:
-            with whole_file(self._path, ".gpkg") as part:
-                part.unlink()  # GDAL makes a new file; it opens one that is there
+            with whole_file(self._path) as part:
                 for name, frame in data.frames.items():
                     pyogrio.write_dataframe(
                         frame, part, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
@@ -71,11 +72,65 @@ class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
 
         return pyogrio.read_dataframe(self._path, layer=0)
 
+    def preview(self, nrows: int = 10) -> TablePreview:
+        """Return the first rows without their polygons, as Kedro-Viz shows them."""
+        import pyogrio  # noqa: PLC0415
+
+        table = pyogrio.read_dataframe(self._path, layer=0, read_geometry=False, max_features=nrows)
+        return TablePreview(json.loads(table.to_json(orient="split", index=False)))
+
     def _exists(self) -> bool:
         return self._path.is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self._path}
+
+
+class FormatsDataset(AbstractDataset[dict[str, gpd.GeoDataFrame], list[Path]]):
+    """The same rows in other formats, each written whole or not at all; loading gives the files.
+
+    Args:
+        filepath: the files without their endings.
+        metadata: for Kedro-Viz and the like; ignored here.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: dict[str, gpd.GeoDataFrame]) -> None:
+        """Write `geojson` after RFC 7946 and `geoparquet`; what an earlier run wrote in another goes."""
+        for name, (ending, write) in _FORMATS.items():
+            path = self._path.with_suffix(ending)
+            if name in data:
+                with whole_file(path) as part:
+                    write(data[name], part)
+            else:
+                path.unlink(missing_ok=True)
+
+    def load(self) -> list[Path]:
+        """Return the files that are there."""
+        return [path for ending, _ in _FORMATS.values() if (path := self._path.with_suffix(ending)).is_file()]
+
+    def _exists(self) -> bool:
+        return bool(self.load())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self._path}
+
+
+def _write_geojson(frame: gpd.GeoDataFrame, path: Path) -> None:
+    import pyogrio  # noqa: PLC0415
+
+    # Longitude and latitude, seven decimals, outer rings against the clock, no `crs`.
+    pyogrio.write_dataframe(frame, path, driver="GeoJSON", RFC7946="YES")
+
+
+def _write_geoparquet(frame: gpd.GeoDataFrame, path: Path) -> None:
+    frame.to_parquet(path, index=False, schema_version="1.1.0", write_covering_bbox=True)
+
+
+_FORMATS: Final = {"geojson": (".geojson", _write_geojson), "geoparquet": (".parquet", _write_geoparquet)}
 
 
 def _write_styles(path: Path, layers: Layers) -> None:

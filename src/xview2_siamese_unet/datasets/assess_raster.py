@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview
+from PIL import Image
 
-from xview2_siamese_unet.raster.grid_cog import RasterContent, write_cog
+from xview2_siamese_unet.plots.paint import chequer, weave
+from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, read_small, write_cog
+
+_SIDE: Final = 768
 
 
 class CogDataset(AbstractDataset[RasterContent, Path]):
@@ -30,8 +38,27 @@ class CogDataset(AbstractDataset[RasterContent, Path]):
         """Return the path."""
         return self._path
 
+    def preview(self) -> ImagePreview:
+        """Return the raster as a picture, as Kedro-Viz shows it."""
+        return ImagePreview(base64.b64encode(picture(self._path)).decode())
+
     def _exists(self) -> bool:
         return self._path.is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self._path}
+
+
+def picture(path: Path, side: int = _SIDE) -> bytes:
+    """Return damage codes, or how likely there is a building, as a PNG of at most `side` pixels; chequer is no data."""
+    bands = read_small(path, side)
+    nothing = bands[0] == NO_DATA
+    dark = np.full((*nothing.shape, 3), 40, np.uint8)
+    if len(bands) == 1:
+        shown = weave(np.where(nothing, 0, bands[0]), dark)
+    else:
+        shown = np.repeat(NO_DATA - 1 - np.minimum(bands[0], NO_DATA - 1)[..., None], 3, axis=2)
+    shown[nothing] = chequer(nothing.shape)[nothing]
+    buffer = io.BytesIO()
+    Image.fromarray(shown).save(buffer, "PNG")
+    return buffer.getvalue()

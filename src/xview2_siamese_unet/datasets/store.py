@@ -46,7 +46,7 @@ class StoreDataset(AbstractDataset[StorePlan, Store]):
 
         Raises:
             StaleError: the store holds scenes of another size.
-            ConfigError: the disk is too small.
+            StorageError: the disk is too small.
             DataError: a scene cannot be packed, and none may be skipped.
         """
         rows = self._allocate(data)

@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.nets.checkpoint import restore, thresholds_of
+from xview2_siamese_unet.nets.checkpoint import predictor_of, thresholds_of
 from xview2_siamese_unet.nets.decide import probabilities
-from xview2_siamese_unet.nets.hardware import pick_device, pick_precision
+from xview2_siamese_unet.nets.weights_file import read_safetensors
 from xview2_siamese_unet.params.modelling import HardwareParams
 
 ByteArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
-_DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+_CONTEXT = 64  # pixels on each side of where the halves of a window meet
 _log = logging.getLogger(__name__)
 
 
@@ -30,48 +29,55 @@ class NetAnswer:
     Args:
         checkpoint: a trained net.
         hardware: device and numbers to compute in.
-        flips: mean over the windows as they are and flipped along each axis and both.
+        flips: mean of the logits of the windows as they are and flipped along each axis and both.
 
     Raises:
         CheckpointError: a checkpoint that does not fit.
     """
 
     def __init__(self, checkpoint: Mapping[str, Any], hardware: HardwareParams, *, flips: bool = False) -> None:
-        self.device = pick_device(hardware.device)
-        self._dtype = _DTYPES.get(pick_precision(hardware, self.device))
         self.thresholds = thresholds_of(checkpoint)
-        net, normalise, _ = restore(checkpoint)
-        self._net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self._normalise = normalise.to(self.device)
-        self._flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if flips else ((),)
+        self._predict = predictor_of(checkpoint, hardware, tta="flips" if flips else "none")
+        self.device = self._predict.device
+
+    @property
+    def usual_batch(self) -> int:
+        """Windows at a time: a CPU has no use for more than one, which stays closer to its caches."""
+        return 1 if self.device == "cpu" else 8
 
     def __call__(self, pre: ByteArray, post: ByteArray) -> FloatArray:
-        """Answer; halves the batch as long as memory runs out."""
+        """Answer; halves the batch, then the window, as long as memory runs out."""
         try:
             return self._answer(pre, post)
-        except torch.OutOfMemoryError:
-            half = len(pre) // 2
-            if half == 0:
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error) or (len(pre) == 1 and max(pre.shape[1:3]) < 4 * _CONTEXT):
                 raise
         torch.cuda.empty_cache()
-        _log.warning("out of memory with %d windows at a time: going on with %d", len(pre), half)
-        return np.concatenate([self(pre[:half], post[:half]), self(pre[half:], post[half:])])
+        _log.warning("out of memory with %d windows of %d × %d pixels at a time: halving", *pre.shape[:3])
+        return self._in_halves(pre, post)
+
+    def _in_halves(self, pre: ByteArray, post: ByteArray) -> FloatArray:
+        """Answer two halves, of the batch or else of the window; the latter see a little beyond where they meet."""
+        axis = 0 if len(pre) > 1 else 1 + int(np.argmax(pre.shape[1:3]))
+        context = _CONTEXT if axis else 0
+        half = pre.shape[axis] // 2 if not axis else pre.shape[axis] // 64 * 32
+        parts = slice(0, half + context), slice(half - context, None)
+        first, second = (self(_cut(pre, axis, part), _cut(post, axis, part)) for part in parts)
+        return np.concatenate([_cut(first, axis, slice(0, half)), _cut(second, axis, slice(context, None))], axis=axis)
 
     def _answer(self, pre: ByteArray, post: ByteArray) -> FloatArray:
-        with torch.inference_mode(), torch.autocast(self.device, self._dtype, enabled=self._dtype is not None):
-            dates = [self._prepare(date) for date in (pre, post)]
-            total = torch.zeros(())
-            for axes in self._flips:
-                logits = self._net(*(torch.flip(date, axes) for date in dates))
-                total = total.to(self.device) + torch.flip(probabilities(*logits), axes)
-        answer: FloatArray = (total / len(self._flips)).permute(0, 2, 3, 1).float().cpu().numpy()
+        logits = self._predict(*(torch.from_numpy(date).permute(0, 3, 1, 2) for date in (pre, post)))
+        answer: FloatArray = probabilities(logits).permute(0, 2, 3, 1).cpu().numpy()
         return answer
 
-    def _prepare(self, date: ByteArray) -> Tensor:
-        """Normalise; black, which is no data, becomes the mean as at the border of every crop in training."""
-        image = torch.from_numpy(date).to(self.device).permute(0, 3, 1, 2)
-        normalised: Tensor = self._normalise(image.float()) * image.any(dim=1, keepdim=True)
-        return normalised
+
+def _cut(array: npt.NDArray[Any], axis: int, part: slice) -> npt.NDArray[Any]:
+    return array[(slice(None),) * axis + (part,)]
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Say whether memory ran out; on a CPU torch has no error of its own for it."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
 
 
 def read_model(path: Path) -> dict[str, Any]:
@@ -81,12 +87,14 @@ def read_model(path: Path) -> dict[str, Any]:
         CheckpointError: no such file, or one that holds more than tensors, numbers and texts.
     """
     try:
+        if path.suffix == ".safetensors":
+            return read_safetensors(path)
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for one cause: a file that is not ours
+    except Exception as error:  # torch and safetensors raise half a dozen kinds for one cause: a file that is not ours
         raise CheckpointError(
             str(path),
             found=f"a file that cannot be trusted ({type(error).__name__})" if path.exists() else "no file",
             allowed="a checkpoint of tensors, numbers and texts that this project wrote",
-            remedy="name the _best_siamese_unet_state.pth of an experiment",
+            remedy="name the _best_siamese_unet_state.pth or the _weights.safetensors of an experiment",
         ) from error
     return checkpoint

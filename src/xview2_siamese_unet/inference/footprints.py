@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +16,11 @@ from xview2_siamese_unet.errors import DataError
 
 _FORMATS: Final = (".gpkg", ".geojson", ".json", ".fgb", ".shp", ".parquet")
 _MEGABYTES: Final = 2_000
+_MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
 _MEGABYTES_A_FEATURE: Final = "16"
 _POLYGONAL: Final = (3, 6)  # ids of Polygon and MultiPolygon in GEOS
 _IDS: Final = ("building_id", "id")
+_ZONE_NAMES: Final = ("name", "id")
 
 
 def read_polygons(path: Path, crs: str, where: str) -> gpd.GeoDataFrame:
@@ -31,7 +34,7 @@ def read_polygons(path: Path, crs: str, where: str) -> gpd.GeoDataFrame:
     Raises:
         DataError: missing, unreadable, too large, without a coordinate reference system.
     """
-    if not path.is_file() or path.suffix.lower() not in _FORMATS or path.stat().st_size > _MEGABYTES * 10**6:
+    if not path.is_file() or path.suffix.lower() not in _FORMATS or path.stat().st_size > _most(path) * 10**6:
         found = f"a file of {path.stat().st_size / 1e6:.0f} MB" if path.is_file() else "no such file"
         raise _unusable(path, where, found)
     try:
@@ -47,18 +50,18 @@ def read_polygons(path: Path, crs: str, where: str) -> gpd.GeoDataFrame:
     return frame
 
 
-def building_ids(frame: gpd.GeoDataFrame, column: str | None, where: str) -> list[str]:
-    """Return one id a row: those of `column`, of `building_id` or `id`, or else row numbers from 1.
+def row_names(frame: gpd.GeoDataFrame, column: str | None, usual: Sequence[str], where: str) -> list[str]:
+    """Return one name a row: those of `column`, of the first of the `usual` columns, or else row numbers from 1.
 
     Raises:
-        DataError: a column that does not exist, or ids that repeat.
+        DataError: a column that does not exist, or names that repeat.
     """
-    chosen = column or next((name for name in _IDS if name in frame and frame[name].is_unique), None)
+    chosen = column or next((name for name in usual if name in frame and frame[name].is_unique), None)
     if chosen is None:
         return [str(number) for number in range(1, len(frame) + 1)]
     if chosen not in frame or not frame[chosen].is_unique:
         raise DataError(
-            f"{where}, inference.buildings.id_column",
+            where,
             found=f"{chosen}, which {'repeats' if chosen in frame else 'is no column'}",
             allowed=f"one of {', '.join(map(str, frame.columns.drop(frame.geometry.name)))} without repeats, or null",
             remedy="name another column",
@@ -74,10 +77,22 @@ def given_buildings(path: Path, crs: str, id_column: str | None) -> gpd.GeoDataF
     """
     where = "inference.footprints"
     frame = read_polygons(path, crs, where)
-    ids = building_ids(frame, id_column, where)
+    ids = row_names(frame, id_column, _IDS, f"{where}, inference.buildings.id_column")
     return gpd.GeoDataFrame(
         {"building_id": ids, "footprint_source": path.name}, geometry=frame.geometry.to_numpy(), crs=crs
     )
+
+
+def given_zones(path: Path, column: str | None) -> gpd.GeoDataFrame:
+    """Return a user's zones as `name` and polygons in degrees, which hold a country as well as a street.
+
+    Raises:
+        DataError: a file or a column that cannot be used.
+    """
+    where = "inference.zones"
+    frame = read_polygons(path, "OGC:CRS84", where)
+    names = row_names(frame, column, _ZONE_NAMES, f"{where}, inference.zone_column")
+    return gpd.GeoDataFrame({"name": names}, geometry=frame.geometry.to_numpy(), crs=frame.crs)
 
 
 def _read(path: Path) -> gpd.GeoDataFrame:
@@ -99,6 +114,10 @@ def _unusable(path: Path, where: str, found: str) -> DataError:
         f"{where} {path}",
         found=found,
         allowed=f"polygons in {', '.join(_FORMATS)} with a coordinate reference system, "
-        f"up to {_MEGABYTES} MB and {_MEGABYTES_A_FEATURE} MB a feature",
+        f"up to {_most(path)} MB and {_MEGABYTES_A_FEATURE} MB a feature",
         remedy="check the path, or write the outlines again as GeoPackage",
     )
+
+
+def _most(path: Path) -> int:
+    return _MEGABYTES_OF_TEXT if path.suffix.lower() in (".geojson", ".json") else _MEGABYTES

@@ -13,10 +13,12 @@ import shapely
 from rasterio.crs import CRS
 
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift
+from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift, spread
+from xview2_siamese_unet.inference.register_field import estimate_field
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.raster.grid import Area, Grid, common_grid, cut
 from xview2_siamese_unet.raster.grid_source import Source, read_source
+from xview2_siamese_unet.raster.window_field import ShiftField
 from xview2_siamese_unet.raster.window_pair import Pair, Stretch
 
 FloatArray = npt.NDArray[np.float32]
@@ -25,6 +27,7 @@ USUAL_PIXELS: Final = (0.2, 1.5)
 COARSEST: Final = 3.0
 _SAMPLES: Final = 6  # windows along each axis
 _SIDE: Final = 96
+_PLACES: Final = 12  # windows along each axis where the shift is measured
 _LEFT_ALONE: Final = 0.25  # pixels; moving by less would only blur
 _LARGE_SHIFT: Final = 3.0
 _PERCENTILES: Final = (0.5, 99.5)
@@ -39,12 +42,14 @@ class Harmonised:
         warnings: what a person should know about them.
         shift: measured between the dates, unless that is switched off.
         footprints: GeoDataFrame of the user's buildings on that grid, if there are any.
+        zones: GeoDataFrame of `name` and polygons in degrees to count buildings by, if there are any.
     """
 
     pair: Pair
     warnings: tuple[str, ...]
     shift: Shift | None = None
     footprints: Any = None
+    zones: Any = None
 
 
 def harmonise(params: InferenceParams) -> Harmonised:
@@ -63,10 +68,11 @@ def harmonise(params: InferenceParams) -> Harmonised:
     pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi)
     samples = _sample(pair)
     pair = replace(pair, stretch=_stretches(pair, samples, params.images.stretch))
-    shift = _register(pair) if params.registration == "auto" else None
-    if shift is not None and shift.sure and shift.size > _LEFT_ALONE:
-        pair = replace(pair, shift=(round(shift.columns, 2), round(shift.rows, 2)))
-    return Harmonised(pair, (*_warnings(pair, samples), *_doubts(shift)), shift, _footprints(params, grid))
+    shift = None if params.registration == "off" else _measure(pair)
+    if shift is not None:
+        pair = _register(pair, shift, place_by_place=params.registration == "auto")
+    warnings = *_warnings(pair, samples), *_doubts(shift, pair.field)
+    return Harmonised(pair, warnings, shift, _footprints(params, grid), _zones(params))
 
 
 def _footprints(params: InferenceParams, grid: Grid) -> Any:  # noqa: ANN401
@@ -75,6 +81,12 @@ def _footprints(params: InferenceParams, grid: Grid) -> Any:  # noqa: ANN401
     if params.footprints is None:
         return None
     return given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
+
+
+def _zones(params: InferenceParams) -> Any:  # noqa: ANN401
+    from xview2_siamese_unet.inference.footprints import given_zones  # noqa: PLC0415
+
+    return None if params.zones is None else given_zones(params.zones.expanduser(), params.zone_column)
 
 
 def _area(path: Path) -> Area:
@@ -116,7 +128,7 @@ def _sample(pair: Pair) -> tuple[FloatArray, FloatArray]:
     """Return values (n, 3) of both dates where both hold data, from small windows all over the grid."""
     before, after = [np.empty((0, 3), np.float32)], [np.empty((0, 3), np.float32)]
     with pair.open() as reader:
-        for top, left in _spread(pair.grid, _SIDE):
+        for top, left in spread(pair.grid.height, pair.grid.width, _SIDE, _SAMPLES):
             (pre, seen_before), (post, seen_after) = (
                 d.read(top, left, _SIDE, _SIDE) for d in (reader.pre, reader.post)
             )
@@ -126,26 +138,40 @@ def _sample(pair: Pair) -> tuple[FloatArray, FloatArray]:
     return np.concatenate(before), np.concatenate(after)
 
 
-def _spread(grid: Grid, side: int) -> Iterator[tuple[int, int]]:
-    """Yield first row and column of windows all over the grid: fewer where they would overlap."""
-    rows, columns = (max(1, min(_SAMPLES, length // side)) for length in (grid.height, grid.width))
-    for k in range(rows):
-        for m in range(columns):
-            yield (
-                max(0, (2 * k + 1) * grid.height // (2 * rows) - side // 2),
-                max(0, (2 * m + 1) * grid.width // (2 * columns) - side // 2),
-            )
-
-
-def _register(pair: Pair) -> Shift:
+def _measure(pair: Pair) -> Shift:
     with pair.open() as reader:
-        return estimate_shift(reader.read(top, left, SIDE, SIDE) for top, left in _spread(pair.grid, SIDE))
+        return estimate_shift(reader.read(top, left, SIDE, SIDE) for top, left in _places(pair.grid))
 
 
-def _doubts(shift: Shift | None) -> Iterator[str]:
+def _places(grid: Grid) -> Iterator[tuple[int, int]]:
+    """Yield first row and column of windows from edge to edge that overlap by half where the grid is small."""
+    axes = [max(length - SIDE, 0) for length in (grid.height, grid.width)]
+    firsts = [np.linspace(0, last, min(_PLACES, last // (SIDE // 2) + 1)).astype(int) for last in axes]
+    return ((int(top), int(left)) for top in firsts[0] for left in firsts[1])
+
+
+def _register(pair: Pair, shift: Shift, *, place_by_place: bool) -> Pair:
+    """Return the pair with the image after moved as far as the shift is to be trusted."""
+    grid = pair.grid
+    if place_by_place and shift.local:
+        middles = np.array(list(_places(grid)), float)[[one.window for one in shift.local]] + SIDE / 2
+        local = np.array([(one.rows, one.columns) for one in shift.local])
+        field = estimate_field(middles, local, (grid.height, grid.width))
+        if field is not None:
+            rows, columns = (round(float(np.median(each))) for each in (field.rows, field.columns))
+            rest = ShiftField(field.spacing, field.rows - rows, field.columns - columns)
+            return replace(pair, shift=(columns, rows), field=rest)
+    if shift.sure and shift.size > _LEFT_ALONE:
+        return replace(pair, shift=(round(shift.columns, 2), round(shift.rows, 2)))
+    return pair
+
+
+def _doubts(shift: Shift | None, field: ShiftField | None) -> Iterator[str]:
     if shift is None:
         return
-    if shift.agreement < 0.5:
+    if field is not None:
+        yield "the dates lie beside each other by different amounts in different places: moved place by place"
+    elif shift.agreement < 0.5:
         yield "the dates lie beside each other by different amounts in different places (relief, or a bad mosaic): left"
     elif not shift.sure:
         yield "no shift between the dates could be measured: nothing was moved, look at both before trusting a change"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import rasterio
 import shapely
 from rasterio.enums import Resampling
@@ -33,6 +34,18 @@ def with_provenance(buildings: gpd.GeoDataFrame, facts: Mapping[str, Any]) -> gp
     """Return the buildings with columns that are the same for all of them."""
     buildings = buildings.assign(cems_grade=buildings["damage"].map(CEMS).fillna("Not analysed"), **facts)
     return buildings[[*buildings.columns.drop(buildings.geometry.name), buildings.geometry.name]]
+
+
+def shifts(buildings: gpd.GeoDataFrame, pair: Pair) -> npt.NDArray[np.float64]:
+    """Return by how many pixels the image after was moved at each building."""
+    columns, rows = pair.shift
+    total = np.full((2, len(buildings)), [[rows], [columns]])
+    if pair.field is not None:
+        grid, points = pair.grid, buildings.geometry.representative_point()
+        y, x = (grid.top - points.y.to_numpy()) / grid.pixel, (points.x.to_numpy() - grid.left) / grid.pixel
+        total += pair.field.at(np.nan_to_num(y), np.nan_to_num(x))
+    lengths: npt.NDArray[np.float64] = np.hypot(*total).round(2)
+    return lengths
 
 
 def area_of_interest(pair: Pair) -> gpd.GeoDataFrame:

@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xview2_siamese_unet.nets.checkpoint import restore, thresholds_of
+from xview2_siamese_unet.nets.checkpoint import prediction_of, predictor_of, thresholds_of
+from xview2_siamese_unet.nets.components import vote
 from xview2_siamese_unet.nets.decide import decide, probabilities
-from xview2_siamese_unet.nets.hardware import pick_device, pick_precision
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.store import Store
-
-_DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 class SceneAnswer(NamedTuple):
@@ -40,18 +38,13 @@ def predict_scenes(
         hardware: device and numbers to compute in.
         batch_size: scenes at a time.
     """
-    device = pick_device(hardware.device)
-    dtype = _DTYPES.get(pick_precision(hardware, device))
-    net, normalise, _ = restore(checkpoint)
-    net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    normalise.to(device)
-    thresholds = thresholds_of(checkpoint)
+    predict = predictor_of(checkpoint, hardware)
+    thresholds, how = thresholds_of(checkpoint), prediction_of(checkpoint)
     rows = store.rows(names)
     for first in range(0, len(rows), batch_size):
-        pixels = torch.from_numpy(store.pixels[rows[first : first + batch_size]][..., :6]).to(device)
-        images = pixels.permute(0, 3, 1, 2).float()
-        with torch.inference_mode(), torch.autocast(device, dtype, enabled=dtype is not None):
-            logits = net(normalise(images[:, :3]), normalise(images[:, 3:]))
-            codes, shares = decide(logits, thresholds), probabilities(*logits)
-        batch = names[first : first + batch_size], codes.cpu().numpy(), shares.cpu().numpy()
-        yield from map(SceneAnswer, *batch)
+        images = torch.from_numpy(store.pixels[rows[first : first + batch_size]][..., :6]).permute(0, 3, 1, 2)
+        logits = predict(images[:, :3], images[:, 3:])
+        codes, shares = decide(logits, thresholds).cpu().numpy(), probabilities(logits).cpu().numpy()
+        if how.vote == "connected":
+            codes = np.stack([vote(*each, how.vote_weights) for each in zip(codes, shares, strict=True)])
+        yield from map(SceneAnswer, names[first : first + batch_size], codes, shares)

@@ -15,6 +15,7 @@ from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_source import Source
 from xview2_siamese_unet.raster.stitch_store import BlockStore
+from xview2_siamese_unet.raster.window_field import ShiftField
 from xview2_siamese_unet.raster.window_pair import Pair
 from xview2_siamese_unet.raster.window_plan import WindowPlan
 
@@ -33,11 +34,16 @@ def describe_pair(pair: Pair) -> dict[str, Any]:
         },
         "stretch": [None if stretch is None else list(stretch) for stretch in pair.stretch],
         "shift_px": list(pair.shift),
+        "shift_field_px": None if pair.field is None else _field(pair.field),
         "aoi": None if pair.aoi is None else pair.aoi.wkt,
         "black_is_no_data": pair.black_is_no_data,
         "pre": _source(pair.pre),
         "post": _source(pair.post),
     }
+
+
+def _field(field: ShiftField) -> dict[str, Any]:
+    return {"spacing": field.spacing, "rows": field.rows.round(3).tolist(), "columns": field.columns.round(3).tolist()}
 
 
 def _source(source: Source) -> dict[str, Any]:
@@ -52,15 +58,34 @@ def _source(source: Source) -> dict[str, Any]:
 
 def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint says of itself."""
-    said = {key: checkpoint.get(key) for key in ("fingerprint", "dataset", "version", "epoch", "scores")}
+    said = {key: checkpoint.get(key) for key in ("fingerprint", "dataset", "licence", "version", "epoch", "scores")}
     return {"id": str(said["fingerprint"])[:12], **said}
+
+
+def settings(params: InferenceParams, hardware: HardwareParams) -> dict[str, Any]:
+    """Return the parameters as plain values; of a file its name alone: where it lay is nobody else's business."""
+    named = {key: value.name if isinstance(value, Path) else value for key, value in params.model_dump().items()}
+    return {"inference": named, "hardware": hardware.model_dump(mode="json")}
+
+
+def describe_vectors(params: InferenceParams) -> dict[str, Any]:
+    """Return name and digest of the polygons that the user brings."""
+    given = {"footprints": params.footprints, "aoi": params.aoi, "zones": params.zones}
+    files = {key: path.expanduser() for key, path in given.items() if path is not None}
+    return {key: {"name": path.name, "sha256": sha256(path)} for key, path in files.items()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides numbers."""
+    return {name: version(name) for name in ("torch", "numpy", "rasterio", "shapely", "pyproj", "exactextract")}
 
 
 def fingerprint(
     pair: Mapping[str, Any], model: Mapping[str, Any], params: InferenceParams, hardware: HardwareParams
 ) -> str:
     """Return a digest of everything that decides the pixels of the products."""
-    deciding = [pair, model["fingerprint"], params.windows.model_dump(mode="json"), hardware.model_dump(mode="json")]
+    windows, numbers = params.windows.model_dump(mode="json"), hardware.model_dump(mode="json")
+    deciding = [code_version(), pair, model["fingerprint"], windows, numbers]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,9 +6,9 @@ windows are added, so that what they share stands out and what a disaster has ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,14 @@ _MAJORITY: Final = 0.5
 _ENOUGH: Final = 0.5  # share of a window with data
 
 
+class LocalShift(NamedTuple):
+    """The shift in a single window that is sure by itself: its number, pixels to the right and down."""
+
+    window: int
+    columns: float
+    rows: float
+
+
 @dataclass(frozen=True, slots=True)
 class Shift:
     """Where the image after shows what the image before shows at a pixel.
@@ -36,14 +44,14 @@ class Shift:
         rows: pixels down.
         confidence: deviations by which it stands out.
         windows: number of windows looked at.
-        local: distances in pixels of single windows from the whole, for those that are sure by themselves.
+        local: shifts of single windows, for those that are sure by themselves.
     """
 
     columns: float
     rows: float
     confidence: float
     windows: int
-    local: tuple[float, ...] = ()
+    local: tuple[LocalShift, ...] = ()
 
     @property
     def sure(self) -> bool:
@@ -53,7 +61,8 @@ class Shift:
     @property
     def agreement(self) -> float:
         """Share of the windows that are sure by themselves and lie close to the whole; 1 where there are none."""
-        return float(np.mean(np.array(self.local) <= _CLOSE)) if self.local else 1.0
+        apart = [np.hypot(one.columns - self.columns, one.rows - self.rows) for one in self.local]
+        return float(np.mean(np.array(apart) <= _CLOSE)) if apart else 1.0
 
     @property
     def size(self) -> float:
@@ -67,17 +76,27 @@ def estimate_shift(patches: Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any], n
     Args:
         patches: bytes of both dates (256, 256, 3) and where both hold data (256, 256).
     """
-    total, peaks = np.zeros((SIDE, SIDE)), []
-    for pre, post, valid in patches:
+    total, looked, local = np.zeros((SIDE, SIDE)), 0, []
+    for number, (pre, post, valid) in enumerate(patches):
         if valid.mean() >= _ENOUGH:
             surface = _surface(_edges(pre, valid), _edges(post, valid))
             total += surface
-            peaks.append(_peak(surface))
-    if not peaks:
-        return Shift(0.0, 0.0, 0.0, 0)
-    columns, rows, confidence = _peak(total)
-    alone = [np.hypot(x - columns, y - rows) for x, y, sure in peaks if sure >= _SURE_ALONE]
-    return Shift(columns, rows, confidence, len(peaks), tuple(float(round(distance, 2)) for distance in alone))
+            looked += 1
+            columns, rows, confidence = _peak(surface)
+            if confidence >= _SURE_ALONE:
+                local.append(LocalShift(number, round(columns, 2), round(rows, 2)))
+    return Shift(*_peak(total), looked, tuple(local)) if looked else Shift(0.0, 0.0, 0.0, 0)
+
+
+def spread(height: int, width: int, side: int, most: int) -> Iterator[tuple[int, int]]:
+    """Yield first row and column of windows all over a grid, up to `most` along an axis; none overlap."""
+    rows, columns = (max(1, min(most, length // side)) for length in (height, width))
+    for k in range(rows):
+        for m in range(columns):
+            yield (
+                max(0, (2 * k + 1) * height // (2 * rows) - side // 2),
+                max(0, (2 * m + 1) * width // (2 * columns) - side // 2),
+            )
 
 
 def _edges(image: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> FloatArray:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import shapely
 
@@ -14,27 +15,39 @@ from xview2_siamese_unet.inference.vote import ABSTAINED, ASSESSED, NOT_ASSESSED
 
 CELL: Final = 500
 """Metres; the cells of other rapid damage products."""
+OUTSIDE: Final = "outside of all zones"
+_WORDS: Final = tuple(code.word for code in SCORED)
+_UNKNOWN: Final = (ABSTAINED, NOT_ASSESSED)
 NOTE: Final = (
     "Preliminary and automated; needs a person's check; not EMS-98. A view from above under-reports damage. "
     "Not for sole use in decisions on safety."
 )
 
 
-def summary_table(buildings: gpd.GeoDataFrame) -> pd.DataFrame:
-    """Return one row for all buildings and one for each 500 m cell that holds any.
+def summary_table(buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None = None) -> pd.DataFrame:
+    """Return one row for all buildings, one for each 500 m cell that holds any, one for each zone, empty ones too.
 
-    A building counts in the cell of a point inside it. Columns: `level`, `name`, `buildings`, one for each class,
-    `abstained`, `not_assessed`, and the share of damaged ones of all and of those assessed.
+    A building counts once at each level: where a point inside it lies, in the first of zones that overlap. Columns:
+    `level`, `name`, `buildings`, one for each class, `abstained`, `not_assessed`, and the share of damaged ones of all
+    and of those assessed.
+
+    Args:
+        buildings: with status and label, in metres.
+        zones: `name` and polygons, in any system.
     """
-    marked = pd.DataFrame({"name": _cells(buildings), "kind": _kinds(buildings)})
-    cells = [_count("cell", str(name), part["kind"]) for name, part in marked.groupby("name")]
-    return pd.DataFrame([_count("all", "all", marked["kind"]), *cells])
+    kinds, points = _kinds(buildings), _points(buildings)
+    rows = [_count("all", "all", kinds)]
+    rows += [_count("cell", str(name), part) for name, part in kinds.groupby(_cells(points))]
+    if zones is not None:
+        inside = _zone_of(points, zones)
+        rows += [_count("zone", name, kinds[inside == number]) for number, name in enumerate(zones["name"])]
+        rows.append(_count("zone", OUTSIDE, kinds[inside < 0]))
+    return pd.DataFrame(rows)
 
 
 def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
-    words = [code.word for code in SCORED]
-    counts = {kind: int((kinds == kind).sum()) for kind in (*words, ABSTAINED, NOT_ASSESSED)}
-    damaged, assessed = sum(counts[word] for word in words[1:]), sum(counts[word] for word in words)
+    counts = {kind: int((kinds == kind).sum()) for kind in (*_WORDS, *_UNKNOWN)}
+    damaged, assessed = sum(counts[word] for word in _WORDS[1:]), sum(counts[word] for word in _WORDS)
     return {
         "level": level,
         "name": name,
@@ -46,9 +59,32 @@ def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
 
 
 def summarise_buildings(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the table as plain values, the whole first."""
-    rows = [{key: None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")]
-    return {"note": NOTE, "all": rows[0], f"cells_{CELL}_m": [row for row in rows[1:] if row["level"] == "cell"]}
+    """Return the table as plain values, the whole first and once more class by class."""
+    rows = [
+        {str(key): None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")
+    ]
+    levels = {level: [row for row in rows if row["level"] == level] for level in ("cell", "zone")}
+    return {
+        "note": NOTE,
+        "all": rows[0],
+        "classes": _classes(rows[0]),
+        f"cells_{CELL}_m": levels["cell"],
+        "zones": levels["zone"],
+    }
+
+
+def _classes(whole: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each class and each kind of not knowing; the latter have no share of those assessed."""
+    assessed = sum(whole[word] for word in _WORDS)
+    return [
+        {
+            "class": kind,
+            "buildings": whole[kind],
+            "share_of_all": _share(whole[kind], whole["buildings"]),
+            "share_of_assessed": _share(whole[kind], assessed) if kind in _WORDS else None,
+        }
+        for kind in (*_WORDS, *_UNKNOWN)
+    ]
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -60,10 +96,22 @@ def _kinds(buildings: gpd.GeoDataFrame) -> pd.Series[Any]:
     return kinds
 
 
-def _cells(buildings: gpd.GeoDataFrame) -> list[str]:
-    shapes: Any = buildings.geometry.to_numpy().copy()
-    empty = shapely.is_empty(shapes)
-    shapes[empty] = shapely.Point(0, 0)
-    points = shapely.get_coordinates(shapely.point_on_surface(shapes))
-    corners = np.floor(points / CELL).astype(int) * CELL
-    return ["nowhere" if none else f"E{east}N{north}" for (east, north), none in zip(corners, empty, strict=True)]
+def _points(buildings: gpd.GeoDataFrame) -> gpd.GeoSeries:
+    """Return a point inside each building, an empty one where it has no polygon."""
+    return gpd.GeoSeries(shapely.point_on_surface(buildings.geometry.to_numpy()), crs=buildings.crs)
+
+
+def _cells(points: gpd.GeoSeries) -> list[str]:
+    places = np.column_stack([points.x, points.y])
+    known = np.isfinite(places).all(axis=1)
+    corners = np.floor(np.where(known[:, None], places, 0) / CELL).astype(int) * CELL
+    return [f"E{east}N{north}" if there else "nowhere" for (east, north), there in zip(corners, known, strict=True)]
+
+
+def _zone_of(points: gpd.GeoSeries, zones: gpd.GeoDataFrame) -> npt.NDArray[np.int64]:
+    """Return the number of the first zone that holds each point, -1 where none does."""
+    tree = shapely.STRtree(zones.geometry.to_numpy())
+    point, zone = tree.query(points.to_crs(zones.crs).to_numpy(), predicate="intersects")
+    first = np.full(len(points), len(zones))
+    np.minimum.at(first, point, zone)
+    return np.where(first < len(zones), first, -1)

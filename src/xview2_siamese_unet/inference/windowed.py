@@ -10,14 +10,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from xview2_siamese_unet.damage import SCORED, Damage
+from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.raster.grid_cog import NO_DATA
+from xview2_siamese_unet.raster.probability import BANDS, as_bytes
 from xview2_siamese_unet.raster.stitch import Stitched, stitch_row
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_pair import Pair, PairReader, Patch
@@ -36,9 +37,6 @@ class Threshold(NamedTuple):
     damaged: float = 0.5
 
 
-LEVELS: Final = 254
-"""Probability 1 as a byte; 255 is no data."""
-BANDS: Final = ("background", *(code.word for code in SCORED))
 _LOG_EVERY: Final = 20.0  # seconds
 _log = logging.getLogger(__name__)
 
@@ -85,7 +83,7 @@ def _row(
 ) -> Iterator[tuple[Stitched, Patch]]:
     """Yield what each window of a row finishes, with its pixels."""
     with store.read_row(i - 1) as before:
-        patches = (reader.read(*plan.corner(i, j), plan.size, plan.size) for j in range(plan.columns))
+        patches = (reader.read(*plan.corner(i, j), *plan.extent(i, j)) for j in range(plan.columns))
         kept: deque[Patch] = deque()  # read, and not finished yet: as many as there are in a batch
         answers = _answers(plan, patches, answer, batch_size, kept)
         for stitched in stitch_row(plan, i, answers, lambda j: before.read("below", j)):
@@ -109,9 +107,16 @@ def _answers(
     while batch := list(islice(patches, batch_size)):
         kept.extend(batch)
         seen = [patch for patch in batch if patch.valid[used, used].any()]
-        given = iter(answer(np.stack([p.pre for p in seen]), np.stack([p.post for p in seen])) if seen else ())
+        given = (one for same in _by_shape(seen) for one in answer(*(np.stack(date) for date in same)))
         for patch in batch:
             yield next(given) if patch.valid[used, used].any() else None
+
+
+def _by_shape(patches: list[Patch]) -> Iterator[tuple[tuple[ByteArray, ...], tuple[ByteArray, ...]]]:
+    """Yield images before and after of neighbours of one shape: the last window of a row may be narrower."""
+    for _, same in groupby(patches, key=lambda patch: patch.valid.shape):
+        pre, post, _ = zip(*same, strict=True)
+        yield pre, post
 
 
 def _block_of(plan: WindowPlan, i: int, j: int, window: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -128,7 +133,7 @@ def encode(probabilities: FloatArray, valid: npt.NDArray[np.bool_], threshold: T
     height, width = valid.shape
     shares = probabilities[:height, :width]
     block = np.empty((len(BANDS) + 1, height, width), np.uint8)
-    block[:-1] = np.moveaxis(np.rint(shares.clip(0, 1) * LEVELS), 2, 0)
+    block[:-1] = np.moveaxis(as_bytes(shares), 2, 0)
     codes = shares[..., 1:].argmax(axis=2) + int(Damage.NO_DAMAGE)
     least = np.where(codes > Damage.NO_DAMAGE, min(threshold), threshold.building)
     block[-1] = np.where(1 - shares[..., 0] > least, codes, int(Damage.BACKGROUND))

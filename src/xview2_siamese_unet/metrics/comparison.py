@@ -54,11 +54,13 @@ class Difference(NamedTuple):
 
     Attributes:
         scenes: how many scenes both were scored on; only these are compared.
+        scores: of the first and of the second on these scenes, key → score.
         numbers: key → difference.
         changed: the scenes that changed most; columns before, after, change; index scene.
     """
 
     scenes: int
+    scores: tuple[dict[str, float], dict[str, float]]
     numbers: dict[str, Number]
     changed: pd.DataFrame
 
@@ -97,10 +99,10 @@ def difference(first: Experiment, second: Experiment, *, shown: int = 10) -> Dif
             remedy="score both with the same dataset.name and reporting.split",
         )
     one, two = (each.counts.set_index("scene").loc[common].reset_index() for each in (first, second))
-    scores = [scores_of(total(table), each.policy) for table, each in ((one, first), (two, second))]
+    scores = scores_of(total(one), first.policy), scores_of(total(two), second.policy)
     bounds = differences(one, two, (first.policy, second.policy))
     numbers = {key: Number(scores[1][key] - scores[0][key], *bounds[key]) for key in bounds}
     changes = pd.DataFrame({"before": scene_scores(one, first.policy), "after": scene_scores(two, second.policy)})
     changes = changes.assign(change=changes["after"] - changes["before"])
     most = changes["change"].abs().sort_values(ascending=False, kind="stable").index[:shown]
-    return Difference(len(common), numbers, changes.loc[most].sort_values("change", ascending=False))
+    return Difference(len(common), scores, numbers, changes.loc[most].sort_values("change", ascending=False))

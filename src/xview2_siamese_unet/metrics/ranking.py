@@ -1,12 +1,12 @@
-"""Which scenes to look at: a score of each scene, and the best, the median and the worst by it."""
+"""What to look at: the best, the median and the worst scenes by a score of each, and the worst buildings."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import pandas as pd
 
-from xview2_siamese_unet.damage import SCORED
+from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts
 from xview2_siamese_unet.metrics.scores import (
     DAMAGE_SHARE,
@@ -18,6 +18,8 @@ from xview2_siamese_unet.metrics.table import each
 from xview2_siamese_unet.params.modelling import Unclassified
 
 Rank = Literal["best", "median", "worst"]
+_LARGE: Final = 100
+"""Pixels below which a confident wrong answer is rather a matter of outlines."""
 
 
 def scene_scores(table: pd.DataFrame, policy: Unclassified = "ignore") -> pd.Series[float]:
@@ -46,6 +48,23 @@ def choose_scenes(scores: pd.Series[float], *, best: int, median: int, worst: in
     start = max((len(between) - median + 1) // 2, 0)
     chosen: dict[str, Rank] = dict.fromkeys(top, "best")
     return chosen | dict.fromkeys(between[start : start + median], "median") | dict.fromkeys(bottom, "worst")
+
+
+def worst_buildings(matches: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return rows of a table of matches: first the most confident wrong answers, then the largest missed buildings.
+
+    Half of each, and more wrong answers where fewer were missed. An answer to an un-classified building, which nobody
+    could judge, is not wrong; below 10 × 10 pixels neither.
+
+    Args:
+        matches: table of `matching.match_scenes`.
+        most: how many rows.
+    """
+    missed = matches[matches["predicted"] == 0].nlargest(most // 2, "pixels")
+    answered = (matches["predicted"] > 0) & (matches["pixels"] >= _LARGE)
+    wrong = (matches["predicted"] != matches["truth"]) & (matches["truth"] != Damage.UNCLASSIFIED)
+    sure = matches[answered & wrong & matches["confidence"].notna()].nlargest(most - len(missed), "confidence")
+    return pd.concat([sure, missed])
 
 
 def _scene_score(counts: Counts, policy: Unclassified) -> float:

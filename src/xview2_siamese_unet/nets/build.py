@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
 import torch
 from safetensors.torch import load_file
+from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
+from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
+from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 from torch import Tensor, nn
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.nets.seed import SeedNet, SeedUNet
-from xview2_siamese_unet.nets.siamese_unet import SiameseUNet, UNet
+from xview2_siamese_unet.nets.siamese_unet import NarrowedDecoder, SiameseUNet, UNet
 from xview2_siamese_unet.params.modelling import EncoderParams, EncoderWeightsParams, ModelParams
 
 DamageNet = SiameseUNet | SeedNet
@@ -29,11 +36,16 @@ def build_net(params: ModelParams, damage_classes: int) -> DamageNet:
         return SeedNet(pre, post, damage_classes)
     first = _unet(params)
     second = first if params.share_weights else _unet(params)
-    return SiameseUNet(first, second, params.decoder_channels[-1], damage_classes, params.fusion)
+    at_all_levels = params.fusion_levels == "all"
+    return SiameseUNet(first, second, damage_classes, params.fusion, at_all_levels=at_all_levels)
 
 
-def load_encoder_weights(net: DamageNet, params: EncoderParams) -> None:
-    """Put pretrained weights into the encoder(s) of a new net, as the parameters ask.
+def load_encoder_weights(net: DamageNet, params: EncoderParams) -> dict[str, str]:
+    """Put pretrained weights into the encoder(s) of a new net, as the parameters ask; return which these are.
+
+    Returns:
+        `source`, `name` and `sha256`, of the file where there is one, else of the tensors in the order of their names;
+        empty where the encoder stays random.
 
     Raises:
         ConfigError: weights that do not exist or cannot be had offline.
@@ -41,14 +53,51 @@ def load_encoder_weights(net: DamageNet, params: EncoderParams) -> None:
     """
     weights = params.weights
     if weights.source == "none":
-        return
+        return {}
     state = _read_weights(weights.path) if weights.path and weights.source == "file" else _from_hub(params)
     for unet in {net.pre, net.post}:
         _fit(unet.encoder, state, weights.path or Path(weights.name))
+    name = weights.path.name if weights.path else f"{params.name} {weights.name}"
+    return {"source": weights.source, "name": name, "sha256": _digest(state, weights)}
+
+
+def _digest(state: dict[str, Tensor], weights: EncoderWeightsParams) -> str:
+    """Return the SHA-256 of the file, as `sha256sum` gives it, or of the tensors where the hub keeps the file."""
+    if weights.path and weights.source == "file":
+        with weights.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _unet(params: ModelParams) -> UNet:
-    return UNet(_encoder(params.encoder.name, None), params.decoder_channels)
+    encoder, widths = _encoder(params.encoder.name, None), params.decoder_channels
+    levels = {"encoder_channels": encoder.out_channels}
+    match params.decoder:
+        case "unet" | "unetplusplus":
+            kind = UnetDecoder if params.decoder == "unet" else UnetPlusPlusDecoder
+            full = {"decoder_channels": widths, "n_blocks": len(widths)}
+            return UNet(encoder, _narrowed(kind, encoder, params.bottleneck, full), widths[-1], 2 ** (5 - len(widths)))
+        case "fpn":
+            pyramid = FPNDecoder(**levels, pyramid_channels=widths[0], segmentation_channels=widths[1])
+            return UNet(encoder, pyramid, widths[1], 4)
+        case "upernet":
+            return UNet(encoder, UPerNetDecoder(**levels, decoder_channels=widths[0]), widths[0], 4)
+        case "segformer":
+            return UNet(encoder, SegformerDecoder(**levels, segmentation_channels=widths[0]), widths[0], 4)
+
+
+def _narrowed(
+    kind: Callable[..., nn.Module], encoder: nn.Module, bottleneck: int | None, full: dict[str, Any]
+) -> nn.Module:
+    """Return a decoder over features whose deepest level is first brought down to `bottleneck`, where it is wider."""
+    channels: tuple[int, ...] = tuple(encoder.out_channels)  # type: ignore[arg-type]
+    if bottleneck is None or channels[-1] <= bottleneck:
+        return kind(encoder_channels=channels, **full)
+    narrow = kind(encoder_channels=(*channels[:-1], bottleneck), **full)
+    return NarrowedDecoder(narrow, channels[-1], bottleneck)
 
 
 def _encoder(name: str, weights: str | bool | None) -> nn.Module:

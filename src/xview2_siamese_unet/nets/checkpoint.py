@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
+import torch
 from torch import Tensor
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.nets.build import DamageNet, build_net
-from xview2_siamese_unet.nets.decide import Thresholds
+from xview2_siamese_unet.nets.decide import Temperatures, Thresholds
+from xview2_siamese_unet.nets.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.nets.normalise import Normalise
-from xview2_siamese_unet.params.modelling import ClassesParams, ModelParams
+from xview2_siamese_unet.nets.predictor import Predictor, folded
+from xview2_siamese_unet.params.modelling import ClassesParams, HardwareParams, ModelParams
+from xview2_siamese_unet.params.prediction import PredictionParams, Tta
 
 
 class Checkpoint(TypedDict):
@@ -21,7 +25,13 @@ class Checkpoint(TypedDict):
     model: dict[str, Any]
     classes: dict[str, Any]
     channels: dict[str, list[float]]
+    temperatures: dict[str, float]
+    calibration: dict[str, float]
     thresholds: dict[str, float]
+    prediction: dict[str, Any]
+    pretrained: dict[str, str]
+    events: list[str]
+    data_fingerprint: str
     fingerprint: str
     recipe: dict[str, Any]
     dataset: str
@@ -37,6 +47,34 @@ def thresholds_of(checkpoint: Mapping[str, Any]) -> Thresholds:
     return Thresholds(**checkpoint.get("thresholds", {}))
 
 
+def prediction_of(checkpoint: Mapping[str, Any]) -> PredictionParams:
+    """Return how the net answers, with the weights of the vote as tuned."""
+    return PredictionParams.model_validate(checkpoint.get("prediction", {}))
+
+
+def predictor_of(checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta: Tta | None = None) -> Predictor:
+    """Return a trained net ready to answer, on the device and in the numbers that `hardware` asks for.
+
+    Args:
+        checkpoint: a trained net.
+        hardware: where and in which numbers to compute.
+        tta: views whose logits are averaged; nothing: those that the checkpoint was tuned with.
+
+    Raises:
+        CheckpointError: a part is missing, or the weights do not fit the net that the file describes.
+    """
+    device = pick_device(hardware.device)
+    net, normalise, _ = restore(checkpoint)
+    return Predictor(
+        folded(net.eval()).to(memory_format=torch.channels_last),
+        normalise,
+        device=device,
+        dtype=autocast_dtype(hardware, device),
+        tta=tta or prediction_of(checkpoint).tta,
+        temperatures=Temperatures(**checkpoint.get("temperatures", {})),
+    )
+
+
 def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, ClassesParams]:
     """Return the net with its weights, what normalises its images, and what its classes mean.
 
@@ -45,7 +83,9 @@ def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, Classe
     """
     try:
         classes = ClassesParams.model_validate(checkpoint["classes"])
-        net = build_net(ModelParams.model_validate(checkpoint["model"]), classes.damage_classes)
+        # A checkpoint that says nothing of a bottleneck is older than the bottleneck.
+        model = ModelParams.model_validate({"bottleneck": None, **checkpoint["model"]})
+        net = build_net(model, classes.damage_classes)
         net.load_state_dict(checkpoint["state"])
         normalise = Normalise(**checkpoint["channels"])
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:

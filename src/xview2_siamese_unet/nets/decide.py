@@ -21,6 +21,13 @@ class Thresholds(NamedTuple):
     damaged: float = 0.5
 
 
+class Temperatures(NamedTuple):
+    """By what the logits of each head are divided, Guo et al. 2017, arXiv:1706.04599; no order of classes changes."""
+
+    building: float = 1.0
+    damage: float = 1.0
+
+
 def decide(logits: Logits, thresholds: Thresholds = Thresholds()) -> Tensor:  # noqa: B008  a tuple never changes
     """Return damage codes (b, h, w), uint8: 0 where there is no building, else the most likely damage class.
 
@@ -40,13 +47,13 @@ def answers(logits: Logits) -> tuple[Tensor, Tensor]:
     return torch.softmax(logits.building.float(), dim=1)[:, 1], logits.damage[:, 1:].argmax(dim=1) + 1
 
 
-def probabilities(building: Tensor, damage: Tensor) -> Tensor:
-    """Return probabilities (b, 5, h, w) of background and the four damage classes from logits of both heads.
+def probabilities(logits: Logits) -> Tensor:
+    """Return probabilities (b, 5, h, w) of background and the four damage classes.
 
     Whether there is a building is for the localisation head alone to say; the damage head shares it out.
     """
-    there = torch.softmax(building.float(), dim=1)[:, 1:]
-    shares = torch.softmax(damage[:, int(SCORED[0]) : int(SCORED[-1]) + 1].float(), dim=1)
+    there = torch.softmax(logits.building.float(), dim=1)[:, 1:]
+    shares = torch.softmax(logits.damage[:, int(SCORED[0]) : int(SCORED[-1]) + 1].float(), dim=1)
     return torch.cat([1 - there, there * shares], dim=1)
 
 

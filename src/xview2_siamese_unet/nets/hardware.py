@@ -40,3 +40,8 @@ def pick_precision(params: HardwareParams, device: str) -> Precision:
     # The function is younger than the oldest torch that we take.
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16-mixed" if capabilities.get("avx512_bf16", False) else "32-true"
+
+
+def autocast_dtype(params: HardwareParams, device: str) -> torch.dtype | None:
+    """Return the numbers that a trained net computes in, `None` for float32."""
+    return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(pick_precision(params, device))

@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 
 class Normalise(nn.Module):
-    """Subtract the mean, divide by the deviation, both in grey values; (b, 3, h, w) → the same."""
+    """Subtract the mean, divide by the deviation, both in grey values; (b, 3, h, w) → the same.
+
+    Black in all three bands is no data and becomes the mean. So it looks as what lies beyond a crop, which convolutions
+    pad with zeros, and not as ground darker than any other. Training, scoring and assessing all normalise here.
+    """
 
     mean: Tensor
     std: Tensor
@@ -21,4 +25,5 @@ class Normalise(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the normalised images."""
-        return (image - self.mean) / self.std
+        normalised: Tensor = (image - self.mean) / self.std
+        return normalised * image.any(dim=1, keepdim=True)

@@ -5,13 +5,15 @@ Shapes: b scenes, c channels of the last decoder level, k damage classes, h × w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
-from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import Tensor, nn
+from torch.nn import functional
 
 Fusion = Literal["concat", "difference", "both"]
+_TIMES = {"concat": 2, "difference": 1, "both": 3}
 
 
 class Logits(NamedTuple):
@@ -22,18 +24,49 @@ class Logits(NamedTuple):
 
 
 class UNet(nn.Module):
-    """An encoder of segmentation-models-pytorch and the U-Net decoder over its skips: (b, 3, h, w) → (b, c, h, w)."""
+    """An encoder and a decoder of segmentation-models-pytorch: (b, 3, h, w) → (b, c, h / stride, w / stride).
 
-    def __init__(self, encoder: nn.Module, decoder_channels: tuple[int, ...]) -> None:
+    Args:
+        encoder: gives features of each level, the image itself first.
+        decoder: over these.
+        channels: c.
+        stride: pixels of the image to one of the decoder.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, channels: int, stride: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.decoder = UnetDecoder(
-            encoder_channels=encoder.out_channels, decoder_channels=decoder_channels, n_blocks=len(decoder_channels)
-        )
+        self.decoder = decoder
+        self.channels = channels
+        self.stride = stride
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the features of the last decoder level at full size."""
+        """Return the features of the last decoder level."""
         features: Tensor = self.decoder(self.encoder(image))
+        return features
+
+
+class NarrowedDecoder(nn.Module):
+    """A decoder behind a 1 × 1 convolution that brings the deepest features down to fewer channels.
+
+    The first convolution of a U-Net over ResNet50 takes 2048 channels beside 1024: a fifth of a whole training step.
+
+    Args:
+        decoder: over levels whose deepest has `narrow` channels.
+        wide: channels of the deepest level.
+        narrow: channels that are left of it.
+    """
+
+    def __init__(self, decoder: nn.Module, wide: int, narrow: int) -> None:
+        super().__init__()
+        self.bottleneck = nn.Sequential(
+            nn.Conv2d(wide, narrow, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)
+        )
+        self.decoder = decoder
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return the features of the last decoder level."""
+        features: Tensor = self.decoder([*levels[:-1], self.bottleneck(levels[-1])])
         return features
 
 
@@ -45,20 +78,25 @@ class SiameseUNet(nn.Module):
     Args:
         pre: U-Net for the pre-disaster image.
         post: U-Net for the post-disaster image; the same object shares its weights.
-        channels: c.
         damage_classes: k.
         fusion: what the damage head sees.
+        at_all_levels: join the dates at each level of the encoder, and decode what is joined; otherwise only behind
+            the decoder.
     """
 
-    def __init__(self, pre: UNet, post: UNet, channels: int, damage_classes: int, fusion: Fusion) -> None:
+    def __init__(self, pre: UNet, post: UNet, damage_classes: int, fusion: Fusion, *, at_all_levels: bool) -> None:
         super().__init__()
         self.pre = pre
         self.post = post
         self.fusion = fusion
-        fused = channels * {"concat": 2, "difference": 1, "both": 3}[fusion]
+        channels, times = pre.channels, _TIMES[fusion]
+        if at_all_levels:
+            # Back to the width of each level, so that the same decoder takes one date and both alike.
+            levels: Sequence[int] = pre.encoder.out_channels  # type: ignore[assignment]
+            self.joints = nn.ModuleList(nn.Conv2d(times * width, width, 1) for width in levels[1:] if width)
         self.building_head = nn.Conv2d(channels, 2, 3, padding=1)
         self.damage_head = nn.Sequential(
-            nn.Conv2d(fused, 2 * channels, 3, padding=1, bias=False),
+            nn.Conv2d(channels if at_all_levels else times * channels, 2 * channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(2 * channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(2 * channels, damage_classes, 3, padding=1),
@@ -66,17 +104,45 @@ class SiameseUNet(nn.Module):
 
     def localise(self, pre: Tensor) -> Tensor:
         """Return the building logits alone, without the cost of the other date."""
-        logits: Tensor = self.building_head(self.pre(pre))
-        return logits
+        return self._enlarge(self.building_head(self.pre(pre)))
 
     def forward(self, pre: Tensor, post: Tensor) -> Logits:
         """Return the logits of both heads for normalised images (b, 3, h, w)."""
-        if self.pre is self.post:
-            # One pass over both dates: twice the batch costs less than two passes.
-            before, after = self.pre(torch.cat([pre, post])).chunk(2)
+        if hasattr(self, "joints"):
+            before, both = self._decode_joined(pre, post)
         else:
-            before, after = self.pre(pre), self.post(post)
-        return Logits(self.building_head(before), self.damage_head(fuse(before, after, self.fusion)))
+            before, after = self._decode_each(pre, post)
+            both = fuse(before, after, self.fusion)
+        return Logits(self._enlarge(self.building_head(before)), self._enlarge(self.damage_head(both)))
+
+    def _decode_each(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
+        if self.pre is not self.post:
+            return self.pre(pre), self.post(post)
+        # One pass over both dates: twice the batch costs less than two passes.
+        before, after = self.pre(torch.cat([pre, post])).chunk(2)
+        return before, after
+
+    def _decode_joined(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
+        if self.pre is self.post:
+            stacked = self.pre.encoder(torch.cat([pre, post]))
+            levels = [(level[: len(pre)], level[len(pre) :]) for level in stacked]
+        else:
+            levels = [*zip(self.pre.encoder(pre), self.post.encoder(post), strict=True)]
+        joints = iter(self.joints)
+        # No decoder looks at the image itself, and a level without channels, which some encoders have, stays as it is.
+        joined = [levels[0][0]]
+        for before, after in levels[1:]:
+            joined.append(next(joints)(fuse(before, after, self.fusion)) if before.shape[1] else before)
+        if self.pre is not self.post:
+            return self.pre.decoder([before for before, _ in levels]), self.post.decoder(joined)
+        twice = [torch.cat([before, both]) for (before, _), both in zip(levels, joined, strict=True)]
+        first, second = self.pre.decoder(twice).chunk(2)
+        return first, second
+
+    def _enlarge(self, logits: Tensor) -> Tensor:
+        if self.pre.stride == 1:
+            return logits
+        return functional.interpolate(logits, scale_factor=self.pre.stride, mode="bilinear", align_corners=False)
 
 
 def fuse(before: Tensor, after: Tensor, fusion: Fusion) -> Tensor:

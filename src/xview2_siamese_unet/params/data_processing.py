@@ -28,8 +28,11 @@ class SplitParams(Strict):
     """
 
     train: TierShares = Field(default={"tier1": 1.0, "tier3": 0.75})
+    """Share of the scenes of each folder that is trained on."""
     validation: TierShares = Field(default={"hold": 1.0, "tier3": 0.25})
+    """Share that chooses the best epoch and when to stop."""
     test: TierShares = Field(default={"test": 1.0})
+    """Share that the score is measured on."""
     leave_events_out: tuple[str, ...] = ()
     """Events that are tested on and neither trained nor validated on."""
     file: Path | None = None

@@ -18,9 +18,13 @@ class SampleScenes(Strict):
     """How many scenes the built-in sample has in each folder of the xBD layout."""
 
     tier1: SceneCount = 24
+    """Scenes in the folder tier1, for training."""
     tier3: SceneCount = 8
+    """Scenes in the folder tier3, for training and validation."""
     hold: SceneCount = 8
+    """Scenes in the folder hold, for validation."""
     test: SceneCount = 8
+    """Scenes in the folder test."""
 
 
 class SampleParams(Strict):

@@ -38,10 +38,15 @@ class FolderNames(Strict):
     """Names of what a run writes below the folder of its experiment."""
 
     tensorboard_logs: PathPart = "tensorboard_logs"
+    """Folder of the curves that TensorBoard shows."""
     checkpoints: PathPart = "checkpoints"
+    """Folder of the best weights and of those to go on from."""
     logfiles: PathPart = "logfiles"
+    """Folder of the history and the log of the training."""
     class_counts_file: PathPart = "class_counts.json"
+    """Pixels of each class in the training split."""
     sample_weights_file: PathPart = "sample_weights.pth"
+    """How often each training scene is drawn."""
 
 
 class Globals(Strict):

@@ -11,6 +11,8 @@ from xview2_siamese_unet.params.base import Strict
 
 Bands = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 Share = Annotated[float, Field(ge=0, le=1)]
+Format = Literal["geojson", "geoparquet"]
+"""What buildings are written in, beside the GeoPackage."""
 
 
 class ImageParams(Strict):
@@ -29,12 +31,12 @@ class ImageParams(Strict):
 class WindowParams(Strict):
     """How the net walks over the grid."""
 
-    size: int = Field(default=512, ge=64, multiple_of=32)
+    size: int = Field(default=640, ge=64, multiple_of=32)
     """Side of a window in pixels."""
     overlap: int = Field(default=128, ge=0, multiple_of=4)
     """Pixels that neighbours share; a quarter at each inner side is context only, the half between is blended."""
-    batch_size: int = Field(default=2, ge=1)
-    """Windows at a time; halved when memory runs out."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Windows at a time, halved when memory runs out; nothing: 1 on a CPU, 8 on a GPU."""
     flips: bool = False
     """Mean of four answers, for the windows as they are and flipped: better and four times slower."""
 
@@ -58,6 +60,8 @@ class BuildingParams(Strict):
     """Share of a building that both dates must show for it to be judged."""
     abstain_below: Share = 0.0
     """Confidence below which the answer is withheld."""
+    footprint_shift: Literal["off", "auto"] = "off"
+    """`auto` measures how far given footprints lie beside the buildings that the model sees, and moves all of them."""
 
 
 class InferenceParams(Strict):
@@ -75,14 +79,21 @@ class InferenceParams(Strict):
     """Building outlines (GeoPackage, GeoJSON, FlatGeobuf, Shapefile, GeoParquet); nothing: the model's own mask."""
     aoi: Path | None = None
     """Polygons outside of which nothing is assessed."""
+    zones: Path | None = None
+    """Polygons, such as districts, to count buildings by."""
+    zone_column: str | None = None
+    """Column of the zones with their names; nothing: `name`, `id`, or else their order."""
+    formats: tuple[Format, ...] = ()
+    """What buildings are also written in: GeoJSON after RFC 7946, GeoParquet."""
     overwrite: bool = False
     """Replace an assessment that the folder holds."""
     pixel_size: float | None = Field(default=None, gt=0)
     """Metres; nothing: the coarser of the two dates."""
     max_pixels: int = Field(default=20_000_000_000, ge=1)
     """Largest grid that is begun."""
-    registration: Literal["auto", "off"] = "auto"
-    """`auto` measures the shift between the dates and corrects it where it is sure; `off` leaves them."""
+    registration: Literal["auto", "global", "off"] = "auto"
+    """`global` corrects one shift between the dates where it is sure, `auto` also one that changes from place to place;
+    `off` leaves them."""
     images: ImageParams = ImageParams()
     windows: WindowParams = WindowParams()
     buildings: BuildingParams = BuildingParams()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from xview2_siamese_unet.params.base import Strict
+from xview2_siamese_unet.params.prediction import PredictionParams
 from xview2_siamese_unet.params.training import AugmentationParams, SchedulerParams, TrainingParams
 
 __all__ = [
@@ -20,12 +21,14 @@ __all__ = [
     "HardwareParams",
     "LossWeightsParams",
     "ModelParams",
+    "PredictionParams",
     "Recipe",
     "SchedulerParams",
     "TrainingParams",
     "Unclassified",
 ]
 
+Width = Annotated[int, Field(ge=1)]
 Unclassified = Literal["ignore", "no_damage", "class"]
 
 
@@ -72,14 +75,30 @@ class ModelParams(Strict):
     architecture: Literal["siamese_unet", "seed"] = "siamese_unet"
     """`seed`: two nets without skips that meet at their logits, as the university project had it, for comparison."""
     encoder: EncoderParams = EncoderParams()
-    decoder_channels: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
-    """Channels of the decoder, from the deepest level to the full size."""
+    decoder: Literal["unet", "unetplusplus", "fpn", "upernet", "segformer"] = "unet"
+    """Of segmentation-models-pytorch; the last three answer at a quarter of the size, and logits are enlarged."""
+    decoder_channels: tuple[Width, ...] = Field(default=(256, 128, 64, 32, 16), min_length=3, max_length=5)
+    """Channels from the deepest level to the full size; `unet` with fewer than five stops at a half or a quarter of it.
+    `fpn` takes the first two (pyramid and segmentation, a multiple of 32), `upernet` and `segformer` the first."""
+    bottleneck: int | None = Field(default=512, ge=1)
+    """Channels to which `unet` and `unetplusplus` reduce the encoder's deepest features where these are wider, as
+    those of ResNet50 are (2048); `null` reduces nothing, at a fifth more time for each step."""
     share_weights: bool = True
     """One U-Net for both dates; `false` gives each date its own."""
     fusion: Literal["concat", "difference", "both"] = "both"
     """What the damage head sees of the two dates."""
+    fusion_levels: Literal["last", "all"] = "last"
+    """Where the dates are joined: behind the decoder, or at each level of the encoder and then decoded."""
     normalisation: Literal["measured", "imagenet"] = "measured"
     """Mean and deviation of the training split, or those that ImageNet weights were trained with."""
+
+    @model_validator(mode="after")
+    def _channels_fit_the_decoder(self) -> Self:
+        if self.decoder == "unetplusplus" and len(self.decoder_channels) < 5:
+            raise ValueError("five decoder_channels for unetplusplus")
+        if self.decoder == "fpn" and self.decoder_channels[1] % 32:
+            raise ValueError("a multiple of 32 as second of decoder_channels for fpn")
+        return self
 
 
 class HardwareParams(Strict):
@@ -95,6 +114,8 @@ class HardwareParams(Strict):
     """Compile the net with torch.compile: minutes at the start, faster steps after."""
     deterministic: bool = False
     """Refuse operations whose result varies from run to run, at some cost of speed."""
+    profile: bool = False
+    """Say in log and history which share of each step waits for data, goes forward, backward, and optimises."""
 
 
 class LossWeightsParams(Strict):
@@ -118,6 +139,9 @@ class FocalLossParams(Strict):
 class DataloaderParams(Strict):
     """How batches reach the device."""
 
+    location: Literal["auto", "host", "device"] = "auto"
+    """Where the scenes lie: on the device, where crops are cut without any loading, or in the host's memory as a map of
+    the file; `auto` takes a GPU where they fill at most 60 % of its free memory."""
     num_workers_multiplier: float = Field(default=1.0, ge=0)
     """Workers for each core that this process may use; 0 reads in the process itself."""
     pin_memory: bool = True
@@ -130,6 +154,7 @@ class Recipe(Strict):
     model: ModelParams
     classes: ClassesParams
     training: TrainingParams
+    prediction: PredictionParams
     loss_weights: LossWeightsParams
     focal_loss: FocalLossParams
     dataloader: DataloaderParams

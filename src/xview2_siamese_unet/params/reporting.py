@@ -10,7 +10,7 @@ from xview2_siamese_unet.params.base import Strict
 
 
 class PanelParams(Strict):
-    """Which scenes the report shows as pictures, ranked by a score of each scene."""
+    """Which scenes the report shows as pictures, ranked by a score of each scene, and which buildings."""
 
     best: int = Field(default=2, ge=0, le=20)
     """Scenes with the highest score."""
@@ -22,6 +22,10 @@ class PanelParams(Strict):
     """Longer side of each picture in pixels."""
     window: int | None = Field(default=512, ge=32)
     """Side of the square of the scene that is shown, where most buildings are; nothing shows whole scenes."""
+    buildings: int = Field(default=6, ge=0, le=40)
+    """Buildings, half of them the most confident wrong answers, half the largest that were missed."""
+    building_window: int = Field(default=96, ge=16, le=1024)
+    """Side of the square around a building in pixels; a larger building is shown whole."""
 
 
 class IntervalParams(Strict):

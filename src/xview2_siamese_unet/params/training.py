@@ -45,9 +45,13 @@ class LossMix(Strict):
     """Weights of the losses that are added up for the localisation head; 0 leaves one out."""
 
     focal: Share = 1.0
+    """Softmax focal loss, with `focal_loss.gamma` and `focal_loss.alpha`."""
     cross_entropy: Share = 0.0
+    """Cross entropy, weighted by class where `focal_loss.alpha` says so."""
     dice: Share = 0.0
+    """One minus the Dice coefficient, a smooth F1."""
     lovasz: Share = 0.0
+    """Lovász-softmax, a smooth intersection over union, Berman et al. 2018, arXiv:1705.08790."""
 
 
 class DamageLossMix(LossMix):
@@ -68,10 +72,15 @@ class TrainingParams(Strict):
     """The loop."""
 
     seed: int = Field(default=0, ge=0)
+    """Of the first weights, the draws of scenes and crops, and the augmentation."""
     epochs: int = Field(default=40, ge=1)
+    """Epochs at most; `patience` may stop earlier."""
     batch_size: int = Field(default=16, ge=1)
+    """Crops in a batch."""
     learning_rate: float = Field(default=2e-4, gt=0)
+    """Peak of the learning rate, of AdamW."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """Decoupled weight decay, of AdamW."""
     scheduler: SchedulerParams = SchedulerParams()
     patience: int = Field(default=8, ge=1)
     """Epochs without a better value before training stops."""
@@ -105,8 +114,8 @@ class TrainingParams(Strict):
     """Side of the square by which damaged buildings grow in the truth of training, odd; 1 grows nothing."""
     crop_candidates: int = Field(default=1, ge=1)
     """Crops looked at for each one taken, which is the one with most of the rare classes."""
-    tune_thresholds: bool = False
-    """Choose on the validation scenes from which probability a pixel is building; otherwise one half."""
+    lr_find: bool = False
+    """First measure the loss while the rate rises and leave a suggestion beside the logs; `learning_rate` stays."""
     reuse: bool = True
     """Take over a finished checkpoint of the same settings, data and version, or go on from the last epoch of one."""
 

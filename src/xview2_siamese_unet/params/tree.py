@@ -14,6 +14,7 @@ from xview2_siamese_unet.params.modelling import (
     HardwareParams,
     LossWeightsParams,
     ModelParams,
+    PredictionParams,
     TrainingParams,
 )
 from xview2_siamese_unet.params.reporting import ReportingParams
@@ -28,6 +29,7 @@ class Parameters(Strict):
     model: ModelParams = ModelParams()
     classes: ClassesParams = ClassesParams()
     training: TrainingParams = TrainingParams()
+    prediction: PredictionParams = PredictionParams()
     loss_weights: LossWeightsParams = LossWeightsParams()
     focal_loss: FocalLossParams = FocalLossParams()
     dataloader: DataloaderParams = DataloaderParams()

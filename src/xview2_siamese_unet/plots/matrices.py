@@ -38,7 +38,7 @@ def row_shares(matrix: IntMatrix) -> npt.NDArray[np.float64]:
 
 
 def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str, unit: str = "px", *, dpi: int = 150) -> Figure:
-    """Return a confusion matrix for print.
+    """Return a confusion matrix for print: in each cell the share of its row, the count, the share of its column.
 
     Args:
         matrix: int64 (n, n) counts; rows truth, columns prediction.
@@ -47,14 +47,17 @@ def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str, unit: str =
         unit: what is counted.
         dpi: dots per inch when saved as pixels.
     """
-    shares, size = row_shares(matrix), len(words)
-    figure = new_figure(2.6 + 0.95 * size, 1.9 + 0.62 * size, dpi=dpi)
+    shares, column_shares, size = row_shares(matrix), row_shares(matrix.T).T, len(words)
+    figure = new_figure(2.6 + 0.95 * size, 1.9 + 0.7 * size, dpi=dpi)
     axes = figure.subplots()
     tidy(axes, title)
     axes.imshow(shares, cmap=colormaps["Blues"].with_extremes(bad="#f3f4f6"), vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(size, size):
         _write_cell(
-            axes, (row, column), f"{compact(int(matrix[row, column]))} {_short(unit)}", float(shares[row, column])
+            axes,
+            (row, column),
+            (f"{compact(int(matrix[row, column]))} {_short(unit)}", f"↓ {_share(float(column_shares[row, column]))}"),
+            float(shares[row, column]),
         )
     axes.set_xticks(range(size), words, rotation=0 if size < 4 else 25, ha="center" if size < 4 else "right")
     axes.set_yticks(range(size), [f"{w}\n{compact(n)} {unit}" for w, n in zip(words, matrix.sum(axis=1), strict=True)])
@@ -105,16 +108,17 @@ def plotly_matrix(matrix: IntMatrix, words: Sequence[str], title: str, unit: str
 
 
 def _share(share: float) -> str:
-    return "no truth" if np.isnan(share) else percent(share)
+    return "none" if np.isnan(share) else percent(share)
 
 
 def _short(unit: str) -> str:
     return unit if len(unit) < 3 else ""
 
 
-def _write_cell(axes: Axes, place: tuple[int, int], count: str, share: float) -> None:
+def _write_cell(axes: Axes, place: tuple[int, int], small: tuple[str, str], share: float) -> None:
     row, column = place
     colour = "white" if share > 0.55 else INK if share > 0 else MUTED
     weight = "bold" if row == column and share > 0 else "normal"
-    axes.text(column, row - 0.14, _share(share), ha="center", va="center", color=colour, size=TEXT_SIZE, weight=weight)
-    axes.text(column, row + 0.2, count, ha="center", va="center", color=colour, size=SMALL_SIZE)
+    axes.text(column, row - 0.23, _share(share), ha="center", va="center", color=colour, size=TEXT_SIZE, weight=weight)
+    for line, text in enumerate(small):
+        axes.text(column, row + 0.06 + 0.24 * line, text, ha="center", va="center", color=colour, size=SMALL_SIZE)

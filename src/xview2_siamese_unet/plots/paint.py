@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from PIL import Image
 
 from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.raster.probability import LEVELS, NO_DATA
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
+_SHARES: Final = colormaps["cividis"](np.arange(256) / LEVELS, bytes=True)[:, :3]
+"""Dark to light at an even pace, in any kind of colour vision and in print."""
 
 
 def fit(array: UInt8Array, side: int, resample: Image.Resampling) -> UInt8Array:
@@ -41,6 +47,15 @@ def show_codes(codes: UInt8Array, image: UInt8Array, side: int) -> UInt8Array:
     nothing = _no_data(image, side)
     shown[nothing] = chequer(nothing.shape)[nothing]
     return weave(fit(codes, side, Image.Resampling.NEAREST), shown)
+
+
+def show_shares(shares: UInt8Array, side: int) -> UInt8Array:
+    """Return probabilities in steps of 1/254, uint8 (h, w), as dark blue to yellow; 255 as the chequer of no data."""
+    small = fit(shares, side, Image.Resampling.NEAREST)
+    shown = _SHARES[small]
+    nothing = small == NO_DATA
+    shown[nothing] = chequer(nothing.shape)[nothing]
+    return shown
 
 
 def weave(codes: UInt8Array, ground: UInt8Array) -> UInt8Array:

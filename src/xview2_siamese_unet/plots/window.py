@@ -26,6 +26,24 @@ def densest_window(mask: npt.NDArray[np.bool_], side: int | None) -> tuple[slice
     return slice(top, top + height), slice(left, left + width)
 
 
+def centred_window(frame: tuple[int, ...], shape: tuple[int, int], side: int) -> tuple[slice, slice]:
+    """Return rows and columns of a square around a frame, moved inside the scene, larger where the frame is.
+
+    Args:
+        frame: top, left, bottom, right in pixels.
+        shape: height and width of the scene.
+        side: side of the square in pixels.
+    """
+    top, left, bottom, right = frame
+    side = max(side, bottom - top, right - left)
+    starts = [
+        min(max((low + high - side) // 2, 0), max(size - side, 0))
+        for low, high, size in ((top, bottom, shape[0]), (left, right, shape[1]))
+    ]
+    rows, columns = (slice(start, min(start + side, size)) for start, size in zip(starts, shape, strict=True))
+    return rows, columns
+
+
 def _starts(size: int, window: int, step: int) -> npt.NDArray[np.int64]:
     # The last start touches the far edge, whatever the step.
     return np.append(np.arange(0, size - window, step), size - window)

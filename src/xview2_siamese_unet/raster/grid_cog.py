@@ -13,7 +13,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
-from xview2_siamese_unet.atomic import file_beside, whole_file
+from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.raster.grid import Grid
 
 ByteArray = npt.NDArray[np.uint8]
@@ -49,8 +49,8 @@ def write_cog(path: Path, content: RasterContent) -> None:
     with (
         rasterio.Env(GDAL_CACHEMAX=_CACHE_MEGABYTES, GDAL_NUM_THREADS=1, GTIFF_WRITE_COG_GHOST_AREA="NO"),
         whole_file(path) as part,
-        file_beside(path, ".plain") as plain,
     ):
+        plain = part.with_suffix(".plain")
         _write_plain(plain, content)
         rasterio.shutil.copy(
             plain,
@@ -89,3 +89,12 @@ def _write_plain(path: Path, content: RasterContent) -> None:
             target.scales = [content.scale] * len(content.bands)
         target.descriptions = content.bands
         target.update_tags(**content.tags)
+
+
+def read_small(path: Path, side: int) -> ByteArray:
+    """Return all bands (bands, h, w) with at most `side` pixels along the longer side, from overviews."""
+    with rasterio.open(path, driver="GTiff") as raster:
+        factor = max(1.0, max(raster.shape) / side)
+        size = [max(1, round(length / factor)) for length in raster.shape]
+        bands: ByteArray = raster.read(out_shape=(raster.count, *size))
+    return bands

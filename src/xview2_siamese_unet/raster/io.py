@@ -117,6 +117,13 @@ def read_mask(path: Path) -> ByteArray:
     return mask
 
 
+def read_bands(path: Path) -> ByteArray:
+    """Return all bands of a file of bytes as uint8 (bands, h, w)."""
+    with _open(path) as source:
+        bands: ByteArray = source.read()
+    return bands
+
+
 def read_tag(path: Path, name: str) -> str | None:
     """Return a tag of a mask, or `None` where it has none."""
     with _open(path) as source:
@@ -126,8 +133,17 @@ def read_tag(path: Path, name: str) -> str | None:
 
 def write_mask(path: Path, mask: ByteArray, place: Georeference | None = None, **tags: str) -> None:
     """Write a mask (h, w) of damage codes as a GeoTIFF with the class colours and tags, whole or not at all."""
-    height, width = mask.shape
-    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": height, "width": width}
+    with create(path, (1, *mask.shape), place, compress="deflate", zlevel=1) as target:
+        target.write(mask, 1)
+        target.write_colormap(1, _COLOURMAP)
+        target.update_tags(**tags)
+
+
+@contextmanager
+def create(path: Path, shape: tuple[int, ...], place: Georeference | None, **options: object) -> Iterator[Any]:
+    """Open a new GeoTIFF of bytes with bands, height and width for writing; it takes its name once it is whole."""
+    count, height, width = shape
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "height": height, "width": width, **options}
     if place is not None:
         profile |= {
             "crs": f"EPSG:{place.epsg}",
@@ -136,8 +152,6 @@ def write_mask(path: Path, mask: ByteArray, place: Georeference | None = None, *
     # Through memory: GDAL tells nobody of a disk that is full when it closes a file.
     with warnings.catch_warnings(), MemoryFile() as memory, whole_file(path) as part:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with memory.open(compress="deflate", zlevel=1, **profile) as target:
-            target.write(mask, 1)
-            target.write_colormap(1, _COLOURMAP)
-            target.update_tags(**tags)
+        with memory.open(**profile) as target:
+            yield target
         part.write_bytes(memory.getbuffer())

@@ -33,7 +33,8 @@ def stitch_row(
     Args:
         plan: the windows.
         i: row.
-        answers: (size, size, channels) of each window of the row from left to right, `None` for one without data.
+        answers: (size, size, channels) of each window of a row from left to right, smaller where the grid ends; `None`
+            for one without data.
         above: column → `below` of the row before.
     """
     step, left = plan.step, None
@@ -48,8 +49,9 @@ def stitch_row(
 
 def _weighted(plan: WindowPlan, i: int, j: int, answer: FloatArray) -> FloatArray:
     inner = slice(plan.margin, plan.margin + plan.zone)
-    weights = plan.weights(i)[:, None] * plan.weights(j)[None, :]
-    weighted: FloatArray = answer[inner, inner] * weights[..., None]
+    used = answer[inner, inner]
+    weights = plan.weights(i)[: used.shape[0], None] * plan.weights(j)[None, : used.shape[1]]
+    weighted: FloatArray = used * weights[..., None]
     return weighted
 
 

@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.grid_source import Source, Tile
+from xview2_siamese_unet.raster.window_field import ShiftField, pull
 from xview2_siamese_unet.raster.window_tile import OpenTile, open_on
 
 ByteArray = npt.NDArray[np.uint8]
@@ -52,6 +53,7 @@ class Pair:
         post: the image after.
         stretch: of the image before and of the image after.
         shift: columns and rows by which the image after is moved to lie on the image before.
+        field: what is to be added to it from place to place; then `shift` is whole pixels.
         black_is_no_data: whether 0 in all three bands means no data.
         aoi: in the system of the grid; outside of it nothing is valid.
     """
@@ -61,6 +63,7 @@ class Pair:
     post: Source
     stretch: tuple[Stretch | None, Stretch | None] = (None, None)
     shift: tuple[float, float] = (0.0, 0.0)
+    field: ShiftField | None = None
     black_is_no_data: bool = True
     aoi: BaseGeometry | None = None
 
@@ -123,6 +126,13 @@ class DateReader:
 
     def read(self, top: int, left: int, height: int, width: int) -> tuple[FloatArray, BoolArray]:
         """Return values (h, w, 3) as they are and where there are any (h, w)."""
+        if self.date == 0 or self.pair.field is None:
+            return self._collect(top, left, height, width)
+        shift = self.pair.field.window(top, left, height, width)
+        rim = int(np.ceil(np.abs(shift).max())) + 1
+        return pull(*self._collect(top - rim, left - rim, height + 2 * rim, width + 2 * rim), shift)
+
+    def _collect(self, top: int, left: int, height: int, width: int) -> tuple[FloatArray, BoolArray]:
         values = np.zeros((height, width, 3), np.float32)
         seen = np.zeros((height, width), bool)
         for number, (first_row, first_column, last_row, last_column) in enumerate(self._windows):

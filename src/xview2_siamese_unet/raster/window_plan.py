@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+_STEPS: Final = 32
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -70,6 +72,15 @@ class WindowPlan:
     def corner(self, i: int, j: int) -> tuple[int, int]:
         """Return the first row and column of a window, which may lie outside the grid."""
         return i * self.step - self.margin, j * self.step - self.margin
+
+    def extent(self, i: int, j: int) -> tuple[int, int]:
+        """Return rows and columns of a window: `size`, and less where the grid ends inside it."""
+        top, left = self.corner(i, j)
+        return self._until(self.height - top), self._until(self.width - left)
+
+    def _until(self, end: int) -> int:
+        # Whole steps of an encoder that halves five times.
+        return min(self.size, -(-(end + self.margin) // _STEPS) * _STEPS)
 
     def block(self, i: int, j: int) -> tuple[slice, slice]:
         """Return the rows and columns of the grid that are finished once window (i, j) is known."""

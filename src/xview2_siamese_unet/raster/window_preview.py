@@ -32,7 +32,8 @@ def previews(pair: Pair, side: int) -> tuple[ByteArray, ByteArray]:
     """Return both dates (h, w, 3) with at most `side` pixels along the longer side."""
     grid = coarser(pair.grid, side)
     factor = grid.pixel / pair.grid.pixel
-    small = replace(pair, grid=grid, shift=(pair.shift[0] / factor, pair.shift[1] / factor))
+    field = None if pair.field is None else pair.field.coarser(factor)
+    small = replace(pair, grid=grid, shift=(pair.shift[0] / factor, pair.shift[1] / factor), field=field)
     pre, post = (np.zeros((grid.height, grid.width, 3), np.uint8) for _ in range(2))
     with small.open() as reader:
         for top in range(0, grid.height, _STRIP):

@@ -30,6 +30,7 @@ class Comparison:
         settings: dotted key → value of each, only where they differ.
         scores: of each, key → number.
         differences: of each but the first.
+        note: what a reader must know before.
     """
 
     names: list[str]
@@ -37,10 +38,15 @@ class Comparison:
     settings: dict[str, list[str]]
     scores: list[dict[str, Number]]
     differences: dict[str, Difference]
+    note: str = ""
 
 
-def compare(experiments: Sequence[Experiment]) -> Comparison:
+def compare(experiments: Sequence[Experiment], note: str = "") -> Comparison:
     """Compare experiments with the first of them.
+
+    Args:
+        experiments: what they left behind.
+        note: what a reader must know before.
 
     Raises:
         DataError: one has no scene in common with the first.
@@ -52,6 +58,7 @@ def compare(experiments: Sequence[Experiment]) -> Comparison:
         settings=differing_settings(experiments),
         scores=[scores_with_intervals(each) for each in experiments],
         differences={each.name: difference(first, each) for each in others},
+        note=note,
     )
 
 
@@ -94,11 +101,11 @@ def _scores(comparison: Comparison) -> Table:
 
 def _differences(first: str, name: str, found: Difference) -> Table:
     title = f"{name} minus {first}, the same {found.scenes} scenes drawn for both"
-    table = _table(title, "number", "difference", "95 % interval", "sure")
+    table = _table(title, "number", "first → second", "difference, 95 % interval", "sure")
     for key, words in NAMES.items():
-        number = found.numbers[key]
-        bounds = f"{number.low:+.3f} to {number.high:+.3f}"
-        table.add_row(words, f"{number.value:+.3f}", bounds, "yes" if number.sure else "no")
+        number, before, after = found.numbers[key], found.scores[0][key], found.scores[1][key]
+        bounds = f"{number.value:+.3f}  {number.low:+.3f} to {number.high:+.3f}"
+        table.add_row(words, f"{before:.3f} → {after:.3f}", bounds, "yes" if number.sure else "no")
     return table
 
 

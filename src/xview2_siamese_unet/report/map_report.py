@@ -24,7 +24,9 @@ class AssessmentContent:
         note: what the reader must know before anything else.
         warnings: what was noticed on the way.
         whole: counts and shares of all buildings.
-        cells: the same for each cell.
+        classes: count and shares of each class and of each kind of not knowing.
+        cells: counts and shares of each cell.
+        zones: the same of each zone that the user named.
         pictures: caption → picture (h, w, 3).
         provenance: flat, name → value.
     """
@@ -33,7 +35,9 @@ class AssessmentContent:
     note: str
     warnings: Sequence[str]
     whole: Mapping[str, Any]
+    classes: Sequence[Mapping[str, Any]]
     cells: Sequence[Mapping[str, Any]]
+    zones: Sequence[Mapping[str, Any]]
     pictures: Mapping[str, ByteArray]
     provenance: Mapping[str, str]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -53,20 +53,26 @@ class ReportContent:
         source: where the scenes come from; `sample` says that they are fabricated, `xbd` brings the licence note.
         metrics: what `metrics.summary.summarise` returns.
         charts: caption → chart.
+        calibration: caption → chart of probabilities.
         panels: pictures of scenes.
+        buildings: pictures of buildings.
         settings: flat, name → value.
         provenance: flat, name → value.
         warnings: sentences.
+        timings: name of a node → `pipeline`, `seconds` and `ended`.
     """
 
     title: str
     source: Literal["sample", "xbd"]
     metrics: Mapping[str, Any]
     charts: Mapping[str, Figure]
+    calibration: Mapping[str, Figure]
     panels: Figure
+    buildings: Figure
     settings: Mapping[str, str]
     provenance: Mapping[str, str]
     warnings: Sequence[str] = ()
+    timings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def render_report(content: ReportContent) -> str:
@@ -77,8 +83,11 @@ def render_report(content: ReportContent) -> str:
         .render(
             content=content,
             metrics=content.metrics,
-            charts={caption: svg_uri(figure) for caption, figure in content.charts.items()},
+            charts=_uris(content.charts),
+            calibration=_uris(content.calibration),
             panels=jpeg_uri(content.panels),
+            buildings=jpeg_uri(content.buildings),
+            steps=_by_pipeline(content.timings),
             names=NAMES,
             colours=_COLOURS,
             limits=LIMITS,
@@ -98,6 +107,17 @@ def page_environment() -> Environment:
     )
     environment.filters |= {"score": _score, "interval": _interval, "percent": percent}
     return environment
+
+
+def _uris(charts: Mapping[str, Figure]) -> dict[str, str]:
+    return {caption: svg_uri(figure) for caption, figure in charts.items()}
+
+
+def _by_pipeline(timings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Return pipeline → node → timing, in the order in which they ended."""
+    ordered = sorted(timings.items(), key=lambda item: str(item[1]["ended"]))
+    pipelines = dict.fromkeys(str(row["pipeline"]) for _, row in ordered)
+    return {name: {node: row for node, row in ordered if row["pipeline"] == name} for name in pipelines}
 
 
 def _interval(bounds: Sequence[float]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Mapping
-from hashlib import blake2b
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,41 +17,21 @@ from torch import Tensor
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.nets.build import build_net, load_encoder_weights
 from xview2_siamese_unet.nets.checkpoint import Checkpoint
-from xview2_siamese_unet.nets.decide import Thresholds
-from xview2_siamese_unet.nets.hardware import pick_device
+from xview2_siamese_unet.nets.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import LossWeightsParams, Recipe
-from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.training.answering import Answering, fit_answers
+from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint, weights_fingerprint
+from xview2_siamese_unet.training.find_rate import find_rate, report_rate
 from xview2_siamese_unet.training.logfile import log_to, quiet_lightning
-from xview2_siamese_unet.training.loop import better, launched_shard, leave_processes, make_trainer
+from xview2_siamese_unet.training.loop import better, make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader, whole_scenes_loader
-from xview2_siamese_unet.training.thresholds import best_thresholds, count_answers
+from xview2_siamese_unet.training.processes import launched_shard, leave_processes
+from xview2_siamese_unet.training.resident import Resident, take_in
 
 _log = logging.getLogger(__name__)
 _LICENCE = "Weights trained on xBD come under its licence, CC BY-NC-SA 4.0; those of the built-in sample are free."
-
-
-class TrainingData(NamedTuple):
-    """What a net learns from.
-
-    Attributes:
-        name: of the dataset, for the checkpoint.
-        store: where the scenes are.
-        train: names of the scenes that are learnt from.
-        validation: names of the scenes that decide which epoch was best; none of them is in `train`.
-        sample_weights: how often each scene of `train` is drawn, (n,).
-        class_weights: `pre` (2,) and `post` (k,).
-        channels: `mean` and `std` of red, green and blue, in grey values.
-    """
-
-    name: str
-    store: Store
-    train: list[str]
-    validation: list[str]
-    sample_weights: list[float]
-    class_weights: dict[str, list[float]]
-    channels: dict[str, list[float]]
 
 
 class Folders(NamedTuple):
@@ -60,6 +40,14 @@ class Folders(NamedTuple):
     tensorboard_logs: Path
     checkpoints: Path
     logfiles: Path
+
+
+class Host(NamedTuple):
+    """What a run computes with: cores of this process, a device, and the scenes that stay there."""
+
+    cores: int
+    device: str
+    resident: Resident | None
 
 
 def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> Checkpoint:
@@ -72,34 +60,27 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         cores: that this process may use.
     """
     with log_to(folders.logfiles / "training.log"), quiet_lightning():
-        start = _localization_stage(data, recipe, folders, cores)
-        module = _train(data, recipe, folders, cores, start=start)
+        names, device = [*data.train, *data.validation], pick_device(recipe.hardware.device)
+        host = Host(cores, device, take_in(data.store, names, recipe.dataloader, device))
+        start = _localization_stage(data, recipe, folders, host)
+        module = _train(data, recipe, folders, host, start=start)
         best = _best_row(module.history, recipe)
         _log.info("best epoch %d of %d", best["epoch"], len(module.history))
         module.net.load_state_dict(_net_state(folders.checkpoints / "epochs" / "best.ckpt"))
-        thresholds = _thresholds(module, data, recipe, cores)
+        scenes = partial(whole_scenes_loader, data, recipe, host.cores, host.resident)
+        answering = fit_answers(module.net, module.normalise, scenes, len(data.validation), recipe)
     leave_processes()
-    return _checkpoint(module, thresholds, data, recipe)
+    return _checkpoint(module, answering, data, recipe)
 
 
-def fingerprint(data: TrainingData, recipe: Recipe) -> str:
-    """Return a text that changes with anything that changes the result: settings, scenes, weights, version."""
-    digest = blake2b(__version__.encode(), digest_size=16)
-    digest.update(recipe.model_dump_json(exclude={"dataloader": True, "training": {"reuse"}}).encode())
-    for names in (data.train, data.validation):
-        rows = data.store.rows(names)
-        digest.update("\n".join(names).encode() + data.store.records[rows]["key"].tobytes())
-    digest.update(repr((data.sample_weights, data.class_weights, data.channels)).encode())
-    return digest.hexdigest()
-
-
-def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, cores: int) -> Path | None:
+def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, host: Host) -> Path | None:
     """Train localisation alone, if asked for; return the checkpoint of its best epoch."""
     if not recipe.training.localization_epochs:
         return None
     loss = recipe.training.monitor == "validation_loss"
     changes = {
         "epochs": recipe.training.localization_epochs,
+        "lr_find": False,
         "monitor": "validation_loss" if loss else "validation_localization_f1",
     }
     stage = recipe.model_copy(
@@ -110,24 +91,28 @@ def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, co
     )
     inside = Folders(*(folder / "localization" for folder in folders))
     _log.info("first stage: localisation alone")
-    _train(data, stage, inside, cores)
+    _train(data, stage, inside, host)
     return inside.checkpoints / "epochs" / "best.ckpt"
 
 
 def _train(
-    data: TrainingData, recipe: Recipe, folders: Folders, cores: int, *, start: Path | None = None
+    data: TrainingData, recipe: Recipe, folders: Folders, host: Host, *, start: Path | None = None
 ) -> DamageModule:
-    device, shard = pick_device(recipe.hardware.device), launched_shard()
-    mark, epochs = fingerprint(data, recipe), folders.checkpoints / "epochs"
+    mark, epochs = weights_fingerprint(data, recipe), folders.checkpoints / "epochs"
     last = _last(epochs / "last.ckpt", mark) if recipe.training.reuse else None
+    training = training_loader(data, recipe, host.cores, host.resident)
+    if recipe.training.lr_find and last is None and launched_shard().rank == 0:
+        spare = _new_module(data, recipe, mark, start=start, fresh=True)
+        curve = find_rate(spare, training, host.device, autocast_dtype(recipe.hardware, host.device))
+        report_rate(curve, recipe.training.learning_rate, folders.logfiles)
     module = _new_module(data, recipe, mark, start=start, fresh=last is None)
-    trainer = make_trainer(recipe, device, folders.tensorboard_logs, epochs)
-    _log.info("training on %s (%s): %d scenes", device, trainer.precision, len(data.train))
+    trainer = make_trainer(recipe, host.device, folders.tensorboard_logs, epochs)
+    _log.info("training on %s (%s): %d scenes", host.device, trainer.precision, len(data.train))
     try:
         trainer.fit(
             module,
-            training_loader(data.store, data.train, data.sample_weights, recipe, cores, shard),
-            whole_scenes_loader(data.store, data.validation, recipe, cores, shard),
+            training,
+            whole_scenes_loader(data, recipe, host.cores, host.resident),
             ckpt_path=last,
             weights_only=True,
         )
@@ -142,11 +127,14 @@ def _new_module(data: TrainingData, recipe: Recipe, mark: str, *, start: Path | 
     """Return what learns; a run that goes on will read its weights from its own checkpoint."""
     lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
     net = build_net(recipe.model, recipe.classes.damage_classes)
+    pretrained: dict[str, str] = {}
     if fresh and start is None:
-        load_encoder_weights(net, recipe.model.encoder)
+        pretrained = load_encoder_weights(net, recipe.model.encoder)
     elif fresh and start is not None:
         net.load_state_dict(_net_state(start))
+        pretrained = torch.load(start, map_location="cpu", mmap=True, weights_only=True)["pretrained"]
     module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights, mark)
+    module.pretrained = pretrained
     if recipe.hardware.channels_last:
         module.to(memory_format=torch.channels_last)
     if recipe.hardware.compile:
@@ -170,31 +158,25 @@ def _last(path: Path, mark: str) -> Path | None:
     return path
 
 
-def _thresholds(module: DamageModule, data: TrainingData, recipe: Recipe, cores: int) -> Thresholds:
-    if not recipe.training.tune_thresholds:
-        return Thresholds()
-    device = pick_device(recipe.hardware.device)
-    scenes = whole_scenes_loader(data.store, data.validation, recipe, cores, launched_shard())
-    module.to(device).eval()
-    answered = count_answers(module.net, module.normalise, scenes, device)
-    thresholds = best_thresholds(answered, recipe.classes.unclassified)
-    _log.info("a pixel is building above %.2f, and above %.2f where there is damage", *thresholds)
-    return thresholds
-
-
 def _best_row(history: list[dict[str, float]], recipe: Recipe) -> Mapping[str, float]:
     choose = min if better(recipe) == "min" else max
     return choose(history, key=lambda row: row[recipe.training.monitor])
 
 
-def _checkpoint(module: DamageModule, thresholds: Thresholds, data: TrainingData, recipe: Recipe) -> Checkpoint:
+def _checkpoint(module: DamageModule, answering: Answering, data: TrainingData, recipe: Recipe) -> Checkpoint:
     best = _best_row(module.history, recipe)
     return Checkpoint(
         state={name: value.cpu() for name, value in module.net.state_dict().items()},
         model=recipe.model.model_dump(mode="json"),
         classes=recipe.classes.model_dump(mode="json"),
         channels=data.channels,
-        thresholds=thresholds._asdict(),
+        temperatures=answering.temperatures._asdict(),
+        calibration=answering.calibration,
+        thresholds=answering.thresholds._asdict(),
+        prediction=recipe.prediction.model_dump() | {"vote_weights": [*answering.vote_weights]},
+        pretrained=module.pretrained,
+        events=data.events,
+        data_fingerprint=data_fingerprint(data),
         fingerprint=fingerprint(data, recipe),
         recipe=recipe.model_dump(mode="json"),
         dataset=data.name,

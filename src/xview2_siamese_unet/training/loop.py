@@ -26,12 +26,8 @@ from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.nets.hardware import pick_precision
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.progress import is_watched
-from xview2_siamese_unet.training.draws import Shard
-
-
-def launched_shard() -> Shard:
-    """Return which of the processes that `torchrun` launched this is; the only one where it launched none."""
-    return Shard(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if _launched() else Shard()
+from xview2_siamese_unet.training.clock import StepClock
+from xview2_siamese_unet.training.processes import launched, launched_shard
 
 
 def make_trainer(recipe: Recipe, device: str, tensorboard_logs: Path, epochs: Path) -> lightning.Trainer:
@@ -44,14 +40,14 @@ def make_trainer(recipe: Recipe, device: str, tensorboard_logs: Path, epochs: Pa
         epochs: folder for `best.ckpt` and `last.ckpt`.
     """
     training, world = recipe.training, launched_shard().world
-    local = int(os.environ["LOCAL_WORLD_SIZE"]) if _launched() else 1
+    local = int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else 1
     return lightning.Trainer(
         accelerator=device,
         devices=local,
         num_nodes=world // local,
         # Buffers are not sent around at every step: that would wait for processes with fewer scenes to validate.
         strategy=_together(recipe) if world > 1 else "auto",
-        plugins=[_WholeFiles(), *([] if _launched() else [LightningEnvironment()])],
+        plugins=[_WholeFiles(), *([] if launched() else [LightningEnvironment()])],
         use_distributed_sampler=False,  # ours knows its shard
         precision=pick_precision(recipe.hardware, device),
         max_epochs=training.epochs,
@@ -68,39 +64,53 @@ def make_trainer(recipe: Recipe, device: str, tensorboard_logs: Path, epochs: Pa
     )
 
 
-def leave_processes() -> None:
-    """Wait for the other processes of `torchrun` and end the connection to them; does nothing where there are none."""
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-
-
 def better(recipe: Recipe) -> str:
     """Return `min` or `max`, whichever is better of what the recipe monitors."""
     return "min" if recipe.training.monitor.endswith("loss") else "max"
 
 
 def _together(recipe: Recipe) -> DDPStrategy:
-    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=recipe.loss_weights.post == 0)
-
-
-def _launched() -> bool:
-    return torch.distributed.is_torchelastic_launched()
+    # No gradient reaches the damage head in the first stage, nor what joins levels that a decoder does not look at.
+    unused = recipe.loss_weights.post == 0 or recipe.model.fusion_levels == "all"
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=unused)
 
 
 def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
     training, mode = recipe.training, better(recipe)
     # Both when the history of an epoch is complete. Lightning's `save_last` writes only after an epoch that was better.
     at: Any = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = ModelCheckpoint(epochs, filename="best", monitor=training.monitor, mode=mode, **at)
-    last = ModelCheckpoint(epochs, filename="last", **at)
-    stop = EarlyStopping(training.monitor, min_delta=training.delta, patience=training.patience, mode=mode)
+    best = _KeptEpoch(epochs, filename="best", monitor=training.monitor, mode=mode, **at)
+    last = _KeptEpoch(epochs, filename="last", **at)
+    stop = _StopForGood(training.monitor, min_delta=training.delta, patience=training.patience, mode=mode)
     callbacks: list[Callback] = [best, last, stop, LearningRateMonitor("step")]
+    if recipe.hardware.profile:
+        callbacks.append(StepClock())
     if training.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=training.ema_decay))
     if is_watched(get_console()):
         callbacks.append(RichProgressBar())
     return callbacks
+
+
+class _KeptEpoch(ModelCheckpoint):
+    """Knows the best epoch also where the folder has moved: Lightning's own would take the next one for the best."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what an earlier run left, with the paths of this one."""
+        here = {name: self._here(path) for name, path in state_dict.items() if name.endswith("model_path")}
+        kept = {self._here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | here | {"dirpath": self.dirpath, "best_k_models": kept})
+
+    def _here(self, path: str) -> str:
+        return str(Path(str(self.dirpath), Path(path).name)) if path else path
+
+
+class _StopForGood(EarlyStopping):
+    """Stops a run that goes on from where it had stopped, before Lightning's own trains one epoch more."""
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Stop at once where patience had run out."""
+        trainer.should_stop = self.wait_count >= self.patience
 
 
 class _WholeFiles(TorchCheckpointIO):

@@ -21,7 +21,7 @@ from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.nets.siamese_unet import Logits
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.augment import augment
-from xview2_siamese_unet.training.losses import mix_losses
+from xview2_siamese_unet.training.losses import Spread, mix_losses
 from xview2_siamese_unet.training.pairs import Batch, unpack
 from xview2_siamese_unet.training.panel import draw_panel
 from xview2_siamese_unet.training.schedule import learning_rate
@@ -61,6 +61,8 @@ class DamageModule(lightning.LightningModule):
             # None is no buffer; a tensor moves to the device with the module.
             self.register_buffer(f"alpha_{phase}", torch.tensor(weights) if use_weights else None, persistent=False)
         self.history: list[dict[str, float]] = []
+        self.pretrained: dict[str, str] = {}
+        self.profile: dict[str, float] = {}
         self._fingerprint = fingerprint
         self._counts = Counts.zero()
         self._losses: list[tuple[Tensor, int]] = []
@@ -83,16 +85,24 @@ class DamageModule(lightning.LightningModule):
 
     def training_step(self, pixels: Tensor) -> Tensor:
         """Return the loss of one batch of bytes (b, h, w, 8)."""
+        loss = self.loss_of(pixels, self._mean)
+        self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(pixels), sync_dist=True)
+        return loss
+
+    def loss_of(self, pixels: Tensor, spread: Spread) -> Tensor:
+        """Return the loss of one batch of bytes (b, h, w, 8), augmented anew; needs no trainer.
+
+        Args:
+            pixels: where the module is.
+            spread: mean of a number over all processes.
+        """
         training = self.recipe.training
         truth = unpack(pixels, self.recipe.classes.unclassified, training.damage_dilation)
         batch = augment(truth, training.augmentation)
         if self.recipe.loss_weights.post:
-            loss = self._loss(self._forward(batch), batch)
-        else:
-            loss = self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch)
-        self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(pixels), sync_dist=True)
-        return loss
+            return self._loss(self._forward(batch), batch, spread)
+        return self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch, spread)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting anew, in every process with the same net: each has seen other batches to normalise by."""
@@ -102,16 +112,25 @@ class DamageModule(lightning.LightningModule):
                 if buffer.is_floating_point():
                     buffer.copy_(self._mean(buffer.clone()))
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the length of the gradient before it is clipped."""
-        gradients = [weight.grad for weight in self.net.parameters() if weight.grad is not None]
-        self.log("gradient_norm", torch.nn.utils.get_total_norm(gradients))
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient and log its length in one pass; Lightning itself refuses a fused optimiser in bfloat16."""
+        if gradient_clip_val is None:
+            norm = torch.nn.utils.get_total_norm([w.grad for w in self.net.parameters() if w.grad is not None])
+        else:
+            norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), gradient_clip_val)
+        self.log("gradient_norm", norm)
 
     def validation_step(self, pixels: Tensor, batch_idx: int) -> None:
         """Add one batch of whole scenes to the counts; the first scene is also shown."""
         batch = unpack(pixels, self.recipe.classes.unclassified)
         logits = self._forward(batch)
-        self._losses.append((self._loss(logits, batch), len(pixels)))
+        # Processes have different numbers of scenes to validate, and would wait for each other.
+        self._losses.append((self._loss(logits, batch, torch.clone), len(pixels)))
         scenes, answers = pixels.cpu().numpy(), decide(logits).cpu().numpy()
         if batch_idx == 0 and isinstance(self.logger, TensorBoardLogger) and self.trainer.is_global_zero:
             panel = draw_panel(scenes[0], answers[0])
@@ -137,7 +156,7 @@ class DamageModule(lightning.LightningModule):
         logged = self.trainer.callback_metrics
         row = {name: float(logged[name]) for name in ("train_loss_epoch", *_VALIDATED)}
         row["train_loss"] = row.pop("train_loss_epoch")
-        self.history.append({"epoch": self.current_epoch, "learning_rate": self._rate, **row})
+        self.history.append({"epoch": self.current_epoch, "learning_rate": self._rate, **row, **self.profile})
         text = ", ".join(f"{name} {value:.4f}" for name, value in row.items())
         _log.info("epoch %d: %s", self.current_epoch, text.replace("validation_", "validation "))
 
@@ -145,16 +164,23 @@ class DamageModule(lightning.LightningModule):
         """Keep what a resumed run needs beside weights and optimiser."""
         checkpoint["fingerprint"] = self._fingerprint
         checkpoint["history"] = self.history
+        checkpoint["pretrained"] = self.pretrained
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the history up again."""
         self.history = checkpoint["history"]
+        self.pretrained = checkpoint["pretrained"]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW, and a schedule stepped at every batch."""
         training = self.recipe.training
         peak = training.learning_rate
-        optimizer = torch.optim.AdamW(self.net.parameters(), lr=peak, weight_decay=training.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self.net.parameters(),
+            lr=peak,
+            weight_decay=training.weight_decay,
+            fused=self.trainer.precision != "16-mixed",  # which would scale gradients back behind the clipping
+        )
         epoch = training.epochs / float(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate(step * epoch, peak, training.scheduler, training.warmup_epochs) / peak
@@ -173,15 +199,13 @@ class DamageModule(lightning.LightningModule):
         logits: Logits = self.net(self.normalise(batch.pre), self.normalise(batch.post))
         return logits
 
-    def _loss(self, logits: Logits, batch: Batch) -> Tensor:
+    def _loss(self, logits: Logits, batch: Batch, spread: Spread) -> Tensor:
         mix, weight = self.recipe.training.losses.post, self.recipe.loss_weights.post
-        post = mix_losses(logits.damage, batch.damage, mix, alpha=self.alpha_post, **self._how())
-        return self._localization_loss(logits.building, batch) + weight * post
+        gamma = self.recipe.focal_loss.gamma
+        post = mix_losses(logits.damage, batch.damage, mix, alpha=self.alpha_post, gamma=gamma, spread=spread)
+        return self._localization_loss(logits.building, batch, spread) + weight * post
 
-    def _localization_loss(self, building: Tensor, batch: Batch) -> Tensor:
+    def _localization_loss(self, building: Tensor, batch: Batch, spread: Spread) -> Tensor:
         mix, weight = self.recipe.training.losses.pre, self.recipe.loss_weights.pre
-        return weight * mix_losses(building, batch.building, mix, alpha=self.alpha_pre, **self._how())
-
-    def _how(self) -> dict[str, Any]:
-        # Processes have different numbers of scenes to validate, and would wait for each other.
-        return {"gamma": self.recipe.focal_loss.gamma, "spread": self._mean if self.training else torch.clone}
+        gamma = self.recipe.focal_loss.gamma
+        return weight * mix_losses(building, batch.building, mix, alpha=self.alpha_pre, gamma=gamma, spread=spread)

@@ -1,4 +1,4 @@
-"""Scenes of the store as crops for training and as whole scenes for validation.
+"""Batches of scenes: how they are loaded, and what they become on the device.
 
 Bytes (h, w, 8) until they are on the device: pre RGB, post RGB, building, damage. That is a quarter of the traffic of
 floats, and no arithmetic in the workers.
@@ -6,72 +6,23 @@ floats, and no arithmetic in the workers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from xview2_siamese_unet.damage import IGNORE, N_CODES, OVERLAP_PRIORITY, Damage
+from xview2_siamese_unet.damage import IGNORE, OVERLAP_PRIORITY, Damage
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.modelling import DataloaderParams, Recipe, Unclassified
-from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.training.draws import Draw, Draws, Shard
+from xview2_siamese_unet.training.crops import Crops, WholeScenes
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.draws import Draws
+from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.resident import Resident, ResidentCrops, ResidentScenes
 
-_RARITY = np.array([0, 1, 5, 5, 2, 0])
-
-
-class Crops(Dataset[Tensor]):
-    """Random square crops of scenes, uint8 (side, side, 8).
-
-    Args:
-        store: where the scenes are.
-        scenes: names, in the order of the indices.
-        side: of a crop in pixels; `None`, or more than a scene has, gives the whole scene.
-        candidates: crops looked at for each one taken: the one with most of the rare classes, the first of equals.
-    """
-
-    def __init__(self, store: Store, scenes: Sequence[str], side: int | None, candidates: int = 1) -> None:
-        self._store = store
-        self._rows = store.rows(scenes)
-        self._candidates = candidates
-        self._side = None if side is None or side >= min(store.height, store.width) else side
-
-    def __getitem__(self, draw: Draw) -> Tensor:
-        scene = self._store.pixels[self._rows[draw.scene]]
-        if self._side is None:
-            return torch.from_numpy(np.array(scene))
-        random = np.random.default_rng(draw.seed)
-        crops = [self._crop(scene, self._side, random) for _ in range(self._candidates)]
-        return torch.from_numpy(np.array(max(crops, key=_rarity) if len(crops) > 1 else crops[0]))
-
-    @staticmethod
-    def _crop(scene: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
-        top, left = random.integers((scene.shape[0] - side + 1, scene.shape[1] - side + 1))
-        return scene[top : top + side, left : left + side]
-
-
-def _rarity(crop: np.ndarray) -> int:
-    """Weigh the pixels of a crop by class, as the winner of the xView2 challenge did."""
-    counts = np.bincount(crop[..., 7].ravel(), minlength=N_CODES)
-    return int(counts @ _RARITY)
-
-
-class WholeScenes(Dataset[Tensor]):
-    """Whole scenes in their order, uint8 (h, w, 8)."""
-
-    def __init__(self, store: Store, scenes: Sequence[str]) -> None:
-        self._store = store
-        self._rows = store.rows(scenes)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(np.array(self._store.pixels[self._rows[index]]))
+Loader = DataLoader[Tensor]
 
 
 class Batch(NamedTuple):
@@ -113,28 +64,19 @@ def dilate(damage: Tensor, side: int) -> Tensor:
     return order[grown.long()]
 
 
-def training_loader(
-    store: Store,
-    scenes: Sequence[str],
-    weights: Sequence[float],
-    recipe: Recipe,
-    cores: int,
-    shard: Shard = Shard(),  # noqa: B008  frozen
-) -> DataLoader[Tensor]:
-    """Return the loader of training crops.
+def training_loader(data: TrainingData, recipe: Recipe, cores: int, resident: Resident | None = None) -> Loader:
+    """Return the loader of training crops, of which each process gets its part.
 
     Args:
-        store: where the scenes are.
-        scenes: names of the training split.
-        weights: how often each is drawn, one a scene.
+        data: what is learnt from.
         recipe: batch, crop, sampler and workers.
         cores: that this process may use.
-        shard: this process's part of every batch.
+        resident: the scenes where they stay on the device.
 
     Raises:
         ConfigError: the batch cannot be shared evenly.
     """
-    training = recipe.training
+    training, shard = recipe.training, launched_shard()
     if training.batch_size % shard.world:
         raise ConfigError(
             "training.batch_size",
@@ -142,26 +84,36 @@ def training_loader(
             allowed="a multiple of the number of processes, which share each batch",
             remedy=f"set training.batch_size to a multiple of {shard.world}",
         )
-    return DataLoader(
-        Crops(store, scenes, training.crop, training.crop_candidates),
-        batch_size=training.batch_size // shard.world,
-        sampler=Draws(weights, training, shard),
-        **_workers(recipe.dataloader, cores),
-    )
+    draws = Draws(data.sample_weights, training, shard)
+    own, kind = training.batch_size // shard.world, (training.crop, training.crop_candidates)
+    if resident is not None:
+        crops = ResidentCrops(resident, data.train, *kind)
+        return DataLoader(crops, batch_size=own, sampler=draws, collate_fn=_as_it_is)
+    how = _workers(recipe.dataloader, cores)
+    return DataLoader(Crops(data.store, data.train, *kind), batch_size=own, sampler=draws, **how)
 
 
-def whole_scenes_loader(
-    store: Store,
-    scenes: Sequence[str],
-    recipe: Recipe,
-    cores: int,
-    shard: Shard = Shard(),  # noqa: B008
-) -> DataLoader[Tensor]:
-    """Return the loader of whole scenes in their order; its batches hold about as many pixels as those of training."""
+def whole_scenes_loader(data: TrainingData, recipe: Recipe, cores: int, resident: Resident | None = None) -> Loader:
+    """Return the loader of whole validation scenes; its batches hold about as many pixels as those of training.
+
+    Args:
+        data: what is learnt from, and validated on.
+        recipe: batch and workers.
+        cores: that this process may use.
+        resident: the scenes where they stay on the device.
+    """
+    store, shard = data.store, launched_shard()
     crop = min(recipe.training.crop or store.width, store.width)
-    batch = recipe.training.batch_size // shard.world * crop**2 // (store.height * store.width)
-    own = WholeScenes(store, scenes[shard.rank :: shard.world])
-    return DataLoader(own, batch_size=max(1, batch), **_workers(recipe.dataloader, cores))
+    batch = max(1, recipe.training.batch_size // shard.world * crop**2 // (store.height * store.width))
+    own = data.validation[shard.rank :: shard.world]
+    if resident is not None:
+        return DataLoader(ResidentScenes(resident, own), batch_size=batch)
+    return DataLoader(WholeScenes(store, own), batch_size=batch, **_workers(recipe.dataloader, cores))
+
+
+def _as_it_is(batch: Any) -> Tensor:  # noqa: ANN401  what torch calls a list of samples is a whole batch here
+    whole: Tensor = batch
+    return whole
 
 
 def _workers(params: DataloaderParams, cores: int) -> dict[str, Any]:

@@ -7,43 +7,41 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, IntArray
 from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.nets.decide import Thresholds, answers
+from xview2_siamese_unet.nets.predictor import Predictor
 from xview2_siamese_unet.params.modelling import Unclassified
 from xview2_siamese_unet.training.pairs import unpack
+from xview2_siamese_unet.training.processes import everywhere
 
 _STEPS: Final = 50
 _SHAPE: Final = (_STEPS, N_CODES, 2, N_CODES)
 
 
-@torch.inference_mode()
-def count_answers(net: nn.Module, normalise: nn.Module, batches: Iterable[Tensor], device: str) -> IntArray:
+def count_answers(predict: Predictor, batches: Iterable[Tensor]) -> IntArray:
     """Return how often each answer met each truth, int64 (50, 6, 2, 6).
 
     Axes: probability of a building in steps of 0.02, damage code if there is one, true building, true damage code.
 
     Args:
-        net: in evaluation mode, on `device`.
-        normalise: of its images.
+        predict: calibrated.
         batches: bytes (b, h, w, 8) of scenes.
-        device: where to compute.
     """
-    total = torch.zeros(int(np.prod(_SHAPE)), dtype=torch.int64, device=device)
+    total = torch.zeros(int(np.prod(_SHAPE)), dtype=torch.int64, device=predict.device)
     for batch in batches:
-        pixels = batch.to(device)
+        pixels = batch.to(predict.device)
         images = unpack(pixels, "ignore")
-        probability, damage = answers(net(normalise(images.pre), normalise(images.post)))
+        probability, damage = answers(predict(images.pre, images.post))
         # The step whose lower end the probability is above, as `decide` compares.
         step = (torch.ceil(probability * _STEPS) - 1).clamp(0, _STEPS - 1).long()
         joint = ((step * _SHAPE[1] + damage) * _SHAPE[2] + pixels[..., 6]) * _SHAPE[3] + pixels[..., 7]
         total += torch.bincount(joint.flatten(), minlength=len(total))
-    if torch.distributed.is_initialized():
-        torch.distributed.all_reduce(total)
-    return total.cpu().numpy().reshape(_SHAPE)
+    counted: IntArray = np.sum(everywhere(total.cpu().numpy()), axis=0)
+    return counted.reshape(_SHAPE)
 
 
 def best_thresholds(answered: IntArray, policy: Unclassified) -> Thresholds:

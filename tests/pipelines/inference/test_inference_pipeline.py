@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import shapely
 import torch
-from affine import Affine
 from click.testing import CliRunner, Result
-from kedro.framework.startup import bootstrap_project
+from PIL import Image
 
+from xview2_siamese_unet.assessment import Assessment
+from xview2_siamese_unet.assessment import assess as assess_in_python
 from xview2_siamese_unet.commands.assess import assess
-from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.params.modelling import ModelParams
+from xview2_siamese_unet.errors import DataError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
@@ -34,53 +38,6 @@ PRODUCTS = {
     "report.html",
     "run.json",
 }
-MODEL = {"encoder": {"name": "resnet18"}, "decoder_channels": [16, 16, 8, 8, 8]}
-SHIPPED = Path(__file__).parents[3] / "conf"
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pair in two systems and a checkpoint."""
-    folder = tmp_path_factory.mktemp("material")
-    rng = np.random.default_rng(0)
-    for name, crs, place in (
-        ("pre", "EPSG:32615", Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)),
-        ("post", "EPSG:4326", Affine(6e-6, 0, -93.0001, 0, -5e-6, 36.1449)),
-    ):
-        image = np.kron(rng.integers(1, 255, (3, 40, 40)), np.ones((1, 6, 6))).astype(np.uint8)
-        image[:, 100:130, 60:110] = 0
-        profile = {"dtype": "uint8", "count": 3, "height": 240, "width": 240, "crs": crs, "transform": place}
-        with rasterio.open(folder / f"{name}.tif", "w", driver="GTiff", **profile) as target:
-            target.write(image)
-    torch.manual_seed(0)
-    state = build_net(ModelParams.model_validate(MODEL), 5).state_dict()
-    checkpoint = {
-        "state": state,
-        "model": MODEL,
-        "classes": {"unclassified": "ignore"},
-        "channels": {"mean": [127.0] * 3, "std": [60.0] * 3},
-        "fingerprint": "f" * 32,
-    }
-    torch.save(checkpoint, folder / "model.pth")
-    return folder
-
-
-@pytest.fixture
-def project(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The shipped configuration in a folder of its own, with small windows."""
-    (tmp_path / "conf" / "local").mkdir(parents=True)
-    for layer in ("base", "users", "experiments", "logging.yml"):
-        (tmp_path / "conf" / layer).symlink_to(SHIPPED / layer)
-    (tmp_path / "conf" / "local" / "parameters.yml").write_text(
-        "inference: {windows: {size: 96, overlap: 32}}\nhardware: {device: cpu, precision: 32-true}"
-    )
-    (tmp_path / "src").mkdir()
-    (tmp_path / "pyproject.toml").write_text(
-        '[tool.kedro]\npackage_name = "xview2_siamese_unet"\nproject_name = "t"\nkedro_init_version = "1.7.0"\n'
-    )
-    bootstrap_project(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def run(material: Path, out: Path, *options: str, pre: str = "pre.tif") -> Result:
@@ -134,6 +91,90 @@ def _check_layers(out: Path, record: dict) -> None:
         styles = dict(file.execute("SELECT f_table_name, styleQML FROM layer_styles WHERE useAsDefault = 1"))
     assert styles.keys() == {"buildings", "aoi", "valid_area"}
     assert 'label="destroyed"' in styles["buildings"]
+
+
+def test_one_call_from_python_with_formats_and_zones(
+    material: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(material)
+    west, north = 500_000, 4_000_000
+    zones = gpd.GeoDataFrame(
+        {"name": ["west", "west and east", "nobody"]},
+        geometry=[
+            shapely.box(west, north - 200, west + 60, north),
+            shapely.box(west, north - 200, west + 90, north),
+            shapely.box(0, 0, 1, 1),
+        ],
+        crs="EPSG:32615",
+    )
+    zones.to_file(project / "zones.gpkg", engine="pyogrio")
+    boxes = [shapely.box(west + k, north - 50, west + k + 8, north - 40) for k in range(5, 115, 20)]
+    gpd.GeoDataFrame(geometry=boxes, crs="EPSG:32615").to_file(project / "houses.gpkg", engine="pyogrio")
+    monkeypatch.chdir(project)
+    found = assess_in_python(
+        material / "pre.tif",
+        str(material / "post.tif"),
+        "answer",
+        model=str(material / "model.pth"),
+        footprints="houses.gpkg",
+        zones=project / "zones.gpkg",
+        formats=("geojson", "geoparquet"),
+        device="cpu",
+    )
+    assert found.products.keys() == PRODUCTS | {"buildings.geojson", "buildings.parquet"}
+    assert all(path.is_file() for path in found.products.values())
+    assert (
+        found.record["products"]["damage.tif"]
+        == hashlib.sha256((project / "answer/damage.tif").read_bytes()).hexdigest()
+    )
+    assert Image.open(io.BytesIO(found.picture(64))).size == (64, 60)
+    assert found.record["polygons"].keys() == {"footprints", "zones"}
+    assert found.record["versions"].keys() >= {"torch", "rasterio"}
+    _check_formats(project / "answer")
+    _check_zones(found)
+    _check_no_path_leaks(found, material)
+    again = {"model": material / "model.pth", "overwrite": True}
+    fewer = assess_in_python(material / "pre.tif", material / "post.tif", project / "answer", **again)
+    assert fewer.products.keys() == PRODUCTS == {path.name for path in fewer.folder.iterdir()}
+    with pytest.raises(DataError, match="found an assessment"):
+        assess_in_python(material / "pre.tif", material / "post.tif", fewer.folder, model=material / "model.pth")
+
+
+def _check_formats(folder: Path) -> None:
+    text = json.loads((folder / "buildings.geojson").read_text())
+    assert "crs" not in text
+    there = pyogrio.read_dataframe(folder / "buildings.gpkg", layer="buildings")
+    degrees = pyogrio.read_dataframe(folder / "buildings.geojson")
+    assert degrees.crs.to_epsg() == 4326
+    assert (degrees.total_bounds > [-93.01, 36.1, -93.01, 36.1]).all()
+    assert (degrees.total_bounds < [-92.99, 36.2, -92.99, 36.2]).all()
+    rings = [shape["geometry"]["coordinates"][0][0] for shape in text["features"]]
+    assert all(shapely.is_ccw(shapely.LinearRing(ring)) for ring in rings)
+    parquet = gpd.read_parquet(folder / "buildings.parquet")
+    for other in (degrees, parquet):
+        assert other["building_id"].tolist() == there["building_id"].tolist()
+        assert other["damage"].astype("Int8").tolist() == there["damage"].astype("Int8").tolist()
+    assert parquet.crs == there.crs
+    np.testing.assert_allclose(shapely.area(parquet.geometry), shapely.area(there.geometry))
+
+
+def _check_zones(found: Assessment) -> None:
+    table = found.summary
+    zones = table[table["level"] == "zone"].set_index("name")
+    assert zones.index.tolist() == ["west", "west and east", "nobody", "outside of all zones"]
+    assert zones["buildings"].sum() == table["buildings"][0]  # each once, where zones overlap too
+    assert (zones["buildings"] > 0).tolist() == [True, True, False, True]
+    numbers = json.loads(found.products["summary.json"].read_text())
+    assert [row["name"] for row in numbers["zones"]] == zones.index.tolist()
+    assert "west and east" in found.products["report.html"].read_text()
+
+
+def _check_no_path_leaks(found: Assessment, material: Path) -> None:
+    """Products travel: they name files, and say nothing about where these lay."""
+    assert found.record["settings"]["inference"]["model"] == "model.pth"
+    for name, path in found.products.items():
+        data = path.read_bytes()
+        assert not any(str(folder).encode() in data for folder in (material, found.folder.parent.absolute())), name
 
 
 def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) -> None:

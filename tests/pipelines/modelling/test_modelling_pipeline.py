@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,20 +9,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from safetensors.torch import save_file
 
+from xview2_siamese_unet import __version__
 from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
+from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.nets.checkpoint import Checkpoint, restore
 from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.params.modelling import ModelParams, Recipe
 from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.pipelines.modelling import create_pipeline
 from xview2_siamese_unet.raster.record import RECORD, count_scene
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.stats.moments import IMAGENET
 from xview2_siamese_unet.training import fit as fit_room
-from xview2_siamese_unet.training.fit import Folders, TrainingData
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.fit import Folders
 
 SETTINGS: dict[str, Any] = {
     "model": {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": (16, 16, 8, 8, 8)},
@@ -29,6 +35,7 @@ SETTINGS: dict[str, Any] = {
     "dataloader": {"num_workers_multiplier": 0},
     "hardware": {"device": "cpu", "precision": "32-true"},
 }
+SCENES = ["flood_1", "quake_1", "quake_2"]
 MEASURED = {"mean": [10.0, 20.0, 30.0], "std": [1.0, 2.0, 3.0]}
 Run = Callable[..., dict[str, Any]]
 
@@ -43,7 +50,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     records["key"] = [b"a", b"b", b"c"]
     pixels.tofile(folder / "pixels.u8")
     records.tofile(folder / "records.bin")
-    (folder / "manifest.json").write_text(json.dumps({"scenes": ["a", "b", "c"], "height": 64, "width": 64}))
+    (folder / "manifest.json").write_text(
+        json.dumps({"scenes": ["flood_1", "quake_1", "quake_2"], "height": 64, "width": 64})
+    )
     return Store(folder)
 
 
@@ -66,9 +75,9 @@ def run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         checkpoint = CheckpointDataset(filepath=str(tmp_path / "best.pth"))
         inputs: dict[str, Any] = {
             "store": store,
-            "splits": pd.DataFrame({"scene": ["a", "b", "c"], "split": ["train", "train", "validation"]}),
+            "splits": pd.DataFrame({"scene": SCENES, "split": ["train", "train", "validation"]}),
             "class_weights": {"pre": [1.0, 2.0], "post": class_weights or [1.0, 1.0, 2.0, 2.0, 2.0]},
-            "sample_weights": {"scenes": ["a", "b"], "weights": [1.0, 1.0]},
+            "sample_weights": {"scenes": SCENES[:2], "weights": [1.0, 1.0]},
             "channel_statistics": {"both": MEASURED},
             "training_folders": {name: tmp_path / name for name in ("tensorboard_logs", "checkpoints", "logfiles")},
             "params:dataset": DatasetParams(),
@@ -80,9 +89,15 @@ def run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         )
         catalog["checkpoint"] = checkpoint
         catalog["finished_checkpoint"] = CheckpointDataset(filepath=str(tmp_path / "best.pth"), optional=True)
+        catalog["weights"] = CheckpointDataset(filepath=str(tmp_path / "best_weights.safetensors"))
         catalog["history"] = MemoryDataset(copy_mode="assign")
         SequentialRunner().run(create_pipeline(), catalog)
-        return {"checkpoint": checkpoint.load(), "history": catalog["history"].load(), "trained": bool(trained)}
+        return {
+            "weights": catalog["weights"].load(),
+            "checkpoint": checkpoint.load(),
+            "history": catalog["history"].load(),
+            "trained": bool(trained),
+        }
 
     return go
 
@@ -128,3 +143,30 @@ def test_a_checkpoint_of_another_kind_of_run_is_no_reason_to_stop(run: Run, tmp_
 def test_normalisation_follows_the_weights_that_it_is_for(run: Run) -> None:
     made = run(model={**SETTINGS["model"], "normalisation": "imagenet"})
     assert made["checkpoint"]["channels"] == IMAGENET
+
+
+def test_a_checkpoint_says_where_it_comes_from_in_both_formats(run: Run, tmp_path: Path) -> None:
+    net = build_net(ModelParams.model_validate(SETTINGS["model"]), 5)
+    path = tmp_path / "encoder.safetensors"
+    save_file({name: value.clone() for name, value in net.pre.encoder.state_dict().items()}, path)
+    encoder = {**SETTINGS["model"]["encoder"], "weights": {"source": "file", "path": str(path)}}
+    made = run(model={**SETTINGS["model"], "encoder": encoder})
+    saved, exported = made["checkpoint"], made["weights"]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert saved["pretrained"] == {"source": "file", "name": "encoder.safetensors", "sha256": digest}
+    assert saved["events"] == ["flood", "quake"]
+    assert saved["data_fingerprint"] != saved["fingerprint"]
+    assert saved["version"] == __version__
+    assert "CC BY-NC-SA" in saved["licence"]
+    assert exported["state"].keys() == saved["state"].keys()
+    assert all(torch.equal(exported["state"][name], value) for name, value in saved["state"].items())
+    assert json.dumps({**exported, "state": 0}) == json.dumps({**saved, "state": 0})
+
+
+def test_the_data_have_a_fingerprint_of_their_own(run: Run) -> None:
+    first, other_settings = (
+        run()["checkpoint"],
+        run(training={**SETTINGS["training"], "learning_rate": 1e-3})["checkpoint"],
+    )
+    other_data = run(class_weights=[1.0, 1.0, 2.0, 2.0, 3.0])["checkpoint"]
+    assert first["data_fingerprint"] == other_settings["data_fingerprint"] != other_data["data_fingerprint"]

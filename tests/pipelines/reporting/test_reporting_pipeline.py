@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +15,11 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
 from xview2_siamese_unet.pipelines.reporting.nodes import (
+    plot_buildings,
     plot_confusion,
     plot_curves,
     plot_panels,
@@ -25,6 +27,7 @@ from xview2_siamese_unet.pipelines.reporting.nodes import (
     submit,
     write_report,
 )
+from xview2_siamese_unet.raster.probability import as_bytes
 
 CONF = Path(__file__).parents[3] / "conf" / "base"
 AFTER_PREDICTION = create_pipeline().filter(from_nodes=["count_confusion", "plot_curves"])
@@ -53,23 +56,26 @@ SQUARE = "POLYGON ((8 8, 8 16, 24 16, 24 8, 8 8))"
 CLASS_COUNTS = {"pre": {"background": 900, "building": 100}, "post": {"background": 900, "no-damage": 100}}
 
 
-def fabricate(seed: int) -> tuple[SimpleNamespace, np.ndarray]:
+def fabricate(seed: int) -> tuple[SimpleNamespace, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     damage = np.kron(rng.choice(6, (8, 8), p=[0.6, 0.2, 0.05, 0.05, 0.05, 0.05]), np.ones((8, 8))).astype(np.uint8)
     pre, post = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     predicted = np.where(rng.random((64, 64)) < 0.8, damage % 5, 1).astype(np.uint8)
-    return SimpleNamespace(pre=pre, post=post, building=(damage > 0).astype(np.uint8), damage=damage), predicted
+    shares = as_bytes(rng.dirichlet(np.ones(5), (64, 64)).transpose(2, 0, 1))
+    truth = SimpleNamespace(pre=pre, post=post, building=(damage > 0).astype(np.uint8), damage=damage)
+    return truth, predicted, shares
 
 
 @pytest.fixture(scope="module")
 def world() -> dict[str, Any]:
     data = {name: fabricate(seed) for seed, name in enumerate(NAMES)}
 
-    def loader(name: str) -> Callable[[], np.ndarray]:
-        return lambda: data[name][1]
+    def loader(name: str, part: int) -> Callable[[], np.ndarray]:
+        return lambda: data[name][part]
 
     return {
-        "predictions": {name: loader(name) for name in NAMES},
+        "predictions": {name: loader(name, 1) for name in NAMES},
+        "probabilities": {name: loader(name, 2) for name in NAMES},
         "store": SimpleNamespace(scene=lambda name: data[name][0]),
         "scenes": pd.DataFrame(
             {
@@ -92,6 +98,7 @@ def world() -> dict[str, Any]:
         "checkpoint": CHECKPOINT,
         "ingest_report": pd.DataFrame(columns=["scene", "where", "found", "allowed", "remedy", "consequence"]),
         "class_counts": CLASS_COUNTS,
+        "timings": {"predict": {"pipeline": "reporting", "seconds": 3.0, "ended": "2026-01-02T03:04:05+00:00"}},
         "params:classes.unclassified": "ignore",
         "params:data_processing.masks.rule": "centre",
         "params:reporting.split": "test",
@@ -116,7 +123,7 @@ def written(world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_free_inputs(world: dict[str, Any]) -> None:
     assert AFTER_PREDICTION.inputs() == set(world)
-    assert create_pipeline().inputs() == set(world) - {"predictions"} | {"params:hardware"}
+    assert create_pipeline().inputs() == set(world) - {"predictions", "probabilities"} | {"params:hardware"}
 
 
 def test_parameters_file_states_every_default() -> None:
@@ -136,6 +143,11 @@ def test_run_writes_every_file(written: Path) -> None:
         "localization_confusion.png",
         "metrics.json",
         "panels.png",
+        "precision_recall.json",
+        "precision_recall.png",
+        "probability_counts.parquet",
+        "reliability.json",
+        "reliability.png",
         "report.html",
         "scene_counts.parquet",
         "scored_classes.json",
@@ -143,6 +155,7 @@ def test_run_writes_every_file(written: Path) -> None:
         "submission_manifest.csv",
         "training_curves.json",
         "training_curves.png",
+        "worst_buildings.png",
     }
 
 
@@ -155,8 +168,13 @@ def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
     assert pd.read_parquet(written / "scene_counts.parquet").shape == (6, 44)
     assert "modelling.losses[0].gamma</th><td>2.5<" in page
     assert "dataset.sample.size</th><td>256<" in page
-    for value in ("f00d", "xview2-siamese-unet 0.9 on sample", "0, the best of 2", "training 7, intervals 0"):
+    for value in ("f00d", "xview2-siamese-unet 0.9 on sample", "0, the best of 2"):
         assert f"<td>{value}</td>" in page
+    assert "<td>dataset.sample 7, training 7</td>" in page
+    assert "4.0 pictures a second" in page
+    row = metrics["probabilities"]["most likely class"]
+    cells = f"<td>{row['average_precision']:.3f}</td><td>{row['ece']:.3f}</td>"
+    assert f"most likely class</th>{cells}" in page
     assert "Only 6 scenes were scored" in page
     assert "A &lt;b&gt;bold&lt;/b&gt; title" in page
 
@@ -175,10 +193,58 @@ def test_dpi_and_side_set_the_size_of_pictures(world: dict[str, Any], tmp_path: 
 def test_panel_counts_choose_scenes(world: dict[str, Any], written: Path) -> None:
     counts = pd.read_parquet(written / "scene_counts.parquet")
     params = ReportingParams.model_validate({"panels": {"best": 1, "median": 0, "worst": 2, "side": 64, "window": 32}})
-    figure = plot_panels(counts, world["predictions"], world["store"], "ignore", params)
+    answers = world["predictions"], world["probabilities"]
+    figure = plot_panels(counts, *answers, world["store"], "ignore", params)
     notes = [text.get_text().split(" · ")[0] for text in figure.axes[0].texts if "scene score" in text.get_text()]
     assert notes == ["best", "worst", "worst"]
     assert sum("shown: 32 × 32 of 64 × 64 px" in text.get_text() for text in figure.axes[0].texts) == 3
+
+
+def test_panel_counts_choose_buildings(world: dict[str, Any], written: Path) -> None:
+    matches = pd.read_parquet(written / "building_matches.parquet")
+    answers = world["predictions"], world["probabilities"]
+    largest = []
+    for many, window in ((0, 32), (3, 32), (3, 64)):
+        params = ReportingParams.model_validate({"panels": {"buildings": many, "building_window": window, "side": 64}})
+        axes = plot_buildings(matches, *answers, world["store"], params).axes[0]
+        texts = [text.get_text() for text in axes.texts]
+        assert sum(text.startswith("truth: ") for text in texts) == many
+        assert ("No building was answered wrongly." in texts) is (many == 0)
+        largest.append(max((mark.get_width() for mark in axes.patches), default=0))
+    assert 0 == largest[0] < largest[2] < largest[1], "the more of the scene is shown, the smaller the building"
+
+
+def test_predictions_and_probabilities_are_saved_scene_by_scene(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names, waiting = [f"s{number}" for number in range(12)], []
+
+    def answer(_: object, __: object, wanted: list[str], *___: object, **____: object) -> Iterator[SimpleNamespace]:
+        for number, name in enumerate(wanted):
+            waiting.append(number - len(list(tmp_path.glob("probabilities/*.tif"))))
+            yield SimpleNamespace(
+                name=name,
+                codes=np.full((2, 3), number % 5, np.uint8),
+                probabilities=np.full((5, 2, 3), 0.2, np.float32),
+            )
+
+    monkeypatch.setattr("xview2_siamese_unet.inference.predict.predict_scenes", answer)
+    monkeypatch.setattr("xview2_siamese_unet.pipelines.reporting.nodes.georeferences", lambda _: dict.fromkeys(names))
+    config = OmegaConf.load(CONF / "catalog.yml")
+    for dataset in ("predictions", "probabilities"):
+        config[dataset].path = str(tmp_path / dataset)
+    entries = {name: OmegaConf.to_container(config[name]) for name in ("predictions", "probabilities")}
+    catalog = DataCatalog.from_config(entries)
+    inputs = {"checkpoint": {}, "store": None, "scenes": None, "params:hardware": HardwareParams()}
+    inputs |= {"splits": pd.DataFrame({"scene": names, "split": "test"}), "params:reporting": ReportingParams()}
+    for name, value in inputs.items():
+        catalog[name] = value if value is not None else "nothing"
+    SequentialRunner().run(create_pipeline().only_nodes("predict"), catalog)
+    assert max(waiting) <= 2, "an answer is let go of before the next but one is asked for"
+    saved, shares = catalog.load("predictions"), catalog.load("probabilities")
+    assert sorted(saved) == sorted(shares) == sorted(names)
+    assert (saved["s7"]() == 2).all()
+    assert (shares["s7"]() == 51).all()
 
 
 def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:
@@ -189,7 +255,10 @@ def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:
         "params": ReportingParams(model_file="002_best.pth"),
         "settings": {},
         "problems": world["ingest_report"],
-    } | {key: world[key] for key in ("predictions", "store", "history", "class_counts", "checkpoint")}
+        "matches": pd.read_parquet(written / "building_matches.parquet"),
+        "probability_counts": pd.read_parquet(written / "probability_counts.parquet"),
+        "timings": {},
+    } | {key: world[key] for key in ("predictions", "probabilities", "store", "history", "class_counts", "checkpoint")}
     page = write_report(**arguments)
     assert "model file</th><td>002_best.pth<" in page
     assert "CC BY-NC-SA 4.0" in page

@@ -10,21 +10,26 @@ from typing import Any
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assess_layers import Layers
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.inference.folder import begin, check_out
+from xview2_siamese_unet.inference.folder import PRODUCTS, begin, check_out
 from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
 from xview2_siamese_unet.inference.record import (
     Predicted,
     code_version,
     describe_model,
     describe_pair,
+    describe_vectors,
     fingerprint,
     newest,
+    settings,
+    sha256,
+    versions,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
-from xview2_siamese_unet.inference.windowed import BANDS, LEVELS, Threshold, finished_blocks, predict_pair
+from xview2_siamese_unet.inference.windowed import Threshold, finished_blocks, predict_pair
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_cog import RasterContent
+from xview2_siamese_unet.raster.probability import BANDS, LEVELS
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_plan import WindowPlan
 
@@ -81,25 +86,33 @@ def predict_raster(
 
     pair, windows = harmonised.pair, params.windows
     answer = NetAnswer(checkpoint, hardware, flips=windows.flips)
-    described, model = describe_pair(pair), describe_model(checkpoint)
-    run_id = fingerprint(described, model, params, hardware)
+    record = _describe(harmonised, checkpoint, params, hardware)
     plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
-    store = BlockStore(begin(folder, run_id) / "blocks")
+    store = BlockStore(begin(folder, record["run_id"]) / "blocks")
     started = time.monotonic()
-    predict_pair(pair, plan, answer, store, windows.batch_size, Threshold(*answer.thresholds))
-    record = {
-        "run_id": run_id[:12],
-        "code": code_version(),
-        "model": model,
-        **described,
-        "registration": asdict(harmonised.shift) if harmonised.shift else None,
-        "warnings": [*harmonised.warnings, *([FABRICATED_MODEL] if model["dataset"] == _FABRICATED else [])],
-        "settings": {"inference": params.model_dump(mode="json"), "hardware": hardware.model_dump(mode="json")},
-        "thresholds": answer.thresholds._asdict(),
-        "device": answer.device,
-        "seconds": {"predict": round(time.monotonic() - started, 1)},
-    }
+    predict_pair(pair, plan, answer, store, windows.batch_size or answer.usual_batch, Threshold(*answer.thresholds))
+    seconds = {"predict": round(time.monotonic() - started, 1)}
+    record |= {"thresholds": answer.thresholds._asdict(), "device": answer.device, "seconds": seconds}
     return Predicted(pair, plan, store, record, newest(pair))
+
+
+def _describe(
+    harmonised: Harmonised, checkpoint: dict[str, Any], params: InferenceParams, hardware: HardwareParams
+) -> dict[str, Any]:
+    """Return inputs, model and settings as plain values."""
+    pair, model = describe_pair(harmonised.pair), describe_model(checkpoint)
+    doubts = [FABRICATED_MODEL] if model["dataset"] == _FABRICATED else []
+    return {
+        "run_id": fingerprint(pair, model, params, hardware)[:12],
+        "code": code_version(),
+        "versions": versions(),
+        "model": model,
+        **pair,
+        "polygons": describe_vectors(params),
+        "registration": asdict(harmonised.shift) if harmonised.shift else None,
+        "warnings": [*harmonised.warnings, *doubts],
+        "settings": settings(params, hardware),
+    }
 
 
 def write_rasters(predicted: Predicted) -> tuple[RasterContent, RasterContent]:
@@ -116,16 +129,24 @@ def write_rasters(predicted: Predicted) -> tuple[RasterContent, RasterContent]:
     return damage, probability
 
 
-def outline_buildings(harmonised: Harmonised, params: InferenceParams, damage: Path) -> Any:  # noqa: ANN401
-    """Return the footprints that the user brings, or else outlines of the model's own mask, as a GeoDataFrame."""
+def outline_buildings(
+    harmonised: Harmonised, params: InferenceParams, damage: Path, probability: Path
+) -> tuple[Any, dict[str, Any]]:
+    """Return the user's footprints, else outlines of the model's own mask, as a GeoDataFrame, and how it was moved."""
+    from xview2_siamese_unet.inference import footprint_shift  # noqa: PLC0415
     from xview2_siamese_unet.inference.layers import model_buildings  # noqa: PLC0415
     from xview2_siamese_unet.raster.outline import building_outlines  # noqa: PLC0415
 
-    if harmonised.footprints is not None:
-        return harmonised.footprints
-    grid, wanted = harmonised.pair.grid, params.buildings
-    polygons = building_outlines(damage, simplify=wanted.simplify * grid.pixel, min_area=wanted.min_area)
-    return model_buildings(polygons, grid)
+    outlines, grid, wanted = harmonised.footprints, harmonised.pair.grid, params.buildings
+    if outlines is None:
+        polygons = building_outlines(damage, simplify=wanted.simplify * grid.pixel, min_area=wanted.min_area)
+        return model_buildings(polygons, grid), {"moved": False}
+    if wanted.footprint_shift == "off":
+        return outlines, {"moved": False}
+    shift = footprint_shift.estimate_footprint_shift(outlines, probability, grid)
+    found = {"columns": shift.columns, "rows": shift.rows, "confidence": shift.confidence, "moved": shift.sure}
+    _log.info("footprints lie beside the buildings seen: %s", found)
+    return (footprint_shift.moved(outlines, shift, grid.pixel) if shift.sure else outlines), found
 
 
 def vote_buildings(
@@ -149,7 +170,9 @@ def vote_buildings(
         "model_id": record["model"]["id"],
         "run_id": record["run_id"],
     }
-    buildings = layers.with_provenance(vote(outlines, probability, grid, params.buildings), facts)
+    voted = vote(outlines, probability, grid, params.buildings)
+    voted["shift_px"] = layers.shifts(voted, predicted.pair)
+    buildings = layers.with_provenance(voted, facts)
     frames = {
         "buildings": buildings,
         "aoi": layers.area_of_interest(predicted.pair),
@@ -159,11 +182,16 @@ def vote_buildings(
     return Layers(frames, styles, predicted.stamp)
 
 
-def summarise(buildings: Any) -> tuple[str, str]:  # noqa: ANN401
+def in_formats(buildings: Any, params: InferenceParams) -> dict[str, Any]:  # noqa: ANN401
+    """Return the buildings once for each format that is asked for."""
+    return dict.fromkeys(params.formats, buildings)
+
+
+def summarise(buildings: Any, harmonised: Harmonised) -> tuple[str, str]:  # noqa: ANN401
     """Return the numbers as JSON and as a table."""
     from xview2_siamese_unet.inference.summary import summarise_buildings, summary_table  # noqa: PLC0415
 
-    table = summary_table(buildings)
+    table = summary_table(buildings, harmonised.zones)
     return json.dumps(summarise_buildings(table), indent=2, allow_nan=False), table.to_csv(index=False)
 
 
@@ -181,8 +209,11 @@ def write_report(predicted: Predicted, summary: str) -> str:
     return pages.write_report(predicted, summary)
 
 
-def write_record(predicted: Predicted, summary: str, *pages: str) -> dict[str, Any]:
-    """Return the record of the run, which makes an assessment finished: so it comes last."""
+def write_record(
+    predicted: Predicted, footprint_shift: dict[str, Any], folder: Path, summary: str, *written: object
+) -> dict[str, Any]:
+    """Return the record of the run, which makes an assessment finished: so it comes after all that is `written`."""
     counts = json.loads(summary)["all"]
     _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))
-    return {**predicted.record, "buildings": counts}
+    products = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).exists()}
+    return {**predicted.record, "footprint_shift": footprint_shift, "buildings": counts, "products": products}

@@ -45,7 +45,9 @@ def write_report(predicted: Predicted, summary: str) -> str:
         note=numbers["note"],
         warnings=record["warnings"],
         whole=numbers["all"],
+        classes=numbers["classes"],
         cells=numbers["cells_500_m"],
+        zones=numbers["zones"],
         pictures={"before": pre, "after": post},
         provenance=_provenance(record),
     )
@@ -56,10 +58,11 @@ def _provenance(record: dict[str, Any]) -> dict[str, str]:
     grid, model = record["grid"], record["model"]
     dates = {"before": record["pre"], "after": record["post"]}
     columns, rows = record["shift_px"]
+    bent = "" if record["shift_field_px"] is None else ", and a little more or less from place to place"
     return {
         **{date: f"{source['name']}, {source['date'] or 'date not stated'}" for date, source in dates.items()},
         "grid": f"{grid['width']} × {grid['height']} pixels of {grid['pixel_m']:.3g} m, {grid['crs']}",
-        "moved": f"the image after by {columns:g} columns and {rows:g} rows of pixels",
+        "moved": f"the image after by {columns:g} columns and {rows:g} rows of pixels{bent}",
         "model": f"{model['id']}, trained on {model['dataset']}",
         "run": f"{record['run_id']}, code {record['code']}",
     }

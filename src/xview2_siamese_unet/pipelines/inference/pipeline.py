@@ -10,6 +10,7 @@ from xview2_siamese_unet.pipelines.inference import nodes
 
 _PARAMS: Final = "params:inference"
 _RASTERS: Final = ["damage_raster", "probability_raster"]
+_PAGES: Final = ["assessment_table", "assessment_map", "assessment_report", "buildings_in_other_formats"]
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -33,8 +34,8 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(nodes.write_rasters, "predicted", _RASTERS, name="write_rasters"),
             Node(
                 nodes.outline_buildings,
-                ["harmonised", _PARAMS, "damage_raster"],
-                "outlines",
+                ["harmonised", _PARAMS, *_RASTERS],
+                ["outlines", "footprint_shift"],
                 name="outline_buildings",
             ),
             Node(
@@ -45,15 +46,16 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             Node(
                 nodes.summarise,
-                "assessed_buildings",
+                ["assessed_buildings", "harmonised"],
                 ["assessment_summary", "assessment_table"],
                 name="summarise_buildings",
             ),
+            Node(nodes.in_formats, ["assessed_buildings", _PARAMS], "buildings_in_other_formats", name="in_formats"),
             Node(nodes.write_map, ["predicted", "assessed_buildings"], "assessment_map", name="write_map"),
             Node(nodes.write_report, ["predicted", "assessment_summary"], "assessment_report", name="write_assessment"),
             Node(
                 nodes.write_record,
-                ["predicted", "assessment_summary", "assessment_map", "assessment_report"],
+                ["predicted", "footprint_shift", "assessment", "assessment_summary", *_PAGES],
                 "assessment_record",
                 name="write_record",
             ),

@@ -15,6 +15,7 @@ from xview2_siamese_unet.params.modelling import (
     HardwareParams,
     LossWeightsParams,
     ModelParams,
+    PredictionParams,
     Recipe,
     TrainingParams,
 )
@@ -29,6 +30,7 @@ def collect_recipe(  # noqa: PLR0913  one parameter for each section of the conf
     model: ModelParams,
     classes: ClassesParams,
     training: TrainingParams,
+    prediction: PredictionParams,
     loss_weights: LossWeightsParams,
     focal_loss: FocalLossParams,
     dataloader: DataloaderParams,
@@ -39,6 +41,7 @@ def collect_recipe(  # noqa: PLR0913  one parameter for each section of the conf
         model=model,
         classes=classes,
         training=training,
+        prediction=prediction,
         loss_weights=loss_weights,
         focal_loss=focal_loss,
         dataloader=dataloader,
@@ -57,9 +60,10 @@ def train(  # noqa: PLR0913  a net is made of all of these
     dataset: DatasetParams,
     folders: dict[str, Path],
     finished: dict[str, Any] | None,
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Return the checkpoint of the best epoch and the history of all epochs."""
-    from xview2_siamese_unet.training.fit import Folders, TrainingData, fingerprint, fit  # noqa: PLC0415  torch is slow to import
+) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
+    """Return the checkpoint of the best epoch, for two formats, and the history of all epochs."""
+    from xview2_siamese_unet.training.data import TrainingData, fingerprint  # noqa: PLC0415
+    from xview2_siamese_unet.training.fit import Folders, fit  # noqa: PLC0415  torch is slow to import
 
     measured = recipe.model.normalisation == "measured"
     data = TrainingData(
@@ -76,4 +80,4 @@ def train(  # noqa: PLR0913  a net is made of all of these
         checkpoint = finished
     else:
         checkpoint = dict(fit(data, recipe, Folders(**folders), cores=usable_cores()))
-    return checkpoint, pd.DataFrame(checkpoint["history"])
+    return checkpoint, checkpoint, pd.DataFrame(checkpoint["history"])

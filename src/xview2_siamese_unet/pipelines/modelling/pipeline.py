@@ -6,7 +6,7 @@ from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.pipelines.modelling import nodes
 
-_SECTIONS = ("model", "classes", "training", "loss_weights", "focal_loss", "dataloader", "hardware")
+_SECTIONS = ("model", "classes", "training", "prediction", "loss_weights", "focal_loss", "dataloader", "hardware")
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -27,7 +27,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "folders": "training_folders",
                     "finished": "finished_checkpoint",
                 },
-                ["checkpoint", "history"],
+                ["checkpoint", "weights", "history"],
                 name="train",
             ),
         ]

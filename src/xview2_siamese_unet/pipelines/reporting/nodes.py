@@ -1,9 +1,7 @@
 """Translations between the catalog and the figures and pages."""
 
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -11,7 +9,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from PIL import Image
 
-from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores
+from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores, worst_buildings
 from xview2_siamese_unet.metrics.submission import name_predictions
 from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import Predictions, Store, fingerprint
@@ -21,13 +19,33 @@ from xview2_siamese_unet.params.reporting import ReportingParams
 from xview2_siamese_unet.plots.curves import draw_curves, plotly_curves
 from xview2_siamese_unet.plots.histogram import ClassCounts, draw_class_histogram, plotly_class_histogram
 from xview2_siamese_unet.plots.matrices import BUILDING_WORDS, DAMAGE_WORDS, draw_matrix, plotly_matrix
-from xview2_siamese_unet.plots.panels import PanelRow, draw_panels
+from xview2_siamese_unet.plots.panels import draw_panels
+from xview2_siamese_unet.plots.probabilities import (
+    FEW,
+    draw_precision_recall,
+    draw_reliability,
+    plotly_precision_recall,
+    plotly_reliability,
+)
+from xview2_siamese_unet.plots.rows import building_row, scene_row
+from xview2_siamese_unet.raster.probability import as_bytes
 from xview2_siamese_unet.raster.store import Store as StoreFile
 from xview2_siamese_unet.report.page import ReportContent, render_report
+from xview2_siamese_unet.report.provenance import provenance_of
 from xview2_siamese_unet.report.settings import flatten
 from xview2_siamese_unet.report.warn import warnings_of
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import georeferences
+
+Placed = dict[str, tuple[np.ndarray, Georeference | None]]
+Answers = Callable[[str], tuple[np.ndarray, np.ndarray]]
+"""Scene name → predicted codes (h, w) and probabilities in steps of 1/254 (5, h, w)."""
+
+_RECALL: Final = "Precision against recall. AP: average precision, the area under the line."
+_RELIABILITY: Final = (
+    "What was said against what was found. On the dotted line a probability means what it says; below it the model is "
+    f"too sure of itself. ECE: expected calibration error. Bins of fewer than {FEW} pixels are not drawn."
+)
 
 
 def predict(
@@ -38,14 +56,15 @@ def predict(
     splits: pd.DataFrame,
     params: ReportingParams,
     hardware: HardwareParams,
-) -> Iterator[dict[str, tuple[np.ndarray, Georeference | None]]]:
-    """Yield the damage codes of the split to score with their place, one scene at a time."""
+) -> Iterator[tuple[Placed, Placed]]:
+    """Yield damage codes and probabilities of the split to score with their place, one scene at a time."""
     from xview2_siamese_unet.inference.predict import predict_scenes  # noqa: PLC0415  torch is slow to import
 
     places = georeferences(scenes)
     wanted = splits.loc[splits["split"] == params.split, "scene"].tolist()
     for answer in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
-        yield {answer.name: (answer.codes, places[answer.name])}
+        name, place = answer.name, places[answer.name]
+        yield {name: (answer.codes, place)}, {name: (as_bytes(answer.probabilities), place)}
 
 
 def submit(
@@ -58,10 +77,14 @@ def submit(
 
 
 def score(
-    counts: pd.DataFrame, matches: pd.DataFrame, unclassified: Unclassified, params: ReportingParams
+    counts: pd.DataFrame,
+    matches: pd.DataFrame,
+    probabilities: pd.DataFrame,
+    unclassified: Unclassified,
+    params: ReportingParams,
 ) -> dict[str, Any]:
-    """Return every score, of pixels and of buildings."""
-    return summarise(counts, matches, unclassified, params.intervals)
+    """Return every score, of pixels, of buildings and of probabilities."""
+    return summarise(counts, matches, probabilities, unclassified, params.intervals)
 
 
 def plot_confusion(
@@ -71,6 +94,12 @@ def plot_confusion(
     localization, damage, buildings = (plotly_matrix(*each) for each in _matrices(metrics))
     printed = [draw_matrix(*each, dpi=params.dpi) for each in _matrices(metrics)]
     return localization, damage, buildings, printed[0], printed[1], printed[2]
+
+
+def plot_probabilities(counts: pd.DataFrame, params: ReportingParams) -> tuple[go.Figure, go.Figure, Figure, Figure]:
+    """Return precision against recall, and found against said, to look into and for print."""
+    printed = draw_precision_recall(counts, dpi=params.dpi), draw_reliability(counts, dpi=params.dpi)
+    return plotly_precision_recall(counts), plotly_reliability(counts), *printed
 
 
 def plot_curves(history: pd.DataFrame, params: ReportingParams) -> tuple[go.Figure, Figure]:
@@ -85,18 +114,48 @@ def plot_scored_classes(metrics: dict[str, Any], params: ReportingParams) -> tup
 
 
 def plot_panels(
-    counts: pd.DataFrame, predictions: Predictions, store: Store, unclassified: Unclassified, params: ReportingParams
+    counts: pd.DataFrame,
+    predictions: Predictions,
+    probabilities: Predictions,
+    store: Store,
+    unclassified: Unclassified,
+    params: ReportingParams,
 ) -> Figure:
     """Return pictures of the best, the median and the worst scenes."""
-    rows = _panel_rows(counts, predictions, store, unclassified, params)
-    return draw_panels(rows, side=params.panels.side, window=params.panels.window)
+    answers = _answers(predictions, probabilities)
+    scores, wanted = scene_scores(counts, unclassified), params.panels
+    chosen = choose_scenes(scores, best=wanted.best, median=wanted.median, worst=wanted.worst)
+    rows = (
+        scene_row(name, f"{rank} · scene score {scores[name]:.2f}", store.scene(name), answers(name), wanted.window)
+        for name, rank in chosen.items()
+    )
+    return draw_panels(rows, side=wanted.side)
+
+
+def plot_buildings(
+    matches: pd.DataFrame,
+    predictions: Predictions,
+    probabilities: Predictions,
+    store: Store,
+    params: ReportingParams,
+) -> Figure:
+    """Return pictures of the buildings that were answered worst."""
+    answers, wanted = _answers(predictions, probabilities), params.panels
+    rows = (
+        building_row(row, store.scene(row["scene"]), answers(row["scene"]), wanted.building_window)
+        for row in worst_buildings(matches, wanted.buildings).to_dict("records")
+    )
+    return draw_panels(rows, side=wanted.side, empty="No building was answered wrongly.")
 
 
 def write_report(  # noqa: PLR0913  a report joins everything
     *,
     metrics: dict[str, Any],
     counts: pd.DataFrame,
+    matches: pd.DataFrame,
+    probability_counts: pd.DataFrame,
     predictions: Predictions,
+    probabilities: Predictions,
     store: Store,
     history: pd.DataFrame,
     class_counts: ClassCounts,
@@ -105,28 +164,43 @@ def write_report(  # noqa: PLR0913  a report joins everything
     settings: Mapping[str, object],
     checkpoint: dict[str, Any],
     problems: pd.DataFrame,
+    timings: dict[str, dict[str, Any]],
 ) -> str:
     """Return the report as HTML; draws its figures from data, because a saved matplotlib figure cannot be loaded."""
+    flat = flatten(settings)
+    content = ReportContent(
+        title=params.title,
+        source=dataset.source,
+        metrics=metrics,
+        charts=_charts(metrics, history, class_counts),
+        calibration={
+            _RECALL: draw_precision_recall(probability_counts),
+            _RELIABILITY: draw_reliability(probability_counts),
+        },
+        panels=plot_panels(counts, predictions, probabilities, store, metrics["unclassified"], params),
+        buildings=plot_buildings(matches, predictions, probabilities, store, params),
+        settings=flat,
+        provenance=provenance_of(checkpoint, dataset, params.model_file, fingerprint(counts), flat),
+        warnings=warnings_of(metrics, problems, checkpoint),
+        timings={name: row for name, row in timings.items() if name != "write_report"},  # which is running
+    )
+    return render_report(content)
+
+
+def _charts(metrics: dict[str, Any], history: pd.DataFrame, class_counts: ClassCounts) -> dict[str, Figure]:
     drawn = [draw_matrix(*each) for each in _matrices(metrics)]
-    charts = {
-        "Where a building is. Shade and percentage: share of the truth (row).": drawn[0],
+    return {
+        "Where a building is. Shade and upper number: share of the truth; ↓ share of the predictions.": drawn[0],
         "What happened to it. First column: buildings that were missed.": drawn[1],
         "Damage of whole buildings. First row: false alarms; first column: buildings that were missed.": drawn[2],
         "Pixels of each class in the scored scenes.": draw_class_histogram(_scored_classes(metrics)),
         "Training, epoch by epoch.": draw_curves(history),
         "Pixels of each class in the training split.": draw_class_histogram(class_counts),
     }
-    content = ReportContent(
-        title=params.title,
-        source=dataset.source,
-        metrics=metrics,
-        charts=charts,
-        panels=plot_panels(counts, predictions, store, metrics["unclassified"], params),
-        settings=flatten(settings),
-        provenance=_provenance(dataset, params, counts, checkpoint),
-        warnings=warnings_of(metrics, problems, checkpoint),
-    )
-    return render_report(content)
+
+
+def _answers(predictions: Predictions, probabilities: Predictions) -> Answers:
+    return lambda name: (predictions[name](), probabilities[name]())
 
 
 def _matrices(metrics: dict[str, Any]) -> list[tuple[np.ndarray, tuple[str, ...], str, str]]:
@@ -147,30 +221,3 @@ def _scored_classes(metrics: dict[str, Any]) -> dict[str, dict[str, int]]:
     matrix = np.asarray(metrics["confusion"]["damage"])
     sums = {"Truth": matrix.sum(axis=1), "Prediction": matrix.sum(axis=0)}
     return {key: dict(zip(DAMAGE_WORDS, values.tolist(), strict=True)) for key, values in sums.items()}
-
-
-def _panel_rows(
-    counts: pd.DataFrame, predictions: Predictions, store: Store, unclassified: Unclassified, params: ReportingParams
-) -> Iterator[PanelRow]:
-    scores, wanted = scene_scores(counts, unclassified), params.panels
-    for name, rank in choose_scenes(scores, best=wanted.best, median=wanted.median, worst=wanted.worst).items():
-        scene = store.scene(name)
-        note = f"{rank} · scene score {scores[name]:.2f}"
-        yield PanelRow(name, note, scene.pre, scene.post, scene.damage, predictions[name]())
-
-
-def _provenance(
-    dataset: DatasetParams, params: ReportingParams, counts: pd.DataFrame, checkpoint: dict[str, Any]
-) -> dict[str, str]:
-    fabricated = "fabricated scenes" if dataset.source == "sample" else "xBD"
-    return {
-        "code": f"xview2-siamese-unet {version('xview2-siamese-unet')}",
-        "data": f"{dataset.name} ({fabricated})",
-        "fingerprint of the scored scenes and their truth": fingerprint(counts),
-        "model file": params.model_file or "not named (reporting.model_file)",
-        "trained by": f"xview2-siamese-unet {checkpoint['version']} on {checkpoint['dataset']}",
-        "fingerprint of the training, its scenes and settings": checkpoint["fingerprint"],
-        "epoch": f"{checkpoint['epoch']}, the best of {len(checkpoint['history'])}",
-        "seeds": f"training {checkpoint['recipe']['training']['seed']}, intervals {params.intervals.seed}",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    }

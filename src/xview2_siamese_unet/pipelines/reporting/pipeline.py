@@ -7,12 +7,15 @@ from typing import Final
 from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.metrics.matching import match_scenes
+from xview2_siamese_unet.metrics.probabilities import count_probabilities
 from xview2_siamese_unet.metrics.submission import number_scenes
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.pipelines.reporting.nodes import (
+    plot_buildings,
     plot_confusion,
     plot_curves,
     plot_panels,
+    plot_probabilities,
     plot_scored_classes,
     predict,
     score,
@@ -30,6 +33,7 @@ _MATRICES: Final = [
     "damage_confusion_image",
     "building_confusion_image",
 ]
+_PROBABILITIES: Final = ["precision_recall", "reliability", "precision_recall_image", "reliability_image"]
 _CURVES: Final = ["training_curves", "training_curves_image"]
 _CLASSES: Final = ["scored_classes", "scored_classes_image"]
 _OF_PREDICT: Final = {
@@ -41,12 +45,21 @@ _OF_PREDICT: Final = {
     "hardware": "params:hardware",
 }
 _OF_COUNTS: Final = ["predictions", "store", "scenes", "splits", "params:reporting.split"]
-_OF_MATCHES: Final = ["predictions", "scene_counts", "buildings", "params:data_processing.masks.rule"]
-_OF_SUMMARY: Final = ["scene_counts", "building_matches", _POLICY, _PARAMS]
+_OF_MATCHES: Final = [
+    "predictions",
+    "probabilities",
+    "scene_counts",
+    "buildings",
+    "params:data_processing.masks.rule",
+]
+_OF_SUMMARY: Final = ["scene_counts", "building_matches", "probability_counts", _POLICY, _PARAMS]
 _OF_REPORT: Final = {
     "metrics": "metrics",
     "counts": "scene_counts",
+    "matches": "building_matches",
+    "probability_counts": "probability_counts",
     "predictions": "predictions",
+    "probabilities": "probabilities",
     "store": "store",
     "history": "history",
     "class_counts": "class_counts",
@@ -55,6 +68,7 @@ _OF_REPORT: Final = {
     "settings": "parameters",
     "checkpoint": "checkpoint",
     "problems": "ingest_report",
+    "timings": "timings",
 }
 
 
@@ -62,20 +76,33 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the pipeline from `checkpoint` to `report`."""
     return Pipeline(
         [
-            Node(predict, _OF_PREDICT, "predictions", name="predict"),
+            Node(predict, _OF_PREDICT, ["predictions", "probabilities"], name="predict"),
             Node(count_scenes, _OF_COUNTS, "scene_counts", name="count_confusion"),
             Node(number_scenes, "scene_counts", "submission_manifest", name="number_scenes"),
             Node(submit, ["submission_manifest", "predictions", _PARAMS], "submission", name="submit"),
             Node(match_scenes, _OF_MATCHES, "building_matches", name="match_buildings"),
+            Node(
+                count_probabilities,
+                ["probabilities", "store", "scene_counts", _POLICY],
+                "probability_counts",
+                name="count_probabilities",
+            ),
             Node(score, _OF_SUMMARY, "metrics", name="score"),
             Node(plot_confusion, ["metrics", _PARAMS], _MATRICES, name="plot_confusion"),
             Node(plot_scored_classes, ["metrics", _PARAMS], _CLASSES, name="plot_scored_classes"),
+            Node(plot_probabilities, ["probability_counts", _PARAMS], _PROBABILITIES, name="plot_probabilities"),
             Node(plot_curves, ["history", _PARAMS], _CURVES, name="plot_curves"),
             Node(
                 plot_panels,
-                ["scene_counts", "predictions", "store", _POLICY, _PARAMS],
+                ["scene_counts", "predictions", "probabilities", "store", _POLICY, _PARAMS],
                 "panels",
                 name="plot_panels",
+            ),
+            Node(
+                plot_buildings,
+                ["building_matches", "predictions", "probabilities", "store", _PARAMS],
+                "worst_buildings",
+                name="plot_buildings",
             ),
             Node(write_report, _OF_REPORT, "report", name="write_report"),
         ]

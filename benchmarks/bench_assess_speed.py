@@ -1,0 +1,109 @@
+"""Seconds a megapixel on the CPU: windows as an assessment takes them, against whole tiles in a plain fp32 loop.
+
+    uv run python benchmarks/bench_assess_speed.py [encoder] [side]      default: resnet50 2048
+
+Both run the same net with random weights over the same pair, turn by turn in one process. Ours counts everything from
+files to finished blocks on disk, overlap included; the plain loop counts the net and its softmax alone, on tiles of
+1024 pixels that lie in memory already.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+from affine import Affine
+
+from xview2_siamese_unet.inference.answer import NetAnswer
+from xview2_siamese_unet.inference.harmonise import harmonise
+from xview2_siamese_unet.inference.windowed import predict_pair
+from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.nets.checkpoint import restore
+from xview2_siamese_unet.params.inference import InferenceParams
+from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
+from xview2_siamese_unet.raster.stitch_store import BlockStore
+from xview2_siamese_unet.raster.window_plan import WindowPlan
+
+TILE = 1024
+TURNS = 2
+
+
+def fabricate(folder: Path, side: int) -> InferenceParams:
+    """Write a pair of noise and return what an assessment of it needs."""
+    place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 5e5, 0, -0.5, 4e6), "tiled": True}
+    size = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": side, "width": side}
+    for seed, name in enumerate(("pre.tif", "post.tif")):
+        with rasterio.open(folder / name, "w", **size, **place) as target:
+            target.write(np.random.default_rng(seed).integers(1, 255, (3, side, side), dtype=np.uint8))
+    return InferenceParams(pre=folder / "pre.tif", post=folder / "post.tif", registration="off")
+
+
+def fabricate_checkpoint(encoder: str) -> dict[str, Any]:
+    """Return a net of random weights as a checkpoint."""
+    torch.manual_seed(0)
+    model = {"encoder": {"name": encoder}}
+    return {
+        "state": build_net(ModelParams.model_validate(model), 5).state_dict(),
+        "model": model,
+        "classes": {"unclassified": "ignore"},
+        "channels": {"mean": [127.0] * 3, "std": [60.0] * 3},
+        "fingerprint": "random",
+    }
+
+
+def plain(checkpoint: dict[str, Any], params: InferenceParams) -> None:
+    """Run the net over whole tiles, one by one, in single precision."""
+    net, normalise, _ = restore(checkpoint)
+    net.eval()
+    dates = []
+    for path in (params.pre, params.post):
+        with rasterio.open(path) as raster:
+            dates.append(torch.from_numpy(raster.read())[None].float())
+    side = dates[0].shape[-1]
+    started = time.perf_counter()
+    with torch.inference_mode():
+        for top in range(0, side, TILE):
+            for left in range(0, side, TILE):
+                tiles = (normalise(date[..., top : top + TILE, left : left + TILE]) for date in dates)
+                for logits in net(*tiles):
+                    logits.softmax(dim=1).numpy()
+    seconds.setdefault("plain", []).append(time.perf_counter() - started)
+
+
+def ours(checkpoint: dict[str, Any], params: InferenceParams) -> None:
+    """Predict the pair as `kedro assess` does."""
+    answer, windows = NetAnswer(checkpoint, HardwareParams(device="cpu")), params.windows
+    with tempfile.TemporaryDirectory() as blocks:
+        started = time.perf_counter()
+        pair = harmonise(params).pair
+        plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
+        predict_pair(pair, plan, answer, BlockStore(Path(blocks)), windows.batch_size or answer.usual_batch)
+        seconds.setdefault("ours", []).append(time.perf_counter() - started)
+
+
+def main(encoder: str = "resnet50", side: str = "2048") -> None:
+    checkpoint = fabricate_checkpoint(encoder)
+    with tempfile.TemporaryDirectory() as folder:
+        params = fabricate(Path(folder), int(side))
+        for _ in range(TURNS):
+            plain(checkpoint, params)
+            ours(checkpoint, params)
+    megapixels = int(side) ** 2 / 1e6
+    best = {name: min(turns) / megapixels for name, turns in seconds.items()}
+    windows = params.windows
+    print(f"{encoder}, {side} × {side} pixels, {torch.get_num_threads()} threads, seconds a megapixel, best of {TURNS}")
+    print(f"  plain loop, fp32, tiles of {TILE}           {best['plain']:7.2f}")
+    print(f"  windows of {windows.size}, overlap {windows.overlap}, all included {best['ours']:7.2f}")
+    print(f"ratio {best['plain'] / best['ours']:.2f}")
+
+
+seconds: dict[str, list[float]] = {}
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,126 @@
+"""Write the pages of parameters and errors from the code: `uv run python docs/reference.py`.
+
+A test holds the pages to what this would write.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Final, Literal, Union, get_args, get_origin
+
+from error_pages import errors_page
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from xview2_siamese_unet.params.base import Strict
+from xview2_siamese_unet.params.globals import NAME, Globals
+from xview2_siamese_unet.params.tree import Parameters
+
+DOCS: Final = Path(__file__).parent
+MADE: Final = "<!-- Made by docs/reference.py: change the code, then run it. -->\n"
+PAGE: Final = """# Parameters
+
+Every key that a file of `conf/` may set, what it may be and what it is otherwise. An unknown key, or a value that is
+not allowed, ends a command before anything is written. `null` takes a value back. `conf/base` holds the same keys with
+the same defaults; an experiment writes only what differs; `--params training.epochs=3` has the last word for one run.
+
+## Files `parameters*.yml`
+"""
+GLOBALS: Final = """## Files `globals.yml`
+
+What the catalog needs to know, and what other layers may refer to as `${globals:...}`.
+"""
+_PLAIN: Final[dict[object, str]] = {
+    bool: "`true` · `false`",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    Path: "path",
+}
+_SIGNS: Final = {"gt": "> {}", "ge": "≥ {}", "lt": "< {}", "le": "≤ {}", "multiple_of": "multiple of {}"}
+
+
+def parameters_page() -> str:
+    """Return the page of all parameters and globals."""
+    sections = [
+        f"### {name}\n\n{_summary(model)}\n{_table(model, f'{name}.')}"
+        for name, field in Parameters.model_fields.items()
+        if isinstance(model := field.annotation, type)
+    ]
+    return "\n".join([PAGE, *sections, GLOBALS, _table(Globals, "")])
+
+
+def _summary(model: type[Strict]) -> str:
+    first = (model.__doc__ or "").strip().split("\n\n")
+    return "\n\n".join(" ".join(part.split()) for part in first) + "\n"
+
+
+def _table(model: type[Strict], above: str) -> str:
+    rows = [
+        f"| <code>{key.replace('.', '.<wbr>')}</code> | {kind} | {default} | {text} |"
+        for key, kind, default, text in _rows(model, above)
+    ]
+    return "\n".join(["| key | allowed | default | meaning |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+def _rows(model: type[Strict], above: str) -> Iterator[tuple[str, str, str, str]]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Strict):
+            yield from _rows(inner, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", _allowed(field), _default(field, model, name), _cell(field.description or "")
+
+
+def _allowed(field: FieldInfo) -> str:
+    null = " or `null`" if NoneType in get_args(field.annotation) else ""
+    limits = _limits(field.metadata)
+    return _cell(" ".join(filter(None, [_words(field.annotation), limits])) + null)
+
+
+def _words(kind: object) -> str:
+    """Return an annotation in the words of somebody who writes YAML."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(_words(each) for each in inner if each is not NoneType)
+    if origin is Literal:
+        return " · ".join(f"`{each}`" for each in inner)
+    if origin is tuple:
+        return f"list of {_words(inner[0])}" if inner[-1] is Ellipsis else f"{len(inner)} × {_words(inner[0])}"
+    if origin is dict:
+        return f"for each of {_words(inner[0])}: {_words(inner[1])}"
+    return " ".join([_words(inner[0]), _limits(inner[1:])]).strip() if origin is Annotated else _PLAIN[kind]
+
+
+def _limits(metadata: Iterable[object]) -> str:
+    marks = [mark for entry in metadata for mark in (entry.metadata if isinstance(entry, FieldInfo) else [entry])]
+    limits = [
+        text.format(f"{getattr(mark, key):,}") for mark in marks for key, text in _SIGNS.items() if hasattr(mark, key)
+    ]
+    patterns = [found for mark in marks if (found := getattr(mark, "pattern", None))]
+    return ", ".join(limits + ["of letters, digits, `.` `_` `-`" if each == NAME else f"`{each}`" for each in patterns])
+
+
+def _default(field: FieldInfo, model: type[Strict], name: str) -> str:
+    if field.default_factory is not None:
+        return "that of the user" if model is Globals else _shown(field.get_default(call_default_factory=True))
+    if field.default is PydanticUndefined:
+        return "from `--env`"
+    return _shown(model.model_validate({}).model_dump(mode="json")[name] if model is not Globals else field.default)
+
+
+def _shown(value: object) -> str:
+    text = str(value) if isinstance(value, (str, Path)) else json.dumps(value, ensure_ascii=False).replace('"', "")
+    return f"`{text}`" if text else "empty text"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    for name, page in (("parameters", parameters_page()), ("errors", errors_page())):
+        (DOCS / f"{name}.md").write_text(MADE + page, encoding="utf-8")

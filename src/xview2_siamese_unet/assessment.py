@@ -1,0 +1,142 @@
+"""`assess` from Python or a notebook: the pipeline `inference` in a Kedro session, as the command runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro.framework import project as framework
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from kedro.runner import SequentialRunner
+from kedro.utils import find_kedro_project
+
+from xview2_siamese_unet.errors import cause_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RECORD: Final = "run.json"
+_PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones")
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """A finished assessment.
+
+    Attributes:
+        folder: of the products.
+    """
+
+    folder: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What made it: inputs, grid, model, settings, warnings, counts."""
+        record: dict[str, Any] = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
+        return record
+
+    @property
+    def products(self) -> dict[str, Path]:
+        """Name → path of each file."""
+        return {name: self.folder / name for name in (*self.record["products"], _RECORD)}
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Counts and shares of all buildings, of each cell and of each zone."""
+        import pandas as pd  # noqa: PLC0415  the command does not need it
+
+        return pd.read_csv(self.folder / "summary.csv")
+
+    def picture(self, side: int = 768) -> bytes:
+        """Return the damage raster as a PNG of at most `side` pixels."""
+        from xview2_siamese_unet.datasets.assess_raster import picture  # noqa: PLC0415
+
+        return picture(self.folder / "damage.tif", side)
+
+
+def assess(
+    pre: Path | str,
+    post: Path | str,
+    out: Path | str,
+    *,
+    env: str | None = None,
+    device: str | None = None,
+    **more: Any,  # noqa: ANN401
+) -> Assessment:
+    """Find damaged buildings between two images; the same as `kedro assess PRE POST --out OUT`.
+
+    Args:
+        pre: image before: a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system.
+        post: image after.
+        out: folder of the products.
+        env: `<user>/<experiment>`, as for `--env`.
+        device: `auto`, `cpu` or `gpu`.
+        more: any other key of the section `inference` of the parameters: `model`, `footprints`, `zones`, `overwrite`...
+
+    Raises:
+        ProjectError: something that cannot be assessed, in one sentence; nothing has been written then.
+    """
+    with _session({"pre": pre, "post": post, "out": out, **more}, env, device) as session:
+        session.run(pipeline_names=["inference"], runner=SequentialRunner())
+    return Assessment(Path(out).expanduser().absolute())
+
+
+def look(
+    pre: Path | str,
+    post: Path | str,
+    *,
+    env: str | None = None,
+    **more: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """Return what an assessment would work on: grid, files, shift, warnings; writes nothing.
+
+    Args:
+        pre: image before.
+        post: image after.
+        env: `<user>/<experiment>`.
+        more: as for `assess`.
+
+    Raises:
+        ProjectError: something that cannot be assessed.
+    """
+    from xview2_siamese_unet.inference.harmonise import harmonise  # noqa: PLC0415  GDAL is slow to import
+    from xview2_siamese_unet.inference.record import describe_pair  # noqa: PLC0415
+    from xview2_siamese_unet.params.inference import InferenceParams  # noqa: PLC0415
+
+    with _session({"pre": pre, "post": post, **more}, env, None) as session:
+        parameters = session.load_context().params["inference"]
+        found = harmonise(InferenceParams.model_validate(parameters, from_attributes=True))
+    shift = None if found.shift is None else {**asdict(found.shift), "sure": found.shift.sure}
+    buildings = None if found.footprints is None else len(found.footprints)
+    return {**describe_pair(found.pair), "registration": shift, "footprints": buildings, "warnings": found.warnings}
+
+
+@contextmanager
+def _session(inference: dict[str, Any], env: str | None, device: str | None) -> Iterator[Any]:
+    """Open a session of the project around the current folder; what a user can cause comes out as it was raised."""
+    project: Path | None = find_kedro_project(Path.cwd())
+    if project is not None and framework.PACKAGE_NAME is None:
+        bootstrap_project(project)
+    params: dict[str, Any] = {"inference": {key: _plain(key, value) for key, value in inference.items()}}
+    if device is not None:
+        params["hardware"] = {"device": device}
+    try:
+        with KedroSession.create(project, env=env, runtime_params=params) as session:
+            yield session
+    except Exception as error:
+        ours = cause_of(error)
+        if ours is None or ours is error:
+            raise
+        raise ours from error
+
+
+def _plain(key: str, value: Any) -> Any:  # noqa: ANN401
+    """Return a value as it could stand in YAML; paths are those of the caller, wherever the project lies."""
+    if key in _PATHS and value is not None:
+        return str(Path(value).expanduser().absolute())
+    return list(value) if isinstance(value, tuple) else value

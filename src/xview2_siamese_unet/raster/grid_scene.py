@@ -1,0 +1,40 @@
+"""A scene of the xBD layout as two GeoTIFFs, which any tool for maps can place: its PNGs do not say where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xview2_siamese_unet.raster.io import create, read_rgb
+from xview2_siamese_unet.xbd.georeference import Georeference
+from xview2_siamese_unet.xbd.names import PHASES
+
+
+def write_geotiffs(root: Path, scene: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
+    """Write both dates of a scene to `folder` with place and date, and return the files.
+
+    Args:
+        root: folder of the dataset.
+        scene: a row of the table of scenes, one whose place on Earth is known.
+        folder: where the files go, as `<scene>_pre_disaster.tif` and `<scene>_post_disaster.tif`.
+
+    Raises:
+        DataError: an image that cannot be read.
+    """
+    pre, post = (folder / f"{scene['scene']}_{phase}_disaster.tif" for phase in PHASES)
+    _write(pre, root / scene["pre_image"], scene, scene["pre_date"])
+    _write(post, root / scene["post_image"], scene, scene["post_date"])
+    return pre, post
+
+
+def _write(path: Path, image: Path, scene: Mapping[str, Any], taken: str) -> None:
+    pixels = np.moveaxis(read_rgb(image), 2, 0)
+    place = Georeference(**{field.name: scene[field.name] for field in fields(Georeference)})
+    with create(path, pixels.shape, place, compress="deflate", photometric="RGB") as target:
+        target.write(pixels)
+        # 2011-05-22T10:00:00.000Z in a label, 2011:05:22 10:00:00 in a TIFF
+        target.update_tags(TIFFTAG_DATETIME=taken[:10].replace("-", ":") + " " + taken[11:19])

@@ -1,0 +1,64 @@
+"""What a net learns from, and the marks by which a run knows its own traces."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import NamedTuple
+
+from xview2_siamese_unet import __version__
+from xview2_siamese_unet.params.modelling import PredictionParams, Recipe
+from xview2_siamese_unet.raster.store import Store
+
+
+class TrainingData(NamedTuple):
+    """What a net learns from.
+
+    Attributes:
+        name: of the dataset, for the checkpoint.
+        store: where the scenes are.
+        train: names of the scenes that are learnt from.
+        validation: names of the scenes that decide which epoch was best; none of them is in `train`.
+        sample_weights: how often each scene of `train` is drawn, (n,).
+        class_weights: `pre` (2,) and `post` (k,).
+        channels: `mean` and `std` of red, green and blue, in grey values.
+    """
+
+    name: str
+    store: Store
+    train: list[str]
+    validation: list[str]
+    sample_weights: list[float]
+    class_weights: dict[str, list[float]]
+    channels: dict[str, list[float]]
+
+    @property
+    def events(self) -> list[str]:
+        """Disasters that are learnt from."""
+        return sorted({name.rpartition("_")[0] for name in self.train})
+
+
+def data_fingerprint(data: TrainingData) -> str:
+    """Return a text that changes with any scene, its place in the splits, and any number measured on the scenes."""
+    digest = blake2b(digest_size=16)
+    for names in (data.train, data.validation):
+        rows = data.store.rows(names)
+        digest.update("\n".join(names).encode() + data.store.records[rows]["key"].tobytes())
+    digest.update(repr((data.sample_weights, data.class_weights, data.channels)).encode())
+    return digest.hexdigest()
+
+
+def fingerprint(data: TrainingData, recipe: Recipe) -> str:
+    """Return a text that changes with anything that changes the result: settings, scenes, version."""
+    without: dict[str, bool | set[str]] = {
+        "dataloader": True,
+        "training": {"reuse", "lr_find"},
+        "hardware": {"profile"},
+    }
+    digest = blake2b(__version__.encode(), digest_size=16)
+    digest.update(recipe.model_dump_json(exclude=without).encode() + data_fingerprint(data).encode())
+    return digest.hexdigest()
+
+
+def weights_fingerprint(data: TrainingData, recipe: Recipe) -> str:
+    """Return the same for the weights alone: how they will answer is fitted after training."""
+    return fingerprint(data, recipe.model_copy(update={"prediction": PredictionParams()}))

@@ -1,0 +1,129 @@
+"""`kedro leave-events-out` before it trains: the settings that it makes, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from xview2_siamese_unet.commands import events
+from xview2_siamese_unet.commands.configuration import open_configuration
+from xview2_siamese_unet.commands.events import leave_events_out
+from xview2_siamese_unet.damage import SCORED
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.metrics.comparison import Experiment
+from xview2_siamese_unet.metrics.table import COUNT_COLUMNS
+
+FIRES = ("socal-fire", "woolsey-fire")
+SPLIT = "data_processing: {split: {train: {tier1: 0.5}}}"
+
+
+@pytest.fixture
+def shipped(
+    write_project: Callable[[dict[str, str]], Path], project_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    folder = write_project({})
+    shutil.rmtree(folder / "conf")
+    shutil.copytree(project_path / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def call(*args: str) -> str:
+    return CliRunner().invoke(leave_events_out, args, catch_exceptions=False).output
+
+
+@pytest.mark.parametrize("text", ["", SPLIT])
+@pytest.mark.parametrize("model", ["quickstart", "seed_002"])
+def test_the_copy_differs_in_the_events_and_in_its_name_alone(shipped: Path, model: str, text: str) -> None:
+    if text:
+        (shipped / "conf/experiments" / model / "parameters_split.yml").write_text(text)
+    events._make(model, "without", FIRES)
+    one, two = (open_configuration(f"default/{name}") for name in (model, "without"))
+    wanted = dict(one["parameters"])
+    wanted["data_processing"]["split"]["leave_events_out"] = list(FIRES)
+    assert {**two["parameters"], "reporting": None} == {**wanted, "reporting": None}
+    assert two["parameters"]["reporting"]["model_file"] == "without_best_siamese_unet_state.pth"
+    assert two["globals"] == {**one["globals"], "experiment": "without"}
+    before = sorted((shipped / "conf").rglob("*"))
+    events._make(model, "without", ("another",))
+    assert sorted((shipped / "conf").rglob("*")) == before, "what an earlier call made is left as it is"
+    assert open_configuration("default/without")["parameters"] == two["parameters"]
+
+
+@pytest.mark.parametrize(
+    "settings", ["data_processing: {split: {leave_events_out: [joplin-tornado]}}", "reporting: {split: validation}"]
+)
+def test_an_experiment_that_does_not_mix_is_refused(shipped: Path, settings: str) -> None:
+    (shipped / "conf/experiments/quickstart/parameters_more.yml").write_text(settings)
+    with pytest.raises(ConfigError, match=r"^experiment default/quickstart: .*name an experiment that mixes"):
+        call("socal-fire")
+
+
+def test_a_folder_of_other_events_is_refused(shipped: Path) -> None:
+    events._make("quickstart", "mine", ("joplin-tornado",))
+    with pytest.raises(ConfigError, match="found one that leaves out joplin-tornado; allowed: one that leaves out soc"):
+        call("socal-fire", "--name", "mine")
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_name_that_is_too_long_is_refused() -> None:
+    with pytest.raises(ConfigError, match="found 117 characters; allowed: 100 at most"):
+        call(*["socal-fire"] * 9)
+
+
+def test_an_event_without_a_test_scene_stops_before_any_training(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = {
+        "splits": pd.DataFrame({"scene": ["a", "b"], "split": ["train", "test"]}),
+        "scenes": pd.DataFrame({"scene": ["a", "b"], "disaster": ["socal-fire", "joplin-tornado"]}),
+    }
+    ran: list[tuple[str, str]] = []
+    monkeypatch.setattr(events, "_load", lambda _, name: tables[name])
+    monkeypatch.setattr(events, "_run", lambda *run: ran.append(run))
+    with pytest.raises(
+        DataError, match=r"^event socal-fire: found no scene of it in the test split .* joplin-tornado;"
+    ):
+        call("socal-fire")
+    assert ran == [("default/quickstart", "data_processing")]
+    assert not (shipped / "conf/experiments/quickstart_without_socal-fire").exists()
+
+
+def test_two_that_would_write_to_one_folder_are_refused(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shipped / "conf/local").mkdir(exist_ok=True)
+    (shipped / "conf/local/globals.yml").write_text(yaml.safe_dump({"experiment": "always"}))
+    monkeypatch.setattr(events, "_run", lambda *_: None)
+    monkeypatch.setattr(events, "_require_scenes", lambda *_: None)
+    with pytest.raises(ConfigError, match="found the name 'always' from a layer above it"):
+        call("socal-fire")
+
+
+def scored(name: str, hits: dict[str, int]) -> Experiment:
+    """Ten scenes of each event with a hundred pixels of each class, of which some are right."""
+    table = pd.DataFrame({"disaster": np.repeat(list(hits), 10), "scene": [f"s{n}" for n in range(10 * len(hits))]})
+    right = table["disaster"].map(hits) + np.arange(len(table)) % 10
+    columns = dict.fromkeys(COUNT_COLUMNS, 0) | {"localization_1_1": 400}
+    columns |= {f"damage_{code}_{code}": right for code in SCORED} | {
+        f"damage_{code}_0": 100 - right for code in SCORED
+    }
+    return Experiment(name, table.assign(**columns), "ignore", {})
+
+
+def test_the_drop_is_told_of_each_event_and_of_all() -> None:
+    both = scored("a/mixed", {"fire": 60, "flood": 70, "wind": 80}), scored("a/held", {"fire": 40, "flood": 69})
+    fire, flood, together = events._drops(both, ("fire", "flood"))
+    assert fire.startswith("Score on 10 scenes of fire: ")
+    assert flood.startswith("Score on 10 scenes of flood: ")
+    assert together.startswith("Score on 20 scenes of fire and flood: ")
+    seen, unseen, drop, low, high = (float(word) for word in re.findall(r"[+-]?\d\.\d{3}", fire))
+    assert drop == pytest.approx(unseen - seen, abs=0.0015)
+    assert low <= drop <= high < -0.1
+    assert len(list(events._drops(both, ("fire",)))) == 1

@@ -1,0 +1,96 @@
+"""What the README and the docs tell a reader to type can be typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from docs_blocks import PROJECT, Block, blocks, kedro_commands, lines
+from kedro.framework.cli.cli import KedroCLI
+from kedro.framework.project import pipelines
+from kedro.framework.startup import bootstrap_project
+
+from xview2_siamese_unet.params.globals import Globals
+from xview2_siamese_unet.params.tree import Parameters
+from xview2_siamese_unet.params.validation import validate
+
+pytestmark = pytest.mark.filterwarnings("ignore:'BaseCommand' is deprecated")  # Kedro-Viz's own
+COMMANDS = kedro_commands()
+PYTHON = [block for block in blocks() if block.language == "python"]
+YAML = [block for block in blocks() if block.language == "yaml"]
+BASH = [block for block in blocks() if block.language == "bash"]
+CONF = PROJECT / "conf"
+
+
+@pytest.fixture(scope="module")
+def kedro() -> KedroCLI:
+    bootstrap_project(PROJECT)
+    return KedroCLI(project_path=PROJECT)
+
+
+def parse(group: click.Command, words: list[str]) -> Iterator[click.Context]:
+    """Yield the context of a command and of each subcommand, read as click reads them, and invoke nothing."""
+    context = group.make_context(group.name or "kedro", list(words))
+    yield context
+    rest = [*context._protected_args, *context.args]
+    if isinstance(group, click.Group | click.CommandCollection) and rest:
+        _, command, left = group.resolve_command(context, rest)
+        assert command is not None
+        yield from parse(command, left)
+
+
+@pytest.mark.parametrize(("place", "given", "words"), COMMANDS, ids=[f"{c[0]} {' '.join(c[2])[:60]}" for c in COMMANDS])
+def test_a_kedro_command_is_one(kedro: KedroCLI, place: str, given: dict[str, str], words: list[str]) -> None:
+    contexts = list(parse(kedro, words))
+    values: dict[str, Any] = {key: value for context in contexts for key, value in context.params.items()}
+    named = [values.get("env"), given.get("KEDRO_ENV"), *(values.get("experiments") or ())]
+    for name in filter(None, named):
+        assert_known(name)
+    for name in values.get("pipelines") or ():
+        assert name in pipelines
+    nodes = {node.name for name in pipelines for node in pipelines[name].nodes}
+    assert {name for key in ("node_names", "to_nodes") for name in values.get(key) or ()} <= nodes
+    validate(values.get("params") or {}, Parameters, f"--params in {place}")
+
+
+def assert_known(name: str) -> None:
+    """See that an environment exists, or that the reader was told to make it."""
+    user, _, experiment = name.partition("/")
+    made = {words[2] for _, _, words in COMMANDS if words[:2] == ["experiment", "new"]}
+    assert user.startswith("<") or (CONF / "users" / user).is_dir()
+    assert (
+        not experiment
+        or experiment.startswith("<")
+        or experiment in made
+        or (CONF / "experiments" / experiment).is_dir()
+    )
+
+
+def test_there_are_commands_of_every_kind() -> None:
+    assert {words[0] for _, _, words in COMMANDS} >= {"run", "assess", "compare", "score", "slurm", "doctor", "viz"}
+
+
+@pytest.mark.parametrize("block", BASH, ids=[block.place for block in BASH])
+def test_scripts_that_a_block_names_are_there(block: Block) -> None:
+    scripts = [word for line in lines(block) for word in line.split() if word.endswith((".py", ".sh", ".cfg"))]
+    assert [script for script in scripts if not (PROJECT / script).is_file()] == []
+
+
+@pytest.mark.parametrize("block", YAML, ids=[block.place for block in YAML])
+def test_settings_are_valid(block: Block) -> None:
+    values = yaml.safe_load(block.text)
+    if "globals" in block.title:
+        validate({"user": "you", "experiment": "first", **values}, Globals, block.place)
+    else:
+        validate(values, Parameters, block.place)
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=[block.place for block in PYTHON])
+def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block.text, block.place, "exec"), {})  # noqa: S102
+    assert list(tmp_path.iterdir()) == []

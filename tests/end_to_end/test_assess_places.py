@@ -1,0 +1,105 @@
+"""`assess` with the checkpoint of the main job: on a fabricated scene, on real ones, on mosaics in two systems."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from rio_cogeo.cogeo import cog_validate
+
+from xview2_siamese_unet.assessment import Assessment, assess
+from xview2_siamese_unet.params.data_processing import DataProcessingParams
+from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels
+from xview2_siamese_unet.raster.grid_scene import write_geotiffs
+from xview2_siamese_unet.xbd.labels import parse_label
+
+SHARED = Path(__file__).parents[2] / ".." / "shared"
+LAYERS = {"buildings", "aoi", "valid_area"}
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rasterio's own
+
+
+@pytest.fixture(autouse=True)
+def _in_project(small_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(small_project)
+
+
+def scenes_of(root: Path, params: DatasetParams) -> pd.DataFrame:
+    scenes, _, _ = parse_labels(root, params, DataProcessingParams())
+    return scenes[scenes["epsg"].notna()]
+
+
+def check(found: Assessment, epsg: int) -> gpd.GeoDataFrame:
+    """Look at each product as GDAL, a validator of COGs and QGIS would; return the buildings."""
+    assert found.record["grid"]["crs"] == f"EPSG:{epsg}"
+    for name in ("damage.tif", "probability.tif"):
+        valid, errors, warnings = cog_validate(found.products[name], strict=True)
+        assert valid, (errors, warnings)
+        with rasterio.open(found.products[name]) as raster:
+            assert raster.crs.to_epsg() == epsg
+    package = found.products["buildings.gpkg"]
+    for layer in LAYERS:
+        assert pyogrio.read_info(package, layer=layer)["crs"] == f"EPSG:{epsg}"
+    with closing(sqlite3.connect(package)) as file:
+        assert {row[0] for row in file.execute("SELECT f_table_name FROM layer_styles")} == LAYERS
+    assert "crs" not in json.loads(found.products["buildings.geojson"].read_text())
+    assert gpd.read_parquet(found.products["buildings.parquet"]).crs.to_epsg() == epsg
+    assert all(found.products[name].stat().st_size > 1000 for name in ("map.html", "report.html"))
+    return pyogrio.read_dataframe(package, layer="buildings")
+
+
+def test_a_fabricated_scene(main_run: Path, tmp_path: Path) -> None:
+    root = main_run / "01_raw" / "sample"
+    scene = scenes_of(root, DatasetParams()).iloc[0]
+    found = assess(*write_geotiffs(root, scene, tmp_path), tmp_path / "out", formats=["geojson", "geoparquet"])
+    check(found, int(scene["epsg"]))
+    assert "trained on fabricated scenes" in found.record["warnings"][-1]
+    assert found.record["post"]["date"].startswith(scene["post_date"][:4])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (SHARED / "xbd").is_dir(), reason="needs the real xBD scenes in ../shared/xbd")
+def test_real_scenes_with_their_labels_as_footprints(tmp_path: Path) -> None:
+    root = (SHARED / "xbd").resolve()
+    scenes = scenes_of(root, DatasetParams(source="xbd", root=root, name="real"))
+    for disaster in ("hurricane-michael", "palu-tsunami"):
+        scene = scenes[(scenes["disaster"] == disaster)].sort_values("buildings").iloc[-1]
+        name = (root / scene["post_image"]).stem
+        label = parse_label(
+            (root / scene["tier"] / "labels" / f"{name}.json").read_bytes(), "post", where=name, georeferenced=True
+        )
+        ids = [building.uid for building in label.buildings]
+        outlines = shapely.from_wkt([building.lng_lat for building in label.buildings])
+        footprints = tmp_path / f"{disaster}.geojson"
+        gpd.GeoDataFrame({"id": ids}, geometry=outlines, crs="OGC:CRS84").to_file(footprints, engine="pyogrio")
+        more = {"footprints": footprints, "formats": ["geojson", "geoparquet"]}
+        found = assess(*write_geotiffs(root, scene, tmp_path), tmp_path / disaster, **more)
+        buildings = check(found, int(scene["epsg"]))
+        assert buildings["building_id"].tolist() == ids
+        assert any("trained on fabricated scenes" in warning for warning in found.record["warnings"])
+        assert (buildings["status"] != "not_assessed").mean() > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (SHARED / "joplin").is_dir(), reason="needs the two mosaics in ../shared/joplin")
+def test_mosaics_in_two_systems(tmp_path: Path) -> None:
+    joplin = (SHARED / "joplin").resolve()
+    more = {"footprints": joplin / "footprints.geojson", "formats": ["geojson", "geoparquet"]}
+    found = assess(joplin / "pre", joplin / "post", tmp_path / "out", **more)
+    buildings = check(found, 26915)
+    given = pyogrio.read_dataframe(joplin / "footprints.geojson")
+    assert len(buildings) == len(given)
+    outside = buildings["reason"] == "outside the overlap of the two dates"
+    assert outside.sum() > 2000
+    assert buildings.loc[outside, "damage"].isna().all()
+    assert found.record["registration"]["confidence"] > 8
+    assert 0.5 < abs(found.record["shift_px"][0]) < 3

@@ -1,0 +1,78 @@
+"""What a net does when memory runs out: smaller batches, then smaller windows, and the same answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import uniform_filter
+
+from xview2_siamese_unet.inference.answer import NetAnswer
+from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.nets.decide import probabilities
+from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "mit_b0"])  # the latter cannot be traced, and is not folded
+def test_the_answer_is_that_of_the_net(encoder: str) -> None:
+    torch.manual_seed(0)
+    model = {"encoder": {"name": encoder}, "decoder_channels": [16, 16, 8, 8, 8]}
+    net = build_net(ModelParams.model_validate(model), 5).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+    checkpoint = {
+        "state": net.state_dict(),
+        "model": model,
+        "classes": {"unclassified": "ignore"},
+        "channels": {"mean": [127.0] * 3, "std": [60.0] * 3},
+        "fingerprint": "x",
+    }
+    answer = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"))
+    dates = np.random.default_rng(0).integers(1, 255, (2, 1, 96, 64, 3), dtype=np.uint8)
+    given = [(torch.from_numpy(date).permute(0, 3, 1, 2).float() - 127) / 60 for date in dates]
+    with torch.inference_mode():
+        expected = probabilities(net(*given)).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(answer(*dates), expected, atol=1e-5)
+    flipped = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"), flips=True)(*dates)
+    assert np.abs(flipped - expected).max() > 1e-4
+    np.testing.assert_allclose(flipped.sum(axis=3), 1, atol=1e-5)
+    assert (answer.usual_batch, answer.device) == (1, "cpu")
+
+
+class Cramped(NetAnswer):
+    """A stand-in that looks 8 pixels far and has memory for `room` pixels."""
+
+    def __init__(self, room: int, error: Exception) -> None:
+        self.device, self.room, self.error = "cpu", room, error
+        self.shapes: list[tuple[int, ...]] = []
+
+    def _answer(self, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+        if pre[..., 0].size > self.room:
+            raise self.error
+        self.shapes.append(pre.shape[:3])
+        light = uniform_filter((pre.astype(np.float32) - post).mean(axis=3), (1, 17, 17), mode="constant")
+        return np.repeat(light[..., None], 5, axis=3)
+
+
+ERRORS = [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["gpu", "cpu"])
+def test_halves_of_batch_and_window_give_the_answer_of_the_whole(error: Exception) -> None:
+    pre, post = np.random.default_rng(0).integers(0, 255, (2, 3, 320, 416, 3), dtype=np.uint8)
+    whole = Cramped(10**9, error)(pre, post)
+    cramped = Cramped(320 * 300, error)
+    np.testing.assert_allclose(cramped(pre, post), whole, atol=1e-4)
+    assert {shape[0] for shape in cramped.shapes} == {1}
+    assert len(cramped.shapes) == 6
+    assert all(side % 32 == 0 for shape in cramped.shapes for side in shape[1:])
+
+
+def test_memory_that_is_not_enough_for_anything_ends_the_run() -> None:
+    pre = np.zeros((2, 320, 320, 3), np.uint8)
+    with pytest.raises(torch.OutOfMemoryError):
+        Cramped(100, ERRORS[0])(pre, pre)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        Cramped(100, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))(pre, pre)

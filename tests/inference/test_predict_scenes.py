@@ -1,0 +1,104 @@
+"""Scoring and assessing answer alike, and as the checkpoint says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from xview2_siamese_unet.errors import CheckpointError
+from xview2_siamese_unet.inference.answer import NetAnswer, read_model
+from xview2_siamese_unet.inference.predict import predict_scenes
+from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.nets.weights_file import write_safetensors
+from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
+from xview2_siamese_unet.raster.record import RECORD, count_scene
+from xview2_siamese_unet.raster.store import Store
+
+MODEL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [16, 16, 8, 8, 8]}
+CPU = HardwareParams(device="cpu", precision="32-true")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("store")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 8)).astype(np.uint8)
+    pixels[..., 6] %= 2
+    pixels[..., 7] %= 6
+    pixels[0, :20, :, :6] = 0  # no data
+    records = np.array([count_scene(scene) for scene in pixels], RECORD)
+    records["key"] = [b"a", b"b"]
+    pixels.tofile(folder / "pixels.u8")
+    records.tofile(folder / "records.bin")
+    (folder / "manifest.json").write_text(json.dumps({"scenes": ["a", "b"], "height": 64, "width": 64}))
+    return Store(folder)
+
+
+def checkpoint(**changes: object) -> dict[str, Any]:
+    torch.manual_seed(0)
+    net = build_net(ModelParams.model_validate(MODEL), 5)
+    with torch.no_grad():
+        net.building_head.weight *= 30  # an untrained net is unsure of everything
+        net.damage_head[-1].weight *= 30
+    channels = {"mean": [100.0] * 3, "std": [50.0] * 3}
+    return {"state": net.state_dict(), "model": MODEL, "classes": {}, "channels": channels, **changes}
+
+
+def answers(store: Store, **changes: object) -> tuple[np.ndarray, np.ndarray]:
+    found = [*predict_scenes(checkpoint(**changes), store, ["a", "b"], CPU, batch_size=1)]
+    return np.stack([each.codes for each in found]), np.stack([each.probabilities for each in found])
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_scoring_and_assessing_give_the_same_probabilities(store: Store, flips: bool) -> None:
+    how: dict[str, Any] = {
+        "temperatures": {"building": 2.0, "damage": 0.5},
+        "prediction": {"tta": "flips" if flips else "none"},
+    }
+    assess = NetAnswer(checkpoint(**how), CPU, flips=flips)
+    scenes = store.pixels
+    assessed = assess(np.array(scenes[..., :3]), np.array(scenes[..., 3:6]))
+    np.testing.assert_allclose(np.moveaxis(assessed, -1, 1), answers(store, **how)[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("tta", ["flips", "d4"])
+def test_the_views_are_those_that_the_checkpoint_was_tuned_with(store: Store, tta: str) -> None:
+    plain, seen = answers(store)[1], answers(store, prediction={"tta": tta})[1]
+    assert not np.allclose(plain, seen, atol=1e-4)
+    np.testing.assert_allclose(seen.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_vote_gives_each_building_one_class_by_the_weights_of_the_checkpoint(store: Store) -> None:
+    plain = answers(store)[0]
+    assert len(np.unique(plain)) > 2
+    for favoured in range(4):
+        weights = [1e-6] * 4
+        weights[favoured] = 1.0
+        voted = answers(store, prediction={"vote": "connected", "vote_weights": weights})[0]
+        assert np.array_equal(voted, np.where(plain > 0, favoured + 1, 0))
+    voted = answers(store, prediction={"vote": "connected"})[0]
+    for scene in voted:
+        numbers, count = ndimage.label(scene > 0, np.ones((3, 3)))
+        assert all(len(np.unique(scene[numbers == number])) == 1 for number in range(1, count + 1))
+
+
+def test_temperatures_change_probabilities_and_no_code(store: Store) -> None:
+    plain, cooled = answers(store), answers(store, temperatures={"building": 3.0, "damage": 3.0})
+    assert np.array_equal(plain[0], cooled[0])
+    assert not np.allclose(plain[1], cooled[1], atol=1e-3)
+
+
+def test_a_model_can_be_a_file_of_safetensors(tmp_path: Path) -> None:
+    saved, path = checkpoint(temperatures={"building": 2.0, "damage": 1.0}), tmp_path / "e_weights.safetensors"
+    write_safetensors(saved, path)
+    read = read_model(path)
+    assert read["temperatures"] == saved["temperatures"]
+    assert all(torch.equal(read["state"][name], value) for name, value in saved["state"].items())
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(CheckpointError, match="cannot be trusted"):
+        read_model(path)

@@ -1,0 +1,63 @@
+"""A pair of rasters, a checkpoint of random weights, and a project to assess them in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from kedro.framework.startup import bootstrap_project
+
+from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.params.modelling import ModelParams
+
+MODEL = {"encoder": {"name": "resnet18"}, "decoder_channels": [16, 16, 8, 8, 8]}
+SHIPPED = Path(__file__).parents[3] / "conf"
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pair in two systems and a checkpoint."""
+    folder = tmp_path_factory.mktemp("material")
+    rng = np.random.default_rng(0)
+    for name, crs, place in (
+        ("pre", "EPSG:32615", Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)),
+        ("post", "EPSG:4326", Affine(6e-6, 0, -93.0001, 0, -5e-6, 36.1449)),
+    ):
+        image = np.kron(rng.integers(1, 255, (3, 40, 40)), np.ones((1, 6, 6))).astype(np.uint8)
+        image[:, 100:130, 60:110] = 0
+        profile = {"dtype": "uint8", "count": 3, "height": 240, "width": 240, "crs": crs, "transform": place}
+        with rasterio.open(folder / f"{name}.tif", "w", driver="GTiff", **profile) as target:
+            target.write(image)
+    torch.manual_seed(0)
+    state = build_net(ModelParams.model_validate(MODEL), 5).state_dict()
+    checkpoint = {
+        "state": state,
+        "model": MODEL,
+        "classes": {"unclassified": "ignore"},
+        "channels": {"mean": [127.0] * 3, "std": [60.0] * 3},
+        "fingerprint": "f" * 32,
+    }
+    torch.save(checkpoint, folder / "model.pth")
+    return folder
+
+
+@pytest.fixture
+def project(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The shipped configuration in a folder of its own, with small windows."""
+    (tmp_path / "conf" / "local").mkdir(parents=True)
+    for layer in ("base", "users", "experiments", "logging.yml"):
+        (tmp_path / "conf" / layer).symlink_to(SHIPPED / layer)
+    (tmp_path / "conf" / "local" / "parameters.yml").write_text(
+        "inference: {windows: {size: 96, overlap: 32}}\nhardware: {device: cpu, precision: 32-true}"
+    )
+    (tmp_path / "src").mkdir()
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.kedro]\npackage_name = "xview2_siamese_unet"\nproject_name = "t"\nkedro_init_version = "1.7.0"\n'
+    )
+    bootstrap_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,63 @@
+"""An assessment that is killed ten times at random moments ends with the bytes of one that nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Each child is the whole command; forked from one process, because importing everything takes longer than assessing.
+CHILDREN = """
+import os, random, signal, sys, time
+from pathlib import Path
+from kedro.framework.startup import bootstrap_project
+bootstrap_project(Path.cwd())
+from xview2_siamese_unet.commands.assess import assess
+import exactextract, segmentation_models_pytorch, torch._dynamo
+from xview2_siamese_unet.inference import answer, layers, vote
+from xview2_siamese_unet.pipelines.inference import pages, pipeline
+
+def child(out):
+    pid = os.fork()
+    if pid == 0:
+        sys.stdout = sys.stderr
+        assess([*sys.argv[1:], "--format", "geojson", "--out", out])
+    return pid
+
+def wait(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+started = time.monotonic()
+assert wait(child("calm")) == 0
+whole = time.monotonic() - started
+print("undisturbed", round(whole, 1), "s")
+moments = random.Random(0)
+for turn in range(10):
+    pid = child("wild")
+    time.sleep(moments.uniform(0.1, 1.0) * whole)
+    os.kill(pid, signal.SIGKILL)
+    print(turn, wait(pid), sorted(os.listdir("wild")) if os.path.isdir("wild") else [])
+print("last", wait(child("wild")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_killed_ten_times_and_started_again_gives_the_same_bytes(material: Path, project: Path) -> None:
+    given = [str(material / name) for name in ("pre.tif", "post.tif")]
+    options = ["--model", str(material / "model.pth"), "--overwrite", "--device", "cpu"]
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", CHILDREN, *given, *options], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count(" -9 ") >= 5, done.stdout  # killed before it was done
+    assert "last 0" in done.stdout
+    calm, wild = ({path.name: path.read_bytes() for path in (project / run).iterdir()} for run in ("calm", "wild"))
+    records = [json.loads(each.pop("run.json")) for each in (calm, wild)]
+    assert calm == wild
+    for record in records:
+        del record["seconds"], record["settings"]["inference"]["out"]
+    assert records[0] == records[1]

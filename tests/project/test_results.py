@@ -1,0 +1,85 @@
+"""The table of results: what would run, what is taken over, and the arithmetic."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "results.py"
+
+
+@pytest.fixture(scope="module")
+def results() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("results", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def finish(results: ModuleType, args: object, variant: str, seed: int, score: float) -> None:
+    path = results.metrics_of(args, variant, seed)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"score": score, "localization_f1": 0.8, "damage_f1": 0.5}))
+
+
+def test_every_variant_is_an_experiment_that_the_project_accepts(results: ModuleType, tmp_path: Path) -> None:
+    args = results.parse([str(tmp_path), "--epochs", "9"])
+    seen = set()
+    for variant, tree in results.variants(args).items():
+        assert not results.prepare(args, variant, 3, tree)
+        env = f"results/{results.folder_name(variant, 3)}"
+        loader = UserExperimentConfigLoader(tmp_path / "conf", env=env, **CONFIG_LOADER_ARGS)
+        parameters = loader["parameters"]
+        assert parameters["training"]["seed"] == 3
+        assert parameters["model"]["encoder"]["name"] == "resnet18"
+        assert loader["globals"]["storage"] == str(tmp_path / "data")
+        seen.add(json.dumps(parameters, default=str))
+    assert len(seen) == 2 + len(results.WITHOUT) + len(results.OTHERWISE)  # each leaves out something that was there
+
+
+def test_a_finished_run_is_taken_over_until_its_settings_change(results: ModuleType, tmp_path: Path) -> None:
+    args = results.parse([str(tmp_path)])
+    tree = results.variants(args)["strong"]
+    assert not results.prepare(args, "strong", 0, tree)
+    finish(results, args, "strong", 0, 0.7)
+    assert results.prepare(args, "strong", 0, tree)
+    assert not results.prepare(args, "strong", 0, results.merged(tree, {"training": {"learning_rate": 1e-5}}))
+    assert not results.metrics_of(args, "strong", 0).exists()
+
+
+def test_a_dry_run_lists_and_prints_the_table_and_writes_nothing(
+    results: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = results.parse([str(tmp_path), "--seeds", "0", "1", "--dry-run", "--only", "strong", "seed_002"])
+    for seed, score in enumerate((0.6, 0.8)):
+        finish(results, args, "strong", seed, score)
+    finish(results, args, "seed_002", 1, 0.5)
+    results.main(args)
+    text = capsys.readouterr().out
+    assert "seed_002, seed 0: to train" in text
+    assert "strong, seed 0: finished" in text
+    assert "| strong | 2 | 0.700 ± 0.141 | 0.800 ± 0.000 | 0.500 ± 0.000 | +0.000 |" in text
+    assert "| seed_002 | 1 | 0.500 | 0.800 | 0.500 | -0.200 |" in text
+    assert not (tmp_path / "conf").exists()
+
+
+def test_variants_that_only_answer_otherwise_share_their_weights(results: ModuleType, tmp_path: Path) -> None:
+    args = results.parse([str(tmp_path)])
+    models = tmp_path / "data" / "06_models" / "results"
+    epochs = models / results.folder_name("strong", 0) / "checkpoints" / "epochs"
+    epochs.mkdir(parents=True)
+    (epochs / "last.ckpt").write_text("weights")
+    for variant, shared in (("vote per building", True), ("dice", False)):
+        name = f"strong without {variant}"
+        results.share_weights(args, name, 0)
+        taken = models / results.folder_name(name, 0) / "checkpoints" / "epochs" / "last.ckpt"
+        assert taken.exists() == shared
