@@ -67,6 +67,10 @@ def layers(side: int) -> Layers:
     return Layers({"main": frame, "more": frame.head(1)}, {"main": "<qgis/>"}, "2020-01-01T00:00:00Z")
 
 
+def formats(side: int) -> dict[str, gpd.GeoDataFrame]:
+    return {"geojson": layers(max(side // 4, 8)).frames["main"].to_crs(4326)}
+
+
 def text(side: int) -> str:
     return "x" * side**2
 
@@ -83,7 +87,7 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
     f"{OWN}checkpoint.CheckpointDataset": lambda side: {"state": {"w": torch.rand(side, side)}},
     f"{OWN}assess_raster.CogDataset": raster,
     f"{OWN}assess_layers.LayersDataset": layers,
-    f"{OWN}assess_layers.FormatsDataset": lambda side: {"geojson": layers(max(side // 4, 8)).frames["main"].to_crs(4326)},
+    f"{OWN}assess_layers.FormatsDataset": formats,
     f"{OWN}timings.TimingsDataset": lambda side: {"node": {"pipeline": text(side)}},
     f"{OWN}assess_folder.AssessmentDataset": lambda side: {"text": text(side)},
     f"{OWN}mask.MaskDataset": lambda side: {"scene": (noise(side), None)},
