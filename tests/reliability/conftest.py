@@ -1,4 +1,4 @@
-"""A disk of a few megabytes, and the configuration of this project with its storage there."""
+"""Disks that are full or may not be written to, and the configuration of this project with its storage there."""
 
 from __future__ import annotations
 
@@ -16,19 +16,31 @@ PROJECT = Path(__file__).parents[2]
 MakeConf = Callable[..., Path]
 
 
+def _run(*command: str) -> str:
+    """Return what a command complains of."""
+    if shutil.which(command[0]) is None:
+        return f"no {command[0]}"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stderr.strip() if done.returncode else ""
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount 4 MiB of memory; skips where that is not allowed."""
-    mount = shutil.which("mount")
     folder = tmp_path / "disk"
     folder.mkdir()
-    asked = [str(mount), "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False) if mount else None  # noqa: S603
-    if done is None or done.returncode:
-        pytest.skip(f"a small disk needs the right to mount one: {done.stderr.strip() if done else 'no mount'}")
+    if complaint := _run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)):
+        pytest.skip(f"a disk of a test's own needs the right to mount one: {complaint}")
     yield folder
     # -l: torch keeps a file that it could not finish open until it is collected.
-    subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S603, S607
+    assert not _run("umount", "-l", str(folder))
+
+
+@pytest.fixture
+def read_only_disk(small_disk: Path) -> Path:
+    """A disk that nobody may write to, root neither; skips as `small_disk`."""
+    assert not _run("mount", "-o", "remount,ro", str(small_disk))
+    return small_disk
 
 
 @pytest.fixture
