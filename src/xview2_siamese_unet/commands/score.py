@@ -37,7 +37,7 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
     PREDICTIONS and TARGETS are named as in the challenge, <test|hold>_<localization|damage>_<id>_prediction.png and
     ..._target.png, or as this project names them: <scene>.tif and <tier>/<scene>_<building|damage>.tif.
     """
-    from xview2_siamese_unet.datasets.stamp import write_atomically  # noqa: PLC0415  pandas and rasterio are slow to import
+    from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415  pandas and rasterio are slow to import
     from xview2_siamese_unet.metrics.folders import OFFICIAL_SIDE, count_folders, is_official  # noqa: PLC0415
     from xview2_siamese_unet.metrics.summary import summarise_folders  # noqa: PLC0415
 
@@ -60,7 +60,7 @@ def compare(experiments: tuple[str, ...], out: Path | None) -> None:
     """
     from rich.console import Console  # noqa: PLC0415
 
-    from xview2_siamese_unet.datasets.stamp import write_atomically  # noqa: PLC0415
+    from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415
     from xview2_siamese_unet.report import comparison  # noqa: PLC0415
 
     if len(set(experiments)) != len(experiments) or len(experiments) < 2:

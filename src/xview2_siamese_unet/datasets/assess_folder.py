@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kedro.io import AbstractDataset
 
-from xview2_siamese_unet.datasets.stamp import write_atomically
+from xview2_siamese_unet.atomic import remove_debris, write_atomically
 
 RECORD: Final = "run.json"
 _WORK: Final = ".work"
@@ -35,6 +35,7 @@ class AssessmentDataset(AbstractDataset[dict[str, Any], Path]):
         """Write the record, then remove what only a run that is stopped would need."""
         write_atomically(self._path / RECORD, json.dumps(data, indent=2, allow_nan=False))
         shutil.rmtree(self._path / _WORK, ignore_errors=True)
+        remove_debris(self._path)
 
     def _exists(self) -> bool:
         return (self._path / RECORD).is_file()

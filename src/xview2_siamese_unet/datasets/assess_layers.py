@@ -13,6 +13,8 @@ import geopandas as gpd
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
+from xview2_siamese_unet.atomic import whole_file
+
 _STYLES: Final = """
 CREATE TABLE layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
@@ -37,7 +39,7 @@ class Layers:
 
 
 class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
-    """A GeoPackage, written beside and renamed; loading gives its first layer.
+    """A GeoPackage, written whole or not at all; loading gives its first layer.
 
     Args:
         filepath: the file.
@@ -52,21 +54,17 @@ class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
         """Write all layers and styles."""
         import pyogrio  # noqa: PLC0415  a run without an assessment does not wait for GDAL
 
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(f".{self._path.stem}.part.gpkg")
-        for stale in part.parent.glob(f"{part.name}*"):  # SQLite would play a journal that was left onto the new file
-            stale.unlink()
         before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
         try:
-            for name, frame in data.frames.items():
-                pyogrio.write_dataframe(
-                    frame, part, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
-                )
+            with whole_file(self._path) as part:
+                for name, frame in data.frames.items():
+                    pyogrio.write_dataframe(
+                        frame, part, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
+                    )
+                _write_styles(part, data)
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
-        _write_styles(part, data)
-        part.replace(self._path)
 
     def load(self) -> gpd.GeoDataFrame:
         """Return the rows of the first layer."""
@@ -89,7 +87,7 @@ class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
 
 
 class FormatsDataset(AbstractDataset[dict[str, gpd.GeoDataFrame], list[Path]]):
-    """The same rows in other formats, each written beside and renamed; loading gives the files.
+    """The same rows in other formats, each written whole or not at all; loading gives the files.
 
     Args:
         filepath: the files without their endings.
@@ -102,14 +100,11 @@ class FormatsDataset(AbstractDataset[dict[str, gpd.GeoDataFrame], list[Path]]):
 
     def save(self, data: dict[str, gpd.GeoDataFrame]) -> None:
         """Write `geojson` after RFC 7946 and `geoparquet`; what an earlier run wrote in another goes."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         for name, (ending, write) in _FORMATS.items():
             path = self._path.with_suffix(ending)
             if name in data:
-                part = path.with_name(f".{path.stem}.part{ending}")
-                part.unlink(missing_ok=True)
-                write(data[name], part)
-                part.replace(path)
+                with whole_file(path) as part:
+                    write(data[name], part)
             else:
                 path.unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from xview2_siamese_unet.datasets.stamp import write_atomically
+from xview2_siamese_unet.atomic import write_atomically
 
 
 class WholeTextDataset(AbstractDataset[str, str]):
@@ -24,7 +24,6 @@ class WholeTextDataset(AbstractDataset[str, str]):
 
     def save(self, data: str) -> None:
         """Write the text."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, data)
 
     def load(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
+from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.errors import CheckpointError
 
 _BULKY = {"state", "history"}
@@ -34,11 +35,9 @@ class CheckpointDataset(AbstractDataset[Any, Any]):
 
         from xview2_siamese_unet.nets.weights_file import write_safetensors  # noqa: PLC0415
 
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(f".{self._path.name}.part")
         write = write_safetensors if self._path.suffix == ".safetensors" else torch.save
-        write(data, part)
-        part.replace(self._path)
+        with whole_file(self._path) as part:
+            write(data, part)
 
     def load(self) -> Any:  # noqa: ANN401
         """Return what was saved, on the CPU.

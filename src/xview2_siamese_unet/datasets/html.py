@@ -8,7 +8,7 @@ from typing import Any
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import HTMLPreview
 
-from xview2_siamese_unet.datasets.stamp import write_atomically
+from xview2_siamese_unet.atomic import write_atomically
 
 
 class HtmlDataset(AbstractDataset[str, str]):
@@ -25,7 +25,6 @@ class HtmlDataset(AbstractDataset[str, str]):
 
     def save(self, data: str) -> None:
         """Write the page."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, data)
 
     def load(self) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 
+from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.datasets.execution import run_jobs
 from xview2_siamese_unet.datasets.log import say
 from xview2_siamese_unet.datasets.preview import picture_of_store
-from xview2_siamese_unet.datasets.stamp import refuse_other_settings, write_atomically
+from xview2_siamese_unet.datasets.stamp import refuse_other_settings
 from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.raster.pack import Slot, StorePlan, full_disk, pack_or_report, scene_bytes
 from xview2_siamese_unet.raster.record import RECORD
@@ -45,7 +46,7 @@ class StoreDataset(AbstractDataset[StorePlan, Store]):
 
         Raises:
             StaleError: the store holds scenes of another size.
-            ConfigError: the disk is too small.
+            StorageError: the disk is too small.
             DataError: a scene cannot be packed, and none may be skipped.
         """
         rows = self._allocate(data)

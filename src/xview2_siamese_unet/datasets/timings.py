@@ -10,7 +10,7 @@ from typing import Any, Final
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
-from xview2_siamese_unet.datasets.stamp import write_atomically
+from xview2_siamese_unet.atomic import write_atomically
 
 Timings = dict[str, dict[str, Any]]
 """Name of a node → `pipeline`, `seconds` and `ended` (UTC)."""
@@ -34,7 +34,6 @@ class TimingsDataset(AbstractDataset[Timings, Timings]):
         """Add timings to the file."""
         with _LOCK:
             merged = self.load() | data
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps(merged, indent=2))
 
     def load(self) -> Timings:
