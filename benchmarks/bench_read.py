@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from xview2_siamese_unet.datasets.labels import LabelsDataset
 from xview2_siamese_unet.datasets.masks import MasksDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels, plan_masks, plan_store
+from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_masks, plan_store
 from xview2_siamese_unet.raster.pack import StorePlan, scene_bytes
 from xview2_siamese_unet.raster.store import Store
 
@@ -32,12 +33,14 @@ def prepare(root: Path, out: Path) -> tuple[Store, StorePlan]:
     """Run data_processing on one core; print what each step takes a scene."""
     params, executor = DataProcessingParams(), {"kind": "serial"}
     started = time.process_time()
-    scenes, buildings, _ = parse_labels(root, DatasetParams(source="xbd", root=root, name="bench"), params)
+    labels = LabelsDataset(filepath=str(out / "labels.parquet"), executor=executor)
+    labels.save(plan_labels(root, DatasetParams(source="xbd", root=root, name="bench"), params))
     parsed = time.process_time()
     masks = MasksDataset(filepath=str(out / "masks"), executor=executor)
-    masks.save(plan_masks(scenes, buildings, params))
+    masks.save(plan_masks(labels.load(), params))
     burnt = time.process_time()
     store = StoreDataset(filepath=str(out / "store"), executor=executor)
+    scenes = labels.load().scenes
     plan = plan_store(root, scenes, masks.load(), params)
     store.save(plan)
     packed = time.process_time()

@@ -1,17 +1,21 @@
-"""A progress bar with rate and remaining time, where somebody watches."""
+"""A progress bar with rate and remaining time where somebody watches, and a line now and then where nobody does."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 Item = TypeVar("Item")
+SILENCE: Final = 30.0
+"""Seconds between two lines of a log."""
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -23,8 +27,11 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         total: parts there are.
     """
     console = Console(stderr=True)
+    if not is_watched(console):
+        yield _Lines(what, total).advance
+        return
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not is_watched(console)) as bar:
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)
 
@@ -40,6 +47,23 @@ def track(what: str, total: int, parts: Iterable[Item]) -> Iterator[Item]:
 def is_watched(console: Console) -> bool:
     """Return whether a bar makes sense: on a terminal, unless the user asked for quiet."""
     return console.is_terminal and logging.getLogger(__package__).isEnabledFor(logging.INFO)
+
+
+class _Lines:
+    """The same for a log: parts done and seconds to go, not more often than every `SILENCE` seconds."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what, self._total, self._done = what, total, 0
+        self._started = self._told = time.monotonic()
+
+    def advance(self) -> None:
+        """Count a part."""
+        self._done += 1
+        now = time.monotonic()
+        if now - self._told >= SILENCE:
+            self._told = now
+            left = (now - self._started) / self._done * (self._total - self._done)
+            _log.info("%s: %d of %d, about %.0f s to go", self._what, self._done, self._total, left)
 
 
 class _Rate(ProgressColumn):

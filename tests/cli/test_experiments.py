@@ -71,5 +71,7 @@ def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
         numbers = {"score": score, "localization_f1": 0.8, "damage_f1": 0.7, "n_scenes": 9}
         path.write_text(json.dumps(numbers | {"intervals": {"score": [score - 0.01, score + 0.01]}}))
     lines = [line.split() for line in call("list", "--user", "default").output.splitlines()]
-    assert [line[0] for line in lines] == ["experiment", "default/strong", "default/seed_002", "default/quickstart"]
+    assert [line[0] for line in lines] == ["experiment", "default/strong", "default/seed_002", "1"]
+    everything = [line.split()[0] for line in call("list", "--user", "default", "--all").output.splitlines()]
+    assert everything == ["experiment", "default/strong", "default/seed_002", "default/quickstart"]
     assert lines[1][1:6] == ["0.750", "0.740–0.760", "0.800", "0.700", "9"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -7,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
 
-from xview2_siamese_unet.datasets.execution import run_jobs, usable_cores
+from xview2_siamese_unet.datasets.execution import _in_flight, run_jobs, usable_cores
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.params.execution import ExecutorParams
 
@@ -39,8 +41,23 @@ DASK = ExecutorParams(kind="dask", workers=2)
 
 @pytest.mark.parametrize("executor", [SERIAL, PROCESSES])
 def test_every_job_is_run_once(executor: ExecutorParams) -> None:
-    assert sorted(run_jobs(square, range(20), executor, "squares")) == [n * n for n in range(20)]
+    assert list(run_jobs(square, range(20), executor, "squares")) == [n * n for n in range(20)]
     assert list(run_jobs(square, [], executor, "squares")) == []
+
+
+def test_a_slow_job_holds_up_what_is_yielded_but_no_worker() -> None:
+    """The first job ends when all others in flight have ended; not one more may be started until then."""
+    others = [Event() for _ in range(20)]
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert all(event.wait(20) for event in others[1:16])
+            assert not any(event.is_set() for event in others[16:])
+        others[number].set()
+        return number
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(_in_flight(pool, work, range(20), 16)) == list(range(20))
 
 
 def test_processes_are_others() -> None:
@@ -64,7 +81,7 @@ def test_a_worker_that_dies_is_one_sentence() -> None:
 
 def test_dask_runs_where_a_scheduler_says(scheduler: str) -> None:
     executor = ExecutorParams(kind="dask", scheduler=scheduler, workers=1)
-    assert sorted(run_jobs(square, range(20), executor, "squares")) == [n * n for n in range(20)]
+    assert list(run_jobs(square, range(20), executor, "squares")) == [n * n for n in range(20)]
     seen = set(run_jobs(process, range(4), executor, "processes"))
     assert len(seen) == 1
     assert os.getpid() not in seen
@@ -115,7 +132,10 @@ def test_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> Non
     assert usable_cores() == 1
 
 
-def test_a_bar_is_drawn_on_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_is_drawn_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "xview2_siamese_unet")
     list(run_jobs(square, range(3), SERIAL, "scenes packed"))
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -8,19 +8,22 @@ import io
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
 from xview2_siamese_unet.datasets.html import HtmlDataset
+from xview2_siamese_unet.datasets.labels import BuildingsDataset, LabelsDataset
 from xview2_siamese_unet.datasets.masks import MasksDataset
 from xview2_siamese_unet.datasets.preview import ROWS
 from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels, plan_masks, plan_store
+from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_masks, plan_store
+from xview2_siamese_unet.xbd.ingest import BUILDING_COLUMNS
 
 SERIAL = {"kind": "serial"}
 PARAMS = DatasetParams.model_validate(
@@ -30,16 +33,19 @@ PARAMS = DatasetParams.model_validate(
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """The three datasets of data_processing, filled."""
+    """The datasets of data_processing, filled."""
     folder = tmp_path_factory.mktemp("data")
     raw = SceneFolderDataset(source="sample", root=None, sample=str(folder / "raw"), executor=SERIAL)
     raw.save(PARAMS)
-    scenes, buildings, _ = parse_labels(raw.load(), PARAMS, DataProcessingParams())
+    labels = LabelsDataset(filepath=str(folder / "labels.parquet"), executor=SERIAL)
+    labels.save(plan_labels(raw.load(), PARAMS, DataProcessingParams()))
+    buildings = BuildingsDataset(filepath=str(folder / "buildings.parquet"))
+    buildings.save(labels.load())
     masks = MasksDataset(filepath=str(folder / "masks"), executor=SERIAL)
-    masks.save(plan_masks(scenes, buildings, DataProcessingParams()))
+    masks.save(plan_masks(labels.load(), DataProcessingParams()))
     store = StoreDataset(filepath=str(folder / "store"), executor=SERIAL)
-    store.save(plan_store(raw.load(), scenes, masks.load(), DataProcessingParams()))
-    return {"raw": raw, "masks": masks, "store": store}
+    store.save(plan_store(raw.load(), labels.load().scenes, masks.load(), DataProcessingParams()))
+    return {"raw": raw, "masks": masks, "store": store, "buildings": buildings}
 
 
 @pytest.mark.parametrize(("name", "columns"), [("raw", 2), ("masks", 2), ("store", 3)])
@@ -49,6 +55,21 @@ def test_folders_show_pictures(made: dict[str, object], name: str, columns: int)
     picture = Image.open(io.BytesIO(base64.b64decode(dataset.preview())))  # type: ignore[attr-defined]
     assert picture.size == (columns * 256, ROWS * 256)
     assert len(picture.getcolors(1 << 20)) > 1  # not one flat colour
+
+
+def test_a_table_shows_its_first_rows(made: dict[str, BuildingsDataset]) -> None:
+    dataset = made["buildings"]
+    assert inspect.signature(dataset.preview).return_annotation == "TablePreview"
+    shown, whole = dataset.preview(nrows=1), dataset.load()
+    assert shown["columns"] == list(BUILDING_COLUMNS)
+    assert shown["data"] == whole.head(1).to_numpy().tolist()
+    assert len(whole) > 1
+
+
+def test_a_table_without_rows_shows_its_columns(tmp_path: Path) -> None:
+    dataset = BuildingsDataset(filepath=str(tmp_path / "buildings.parquet"))
+    pd.DataFrame(columns=list(BUILDING_COLUMNS)).to_parquet(tmp_path / "buildings.parquet")
+    assert dataset.preview() == {"index": [], "columns": list(BUILDING_COLUMNS), "data": []}
 
 
 def test_a_checkpoint_shows_its_texts_and_not_its_tensors(tmp_path: Path) -> None:

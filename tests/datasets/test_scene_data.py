@@ -5,19 +5,24 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 from kedro.io import DatasetError
 from PIL import Image
 
 from xview2_siamese_unet.datasets.folders import FoldersDataset
+from xview2_siamese_unet.datasets.labels import BuildingsDataset, LabelsDataset
 from xview2_siamese_unet.datasets.mask import MaskDataset
 from xview2_siamese_unet.datasets.masks import MasksDataset
+from xview2_siamese_unet.datasets.png_scenes import PngScenesDataset
 from xview2_siamese_unet.datasets.probabilities import ProbabilityDataset
 from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
@@ -25,10 +30,13 @@ from xview2_siamese_unet.datasets.timings import TimingsDataset
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, StaleError, StorageError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams, MaskParams, ShardParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes
-from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels, plan_masks, plan_store
-from xview2_siamese_unet.raster.masks import MaskJob, MaskPlan
+from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_masks, plan_png, plan_store
+from xview2_siamese_unet.raster.masks import MaskPlan
+from xview2_siamese_unet.raster.png import PngPlan
 from xview2_siamese_unet.raster.probability import LEVELS, as_bytes
 from xview2_siamese_unet.xbd.georeference import Georeference
+from xview2_siamese_unet.xbd.label_table import Labels
+from xview2_siamese_unet.xbd.pairing import list_pairs
 
 SERIAL = {"kind": "serial"}
 PROCESSES = {"kind": "processes", "workers": 2}
@@ -52,12 +60,19 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def labels_of(raw: Path, out: Path, executor: dict = SERIAL, params: DataProcessingParams = PARAMS) -> Labels:
+    dataset = LabelsDataset(filepath=str(out / "labels.parquet"), executor=executor)
+    dataset.save(plan_labels(raw, SAMPLE, params))
+    return dataset.load()
+
+
 def process(raw: Path, out: Path, executor: dict, params: DataProcessingParams = PARAMS) -> StoreDataset:
-    scenes, buildings, _ = parse_labels(raw, SAMPLE, params)
+    labels = labels_of(raw, out, executor, params)
+    BuildingsDataset(filepath=str(out / "buildings.parquet")).save(labels)
     masks = MasksDataset(filepath=str(out / "masks"), executor=executor)
-    masks.save(plan_masks(scenes, buildings, params))
+    masks.save(plan_masks(labels, params))
     store = StoreDataset(filepath=str(out / "store"), executor=executor)
-    store.save(plan_store(raw, scenes, masks.load(), params))
+    store.save(plan_store(raw, labels.scenes, masks.load(), params))
     return store
 
 
@@ -145,26 +160,27 @@ def test_masks_and_store_do_not_depend_on_who_makes_them(drawn: Path, tmp_path: 
 
 def test_parts_make_together_what_one_run_makes(drawn: Path, tmp_path: Path) -> None:
     process(drawn, tmp_path / "one", SERIAL)
-    tables = parse_labels(drawn, SAMPLE, PARAMS)
-    (tmp_path / "two").mkdir()
+    labels = labels_of(drawn, tmp_path / "two")
     for index in (2, 0, 1):
         part = DataProcessingParams(shard=ShardParams(index=index, count=3))
-        jobs = plan_masks(tables.scenes, tables.buildings, part)
+        jobs = plan_masks(labels, part)
         masks = MasksDataset(filepath=str(tmp_path / "two" / "masks"), executor=SERIAL)
         masks.save(jobs)
-        plan = plan_store(drawn, tables.scenes, masks.load(), part)
+        plan = plan_store(drawn, labels.scenes, masks.load(), part)
         assert [job.scene for job in plan.jobs] == [job.scene for job in jobs]
         assert len(jobs) == 2
         StoreDataset(filepath=str(tmp_path / "two" / "store"), executor=SERIAL).save(plan)
         assert not (tmp_path / "two" / "store" / "problems.json").exists()
-        with pytest.raises(ConfigError, match="--to-nodes parse_labels"):
-            parse_labels(drawn, SAMPLE, part)
+        with pytest.raises(ConfigError, match="--to-nodes tabulate_labels"):
+            plan_labels(drawn, SAMPLE, part)
     process(drawn, tmp_path / "two", SERIAL)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_the_geotiff_release_gives_the_same_store(drawn: Path, tmp_path: Path) -> None:
-    raw = tmp_path / "raw"
+@pytest.fixture(scope="session")
+def geotiffs(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample as the GeoTIFF release would have it."""
+    raw = tmp_path_factory.mktemp("geotiffs") / "raw"
     shutil.copytree(drawn, raw)
     (raw / "tier1").rename(raw / "train")
     for image in raw.glob("*/images/*.png"):
@@ -176,10 +192,73 @@ def test_the_geotiff_release_gives_the_same_store(drawn: Path, tmp_path: Path) -
             target.write(bands)
         image.unlink()
         (image.parent / f"{image.stem}.tif:Zone.Identifier").touch()
+    return raw
+
+
+def test_the_geotiff_release_gives_the_same_store(drawn: Path, geotiffs: Path, tmp_path: Path) -> None:
     png = process(drawn, tmp_path / "png", SERIAL).load()
-    tif = process(raw, tmp_path / "tif", SERIAL).load()
+    tif = process(geotiffs, tmp_path / "tif", SERIAL).load()
     assert png.scenes == tif.scenes
     np.testing.assert_array_equal(png.pixels, tif.pixels)
+
+
+def write_png(raw: Path, out: Path, executor: dict = SERIAL) -> PngScenesDataset:
+    dataset = PngScenesDataset(filepath=str(out), executor=executor)
+    dataset.save(PngPlan(raw, list_pairs(raw)[0]))
+    return dataset
+
+
+def test_the_geotiff_release_as_pngs_is_the_challenge_again(drawn: Path, geotiffs: Path, tmp_path: Path) -> None:
+    dataset = write_png(geotiffs, tmp_path / "png")
+    assert dataset.exists()
+    assert "png" in str(dataset)
+    made, release = contents(dataset.load()), contents(drawn)
+    assert made.keys() == {name for name in release if "/" in name}
+    assert {name: data for name, data in made.items() if name.endswith(".json")}.items() <= release.items()
+    for name in (name for name in made if name.endswith(".png")):
+        with Image.open(tmp_path / "png" / name) as ours, Image.open(drawn / name) as theirs:
+            assert (ours.mode, ours.format) == ("RGB", "PNG")
+            np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+    before = process(geotiffs, tmp_path / "before", SERIAL).load().pixels
+    np.testing.assert_array_equal(process(tmp_path / "png", tmp_path / "after", SERIAL).load().pixels, before)
+    write_png(geotiffs, tmp_path / "two", PROCESSES)
+    assert contents(tmp_path / "two") == made
+
+
+def test_only_what_changed_becomes_a_png_again(
+    geotiffs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(geotiffs, tmp_path / "raw")
+    write_png(tmp_path / "raw", tmp_path / "png")
+    image = sorted((tmp_path / "raw").glob("tier3/images/*.tif"))[0]
+    with rasterio.open(image, "r+") as opened:
+        opened.write(np.full((3, 64, 64), -5, np.int16))  # below the range of bytes, and not the value for no data
+    os.utime(image, (0, 0))  # older than the PNG made from what was there before
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        write_png(tmp_path / "raw", tmp_path / "png")
+    assert "PNG: 1 scenes made, 5 still valid and reused" in caplog.text
+    with Image.open(tmp_path / "png/tier3/images" / f"{image.stem}.png") as opened:
+        assert opened.getextrema() == ((0, 0),) * 3
+    with rasterio.open(image, "r+") as opened:
+        opened.write(np.full((3, 64, 64), 300, np.int16))
+    with pytest.raises(DatasetError) as caught:
+        write_png(tmp_path / "raw", tmp_path / "png")
+    assert "values up to 300" in message(caught).found
+    assert not list((tmp_path / "png").rglob(".*"))
+
+
+@pytest.mark.parametrize(("wanted", "scenes"), [(False, 0), (True, 5)])
+def test_pngs_are_of_the_scenes_in_the_store_if_asked_for(
+    geotiffs: Path, tmp_path: Path, *, wanted: bool, scenes: int
+) -> None:
+    names = [str(pair.scene) for pair in list_pairs(geotiffs)[0]]
+    table, store = pd.DataFrame({"scene": names}), SimpleNamespace(problems=[[names[2], "a.tif", "torn"]])
+    plan = plan_png(geotiffs, table, store, DataProcessingParams(write_png=wanted))
+    assert len(plan.pairs) == scenes
+    assert names[2] not in {str(pair.scene) for pair in plan.pairs}
+    dataset = PngScenesDataset(filepath=str(tmp_path / "png"), executor=SERIAL)
+    dataset.save(plan)
+    assert dataset.exists() == wanted
 
 
 def test_a_second_run_makes_nothing_and_says_so(drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -262,8 +341,7 @@ def test_a_store_grows_and_moves_no_scene(drawn: Path, tmp_path: Path) -> None:
 
 def test_scenes_of_another_size_do_not_enter_a_store(drawn: Path, tmp_path: Path) -> None:
     process(drawn, tmp_path, SERIAL)
-    scenes, *_ = parse_labels(drawn, SAMPLE, PARAMS)
-    plan = plan_store(drawn, scenes, tmp_path / "masks", PARAMS)._replace(height=96)
+    plan = plan_store(drawn, labels_of(drawn, tmp_path).scenes, tmp_path / "masks", PARAMS)._replace(height=96)
     with pytest.raises(DatasetError) as caught:
         StoreDataset(filepath=str(tmp_path / "store"), executor=SERIAL).save(plan)
     assert "height 64" in message(caught).found
@@ -331,5 +409,5 @@ def test_folders_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
 def test_masks_of_no_scene_are_none(tmp_path: Path) -> None:
     masks = MasksDataset(filepath=str(tmp_path / "masks"), executor=SERIAL)
     assert not masks.exists()
-    masks.save(MaskPlan("centre", [], describe=MaskJob))
+    masks.save(MaskPlan("centre", 0, lambda: iter(())))
     assert "masks" in str(masks)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import mmap
 import os
 import pickle
 from dataclasses import replace
@@ -18,6 +19,7 @@ from store_maker import HEIGHT, WIDTH, draw_scene, empty_store
 from xview2_siamese_unet.errors import DataError, StorageError
 from xview2_siamese_unet.raster.io import write_mask
 from xview2_siamese_unet.raster.pack import PackJob, Slot, pack_scene
+from xview2_siamese_unet.raster.record import RECORD
 from xview2_siamese_unet.raster.store import Store, read_manifest
 
 
@@ -184,6 +186,47 @@ def test_a_store_that_lost_a_file(two: tuple, name: str, harm: str) -> None:
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match="missing or too short for 2 scenes"):
         Store(slots[0].folder).scene(jobs[0].scene)
+
+
+class Asked(mmap.mmap):
+    """Pages that remember what of them was asked for."""
+
+    ranges: list[tuple[int, int]]
+
+    def madvise(self, option: int, start: int, length: int) -> None:
+        assert option == mmap.MADV_WILLNEED
+        super().madvise(option, start, length)
+        self.ranges.append((start, start + length))
+
+
+@pytest.mark.parametrize(("row", "top", "bottom"), [(0, 0, None), (1, 0, None), (1, 300, 500), (2, 511, 512)])
+@pytest.mark.parametrize("width", [512, 200])
+def test_lines_are_asked_for_and_no_others(tmp_path: Path, row: int, top: int, bottom: int | None, width: int) -> None:
+    scene, line = 512 * width * 8, width * 8
+    (tmp_path / "pixels.u8").write_bytes(bytes(3 * scene))
+    (tmp_path / "records.bin").write_bytes(bytes(3 * RECORD.itemsize))
+    (tmp_path / "manifest.json").write_text(json.dumps({"scenes": ["a", "b", "c"], "height": 512, "width": width}))
+    store = Store(tmp_path)
+    with (tmp_path / "pixels.u8").open("rb") as file:
+        pages = Asked(file.fileno(), 3 * scene, access=mmap.ACCESS_READ)
+    pages.ranges = []
+    store._maps = np.ndarray(store.pixels.shape, np.uint8, pages), store.records
+    store.prefetch(row, top, bottom)
+    first, last = row * scene + top * line, row * scene + (512 if bottom is None else bottom) * line
+    starts, ends = zip(*pages.ranges, strict=True)
+    assert list(starts[1:]) == list(ends[:-1])
+    assert first - mmap.PAGESIZE < starts[0] <= first
+    assert ends[-1] == last
+    assert all(start % mmap.PAGESIZE == 0 for start in starts)
+
+
+def test_nothing_is_asked_for_where_that_cannot_be_done(two: tuple) -> None:
+    slots, jobs, pixels = two
+    pack_scene(slots[0], jobs[0])
+    store = Store(slots[0].folder)
+    store._maps = np.array(store.pixels), store.records  # in memory already, and no map of a file
+    store.prefetch(0)
+    np.testing.assert_array_equal(store.pixels[0], pixels[0])
 
 
 def test_problems_are_remembered(two: tuple) -> None:

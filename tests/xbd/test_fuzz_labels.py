@@ -82,15 +82,20 @@ def read(data: bytes, phase: Phase) -> Label | None:
 
 
 NAMES = [SCENE.stem("pre"), f"challenge_train_images_{SCENE.stem('post')}", "test_pre_00001"]
-FUZZ = settings(max_examples=4500, deadline=None, suppress_health_check=list(HealthCheck))
+OFTEN = pytest.mark.parametrize("share", [0.05, pytest.param(1.0, marks=pytest.mark.soak)], ids=["some", "all"])
+"""Some of the ten thousand in every run of the tests, all where there is time."""
 
 
-@pytest.mark.slow
+def fuzz(examples: float) -> settings:
+    return settings(max_examples=int(examples), suppress_health_check=list(HealthCheck))
+
+
+@OFTEN
 @pytest.mark.parametrize("mutated", [mutated_trees(), mutated_bytes()], ids=["trees", "bytes"])
-def test_a_mutated_label_is_read_or_refused(mutated: st.SearchStrategy[bytes]) -> None:
+def test_a_mutated_label_is_read_or_refused(mutated: st.SearchStrategy[bytes], share: float) -> None:
     seen: dict[bool, int] = {True: 0, False: 0}
 
-    @FUZZ
+    @fuzz(4500 * share)
     @given(mutated, st.sampled_from(PHASES))
     def run(data: bytes, phase: Phase) -> None:
         started = time.perf_counter()
@@ -103,24 +108,30 @@ def test_a_mutated_label_is_read_or_refused(mutated: st.SearchStrategy[bytes]) -
             assert again.buildings == label.buildings
 
     run()
-    assert min(seen.values()) > 50, seen
+    assert min(seen.values()) > 50 * share, seen
 
 
-@pytest.mark.slow
-@settings(max_examples=1500, deadline=None)
-@given(
-    st.sampled_from([SCENE.stem("pre"), f"challenge_train_images_{SCENE.stem('post')}", "test_pre_00001"]), st.data()
-)
-def test_a_mutated_name_is_read_or_refused(stem: str, data: st.DataObject) -> None:
-    place = data.draw(st.integers(0, len(stem)))
-    end = data.draw(st.integers(place, min(len(stem), place + 5)))
-    name = stem[:place] + data.draw(st.text(max_size=6)) + stem[end:]
-    try:
-        scene, phase = parse_stem(name)
-    except DataError as error:
-        if error.where != name:
-            raise AssertionError(error.where) from error
-        return
-    assert parse_stem(scene.stem(phase)) == (scene, phase)
-    assert scene.disaster in name
-    assert "/" not in str(scene)
+@st.composite
+def mutated_names(draw: st.DrawFn) -> str:
+    stem = draw(st.sampled_from(NAMES))
+    place = draw(st.integers(0, len(stem)))
+    end = draw(st.integers(place, min(len(stem), place + 5)))
+    return stem[:place] + draw(st.text(max_size=6)) + stem[end:]
+
+
+@OFTEN
+def test_a_mutated_name_is_read_or_refused(share: float) -> None:
+    @fuzz(1500 * share)
+    @given(mutated_names())
+    def run(name: str) -> None:
+        try:
+            scene, phase = parse_stem(name)
+        except DataError as error:
+            if error.where != name:
+                raise AssertionError(error.where) from error
+            return
+        assert parse_stem(scene.stem(phase)) == (scene, phase)
+        assert scene.disaster in name
+        assert "/" not in str(scene)
+
+    run()

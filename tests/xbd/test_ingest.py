@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from PIL import Image
+from read_tables import Tables, read_tables
 from tiny_scenes import EPSG, LEFT, PIXEL, TOP, building, write_scene
 
 from xview2_siamese_unet.damage import Damage
@@ -17,24 +17,18 @@ from xview2_siamese_unet.xbd.ingest import (
     NO_PLACE,
     PROBLEM_COLUMNS,
     SCENE_COLUMNS,
-    Ingest,
+    LabelPlan,
     georeferences,
-    ingest,
 )
+from xview2_siamese_unet.xbd.label_table import write_labels
 from xview2_siamese_unet.xbd.names import SceneId
-from xview2_siamese_unet.xbd.pairing import list_pairs
 
 A, B = SceneId("a-fire", 1), SceneId("b-flood", 2)
 BUILDINGS = (building("u1", 1, 2), building("u2", 30, 30, 4, Damage.DESTROYED))
 
 
-def shape_of(path: Path) -> tuple[int, int, int]:
-    with Image.open(path) as image:
-        return len(image.getbands()), image.height, image.width
-
-
-def read(root: Path, *, stop: bool = True) -> Ingest:
-    return ingest(root, *list_pairs(root), shape_of, stop=stop)
+def read(root: Path, *, stop: bool = True) -> Tables:
+    return read_tables(root, root / "labels.parquet", stop=stop)
 
 
 @pytest.fixture
@@ -169,7 +163,8 @@ def test_nothing_usable_stops_even_where_skipping_is_allowed(tmp_path: Path) -> 
     with pytest.raises(DataError, match=r"no usable scene .*subtype 'gone'"):
         read(tmp_path, stop=False)
     with pytest.raises(DataError, match="no usable scene"):
-        ingest(tmp_path, [], [], shape_of, stop=False)
+        write_labels(tmp_path / "labels.parquet", LabelPlan(tmp_path, [], [], stop=False), [])
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_early_names_get_their_event_from_the_label(tmp_path: Path) -> None:

@@ -9,24 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-
-from xview2_siamese_unet.xbd.ingest import Ingest, ingest
-from xview2_siamese_unet.xbd.pairing import list_pairs
+from read_tables import Tables, read_tables
 
 REAL = Path(__file__).parents[3] / "shared" / "xbd"
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="../shared/xbd is missing")
 WORDS = ("no-damage", "minor-damage", "major-damage", "destroyed", "un-classified")
 
 
-def shape_of(path: Path) -> tuple[int, int, int]:
-    with Image.open(path) as image:
-        return len(image.getbands()), image.height, image.width
-
-
 @pytest.fixture(scope="module")
-def read() -> Ingest:
-    return ingest(REAL, *list_pairs(REAL), shape_of, stop=True)
+def read(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    return read_tables(REAL, tmp_path_factory.mktemp("labels") / "labels.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +28,7 @@ def raw() -> dict[str, list[dict[str, Any]]]:
     return {path.name[:-19]: json.loads(path.read_text())["features"]["xy"] for path in labels}
 
 
-def test_every_building_of_every_scene(read: Ingest, raw: dict) -> None:
+def test_every_building_of_every_scene(read: Tables, raw: dict) -> None:
     scenes, buildings, problems = read
     assert problems.empty
     assert sorted(scenes["scene"]) == sorted(raw)
@@ -50,7 +42,7 @@ def test_every_building_of_every_scene(read: Ingest, raw: dict) -> None:
     assert dict(zip(scenes["scene"], scenes["buildings"], strict=True)) == {s: len(f) for s, f in raw.items()}
 
 
-def test_folders_hold_what_their_readme_says(read: Ingest) -> None:
+def test_folders_hold_what_their_readme_says(read: Tables) -> None:
     rows = re.findall(r"^\| (tier1|tier3|hold|test) \|(.*)\|$", (REAL / "README.md").read_text(), re.MULTILINE)
     stated = {tier: [int(number) for number in numbers.split("|")] for tier, numbers in rows}
     assert len(stated) == 4
@@ -65,7 +57,7 @@ def test_folders_hold_what_their_readme_says(read: Ingest) -> None:
     assert counted == stated
 
 
-def test_every_scene_with_buildings_lies_within_a_centimetre(read: Ingest) -> None:
+def test_every_scene_with_buildings_lies_within_a_centimetre(read: Tables) -> None:
     built = read.scenes[read.scenes["buildings"] > 0]
     assert built["residual"].max() < 0.01
     assert built["pixel"].between(0.44, 0.50).all()

@@ -71,7 +71,7 @@ def _machine() -> Iterator[Finding]:
         f"{usable_cores()} cores, {memory.available / 1e9:.0f} of {memory.total / 1e9:.0f} GB of memory free",
     )
     if not torch.cuda.is_available():
-        yield Finding("GPU", "note", "none that torch can use: training takes hours for minutes, assessing is fine")
+        yield Finding("GPU", "note", "none that torch can use: training takes hours where a GPU takes minutes")
     for index in range(torch.cuda.device_count()):
         gpu = torch.cuda.get_device_properties(index)
         yield Finding("GPU", "good", f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}")

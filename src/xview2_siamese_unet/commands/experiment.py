@@ -52,20 +52,26 @@ def new(name: str, model: str | None) -> None:
 
 @experiment.command("list")
 @click.option("--user", "users", multiple=True, help="Only of this user; may be given again.")
-def list_experiments(users: tuple[str, ...]) -> None:
-    """List every experiment with the score of its last report, the best first.
+@click.option("--all", "everything", is_flag=True, help="Also what was never scored.")
+def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
+    """List the experiments that have a report with their scores, the best first.
 
     \b
-    kedro experiment list --user lab
+    kedro experiment list --user lab --all
     """  # noqa: D301  click takes the escaped character
     loader = open_configuration(None)
     table = Table(box=None, header_style="bold")
     for column in ("experiment", "score", "95 %", "localisation F1", "damage F1", "scenes", "scored"):
         table.add_column(column, justify="left" if column in ("experiment", "scored") else "right", no_wrap=True)
     names = [f"{user}/{name}" for user in users or loader.known("users") for name in loader.known("experiments")]
-    for cells in sorted(map(_row, names), key=lambda cells: cells[1], reverse=True):
-        table.add_row(*cells)
-    Console(width=160).print(table)  # not cut off where there is no terminal
+    rows = sorted(map(_row, names), key=lambda cells: cells[1], reverse=True)
+    for cells in rows:
+        if everything or any(cells[1:]):
+            table.add_row(*cells)
+    if table.row_count:
+        Console(width=160).print(table)  # not cut off where there is no terminal
+    if unscored := len(rows) - table.row_count:
+        click.echo(f"{unscored} without a report are shown by --all.")
 
 
 def _row(name: str) -> list[str]:

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context
-from typing import Any, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.progress import progress
 
 Job = TypeVar("Job")
+Job_co = TypeVar("Job_co", covariant=True)
 Result = TypeVar("Result")
+_AHEAD: Final = 8
+"""Jobs in flight for each worker: scenes differ by less than this in the time that they take."""
+
+
+class Jobs(Protocol[Job_co]):
+    """Any number of jobs, which need not be in memory at once."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Job_co]: ...
 
 
 def run_jobs(
-    function: Callable[[Job], Result], jobs: Collection[Job], executor: ExecutorParams, what: str
+    function: Callable[[Job], Result], jobs: Jobs[Job], executor: ExecutorParams, what: str
 ) -> Iterator[Result]:
-    """Yield the results as they come; which process computes a job changes nothing in its result.
+    """Yield the results in the order of the jobs; which process computes a job changes nothing in its result.
+
+    Of each worker, some jobs are in flight, so that memory is bound by workers and not by jobs. A job that is slower
+    than the others holds up what is yielded, but not the other workers, until each of them has done `_AHEAD` more.
 
     Args:
         function: importable by name, so that a spawned process finds it.
@@ -43,9 +57,9 @@ def run_jobs(
         elif executor.kind == "processes":
             # spawn: a fork of a process that has used torch or GDAL hangs.
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
-            results = _in_flight(pool, function, jobs, workers * 4)
+            results = _in_flight(pool, function, jobs, workers * _AHEAD)
         else:
-            results = _in_flight(stack.enter_context(_dask(executor, workers)), function, jobs, workers * 4)
+            results = _in_flight(stack.enter_context(_dask(executor, workers)), function, jobs, workers * _AHEAD)
         for result in results:
             advance()
             yield result
@@ -56,16 +70,14 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Collection[Job], most: int) -> Iterator[Result]:
-    """Keep a few jobs a worker in flight: memory is bound by workers, not by jobs."""
+def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Jobs[Job], most: int) -> Iterator[Result]:
     waiting = iter(jobs)
     try:
-        running = {pool.submit(function, job) for job in islice(waiting, most)}
+        running = deque(pool.submit(function, job) for job in islice(waiting, most))
         while running:
-            done = next(as_completed(running))
-            running.remove(done)
-            running.update(pool.submit(function, job) for job in islice(waiting, 1))
-            yield done.result()
+            result = running.popleft().result()
+            running.extend(pool.submit(function, job) for job in islice(waiting, 1))
+            yield result
     except Exception as error:
         # Dask's own class is known by name, for Dask need not be installed.
         if not isinstance(error, BrokenProcessPool) and type(error).__name__ != "KilledWorker":

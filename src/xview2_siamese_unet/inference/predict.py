@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from xview2_siamese_unet.nets.checkpoint import prediction_of, predictor_of, thr
 from xview2_siamese_unet.nets.components import vote
 from xview2_siamese_unet.nets.decide import decide, probabilities
 from xview2_siamese_unet.params.modelling import HardwareParams
+from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.store import Store
 
 
@@ -41,7 +43,7 @@ def predict_scenes(
     predict = predictor_of(checkpoint, hardware)
     thresholds, how = thresholds_of(checkpoint), prediction_of(checkpoint)
     rows = store.rows(names)
-    for first in range(0, len(rows), batch_size):
+    for first in track("batches of scenes predicted", ceil(len(rows) / batch_size), range(0, len(rows), batch_size)):
         images = torch.from_numpy(store.pixels[rows[first : first + batch_size]][..., :6]).permute(0, 3, 1, 2)
         logits = predict(images[:, :3], images[:, 3:])
         codes, shares = decide(logits, thresholds).cpu().numpy(), probabilities(logits).cpu().numpy()

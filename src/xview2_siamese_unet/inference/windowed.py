@@ -7,17 +7,17 @@ Bands of a block: probability of background and of the four damage classes in st
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import groupby, islice
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.nets.thresholds import Thresholds
+from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.grid_cog import NO_DATA
 from xview2_siamese_unet.raster.probability import BANDS, as_bytes
 from xview2_siamese_unet.raster.stitch import Stitched, stitch_row
@@ -31,7 +31,6 @@ Answer = Callable[[ByteArray, ByteArray], FloatArray]
 """Bytes of both dates (b, h, w, 3) → probabilities (b, h, w, 5) of background and the four damage classes."""
 
 
-_LOG_EVERY: Final = 20.0  # seconds
 _log = logging.getLogger(__name__)
 
 
@@ -61,15 +60,9 @@ def predict_pair(
             "taking up an assessment that was stopped: %d of %d rows are done", plan.rows - len(waiting), plan.rows
         )
     with pair.open() as reader:
-        told = started = time.monotonic()
-        for done, i in enumerate(waiting, start=1):
+        for i in track("rows assessed", len(waiting), waiting):
             blocks = _row(reader, plan, answer, store, i, batch_size)
             store.write_row(i, (_encoded(plan, i, j, *each, threshold) for j, each in enumerate(blocks)))
-            now = time.monotonic()
-            if now - told > _LOG_EVERY:
-                left = (now - started) / done * (len(waiting) - done)
-                _log.info("row %d of %d, about %.0f s to go", i + 1, plan.rows, left)
-                told = now
 
 
 def _row(

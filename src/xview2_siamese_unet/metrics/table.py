@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ import pandas as pd
 from xview2_siamese_unet.damage import N_CODES
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.confusion import Counts, IntArray, UInt8Array, count_scene
+from xview2_siamese_unet.raster.store import Store
 
 LOCALIZATION_COLUMNS: Final = [f"localization_{truth}_{found}" for truth in range(2) for found in range(2)]
 DAMAGE_COLUMNS: Final = [f"damage_{truth}_{found}" for truth in range(N_CODES) for found in range(N_CODES)]
@@ -23,33 +24,6 @@ COUNT_COLUMNS: Final = [*LOCALIZATION_COLUMNS, *DAMAGE_COLUMNS]
 
 Predictions = Mapping[str, Callable[[], UInt8Array]]
 """Scene name → loader of its predicted damage map, uint8 (h, w)."""
-
-
-class Scene(Protocol):
-    """Images and truth of one scene, memory-mapped."""
-
-    @property
-    def pre(self) -> UInt8Array:
-        """Image before the disaster, uint8 (h, w, 3)."""
-
-    @property
-    def post(self) -> UInt8Array:
-        """Image after the disaster, uint8 (h, w, 3)."""
-
-    @property
-    def building(self) -> UInt8Array:
-        """Truth of the pre-disaster label, uint8 (h, w), 0 or 1."""
-
-    @property
-    def damage(self) -> UInt8Array:
-        """Truth of the post-disaster label, uint8 (h, w), codes 0 to 5."""
-
-
-class Store(Protocol):
-    """Where scenes are looked up by name."""
-
-    def scene(self, name: str) -> Scene:
-        """Return one scene."""
 
 
 def count_scenes(

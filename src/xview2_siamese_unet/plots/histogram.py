@@ -27,7 +27,13 @@ from xview2_siamese_unet.plots.style import (
 ClassCounts = Mapping[str, Mapping[str, int]]
 """Panel, such as a date (`pre`, `post`) or a split → class word → pixels."""
 
-_TITLES: Final = {"pre": "Before the disaster", "post": "After the disaster"}
+_TITLES: Final = {
+    "pre": "Before the disaster",
+    "post": "After the disaster",
+    "train": "Training",
+    "validation": "Validation",
+    "test": "Test",
+}
 _BUILDING: Final = "#7a5195"
 _COLOURS: Final = {"building": _BUILDING, **{code.word: code.colour for code in Damage}, "background": "#4a4f55"}
 

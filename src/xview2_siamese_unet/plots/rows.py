@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,25 +13,10 @@ from xview2_siamese_unet.plots.panels import PanelRow, Window
 from xview2_siamese_unet.plots.style import compact, percent
 from xview2_siamese_unet.plots.window import centred_window, densest_window
 from xview2_siamese_unet.raster.probability import confidence
+from xview2_siamese_unet.raster.store import Scene
 
 UInt8Array = npt.NDArray[np.uint8]
 _SHORT: Final = {Damage.MINOR_DAMAGE: "minor", Damage.MAJOR_DAMAGE: "major"}
-
-
-class Scene(Protocol):
-    """Images and truth of one scene."""
-
-    @property
-    def pre(self) -> UInt8Array:
-        """Image before the disaster, uint8 (h, w, 3)."""
-
-    @property
-    def post(self) -> UInt8Array:
-        """Image after the disaster, uint8 (h, w, 3)."""
-
-    @property
-    def damage(self) -> UInt8Array:
-        """Truth, uint8 (h, w), codes of `Damage`."""
 
 
 def scene_row(

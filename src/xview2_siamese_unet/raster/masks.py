@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from xview2_siamese_unet.damage import SUBTYPES
 from xview2_siamese_unet.errors import DataError
@@ -14,7 +14,6 @@ from xview2_siamese_unet.raster.io import read_tag, write_mask
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.polygons import parse_polygons
 
-T = TypeVar("T")
 Kind = Literal["building", "damage"]
 
 
@@ -45,28 +44,25 @@ class MaskJob:
     key: str
 
 
-class MaskPlan(Collection[MaskJob]):
+class MaskPlan:
     """Jobs that are described when their turn comes: the texts of all polygons at once are what memory is short of.
 
     Args:
         rule: of all jobs.
-        scenes: whatever `describe` needs to know of each scene.
-        describe: scene → job.
+        count: how many there are.
+        describe: starts to describe them, from the first.
     """
 
-    def __init__(self, rule: Rule, scenes: Sequence[T], describe: Callable[[T], MaskJob]) -> None:
+    def __init__(self, rule: Rule, count: int, describe: Callable[[], Iterator[MaskJob]]) -> None:
         self.rule = rule
-        self._scenes: Sequence[Any] = scenes
+        self._count = count
         self._describe = describe
 
     def __len__(self) -> int:
-        return len(self._scenes)
+        return self._count
 
     def __iter__(self) -> Iterator[MaskJob]:
-        return map(self._describe, self._scenes)
-
-    def __contains__(self, job: object) -> bool:
-        return any(job == each for each in self)
+        return self._describe()
 
 
 def mask_path(folder: Path, tier: str, scene: str, kind: Kind) -> Path:

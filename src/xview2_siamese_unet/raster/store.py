@@ -13,6 +13,7 @@ Files in the folder of a store:
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.record import RECORD
 
 CHANNELS: Final = 8
+_AT_ONCE: Final = 1 << 17
+"""Bytes asked for in one call: of a longer range, a system may read no more than it reads ahead on its own."""
 ByteArray = npt.NDArray[np.uint8]
 
 
@@ -125,6 +128,26 @@ class Store:
     def scene(self, name: str) -> Scene:
         """Return one scene by name."""
         return Scene(self.pixels[self.rows([name])[0]])
+
+    def prefetch(self, row: int, top: int = 0, bottom: int | None = None) -> None:
+        """Have lines of a scene read from the disk in one go, and no others.
+
+        Left alone, a system reads ahead of and around every line that is touched: of a crop from a disk, four times as
+        much as is needed. Where nothing can be asked for, nothing happens.
+
+        Args:
+            row: of the scene.
+            top: first line.
+            bottom: line behind the last; `None` for the end of the scene.
+        """
+        pages = self.pixels.base
+        if not isinstance(pages, mmap.mmap) or not hasattr(pages, "madvise"):
+            return
+        line = self.width * CHANNELS
+        first = (row * self.height + top) * line
+        last = (row * self.height + (self.height if bottom is None else bottom)) * line
+        for start in range(first - first % mmap.PAGESIZE, last, _AT_ONCE):
+            pages.madvise(mmap.MADV_WILLNEED, start, min(_AT_ONCE, last - start))
 
     def _map(self) -> tuple[ByteArray, npt.NDArray[Any]]:
         if self._maps is None:

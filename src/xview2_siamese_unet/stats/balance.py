@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import ConfigError
@@ -29,6 +30,27 @@ def count_classes(records: npt.NDArray[Any]) -> ClassCounts:
         "pre": {"background": int(building[0]), "building": int(building[1])},
         "post": {code.word: int(damage[code]) for code in Damage},
     }
+
+
+def tabulate_balance(splits: pd.DataFrame, damage_pixels: npt.NDArray[np.int64], counts: pd.DataFrame) -> pd.DataFrame:
+    """Return how the classes after the disaster are shared out among the splits.
+
+    Args:
+        splits: a table of scene and split.
+        damage_pixels: of each of its scenes, (n, 6).
+        counts: of `stats.buildings.count_buildings`.
+
+    Returns:
+        A table of split, class, scenes (that show it), buildings, pixels, and share of the pixels of the split.
+    """
+    pixels = pd.DataFrame(damage_pixels, columns=[code.word for code in Damage]).groupby(splits["split"].to_numpy())
+    table = pd.DataFrame({"scenes": pixels.agg(np.count_nonzero).stack(), "pixels": pixels.sum().stack()})
+    table.index.names = ["split", "class"]
+    named = counts.rename(columns={"damage": "class"}).merge(splits[["scene", "split"]], on="scene")
+    buildings = named.groupby(["split", "class"])["buildings"].sum()
+    table.insert(1, "buildings", buildings.reindex(table.index, fill_value=0))
+    table["share"] = table["pixels"] / table.groupby("split")["pixels"].transform("sum")
+    return table.loc[list(splits["split"].unique())].reset_index()
 
 
 def trained_counts(counts: ClassCounts, unclassified: Unclassified) -> dict[str, list[int]]:

@@ -61,12 +61,12 @@ def _uniform(n: int, device: torch.device) -> Tensor:
 
 
 def _relight(image: Tensor, params: AugmentationParams) -> Tensor:
-    """Scale around the mean (contrast) and shift (brightness); black pixels hold no data and stay black."""
+    """Scale around the mean (contrast) and shift (brightness); black is no data: it stays, and nothing becomes it."""
     if params.brightness == params.contrast == 0:
         return image
     size = (image.shape[0], 1, 1, 1)
     contrast = 1 + params.contrast * (2 * torch.rand(size, device=image.device) - 1)
     brightness = 1 + params.brightness * (2 * torch.rand(size, device=image.device) - 1)
     middle = image.mean(dim=(1, 2, 3), keepdim=True)
-    lit = ((image - middle) * contrast + middle * brightness).clamp(0, 255)
+    lit = ((image - middle) * contrast + middle * brightness).clamp(1, 255)
     return lit * (image.amax(dim=1, keepdim=True) > 0)

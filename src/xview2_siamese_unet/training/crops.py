@@ -42,10 +42,13 @@ class Crops(Dataset[Tensor]):
         self._side = None if side is None or side >= min(store.height, store.width) else side
 
     def __getitem__(self, draw: Draw) -> Tensor:
-        scene = self._store.pixels[self._rows[draw.scene]]
+        row = self._rows[draw.scene]
+        scene = self._store.pixels[row]
         if (side := self._side) is None:
-            return torch.from_numpy(np.array(scene))
+            return _whole(self._store, row)
         tried = corners(scene.shape[0], scene.shape[1], side, draw.seed, self._candidates).tolist()
+        for top, _ in tried:
+            self._store.prefetch(row, top, top + side)
         crops = [scene[top : top + side, left : left + side] for top, left in tried]
         return torch.from_numpy(np.array(max(crops, key=_rarity) if len(crops) > 1 else crops[0]))
 
@@ -65,4 +68,9 @@ class WholeScenes(Dataset[Tensor]):
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(np.array(self._store.pixels[self._rows[index]]))
+        return _whole(self._store, self._rows[index])
+
+
+def _whole(store: Store, row: int) -> Tensor:
+    store.prefetch(row)
+    return torch.from_numpy(np.array(store.pixels[row]))

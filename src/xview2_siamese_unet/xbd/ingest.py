@@ -1,8 +1,8 @@
-"""A dataset folder → tables of scenes and buildings, and of every problem on the way."""
+"""The labels of one scene → its row in the table of scenes, its buildings, and its problem if there is one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from hashlib import blake2b
 from pathlib import Path
@@ -36,69 +36,57 @@ PROBLEM_COLUMNS: Final = {name: "str" for name in ("scene", "where", "found", "a
 LEFT_OUT: Final = "left out"
 NO_PLACE: Final = "used without georeference"
 
-_CHUNK: Final = 4096
-"""Buildings that stand in Python objects at a time; in a table they take a third of the memory."""
-
 ReadShape = Callable[[Path], tuple[int, int, int]]
 Row = dict[str, Any]
 
 
-class Ingest(NamedTuple):
-    """What a dataset folder holds."""
+class LabelPlan(NamedTuple):
+    """Which labels are to be read.
 
-    scenes: pd.DataFrame
-    buildings: pd.DataFrame
-    problems: pd.DataFrame
+    Attributes:
+        root: the dataset folder.
+        pairs: the scenes.
+        problems: what pairing already found.
+        stop: the first problem stops the run; else its scene is left out and reported.
+    """
+
+    root: Path
+    pairs: Sequence[ScenePair]
+    problems: Sequence[DataError]
+    stop: bool
 
 
-def ingest(
-    root: Path,
-    pairs: Iterable[ScenePair],
-    problems: Iterable[DataError],
-    read_shape: ReadShape,
-    *,
-    stop: bool,
-) -> Ingest:
-    """Read all labels.
+class SceneLabels(NamedTuple):
+    """What the labels of one scene say.
+
+    Attributes:
+        scene: a row of `SCENE_COLUMNS`, `None` where the scene is left out; a key that is missing is not known.
+        buildings: rows of `BUILDING_COLUMNS`, without the scene's name.
+        problem: a row of `PROBLEM_COLUMNS`, where there is one.
+    """
+
+    scene: Row | None
+    buildings: list[Row]
+    problem: tuple[str, ...] | None
+
+
+def read_labels(root: Path, pair: ScenePair, *, read_shape: ReadShape, stop: bool) -> SceneLabels:
+    """Read both labels of a scene.
 
     Args:
         root: the dataset folder.
-        pairs: the scenes to read.
-        problems: what pairing already found.
+        pair: the files of the scene.
         read_shape: path of an image → bands, height, width.
-        stop: raise the first problem; else leave its scene out and report it.
+        stop: raise a problem; else leave the scene out and say why.
 
     Raises:
-        DataError: a scene cannot be used, and `stop` is asked for; or none can.
+        DataError: the scene cannot be used, and `stop` is asked for.
     """
-    scenes: list[Row] = []
-    buildings: list[tuple[object, ...]] = []
-    tables: list[pd.DataFrame] = []
-    reported = [problem_row(error.where, error, stop=stop) for error in problems]
-    for pair in pairs:
-        try:
-            row, polygons = _read_scene(root, pair, read_shape)
-        except DataError as error:
-            reported.append(problem_row(str(pair.scene), error, stop=stop))
-        else:
-            scenes.append(row)
-            buildings += polygons
-            if len(buildings) >= _CHUNK:
-                tables.append(_table(buildings))
-                buildings.clear()
-            if polygons and "epsg" not in row:
-                reported.append(_no_place(pair))
-    if not scenes:
-        raise _nothing_left(root, reported)
-    return Ingest(
-        pd.DataFrame(scenes, columns=list(SCENE_COLUMNS)).astype(SCENE_COLUMNS),
-        pd.concat([*tables, _table(buildings)], ignore_index=True),
-        pd.DataFrame(reported, columns=list(PROBLEM_COLUMNS)).astype(PROBLEM_COLUMNS),
-    )
-
-
-def _table(buildings: Sequence[tuple[object, ...]]) -> pd.DataFrame:
-    return pd.DataFrame(buildings, columns=list(BUILDING_COLUMNS)).astype(BUILDING_COLUMNS)
+    try:
+        row, buildings = _read_scene(root, pair, read_shape)
+    except DataError as error:
+        return SceneLabels(None, [], problem_row(str(pair.scene), error, stop=stop))
+    return SceneLabels(row, buildings, _no_place(pair) if buildings and "epsg" not in row else None)
 
 
 def georeferences(scenes: pd.DataFrame) -> dict[str, Georeference | None]:
@@ -107,6 +95,12 @@ def georeferences(scenes: pd.DataFrame) -> dict[str, Georeference | None]:
     known = scenes["epsg"].notna()
     places = (Georeference(*row) for row in scenes.loc[known, columns].itertuples(index=False, name=None))
     return dict.fromkeys(scenes["scene"]) | dict(zip(scenes.loc[known, "scene"], places, strict=True))
+
+
+def georeference(scene: Row) -> Georeference | None:
+    """Return the place of one scene of a file of labels, `None` where its label did not tell."""
+    known = scene["epsg"] is not None
+    return Georeference(**{field.name: scene[field.name] for field in fields(Georeference)}) if known else None
 
 
 def problem_row(scene: str, error: DataError, *, stop: bool) -> tuple[str, ...]:
@@ -131,17 +125,7 @@ def _no_place(pair: ScenePair) -> tuple[str, ...]:
     )
 
 
-def _nothing_left(root: Path, reported: Sequence[tuple[str, ...]]) -> DataError:
-    _, where, found, *_ = reported[0] if reported else ("", str(root), "nothing")
-    return DataError(
-        str(root),
-        found=f"no usable scene (first problem: {where}, {found})",
-        allowed="at least one scene without a problem",
-        remedy="set dataset.root to the folder of the unpacked xBD download",
-    )
-
-
-def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> tuple[Row, list[tuple[object, ...]]]:
+def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> tuple[Row, list[Row]]:
     data = {phase: _read(root / pair.labels[phase]) for phase in PHASES}
     labels = {
         phase: parse_label(data[phase], phase, where=pair.labels[phase], georeferenced=phase == "post")
@@ -154,9 +138,10 @@ def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> tuple[Row
     xy = parse_polygons([post.xy for post, _ in joined], pair.labels["post"])
     place = fit_georeference(xy, parse_polygons([post.lng_lat or "" for post, _ in joined], pair.labels["post"]))
     key = blake2b(data["pre"] + data["post"], digest_size=16).hexdigest()
-    rows: list[tuple[object, ...]] = [
-        (post.uid, str(pair.scene), "" if post.damage is None else post.damage.word, post.xy, pre.xy, area)
+    rows = [
+        {"uid": post.uid, "damage": post.damage.word, "polygon": post.xy, "pre_polygon": pre.xy, "area": area}
         for (post, pre), area in zip(joined, shapely.area(xy).tolist(), strict=True)
+        if post.damage is not None  # parse_label sees to it in every post-disaster label
     ]
     counted = {"buildings": len(rows), "labels_key": key}
     return _scene_row(pair, labels) | counted | (asdict(place) if place else {}), rows

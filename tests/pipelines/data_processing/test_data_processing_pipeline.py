@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.runner import SequentialRunner
 from kedro_datasets.pandas import ParquetDataset
 
 from xview2_siamese_unet.datasets.html import HtmlDataset
+from xview2_siamese_unet.datasets.labels import BuildingsDataset, LabelsDataset
 from xview2_siamese_unet.datasets.masks import MasksDataset
+from xview2_siamese_unet.datasets.png_scenes import PngScenesDataset
 from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
 from xview2_siamese_unet.errors import DataError
@@ -37,14 +39,17 @@ def run(raw: Path, out: Path, dataset: DatasetParams, params: DataProcessingPara
     """Run the pipeline over an existing folder; return what it made."""
     made = {
         name: ParquetDataset(filepath=str(out / f"{name}.parquet"))
-        for name in ("scenes", "buildings", "ingest_report", "splits")
+        for name in ("scenes", "building_counts", "ingest_report", "splits")
     }
+    made["buildings"] = BuildingsDataset(filepath=str(out / "buildings.parquet"))
     made["ingest_page"] = HtmlDataset(filepath=str(out / "ingest_report.html"))
     catalog = DataCatalog(
         {
             "raw_scenes": SceneFolderDataset(source="xbd", root=str(raw), sample="", executor=SERIAL),
+            "labels": LabelsDataset(filepath=str(out / "labels.parquet"), executor=SERIAL),
             "masks": MasksDataset(filepath=str(out / "masks"), executor=SERIAL),
             "store": StoreDataset(filepath=str(out / "store"), executor=SERIAL),
+            "png_scenes": PngScenesDataset(filepath=str(out / "png"), executor=SERIAL),
             "params:dataset": MemoryDataset(dataset),
             "params:data_processing": MemoryDataset(params),
             **made,
@@ -125,5 +130,5 @@ def test_an_unusable_folder_stops(tmp_path: Path, drawn: Path) -> None:
         told = json.loads(path.read_text())
         told["metadata"]["width"] = 65
         path.write_text(json.dumps(told))
-    with pytest.raises(DataError, match="no usable scene"):
+    with pytest.raises(DatasetError, match="no usable scene"):
         run(raw, tmp_path / "out", xbd(raw), DataProcessingParams(on_problem="skip"))

@@ -20,12 +20,13 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":  # a spawned worker reads this file too, and needs none of it
+    from xview2_siamese_unet.datasets.labels import BuildingsDataset, LabelsDataset
     from xview2_siamese_unet.datasets.masks import MasksDataset
     from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
     from xview2_siamese_unet.datasets.store import StoreDataset
     from xview2_siamese_unet.params.data_processing import DataProcessingParams
     from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes
-    from xview2_siamese_unet.pipelines.data_processing.nodes import parse_labels, plan_masks, plan_store
+    from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_masks, plan_store
 
 
 def work(out, kind):
@@ -33,12 +34,15 @@ def work(out, kind):
     dataset = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=9, tier3=5, hold=3, test=3)))
     params = DataProcessingParams()
     raw = SceneFolderDataset(source="sample", root=None, sample=str(out / "raw"), executor=executor)
+    labels = LabelsDataset(filepath=str(out / "labels.parquet"), executor=executor)
+    buildings = BuildingsDataset(filepath=str(out / "buildings.parquet"))
     masks = MasksDataset(filepath=str(out / "masks"), executor=executor)
     store = StoreDataset(filepath=str(out / "store"), executor=executor)
     raw.save(dataset)
-    scenes, buildings, _ = parse_labels(raw.load(), dataset, params)
-    masks.save(plan_masks(scenes, buildings, params))
-    store.save(plan_store(raw.load(), scenes, masks.load(), params))
+    labels.save(plan_labels(raw.load(), dataset, params))
+    buildings.save(labels.load())
+    masks.save(plan_masks(labels.load(), params))
+    store.save(plan_store(raw.load(), labels.load().scenes, masks.load(), params))
 
 
 if __name__ == "__main__":
@@ -89,7 +93,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "kills"), [("serial", 12), ("processes", 2)])
+@pytest.mark.parametrize(
+    ("kind", "kills"),
+    [("serial", 12), pytest.param("processes", 2, marks=pytest.mark.soak)],
+    ids=["serial", "processes"],
+)
 def test_the_same_bytes_after_any_number_of_kills(tmp_path: Path, runs: Runs, kind: str, kills: int) -> None:
     assert runs.run(tmp_path / "whole", "serial") == 0
     started = time.perf_counter()

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.params.feature_statistics import FeatureStatisticsParams
 from xview2_siamese_unet.params.modelling import ClassesParams
 from xview2_siamese_unet.pipelines.feature_statistics import create_pipeline, nodes
@@ -56,9 +57,41 @@ def test_class_weights_follow_the_policy_of_the_experiment(store: SimpleNamespac
     assert set(nodes.measure_channels(store, SPLITS)) == {"pre", "post", "both"}
 
 
-def test_the_pipeline_needs_only_store_splits_and_parameters() -> None:
+def test_the_balance_of_classes_stands_in_a_table_and_two_figures(store: SimpleNamespace) -> None:
+    store.records["damage_pixels"][[0, 2], Damage.DESTROYED] = [0, 7]
+    counts = pd.DataFrame(
+        {
+            "scene": [NAMES[2], NAMES[0], NAMES[3], NAMES[1]],  # the last is in no split
+            "damage": ["destroyed", "destroyed", "minor-damage", "destroyed"],
+            "buildings": [2, 3, 4, 50],
+        }
+    )
+    table = nodes.tabulate_balance(store, SPLITS, counts)
+    assert list(table.columns) == ["split", "class", "scenes", "buildings", "pixels", "share"]
+    rows = table.set_index(["split", "class"])
+    assert list(rows.index) == [(split, code.word) for split in ("train", "test") for code in Damage]
+    assert rows.loc[("train", "destroyed"), ["scenes", "buildings", "pixels"]].tolist() == [1, 5, 7]
+    assert rows.loc[("test", "minor-damage"), "buildings"] == 4
+    assert rows["buildings"].sum() == 9
+    assert rows.loc["test", "pixels"].tolist() == store.records["damage_pixels"][3].tolist()
+    assert rows.groupby("split")["share"].sum().tolist() == pytest.approx([1, 1])
+    chart, image = nodes.plot_balance(table)
+    assert [list(bars.customdata) for bars in chart.data] == [rows.loc[s, "pixels"].tolist() for s in ("train", "test")]
+    assert [axes.get_title(loc="left") for axes in image.axes] == ["Training", "Test"]
+
+
+def test_a_split_without_buildings_has_rows_of_nothing(store: SimpleNamespace) -> None:
+    store.records["damage_pixels"][:, 1:] = 0
+    table = nodes.tabulate_balance(store, SPLITS, pd.DataFrame({"scene": [], "damage": [], "buildings": []}))
+    assert table["buildings"].sum() == 0
+    assert set(table.loc[table["class"] != "background", "share"]) == {0.0}
+    assert nodes.plot_balance(table)[0].data
+
+
+def test_the_pipeline_needs_only_store_splits_counts_and_parameters() -> None:
     pipeline = create_pipeline()
-    assert {name for name in pipeline.inputs() if not name.startswith("params:")} == {"store", "splits"}
+    needed = {name for name in pipeline.inputs() if not name.startswith("params:")}
+    assert needed == {"store", "splits", "building_counts"}
     assert {
         "class_counts",
         "class_weights",

@@ -1,7 +1,8 @@
 """Translates between the catalog and the rooms of the library; no arithmetic here."""
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.pipelines.data_processing.ingest_page import render_ingest_page
-from xview2_siamese_unet.raster.io import read_shape
 from xview2_siamese_unet.raster.masks import MaskJob, MaskPlan, mask_path
 from xview2_siamese_unet.raster.pack import PackJob, StorePlan
+from xview2_siamese_unet.raster.png import PngPlan
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.raster.targets import compare_targets
-from xview2_siamese_unet.stats.buildings import count_buildings
-from xview2_siamese_unet.xbd.georeference import Georeference
-from xview2_siamese_unet.xbd.ingest import Ingest, georeferences, ingest
+from xview2_siamese_unet.stats import buildings
+from xview2_siamese_unet.xbd.ingest import LabelPlan, Row, georeference
+from xview2_siamese_unet.xbd.label_table import Labels
 from xview2_siamese_unet.xbd.pairing import list_pairs
 from xview2_siamese_unet.xbd.splits import choose_subset, leave_out, split_scenes
 
@@ -30,8 +31,8 @@ def provide_scenes(dataset: DatasetParams) -> DatasetParams:
     return dataset
 
 
-def parse_labels(folder: Path, dataset: DatasetParams, params: DataProcessingParams) -> Ingest:
-    """Read all labels: the tables of scenes, of buildings and of problems.
+def plan_labels(folder: Path, dataset: DatasetParams, params: DataProcessingParams) -> LabelPlan:
+    """Describe which labels are to be read; the dataset that they are saved to reads them.
 
     Raises:
         ConfigError: a part of the scenes is asked for, where the tables are of all of them.
@@ -41,7 +42,7 @@ def parse_labels(folder: Path, dataset: DatasetParams, params: DataProcessingPar
             "data_processing.shard",
             found=f"part {params.shard.index} of {params.shard.count} in a run that also parses labels",
             allowed="parts of burn_masks and pack_scenes",
-            remedy="run --to-nodes parse_labels once without shard, then each part with --nodes burn_masks,pack_scenes",
+            remedy="run --to-nodes tabulate_labels once without shard, then parts with --nodes burn_masks,pack_scenes",
         )
     pairs, problems = list_pairs(folder)
     if not dataset.use_main_dataset:
@@ -50,19 +51,23 @@ def parse_labels(folder: Path, dataset: DatasetParams, params: DataProcessingPar
         )
         kept = set(choose_subset(names, dataset.subset)["scene"])
         pairs = [pair for pair in pairs if str(pair.scene) in kept]
-    return ingest(folder, pairs, problems, read_shape, stop=params.on_problem == "stop")
+    return LabelPlan(folder, pairs, problems, stop=params.on_problem == "stop")
 
 
-def plan_masks(scenes: pd.DataFrame, buildings: pd.DataFrame, params: DataProcessingParams) -> MaskPlan:
+def tabulate_labels(labels: Labels) -> tuple[pd.DataFrame, Labels, pd.DataFrame]:
+    """Return the tables of scenes, of buildings (copied by the dataset that it is saved to) and of problems."""
+    return labels.scenes, labels, labels.problems
+
+
+def plan_masks(labels: Labels, params: DataProcessingParams) -> MaskPlan:
     """Describe the masks of each scene; the dataset that they are saved to burns them."""
-    rows_of = buildings.groupby("scene").indices
-    places = georeferences(scenes)
+    part = slice(params.shard.index, None, params.shard.count)
 
-    def describe(row: dict[Hashable, Any]) -> MaskJob:
-        name = row["scene"]
-        return _mask_job(row, buildings.iloc[rows_of.get(name, [])], places[name], params)
+    def describe() -> Iterator[MaskJob]:
+        for scene, inside in islice(labels.rows(), part.start, part.stop, part.step):
+            yield _mask_job(scene, inside, params)
 
-    return MaskPlan(params.masks.rule, _part(scenes, params), describe)
+    return MaskPlan(params.masks.rule, len(labels.scenes[part]), describe)
 
 
 def plan_store(folder: Path, scenes: pd.DataFrame, masks: Path, params: DataProcessingParams) -> StorePlan:
@@ -83,6 +88,14 @@ def plan_store(folder: Path, scenes: pd.DataFrame, masks: Path, params: DataProc
     return StorePlan(*sizes[0], scenes["scene"].tolist(), jobs, skip=params.on_problem == "skip")
 
 
+def plan_png(folder: Path, scenes: pd.DataFrame, store: Store, params: DataProcessingParams) -> PngPlan:
+    """Name the scenes that are to be written as PNG: those in the store, if any are asked for."""
+    if not params.write_png:
+        return PngPlan(folder, [])
+    used = set(scenes["scene"]) - {scene for scene, *_ in store.problems}
+    return PngPlan(folder, [pair for pair in list_pairs(folder)[0] if str(pair.scene) in used])
+
+
 def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.DataFrame:
     """Deal the scenes to train, validation and test; before packing, so that a mistake in the shares shows at once."""
     return split_scenes(scenes, params.split)
@@ -93,21 +106,27 @@ def drop_unpacked(dealt: pd.DataFrame, store: Store) -> pd.DataFrame:
     return leave_out(dealt, {scene for scene, *_ in store.problems})
 
 
+def count_buildings(labels: Labels) -> pd.DataFrame:
+    """Return how many buildings of each class and size every scene has."""
+    parts = (part.to_pandas() for part in labels.buildings(("scene", "damage", "area")))
+    return buildings.count_buildings(labels.scenes, parts)
+
+
 def report_ingest(
     *,
     folder: Path,
     scenes: pd.DataFrame,
-    buildings: pd.DataFrame,
+    building_counts: pd.DataFrame,
     problems: pd.DataFrame,
     masks: Path,
     store: Store,
 ) -> str:
     """Return a page of what the folder holds, how our masks agree with its targets, and every problem."""
-    counts = count_buildings(scenes, buildings)
+    counts = buildings.summarise_buildings(scenes, building_counts)
     agreement = compare_targets(folder, scenes, masks)
     all_problems = pd.concat([problems, pd.DataFrame(store.problems, columns=problems.columns)])
     placed = scenes["residual"].dropna()
-    summary = f"{len(scenes)} scenes with {len(buildings)} buildings; {len(all_problems)} problems."
+    summary = f"{len(scenes)} scenes with {scenes['buildings'].sum()} buildings; {len(all_problems)} problems."
     if len(placed):
         summary += f" {len(placed)} scenes have a place on Earth, to {1000 * placed.max():.2g} mm."
     if len(agreement):
@@ -117,6 +136,7 @@ def report_ingest(
         "By folder": counts["folder"].reset_index(),
         "By event": counts["event"].reset_index(),
         "By size": counts["size"].reset_index(),
+        "By event and size": counts["event and size"].reset_index(),
         "Problems": all_problems,
         "Equal pixels of our damage masks and the targets of the download": agreement.assign(
             agreement=agreement["agreement"].map("{:.2%}".format)
@@ -125,32 +145,30 @@ def report_ingest(
     return render_ingest_page(f"Scenes of {folder.name}", summary, tables)
 
 
-def _part(scenes: pd.DataFrame, params: DataProcessingParams) -> list[dict[Hashable, Any]]:
+def _part(scenes: pd.DataFrame, params: DataProcessingParams) -> list[dict[Any, Any]]:
     """Return every n-th scene; the same of masks and store, so that no part waits for another."""
     return scenes.iloc[params.shard.index :: params.shard.count].to_dict("records")
 
 
-def _mask_job(
-    scene: dict[Hashable, Any], buildings: pd.DataFrame, place: Georeference | None, params: DataProcessingParams
-) -> MaskJob:
+def _mask_job(scene: Row, inside: list[Row], params: DataProcessingParams) -> MaskJob:
     return MaskJob(
         scene=scene["scene"],
         tier=scene["tier"],
         shape=(scene["height"], scene["width"]),
-        pre=tuple(buildings["pre_polygon"]),
-        post=tuple(buildings["polygon"]),
-        subtypes=tuple(buildings["damage"]),
+        pre=tuple(building["pre_polygon"] for building in inside),
+        post=tuple(building["polygon"] for building in inside),
+        subtypes=tuple(building["damage"] for building in inside),
         rule=params.masks.rule,
-        place=place,
+        place=georeference(scene),
         key=_masks_key(scene, params),
     )
 
 
-def _masks_key(scene: dict[Hashable, Any], params: DataProcessingParams) -> str:
+def _masks_key(scene: Row, params: DataProcessingParams) -> str:
     return f"{scene['labels_key']}-{params.masks.rule}"
 
 
-def _pack_job(scene: dict[Hashable, Any], folder: Path, masks: Path, params: DataProcessingParams) -> PackJob:
+def _pack_job(scene: Row, folder: Path, masks: Path, params: DataProcessingParams) -> PackJob:
     tier, name = scene["tier"], scene["scene"]
     return PackJob(
         scene=scene["scene"],

@@ -13,12 +13,14 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(nodes.provide_scenes, "params:dataset", "raw_scenes", name="provide_scenes"),
             Node(
-                nodes.parse_labels,
+                nodes.plan_labels,
                 ["raw_scenes", "params:dataset", "params:data_processing"],
-                ["scenes", "buildings", "ingest_report"],
+                "labels",
                 name="parse_labels",
             ),
-            Node(nodes.plan_masks, ["scenes", "buildings", "params:data_processing"], "masks", name="burn_masks"),
+            Node(nodes.tabulate_labels, "labels", ["scenes", "buildings", "ingest_report"], name="tabulate_labels"),
+            Node(nodes.count_buildings, "labels", "building_counts", name="count_buildings"),
+            Node(nodes.plan_masks, ["labels", "params:data_processing"], "masks", name="burn_masks"),
             Node(nodes.assign_splits, ["scenes", "params:data_processing"], "dealt_scenes", name="deal_scenes"),
             Node(
                 nodes.plan_store,
@@ -27,11 +29,17 @@ def create_pipeline(**_: object) -> Pipeline:
                 name="pack_scenes",
             ),
             Node(
+                nodes.plan_png,
+                ["raw_scenes", "scenes", "store", "params:data_processing"],
+                "png_scenes",
+                name="write_png",
+            ),
+            Node(
                 nodes.report_ingest,
                 {
                     "folder": "raw_scenes",
                     "scenes": "scenes",
-                    "buildings": "buildings",
+                    "building_counts": "building_counts",
                     "problems": "ingest_report",
                     "masks": "masks",
                     "store": "store",

@@ -26,6 +26,18 @@ def create_pipeline(**_: object) -> Pipeline:
                 name="weigh_samples",
             ),
             Node(nodes.measure_channels, ["store", "splits"], "channel_statistics", name="measure_channels"),
+            Node(
+                nodes.tabulate_balance,
+                ["store", "splits", "building_counts"],
+                "class_balance",
+                name="tabulate_balance",
+            ),
+            Node(
+                nodes.plot_balance,
+                "class_balance",
+                ["class_balance_chart", "class_balance_image"],
+                name="plot_balance",
+            ),
             Node(plotly_class_histogram, "class_counts", "class_histogram", name="plot_classes"),
             Node(draw_class_histogram, "class_counts", "class_histogram_image", name="draw_classes"),
         ]

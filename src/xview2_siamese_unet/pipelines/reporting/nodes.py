@@ -12,7 +12,7 @@ from PIL import Image
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores, worst_buildings
 from xview2_siamese_unet.metrics.submission import name_predictions
 from xview2_siamese_unet.metrics.summary import summarise
-from xview2_siamese_unet.metrics.table import Predictions, Store, fingerprint
+from xview2_siamese_unet.metrics.table import Predictions, fingerprint
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import HardwareParams, Unclassified
 from xview2_siamese_unet.params.reporting import ReportingParams
@@ -29,6 +29,7 @@ from xview2_siamese_unet.plots.probabilities import (
 )
 from xview2_siamese_unet.plots.rows import building_row, scene_row
 from xview2_siamese_unet.raster.probability import as_bytes
+from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.raster.store import Store as StoreFile
 from xview2_siamese_unet.report.page import ReportContent, render_report
 from xview2_siamese_unet.report.provenance import provenance_of

@@ -1,0 +1,92 @@
+"""Whether the memory of data_processing grows with the number of scenes: peak of 40 and of 400 fabricated scenes of 1024².
+
+    OMP_NUM_THREADS=1 uv run python benchmarks/bench_data_memory.py [FEW MANY]
+
+The sample is drawn once; the further scenes are the same images under other names, with labels of their own whose
+buildings have uids of their own. Each number of scenes is a `kedro run --pipelines data_processing` in a process of its
+own on one core, which is measured whole: imports, catalog, report. Target: below 15 %. Takes about 10 GB of disk for a
+while.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from xview2_siamese_unet.params.dataset import SampleParams, SampleScenes
+from xview2_siamese_unet.xbd.names import parse_stem
+from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
+
+PROJECT = Path(__file__).parents[1]
+SIDE, DISTINCT = 1024, 20
+_UID = re.compile(rb'("uid":")([0-9a-f]{6})')
+
+
+def fabricate(root: Path) -> None:
+    """Draw the scenes that all others repeat."""
+    part = DISTINCT // 4
+    sample = SampleParams(size=SIDE, scenes=SampleScenes(tier1=part, tier3=part, hold=part, test=part))
+    for scene in plan_sample(sample):
+        write_scene(root, scene, SIDE)
+
+
+def repeat(drawn: Path, root: Path, scenes: int) -> int:
+    """Link images and copy labels under further names until there are `scenes`; return the number of buildings."""
+    buildings = 0
+    for turn in range(scenes // DISTINCT):
+        for path in sorted(drawn.glob("*/*/*.*")):
+            scene, phase = parse_stem(path.stem)
+            name = f"{scene.disaster}_{scene.number + 1000 * turn:08d}_{phase}_disaster{path.suffix}"
+            copy = root / path.parent.relative_to(drawn) / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".json":
+                text, changed = _UID.subn(rb"\g<1>%06x" % turn, path.read_bytes())
+                copy.write_bytes(text)
+                buildings += changed // 2 * (phase == "post")  # each stands in pixels and in degrees
+            else:
+                copy.hardlink_to(path)
+    return buildings
+
+
+def peak(root: Path, folder: Path) -> tuple[float, float]:
+    """Run the pipeline on the scenes of `root`; return its highest resident memory in MB and its seconds."""
+    conf = folder / "conf"
+    shutil.copytree(PROJECT / "conf", conf, ignore=shutil.ignore_patterns("local"))
+    (conf / "local").mkdir()
+    dataset = {"source": "xbd", "root": str(root), "name": "memory"}
+    words = {"storage": str(folder / "data"), "dataset": dataset, "executor": {"kind": "serial"}}
+    (conf / "local" / "globals.yml").write_text(yaml.safe_dump(words))
+    command = [sys.executable, "-m", "kedro", "run", "--conf-source", str(conf), "--pipelines", "data_processing"]
+    started = time.monotonic()
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log)  # noqa: S603
+        _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit((folder / "log").read_text())
+    return used.ru_maxrss / 1024, time.monotonic() - started
+
+
+def main(few: int, many: int) -> None:
+    peaks = []
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Path(folder) / "drawn"
+        fabricate(drawn)
+        for scenes in (few, many):
+            here = Path(folder) / str(scenes)
+            buildings = repeat(drawn, here / "raw", scenes)
+            memory, seconds = peak(here / "raw", here)
+            peaks.append(memory)
+            print(f"{scenes:4d} scenes, {buildings:6d} buildings   peak {memory:.0f} MB   {seconds:.0f} s", flush=True)
+    print(f"growth {100 * (peaks[1] / peaks[0] - 1):.1f} %  (target: below 15 %)")
+
+
+if __name__ == "__main__":
+    main(*(int(word) for word in sys.argv[1:3] or (40, 400)))

@@ -1,0 +1,34 @@
+"""A bar where somebody watches, lines in the log where nobody does."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from xview2_siamese_unet import progress
+from xview2_siamese_unet.progress import track
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, progress.__name__)
+    clock = iter([0.0, 10.0, 30.0, 40.0, 59.0])  # the start, then the end of each part
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    assert list(track("scenes packed", 4, "abcd")) == ["a", "b", "c", "d"]
+    assert caplog.messages == ["scenes packed: 2 of 4, about 30 s to go"]
+
+
+def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, progress.__name__)
+    monkeypatch.setattr(progress, "SILENCE", 0.0)
+    assert list(track("scenes packed", 2, "ab")) == ["a", "b"]
+    assert not caplog.messages
+
+
+def test_a_terminal_gets_a_bar(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    caplog.set_level(logging.INFO, progress.__package__)
+    assert list(track("scenes packed", 2, "ab")) == ["a", "b"]
+    assert "scenes packed" in capsys.readouterr().err
