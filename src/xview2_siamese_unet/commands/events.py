@@ -64,7 +64,6 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     drops = list(_drops(both, events))
     compared = comparison.compare(both, " ".join([_note(both, events), *drops]))
     out = out or find_path(open_configuration(f"{user}/{held}"), "report").with_name("leave_events_out.html")
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, comparison.render_comparison(compared))
     Console().print(comparison.comparison_tables(compared))
     click.echo("\n".join([*drops, f"Page: {out}"]))

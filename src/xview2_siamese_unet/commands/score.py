@@ -44,7 +44,6 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
     side = OFFICIAL_SIDE if is_official(targets) and not any_size else None
     numbers = summarise_folders(count_folders(predictions, targets, side=side), unclassified)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, json.dumps(numbers, indent=2, allow_nan=False))
     click.echo(_lines(numbers))
 
@@ -67,7 +66,6 @@ def compare(experiments: tuple[str, ...], out: Path | None) -> None:
         raise click.UsageError("Name two experiments or more, each once.")
     compared = comparison.compare([open_experiment(name) for name in experiments])
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, comparison.render_comparison(compared))
     Console().print(comparison.comparison_tables(compared))
 

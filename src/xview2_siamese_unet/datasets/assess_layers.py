@@ -7,13 +7,13 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import geopandas as gpd
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
 from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.datasets.one_file import OneFile
 
 _STYLES: Final = """
 CREATE TABLE layer_styles (
@@ -38,17 +38,8 @@ class Layers:
     stamp: str
 
 
-class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
-    """A GeoPackage, written whole or not at all; loading gives its first layer.
-
-    Args:
-        filepath: the file.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
-        self.metadata = metadata
+class LayersDataset(OneFile[Layers, gpd.GeoDataFrame]):
+    """A GeoPackage, written whole or not at all; loading gives its first layer."""
 
     def save(self, data: Layers) -> None:
         """Write all layers and styles."""
@@ -79,24 +70,9 @@ class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
         table = pyogrio.read_dataframe(self._path, layer=0, read_geometry=False, max_features=nrows)
         return TablePreview(json.loads(table.to_json(orient="split", index=False)))
 
-    def _exists(self) -> bool:
-        return self._path.is_file()
 
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}
-
-
-class FormatsDataset(AbstractDataset[dict[str, gpd.GeoDataFrame], list[Path]]):
-    """The same rows in other formats, each written whole or not at all; loading gives the files.
-
-    Args:
-        filepath: the files without their endings.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
-        self.metadata = metadata
+class FormatsDataset(OneFile[dict[str, gpd.GeoDataFrame], list[Path]]):
+    """The same rows in other formats, each written whole or not at all; loading gives the files."""
 
     def save(self, data: dict[str, gpd.GeoDataFrame]) -> None:
         """Write `geojson` after RFC 7946 and `geoparquet`; what an earlier run wrote in another goes."""
@@ -114,9 +90,6 @@ class FormatsDataset(AbstractDataset[dict[str, gpd.GeoDataFrame], list[Path]]):
 
     def _exists(self) -> bool:
         return bool(self.load())
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}
 
 
 def _write_geojson(frame: gpd.GeoDataFrame, path: Path) -> None:
