@@ -21,6 +21,8 @@ FOLDER: Final = ".locks"
 """Below the storage; its files are empty and stay."""
 _EXPERIMENT: Final = {"feature_statistics", "modelling", "reporting"}
 """Tags of the pipelines whose results are those of one experiment."""
+_WHOLE: Final = {"labels", "scenes"}
+"""Datasets that no part of a job array makes."""
 
 
 class Locks:
@@ -57,7 +59,7 @@ class Locks:
         if any(_EXPERIMENT & node.tags for node in pipeline.nodes):
             self._begin_experiment(storage, f"{named['group']}/{named['experiment']}")
         self._unsaved = pipeline.only_nodes_with_tags("data_processing").all_outputs()
-        if "scenes" in self._unsaved:
+        if self._unsaved & _WHOLE:
             self._wait_for_dataset(storage, config["parameters"]["dataset"]["name"])
 
     @hook_impl

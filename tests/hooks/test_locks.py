@@ -19,6 +19,7 @@ from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.locks import Locks
+from xview2_siamese_unet.pipelines.data_processing import pipeline as data_processing
 
 DATASET, EXPERIMENT = "datasets/sample", "experiments/lab/002"
 HOLD = "import sys, filelock; held = filelock.FileLock(sys.argv[1]).acquire(); print('held', flush=True); input()"
@@ -133,6 +134,12 @@ def test_a_run_that_fails_frees_both(tmp_path: Path, locks: Locks) -> None:
 def test_the_run_after_one_that_was_interrupted_here_is_not_refused(locks: Locks) -> None:
     locks.before_pipeline_run(DATA + TRAINING)
     locks.before_pipeline_run(DATA + TRAINING)
+
+
+def test_the_pipeline_makes_what_tells_a_whole_from_a_part() -> None:
+    pipeline = data_processing.create_pipeline()
+    assert pipeline.all_outputs() >= {"labels", "scenes"}
+    assert not pipeline.only_nodes("burn_masks", "pack_scenes").all_outputs() & {"labels", "scenes"}
 
 
 @pytest.mark.parametrize("pipeline", [SHARD, ASSESSMENT], ids=["a part of a dataset", "an assessment"])

@@ -111,8 +111,8 @@ class Labels:
 
     def _table(self, part: str, columns: dict[str, str]) -> pd.DataFrame:
         table = pq.read_table(self._path, columns=["scene", part])
-        table = table.filter(pc.is_valid(table[part])).combine_chunks()
-        values = pa.Table.from_struct_array(table[part]).append_column("scene", table["scene"])
+        table = table.filter(pc.is_valid(table[part]))
+        values = pa.Table.from_struct_array(table[part].combine_chunks()).append_column("scene", table["scene"])
         frame: pd.DataFrame = values.select(list(columns)).to_pandas()
         return frame.astype(columns)
 
