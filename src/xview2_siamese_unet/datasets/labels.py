@@ -45,6 +45,9 @@ class LabelsDataset(OneFile[LabelPlan, Labels]):
         """Open the file."""
         return Labels(self._path)
 
+    def _describe(self) -> dict[str, Any]:
+        return super()._describe() | {"executor": self._executor}
+
 
 class BuildingsDataset(OneFile[Labels, pd.DataFrame]):
     """The table of all buildings; saving copies it from the labels, some thousand rows at a time."""

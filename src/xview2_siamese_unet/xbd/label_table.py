@@ -1,7 +1,7 @@
 """What all labels say, in one Parquet file: one row a scene, its buildings inside it.
 
-Written and read a few scenes at a time, so that memory does not grow with the dataset: the polygons of all of xBD are
-the only thing besides pixels that would not fit into a small machine twice.
+Written and read a few scenes at a time, so that memory does not grow with the dataset. The flat tables that other tools
+and later pipelines read (scenes, buildings, problems) are made from it.
 """
 
 from __future__ import annotations
