@@ -15,7 +15,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner
 from kedro.utils import find_kedro_project
 
-from xview2_siamese_unet.errors import ProjectError
+from xview2_siamese_unet.errors import cause_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,8 +129,8 @@ def _session(inference: dict[str, Any], env: str | None, device: str | None) -> 
         with KedroSession.create(project, env=env, runtime_params=params) as session:
             yield session
     except Exception as error:
-        ours = next((link for link in _chain(error) if isinstance(link, ProjectError)), error)
-        if ours is error:
+        ours = cause_of(error)
+        if ours is None or ours is error:
             raise
         raise ours from error
 
@@ -140,9 +140,3 @@ def _plain(key: str, value: Any) -> Any:  # noqa: ANN401
     if key in _PATHS and value is not None:
         return str(Path(value).expanduser().absolute())
     return list(value) if isinstance(value, tuple) else value
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 
 import click
@@ -18,7 +18,7 @@ from xview2_siamese_unet.commands.experiment import experiment
 from xview2_siamese_unet.commands.score import compare, score
 from xview2_siamese_unet.commands.slurm import slurm
 from xview2_siamese_unet.commands.talk import let_talk
-from xview2_siamese_unet.errors import ProjectError
+from xview2_siamese_unet.errors import cause_of
 
 __all__ = ["cli", "run", "say_in_one_sentence"]
 
@@ -36,14 +36,14 @@ let_talk(run)
 
 
 def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:
-    """Return an `excepthook` that prints the sentence of a ProjectError and nothing else; Python then exits with 1.
+    """Return an `excepthook` that prints one sentence for what the user can mend; Python then exits with 1.
 
     Args:
         otherwise: what handles every other error, and all of them under `--verbose` or with our logger at DEBUG.
     """
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        ours = next((link for link in _chain(error) if isinstance(link, ProjectError)), None)
+        ours = cause_of(error)
         verbose = KedroCliError.VERBOSE_ERROR or logging.getLogger(__package__).isEnabledFor(logging.DEBUG)
         if ours is None or verbose:
             otherwise(kind, error, trace)
@@ -51,13 +51,6 @@ def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:
             click.secho(str(ours), err=True, fg="red")
 
     return hook
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what caused it, outermost first: Kedro wraps what a dataset raises."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 # Kedro imports this module before every command and lets their errors through to Python, so one hook serves the

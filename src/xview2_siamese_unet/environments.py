@@ -155,7 +155,12 @@ def _soften(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _select(values: Mapping[str, Any], key: str, default: object = _MISSING) -> object:
-    found = OmegaConf.select(OmegaConf.create(dict(values)), key, default=default)
+    """Return what `a.b` names; not with OmegaConf, which takes half of the time of opening a configuration."""
+    found: object = values
+    for part in key.split("."):
+        found = found.get(part, _MISSING) if isinstance(found, Mapping) else _MISSING
+    if found is _MISSING:
+        found = default
     if found is _MISSING:
         raise InterpolationResolutionError(f"globals have no key {key!r}; there are {', '.join(values)}")
     return found

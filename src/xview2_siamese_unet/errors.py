@@ -6,9 +6,14 @@ ProjectError
         LabelError   the text of one label file
     StaleError       something on disk that was made with other settings than today's
     CheckpointError  a file of weights
+    StorageError     a disk that is full, a folder that may not be written to, or one that another run is writing to
 """
 
 from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import Final
 
 
 class ProjectError(Exception):
@@ -59,3 +64,47 @@ class StaleError(ProjectError):
 
 class CheckpointError(ProjectError):
     """A file of weights cannot be used."""
+
+
+class StorageError(ProjectError):
+    """A disk is full, a folder may not be written to, or another run is writing to it."""
+
+
+_ROOM: Final = ("room for what is written", "free space, or set storage to a larger disk, and run again")
+_RIGHT: Final = ("what you may read and write", "correct the rights, or set storage to a folder of your own")
+_STORAGE: Final = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: _RIGHT,
+    errno.EACCES: _RIGHT,
+    errno.EPERM: _RIGHT,
+}
+
+
+def cause_of(error: BaseException) -> ProjectError | None:
+    """Return what the user can do something about in an error and in what caused it; `None` for a defect.
+
+    Kedro wraps what a dataset raises, so ours may be any link of the chain. What the disk refuses counts as well.
+    """
+    links = list(_chain(error))
+    ours = next((link for link in links if isinstance(link, ProjectError)), None)
+    return ours or next((said for link in links if (said := _storage_error(link))), None)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _storage_error(error: BaseException) -> StorageError | None:
+    if not isinstance(error, OSError):
+        return None
+    said = _STORAGE.get(error.errno or 0)
+    # A refusal without a file is none of the disk: a port, a process. A disk that fills up often names no file.
+    if said is None or (error.filename is None and said is _RIGHT):
+        return None
+    allowed, remedy = said
+    return StorageError(
+        str(error.filename or "storage"), found=str(error.strerror).lower(), allowed=allowed, remedy=remedy
+    )

@@ -27,7 +27,8 @@ _UNTIMED: Final = {"inference"}
 """Tag of the pipeline that belongs to no experiment and keeps times of its own."""
 
 
-def _rank() -> int:
+def rank() -> int:
+    """Return which of the processes that `torchrun` launched this is; 0 where it launched none."""
     return int(os.environ.get("RANK", "0"))
 
 
@@ -136,7 +137,7 @@ class Timing:
             self._ended[node.name] = {"pipeline": pipeline, "seconds": seconds, "ended": ended}
 
     def _write(self) -> None:
-        if self._catalog is not None and self._ended and _rank() == 0:
+        if self._catalog is not None and self._ended and rank() == 0:
             self._catalog.save("timings", self._ended)
 
 
@@ -146,7 +147,7 @@ class RankZeroWrites:
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Keep what the other ranks make in memory."""
-        if _rank() == 0:
+        if rank() == 0:
             return
         for name in QUIET:
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -169,7 +170,7 @@ class RunEnding:
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Print the score of `metrics` and the path of `report`, each if this run made it."""
         made = pipeline.all_outputs()
-        if _rank() > 0:
+        if rank() > 0:
             return
         if "metrics" in made:
             # click and not the log: a log handler would wrap the path, and a path must stay one word to be copied.

@@ -9,5 +9,5 @@ from distributed import LocalCluster
 @pytest.fixture(scope="session")
 def scheduler() -> Iterator[str]:
     """The address of a Dask scheduler with one worker."""
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address

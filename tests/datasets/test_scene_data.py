@@ -27,7 +27,7 @@ from xview2_siamese_unet.datasets.probabilities import ProbabilityDataset
 from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
 from xview2_siamese_unet.datasets.timings import TimingsDataset
-from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, StaleError
+from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, StaleError, StorageError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams, MaskParams, ShardParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes
 from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_masks, plan_png, plan_store
@@ -354,7 +354,7 @@ def test_a_disk_that_is_too_small_stops_before_anything_is_packed(
     monkeypatch.setattr("xview2_siamese_unet.datasets.store.shutil.disk_usage", lambda _: usage(10, 0, 1000))
     with pytest.raises(DatasetError) as caught:
         process(drawn, tmp_path, SERIAL)
-    assert isinstance(message(caught), ConfigError)
+    assert isinstance(message(caught), StorageError)
     assert "storage" in message(caught).remedy
     assert not list((tmp_path / "store").iterdir())
 

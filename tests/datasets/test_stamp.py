@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from xview2_siamese_unet.datasets.stamp import check_stamp, write_atomically
+from xview2_siamese_unet.atomic import write_atomically
+from xview2_siamese_unet.datasets.stamp import check_stamp
 from xview2_siamese_unet.errors import StaleError
 
 

@@ -13,7 +13,8 @@ import rasterio
 from scipy.ndimage import uniform_filter
 
 from xview2_siamese_unet.inference.harmonise import harmonise
-from xview2_siamese_unet.inference.windowed import Threshold, encode, finished_blocks, predict_pair
+from xview2_siamese_unet.inference.windowed import encode, finished_blocks, predict_pair
+from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
 from xview2_siamese_unet.raster.probability import BANDS, LEVELS
@@ -163,12 +164,12 @@ def test_memory_does_not_grow_with_the_scene(write_raster: Write, smooth: Smooth
 
 def test_encoding_of_probabilities() -> None:
     shares = np.array([[[0.4, 0.1, 0.2, 0.05, 0.25], [0.6, 0.1, 0.1, 0.1, 0.1], [0, 0, 0, 1, 0]]], np.float32)
-    block = encode(shares, np.array([[True, True, False]]), Threshold())
+    block = encode(shares, np.array([[True, True, False]]), Thresholds())
     assert block[:, 0, 0].tolist() == [round(p * LEVELS) for p in (0.4, 0.1, 0.2, 0.05, 0.25)] + [4]
     assert block[5].tolist() == [[4, 0, NO_DATA]]
     assert (block[:, 0, 2] == NO_DATA).all()
-    assert encode(shares, np.ones((1, 3), bool), Threshold(0.65, 0.3))[5].tolist() == [[4, 0, 3]]
-    assert encode(shares, np.ones((1, 3), bool), Threshold(0.35, 0.35))[5].tolist() == [[4, 1, 3]]
+    assert encode(shares, np.ones((1, 3), bool), Thresholds(0.65, 0.3))[5].tolist() == [[4, 0, 3]]
+    assert encode(shares, np.ones((1, 3), bool), Thresholds(0.35, 0.35))[5].tolist() == [[4, 1, 3]]
 
 
 def test_cogs_are_valid_and_say_what_they_hold(pair: Pair, tmp_path: Path) -> None:

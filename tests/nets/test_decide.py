@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import torch
 
-from xview2_siamese_unet.nets.decide import Thresholds, decide
+from xview2_siamese_unet.nets.decide import decide
 from xview2_siamese_unet.nets.siamese_unet import Logits
+from xview2_siamese_unet.nets.thresholds import Thresholds
 
 
 def logits(building: float, damage: list[float]) -> Logits:

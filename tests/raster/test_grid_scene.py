@@ -16,7 +16,7 @@ def test_a_scene_keeps_its_pixels_and_gains_place_and_date(tmp_path: Path) -> No
     for name, image in zip(("a.png", "b.png"), pixels, strict=True):
         Image.fromarray(image).save(tmp_path / name)
     dates = {"pre_date": "2010-01-02T03:04:05.000Z", "post_date": "2011-05-22T10:00:00.000Z"}
-    place = {"epsg": 32615, "left": 366_700.5, "top": 4_104_000.25, "pixel": 0.47}
+    place = {"epsg": 32615, "left": 366_700.5, "top": 4_104_000.25, "pixel": 0.47, "residual": 0.0}
     scene = {"scene": "s_00000001", "pre_image": "a.png", "post_image": "b.png", **dates, **place}
     written = write_geotiffs(tmp_path, scene, tmp_path / "out")
     assert [path.name for path in written] == ["s_00000001_pre_disaster.tif", "s_00000001_post_disaster.tif"]

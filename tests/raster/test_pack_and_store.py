@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from store_maker import HEIGHT, WIDTH, draw_scene, empty_store
 
-from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.errors import DataError, StorageError
 from xview2_siamese_unet.raster.io import write_mask
 from xview2_siamese_unet.raster.pack import PackJob, Slot, pack_scene
 from xview2_siamese_unet.raster.record import RECORD
@@ -125,7 +125,7 @@ def test_a_killed_writer_leaves_a_scene_that_is_packed_again(two: tuple, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("error", "raised"), [(errno.ENOSPC, ConfigError), (errno.EDQUOT, ConfigError), (errno.EIO, OSError)]
+    ("error", "raised"), [(errno.ENOSPC, StorageError), (errno.EDQUOT, StorageError), (errno.EIO, OSError)]
 )
 def test_a_disk_that_is_full_is_said_so(two: tuple, monkeypatch: pytest.MonkeyPatch, error: int, raised: type) -> None:
     slots, jobs, _ = two
@@ -134,7 +134,7 @@ def test_a_disk_that_is_full_is_said_so(two: tuple, monkeypatch: pytest.MonkeyPa
         raise OSError(error, os.strerror(error))
 
     monkeypatch.setattr("xview2_siamese_unet.raster.pack.os.fsync", full)
-    with pytest.raises(raised, match="free space" if raised is ConfigError else None):
+    with pytest.raises(raised, match="free space" if raised is StorageError else None):
         pack_scene(slots[0], jobs[0])
     with pytest.raises(DataError, match="no finished scene"):
         Store(slots[0].folder).scene(jobs[0].scene)

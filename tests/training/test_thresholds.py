@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.nets.checkpoint import thresholds_of
-from xview2_siamese_unet.nets.decide import Thresholds, decide
+from xview2_siamese_unet.nets.decide import decide
 from xview2_siamese_unet.nets.predictor import Predictor
 from xview2_siamese_unet.nets.siamese_unet import Logits
+from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit

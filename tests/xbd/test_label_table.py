@@ -64,7 +64,8 @@ def test_what_is_written_comes_back_scene_by_scene(labels: Labels) -> None:
 
 def test_and_as_tables(labels: Labels) -> None:
     scenes = labels.scenes
-    assert scenes.dtypes.astype(str).to_dict() == SCENE_COLUMNS
+    assert list(scenes.columns) == list(SCENE_COLUMNS)
+    pd.testing.assert_frame_equal(scenes, scenes.astype(SCENE_COLUMNS))
     assert scenes["scene"].tolist() == ["a", "c", "d"]
     assert georeferences(scenes) == {facts["scene"]: georeference(facts) for facts, _ in labels.rows()}
     assert georeferences(scenes) == {"a": Georeference(**PLACE), "c": None, "d": Georeference(**PLACE)}

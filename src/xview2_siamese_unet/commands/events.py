@@ -45,8 +45,8 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     """  # noqa: D301  click takes the escaped character
     from rich.console import Console  # noqa: PLC0415  a command that compares nothing does not wait for these
 
+    from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415
     from xview2_siamese_unet.commands.score import open_experiment  # noqa: PLC0415
-    from xview2_siamese_unet.datasets.stamp import write_atomically  # noqa: PLC0415
     from xview2_siamese_unet.report import comparison  # noqa: PLC0415
 
     mixed = open_configuration(env)
@@ -64,7 +64,6 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     drops = list(_drops(both, events))
     compared = comparison.compare(both, " ".join([_note(both, events), *drops]))
     out = out or find_path(open_configuration(f"{user}/{held}"), "report").with_name("leave_events_out.html")
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, comparison.render_comparison(compared))
     Console().print(comparison.comparison_tables(compared))
     click.echo("\n".join([*drops, f"Page: {out}"]))

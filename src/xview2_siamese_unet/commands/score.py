@@ -37,14 +37,13 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
     PREDICTIONS and TARGETS are named as in the challenge, <test|hold>_<localization|damage>_<id>_prediction.png and
     ..._target.png, or as this project names them: <scene>.tif and <tier>/<scene>_<building|damage>.tif.
     """
-    from xview2_siamese_unet.datasets.stamp import write_atomically  # noqa: PLC0415  pandas and rasterio are slow to import
+    from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415  pandas and rasterio are slow to import
     from xview2_siamese_unet.metrics.folders import OFFICIAL_SIDE, count_folders, is_official  # noqa: PLC0415
     from xview2_siamese_unet.metrics.summary import summarise_folders  # noqa: PLC0415
 
     side = OFFICIAL_SIDE if is_official(targets) and not any_size else None
     numbers = summarise_folders(count_folders(predictions, targets, side=side), unclassified)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, json.dumps(numbers, indent=2, allow_nan=False))
     click.echo(_lines(numbers))
 
@@ -60,14 +59,13 @@ def compare(experiments: tuple[str, ...], out: Path | None) -> None:
     """
     from rich.console import Console  # noqa: PLC0415
 
-    from xview2_siamese_unet.datasets.stamp import write_atomically  # noqa: PLC0415
+    from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415
     from xview2_siamese_unet.report import comparison  # noqa: PLC0415
 
     if len(set(experiments)) != len(experiments) or len(experiments) < 2:
         raise click.UsageError("Name two experiments or more, each once.")
     compared = comparison.compare([open_experiment(name) for name in experiments])
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, comparison.render_comparison(compared))
     Console().print(comparison.comparison_tables(compared))
 

@@ -7,25 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from kedro.io import AbstractDataset
-
-from xview2_siamese_unet.datasets.stamp import write_atomically
+from xview2_siamese_unet.atomic import remove_debris, write_atomically
+from xview2_siamese_unet.datasets.one_file import OneFile
 
 RECORD: Final = "run.json"
 _WORK: Final = ".work"
 
 
-class AssessmentDataset(AbstractDataset[dict[str, Any], Path]):
-    """Loading gives the folder; saving writes `run.json`, which makes an assessment finished, and clears its work.
-
-    Args:
-        filepath: the folder.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
-        self.metadata = metadata
+class AssessmentDataset(OneFile[dict[str, Any], Path]):
+    """Loading gives the folder; saving writes `run.json`, which makes an assessment finished, and clears its work."""
 
     def load(self) -> Path:
         """Return the folder, which need not exist yet."""
@@ -35,9 +25,7 @@ class AssessmentDataset(AbstractDataset[dict[str, Any], Path]):
         """Write the record, then remove what only a run that is stopped would need."""
         write_atomically(self._path / RECORD, json.dumps(data, indent=2, allow_nan=False))
         shutil.rmtree(self._path / _WORK, ignore_errors=True)
+        remove_debris(self._path)
 
     def _exists(self) -> bool:
         return (self._path / RECORD).is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}

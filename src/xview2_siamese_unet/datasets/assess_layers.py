@@ -7,11 +7,13 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import geopandas as gpd
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
+
+from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.datasets.one_file import OneFile
 
 _STYLES: Final = """
 CREATE TABLE layer_styles (
@@ -36,37 +38,24 @@ class Layers:
     stamp: str
 
 
-class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
-    """A GeoPackage, written beside and renamed; loading gives its first layer.
-
-    Args:
-        filepath: the file.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
-        self.metadata = metadata
+class LayersDataset(OneFile[Layers, gpd.GeoDataFrame]):
+    """A GeoPackage, written whole or not at all; loading gives its first layer."""
 
     def save(self, data: Layers) -> None:
         """Write all layers and styles."""
         import pyogrio  # noqa: PLC0415  a run without an assessment does not wait for GDAL
 
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(f".{self._path.stem}.part.gpkg")
-        for stale in part.parent.glob(f"{part.name}*"):  # SQLite would play a journal that was left onto the new file
-            stale.unlink()
         before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
         try:
-            for name, frame in data.frames.items():
-                pyogrio.write_dataframe(
-                    frame, part, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
-                )
+            with whole_file(self._path) as part:
+                for name, frame in data.frames.items():
+                    pyogrio.write_dataframe(
+                        frame, part, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
+                    )
+                _write_styles(part, data)
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
-        _write_styles(part, data)
-        part.replace(self._path)
 
     def load(self) -> gpd.GeoDataFrame:
         """Return the rows of the first layer."""
@@ -81,35 +70,17 @@ class LayersDataset(AbstractDataset[Layers, gpd.GeoDataFrame]):
         table = pyogrio.read_dataframe(self._path, layer=0, read_geometry=False, max_features=nrows)
         return TablePreview(json.loads(table.to_json(orient="split", index=False)))
 
-    def _exists(self) -> bool:
-        return self._path.is_file()
 
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}
-
-
-class FormatsDataset(AbstractDataset[dict[str, gpd.GeoDataFrame], list[Path]]):
-    """The same rows in other formats, each written beside and renamed; loading gives the files.
-
-    Args:
-        filepath: the files without their endings.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
-        self.metadata = metadata
+class FormatsDataset(OneFile[dict[str, gpd.GeoDataFrame], list[Path]]):
+    """The same rows in other formats, each written whole or not at all; loading gives the files."""
 
     def save(self, data: dict[str, gpd.GeoDataFrame]) -> None:
         """Write `geojson` after RFC 7946 and `geoparquet`; what an earlier run wrote in another goes."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         for name, (ending, write) in _FORMATS.items():
             path = self._path.with_suffix(ending)
             if name in data:
-                part = path.with_name(f".{path.stem}.part{ending}")
-                part.unlink(missing_ok=True)
-                write(data[name], part)
-                part.replace(path)
+                with whole_file(path) as part:
+                    write(data[name], part)
             else:
                 path.unlink(missing_ok=True)
 
@@ -119,9 +90,6 @@ class FormatsDataset(AbstractDataset[dict[str, gpd.GeoDataFrame], list[Path]]):
 
     def _exists(self) -> bool:
         return bool(self.load())
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}
 
 
 def _write_geojson(frame: gpd.GeoDataFrame, path: Path) -> None:

@@ -5,30 +5,21 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
+from xview2_siamese_unet.datasets.one_file import OneFile
 from xview2_siamese_unet.plots.paint import chequer, weave
 from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, read_small, write_cog
 
 _SIDE: Final = 768
 
 
-class CogDataset(AbstractDataset[RasterContent, Path]):
-    """Saving writes blocks as they come, beside and renamed; loading gives the path, for whoever reads in windows.
-
-    Args:
-        filepath: the file.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
-        self.metadata = metadata
+class CogDataset(OneFile[RasterContent, Path]):
+    """Saving writes blocks as they come, beside and renamed; loading gives the path, for whoever reads in windows."""
 
     def save(self, data: RasterContent) -> None:
         """Write the raster."""
@@ -41,12 +32,6 @@ class CogDataset(AbstractDataset[RasterContent, Path]):
     def preview(self) -> ImagePreview:
         """Return the raster as a picture, as Kedro-Viz shows it."""
         return ImagePreview(base64.b64encode(picture(self._path)).decode())
-
-    def _exists(self) -> bool:
-        return self._path.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}
 
 
 def picture(path: Path, side: int = _SIDE) -> bytes:

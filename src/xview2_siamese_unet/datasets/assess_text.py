@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from kedro.io import AbstractDataset
-
-from xview2_siamese_unet.datasets.stamp import write_atomically
+from xview2_siamese_unet.atomic import write_atomically
+from xview2_siamese_unet.datasets.one_file import OneFile
 
 
-class WholeTextDataset(AbstractDataset[str, str]):
-    """UTF-8 text, written beside and renamed.
-
-    Args:
-        filepath: the file.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
-        self.metadata = metadata
+class WholeTextDataset(OneFile[str, str]):
+    """UTF-8 text, written beside and renamed."""
 
     def save(self, data: str) -> None:
         """Write the text."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, data)
 
     def load(self) -> str:
         """Return the text."""
         return self._path.read_text(encoding="utf-8")
-
-    def _exists(self) -> bool:
-        return self._path.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
+from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.datasets.one_file import OneFile
 from xview2_siamese_unet.errors import CheckpointError
 
 _BULKY = {"state", "history"}
 
 
-class CheckpointDataset(AbstractDataset[Any, Any]):
+class CheckpointDataset(OneFile[Any, Any]):
     """A `torch.save` file, written whole or not at all and read with `weights_only=True`; or a .safetensors file.
 
     Args:
@@ -24,9 +24,8 @@ class CheckpointDataset(AbstractDataset[Any, Any]):
     """
 
     def __init__(self, *, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
+        super().__init__(filepath=filepath, metadata=metadata)
         self._optional = optional
-        self.metadata = metadata
 
     def save(self, data: Any) -> None:  # noqa: ANN401
         """Write beside, then rename."""
@@ -34,11 +33,9 @@ class CheckpointDataset(AbstractDataset[Any, Any]):
 
         from xview2_siamese_unet.nets.weights_file import write_safetensors  # noqa: PLC0415
 
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(f".{self._path.name}.part")
         write = write_safetensors if self._path.suffix == ".safetensors" else torch.save
-        write(data, part)
-        part.replace(self._path)
+        with whole_file(self._path) as part:
+            write(data, part)
 
     def load(self) -> Any:  # noqa: ANN401
         """Return what was saved, on the CPU.
@@ -69,9 +66,3 @@ class CheckpointDataset(AbstractDataset[Any, Any]):
         """Return what can be read of it: its numbers and texts, not its tensors."""
         data = self.load() or {}
         return JSONPreview(json.dumps({key: value for key, value in data.items() if key not in _BULKY}, indent=2))
-
-    def _exists(self) -> bool:
-        return self._path.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}

@@ -112,7 +112,9 @@ def _cluster(scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one o
     if scheduler is None:
         from distributed import LocalCluster  # noqa: PLC0415
 
-        return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0")  # type: ignore[no-untyped-call]
+        # Without an address its pages are open to the network, on one port that two runs would both want.
+        pages = "127.0.0.1:0"
+        return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=pages)  # type: ignore[no-untyped-call]
     if scheduler == "slurm":
         cluster = import_module("dask_jobqueue").SLURMCluster()
         cluster.scale(workers)

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import HTMLPreview
 
-from xview2_siamese_unet.datasets.stamp import write_atomically
+from xview2_siamese_unet.datasets.assess_text import WholeTextDataset
 
 
-class HtmlDataset(AbstractDataset[str, str]):
-    """One self-contained HTML file, written whole or not at all.
-
-    Args:
-        filepath: the file.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
-        self.metadata = metadata
-
-    def save(self, data: str) -> None:
-        """Write the page."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path, data)
-
-    def load(self) -> str:
-        """Return the page."""
-        return self._path.read_text(encoding="utf-8")
+class HtmlDataset(WholeTextDataset):
+    """One self-contained HTML file, which Kedro-Viz shows."""
 
     def preview(self) -> HTMLPreview:
         """Return the page."""
         return HTMLPreview(self.load())
-
-    def _exists(self) -> bool:
-        return self._path.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
 from xview2_siamese_unet.datasets.execution import run_jobs
+from xview2_siamese_unet.datasets.one_file import OneFile
 from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.raster.io import read_shape
 from xview2_siamese_unet.xbd.ingest import LabelPlan, read_labels
 from xview2_siamese_unet.xbd.label_table import Labels, write_labels
 
 
-class LabelsDataset(AbstractDataset[LabelPlan, Labels]):
+class LabelsDataset(OneFile[LabelPlan, Labels]):
     """One file of what all labels say; saving reads the labels, loading opens the file.
 
     Args:
@@ -30,9 +29,8 @@ class LabelsDataset(AbstractDataset[LabelPlan, Labels]):
     """
 
     def __init__(self, *, filepath: str, executor: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
+        super().__init__(filepath=filepath, metadata=metadata)
         self._executor = ExecutorParams(**executor)
-        self.metadata = metadata
 
     def save(self, data: LabelPlan) -> None:
         """Read both labels of every scene.
@@ -47,24 +45,12 @@ class LabelsDataset(AbstractDataset[LabelPlan, Labels]):
         """Open the file."""
         return Labels(self._path)
 
-    def _exists(self) -> bool:
-        return self._path.is_file()
-
     def _describe(self) -> dict[str, Any]:
-        return {"path": self._path, "executor": self._executor}
+        return super()._describe() | {"executor": self._executor}
 
 
-class BuildingsDataset(AbstractDataset[Labels, pd.DataFrame]):
-    """The table of all buildings; saving copies it from the labels, some thousand rows at a time.
-
-    Args:
-        filepath: a Parquet file.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
-        self.metadata = metadata
+class BuildingsDataset(OneFile[Labels, pd.DataFrame]):
+    """The table of all buildings; saving copies it from the labels, some thousand rows at a time."""
 
     def save(self, data: Labels) -> None:
         """Write the table, whole or not at all."""
@@ -79,9 +65,3 @@ class BuildingsDataset(AbstractDataset[Labels, pd.DataFrame]):
         with pq.ParquetFile(self._path) as file:
             rows = pa.Table.from_batches(islice(file.iter_batches(nrows), 1), file.schema_arrow)
         return TablePreview(rows.to_pandas().to_dict(orient="split"))
-
-    def _exists(self) -> bool:
-        return self._path.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from kedro.io import AbstractDataset
 
 from xview2_siamese_unet.datasets.execution import run_jobs
+from xview2_siamese_unet.datasets.job_folder import JobFolder
 from xview2_siamese_unet.datasets.log import say
-from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.raster.png import PngPlan, write_png_scene
 
 
-class PngScenesDataset(AbstractDataset[PngPlan, Path]):
-    """A folder in the layout of the challenge; saving converts what is not there yet, loading returns the folder.
-
-    Args:
-        filepath: the folder.
-        executor: parameters of `ExecutorParams`.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, executor: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
-        self._folder = Path(filepath)
-        self._executor = ExecutorParams(**executor)
-        self.metadata = metadata
+class PngScenesDataset(JobFolder[PngPlan, Path]):
+    """A folder in the layout of the challenge; saving converts what is not there yet, loading returns the folder."""
 
     def save(self, data: PngPlan) -> None:
         """Convert.
@@ -42,9 +28,3 @@ class PngScenesDataset(AbstractDataset[PngPlan, Path]):
     def load(self) -> Path:
         """Return the folder."""
         return self._folder
-
-    def _exists(self) -> bool:
-        return self._folder.is_dir()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"folder": self._folder, "executor": self._executor}

@@ -10,9 +10,10 @@ from typing import Any
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 
+from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.datasets.execution import run_jobs
 from xview2_siamese_unet.datasets.preview import picture_of_pairs
-from xview2_siamese_unet.datasets.stamp import check_stamp, write_atomically
+from xview2_siamese_unet.datasets.stamp import check_stamp
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.xbd.archives import is_archive, unpack

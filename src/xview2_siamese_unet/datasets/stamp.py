@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from socket import gethostname
 from typing import Any
 
+from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.errors import StaleError
 
 NAME = "made_with.json"
@@ -24,7 +23,6 @@ def check_stamp(folder: Path, made_with: Mapping[str, Any]) -> None:
     if path.exists():
         refuse_other_settings(folder, _read(path), made_with)
         return
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(made_with, indent=2))
 
 
@@ -52,11 +50,3 @@ def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mappin
             allowed="what this run asks for: " + ", ".join(f"{key} {wanted.get(key)}" for key in differing),
             remedy="give this dataset another dataset.name, or remove the folder",
         )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one."""
-    # Nodes of a cluster share the folder, and process numbers repeat from node to node.
-    part = path.with_name(f".{path.name}.{gethostname()}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

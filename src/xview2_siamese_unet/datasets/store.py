@@ -7,17 +7,16 @@ import logging
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 
+from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.datasets.execution import run_jobs
+from xview2_siamese_unet.datasets.job_folder import JobFolder
 from xview2_siamese_unet.datasets.log import say
 from xview2_siamese_unet.datasets.preview import picture_of_store
-from xview2_siamese_unet.datasets.stamp import refuse_other_settings, write_atomically
-from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.datasets.stamp import refuse_other_settings
 from xview2_siamese_unet.raster.pack import Slot, StorePlan, full_disk, pack_or_report, scene_bytes
 from xview2_siamese_unet.raster.record import RECORD
 from xview2_siamese_unet.raster.store import CHANNELS, Store, read_manifest
@@ -26,26 +25,15 @@ from xview2_siamese_unet.xbd.ingest import problem_row
 logger = logging.getLogger(__name__)
 
 
-class StoreDataset(AbstractDataset[StorePlan, Store]):
-    """One memory-mapped array of all scenes; saving packs what is not in it yet, loading opens it.
-
-    Args:
-        filepath: the folder of the store.
-        executor: parameters of `ExecutorParams`.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, executor: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
-        self._folder = Path(filepath)
-        self._executor = ExecutorParams(**executor)
-        self.metadata = metadata
+class StoreDataset(JobFolder[StorePlan, Store]):
+    """One memory-mapped array of all scenes; saving packs what is not in it yet, loading opens it."""
 
     def save(self, data: StorePlan) -> None:
         """Pack.
 
         Raises:
             StaleError: the store holds scenes of another size.
-            ConfigError: the disk is too small.
+            StorageError: the disk is too small.
             DataError: a scene cannot be packed, and none may be skipped.
         """
         rows = self._allocate(data)
@@ -96,9 +84,6 @@ class StoreDataset(AbstractDataset[StorePlan, Store]):
 
     def _exists(self) -> bool:
         return read_manifest(self._folder) is not None
-
-    def _describe(self) -> dict[str, Any]:
-        return {"folder": self._folder, "executor": self._executor}
 
 
 def _grow(path: Path, size: int) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
-from xview2_siamese_unet.datasets.stamp import write_atomically
+from xview2_siamese_unet.atomic import write_atomically
+from xview2_siamese_unet.datasets.one_file import OneFile
 
 Timings = dict[str, dict[str, Any]]
 """Name of a node → `pipeline`, `seconds` and `ended` (UTC)."""
@@ -18,23 +17,13 @@ _LOCK: Final = Lock()
 """Nodes may end at the same time in the threads of one runner."""
 
 
-class TimingsDataset(AbstractDataset[Timings, Timings]):
-    """A JSON file to which saving adds; a node that has run before is replaced. Without a file, loading gives nothing.
-
-    Args:
-        filepath: the file.
-        metadata: for Kedro-Viz and the like; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
-        self.metadata = metadata
+class TimingsDataset(OneFile[Timings, Timings]):
+    """A JSON file to which saving adds, and replaces a node that has run before. Without one, loading gives nothing."""
 
     def save(self, data: Timings) -> None:
         """Add timings to the file."""
         with _LOCK:
             merged = self.load() | data
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps(merged, indent=2))
 
     def load(self) -> Timings:
@@ -48,6 +37,3 @@ class TimingsDataset(AbstractDataset[Timings, Timings]):
 
     def _exists(self) -> bool:
         return True  # loading gives nothing where no node has run
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}

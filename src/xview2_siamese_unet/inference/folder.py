@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.errors import ConfigError, DataError
 
 PRODUCTS: Final = (
@@ -65,7 +66,6 @@ def begin(folder: Path, fingerprint: str) -> Path:
     stamp = work / _STAMP
     if not stamp.is_file() or stamp.read_text() != fingerprint:
         shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        stamp.write_text(fingerprint)
+        write_atomically(stamp, fingerprint)
     (folder / PRODUCTS[0]).unlink(missing_ok=True)
     return work

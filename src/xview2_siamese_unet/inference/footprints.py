@@ -19,6 +19,7 @@ _MEGABYTES: Final = 2_000
 _MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
 _MEGABYTES_A_FEATURE: Final = "16"
 _POLYGONAL: Final = (3, 6)  # ids of Polygon and MultiPolygon in GEOS
+_HEADS: Final = {".gpkg": b"SQLite format 3\0", ".fgb": b"fgb", ".shp": b"\0\0\x27\x0a"}
 _IDS: Final = ("building_id", "id")
 _ZONE_NAMES: Final = ("name", "id")
 
@@ -101,12 +102,27 @@ def _read(path: Path) -> gpd.GeoDataFrame:
     before = pyogrio.get_gdal_config_option("OGR_GEOJSON_MAX_OBJ_SIZE")
     pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": _MEGABYTES_A_FEATURE})
     try:
-        frame: Any = pyogrio.read_dataframe(path)
+        frame: Any = pyogrio.read_dataframe(_with_driver(path))
     finally:
         pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": before})
     if not isinstance(frame, gpd.GeoDataFrame):
         raise ValueError("a table without geometry")
     return frame
+
+
+def _with_driver(path: Path) -> str:
+    """Return a name that GDAL opens with the driver of the ending.
+
+    By content alone it would follow a text that tells it to read other files, to ask the network or to run its
+    commands, whatever its name.
+    """
+    head = _HEADS.get(path.suffix.lower())
+    if head is None:
+        return f"GeoJSON:{path}"
+    with path.open("rb") as file:
+        if not file.read(len(head)).startswith(head):
+            raise ValueError(f"content that is no {path.suffix.lower()}")
+    return str(path)
 
 
 def _unusable(path: Path, where: str, found: str) -> DataError:

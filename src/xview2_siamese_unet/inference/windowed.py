@@ -10,12 +10,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import groupby, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.grid_cog import NO_DATA
 from xview2_siamese_unet.raster.probability import BANDS, as_bytes
@@ -30,13 +31,6 @@ Answer = Callable[[ByteArray, ByteArray], FloatArray]
 """Bytes of both dates (b, h, w, 3) → probabilities (b, h, w, 5) of background and the four damage classes."""
 
 
-class Threshold(NamedTuple):
-    """From which probability a pixel is building: whatever has become of it, and where it is most likely damaged."""
-
-    building: float = 0.5
-    damaged: float = 0.5
-
-
 _log = logging.getLogger(__name__)
 
 
@@ -46,7 +40,7 @@ def predict_pair(
     answer: Answer,
     store: BlockStore,
     batch_size: int,
-    threshold: Threshold = Threshold(),  # noqa: B008  a tuple never changes
+    threshold: Thresholds = Thresholds(),  # noqa: B008  a tuple never changes
 ) -> None:
     """Fill the store with all rows of blocks that it does not hold yet.
 
@@ -84,7 +78,7 @@ def _row(
 
 
 def _encoded(
-    plan: WindowPlan, i: int, j: int, stitched: Stitched, patch: Patch, threshold: Threshold
+    plan: WindowPlan, i: int, j: int, stitched: Stitched, patch: Patch, threshold: Thresholds
 ) -> dict[str, npt.NDArray[Any] | None]:
     valid = _block_of(plan, i, j, patch.valid)
     there = stitched.block is not None and valid.any()
@@ -118,7 +112,7 @@ def _block_of(plan: WindowPlan, i: int, j: int, window: npt.NDArray[Any]) -> npt
     return window[first : first + rows.stop - rows.start, first : first + columns.stop - columns.start]
 
 
-def encode(probabilities: FloatArray, valid: npt.NDArray[np.bool_], threshold: Threshold) -> ByteArray:
+def encode(probabilities: FloatArray, valid: npt.NDArray[np.bool_], threshold: Thresholds) -> ByteArray:
     """Return probabilities (≥ h, ≥ w, 5) as bytes, the damage code behind them: (6, h, w), 255 where not valid (h, w).
 
     A pixel is of its most likely damage class where that is likely enough to be a building at all.

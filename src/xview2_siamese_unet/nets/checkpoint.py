@@ -10,10 +10,11 @@ from torch import Tensor
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.nets.build import DamageNet, build_net
-from xview2_siamese_unet.nets.decide import Temperatures, Thresholds
+from xview2_siamese_unet.nets.decide import Temperatures
 from xview2_siamese_unet.nets.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.nets.predictor import Predictor, folded
+from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.modelling import ClassesParams, HardwareParams, ModelParams
 from xview2_siamese_unet.params.prediction import PredictionParams, Tta
 

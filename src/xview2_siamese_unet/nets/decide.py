@@ -9,16 +9,7 @@ from torch import Tensor
 
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.nets.siamese_unet import Logits
-
-
-class Thresholds(NamedTuple):
-    """From which probability a pixel is building: of whatever class, and where the damage head sees damage.
-
-    A collapsed roof looks less like a roof, so `damaged` is the lower of the two.
-    """
-
-    building: float = 0.5
-    damaged: float = 0.5
+from xview2_siamese_unet.nets.thresholds import Thresholds
 
 
 class Temperatures(NamedTuple):

@@ -13,6 +13,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
+from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.raster.grid import Grid
 
 ByteArray = npt.NDArray[np.uint8]
@@ -44,26 +45,24 @@ class RasterContent:
 
 def write_cog(path: Path, content: RasterContent) -> None:
     """Write a raster whole or not at all; memory does not grow with it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plain, part = path.with_name(f".{path.name}.plain.part"), path.with_name(f".{path.name}.part")
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MEGABYTES, GDAL_NUM_THREADS=1, GTIFF_WRITE_COG_GHOST_AREA="NO"):
-        try:
-            _write_plain(plain, content)
-            classes = content.colours is not None
-            rasterio.shutil.copy(
-                plain,
-                part,
-                driver="COG",
-                compress="deflate",
-                blocksize=_BLOCK,
-                bigtiff="IF_SAFER",
-                resampling="nearest" if classes else "average",
-                predictor="NO" if classes else "STANDARD",
-                sparse_ok=True,
-            )
-        finally:
-            plain.unlink(missing_ok=True)
-    part.replace(path)
+    classes = content.colours is not None
+    with (
+        rasterio.Env(GDAL_CACHEMAX=_CACHE_MEGABYTES, GDAL_NUM_THREADS=1, GTIFF_WRITE_COG_GHOST_AREA="NO"),
+        whole_file(path) as part,
+    ):
+        plain = part.with_suffix(".plain")
+        _write_plain(plain, content)
+        rasterio.shutil.copy(
+            plain,
+            part,
+            driver="COG",
+            compress="deflate",
+            blocksize=_BLOCK,
+            bigtiff="IF_SAFER",
+            resampling="nearest" if classes else "average",
+            predictor="NO" if classes else "STANDARD",
+            sparse_ok=True,
+        )
 
 
 def _write_plain(path: Path, content: RasterContent) -> None:

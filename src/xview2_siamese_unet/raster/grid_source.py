@@ -23,6 +23,8 @@ from xview2_siamese_unet.raster.grid import Place, edge
 
 DRIVERS: Final = {".tif": "GTiff", ".tiff": "GTiff", ".vrt": "VRT"}
 _TILES: Final = (".tif", ".tiff")
+_BESIDE: Final = (".ovr", ".msk", ".OVR", ".MSK")
+_TIFF_HEADS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _VRT_BYTES: Final = 20_000_000
 _SOURCE: Final = re.compile(r"<source(?:filename|dataset)\b[^<>]*>([^<>]*)</source(?:filename|dataset)>", re.IGNORECASE)
 _RGB: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
@@ -57,8 +59,36 @@ class Source:
 
 
 def open_tile(path: Path) -> Any:  # noqa: ANN401
-    """Open a raster for reading with the one driver that its ending names."""
-    return rasterio.open(path, driver=DRIVERS[path.suffix.lower()])
+    """Open a raster for reading with the one driver that its ending names.
+
+    Raises:
+        DataError: its overviews or its mask lie in a file that is no TIFF, or in one of another name. GDAL would open
+            that with any driver.
+    """
+    for beside in (path.with_name(path.name + ending) for ending in _BESIDE):
+        if beside.is_file() and not _is_tiff(beside):
+            raise _led_away(beside, "another format than TIFF")
+    # Without a list of the folder, GDAL looks for the names above and not for such as .Ovr.
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
+        raster = rasterio.open(path, driver=DRIVERS[path.suffix.lower()])
+    if elsewhere := raster.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
+        raster.close()
+        raise _led_away(path, f"overviews in {elsewhere}")
+    return raster
+
+
+def _led_away(path: Path, found: str) -> DataError:
+    return DataError(
+        str(path),
+        found=found,
+        allowed="overviews and masks as TIFF, in the image or beside it in a file of its name",
+        remedy="remove that file, or write the image again with gdal_translate -of COG",
+    )
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in _TIFF_HEADS
 
 
 def read_source(path: Path, bands: tuple[int, int, int] | None = None) -> Source:

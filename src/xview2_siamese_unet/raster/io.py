@@ -6,7 +6,6 @@ names other files, a network address) is refused instead of followed.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,9 @@ import rasterio
 from PIL import Image
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.io import MemoryFile
 
+from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd.georeference import Georeference
@@ -140,9 +141,7 @@ def write_mask(path: Path, mask: ByteArray, place: Georeference | None = None, *
 
 @contextmanager
 def create(path: Path, shape: tuple[int, ...], place: Georeference | None, **options: object) -> Iterator[Any]:
-    """Open a new GeoTIFF of bytes with bands, height and width for writing; renamed once it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Open a new GeoTIFF of bytes with bands, height and width for writing; it takes its name once it is whole."""
     count, height, width = shape
     profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "height": height, "width": width, **options}
     if place is not None:
@@ -150,8 +149,9 @@ def create(path: Path, shape: tuple[int, ...], place: Georeference | None, **opt
             "crs": f"EPSG:{place.epsg}",
             "transform": rasterio.Affine(place.pixel, 0, place.left, 0, -place.pixel, place.top),
         }
-    with warnings.catch_warnings():
+    # Through memory: GDAL tells nobody of a disk that is full when it closes a file.
+    with warnings.catch_warnings(), MemoryFile() as memory, whole_file(path) as part:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(part, "w", **profile) as target:
+        with memory.open(**profile) as target:
             yield target
-    part.replace(path)
+        part.write_bytes(memory.getbuffer())

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from xview2_siamese_unet.damage import N_CODES
-from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.errors import DataError, StorageError
 from xview2_siamese_unet.raster.io import read_mask, read_rgb
 from xview2_siamese_unet.raster.record import RECORD, ByteArray, count_scene
 from xview2_siamese_unet.raster.store import CHANNELS
@@ -74,7 +74,7 @@ def pack_scene(slot: Slot, job: PackJob) -> bool:
 
     Raises:
         DataError: an image or a mask that cannot be used; the scene then has no record.
-        ConfigError: no space is left.
+        StorageError: no space is left.
     """
     key = _key(job)
     with (slot.folder / "records.bin").open("r+b", buffering=0) as records:
@@ -131,9 +131,9 @@ def _write(path: Path, pixels: ByteArray, offset: int) -> None:
         raise
 
 
-def full_disk(folder: Path, needed: int, free: int) -> ConfigError:
+def full_disk(folder: Path, needed: int, free: int) -> StorageError:
     """Return the error of a store that does not fit; sizes in bytes."""
-    return ConfigError(
+    return StorageError(
         str(folder),
         found=f"{free / 1e9:.1f} GB of free space",
         allowed=f"at least {needed / 1e9:.1f} GB for the store",

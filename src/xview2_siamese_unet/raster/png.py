@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.raster.io import read_rgb
 from xview2_siamese_unet.xbd.names import PHASES
 from xview2_siamese_unet.xbd.pairing import ScenePair
@@ -61,9 +62,7 @@ def _renew(source: Path, target: Path, write: Callable[[Path], object]) -> bool:
     changed = source.stat().st_mtime_ns
     if target.exists() and target.stat().st_mtime_ns == changed:
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    write(part)
-    os.utime(part, ns=(changed, changed))
-    part.replace(target)
+    with whole_file(target) as part:
+        write(part)
+        os.utime(part, ns=(changed, changed))
     return True

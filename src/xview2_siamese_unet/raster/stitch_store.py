@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from xview2_siamese_unet.atomic import whole_file
+
 Array = npt.NDArray[Any]
 
 
@@ -30,16 +32,16 @@ class BlockStore:
 
     def write_row(self, i: int, columns: Iterable[dict[str, Array | None]]) -> None:
         """Write what each column of row i holds, kind → array, as it comes; `None` is not written."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = self._path(i).with_suffix(".part")
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        with (
+            whole_file(self._path(i)) as part,
+            zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
+        ):
             for j, kinds in enumerate(columns):
                 for kind, array in kinds.items():
                     if array is not None:
                         buffer = io.BytesIO()
                         np.save(buffer, array, allow_pickle=False)
                         file.writestr(f"{kind}_{j}.npy", buffer.getbuffer())
-        part.replace(self._path(i))
 
     def read_row(self, i: int) -> RowReader:
         """Open row i for reading."""

@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import shapely
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from xview2_siamese_unet.damage import SCORED
+from xview2_siamese_unet.report.environment import escaping_environment
 from xview2_siamese_unet.report.page import LIMITS
 
 ByteArray = npt.NDArray[np.uint8]
@@ -72,23 +72,24 @@ class MapContent:
 
 def render_map(content: MapContent) -> str:
     """Return the page; every text that comes from data is escaped, and no other script than its own may run."""
-    environment = Environment(
-        loader=PackageLoader("xview2_siamese_unet.report"), autoescape=True, undefined=StrictUndefined
-    )
     folder = files("xview2_siamese_unet.report") / "templates"
     script = (folder / "map.js").read_text(encoding="utf-8")
     pre, post = content.pictures
-    return environment.get_template("map.html.j2").render(
-        content=content,
-        style=(folder / "map.css").read_text(encoding="utf-8"),
-        script=script,
-        # The browser runs the script with this digest and no other.
-        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        pre=jpeg(pre),
-        post=jpeg(post),
-        classes=_legend(),
-        data=_data(content),
-        limits=LIMITS[:3],
+    return (
+        escaping_environment()
+        .get_template("map.html.j2")
+        .render(
+            content=content,
+            style=(folder / "map.css").read_text(encoding="utf-8"),
+            script=script,
+            # The browser runs the script with this digest and no other.
+            digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            pre=jpeg(pre),
+            post=jpeg(post),
+            classes=_legend(),
+            data=_data(content),
+            limits=LIMITS[:3],
+        )
     )
 
 

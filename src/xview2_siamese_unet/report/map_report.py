@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from xview2_siamese_unet.damage import SCORED
+from xview2_siamese_unet.report.environment import escaping_environment
 from xview2_siamese_unet.report.map import ByteArray, jpeg
 from xview2_siamese_unet.report.page import LIMITS
 
@@ -44,19 +43,20 @@ class AssessmentContent:
 
 def render_assessment(content: AssessmentContent) -> str:
     """Return the page; every text that comes from data is escaped."""
-    environment = Environment(
-        loader=PackageLoader("xview2_siamese_unet.report"), autoescape=True, undefined=StrictUndefined
-    )
     damaged = [code.word for code in SCORED[1:]]
     harmed = [row for row in content.cells if any(row[word] for word in damaged)]
     ranked = sorted(harmed, key=lambda row: (-sum(row[word] for word in damaged), row["name"]))
-    return environment.get_template("assessment.html.j2").render(
-        content=content,
-        whole=content.whole,
-        cells=ranked[:_CELLS],
-        cell_count=len(content.cells),
-        colours={code.word: code.colour for code in SCORED},
-        pictures={caption: jpeg(picture) for caption, picture in content.pictures.items()},
-        limits=LIMITS[:3],
-        share=lambda value: "–" if value is None else f"{value:.1%}",
+    return (
+        escaping_environment()
+        .get_template("assessment.html.j2")
+        .render(
+            content=content,
+            whole=content.whole,
+            cells=ranked[:_CELLS],
+            cell_count=len(content.cells),
+            colours={code.word: code.colour for code in SCORED},
+            pictures={caption: jpeg(picture) for caption, picture in content.pictures.items()},
+            limits=LIMITS[:3],
+            share=lambda value: "–" if value is None else f"{value:.1%}",
+        )
     )

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from matplotlib.figure import Figure
 
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.plots.style import percent
 from xview2_siamese_unet.report.embed import jpeg_uri, svg_uri
+from xview2_siamese_unet.report.environment import escaping_environment
 
 LIMITS: Final = (
     "This is an automated reading of satellite images. It needs a person's check before anybody acts on it, "
@@ -97,14 +98,8 @@ def render_report(content: ReportContent) -> str:
 
 
 def page_environment() -> Environment:
-    """Return what turns our templates into pages: everything that is put in is escaped, and nothing may be missing."""
-    environment = Environment(
-        loader=PackageLoader("xview2_siamese_unet.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """Return what turns the templates of experiments into pages."""
+    environment = escaping_environment()
     environment.filters |= {"score": _score, "interval": _interval, "percent": percent}
     return environment
 

@@ -13,8 +13,9 @@ from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, IntArray
 from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.nets.components import connect, sum_shares
-from xview2_siamese_unet.nets.decide import Thresholds, decide, probabilities
+from xview2_siamese_unet.nets.decide import decide, probabilities
 from xview2_siamese_unet.nets.predictor import Predictor
+from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.modelling import Unclassified
 from xview2_siamese_unet.params.prediction import VoteWeights
 from xview2_siamese_unet.training.pairs import unpack

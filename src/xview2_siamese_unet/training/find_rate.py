@@ -14,6 +14,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from xview2_siamese_unet.atomic import whole_file, write_atomically
 from xview2_siamese_unet.training.module import DamageModule
 
 _LOWEST, _HIGHEST, _STEPS = 1e-6, 1.0, 100
@@ -70,7 +71,7 @@ def suggest(rates: list[float], losses: list[float]) -> RateCurve:
 
 def report_rate(curve: RateCurve, configured: float, folder: Path) -> None:
     """Leave `lr_find.json` and `lr_find.png` in a folder, and the suggestion in the log."""
-    (folder / "lr_find.json").write_text(json.dumps(curve._asdict(), indent=2))
+    write_atomically(folder / "lr_find.json", json.dumps(curve._asdict(), indent=2))
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.semilogx(curve.rates, curve.losses)
@@ -78,7 +79,8 @@ def report_rate(curve: RateCurve, configured: float, folder: Path) -> None:
     axes.axvline(configured, linestyle=":", label=f"training.learning_rate: {configured:.1e}")
     axes.set(xlabel="learning rate", ylabel="loss (running mean)")
     axes.legend()
-    figure.savefig(folder / "lr_find.png", dpi=150)
+    with whole_file(folder / "lr_find.png") as part:
+        figure.savefig(part, dpi=150)
     _log.info(
         "lr_find: the loss falls fastest at %.2e (%s); training goes on with training.learning_rate %.2e",
         *(curve.suggestion, folder / "lr_find.png", configured),

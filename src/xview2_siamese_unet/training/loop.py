@@ -22,6 +22,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 from rich import get_console
 
+from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.nets.hardware import pick_precision
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.progress import is_watched
@@ -116,8 +117,5 @@ class _WholeFiles(TorchCheckpointIO):
     """Writes beside, then renames: Lightning's own way copies from another disk, and a kill leaves half a file."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        torch.save(checkpoint, part)
-        part.replace(path)
+        with whole_file(Path(path)) as part:
+            torch.save(checkpoint, part)

@@ -12,8 +12,9 @@ from torch import Tensor
 from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, IntArray
 from xview2_siamese_unet.metrics.scores import official_score
-from xview2_siamese_unet.nets.decide import Thresholds, answers
+from xview2_siamese_unet.nets.decide import answers
 from xview2_siamese_unet.nets.predictor import Predictor
+from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.modelling import Unclassified
 from xview2_siamese_unet.training.pairs import unpack
 from xview2_siamese_unet.training.processes import everywhere

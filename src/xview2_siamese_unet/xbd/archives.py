@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 import zipfile
 import zlib
@@ -11,6 +10,7 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
+from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd.pairing import FOLDERS, SUFFIXES
 
@@ -76,19 +76,11 @@ def _place(name: str) -> Path | None:
 
 
 def _write(path: Path, source: IO[bytes], where: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as target:
-            while block := source.read(1024**2):
-                target.write(block)
-                if target.tell() > LARGEST:
-                    raise _refusal(
-                        where, f"more than {LARGEST >> 20} MiB in one file", "files as large as those of xBD"
-                    )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, part.open("wb") as target:
+        while block := source.read(1024**2):
+            target.write(block)
+            if target.tell() > LARGEST:
+                raise _refusal(where, f"more than {LARGEST >> 20} MiB in one file", "files as large as those of xBD")
 
 
 def _refusal(where: str, found: str, allowed: str) -> DataError:

@@ -6,7 +6,6 @@ and later pipelines read (scenes, buildings, problems) are made from it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd.ingest import (
     BUILDING_COLUMNS,
@@ -111,8 +111,8 @@ class Labels:
 
     def _table(self, part: str, columns: dict[str, str]) -> pd.DataFrame:
         table = pq.read_table(self._path, columns=["scene", part])
-        table = table.filter(pc.is_valid(table[part])).combine_chunks()
-        values = pa.Table.from_struct_array(table[part]).append_column("scene", table["scene"])
+        table = table.filter(pc.is_valid(table[part]))
+        values = pa.Table.from_struct_array(table[part].combine_chunks()).append_column("scene", table["scene"])
         frame: pd.DataFrame = values.select(list(columns)).to_pandas()
         return frame.astype(columns)
 
@@ -146,14 +146,8 @@ def write_labels(path: Path, plan: LabelPlan, results: Iterable[SceneLabels]) ->
 
 @contextmanager
 def _written(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            yield writer
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        yield writer
 
 
 def _grouped(results: Iterable[SceneLabels]) -> Iterator[list[SceneLabels]]:

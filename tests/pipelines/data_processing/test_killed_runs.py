@@ -88,8 +88,8 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    files = (path.relative_to(folder) for path in folder.rglob("[!.]*") if path.is_file())
+    return {path.as_posix(): (folder / path).read_bytes() for path in files if not path.parent.name.endswith(".part")}
 
 
 @pytest.mark.slow

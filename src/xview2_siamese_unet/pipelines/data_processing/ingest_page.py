@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+
+from xview2_siamese_unet.report.environment import escaping_environment
 
 _PAGE: Final = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
@@ -37,9 +38,8 @@ def render_ingest_page(title: str, summary: str, tables: Mapping[str, pd.DataFra
         summary: one paragraph.
         tables: caption → table; an empty one is left out.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     shown = {caption: _table(table) for caption, table in tables.items() if len(table)}
-    return environment.from_string(_PAGE).render(title=title, summary=summary, tables=shown)
+    return escaping_environment().from_string(_PAGE).render(title=title, summary=summary, tables=shown)
 
 
 def _table(table: pd.DataFrame) -> dict[str, list[object]]:

@@ -25,7 +25,8 @@ from xview2_siamese_unet.inference.record import (
     versions,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
-from xview2_siamese_unet.inference.windowed import Threshold, finished_blocks, predict_pair
+from xview2_siamese_unet.inference.windowed import finished_blocks, predict_pair
+from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_cog import RasterContent
@@ -90,7 +91,7 @@ def predict_raster(
     plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
     store = BlockStore(begin(folder, record["run_id"]) / "blocks")
     started = time.monotonic()
-    predict_pair(pair, plan, answer, store, windows.batch_size or answer.usual_batch, Threshold(*answer.thresholds))
+    predict_pair(pair, plan, answer, store, windows.batch_size or answer.usual_batch, Thresholds(*answer.thresholds))
     seconds = {"predict": round(time.monotonic() - started, 1)}
     record |= {"thresholds": answer.thresholds._asdict(), "device": answer.device, "seconds": seconds}
     return Predicted(pair, plan, store, record, newest(pair))

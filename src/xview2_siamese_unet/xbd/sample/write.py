@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
+from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.xbd.labels import format_label
 from xview2_siamese_unet.xbd.names import PHASES
 from xview2_siamese_unet.xbd.sample.annotate import annotate
@@ -42,10 +42,5 @@ def _png(image: Bytes) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(data)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(path) as part:
+        part.write_bytes(data)

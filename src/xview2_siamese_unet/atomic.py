@@ -1,0 +1,66 @@
+"""Files that change as a whole or not at all, whatever ends the writing: an error, a full disk, a killed process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+PART: Final = ".part"
+"""Ending of the hidden folders in which files are written; a killed process leaves its own."""
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_NOTHING_LEFT: Final = 1024**2
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; what lies there takes the place of `path` when the block ends without an error.
+
+    The path has the name of the file and a new folder beside it for itself, in which a library may leave what it needs
+    while it writes; the folder is gone when the block ends.
+
+    Args:
+        path: of the file; its folder is made where it is missing.
+
+    Raises:
+        OSError: with `errno` and `filename`, also where a library that writes to a full disk says neither.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with TemporaryDirectory(PART, f".{path.name}.", path.parent, ignore_cleanup_errors=True) as folder:
+            part = Path(folder) / path.name
+            with _full_disk_has_a_number(part):
+                yield part
+                part.replace(path)
+    except OSError as error:
+        if error.errno in _FULL or PART in str(error.filename):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file as UTF-8: a reader sees the old one or the new one."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def remove_debris(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder and below; no other may be writing there."""
+    for part in list(folder.rglob(f".*{PART}")):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _full_disk_has_a_number(part: Path) -> Iterator[None]:
+    """Libraries such as GDAL say in words of their own, and not always of what, that a disk is full."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "errno", None) is None and shutil.disk_usage(part.parent).free < _NOTHING_LEFT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part)) from error
+        raise

@@ -1,0 +1,171 @@
+"""Which runs wait for which, with locks that other processes hold."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from filelock import FileLock
+from kedro.framework.context import KedroContext
+from kedro.pipeline import Node, Pipeline
+
+from xview2_siamese_unet.errors import StorageError
+from xview2_siamese_unet.locks import Locks
+from xview2_siamese_unet.pipelines.data_processing import pipeline as data_processing
+
+DATASET, EXPERIMENT = "datasets/sample", "experiments/lab/002"
+HOLD = "import sys, filelock; held = filelock.FileLock(sys.argv[1]).acquire(); print('held', flush=True); input()"
+
+Hold = Callable[[str], subprocess.Popen[str]]
+
+
+def make() -> int:
+    return 1
+
+
+def node(output: str, tag: str) -> Node:
+    return Node(make, None, output, name=output, tags=[tag])
+
+
+DATA = Pipeline([node("scenes", "data_processing"), node("store", "data_processing")])
+SHARD = Pipeline([node("masks", "data_processing"), node("store", "data_processing")])
+TRAINING = Pipeline([node("checkpoint", "modelling")])
+ASSESSMENT = Pipeline([node("damage", "inference")])
+
+
+@pytest.fixture
+def locks(tmp_path: Path) -> Locks:
+    return open_context(tmp_path)
+
+
+def open_context(folder: Path, experiment: str = "002") -> Locks:
+    config = {
+        "globals": {"storage": "data", "group": "lab", "experiment": experiment},
+        "parameters": {"dataset": {"name": "sample"}},
+    }
+    locks = Locks()
+    locks.after_context_created(cast("KedroContext", SimpleNamespace(project_path=folder, config_loader=config)))
+    return locks
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Iterator[Hold]:
+    """Hold a lock in a process of its own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(name: str) -> subprocess.Popen[str]:
+        path = tmp_path / "data/.locks" / f"{name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pipe: Any = subprocess.PIPE
+        process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=pipe, stdout=pipe, text=True)  # noqa: S603
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def is_free(folder: Path, name: str) -> bool:
+    lock = FileLock(folder / "data/.locks" / f"{name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except TimeoutError:
+        return False
+    lock.release()
+    return True
+
+
+def test_a_second_run_of_an_experiment_is_refused_until_the_first_is_gone(locks: Locks, hold: Hold) -> None:
+    first = hold(EXPERIMENT)
+    with pytest.raises(StorageError, match="experiment lab/002: found another run of it that is under way; allowed:"):
+        locks.before_pipeline_run(TRAINING)
+    first.kill()
+    first.wait()
+    locks.before_pipeline_run(TRAINING)
+
+
+def test_another_experiment_and_its_dataset_are_free(tmp_path: Path, hold: Hold) -> None:
+    hold(EXPERIMENT)
+    open_context(tmp_path, "003").before_pipeline_run(TRAINING + DATA)
+
+
+def test_a_run_waits_for_a_dataset_and_says_so_once(locks: Locks, hold: Hold, caplog: pytest.LogCaptureFixture) -> None:
+    first = hold(DATASET)
+    threading.Timer(0.5, first.kill).start()
+    started = time.monotonic()
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        locks.before_pipeline_run(DATA)
+    assert 0.4 < time.monotonic() - started < 10
+    assert caplog.messages == ["another run makes dataset sample: waiting until it is there"]
+
+
+def test_a_dataset_is_free_when_the_last_of_it_is_saved(tmp_path: Path, locks: Locks) -> None:
+    locks.before_pipeline_run(DATA + TRAINING)
+    locks.after_dataset_saved("scenes")
+    assert not is_free(tmp_path, DATASET)
+    thread = threading.Thread(target=locks.after_dataset_saved, args=["store"])
+    thread.start()
+    thread.join()
+    assert is_free(tmp_path, DATASET)
+    assert not is_free(tmp_path, EXPERIMENT)
+    locks.after_pipeline_run()
+    assert is_free(tmp_path, EXPERIMENT)
+
+
+def test_a_run_that_fails_frees_both(tmp_path: Path, locks: Locks) -> None:
+    locks.before_pipeline_run(DATA + TRAINING)
+    locks.on_pipeline_error()
+    assert is_free(tmp_path, DATASET)
+    assert is_free(tmp_path, EXPERIMENT)
+
+
+def test_the_run_after_one_that_was_interrupted_here_is_not_refused(locks: Locks) -> None:
+    locks.before_pipeline_run(DATA + TRAINING)
+    locks.before_pipeline_run(DATA + TRAINING)
+
+
+def test_the_pipeline_makes_what_tells_a_whole_from_a_part() -> None:
+    pipeline = data_processing.create_pipeline()
+    assert pipeline.all_outputs() >= {"labels", "scenes"}
+    assert not pipeline.only_nodes("burn_masks", "pack_scenes").all_outputs() & {"labels", "scenes"}
+
+
+@pytest.mark.parametrize("pipeline", [SHARD, ASSESSMENT], ids=["a part of a dataset", "an assessment"])
+def test_who_needs_no_lock(locks: Locks, hold: Hold, pipeline: Pipeline) -> None:
+    hold(DATASET)
+    hold(EXPERIMENT)
+    locks.before_pipeline_run(pipeline)
+
+
+def test_other_ranks_need_no_lock(locks: Locks, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold(EXPERIMENT)
+    monkeypatch.setenv("RANK", "1")
+    locks.before_pipeline_run(TRAINING)
+
+
+def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path, locks: Locks, hold: Hold) -> None:
+    folders = [tmp_path / "data" / layer / "lab/002/x" for layer in ("06_models", "08_reporting")]
+    for folder in folders:
+        (folder / ".last.ckpt.a1b2c3.part").mkdir(parents=True)
+        (folder / ".last.ckpt.a1b2c3.part" / "last.ckpt").write_text("half")
+        (folder / "best.ckpt").write_text("whole")
+    first = hold(EXPERIMENT)
+    with pytest.raises(StorageError):
+        locks.before_pipeline_run(TRAINING)
+    assert all(len(list(folder.iterdir())) == 2 for folder in folders)
+    first.kill()
+    first.wait()
+    locks.before_pipeline_run(TRAINING)
+    assert [path.name for folder in folders for path in folder.iterdir()] == ["best.ckpt"] * 2

@@ -1,0 +1,56 @@
+"""Two hundred assessments in one process: the last takes no more memory and no more open files than the first."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+RUNS = 200
+WARM = 40
+"""Runs until caches are filled and the allocator has seen every size."""
+ALLOWANCE = 16
+"""MiB between the medians of the first and the last third of warm runs: 0.15 MiB a run. A net or a page weighs more."""
+PROGRAM = """
+import gc, json, psutil, sys
+from pathlib import Path
+from kedro.framework.startup import bootstrap_project
+bootstrap_project(Path.cwd())
+from xview2_siamese_unet.assessment import assess
+process, numbers = psutil.Process(), []
+for _ in range(int(sys.argv[1])):
+    assess("pre.tif", "post.tif", "out", model=sys.argv[2], overwrite=True, device="cpu")
+    gc.collect()
+    numbers.append((process.memory_info().rss / 2**20, process.num_fds(), process.num_threads()))
+print(json.dumps(numbers))
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows counts handles, not files")
+def test_memory_and_open_files_do_not_grow(material: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
+    for seed, name in enumerate(("pre", "post")):
+        image = np.random.default_rng(seed).integers(1, 255, (3, 64, 64), np.uint8)
+        with rasterio.open(project / f"{name}.tif", "w", "GTiff", 64, 64, 3, dtype="uint8", **place) as target:
+            target.write(image)
+    # One pool of memory: with one for each thread, chance decides how much of each is given back.
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    command = [sys.executable, "-c", PROGRAM, str(RUNS), str(material / "model.pth")]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr[-2000:]
+    memory, files, threads = zip(*json.loads(done.stdout.splitlines()[-1])[WARM:], strict=True)
+    third = len(memory) // 3
+    growth = median(memory[-third:]) - median(memory[:third])
+    print(f"{median(memory):.0f} MiB, {growth:+.1f} MiB; {files[-1]} files, {threads[-1]} threads")  # noqa: T201  -s shows it
+    assert growth < ALLOWANCE
+    assert max(files[-third:]) <= max(files[:third])
+    assert max(threads[-third:]) <= max(threads[:third])

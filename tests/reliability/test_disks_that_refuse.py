@@ -1,0 +1,95 @@
+"""A run whose disk is full or read-only ends with one sentence; started again with room, it ends as any other."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from xview2_siamese_unet.atomic import whole_file, write_atomically
+from xview2_siamese_unet.errors import StorageError, cause_of
+
+PROJECT = Path(__file__).parents[2]
+SMALL = {"dataset": {"sample": {"size": 64, "scenes": {"tier1": 3, "tier3": 2, "hold": 1, "test": 1}}}}
+MakeConf = Callable[..., Path]
+
+
+def process(conf: Path) -> None:
+    with KedroSession.create(PROJECT, env="default/quickstart", conf_source=conf) as session:
+        session.run(pipeline_names=["data_processing"])
+
+
+def contents(storage: Path) -> dict[str, bytes]:
+    folders = ("01_raw", "02_intermediate", "03_primary", "05_model_input")
+    files = (path for folder in folders for path in (storage / folder).rglob("*") if path.is_file())
+    return {path.relative_to(storage).as_posix(): path.read_bytes() for path in files}
+
+
+def test_a_disk_that_fills_up_while_a_dataset_is_made(small_disk: Path, make_conf: MakeConf, tmp_path: Path) -> None:
+    bootstrap_project(PROJECT)
+    conf = make_conf(small_disk, **SMALL)
+    filler = small_disk / "filler"
+    ends = []
+    for kilobytes in (8, 64, 160, 320, 480):  # each run finds what the ones before it have finished
+        filler.unlink(missing_ok=True)
+        filler.write_bytes(bytes(max(shutil.disk_usage(small_disk).free - kilobytes * 1024, 0)))
+        try:
+            process(conf)
+        except Exception as error:
+            ends.append(cause_of(error))
+        assert not list(small_disk.rglob("*.part"))
+    assert len(ends) >= 3
+    for said in ends:
+        assert isinstance(said, StorageError), said
+        assert "free space" in said.remedy
+    filler.unlink()
+    process(conf)
+    shutil.copytree(conf, tmp_path / "alone" / "conf")
+    (tmp_path / "alone" / "conf/local/globals.yml").write_text(f"storage: {tmp_path / 'alone'}")
+    process(tmp_path / "alone" / "conf")
+    assert contents(small_disk) == contents(tmp_path / "alone")
+
+
+def test_a_run_on_a_read_only_disk_says_so_in_one_sentence(read_only_disk: Path, make_conf: MakeConf) -> None:
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines", "data_processing", "--conf-source"]
+    conf = str(make_conf(read_only_disk, **SMALL))
+    done = subprocess.run([*command, conf], cwd=PROJECT, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 1
+    sentence = done.stderr.strip().splitlines()[-1]
+    assert sentence.startswith(f"{read_only_disk}")
+    assert "found read-only file system; allowed: what you may read and write; next: correct the rights" in sentence
+    assert "Traceback" not in done.stderr
+    assert not list(read_only_disk.iterdir())
+
+
+def test_a_file_on_a_read_only_disk_is_named(read_only_disk: Path) -> None:
+    with pytest.raises(OSError, match="Read-only") as caught:
+        write_atomically(read_only_disk / "report.html", "<p>")
+    said = cause_of(caught.value)
+    assert isinstance(said, StorageError)
+    assert said.where == str(read_only_disk / "report.html")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_each_refusal_of_a_disk_has_a_sentence(tmp_path: Path, number: int) -> None:
+    refusal = OSError(number, os.strerror(number), str(tmp_path / "a"))
+    with pytest.raises(OSError, match=os.strerror(number)) as caught, whole_file(tmp_path / "a"):
+        raise refusal
+    said = cause_of(caught.value)
+    assert isinstance(said, StorageError)
+    assert (said.where, said.found) == (str(tmp_path / "a"), os.strerror(number).lower())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_refusal_of_a_disk_stays_what_it_is() -> None:
+    assert cause_of(ValueError("a defect")) is None
+    assert cause_of(PermissionError(errno.EPERM, "of a process, not of a file")) is None
+    assert cause_of(OSError(errno.ECONNREFUSED, "refused")) is None

@@ -1,0 +1,119 @@
+"""Two runs at the same time leave what they leave one after the other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[2]
+SMALL = {
+    "dataset": {"sample": {"size": 64, "scenes": {"tier1": 9, "tier3": 6, "hold": 4, "test": 4}}},
+    "model": {"encoder": {"name": "resnet18"}, "decoder_channels": [16, 8, 8, 8, 8]},
+    "training": {"epochs": 1, "batch_size": 4, "crop": 64, "crops_per_scene": 1},
+    "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}},
+}
+# Everything is imported once; each line is a round of environments that start at the same time, each a fork.
+PROGRAM = """
+import os, sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+import rasterio
+project, names, *rounds = sys.argv[1:]
+bootstrap_project(Path(project))
+from kedro.framework.project import pipelines
+names = names.split(",")
+assert all(pipelines[name].nodes for name in names)  # which imports them
+from xview2_siamese_unet.cli import say_in_one_sentence
+
+def start(conf, env, log):
+    if (pid := os.fork()) == 0:
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 1)
+        os.dup2(1, 2)
+        code = 1
+        try:
+            with KedroSession.create(project, env=env, conf_source=conf) as session:
+                session.run(pipeline_names=names)
+            code = 0
+        except Exception as error:
+            say_in_one_sentence(sys.__excepthook__)(type(error), error, error.__traceback__)
+        sys.stdout.flush()
+        os._exit(code)
+    return pid
+
+for turn, asked in enumerate(rounds):
+    conf, *envs = asked.split(",")
+    pids = [start(conf, env, f"{turn}-{number}.log") for number, env in enumerate(envs)]
+    print(*(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids), flush=True)
+"""
+
+
+class Storage:
+    """A project's configuration with two users and two experiments, and where they write."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        conf = folder / "conf"
+        shutil.copytree(PROJECT / "conf", conf)
+        shutil.copytree(conf / "users/default", conf / "users/lab")
+        shutil.copytree(conf / "experiments/quickstart", conf / "experiments/second")
+        (conf / "local").mkdir(exist_ok=True)
+        (conf / "local/parameters.yml").write_text(yaml.safe_dump(SMALL))
+        (conf / "local/globals.yml").write_text(yaml.safe_dump({"storage": str(folder / "data")}))
+
+    def contents(self, *patterns: str) -> dict[str, bytes]:
+        data = self.folder / "data"
+        files = (path for pattern in patterns for path in data.glob(pattern) if path.is_file())
+        return {path.relative_to(data).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def storages(tmp_path: Path) -> tuple[Storage, Storage]:
+    return Storage(tmp_path / "shared"), Storage(tmp_path / "alone")
+
+
+def run(folder: Path, pipelines: str, *rounds: tuple[Storage, str]) -> tuple[list[str], str]:
+    """Return the exit codes of each round, and what all runs said."""
+    asked = [f"{storage.folder / 'conf'},{envs}" for storage, envs in rounds]
+    command = [sys.executable, "-c", PROGRAM, str(PROJECT), pipelines, *asked]
+    wide = os.environ | {"COLUMNS": "300"}
+    done = subprocess.run(command, cwd=folder, env=wide, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-len(rounds) :], "".join(path.read_text() for path in sorted(folder.glob("*.log")))
+
+
+DATASET = ("01_raw/sample/**/*", "02_intermediate/sample/*", "03_primary/sample/**/*", "05_model_input/sample/**/*")
+
+
+def test_two_experiments_of_two_users_share_one_dataset(storages: tuple[Storage, Storage], tmp_path: Path) -> None:
+    shared, alone = storages
+    rounds = (shared, "default/quickstart,lab/second"), (alone, "default/quickstart")
+    codes, said = run(tmp_path, "data_processing", *rounds)
+    assert codes == ["0 0", "0"], said
+    assert said.count("another run makes dataset sample: waiting until it is there") == 1
+    assert said.count("23 scenes made, 0 still valid") == 2 * 2, (
+        said
+    )  # masks and store, by whoever came first and by the one alone
+    assert said.count(" 0 scenes made, 23 still valid") == 2
+    assert shared.contents(*DATASET) == alone.contents(*DATASET)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.soak
+def test_whole_jobs_at_once_score_as_one_alone(storages: tuple[Storage, Storage], tmp_path: Path) -> None:
+    shared, alone = storages
+    rounds = (shared, "default/quickstart,lab/second,default/quickstart"), (alone, "default/quickstart")
+    codes, said = run(tmp_path, "data_processing,feature_statistics,modelling,reporting", *rounds)
+    assert sorted(codes[0].split()) == ["0", "0", "1"], said
+    assert codes[1] == "0"
+    assert "experiment default/quickstart: found another run of it that is under way" in said
+    metrics = [each.contents("08_reporting/*/*/metrics.json") for each in storages]
+    assert metrics[0].keys() == {f"08_reporting/{name}/metrics.json" for name in ("default/quickstart", "lab/second")}
+    assert set(metrics[0].values()) == set(metrics[1].values())

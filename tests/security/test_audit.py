@@ -1,0 +1,27 @@
+"""The audit of dependencies fails where one is vulnerable, and never passes in silence where nobody knows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "check_vulnerabilities.sh"
+
+
+@pytest.mark.parametrize(
+    ("known", "code", "said"),
+    [("echo", 0, "skipped"), ("exit 1", 0, "skipped"), ("echo PYSEC-2019-217; exit 1", 1, "audited")],
+    ids=["knows nothing", "does not answer", "answers"],
+)
+def test_the_audit(tmp_path: Path, known: str, code: int, said: str) -> None:
+    fakes = {"uvx": f'case "$*" in *known.txt) {known} ;; *) echo audited; exit 1 ;; esac', "uv": "true"}
+    for name, does in fakes.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([str(SCRIPT)], env=path, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == code
+    assert said in done.stdout

@@ -1,0 +1,46 @@
+"""Names that become folders lead nowhere else."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.params.globals import Globals
+from xview2_siamese_unet.xbd.names import parse_stem
+
+PROJECT = Path(__file__).parents[2]
+KEYS = ("user", "experiment", "group", "default_experiment", "dataset.name", "foldernames.checkpoints")
+EVIL = ("..", "../x", "a/b", "/etc", "a\\b", ".hidden", "~", "a\0b", "a\nb", "", "x" * 101, "$HOME", "a b")
+
+
+def named(key: str, name: str) -> dict[str, Any]:
+    section, dot, leaf = key.partition(".")
+    return {"user": "lab", "experiment": "002"} | {section: {leaf: name} if dot else name}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_name_is_one_part_of_a_path(key: str) -> None:
+    Globals.model_validate(named(key, "lab-2.0_x"))
+    for name in EVIL:
+        with pytest.raises(ValidationError):
+            Globals.model_validate(named(key, name))
+
+
+@pytest.mark.parametrize("disaster", ["..", "../x", "a/b", ".x", "a\0b", "<b>", "a\\b"])
+def test_a_scene_is_named_as_xbd_names_scenes(disaster: str) -> None:
+    parse_stem("a-b_00000001_post_disaster")
+    with pytest.raises(DataError):
+        parse_stem(f"{disaster}_00000001_post_disaster")
+
+
+def test_git_leaves_credentials_out() -> None:
+    if not (PROJECT / ".git").exists():
+        pytest.skip("not a clone")
+    secret = ["conf/local/credentials.yml", "conf/users/lab/credentials.yml", "conf/local/globals.yml"]
+    done = subprocess.run(["git", "check-ignore", *secret], cwd=PROJECT, capture_output=True, text=True, check=False)  # noqa: S603, S607
+    assert done.stdout.split() == secret
