@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from xview2_siamese_unet.damage import SCORED
@@ -62,6 +62,7 @@ def test_houses_stand_apart_on_dry_land(seed: int) -> None:
     assert all(land.is_dry(house.x, house.y, 3) for house in houses)
 
 
+@example(angle=0.0, a=12.0, b=7.0, wing=8.0, side=-1)  # its wing ends on centres of pixels
 @given(st.floats(0, 6), st.floats(9, 25), st.floats(7, 12), st.sampled_from([0.0, 8.0]), st.sampled_from([-1, 1]))
 def test_the_outline_is_where_the_roof_ends(angle: float, a: float, b: float, wing: float, side: int) -> None:
     house = House(80.3, 79.6, angle, a, b, wing, side, -side, 30.0, "hip", 6.0, 0.4, (0.5, 0.5, 0.5), 1)
@@ -69,7 +70,9 @@ def test_the_outline_is_where_the_roof_ends(angle: float, a: float, b: float, wi
     assert frame is not None
     row, column = (np.arange(s.start, s.stop) + 0.5 for s in frame.cut)
     inside = shapely.contains_xy(shapely.Polygon(house.outline()), *np.meshgrid(column, row))
-    assert np.mean(inside != (edge_of(house, frame) < 0)) < 0.002
+    edge = edge_of(house, frame)
+    clear = np.abs(edge) > 1e-3  # nearer, the rounding of float32 decides
+    assert np.mean((inside != (edge < 0))[clear]) < 0.002
 
 
 @pytest.mark.parametrize("shares", SEVERITIES)
