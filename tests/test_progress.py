@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from xview2_siamese_unet.progress import track
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, progress.__name__)
     clock = iter([0.0, 10.0, 30.0, 40.0, 59.0])  # the start, then the end of each part
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     assert list(track("scenes packed", 4, "abcd")) == ["a", "b", "c", "d"]
     assert caplog.messages == ["scenes packed: 2 of 4, about 30 s to go"]
 
