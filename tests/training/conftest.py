@@ -43,6 +43,6 @@ def folders(tmp_path: Path) -> Folders:
     return Folders(tmp_path / "tensorboard_logs", tmp_path / "checkpoints", tmp_path / "logfiles")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")  # before any net that a module trains for all its tests
 def one_thread() -> None:
     torch.set_num_threads(1)
