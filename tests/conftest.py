@@ -15,6 +15,10 @@ os.environ["DO_NOT_TRACK"] = "1"
 for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY", "RANK"):
     os.environ.pop(variable, None)
 
+# Before torch is imported: two processes of two threads on two cores take longer than two of one.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")

@@ -26,6 +26,7 @@ BUILDINGS = {
 """Of the README beside the scenes."""
 
 
+@pytest.mark.soak
 def test_from_real_scenes_to_a_report(run_kedro: Callable[..., None], storage: Path) -> None:
     run_kedro(
         env="default/seed_002",
