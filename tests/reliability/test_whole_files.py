@@ -120,7 +120,7 @@ def kind_of(entry: dict[str, Any]) -> str:
 
 
 SAVED = {name: kind_of(entry) for name, entry in catalog_of(CONF).items()}
-ONE_OF_EACH = {kind: name for name, kind in SAVED.items() if kind in EXAMPLES}
+ONE_OF_EACH = {kind: name for name, kind in sorted(SAVED.items()) if kind in EXAMPLES}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
