@@ -1,9 +1,17 @@
+"""Scenes to process, and a scheduler to process them."""
+
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 from distributed import LocalCluster
+from PIL import Image
+from sample_data import SAMPLE, folder_dataset
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +19,28 @@ def scheduler() -> Iterator[str]:
     """The address of a Dask scheduler with one worker."""
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "sample"
+    folder_dataset(folder).save(SAMPLE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def geotiffs(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample as the GeoTIFF release would have it."""
+    raw = tmp_path_factory.mktemp("geotiffs") / "raw"
+    shutil.copytree(drawn, raw)
+    (raw / "tier1").rename(raw / "train")
+    for image in raw.glob("*/images/*.png"):
+        with Image.open(image) as opened:
+            bands = np.asarray(opened).transpose(2, 0, 1).astype(np.int16)
+        bands[:, (bands == 0).all(axis=0)] = -99
+        profile = {"driver": "GTiff", "dtype": "int16", "count": 3, "height": 64, "width": 64, "nodata": -99}
+        with rasterio.open(image.with_suffix(".tif"), "w", transform=rasterio.Affine.scale(2), **profile) as target:
+            target.write(bands)
+        image.unlink()
+        (image.parent / f"{image.stem}.tif:Zone.Identifier").touch()
+    return raw

@@ -1,7 +1,7 @@
+"""Any two rasters come out on one grid."""
+
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,26 +11,13 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from image_pair import Smooth, Write, pair_of, whole
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.warp import calculate_default_transform, reproject
 
-from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
-from xview2_siamese_unet.params.inference import ImageParams, InferenceParams
-from xview2_siamese_unet.raster.grid_source import check_vrt, read_source
-
-Write = Callable[..., Path]
-Smooth = Callable[..., np.ndarray]
-
-
-def pair_of(pre: Path, post: Path, **images: object) -> Harmonised:
-    return harmonise(InferenceParams(pre=pre, post=post, registration="off", images=ImageParams.model_validate(images)))
-
-
-def whole(harmonised: Harmonised) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    grid = harmonised.pair.grid
-    with harmonised.pair.open() as reader:
-        return reader.read(0, 0, grid.height, grid.width)
+from xview2_siamese_unet.params.inference import InferenceParams
 
 
 def classes(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
@@ -200,102 +187,3 @@ def test_shift_moves_the_later_image(write_raster: Write, smooth: Smooth) -> Non
     inner = slice(5, -5), slice(5, -5)
     np.testing.assert_array_equal(pre[inner], post[inner])
     assert valid[inner].all()
-
-
-def test_mistakes_have_sentences_of_their_own(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
-    good = write_raster("good.tif", smooth())
-    far = write_raster("far.tif", smooth(), Affine(0.5, 0, 600_000, 0, -0.5, 4_000_000))
-    coarse = write_raster("coarse.tif", smooth(), Affine(10, 0, 500_000, 0, -10, 4_000_000))
-    text = tmp_path / "text.tif"
-    text.write_text("no image")
-    (tmp_path / "empty").mkdir()
-    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
-        nowhere = write_raster("nowhere.tif", smooth(), Affine.identity(), crs=None)
-    cases = {
-        far: "images that do not overlap",
-        nowhere: "found no coordinate reference system",
-        write_raster("grey.tif", smooth()[..., 0]): "found 1 band; allowed: red, green and blue",
-        coarse: "found pixels of 10.00 m",
-        tmp_path / "missing.tif": "found no such file or folder",
-        tmp_path / "empty": "found a folder without any",
-        text: "found a file that cannot be read",
-    }
-    sentences = set()
-    for bad, sentence in cases.items():
-        with pytest.raises(DataError) as refused:
-            pair_of(good, bad)
-        assert sentence in str(refused.value)
-        sentences.add(refused.value.found)
-    assert len(sentences) == len(cases)
-    with pytest.raises(ConfigError, match=r"inference\.post: found nothing"):
-        harmonise(InferenceParams(pre=good))
-
-
-def test_a_header_of_a_million_squared_is_refused_at_once(tmp_path: Path) -> None:
-    size = {"height": 1_000_000, "width": 1_000_000, "blockxsize": 8192, "blockysize": 8192}
-    place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
-    options = {"driver": "GTiff", "dtype": "uint8", "count": 3, "tiled": True, "sparse_ok": True, "bigtiff": "YES"}
-    with rasterio.open(tmp_path / "huge.tif", "w", **options, **size, **place):
-        pass
-    started = time.monotonic()
-    with pytest.raises(DataError, match="an overlap of 1000000 × 1000000 pixels"):
-        pair_of(tmp_path / "huge.tif", tmp_path / "huge.tif")
-    assert time.monotonic() - started < 1
-
-
-def test_swapped_dates_are_warned_of(write_raster: Write, smooth: Smooth) -> None:
-    paths = [write_raster(f"{year}.tif", smooth(phase=year)) for year in (2011, 2010)]
-    for path in paths:
-        with rasterio.open(path, "r+") as raster:
-            raster.update_tags(TIFFTAG_DATETIME=f"{path.stem}:05:22 10:00:00")
-    assert "swapped?" in pair_of(*paths).warnings[0]
-    assert not pair_of(*paths[::-1]).warnings
-
-
-VRT = """<VRTDataset rasterXSize="300" rasterYSize="200"><SRS>EPSG:32615</SRS>
-<GeoTransform>500000, 0.5, 0, 4000000, 0, -0.5</GeoTransform>{bands}</VRTDataset>"""
-BAND = """<VRTRasterBand dataType="Byte" band="{band}"><SimpleSource>
-<SourceFilename relativeToVRT="1">{source}</SourceFilename><SourceBand>{band}</SourceBand>
-<SrcRect xOff="0" yOff="0" xSize="300" ySize="200"/><DstRect xOff="0" yOff="0" xSize="300" ySize="200"/>
-</SimpleSource></VRTRasterBand>"""
-
-
-def vrt(folder: Path, source: str) -> Path:
-    path = folder / "mosaic.vrt"
-    path.write_text(VRT.format(bands="".join(BAND.format(band=band, source=source) for band in (1, 2, 3))))
-    return path
-
-
-def test_a_vrt_beside_its_tiles_is_read(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
-    image = smooth()
-    plain = write_raster("tiles/plain.tif", image)
-    pre, _, valid = whole(pair_of(vrt(tmp_path, "tiles/plain.tif"), plain))
-    np.testing.assert_array_equal(pre, image)
-    assert valid.all()
-
-
-@pytest.mark.parametrize(
-    "source",
-    ["/etc/passwd", "../outside.tif", "/vsicurl/http://localhost/x.tif", "mosaic.vrt", "inner.tif", "missing.tif"],
-)
-def test_a_vrt_that_reaches_out_is_refused(write_raster: Write, smooth: Smooth, tmp_path: Path, source: str) -> None:
-    write_raster("outside.tif", smooth())
-    (tmp_path / "inside").mkdir()
-    (tmp_path / "inside" / "inner.tif").write_text(VRT.format(bands=""))  # a VRT by another name
-    with pytest.raises((DataError, rasterio.errors.RasterioIOError)):
-        read_source(vrt(tmp_path / "inside", source))
-
-
-@pytest.mark.parametrize(
-    "trick",
-    ['<SimpleSource SourceFilename="/etc/x.tif"/>', "<!DOCTYPE a>", '<VRTRasterBand subClass="VRTDerivedRasterBand"/>'],
-)
-def test_a_vrt_with_more_than_plain_sources_is_refused(
-    write_raster: Write, smooth: Smooth, tmp_path: Path, trick: str
-) -> None:
-    write_raster("plain.tif", smooth())
-    path = vrt(tmp_path, "plain.tif")
-    check_vrt(path)
-    path.write_text(path.read_text().replace("</VRTDataset>", f"{trick}</VRTDataset>"))
-    with pytest.raises(DataError, match="a VRT with"):
-        check_vrt(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ import pytest
 import torch
 from scipy import ndimage
 
+from small_store import noisy_scenes, write_store
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.inference.answer import NetAnswer, read_model
 from xview2_siamese_unet.inference.predict import predict_scenes
 from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.nets.weights_file import write_safetensors
 from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
-from xview2_siamese_unet.raster.record import RECORD, count_scene
 from xview2_siamese_unet.raster.store import Store
 
 MODEL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [16, 16, 8, 8, 8]}
@@ -26,17 +25,9 @@ CPU = HardwareParams(device="cpu", precision="32-true")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("store")
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 8)).astype(np.uint8)
-    pixels[..., 6] %= 2
-    pixels[..., 7] %= 6
-    pixels[0, :20, :, :6] = 0  # no data
-    records = np.array([count_scene(scene) for scene in pixels], RECORD)
-    records["key"] = [b"a", b"b"]
-    pixels.tofile(folder / "pixels.u8")
-    records.tofile(folder / "records.bin")
-    (folder / "manifest.json").write_text(json.dumps({"scenes": ["a", "b"], "height": 64, "width": 64}))
-    return Store(folder)
+    scenes = noisy_scenes(["a", "b"])
+    scenes["a"][:20, :, :6] = 0  # no data
+    return write_store(tmp_path_factory.mktemp("store"), scenes)
 
 
 def checkpoint(**changes: object) -> dict[str, Any]:

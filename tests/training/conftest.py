@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import draw_scene, make_recipe, write_store
+from tiny_training import draw_scene, make_recipe
 
+from small_store import write_store
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.data import TrainingData

@@ -8,8 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_training import write_store
 
+from small_store import write_store
 from xview2_siamese_unet.damage import IGNORE
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.modelling import Recipe, TrainingParams, Unclassified

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 
 from xview2_siamese_unet.params.modelling import (
     ClassesParams,
@@ -19,8 +19,7 @@ from xview2_siamese_unet.params.modelling import (
     Recipe,
     TrainingParams,
 )
-from xview2_siamese_unet.raster.record import RECORD, count_scene
-from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.training.fit import Folders
 
 SIDE = 64
 BASE: dict[str, dict[str, Any]] = {
@@ -62,20 +61,6 @@ def draw_scene(seed: int) -> np.ndarray:
     return pixels
 
 
-def write_store(folder: Path, scenes: dict[str, np.ndarray]) -> Store:
-    """A store of these scenes, (h, w, 8) each."""
-    folder.mkdir(parents=True)
-    height, width = next(iter(scenes.values())).shape[:2]
-    records = np.zeros(len(scenes), RECORD)
-    for row, (name, pixels) in enumerate(scenes.items()):
-        records[row] = count_scene(pixels)
-        records[row]["key"] = f"{name}{pixels.sum()}".encode()
-    np.stack(list(scenes.values())).tofile(folder / "pixels.u8")
-    records.tofile(folder / "records.bin")
-    (folder / "manifest.json").write_text(json.dumps({"scenes": list(scenes), "height": height, "width": width}))
-    return Store(folder)
-
-
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     both = dict(base)
     for key, value in changes.items():
@@ -87,3 +72,21 @@ def make_recipe(**changes: dict[str, Any]) -> Recipe:
     """`BASE` with other values: `make_recipe(training={"epochs": 1})`."""
     sections = {name: merged(BASE[name], changes.get(name, {})) for name in BASE}
     return Recipe(**{name: SECTIONS[name].model_validate(values) for name, values in sections.items()})
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
+    """Let validation find these scores, epoch by epoch."""
+
+    def found(*_: object) -> dict[str, float]:
+        return {"score": scores.pop(0), "localization_f1": 0.1, "damage_f1": 0.2}
+
+    monkeypatch.setattr("xview2_siamese_unet.training.module.official_score", found)
+
+
+def last(folders: Folders) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(folders.checkpoints / "epochs" / "last.ckpt", weights_only=True)
+    return found
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,6 +13,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from safetensors.torch import save_file
 
+from small_store import noisy_scenes, write_store
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
 from xview2_siamese_unet.nets.build import build_net
@@ -22,7 +22,6 @@ from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import ModelParams, Recipe
 from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.pipelines.modelling import create_pipeline
-from xview2_siamese_unet.raster.record import RECORD, count_scene
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.stats.moments import IMAGENET
 from xview2_siamese_unet.training import fit as fit_room
@@ -42,18 +41,7 @@ Run = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("store")
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 8)).astype(np.uint8)
-    pixels[..., 6] %= 2
-    pixels[..., 7] %= 6
-    records = np.array([count_scene(scene) for scene in pixels], RECORD)
-    records["key"] = [b"a", b"b", b"c"]
-    pixels.tofile(folder / "pixels.u8")
-    records.tofile(folder / "records.bin")
-    (folder / "manifest.json").write_text(
-        json.dumps({"scenes": ["flood_1", "quake_1", "quake_2"], "height": 64, "width": 64})
-    )
-    return Store(folder)
+    return write_store(tmp_path_factory.mktemp("store"), noisy_scenes(SCENES))
 
 
 @pytest.fixture

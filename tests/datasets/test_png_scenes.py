@@ -1,0 +1,89 @@
+"""The GeoTIFF release, packed as it lies and as the PNGs of the challenge."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from kedro.io import DatasetError
+from PIL import Image
+from sample_data import PROCESSES, SERIAL, contents, message, process
+
+from xview2_siamese_unet.datasets.png_scenes import PngScenesDataset
+from xview2_siamese_unet.params.data_processing import DataProcessingParams
+from xview2_siamese_unet.pipelines.data_processing.nodes import plan_png
+from xview2_siamese_unet.raster.png import PngPlan
+from xview2_siamese_unet.xbd.pairing import list_pairs
+
+
+def test_the_geotiff_release_gives_the_same_store(drawn: Path, geotiffs: Path, tmp_path: Path) -> None:
+    png = process(drawn, tmp_path / "png", SERIAL).load()
+    tif = process(geotiffs, tmp_path / "tif", SERIAL).load()
+    assert png.scenes == tif.scenes
+    np.testing.assert_array_equal(png.pixels, tif.pixels)
+
+
+def write_png(raw: Path, out: Path, executor: dict = SERIAL) -> PngScenesDataset:
+    dataset = PngScenesDataset(filepath=str(out), executor=executor)
+    dataset.save(PngPlan(raw, list_pairs(raw)[0]))
+    return dataset
+
+
+def test_the_geotiff_release_as_pngs_is_the_challenge_again(drawn: Path, geotiffs: Path, tmp_path: Path) -> None:
+    dataset = write_png(geotiffs, tmp_path / "png")
+    assert dataset.exists()
+    assert "png" in str(dataset)
+    made, release = contents(dataset.load()), contents(drawn)
+    assert made.keys() == {name for name in release if "/" in name}
+    assert {name: data for name, data in made.items() if name.endswith(".json")}.items() <= release.items()
+    for name in (name for name in made if name.endswith(".png")):
+        with Image.open(tmp_path / "png" / name) as ours, Image.open(drawn / name) as theirs:
+            assert (ours.mode, ours.format) == ("RGB", "PNG")
+            np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+    before = process(geotiffs, tmp_path / "before", SERIAL).load().pixels
+    np.testing.assert_array_equal(process(tmp_path / "png", tmp_path / "after", SERIAL).load().pixels, before)
+    write_png(geotiffs, tmp_path / "two", PROCESSES)
+    assert contents(tmp_path / "two") == made
+
+
+def test_only_what_changed_becomes_a_png_again(
+    geotiffs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(geotiffs, tmp_path / "raw")
+    write_png(tmp_path / "raw", tmp_path / "png")
+    image = sorted((tmp_path / "raw").glob("tier3/images/*.tif"))[0]
+    with rasterio.open(image, "r+") as opened:
+        opened.write(np.full((3, 64, 64), -5, np.int16))  # below the range of bytes, and not the value for no data
+    os.utime(image, (0, 0))  # older than the PNG made from what was there before
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        write_png(tmp_path / "raw", tmp_path / "png")
+    assert "PNG: 1 scenes made, 5 still valid and reused" in caplog.text
+    with Image.open(tmp_path / "png/tier3/images" / f"{image.stem}.png") as opened:
+        assert opened.getextrema() == ((0, 0),) * 3
+    with rasterio.open(image, "r+") as opened:
+        opened.write(np.full((3, 64, 64), 300, np.int16))
+    with pytest.raises(DatasetError) as caught:
+        write_png(tmp_path / "raw", tmp_path / "png")
+    assert "values up to 300" in message(caught).found
+    assert not list((tmp_path / "png").rglob(".*"))
+
+
+@pytest.mark.parametrize(("wanted", "scenes"), [(False, 0), (True, 5)])
+def test_pngs_are_of_the_scenes_in_the_store_if_asked_for(
+    geotiffs: Path, tmp_path: Path, *, wanted: bool, scenes: int
+) -> None:
+    names = [str(pair.scene) for pair in list_pairs(geotiffs)[0]]
+    table, store = pd.DataFrame({"scene": names}), SimpleNamespace(problems=[[names[2], "a.tif", "torn"]])
+    plan = plan_png(geotiffs, table, store, DataProcessingParams(write_png=wanted))
+    assert len(plan.pairs) == scenes
+    assert names[2] not in {str(pair.scene) for pair in plan.pairs}
+    dataset = PngScenesDataset(filepath=str(tmp_path / "png"), executor=SERIAL)
+    dataset.save(plan)
+    assert dataset.exists() == wanted

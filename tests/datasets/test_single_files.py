@@ -1,0 +1,66 @@
+"""Datasets of one file, and of folders that only have to be there."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from kedro.io import DatasetError
+
+from xview2_siamese_unet.datasets.folders import FoldersDataset
+from xview2_siamese_unet.datasets.mask import MaskDataset
+from xview2_siamese_unet.datasets.probabilities import ProbabilityDataset
+from xview2_siamese_unet.datasets.timings import TimingsDataset
+from xview2_siamese_unet.raster.probability import LEVELS, as_bytes
+from xview2_siamese_unet.xbd.georeference import Georeference
+
+
+def test_one_mask(tmp_path: Path) -> None:
+    dataset = MaskDataset(filepath=str(tmp_path / "a.tif"))
+    assert not dataset.exists()
+    codes = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    dataset.save((codes, Georeference(32616, 1.0, 2.0, 0.5, 0.0)))
+    np.testing.assert_array_equal(dataset.load(), codes)
+    assert dataset.exists()
+    assert "a.tif" in str(dataset)
+
+
+def test_probabilities_of_one_scene(tmp_path: Path) -> None:
+    dataset = ProbabilityDataset(filepath=str(tmp_path / "a.tif"))
+    assert not dataset.exists()
+    shares = np.random.default_rng(0).dirichlet(np.ones(5), (6, 7)).transpose(2, 0, 1)
+    dataset.save((as_bytes(shares), Georeference(32616, 1.0, 2.0, 0.5, 0.0)))
+    assert dataset.exists()
+    np.testing.assert_allclose(dataset.load() / LEVELS, shares, atol=0.5 / LEVELS)
+    with rasterio.open(tmp_path / "a.tif") as raster:
+        assert raster.descriptions == ("background", "no-damage", "minor-damage", "major-damage", "destroyed")
+        assert raster.scales == (1 / LEVELS,) * 5
+        assert raster.crs.to_epsg() == 32616
+    assert "a.tif" in str(dataset)
+
+
+def test_timings_are_added_to_those_of_earlier_runs(tmp_path: Path) -> None:
+    dataset = TimingsDataset(filepath=str(tmp_path / "new" / "timings.json"))
+    assert dataset.load() == {}
+    assert dataset.exists()
+    dataset.save({"a": {"seconds": 1.0}, "b": {"seconds": 2.0}})
+    dataset.save({"a": {"seconds": 3.0}})
+    assert dataset.load() == {"a": {"seconds": 3.0}, "b": {"seconds": 2.0}}
+    assert json.loads(dataset.preview()) == dataset.load()
+    assert inspect.signature(dataset.preview).return_annotation == "JSONPreview"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["timings.json"]
+    assert "timings.json" in str(dataset)
+
+
+def test_folders_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
+    dataset = FoldersDataset(folders={"logs": str(tmp_path / "a" / "logs")})
+    assert not (tmp_path / "a").exists()
+    assert dataset.load() == {"logs": tmp_path / "a" / "logs"}
+    assert (tmp_path / "a" / "logs").is_dir()
+    with pytest.raises(DatasetError, match="read, then written into"):
+        dataset.save({"logs": tmp_path})
+    assert "logs" in str(dataset)

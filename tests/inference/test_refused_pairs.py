@@ -1,0 +1,65 @@
+"""Pairs of images that are refused, or warned of."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import rasterio
+from affine import Affine
+from image_pair import Smooth, Write, pair_of
+
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.inference.harmonise import harmonise
+from xview2_siamese_unet.params.inference import InferenceParams
+
+
+def test_mistakes_have_sentences_of_their_own(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+    good = write_raster("good.tif", smooth())
+    far = write_raster("far.tif", smooth(), Affine(0.5, 0, 600_000, 0, -0.5, 4_000_000))
+    coarse = write_raster("coarse.tif", smooth(), Affine(10, 0, 500_000, 0, -10, 4_000_000))
+    text = tmp_path / "text.tif"
+    text.write_text("no image")
+    (tmp_path / "empty").mkdir()
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        nowhere = write_raster("nowhere.tif", smooth(), Affine.identity(), crs=None)
+    cases = {
+        far: "images that do not overlap",
+        nowhere: "found no coordinate reference system",
+        write_raster("grey.tif", smooth()[..., 0]): "found 1 band; allowed: red, green and blue",
+        coarse: "found pixels of 10.00 m",
+        tmp_path / "missing.tif": "found no such file or folder",
+        tmp_path / "empty": "found a folder without any",
+        text: "found a file that cannot be read",
+    }
+    sentences = set()
+    for bad, sentence in cases.items():
+        with pytest.raises(DataError) as refused:
+            pair_of(good, bad)
+        assert sentence in str(refused.value)
+        sentences.add(refused.value.found)
+    assert len(sentences) == len(cases)
+    with pytest.raises(ConfigError, match=r"inference\.post: found nothing"):
+        harmonise(InferenceParams(pre=good))
+
+
+def test_a_header_of_a_million_squared_is_refused_at_once(tmp_path: Path) -> None:
+    size = {"height": 1_000_000, "width": 1_000_000, "blockxsize": 8192, "blockysize": 8192}
+    place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
+    options = {"driver": "GTiff", "dtype": "uint8", "count": 3, "tiled": True, "sparse_ok": True, "bigtiff": "YES"}
+    with rasterio.open(tmp_path / "huge.tif", "w", **options, **size, **place):
+        pass
+    started = time.monotonic()
+    with pytest.raises(DataError, match="an overlap of 1000000 × 1000000 pixels"):
+        pair_of(tmp_path / "huge.tif", tmp_path / "huge.tif")
+    assert time.monotonic() - started < 1
+
+
+def test_swapped_dates_are_warned_of(write_raster: Write, smooth: Smooth) -> None:
+    paths = [write_raster(f"{year}.tif", smooth(phase=year)) for year in (2011, 2010)]
+    for path in paths:
+        with rasterio.open(path, "r+") as raster:
+            raster.update_tags(TIFFTAG_DATETIME=f"{path.stem}:05:22 10:00:00")
+    assert "swapped?" in pair_of(*paths).warnings[0]
+    assert not pair_of(*paths[::-1]).warnings
