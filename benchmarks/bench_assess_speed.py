@@ -47,10 +47,10 @@ def fabricate(folder: Path, side: int) -> InferenceParams:
 def fabricate_checkpoint(encoder: str) -> dict[str, Any]:
     """Return a net of random weights as a checkpoint."""
     torch.manual_seed(0)
-    model = {"encoder": {"name": encoder}}
+    model = ModelParams.model_validate({"encoder": {"name": encoder}})
     return {
-        "state": build_net(ModelParams.model_validate(model), 5).state_dict(),
-        "model": model,
+        "state": build_net(model, 5).state_dict(),
+        "model": model.model_dump(mode="json"),
         "classes": {"unclassified": "ignore"},
         "channels": {"mean": [127.0] * 3, "std": [60.0] * 3},
         "fingerprint": "random",

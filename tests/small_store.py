@@ -14,7 +14,7 @@ from xview2_siamese_unet.raster.store import Store
 
 def write_store(folder: Path, scenes: dict[str, np.ndarray]) -> Store:
     """Return a store of these scenes, uint8 (h, w, 8) each."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     height, width = next(iter(scenes.values())).shape[:2]
     records = np.zeros(len(scenes), RECORD)
     for row, (name, pixels) in enumerate(scenes.items()):

@@ -83,7 +83,7 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
     "plotly.JSONDataset": lambda side: go.Figure(layout={"title": {"text": text(side)}}),
     "matplotlib.MatplotlibDataset": figure,
     f"{OWN}html.HtmlDataset": text,
-    f"{OWN}assess_text.WholeTextDataset": text,
+    f"{OWN}whole_text.WholeTextDataset": text,
     f"{OWN}checkpoint.CheckpointDataset": lambda side: {"state": {"w": torch.rand(side, side)}},
     f"{OWN}assess_raster.CogDataset": raster,
     f"{OWN}assess_layers.LayersDataset": layers,

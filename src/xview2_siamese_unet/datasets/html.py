@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro_datasets._typing import HTMLPreview
 
-from xview2_siamese_unet.datasets.assess_text import WholeTextDataset
+from xview2_siamese_unet.datasets.whole_text import WholeTextDataset
 
 
 class HtmlDataset(WholeTextDataset):

@@ -145,7 +145,7 @@ def _require(masks: MaskSet) -> None:
 
 
 def _rows(sets: list[MaskSet], side: int | None) -> Iterator[IntArray]:
-    """Yield the counts of each scene; all are read into the same memory, which saves a quarter of the time."""
+    """Yield the counts of each scene; all are read into the same memory."""
     planes = np.empty((4, 0, 0), np.uint8)
     for masks in sets:
         shape = (side, side) if side else read_shape(masks.building)[1:]

@@ -66,7 +66,7 @@ class Predictor:
 
 
 def folded(net: nn.Module) -> nn.Module:
-    """Return the net with each batch norm as part of the convolution before it: the same answer in 15 % less time.
+    """Return the net with each batch norm as part of the convolution before it: the same answer in less time.
 
     Args:
         net: in evaluation mode.

@@ -49,7 +49,7 @@ class UNet(nn.Module):
 class NarrowedDecoder(nn.Module):
     """A decoder behind a 1 × 1 convolution that brings the deepest features down to fewer channels.
 
-    The first convolution of a U-Net over ResNet50 takes 2048 channels beside 1024: a fifth of a whole training step.
+    The first convolution of a U-Net over ResNet50 takes 2048 channels beside 1024, more than any other takes.
 
     Args:
         decoder: over levels whose deepest has `narrow` channels.

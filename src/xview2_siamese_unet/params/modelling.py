@@ -82,7 +82,7 @@ class ModelParams(Strict):
     `fpn` takes the first two (pyramid and segmentation, a multiple of 32), `upernet` and `segformer` the first."""
     bottleneck: int | None = Field(default=512, ge=1)
     """Channels to which `unet` and `unetplusplus` reduce the encoder's deepest features where these are wider, as
-    those of ResNet50 are (2048); `null` reduces nothing, at a fifth more time for each step."""
+    those of ResNet50 are (2048); `null` reduces nothing, and each step takes longer."""
     share_weights: bool = True
     """One U-Net for both dates; `false` gives each date its own."""
     fusion: Literal["concat", "difference", "both"] = "both"

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from xview2_siamese_unet.raster.io import create, read_rgb
-from xview2_siamese_unet.xbd.georeference import Georeference
+from xview2_siamese_unet.xbd.ingest import Row, georeference
 from xview2_siamese_unet.xbd.names import PHASES
 
 
-def write_geotiffs(root: Path, scene: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
+def write_geotiffs(root: Path, scene: Row, folder: Path) -> tuple[Path, Path]:
     """Write both dates of a scene to `folder` with place and date, and return the files.
 
     Args:
         root: folder of the dataset.
-        scene: a row of the table of scenes, one whose place on Earth is known.
+        scene: a row of `SCENE_COLUMNS`, one whose place on Earth is known.
         folder: where the files go, as `<scene>_pre_disaster.tif` and `<scene>_post_disaster.tif`.
 
     Raises:
@@ -31,10 +28,9 @@ def write_geotiffs(root: Path, scene: Mapping[str, Any], folder: Path) -> tuple[
     return pre, post
 
 
-def _write(path: Path, image: Path, scene: Mapping[str, Any], taken: str) -> None:
+def _write(path: Path, image: Path, scene: Row, taken: str) -> None:
     pixels = np.moveaxis(read_rgb(image), 2, 0)
-    place = Georeference(**{field.name: scene[field.name] for field in fields(Georeference)})
-    with create(path, pixels.shape, place, compress="deflate", photometric="RGB") as target:
+    with create(path, pixels.shape, georeference(scene), compress="deflate", photometric="RGB") as target:
         target.write(pixels)
         # 2011-05-22T10:00:00.000Z in a label, 2011:05:22 10:00:00 in a TIFF
         target.update_tags(TIFFTAG_DATETIME=taken[:10].replace("-", ":") + " " + taken[11:19])

@@ -27,7 +27,7 @@ def as_bytes(shares: npt.NDArray[np.floating]) -> ByteArray:
 
 def write_probabilities(path: Path, probabilities: ByteArray, place: Georeference | None = None) -> None:
     """Write probabilities (5, h, w) of background and the four damage classes as a GeoTIFF, whole or not at all."""
-    # Neighbours differ little: their differences compress to a third of the bytes themselves.
+    # Neighbours differ little: their differences compress better than the bytes themselves.
     with create(path, probabilities.shape, place, compress="deflate", zlevel=1, predictor=2) as target:
         target.write(probabilities)
         target.descriptions = BANDS

@@ -14,7 +14,7 @@ def svg_uri(figure: Figure) -> str:
 
 
 def jpeg_uri(figure: Figure) -> str:
-    """Return a figure made of photographs as a JPEG data URI, a fifth of its PNG."""
+    """Return a figure made of photographs as a JPEG data URI, which is smaller than its PNG."""
     return _uri(figure, "jpeg", "image/jpeg")
 
 

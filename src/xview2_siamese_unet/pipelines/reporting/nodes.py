@@ -30,7 +30,6 @@ from xview2_siamese_unet.plots.probabilities import (
 from xview2_siamese_unet.plots.rows import building_row, scene_row
 from xview2_siamese_unet.raster.probability import as_bytes
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.raster.store import Store as StoreFile
 from xview2_siamese_unet.report.page import ReportContent, render_report
 from xview2_siamese_unet.report.provenance import provenance_of
 from xview2_siamese_unet.report.settings import flatten
@@ -52,7 +51,7 @@ _RELIABILITY: Final = (
 def predict(
     *,
     checkpoint: dict[str, Any],
-    store: StoreFile,
+    store: Store,
     scenes: pd.DataFrame,
     splits: pd.DataFrame,
     params: ReportingParams,
