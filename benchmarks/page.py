@@ -65,7 +65,7 @@ def measure(benchmark: Benchmark) -> str:
         f"<!-- {benchmark.name} -->",
         benchmark.prose,
         f"```bash\n{threads}{command}\n```",
-        f"```text\n{done.stdout.strip()}\n```",
+        "```text\n" + done.stdout.strip("\n") + "\n```",
         f"{datetime.now(UTC):%Y-%m-%d}, {machine()}.\n",
     ]
     return "\n\n".join(parts)

@@ -1,0 +1,45 @@
+"""Every benchmark runs, at its smallest: what it says of time and memory is for an idle machine alone."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+XBD = Path(__file__).parents[3] / "shared" / "xbd"
+SMALLEST = {
+    "bench_assess_memory": "1000",
+    "bench_assess_speed": "resnet18 256",
+    "bench_burn": "{xbd} 1",
+    "bench_cold_read": "{folder} 4",
+    "bench_counts": "{xbd}",
+    "bench_data_memory": "1 2",
+    "bench_read": "{xbd}",
+    "bench_report_memory": "1 2",
+    "bench_score": "2",
+    "bench_startup": "1",
+    "bench_training": "--encoder resnet18 --side 64 --batch 2 --steps 1 --scenes 2 --device cpu",
+}
+
+
+def test_every_benchmark_is_here() -> None:
+    elsewhere = {"bench_main_job"}  # nothing but the main job, which has tests of its own
+    assert SMALLEST.keys() | elsewhere == {path.stem for path in FOLDER.glob("bench_*.py")}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", SMALLEST)
+def test_a_benchmark_prints_numbers(name: str, tmp_path: Path) -> None:
+    if "{xbd}" in SMALLEST[name] and not XBD.is_dir():
+        pytest.skip("the real scenes of ../shared/xbd are not here")
+    if name == "bench_burn":
+        pytest.importorskip("cv2", reason="OpenCV, with which the others burn, is not installed")
+    arguments = shlex.split(SMALLEST[name].format(xbd=XBD, folder=tmp_path))
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *arguments]
+    done = subprocess.run(command, cwd=FOLDER.parent, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    assert re.search(r"\d", done.stdout)
