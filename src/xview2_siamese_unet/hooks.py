@@ -62,6 +62,28 @@ class InputsExist:
             )
 
 
+class ScenesAreWhole:
+    """Stops a run over a download that it could not use before anything is written."""
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """List the files of a download that the run begins with; an archive shows its own only when it is unpacked.
+
+        Raises:
+            DataError: it is none, or a scene is not complete and none may be left out.
+        """
+        if "raw_scenes" not in pipeline.all_outputs():
+            return
+        from xview2_siamese_unet.xbd.archives import is_archive  # noqa: PLC0415  other commands need no archives
+        from xview2_siamese_unet.xbd.pairing import list_pairs  # noqa: PLC0415
+
+        dataset, params = (catalog.load(f"params:{section}") for section in ("dataset", "data_processing"))
+        if dataset.source == "xbd" and not is_archive(dataset.root):
+            _, problems = list_pairs(dataset.root)
+            if problems and params.on_problem == "stop":
+                raise problems[0]
+
+
 class Steps:
     """Says which node starts, and how many there are: one line each, where Kedro writes ten."""
 

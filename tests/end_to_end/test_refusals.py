@@ -33,26 +33,28 @@ def refused(run_kedro: RunKedro, root: Path, name: str) -> ProjectError:
     return error
 
 
-def written(storage: Path, name: str) -> list[Path]:
-    return [path for path in storage.rglob(f"{name}/**/*") if path.is_file()]
+def files(storage: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in storage.rglob("*")}
 
 
 def test_a_missing_download(run_kedro: RunKedro, storage: Path, tmp_path: Path) -> None:
+    before = files(storage)
     error = refused(run_kedro, tmp_path / "nowhere", "absent")
     assert str(error).startswith(
         f"{tmp_path / 'nowhere'}: found no folder; allowed: a folder with at least one of tier1"
     )
-    assert written(storage, "absent") == []
+    assert files(storage) == before
 
 
 def test_a_label_whose_image_is_gone(run_kedro: RunKedro, storage: Path, download: Path) -> None:
     image = next((download / "hold" / "images").glob("*_post_disaster.png"))
     image.unlink()
+    before = files(storage)
     error = refused(run_kedro, download, "gone")
     scene = image.name.removesuffix("_post_disaster.png")
     assert isinstance(error, DataError)
     assert str(error).startswith(f"hold/{scene}: found no post image; allowed: ")
-    assert written(storage, "gone") == []
+    assert files(storage) == before
 
 
 def test_an_event_that_is_not_in_the_dataset(run_kedro: RunKedro, main_run: Path) -> None:
