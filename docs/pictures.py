@@ -33,6 +33,8 @@ PROJECT = Path(__file__).parents[1]
 IMAGES = PROJECT / "docs" / "images"
 REPORTS = PROJECT / "data" / "08_reporting" / "default" / "quickstart"
 TOWN, TOWN_SIDE = ("sample-tsunami", 0), 1024
+PANEL = 457
+"""Pixels that Kedro-Viz gives to a dataset that is opened."""
 SHOWN = {"hurricane": 3, "wildfire": 6, "tsunami": 0, "volcano": 1, "earthquake": 12}
 
 
@@ -84,22 +86,30 @@ def photograph_map(path: Path) -> None:
 
 
 def photograph_lineage(path: Path, shown: str) -> None:
-    """Build Kedro-Viz as a static site and take a picture of it with one dataset opened."""
+    """Build Kedro-Viz as a static site and put two pictures side by side: the whole lineage, and one dataset opened."""
     env = {**os.environ, "KEDRO_ENV": "default/quickstart"}
     subprocess.run(["kedro", "viz", "build", "--include-previews"], check=True, cwd=PROJECT, env=env)  # noqa: S607
     site = PROJECT / "build"
     nodes = json.loads((site / "api" / "main").read_text())["nodes"]
     opened = next(node["id"] for node in nodes if node["name"] == shown)
-    (site / "open.html").write_text(
-        "<script>localStorage.setItem('showFeatureHints', 'false');"  # its tour would cover the picture
-        """localStorage.setItem('KedroViz', '{"showFeatureHints": false}');"""
-        f"location.href = '/?pid=__default__&sid={opened}';</script>"
-    )
+    # No tour, which would cover the picture, and none of the panels at the left.
+    look = {"showFeatureHints": False, "theme": "light", "visible": {"sidebar": False, "miniMap": False}}
     serve = partial(SimpleHTTPRequestHandler, directory=str(site))
-    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server, tempfile.TemporaryDirectory() as folder:
         Thread(target=server.serve_forever, daemon=True).start()
-        photograph(f"http://127.0.0.1:{server.server_port}/open.html", path, "1500,950", seconds=12)
+        pictures = []
+        for name, address in (("whole", "/?pid=__default__"), ("opened", f"/?pid=__default__&sid={opened}")):
+            (site / "open.html").write_text(
+                "<script>localStorage.setItem('showFeatureHints', 'false');"
+                f"localStorage.setItem('KedroViz', '{json.dumps(look)}'); location.href = '{address}';</script>"
+            )
+            picture = Path(folder) / f"{name}.png"
+            photograph(f"http://127.0.0.1:{server.server_port}/open.html", picture, "1340,1000", seconds=12)
+            with Image.open(picture) as image:
+                pictures.append(np.asarray(image.convert("RGB")))
         server.shutdown()
+    (site / "open.html").unlink()
+    Image.fromarray(np.hstack([pictures[0], pictures[1][:, -PANEL:]])).save(path, optimize=True)
 
 
 def photograph_report(page: str, path: Path) -> None:
