@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,24 +14,12 @@ from xview2_siamese_unet.errors import ConfigError, ProjectError
 from xview2_siamese_unet.params.dataset import SampleParams
 from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
 
-WriteProject = Callable[[dict[str, str]], Path]
-
-
-@pytest.fixture
-def project(write_project: WriteProject, project_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with the configuration that is shipped, in a folder of its own."""
-    folder = write_project({})
-    shutil.rmtree(folder / "conf")
-    shutil.copytree(project_path / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
-    monkeypatch.chdir(folder)
-    return folder
-
 
 def call(*args: str) -> Result:
     return CliRunner().invoke(doctor, args, catch_exceptions=False)
 
 
-@pytest.mark.usefixtures("project")
+@pytest.mark.usefixtures("shipped")
 def test_a_fresh_clone_can_run() -> None:
     done = call()
     assert done.exit_code == 0, done.output
@@ -40,40 +27,40 @@ def test_a_fresh_clone_can_run() -> None:
     assert "none of this experiment yet; next: kedro run --env default/quickstart" in done.output
 
 
-def test_a_dataset_that_is_not_there_is_bad(project: Path) -> None:
-    (project / "conf/users/default/globals.yml").write_text("dataset: {name: xbd, source: xbd, root: nowhere}")
+def test_a_dataset_that_is_not_there_is_bad(shipped: Path) -> None:
+    (shipped / "conf/users/default/globals.yml").write_text("dataset: {name: xbd, source: xbd, root: nowhere}")
     done = call("--env", "default/strong")
     assert done.exit_code == 1
     assert "bad   dataset             nowhere: no folder; next: set dataset.root" in done.output
     assert "note  pretrained weights  resnet50 from hub" in done.output
 
 
-def test_it_counts_the_pairs_of_a_download(project: Path) -> None:
+def test_it_counts_the_pairs_of_a_download(shipped: Path) -> None:
     params = SampleParams(size=64, scenes={"tier1": 2, "tier3": 0, "hold": 0, "test": 1})
     for scene in plan_sample(params):
-        write_scene(project / "xbd", scene, params.size)
-    (project / "conf/users/default/globals.yml").write_text("dataset: {name: mine, source: xbd, root: xbd}")
+        write_scene(shipped / "xbd", scene, params.size)
+    (shipped / "conf/users/default/globals.yml").write_text("dataset: {name: mine, source: xbd, root: xbd}")
     assert "mine in xbd, pairs: tier1 2, test 1" in call("--env", "default/strong").output
 
 
-def test_a_full_disk_is_bad(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+def test_a_full_disk_is_bad(monkeypatch: pytest.MonkeyPatch, shipped: Path) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12 - 10**9, 10**9))  # type: ignore[attr-defined]
     done = call()
     assert done.exit_code == 1
-    assert f"bad   storage             {project / 'data'}, 1 GB free; next: free space" in done.output
+    assert f"bad   storage             {shipped / 'data'}, 1 GB free; next: free space" in done.output
 
 
-def test_a_missing_file_of_weights_is_bad(project: Path) -> None:
-    (project / "conf/local").mkdir()
-    (project / "conf/local/parameters.yml").write_text("model: {encoder: {weights: {source: file, path: w.pth}}}")
+def test_a_missing_file_of_weights_is_bad(shipped: Path) -> None:
+    (shipped / "conf/local").mkdir()
+    (shipped / "conf/local/parameters.yml").write_text("model: {encoder: {weights: {source: file, path: w.pth}}}")
     done = call()
     assert done.exit_code == 1
     assert "no file w.pth; next: correct model.encoder.weights.path" in done.output
 
 
-def test_it_tells_where_a_value_comes_from(project: Path) -> None:
-    (project / "conf/local").mkdir()
-    (project / "conf/local/parameters.yml").write_text("# mine\ntraining:\n  learning_rate: 3.0e-5\n")
+def test_it_tells_where_a_value_comes_from(shipped: Path) -> None:
+    (shipped / "conf/local").mkdir()
+    (shipped / "conf/local/parameters.yml").write_text("# mine\ntraining:\n  learning_rate: 3.0e-5\n")
     lines = call("--explain", "training.learning_rate").output.splitlines()
     assert lines[0] == "training.learning_rate = 3e-05"
     assert [line.split(None, 1)[1].split(":")[0] for line in lines[1:]] == [
@@ -85,7 +72,7 @@ def test_it_tells_where_a_value_comes_from(project: Path) -> None:
     assert lines[-1].endswith("conf/local/parameters.yml:3  <- holds")
 
 
-@pytest.mark.usefixtures("project")
+@pytest.mark.usefixtures("shipped")
 def test_it_explains_every_key_there_is() -> None:
     loader = open_configuration(None)
     keys = [*leaves(loader["parameters"]), *leaves(loader["globals"])]
@@ -94,7 +81,7 @@ def test_it_explains_every_key_there_is() -> None:
     assert [key for key in keys if f"{key} = " not in output] == []
 
 
-@pytest.mark.usefixtures("project")
+@pytest.mark.usefixtures("shipped")
 def test_an_unknown_key_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"no such key.*try training.learning_rate"):
         call("--explain", "training.learnin_rate")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,17 +11,6 @@ from click.testing import CliRunner, Result
 from xview2_siamese_unet.commands.configuration import open_configuration
 from xview2_siamese_unet.commands.experiment import experiment
 from xview2_siamese_unet.errors import ConfigError
-
-WriteProject = Callable[[dict[str, str]], Path]
-
-
-@pytest.fixture
-def shipped(write_project: WriteProject, project_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = write_project({})
-    shutil.rmtree(folder / "conf")
-    shutil.copytree(project_path / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def call(*args: str) -> Result:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +21,6 @@ from xview2_siamese_unet.metrics.table import COUNT_COLUMNS
 
 FIRES = ("socal-fire", "woolsey-fire")
 SPLIT = "data_processing: {split: {train: {tier1: 0.5}}}"
-
-
-@pytest.fixture
-def shipped(
-    write_project: Callable[[dict[str, str]], Path], project_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    folder = write_project({})
-    shutil.rmtree(folder / "conf")
-    shutil.copytree(project_path / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def call(*args: str) -> str:
