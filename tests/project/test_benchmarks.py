@@ -18,7 +18,7 @@ SMALLEST = {
     "bench_burn": "{xbd} 1",
     "bench_cold_read": "{folder} 4",
     "bench_counts": "{xbd}",
-    "bench_data_memory": "20 20",
+    "bench_data_memory": "20 40",
     "bench_read": "{xbd}",
     "bench_report_memory": "1 2",
     "bench_score": "2",
