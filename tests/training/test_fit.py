@@ -156,3 +156,19 @@ def test_every_policy_for_unclassified_buildings_trains(
     weighted = data._replace(class_weights={"pre": [1.0, 2.0], "post": [1.0] * classes})
     checkpoint = fit(weighted, recipe(classes={"unclassified": policy}, training={"epochs": 1}), folders, cores=1)
     assert checkpoint["state"]["damage_head.3.bias"].shape == (classes,)
+
+
+@pytest.mark.parametrize(("few", "said"), [(5, True), (4, False)])
+def test_a_run_too_short_to_learn_anything_says_so(
+    *,
+    data: TrainingData,
+    folders: Folders,
+    recipe: MakeRecipe,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    few: int,
+    said: bool,
+) -> None:
+    monkeypatch.setattr(fit_room, "_FEW_STEPS", few)
+    fit(data, recipe(training={"epochs": 2}), folders, cores=1)  # of two steps each
+    assert ("only 4 steps" in caplog.text) == said

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import lightning
 import torch
@@ -31,6 +31,8 @@ from xview2_siamese_unet.training.processes import launched_shard, leave_process
 from xview2_siamese_unet.training.resident import Resident, take_in
 
 _log = logging.getLogger(__name__)
+_FEW_STEPS: Final = 200
+"""20 steps from random weights gave a localisation F1 of 0.0 on real scenes, 600 gave 0.5 (docs/start.md)."""
 _LICENCE = "Weights trained on xBD come under its licence, CC BY-NC-SA 4.0; those of the built-in sample are free."
 
 
@@ -108,6 +110,12 @@ def _train(
     module = _new_module(data, recipe, mark, start=start, fresh=last is None)
     trainer = make_trainer(recipe, host.device, folders.tensorboard_logs, epochs)
     _log.info("training on %s (%s): %d scenes", host.device, trainer.precision, len(data.train))
+    if (steps := len(training) * recipe.training.epochs // recipe.training.accumulate) < _FEW_STEPS:
+        _log.warning(
+            "only %d steps of the optimiser in all, in which a net hardly learns anything: "
+            "raise training.crops_per_scene or training.epochs, or lower training.batch_size",
+            steps,
+        )
     try:
         trainer.fit(
             module,
