@@ -18,14 +18,8 @@ from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, pla
 from xview2_siamese_unet.xbd.label_table import Labels
 
 SERIAL = {"kind": "serial"}
-
-
 PROCESSES = {"kind": "processes", "workers": 2}
-
-
 SAMPLE = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=2, tier3=2, hold=1, test=1)))
-
-
 PARAMS = DataProcessingParams()
 
 

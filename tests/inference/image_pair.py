@@ -11,8 +11,6 @@ from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
 from xview2_siamese_unet.params.inference import ImageParams, InferenceParams
 
 Write = Callable[..., Path]
-
-
 Smooth = Callable[..., np.ndarray]
 
 

@@ -14,8 +14,6 @@ from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData, fingerprint
 
 MakeRecipe = Callable[..., Recipe]
-
-
 CHANGES: list[dict[str, Any]] = [
     {"model": {"encoder": {"name": "resnet18"}}},
     {"model": {"encoder": {"weights": {"source": "cache"}}}},

@@ -159,7 +159,7 @@ def test_every_policy_for_unclassified_buildings_trains(
 
 
 @pytest.mark.parametrize(("few", "said"), [(5, True), (4, False)])
-def test_a_run_too_short_to_learn_anything_says_so(
+def test_a_run_of_few_steps_says_so(
     *,
     data: TrainingData,
     folders: Folders,

@@ -18,11 +18,7 @@ from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader
 
 MakeRecipe = Callable[..., Recipe]
-
-
 Run = tuple[list[dict[str, float]], dict[str, torch.Tensor]]
-
-
 Train = Callable[..., Run]
 
 

@@ -1,8 +1,8 @@
 """Polygons → the pixels of a mask.
 
-All edges of a scene are cut with all rows of pixel centres at once, in arrays. `rasterio.features.rasterize`
-takes every polygon apart in Python first, which costs more than the pixels. Ours are the same: the cuts are computed in
-GDAL's order of operations, so that they are rounded alike.
+All edges of a scene are cut with all rows of pixel centres at once, in arrays, where `rasterio.features.rasterize`
+takes every polygon apart in Python first. The pixels are the same: the cuts are computed in GDAL's order of
+operations, so that they are rounded alike.
 """
 
 from __future__ import annotations

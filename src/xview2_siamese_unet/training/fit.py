@@ -32,7 +32,7 @@ from xview2_siamese_unet.training.resident import Resident, take_in
 
 _log = logging.getLogger(__name__)
 _FEW_STEPS: Final = 200
-"""20 steps from random weights gave a localisation F1 of 0.0 on real scenes, 600 gave 0.5 (docs/start.md)."""
+"""A rule of thumb: the quickstart takes 600 to learn its sample."""
 _LICENCE = "Weights trained on xBD come under its licence, CC BY-NC-SA 4.0; those of the built-in sample are free."
 
 
@@ -112,7 +112,7 @@ def _train(
     _log.info("training on %s (%s): %d scenes", host.device, trainer.precision, len(data.train))
     if (steps := len(training) * recipe.training.epochs // recipe.training.accumulate) < _FEW_STEPS:
         _log.warning(
-            "only %d steps of the optimiser in all, in which a net hardly learns anything: "
+            "only %d steps of the optimiser in all, few for a net to learn in: "
             "raise training.crops_per_scene or training.epochs, or lower training.batch_size",
             steps,
         )

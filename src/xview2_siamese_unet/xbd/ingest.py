@@ -98,8 +98,8 @@ def georeferences(scenes: pd.DataFrame) -> dict[str, Georeference | None]:
 
 
 def georeference(scene: Row) -> Georeference | None:
-    """Return the place of one scene of a file of labels, `None` where its label did not tell."""
-    known = scene["epsg"] is not None
+    """Return the place of a scene, a row of a file of labels or of the scenes table; `None` where it is not known."""
+    known = pd.notna(scene["epsg"])
     return Georeference(**{field.name: scene[field.name] for field in fields(Georeference)}) if known else None
 
 
