@@ -44,12 +44,14 @@ WITHOUT: dict[str, Tree] = {
 }
 """What is left out → what then differs from the recipe."""
 
-OTHERWISE: dict[str, Tree] = {
-    "a decoder at half the size": {"model": {"decoder_channels": [256, 128, 64, 32]}},
-    "two nets": {"model": {"share_weights": False}},
-    "dates joined at all levels": {"model": {"fusion_levels": "all"}},
-}
-"""What is taken in place of a part → what then differs from the recipe."""
+
+def otherwise(args: argparse.Namespace) -> dict[str, Tree]:
+    """Return what is taken in place of a part → what then differs from the recipe."""
+    return {
+        "a decoder at half the size": {"model": {"decoder_channels": args.decoder[:-1]}},
+        "two nets": {"model": {"share_weights": False}},
+        "dates joined at all levels": {"model": {"fusion_levels": "all"}},
+    }
 
 
 def merged(under: Tree, over: Tree) -> Tree:
@@ -76,19 +78,21 @@ def variants(args: argparse.Namespace) -> dict[str, Tree]:
         scenes = dict(zip(("tier1", "tier3", "hold", "test"), args.scenes, strict=True))
         size["dataset"] = {"sample": {"size": args.size, "scenes": scenes}}
     ours: Tree = {
+        "model": {"decoder_channels": args.decoder},
         "training": {
+            "learning_rate": args.learning_rate,
             "localization_epochs": args.epochs // 3,
             "scheduler": {"T_0": max(1, args.epochs - 1)},
             "crop": args.crop,
             "crops_per_scene": args.crops,
             "ema_decay": args.ema,
-        }
+        },
     }
     first = merged(shipped["seed_002"], merged(size, {"training": {"batch_size": max(1, args.batch // 4)}}))
     strong = merged(merged(shipped["strong"], size), ours)
     chosen = {"seed_002": first, "strong": strong}
     chosen |= {f"strong without {name}": merged(strong, change) for name, change in WITHOUT.items()}
-    chosen |= {f"strong with {name}": merged(strong, change) for name, change in OTHERWISE.items()}
+    chosen |= {f"strong with {name}": merged(strong, change) for name, change in otherwise(args).items()}
     return {name: tree for name, tree in chosen.items() if not args.only or name in args.only}
 
 
@@ -191,6 +195,8 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4, help="crops; a quarter as many whole scenes for seed_002")
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--crops", type=int, default=4, help="from each scene in an epoch")
+    parser.add_argument("--decoder", type=int, nargs="+", default=[256, 128, 64, 32, 16], help="its channels")
+    parser.add_argument("--learning-rate", type=float, default=2e-4, help="of all but seed_002, which keeps its own")
     parser.add_argument("--ema", type=float, default=0.98, help="decay a step; 0.999 for thousands of steps")
     parser.add_argument("--workers", type=float, default=0, help="for each core")
     parser.add_argument(

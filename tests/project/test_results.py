@@ -43,7 +43,9 @@ def test_every_variant_is_an_experiment_that_the_project_accepts(results: Module
         assert parameters["model"]["encoder"]["name"] == "resnet18"
         assert loader["globals"]["storage"] == str(tmp_path / "data")
         seen.add(json.dumps(parameters, default=str))
-    assert len(seen) == 2 + len(results.WITHOUT) + len(results.OTHERWISE)  # each leaves out something that was there
+    assert len(seen) == 2 + len(results.WITHOUT) + len(
+        results.otherwise(args)
+    )  # each leaves out something that was there
 
 
 def test_a_finished_run_is_taken_over_until_its_settings_change(results: ModuleType, tmp_path: Path) -> None:
