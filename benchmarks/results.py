@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import statistics
 import time
@@ -151,11 +150,11 @@ def table(args: argparse.Namespace, names: list[str]) -> str:
         found = [json.loads(path.read_text()) for seed in args.seeds if (path := metrics_of(args, name, seed)).exists()]
         if found:
             rows[name] = {key: [metrics[key] for metrics in found] for key in SCORES}
-    recipe = statistics.mean(rows["strong"]["score"]) if "strong" in rows else math.nan
+    recipe = statistics.mean(rows["strong"]["score"]) if "strong" in rows else None
     lines = [f"| variant | seeds | {' | '.join(SCORES.values())} | score against strong |", "| --- " * 6 + "|"]
     for name, scores in rows.items():
         cells = [spread(values) for values in scores.values()]
-        cells.append(f"{statistics.mean(scores['score']) - recipe:+.3f}")
+        cells.append("–" if recipe is None else f"{statistics.mean(scores['score']) - recipe:+.3f}")
         lines.append(f"| {name} | {len(scores['score'])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
