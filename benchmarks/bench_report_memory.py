@@ -18,8 +18,33 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import shapely
+
+from xview2_siamese_unet.metrics.matching import match_scenes
+from xview2_siamese_unet.metrics.probabilities import count_probabilities
+from xview2_siamese_unet.metrics.table import count_scenes
+from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.reporting import ReportingParams
+from xview2_siamese_unet.pipelines.reporting.nodes import score, write_report
+from xview2_siamese_unet.raster.io import read_bands
+from xview2_siamese_unet.raster.probability import write_probabilities
+from xview2_siamese_unet.raster.store import Scene
+
 SIDE, DISTINCT = 1024, 4
 HISTORY = ("train_loss", "validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
+RUN = {"version": "0", "dataset": "x", "fingerprint": "0", "epoch": 0, "history": [{"epoch": 0}]}
+OF_TRAINING: dict[str, Any] = {
+    "history": pd.DataFrame({"epoch": [0, 1], **dict.fromkeys(HISTORY, 0.5)}),
+    "class_counts": {"pre": {"background": 9, "building": 1}, "post": {"background": 9, "no-damage": 1}},
+    "dataset": DatasetParams(),
+    "settings": {},
+    "checkpoint": RUN | {"recipe": {"training": {"seed": 0}}},
+    "problems": pd.DataFrame(columns=["scene", "where", "found", "consequence"]),
+    "timings": {},
+}
+"""What the report says beside the scores."""
 
 
 class Peak:
@@ -45,12 +70,7 @@ class Peak:
 
 
 def fabricate(folder: Path) -> tuple[list[Any], list[Any]]:
-    """Write masks and predictions of a few scenes and return them as loaders, with their buildings."""
-    import numpy as np  # noqa: PLC0415
-    import shapely  # noqa: PLC0415
-
-    from xview2_siamese_unet.raster.probability import write_probabilities  # noqa: PLC0415
-
+    """Write masks and predictions of a few scenes; return the buildings of each and its file of predictions."""
     rng, buildings = np.random.default_rng(0), []
     for number in range(DISTINCT):
         pixels, predicted = np.zeros((SIDE, SIDE, 8), np.uint8), np.zeros((SIDE, SIDE), np.uint8)
@@ -75,44 +95,38 @@ def fabricate(folder: Path) -> tuple[list[Any], list[Any]]:
     return buildings, [folder / f"predicted{number}.npy" for number in range(DISTINCT)]
 
 
+class Store:
+    """Stands in for a store of any number of scenes: the few that were drawn, over and over."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def scene(self, name: str) -> Scene:
+        """Return the one that stands in for a name."""
+        return Scene(np.load(self.root / f"pixels{int(name[-8:]) % DISTINCT}.npy", mmap_mode="r"))
+
+
 def measure(scenes: int) -> None:
-    import numpy as np  # noqa: PLC0415
-    import pandas as pd  # noqa: PLC0415
-
-    from xview2_siamese_unet.metrics.matching import match_scenes  # noqa: PLC0415
-    from xview2_siamese_unet.metrics.probabilities import count_probabilities  # noqa: PLC0415
-    from xview2_siamese_unet.metrics.table import count_scenes  # noqa: PLC0415
-    from xview2_siamese_unet.params.dataset import DatasetParams  # noqa: PLC0415
-    from xview2_siamese_unet.params.reporting import ReportingParams  # noqa: PLC0415
-    from xview2_siamese_unet.pipelines.reporting.nodes import score, write_report  # noqa: PLC0415
-    from xview2_siamese_unet.raster.io import read_bands  # noqa: PLC0415
-    from xview2_siamese_unet.raster.store import Scene  # noqa: PLC0415
-
-    class Store:
-        def scene(self, name: str) -> Scene:
-            return Scene(np.load(root / f"pixels{int(name[-8:]) % DISTINCT}.npy", mmap_mode="r"))
-
+    """Score so many scenes as the pipeline does, and print peak memory, size of the page, both in MiB, and seconds."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         drawn, files = fabricate(root)
         names = [f"event-{number % 6}_{number:08d}" for number in range(scenes)]
-        facts = pd.DataFrame(
-            {"scene": names, "disaster": [name.split("_")[0] for name in names], "disaster_type": "fire"}
-        )
+        events = [name.split("_")[0] for name in names]
+        facts = pd.DataFrame({"scene": names, "disaster": events, "disaster_type": "fire"})
         rows = [
             (f"{name}-{k}", name, *row) for n, name in enumerate(names) for k, row in enumerate(drawn[n % DISTINCT])
         ]
         buildings = pd.DataFrame(rows, columns=["uid", "scene", "damage", "pre_polygon"])
+        store, split = Store(root), facts[["scene"]].assign(split="test")
         predictions = {name: lambda n=n: np.load(files[n % DISTINCT]) for n, name in enumerate(names)}
         probabilities = {
             name: lambda n=n: read_bands(root / f"shares{n % DISTINCT}.tif") for n, name in enumerate(names)
         }
-        history = pd.DataFrame({"epoch": [0, 1], **dict.fromkeys(HISTORY, 0.5)})
-        checkpoint = {"version": "0", "dataset": "x", "fingerprint": "0", "epoch": 0, "history": [{"epoch": 0}]}
         peak, params, started = Peak(), ReportingParams(), time.perf_counter()
-        counts = count_scenes(predictions, Store(), facts, facts[["scene"]].assign(split="test"), "test")
+        counts = count_scenes(predictions, store, facts, split, "test")
         matches = match_scenes(predictions, probabilities, counts, buildings, "centre")
-        said = count_probabilities(probabilities, Store(), counts, "ignore")
+        said = count_probabilities(probabilities, store, counts, "ignore")
         page = write_report(
             metrics=score(counts, matches, said, "ignore", params),
             counts=counts,
@@ -120,15 +134,9 @@ def measure(scenes: int) -> None:
             probability_counts=said,
             predictions=predictions,
             probabilities=probabilities,
-            store=Store(),
-            history=history,
-            class_counts={"pre": {"background": 9, "building": 1}, "post": {"background": 9, "no-damage": 1}},
-            dataset=DatasetParams(),
+            store=store,
             params=params,
-            settings={},
-            checkpoint=checkpoint | {"recipe": {"training": {"seed": 0}}},
-            problems=pd.DataFrame(columns=["scene", "where", "found", "consequence"]),
-            timings={},
+            **OF_TRAINING,
         )
         print(peak.stop(), len(page) / 2**20, time.perf_counter() - started)
 

@@ -111,7 +111,7 @@ def world() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def written(world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reporting")
-    config = OmegaConf.load(CONF / "catalog.yml")
+    config = OmegaConf.load(CONF / "catalog_reporting.yml")
     config["_reporting"] = str(folder)
     entries = {name: OmegaConf.to_container(config[name], resolve=True) for name in WRITTEN}
     catalog = DataCatalog.from_config(entries)
@@ -230,7 +230,7 @@ def test_predictions_and_probabilities_are_saved_scene_by_scene(
 
     monkeypatch.setattr("xview2_siamese_unet.inference.predict.predict_scenes", answer)
     monkeypatch.setattr("xview2_siamese_unet.pipelines.reporting.nodes.georeferences", lambda _: dict.fromkeys(names))
-    config = OmegaConf.load(CONF / "catalog.yml")
+    config = OmegaConf.load(CONF / "catalog_reporting.yml")
     for dataset in ("predictions", "probabilities"):
         config[dataset].path = str(tmp_path / dataset)
     entries = {name: OmegaConf.to_container(config[name]) for name in ("predictions", "probabilities")}
