@@ -27,7 +27,8 @@ HEAD = """\
 
 Every section is one script of `benchmarks/`: its words, its command, and what it printed. The other way always runs in
 the same run. `uv run python benchmarks/page.py` makes this page anew, `… page.py bench_score` one section of it.
-Anything that names a GPU was not measured unless its section names the device.
+Anything that names a GPU was not measured unless its section names the device. `../shared/xbd` stands for a folder of
+xBD.
 """
 
 

@@ -156,6 +156,25 @@ for option in ("--quiet", "--verbose"):
     assert levels == ["30"] * 7 + ["10"] * 7, done.stderr
 
 
+def test_the_help_of_every_command_shows_an_example(project: Path) -> None:
+    script = """
+import click
+from xview2_siamese_unet.cli import cli
+def show(path, command):
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            show(f"{path} {name}", each)
+    else:
+        text = command.get_help(click.Context(command, info_name=path))
+        print(path, any(line.startswith(f"  {path} ") for line in text.splitlines()))
+show("kedro", cli)
+"""
+    done = python(project, "-c", script)
+    shown = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
+    assert len(shown) == 8
+    assert set(shown.values()) == {"True"}, shown
+
+
 def test_a_quiet_run_says_only_what_came_out(project: Path) -> None:
     script = PACKAGED.replace("xview2_siamese_unet.__main__", "kedro.framework.cli")
     done = python(project, "-c", script, "run", "--env", "lab/e2", "--quiet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import pytest
+import yaml
 from pydantic import Field
 
 from xview2_siamese_unet.errors import ConfigError
@@ -117,3 +118,9 @@ def test_both_models_of_a_dataset_name_agree() -> None:
     ours = refused({"user": "..", "experiment": "x"}, Globals)
     assert pattern
     assert pattern[0] in ours.allowed
+
+
+def test_the_bare_word_off_is_read_as_it_was_written() -> None:
+    text = "inference: {registration: off, buildings: {footprint_shift: off}}"
+    found = validate(yaml.safe_load(text), Parameters, "parameters").inference
+    assert (found.registration, found.buildings.footprint_shift) == ("off", "off")

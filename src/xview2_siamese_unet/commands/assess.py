@@ -37,7 +37,11 @@ def assess(*, check: bool, device: str | None, env: str | None, **inference: Any
 
     Each is a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system. The same as `kedro run
     --pipelines inference` with these paths as parameters. Ends with 2 where nothing could be done, in one sentence.
-    """
+
+    \b
+    kedro assess before.tif after.tif --check
+    kedro assess before.tif after.tif --out assessment --footprints buildings.gpkg --env lab/strong
+    """  # noqa: D301  click takes the escaped character
     if not check and inference["out"] is None:
         raise click.UsageError("Missing option '--out'; only --check goes without.")
     given = {key: value for key, value in inference.items() if value not in (None, False, ())}

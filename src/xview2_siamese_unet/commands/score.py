@@ -36,7 +36,10 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
 
     PREDICTIONS and TARGETS are named as in the challenge, <test|hold>_<localization|damage>_<id>_prediction.png and
     ..._target.png, or as this project names them: <scene>.tif and <tier>/<scene>_<building|damage>.tif.
-    """
+
+    \b
+    kedro score predictions targets --out score.json
+    """  # noqa: D301  click takes the escaped character
     from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415  pandas and rasterio are slow to import
     from xview2_siamese_unet.metrics.folders import OFFICIAL_SIDE, count_folders, is_official  # noqa: PLC0415
     from xview2_siamese_unet.metrics.summary import summarise_folders  # noqa: PLC0415
@@ -56,7 +59,10 @@ def compare(experiments: tuple[str, ...], out: Path | None) -> None:
 
     An EXPERIMENT is named as for --env, <user>/<experiment>. Shown are the settings that differ, as they are configured
     now, scores with 95 % intervals, their paired differences, and the scenes that changed most.
-    """
+
+    \b
+    kedro compare lab/strong lab/bigger-crops --out comparison.html
+    """  # noqa: D301  click takes the escaped character
     from rich.console import Console  # noqa: PLC0415
 
     from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415

@@ -26,9 +26,10 @@ def slurm(env: str, nodes: int, dry_run: bool, run_options: tuple[str, ...]) -> 
     Submits slurm/train.sh, which goes back into the queue when its time is up and goes on where it stopped. Options of
     sbatch (partition, account) come from the cluster's defaults or the environment variables that sbatch reads.
 
-    Raises:
-        ConfigError: there is no Slurm on this machine, or the command is not called inside the project.
-    """
+    \b
+    kedro slurm --env lab/strong --nodes 2 --dry-run
+    kedro slurm --env lab/strong -- --params training.epochs=60
+    """  # noqa: D301  click takes the escaped character
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     script = project / _SCRIPT
     if not script.is_file():

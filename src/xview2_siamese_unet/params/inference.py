@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from xview2_siamese_unet.params.base import Strict
 
 Bands = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 Share = Annotated[float, Field(ge=0, le=1)]
+_WORD_OFF = BeforeValidator(lambda value: "off" if value is False else value)
+"""YAML reads the bare word off as false."""
 Format = Literal["geojson", "geoparquet"]
 """What buildings are written in, beside the GeoPackage."""
 
@@ -60,7 +62,7 @@ class BuildingParams(Strict):
     """Share of a building that both dates must show for it to be judged."""
     abstain_below: Share = 0.0
     """Confidence below which the answer is withheld."""
-    footprint_shift: Literal["off", "auto"] = "off"
+    footprint_shift: Annotated[Literal["off", "auto"], _WORD_OFF] = "off"
     """`auto` measures how far given footprints lie beside the buildings that the model sees, and moves all of them."""
 
 
@@ -91,7 +93,7 @@ class InferenceParams(Strict):
     """Metres; nothing: the coarser of the two dates."""
     max_pixels: int = Field(default=20_000_000_000, ge=1)
     """Largest grid that is begun."""
-    registration: Literal["auto", "global", "off"] = "auto"
+    registration: Annotated[Literal["auto", "global", "off"], _WORD_OFF] = "auto"
     """`global` corrects one shift between the dates where it is sure, `auto` also one that changes from place to place;
     `off` leaves them."""
     images: ImageParams = ImageParams()

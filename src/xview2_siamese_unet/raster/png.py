@@ -32,7 +32,7 @@ class PngPlan(NamedTuple):
 def write_png_scene(root: Path, folder: Path, pair: ScenePair) -> bool:
     """Write both images as PNG, and copy both labels, to `<folder>/<tier>`; return whether that was needed.
 
-    Values are cut off at 0 and 255 and never stretched, so that the two dates stay comparable; no data becomes black.
+    Nothing is stretched, so that the two dates stay comparable; negative values and no data become black.
 
     Args:
         root: the dataset folder.
