@@ -110,6 +110,19 @@ def test_a_building_over_block_borders_appears_once(write_raster: Write, side: i
     assert ids.tolist() == model_buildings(whole, GRID)["building_id"].tolist()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_building_on_any_seam_is_one_whatever_the_size_of_a_pixel(write_raster: Write, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    pixel, east = random.uniform(0.25, 0.8), random.uniform(3e5, 7e5)
+    codes = np.zeros((40, 700), np.uint8)
+    for seam in range(64, 700, 64):
+        codes[10:30, seam - 15 : seam + 15] = 1
+    path = write_raster("damage.tif", codes, Affine(pixel, 0, east, 0, -pixel, 4_000_000))
+    seamless, seamed = (building_outlines(path, simplify=0, min_area=0, side=side) for side in (2048, 64))
+    assert len(seamless) == 10
+    assert shapely.equals_exact(seamed, seamless, 1e-9).all()
+
+
 def test_a_scene_without_buildings_gives_an_empty_layer(write_raster: Write, probability: Path) -> None:
     path = write_raster("damage.tif", np.zeros((100, 200), np.uint8), nodata=255)
     polygons = building_outlines(path, simplify=1, min_area=0)

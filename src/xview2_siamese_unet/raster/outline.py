@@ -38,13 +38,16 @@ def building_outlines(path: Path, *, simplify: float, min_area: float, side: int
             codes = raster.read(1, window=window)
             building = np.isin(codes, SCORED)
             if building.any():
-                frame = _frame(raster.transform, window)
-                transform = raster.transform @ Affine.translation(window.col_off, window.row_off)
-                for found, _ in shapes(building.view(np.uint8), building, transform=transform):
+                frame = _frame(window)
+                # Whole pixels: in metres, two blocks round their common edge differently, and nothing would join.
+                place = Affine.translation(window.col_off, window.row_off)
+                for found, _ in shapes(building.view(np.uint8), building, transform=place):
                     polygon = shape(found)
                     (whole if frame.contains_properly(polygon) else cut).append(polygon)
+        transform = raster.transform
     joined: Any = shapely.get_parts(shapely.union_all(cut)) if cut else []
     polygons = np.array([*whole, *joined], dtype=object)
+    polygons = shapely.transform(polygons, lambda points: np.column_stack(transform @ tuple(points.T)))
     return _tidy(polygons, simplify, min_area)
 
 
@@ -62,7 +65,6 @@ def _windows(width: int, height: int, side: int) -> Iterator[Window]:
             yield Window(left, top, min(side, width - left), min(side, height - top))
 
 
-def _frame(transform: Affine, window: Window) -> Any:  # noqa: ANN401
-    west, north = transform @ (window.col_off, window.row_off)
-    east, south = transform @ (window.col_off + window.width, window.row_off + window.height)
-    return shapely.box(west, south, east, north)
+def _frame(window: Window) -> Any:  # noqa: ANN401
+    left, top = window.col_off, window.row_off
+    return shapely.box(left, top, left + window.width, top + window.height)
