@@ -9,6 +9,8 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 import shapely
@@ -198,6 +200,33 @@ def test_points_and_lines_are_no_buildings(tmp_path: Path) -> None:
     mixed.to_parquet(tmp_path / "mixed.parquet")
     found = given_buildings(tmp_path / "mixed.parquet", GRID.crs, None)
     assert found.geometry.is_empty.tolist() == [False, True, True]
+
+
+def test_of_an_outline_that_is_not_valid_the_polygon_is_judged(tmp_path: Path, probability: Path) -> None:
+    whole, square = box(5, 5), box(100, 50)
+    west, south, east, north = whole.bounds
+    spike = shapely.Polygon([*whole.exterior.coords[:2], (east, north + 5), *whole.exterior.coords[1:]])
+    flat = shapely.Polygon([(west, north), (east, north), (west + 1, north), (west, north)])
+    point = shapely.Polygon([(west, north)] * 4)
+    twice = shapely.MultiPolygon([whole, shapely.box(west, south, east - 2, north)])
+    nowhere = shapely.Polygon([(west, north), (east, np.inf), (east, south)])
+    given = gpd.GeoDataFrame(geometry=[spike, flat, point, twice, nowhere, square], crs=GRID.crs)
+    given.to_parquet(tmp_path / "given.parquet")
+    found = vote(given_buildings(tmp_path / "given.parquet", GRID.crs, None), probability, GRID, BuildingParams())
+    assert shapely.area(found.geometry).tolist() == pytest.approx([50, 0, 0, 50, 0, 50])
+    assert found["damage"].isna().tolist() == [False, True, True, False, True, False]
+    assert found["reason"].dropna().to_dict() == {1: "no polygon", 2: "no polygon", 4: "no polygon"}
+    assert found.geometry.iloc[5].wkt == square.wkt  # what is valid stays as it is
+
+
+def test_outlines_that_no_longer_are_geometries_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cut.parquet"
+    gpd.GeoDataFrame(geometry=[box(5, 5)], crs=GRID.crs).to_parquet(path)
+    table = pq.read_table(path)
+    cut = pa.array([table["geometry"][0].as_py()[:30]])
+    pq.write_table(table.set_column(0, table.schema.field(0), cut), path)
+    with pytest.raises(DataError, match=r"footprints .*: found a file that cannot be read \(ParseException"):
+        read_polygons(path, GRID.crs, "footprints")
 
 
 def test_numbers_add_up_and_count_each_building_once(probability: Path) -> None:

@@ -25,7 +25,7 @@ _ZONE_NAMES: Final = ("name", "id")
 
 
 def read_polygons(path: Path, crs: str, where: str) -> gpd.GeoDataFrame:
-    """Return a layer of polygons in another system; a geometry that is no polygon comes out empty.
+    """Return a layer of valid polygons in another system; a geometry without any area comes out empty.
 
     Args:
         path: GeoPackage, GeoJSON, FlatGeobuf, Shapefile or GeoParquet.
@@ -40,14 +40,19 @@ def read_polygons(path: Path, crs: str, where: str) -> gpd.GeoDataFrame:
         raise _unusable(path, where, found)
     try:
         frame = _read(path)
-    except (DataSourceError, DataLayerError, OSError, ValueError) as error:
+    except (DataSourceError, DataLayerError, shapely.errors.ShapelyError, OSError, ValueError) as error:
         raise _unusable(path, where, f"a file that cannot be read ({str(error).splitlines()[0]})") from error
     if frame.crs is None:
         raise _unusable(path, where, "no coordinate reference system")
     frame = frame.to_crs(crs)
     geometries: Any = frame.geometry.to_numpy().copy()
     geometries[~np.isin(shapely.get_type_id(geometries), _POLYGONAL)] = shapely.Polygon()
-    frame.geometry = shapely.force_2d(shapely.make_valid(geometries))
+    points, owners = shapely.get_coordinates(geometries, return_index=True)
+    geometries[owners[~np.isfinite(points).all(axis=1)]] = shapely.Polygon()  # a place that the system cannot say
+    torn = ~shapely.is_valid(geometries)
+    # Without what has collapsed: an outline with a spike would become a polygon and a line.
+    geometries[torn] = shapely.make_valid(geometries[torn], method="structure", keep_collapsed=False)
+    frame.geometry = shapely.force_2d(geometries)
     return frame
 
 
