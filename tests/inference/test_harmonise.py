@@ -157,6 +157,36 @@ def test_the_stretch_that_is_found_gives_the_same_classes_as_the_bytes_it_came_f
     assert (seen == classes(*images)).mean() >= 0.995
 
 
+@pytest.mark.parametrize("glint", [1.0, 1.4, 3e30])
+def test_reflectance_is_stretched_like_other_deep_images(write_raster: Write, smooth: Smooth, glint: float) -> None:
+    images = [(smooth(phase=p) / 255).astype(np.float32) for p in (0, 0.8)]
+    for image in images:
+        image[::40, ::40] = glint
+    found = pair_of(*(write_raster(f"{k}.tif", image) for k, image in enumerate(images)))
+    assert found.pair.stretch[0] == found.pair.stretch[1]
+    assert found.pair.stretch[0] == pytest.approx((7 / 255, 247 / 255), abs=0.01)
+    assert not found.warnings
+    seen = whole(found)
+    assert (classes(*seen[:2]) == classes(smooth(), smooth(phase=0.8))).mean() >= 0.95
+    assert seen.pre.std() > 50
+
+
+def test_dates_in_different_units_are_stretched_each_by_itself_with_a_warning(
+    write_raster: Write, smooth: Smooth
+) -> None:
+    paths = write_raster("a.tif", smooth() / 255), write_raster("b.tif", smooth().astype(np.uint16) * 30)
+    found = pair_of(*paths)
+    assert "in different units" in found.warnings[0]
+    pre, post, _ = whole(found)
+    assert np.abs(pre.astype(int) - post).max() <= 1
+
+
+def test_a_date_of_one_value_has_a_stretch(write_raster: Write) -> None:
+    flat = write_raster("a.tif", np.full((100, 100, 3), 0.25, np.float32))
+    low, high = pair_of(flat, flat).pair.stretch[0]
+    assert (low, high) == pytest.approx((0.25, 0.25 + 1 / 255))
+
+
 def test_small_values_in_sixteen_bits_are_bytes(write_raster: Write, smooth: Smooth) -> None:
     image = smooth()
     found = pair_of(write_raster("a.tif", image.astype(np.int16)), write_raster("b.tif", image))

@@ -31,6 +31,7 @@ _PLACES: Final = 12  # windows along each axis where the shift is measured
 _LEFT_ALONE: Final = 0.25  # pixels; moving by less would only blur
 _LARGE_SHIFT: Final = 3.0
 _PERCENTILES: Final = (0.5, 99.5)
+_REFLECTANCE: Final = 2.0  # 1 is white; snow in the sun lies above it, bytes lie far above it
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,19 +183,28 @@ def _doubts(shift: Shift | None, field: ShiftField | None) -> Iterator[str]:
 def _stretches(
     pair: Pair, samples: tuple[FloatArray, FloatArray], given: tuple[float, float] | None
 ) -> tuple[Stretch | None, Stretch | None]:
-    """One stretch for all dates that need one: a stretch of each its own would show damage where light has changed."""
+    """One stretch for all dates in one unit that need one: one for each would show damage where light has changed."""
     if given is not None:
         return Stretch(*given), Stretch(*given)
-    deep = [
-        source.dtype != "uint8" and bool(len(values)) and float(values.max()) > 255
-        for source, values in zip((pair.pre, pair.post), samples, strict=True)
-    ]
-    if not any(deep):
-        return None, None
-    pooled = np.concatenate([values for values, is_deep in zip(samples, deep, strict=True) if is_deep])
+    units = [_unit(source, values) for source, values in zip((pair.pre, pair.post), samples, strict=True)]
+    pre, post = (None if unit is None else _stretch(samples, units, unit) for unit in units)
+    return pre, post
+
+
+def _unit(source: Source, values: FloatArray) -> float | None:
+    """Return the value that is about one grey level: that of reflectance, or that of more bits; `None` for bytes."""
+    if source.dtype == "uint8" or not len(values):
+        return None
+    # Not the largest value: it may be a glint, or a fill value.
+    if source.dtype.startswith("float") and np.percentile(values, _PERCENTILES[1]) <= _REFLECTANCE:
+        return 1 / 255
+    return 1.0 if float(values.max()) > 255 else None
+
+
+def _stretch(samples: tuple[FloatArray, FloatArray], units: list[float | None], unit: float) -> Stretch:
+    pooled = np.concatenate([values for values, own in zip(samples, units, strict=True) if own == unit])
     low, high = (float(value) for value in np.percentile(pooled, _PERCENTILES))
-    stretch = Stretch(low, max(high, low + 1))
-    return stretch if deep[0] else None, stretch if deep[1] else None
+    return Stretch(low, max(high, low + unit))
 
 
 def _warnings(pair: Pair, samples: tuple[FloatArray, FloatArray]) -> Iterator[str]:
@@ -205,6 +215,8 @@ def _warnings(pair: Pair, samples: tuple[FloatArray, FloatArray]) -> Iterator[st
         yield "no pixel with data in both dates among those sampled"
     elif np.array_equal(*samples):
         yield "both dates show the same pixels: was one image named twice?"
+    if None not in pair.stretch and pair.stretch[0] != pair.stretch[1]:
+        yield "the dates hold values in different units: each was stretched by itself, so changed light shows as change"
     if _later(pair.pre, pair.post):
         yield f"the image before is dated {pair.pre.taken}, after that of the image after, {pair.post.taken}: swapped?"
 
