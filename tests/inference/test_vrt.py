@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,4 +61,56 @@ def test_a_vrt_with_more_than_plain_sources_is_refused(
     check_vrt(path)
     path.write_text(path.read_text().replace("</VRTDataset>", f"{trick}</VRTDataset>"))
     with pytest.raises(DataError, match="a VRT with"):
+        check_vrt(path)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        'relativeToVRT="0"',
+        'relativeToVRT="0" relativeToVRT="1"',
+        """shared='relativeToVRT="1"'""",
+        '\u00a0relativeToVRT="1"',
+    ],
+)
+def test_a_source_relative_to_the_current_folder_is_refused(
+    write_raster: Write, smooth: Smooth, tmp_path: Path, said: str
+) -> None:
+    plain = write_raster("plain.tif", smooth())
+    path = vrt(tmp_path, "plain.tif")
+    path.write_text(path.read_text().replace('relativeToVRT="1"', said))
+    with pytest.raises(DataError, match="a VRT with"):
+        check_vrt(path)
+    absolute = vrt(tmp_path, str(plain))
+    absolute.write_text(absolute.read_text().replace('relativeToVRT="1"', 'relativeToVRT="0" shared="0"'))
+    check_vrt(absolute)
+
+
+@pytest.mark.parametrize(
+    ("named", "opened", "looked_at"),
+    [
+        (b"a.tif ", b"a.tif ", b"a.tif"),
+        (b" a.tif", b"a.tif", b" a.tif"),
+        (b"a&period;tif", b"a&period;tif", b"a.tif"),
+        (b"\xff.tif", b"\xff.tif", "\ufffd.tif".encode()),
+    ],
+)
+def test_what_is_looked_at_is_what_will_be_opened(
+    write_raster: Write, smooth: Smooth, tmp_path: Path, named: bytes, opened: bytes, looked_at: bytes
+) -> None:
+    plain = write_raster("plain.tif", smooth())
+    path = vrt(tmp_path, "NAME")
+    path.write_bytes(path.read_bytes().replace(b"NAME", named))
+    (tmp_path / os.fsdecode(looked_at)).write_bytes(plain.read_bytes())
+    (tmp_path / os.fsdecode(opened)).write_text("no TIFF")
+    with pytest.raises(DataError, match="a VRT with"):
+        check_vrt(path)
+
+
+def test_a_vrt_longer_than_what_is_looked_at_is_refused(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+    write_raster("plain.tif", smooth())
+    path = vrt(tmp_path, "plain.tif")
+    path.write_text(path.read_text() + "\N{EURO SIGN}" * 7_000_000)
+    with pytest.raises(DataError, match="a VRT with too much text"):
         check_vrt(path)

@@ -26,7 +26,12 @@ _TILES: Final = (".tif", ".tiff")
 _BESIDE: Final = (".ovr", ".msk", ".OVR", ".MSK")
 _TIFF_HEADS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _VRT_BYTES: Final = 20_000_000
-_SOURCE: Final = re.compile(r"<source(?:filename|dataset)\b[^<>]*>([^<>]*)</source(?:filename|dataset)>", re.IGNORECASE)
+_SOURCE: Final = re.compile(
+    r"""<source(?:filename|dataset)((?:\s+(?:relativetovrt|shared)\s*=\s*"[01]")*)\s*>"""
+    r"((?:[^<>&]|&(?:amp|lt|gt|quot|apos);)*)</source(?:filename|dataset)>",
+    re.IGNORECASE | re.ASCII,
+)
+_RELATIVE: Final = re.compile(r"relativetovrt\s*=\s*.([01])", re.IGNORECASE | re.ASCII)
 _RGB: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
@@ -188,18 +193,27 @@ def check_vrt(path: Path) -> None:
     Raises:
         DataError: such a VRT.
     """
-    text = path.read_bytes()[: _VRT_BYTES + 1].decode("utf-8", "replace").lower()
-    if len(text) > _VRT_BYTES or "<!" in text or "subclass" in text:
-        raise _distrusted(path, "comments, pixel functions, or too much text")
+    if path.stat().st_size > _VRT_BYTES:
+        raise _distrusted(path, "too much text")
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise _distrusted(path, "text that is not UTF-8") from error
+    lower = text.lower()
+    if "<!" in text or "subclass" in lower:
+        raise _distrusted(path, "comments or pixel functions")
     named = _SOURCE.findall(text)
     # GDAL also takes attributes and torn tags for sources: whatever is not plain is refused.
-    if not named or len(re.findall("sourcefilename|sourcedataset", text)) != 2 * len(named):
+    if not named or len(re.findall("sourcefilename|sourcedataset", lower)) != 2 * len(named):
         raise _distrusted(path, "no plain sources")
-    names = [unescape(name).strip() for name in _SOURCE.findall(path.read_text("utf-8", "replace"))]
-    for name in dict.fromkeys(names):
+    for said, name in dict.fromkeys((said, unescape(name)) for said, name in named):
         file = (path.parent / name).resolve()
-        if file.suffix.lower() not in _TILES or path.parent.resolve() not in file.parents or not file.is_file():
+        below = path.parent.resolve() in file.parents and file.is_file()
+        # GDAL skips a space before a name and not one behind it.
+        if file.suffix.lower() not in _TILES or not below or name != name.strip():
             raise _distrusted(path, f"the source {name!r}")
+        if not Path(name).is_absolute() and _RELATIVE.findall(said) != ["1"]:
+            raise _distrusted(path, f'the source {name!r} without relativeToVRT="1", so relative to any current folder')
         with open_tile(file):  # refuses what is named .tif and is something else
             pass
 
