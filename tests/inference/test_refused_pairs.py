@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rasterio
 from affine import Affine
@@ -42,6 +43,31 @@ def test_mistakes_have_sentences_of_their_own(write_raster: Write, smooth: Smoot
     assert len(sentences) == len(cases)
     with pytest.raises(ConfigError, match=r"inference\.post: found nothing"):
         harmonise(InferenceParams(pre=good))
+
+
+@pytest.mark.parametrize("finer", [1, 2])
+@pytest.mark.parametrize("damage", ["cut in half", "a block of zeros"])
+def test_pixels_that_cannot_be_read_are_refused(write_raster: Write, damage: str, finer: int) -> None:
+    noise = np.random.default_rng(0).integers(1, 255, (192, 192, 3)).astype(np.uint8)
+    place = Affine(0.5 / finer, 0, 500_000, 0, -0.5 / finer, 4_000_000)
+    bad = write_raster("bad.tif", noise, place, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    good = write_raster("good.tif", noise)
+    content = bytearray(bad.read_bytes())
+    middle = len(content) // 2
+    content[middle : None if damage == "cut in half" else middle + 2000] = b"" if "half" in damage else bytes(2000)
+    bad.write_bytes(content)
+    with pytest.raises(DataError, match=r"bad\.tif: found a file that cannot be read"):
+        pair_of(bad, good)
+
+
+@pytest.mark.parametrize(
+    "nowhere", ['LOCAL_CS["Local",UNIT["metre",1]]', "+proj=longlat +a=1737400 +b=1737400 +no_defs", "IAU_2015:30100"]
+)
+def test_a_system_without_a_place_on_earth_is_refused(write_raster: Write, smooth: Smooth, nowhere: str) -> None:
+    good, local = write_raster("good.tif", smooth()), write_raster("local.tif", smooth(), crs=nowhere)
+    for pair in ((local, good), (good, local), (local, local)):
+        with pytest.raises(DataError, match=r"local\.tif: found .*without a place on Earth.*; allowed: a georef"):
+            pair_of(*pair)
 
 
 def test_a_header_of_a_million_squared_is_refused_at_once(tmp_path: Path) -> None:

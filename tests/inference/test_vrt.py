@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from image_pair import Smooth, Write, pair_of, whole
 
 from xview2_siamese_unet.errors import DataError
@@ -45,7 +44,7 @@ def test_a_vrt_that_reaches_out_is_refused(write_raster: Write, smooth: Smooth, 
     write_raster("outside.tif", smooth())
     (tmp_path / "inside").mkdir()
     (tmp_path / "inside" / "inner.tif").write_text(VRT.format(bands=""))  # a VRT by another name
-    with pytest.raises((DataError, rasterio.errors.RasterioIOError)):
+    with pytest.raises(DataError):
         read_source(vrt(tmp_path / "inside", source))
 
 

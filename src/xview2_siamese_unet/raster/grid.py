@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyproj
 import shapely
 from affine import Affine
+from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.windows import Window
 from shapely import Polygon
@@ -181,6 +183,16 @@ def is_utm(crs: CRS) -> bool:
     """Say whether a system is a UTM zone in metres."""
     projected = pyproj.CRS.from_wkt(crs.to_wkt())
     return projected.utm_zone is not None and projected.axis_info[0].unit_name == "metre"
+
+
+@lru_cache(maxsize=64)  # a folder of tiles asks the same for each of them
+def is_on_earth(crs: CRS) -> bool:
+    """Say whether a system can be turned into degrees, which a local one cannot."""
+    try:
+        _transformer(crs, CRS.from_epsg(4326))
+    except ProjError:
+        return False
+    return True
 
 
 def reproject(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:

@@ -19,7 +19,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.raster.grid import Place, edge
+from xview2_siamese_unet.raster.grid import Place, edge, is_on_earth
 
 DRIVERS: Final = {".tif": "GTiff", ".tiff": "GTiff", ".vrt": "VRT"}
 _TILES: Final = (".tif", ".tiff")
@@ -141,9 +141,9 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read_header(path: Path, bands: tuple[int, int, int] | None) -> tuple[Tile, str, str | None]:
-    if path.suffix.lower() == ".vrt":
-        check_vrt(path)
     try:
+        if path.suffix.lower() == ".vrt":
+            check_vrt(path)
         with open_tile(path) as raster:
             place = Place(
                 _crs_of(path, raster.crs), edge(raster.transform, raster.width, raster.height), raster.transform
@@ -151,19 +151,24 @@ def _read_header(path: Path, bands: tuple[int, int, int] | None) -> tuple[Tile, 
             chosen = _choose_bands(path, raster, bands)
             return Tile(path, chosen, place), raster.dtypes[chosen[0] - 1], raster.tags().get("TIFFTAG_DATETIME")
     except RasterioError as error:
-        raise DataError(
-            str(path),
-            found=f"a file that cannot be read ({error})",
-            allowed="a whole GeoTIFF, or a VRT of such",
-            remedy="restore the file, or convert the image to GeoTIFF",
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: RasterioError) -> DataError:
+    """Return the sentence for a raster whose header or pixels cannot be read."""
+    return DataError(
+        str(path),
+        found=f"a file that cannot be read ({error.__cause__ or error})",
+        allowed="a whole GeoTIFF, or a VRT of such",
+        remedy="restore the file, or convert the image to GeoTIFF",
+    )
 
 
 def _crs_of(path: Path, crs: CRS | None) -> CRS:
-    if not crs:
+    if not crs or not is_on_earth(crs):
         raise DataError(
             str(path),
-            found="no coordinate reference system",
+            found=f"{crs}, a system without a place on Earth" if crs else "no coordinate reference system",
             allowed="a georeferenced raster",
             remedy="assign the true one, for example with rio edit-info --crs EPSG:32615",
         )

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
+from rasterio.errors import RasterioError
 from rasterio.features import geometry_mask
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.grid_source import Source, Tile
+from xview2_siamese_unet.raster.grid_source import Source, Tile, unreadable
 from xview2_siamese_unet.raster.window_field import ShiftField, pull
 from xview2_siamese_unet.raster.window_tile import OpenTile, open_on
 
@@ -157,7 +158,10 @@ class DateReader:
         return pixels, seen
 
     def _paste(self, number: int, window: Window, values: FloatArray, seen: BoolArray) -> None:
-        bands, there = self._tile(number).read(window)
+        try:
+            bands, there = self._tile(number).read(window)
+        except RasterioError as error:
+            raise unreadable(self._source.tiles[number].path, error) from error
         new = there & ~seen
         if np.issubdtype(bands.dtype, np.floating):
             new &= np.isfinite(bands).all(axis=0)
