@@ -229,6 +229,13 @@ def test_outlines_that_no_longer_are_geometries_are_refused(tmp_path: Path) -> N
         read_polygons(path, GRID.crs, "footprints")
 
 
+def test_outlines_in_a_system_without_a_place_on_earth_are_refused(tmp_path: Path) -> None:
+    local = gpd.GeoDataFrame(geometry=[box(5, 5)], crs='LOCAL_CS["Local",UNIT["metre",1]]')
+    local.to_parquet(tmp_path / "local.parquet")
+    with pytest.raises(DataError, match=r"footprints .*: found Local, a system without a place on Earth"):
+        read_polygons(tmp_path / "local.parquet", GRID.crs, "footprints")
+
+
 def test_numbers_add_up_and_count_each_building_once(probability: Path) -> None:
     shapes = [box(5, 5), box(100, 50), box(150, 10), translate(box(5, 5), 1000, 0), shapely.Polygon()]
     table = summary_table(vote(frame(*shapes), probability, GRID, BuildingParams()))

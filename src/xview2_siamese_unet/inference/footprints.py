@@ -11,6 +11,7 @@ import numpy as np
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.exceptions import ProjError
 
 from xview2_siamese_unet.errors import DataError
 
@@ -44,7 +45,10 @@ def read_polygons(path: Path, crs: str, where: str) -> gpd.GeoDataFrame:
         raise _unusable(path, where, f"a file that cannot be read ({str(error).splitlines()[0]})") from error
     if frame.crs is None:
         raise _unusable(path, where, "no coordinate reference system")
-    frame = frame.to_crs(crs)
+    try:
+        frame = frame.to_crs(crs)
+    except ProjError as error:
+        raise _unusable(path, where, f"{frame.crs.name}, a system without a place on Earth") from error
     geometries: Any = frame.geometry.to_numpy().copy()
     geometries[~np.isin(shapely.get_type_id(geometries), _POLYGONAL)] = shapely.Polygon()
     points, owners = shapely.get_coordinates(geometries, return_index=True)
