@@ -12,6 +12,7 @@ from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.base import Strict
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.globals import Globals
+from xview2_siamese_unet.params.inference import ImageParams
 from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.params.validation import validate
 
@@ -61,6 +62,15 @@ def test_what_is_right_comes_back_as_its_model() -> None:
         ({"dataset": {"name": "../x"}}, Parameters, "'../x'", "text that matches"),
         ({"dataset": None}, Parameters, "null", "a section of keys"),
         ({"dataset": {"source": "xbd"}}, Parameters, "a section of keys", "source xbd needs root"),
+        (
+            {"stretch": [5, 5]},
+            ImageParams,
+            "stretch: [5, 5]",
+            "stretch: two finite numbers, the first below the second",
+        ),
+        ({"stretch": [255, 0]}, ImageParams, "stretch: [255, 0]", "the first below the second"),
+        ({"stretch": [0, float("inf")]}, ImageParams, "stretch: [0, inf]", "two finite numbers"),
+        ({"stretch": [float("nan"), 1]}, ImageParams, "stretch: [nan, 1]", "two finite numbers"),
         ({"rates": [0.1, 0]}, Recipe, "rates.1: 0", "rates.1: above 0.0"),
         ({"rates": 3}, Recipe, "3", "a list"),
         ({"steps": [1]}, Recipe, "steps.1: nothing", "a value"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from xview2_siamese_unet.params.base import Strict
 
@@ -28,6 +29,13 @@ class ImageParams(Strict):
     """Values of both dates that become 0 and 255; nothing: 8-bit as it is, more bits by common percentiles."""
     black_is_no_data: bool = True
     """A pixel that is 0 in all three bands holds no data, as in xBD."""
+
+    @field_validator("stretch")
+    @classmethod
+    def _low_below_high(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not -math.inf < value[0] < value[1] < math.inf:
+            raise ValueError("two finite numbers, the first below the second")
+        return value
 
 
 class WindowParams(Strict):
