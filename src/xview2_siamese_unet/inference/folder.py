@@ -40,7 +40,7 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool) -> None:
 
     Raises:
         ConfigError: the two folders differ.
-        DataError: an assessment lies there already.
+        DataError: an assessment lies there already, or no folder can be there.
     """
     if asked is not None and asked.expanduser().resolve() != folder.resolve():
         raise ConfigError(
@@ -49,6 +49,7 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool) -> None:
             allowed="kedro assess --out, or --params inference.out=...",
             remedy="pass the folder on the command line",
         )
+    _check_path(folder)
     there = [name for name in PRODUCTS if (folder / name).exists()]
     unfinished = work_folder(folder).is_dir()
     if there and not overwrite and not (unfinished and PRODUCTS[0] not in there):
@@ -57,6 +58,19 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool) -> None:
             found=f"an assessment ({', '.join(there)})",
             allowed="a new or empty folder, or one whose assessment was stopped",
             remedy="choose another folder, or repeat with --overwrite",
+        )
+
+
+def _check_path(folder: Path) -> None:
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        raise DataError(str(nearest), found="a file", allowed="a folder", remedy="choose another folder with --out")
+    if "!" in str(folder):  # what writes the GeoPackage takes the part before it for an archive
+        raise DataError(
+            str(folder),
+            found="an exclamation mark in the path",
+            allowed="a path without any",
+            remedy="choose another folder with --out",
         )
 
 
