@@ -93,3 +93,10 @@ def test_a_model_can_be_a_file_of_safetensors(tmp_path: Path) -> None:
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(CheckpointError, match="cannot be trusted"):
         read_model(path)
+
+
+def test_a_file_of_something_else_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "list.pth"
+    torch.save([1, 2], path)
+    with pytest.raises(CheckpointError, match=r"list\.pth: found a list; allowed: a checkpoint"):
+        read_model(path)

@@ -89,12 +89,19 @@ def read_model(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return read_safetensors(path)
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise half a dozen kinds for one cause: a file that is not ours
-        raise CheckpointError(
-            str(path),
-            found=f"a file that cannot be trusted ({type(error).__name__})" if path.exists() else "no file",
-            allowed="a checkpoint of tensors, numbers and texts that this project wrote",
-            remedy="name the _best_siamese_unet_state.pth or the _weights.safetensors of an experiment",
-        ) from error
+        found = f"a file that cannot be trusted ({type(error).__name__})" if path.exists() else "no file"
+        raise _no_model(path, found) from error
+    if not isinstance(checkpoint, dict):
+        raise _no_model(path, f"a {type(checkpoint).__name__}")
     return checkpoint
+
+
+def _no_model(path: Path, found: str) -> CheckpointError:
+    return CheckpointError(
+        str(path),
+        found=found,
+        allowed="a checkpoint of tensors, numbers and texts that this project wrote",
+        remedy="name the _best_siamese_unet_state.pth or the _weights.safetensors of an experiment",
+    )
