@@ -11,6 +11,7 @@ import mimetypes
 import re
 from collections.abc import Mapping
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
@@ -20,6 +21,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.globals import NAME, Globals
 from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.params.validation import validate
@@ -109,16 +111,22 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
     def _parameters_of(self, files: Mapping[str, Any]) -> dict[str, Any]:
         where = f"parameters of {'/'.join(self.user_and_experiment)}"
         parameters = validate(files, Parameters, where)
-        named = self["globals"]["dataset"]["name"]
-        given = OmegaConf.select(OmegaConf.create(self.runtime_params), "dataset.name")
-        if parameters.dataset.name not in (named, given):
-            raise ConfigError(
-                where,
-                found=f"dataset.name {parameters.dataset.name!r} while the catalog reads and writes {named!r}",
-                allowed="one dataset for both, named in globals.yml",
-                remedy="write dataset: {name: ...} in globals.yml, or pass --params dataset.name=...",
-            )
+        self._require_one_dataset(where, parameters.dataset)
         return parameters.model_dump(mode="json", by_alias=True)
+
+    def _require_one_dataset(self, where: str, dataset: DatasetParams) -> None:
+        """Compare what the nodes are told with what the catalog reads: globals, or --params on top of them."""
+        runtime = OmegaConf.create(self.runtime_params)
+        for key in ("name", "source", "root") if dataset.source == "xbd" else ("name", "source"):
+            given, value = OmegaConf.select(runtime, f"dataset.{key}"), str(getattr(dataset, key))
+            named = str(self["globals"]["dataset"][key] if given is None else given)
+            if Path(value) != Path(named):  # a root may end in a slash
+                raise ConfigError(
+                    where,
+                    found=f"dataset.{key} {value!r} while the catalog reads and writes {named!r}",
+                    allowed="one dataset for both, named in globals.yml",
+                    remedy=f"write dataset: {{{key}: ...}} in globals.yml, or pass --params dataset.{key}=...",
+                )
 
     def _require(self, where: str, kind: Literal["users", "experiments"], name: str) -> None:
         known = self.known(kind)

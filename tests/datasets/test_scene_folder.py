@@ -9,7 +9,7 @@ import pytest
 from kedro.io import DatasetError
 from sample_data import PROCESSES, SAMPLE, contents, folder_dataset, message
 
-from xview2_siamese_unet.errors import DataError, StaleError
+from xview2_siamese_unet.errors import ConfigError, DataError, StaleError
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams
 
 
@@ -54,6 +54,25 @@ def test_a_download_is_checked_and_nothing_is_written_into_it(drawn: Path, tmp_p
         missing.save(DatasetParams(source="xbd", root=tmp_path / "absent"))
     assert isinstance(message(caught), DataError)
     assert "folder" in str(missing)
+
+
+def test_other_scenes_than_the_catalog_names_are_refused_before_anything_is_written(
+    drawn: Path, tmp_path: Path
+) -> None:
+    download = tmp_path / "xbd"
+    shutil.copytree(drawn, download, ignore=shutil.ignore_patterns("made_with.json"))
+    before = contents(tmp_path)
+    xbd = DatasetParams(source="xbd", root=download, name="mine")
+    for dataset, params in (
+        (folder_dataset(tmp_path / "s", root=download), SAMPLE),
+        (folder_dataset(tmp_path / "s"), xbd),
+        (folder_dataset(tmp_path / "s", root=drawn), xbd),
+    ):
+        with pytest.raises(DatasetError) as caught:
+            dataset.save(params)
+        assert isinstance(message(caught), ConfigError)
+        assert contents(tmp_path) == before
+        assert not (tmp_path / "s").exists()
 
 
 def test_an_archive_is_unpacked_once(drawn: Path, tmp_path: Path) -> None:

@@ -113,6 +113,19 @@ def test_runtime_name_of_the_dataset_reaches_parameters_and_catalog(load: Load, 
     assert loader["catalog"]["scenes"]["filepath"] == "data/02_intermediate/x/scenes.json"
 
 
+def test_a_download_named_at_runtime_or_in_globals_reaches_parameters(load: Load, write_conf: WriteConf) -> None:
+    keys = ", ".join(f"{key}: '${{globals:dataset.{key}}}'" for key in ("name", "source", "root"))
+    shown = f"dataset: {{{keys}}}"
+    conf = write_conf(
+        LAB | {"base/parameters.yml": shown, "users/lab/globals.yml": "dataset: {source: xbd, root: /a/}"}
+    )
+    assert load(conf, "lab/e2")["parameters"]["dataset"]["root"] == "/a"
+    given = load(conf, "lab/e2", dataset={"root": "/b/"})["parameters"]["dataset"]
+    assert (given["source"], given["root"]) == ("xbd", "/b")
+    assert load(conf, "lab/e2", dataset={"source": "sample"})["parameters"]["dataset"]["source"] == "sample"
+    assert load(conf, dataset={"source": "xbd", "root": "/b"})["parameters"]["dataset"]["root"] == "/b"
+
+
 Tree = dict[str, object]
 TREES = st.recursive(
     st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=8

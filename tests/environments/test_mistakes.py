@@ -13,6 +13,7 @@ from xview2_siamese_unet.errors import ConfigError
 WriteConf = Callable[[dict[str, str]], Path]
 Load = Callable[..., UserExperimentConfigLoader]
 LAB = {"users/lab/globals.yml": "", "experiments/e2/globals.yml": ""}
+XBD = "dataset: {source: xbd, root: /xbd}"
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,18 @@ def test_unusable_globals_stop_construction(
             r"allowed: dataset\.sample\.size: 64 or more, 4096 or less",
         ),
         ({"local/parameters.yml": "dataset: {name: other}"}, r"'other' while the catalog reads and writes 'sample'"),
+        (
+            {"local/globals.yml": XBD, "local/parameters.yml": "dataset: {source: sample}"},
+            r"dataset\.source 'sample' while the catalog reads and writes 'xbd'",
+        ),
+        (
+            {"local/parameters.yml": "dataset: {source: xbd, root: /xbd}"},
+            r"dataset\.source 'xbd' while the catalog reads and writes 'sample'.*write dataset: {source: \.\.\.} in",
+        ),
+        (
+            {"local/globals.yml": XBD, "local/parameters.yml": "dataset: {source: xbd, root: /other}"},
+            r"dataset\.root '/other' while the catalog reads and writes '/xbd'",
+        ),
         ({"local/parameters_x.yml": "a: 1", "local/parameters.yml": "a: 2"}, r"Duplicate keys"),
         ({"local/parameters.yml": "dataset: {name: '${globals:datast.name}'}"}, r"globals have no key 'datast.name'"),
         ({"local/parameters.yml": "dataset: {name: '${elsewhere}'}"}, r"elsewhere"),

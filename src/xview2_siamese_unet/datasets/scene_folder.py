@@ -14,6 +14,7 @@ from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.datasets.execution import run_jobs
 from xview2_siamese_unet.datasets.preview import picture_of_pairs
 from xview2_siamese_unet.datasets.stamp import check_stamp
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.xbd.archives import is_archive, unpack
@@ -45,7 +46,7 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
         executor: dict[str, Any],
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        download = Path(root) if source == "xbd" and root is not None else None
+        self._download = download = Path(root) if source == "xbd" and root is not None else None
         self._archive = download if download is not None and is_archive(download) else None
         # Absolute, because a worker on another node starts in another folder.
         self._folder = (Path(sample) if download is None or self._archive else download).absolute()
@@ -56,9 +57,11 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
         """Make sure that the scenes are there.
 
         Raises:
+            ConfigError: the parameters name other scenes than the catalog does.
             DataError: the xBD folder is missing or is none.
             StaleError: the folder holds a sample of other settings.
         """
+        self._require_same(data)
         if data.source == "sample":
             check_stamp(self._folder, data.sample.model_dump(mode="json"))
             missing = [scene for scene in plan_sample(data.sample) if not self._is_drawn(scene)]
@@ -68,6 +71,17 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
         elif self._archive is not None:
             self._unpack(self._archive)
         list_pairs(self._folder)
+
+    def _require_same(self, data: DatasetParams) -> None:
+        """A sample is never drawn into a download, nor read in place of one."""
+        asked = data.root if data.source == "xbd" else None
+        if asked != self._download:
+            raise ConfigError(
+                "dataset.source and dataset.root",
+                found=f"{asked or 'the sample'} in the parameters and {self._download or 'the sample'} in the catalog",
+                allowed="the same scenes in both",
+                remedy="write source and root below dataset in globals.yml alone, or pass them as --params",
+            )
 
     def _unpack(self, archive: Path) -> None:
         check_stamp(self._folder, {"archive": archive.name, "bytes": archive.stat().st_size})
