@@ -13,6 +13,7 @@ from kedro_datasets._typing import TablePreview
 
 from xview2_siamese_unet.datasets.execution import run_jobs
 from xview2_siamese_unet.datasets.one_file import OneFile
+from xview2_siamese_unet.datasets.stamp import NAME, check_stamp
 from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.raster.io import read_shape
 from xview2_siamese_unet.xbd.ingest import LabelPlan, read_labels
@@ -36,8 +37,13 @@ class LabelsDataset(OneFile[LabelPlan, Labels]):
         """Read both labels of every scene.
 
         Raises:
+            StaleError: the file holds scenes of another choice, which other experiments share.
             DataError: a scene cannot be used, and none may be left out; or none is left.
         """
+        folder = self._path.parent
+        if not self._path.exists():  # the settings of a run that failed bind nobody
+            (folder / NAME).unlink(missing_ok=True)
+        check_stamp(folder, data.made_with)
         read = partial(read_labels, data.root, read_shape=read_shape, stop=data.stop)
         write_labels(self._path, data, run_jobs(read, data.pairs, self._executor, "labels read"))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import pandas as pd
@@ -48,12 +49,14 @@ class LabelPlan(NamedTuple):
         pairs: the scenes.
         problems: what pairing already found.
         stop: the first problem stops the run; else its scene is left out and reported.
+        made_with: settings by which the scenes were chosen; those of one dataset never change.
     """
 
     root: Path
     pairs: Sequence[ScenePair]
     problems: Sequence[DataError]
     stop: bool
+    made_with: Mapping[str, Any] = MappingProxyType({})
 
 
 class SceneLabels(NamedTuple):

@@ -18,11 +18,11 @@ from xview2_siamese_unet.datasets.masks import MasksDataset
 from xview2_siamese_unet.datasets.png_scenes import PngScenesDataset
 from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.errors import DataError, StaleError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes, SubsetParams
 from xview2_siamese_unet.pipelines.data_processing import create_pipeline
-from xview2_siamese_unet.pipelines.data_processing.nodes import plan_store
+from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_store
 
 SERIAL = {"kind": "serial"}
 SAMPLE = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=4, tier3=4, hold=2, test=2)))
@@ -110,9 +110,59 @@ def test_a_subset_is_all_that_is_read(drawn: Path, tmp_path: Path) -> None:
     made = run(drawn, tmp_path, dataset, DataProcessingParams())
     assert 4 <= len(made["scenes"]) < 12
     assert set(made["store"].scenes) == set(made["scenes"]["scene"]) == set(made["splits"]["scene"])
-    whole = run(drawn, tmp_path, xbd(drawn, subset=SubsetParams(share=0.5)), DataProcessingParams())
+    whole = run(drawn, tmp_path / "whole", xbd(drawn, subset=SubsetParams(share=0.5)), DataProcessingParams())
     assert len(whole["scenes"]) == 12
     assert made["splits"].merge(whole["splits"]).shape == made["splits"].shape
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("other", "found", "allowed"),
+    [
+        ({"use_main_dataset": False, "subset": SubsetParams(share=0.5)}, "use_main_dataset True", "'share': 0.5"),
+        ({"source": "sample"}, "dataset.source xbd", "dataset.source sample"),
+    ],
+)
+def test_other_scenes_do_not_replace_tables_that_experiments_share(
+    drawn: Path, tmp_path: Path, other: dict[str, Any], found: str, allowed: str
+) -> None:
+    run(drawn, tmp_path, xbd(drawn), DataProcessingParams())
+    before = files(tmp_path)
+    labels = LabelsDataset(filepath=str(tmp_path / "labels.parquet"), executor=SERIAL)
+    with pytest.raises(DatasetError) as caught:
+        labels.save(plan_labels(drawn, xbd(drawn, **other), DataProcessingParams()))
+    error = caught.value.__cause__
+    assert isinstance(error, StaleError)
+    assert found in error.found
+    assert allowed in error.allowed
+    assert "another dataset.name" in error.remedy
+    assert files(tmp_path) == before
+
+
+def test_tables_follow_a_download_that_moves_and_grows(drawn: Path, tmp_path: Path) -> None:
+    raw, labels = tmp_path / "raw", LabelsDataset(filepath=str(tmp_path / "out/labels.parquet"), executor=SERIAL)
+    shutil.copytree(drawn, raw, ignore=shutil.ignore_patterns("test"))
+    labels.save(plan_labels(raw, xbd(raw), DataProcessingParams()))
+    raw = raw.rename(tmp_path / "moved")
+    shutil.copytree(drawn / "test", raw / "test")
+    unread = xbd(raw, subset=SubsetParams(count=1))  # which `use_main_dataset` does not ask for
+    labels.save(plan_labels(raw, unread, DataProcessingParams(on_problem="skip")))
+    assert len(labels.load().scenes) == 12
+
+
+def test_what_was_never_written_keeps_no_settings(drawn: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(drawn, raw)
+    label = sorted(raw.glob("tier1/labels/*.json"))[0]
+    label.write_text("{}")
+    with pytest.raises(DatasetError, match=label.name):
+        run(raw, tmp_path / "out", xbd(raw), DataProcessingParams())
+    label.write_bytes((drawn / label.relative_to(raw)).read_bytes())
+    few = xbd(raw, use_main_dataset=False, subset=SubsetParams(share=0.5))
+    run(raw, tmp_path / "out", few, DataProcessingParams())
 
 
 def test_scenes_of_two_sizes_are_refused(drawn: Path, tmp_path: Path) -> None:

@@ -51,7 +51,12 @@ def plan_labels(folder: Path, dataset: DatasetParams, params: DataProcessingPara
         )
         kept = set(choose_subset(names, dataset.subset)["scene"])
         pairs = [pair for pair in pairs if str(pair.scene) in kept]
-    return LabelPlan(folder, pairs, problems, stop=params.on_problem == "stop")
+    made_with = {
+        "dataset.source": dataset.source,
+        "dataset.use_main_dataset": dataset.use_main_dataset,
+        "dataset.subset": None if dataset.use_main_dataset else dataset.subset.model_dump(mode="json"),
+    }
+    return LabelPlan(folder, pairs, problems, stop=params.on_problem == "stop", made_with=made_with)
 
 
 def tabulate_labels(labels: Labels) -> tuple[pd.DataFrame, Labels, pd.DataFrame]:
