@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,20 @@ def test_an_archive_is_unpacked_once(drawn: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         folder_dataset(tmp_path / "s", root=archive).save(params)
     assert isinstance(message(caught), StaleError)
+
+
+def test_a_damaged_archive_is_not_recorded_as_unpacked(drawn: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "xbd.tar"
+    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as target:
+        target.add(drawn, ".")
+    whole = archive.read_bytes()
+    headers = [place for place in range(0, len(whole), 512) if whole[place + 257 : place + 262] == b"ustar"]
+    archive.write_bytes(whole[: headers[-1]] + b"\xff" + whole[headers[-1] + 1 :])
+    dataset, params = folder_dataset(tmp_path / "s", root=archive), DatasetParams(source="xbd", root=archive)
+    for _ in range(2):
+        with pytest.raises(DatasetError, match="cannot be read"):
+            dataset.save(params)
+        assert not (tmp_path / "s/unpacked.json").exists()
+    archive.write_bytes(whole)
+    dataset.save(params)
+    assert (tmp_path / "s/unpacked.json").exists()

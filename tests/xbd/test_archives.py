@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import bz2
+import errno
+import gzip
 import io
+import lzma
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from xview2_siamese_unet.errors import DataError
@@ -91,3 +97,80 @@ def test_a_damaged_archive_is_one_sentence(tmp_path: Path, name: str, kept: int)
     else:  # only the padding at the end of a tar was lost
         assert written == 1
         assert path.suffix == ".tar"
+
+
+STEP = 512 + 200 * 512
+"""Bytes of a header and of a file that fills its blocks."""
+
+
+def tar_of(count: int) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as target:
+        for number in range(count):
+            info = tarfile.TarInfo(f"tier1/images/a-fire_{number:08d}_pre_disaster.png")
+            info.size = STEP - 512
+            target.addfile(info, io.BytesIO(np.random.default_rng(number).bytes(info.size)))
+    return made.getvalue()
+
+
+def overwritten(data: bytes, place: int, new: bytes) -> bytes:
+    place %= len(data)
+    return data[:place] + new + data[place + len(new) :]
+
+
+TAR = tar_of(4)
+MIDDLE = len(TAR) // 2
+DAMAGED = {
+    "a header": overwritten(TAR, STEP + 100, b"\xff"),
+    "a header full of zeros": overwritten(TAR, STEP, bytes(512)),
+    "zeros as from a torn download": overwritten(TAR, STEP, bytes(STEP)),
+    "cut between members": TAR[: 2 * STEP],
+    "cut in a header": TAR[: STEP + 200],
+    "cut in a member": TAR[: STEP + 700],
+    "one block at the end": TAR[: 4 * STEP + 512],
+    "checksum of gzip": overwritten(gzip.compress(TAR), -8, b"abcd"),
+    "middle of gzip": overwritten(gzip.compress(TAR), MIDDLE, b"\xff" * 20),
+    "middle of xz": overwritten(lzma.compress(TAR), MIDDLE, b"\xff" * 20),
+    "middle of bzip2": overwritten(bz2.compress(TAR), MIDDLE, b"\xff" * 20),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_tar_is_never_called_complete(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "a.tar").write_bytes(DAMAGED[damage])
+    with pytest.raises(DataError, match=r"a\.tar: found an archive that cannot be read .* download it again"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, lzma.compress, bz2.compress])
+@pytest.mark.parametrize("padding", [1024, 10240])
+def test_a_whole_tar_may_be_padded_and_compressed_in_any_way(
+    tmp_path: Path, compress: Callable[[bytes], bytes], padding: int
+) -> None:
+    (tmp_path / "a.tar").write_bytes(compress(TAR[: 4 * STEP] + bytes(padding)))
+    assert unpack(tmp_path / "a.tar", tmp_path / "out") == 4
+
+
+def test_a_damaged_zip_with_lzma_is_one_sentence(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as target:
+        target.writestr(f"tier1/images/{SCENE}.png", TAR)
+    data = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(overwritten(data, MIDDLE, b"\xff" * 50))
+    with pytest.raises(DataError, match="an archive that cannot be read"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_zip_that_has_lost_bytes_is_one_sentence(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.zip", GOOD)
+    path.write_bytes(path.read_bytes()[40:])
+    with pytest.raises(DataError, match="an archive that cannot be read"):
+        unpack(path, tmp_path / "out")
+
+
+def test_a_full_disk_is_no_damaged_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device", "x")
+
+    monkeypatch.setattr(archives, "_write", full)
+    with pytest.raises(OSError, match="no space left"):
+        unpack(pack(tmp_path / "a.tar", GOOD), tmp_path / "out")

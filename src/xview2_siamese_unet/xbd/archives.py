@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -17,6 +19,17 @@ from xview2_siamese_unet.xbd.pairing import FOLDERS, SUFFIXES
 ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 LARGEST: Final = 256 * 1024**2
 """Bytes of one file: ten times the largest of xBD. What is larger is a bomb or no scene."""
+_DAMAGE: Final = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
+_NO_DISK: Final = (None, errno.EINVAL)
+"""Numbers of errors that are none of the disk: of gzip and bzip2, and of a place that a zip file names wrongly."""
 _KINDS: Final = {**SUFFIXES, "targets": (".png", ".tif", ".tiff")}
 _TIERS: Final = {folder for folders in FOLDERS.values() for folder in folders}
 
@@ -42,8 +55,11 @@ def unpack(archive: Path, folder: Path) -> int:
             if place is not None:
                 _write(folder / place, source, f"{archive}: {name}")
                 written += 1
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _refusal(str(archive), f"an archive that cannot be read ({error})", "a whole zip or tar file") from error
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_DISK:
+            raise
+        said = " ".join(str(error).split())
+        raise _refusal(str(archive), f"an archive that cannot be read ({said})", "a whole zip or tar file") from error
     if not written:
         raise _refusal(str(archive), "no scene", "files such as tier1/images/….png and tier1/labels/….json in it")
     return written
@@ -63,6 +79,21 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             if content is not None:
                 with closing(content):
                     yield member.name, content
+        _require_end(tarred)
+
+
+def _require_end(tarred: tarfile.TarFile) -> None:
+    """Read on from where tarfile stopped, which takes a damaged header for the end and leaves a checksum untested."""
+    stream, zeros = tarred.fileobj, 0
+    if stream is None:
+        raise tarfile.ReadError("it is closed")
+    stream.seek(tarred.offset)
+    while block := stream.read(1024**2):
+        if block.strip(b"\0"):
+            raise tarfile.ReadError(f"a damaged header after {tarred.offset} bytes")
+        zeros += len(block)
+    if zeros < 2 * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"it is cut off after {tarred.offset} bytes")
 
 
 def _place(name: str) -> Path | None:
