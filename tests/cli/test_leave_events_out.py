@@ -66,6 +66,19 @@ def test_a_name_that_is_too_long_is_refused() -> None:
         call(*["socal-fire"] * 9)
 
 
+@pytest.mark.parametrize("name", ["../../evil", "my test", "-x", ".", "a\n"])
+def test_a_name_that_cannot_be_a_folder_is_refused_before_anything_runs(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    ran: list[object] = []
+    monkeypatch.setattr(events, "_run", lambda *run: ran.append(run))
+    before = sorted(shipped.parent.rglob("*"))
+    with pytest.raises(ConfigError, match="a name that cannot be a folder; allowed: letters"):
+        call("socal-fire", f"--name={name}")
+    assert sorted(shipped.parent.rglob("*")) == before
+    assert not ran
+
+
 def test_an_event_without_a_test_scene_stops_before_any_training(
     shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import click
 from kedro.framework.cli.utils import env_option
 
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
-from xview2_siamese_unet.commands.experiment import copy_files, fill_folder
+from xview2_siamese_unet.commands.experiment import copy_files, fill_folder, require_name
 from xview2_siamese_unet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def _require_mixed(loader: UserExperimentConfigLoader) -> None:
 
 
 def _require_folder(loader: UserExperimentConfigLoader, held: str, events: tuple[str, ...]) -> None:
+    require_name(held)
     if len(held) > _LONGEST:
         raise ConfigError(
             "name of the experiment",

@@ -92,6 +92,21 @@ def _row(name: str) -> list[str]:
 
 
 def _require(name: str, model: str | None, known: list[str]) -> None:
+    require_name(name)
+    if name in known:
+        raise ConfigError(
+            f"experiment {name}", found="it exists", allowed="a new name", remedy=f"edit conf/experiments/{name}"
+        )
+    if model is not None and model not in known:
+        raise ConfigError(f"--from {model}", found="no such experiment", allowed=", ".join(known), remedy="name one")
+
+
+def require_name(name: str) -> None:
+    """Refuse a name that is no single part of a path.
+
+    Raises:
+        ConfigError: so it is.
+    """
     if not re.fullmatch(NAME, name):
         raise ConfigError(
             f"experiment {name!r}",
@@ -99,12 +114,6 @@ def _require(name: str, model: str | None, known: list[str]) -> None:
             allowed="letters, digits, '.', '_' and '-', the first a letter or digit",
             remedy="choose another name",
         )
-    if name in known:
-        raise ConfigError(
-            f"experiment {name}", found="it exists", allowed="a new name", remedy=f"edit conf/experiments/{name}"
-        )
-    if model is not None and model not in known:
-        raise ConfigError(f"--from {model}", found="no such experiment", allowed=", ".join(known), remedy="name one")
 
 
 def copy_files(folder: Path) -> Iterator[tuple[Path, str]]:
