@@ -33,6 +33,13 @@ def test_a_new_one_starts_with_what_base_says() -> None:
     assert open_configuration("default/empty")["parameters"]["training"]["epochs"] == 40
 
 
+def test_a_copy_of_one_that_says_nothing_yet_starts_like_it(shipped: Path) -> None:
+    call("new", "a")
+    assert "edit conf/experiments/b/parameters.yml" in call("new", "b", "--from", "a").output
+    texts = [(shipped / "conf/experiments" / name / "parameters.yml").read_text() for name in "ab"]
+    assert texts[0] == texts[1]
+
+
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [

@@ -42,10 +42,8 @@ def new(name: str, model: str | None) -> None:
     folder = conf_folder() / "experiments"
     known = open_configuration(None).known("experiments")
     _require(name, model, known)
-    if model is None:
-        fill_folder(folder / name, {Path("parameters.yml"): _FIRST})
-    else:
-        fill_folder(folder / name, dict(copy_files(folder / model)))
+    copied = {} if model is None else dict(copy_files(folder / model))
+    fill_folder(folder / name, copied or {Path("parameters.yml"): _FIRST})
     shown = (folder / name).relative_to(find_project())
     click.echo(f"Made {shown}. Next: edit {shown}/parameters.yml, then uv run kedro run --env <user>/{name}")
 
