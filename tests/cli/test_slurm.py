@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,34 @@ def test_without_slurm_it_says_so(project_path: Path, monkeypatch: pytest.Monkey
         CliRunner().invoke(slurm, ["--env", "lab/002"], catch_exceptions=False)
 
 
-def test_it_submits_what_it_prints(project_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    stand_in = tmp_path / "sbatch"
-    stand_in.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/submitted\n')
-    stand_in.chmod(stand_in.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Write the lines of a shell script that is called in place of sbatch."""
+
+    def write(lines: str) -> None:
+        script = tmp_path / "sbatch"
+        script.write_text(f"#!/bin/sh\n{lines}\n")
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    return write
+
+
+def test_what_sbatch_refuses_ends_with_its_own_words_and_code(
+    project_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in: Callable[[str], None]
+) -> None:
+    stand_in("exit 3")
+    monkeypatch.chdir(project_path)
+    done = CliRunner().invoke(slurm, ["--env", "lab/002"])
+    assert done.exit_code == 3
+    assert isinstance(done.exception, SystemExit)
+    assert done.output == ""
+
+
+def test_it_submits_what_it_prints(
+    project_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stand_in: Callable[[str], None]
+) -> None:
+    stand_in(f'echo "$@" > {tmp_path}/submitted')
     monkeypatch.chdir(project_path)
     assert CliRunner().invoke(slurm, ["--env", "lab/002"]).exit_code == 0
     assert (tmp_path / "submitted").read_text() == "--nodes 1 slurm/train.sh lab/002\n"

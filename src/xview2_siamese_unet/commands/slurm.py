@@ -45,4 +45,6 @@ def slurm(env: str, nodes: int, dry_run: bool, run_options: tuple[str, ...]) -> 
             allowed="a machine with Slurm",
             remedy="log in to the cluster, or look with --dry-run",
         )
-    subprocess.run(command, check=True, cwd=project)  # noqa: S603  a list, no shell; what the user typed goes to sbatch
+    done = subprocess.run(command, check=False, cwd=project)  # noqa: S603  a list, no shell
+    if done.returncode:  # sbatch has said why
+        raise SystemExit(done.returncode)
