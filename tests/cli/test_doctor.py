@@ -35,12 +35,40 @@ def test_a_dataset_that_is_not_there_is_bad(shipped: Path) -> None:
     assert "note  pretrained weights  resnet50 from hub" in done.output
 
 
-def test_it_counts_the_pairs_of_a_download(shipped: Path) -> None:
+@pytest.fixture
+def download(shipped: Path) -> Path:
+    """A small folder in the layout of a download, named in globals."""
     params = SampleParams(size=64, scenes={"tier1": 2, "tier3": 0, "hold": 0, "test": 1})
     for scene in plan_sample(params):
         write_scene(shipped / "xbd", scene, params.size)
     (shipped / "conf/users/default/globals.yml").write_text("dataset: {name: mine, source: xbd, root: xbd}")
+    return shipped / "xbd"
+
+
+@pytest.mark.usefixtures("download")
+def test_it_counts_the_pairs_of_a_download() -> None:
     assert "mine in xbd, pairs: tier1 2, test 1" in call("--env", "default/strong").output
+
+
+def test_an_archive_is_good_as_it_is_to_a_run(shipped: Path, download: Path) -> None:
+    archive = Path(shutil.make_archive(str(shipped / "dl"), "zip", download))
+    (shipped / "conf/users/default/globals.yml").write_text("dataset: {name: mine, source: xbd, root: dl.zip}")
+    done = call("--env", "default/strong")
+    assert done.exit_code == 0, done.output
+    assert "good  dataset             mine: dl.zip, unpacked in the first run" in done.output
+    archive.unlink()
+    assert "bad   dataset             dl.zip: no folder" in call("--env", "default/strong").output
+
+
+@pytest.mark.parametrize(("on_problem", "state", "code"), [("stop", "bad", 1), ("skip", "note", 0)])
+def test_an_incomplete_scene_is_what_a_run_makes_of_it(
+    shipped: Path, download: Path, on_problem: str, state: str, code: int
+) -> None:
+    next(download.glob("test/images/*_post_*.png")).unlink()
+    (shipped / "conf/users/default/parameters.yml").write_text(f"data_processing: {{on_problem: {on_problem}}}")
+    done = call("--env", "default/strong")
+    assert done.exit_code == code, done.output
+    assert f"{state:<5} dataset             test/" in done.output
 
 
 def test_a_full_disk_is_bad(monkeypatch: pytest.MonkeyPatch, shipped: Path) -> None:

@@ -20,6 +20,7 @@ from xview2_siamese_unet.commands.configuration import conf_folder, find_path, f
 from xview2_siamese_unet.datasets.execution import usable_cores
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.xbd.archives import is_archive
 from xview2_siamese_unet.xbd.pairing import list_pairs
 
 _PACKAGES: Final = ("xview2-siamese-unet", "kedro", "torch", "segmentation-models-pytorch", "rasterio")
@@ -112,16 +113,21 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     if dataset["source"] == "sample":
         yield Finding("dataset", "good", f"{dataset['name']}: the built-in sample, fabricated in the first run")
         return
+    root = Path(dataset["root"] or "")
+    if is_archive(root):
+        yield Finding("dataset", "good", f"{dataset['name']}: {root}, unpacked in the first run")
+        return
     try:
-        pairs, problems = list_pairs(Path(dataset["root"] or ""))
+        pairs, problems = list_pairs(root)
     except DataError as error:
         yield Finding("dataset", "bad", f"{error.where}: {error.found}", error.remedy)
         return
     tiers = Counter(pair.tier for pair in pairs)
     counted = ", ".join(f"{tier} {count}" for tier, count in tiers.items())
     yield Finding("dataset", "good", f"{dataset['name']} in {dataset['root']}, pairs: {counted}")
+    skipped = loader["parameters"]["data_processing"]["on_problem"] == "skip"
     for problem in problems[:3]:
-        yield Finding("dataset", "bad", f"{problem.where}: {problem.found}", problem.remedy)
+        yield Finding("dataset", "note" if skipped else "bad", f"{problem.where}: {problem.found}", problem.remedy)
 
 
 def _weights(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
