@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 
+import dask
 import pytest
 
 from xview2_siamese_unet.datasets.execution import _in_flight, run_jobs, usable_cores
@@ -123,6 +124,30 @@ def test_dask_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match="--extra cluster"):
         list(run_jobs(square, [1], DASK, "squares"))
+
+
+def test_slurm_without_dask_jobqueue_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    executor = ExecutorParams(kind="dask", scheduler="slurm")
+    with pytest.raises(ConfigError, match=r"executor.scheduler: found slurm without dask-jobqueue.*--extra cluster"):
+        list(run_jobs(square, [1], executor, "squares"))
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1", "tcp://a:b"])
+def test_an_address_where_nobody_answers_is_one_sentence(address: str) -> None:
+    executor = ExecutorParams(kind="dask", scheduler=address)
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
+        pytest.raises(ConfigError, match=f"executor.scheduler: found {address}, where no scheduler answers"),
+    ):
+        list(run_jobs(square, [1], executor, "squares"))
+
+
+def test_a_full_disk_while_dask_works_is_no_wrong_address(scheduler: str) -> None:
+    results = run_jobs(square, [1, 2], ExecutorParams(kind="dask", scheduler=scheduler), "squares")
+    next(results)
+    with pytest.raises(OSError, match="No space"):
+        results.throw(OSError(28, "No space left"))
 
 
 def test_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def run_jobs(
         what: a noun for the progress bar, such as `scenes packed`.
 
     Raises:
-        ConfigError: Dask is asked for and not installed.
+        ConfigError: Dask is asked for and not installed, or no scheduler answers.
         DataError: a worker died.
     """
     workers = executor.workers or usable_cores()
@@ -105,7 +105,16 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
         cluster = _cluster(executor.scheduler, workers)
         if not isinstance(cluster, str):
             stack.enter_context(cluster)
-        yield stack.enter_context(Client(cluster)).get_executor()  # type: ignore[no-untyped-call]
+        try:
+            client = Client(cluster)  # type: ignore[no-untyped-call]
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                "executor.scheduler",
+                found=f"{executor.scheduler or 'this machine'}, where no scheduler answers ({error})",
+                allowed="the address of a Dask scheduler that runs, such as tcp://host:8786",
+                remedy="start one with dask scheduler, correct the address, or set executor.kind: processes",
+            ) from error
+        yield stack.enter_context(client).get_executor()
 
 
 def _cluster(scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one of Dask's classes, or an address
@@ -116,7 +125,16 @@ def _cluster(scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one o
         pages = "127.0.0.1:0"
         return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=pages)  # type: ignore[no-untyped-call]
     if scheduler == "slurm":
-        cluster = import_module("dask_jobqueue").SLURMCluster()
+        try:
+            jobqueue = import_module("dask_jobqueue")
+        except ImportError as error:
+            raise ConfigError(
+                "executor.scheduler",
+                found="slurm without dask-jobqueue, which is not installed",
+                allowed="slurm with the extra `cluster`, the address of a scheduler, or null",
+                remedy="install it with uv sync --extra cluster",
+            ) from error
+        cluster = jobqueue.SLURMCluster()
         cluster.scale(workers)
         return cluster
     return scheduler
