@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores, worst_buildings
 from xview2_siamese_unet.metrics.submission import name_predictions
 from xview2_siamese_unet.metrics.summary import summarise
@@ -57,11 +58,23 @@ def predict(
     params: ReportingParams,
     hardware: HardwareParams,
 ) -> Iterator[tuple[Placed, Placed]]:
-    """Yield damage codes and probabilities of the split to score with their place, one scene at a time."""
+    """Yield damage codes and probabilities of the split to score with their place, one scene at a time.
+
+    Raises:
+        DataError: the dataset has lost a scene since the splits were made.
+    """
     from xview2_siamese_unet.inference.predict import predict_scenes  # noqa: PLC0415  torch is slow to import
 
     places = georeferences(scenes)
     wanted = splits.loc[splits["split"] == params.split, "scene"].tolist()
+    absent = [name for name in wanted if name not in places]
+    if absent:
+        raise DataError(
+            "splits",
+            found=f"{absent[0]}, which the table of scenes does not hold, and {len(absent) - 1} more",
+            allowed="the scenes that the dataset has now",
+            remedy="run kedro run --pipelines data_processing with the same environment, or restore the scenes",
+        )
     for answer in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
         name, place = answer.name, places[answer.name]
         yield {name: (answer.codes, place)}, {name: (as_bytes(answer.probabilities), place)}
