@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import rasterio
 from scipy.ndimage import uniform_filter
 
+from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.inference.harmonise import harmonise
 from xview2_siamese_unet.inference.windowed import encode, finished_blocks, predict_pair
 from xview2_siamese_unet.nets.thresholds import Thresholds
@@ -89,6 +91,14 @@ def test_windows_without_data_are_not_computed(write_raster: Write, smooth: Smoo
     net = Net()
     predict_pair(pair, WindowPlan(400, 400, 64, 16), net, BlockStore(tmp_path / "s"), 4)
     assert sum(net.batches) == 4
+
+
+def test_work_that_is_cleared_under_a_run_makes_no_empty_raster(pair: Pair, tmp_path: Path) -> None:
+    plan, store = WindowPlan(pair.grid.height, pair.grid.width, 64, 32), BlockStore(tmp_path / "blocks")
+    predict_pair(pair, plan, Net(), store, 2)
+    shutil.rmtree(store.folder)
+    with pytest.raises(StorageError, match="repeat the same command"):
+        list(finished_blocks(plan, store, slice(None)))
 
 
 def test_a_stopped_run_goes_on_and_ends_the_same(pair: Pair, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 
+from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.raster.stitch import stitch_row
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_plan import WindowPlan
@@ -100,3 +101,11 @@ def test_a_row_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
     with store.read_row(0) as row:
         assert row.read("block", 0).tolist() == [0, 1, 2]
         assert row.read("below", 0) is None
+
+
+def test_a_row_that_somebody_removed_is_missed(tmp_path: Path) -> None:
+    store = BlockStore(tmp_path)
+    with store.read_row(-1) as nothing:
+        assert nothing.read("below", 0) is None
+    with pytest.raises(StorageError, match=r"row_000001\.zip: found no file"):
+        store.read_row(1)

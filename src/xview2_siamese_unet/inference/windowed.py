@@ -129,7 +129,11 @@ def encode(probabilities: FloatArray, valid: npt.NDArray[np.bool_], threshold: T
 
 
 def finished_blocks(plan: WindowPlan, store: BlockStore, bands: slice) -> Iterator[tuple[slice, slice, ByteArray]]:
-    """Yield rows, columns and some bands of each block that holds data."""
+    """Yield rows, columns and some bands of each block that holds data.
+
+    Raises:
+        StorageError: a row is not in the store.
+    """
     for i in range(plan.rows):
         with store.read_row(i) as row:
             for j, block in enumerate(row.columns("block", plan.columns)):

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.errors import StorageError
 
 Array = npt.NDArray[Any]
 
@@ -44,8 +45,22 @@ class BlockStore:
                         file.writestr(f"{kind}_{j}.npy", buffer.getbuffer())
 
     def read_row(self, i: int) -> RowReader:
-        """Open row i for reading."""
-        return RowReader(zipfile.ZipFile(self._path(i)) if self.has_row(i) else None)
+        """Open row i for reading; −1, before the first, holds nothing.
+
+        Raises:
+            StorageError: the row is not there.
+        """
+        if i < 0:
+            return RowReader(None)
+        try:
+            return RowReader(zipfile.ZipFile(self._path(i)))
+        except FileNotFoundError as error:
+            raise StorageError(
+                str(self._path(i)),
+                found="no file, though this run needs what it had written there",
+                allowed="a folder of unfinished work that nothing else clears",
+                remedy="repeat the same command, which writes anew what is missing",
+            ) from error
 
     def _path(self, i: int) -> Path:
         return self.folder / f"row_{i:06d}.zip"
