@@ -13,6 +13,8 @@ from typing import Final
 
 PART: Final = ".part"
 """Ending of the hidden folders in which files are written; a killed process leaves its own."""
+IN_USE: Final = ".assessment.lock"
+"""Name of the file in the folder that an assessment is writing to."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NOTHING_LEFT: Final = 1024**2
 
@@ -50,9 +52,13 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def remove_debris(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder and below; no other may be writing there."""
+    """Remove what killed processes left half-written in a folder and below; no other may be writing there.
+
+    But an assessment may: what is below a folder in use stays.
+    """
     for part in list(folder.rglob(f".*{PART}")):
-        shutil.rmtree(part, ignore_errors=True)
+        if not any((above / IN_USE).exists() for above in part.parents):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 @contextmanager

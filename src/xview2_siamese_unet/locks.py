@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from xview2_siamese_unet.atomic import remove_debris
+from xview2_siamese_unet.atomic import IN_USE, remove_debris
 from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.hooks import rank
 
@@ -26,29 +28,35 @@ _WHOLE: Final = {"labels", "scenes"}
 
 
 class Locks:
-    """Lets one run at a time make a dataset, others wait for it; and one run at a time work on an experiment.
+    """Lets one run at a time make a dataset, others wait for it; work on an experiment; and assess into a folder.
 
     They are locks of the operating system: one that is killed frees its own. Free of them are the parts of a dataset
-    that a job array burns and packs, which keep apart by themselves; all processes of `torchrun` but the first; and
-    `kedro assess`, which has a folder of its own.
+    that a job array burns and packs, which keep apart by themselves, and all processes of `torchrun` but the first.
     """
 
     def __init__(self) -> None:
         self._context: KedroContext | None = None
+        self._catalog: DataCatalog | None = None
         self._held: dict[str, FileLock] = {}
         self._unsaved: set[str] = set()
+        self._made: list[Path] = []
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Remember it: only a run needs to know where it writes."""
         self._context = context
 
+    @hook_impl
+    def after_catalog_created(self, catalog: DataCatalog) -> None:
+        """Remember it: an assessment may lie anywhere."""
+        self._catalog = catalog
+
     @hook_impl(trylast=True)  # a run that other hooks refuse has taken nothing
     def before_pipeline_run(self, pipeline: Pipeline) -> None:
         """Take the locks that the run needs.
 
         Raises:
-            StorageError: another run works on the experiment.
+            StorageError: another run works on the experiment, or assesses into the same folder.
         """
         self._release()  # what a run of this process held when somebody interrupted it
         if rank() > 0 or self._context is None:
@@ -58,6 +66,8 @@ class Locks:
         storage = self._context.project_path / named["storage"]
         if any(_EXPERIMENT & node.tags for node in pipeline.nodes):
             self._begin_experiment(storage, f"{named['group']}/{named['experiment']}")
+        if "assessment" in pipeline.inputs() and self._catalog is not None:
+            self._begin_assessment(self._catalog["assessment"].load())
         self._unsaved = pipeline.only_nodes_with_tags("data_processing").all_outputs()
         if self._unsaved & _WHOLE:
             self._wait_for_dataset(storage, config["parameters"]["dataset"]["name"])
@@ -90,6 +100,22 @@ class Locks:
         for folder in storage.glob(f"0?_*/{name}"):
             remove_debris(folder)
 
+    def _begin_assessment(self, folder: Path) -> None:
+        """Hold the folder itself, which may be reached from other storages, and by who may write there only."""
+        places = [folder, *folder.parents]
+        there = next(place for place in places if place.exists())
+        if not there.is_dir():
+            return  # nothing can be written there, as the run itself will say
+        self._made = places[: places.index(there)]
+        if not self._take("assessment", folder / IN_USE):
+            self._release()
+            raise StorageError(
+                str(folder),
+                found="another assessment that is under way",
+                allowed="one at a time in a folder",
+                remedy="wait until it ends, or choose another folder; a notebook lets go when its kernel ends",
+            )
+
     def _wait_for_dataset(self, storage: Path, name: str) -> None:
         path = storage / FOLDER / f"datasets/{name}.lock"
         if not self._take("dataset", path):
@@ -108,6 +134,12 @@ class Locks:
         return True
 
     def _release(self) -> None:
+        if lock := self._held.get("assessment"):
+            with suppress(PermissionError):  # Windows removes it when the lock is released
+                Path(lock.lock_file).unlink(missing_ok=True)
         for lock in self._held.values():
             lock.release()
-        self._held, self._unsaved = {}, set()
+        with suppress(OSError):  # it holds products
+            for folder in self._made:
+                folder.rmdir()
+        self._held, self._unsaved, self._made = {}, set(), []

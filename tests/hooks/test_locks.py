@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 from filelock import FileLock
 from kedro.framework.context import KedroContext
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.errors import StorageError
@@ -39,6 +40,7 @@ DATA = Pipeline([node("scenes", "data_processing"), node("store", "data_processi
 SHARD = Pipeline([node("masks", "data_processing"), node("store", "data_processing")])
 TRAINING = Pipeline([node("checkpoint", "modelling")])
 ASSESSMENT = Pipeline([node("damage", "inference")])
+WRITES_TO_A_FOLDER = Pipeline([Node(repr, "assessment", "damage", name="damage", tags=["inference"])])
 
 
 @pytest.fixture
@@ -147,6 +149,62 @@ def test_who_needs_no_lock(locks: Locks, hold: Hold, pipeline: Pipeline) -> None
     hold(DATASET)
     hold(EXPERIMENT)
     locks.before_pipeline_run(pipeline)
+
+
+def assessing(folder: Path, out: Path) -> Locks:
+    locks = open_context(folder)
+    locks.after_catalog_created(DataCatalog({"assessment": MemoryDataset(out)}))
+    return locks
+
+
+def test_a_second_assessment_into_the_same_folder_is_refused_and_touches_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "out"
+    first, second = assessing(tmp_path, out), assessing(tmp_path, out)
+    first.before_pipeline_run(WRITES_TO_A_FOLDER)
+    (out / "damage.tif").write_text("half")
+    before = sorted(out.iterdir())
+    with pytest.raises(StorageError, match=r"a/out: found another assessment that is under way; allowed:"):
+        second.before_pipeline_run(WRITES_TO_A_FOLDER)
+    assert sorted(out.iterdir()) == before
+    assessing(tmp_path, out / "inside").before_pipeline_run(WRITES_TO_A_FOLDER)
+    first.after_pipeline_run()
+    second.before_pipeline_run(WRITES_TO_A_FOLDER)
+
+
+def test_a_refused_run_lets_go_of_what_it_had_taken(tmp_path: Path) -> None:
+    first, second = (assessing(tmp_path, tmp_path / "out") for _ in range(2))
+    first.before_pipeline_run(WRITES_TO_A_FOLDER)
+    with pytest.raises(StorageError):
+        second.before_pipeline_run(TRAINING + WRITES_TO_A_FOLDER)
+    assert is_free(tmp_path, EXPERIMENT)
+
+
+def test_the_lock_of_a_folder_goes_with_its_run(tmp_path: Path) -> None:
+    locks, out = assessing(tmp_path, tmp_path / "a" / "out"), tmp_path / "a" / "out"
+    locks.before_pipeline_run(WRITES_TO_A_FOLDER)
+    locks.on_pipeline_error()  # refused before anything was written
+    assert list(tmp_path.iterdir()) == []
+    locks.before_pipeline_run(WRITES_TO_A_FOLDER)
+    (out / "damage.tif").write_text("whole")
+    locks.after_pipeline_run()
+    assert [path.name for path in out.iterdir()] == ["damage.tif"]
+
+
+def test_a_folder_that_is_a_file_is_left_to_the_run(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    for out in (tmp_path / "out", tmp_path / "out" / "below"):
+        assessing(tmp_path, out).before_pipeline_run(WRITES_TO_A_FOLDER)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_an_experiment_clears_nothing_in_an_assessment_that_is_being_written(tmp_path: Path) -> None:
+    out = tmp_path / "data/07_model_output/lab/002/assessment"
+    assessing(tmp_path, out).before_pipeline_run(WRITES_TO_A_FOLDER)
+    for folder in (out, out / ".work/blocks", out.parent / "predictions"):
+        (folder / ".a.tif.a1b2c3.part").mkdir(parents=True)
+    open_context(tmp_path).before_pipeline_run(TRAINING)
+    left = [path.parent.relative_to(out.parent).as_posix() for path in out.parent.rglob(".*.part")]
+    assert sorted(left) == ["assessment", "assessment/.work/blocks"]
 
 
 def test_other_ranks_need_no_lock(locks: Locks, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
