@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from xview2_siamese_unet.atomic import remove_debris, write_atomically
+from xview2_siamese_unet.atomic import PART, write_atomically
 from xview2_siamese_unet.datasets.one_file import OneFile
+from xview2_siamese_unet.inference.folder import PRODUCTS, work_folder
 
-RECORD: Final = "run.json"
-_WORK: Final = ".work"
+RECORD: Final = PRODUCTS[0]
 
 
 class AssessmentDataset(OneFile[dict[str, Any], Path]):
@@ -24,8 +24,10 @@ class AssessmentDataset(OneFile[dict[str, Any], Path]):
     def save(self, data: dict[str, Any]) -> None:
         """Write the record, then remove what only a run that is stopped would need."""
         write_atomically(self._path / RECORD, json.dumps(data, indent=2, allow_nan=False))
-        shutil.rmtree(self._path / _WORK, ignore_errors=True)
-        remove_debris(self._path)
+        shutil.rmtree(work_folder(self._path), ignore_errors=True)
+        for product in PRODUCTS:  # and no more: the folder is the user's, and other runs may write below it
+            for part in self._path.glob(f".{product}.*{PART}"):
+                shutil.rmtree(part, ignore_errors=True)
 
     def _exists(self) -> bool:
         return (self._path / RECORD).is_file()
