@@ -126,6 +126,15 @@ def test_a_batch_that_cannot_be_shared_is_refused(
         training_loader(all_of(store), recipe(training={"batch_size": 3}), 1)
 
 
+def test_fewer_validation_scenes_than_processes_are_refused(
+    store: Store, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rank in range(5):  # in all of them, or the others would wait
+        monkeypatch.setattr(pairs, "launched_shard", lambda rank=rank: Shard(rank, 5))
+        with pytest.raises(ConfigError, match="found 4 scenes for 5 processes"):
+            whole_scenes_loader(all_of(store), recipe(), 1)
+
+
 def test_of_several_crops_the_one_with_most_rare_classes_is_taken(tmp_path: Path) -> None:
     pixels = np.zeros((64, 64, 8), np.uint8)
     pixels[:8, :8, 7] = 2

@@ -103,6 +103,7 @@ def _train(
     mark, epochs = weights_fingerprint(data, recipe), folders.checkpoints / "epochs"
     last = _last(epochs / "last.ckpt", mark) if recipe.training.reuse else None
     training = training_loader(data, recipe, host.cores, host.resident)
+    validation = whole_scenes_loader(data, recipe, host.cores, host.resident)
     if recipe.training.lr_find and last is None and launched_shard().rank == 0:
         spare = _new_module(data, recipe, mark, start=start, fresh=True)
         curve = find_rate(spare, training, host.device, autocast_dtype(recipe.hardware, host.device))
@@ -117,13 +118,7 @@ def _train(
             steps,
         )
     try:
-        trainer.fit(
-            module,
-            training,
-            whole_scenes_loader(data, recipe, host.cores, host.resident),
-            ckpt_path=last,
-            weights_only=True,
-        )
+        trainer.fit(module, training, validation, ckpt_path=last, weights_only=True)
     except SIGTERMException as stop:
         _log.warning("stopped by SIGTERM; the same command goes on after the last whole epoch")
         # Lightning exits with 0 here, which looks like success to a scheduler.

@@ -101,8 +101,18 @@ def whole_scenes_loader(data: TrainingData, recipe: Recipe, cores: int, resident
         recipe: batch and workers.
         cores: that this process may use.
         resident: the scenes where they stay on the device.
+
+    Raises:
+        ConfigError: a process would have no scene.
     """
     store, shard = data.store, launched_shard()
+    if len(data.validation) < shard.world:
+        raise ConfigError(
+            "split validation",
+            found=f"{len(data.validation)} scenes for {shard.world} processes",
+            allowed="at least one scene for each process",
+            remedy="launch fewer processes, or raise data_processing.split.validation",
+        )
     crop = min(recipe.training.crop or store.width, store.width)
     batch = max(1, recipe.training.batch_size // shard.world * crop**2 // (store.height * store.width))
     own = data.validation[shard.rank :: shard.world]
