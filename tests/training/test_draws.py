@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.modelling import TrainingParams
 from xview2_siamese_unet.training.draws import Draws, Shard
 
@@ -57,3 +58,9 @@ def test_processes_share_each_batch_among_them(sampler: str) -> None:
     for step in range(len(alone) // 6):
         together = [draw for part in parts for draw in part[2 * step : 2 * step + 2]]
         assert sorted(together) == sorted(alone[6 * step : 6 * step + 6])
+
+
+def test_weights_that_are_all_0_are_refused_where_they_are_drawn_by() -> None:
+    with pytest.raises(ConfigError, match=r"feature_statistics\.sample_weights: found a weight of 0 for each"):
+        Draws([0.0, 0.0], params(batch_size=1), Shard())
+    assert indices(Draws([0.0, 0.0], params(batch_size=1, sampler="uniform"), Shard()))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.modelling import TrainingParams
 
 
@@ -35,10 +36,20 @@ class Draws(Sampler[Draw]):
         weights: how often each scene is drawn, (n,); only for the sampler `weighted`.
         params: seed, sampler, batch and crops in an epoch.
         shard: which part of the list is this process's own.
+
+    Raises:
+        ConfigError: the sampler `weighted` has nothing to draw by.
     """
 
     def __init__(self, weights: Sequence[float], params: TrainingParams, shard: Shard) -> None:
         self._weights = np.asarray(weights, float)
+        if params.sampler == "weighted" and not self._weights.sum():
+            raise ConfigError(
+                "feature_statistics.sample_weights",
+                found=f"a weight of 0 for each of {len(weights)} training scenes, none of which holds a building",
+                allowed="a weight above 0 for one of them at least",
+                remedy="raise feature_statistics.sample_weights.empty, or set training.sampler to uniform",
+            )
         self._params = params
         self._shard = shard
         self._epoch = 0
