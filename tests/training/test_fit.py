@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny_training import draw_scene, last, same, scripted
+from torch import Tensor
 
 from small_store import write_store
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training import fit as fit_room
 from xview2_siamese_unet.training.data import TrainingData
-from xview2_siamese_unet.training.fit import Folders, fit
+from xview2_siamese_unet.training.fit import Folders, _new_module, fit
 from xview2_siamese_unet.training.module import DamageModule
 
 MakeRecipe = Callable[..., Recipe]
@@ -172,3 +177,37 @@ def test_a_run_of_few_steps_says_so(
     monkeypatch.setattr(fit_room, "_FEW_STEPS", few)
     fit(data, recipe(training={"epochs": 2}), folders, cores=1)  # of two steps each
     assert ("only 4 steps" in caplog.text) == said
+
+
+@pytest.mark.parametrize("found", ["step", "validation"])
+def test_a_net_that_diverged_stops_at_once_and_names_the_learning_rate(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    steps = []
+    learn = DamageModule.training_step
+
+    def watch(self: DamageModule, pixels: Tensor) -> Tensor:
+        steps.append(len(pixels))
+        loss = learn(self, pixels)
+        return loss * float("nan") if found == "step" else loss
+
+    monkeypatch.setattr(DamageModule, "training_step", watch)
+    if found == "validation":
+        monkeypatch.setattr(DamageModule, "_sum", lambda _, number: number * float("inf"))
+    with pytest.raises(ConfigError, match=r"training\.learning_rate: found 0\.001, with which the net diverged"):
+        fit(data, recipe(training={"epochs": 4, "monitor": "validation_loss"}), folders, cores=1)
+    assert len(steps) == (1 if found == "step" else 2)
+    assert not (folders.checkpoints / "epochs" / "best.ckpt").exists()
+
+
+def test_a_step_that_half_precision_will_skip_stops_nothing(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = _new_module(data, recipe(), "", start=None, fresh=True)
+    outputs = {"loss": torch.tensor(float("nan"))}
+    for precision, stops in (("16-mixed", False), ("bf16-mixed", True)):
+        trainer = SimpleNamespace(precision=precision, current_epoch=0)
+        monkeypatch.setattr(DamageModule, "trainer", trainer)
+        module.on_train_batch_end(outputs, None, 5)
+        with pytest.raises(ConfigError) if stops else nullcontext():
+            module.on_train_batch_end(outputs, None, 10)

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.nets.build import DamageNet
@@ -27,6 +28,7 @@ from xview2_siamese_unet.training.panel import draw_panel
 from xview2_siamese_unet.training.schedule import learning_rate
 
 _log = logging.getLogger(__name__)
+_LOOKED_AT = 10  # steps between two looks at the loss
 _VALIDATED = ("validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
 
 
@@ -90,6 +92,16 @@ class DamageModule(lightning.LightningModule):
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(pixels), sync_dist=True)
         return loss
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        """Stop a net that diverged; not at every step, because to read the loss is to wait for the device.
+
+        Raises:
+            ConfigError: the loss is no number.
+        """
+        skipped = self.trainer.precision == "16-mixed"  # its scaler leaves such a step out, and the net recovers
+        if not skipped and batch_idx % _LOOKED_AT == 0:
+            self._refuse_divergence(outputs["loss"], "a step")
+
     def loss_of(self, pixels: Tensor, spread: Spread) -> Tensor:
         """Return the loss of one batch of bytes (b, h, w, 8), augmented anew; needs no trainer.
 
@@ -139,10 +151,16 @@ class DamageModule(lightning.LightningModule):
             self._counts += count_scene(truth[..., 6], truth[..., 7], predicted, scene="validation")
 
     def on_validation_epoch_end(self) -> None:
-        """Log loss and official score of all scenes, whichever process looked at them."""
+        """Log loss and official score of all scenes, whichever process looked at them.
+
+        Raises:
+            ConfigError: the loss is no number; no checkpoint has been written of this epoch.
+        """
         total = sum((loss * n for loss, n in self._losses), torch.zeros((), device=self.device))
         scenes = torch.tensor(float(sum(n for _, n in self._losses)), device=self.device)
-        self.log("validation_loss", self._sum(total) / self._sum(scenes))
+        loss = self._sum(total) / self._sum(scenes)
+        self._refuse_divergence(loss, "validation")
+        self.log("validation_loss", loss)
         counts = (
             self._sum(torch.from_numpy(part).to(self.device))
             for part in (self._counts.localization, self._counts.damage)
@@ -186,6 +204,16 @@ class DamageModule(lightning.LightningModule):
             optimizer, lambda step: learning_rate(step * epoch, peak, training.scheduler, training.warmup_epochs) / peak
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _refuse_divergence(self, loss: Tensor, of: str) -> None:
+        if not loss.isfinite():
+            rate, epoch = self.recipe.training.learning_rate, self.current_epoch
+            raise ConfigError(
+                "training.learning_rate",
+                found=f"{rate:g}, with which the net diverged: in epoch {epoch} the loss of {of} is {loss:g}",
+                allowed="a rate at which the loss stays a number",
+                remedy=f"lower it, for example to {rate / 10:g}, or with hardware.precision 16-mixed take bf16-mixed",
+            )
 
     def _sum(self, number: Tensor) -> Tensor:
         total: Tensor = self.trainer.strategy.reduce(number, reduce_op="sum")
