@@ -129,3 +129,26 @@ def test_building_reaches_for_no_weights() -> None:
 def test_weights_from_a_file_need_its_path() -> None:
     with pytest.raises(ValueError, match="source file needs path"):
         encoder(source="file")
+
+
+@pytest.mark.parametrize("architecture", ["siamese_unet", "seed"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tu-test_vit",  # every level at 1/16
+        "tu-swin_tiny_patch4_window7_224",  # sides of 224 and no other
+        "tu-coatnet_0_rw_224",  # the same, said by another error
+        "tu-nest_tiny",  # three levels
+    ],
+)
+def test_an_encoder_without_five_levels_of_any_image_is_refused(architecture: str, name: str) -> None:
+    params = {"encoder": {"name": name}, "architecture": architecture}
+    with pytest.raises(ConfigError, match=rf"model\.encoder\.name: found {name}, which cannot be used"):
+        build_net(ModelParams.model_validate(params), 5)
+
+
+@pytest.mark.parametrize("name", ["tu-efficientvit_b0", "tu-mobilevit_xxs", "mit_b0", NAME])
+def test_encoders_of_any_kind_with_five_levels_are_taken(name: str) -> None:
+    fresh = build_net(ModelParams.model_validate({"encoder": {"name": name}}), 5)
+    assert all(module.training for module in fresh.modules())
+    assert all(int(count) == 0 for name, count in fresh.named_buffers() if name.endswith("num_batches_tracked"))

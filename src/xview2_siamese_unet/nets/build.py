@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import segmentation_models_pytorch as smp
 import timm
@@ -27,12 +27,18 @@ from xview2_siamese_unet.nets.siamese_unet import NarrowedDecoder, SiameseUNet, 
 from xview2_siamese_unet.params.modelling import EncoderParams, EncoderWeightsParams, ModelParams
 
 DamageNet = SiameseUNet | SeedNet
+_DEPTH: Final = 5
+"""Levels of an encoder below the image itself, each half as large as the one above."""
 
 
 def build_net(params: ModelParams, damage_classes: int) -> DamageNet:
-    """Return the net with random weights; never downloads, so that inference works offline."""
+    """Return the net with random weights; never downloads, so that inference works offline.
+
+    Raises:
+        ConfigError: no such encoder, or none that gives five levels of any image.
+    """
     if params.architecture == "seed":
-        pre, post = (SeedUNet(_encoder(params.encoder.name, None), classes) for classes in (2, damage_classes))
+        pre, post = (SeedUNet(_pyramid(params.encoder.name), classes) for classes in (2, damage_classes))
         return SeedNet(pre, post, damage_classes)
     first = _unet(params)
     second = first if params.share_weights else _unet(params)
@@ -73,7 +79,7 @@ def _digest(state: dict[str, Tensor], weights: EncoderWeightsParams) -> str:
 
 
 def _unet(params: ModelParams) -> UNet:
-    encoder, widths = _encoder(params.encoder.name, None), params.decoder_channels
+    encoder, widths = _pyramid(params.encoder.name), params.decoder_channels
     levels = {"encoder_channels": encoder.out_channels}
     match params.decoder:
         case "unet" | "unetplusplus":
@@ -100,6 +106,34 @@ def _narrowed(
     return NarrowedDecoder(narrow, channels[-1], bottleneck)
 
 
+def _pyramid(name: str) -> nn.Module:
+    """Return an encoder with random weights, once it has shown that it gives what decoders need.
+
+    Those of segmentation-models-pytorch do; of the others some know one size, or have levels of their own.
+    """
+    try:
+        encoder = _encoder(name, None)
+        if _is_timm(name):
+            _look_at_levels(encoder)
+    except (AssertionError, AttributeError, IndexError, RuntimeError, ValueError) as error:  # each model has its own
+        raise ConfigError(
+            "model.encoder.name",
+            found=f"{name}, which cannot be used ({error})",
+            allowed="an encoder with features at 1/2 or 1/4 to 1/32 of an image whose sides are any multiples of 32",
+            remedy="take for example resnet50, mit_b2 or tu-convnext_tiny",
+        ) from error
+    return encoder
+
+
+def _look_at_levels(encoder: nn.Module) -> None:
+    height, width = 64, 96
+    with torch.no_grad():
+        levels = [tuple(level.shape[-2:]) for level in encoder.eval()(torch.zeros(1, 3, height, width))]
+    encoder.train()
+    if levels != [(height >> k, width >> k) for k in range(_DEPTH + 1)]:
+        raise ValueError(f"levels of {levels} pixels for an image of {(height, width)}")
+
+
 def _encoder(name: str, weights: str | bool | None) -> nn.Module:
     if name not in smp.encoders.get_encoder_names() and not _is_timm(name):
         known = [*smp.encoders.get_encoder_names(), *(f"tu-{model}" for model in timm.list_models())]
@@ -110,7 +144,7 @@ def _encoder(name: str, weights: str | bool | None) -> nn.Module:
             allowed="an encoder of segmentation-models-pytorch, or tu-<name> of timm",
             remedy=f"take for example {' or '.join(near)}",
         )
-    encoder: nn.Module = smp.encoders.get_encoder(name, in_channels=3, depth=5, weights=weights)
+    encoder: nn.Module = smp.encoders.get_encoder(name, in_channels=3, depth=_DEPTH, weights=weights)
     return encoder
 
 
