@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.nets.siamese_unet import SiameseUNet, fuse
+from xview2_siamese_unet.nets.siamese_unet import SiameseUNet, fuse, pad
 from xview2_siamese_unet.params.modelling import ModelParams
 
 SMALL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": (16, 16, 8, 8, 8)}
@@ -83,6 +83,23 @@ def test_every_decoder_answers_at_full_size_and_keeps_post_out_of_the_mask(decod
     torch.testing.assert_close(one.building, other.building)
     torch.testing.assert_close(one.building, net.localise(pre))
     assert not torch.allclose(one.damage, other.damage)
+
+
+@pytest.mark.parametrize("levels", ["last", "all"])
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_sides_that_are_no_multiples_are_answered_at_their_size(decoder: str, levels: str) -> None:
+    net = made(decoder, fusion_levels=levels)
+    pre, post = (date[..., :50, :31] for date in images())
+    seen = net(pre, post)
+    assert (seen.building.shape, seen.damage.shape) == ((2, 2, 50, 31), (2, 5, 50, 31))
+    torch.testing.assert_close(seen.building, net.localise(pre))
+
+
+def test_padding_lies_below_and_to_the_right() -> None:
+    image = torch.ones(1, 3, 5, 8)
+    assert pad(image, 4).shape == (1, 3, 8, 8)
+    assert pad(image, 4).sum() == image.sum() == pad(image, 4)[..., :5, :].sum()
+    assert pad(image, 1) is image
 
 
 @pytest.mark.parametrize("share", [True, False])

@@ -85,10 +85,12 @@ def _unet(params: ModelParams) -> UNet:
         case "unet" | "unetplusplus":
             kind = UnetDecoder if params.decoder == "unet" else UnetPlusPlusDecoder
             full = {"decoder_channels": widths, "n_blocks": len(widths)}
-            return UNet(encoder, _narrowed(kind, encoder, params.bottleneck, full), widths[-1], 2 ** (5 - len(widths)))
+            decoder, stride = _narrowed(kind, encoder, params.bottleneck, full), 2 ** (_DEPTH - len(widths))
+            # Only the plain one brings each level to the size of the next, whatever that is.
+            return UNet(encoder, decoder, widths[-1], stride, None if params.decoder == "unet" else 2**_DEPTH)
         case "fpn":
             pyramid = FPNDecoder(**levels, pyramid_channels=widths[0], segmentation_channels=widths[1])
-            return UNet(encoder, pyramid, widths[1], 4)
+            return UNet(encoder, pyramid, widths[1], 4, 2**_DEPTH)
         case "upernet":
             return UNet(encoder, UPerNetDecoder(**levels, decoder_channels=widths[0]), widths[0], 4)
         case "segformer":

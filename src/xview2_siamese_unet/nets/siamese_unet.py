@@ -1,6 +1,6 @@
 """The Siamese U-Net: one U-Net looks at both dates, two heads answer.
 
-Shapes: b scenes, c channels of the last decoder level, k damage classes, h × w pixels (multiples of 32).
+Shapes: b scenes, c channels of the last decoder level, k damage classes, h × w pixels.
 """
 
 from __future__ import annotations
@@ -31,14 +31,18 @@ class UNet(nn.Module):
         decoder: over these.
         channels: c.
         stride: pixels of the image to one of the decoder.
+        multiple: of what h and w must be; `stride` where it is `None`.
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, channels: int, stride: int) -> None:
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, channels: int, stride: int, multiple: int | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.channels = channels
         self.stride = stride
+        self.multiple = multiple or stride
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the features of the last decoder level."""
@@ -104,16 +108,17 @@ class SiameseUNet(nn.Module):
 
     def localise(self, pre: Tensor) -> Tensor:
         """Return the building logits alone, without the cost of the other date."""
-        return self._enlarge(self.building_head(self.pre(pre)))
+        return self._enlarge(self.building_head(self.pre(pad(pre, self.pre.multiple))), pre)
 
     def forward(self, pre: Tensor, post: Tensor) -> Logits:
         """Return the logits of both heads for normalised images (b, 3, h, w)."""
+        padded = pad(pre, self.pre.multiple), pad(post, self.pre.multiple)
         if hasattr(self, "joints"):
-            before, both = self._decode_joined(pre, post)
+            before, both = self._decode_joined(*padded)
         else:
-            before, after = self._decode_each(pre, post)
+            before, after = self._decode_each(*padded)
             both = fuse(before, after, self.fusion)
-        return Logits(self._enlarge(self.building_head(before)), self._enlarge(self.damage_head(both)))
+        return Logits(self._enlarge(self.building_head(before), pre), self._enlarge(self.damage_head(both), pre))
 
     def _decode_each(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
         if self.pre is not self.post:
@@ -139,10 +144,19 @@ class SiameseUNet(nn.Module):
         first, second = self.pre.decoder(twice).chunk(2)
         return first, second
 
-    def _enlarge(self, logits: Tensor) -> Tensor:
-        if self.pre.stride == 1:
-            return logits
-        return functional.interpolate(logits, scale_factor=self.pre.stride, mode="bilinear", align_corners=False)
+    def _enlarge(self, logits: Tensor, image: Tensor) -> Tensor:
+        """Bring logits to the size of the image, without what it was padded by."""
+        if self.pre.stride > 1:
+            logits = functional.interpolate(logits, scale_factor=self.pre.stride, mode="bilinear", align_corners=False)
+        return logits[..., : image.shape[-2], : image.shape[-1]]
+
+
+@torch.fx.wrap  # which lets a net be traced although this looks at sizes
+def pad(image: Tensor, multiple: int) -> Tensor:
+    """Return the image with zeros below and to the right, up to sides that are multiples."""
+    height, width = image.shape[-2:]
+    more = (0, -width % multiple, 0, -height % multiple)
+    return functional.pad(image, more) if any(more) else image
 
 
 def fuse(before: Tensor, after: Tensor, fusion: Fusion) -> Tensor:
