@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from kedro.config import MissingConfigException, OmegaConfigLoader
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -95,25 +95,15 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
             return OmegaConfigLoader.__getitem__(alone, key)
         except MissingConfigException:  # no such folder: conf/local in an archive
             return {}
-        except (YAMLError, OmegaConfBaseException, ValueError) as error:
+        except (YAMLError, OmegaConfBaseException, ValueError, AttributeError) as error:
+            # Kedro asks a file that holds a list for its keys.
+            found = "a list" if isinstance(error, AttributeError) else " ".join(str(error).split())
             raise ConfigError(
                 f"{key} in {layer} of {self.conf_source}",
-                found=" ".join(str(error).split()),
-                allowed="YAML with each key once, and references to keys of the same layer or to globals",
+                found=found,
+                allowed="YAML of keys, each once, and references to keys of the same layer or to globals",
                 remedy=f"correct {layer}/{key}*.yml",
             ) from error
-
-    def _check_duplicates(self, key: str, config_per_file: dict[Path, Any]) -> None:
-        """Kedro's own check of what it read, which fails on anything but keys without naming the file."""
-        for path, content in config_per_file.items():
-            if not isinstance(content, DictConfig):
-                raise ConfigError(
-                    str(path),
-                    found="a list",
-                    allowed="keys with values, such as training: {epochs: 60}",
-                    remedy="write key: value in place of - value",
-                )
-        super()._check_duplicates(key, config_per_file)
 
     def _globals_of(self, files: Mapping[str, Any]) -> dict[str, Any]:
         user, experiment = self.user_and_experiment

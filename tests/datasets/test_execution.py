@@ -143,8 +143,14 @@ def test_an_address_where_nobody_answers_is_one_sentence(address: str) -> None:
         list(run_jobs(square, [1], executor, "squares"))
 
 
-def test_a_full_disk_while_dask_works_is_no_wrong_address(scheduler: str) -> None:
-    results = run_jobs(square, [1, 2], ExecutorParams(kind="dask", scheduler=scheduler), "squares")
+def test_a_full_disk_while_dask_works_is_no_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def client(_: object) -> Iterator[SimpleNamespace]:
+        with ThreadPoolExecutor(1) as pool:
+            yield SimpleNamespace(get_executor=lambda: pool)
+
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client))
+    results = run_jobs(square, [1, 2], ExecutorParams(kind="dask", scheduler="tcp://host:8786"), "squares")
     next(results)
     with pytest.raises(OSError, match="No space"):
         results.throw(OSError(28, "No space left"))

@@ -61,7 +61,7 @@ def test_configuration_without_users_says_so(load: Load, write_conf: WriteConf) 
         ({"base/globals.yml": "storage: ${globals:group}"}, r"globals in base"),
         ({"base/globals.yml": "storage: ${runtime_params:x}"}, r"runtime_params"),
         ({"users/lab/globals.yml": "a: [1"}, r"globals in users/lab .*found Invalid YAML"),
-        ({"users/lab/globals.yml": "- a"}, r"conf/users/lab/globals.yml: found a list; allowed: keys with values"),
+        ({"users/lab/globals.yml": "- a"}, r"globals in users/lab of .*: found a list; allowed: YAML of keys"),
     ],
 )
 def test_unusable_globals_stop_construction(
@@ -92,7 +92,7 @@ def test_unusable_globals_stop_construction(
             {"local/globals.yml": XBD, "local/parameters.yml": "dataset: {source: xbd, root: /other}"},
             r"dataset\.root '/other' while the catalog reads and writes '/xbd'",
         ),
-        ({"local/parameters_more.yml": "- a: 1"}, r"conf/local/parameters_more.yml: found a list;"),
+        ({"local/parameters_more.yml": "- a: 1"}, r"parameters in local of .*: found a list;"),
         ({"local/parameters_x.yml": "a: 1", "local/parameters.yml": "a: 2"}, r"Duplicate keys"),
         ({"local/parameters.yml": "dataset: {name: '${globals:datast.name}'}"}, r"globals have no key 'datast.name'"),
         ({"local/parameters.yml": "dataset: {name: '${elsewhere}'}"}, r"elsewhere"),
