@@ -12,11 +12,20 @@ from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.nets.decide import probabilities
 from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
 
+DECODERS = ["unet", "unetplusplus", "fpn", "upernet", "segformer"]
+MODELS = [
+    {"encoder": {"name": "mit_b0"}},  # cannot be traced, and is not folded
+    {"encoder": {"name": "tu-convnext_atto"}},
+    {"architecture": "seed"},
+    {"share_weights": False, "fusion_levels": "all"},
+    *({"decoder": decoder, "fusion_levels": levels} for decoder in DECODERS for levels in ("last", "all")),
+]
 
-@pytest.mark.parametrize("encoder", ["resnet18", "mit_b0"])  # the latter cannot be traced, and is not folded
-def test_the_answer_is_that_of_the_net(encoder: str) -> None:
+
+@pytest.mark.parametrize("variant", MODELS, ids=str)
+def test_the_answer_is_that_of_the_net(variant: dict[str, object]) -> None:
     torch.manual_seed(0)
-    model = {"encoder": {"name": encoder}, "decoder_channels": [16, 16, 8, 8, 8]}
+    model = {"encoder": {"name": "resnet18"}, "decoder_channels": [32, 32, 16, 16, 8]} | variant
     net = build_net(ModelParams.model_validate(model), 5).eval()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -10,7 +10,7 @@ from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.nets.checkpoint import prediction_of, predictor_of
 from xview2_siamese_unet.nets.decide import Temperatures, decide, probabilities
 from xview2_siamese_unet.nets.normalise import Normalise
-from xview2_siamese_unet.nets.predictor import Predictor
+from xview2_siamese_unet.nets.predictor import Predictor, folded
 from xview2_siamese_unet.nets.siamese_unet import Logits
 from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.params.prediction import PredictionParams, Tta
@@ -102,3 +102,15 @@ def test_no_data_looks_as_what_lies_beyond_a_crop() -> None:
     assert seen[..., 0].unique().tolist() == [0.0]
     assert seen[0, :, 0, 1].tolist() == [8.0, 3.5, 1.5]
     assert seen[0, 0, 1, 1] == -1.0
+
+
+class Counting(nn.Module):
+    """Looks at the number of images, which nobody knows while code is traced."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image * len(image)
+
+
+@pytest.mark.parametrize("net", [Counting(), Corner()])
+def test_a_net_that_cannot_be_traced_stays_as_it_is(net: nn.Module) -> None:
+    assert folded(net) is net

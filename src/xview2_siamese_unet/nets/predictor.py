@@ -73,6 +73,7 @@ def folded(net: nn.Module) -> nn.Module:
     """
     try:
         return fuse(net)
-    except (TraceError, NameError) as error:  # code that looks at values, or modules in lists, cannot be followed
+    except (TraceError, NameError, RuntimeError, TypeError) as error:
+        # Code that looks at values or lengths, or keeps modules in lists, cannot be followed.
         _log.debug("batch norms stay apart: %s", error)
         return net

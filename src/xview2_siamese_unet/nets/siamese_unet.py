@@ -96,8 +96,8 @@ class SiameseUNet(nn.Module):
         channels, times = pre.channels, _TIMES[fusion]
         if at_all_levels:
             # Back to the width of each level, so that the same decoder takes one date and both alike.
-            levels: Sequence[int] = pre.encoder.out_channels  # type: ignore[assignment]
-            self.joints = nn.ModuleList(nn.Conv2d(times * width, width, 1) for width in levels[1:] if width)
+            self.widths: Sequence[int] = pre.encoder.out_channels  # type: ignore[assignment]
+            self.joints = nn.ModuleList(nn.Conv2d(times * width, width, 1) for width in self.widths[1:] if width)
         self.building_head = nn.Conv2d(channels, 2, 3, padding=1)
         self.damage_head = nn.Sequential(
             nn.Conv2d(channels if at_all_levels else times * channels, 2 * channels, 3, padding=1, bias=False),
@@ -130,14 +130,14 @@ class SiameseUNet(nn.Module):
     def _decode_joined(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
         if self.pre is self.post:
             stacked = self.pre.encoder(torch.cat([pre, post]))
-            levels = [(level[: len(pre)], level[len(pre) :]) for level in stacked]
+            levels = [level.chunk(2) for level in stacked]
         else:
             levels = [*zip(self.pre.encoder(pre), self.post.encoder(post), strict=True)]
         joints = iter(self.joints)
         # No decoder looks at the image itself, and a level without channels, which some encoders have, stays as it is.
         joined = [levels[0][0]]
-        for before, after in levels[1:]:
-            joined.append(next(joints)(fuse(before, after, self.fusion)) if before.shape[1] else before)
+        for (before, after), width in zip(levels[1:], self.widths[1:], strict=True):
+            joined.append(next(joints)(fuse(before, after, self.fusion)) if width else before)
         if self.pre is not self.post:
             return self.pre.decoder([before for before, _ in levels]), self.post.decoder(joined)
         twice = [torch.cat([before, both]) for (before, _), both in zip(levels, joined, strict=True)]
