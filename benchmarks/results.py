@@ -144,18 +144,19 @@ def run(args: argparse.Namespace, variant: str, seed: int) -> None:
 
 
 def table(args: argparse.Namespace, names: list[str]) -> str:
-    """Return mean ± standard deviation over the seeds of each variant, and the difference to the recipe."""
-    rows: dict[str, dict[str, list[float]]] = {}
+    """Return mean ± standard deviation over the seeds, and the mean difference to the recipe of the same seed."""
+    runs: dict[str, dict[int, dict[str, float]]] = {}
     for name in names:
-        found = [json.loads(path.read_text()) for seed in args.seeds if (path := metrics_of(args, name, seed)).exists()]
-        if found:
-            rows[name] = {key: [metrics[key] for metrics in found] for key in SCORES}
-    recipe = statistics.mean(rows["strong"]["score"]) if "strong" in rows else None
+        paths = {seed: metrics_of(args, name, seed) for seed in args.seeds}
+        runs[name] = {seed: json.loads(path.read_text()) for seed, path in paths.items() if path.exists()}
     lines = [f"| variant | seeds | {' | '.join(SCORES.values())} | score against strong |", "| --- " * 6 + "|"]
-    for name, scores in rows.items():
-        cells = [spread(values) for values in scores.values()]
-        cells.append("–" if recipe is None else f"{statistics.mean(scores['score']) - recipe:+.3f}")
-        lines.append(f"| {name} | {len(scores['score'])} | {' | '.join(cells)} |")
+    for name, found in runs.items():
+        both = found.keys() & runs.get("strong", {}).keys()
+        difference = [found[seed]["score"] - runs["strong"][seed]["score"] for seed in both]
+        cells = [spread([metrics[key] for metrics in found.values()]) for key in SCORES if found]
+        if cells:
+            cells.append(f"{statistics.mean(difference):+.3f}" if both else "–")
+            lines.append(f"| {name} | {len(found)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

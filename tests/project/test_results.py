@@ -70,7 +70,7 @@ def test_a_dry_run_lists_and_prints_the_table_and_writes_nothing(
     assert "seed_002, seed 0: to train" in text
     assert "strong, seed 0: finished" in text
     assert "| strong | 2 | 0.700 ± 0.141 | 0.800 ± 0.000 | 0.500 ± 0.000 | +0.000 |" in text
-    assert "| seed_002 | 1 | 0.500 | 0.800 | 0.500 | -0.200 |" in text
+    assert "| seed_002 | 1 | 0.500 | 0.800 | 0.500 | -0.300 |" in text
     args.only = ["seed_002"]
     results.main(args)
     assert "| seed_002 | 1 | 0.500 | 0.800 | 0.500 | – |" in capsys.readouterr().out
