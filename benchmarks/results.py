@@ -104,7 +104,11 @@ def prepare(args: argparse.Namespace, variant: str, seed: int, tree: Tree) -> bo
     conf, name = args.out / "conf", folder_name(variant, seed)
     for layer in ("base", "local", f"users/{USER}", f"experiments/{name}"):
         (conf / layer).mkdir(parents=True, exist_ok=True)
-    shutil.copytree(PROJECT / "conf" / "base", conf / "base", dirs_exist_ok=True)
+    base = PROJECT / "conf" / "base"
+    for path in (conf / "base").iterdir():  # of an earlier version of the project
+        if not (base / path.name).exists():
+            path.unlink()
+    shutil.copytree(base, conf / "base", dirs_exist_ok=True)
     size = f"sample_{args.size}_{'_'.join(map(str, args.scenes))}"
     dataset = {"name": "xbd", "source": "xbd", "root": str(args.xbd)} if args.xbd else {"name": size}
     globals_ = {"storage": str(args.out / "data"), "dataset": dataset}

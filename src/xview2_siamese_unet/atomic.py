@@ -51,6 +51,11 @@ def write_atomically(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def nearest_existing(path: Path) -> Path:
+    """Return the path, or the nearest above it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
 def remove_debris(folder: Path) -> None:
     """Remove what killed processes left half-written in a folder and below; no other may be writing there.
 

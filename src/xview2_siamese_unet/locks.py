@@ -13,7 +13,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from xview2_siamese_unet.atomic import IN_USE, remove_debris
+from xview2_siamese_unet.atomic import IN_USE, nearest_existing, remove_debris
 from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.hooks import rank
 
@@ -102,11 +102,9 @@ class Locks:
 
     def _begin_assessment(self, folder: Path) -> None:
         """Hold the folder itself, which may be reached from other storages, and by who may write there only."""
-        places = [folder, *folder.parents]
-        there = next(place for place in places if place.exists())
-        if not there.is_dir():
+        if not nearest_existing(folder).is_dir():
             return  # nothing can be written there, as the run itself will say
-        self._made = places[: places.index(there)]
+        self._made = [place for place in (folder, *folder.parents) if not place.exists()]
         if not self._take("assessment", folder / IN_USE):
             self._release()
             raise StorageError(

@@ -53,7 +53,10 @@ def test_a_finished_run_is_taken_over_until_its_settings_change(results: ModuleT
     tree = results.variants(args)["strong"]
     assert not results.prepare(args, "strong", 0, tree)
     finish(results, args, "strong", 0, 0.7)
+    stale = tmp_path / "conf/base/parameters_of_yesterday.yml"
+    stale.write_text("training: {epochs: 1}")
     assert results.prepare(args, "strong", 0, tree)
+    assert not stale.exists()
     assert not results.prepare(args, "strong", 0, results.merged(tree, {"training": {"learning_rate": 1e-5}}))
     assert not results.metrics_of(args, "strong", 0).exists()
 

@@ -16,6 +16,7 @@ import rasterio
 import torch
 from rasterio.env import GDALVersion
 
+from xview2_siamese_unet.atomic import nearest_existing
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project
 from xview2_siamese_unet.datasets.execution import usable_cores
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
@@ -93,7 +94,7 @@ def _layers(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
 
 def _storage(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     storage = find_project() / loader["globals"]["storage"]
-    there = next(folder for folder in (storage, *storage.parents) if folder.exists())
+    there = nearest_existing(storage)
     if not os.access(there, os.W_OK):
         yield Finding(
             "storage", "bad", f"{storage}, which nobody may write here", "set storage in users/<user>/globals.yml"

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from xview2_siamese_unet.atomic import write_atomically
+from xview2_siamese_unet.atomic import nearest_existing, write_atomically
 from xview2_siamese_unet.errors import ConfigError, DataError
 
 PRODUCTS: Final = (
@@ -62,7 +62,7 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool) -> None:
 
 
 def _check_path(folder: Path) -> None:
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    nearest = nearest_existing(folder)
     if not nearest.is_dir():
         raise DataError(str(nearest), found="a file", allowed="a folder", remedy="choose another folder with --out")
     if "!" in str(folder):  # what writes the GeoPackage takes the part before it for an archive

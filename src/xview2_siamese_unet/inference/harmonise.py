@@ -187,7 +187,8 @@ def _stretches(
     if given is not None:
         return Stretch(*given), Stretch(*given)
     units = [_unit(source, values) for source, values in zip((pair.pre, pair.post), samples, strict=True)]
-    pre, post = (None if unit is None else _stretch(samples, units, unit) for unit in units)
+    made = {unit: _stretch(samples, units, unit) for unit in set(units) if unit is not None}
+    pre, post = (None if unit is None else made[unit] for unit in units)
     return pre, post
 
 

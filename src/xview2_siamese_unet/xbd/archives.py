@@ -25,9 +25,9 @@ _DAMAGE: Final = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,
     RuntimeError,
 )
+"""What a damaged archive raises; `RuntimeError` is that of zipfile, for a password or an unknown way of packing."""
 _NO_DISK: Final = (None, errno.EINVAL)
 """Numbers of errors that are none of the disk: of gzip and bzip2, and of a place that a zip file names wrongly."""
 _KINDS: Final = {**SUFFIXES, "targets": (".png", ".tif", ".tiff")}
