@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_training import new_module
 
-from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.find_rate import find_rate, suggest
 from xview2_siamese_unet.training.fit import Folders, fit
-from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader
 
 MakeRecipe = Callable[..., Recipe]
@@ -31,8 +29,7 @@ def test_the_suggestion_is_where_the_loss_falls_fastest() -> None:
 def test_rates_rise_until_the_loss_is_far_above_its_lowest(data: TrainingData, recipe: MakeRecipe) -> None:
     torch.manual_seed(0)
     settings = recipe()
-    net = build_net(settings.model, 5)
-    module = DamageModule(net, Normalise(**data.channels), settings, data.class_weights, "")
+    module = new_module(data, settings)
     curve = find_rate(module, training_loader(data, settings, 1), "cpu")
     assert len(curve.rates) == len(curve.losses) > 4  # the loader alone has two batches
     assert np.all(np.diff(curve.rates) > 0)

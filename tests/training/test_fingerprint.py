@@ -41,6 +41,17 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
+def test_other_weights_in_the_same_file_change_the_fingerprint(
+    data: TrainingData, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.pth"
+    own = recipe(model={"encoder": {"weights": {"source": "file", "path": path}}})
+    path.write_bytes(b"one")
+    first = fingerprint(data, own)
+    path.write_bytes(b"two")
+    assert fingerprint(data, own) != first
+
+
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
 def test_any_setting_that_changes_the_result_changes_the_fingerprint(
     data: TrainingData, recipe: MakeRecipe, changes: dict[str, Any]

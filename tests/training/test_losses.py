@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,14 @@ from torch.nn import functional
 
 from xview2_siamese_unet.damage import IGNORE
 from xview2_siamese_unet.params.training import DamageLossMix, LossMix
-from xview2_siamese_unet.training.losses import dice_loss, focal_loss, lovasz_loss, mix_losses, ordinal_loss
+from xview2_siamese_unet.training.losses import (
+    Spread,
+    dice_loss,
+    focal_loss,
+    lovasz_loss,
+    mix_losses,
+    ordinal_loss,
+)
 
 
 def scene(seed: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -127,6 +136,28 @@ def test_two_classes_off_cost_more_than_one() -> None:
     truth = torch.full((1, 1, 1), 1)
     costs = [ordinal_loss(9 * functional.one_hot(truth + off, 5).movedim(-1, 1).float(), truth) for off in range(4)]
     assert costs[0] < costs[1] < costs[2] < costs[3]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda logits, target, spread: focal_loss(logits, target, torch.arange(1.0, 6.0), 2.0, spread),
+        dice_loss,
+        ordinal_loss,
+    ],
+    ids=["focal", "dice", "ordinal"],
+)
+def test_processes_share_a_batch_and_its_loss(loss: Callable[[Tensor, Tensor, Spread], Tensor]) -> None:
+    logits, target, _ = scene(7, 5)
+    target[0, :3] = 0  # classes are not spread alike over the two parts
+    whole = logits.clone().requires_grad_()
+    loss(whole, target, lambda numbers: numbers).backward()
+    shared, sums = logits.clone().requires_grad_(), []
+    for part in (slice(0, 1), slice(1, 2)):
+        loss(shared[part], target[part], lambda numbers: sums.append(numbers) or numbers)  # type: ignore[func-returns-value]
+    mean = torch.stack(sums).mean(dim=0)
+    (sum(loss(shared[part], target[part], lambda _: mean) for part in (slice(0, 1), slice(1, 2))) / 2).backward()
+    torch.testing.assert_close(shared.grad, whole.grad)
 
 
 ALL = {"focal": 0.7, "cross_entropy": 0.2, "dice": 0.3, "lovasz": 0.4}

@@ -28,6 +28,7 @@ PLAIN = {
         "crops_per_scene": 27,
         "batch_norm": "freeze",
         "augmentation": {"flips": False, "brightness": 0.0, "contrast": 0.0},
+        "losses": {"pre": {"dice": 1.0}, "post": {"dice": 1.0}},
     },
 }
 
@@ -67,6 +68,18 @@ def test_two_processes_learn_what_one_learns(store: Store, tmp_path: Path) -> No
     assert len(list((tmp_path / "two" / "a").rglob("events.*"))) == 1  # the other process writes nothing
     assert "destroy_process_group" not in text
     assert "Warning" not in text
+
+
+@pytest.mark.slow
+def test_processes_do_not_wait_for_weights_that_take_no_part(store: Store, tmp_path: Path) -> None:
+    # The first stage leaves the damage head alone, and this encoder ends in layers that only classify.
+    settings: dict[str, Any] = {
+        "model": {"encoder": {"name": "efficientnet-b0"}},
+        "training": {"epochs": 1, "localization_epochs": 1, "batch_size": 4, "crops_per_scene": 4},
+    }
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    finish(start(store, tmp_path, settings, torchrun))
+    assert last(tmp_path)["global_step"] == 3
 
 
 @pytest.mark.slow

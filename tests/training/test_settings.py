@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_training import new_module
 
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit
@@ -194,13 +196,38 @@ def test_operations_are_deterministic_where_asked_for(
 
 
 def test_batch_norm_can_count_over_all_processes(
-    recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: TrainingData, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
     monkeypatch.setattr("lightning.Trainer", lambda **settings: asked.append(settings["sync_batchnorm"]))
     for kind in ("learn", "synchronise", "freeze"):
-        make_trainer(recipe(training={"batch_norm": kind}), "cpu", tmp_path, tmp_path)
+        make_trainer(new_module(data, recipe(training={"batch_norm": kind})), "cpu", tmp_path, tmp_path)
     assert asked == [False, True, False]
+
+
+def test_batch_norms_of_processors_cannot_be_synchronised(
+    data: TrainingData, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "here"}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    module = new_module(data, recipe(training={"batch_norm": "synchronise"}))
+    with pytest.raises(ConfigError, match=r"training\.batch_norm.* found synchronise on processors"):
+        make_trainer(module, "cpu", tmp_path, tmp_path)
+
+
+def test_batches_of_one_step_are_augmented_each_for_itself(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    step = DamageModule.training_step
+
+    def watch(self: DamageModule, pixels: torch.Tensor) -> torch.Tensor:
+        seeds.append(torch.initial_seed())
+        return step(self, pixels)
+
+    monkeypatch.setattr(DamageModule, "training_step", watch)
+    train(training={"epochs": 2, "accumulate": 2})
+    assert len(seeds) == 4
+    assert len(set(seeds)) == 4
 
 
 def test_frozen_batch_norms_keep_their_statistics(train: Train) -> None:

@@ -9,7 +9,7 @@ from tiny_training import draw_scene
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.fit import Folders, TrainingData, fit
-from xview2_siamese_unet.training.panel import draw_panel
+from xview2_siamese_unet.training.panel import Panels, draw_panel
 
 
 def test_tensorboard_shows_numbers_and_a_scene_and_no_histogram(
@@ -23,8 +23,27 @@ def test_tensorboard_shows_numbers_and_a_scene_and_no_histogram(
     classes = {f"validation_damage_f1_{code.name.lower()}" for code in (*Damage,)[1:5]}
     wanted = {"train_loss_step", "train_loss_epoch", "lr-AdamW", "gradient_norm", "validation_score", "validation_loss"}
     assert wanted | classes <= set(tags["scalars"])
-    assert len(events.Images("validation")) == 2
+    images = events.Images("validation")
+    assert [(image.width, image.height) for image in images] == [(256, 128)] * 2  # two scenes, four pictures of each
     assert not tags["histograms"]
+
+
+def test_the_scenes_with_most_damage_are_shown_whatever_their_order() -> None:
+    def town(damaged: int) -> np.ndarray:
+        scene = np.zeros((64, 64, 8), np.uint8)
+        scene[..., 7].flat[:damaged] = Damage.DESTROYED
+        scene[..., 7].flat[damaged : 2 * damaged] = Damage.NO_DAMAGE
+        scene[..., 0] = damaged
+        return scene
+
+    pictures = []
+    for order in ([1, 2, 3, 4, 5, 6], [6, 3, 1, 5, 4, 2]):
+        panels = Panels()
+        for damaged in order:
+            panels.offer(town(damaged), np.zeros((64, 64), np.uint8))
+        pictures.append(panels.picture())
+    assert [int(pictures[0][64 * n, 0, 0]) for n in range(4)] == [6, 5, 4, 3]
+    assert np.array_equal(*pictures)
 
 
 def test_a_panel_is_four_pictures_beside_each_other() -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import (
     ClassesParams,
     DataloaderParams,
@@ -19,7 +21,9 @@ from xview2_siamese_unet.params.modelling import (
     Recipe,
     TrainingParams,
 )
+from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders
+from xview2_siamese_unet.training.module import DamageModule
 
 SIDE = 64
 BASE: dict[str, dict[str, Any]] = {
@@ -72,6 +76,11 @@ def make_recipe(**changes: dict[str, Any]) -> Recipe:
     """`BASE` with other values: `make_recipe(training={"epochs": 1})`."""
     sections = {name: merged(BASE[name], changes.get(name, {})) for name in BASE}
     return Recipe(**{name: SECTIONS[name].model_validate(values) for name, values in sections.items()})
+
+
+def new_module(data: TrainingData, recipe: Recipe) -> DamageModule:
+    net = build_net(recipe.model, recipe.classes.damage_classes)
+    return DamageModule(net, Normalise(**data.channels), recipe, data.class_weights, "")
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:

@@ -111,7 +111,8 @@ class HardwareParams(Strict):
     channels_last: bool = True
     """Channels lie beside each other in memory, as the convolutions of CPU and GPU like it best."""
     compile: bool = False
-    """Compile the net with torch.compile: minutes at the start, faster steps after."""
+    """Compile the net with torch.compile: minutes at the start, faster steps after; a first stage of localisation alone
+    stays as it is."""
     deterministic: bool = False
     """Refuse operations whose result varies from run to run, at some cost of speed."""
     profile: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from typing import NamedTuple
 
 from xview2_siamese_unet import __version__
@@ -48,7 +48,7 @@ def data_fingerprint(data: TrainingData) -> str:
 
 
 def fingerprint(data: TrainingData, recipe: Recipe) -> str:
-    """Return a text that changes with anything that changes the result: settings, scenes, version."""
+    """Return a text that changes with anything that changes the result: settings, scenes, first weights, version."""
     without: dict[str, bool | set[str]] = {
         "dataloader": True,
         "training": {"reuse", "lr_find"},
@@ -56,6 +56,10 @@ def fingerprint(data: TrainingData, recipe: Recipe) -> str:
     }
     digest = blake2b(__version__.encode(), digest_size=16)
     digest.update(recipe.model_dump_json(exclude=without).encode() + data_fingerprint(data).encode())
+    weights = recipe.model.encoder.weights
+    if weights.source == "file" and weights.path is not None and weights.path.is_file():
+        with weights.path.open("rb") as file:
+            digest.update(file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 

@@ -108,8 +108,10 @@ def _train(
         spare = _new_module(data, recipe, mark, start=start, fresh=True)
         curve = find_rate(spare, training, host.device, autocast_dtype(recipe.hardware, host.device))
         report_rate(curve, recipe.training.learning_rate, folders.logfiles)
+    elif recipe.training.lr_find and last is not None:
+        _log.warning("training.lr_find measures nothing in a run that goes on; training.reuse=false begins anew")
     module = _new_module(data, recipe, mark, start=start, fresh=last is None)
-    trainer = make_trainer(recipe, host.device, folders.tensorboard_logs, epochs)
+    trainer = make_trainer(module, host.device, folders.tensorboard_logs, epochs)
     _log.info("training on %s (%s): %d scenes", host.device, trainer.precision, len(data.train))
     if (steps := len(training) * recipe.training.epochs // recipe.training.accumulate) < _FEW_STEPS:
         _log.warning(

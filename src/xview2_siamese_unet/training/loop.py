@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +22,42 @@ from lightning.pytorch.strategies import DDPStrategy
 from rich import get_console
 
 from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.nets.hardware import pick_precision
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.progress import is_watched
 from xview2_siamese_unet.training.clock import StepClock
-from xview2_siamese_unet.training.processes import launched, launched_shard
+from xview2_siamese_unet.training.module import DamageModule
+from xview2_siamese_unet.training.processes import launched, launched_here, launched_shard
 
 
-def make_trainer(recipe: Recipe, device: str, tensorboard_logs: Path, epochs: Path) -> lightning.Trainer:
+def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epochs: Path) -> lightning.Trainer:
     """Return the loop.
 
     Args:
-        recipe: how to train.
+        module: what it will train, by its recipe.
         device: `cuda` or `cpu`.
         tensorboard_logs: folder for TensorBoard.
         epochs: folder for `best.ckpt` and `last.ckpt`.
+
+    Raises:
+        ConfigError: batch norms are to be synchronised where no GPU is.
     """
-    training, world = recipe.training, launched_shard().world
-    local = int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else 1
+    recipe, world, local = module.recipe, launched_shard().world, launched_here()
+    training = recipe.training
+    if training.batch_norm == "synchronise" and world > 1 and device == "cpu":
+        raise ConfigError(
+            "training.batch_norm",
+            found="synchronise on processors",
+            allowed="synchronise between GPUs; learn or freeze anywhere",
+            remedy="set training.batch_norm to learn, or train on GPUs",
+        )
     return lightning.Trainer(
         accelerator=device,
         devices=local,
         num_nodes=world // local,
         # Buffers are not sent around at every step: that would wait for processes with fewer scenes to validate.
-        strategy=_together(recipe) if world > 1 else "auto",
+        strategy=_together(module) if world > 1 else "auto",
         plugins=[_WholeFiles(), *([] if launched() else [LightningEnvironment()])],
         use_distributed_sampler=False,  # ours knows its shard
         precision=pick_precision(recipe.hardware, device),
@@ -69,10 +80,22 @@ def better(recipe: Recipe) -> str:
     return "min" if recipe.training.monitor.endswith("loss") else "max"
 
 
-def _together(recipe: Recipe) -> DDPStrategy:
-    # No gradient reaches the damage head in the first stage, nor what joins levels that a decoder does not look at.
-    unused = recipe.loss_weights.post == 0 or recipe.model.fusion_levels == "all"
-    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=unused)
+def _together(module: DamageModule) -> DDPStrategy:
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=_has_idle_weights(module))
+
+
+def _has_idle_weights(module: DamageModule) -> bool:
+    """Return whether no gradient reaches some weight, for which the processes would wait in vain.
+
+    So it is with the damage head in the first stage, with what joins levels that a decoder does not look at, and with
+    the last layers of some encoders, which classify.
+    """
+    net, image = module.net.eval(), torch.zeros(1, 3, 64, 64)  # a pass in training would move the batch norms
+    logits = net.forward(image, image) if module.recipe.loss_weights.post else [net.localise(image)]
+    weights = [weight for weight in net.parameters() if weight.requires_grad]
+    gradients = torch.autograd.grad([part.sum() for part in logits], weights, allow_unused=True)
+    module.train()
+    return any(gradient is None for gradient in gradients)
 
 
 def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:

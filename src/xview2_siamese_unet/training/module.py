@@ -24,7 +24,7 @@ from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.augment import augment
 from xview2_siamese_unet.training.losses import Spread, mix_losses
 from xview2_siamese_unet.training.pairs import Batch, unpack
-from xview2_siamese_unet.training.panel import draw_panel
+from xview2_siamese_unet.training.panel import Panels
 from xview2_siamese_unet.training.schedule import learning_rate
 
 _log = logging.getLogger(__name__)
@@ -67,7 +67,8 @@ class DamageModule(lightning.LightningModule):
         self.profile: dict[str, float] = {}
         self._fingerprint = fingerprint
         self._counts = Counts.zero()
-        self._losses: list[tuple[Tensor, int]] = []
+        self._losses: list[Tensor] = []
+        self._panels = Panels()
         self._rate = 0.0
         self.train()
 
@@ -82,12 +83,14 @@ class DamageModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
         """Make what is random in a step a function of seed, step and process: a resumed run repeats it."""
-        numbers = np.random.SeedSequence([self.recipe.training.seed, self.global_step, self.global_rank])
+        # Not the steps of the optimiser, of which one may take several batches.
+        step = self.current_epoch * int(self.trainer.num_training_batches) + batch_idx
+        numbers = np.random.SeedSequence([self.recipe.training.seed, step, self.global_rank])
         torch.manual_seed(int(numbers.generate_state(1)[0]))
 
     def training_step(self, pixels: Tensor) -> Tensor:
         """Return the loss of one batch of bytes (b, h, w, 8)."""
-        loss = self.loss_of(pixels, self._mean)
+        loss = self.loss_of(pixels, self._spread)
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(pixels), sync_dist=True)
         return loss
@@ -107,7 +110,7 @@ class DamageModule(lightning.LightningModule):
 
         Args:
             pixels: where the module is.
-            spread: mean of a number over all processes.
+            spread: mean of numbers over all processes.
         """
         training = self.recipe.training
         truth = unpack(pixels, self.recipe.classes.unclassified, training.damage_dilation)
@@ -118,7 +121,7 @@ class DamageModule(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting anew, in every process with the same net: each has seen other batches to normalise by."""
-        self._counts, self._losses = Counts.zero(), []
+        self._counts, self._losses, self._panels = Counts.zero(), [], Panels()
         if self.trainer.world_size > 1:
             for buffer in self.net.buffers():
                 if buffer.is_floating_point():
@@ -138,17 +141,16 @@ class DamageModule(lightning.LightningModule):
         self.log("gradient_norm", norm)
 
     def validation_step(self, pixels: Tensor, batch_idx: int) -> None:
-        """Add one batch of whole scenes to the counts; the first scene is also shown."""
+        """Add one batch of whole scenes to counts and losses; what they are does not depend on how they are batched."""
         batch = unpack(pixels, self.recipe.classes.unclassified)
         logits = self._forward(batch)
-        # Processes have different numbers of scenes to validate, and would wait for each other.
-        self._losses.append((self._loss(logits, batch, torch.clone), len(pixels)))
-        scenes, answers = pixels.cpu().numpy(), decide(logits).cpu().numpy()
-        if batch_idx == 0 and isinstance(self.logger, TensorBoardLogger) and self.trainer.is_global_zero:
-            panel = draw_panel(scenes[0], answers[0])
-            self.logger.experiment.add_image("validation", panel, self.global_step, dataformats="HWC")
-        for truth, predicted in zip(scenes, answers, strict=True):
-            self._counts += count_scene(truth[..., 6], truth[..., 7], predicted, scene="validation")
+        for n in range(len(pixels)):
+            alone = Logits(*(part[n : n + 1] for part in logits)), Batch(*(part[n : n + 1] for part in batch))
+            # Processes have different numbers of scenes to validate, and would wait for each other.
+            self._losses.append(self._loss(*alone, torch.clone))
+        for scene, answer in zip(pixels.cpu().numpy(), decide(logits).cpu().numpy(), strict=True):
+            self._counts += count_scene(scene[..., 6], scene[..., 7], answer, scene="validation")
+            self._panels.offer(scene, answer)
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and official score of all scenes, whichever process looked at them.
@@ -156,8 +158,8 @@ class DamageModule(lightning.LightningModule):
         Raises:
             ConfigError: the loss is no number; no checkpoint has been written of this epoch.
         """
-        total = sum((loss * n for loss, n in self._losses), torch.zeros((), device=self.device))
-        scenes = torch.tensor(float(sum(n for _, n in self._losses)), device=self.device)
+        total = sum(self._losses, torch.zeros((), device=self.device))
+        scenes = torch.tensor(float(len(self._losses)), device=self.device)
         loss = self._sum(total) / self._sum(scenes)
         self._refuse_divergence(loss, "validation")
         self.log("validation_loss", loss)
@@ -168,6 +170,8 @@ class DamageModule(lightning.LightningModule):
         scores = official_score(Counts(*(part.cpu().numpy() for part in counts)), self.recipe.classes.unclassified)
         self.log_dict({f"validation_{name}": value for name, value in scores.items() if name != "score"})
         self.log("validation_score", scores["score"], prog_bar=True)
+        if isinstance(self.logger, TensorBoardLogger) and self.trainer.is_global_zero:
+            self.logger.experiment.add_image("validation", self._panels.picture(), self.global_step, dataformats="HWC")
 
     def on_train_epoch_end(self) -> None:
         """Add a row to the history; validation has already run."""
@@ -222,6 +226,12 @@ class DamageModule(lightning.LightningModule):
     def _mean(self, number: Tensor) -> Tensor:
         mean: Tensor = self.trainer.strategy.reduce(number, reduce_op="mean")
         return mean
+
+    def _spread(self, numbers: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return numbers
+        gathered: Tensor = self.all_gather(numbers, sync_grads=True)  # type: ignore[assignment]
+        return gathered.mean(dim=0)
 
     def _forward(self, batch: Batch) -> Logits:
         logits: Logits = self.net(self.normalise(batch.pre), self.normalise(batch.post))

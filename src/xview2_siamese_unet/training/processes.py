@@ -22,6 +22,11 @@ def launched_shard() -> Shard:
     return Shard(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if launched() else Shard()
 
 
+def launched_here() -> int:
+    """Return how many processes `torchrun` launched on this node; 1 where it launched none."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else 1
+
+
 def everywhere(part: Part) -> list[Part]:
     """Return what each process has, in the same order in all of them."""
     if not torch.distributed.is_initialized():

@@ -64,6 +64,7 @@ def train(  # noqa: PLR0913  a net is made of all of these
     """Return the checkpoint of the best epoch, for two formats, and the history of all epochs."""
     from xview2_siamese_unet.training.data import TrainingData, fingerprint  # noqa: PLC0415
     from xview2_siamese_unet.training.fit import Folders, fit  # noqa: PLC0415  torch is slow to import
+    from xview2_siamese_unet.training.processes import launched_here  # noqa: PLC0415
 
     measured = recipe.model.normalisation == "measured"
     data = TrainingData(
@@ -77,7 +78,10 @@ def train(  # noqa: PLR0913  a net is made of all of these
     )
     if recipe.training.reuse and finished is not None and finished.get("fingerprint") == fingerprint(data, recipe):
         _log.info("training: the finished checkpoint has these settings, data and version; reused")
+        if recipe.training.lr_find or recipe.hardware.profile:
+            _log.warning("lr_find and profile measure nothing, as nothing is trained; training.reuse=false trains anew")
         checkpoint = finished
     else:
-        checkpoint = dict(fit(data, recipe, Folders(**folders), cores=usable_cores()))
+        cores = max(1, usable_cores() // launched_here())
+        checkpoint = dict(fit(data, recipe, Folders(**folders), cores=cores))
     return checkpoint, checkpoint, pd.DataFrame(checkpoint["history"])
