@@ -64,3 +64,18 @@ def test_a_finished_first_stage_is_not_trained_again(
     again = fit(data, recipe(training={"epochs": 1, "localization_epochs": 1}), folders, cores=1)
     assert len(steps) == 4
     assert again["history"] == first["history"]
+
+
+def test_the_first_stage_keeps_its_best_epoch_of_localisation(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [(0.1, 0.9), (0.9, 0.1), (0.5, 0.5)]  # score and localisation F1, epoch by epoch
+
+    def scores(*_: object) -> dict[str, float]:
+        score, localization = found.pop(0)
+        return {"score": score, "localization_f1": localization, "damage_f1": 0.2}
+
+    monkeypatch.setattr("xview2_siamese_unet.training.module.official_score", scores)
+    fit(data, recipe(training={"epochs": 1, "localization_epochs": 2}), folders, cores=1)
+    best = torch.load(folders.checkpoints / "localization" / "epochs" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == 0
