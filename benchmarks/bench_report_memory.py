@@ -23,24 +23,34 @@ import pandas as pd
 import shapely
 
 from xview2_siamese_unet.metrics.matching import match_scenes
-from xview2_siamese_unet.metrics.probabilities import count_probabilities
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.params.reporting import ReportingParams
-from xview2_siamese_unet.pipelines.reporting.nodes import score, write_report
+from xview2_siamese_unet.params.tree import Parameters
+from xview2_siamese_unet.pipelines.reporting.nodes import count_probabilities, score, write_report
 from xview2_siamese_unet.raster.io import read_bands
 from xview2_siamese_unet.raster.probability import write_probabilities
 from xview2_siamese_unet.raster.store import Scene
 
 SIDE, DISTINCT = 1024, 4
 HISTORY = ("train_loss", "validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
-RUN = {"version": "0", "dataset": "x", "fingerprint": "0", "epoch": 0, "history": [{"epoch": 0}]}
+SETTINGS = Parameters().model_dump(mode="json")
+RUN = {
+    "version": "0",
+    "dataset": "x",
+    "fingerprint": "0",
+    "epoch": 0,
+    "history": [{"epoch": 0}],
+    "classes": SETTINGS["classes"],
+    "recipe": {name: SETTINGS[name] for name in Recipe.model_fields},
+}
 OF_TRAINING: dict[str, Any] = {
     "history": pd.DataFrame({"epoch": [0, 1], **dict.fromkeys(HISTORY, 0.5)}),
     "class_counts": {"pre": {"background": 9, "building": 1}, "post": {"background": 9, "no-damage": 1}},
     "dataset": DatasetParams(),
-    "settings": {},
-    "checkpoint": RUN | {"recipe": {"training": {"seed": 0}}},
+    "settings": SETTINGS,
+    "checkpoint": RUN,
     "problems": pd.DataFrame(columns=["scene", "where", "found", "consequence"]),
     "timings": {},
 }
@@ -126,9 +136,9 @@ def measure(scenes: int) -> None:
         peak, params, started = Peak(), ReportingParams(), time.perf_counter()
         counts = count_scenes(predictions, store, facts, split, "test")
         matches = match_scenes(predictions, probabilities, counts, buildings, "centre")
-        said = count_probabilities(probabilities, store, counts, "ignore")
+        said = count_probabilities(probabilities, store, counts, RUN)
         page = write_report(
-            metrics=score(counts, matches, said, "ignore", params),
+            metrics=score(counts, matches, said, RUN, params),
             counts=counts,
             matches=matches,
             probability_counts=said,

@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import segmentation_models_pytorch as smp
 from click.testing import CliRunner, Result
+from safetensors.torch import save_file
 
 from xview2_siamese_unet.commands.configuration import find_project, leaves, open_configuration
 from xview2_siamese_unet.commands.doctor import doctor
@@ -84,6 +86,35 @@ def test_a_missing_file_of_weights_is_bad(shipped: Path) -> None:
     done = call()
     assert done.exit_code == 1
     assert "no file w.pth; next: correct model.encoder.weights.path" in done.output
+
+
+@pytest.fixture
+def from_cache(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration that asks for weights from the cache, which is empty."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    (shipped / "conf/local").mkdir()
+    (shipped / "conf/local/parameters.yml").write_text("model: {encoder: {weights: {source: cache}}}")
+
+
+@pytest.mark.usefixtures("from_cache")
+def test_weights_that_are_not_in_the_cache_are_bad() -> None:
+    done = call()
+    assert done.exit_code == 1
+    assert "bad   pretrained weights  resnet18 from cache: imagenet of resnet18, which cannot be had" in done.output
+    assert "next: set model.encoder.weights.source to file with a path, or to none" in done.output
+
+
+@pytest.mark.usefixtures("from_cache")
+def test_weights_that_are_in_the_cache_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = smp.encoders.get_encoder("resnet18")
+    save_file(net.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(
+        "segmentation_models_pytorch.encoders.hf_hub_download", lambda _, filename, **__: str(tmp_path / filename)
+    )
+    done = call()
+    assert done.exit_code == 0, done.output
+    assert "good  pretrained weights  resnet18 from cache" in done.output
 
 
 def test_it_tells_where_a_value_comes_from(shipped: Path) -> None:

@@ -103,6 +103,26 @@ def test_a_second_run_takes_over_what_is_valid_and_says_so(
     assert all(torch.equal(after["state"][name], tensor) for name, tensor in before["state"].items())
 
 
+def test_a_report_with_other_settings_than_the_net_was_made_with_says_so(
+    main_run: Path, run_kedro: RunKedro, caplog: pytest.LogCaptureFixture
+) -> None:
+    reporting = main_run / f"08_reporting/{RUN}"
+    before = json.loads((reporting / "metrics.json").read_text())
+    other = {"classes": {"unclassified": "no_damage"}, "training": {"learning_rate": 0.5, "reuse": False}}
+    with caplog.at_level(logging.WARNING, "xview2_siamese_unet"):
+        run_kedro("reporting", **other, prediction={"tta": "d4"}, dataloader={"pin_memory": False})
+    told = [record.getMessage() for record in caplog.records if "in the checkpoint" in record.getMessage()]
+    page = (reporting / "report.html").read_text(encoding="utf-8")
+    assert [sentence.split()[0] for sentence in told] == [
+        "classes.unclassified",
+        "training.learning_rate",
+        "prediction.tta",
+    ]
+    assert all(f"<li>{sentence}</li>" in page for sentence in told)
+    assert "training.learning_rate</th><td>0.001<" in page
+    assert json.loads((reporting / "metrics.json").read_text()) == before
+
+
 def root_cause(error: BaseException) -> BaseException:
     return root_cause(error.__cause__) if error.__cause__ else error
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import psutil
 import rasterio
@@ -20,7 +20,9 @@ from xview2_siamese_unet.atomic import nearest_existing
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project
 from xview2_siamese_unet.datasets.execution import usable_cores
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.nets.build import read_from_hub
+from xview2_siamese_unet.params.modelling import EncoderParams
 from xview2_siamese_unet.xbd.archives import is_archive
 from xview2_siamese_unet.xbd.pairing import list_pairs
 
@@ -132,17 +134,25 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
 
 
 def _weights(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
-    encoder: dict[str, Any] = loader["parameters"]["model"]["encoder"]
-    weights = encoder["weights"]
-    said = f"{encoder['name']} from {weights['source']}"
-    if weights["source"] == "file" and not Path(weights["path"] or "").is_file():
-        yield Finding(
-            "pretrained weights", "bad", f"{said}: no file {weights['path']}", "correct model.encoder.weights.path"
-        )
-    elif weights["source"] == "hub":
-        yield Finding("pretrained weights", "note", f"{said}: the first training needs the network")
+    encoder = EncoderParams.model_validate(loader["parameters"]["model"]["encoder"])
+    weights, what = encoder.weights, "pretrained weights"
+    said = f"{encoder.name} from {weights.source}"
+    if weights.source == "file" and not (weights.path and weights.path.is_file()):
+        yield Finding(what, "bad", f"{said}: no file {weights.path}", "correct model.encoder.weights.path")
+    elif weights.source == "hub":
+        yield Finding(what, "note", f"{said}: the first training needs the network")
+    elif weights.source == "cache":
+        yield _cached(encoder, what, said)
     else:
-        yield Finding("pretrained weights", "good", said)
+        yield Finding(what, "good", said)
+
+
+def _cached(encoder: EncoderParams, what: str, said: str) -> Finding:
+    try:
+        read_from_hub(encoder)
+    except ConfigError as error:
+        return Finding(what, "bad", f"{said}: {error.found}", error.remedy)
+    return Finding(what, "good", said)
 
 
 def _checkpoint(loader: UserExperimentConfigLoader) -> Finding:

@@ -60,7 +60,7 @@ def load_encoder_weights(net: DamageNet, params: EncoderParams) -> dict[str, str
     weights = params.weights
     if weights.source == "none":
         return {}
-    state = _read_weights(weights.path) if weights.path and weights.source == "file" else _from_hub(params)
+    state = _read_weights(weights.path) if weights.path and weights.source == "file" else read_from_hub(params)
     for unet in {net.pre, net.post}:
         _fit(unet.encoder, state, weights.path or Path(weights.name))
     name = weights.path.name if weights.path else f"{params.name} {weights.name}"
@@ -154,7 +154,12 @@ def _is_timm(name: str) -> bool:
     return name.startswith("tu-") and timm.is_model(name.removeprefix("tu-"))
 
 
-def _from_hub(params: EncoderParams) -> dict[str, Tensor]:
+def read_from_hub(params: EncoderParams) -> dict[str, Tensor]:
+    """Return pretrained weights out of the cache; downloads what is not in it, unless only the cache is asked for.
+
+    Raises:
+        ConfigError: weights that do not exist or cannot be had offline.
+    """
     with _offline(params.weights):
         try:
             # A model of timm carries the name of its weights in its own name, after a dot.

@@ -15,15 +15,18 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.modelling import HardwareParams
+from xview2_siamese_unet.params.modelling import HardwareParams, Recipe
 from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
+from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
 from xview2_siamese_unet.pipelines.reporting.nodes import (
+    count_probabilities,
     plot_buildings,
     plot_confusion,
     plot_curves,
     plot_panels,
     plot_scored_classes,
+    score,
     submit,
     write_report,
 )
@@ -44,12 +47,15 @@ HISTORY = pd.DataFrame(
         "validation_damage_f1": [0.1, 0.3],
     }
 )
+SETTINGS = Parameters().model_dump(mode="json")
+RECIPE = {name: SETTINGS[name] for name in Recipe.model_fields} | {"training": SETTINGS["training"] | {"seed": 7}}
 CHECKPOINT = {
     "version": "0.9",
     "dataset": "sample",
     "fingerprint": "f00d",
     "epoch": 0,
-    "recipe": {"training": {"seed": 7}},
+    "classes": RECIPE["classes"],
+    "recipe": RECIPE,
     "history": HISTORY.to_dict("records"),
 }
 SQUARE = "POLYGON ((8 8, 8 16, 24 16, 24 8, 8 8))"
@@ -99,12 +105,11 @@ def world() -> dict[str, Any]:
         "ingest_report": pd.DataFrame(columns=["scene", "where", "found", "allowed", "remedy", "consequence"]),
         "class_counts": CLASS_COUNTS,
         "timings": {"predict": {"pipeline": "reporting", "seconds": 3.0, "ended": "2026-01-02T03:04:05+00:00"}},
-        "params:classes.unclassified": "ignore",
         "params:data_processing.masks.rule": "centre",
         "params:reporting.split": "test",
         "params:dataset": DatasetParams(),
         "params:reporting": ReportingParams(title="A <b>bold</b> title", dpi=50, panels=PanelParams(side=64)),
-        "parameters": {"dataset": DatasetParams(), "modelling": {"losses": [{"name": "focal", "gamma": 2.5}]}},
+        "parameters": SETTINGS | {"dataset": DatasetParams(), "more": {"losses": [{"name": "focal", "gamma": 2.5}]}},
     }
 
 
@@ -166,17 +171,37 @@ def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
     keys = ["score", "constant_prediction_score", "localization_f1", "damage_f1"]
     assert headline == [f"{metrics[key]:.3f}" for key in keys]
     assert pd.read_parquet(written / "scene_counts.parquet").shape == (6, 44)
-    assert "modelling.losses[0].gamma</th><td>2.5<" in page
+    assert "more.losses[0].gamma</th><td>2.5<" in page
     assert "dataset.sample.size</th><td>256<" in page
     for value in ("f00d", "xview2-siamese-unet 0.9 on sample", "0, the best of 2"):
         assert f"<td>{value}</td>" in page
-    assert "<td>dataset.sample 7, training 7</td>" in page
+    assert "<td>dataset.sample 7, data_processing.split 0, training 7, reporting.intervals 0</td>" in page
     assert "4.0 pictures a second" in page
     row = metrics["probabilities"]["most likely class"]
     cells = f"<td>{row['average_precision']:.3f}</td><td>{row['ece']:.3f}</td>"
     assert f"most likely class</th>{cells}" in page
     assert "Only 6 scenes were scored" in page
     assert "A &lt;b&gt;bold&lt;/b&gt; title" in page
+
+
+def test_the_page_speaks_of_the_settings_that_the_net_was_made_with(written: Path) -> None:
+    page = (written / "report.html").read_text(encoding="utf-8")
+    assert "<li>training.seed is 0 in the configuration, but 7 in the checkpoint, which is what was used.</li>" in page
+    assert "training.seed</th><td>7<" in page
+
+
+def test_scored_is_by_the_policy_that_the_net_was_trained_with(world: dict[str, Any], written: Path) -> None:
+    counts = pd.read_parquet(written / "scene_counts.parquet")
+    arguments = world["probabilities"], world["store"], counts
+    matches, params = pd.read_parquet(written / "building_matches.parquet"), ReportingParams()
+    scores, seen = {}, {}
+    for policy in ("ignore", "no_damage"):
+        checkpoint = CHECKPOINT | {"classes": {"unclassified": policy}}
+        said = count_probabilities(*arguments, checkpoint)
+        scores[policy], seen[policy] = score(counts, matches, said, checkpoint, params), said["seen"].sum()
+        assert scores[policy]["unclassified"] == policy
+    assert scores["ignore"]["damage_f1_no_damage"] != scores["no_damage"]["damage_f1_no_damage"]
+    assert seen["ignore"] < seen["no_damage"]
 
 
 def test_dpi_and_side_set_the_size_of_pictures(world: dict[str, Any], tmp_path: Path) -> None:
@@ -194,7 +219,7 @@ def test_panel_counts_choose_scenes(world: dict[str, Any], written: Path) -> Non
     counts = pd.read_parquet(written / "scene_counts.parquet")
     params = ReportingParams.model_validate({"panels": {"best": 1, "median": 0, "worst": 2, "side": 64, "window": 32}})
     answers = world["predictions"], world["probabilities"]
-    figure = plot_panels(counts, *answers, world["store"], "ignore", params)
+    figure = plot_panels(counts, *answers, world["store"], {"unclassified": "ignore"}, params)
     notes = [text.get_text().split(" · ")[0] for text in figure.axes[0].texts if "scene score" in text.get_text()]
     assert notes == ["best", "worst", "worst"]
     assert sum("shown: 32 × 32 of 64 × 64 px" in text.get_text() for text in figure.axes[0].texts) == 3
@@ -253,7 +278,7 @@ def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:
         "counts": pd.read_parquet(written / "scene_counts.parquet"),
         "dataset": DatasetParams(source="xbd", root=Path("x"), name="xbd"),
         "params": ReportingParams(model_file="002_best.pth"),
-        "settings": {},
+        "settings": SETTINGS,
         "problems": world["ingest_report"],
         "matches": pd.read_parquet(written / "building_matches.parquet"),
         "probability_counts": pd.read_parquet(written / "probability_counts.parquet"),

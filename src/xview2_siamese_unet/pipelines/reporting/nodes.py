@@ -1,5 +1,6 @@
 """Translations between the catalog and the figures and pages."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -10,12 +11,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.metrics import probabilities as said
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores, worst_buildings
 from xview2_siamese_unet.metrics.submission import name_predictions
 from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import Predictions, fingerprint
 from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.modelling import HardwareParams, Unclassified
+from xview2_siamese_unet.params.modelling import ClassesParams, HardwareParams, Unclassified
 from xview2_siamese_unet.params.reporting import ReportingParams
 from xview2_siamese_unet.plots.curves import draw_curves, plotly_curves
 from xview2_siamese_unet.plots.histogram import ClassCounts, draw_class_histogram, plotly_class_histogram
@@ -34,6 +36,7 @@ from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.report.page import ReportContent, render_report
 from xview2_siamese_unet.report.provenance import provenance_of
 from xview2_siamese_unet.report.settings import flatten
+from xview2_siamese_unet.report.trained import as_trained, differences
 from xview2_siamese_unet.report.warn import warnings_of
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import georeferences
@@ -42,6 +45,7 @@ Placed = dict[str, tuple[np.ndarray, Georeference | None]]
 Answers = Callable[[str], tuple[np.ndarray, np.ndarray]]
 """Scene name → predicted codes (h, w) and probabilities in steps of 1/254 (5, h, w)."""
 
+_log = logging.getLogger(__name__)
 _RECALL: Final = "Precision against recall. AP: average precision, the area under the line."
 _RELIABILITY: Final = (
     "What was said against what was found. On the dotted line a probability means what it says; below it the model is "
@@ -89,15 +93,22 @@ def submit(
             yield {stem: Image.fromarray(codes)}
 
 
+def count_probabilities(
+    probabilities: Predictions, store: Store, counts: pd.DataFrame, checkpoint: dict[str, Any]
+) -> pd.DataFrame:
+    """Return how often each probability was said, and how often it was true."""
+    return said.count_probabilities(probabilities, store, counts, _policy(checkpoint))
+
+
 def score(
     counts: pd.DataFrame,
     matches: pd.DataFrame,
     probabilities: pd.DataFrame,
-    unclassified: Unclassified,
+    checkpoint: dict[str, Any],
     params: ReportingParams,
 ) -> dict[str, Any]:
     """Return every score, of pixels, of buildings and of probabilities."""
-    return summarise(counts, matches, probabilities, unclassified, params.intervals)
+    return summarise(counts, matches, probabilities, _policy(checkpoint), params.intervals)
 
 
 def plot_confusion(
@@ -131,12 +142,12 @@ def plot_panels(
     predictions: Predictions,
     probabilities: Predictions,
     store: Store,
-    unclassified: Unclassified,
+    metrics: dict[str, Any],
     params: ReportingParams,
 ) -> Figure:
     """Return pictures of the best, the median and the worst scenes."""
     answers = _answers(predictions, probabilities)
-    scores, wanted = scene_scores(counts, unclassified), params.panels
+    scores, wanted = scene_scores(counts, metrics["unclassified"]), params.panels
     chosen = choose_scenes(scores, best=wanted.best, median=wanted.median, worst=wanted.worst)
     rows = (
         scene_row(name, f"{rank} · scene score {scores[name]:.2f}", store.scene(name), answers(name), wanted.window)
@@ -180,7 +191,10 @@ def write_report(  # noqa: PLR0913  a report joins everything
     timings: dict[str, dict[str, Any]],
 ) -> str:
     """Return the report as HTML; draws its figures from data, because a saved matplotlib figure cannot be loaded."""
-    flat = flatten(settings)
+    flat = flatten(as_trained(settings, checkpoint))
+    differing = differences(settings, checkpoint)
+    for sentence in differing:
+        _log.warning(sentence)
     content = ReportContent(
         title=params.title,
         source=dataset.source,
@@ -190,11 +204,11 @@ def write_report(  # noqa: PLR0913  a report joins everything
             _RECALL: draw_precision_recall(probability_counts),
             _RELIABILITY: draw_reliability(probability_counts),
         },
-        panels=plot_panels(counts, predictions, probabilities, store, metrics["unclassified"], params),
+        panels=plot_panels(counts, predictions, probabilities, store, metrics, params),
         buildings=plot_buildings(matches, predictions, probabilities, store, params),
         settings=flat,
         provenance=provenance_of(checkpoint, dataset, params.model_file, fingerprint(counts), flat),
-        warnings=warnings_of(metrics, problems, checkpoint),
+        warnings=[*differing, *warnings_of(metrics, problems, checkpoint)],
         timings={name: row for name, row in timings.items() if name != "write_report"},  # which is running
     )
     return render_report(content)
@@ -210,6 +224,11 @@ def _charts(metrics: dict[str, Any], history: pd.DataFrame, class_counts: ClassC
         "Training, epoch by epoch.": draw_curves(history),
         "Pixels of each class in the training split.": draw_class_histogram(class_counts),
     }
+
+
+def _policy(checkpoint: dict[str, Any]) -> Unclassified:
+    """Return what un-classified truth meant to the net, its best epoch and its thresholds; so it is scored."""
+    return ClassesParams.model_validate(checkpoint["classes"]).unclassified
 
 
 def _answers(predictions: Predictions, probabilities: Predictions) -> Answers:

@@ -7,10 +7,10 @@ from typing import Final
 from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.metrics.matching import match_scenes
-from xview2_siamese_unet.metrics.probabilities import count_probabilities
 from xview2_siamese_unet.metrics.submission import number_scenes
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.pipelines.reporting.nodes import (
+    count_probabilities,
     plot_buildings,
     plot_confusion,
     plot_curves,
@@ -24,7 +24,6 @@ from xview2_siamese_unet.pipelines.reporting.nodes import (
 )
 
 _PARAMS: Final = "params:reporting"
-_POLICY: Final = "params:classes.unclassified"
 _MATRICES: Final = [
     "localization_confusion",
     "damage_confusion",
@@ -52,7 +51,7 @@ _OF_MATCHES: Final = [
     "buildings",
     "params:data_processing.masks.rule",
 ]
-_OF_SUMMARY: Final = ["scene_counts", "building_matches", "probability_counts", _POLICY, _PARAMS]
+_OF_SUMMARY: Final = ["scene_counts", "building_matches", "probability_counts", "checkpoint", _PARAMS]
 _OF_REPORT: Final = {
     "metrics": "metrics",
     "counts": "scene_counts",
@@ -83,7 +82,7 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(match_scenes, _OF_MATCHES, "building_matches", name="match_buildings"),
             Node(
                 count_probabilities,
-                ["probabilities", "store", "scene_counts", _POLICY],
+                ["probabilities", "store", "scene_counts", "checkpoint"],
                 "probability_counts",
                 name="count_probabilities",
             ),
@@ -94,7 +93,7 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(plot_curves, ["history", _PARAMS], _CURVES, name="plot_curves"),
             Node(
                 plot_panels,
-                ["scene_counts", "predictions", "probabilities", "store", _POLICY, _PARAMS],
+                ["scene_counts", "predictions", "probabilities", "store", "metrics", _PARAMS],
                 "panels",
                 name="plot_panels",
             ),
