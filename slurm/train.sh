@@ -23,32 +23,79 @@ environment=${1:?"name the environment: sbatch slurm/train.sh USER/EXPERIMENT"}
 shift
 cd "${SLURM_SUBMIT_DIR:?"start this with sbatch"}"
 
-# Three minutes before the time is up: back into the queue. The next start goes on after the last whole epoch, which
-# lies in a checkpoint already, so nothing is left to save here.
+# Three minutes before the time is up: the phase in progress is told to stop, and the job goes back into the queue. The
+# next start takes over the data that are there and goes on after the last whole epoch, so nothing is left to save here.
+stopping=
+child=
+stop() {
+  stopping=yes
+  [[ -z $child ]] || kill -TERM "$child" 2>/dev/null || true
+}
+trap stop USR1
+
 requeue() {
   echo "time is nearly up: job $SLURM_JOB_ID goes back into the queue"
   scontrol requeue "$SLURM_JOB_ID"
+  exit 0
 }
-trap requeue USR1
+
+# Runs one phase, a command with its options, to its end. The shell answers a signal only while it waits for a child in
+# the background, and the signal ends that `wait` early: then the child has two minutes to stop, and is asked for its
+# code again. A phase that could not end sends the job back into the queue, and so does the next one that would begin;
+# after the last one there is none, so a job that has done its work stays out of it.
+phase() {
+  local code=0 seconds
+  [[ -z $stopping ]] || requeue
+  "$@" &
+  child=$!
+  [[ -z $stopping ]] || stop # the signal came before the child had a name
+  wait "$child" || code=$?
+  if [[ -n $stopping ]]; then
+    for ((seconds = 0; seconds < 120; seconds++)); do
+      kill -0 "$child" 2>/dev/null || break
+      sleep 1
+    done
+    kill -KILL "$child" 2>/dev/null || true
+    code=0
+    wait "$child" || code=$?
+  fi
+  child=
+  ((code == 0)) || [[ -z $stopping ]] || requeue
+  ((code == 0)) || exit "$code"
+}
+
+# Sets `options` to those of a training that goes on where an earlier start of this job was stopped, also where the user
+# asked for one that begins anew: what is given for --params, and behind it, where it counts, training.reuse=true.
+go_on() {
+  local all=("$@") given=
+  options=()
+  while (($#)); do
+    case $1 in
+      --params) given=${2:-} && shift ;;
+      --params=*) given=${1#*=} ;;
+      # A file may hold params of its own, which --params would put aside: better anew than with other settings.
+      -c* | --config | --config=*) options=("${all[@]}") && return ;;
+      *) options+=("$1") ;;
+    esac
+    shift
+  done
+  options+=(--params "${given:+$given,}training.reuse=true")
+}
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000))
 gpus=${SLURM_GPUS_ON_NODE:-1}
 
 # Scenes, masks and store first, by one process: reading xBD needs no GPU, and what is there is taken over.
-uv run kedro run --env "$environment" --pipelines data_processing,feature_statistics "$@" &
-wait $!
+phase uv run kedro run --env "$environment" --pipelines data_processing,feature_statistics "$@"
 
-srun --ntasks="$SLURM_NNODES" --ntasks-per-node=1 --kill-on-bad-exit=1 \
+options=("$@")
+((${SLURM_RESTART_COUNT:-0} == 0)) || go_on "$@"
+# Not every version of srun knows how many cores the job asked for.
+phase srun --ntasks="$SLURM_NNODES" --ntasks-per-node=1 --kill-on-bad-exit=1 \
+  ${SLURM_CPUS_PER_TASK:+--cpus-per-task "$SLURM_CPUS_PER_TASK"} \
   uv run torchrun --nnodes "$SLURM_NNODES" --nproc-per-node "$gpus" \
   --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$head:$port" \
-  -m kedro run --env "$environment" --pipelines modelling "$@" &
-# The shell answers a signal only while it waits for a child in the background. A signal ends `wait` early, so it is
-# asked again for the child itself.
-training=$!
-until wait "$training"; do
-  code=$?
-  kill -0 "$training" 2>/dev/null || exit "$code"
-done
+  -m kedro run --env "$environment" --pipelines modelling ${options[@]+"${options[@]}"}
 
-uv run kedro run --env "$environment" --pipelines reporting "$@"
+phase uv run kedro run --env "$environment" --pipelines reporting "$@"

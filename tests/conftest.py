@@ -12,7 +12,7 @@ from hypothesis import settings
 
 # Before Kedro is imported: no test may phone home or depend on the environment of whoever runs it.
 os.environ["DO_NOT_TRACK"] = "1"
-for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY", "RANK"):
+for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY", "RANK", "WORLD_SIZE"):
     os.environ.pop(variable, None)
 
 # Before torch is imported: two processes of two threads on two cores take longer than two of one.

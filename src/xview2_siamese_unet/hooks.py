@@ -16,7 +16,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.io.core import is_parameter
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +25,18 @@ QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_s
 
 _UNTIMED: Final = {"inference"}
 """Tag of the pipeline that belongs to no experiment and keeps times of its own."""
+_SHARED_OUT: Final = "modelling"
+"""Tag of the pipeline that several processes share."""
 
 
 def rank() -> int:
     """Return which of the processes that `torchrun` launched this is; 0 where it launched none."""
     return int(os.environ.get("RANK", "0"))
+
+
+def processes() -> int:
+    """Return how many processes `torchrun` launched; 1 where it launched none."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _maker(dataset: str) -> str | None:
@@ -161,6 +168,27 @@ class Timing:
     def _write(self) -> None:
         if self._catalog is not None and self._ended and rank() == 0:
             self._catalog.save("timings", self._ended)
+
+
+class SeveralOnlyTrain:
+    """Stops a run in several processes that would do more than training: no other pipeline is shared out."""
+
+    @hook_impl(tryfirst=True)  # with one sentence in every process, whatever else each of them might find
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
+        """Look where the nodes are from.
+
+        Raises:
+            ConfigError: `torchrun` launched several processes, and a node is from another pipeline than modelling.
+        """
+        others = {tag for node in pipeline.nodes for tag in node.tags} - {_SHARED_OUT}
+        if processes() > 1 and others:
+            raise ConfigError(
+                "pipelines of this run",
+                found=f"{', '.join(sorted(others))} in {processes()} processes",
+                allowed=f"{_SHARED_OUT} alone, for the others work in one process",
+                remedy="run kedro run --pipelines data_processing,feature_statistics, then torchrun with "
+                f"-m kedro run --pipelines {_SHARED_OUT}, then kedro run --pipelines reporting",
+            )
 
 
 class RankZeroWrites:

@@ -17,8 +17,10 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 from kedro_datasets.partitions import PartitionedDataset
 
-from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.hooks import QUIET, InputsExist, RankZeroWrites, RunEnding, Steps, Timing
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.hooks import QUIET, InputsExist, RankZeroWrites, RunEnding, SeveralOnlyTrain, Steps, Timing
+from xview2_siamese_unet.pipeline_registry import register_pipelines
+from xview2_siamese_unet.settings import HOOKS
 
 
 def score() -> dict[str, Any]:
@@ -56,7 +58,7 @@ def conf_catalog(folder: Path) -> dict[str, dict[str, Any]]:
 def run(folder: Path, pipeline: Pipeline = REPORTING) -> DataCatalog:
     """Run as a session does, with our hooks."""
     hooks = _create_hook_manager()
-    for hook in (RankZeroWrites(), Steps(), Timing(), RunEnding()):
+    for hook in (SeveralOnlyTrain(), RankZeroWrites(), Steps(), Timing(), RunEnding()):
         hooks.register(hook)
     conf = conf_catalog(folder)
     catalog = DataCatalog.from_config(conf)
@@ -108,6 +110,44 @@ def test_other_ranks_compute_the_same_write_nothing_and_keep_quiet(
     assert isinstance(catalog["report"], MemoryDataset)
     assert not [record for record in caplog.records if record.name.startswith(("kedro", "xview2"))]
     assert capsys.readouterr().out == ""
+
+
+MODELLING = Pipeline([Node(score, None, "history", name="train")], tags=["modelling"])
+MORE = MODELLING + Pipeline(REPORTING.nodes, tags=["reporting"])
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_several_processes_that_would_do_more_than_training_are_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match=r"found reporting in 2 processes; allowed: modelling alone.*next: run kedro"):
+        run(tmp_path, MORE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("size", "pipeline"), [("2", MODELLING), ("1", MORE)], ids=["training", "one process"])
+def test_several_processes_may_train_and_one_process_may_do_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str, pipeline: Pipeline
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", size)
+    run(tmp_path, pipeline)
+    assert (tmp_path / "timings.json").is_file()
+
+
+def test_the_project_refuses_it_before_it_looks_at_anything_else() -> None:
+    hooks = _create_hook_manager()
+    for hook in HOOKS:
+        hooks.register(hook)
+    first = hooks.hook.before_pipeline_run.get_hookimpls()[-1]  # they are called from the last to the first
+    assert isinstance(first.plugin, SeveralOnlyTrain)
+
+
+def test_every_node_of_the_project_tells_its_pipeline() -> None:
+    registered = register_pipelines()
+    assert all(node.tags == {name} for name in registered if name != "__default__" for node in registered[name].nodes)
 
 
 def slow_parts() -> Iterator[dict[str, str]]:

@@ -1,0 +1,176 @@
+"""The job script when its time is nearly up, with stand-ins for what a cluster has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+DATA, TRAINING, REPORTING = "data_processing,feature_statistics", "modelling", "reporting"
+PHASES = (DATA, TRAINING, REPORTING)
+STAND_INS = {
+    "scontrol": 'if [ "$1" = show ]; then echo node1; else echo "scontrol $*" >> log; fi',
+    "srun": 'echo "srun $*" >> log\nwhile [ "$1" != uv ]; do shift; done\nexec "$@"',
+    # The phase that is to last does so until it is told to stop; what it does then is up to the test.
+    "uv": """
+        echo "uv $*" >> log
+        case "$*" in *"--pipelines $LASTS"*) ;; *) exit 0 ;; esac
+        trap 'kill $!; echo stopped >> log; exit $AT_STOP' TERM
+        echo "lasts $$" >> log
+        sleep 30 & wait
+    """,
+}
+
+Submit = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def submit(tmp_path: Path, project_path: Path) -> Iterator[Submit]:
+    """Start the job script as Slurm does; `LASTS` names the phase that does not end by itself."""
+    for name, lines in STAND_INS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{lines}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "log").touch()
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str, **variables: str) -> subprocess.Popen[str]:
+        job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1", "SLURM_NNODES": "1", "SLURM_GPUS_ON_NODE": "2"}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+        path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+        process = subprocess.Popen(  # noqa: S603
+            ["/usr/bin/env", "bash", str(project_path / "slurm" / "train.sh"), "lab/002", *options],
+            env=inherited | job | {"SLURM_SUBMIT_DIR": str(tmp_path), "PATH": path, "LASTS": "none"} | variables,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Callable[[str], list[str]]:
+    """Return the lines of the stand-ins that begin with a word."""
+    return lambda word: [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith(word)]
+
+
+def wait_for(log: Callable[[str], list[str]], word: str) -> str:
+    until = time.monotonic() + 20
+    while not log(word) and time.monotonic() < until:
+        time.sleep(0.02)
+    return log(word)[0]
+
+
+def ended(process: subprocess.Popen[str]) -> int:
+    process.communicate(timeout=20)
+    return process.returncode
+
+
+def is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_job_that_has_the_time_runs_three_phases_and_stays_out_of_the_queue(
+    submit: Submit, log: Callable[[str], list[str]]
+) -> None:
+    assert ended(submit("--params", "training.epochs=3")) == 0
+    runs = log("uv")
+    assert [line.split("--pipelines ")[1] for line in runs] == [f"{one} --params training.epochs=3" for one in PHASES]
+    assert log("scontrol") == []
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_when_the_time_is_nearly_up_the_phase_is_stopped_and_the_job_goes_back_into_the_queue_once(
+    submit: Submit, log: Callable[[str], list[str]], phase: str
+) -> None:
+    job = submit(LASTS=phase, AT_STOP="143")
+    child = int(wait_for(log, "lasts").split()[1])
+    job.send_signal(signal.SIGUSR1)
+    assert ended(job) == 0
+    assert log("stopped") == ["stopped"]
+    assert not is_there(child)
+    assert log("scontrol") == ["scontrol requeue 7"]
+    assert len(log("uv")) == PHASES.index(phase) + 1
+
+
+def test_a_second_signal_changes_nothing(submit: Submit, log: Callable[[str], list[str]]) -> None:
+    job = submit(LASTS=TRAINING, AT_STOP="143")
+    wait_for(log, "lasts")
+    job.send_signal(signal.SIGUSR1)
+    job.send_signal(signal.SIGUSR1)
+    assert ended(job) == 0
+    assert log("scontrol") == ["scontrol requeue 7"]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_phase_that_ends_well_all_the_same_needs_the_queue_only_if_another_follows(
+    submit: Submit, log: Callable[[str], list[str]], phase: str
+) -> None:
+    job = submit(LASTS=phase, AT_STOP="0")
+    wait_for(log, "lasts")
+    job.send_signal(signal.SIGUSR1)
+    assert ended(job) == 0
+    assert log("scontrol") == ([] if phase == REPORTING else ["scontrol requeue 7"])
+    assert len(log("uv")) == PHASES.index(phase) + 1
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_phase_that_fails_ends_the_job_with_its_code(
+    submit: Submit, log: Callable[[str], list[str]], phase: str
+) -> None:
+    job = submit(LASTS=phase, AT_STOP="3")
+    os.kill(int(wait_for(log, "lasts").split()[1]), signal.SIGTERM)
+    assert ended(job) == 3
+    assert log("scontrol") == []
+    assert len(log("uv")) == PHASES.index(phase) + 1
+
+
+@pytest.mark.parametrize(
+    ("given", "training"),
+    [
+        ([], ["--params", "training.reuse=true"]),
+        (
+            ["--params", "training.reuse=false,training.epochs=3", "--runner", "X Y"],
+            ["--runner", "X Y", "--params", "training.reuse=false,training.epochs=3,training.reuse=true"],
+        ),
+        (["--params=a.b=1", "--params=a.b=2"], ["--params", "a.b=2,training.reuse=true"]),
+        (["--config", "run.yml"], ["--config", "run.yml"]),
+    ],
+    ids=["none", "beside others", "the last counts", "in a file"],
+)
+def test_a_restart_goes_on_whatever_the_job_was_asked_to_take_over(
+    submit: Submit, log: Callable[[str], list[str]], given: list[str], training: list[str]
+) -> None:
+    assert ended(submit(*given, SLURM_RESTART_COUNT="1")) == 0
+    data, trained, reported = log("uv")
+    plain = " ".join(given)
+    assert data.endswith(f"{DATA} {plain}".strip())
+    assert trained.endswith(f"{TRAINING} {' '.join(training)}")
+    assert reported.endswith(f"{REPORTING} {plain}".strip())
+
+
+def test_the_first_start_takes_over_what_it_was_asked_to(submit: Submit, log: Callable[[str], list[str]]) -> None:
+    assert ended(submit("--params", "training.reuse=false", SLURM_RESTART_COUNT="0")) == 0
+    assert log("srun")[0].endswith(f"--pipelines {TRAINING} --params training.reuse=false")
+
+
+def test_each_process_gets_the_cores_that_the_job_asked_for(submit: Submit, log: Callable[[str], list[str]]) -> None:
+    assert ended(submit(SLURM_CPUS_PER_TASK="16")) == 0
+    assert ended(submit()) == 0
+    asked, silent = log("srun")
+    assert "--kill-on-bad-exit=1 --cpus-per-task 16 uv run torchrun" in asked
+    assert "--kill-on-bad-exit=1 uv run torchrun" in silent
