@@ -19,6 +19,7 @@ SMALLEST = {
     "bench_cold_read": "{folder} 4",
     "bench_counts": "{xbd}",
     "bench_data_memory": "20 40",
+    "bench_macs": "--encoder resnet18 --side 64",
     "bench_read": "{xbd}",
     "bench_report_memory": "1 2",
     "bench_score": "2",
