@@ -18,6 +18,7 @@ SMALLEST = {
     "bench_burn": "{xbd} 1",
     "bench_cold_read": "{folder} 4",
     "bench_counts": "{xbd}",
+    "bench_crops": "2",
     "bench_data_memory": "20 40",
     "bench_macs": "--encoder resnet18 --side 64",
     "bench_read": "{xbd}",

@@ -83,6 +83,8 @@ class ResidentCrops(Dataset[Tensor]):
     def __init__(self, resident: Resident, scenes: Sequence[str], side: int | None, candidates: int = 1) -> None:
         self._pixels = resident.pixels
         self._rows = np.array(resident.rows(scenes))
+        # Bytes, whose sum has 64 bits all the same.
+        self._weights = torch.from_numpy(RARITY.astype(np.uint8)).to(self._pixels.device)
         self._candidates = candidates
         self._side = None if side is None or side >= min(self._pixels.shape[1:3]) else side
 
@@ -106,9 +108,8 @@ class ResidentCrops(Dataset[Tensor]):
         down, right = (places[:, axis, None] + steps for axis in (0, 1))
         return self._pixels[rows[:, None, None], down[:, :, None], right[:, None, :], channel]
 
-    @staticmethod
-    def _rarity(damage: Tensor) -> Tensor:
-        return torch.from_numpy(RARITY).to(damage.device)[damage.int()].sum(dim=(1, 2))
+    def _rarity(self, damage: Tensor) -> Tensor:
+        return self._weights.index_select(0, damage.flatten().int()).view(len(damage), -1).sum(dim=1)
 
     def _on_device(self, numbers: np.ndarray) -> Tensor:
         return torch.from_numpy(numbers).to(self._pixels.device, non_blocking=True)

@@ -1,0 +1,78 @@
+"""A training crop of 512² chosen from several: all weighed at once, against a count of classes for each of them.
+
+    OMP_NUM_THREADS=1 uv run python benchmarks/bench_crops.py      [CROPS]
+
+Fabricated scenes of 1024² with 400 buildings each, in memory already. Both ways see the same draws, 20 at a turn, and
+must end with the same pixels. Where there is one crop nothing is chosen: that line is what reading it costs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from small_store import write_store
+from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.training.crops import RARITY, Crops, corners
+from xview2_siamese_unet.training.draws import Draw
+
+SIDE, CROP, SCENES, TURN = 1024, 512, 4, 20
+
+
+def draw_scene(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (SIDE, SIDE, 8), dtype=np.uint8)
+    pixels[..., 7] = 0
+    for top, left in rng.integers(SIDE - 20, size=(400, 2)):
+        pixels[top : top + 20, left : left + 20, 7] = rng.integers(1, 6)
+    pixels[..., 6] = pixels[..., 7] > 0
+    return pixels
+
+
+def plain(store: Store, draw: Draw, candidates: int) -> np.ndarray:
+    """Count the classes of every candidate on its own."""
+    scene, crops = store.pixels[draw.scene], []
+    for top, left in corners(SIDE, SIDE, CROP, draw.seed, candidates).tolist():
+        store.prefetch(draw.scene, top, top + CROP)
+        crops.append(scene[top : top + CROP, left : left + CROP])
+    if candidates == 1:
+        return np.array(crops[0])
+    return np.array(max(crops, key=lambda crop: np.bincount(crop[..., 7].ravel(), minlength=len(RARITY)) @ RARITY))
+
+
+def compare(store: Store, candidates: int, crops: int) -> str:
+    chosen = Crops(store, store.scenes, CROP, candidates)
+    ways: dict[str, Callable[[Draw], np.ndarray]] = {
+        "each counted": lambda draw: plain(store, draw, candidates),
+        "ours": lambda draw: chosen[draw].numpy(),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for start in range(0, crops, TURN):
+        draws = [Draw(seed % SCENES, seed) for seed in range(start, min(start + TURN, crops))]
+        assert all(np.array_equal(*(way(draw) for way in ways.values())) for draw in draws)
+        for name, way in ways.items():
+            started = time.process_time()
+            for draw in draws:
+                way(draw)
+            seconds[name].append((time.process_time() - started) / len(draws))
+    theirs, ours = (1000 * statistics.median(seconds[name]) for name in ways)
+    return f"  of {candidates:2d}: each counted {theirs:6.2f} ms, ours {ours:6.2f} ms   ratio {theirs / ours:5.1f}"
+
+
+def main(crops: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = write_store(Path(folder) / "store", {f"s{seed}": draw_scene(seed) for seed in range(SCENES)})
+        print(f"one {CROP}² crop of a scene of {SIDE}², CPU time, median of turns, {crops} draws in all")
+        for candidates in (1, 2, 10):
+            print(compare(store, candidates, crops))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 300)
