@@ -18,7 +18,7 @@ NAMES = ["nothing", "squares", "corner", "sparse", "noise", "edge"]
 
 @pytest.fixture(scope="module")
 def masks(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Masks in which few crops are equally rare, in which many are, and in which all are; images that tell them apart."""
+    """Masks in which few crops are equally rare, many, or all of them; images that tell them apart."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (len(NAMES), HEIGHT, WIDTH, 8), dtype=np.uint8)
     damage = pixels[..., 7]
