@@ -20,6 +20,7 @@ from xview2_siamese_unet.nets.checkpoint import Checkpoint
 from xview2_siamese_unet.nets.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import LossWeightsParams, Recipe
+from xview2_siamese_unet.training.anew import begin_anew, end_anew
 from xview2_siamese_unet.training.answering import Answering, fit_answers
 from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint, weights_fingerprint
 from xview2_siamese_unet.training.find_rate import find_rate, report_rate
@@ -61,6 +62,9 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         folders: where logs and the epochs' weights go.
         cores: that this process may use.
     """
+    first = launched_shard().rank == 0
+    if first and not recipe.training.reuse:
+        begin_anew(folders.checkpoints, weights_fingerprint(data, recipe))
     with log_to(folders.logfiles / "training.log"), quiet_lightning():
         names, device = [*data.train, *data.validation], pick_device(recipe.hardware.device)
         host = Host(cores, device, take_in(data.store, names, recipe.dataloader, device))
@@ -72,6 +76,8 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         scenes = partial(whole_scenes_loader, data, recipe, host.cores, host.resident)
         answering = fit_answers(module.net, module.normalise, scenes, len(data.validation), recipe)
     leave_processes()
+    if first:
+        end_anew(folders.checkpoints)
     return _checkpoint(module, answering, data, recipe)
 
 

@@ -27,6 +27,7 @@ from xview2_siamese_unet.stats.moments import IMAGENET
 from xview2_siamese_unet.training import fit as fit_room
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders
+from xview2_siamese_unet.training.module import DamageModule
 
 SETTINGS: dict[str, Any] = {
     "model": {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": (16, 16, 8, 8, 8)},
@@ -99,6 +100,27 @@ def test_a_run_leaves_a_checkpoint_that_answers_and_a_history(run: Run) -> None:
     assert normalise.mean.flatten().tolist() == MEASURED["mean"]
     assert classes.unclassified == "ignore"
     assert made["checkpoint"]["dataset"] == "sample"
+
+
+@pytest.mark.parametrize("epochs", [0, 1], ids=["before its first epoch ended", "after an epoch"])
+def test_a_training_that_began_anew_and_was_stopped_is_gone_on_with_and_the_earlier_one_is_not_taken_over(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
+) -> None:
+    def stop(module: DamageModule, pixels: torch.Tensor) -> torch.Tensor:
+        if module.current_epoch == epochs:
+            raise RuntimeError("stopped")
+        return step(module, pixels)
+
+    step, two = DamageModule.training_step, {**SETTINGS["training"], "epochs": 2}
+    run(training=two)
+    last = tmp_path / "checkpoints" / "epochs" / "last.ckpt"
+    with monkeypatch.context() as patch:
+        patch.setattr(DamageModule, "training_step", stop)
+        with pytest.raises(RuntimeError, match="stopped"):
+            run(training={**two, "reuse": False})
+    assert last.exists() == bool(epochs)
+    assert run(training=two)["trained"]
+    assert not run(training=two)["trained"]
 
 
 def test_nothing_is_trained_again_when_nothing_changed(run: Run) -> None:

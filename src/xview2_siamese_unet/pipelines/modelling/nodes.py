@@ -62,7 +62,8 @@ def train(  # noqa: PLR0913  a net is made of all of these
     finished: dict[str, Any] | None,
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     """Return the checkpoint of the best epoch, for two formats, and the history of all epochs."""
-    from xview2_siamese_unet.training.data import TrainingData, fingerprint  # noqa: PLC0415
+    from xview2_siamese_unet.training.anew import is_unfinished  # noqa: PLC0415
+    from xview2_siamese_unet.training.data import TrainingData, fingerprint, weights_fingerprint  # noqa: PLC0415
     from xview2_siamese_unet.training.fit import Folders, fit  # noqa: PLC0415  torch is slow to import
     from xview2_siamese_unet.training.processes import launched_here  # noqa: PLC0415
 
@@ -76,11 +77,14 @@ def train(  # noqa: PLR0913  a net is made of all of these
         class_weights=class_weights,
         channels=channel_statistics["both"] if measured else IMAGENET,
     )
-    if recipe.training.reuse and finished is not None and finished.get("fingerprint") == fingerprint(data, recipe):
+    # A later training that began anew, and was stopped, is gone on with instead.
+    stopped = is_unfinished(folders["checkpoints"], weights_fingerprint(data, recipe))
+    usable = finished if recipe.training.reuse and not stopped else None
+    if usable is not None and usable.get("fingerprint") == fingerprint(data, recipe):
         _log.info("training: the finished checkpoint has these settings, data and version; reused")
         if recipe.training.lr_find or recipe.hardware.profile:
             _log.warning("lr_find and profile measure nothing, as nothing is trained; training.reuse=false trains anew")
-        checkpoint = finished
+        checkpoint = usable
     else:
         cores = max(1, usable_cores() // launched_here())
         checkpoint = dict(fit(data, recipe, Folders(**folders), cores=cores))
