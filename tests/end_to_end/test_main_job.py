@@ -50,6 +50,11 @@ def test_everything_that_the_catalog_names_is_there(main_run: Path) -> None:
     assert any(name.startswith(f"06_models/{RUN}/tensorboard_logs/") for name in made)
 
 
+def test_a_run_from_a_folder_below_the_project_writes_nothing_there(main_run: Path) -> None:
+    notebooks = main_run.parent / "notebooks"
+    assert {path.suffix for path in notebooks.rglob("*")} == {".ipynb"}
+
+
 def test_nothing_half_written_is_left(main_run: Path) -> None:
     assert [path for path in main_run.rglob("*.part")] == []
 
