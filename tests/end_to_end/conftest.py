@@ -47,6 +47,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def own_user(project: Path, run_kedro: RunKedro, main_run: Path) -> str:
+    """The environment of a new user, who has run the main job on the dataset that the run before has made."""
+    user = project / "conf" / "users" / "ada"
+    user.mkdir()
+    (user / "globals.yml").touch()
+    run_kedro(env="ada/quickstart")
+    return "ada/quickstart"
+
+
+@pytest.fixture(scope="session")
 def run_kedro(project: Path) -> RunKedro:
     """Run pipelines as `kedro run` does below the project's folder, in this process."""
     bootstrap_project(project)
