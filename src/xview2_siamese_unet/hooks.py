@@ -84,10 +84,10 @@ class ScenesAreWhole:
         from xview2_siamese_unet.xbd.archives import is_archive  # noqa: PLC0415  other commands need no archives
         from xview2_siamese_unet.xbd.pairing import list_pairs  # noqa: PLC0415
 
-        dataset, params = (catalog.load(f"params:{section}") for section in ("dataset", "data_processing"))
-        if dataset.source == "xbd" and not is_archive(dataset.root):
-            _, problems = list_pairs(dataset.root)
-            if problems and params.on_problem == "stop":
+        download = getattr(catalog["raw_scenes"], "download", None)  # another rank keeps scenes in memory
+        if download is not None and not is_archive(download):
+            _, problems = list_pairs(download)
+            if problems and catalog.load("params:data_processing").on_problem == "stop":
                 raise problems[0]
 
 

@@ -33,7 +33,7 @@ def test_a_dataset_that_is_not_there_is_bad(shipped: Path) -> None:
     (shipped / "conf/users/default/globals.yml").write_text("dataset: {name: xbd, source: xbd, root: nowhere}")
     done = call("--env", "default/strong")
     assert done.exit_code == 1
-    assert "bad   dataset             nowhere: no folder; next: set dataset.root" in done.output
+    assert f"bad   dataset             {shipped / 'nowhere'}: no folder; next: set dataset.root" in done.output
     assert "note  pretrained weights  resnet50 from hub" in done.output
 
 
@@ -47,9 +47,11 @@ def download(shipped: Path) -> Path:
     return shipped / "xbd"
 
 
-@pytest.mark.usefixtures("download")
-def test_it_counts_the_pairs_of_a_download() -> None:
-    assert "mine in xbd, pairs: tier1 2, test 1" in call("--env", "default/strong").output
+def test_it_counts_the_pairs_of_a_download_whose_root_starts_at_the_project(
+    shipped: Path, download: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shipped / "src")
+    assert f"mine in {download}, pairs: tier1 2, test 1" in call("--env", "default/strong").output
 
 
 def test_an_archive_is_good_as_it_is_to_a_run(shipped: Path, download: Path) -> None:
@@ -57,9 +59,9 @@ def test_an_archive_is_good_as_it_is_to_a_run(shipped: Path, download: Path) -> 
     (shipped / "conf/users/default/globals.yml").write_text("dataset: {name: mine, source: xbd, root: dl.zip}")
     done = call("--env", "default/strong")
     assert done.exit_code == 0, done.output
-    assert "good  dataset             mine: dl.zip, unpacked in the first run" in done.output
+    assert f"good  dataset             mine: {archive}, unpacked in the first run" in done.output
     archive.unlink()
-    assert "bad   dataset             dl.zip: no folder" in call("--env", "default/strong").output
+    assert f"bad   dataset             {archive}: no folder" in call("--env", "default/strong").output
 
 
 @pytest.mark.parametrize(("on_problem", "state", "code"), [("stop", "bad", 1), ("skip", "note", 0)])

@@ -27,7 +27,7 @@ def folder_dataset(folder: Path, executor: dict = SERIAL, root: Path | None = No
     return SceneFolderDataset(
         source="xbd" if root else "sample",
         root=str(root) if root else None,
-        sample=str(folder),
+        filepath=str(folder),
         executor=executor,
     )
 

@@ -35,7 +35,7 @@ PARAMS = DatasetParams.model_validate(
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """The datasets of data_processing, filled."""
     folder = tmp_path_factory.mktemp("data")
-    raw = SceneFolderDataset(source="sample", root=None, sample=str(folder / "raw"), executor=SERIAL)
+    raw = SceneFolderDataset(source="sample", root=None, filepath=str(folder / "raw"), executor=SERIAL)
     raw.save(PARAMS)
     labels = LabelsDataset(filepath=str(folder / "labels.parquet"), executor=SERIAL)
     labels.save(plan_labels(raw.load(), PARAMS, DataProcessingParams()))

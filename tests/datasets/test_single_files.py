@@ -57,7 +57,7 @@ def test_timings_are_added_to_those_of_earlier_runs(tmp_path: Path) -> None:
 
 
 def test_folders_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
-    dataset = FoldersDataset(folders={"logs": str(tmp_path / "a" / "logs")})
+    dataset = FoldersDataset(filepath=str(tmp_path / "a"), folders={"logs": "logs"})
     assert not (tmp_path / "a").exists()
     assert dataset.load() == {"logs": tmp_path / "a" / "logs"}
     assert (tmp_path / "a" / "logs").is_dir()

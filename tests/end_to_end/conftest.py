@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,29 +27,45 @@ RunKedro = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the runs of this session write."""
-    return tmp_path_factory.mktemp("storage")
+def storage(project: Path) -> Path:
+    """Where the runs of this session write: what the shipped configuration names, which is relative."""
+    return project / "data"
 
 
 @pytest.fixture(scope="session")
-def conf_source(tmp_path_factory: pytest.TempPathFactory, storage: Path) -> Path:
-    """The project's configuration with `SMALL` and the storage as somebody's last personal word."""
-    conf = tmp_path_factory.mktemp("project") / "conf"
-    shutil.copytree(PROJECT / "conf", conf)
-    (conf / "local").mkdir(exist_ok=True)
-    (conf / "local" / "globals.yml").write_text(yaml.safe_dump({"storage": str(storage)}))
-    (conf / "local" / "parameters.yml").write_text(yaml.safe_dump(SMALL))
-    return conf
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with the shipped configuration and `SMALL` as somebody's last personal word."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copytree(PROJECT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
+    shutil.copytree(PROJECT / "notebooks", project / "notebooks")
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(PROJECT / name, project)
+    (project / "src").mkdir()  # Kedro looks for it; the package itself is installed
+    (project / "conf" / "local").mkdir()
+    (project / "conf" / "local" / "parameters.yml").write_text(yaml.safe_dump(SMALL))
+    return project
 
 
 @pytest.fixture(scope="session")
-def run_kedro(conf_source: Path) -> RunKedro:
-    """Run pipelines as `kedro run` does, in this process."""
-    bootstrap_project(PROJECT)
+def own_user(project: Path, run_kedro: RunKedro, main_run: Path) -> str:
+    """The environment of a new user, who has run the main job on the dataset that the run before has made."""
+    user = project / "conf" / "users" / "ada"
+    user.mkdir()
+    (user / "globals.yml").touch()
+    run_kedro(env="ada/quickstart")
+    return "ada/quickstart"
+
+
+@pytest.fixture(scope="session")
+def run_kedro(project: Path) -> RunKedro:
+    """Run pipelines as `kedro run` does below the project's folder, in this process."""
+    bootstrap_project(project)
 
     def run(*pipelines: str, env: str = "default/quickstart", **runtime_params: Any) -> None:  # noqa: ANN401
-        with KedroSession.create(PROJECT, env=env, conf_source=conf_source, runtime_params=runtime_params) as session:
+        with (
+            contextlib.chdir(project / "notebooks"),
+            KedroSession.create(project, env=env, runtime_params=runtime_params) as session,
+        ):
             session.run(pipeline_names=list(pipelines) or ["__default__"])
 
     return run
@@ -62,13 +79,8 @@ def main_run(run_kedro: RunKedro, storage: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_project(conf_source: Path, main_run: Path) -> Path:
-    """A project folder with that configuration, for commands and notebooks that look for one."""
-    project = conf_source.parent
-    for name in ("pyproject.toml", ".telemetry"):
-        shutil.copy(PROJECT / name, project)
-    (project / "src").mkdir()  # Kedro looks for it; the package itself is installed
-    shutil.copytree(PROJECT / "notebooks", project / "notebooks")
+def small_project(project: Path, main_run: Path) -> Path:
+    """That project after the run, for commands and notebooks that look for one."""
     reports = main_run / "08_reporting" / "default"
     shutil.copytree(reports / "quickstart", reports / "strong")  # a second experiment to compare with
     return project

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +50,21 @@ def test_everything_that_the_catalog_names_is_there(main_run: Path) -> None:
         f"08_reporting/{RUN}/panels.png",
     }
     assert any(name.startswith(f"06_models/{RUN}/tensorboard_logs/") for name in made)
+
+
+def test_a_run_from_a_folder_below_the_project_writes_nothing_there(main_run: Path) -> None:
+    notebooks = main_run.parent / "notebooks"
+    assert {path.suffix for path in notebooks.rglob("*")} == {".ipynb"}
+
+
+def test_the_command_says_no_more_in_a_folder_below_the_project(main_run: Path) -> None:
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines", "data_processing"]
+    folder = main_run.parent / "notebooks"
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603
+    said = "".join(done.stdout.split())  # a log handler wraps lines
+    assert "masks:0scenesmade,17stillvalidandreused" in said
+    assert "Loadingdata" not in said
+    assert {path.suffix for path in folder.rglob("*")} == {".ipynb"}
 
 
 def test_nothing_half_written_is_left(main_run: Path) -> None:

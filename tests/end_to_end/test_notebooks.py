@@ -30,7 +30,27 @@ def test_a_notebook_has_no_outputs_and_defines_nothing(path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")  # of Jupyter's own event loop; the kernel is another process
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_a_notebook_runs(path: Path, small_project: Path) -> None:
+    execute(path, small_project)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_a_notebook_runs_under_a_user_of_ones_own(
+    path: Path, small_project: Path, own_user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEDRO_ENV", own_user)
+    before = contents(small_project / "data", "default")
+    execute(path, small_project)
+    assert contents(small_project / "data", "default") == before
+
+
+def execute(path: Path, project: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    folder = small_project / "notebooks"
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(project / "notebooks")}}).execute()
     assert any(cell.get("outputs") for cell in notebook.cells)
+
+
+def contents(storage: Path, user: str) -> dict[Path, int]:
+    """Path → time of everything that a user's runs have written."""
+    return {path: path.stat().st_mtime_ns for path in storage.glob(f"*/{user}/**/*") if path.is_file()}

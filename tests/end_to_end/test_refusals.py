@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +46,27 @@ def test_a_missing_download(run_kedro: RunKedro, storage: Path, tmp_path: Path) 
         f"{tmp_path / 'nowhere'}: found no folder; allowed: a folder with at least one of tier1"
     )
     assert files(storage) == before
+
+
+def test_a_relative_download_starts_at_the_project_where_no_scene_may_be_missing(
+    run_kedro: RunKedro, storage: Path, download: Path
+) -> None:
+    root = Path(os.path.relpath(download, storage.parent))
+    run_kedro("data_processing", dataset={"source": "xbd", "root": str(root), "name": "relative"})
+    assert (storage / "02_intermediate/relative/scenes.parquet").is_file()
+    assert not (storage / "01_raw/relative").exists()
+    next((download / "hold" / "images").iterdir()).unlink()
+    before = files(storage)
+    assert "image" in refused(run_kedro, root, "relative").found
+    assert files(storage) == before
+
+
+def test_a_relative_archive_is_unpacked_below_the_storage(run_kedro: RunKedro, storage: Path, download: Path) -> None:
+    archive = Path(shutil.make_archive(str(storage.parent / "packed"), "zip", download))
+    for _ in range(2):
+        run_kedro("data_processing", dataset={"source": "xbd", "root": archive.name, "name": "packed"})
+    assert (storage / "01_raw/packed/unpacked.json").is_file()
+    assert {path.suffix for path in (storage.parent / "notebooks").rglob("*")} == {".ipynb"}
 
 
 def test_a_label_whose_image_is_gone(run_kedro: RunKedro, storage: Path, download: Path) -> None:

@@ -48,7 +48,8 @@ def paths(tmp_path: Path, globals_: dict[str, object], env: str = "default/quick
         (conf / "local").mkdir()
     (conf / "local" / "globals.yml").write_text(yaml.safe_dump(globals_))
     catalog = UserExperimentConfigLoader(conf, env=env, **CONFIG_LOADER_ARGS)["catalog"]
-    folders = catalog["training_folders"]["folders"]
+    training = catalog["training_folders"]
+    folders = {name: f"{training['filepath']}/{folder}" for name, folder in training["folders"].items()}
     return folders | {name: entry["filepath"] for name, entry in catalog.items() if "filepath" in entry}
 
 

@@ -49,6 +49,11 @@ def test_only_scenes_of_both_are_compared() -> None:
         difference(one, other)
 
 
+def test_nothing_to_compare_is_said_in_a_sentence() -> None:
+    with pytest.raises(DataError, match=r"^experiments to compare: found none; .* next: run kedro run --env"):
+        compare([])
+
+
 def test_scenes_that_changed_most_come_first_whichever_way() -> None:
     one, two = experiment("a/1", 50), experiment("a/2", 50)
     for scene, change in ((3, 20), (7, -30)):

@@ -116,7 +116,7 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     if dataset["source"] == "sample":
         yield Finding("dataset", "good", f"{dataset['name']}: the built-in sample, fabricated in the first run")
         return
-    root = Path(dataset["root"] or "")
+    root = find_project() / (dataset["root"] or "")
     if is_archive(root):
         yield Finding("dataset", "good", f"{dataset['name']}: {root}, unpacked in the first run")
         return
@@ -127,7 +127,7 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
         return
     tiers = Counter(pair.tier for pair in pairs)
     counted = ", ".join(f"{tier} {count}" for tier, count in tiers.items())
-    yield Finding("dataset", "good", f"{dataset['name']} in {dataset['root']}, pairs: {counted}")
+    yield Finding("dataset", "good", f"{dataset['name']} in {root}, pairs: {counted}")
     skipped = loader["parameters"]["data_processing"]["on_problem"] == "skip"
     for problem in problems[:3]:
         yield Finding("dataset", "note" if skipped else "bad", f"{problem.where}: {problem.found}", problem.remedy)

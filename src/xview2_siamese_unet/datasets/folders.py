@@ -12,12 +12,13 @@ class FoldersDataset(AbstractDataset[NoReturn, dict[str, Path]]):
     """Named folders, made where they are missing; loading returns name → path.
 
     Args:
-        folders: name → path.
+        filepath: folder of them all.
+        folders: name → name below it.
         metadata: for Kedro-Viz and the like; ignored here.
     """
 
-    def __init__(self, *, folders: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
-        self._folders = {name: Path(path) for name, path in folders.items()}
+    def __init__(self, *, filepath: str, folders: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
+        self._folders = {name: Path(filepath) / folder for name, folder in folders.items()}
         self.metadata = metadata
 
     def load(self) -> dict[str, Path]:

@@ -32,7 +32,8 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
     Args:
         source: `xbd` or `sample`.
         root: folder of the download, or a zip or tar file of it, for `xbd`.
-        sample: folder that the sample, or what is in an archive, is written to.
+        filepath: folder that the sample, or what is in an archive, is written to.
+        path: folder that a relative root starts at.
         executor: parameters of `ExecutorParams`.
         metadata: for Kedro-Viz and the like; ignored here.
     """
@@ -42,14 +43,17 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
         *,
         source: str,
         root: str | None,
-        sample: str,
+        filepath: str,
+        path: str = ".",
         executor: dict[str, Any],
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self._download = download = Path(root) if source == "xbd" and root is not None else None
-        self._archive = download if download is not None and is_archive(download) else None
         # Absolute, because a worker on another node starts in another folder.
-        self._folder = (Path(sample) if download is None or self._archive else download).absolute()
+        self._start = Path(path).absolute()
+        self.download = self._start / root if source == "xbd" and root is not None else None
+        """The folder or archive of xBD; `None` for the sample."""
+        self._archive = self.download if self.download is not None and is_archive(self.download) else None
+        self._folder = Path(filepath).absolute() if self.download is None or self._archive else self.download
         self._executor = ExecutorParams(**executor)
         self.metadata = metadata
 
@@ -74,11 +78,11 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
 
     def _require_same(self, data: DatasetParams) -> None:
         """A sample is never drawn into a download, nor read in place of one."""
-        asked = data.root if data.source == "xbd" else None
-        if asked != self._download:
+        asked = self._start / data.root if data.source == "xbd" and data.root is not None else None
+        if asked != self.download:
             raise ConfigError(
                 "dataset.source and dataset.root",
-                found=f"{asked or 'the sample'} in the parameters and {self._download or 'the sample'} in the catalog",
+                found=f"{asked or 'the sample'} in the parameters and {self.download or 'the sample'} in the catalog",
                 allowed="the same scenes in both",
                 remedy="write source and root below dataset in globals.yml alone, or pass them as --params",
             )

@@ -54,7 +54,8 @@ class DatasetParams(Strict):
     name: str = Field(default="sample", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Folder below which everything made from these scenes goes, so that two datasets never mix."""
     root: Path | None = None
-    """Folder that holds tier1 (or train), tier3, hold and test, or a zip or tar file of it; only for `source: xbd`."""
+    """Folder that holds tier1 (or train), tier3, hold and test, or a zip or tar file of it; only for `source: xbd`. A
+    relative path starts at the project."""
     use_main_dataset: bool = True
     """`false` uses the subset below in place of all scenes."""
     subset: SubsetParams = SubsetParams()

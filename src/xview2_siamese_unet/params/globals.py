@@ -31,7 +31,7 @@ class DatasetGlobals(Strict):
     source: Literal["sample", "xbd"] = "sample"
     """The built-in sample, or a download of xBD."""
     root: Annotated[Path, BeforeValidator(_local), AfterValidator(Path.expanduser)] | None = None
-    """Folder that holds tier1, tier3, hold and test; only for `source: xbd`."""
+    """Folder that holds tier1, tier3, hold and test, only for `source: xbd`; a relative path starts at the project."""
 
 
 class FolderNames(Strict):

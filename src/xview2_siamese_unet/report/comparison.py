@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.comparison import (
     Difference,
     Experiment,
@@ -49,8 +50,15 @@ def compare(experiments: Sequence[Experiment], note: str = "") -> Comparison:
         note: what a reader must know before.
 
     Raises:
-        DataError: one has no scene in common with the first.
+        DataError: there are none, or one has no scene in common with the first.
     """
+    if not experiments:
+        raise DataError(
+            "experiments to compare",
+            found="none",
+            allowed="one or more that were scored",
+            remedy="run kedro run --env <user>/<experiment> first",
+        )
     first, *others = experiments
     return Comparison(
         names=[each.name for each in experiments],

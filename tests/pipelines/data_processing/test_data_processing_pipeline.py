@@ -31,7 +31,7 @@ SAMPLE = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=4,
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn") / "sample"
-    SceneFolderDataset(source="sample", root=None, sample=str(folder), executor=SERIAL).save(SAMPLE)
+    SceneFolderDataset(source="sample", root=None, filepath=str(folder), executor=SERIAL).save(SAMPLE)
     return folder
 
 
@@ -45,7 +45,7 @@ def run(raw: Path, out: Path, dataset: DatasetParams, params: DataProcessingPara
     made["ingest_page"] = HtmlDataset(filepath=str(out / "ingest_report.html"))
     catalog = DataCatalog(
         {
-            "raw_scenes": SceneFolderDataset(source="xbd", root=str(raw), sample="", executor=SERIAL),
+            "raw_scenes": SceneFolderDataset(source="xbd", root=str(raw), filepath="", executor=SERIAL),
             "labels": LabelsDataset(filepath=str(out / "labels.parquet"), executor=SERIAL),
             "masks": MasksDataset(filepath=str(out / "masks"), executor=SERIAL),
             "store": StoreDataset(filepath=str(out / "store"), executor=SERIAL),

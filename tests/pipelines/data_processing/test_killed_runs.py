@@ -33,7 +33,7 @@ def work(out, kind):
     executor = {"kind": kind, "workers": 2}
     dataset = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=9, tier3=5, hold=3, test=3)))
     params = DataProcessingParams()
-    raw = SceneFolderDataset(source="sample", root=None, sample=str(out / "raw"), executor=executor)
+    raw = SceneFolderDataset(source="sample", root=None, filepath=str(out / "raw"), executor=executor)
     labels = LabelsDataset(filepath=str(out / "labels.parquet"), executor=executor)
     buildings = BuildingsDataset(filepath=str(out / "buildings.parquet"))
     masks = MasksDataset(filepath=str(out / "masks"), executor=executor)
