@@ -100,6 +100,16 @@ def test_it_tells_where_a_value_comes_from(shipped: Path) -> None:
     assert lines[-1].endswith("conf/local/parameters.yml:3  <- holds")
 
 
+@pytest.mark.parametrize("file", ["parameters.yaml", "parameters.json", "parameters/x.yml"])
+def test_it_names_every_file_that_a_run_reads(shipped: Path, file: str) -> None:
+    path = shipped / "conf/experiments/mine" / file
+    path.parent.mkdir(parents=True)
+    path.write_text('{"training": {"epochs": 3}}')
+    last = call("--env", "default/mine", "--explain", "training.epochs").output.splitlines()[-1]
+    assert last.split() == ["3", f"conf/experiments/mine/{file}:1", "<-", "holds"]
+    assert "< experiments/mine" in call("--env", "default/mine").output
+
+
 @pytest.mark.usefixtures("shipped")
 def test_it_explains_every_key_there_is() -> None:
     loader = open_configuration(None)

@@ -27,6 +27,21 @@ def test_a_copy_has_the_settings_and_a_name_of_its_own(shipped: Path) -> None:
     assert not list(shipped.glob("conf/experiments/.*"))
 
 
+FILES = ("parameters.yaml", "parameters.json", "parameters/x.yml", "deep/parameters_x.json")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_copy_has_the_settings_of_every_file_that_a_run_reads(shipped: Path, file: str) -> None:
+    model = shipped / "conf/experiments/model"
+    (model / file).parent.mkdir(parents=True)
+    (model / file).write_text('{"training": {"epochs": 3}}')
+    (model / "notes.yml").write_text("nobody: reads this")
+    assert f"edit conf/experiments/mine/{file}, then" in call("new", "mine", "--from", "model").output
+    assert open_configuration("default/model")["parameters"]["training"]["epochs"] == 3
+    assert open_configuration("default/mine")["parameters"]["training"]["epochs"] == 3
+    assert not (shipped / "conf/experiments/mine/notes.yml").exists()
+
+
 @pytest.mark.usefixtures("shipped")
 def test_a_new_one_starts_with_what_base_says() -> None:
     call("new", "empty")

@@ -14,7 +14,7 @@ from kedro.framework.project import settings
 from kedro.utils import find_kedro_project
 from pydantic import BaseModel
 
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.environments import UserExperimentConfigLoader, layer_files
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.globals import Globals
 from xview2_siamese_unet.params.tree import Parameters
@@ -117,7 +117,7 @@ def _default(model: type[BaseModel], key: str) -> object:
 
 def _said(kind: str, layer: str, key: str) -> Iterator[Source]:
     """Yield each place where a layer says something of a key, with the value as written there."""
-    for path in sorted((conf_folder() / layer).rglob(f"{kind}*.yml")):
+    for path in layer_files(str(conf_folder()), layer, kind):
         node = _composed(path)
         for part in key.split("."):
             pairs = node.value if isinstance(node, yaml.MappingNode) else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -114,13 +115,16 @@ def _make(experiment: str, held: str, events: tuple[str, ...]) -> None:
     folder = conf_folder() / "experiments"
     if (folder / held).exists():
         return
-    files = dict(copy_files(folder / experiment))
+    files = dict(copy_files(experiment))
     section = _KEY.partition(".")[0]
     # Kedro refuses a section in two files of one layer, so the key goes where its section is.
     place = next((path for path, text in files.items() if section in OmegaConf.create(text)), Path("parameters.yml"))
     settings = OmegaConf.create(files.get(place, "{}"))
     OmegaConf.update(settings, _KEY, list(events))
-    files[place] = f"# As {experiment}, without some events.\n{OmegaConf.to_yaml(settings)}"
+    if place.suffix == ".json":
+        files[place] = json.dumps(OmegaConf.to_container(settings), indent=2)
+    else:
+        files[place] = f"# As {experiment}, without some events.\n{OmegaConf.to_yaml(settings)}"
     fill_folder(folder / held, files)
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
+from xview2_siamese_unet.environments import layer_files
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.globals import NAME
 
@@ -42,10 +43,10 @@ def new(name: str, model: str | None) -> None:
     folder = conf_folder() / "experiments"
     known = open_configuration(None).known("experiments")
     _require(name, model, known)
-    copied = {} if model is None else dict(copy_files(folder / model))
+    copied = {} if model is None else dict(copy_files(model))
     fill_folder(folder / name, copied or {Path("parameters.yml"): _FIRST})
-    shown = (folder / name).relative_to(find_project())
-    click.echo(f"Made {shown}. Next: edit {shown}/parameters.yml, then uv run kedro run --env <user>/{name}")
+    shown, made = ((folder / name / part).relative_to(find_project()) for part in ("", _file_of_settings(name)))
+    click.echo(f"Made {shown}. Next: edit {made}, then uv run kedro run --env <user>/{name}")
 
 
 @experiment.command("list")
@@ -114,13 +115,18 @@ def require_name(name: str) -> None:
         )
 
 
-def copy_files(folder: Path) -> Iterator[tuple[Path, str]]:
+def _file_of_settings(name: str) -> Path:
+    found = layer_files(str(conf_folder()), f"experiments/{name}", "parameters")
+    return found[0] if found else Path("parameters.yml")
+
+
+def copy_files(name: str) -> Iterator[tuple[Path, str]]:
     """Yield the files of an experiment without the name that one may have given itself, which is its folder on disk."""
-    for path in sorted(folder.rglob("*.yml")):
+    for path in layer_files(str(conf_folder()), f"experiments/{name}"):
         text = path.read_text(encoding="utf-8")
         kept = _NAME_OF_ANOTHER.sub("", text) if path.name == "globals.yml" else text
         if any(line.strip() and not line.lstrip().startswith("#") for line in kept.splitlines()):
-            yield path.relative_to(folder), kept
+            yield path.relative_to(conf_folder() / "experiments" / name), kept
 
 
 def fill_folder(folder: Path, files: dict[Path, str]) -> None:
