@@ -79,7 +79,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
 
     def known(self, kind: Literal["users", "experiments"]) -> list[str]:
         """Return the names that `--env` may have on one side of its slash."""
-        return _folders(str(self.conf_source), kind)
+        return known_names(str(self.conf_source), kind)
 
     def _merge(self, key: str, layers: tuple[str, ...]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
@@ -141,7 +141,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
             )
 
 
-def _folders(conf_source: str, kind: str) -> list[str]:
+def known_names(conf_source: str, kind: Literal["users", "experiments"]) -> list[str]:
     """Return the names of the folders below `kind`, in a folder or an archive of configuration."""
     archive = _ARCHIVES.get(mimetypes.guess_type(conf_source)[0] or "", "")
     files, root = url_to_fs(archive + conf_source)

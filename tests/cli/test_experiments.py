@@ -84,3 +84,19 @@ def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
     everything = [line.split()[0] for line in call("list", "--user", "default", "--all").output.splitlines()]
     assert everything == ["experiment", "default/strong", "default/seed_002", "default/quickstart"]
     assert lines[1][1:6] == ["0.750", "0.740–0.760", "0.800", "0.700", "9"]
+
+
+def test_names_are_listed_and_made_for_an_environment_that_is_still_to_come(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEDRO_ENV", "default/mine")
+    assert "default/strong" in call("list", "--all").output
+    call("new", "mine")
+    assert (shipped / "conf/experiments/mine/parameters.yml").is_file()
+    assert "default/mine" in call("list", "--all").output
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_user_that_is_not_there_has_no_list() -> None:
+    with pytest.raises(ConfigError, match="--user nobody: found no such user; allowed: default, example_slurm"):
+        call("list", "--user", "nobody")

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
-from xview2_siamese_unet.environments import layer_files
+from xview2_siamese_unet.environments import known_names, layer_files
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.globals import NAME
 
@@ -41,8 +41,7 @@ def new(name: str, model: str | None) -> None:
     kedro experiment new bigger-crops --from strong
     """  # noqa: D301  click takes the escaped character
     folder = conf_folder() / "experiments"
-    known = open_configuration(None).known("experiments")
-    _require(name, model, known)
+    _require(name, model, known_names(str(conf_folder()), "experiments"))
     copied = {} if model is None else dict(copy_files(model))
     fill_folder(folder / name, copied or {Path("parameters.yml"): _FIRST})
     shown, made = ((folder / name / part).relative_to(find_project()) for part in ("", _file_of_settings(name)))
@@ -58,11 +57,12 @@ def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
     \b
     kedro experiment list --user lab --all
     """  # noqa: D301  click takes the escaped character
-    loader = open_configuration(None)
+    known_users, known = (known_names(str(conf_folder()), kind) for kind in ("users", "experiments"))
+    _require_users(users, known_users)
     table = Table(box=None, header_style="bold")
     for column in ("experiment", "score", "95 %", "localisation F1", "damage F1", "scenes", "scored"):
         table.add_column(column, justify="left" if column in ("experiment", "scored") else "right", no_wrap=True)
-    names = [f"{user}/{name}" for user in users or loader.known("users") for name in loader.known("experiments")]
+    names = [f"{user}/{name}" for user in users or known_users for name in known]
     rows = sorted(map(_row, names), key=lambda cells: cells[1], reverse=True)
     for cells in rows:
         if everything or any(cells[1:]):
@@ -98,6 +98,12 @@ def _require(name: str, model: str | None, known: list[str]) -> None:
         )
     if model is not None and model not in known:
         raise ConfigError(f"--from {model}", found="no such experiment", allowed=", ".join(known), remedy="name one")
+
+
+def _require_users(users: tuple[str, ...], known: list[str]) -> None:
+    for user in users:
+        if user not in known:
+            raise ConfigError(f"--user {user}", found="no such user", allowed=", ".join(known), remedy="name one")
 
 
 def require_name(name: str) -> None:
