@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -73,12 +74,17 @@ def test_a_name_that_will_not_do_changes_nothing(shipped: Path, args: tuple[str,
     assert sorted(shipped.rglob("*")) == before
 
 
+def write_score(project: Path, name: str, score: float) -> Path:
+    path = project / "data/08_reporting/default" / name / "metrics.json"
+    path.parent.mkdir(parents=True)
+    numbers = {"score": score, "localization_f1": 0.8, "damage_f1": 0.7, "n_scenes": 9}
+    path.write_text(json.dumps(numbers | {"intervals": {"score": [score - 0.01, score + 0.01]}}))
+    return path
+
+
 def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
     for name, score in {"002": 0.61, "strong": 0.75}.items():
-        path = shipped / "data/08_reporting/default" / name / "metrics.json"
-        path.parent.mkdir(parents=True)
-        numbers = {"score": score, "localization_f1": 0.8, "damage_f1": 0.7, "n_scenes": 9}
-        path.write_text(json.dumps(numbers | {"intervals": {"score": [score - 0.01, score + 0.01]}}))
+        write_score(shipped, name, score)
     lines = [line.split() for line in call("list", "--user", "default").output.splitlines()]
     assert [line[0] for line in lines] == ["experiment", "default/strong", "default/seed_002", "1"]
     everything = [line.split()[0] for line in call("list", "--user", "default", "--all").output.splitlines()]
@@ -100,3 +106,37 @@ def test_names_are_listed_and_made_for_an_environment_that_is_still_to_come(
 def test_a_user_that_is_not_there_has_no_list() -> None:
     with pytest.raises(ConfigError, match="--user nobody: found no such user; allowed: default, example_slurm"):
         call("list", "--user", "nobody")
+
+
+def require_the_others(reason: str) -> None:
+    done = call("list", "--user", "default")
+    assert done.exit_code == 0
+    assert [line.split()[0] for line in done.output.splitlines()[:2]] == ["experiment", "default/strong"]
+    assert reason in done.output
+
+
+@pytest.mark.parametrize("text", ['{"score": 0.6', "[]\udcff", '{"intervals": {}}', '{"intervals": {"score": 1}}', "1"])
+def test_numbers_that_are_none_do_not_end_the_list(shipped: Path, text: str) -> None:
+    write_score(shipped, "strong", 0.75)
+    path = write_score(shipped, "002", 0.61)
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    require_the_others(f"default/seed_002 is not shown: {path}: found no numbers of a score (")
+
+
+def test_numbers_that_may_not_be_read_do_not_end_the_list(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_score(shipped, "strong", 0.75)
+    closed, read = write_score(shipped, "002", 0.61), Path.read_text
+
+    def refuse(path: Path, encoding: str) -> str:
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path, encoding=encoding)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    require_the_others(f"default/seed_002 is not shown: {closed}: found permission denied; allowed: what you may read")
+
+
+def test_a_wrong_configuration_does_not_end_the_list(shipped: Path) -> None:
+    write_score(shipped, "strong", 0.75)
+    (shipped / "conf/experiments/seed_002/globals.yml").write_text("storrage: elsewhere")
+    require_the_others("default/seed_002 is not shown: globals of default/seed_002: ")

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
 from xview2_siamese_unet.environments import known_names, layer_files
-from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
 from xview2_siamese_unet.params.globals import NAME
 
 _FIRST: Final = """\
@@ -54,6 +54,8 @@ def new(name: str, model: str | None) -> None:
 def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
     """List the experiments that have a report with their scores, the best first.
 
+    One that cannot be read says why, and the others are shown.
+
     \b
     kedro experiment list --user lab --all
     """  # noqa: D301  click takes the escaped character
@@ -63,30 +65,55 @@ def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
     for column in ("experiment", "score", "95 %", "localisation F1", "damage F1", "scenes", "scored"):
         table.add_column(column, justify="left" if column in ("experiment", "scored") else "right", no_wrap=True)
     names = [f"{user}/{name}" for user in users or known_users for name in known]
-    rows = sorted(map(_row, names), key=lambda cells: cells[1], reverse=True)
-    for cells in rows:
+    rows, unreadable = _rows(names)
+    for cells in sorted(rows, key=lambda cells: cells[1], reverse=True):
         if everything or any(cells[1:]):
             table.add_row(*cells)
     if table.row_count:
         Console(width=160).print(table)  # not cut off where there is no terminal
     if unscored := len(rows) - table.row_count:
         click.echo(f"{unscored} without a report are shown by --all.")
+    for reason in unreadable:
+        click.echo(reason)
+
+
+def _rows(names: list[str]) -> tuple[list[list[str]], list[str]]:
+    """Return the cells of the experiments that can be read, and why the others cannot."""
+    rows, unreadable = [], []
+    for name in names:
+        try:
+            rows.append(_row(name))
+        except (ProjectError, OSError) as error:
+            unreadable.append(f"{name} is not shown: {cause_of(error) or error}")
+    return rows, unreadable
 
 
 def _row(name: str) -> list[str]:
     loader = open_configuration(name)
     path = find_path(loader, "metrics")
-    metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if "intervals" not in metrics:  # not scored, or by a version before them
+    if not path.is_file():
         return [name, *[""] * 6]
+    try:
+        cells = _numbers(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataError(
+            str(path),
+            found=f"no numbers of a score ({type(error).__name__}: {error})",
+            allowed="what reporting wrote, whole",
+            remedy=f"run kedro run --env {name} --pipelines reporting",
+        ) from error
+    return [name, *cells, f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}" if any(cells) else ""]
+
+
+def _numbers(metrics: dict[str, Any]) -> list[str]:
+    if "intervals" not in metrics:  # by a version before them
+        return [""] * 5
     return [
-        name,
         f"{metrics['score']:.3f}",
         "{:.3f}–{:.3f}".format(*metrics["intervals"]["score"]),
         f"{metrics['localization_f1']:.3f}",
         f"{metrics['damage_f1']:.3f}",
         str(metrics["n_scenes"]),
-        f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}",
     ]
 
 
