@@ -108,6 +108,18 @@ def test_a_user_that_is_not_there_has_no_list() -> None:
         call("list", "--user", "nobody")
 
 
+def test_a_long_name_stands_whole_in_the_list(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = "n" * 100
+    call("new", name)
+    write_score(shipped, name, 0.7)
+    assert f"default/{name}" in call("list").output
+    monkeypatch.setenv("COLUMNS", "100")
+    narrow = call("list").output
+    assert narrow.count("n") > 100
+    assert "…" not in narrow
+
+
 def require_the_others(reason: str) -> None:
     done = call("list", "--user", "default")
     assert done.exit_code == 0

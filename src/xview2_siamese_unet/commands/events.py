@@ -44,10 +44,9 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     \b
     kedro leave-events-out socal-fire palu-tsunami --env lab/strong
     """  # noqa: D301  click takes the escaped character
-    from rich.console import Console  # noqa: PLC0415  a command that compares nothing does not wait for these
-
+    # A command that compares nothing does not wait for these.
     from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415
-    from xview2_siamese_unet.commands.score import open_experiment  # noqa: PLC0415
+    from xview2_siamese_unet.commands.score import open_console, open_experiment  # noqa: PLC0415
     from xview2_siamese_unet.report import comparison  # noqa: PLC0415
 
     mixed = open_configuration(env)
@@ -66,7 +65,7 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     compared = comparison.compare(both, " ".join([_note(both, events), *drops]))
     out = out or find_path(open_configuration(f"{user}/{held}"), "report").with_name("leave_events_out.html")
     write_atomically(out, comparison.render_comparison(compared))
-    Console().print(comparison.comparison_tables(compared))
+    open_console().print(comparison.comparison_tables(compared))
     click.echo("\n".join([*drops, f"Page: {out}"]))
 
 

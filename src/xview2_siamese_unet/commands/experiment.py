@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
+from xview2_siamese_unet.commands.score import open_console
 from xview2_siamese_unet.environments import known_names, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
 from xview2_siamese_unet.params.globals import NAME
@@ -62,15 +62,16 @@ def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
     known_users, known = (known_names(str(conf_folder()), kind) for kind in ("users", "experiments"))
     _require_users(users, known_users)
     table = Table(box=None, header_style="bold")
-    for column in ("experiment", "score", "95 %", "localisation F1", "damage F1", "scenes", "scored"):
-        table.add_column(column, justify="left" if column in ("experiment", "scored") else "right", no_wrap=True)
+    table.add_column("experiment", overflow="fold")
+    for column in ("score", "95 %", "localisation F1", "damage F1", "scenes", "scored"):
+        table.add_column(column, justify="left" if column == "scored" else "right", no_wrap=True)
     names = [f"{user}/{name}" for user in users or known_users for name in known]
     rows, unreadable = _rows(names)
     for cells in sorted(rows, key=lambda cells: cells[1], reverse=True):
         if everything or any(cells[1:]):
             table.add_row(*cells)
     if table.row_count:
-        Console(width=160).print(table)  # not cut off where there is no terminal
+        open_console().print(table)
     if unscored := len(rows) - table.row_count:
         click.echo(f"{unscored} without a report are shown by --all.")
     for reason in unreadable:
