@@ -79,7 +79,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
 
     def known(self, kind: Literal["users", "experiments"]) -> list[str]:
         """Return the names that `--env` may have on one side of its slash."""
-        return _folders(str(self.conf_source), kind)
+        return known_names(str(self.conf_source), kind)
 
     def _merge(self, key: str, layers: tuple[str, ...]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
@@ -141,7 +141,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
             )
 
 
-def _folders(conf_source: str, kind: str) -> list[str]:
+def known_names(conf_source: str, kind: Literal["users", "experiments"]) -> list[str]:
     """Return the names of the folders below `kind`, in a folder or an archive of configuration."""
     archive = _ARCHIVES.get(mimetypes.guess_type(conf_source)[0] or "", "")
     files, root = url_to_fs(archive + conf_source)
@@ -152,6 +152,24 @@ def _folders(conf_source: str, kind: str) -> list[str]:
         return []
     names = (path.rstrip("/").rpartition("/")[2] for path in paths)
     return sorted(name for name in names if re.fullmatch(NAME, name))
+
+
+def layer_files(conf_source: str, layer: str, *kinds: str) -> list[Path]:
+    """Return the files of a layer that a run reads, by the patterns and rules of Kedro's own loader.
+
+    Args:
+        conf_source: folder of the configuration.
+        layer: a folder below it, such as `experiments/strong`.
+        kinds: such as `parameters`; nothing: all.
+    """
+    # Kedro reads globals as it is made: of a layer that is not there it takes none.
+    kedro = OmegaConfigLoader(conf_source, base_env="no layer")
+    folder = (Path(conf_source) / layer).as_posix()
+    patterns = [pattern for kind in kinds or kedro.config_patterns for pattern in kedro.config_patterns[kind]]
+    found = {
+        path for pattern in patterns for path in kedro._fs.glob(f"{folder}/{pattern}") if not kedro._is_hidden(path)
+    }
+    return sorted(path for path in map(Path, found) if kedro._is_valid_config_path(path))
 
 
 def _soften(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -133,6 +133,41 @@ def test_it_tells_where_a_value_comes_from(shipped: Path) -> None:
     assert lines[-1].endswith("conf/local/parameters.yml:3  <- holds")
 
 
+@pytest.mark.parametrize("file", ["parameters.yaml", "parameters.json", "parameters/x.yml"])
+def test_it_names_every_file_that_a_run_reads(shipped: Path, file: str) -> None:
+    path = shipped / "conf/experiments/mine" / file
+    path.parent.mkdir(parents=True)
+    path.write_text('{"training": {"epochs": 3}}')
+    last = call("--env", "default/mine", "--explain", "training.epochs").output.splitlines()[-1]
+    assert last.split() == ["3", f"conf/experiments/mine/{file}:1", "<-", "holds"]
+    assert "< experiments/mine" in call("--env", "default/mine").output
+
+
+def test_it_follows_a_reference_to_the_global_that_holds(shipped: Path) -> None:
+    (shipped / "conf/users/default/globals.yml").write_text("dataset:\n  name: mine\n")
+    lines = [line.split() for line in call("--env", "default/strong", "--explain", "dataset.name").output.splitlines()]
+    said = [(line[0], line[-1] if line[-1] != "holds" else line[-3]) for line in lines[1:]]
+    base, globals_ = (shipped / "conf/base" / name for name in ("parameters_data.yml", "globals.yml"))
+    assert said == [
+        ('"sample"', "code"),
+        ('"${globals:dataset.name}"', f"conf/base/{base.name}:{line_of('name: ${globals:dataset.name}', base)}"),
+        ('"sample"', "code"),
+        ('"sample"', f"conf/base/{globals_.name}:{line_of('name: sample', globals_)}"),
+        ('"mine"', "conf/users/default/globals.yml:2"),
+    ]
+    assert [line[-1] for line in lines].count("holds") == 1
+
+
+def test_a_reference_that_does_not_hold_is_not_followed(shipped: Path) -> None:
+    (shipped / "conf/experiments/quickstart/parameters_dataset.yml").write_text("dataset: {name: sample}")
+    lines = call("--explain", "dataset.name").output.splitlines()
+    assert lines[-1].endswith("conf/experiments/quickstart/parameters_dataset.yml:1  <- holds")
+
+
+def line_of(text: str, path: Path) -> int:
+    return next(number for number, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+
+
 @pytest.mark.usefixtures("shipped")
 def test_it_explains_every_key_there_is() -> None:
     loader = open_configuration(None)

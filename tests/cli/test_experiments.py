@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -25,6 +26,21 @@ def test_a_copy_has_the_settings_and_a_name_of_its_own(shipped: Path) -> None:
     assert (copy["globals"]["experiment"], model["globals"]["experiment"]) == ("mine", "002")
     assert [path.name for path in shipped.glob("conf/experiments/*")].count("mine") == 1
     assert not list(shipped.glob("conf/experiments/.*"))
+
+
+FILES = ("parameters.yaml", "parameters.json", "parameters/x.yml", "deep/parameters_x.json")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_copy_has_the_settings_of_every_file_that_a_run_reads(shipped: Path, file: str) -> None:
+    model = shipped / "conf/experiments/model"
+    (model / file).parent.mkdir(parents=True)
+    (model / file).write_text('{"training": {"epochs": 3}}')
+    (model / "notes.yml").write_text("nobody: reads this")
+    assert f"edit conf/experiments/mine/{file}, then" in call("new", "mine", "--from", "model").output
+    assert open_configuration("default/model")["parameters"]["training"]["epochs"] == 3
+    assert open_configuration("default/mine")["parameters"]["training"]["epochs"] == 3
+    assert not (shipped / "conf/experiments/mine/notes.yml").exists()
 
 
 @pytest.mark.usefixtures("shipped")
@@ -58,14 +74,81 @@ def test_a_name_that_will_not_do_changes_nothing(shipped: Path, args: tuple[str,
     assert sorted(shipped.rglob("*")) == before
 
 
+def write_score(project: Path, name: str, score: float) -> Path:
+    path = project / "data/08_reporting/default" / name / "metrics.json"
+    path.parent.mkdir(parents=True)
+    numbers = {"score": score, "localization_f1": 0.8, "damage_f1": 0.7, "n_scenes": 9}
+    path.write_text(json.dumps(numbers | {"intervals": {"score": [score - 0.01, score + 0.01]}}))
+    return path
+
+
 def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
     for name, score in {"002": 0.61, "strong": 0.75}.items():
-        path = shipped / "data/08_reporting/default" / name / "metrics.json"
-        path.parent.mkdir(parents=True)
-        numbers = {"score": score, "localization_f1": 0.8, "damage_f1": 0.7, "n_scenes": 9}
-        path.write_text(json.dumps(numbers | {"intervals": {"score": [score - 0.01, score + 0.01]}}))
+        write_score(shipped, name, score)
     lines = [line.split() for line in call("list", "--user", "default").output.splitlines()]
     assert [line[0] for line in lines] == ["experiment", "default/strong", "default/seed_002", "1"]
     everything = [line.split()[0] for line in call("list", "--user", "default", "--all").output.splitlines()]
     assert everything == ["experiment", "default/strong", "default/seed_002", "default/quickstart"]
     assert lines[1][1:6] == ["0.750", "0.740–0.760", "0.800", "0.700", "9"]
+
+
+def test_names_are_listed_and_made_for_an_environment_that_is_still_to_come(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEDRO_ENV", "default/mine")
+    assert "default/strong" in call("list", "--all").output
+    call("new", "mine")
+    assert (shipped / "conf/experiments/mine/parameters.yml").is_file()
+    assert "default/mine" in call("list", "--all").output
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_user_that_is_not_there_has_no_list() -> None:
+    with pytest.raises(ConfigError, match="--user nobody: found no such user; allowed: default, example_slurm"):
+        call("list", "--user", "nobody")
+
+
+def test_a_long_name_stands_whole_in_the_list(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = "n" * 100
+    call("new", name)
+    write_score(shipped, name, 0.7)
+    assert f"default/{name}" in call("list").output
+    monkeypatch.setenv("COLUMNS", "100")
+    narrow = call("list").output
+    assert narrow.count("n") > 100
+    assert "…" not in narrow
+
+
+def require_the_others(reason: str) -> None:
+    done = call("list", "--user", "default")
+    assert done.exit_code == 0
+    assert [line.split()[0] for line in done.output.splitlines()[:2]] == ["experiment", "default/strong"]
+    assert reason in done.output
+
+
+@pytest.mark.parametrize("text", ['{"score": 0.6', "[]\udcff", '{"intervals": {}}', '{"intervals": {"score": 1}}', "1"])
+def test_numbers_that_are_none_do_not_end_the_list(shipped: Path, text: str) -> None:
+    write_score(shipped, "strong", 0.75)
+    path = write_score(shipped, "002", 0.61)
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    require_the_others(f"default/seed_002 is not shown: {path}: found no numbers of a score (")
+
+
+def test_numbers_that_may_not_be_read_do_not_end_the_list(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_score(shipped, "strong", 0.75)
+    closed, read = write_score(shipped, "002", 0.61), Path.read_text
+
+    def refuse(path: Path, encoding: str) -> str:
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path, encoding=encoding)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    require_the_others(f"default/seed_002 is not shown: {closed}: found permission denied; allowed: what you may read")
+
+
+def test_a_wrong_configuration_does_not_end_the_list(shipped: Path) -> None:
+    write_score(shipped, "strong", 0.75)
+    (shipped / "conf/experiments/seed_002/globals.yml").write_text("storrage: elsewhere")
+    require_the_others("default/seed_002 is not shown: globals of default/seed_002: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -43,6 +44,19 @@ def test_the_copy_differs_in_the_events_and_in_its_name_alone(shipped: Path, mod
     events._make(model, "without", ("another",))
     assert sorted((shipped / "conf").rglob("*")) == before, "what an earlier call made is left as it is"
     assert open_configuration("default/without")["parameters"] == two["parameters"]
+
+
+@pytest.mark.parametrize("file", ["parameters.json", "parameters.yaml", "parameters/split.yml"])
+def test_the_copy_has_the_settings_of_every_file_that_a_run_reads(shipped: Path, file: str) -> None:
+    path = shipped / "conf/experiments/model" / file
+    path.parent.mkdir(parents=True)
+    path.write_text('{"data_processing": {"split": {"train": {"tier1": 0.5}}}}')
+    events._make("model", "without", FIRES)
+    split = open_configuration("default/without")["parameters"]["data_processing"]["split"]
+    assert split["train"]["tier1"] == 0.5
+    assert split["leave_events_out"] == list(FIRES)
+    made = shipped / "conf/experiments/without" / file
+    assert file != "parameters.json" or json.loads(made.read_text())
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
+from rich.table import Table
 
 from xview2_siamese_unet.cli import cli
+from xview2_siamese_unet.commands.score import open_console
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.table import COUNT_COLUMNS
 
@@ -93,10 +95,20 @@ def test_compare_reads_two_experiments_and_names_what_is_missing(
             folder / "scene_counts.parquet"
         )
     command = ["compare", "default/one", "default/two", "--out", "page.html"]
-    done = CliRunner().invoke(cli, command, catch_exceptions=False, env={"COLUMNS": "160"})
+    done = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert "training.learning_rate" in done.output
     assert "default/two minus default/one, the same 2 scenes" in done.output
     assert "0.5</td>" in (project / "page.html").read_text()
     missing = CliRunner().invoke(cli, ["compare", "default/one", "default/three"])
     assert isinstance(missing.exception, DataError)
     assert "experiment default/three: found no scene_counts, metrics" in str(missing.exception)
+
+
+def test_without_a_terminal_no_name_is_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    table = Table("experiment", *["x" * 90] * 2)
+    open_console().print(table)
+    assert capsys.readouterr().out.count("x" * 90) == 2
+    monkeypatch.setenv("COLUMNS", "60")
+    open_console().print(table)
+    assert max(map(len, capsys.readouterr().out.splitlines())) == 60

@@ -17,10 +17,10 @@ from xview2_siamese_unet.errors import ConfigError
 def test_a_dry_run_prints_the_command_and_the_script(project_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project_path)
     done = CliRunner().invoke(
-        slurm, ["--env", "lab/002", "--nodes", "2", "--dry-run", "--params", "training.epochs=60"]
+        slurm, ["--env", "default/strong", "--nodes", "2", "--dry-run", "--params", "training.epochs=60"]
     )
     first, rest = done.output.split("\n", 1)
-    assert first == "sbatch --nodes 2 slurm/train.sh lab/002 --params training.epochs=60"
+    assert first == "sbatch --nodes 2 slurm/train.sh default/strong --params training.epochs=60"
     assert rest.strip() == (project_path / "slurm" / "train.sh").read_text().strip()
 
 
@@ -28,7 +28,7 @@ def test_without_slurm_it_says_so(project_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(project_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="sbatch: found no such command"):
-        CliRunner().invoke(slurm, ["--env", "lab/002"], catch_exceptions=False)
+        CliRunner().invoke(slurm, ["--env", "default/strong"], catch_exceptions=False)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_what_sbatch_refuses_ends_with_its_own_words_and_code(
 ) -> None:
     stand_in("exit 3")
     monkeypatch.chdir(project_path)
-    done = CliRunner().invoke(slurm, ["--env", "lab/002"])
+    done = CliRunner().invoke(slurm, ["--env", "default/strong"])
     assert done.exit_code == 3
     assert isinstance(done.exception, SystemExit)
     assert done.output == ""
@@ -60,11 +60,26 @@ def test_it_submits_what_it_prints(
 ) -> None:
     stand_in(f'echo "$@" > {tmp_path}/submitted')
     monkeypatch.chdir(project_path)
-    assert CliRunner().invoke(slurm, ["--env", "lab/002"]).exit_code == 0
-    assert (tmp_path / "submitted").read_text() == "--nodes 1 slurm/train.sh lab/002\n"
+    assert CliRunner().invoke(slurm, ["--env", "default/strong"]).exit_code == 0
+    assert (tmp_path / "submitted").read_text() == "--nodes 1 slurm/train.sh default/strong\n"
 
 
 def test_outside_the_project_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="call this inside the project"):
-        CliRunner().invoke(slurm, ["--env", "lab/002"], catch_exceptions=False)
+        CliRunner().invoke(slurm, ["--env", "default/strong"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_an_environment_that_is_not_there_is_refused_before_the_queue(
+    project_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    stand_in: Callable[[str], None],
+    options: list[str],
+) -> None:
+    stand_in(f"touch {tmp_path}/submitted")
+    monkeypatch.chdir(project_path)
+    with pytest.raises(ConfigError, match="'nope', which has no folder in experiments of"):
+        CliRunner().invoke(slurm, ["--env", "default/nope", *options], catch_exceptions=False)
+    assert not (tmp_path / "submitted").exists()

@@ -8,7 +8,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import psutil
@@ -19,7 +18,7 @@ from rasterio.env import GDALVersion
 from xview2_siamese_unet.atomic import nearest_existing
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project
 from xview2_siamese_unet.datasets.execution import usable_cores
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.environments import UserExperimentConfigLoader, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.nets.build import read_from_hub
 from xview2_siamese_unet.params.modelling import EncoderParams
@@ -88,7 +87,8 @@ def _layers(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
         for folder in folders
     ]
     read = [
-        name if any(folder.glob("*.yml")) else f"({name}: nothing)" for name, folder in zip(said, folders, strict=True)
+        name if layer_files(str(conf_folder()), layer) else f"({name}: nothing)"
+        for name, layer in zip(said, loader.layers, strict=True)
     ]
     loader["parameters"], loader["catalog"]  # raises what is wrong with them
     yield Finding("configuration", "good", " < ".join(read))

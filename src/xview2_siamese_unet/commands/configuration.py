@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
@@ -14,7 +15,7 @@ from kedro.framework.project import settings
 from kedro.utils import find_kedro_project
 from pydantic import BaseModel
 
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.environments import UserExperimentConfigLoader, layer_files
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.globals import Globals
 from xview2_siamese_unet.params.tree import Parameters
@@ -22,6 +23,7 @@ from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 _KINDS: Final[dict[str, type[BaseModel]]] = {"parameters": Parameters, "globals": Globals}
 _SECTION: Final = object()
+_GLOBAL: Final = re.compile(r"\$\{\s*globals:\s*([\w.]+)\s*\}")
 
 
 class Source(NamedTuple):
@@ -69,6 +71,8 @@ def find_path(loader: UserExperimentConfigLoader, dataset: str) -> Path:
 def explain(loader: UserExperimentConfigLoader, key: str) -> tuple[object, list[Source]]:
     """Return the value that holds, and every place that says one, the weakest first.
 
+    Where the last of them is `${globals:...}`, what says that global follows.
+
     Args:
         loader: of the user and experiment.
         key: dotted, such as `training.learning_rate`; a key of parameters goes before one of globals.
@@ -76,12 +80,12 @@ def explain(loader: UserExperimentConfigLoader, key: str) -> tuple[object, list[
     Raises:
         ConfigError: no such key.
     """
-    for kind, model in _KINDS.items():
+    for kind in _KINDS:
         value = _walk(loader[kind], key)
         if value is not _SECTION:
-            said = [source for layer in loader.layers for source in _said(kind, layer, key)]
-            default = _default(model, key)
-            return value, said if default is _SECTION else [Source("the default of the code", default), *said]
+            sources = _sources(loader, kind, key)
+            named = _GLOBAL.fullmatch(str(sources[-1].value)) if sources else None
+            return value, sources + (_sources(loader, "globals", named[1]) if named else [])
     keys = [leaf for kind in _KINDS for leaf in leaves(loader[kind])]
     near = get_close_matches(key, keys, n=3)
     raise ConfigError(
@@ -109,6 +113,12 @@ def _walk(tree: object, key: str) -> object:
     return _SECTION if isinstance(tree, dict) and tree else tree
 
 
+def _sources(loader: UserExperimentConfigLoader, kind: str, key: str) -> list[Source]:
+    said = [source for layer in loader.layers for source in _said(kind, layer, key)]
+    default = _default(_KINDS[kind], key)
+    return said if default is _SECTION else [Source("the default of the code", default), *said]
+
+
 def _default(model: type[BaseModel], key: str) -> object:
     """Return what holds where no file says anything; globals need a user and an experiment for that."""
     required = {name: name for name, field in model.model_fields.items() if field.is_required()}
@@ -117,7 +127,7 @@ def _default(model: type[BaseModel], key: str) -> object:
 
 def _said(kind: str, layer: str, key: str) -> Iterator[Source]:
     """Yield each place where a layer says something of a key, with the value as written there."""
-    for path in sorted((conf_folder() / layer).rglob(f"{kind}*.yml")):
+    for path in layer_files(str(conf_folder()), layer, kind):
         node = _composed(path)
         for part in key.split("."):
             pairs = node.value if isinstance(node, yaml.MappingNode) else []

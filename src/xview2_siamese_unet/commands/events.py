@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -43,10 +44,9 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     \b
     kedro leave-events-out socal-fire palu-tsunami --env lab/strong
     """  # noqa: D301  click takes the escaped character
-    from rich.console import Console  # noqa: PLC0415  a command that compares nothing does not wait for these
-
+    # A command that compares nothing does not wait for these.
     from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415
-    from xview2_siamese_unet.commands.score import open_experiment  # noqa: PLC0415
+    from xview2_siamese_unet.commands.score import open_console, open_experiment  # noqa: PLC0415
     from xview2_siamese_unet.report import comparison  # noqa: PLC0415
 
     mixed = open_configuration(env)
@@ -65,7 +65,7 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     compared = comparison.compare(both, " ".join([_note(both, events), *drops]))
     out = out or find_path(open_configuration(f"{user}/{held}"), "report").with_name("leave_events_out.html")
     write_atomically(out, comparison.render_comparison(compared))
-    Console().print(comparison.comparison_tables(compared))
+    open_console().print(comparison.comparison_tables(compared))
     click.echo("\n".join([*drops, f"Page: {out}"]))
 
 
@@ -114,13 +114,16 @@ def _make(experiment: str, held: str, events: tuple[str, ...]) -> None:
     folder = conf_folder() / "experiments"
     if (folder / held).exists():
         return
-    files = dict(copy_files(folder / experiment))
+    files = dict(copy_files(experiment))
     section = _KEY.partition(".")[0]
     # Kedro refuses a section in two files of one layer, so the key goes where its section is.
     place = next((path for path, text in files.items() if section in OmegaConf.create(text)), Path("parameters.yml"))
     settings = OmegaConf.create(files.get(place, "{}"))
     OmegaConf.update(settings, _KEY, list(events))
-    files[place] = f"# As {experiment}, without some events.\n{OmegaConf.to_yaml(settings)}"
+    if place.suffix == ".json":
+        files[place] = json.dumps(OmegaConf.to_container(settings), indent=2)
+    else:
+        files[place] = f"# As {experiment}, without some events.\n{OmegaConf.to_yaml(settings)}"
     fill_folder(folder / held, files)
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
-from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.commands.score import open_console
+from xview2_siamese_unet.environments import known_names, layer_files
+from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
 from xview2_siamese_unet.params.globals import NAME
 
 _FIRST: Final = """\
@@ -40,12 +41,11 @@ def new(name: str, model: str | None) -> None:
     kedro experiment new bigger-crops --from strong
     """  # noqa: D301  click takes the escaped character
     folder = conf_folder() / "experiments"
-    known = open_configuration(None).known("experiments")
-    _require(name, model, known)
-    copied = {} if model is None else dict(copy_files(folder / model))
+    _require(name, model, known_names(str(conf_folder()), "experiments"))
+    copied = {} if model is None else dict(copy_files(model))
     fill_folder(folder / name, copied or {Path("parameters.yml"): _FIRST})
-    shown = (folder / name).relative_to(find_project())
-    click.echo(f"Made {shown}. Next: edit {shown}/parameters.yml, then uv run kedro run --env <user>/{name}")
+    shown, made = ((folder / name / part).relative_to(find_project()) for part in ("", _file_of_settings(name)))
+    click.echo(f"Made {shown}. Next: edit {made}, then uv run kedro run --env <user>/{name}")
 
 
 @experiment.command("list")
@@ -54,38 +54,67 @@ def new(name: str, model: str | None) -> None:
 def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
     """List the experiments that have a report with their scores, the best first.
 
+    One that cannot be read says why, and the others are shown.
+
     \b
     kedro experiment list --user lab --all
     """  # noqa: D301  click takes the escaped character
-    loader = open_configuration(None)
+    known_users, known = (known_names(str(conf_folder()), kind) for kind in ("users", "experiments"))
+    _require_users(users, known_users)
     table = Table(box=None, header_style="bold")
-    for column in ("experiment", "score", "95 %", "localisation F1", "damage F1", "scenes", "scored"):
-        table.add_column(column, justify="left" if column in ("experiment", "scored") else "right", no_wrap=True)
-    names = [f"{user}/{name}" for user in users or loader.known("users") for name in loader.known("experiments")]
-    rows = sorted(map(_row, names), key=lambda cells: cells[1], reverse=True)
-    for cells in rows:
+    table.add_column("experiment", overflow="fold")
+    for column in ("score", "95 %", "localisation F1", "damage F1", "scenes", "scored"):
+        table.add_column(column, justify="left" if column == "scored" else "right", no_wrap=True)
+    names = [f"{user}/{name}" for user in users or known_users for name in known]
+    rows, unreadable = _rows(names)
+    for cells in sorted(rows, key=lambda cells: cells[1], reverse=True):
         if everything or any(cells[1:]):
             table.add_row(*cells)
     if table.row_count:
-        Console(width=160).print(table)  # not cut off where there is no terminal
+        open_console().print(table)
     if unscored := len(rows) - table.row_count:
         click.echo(f"{unscored} without a report are shown by --all.")
+    for reason in unreadable:
+        click.echo(reason)
+
+
+def _rows(names: list[str]) -> tuple[list[list[str]], list[str]]:
+    """Return the cells of the experiments that can be read, and why the others cannot."""
+    rows, unreadable = [], []
+    for name in names:
+        try:
+            rows.append(_row(name))
+        except (ProjectError, OSError) as error:
+            unreadable.append(f"{name} is not shown: {cause_of(error) or error}")
+    return rows, unreadable
 
 
 def _row(name: str) -> list[str]:
     loader = open_configuration(name)
     path = find_path(loader, "metrics")
-    metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if "intervals" not in metrics:  # not scored, or by a version before them
+    if not path.is_file():
         return [name, *[""] * 6]
+    try:
+        cells = _numbers(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataError(
+            str(path),
+            found=f"no numbers of a score ({type(error).__name__}: {error})",
+            allowed="what reporting wrote, whole",
+            remedy=f"run kedro run --env {name} --pipelines reporting",
+        ) from error
+    return [name, *cells, f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}" if any(cells) else ""]
+
+
+def _numbers(metrics: dict[str, Any]) -> list[str]:
+    if "intervals" not in metrics:  # by a version before them
+        return [""] * 5
     return [
-        name,
         f"{metrics['score']:.3f}",
         "{:.3f}–{:.3f}".format(*metrics["intervals"]["score"]),
         f"{metrics['localization_f1']:.3f}",
         f"{metrics['damage_f1']:.3f}",
         str(metrics["n_scenes"]),
-        f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}",
     ]
 
 
@@ -97,6 +126,12 @@ def _require(name: str, model: str | None, known: list[str]) -> None:
         )
     if model is not None and model not in known:
         raise ConfigError(f"--from {model}", found="no such experiment", allowed=", ".join(known), remedy="name one")
+
+
+def _require_users(users: tuple[str, ...], known: list[str]) -> None:
+    for user in users:
+        if user not in known:
+            raise ConfigError(f"--user {user}", found="no such user", allowed=", ".join(known), remedy="name one")
 
 
 def require_name(name: str) -> None:
@@ -114,13 +149,18 @@ def require_name(name: str) -> None:
         )
 
 
-def copy_files(folder: Path) -> Iterator[tuple[Path, str]]:
+def _file_of_settings(name: str) -> Path:
+    found = layer_files(str(conf_folder()), f"experiments/{name}", "parameters")
+    return found[0] if found else Path("parameters.yml")
+
+
+def copy_files(name: str) -> Iterator[tuple[Path, str]]:
     """Yield the files of an experiment without the name that one may have given itself, which is its folder on disk."""
-    for path in sorted(folder.rglob("*.yml")):
+    for path in layer_files(str(conf_folder()), f"experiments/{name}"):
         text = path.read_text(encoding="utf-8")
         kept = _NAME_OF_ANOTHER.sub("", text) if path.name == "globals.yml" else text
         if any(line.strip() and not line.lstrip().startswith("#") for line in kept.splitlines()):
-            yield path.relative_to(folder), kept
+            yield path.relative_to(conf_folder() / "experiments" / name), kept
 
 
 def fill_folder(folder: Path, files: dict[Path, str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -12,8 +14,11 @@ import click
 from xview2_siamese_unet.params.modelling import Unclassified
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from xview2_siamese_unet.metrics.comparison import Experiment
 
+_WIDTH: Final = 1000
 _FOLDER: Final = click.Path(path_type=Path)
 
 
@@ -63,8 +68,6 @@ def compare(experiments: tuple[str, ...], out: Path | None) -> None:
     \b
     kedro compare lab/strong lab/bigger-crops --out comparison.html
     """  # noqa: D301  click takes the escaped character
-    from rich.console import Console  # noqa: PLC0415
-
     from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415
     from xview2_siamese_unet.report import comparison  # noqa: PLC0415
 
@@ -73,7 +76,15 @@ def compare(experiments: tuple[str, ...], out: Path | None) -> None:
     compared = comparison.compare([open_experiment(name) for name in experiments])
     if out is not None:
         write_atomically(out, comparison.render_comparison(compared))
-    Console().print(comparison.comparison_tables(compared))
+    open_console().print(comparison.comparison_tables(compared))
+
+
+def open_console() -> Console:
+    """Return a console as wide as the terminal, or where there is none wide enough to cut no name off."""
+    from rich.console import Console  # noqa: PLC0415
+
+    fits = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console() if fits else Console(width=_WIDTH)
 
 
 def open_experiment(name: str) -> Experiment:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from kedro.utils import find_kedro_project
 
+from xview2_siamese_unet.commands.configuration import open_configuration
 from xview2_siamese_unet.errors import ConfigError
 
 _SCRIPT = Path("slurm") / "train.sh"
@@ -34,6 +35,7 @@ def slurm(env: str, nodes: int, dry_run: bool, run_options: tuple[str, ...]) -> 
     script = project / _SCRIPT
     if not script.is_file():
         raise ConfigError(str(script), found="no file", allowed="the job script", remedy="call this inside the project")
+    open_configuration(env)  # a job would wait in the queue before it said what is wrong
     command = ["sbatch", "--nodes", str(nodes), str(_SCRIPT), env, *run_options]
     if dry_run:
         click.echo(f"{shlex.join(command)}\n\n{script.read_text(encoding='utf-8')}", nl=False)
