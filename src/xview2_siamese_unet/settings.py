@@ -6,14 +6,22 @@ from fsspec import register_implementation  # type: ignore[import-untyped]
 
 from xview2_siamese_unet.datasets.whole_files import WholeFiles
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
-from xview2_siamese_unet.hooks import InputsExist, RankZeroWrites, RunEnding, ScenesAreWhole, Steps, Timing
+from xview2_siamese_unet.hooks import (
+    InputsExist,
+    ModelIsThere,
+    RankZeroWrites,
+    RunEnding,
+    ScenesAreWhole,
+    Steps,
+    Timing,
+)
 from xview2_siamese_unet.locks import Locks
 from xview2_siamese_unet.session import ProjectSession
 
 # Before any dataset is made: all of Kedro's open their files through fsspec.
 register_implementation("file", WholeFiles, clobber=True)
 
-HOOKS = (InputsExist(), ScenesAreWhole(), RankZeroWrites(), Steps(), Timing(), RunEnding(), Locks())
+HOOKS = (InputsExist(), ScenesAreWhole(), ModelIsThere(), RankZeroWrites(), Steps(), Timing(), RunEnding(), Locks())
 # `.telemetry` silences the command line; a packaged run, which has no such file beside it, is silenced here.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 SESSION_CLASS = ProjectSession
