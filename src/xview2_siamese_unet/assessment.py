@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _RECORD: Final = "run.json"
+# Kedro's advice to resume with --from-nodes is none for an assessment, and what failed is said by the error itself.
+_ADVICE: Final = ("kedro.runner", "kedro.pipeline")
 _PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones")
 
 
@@ -81,7 +84,7 @@ def assess(
     Raises:
         ProjectError: something that cannot be assessed, in one sentence; nothing has been written then.
     """
-    with _session({"pre": pre, "post": post, "out": out, **more}, env, device) as session:
+    with _session({"pre": pre, "post": post, "out": out, **more}, env, device) as session, _without_advice():
         session.run(pipeline_names=["inference"], runner=SequentialRunner())
     return Assessment(Path(out).expanduser().absolute())
 
@@ -114,6 +117,19 @@ def look(
     shift = None if found.shift is None else {**asdict(found.shift), "sure": found.shift.sure}
     buildings = None if found.footprints is None else len(found.footprints)
     return {**describe_pair(found.pair), "registration": shift, "footprints": buildings, "warnings": found.warnings}
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in _ADVICE]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -30,8 +30,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         path: of the file; its folder is made where it is missing.
 
     Raises:
-        OSError: with `errno` and `filename`, also where a library that writes to a full disk says neither.
+        OSError: with `errno` and `filename`, also where a library that writes to a full disk says neither; and where
+            the path is not one for a file.
     """
+    require_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with TemporaryDirectory(PART, f".{path.name}.", path.parent, ignore_cleanup_errors=True) as folder:
@@ -49,6 +51,21 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a text file as UTF-8: a reader sees the old one or the new one."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def require_place(path: Path) -> None:
+    """Look whether a file may be made there, or one that is there be replaced.
+
+    Raises:
+        OSError: a folder, a device or the like lies there, or a file where a folder is needed.
+    """
+    # A rename would put a file in the place of a device or a pipe.
+    if path.exists() and not path.is_file():
+        kind = (errno.EISDIR, "a folder") if path.is_dir() else (errno.EEXIST, "a device or the like")
+        raise OSError(*kind, str(path))
+    above = nearest_existing(path.parent)
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"a path below {above}, which is no folder", str(path))
 
 
 def nearest_existing(path: Path) -> Path:

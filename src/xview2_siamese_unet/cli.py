@@ -22,6 +22,7 @@ from xview2_siamese_unet.commands.events import leave_events_out
 from xview2_siamese_unet.commands.experiment import experiment
 from xview2_siamese_unet.commands.score import compare, score
 from xview2_siamese_unet.commands.slurm import slurm
+from xview2_siamese_unet.commands.stop import let_stop
 from xview2_siamese_unet.commands.talk import let_talk
 from xview2_siamese_unet.errors import cause_of
 
@@ -36,8 +37,8 @@ def cli() -> None:
 
 
 for command in (assess, compare, doctor, experiment, leave_events_out, score, slurm):
-    cli.add_command(let_talk(command))
-let_talk(run)
+    cli.add_command(let_stop(let_talk(command)))
+let_stop(let_talk(run))
 
 
 def overlooked_logging() -> Path | None:

@@ -6,7 +6,7 @@ ProjectError
         LabelError   the text of one label file
     StaleError       something on disk that was made with other settings than today's
     CheckpointError  a file of weights
-    StorageError     a disk that is full, a folder that may not be written to, or one that another run is writing to
+    StorageError     a disk that is full, a path that may not be written to, or one that another run is writing to
 """
 
 from __future__ import annotations
@@ -67,17 +67,22 @@ class CheckpointError(ProjectError):
 
 
 class StorageError(ProjectError):
-    """A disk is full, a folder may not be written to, or another run is writing to it."""
+    """A disk is full, a path may not be written to or is no file, or another run is writing to it."""
 
 
 _ROOM: Final = ("room for what is written", "free space, or set storage to a larger disk, and run again")
 _RIGHT: Final = ("what you may read and write", "correct the rights, or set storage to a folder of your own")
+_PLACE: Final = ("a file, or a new one in a folder", "choose another path")
 _STORAGE: Final = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
     errno.EROFS: _RIGHT,
     errno.EACCES: _RIGHT,
     errno.EPERM: _RIGHT,
+    errno.EEXIST: _PLACE,
+    errno.EISDIR: _PLACE,
+    errno.ENOTDIR: _PLACE,
+    errno.ENAMETOOLONG: _PLACE,
 }
 
 
@@ -102,9 +107,10 @@ def _storage_error(error: BaseException) -> StorageError | None:
         return None
     said = _STORAGE.get(error.errno or 0)
     # A refusal without a file is none of the disk: a port, a process. A disk that fills up often names no file.
-    if said is None or (error.filename is None and said is _RIGHT):
+    if said is None or (error.filename is None and said is not _ROOM):
         return None
     allowed, remedy = said
-    return StorageError(
-        str(error.filename or "storage"), found=str(error.strerror).lower(), allowed=allowed, remedy=remedy
-    )
+    found = str(error.strerror)
+    # Of the first letter alone, for what follows may be a path.
+    found = found[:1].lower() + found[1:]
+    return StorageError(str(error.filename or "storage"), found=found, allowed=allowed, remedy=remedy)

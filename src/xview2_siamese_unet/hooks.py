@@ -91,6 +91,24 @@ class ScenesAreWhole:
                 raise problems[0]
 
 
+class ModelIsThere:
+    """Stops an assessment that has no model to answer with before it works on its images."""
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Read the model; the run reads it again, which takes a moment where the images take minutes.
+
+        Raises:
+            CheckpointError: there is none, or the file is none.
+        """
+        if "assessing_model" not in pipeline.all_outputs():
+            return
+        from xview2_siamese_unet.inference.answer import choose_model  # noqa: PLC0415  other runs need no torch
+
+        named = catalog.load("params:inference").model
+        choose_model(named, None if named is not None else catalog.load("finished_checkpoint"))
+
+
 class Steps:
     """Says which node starts, and how many there are: one line each, where Kedro writes ten."""
 

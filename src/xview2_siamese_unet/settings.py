@@ -8,6 +8,7 @@ from xview2_siamese_unet.datasets.whole_files import WholeFiles
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.hooks import (
     InputsExist,
+    ModelIsThere,
     RankZeroWrites,
     RunEnding,
     ScenesAreWhole,
@@ -16,13 +17,25 @@ from xview2_siamese_unet.hooks import (
     Timing,
 )
 from xview2_siamese_unet.locks import Locks
+from xview2_siamese_unet.session import ProjectSession
 
 # Before any dataset is made: all of Kedro's open their files through fsspec.
 register_implementation("file", WholeFiles, clobber=True)
 
-HOOKS = (SeveralOnlyTrain(), InputsExist(), ScenesAreWhole(), RankZeroWrites(), Steps(), Timing(), RunEnding(), Locks())
+HOOKS = (
+    SeveralOnlyTrain(),
+    InputsExist(),
+    ScenesAreWhole(),
+    ModelIsThere(),
+    RankZeroWrites(),
+    Steps(),
+    Timing(),
+    RunEnding(),
+    Locks(),
+)
 # `.telemetry` silences the command line; a packaged run, which has no such file beside it, is silenced here.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
+SESSION_CLASS = ProjectSession
 CONFIG_LOADER_CLASS = UserExperimentConfigLoader
 CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",

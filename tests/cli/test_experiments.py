@@ -86,10 +86,17 @@ def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
     for name, score in {"002": 0.61, "strong": 0.75}.items():
         write_score(shipped, name, score)
     lines = [line.split() for line in call("list", "--user", "default").output.splitlines()]
-    assert [line[0] for line in lines] == ["experiment", "default/strong", "default/seed_002", "1"]
+    assert [line[0] for line in lines] == ["localisation", "experiment", "default/strong", "default/seed_002", "1"]
     everything = [line.split()[0] for line in call("list", "--user", "default", "--all").output.splitlines()]
-    assert everything == ["experiment", "default/strong", "default/seed_002", "default/quickstart"]
-    assert lines[1][1:6] == ["0.750", "0.740–0.760", "0.800", "0.700", "9"]
+    assert everything[1:] == ["experiment", "default/strong", "default/seed_002", "default/quickstart"]
+    assert lines[2][1:6] == ["0.750", "0.740–0.760", "0.800", "0.700", "9"]
+
+
+def test_a_terminal_of_80_columns_shows_every_cell_on_one_line(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    write_score(shipped, "strong", 0.75)
+    [row] = [line for line in call("list").output.splitlines() if "default/strong" in line]
+    assert len(row.split()) == 7
 
 
 def test_names_are_listed_and_made_for_an_environment_that_is_still_to_come(
@@ -123,7 +130,7 @@ def test_a_long_name_stands_whole_in_the_list(shipped: Path, monkeypatch: pytest
 def require_the_others(reason: str) -> None:
     done = call("list", "--user", "default")
     assert done.exit_code == 0
-    assert [line.split()[0] for line in done.output.splitlines()[:2]] == ["experiment", "default/strong"]
+    assert [line.split()[0] for line in done.output.splitlines()[1:3]] == ["experiment", "default/strong"]
     assert reason in done.output
 
 

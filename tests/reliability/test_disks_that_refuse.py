@@ -78,7 +78,9 @@ def test_a_file_on_a_read_only_disk_is_named(read_only_disk: Path) -> None:
     assert said.where == str(read_only_disk / "report.html")
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EISDIR]
+)
 def test_each_refusal_of_a_disk_has_a_sentence(tmp_path: Path, number: int) -> None:
     refusal = OSError(number, os.strerror(number), str(tmp_path / "a"))
     with pytest.raises(OSError, match=os.strerror(number)) as caught, whole_file(tmp_path / "a"):
@@ -93,3 +95,36 @@ def test_what_is_no_refusal_of_a_disk_stays_what_it_is() -> None:
     assert cause_of(ValueError("a defect")) is None
     assert cause_of(PermissionError(errno.EPERM, "of a process, not of a file")) is None
     assert cause_of(OSError(errno.ECONNREFUSED, "refused")) is None
+    assert cause_of(FileExistsError(errno.EEXIST, "of a block of shared memory, not of a file")) is None
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "a"
+    make(path)
+    kind = path.stat().st_mode
+    with pytest.raises(OSError, match=r"a folder|a device or the like") as caught:
+        write_atomically(path, "text")
+    assert isinstance(cause_of(caught.value), StorageError)
+    assert path.stat().st_mode == kind
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_where_a_folder_is_needed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("text")
+    with pytest.raises(NotADirectoryError) as caught:
+        write_atomically(tmp_path / "README.md" / "new" / "a", "text")
+    said = cause_of(caught.value)
+    assert said is not None
+    assert (said.where, said.found) == (
+        str(tmp_path / "README.md" / "new" / "a"),
+        f"a path below {tmp_path / 'README.md'}, which is no folder",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_a_link_to_a_file_is_a_place(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    for text in ("1", "2"):
+        write_atomically(tmp_path / "a", text)
+        assert (tmp_path / "a").read_text() == text

@@ -13,6 +13,7 @@ from kedro.framework.cli.utils import env_option
 
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
 from xview2_siamese_unet.commands.experiment import copy_files, fill_folder, require_name
+from xview2_siamese_unet.commands.out import out_option
 from xview2_siamese_unet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _NOTE: Final = (
 @click.command("leave-events-out")
 @click.argument("events", metavar="EVENT...", nargs=-1, required=True)
 @click.option("--name", help="Of the experiment without the events; without it <experiment>_without_<event>.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Page; without it beside the report.")
+@out_option("Page; without it beside the report.")
 @env_option
 def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None, env: str | None) -> None:
     """Train without some events, and report what that costs on them.

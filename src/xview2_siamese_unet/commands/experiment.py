@@ -61,9 +61,9 @@ def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
     """  # noqa: D301  click takes the escaped character
     known_users, known = (known_names(str(conf_folder()), kind) for kind in ("users", "experiments"))
     _require_users(users, known_users)
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("experiment", overflow="fold")
-    for column in ("score", "95 %", "localisation F1", "damage F1", "scenes", "scored"):
+    for column in ("score", "95 %", "localisation\nF1", "damage\nF1", "scenes", "scored"):
         table.add_column(column, justify="left" if column == "scored" else "right", no_wrap=True)
     names = [f"{user}/{name}" for user in users or known_users for name in known]
     rows, unreadable = _rows(names)
@@ -103,7 +103,7 @@ def _row(name: str) -> list[str]:
             allowed="what reporting wrote, whole",
             remedy=f"run kedro run --env {name} --pipelines reporting",
         ) from error
-    return [name, *cells, f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}" if any(cells) else ""]
+    return [name, *cells, f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d}" if any(cells) else ""]
 
 
 def _numbers(metrics: dict[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
+from xview2_siamese_unet.commands.out import out_option
 from xview2_siamese_unet.params.modelling import Unclassified
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ _FOLDER: Final = click.Path(path_type=Path)
 @click.command()
 @click.argument("predictions", type=_FOLDER)
 @click.argument("targets", type=_FOLDER)
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the numbers to this JSON file."
-)
+@out_option("Also write the numbers to this JSON file.")
 @click.option("--any-size", is_flag=True, help="Take files of another size than the official 1024 × 1024 pixels.")
 @click.option(
     "--unclassified",
@@ -58,7 +57,7 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
 
 @click.command()
 @click.argument("experiments", metavar="EXPERIMENT EXPERIMENT...", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page to this HTML file.")
+@out_option("Also write a page to this HTML file.")
 def compare(experiments: tuple[str, ...], out: Path | None) -> None:
     """Put experiments that were scored side by side, each against the first.
 

@@ -80,6 +80,28 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
 
 
+def choose_model(path: Path | None, finished: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the checkpoint that somebody names, else the best one of the environment.
+
+    Args:
+        path: of the one that is named.
+        finished: the best one, where there is any.
+
+    Raises:
+        CheckpointError: there is neither, or it is none.
+    """
+    if path is not None:
+        return read_model(path.expanduser())
+    if finished is None:
+        raise CheckpointError(
+            "inference.model",
+            found="no model: none is named, and this environment has trained none",
+            allowed="a checkpoint of this project",
+            remedy="name one with --model, or run kedro run with the same environment first",
+        )
+    return finished
+
+
 def read_model(path: Path) -> dict[str, Any]:
     """Return a checkpoint from a file; nothing in it is executed.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,7 @@ from PIL import Image
 from xview2_siamese_unet.assessment import Assessment
 from xview2_siamese_unet.assessment import assess as assess_in_python
 from xview2_siamese_unet.commands.assess import assess
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.errors import CheckpointError, DataError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
@@ -193,6 +194,30 @@ def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) 
     assert not out.exists()
 
 
+@pytest.mark.parametrize("name", ["missing.pth", "torn.pth", None])
+def test_without_a_model_no_image_is_looked_at(
+    material: Path, project: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    (project / "torn.pth").write_bytes(b"PK")
+    looked: list[object] = []
+    monkeypatch.setattr("xview2_siamese_unet.pipelines.inference.nodes.harmonise", looked.append)
+    images = [material / "pre.tif", material / "post.tif"]
+    with pytest.raises(CheckpointError):
+        assess_in_python(*images, project / "out", model=name and project / name)
+    assert not looked
+    assert not (project / "out").exists()
+
+
+def test_an_error_stands_there_once_and_without_advice(
+    material: Path, project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sentence = "found no such file or folder"
+    done = run(material, project / "out", pre="missing.tif")
+    assert done.stderr.count(sentence) == 1
+    assert not [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert logging.getLogger("kedro.runner").isEnabledFor(logging.WARNING)
+
+
 def test_check_only_looks(material: Path, project: Path) -> None:
     given = [str(material / f"{date}.tif") for date in ("pre", "post")]
     done = CliRunner().invoke(assess, [*given, "--check"])
@@ -220,6 +245,7 @@ def test_out_in_a_parameters_file_is_refused(material: Path, project: Path) -> N
 
     from xview2_siamese_unet.errors import ConfigError  # noqa: PLC0415
 
-    params = {"inference": {"pre": given[0], "post": given[1]}}
+    model = str(material / "model.pth")
+    params = {"inference": {"pre": given[0], "post": given[1], "model": model}}
     with KedroSession.create(project, runtime_params=params) as session, pytest.raises(ConfigError, match="elsewhere"):
         session.run(pipeline_names=["inference"])

@@ -9,7 +9,6 @@ from typing import Any
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assess_layers import Layers
-from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.inference.folder import PRODUCTS, begin, check_out
 from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
 from xview2_siamese_unet.inference.record import (
@@ -56,16 +55,9 @@ def harmonise_pair(params: InferenceParams, folder: Path) -> Harmonised:
 
 def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict[str, Any]:
     """Return the checkpoint that the parameters name, else the best one of this environment, and say which."""
-    from xview2_siamese_unet.inference.answer import read_model  # noqa: PLC0415
+    from xview2_siamese_unet.inference.answer import choose_model  # noqa: PLC0415
 
-    checkpoint = read_model(params.model.expanduser()) if params.model is not None else finished
-    if checkpoint is None:
-        raise CheckpointError(
-            "inference.model",
-            found="no model: none is named, and this environment has trained none",
-            allowed="a checkpoint of this project",
-            remedy="name one with --model, or run kedro run with the same environment first",
-        )
+    checkpoint = choose_model(params.model, finished)
     model = describe_model(checkpoint)
     if model["dataset"] == _FABRICATED:
         _log.warning(FABRICATED_MODEL)
