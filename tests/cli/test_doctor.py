@@ -26,6 +26,7 @@ def test_a_fresh_clone_can_run() -> None:
     done = call()
     assert done.exit_code == 0, done.output
     assert "base < users/default < experiments/quickstart" in done.output
+    assert "good  net                 siamese_unet with resnet18, " in done.output
     assert "none of this experiment yet; next: kedro run --env default/quickstart" in done.output
 
 
@@ -80,6 +81,27 @@ def test_a_full_disk_is_bad(monkeypatch: pytest.MonkeyPatch, shipped: Path) -> N
     done = call()
     assert done.exit_code == 1
     assert f"bad   storage             {shipped / 'data'}, 1 GB free; next: free space" in done.output
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("model: {encoder: {name: nosuchnet}}", "bad   net                 model.encoder.name: nosuchnet"),
+        (
+            "hardware: {device: gpu}",
+            "bad   net                 hardware.device: gpu on a machine where torch sees none",
+        ),
+    ],
+)
+def test_a_net_that_cannot_be_made_here_is_bad(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, settings: str, said: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (shipped / "conf/local").mkdir()
+    (shipped / "conf/local/parameters.yml").write_text(settings)
+    done = call()
+    assert done.exit_code == 1
+    assert said in done.output
 
 
 def test_a_missing_file_of_weights_is_bad(shipped: Path) -> None:

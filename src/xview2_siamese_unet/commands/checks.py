@@ -20,8 +20,9 @@ from xview2_siamese_unet.commands.configuration import conf_folder, find_path, f
 from xview2_siamese_unet.datasets.execution import usable_cores
 from xview2_siamese_unet.environments import UserExperimentConfigLoader, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.nets.build import read_from_hub
-from xview2_siamese_unet.params.modelling import EncoderParams
+from xview2_siamese_unet.nets.build import build_net, read_from_hub
+from xview2_siamese_unet.nets.hardware import pick_device
+from xview2_siamese_unet.params.modelling import ClassesParams, EncoderParams, ModelParams
 from xview2_siamese_unet.xbd.archives import is_archive
 from xview2_siamese_unet.xbd.pairing import list_pairs
 
@@ -50,6 +51,7 @@ def run_checks(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     yield from _layers(loader)
     yield from _storage(loader)
     yield from _dataset(loader)
+    yield _net(loader)
     yield from _weights(loader)
     yield _checkpoint(loader)
 
@@ -131,6 +133,19 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     skipped = loader["parameters"]["data_processing"]["on_problem"] == "skip"
     for problem in problems[:3]:
         yield Finding("dataset", "note" if skipped else "bad", f"{problem.where}: {problem.found}", problem.remedy)
+
+
+def _net(loader: UserExperimentConfigLoader) -> Finding:
+    said = loader["parameters"]
+    try:
+        device = pick_device(said["hardware"]["device"])
+        classes = ClassesParams.model_validate(said["classes"]).damage_classes
+        net = build_net(ModelParams.model_validate(said["model"]), classes)
+    except ConfigError as error:
+        return Finding("net", "bad", f"{error.where}: {error.found}", error.remedy)
+    weights = sum(weight.numel() for weight in net.parameters())
+    name, encoder = said["model"]["architecture"], said["model"]["encoder"]["name"]
+    return Finding("net", "good", f"{name} with {encoder}, {weights / 1e6:.1f} million weights, on {device}")
 
 
 def _weights(loader: UserExperimentConfigLoader) -> Iterator[Finding]:

@@ -1,0 +1,152 @@
+"""A folder as a reader has one, and what the pages tell a reader to type there; scenes and nets are tiny here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+import numpy as np
+import rasterio
+import yaml
+from affine import Affine
+from docs_blocks import PROJECT, Block, lines
+
+from xview2_siamese_unet.params.dataset import SampleParams, SampleScenes
+from xview2_siamese_unet.raster.io import read_rgb
+from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
+
+INSTALLS = ("git clone", "pip install", "uv sync")
+"""Done once for all tests, and not without a network."""
+SERVERS = {
+    "http.server": ("{port}", "Kedro-Viz"),
+    "kedro viz run": ("--no-browser --port {port}", "Kedro-Viz"),
+    "kedro jupyter lab": ("--no-browser --allow-root --port {port} --ServerApp.token=", "JupyterLab"),
+    "zensical serve": ("--dev-addr 127.0.0.1:{port}", "xView2"),
+}
+"""Command → options that it is given here, and what its page says."""
+ELSEWHERE = {
+    "PRE POST --out DIR": "/path/to/before.tif /path/to/after.tif --out /path/to/answer",
+    "PREDICTIONS TARGETS": "/path/to/predictions /path/to/targets",
+    "palu-tsunami": "sample-earthquake",
+    "socal-fire": "sample-wildfire",
+}
+"""What a page writes for the reader's own → what that is here."""
+TINY = {
+    "dataset": {"sample": {"size": 64, "scenes": {"tier1": 6, "tier3": 4, "hold": 3, "test": 4}}},
+    "model": {"encoder": {"name": "resnet18", "weights": {"source": "none"}}, "decoder_channels": [16, 8, 8, 8, 8]},
+    "training": {"epochs": 1, "localization_epochs": 0, "batch_size": 4, "crop": 64},
+    "dataloader": {"num_workers_multiplier": 0},
+    "hardware": {"device": "cpu"},
+    "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}, "intervals": {"draws": 100}},
+    "inference": {"windows": {"size": 64, "overlap": 16}},
+}
+NO_NETWORK = """
+import socket
+connect = socket.socket.connect
+
+def local_only(self, address):
+    if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        raise OSError(f"{address}: there is no network in this test")
+    return connect(self, address)
+
+socket.socket.connect = local_only
+"""
+
+
+def fill_folder(folder: Path) -> Path:
+    """Lay down what the reader brings, a copy of xBD and two images, and what `git clone` leaves."""
+    for scene in plan_sample(SampleParams(seed=1, size=64, scenes=SampleScenes(tier1=6, tier3=4, hold=3, test=4))):
+        write_scene(folder / "path/to/xbd", scene, 64)
+    for image, name in (("pre", "before"), ("post", "after")):
+        write_geotiff(
+            next((folder / "path/to/xbd/test/images").glob(f"*_{image}_disaster.png")), folder / f"path/to/{name}.tif"
+        )
+    (folder / "xview2").mkdir()
+    for name in ("conf", "src", "slurm", "notebooks"):
+        shutil.copytree(PROJECT / name, folder / "xview2" / name, ignore=shutil.ignore_patterns("local", "__pycache__"))
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(PROJECT / name, folder / "xview2")
+    (folder / "xview2/conf/local").mkdir()
+    (folder / "xview2/conf/local/parameters.yml").write_text(yaml.safe_dump(TINY))
+    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    return folder
+
+
+def write_geotiff(image: Path, path: Path) -> None:
+    pixels = np.moveaxis(read_rgb(image), 2, 0)
+    place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
+    with rasterio.open(path, "w", driver="GTiff", dtype="uint8", count=3, height=64, width=64, **place) as target:
+        target.write(pixels)
+
+
+def filled_in(text: str, folder: Path) -> str:
+    text = text.replace("<you>", "ada").replace("/path/to", f"{folder}/path/to")
+    for typed, meant in ELSEWHERE.items():
+        text = text.replace(typed, meant.replace("/path/to", f"{folder}/path/to"))
+    return re.sub(r"\buv run (--group \w+ )?", "", text)
+
+
+def run(command: str, where: Path) -> subprocess.Popen[str]:
+    env = {key: value for key, value in os.environ.items() if key not in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG")}
+    path = f"{Path(sys.executable).parent}:{where.parent}:{env['PATH']}"
+    env |= {"PATH": path, "PYTHONPATH": str(where.parent), "COLUMNS": "200"}
+    return subprocess.Popen(  # noqa: S603
+        ["/bin/bash", "-c", command],
+        cwd=where,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def do(block: Block, folder: Path) -> None:
+    """Write the file that a block shows, or type its lines."""
+    project = folder / "xview2"
+    if block.language == "yaml":
+        assert (project / filled_in(block.title, folder)).parent.is_dir(), "a file in a folder that nobody made"
+        (project / filled_in(block.title, folder)).write_text(filled_in(block.text, folder))
+        return
+    for line in lines(block) if block.language == "bash" else ():
+        command = filled_in(line.replace("'<you>", "'ada"), folder)
+        if not command.startswith((*INSTALLS, "cd ")):
+            type_line(command, project)
+
+
+def type_line(command: str, project: Path) -> None:
+    """Run a command to its end; of a server, look at the page that it shows."""
+    if server := next((name for name in SERVERS if name in command), None):
+        options, shown = SERVERS[server]
+        assert served(command, options, shown.encode(), project), command
+        return
+    done = run(command, project)
+    said, _ = done.communicate(timeout=240)
+    assert done.returncode == 0, f"{command}\n{said}"
+
+
+def served(command: str, options: str, shown: bytes, project: Path) -> bool:
+    """Return whether a server shows a page with these words."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = run(f"exec env {command.removesuffix(' 4141')} {options.format(port=port)}", project)
+    try:
+        for _ in range(600):
+            try:
+                with urlopen(f"http://127.0.0.1:{port}/") as page:
+                    return shown in page.read()
+            except OSError:
+                time.sleep(0.1)
+        return False
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)  # also what the command started
+        server.communicate()
