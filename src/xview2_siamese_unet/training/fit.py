@@ -25,6 +25,7 @@ from xview2_siamese_unet.training.answering import Answering, fit_answers
 from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint, weights_fingerprint
 from xview2_siamese_unet.training.find_rate import find_rate, report_rate
 from xview2_siamese_unet.training.logfile import log_to, quiet_lightning
+from xview2_siamese_unet.training.lone_images import refuse_lone_images
 from xview2_siamese_unet.training.loop import better, make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader, whole_scenes_loader
@@ -61,7 +62,11 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         recipe: how.
         folders: where logs and the epochs' weights go.
         cores: that this process may use.
+
+    Raises:
+        ConfigError: settings that the net cannot learn with.
     """
+    refuse_lone_images(data, recipe)
     first = launched_shard().rank == 0
     if first and not recipe.training.reuse:
         begin_anew(folders.checkpoints, weights_fingerprint(data, recipe))
