@@ -62,12 +62,12 @@ def test_a_missing_file_is_said_or_nothing_where_it_is_optional(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
-@pytest.mark.parametrize("kept", [0, 100, -1], ids=["empty", "truncated", "without its last byte"])
+@pytest.mark.parametrize("kept", [0, 100, 5000, -1])
 def test_a_damaged_file_is_to_be_deleted_since_a_run_would_only_stop_at_it_again(
     tmp_path: Path, name: str, kept: int
 ) -> None:
     path = tmp_path / name
-    CheckpointDataset(filepath=str(path)).save({**CONTENT, "history": []})
+    CheckpointDataset(filepath=str(path)).save({**CONTENT, "state": {"w": torch.zeros(9999)}})
     path.write_bytes(path.read_bytes()[:kept])
     error = load_fails(CheckpointDataset(filepath=str(path), optional=True))
     assert error.where == str(path)

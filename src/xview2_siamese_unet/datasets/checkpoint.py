@@ -57,12 +57,11 @@ class CheckpointDataset(OneFile[Any, Any]):
                 allowed=_ALLOWED,
                 remedy="run kedro run --pipelines modelling with the same environment first",
             )
+        self._path.open("rb").close()  # what the disk refuses is no damage, but torch raises the same for some damages
         try:
             if self._path.suffix == ".safetensors":
                 return read_safetensors(self._path)
             return torch.load(self._path, map_location="cpu", weights_only=True)
-        except OSError:  # what the disk refuses says nothing of the file
-            raise
         except Exception as error:  # torch raises half a dozen kinds for one cause: a file that is not ours
             raise CheckpointError(
                 str(self._path),

@@ -51,12 +51,11 @@ def best_epoch(epochs: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _read(path: Path, *, delete: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise _damaged(path, "no file", delete)
+    path.open("rb").close()  # what the disk refuses is no damage, but torch raises the same for some damages
     try:
         found: object = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except OSError as error:
-        if path.exists():  # what the disk refuses is no damage
-            raise
-        raise _damaged(path, "no file", delete) from error
     except Exception as error:  # torch raises half a dozen kinds for one cause: a damaged file
         raise _damaged(path, f"a damaged file of {path.stat().st_size} bytes", delete) from error
     if not isinstance(found, dict) or "state_dict" not in found:
