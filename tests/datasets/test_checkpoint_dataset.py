@@ -10,7 +10,7 @@ import torch
 from kedro.io import DatasetError
 
 from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
-from xview2_siamese_unet.errors import CheckpointError
+from xview2_siamese_unet.errors import CheckpointError, StorageError, cause_of
 
 CONTENT = {"state": {"w": torch.arange(3.0)}, "epoch": 4, "scores": {"validation_score": 0.5}, "words": ["a"]}
 
@@ -51,7 +51,7 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path, through_torch: 
     else:
         path.write_bytes(pickle.dumps(Hostile(trace)))
     error = load_fails(CheckpointDataset(filepath=str(path), optional=True))
-    assert "a file that cannot be trusted" in error.found
+    assert "cannot be trusted" in error.found
     assert not trace.exists()
 
 
@@ -59,6 +59,26 @@ def test_a_missing_file_is_said_or_nothing_where_it_is_optional(tmp_path: Path) 
     path = str(tmp_path / "x.pth")
     assert load_fails(CheckpointDataset(filepath=path)).found == "no file"
     assert CheckpointDataset(filepath=path, optional=True).load() is None
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
+@pytest.mark.parametrize("kept", [0, 100, 5000, -1])
+def test_a_damaged_file_is_to_be_deleted_since_a_run_would_only_stop_at_it_again(
+    tmp_path: Path, name: str, kept: int
+) -> None:
+    path = tmp_path / name
+    CheckpointDataset(filepath=str(path)).save({**CONTENT, "state": {"w": torch.zeros(9999)}})
+    path.write_bytes(path.read_bytes()[:kept])
+    error = load_fails(CheckpointDataset(filepath=str(path), optional=True))
+    assert error.where == str(path)
+    assert error.remedy.startswith(f"delete {path}, ")
+
+
+def test_a_file_that_the_disk_refuses_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").mkdir()
+    with pytest.raises(DatasetError) as caught:
+        CheckpointDataset(filepath=str(tmp_path / "x.pth"), optional=True).load()
+    assert isinstance(cause_of(caught.value), StorageError)
 
 
 def test_a_save_that_fails_leaves_the_file_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

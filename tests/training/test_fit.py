@@ -50,9 +50,36 @@ def test_history_has_one_row_an_epoch(data: TrainingData, folders: Folders, reci
     history = checkpoint["history"]
     assert [row["epoch"] for row in history] == [0, 1, 2]
     columns = "epoch learning_rate train_loss validation_loss validation_score validation_localization_f1"
-    assert set(history[0]) == {*columns.split(), "validation_damage_f1"}
+    parts = {"train_loss_localization", "train_loss_damage"}
+    assert set(history[0]) == {*columns.split(), "validation_damage_f1", *parts}
     assert all(np.isfinite(list(row.values())).all() for row in history)
     assert history[2]["train_loss"] < history[0]["train_loss"]
+
+
+def test_the_losses_of_both_heads_add_up_to_that_of_training(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe
+) -> None:
+    settings = recipe(training={"epochs": 1, "localization_epochs": 1}, loss_weights={"pre": 3.0, "post": 0.5})
+    row = fit(data, settings, folders, cores=1)["history"][0]
+    parts = row["train_loss_localization"], row["train_loss_damage"]
+    assert sum(parts) == pytest.approx(row["train_loss"])
+    assert min(parts) > 0
+    first = torch.load(folders.checkpoints / "localization" / "epochs" / "last.ckpt", weights_only=True)["history"][0]
+    assert first["train_loss_localization"] == pytest.approx(first["train_loss"])
+    assert "train_loss_damage" not in first
+
+
+def test_what_a_head_adds_to_the_loss_follows_its_weight(
+    data: TrainingData, tmp_path: Path, recipe: MakeRecipe
+) -> None:
+    def losses(**weights: float) -> tuple[float, float]:
+        own = Folders(*(tmp_path / str(weights) / name for name in ("a", "b", "c")))
+        still = {"epochs": 1, "learning_rate": 1e-12, "batch_size": 4}
+        row = fit(data, recipe(training=still, loss_weights=weights), own, cores=1)["history"][0]
+        return row["train_loss_localization"], row["train_loss_damage"]
+
+    building, damage = losses()
+    assert losses(pre=3.0, post=2.0) == pytest.approx((3 * building, 2 * damage), rel=1e-4)
 
 
 def test_the_learning_rate_of_an_epoch_is_that_of_its_last_step(

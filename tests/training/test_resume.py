@@ -123,3 +123,30 @@ def test_checkpoints_of_epochs_appear_whole(folders: Folders, monkeypatch: pytes
         _WholeFiles().save_checkpoint({"weights": torch.zeros(3)}, path)
     assert torch.load(path, weights_only=True)["weights"].sum() == 3
     shutil.rmtree(folders.checkpoints)
+
+
+def test_a_run_killed_while_it_writes_an_epoch_leaves_the_one_before_whole_and_goes_on_from_it(
+    data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, halves = (Folders(*(tmp_path / run / name for name in ("a", "b", "c"))) for run in ("whole", "halves"))
+    settings, written = recipe(training={"epochs": 3}), []
+    at_once = fit(data, settings, whole, cores=1)
+    save = torch.save
+
+    def killed_in_the_second_epoch(content: dict[str, Any], file: Path) -> None:
+        written.append((content["epoch"], file))
+        save(content, file)
+        if content["epoch"] == 1 and file.name == "last.ckpt":
+            file.write_bytes(file.read_bytes()[:1000])
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", killed_in_the_second_epoch)
+        with pytest.raises(Killed):
+            fit(data, settings, halves, cores=1)
+    assert [epoch for epoch, file in written if file.name == "last.ckpt"] == [0, 1]
+    assert all(file.parent.parent == halves.checkpoints / "epochs" for _, file in written)  # beside, not in place
+    assert last(halves)["epoch"] == 0
+    resumed = fit(data, settings, halves, cores=1)
+    assert resumed["history"] == at_once["history"]
+    assert same(at_once["state"], resumed["state"])

@@ -22,6 +22,7 @@ def test_tensorboard_shows_numbers_and_a_scene_and_no_histogram(
     tags = events.Tags()
     classes = {f"validation_damage_f1_{code.name.lower()}" for code in (*Damage,)[1:5]}
     wanted = {"train_loss_step", "train_loss_epoch", "lr-AdamW", "gradient_norm", "validation_score", "validation_loss"}
+    wanted |= {"train_loss_localization", "train_loss_damage"}
     assert wanted | classes <= set(tags["scalars"])
     images = events.Images("validation")
     assert [(image.width, image.height) for image in images] == [(256, 128)] * 2  # two scenes, four pictures of each

@@ -12,6 +12,7 @@ from xview2_siamese_unet.datasets.one_file import OneFile
 from xview2_siamese_unet.errors import CheckpointError
 
 _BULKY = {"state", "history"}
+_ALLOWED = "a file of tensors, numbers and texts that this project wrote"
 
 
 class CheckpointDataset(OneFile[Any, Any]):
@@ -41,25 +42,33 @@ class CheckpointDataset(OneFile[Any, Any]):
         """Return what was saved, on the CPU.
 
         Raises:
-            CheckpointError: no such file, or one that holds more than tensors, numbers and texts.
+            CheckpointError: no such file, or one that is damaged or holds more than tensors, numbers and texts.
         """
         import torch  # noqa: PLC0415
 
         from xview2_siamese_unet.nets.weights_file import read_safetensors  # noqa: PLC0415
 
-        if self._optional and not self._path.exists():
-            return None
+        if not self._path.exists():
+            if self._optional:
+                return None
+            raise CheckpointError(
+                str(self._path),
+                found="no file",
+                allowed=_ALLOWED,
+                remedy="run kedro run --pipelines modelling with the same environment first",
+            )
+        self._path.open("rb").close()  # what the disk refuses is no damage, but torch raises the same for some damages
         try:
             if self._path.suffix == ".safetensors":
                 return read_safetensors(self._path)
             return torch.load(self._path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen kinds for one cause: a file that is not ours
-            unusable = f"a file that cannot be trusted ({type(error).__name__})"
             raise CheckpointError(
                 str(self._path),
-                found=unusable if self._path.exists() else "no file",
-                allowed="a file of tensors, numbers and texts that this project wrote",
-                remedy="run kedro run --pipelines modelling with the same environment first",
+                found=f"a file that is damaged or cannot be trusted ({type(error).__name__})",
+                allowed=_ALLOWED,
+                # Training, too, reads it first: it would only stop here again.
+                remedy=f"delete {self._path}, and run kedro run with this environment: what is missing is made anew",
             ) from error
 
     def preview(self) -> JSONPreview:

@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 import lightning
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import Tensor
 
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.nets.build import build_net, load_encoder_weights
@@ -23,8 +22,10 @@ from xview2_siamese_unet.params.modelling import LossWeightsParams, Recipe
 from xview2_siamese_unet.training.anew import begin_anew, end_anew
 from xview2_siamese_unet.training.answering import Answering, fit_answers
 from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint, weights_fingerprint
+from xview2_siamese_unet.training.epochs import best_epoch, last_epoch
 from xview2_siamese_unet.training.find_rate import find_rate, report_rate
 from xview2_siamese_unet.training.logfile import log_to, quiet_lightning
+from xview2_siamese_unet.training.lone_images import refuse_lone_images
 from xview2_siamese_unet.training.loop import better, make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader, whole_scenes_loader
@@ -61,7 +62,12 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         recipe: how.
         folders: where logs and the epochs' weights go.
         cores: that this process may use.
+
+    Raises:
+        ConfigError: settings that the net cannot learn with.
+        CheckpointError: what an earlier run left of its epochs is damaged.
     """
+    refuse_lone_images(data, recipe)
     first = launched_shard().rank == 0
     if first and not recipe.training.reuse:
         begin_anew(folders.checkpoints, weights_fingerprint(data, recipe))
@@ -72,7 +78,7 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         module = _train(data, recipe, folders, host, start=start)
         best = _best_row(module.history, recipe)
         _log.info("best epoch %d of %d", best["epoch"], len(module.history))
-        module.net.load_state_dict(_net_state(folders.checkpoints / "epochs" / "best.ckpt"))
+        module.net.load_state_dict(best_epoch(folders.checkpoints / "epochs")[0])
         scenes = partial(whole_scenes_loader, data, recipe, host.cores, host.resident)
         answering = fit_answers(module.net, module.normalise, scenes, len(data.validation), recipe)
     leave_processes()
@@ -82,7 +88,7 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
 
 
 def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, host: Host) -> Path | None:
-    """Train localisation alone, if asked for; return the checkpoint of its best epoch."""
+    """Train localisation alone, if asked for; return the folder of its epochs."""
     if not recipe.training.localization_epochs:
         return None
     loss = recipe.training.monitor == "validation_loss"
@@ -100,14 +106,14 @@ def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, ho
     inside = Folders(*(folder / "localization" for folder in folders))
     _log.info("first stage: localisation alone")
     _train(data, stage, inside, host)
-    return inside.checkpoints / "epochs" / "best.ckpt"
+    return inside.checkpoints / "epochs"
 
 
 def _train(
     data: TrainingData, recipe: Recipe, folders: Folders, host: Host, *, start: Path | None = None
 ) -> DamageModule:
     mark, epochs = weights_fingerprint(data, recipe), folders.checkpoints / "epochs"
-    last = _last(epochs / "last.ckpt", mark) if recipe.training.reuse else None
+    last = last_epoch(epochs, mark) if recipe.training.reuse else None
     training = training_loader(data, recipe, host.cores, host.resident)
     validation = whole_scenes_loader(data, recipe, host.cores, host.resident)
     if recipe.training.lr_find and last is None and launched_shard().rank == 0:
@@ -142,8 +148,8 @@ def _new_module(data: TrainingData, recipe: Recipe, mark: str, *, start: Path | 
     if fresh and start is None:
         pretrained = load_encoder_weights(net, recipe.model.encoder)
     elif fresh and start is not None:
-        net.load_state_dict(_net_state(start))
-        pretrained = torch.load(start, map_location="cpu", mmap=True, weights_only=True)["pretrained"]
+        weights, pretrained = best_epoch(start)
+        net.load_state_dict(weights)
     module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights, mark)
     module.pretrained = pretrained
     if recipe.hardware.channels_last:
@@ -151,22 +157,6 @@ def _new_module(data: TrainingData, recipe: Recipe, mark: str, *, start: Path | 
     if recipe.hardware.compile:
         net.compile()
     return module
-
-
-def _net_state(path: Path) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    return {name.removeprefix("net."): value for name, value in weights.items() if name.startswith("net.")}
-
-
-def _last(path: Path, mark: str) -> Path | None:
-    """Return the checkpoint of the last epoch if a run with the same settings and data left it."""
-    if not path.exists():
-        return None
-    found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    if found.get("fingerprint") != mark:
-        return None
-    _log.info("training: goes on after epoch %d, as %s has it", found["epoch"], path)
-    return path
 
 
 def _best_row(history: list[dict[str, float]], recipe: Recipe) -> Mapping[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import reduce
 from typing import Any, Self
 
 import lightning
@@ -29,6 +30,7 @@ from xview2_siamese_unet.training.schedule import learning_rate
 
 _log = logging.getLogger(__name__)
 _LOOKED_AT = 10  # steps between two looks at the loss
+_PARTS = ("train_loss_localization", "train_loss_damage")
 _VALIDATED = ("validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
 
 
@@ -90,9 +92,12 @@ class DamageModule(lightning.LightningModule):
 
     def training_step(self, pixels: Tensor) -> Tensor:
         """Return the loss of one batch of bytes (b, h, w, 8)."""
-        loss = self.loss_of(pixels, self._spread)
+        parts = self._parts_of(pixels, self._spread)
+        loss = reduce(torch.add, parts)
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(pixels), sync_dist=True)
+        of_all: dict[str, Any] = {"on_epoch": True, "batch_size": len(pixels), "sync_dist": True}
+        self.log("train_loss", loss, on_step=True, prog_bar=True, **of_all)
+        self.log_dict(dict(zip(_PARTS, parts, strict=False)), on_step=False, **of_all)  # the first stage has one part
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
@@ -112,12 +117,16 @@ class DamageModule(lightning.LightningModule):
             pixels: where the module is.
             spread: mean of numbers over all processes.
         """
+        return reduce(torch.add, self._parts_of(pixels, spread))
+
+    def _parts_of(self, pixels: Tensor, spread: Spread) -> list[Tensor]:
+        """Return what each head adds to the loss: localisation, and damage where it learns."""
         training = self.recipe.training
         truth = unpack(pixels, self.recipe.classes.unclassified, training.damage_dilation)
         batch = augment(truth, training.augmentation)
         if self.recipe.loss_weights.post:
-            return self._loss(self._forward(batch), batch, spread)
-        return self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch, spread)
+            return self._losses_of(self._forward(batch), batch, spread)
+        return [self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch, spread)]
 
     def on_validation_epoch_start(self) -> None:
         """Start counting anew, in every process with the same net: each has seen other batches to normalise by."""
@@ -147,7 +156,7 @@ class DamageModule(lightning.LightningModule):
         for n in range(len(pixels)):
             alone = Logits(*(part[n : n + 1] for part in logits)), Batch(*(part[n : n + 1] for part in batch))
             # Processes have different numbers of scenes to validate, and would wait for each other.
-            self._losses.append(self._loss(*alone, torch.clone))
+            self._losses.append(reduce(torch.add, self._losses_of(*alone, torch.clone)))
         for scene, answer in zip(pixels.cpu().numpy(), decide(logits).cpu().numpy(), strict=True):
             self._counts += count_scene(scene[..., 6], scene[..., 7], answer, scene="validation")
             self._panels.offer(scene, answer)
@@ -178,7 +187,8 @@ class DamageModule(lightning.LightningModule):
         logged = self.trainer.callback_metrics
         row = {name: float(logged[name]) for name in ("train_loss_epoch", *_VALIDATED)}
         row["train_loss"] = row.pop("train_loss_epoch")
-        self.history.append({"epoch": self.current_epoch, "learning_rate": self._rate, **row, **self.profile})
+        parts = {name: float(logged[name]) for name in _PARTS if name in logged}
+        self.history.append({"epoch": self.current_epoch, "learning_rate": self._rate, **row, **parts, **self.profile})
         text = ", ".join(f"{name} {value:.4f}" for name, value in row.items())
         _log.info("epoch %d: %s", self.current_epoch, text.replace("validation_", "validation "))
 
@@ -237,11 +247,11 @@ class DamageModule(lightning.LightningModule):
         logits: Logits = self.net(self.normalise(batch.pre), self.normalise(batch.post))
         return logits
 
-    def _loss(self, logits: Logits, batch: Batch, spread: Spread) -> Tensor:
+    def _losses_of(self, logits: Logits, batch: Batch, spread: Spread) -> list[Tensor]:
         mix, weight = self.recipe.training.losses.post, self.recipe.loss_weights.post
         gamma = self.recipe.focal_loss.gamma
         post = mix_losses(logits.damage, batch.damage, mix, alpha=self.alpha_post, gamma=gamma, spread=spread)
-        return self._localization_loss(logits.building, batch, spread) + weight * post
+        return [self._localization_loss(logits.building, batch, spread), weight * post]
 
     def _localization_loss(self, building: Tensor, batch: Batch, spread: Spread) -> Tensor:
         mix, weight = self.recipe.training.losses.pre, self.recipe.loss_weights.pre

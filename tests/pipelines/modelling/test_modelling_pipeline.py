@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.runner import SequentialRunner
 from safetensors.torch import save_file
 
 from small_store import noisy_scenes, write_store
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
+from xview2_siamese_unet.errors import cause_of
 from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.nets.checkpoint import Checkpoint, restore
 from xview2_siamese_unet.params.dataset import DatasetParams
@@ -148,6 +149,23 @@ def test_any_change_trains_again(run: Run, changes: dict[str, Any]) -> None:
 def test_a_checkpoint_of_another_kind_of_run_is_no_reason_to_stop(run: Run, tmp_path: Path) -> None:
     CheckpointDataset(filepath=str(tmp_path / "best.pth")).save({"something": "else"})
     assert run()["trained"]
+
+
+def test_a_damaged_checkpoint_stops_a_run_and_without_it_the_epochs_are_not_trained_again(
+    run: Run, tmp_path: Path
+) -> None:
+    path, last = tmp_path / "best.pth", tmp_path / "checkpoints" / "epochs" / "last.ckpt"
+    first, epoch = run(), last.stat().st_mtime_ns
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DatasetError) as caught:
+        run()
+    assert f"next: delete {path}, " in str(cause_of(caught.value))
+    path.unlink()
+    again = run()
+    assert last.stat().st_mtime_ns == epoch
+    assert again["history"].equals(first["history"])
+    state = first["checkpoint"]["state"]
+    assert all(torch.equal(again["checkpoint"]["state"][name], value) for name, value in state.items())
 
 
 def test_normalisation_follows_the_weights_that_it_is_for(run: Run) -> None:

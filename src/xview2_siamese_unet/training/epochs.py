@@ -1,0 +1,72 @@
+"""What a run left of its epochs: `last.ckpt`, from which another goes on, and `best.ckpt`, whose weights count."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xview2_siamese_unet.errors import CheckpointError
+
+_log = logging.getLogger(__name__)
+
+
+def last_epoch(epochs: Path, mark: str) -> Path | None:
+    """Return the checkpoint of the last epoch if a run with the same settings and data left it.
+
+    Args:
+        epochs: folder of one stage.
+        mark: fingerprint of settings and data.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = epochs / "last.ckpt"
+    if not path.exists():
+        return None
+    found = _read(path, delete=path)
+    if found.get("fingerprint") != mark:
+        return None
+    _log.info("training: goes on after epoch %d, as %s has it", found["epoch"], path)
+    return path
+
+
+def best_epoch(epochs: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the weights of the net in the best epoch, and which pretrained weights they started from.
+
+    Args:
+        epochs: folder of one stage.
+
+    Raises:
+        CheckpointError: the file is damaged or gone.
+    """
+    # Not the file alone: the last epoch knows how good the best one was, and no later one would be kept in its place.
+    found = _read(epochs / "best.ckpt", delete=epochs)
+    weights = found["state_dict"]
+    net = {name.removeprefix("net."): value for name, value in weights.items() if name.startswith("net.")}
+    return net, found["pretrained"]
+
+
+def _read(path: Path, *, delete: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise _damaged(path, "no file", delete)
+    path.open("rb").close()  # what the disk refuses is no damage, but torch raises the same for some damages
+    try:
+        found: object = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds for one cause: a damaged file
+        raise _damaged(path, f"a damaged file of {path.stat().st_size} bytes", delete) from error
+    if not isinstance(found, dict) or "state_dict" not in found:
+        raise _damaged(path, f"a file without weights ({type(found).__name__})", delete)
+    return found
+
+
+def _damaged(path: Path, found: str, delete: Path) -> CheckpointError:
+    return CheckpointError(
+        str(path),
+        found=found,
+        allowed="a checkpoint of an epoch as training writes it",
+        remedy=f"delete {delete}, and this stage of training begins anew when you run again",
+    )

@@ -1,0 +1,94 @@
+"""Averaged weights, and the statistics of batch norms with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_training import last, same
+from torch import Tensor
+
+from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.fit import Folders, fit
+from xview2_siamese_unet.training.module import DamageModule
+
+MakeRecipe = Callable[..., Recipe]
+State = dict[str, Tensor]
+DECAY = 0.8
+STATISTICS = ("running_mean", "running_var")
+
+
+def copied(module: DamageModule) -> State:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[State]:
+    """What has been learnt after each batch, without any averaging."""
+    seen: list[State] = []
+    end = DamageModule.on_train_batch_end
+
+    def watch(self: DamageModule, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        seen.append(copied(self))
+        end(self, outputs, batch, batch_idx)
+
+    monkeypatch.setattr(DamageModule, "on_train_batch_end", watch)
+    return seen
+
+
+def averaged(steps: list[State]) -> State:
+    """The first, and then of each as much as the decay leaves."""
+    mean = steps[0]
+    for step in steps[1:]:
+        mean = {name: DECAY * mean[name] + (1 - DECAY) * value for name, value in step.items()}
+    return mean
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_weights_and_statistics_of_batch_norms_are_averaged_over_the_steps(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, steps: list[State], accumulate: int
+) -> None:
+    settings = recipe(training={"epochs": 2, "crops_per_scene": 2, "ema_decay": DECAY, "accumulate": accumulate})
+    fit(data, settings, folders, cores=1)
+    found, wanted = last(folders)["state_dict"], averaged(steps[accumulate - 1 :: accumulate])
+    assert len(steps) == 8
+    floats = [name for name, value in steps[0].items() if value.is_floating_point()]
+    assert any(name.endswith(STATISTICS) for name in floats)
+    for name in floats:
+        torch.testing.assert_close(found[name], wanted[name], msg=lambda text, name=name: f"{name}: {text}")
+    moved = [name for name in floats if name.endswith(STATISTICS) and not torch.equal(found[name], steps[-1][name])]
+    assert moved
+
+
+def test_validated_saved_and_answered_with_are_the_averaged_statistics(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated: list[State] = []
+    start = DamageModule.on_validation_epoch_start
+
+    def watch(self: DamageModule) -> None:
+        start(self)
+        validated.append(copied(self))
+
+    monkeypatch.setattr(DamageModule, "on_validation_epoch_start", watch)
+    made = fit(data, recipe(training={"epochs": 2, "ema_decay": DECAY}), folders, cores=1)
+    assert same(validated[-1], last(folders)["state_dict"])
+    best = validated[made["epoch"]]
+    assert same(dict(made["state"]), {name: best[f"net.{name}"] for name in made["state"]})
+
+
+def test_averaging_changes_nothing_that_is_learnt(
+    data: TrainingData, tmp_path: Path, recipe: MakeRecipe, steps: list[State]
+) -> None:
+    learnt = []
+    for decay in (None, DECAY):
+        steps.clear()
+        own = Folders(*(tmp_path / str(decay) / name for name in ("a", "b", "c")))
+        fit(data, recipe(training={"epochs": 3, "ema_decay": decay}), own, cores=1)
+        learnt.append([*steps])
+    assert len(learnt[0]) == 6
+    assert all(same(without, within) for without, within in zip(*learnt, strict=True))
