@@ -116,10 +116,14 @@ def do(block: Block, folder: Path) -> None:
         assert (project / filled_in(block.title, folder)).parent.is_dir(), "a file in a folder that nobody made"
         (project / filled_in(block.title, folder)).write_text(filled_in(block.text, folder))
         return
-    for line in lines(block) if block.language == "bash" else ():
-        command = filled_in(line.replace("'<you>", "'ada"), folder)
-        if not command.startswith((*INSTALLS, "cd ")):
-            type_line(command, project)
+    for command in commands(block, folder) if block.language == "bash" else ():
+        type_line(command, project)
+
+
+def commands(block: Block, folder: Path) -> list[str]:
+    """Return the lines of a block as this reader types them, without what installs."""
+    typed = [filled_in(line.replace("'<you>", "'ada"), folder) for line in lines(block)]
+    return [command for command in typed if not command.startswith((*INSTALLS, "cd "))]
 
 
 def type_line(command: str, project: Path) -> None:
