@@ -237,7 +237,9 @@ def test_provenance_tells_what_was_fitted_on_validation_where_something_was() ->
             "damage_ece_after": 0.0304,
         },
     }
-    rows = provenance_of(checkpoint | fitted, DatasetParams(), None, "beef", {})
+    assert rows["trained by"] == "xview2-siamese-unet 0.9 on xbd", "by an installed copy, which has no commit"
+    rows = provenance_of(checkpoint | fitted | {"commit": "c0ffee-dirty"}, DatasetParams(), None, "beef", {})
+    assert rows["trained by"] == "xview2-siamese-unet 0.9 (c0ffee-dirty) on xbd"
     assert rows["thresholds"] == "building 0.50, damaged 0.38"
     assert rows["temperatures"] == "building 1.25, damage 0.80"
     error = rows["ECE on validation, before and after the temperatures"]

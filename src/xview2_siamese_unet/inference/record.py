@@ -58,7 +58,8 @@ def _source(source: Source) -> dict[str, Any]:
 
 def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint says of itself."""
-    said = {key: checkpoint.get(key) for key in ("fingerprint", "dataset", "licence", "version", "epoch", "scores")}
+    keys = ("fingerprint", "dataset", "licence", "version", "commit", "epoch", "scores")
+    said = {key: checkpoint.get(key) for key in keys}
     return {"id": str(said["fingerprint"])[:12], **said}
 
 

@@ -38,6 +38,7 @@ class Checkpoint(TypedDict):
     dataset: str
     licence: str
     version: str
+    commit: str
     epoch: int
     scores: dict[str, float]
     history: list[dict[str, float]]

@@ -36,13 +36,19 @@ def provenance_of(
         "data": f"{dataset.name} ({fabricated})",
         "fingerprint of the scored scenes and their truth": fingerprint,
         "model file": model_file or "not named (reporting.model_file)",
-        "trained by": f"xview2-siamese-unet {checkpoint['version']} on {checkpoint['dataset']}",
+        "trained by": f"xview2-siamese-unet {' '.join(_code(checkpoint))} on {checkpoint['dataset']}",
         "fingerprint of the training, its scenes and settings": checkpoint["fingerprint"],
         "epoch": f"{checkpoint['epoch']}, the best of {len(checkpoint['history'])}",
         **dict(_answering(checkpoint)),
         "seeds": ", ".join(f"{key} {value}" for key, value in seeds.items()),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def _code(checkpoint: Mapping[str, Any]) -> Iterator[str]:
+    yield checkpoint["version"]
+    if commit := checkpoint.get("commit"):  # nothing where the code was no checkout
+        yield f"({commit})"
 
 
 def _answering(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

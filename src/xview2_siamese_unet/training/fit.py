@@ -21,6 +21,7 @@ from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import LossWeightsParams, Recipe
 from xview2_siamese_unet.training.anew import begin_anew, end_anew
 from xview2_siamese_unet.training.answering import Answering, fit_answers
+from xview2_siamese_unet.training.commit import code_commit
 from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint, weights_fingerprint
 from xview2_siamese_unet.training.epochs import best_epoch, last_epoch
 from xview2_siamese_unet.training.find_rate import find_rate, report_rate
@@ -183,6 +184,7 @@ def _checkpoint(module: DamageModule, answering: Answering, data: TrainingData, 
         dataset=data.name,
         licence=_LICENCE,
         version=__version__,
+        commit=code_commit(),
         epoch=int(best["epoch"]),
         scores={name: value for name, value in best.items() if name.startswith("validation_")},
         history=module.history,

@@ -26,6 +26,7 @@ from xview2_siamese_unet.pipelines.modelling import create_pipeline
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.stats.moments import IMAGENET
 from xview2_siamese_unet.training import fit as fit_room
+from xview2_siamese_unet.training.commit import code_commit
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders
 from xview2_siamese_unet.training.module import DamageModule
@@ -184,7 +185,7 @@ def test_a_checkpoint_says_where_it_comes_from_in_both_formats(run: Run, tmp_pat
     assert saved["pretrained"] == {"source": "file", "name": "encoder.safetensors", "sha256": digest}
     assert saved["events"] == ["flood", "quake"]
     assert saved["data_fingerprint"] != saved["fingerprint"]
-    assert saved["version"] == __version__
+    assert (saved["version"], saved["commit"]) == (__version__, code_commit())
     assert "CC BY-NC-SA" in saved["licence"]
     assert exported["state"].keys() == saved["state"].keys()
     assert all(torch.equal(exported["state"][name], value) for name, value in saved["state"].items())
