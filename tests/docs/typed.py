@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -138,13 +140,12 @@ def type_line(command: str, project: Path) -> None:
 
 
 def served(command: str, options: str, shown: bytes, project: Path) -> bool:
-    """Return whether a server shows a page with these words."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """Return whether a server shows a page with these words; say what it said if it ended instead."""
+    port = free_port()
     server = run(f"exec env {command.removesuffix(' 4141')} {options.format(port=port)}", project)
     try:
         for _ in range(600):
+            assert server.poll() is None, f"{command}\n{server.communicate()[0]}"
             try:
                 with urlopen(f"http://127.0.0.1:{port}/") as page:
                     return shown in page.read()
@@ -152,5 +153,15 @@ def served(command: str, options: str, shown: bytes, project: Path) -> bool:
                 time.sleep(0.1)
         return False
     finally:
-        os.killpg(server.pid, signal.SIGTERM)  # also what the command started
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)  # also what the command started
         server.communicate()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, below those that systems give out, of which Kedro-Viz takes none."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port among 100 from 20000 to 32000")
