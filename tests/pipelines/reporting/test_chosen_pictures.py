@@ -1,0 +1,63 @@
+"""Which pictures are made, how many and how large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from xview2_siamese_unet.params.reporting import ReportingParams
+from xview2_siamese_unet.pipelines.reporting.nodes import (
+    plot_buildings,
+    plot_confusion,
+    plot_curves,
+    plot_panels,
+    plot_scored_classes,
+)
+
+
+def test_dpi_and_side_set_the_size_of_pictures(world: dict[str, Any], tmp_path: Path) -> None:
+    six = np.eye(6, dtype=int).tolist()
+    confusion = {"confusion": {"localization": [[1, 2], [3, 4]], "damage": six}, "buildings": {"confusion": six}}
+    for dpi in (50, 100):
+        params = ReportingParams(dpi=dpi)
+        for figure in (*plot_confusion(confusion, params)[3:], plot_curves(world["history"], params)[1]):
+            figure.savefig(tmp_path / "figure.png")
+            with Image.open(tmp_path / "figure.png") as image:
+                assert image.size == pytest.approx(figure.get_size_inches() * dpi, abs=1)
+
+
+def test_panel_counts_choose_scenes(world: dict[str, Any], written: Path) -> None:
+    counts = pd.read_parquet(written / "scene_counts.parquet")
+    params = ReportingParams.model_validate({"panels": {"best": 1, "median": 0, "worst": 2, "side": 64, "window": 32}})
+    answers = world["predictions"], world["probabilities"]
+    figure = plot_panels(counts, *answers, world["store"], {"unclassified": "ignore"}, params)
+    notes = [text.get_text().split(" · ")[0] for text in figure.axes[0].texts if "scene score" in text.get_text()]
+    assert notes == ["best", "worst", "worst"]
+    assert sum("shown: 32 × 32 of 64 × 64 px" in text.get_text() for text in figure.axes[0].texts) == 3
+
+
+def test_panel_counts_choose_buildings(world: dict[str, Any], written: Path) -> None:
+    matches = pd.read_parquet(written / "building_matches.parquet")
+    answers = world["predictions"], world["probabilities"]
+    largest = []
+    for many, window in ((0, 32), (3, 32), (3, 64)):
+        params = ReportingParams.model_validate({"panels": {"buildings": many, "building_window": window, "side": 64}})
+        axes = plot_buildings(matches, *answers, world["store"], params).axes[0]
+        texts = [text.get_text() for text in axes.texts]
+        assert sum(text.startswith("truth: ") for text in texts) == many
+        assert ("No building was answered wrongly." in texts) is (many == 0)
+        largest.append(max((mark.get_width() for mark in axes.patches), default=0))
+    assert 0 == largest[0] < largest[2] < largest[1], "the more of the scene is shown, the smaller the building"
+
+
+def test_scored_classes_are_the_margins_of_the_confusion() -> None:
+    matrix = np.arange(36).reshape(6, 6)
+    figure, _ = plot_scored_classes({"confusion": {"damage": matrix.tolist()}}, ReportingParams(dpi=50))
+    truth, prediction = (list(bars.customdata) for bars in figure.data)
+    assert truth == matrix.sum(axis=1).tolist()
+    assert prediction == matrix.sum(axis=0).tolist()

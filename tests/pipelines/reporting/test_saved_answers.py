@@ -1,0 +1,71 @@
+"""What is kept of a net's answers: masks, probabilities, and the files of a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog
+from kedro.runner import SequentialRunner
+from omegaconf import OmegaConf
+
+from xview2_siamese_unet.params.modelling import HardwareParams
+from xview2_siamese_unet.params.reporting import ReportingParams
+from xview2_siamese_unet.pipelines.reporting import create_pipeline
+from xview2_siamese_unet.pipelines.reporting.nodes import submit
+
+CONF = Path(__file__).parents[3] / "conf" / "base"
+
+
+def test_predictions_and_probabilities_are_saved_scene_by_scene(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names, waiting = [f"s{number}" for number in range(12)], []
+
+    def answer(_: object, __: object, wanted: list[str], *___: object, **____: object) -> Iterator[SimpleNamespace]:
+        for number, name in enumerate(wanted):
+            waiting.append(number - len(list(tmp_path.glob("probabilities/*.tif"))))
+            yield SimpleNamespace(
+                name=name,
+                codes=np.full((2, 3), number % 5, np.uint8),
+                probabilities=np.full((5, 2, 3), 0.2, np.float32),
+            )
+
+    monkeypatch.setattr("xview2_siamese_unet.inference.predict.predict_scenes", answer)
+    monkeypatch.setattr("xview2_siamese_unet.pipelines.reporting.nodes.georeferences", lambda _: dict.fromkeys(names))
+    config = OmegaConf.load(CONF / "catalog_reporting.yml")
+    for dataset in ("predictions", "probabilities"):
+        config[dataset].path = str(tmp_path / dataset)
+    entries = {name: OmegaConf.to_container(config[name]) for name in ("predictions", "probabilities")}
+    catalog = DataCatalog.from_config(entries)
+    inputs = {"checkpoint": {}, "store": None, "scenes": None, "params:hardware": HardwareParams()}
+    inputs |= {"splits": pd.DataFrame({"scene": names, "split": "test"}), "params:reporting": ReportingParams()}
+    for name, value in inputs.items():
+        catalog[name] = value if value is not None else "nothing"
+    SequentialRunner().run(create_pipeline().only_nodes("predict"), catalog)
+    assert max(waiting) <= 2, "an answer is let go of before the next but one is asked for"
+    saved, shares = catalog.load("predictions"), catalog.load("probabilities")
+    assert sorted(saved) == sorted(shares) == sorted(names)
+    assert (saved["s7"]() == 2).all()
+    assert (shares["s7"]() == 51).all()
+
+
+def test_a_submission_is_written_only_where_one_is_asked_for() -> None:
+    manifest = pd.DataFrame({"id": ["00000"], "scene": ["a"]})
+    predictions = {"a": lambda: np.full((1024, 1024), 5, np.uint8)}
+    assert not list(submit(manifest, predictions, ReportingParams()))
+    chunks = submit(manifest, predictions, ReportingParams(submission="hold"))
+    files = dict(file for chunk in chunks for file in chunk.items())
+    assert list(files) == ["hold_localization_00000_prediction", "hold_damage_00000_prediction"]
+    assert [image.getextrema() for image in files.values()] == [(1, 1), (0, 0)]
+
+
+def test_the_manifest_lists_every_scored_scene(world: dict[str, Any], written: Path) -> None:
+    manifest = pd.read_csv(written / "submission_manifest.csv", dtype=str)
+    assert manifest["scene"].tolist() == sorted(world["scenes"]["scene"])
+    assert manifest["id"].iloc[1] == "00001"
