@@ -72,7 +72,7 @@ def measure(benchmark: Benchmark) -> str:
     return "\n\n".join(parts)
 
 
-PARALLEL = {"bench_main_job", "bench_training", "bench_assess_speed", "bench_startup"}
+PARALLEL = {"bench_first_day", "bench_main_job", "bench_training", "bench_assess_speed", "bench_startup"}
 """What may use every core."""
 
 

@@ -64,28 +64,36 @@ socket.socket.connect = local_only
 
 
 def fill_folder(folder: Path) -> Path:
-    """Lay down what the reader brings, a copy of xBD and two images, and what `git clone` leaves."""
+    """Lay down what the reader brings, a tiny copy of xBD and two images, and what `git clone` leaves."""
     for scene in plan_sample(SampleParams(seed=1, size=64, scenes=SampleScenes(tier1=6, tier3=4, hold=3, test=4))):
         write_scene(folder / "path/to/xbd", scene, 64)
     for image, name in (("pre", "before"), ("post", "after")):
         write_geotiff(
             next((folder / "path/to/xbd/test/images").glob(f"*_{image}_disaster.png")), folder / f"path/to/{name}.tif"
         )
+    lay_down_project(folder)
+    (folder / "xview2/conf/local/parameters.yml").write_text(yaml.safe_dump(TINY))
+    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    return folder
+
+
+def lay_down_project(folder: Path) -> None:
+    """Copy what `git clone` leaves, as far as commands need it."""
     (folder / "xview2").mkdir()
     for name in ("conf", "src", "slurm", "notebooks"):
         shutil.copytree(PROJECT / name, folder / "xview2" / name, ignore=shutil.ignore_patterns("local", "__pycache__"))
     for name in ("pyproject.toml", ".telemetry"):
         shutil.copy(PROJECT / name, folder / "xview2")
     (folder / "xview2/conf/local").mkdir()
-    (folder / "xview2/conf/local/parameters.yml").write_text(yaml.safe_dump(TINY))
-    (folder / "sitecustomize.py").write_text(NO_NETWORK)
-    return folder
 
 
 def write_geotiff(image: Path, path: Path) -> None:
     pixels = np.moveaxis(read_rgb(image), 2, 0)
     place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
-    with rasterio.open(path, "w", driver="GTiff", dtype="uint8", count=3, height=64, width=64, **place) as target:
+    _, height, width = pixels.shape
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint8", count=3, height=height, width=width, **place
+    ) as target:
         target.write(pixels)
 
 
@@ -128,34 +136,41 @@ def commands(block: Block, folder: Path) -> list[str]:
     return [command for command in typed if not command.startswith((*INSTALLS, "cd "))]
 
 
-def type_line(command: str, project: Path) -> None:
-    """Run a command to its end; of a server, look at the page that it shows."""
+def type_line(command: str, project: Path, patience: float = 240) -> None:
+    """Run a command to its end, of which it has so many seconds; of a server, look at the page that it shows."""
     if server := next((name for name in SERVERS if name in command), None):
         options, shown = SERVERS[server]
-        assert served(command, options, shown.encode(), project), command
+        serve(command, options, shown.encode(), project)
         return
     done = run(command, project)
-    said, _ = done.communicate(timeout=240)
+    said, _ = done.communicate(timeout=patience)
     assert done.returncode == 0, f"{command}\n{said}"
 
 
-def served(command: str, options: str, shown: bytes, project: Path) -> bool:
-    """Return whether a server shows a page with these words; say what it said if it ended instead."""
+def serve(command: str, options: str, shown: bytes, project: Path) -> None:
+    """Start a server, see that its page shows these words, and end it."""
     port = free_port()
     server = run(f"exec env {command.removesuffix(' 4141')} {options.format(port=port)}", project)
     try:
-        for _ in range(600):
-            assert server.poll() is None, f"{command}\n{server.communicate()[0]}"
-            try:
-                with urlopen(f"http://127.0.0.1:{port}/") as page:
-                    return shown in page.read()
-            except OSError:
-                time.sleep(0.1)
-        return False
+        page = seen(server, port)
     finally:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)  # also what the command started
-        server.communicate()
+        said, _ = server.communicate()
+    assert shown in page, f"{command}\n{said}"
+
+
+def seen(server: subprocess.Popen[str], port: int) -> bytes:
+    """Return the page of a server; nothing if it ends, or shows none within a minute."""
+    for _ in range(600):
+        if server.poll() is not None:
+            break
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/") as page:
+                return page.read()
+        except OSError:
+            time.sleep(0.1)
+    return b""
 
 
 def free_port() -> int:

@@ -1,0 +1,60 @@
+"""What each step of the first day takes: its commands as the page has them, from an empty folder, on scenes of xBD.
+
+    uv run python benchmarks/bench_first_day.py ../shared/xbd
+
+The page is docs/start.md; step 1 has been done by whoever runs this. Step 6 assesses the first scene of test, about a
+million pixels; step 7 ends when the page of the lineage is shown. Every command must end with 0.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "docs"))  # the tests type the same page, with tiny scenes
+
+from docs_blocks import DOCS, blocks
+from typed import commands, do, lay_down_project, type_line, write_geotiff
+
+HOUR = 3600
+
+
+def bring_scenes(xbd: Path, given: Path) -> None:
+    """Lay down what the page calls /path/to: xBD, and a pair of images as GeoTIFFs."""
+    given.mkdir(parents=True)
+    (given / "xbd").symlink_to(xbd)
+    before = min((xbd / "test" / "images").glob("*_pre_disaster.*"))
+    write_geotiff(before, given / "before.tif")
+    write_geotiff(before.with_name(before.name.replace("_pre_", "_post_")), given / "after.tif")
+
+
+def main(xbd: Path) -> None:
+    """Type the page and print a line for each step."""
+    page = DOCS / "start.md"
+    text = page.read_text(encoding="utf-8")
+    steps = [(text.count("\n", 0, step.start()), step[1]) for step in re.finditer(r"(?m)^## (\d\. .*)$", text)]
+    seconds = dict.fromkeys((title for _, title in steps), 0.0)
+    os.environ["DO_NOT_TRACK"] = "1"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        lay_down_project(folder)
+        bring_scenes(xbd, folder / "path/to")
+        for block in blocks(page):
+            line = int(block.place.split(":")[1])
+            title = [title for above, title in steps if above < line][-1]
+            if block.language == "yaml":
+                do(block, folder)
+            for command in commands(block, folder) if block.language == "bash" else ():
+                started = time.perf_counter()
+                type_line(command, folder / "xview2", patience=HOUR)
+                seconds[title] += time.perf_counter() - started
+    for title, taken in list(seconds.items())[1:]:
+        print(f"{title:<52} {taken:>5.0f} s")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())
