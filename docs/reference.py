@@ -1,6 +1,6 @@
-"""Write the pages of parameters and errors from the code: `uv run python docs/reference.py`.
+"""Write the page of parameters from the code: `uv run python docs/reference.py`.
 
-A test holds the pages to what this would write.
+A test holds the page to what this would write.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Final, Literal, Union, get_args, get_origin
 
-from error_pages import errors_page
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -122,5 +121,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for name, page in (("parameters", parameters_page()), ("errors", errors_page())):
-        (DOCS / f"{name}.md").write_text(MADE + page, encoding="utf-8")
+    (DOCS / "parameters.md").write_text(MADE + parameters_page(), encoding="utf-8")

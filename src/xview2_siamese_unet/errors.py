@@ -1,4 +1,4 @@
-"""Every error that a user can cause, each one sentence: where, what was found, what is allowed, what to do next.
+"""Every error that a user can cause: a plain sentence with the offending value, then what to do next.
 
 ProjectError
     ConfigError      a parameter, an environment or a catalog entry
@@ -17,33 +17,48 @@ from typing import Final
 
 
 class ProjectError(Exception):
-    """Base of the tree; carries its four parts so that reports can show them in columns.
+    """Base of the tree: `DataError("post.tif has no coordinate reference system.", hint="Assign one with ...")`.
+
+    The form with `found`, `allowed` and `remedy` is the older one; new code writes a sentence and a hint.
 
     Args:
-        where: the file, key or scene that the sentence is about.
+        message: a sentence that names the offending file, key or value; in the older form the file or key alone.
+        hint: what the user does next, a sentence in the imperative.
         found: what stands there.
         allowed: what may stand there.
-        remedy: what the user does next, in the imperative.
+        remedy: what the user does next.
     """
 
-    def __init__(self, where: str, *, found: str, allowed: str, remedy: str) -> None:
-        super().__init__(where, found, allowed, remedy)
-        self.where = where
+    def __init__(self, message: str, *, hint: str = "", found: str = "", allowed: str = "", remedy: str = "") -> None:
+        super().__init__(message, hint, found, allowed, remedy)
+        self.where = message
         self.found = found
         self.allowed = allowed
-        self.remedy = remedy
+        self.remedy = remedy or hint
+
+    @property
+    def message(self) -> str:
+        """What is wrong, without the hint."""
+        return f"{self.where}: found {self.found}" if self.found else self.where
+
+    @property
+    def hint(self) -> str:
+        """What the user does next."""
+        return self.remedy
 
     def __str__(self) -> str:
-        """Return the sentence."""
-        return f"{self.where}: found {self.found}; allowed: {self.allowed}; next: {self.remedy}."
+        """Return the message and the hint."""
+        if self.found:
+            return f"{self.message}; allowed: {self.allowed}; next: {self.remedy}."
+        return f"{self.message} {self.hint}".strip()
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild by keyword, so that an error raised in a worker process reaches its parent whole."""
-        return _rebuild, (type(self), self.where, self.found, self.allowed, self.remedy)
+        return _rebuild, (type(self), *self.args)
 
 
-def _rebuild(kind: type[ProjectError], where: str, found: str, allowed: str, remedy: str) -> ProjectError:
-    return kind(where, found=found, allowed=allowed, remedy=remedy)
+def _rebuild(kind: type[ProjectError], message: str, hint: str, found: str, allowed: str, remedy: str) -> ProjectError:
+    return kind(message, hint=hint, found=found, allowed=allowed, remedy=remedy)
 
 
 class ConfigError(ProjectError):

@@ -125,14 +125,14 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     try:
         pairs, problems = list_pairs(root)
     except DataError as error:
-        yield Finding("dataset", "bad", f"{error.where}: {error.found}", error.remedy)
+        yield Finding("dataset", "bad", error.message, error.hint)
         return
     tiers = Counter(pair.tier for pair in pairs)
     counted = ", ".join(f"{tier} {count}" for tier, count in tiers.items())
     yield Finding("dataset", "good", f"{dataset['name']} in {root}, pairs: {counted}")
     skipped = loader["parameters"]["data_processing"]["on_problem"] == "skip"
     for problem in problems[:3]:
-        yield Finding("dataset", "note" if skipped else "bad", f"{problem.where}: {problem.found}", problem.remedy)
+        yield Finding("dataset", "note" if skipped else "bad", problem.message, problem.hint)
 
 
 def _net(loader: UserExperimentConfigLoader) -> Finding:
@@ -142,7 +142,7 @@ def _net(loader: UserExperimentConfigLoader) -> Finding:
         classes = ClassesParams.model_validate(said["classes"]).damage_classes
         net = build_net(ModelParams.model_validate(said["model"]), classes)
     except ConfigError as error:
-        return Finding("net", "bad", f"{error.where}: {error.found}", error.remedy)
+        return Finding("net", "bad", error.message, error.hint)
     weights = sum(weight.numel() for weight in net.parameters())
     name, encoder = said["model"]["architecture"], said["model"]["encoder"]["name"]
     return Finding("net", "good", f"{name} with {encoder}, {weights / 1e6:.1f} million weights, on {device}")
@@ -166,7 +166,7 @@ def _cached(encoder: EncoderParams, what: str, said: str) -> Finding:
     try:
         read_from_hub(encoder)
     except ConfigError as error:
-        return Finding(what, "bad", f"{said}: {error.found}", error.remedy)
+        return Finding(what, "bad", f"{said}: {error.found or error.message}", error.hint)
     return Finding(what, "good", said)
 
 
