@@ -101,7 +101,7 @@ def test_mosaics_in_two_systems(tmp_path: Path) -> None:
     buildings = check(found, 26915)
     given = pyogrio.read_dataframe(joplin / "footprints.geojson")
     assert len(buildings) == len(given)
-    outside = buildings["reason"] == "outside the overlap of the two dates"
+    outside = buildings["reason"] == "outside the overlap of the images"
     assert outside.sum() > 2000
     assert buildings.loc[outside, "damage"].isna().all()
     assert found.record["registration"]["confidence"] > 8

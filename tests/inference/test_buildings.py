@@ -73,8 +73,8 @@ def test_what_cannot_be_judged_is_null_with_a_reason(probability: Path) -> None:
     assert found["status"].tolist() == ["not_assessed"] * 4 + ["assessed"]
     assert found["reason"].tolist()[:4] == [
         "no data",
-        "only 33% of it has data in both dates",
-        "outside the overlap of the two dates",
+        "only 33% of it is visible in both images",
+        "outside the overlap of the images",
         "no polygon",
     ]
     assert found["visible_fraction"].tolist() == pytest.approx([0, 1 / 3, 0, 0, 2 / 3], abs=1e-3)

@@ -163,7 +163,7 @@ def vote_buildings(
         "model_id": record["model"]["id"],
         "run_id": record["run_id"],
     }
-    voted = vote(outlines, probability, grid, params.buildings)
+    voted = vote(outlines, probability, grid, params.buildings, predicted.pair.aoi)
     voted["shift_px"] = layers.shifts(voted, predicted.pair)
     buildings = layers.with_provenance(voted, facts)
     frames = {
