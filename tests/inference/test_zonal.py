@@ -11,6 +11,7 @@ import shapely
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from exact_zonal import exact_zonal
 from xview2_siamese_unet.inference.vote import ABSTAINED, ASSESSED, NOT_ASSESSED, SHARES, vote
 from xview2_siamese_unet.params.inference import BuildingParams
 from xview2_siamese_unet.raster.grid import Grid
@@ -70,23 +71,6 @@ def random_outlines(random: np.random.Generator, grid: Grid, count: int) -> gpd.
 def footprints(shapes: list[shapely.Geometry], grid: Grid) -> gpd.GeoDataFrame:
     ids = [str(number) for number in range(len(shapes))]
     return gpd.GeoDataFrame({"building_id": ids, "footprint_source": "test"}, geometry=shapes, crs=grid.crs)
-
-
-def exact_zonal(shape: shapely.Geometry, grid: Grid, values: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the visible share of a polygon and its mean probabilities (5,), from areas of overlap with each pixel."""
-    in_pixels = shapely.transform(shape, lambda xy: (xy - [grid.left, grid.top]) / [grid.pixel, -grid.pixel])
-    west, north, east, south = in_pixels.bounds
-    rows = np.arange(max(int(np.floor(north)), 0), min(int(np.ceil(south)), grid.height))
-    columns = np.arange(max(int(np.floor(west)), 0), min(int(np.ceil(east)), grid.width))
-    if not len(rows) or not len(columns):
-        return 0.0, np.full(5, np.nan)
-    y, x = np.meshgrid(rows, columns, indexing="ij")
-    share = shapely.area(shapely.intersection(shapely.box(x, y, x + 1, y + 1), in_pixels))
-    inner = values[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    share = share * (inner[0] != NO_DATA)
-    if share.sum() < 1e-9:
-        return 0.0, np.full(5, np.nan)
-    return share.sum() / in_pixels.area, (inner * share).sum(axis=(1, 2)) / share.sum() / LEVELS
 
 
 @given(

@@ -17,13 +17,16 @@ import pytest
 import rasterio
 import shapely
 import torch
+from affine import Affine
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from exact_zonal import exact_zonal
 from xview2_siamese_unet.assessment import Assessment
 from xview2_siamese_unet.assessment import assess as assess_in_python
 from xview2_siamese_unet.commands.assess import assess
 from xview2_siamese_unet.errors import CheckpointError, DataError
+from xview2_siamese_unet.raster.grid import Grid
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
@@ -69,6 +72,52 @@ def test_two_images_become_products_that_a_second_run_leaves_alone(material: Pat
     assert replaced.exit_code == 0
     after = contents(out)
     assert {name for name in before if after[name] != before[name]} <= {"run.json"}
+
+
+@pytest.mark.parametrize("pixel", [0.3, 0.5])
+def test_each_building_follows_from_what_is_visible(material: Path, project: Path, pixel: float) -> None:
+    """As in reports of buildings judged from black pixels: the east of the post image is black, the area a triangle."""
+    left, top, side = 486_000.0, 2_148_000.0, 160
+    with rasterio.open(material / "pre.tif") as source:
+        image = source.read()[:, :side, :side]
+    for name in ("square_pre.tif", "square_post.tif"):
+        profile = {"dtype": "uint8", "count": 3, "height": side, "width": side, "crs": "EPSG:32614"}
+        place = Affine(pixel, 0, left, 0, -pixel, top)
+        with rasterio.open(project / name, "w", driver="GTiff", transform=place, **profile) as target:
+            target.write(image)
+        image[:, :, side // 2 :] = 0
+    corner = left + side * pixel, top - side * pixel
+    area = shapely.Polygon([(left, top), (left, corner[1]), corner])
+    gpd.GeoDataFrame(geometry=[area], crs="EPSG:32614").to_file(project / "aoi.gpkg", engine="pyogrio")
+    steps = np.arange(3, side - 12, 13) * pixel
+    boxes = [
+        shapely.box(left + x, top - y - 9.3 * pixel, left + x + 8.7 * pixel, top - y) for x in steps for y in steps
+    ]
+    gpd.GeoDataFrame(geometry=boxes, crs="EPSG:32614").to_file(project / "houses.gpkg", engine="pyogrio")
+    found = assess_in_python(
+        project / "square_pre.tif",
+        project / "square_post.tif",
+        project / "answer",
+        model=material / "model.pth",
+        footprints=project / "houses.gpkg",
+        aoi=project / "aoi.gpkg",
+        registration="off",
+    )
+    with rasterio.open(found.products["probability.tif"]) as raster:
+        values = raster.read()
+    grid = Grid("EPSG:32614", left, top, pixel, side, side)
+    rows, columns = np.mgrid[:side, :side]
+    black = (image == 0).all(axis=0)
+    assert ((values[0] == 255) == (black | (columns > rows))).mean() > 0.99  # the diagonal itself may fall either way
+    buildings = pyogrio.read_dataframe(found.products["buildings.gpkg"], layer="buildings")
+    assert len(buildings) == len(boxes)
+    assert buildings["status"].value_counts().min() > 10
+    for row, shape in zip(buildings.itertuples(), boxes, strict=True):
+        visible, means = exact_zonal(shape, grid, values)
+        assert row.visible_fraction == pytest.approx(visible, abs=0.001)
+        assert (row.status == "not_assessed") == (visible < 0.5)
+        if visible > 0.001:
+            assert row.built_fraction == pytest.approx(1 - means[0], abs=0.001)
 
 
 def _check_rasters(out: Path, record: dict) -> None:

@@ -1,0 +1,27 @@
+"""Zonal figures of one polygon from areas of overlap alone: slow, and independent of the program."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+
+from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.grid_cog import NO_DATA
+from xview2_siamese_unet.raster.probability import LEVELS
+
+
+def exact_zonal(shape: shapely.Geometry, grid: Grid, values: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the visible share of a polygon and its mean probabilities (5,), from areas of overlap with each pixel."""
+    in_pixels = shapely.transform(shape, lambda xy: (xy - [grid.left, grid.top]) / [grid.pixel, -grid.pixel])
+    west, north, east, south = in_pixels.bounds
+    rows = np.arange(max(int(np.floor(north)), 0), min(int(np.ceil(south)), grid.height))
+    columns = np.arange(max(int(np.floor(west)), 0), min(int(np.ceil(east)), grid.width))
+    if not len(rows) or not len(columns):
+        return 0.0, np.full(5, np.nan)
+    y, x = np.meshgrid(rows, columns, indexing="ij")
+    share = shapely.area(shapely.intersection(shapely.box(x, y, x + 1, y + 1), in_pixels))
+    inner = values[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    share = share * (inner[0] != NO_DATA)
+    if share.sum() < 1e-9:
+        return 0.0, np.full(5, np.nan)
+    return share.sum() / in_pixels.area, (inner * share).sum(axis=(1, 2)) / share.sum() / LEVELS
