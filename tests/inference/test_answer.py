@@ -12,6 +12,7 @@ from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.nets.decide import probabilities
 from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
 
+MODEL: dict[str, object] = {"encoder": {"name": "resnet18"}, "decoder_channels": [32, 32, 16, 16, 8]}
 DECODERS = ["unet", "unetplusplus", "fpn", "upernet", "segformer"]
 MODELS = [
     {"encoder": {"name": "mit_b0"}},  # cannot be traced, and is not folded
@@ -22,22 +23,26 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("variant", MODELS, ids=str)
-def test_the_answer_is_that_of_the_net(variant: dict[str, object]) -> None:
-    torch.manual_seed(0)
-    model = {"encoder": {"name": "resnet18"}, "decoder_channels": [32, 32, 16, 16, 8]} | variant
-    net = build_net(ModelParams.model_validate(model), 5).eval()
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
-    checkpoint = {
+def checkpoint_of(net: torch.nn.Module, model: dict[str, object]) -> dict[str, object]:
+    return {
         "state": net.state_dict(),
         "model": model,
         "classes": {"unclassified": "ignore"},
         "channels": {"mean": [127.0] * 3, "std": [60.0] * 3},
         "fingerprint": "x",
     }
+
+
+@pytest.mark.parametrize("variant", MODELS, ids=str)
+def test_the_answer_is_that_of_the_net(variant: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    model = MODEL | variant
+    net = build_net(ModelParams.model_validate(model), 5).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+    checkpoint = checkpoint_of(net, model)
     answer = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"))
     dates = np.random.default_rng(0).integers(1, 255, (2, 1, 96, 64, 3), dtype=np.uint8)
     given = [(torch.from_numpy(date).permute(0, 3, 1, 2).float() - 127) / 60 for date in dates]
@@ -55,6 +60,7 @@ class Cramped(NetAnswer):
 
     def __init__(self, room: int, error: Exception) -> None:
         self.device, self.room, self.error = "cpu", room, error
+        self.warnings = []
         self.shapes: list[tuple[int, ...]] = []
 
     def _answer(self, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
@@ -77,6 +83,25 @@ def test_halves_of_batch_and_window_give_the_answer_of_the_whole(error: Exceptio
     assert {shape[0] for shape in cramped.shapes} == {1}
     assert len(cramped.shapes) == 6
     assert all(side % 32 == 0 for shape in cramped.shapes for side in shape[1:])
+    assert all("out of memory" in warning for warning in cramped.warnings)
+    assert len(cramped.warnings) == len(set(cramped.warnings)) > 0
+
+
+@pytest.mark.parametrize(
+    ("prediction", "flips", "words"),
+    [
+        ({}, False, []),
+        ({"tta": "flips"}, True, []),
+        ({"tta": "d4"}, True, ["test-time augmentation 'd4'"]),
+        ({"vote": "connected", "vote_weights": [8, 38, 25, 11]}, False, ["vote weights [8.0, 38.0, 25.0, 11.0]"]),
+    ],
+    ids=str,
+)
+def test_tuned_settings_that_are_not_applied_are_warned_of(prediction: dict, flips: bool, words: list[str]) -> None:
+    checkpoint = {**checkpoint_of(build_net(ModelParams.model_validate(MODEL), 5), MODEL), "prediction": prediction}
+    warnings = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"), flips=flips).warnings
+    assert len(warnings) == len(words)
+    assert all(word in warning for word, warning in zip(words, warnings, strict=True))
 
 
 def test_memory_that_is_not_enough_for_anything_ends_the_run() -> None:

@@ -20,7 +20,7 @@ from shapely.affinity import translate
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.footprints import given_buildings, given_zones, read_polygons, row_names
 from xview2_siamese_unet.inference.layers import model_buildings, valid_area
-from xview2_siamese_unet.inference.summary import summarise_buildings, summary_table
+from xview2_siamese_unet.inference.summary import summarise_buildings, summary_table, summary_warnings
 from xview2_siamese_unet.inference.vote import SHARES, geodesic_areas, vote
 from xview2_siamese_unet.params.inference import BuildingParams
 from xview2_siamese_unet.raster.grid import Grid
@@ -102,8 +102,9 @@ def test_a_building_over_block_borders_appears_once(write_raster: Write, side: i
     codes[90:92, 0:2] = 2  # 1 m²
     codes[5:8, 180:200] = 255
     path = write_raster("damage.tif", codes, nodata=255)
-    polygons = building_outlines(path, simplify=0, min_area=2, side=side)
-    whole = building_outlines(path, simplify=0, min_area=2)
+    polygons, small = building_outlines(path, simplify=0, min_area=2, side=side)
+    whole, _ = building_outlines(path, simplify=0, min_area=2)
+    assert small == 1
     assert shapely.equals_exact(polygons, whole, 1e-9).all()
     expected = [(50 * 70 - 10 * 20) / 4, (10 * 30 + 10 * 30 - 5 * 10) / 4]
     assert shapely.area(polygons).tolist() == pytest.approx(expected)
@@ -120,14 +121,14 @@ def test_a_building_on_any_seam_is_one_whatever_the_size_of_a_pixel(write_raster
     for seam in range(64, 700, 64):
         codes[10:30, seam - 15 : seam + 15] = 1
     path = write_raster("damage.tif", codes, Affine(pixel, 0, east, 0, -pixel, 4_000_000))
-    seamless, seamed = (building_outlines(path, simplify=0, min_area=0, side=side) for side in (2048, 64))
+    seamless, seamed = (building_outlines(path, simplify=0, min_area=0, side=side)[0] for side in (2048, 64))
     assert len(seamless) == 10
     assert shapely.equals_exact(seamed, seamless, 1e-9).all()
 
 
 def test_a_scene_without_buildings_gives_an_empty_layer(write_raster: Write, probability: Path) -> None:
     path = write_raster("damage.tif", np.zeros((100, 200), np.uint8), nodata=255)
-    polygons = building_outlines(path, simplify=1, min_area=0)
+    polygons, _ = building_outlines(path, simplify=1, min_area=0)
     found = vote(model_buildings(polygons, GRID), probability, GRID, BuildingParams())
     assert len(found) == 0
     assert summarise_buildings(summary_table(found))["all"]["buildings"] == 0
@@ -262,7 +263,13 @@ def test_zones_count_each_building_once_and_say_how_many_are_in_none(probability
     rows = table[table["level"] == "zone"].set_index("name")
     assert rows["buildings"].to_dict() == {"A": 1, "B": 1, "outside of all zones": 2}
     assert rows["not_assessed"].tolist() == [0, 0, 2]
-    numbers = summarise_buildings(table)
+    warnings = summary_warnings(vote(frame(*shapes), probability, GRID, BuildingParams()), given)
+    assert warnings == [
+        "2 of 4 buildings were not assessed: 1 no data, 1 no polygon",
+        "1 buildings lie in more than one zone and count in the first of them in the file",
+    ]
+    numbers = summarise_buildings(table, warnings)
+    assert numbers["warnings"] == warnings
     assert [row["name"] for row in numbers["zones"]] == ["A", "B", "outside of all zones"]
     kinds = {row["class"]: row for row in numbers["classes"]}
     assert kinds["not_assessed"] == {

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import torch
 
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.nets.checkpoint import predictor_of, thresholds_of
+from xview2_siamese_unet.nets.checkpoint import prediction_of, predictor_of, thresholds_of
 from xview2_siamese_unet.nets.decide import probabilities
 from xview2_siamese_unet.nets.weights_file import read_safetensors
 from xview2_siamese_unet.params.modelling import HardwareParams
+from xview2_siamese_unet.params.prediction import Tta
 
 ByteArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -31,14 +32,30 @@ class NetAnswer:
         hardware: device and numbers to compute in.
         flips: mean of the logits of the windows as they are and flipped along each axis and both.
 
+    Attributes:
+        warnings: sentences on settings of the checkpoint that are not applied and on memory that ran out.
+
     Raises:
         CheckpointError: a checkpoint that does not fit.
     """
 
     def __init__(self, checkpoint: Mapping[str, Any], hardware: HardwareParams, *, flips: bool = False) -> None:
         self.thresholds = thresholds_of(checkpoint)
-        self._predict = predictor_of(checkpoint, hardware, tta="flips" if flips else "none")
+        tta: Tta = "flips" if flips else "none"
+        self._predict = predictor_of(checkpoint, hardware, tta=tta)
         self.device = self._predict.device
+        self.warnings: list[str] = []
+        tuned = prediction_of(checkpoint)
+        if tuned.tta != tta:
+            self._warn(
+                f"the model was scored with test-time augmentation {tuned.tta!r}, and is applied here with {tta!r}: its"
+                " published scores do not hold for these results"
+            )
+        if tuned.vote != "none":
+            self._warn(
+                "the model was scored with one class for each predicted building by tuned vote weights"
+                f" {list(tuned.vote_weights)}, which are not applied here: buildings are judged by mean probabilities"
+            )
 
     @property
     def usual_batch(self) -> int:
@@ -53,8 +70,14 @@ class NetAnswer:
             if not _is_out_of_memory(error) or (len(pre) == 1 and max(pre.shape[1:3]) < 4 * _CONTEXT):
                 raise
         torch.cuda.empty_cache()
-        _log.warning("out of memory with %d windows of %d × %d pixels at a time: halving", *pre.shape[:3])
+        count, height, width = pre.shape[:3]
+        self._warn(f"out of memory with {count} windows of {height} × {width} pixels at a time: they were halved")
         return self._in_halves(pre, post)
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warnings:  # memory runs out at every batch alike
+            self.warnings.append(warning)
+            _log.warning(warning)
 
     def _in_halves(self, pre: ByteArray, post: ByteArray) -> FloatArray:
         """Answer two halves, of the batch or else of the window; the latter see a little beyond where they meet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import geopandas as gpd
@@ -17,6 +18,7 @@ CELL: Final = 500
 """Metres; the cells of other rapid damage products."""
 OUTSIDE: Final = "outside of all zones"
 _WORDS: Final = tuple(code.word for code in SCORED)
+_PARTLY: Final = r"only \d+% of it .*"
 _UNKNOWN: Final = (ABSTAINED, NOT_ASSESSED)
 NOTE: Final = (
     "Preliminary and automated; needs a person's check; not EMS-98. A view from above under-reports damage. "
@@ -45,6 +47,27 @@ def summary_table(buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None = 
     return pd.DataFrame(rows)
 
 
+def summary_warnings(buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None = None) -> list[str]:
+    """Return sentences, with counts, on what the table leaves out or settles by a rule.
+
+    Args:
+        buildings: with status and reason, in metres.
+        zones: `name` and polygons, in any system.
+    """
+    warnings = []
+    for status, what in ((NOT_ASSESSED, "were not assessed"), (ABSTAINED, "have no answer")):
+        reasons = buildings.loc[buildings["status"] == status, "reason"]
+        reasons = reasons.str.replace(_PARTLY, "hidden in large part", regex=True)
+        if len(reasons):
+            counts = ", ".join(f"{count} {reason}" for reason, count in reasons.value_counts().items())
+            warnings.append(f"{len(reasons)} of {len(buildings)} buildings {what}: {counts}")
+    if zones is not None:
+        several = int((np.bincount(_inside(_points(buildings), zones)[0], minlength=1) > 1).sum())
+        if several:
+            warnings.append(f"{several} buildings lie in more than one zone and count in the first of them in the file")
+    return warnings
+
+
 def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
     counts = {kind: int((kinds == kind).sum()) for kind in (*_WORDS, *_UNKNOWN)}
     damaged, assessed = sum(counts[word] for word in _WORDS[1:]), sum(counts[word] for word in _WORDS)
@@ -58,14 +81,15 @@ def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
     }
 
 
-def summarise_buildings(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the table as plain values, the whole first and once more class by class."""
+def summarise_buildings(table: pd.DataFrame, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the table as plain values, the whole first and once more class by class, and the warnings on it."""
     rows = [
         {str(key): None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")
     ]
     levels = {level: [row for row in rows if row["level"] == level] for level in ("cell", "zone")}
     return {
         "note": NOTE,
+        "warnings": list(warnings),
         "all": rows[0],
         "classes": _classes(rows[0]),
         f"cells_{CELL}_m": levels["cell"],
@@ -108,10 +132,16 @@ def _cells(points: gpd.GeoSeries) -> list[str]:
     return [f"E{east}N{north}" if there else "nowhere" for (east, north), there in zip(corners, known, strict=True)]
 
 
+def _inside(points: gpd.GeoSeries, zones: gpd.GeoDataFrame) -> npt.NDArray[np.int64]:
+    """Return numbers of points and of zones that hold them (2, pairs)."""
+    tree = shapely.STRtree(zones.geometry.to_numpy())
+    pairs: npt.NDArray[np.int64] = tree.query(points.to_crs(zones.crs).to_numpy(), predicate="intersects")
+    return pairs
+
+
 def _zone_of(points: gpd.GeoSeries, zones: gpd.GeoDataFrame) -> npt.NDArray[np.int64]:
     """Return the number of the first zone that holds each point, -1 where none does."""
-    tree = shapely.STRtree(zones.geometry.to_numpy())
-    point, zone = tree.query(points.to_crs(zones.crs).to_numpy(), predicate="intersects")
+    point, zone = _inside(points, zones)
     first = np.full(len(points), len(zones))
     np.minimum.at(first, point, zone)
     return np.where(first < len(zones), first, -1)

@@ -20,8 +20,8 @@ _SIDE: Final = 2048
 Polygons = Any  # numpy array of shapely polygons, which has no type of its own
 
 
-def building_outlines(path: Path, *, simplify: float, min_area: float, side: int = _SIDE) -> Polygons:
-    """Return the connected patches of building in a raster, whatever their damage, from north to south.
+def building_outlines(path: Path, *, simplify: float, min_area: float, side: int = _SIDE) -> tuple[Polygons, int]:
+    """Return the connected patches of building in a raster from north to south, and how many are smaller than that.
 
     Pixels that touch by a side belong together. The result does not depend on `side`.
 
@@ -48,11 +48,11 @@ def building_outlines(path: Path, *, simplify: float, min_area: float, side: int
     joined: Any = shapely.get_parts(shapely.union_all(cut)) if cut else []
     polygons = np.array([*whole, *joined], dtype=object)
     polygons = shapely.transform(polygons, lambda points: np.column_stack(transform @ tuple(points.T)))
-    return _tidy(polygons, simplify, min_area)
+    large = shapely.area(polygons) >= min_area
+    return _tidy(polygons[large], simplify), int((~large).sum())
 
 
-def _tidy(polygons: Polygons, simplify: float, min_area: float) -> Polygons:
-    polygons = polygons[shapely.area(polygons) >= min_area]
+def _tidy(polygons: Polygons, simplify: float) -> Polygons:
     # Seams leave vertices on straight edges; `normalize` starts each ring where it starts without the seam.
     polygons = shapely.normalize(shapely.simplify(shapely.normalize(polygons), max(simplify, 1e-6)))
     bounds = shapely.bounds(polygons)

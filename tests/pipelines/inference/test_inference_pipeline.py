@@ -112,6 +112,9 @@ def test_each_building_follows_from_what_is_visible(material: Path, project: Pat
     buildings = pyogrio.read_dataframe(found.products["buildings.gpkg"], layer="buildings")
     assert len(buildings) == len(boxes)
     assert buildings["status"].value_counts().min() > 10
+    warning = f"{(buildings['status'] == 'not_assessed').sum()} of {len(boxes)} buildings were not assessed"
+    assert any(warning in each for each in found.record["warnings"])
+    assert warning in found.products["report.html"].read_text()
     for row, shape in zip(buildings.itertuples(), boxes, strict=True):
         visible, means = exact_zonal(shape, grid, values)
         assert row.visible_fraction == pytest.approx(visible, abs=0.001)

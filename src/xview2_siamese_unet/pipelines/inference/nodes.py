@@ -86,6 +86,7 @@ def predict_raster(
     predict_pair(pair, plan, answer, store, windows.batch_size or answer.usual_batch, Thresholds(*answer.thresholds))
     seconds = {"predict": round(time.monotonic() - started, 1)}
     record |= {"thresholds": answer.thresholds._asdict(), "device": answer.device, "seconds": seconds}
+    record["warnings"] += answer.warnings
     return Predicted(pair, plan, store, record, newest(pair))
 
 
@@ -132,13 +133,16 @@ def outline_buildings(
 
     outlines, grid, wanted = harmonised.footprints, harmonised.pair.grid, params.buildings
     if outlines is None:
-        polygons = building_outlines(damage, simplify=wanted.simplify * grid.pixel, min_area=wanted.min_area)
-        return model_buildings(polygons, grid), {"moved": False}
+        polygons, small = building_outlines(damage, simplify=wanted.simplify * grid.pixel, min_area=wanted.min_area)
+        _log.info("%d patches smaller than %g m² are not in the table of buildings", small, wanted.min_area)
+        return model_buildings(polygons, grid), {"moved": False, "patches_below_min_area": small, "warnings": []}
     if wanted.footprint_shift == "off":
-        return outlines, {"moved": False}
+        return outlines, {"moved": False, "warnings": []}
     shift = footprint_shift.estimate_footprint_shift(outlines, probability, grid)
-    found = {"columns": shift.columns, "rows": shift.rows, "confidence": shift.confidence, "moved": shift.sure}
-    _log.info("footprints lie beside the buildings seen: %s", found)
+    doubts = [] if shift.sure else ["no shift of the footprints could be measured: they were not moved"]
+    measured = {"columns": shift.columns, "rows": shift.rows, "confidence": shift.confidence}
+    found = {**measured, "moved": shift.sure, "warnings": doubts}
+    _log.info("shift of the footprints onto the predicted buildings: %s", measured)
     return (footprint_shift.moved(outlines, shift, grid.pixel) if shift.sure else outlines), found
 
 
@@ -180,12 +184,23 @@ def in_formats(buildings: Any, params: InferenceParams) -> dict[str, Any]:  # no
     return dict.fromkeys(params.formats, buildings)
 
 
-def summarise(buildings: Any, harmonised: Harmonised) -> tuple[str, str]:  # noqa: ANN401
-    """Return the numbers as JSON and as a table."""
-    from xview2_siamese_unet.inference.summary import summarise_buildings, summary_table  # noqa: PLC0415
+def summarise(
+    buildings: Any,  # noqa: ANN401  a GeoDataFrame
+    harmonised: Harmonised,
+    footprint_shift: dict[str, Any],
+) -> tuple[str, str]:
+    """Return the numbers, with warnings on them, as JSON, and the numbers as a table."""
+    from xview2_siamese_unet.inference.summary import (  # noqa: PLC0415
+        summarise_buildings,
+        summary_table,
+        summary_warnings,
+    )
 
     table = summary_table(buildings, harmonised.zones)
-    return json.dumps(summarise_buildings(table), indent=2, allow_nan=False), table.to_csv(index=False)
+    warnings = [*footprint_shift["warnings"], *summary_warnings(buildings, harmonised.zones)]
+    for warning in warnings:
+        _log.warning(warning)
+    return json.dumps(summarise_buildings(table, warnings), indent=2, allow_nan=False), table.to_csv(index=False)
 
 
 def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401
@@ -206,7 +221,14 @@ def write_record(
     predicted: Predicted, footprint_shift: dict[str, Any], folder: Path, summary: str, *written: object
 ) -> dict[str, Any]:
     """Return the record of the run, which makes an assessment finished: so it comes after all that is `written`."""
-    counts = json.loads(summary)["all"]
+    numbers = json.loads(summary)
+    counts = numbers["all"]
     _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))
     products = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).exists()}
-    return {**predicted.record, "footprint_shift": footprint_shift, "buildings": counts, "products": products}
+    return {
+        **predicted.record,
+        "warnings": [*predicted.record["warnings"], *numbers["warnings"]],
+        "footprint_shift": footprint_shift,
+        "buildings": counts,
+        "products": products,
+    }

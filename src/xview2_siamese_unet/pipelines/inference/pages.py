@@ -30,7 +30,10 @@ def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401  a G
         size=(grid.width, grid.height),
         pixel=grid.pixel,
         buildings=_buildings(there, predicted),
-        notes=[f"{name}: {value}" for name, value in _provenance(record).items()],
+        notes=[
+            *(f"{name}: {value}" for name, value in _provenance(record).items()),
+            f"buildings on this map: {len(there)} of {len(buildings)}; the others lie outside or have no polygon",
+        ],
         warnings=record["warnings"],
     )
     return render_map(content)
@@ -43,7 +46,7 @@ def write_report(predicted: Predicted, summary: str) -> str:
     content = AssessmentContent(
         title="Building damage",
         note=numbers["note"],
-        warnings=record["warnings"],
+        warnings=[*record["warnings"], *numbers["warnings"]],
         whole=numbers["all"],
         classes=numbers["classes"],
         cells=numbers["cells_500_m"],

@@ -46,7 +46,7 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             Node(
                 nodes.summarise,
-                ["assessed_buildings", "harmonised"],
+                ["assessed_buildings", "harmonised", "footprint_shift"],
                 ["assessment_summary", "assessment_table"],
                 name="summarise_buildings",
             ),
