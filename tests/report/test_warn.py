@@ -10,12 +10,19 @@ from xview2_siamese_unet.report.warn import warnings_of
 NONE = pd.DataFrame(columns=["scene", "where", "found", "allowed", "remedy", "consequence"])
 METRICS: dict[str, Any] = {"n_scenes": 100, "damage": {"minor-damage": {"support": 1}, "destroyed": {"support": 5}}}
 CHECKPOINT: dict[str, Any] = {"epoch": 3, "history": [{"epoch": epoch} for epoch in range(5)]}
+COUNTS = {"pre": {}, "post": {"background": 9, "no-damage": 5, "minor-damage": 1, "major-damage": 1, "destroyed": 1}}
+UNSEEN = {"pre": {}, "post": {**COUNTS["post"], "major-damage": 0}}
 PROBLEM = {"scene": "a", "where": "labels/a.json", "found": "no uid", "consequence": "left out"}
 
 
 def test_nothing_to_tell_is_no_warning() -> None:
-    assert warnings_of(METRICS, NONE, CHECKPOINT) == []
-    assert warnings_of(METRICS, NONE, CHECKPOINT | {"history": []}) == []
+    assert warnings_of(METRICS, NONE, CHECKPOINT, COUNTS) == []
+    assert warnings_of(METRICS, NONE, CHECKPOINT | {"history": []}, COUNTS) == []
+
+
+def test_a_class_that_training_never_shows_is_named() -> None:
+    (warning,) = warnings_of(METRICS, NONE, CHECKPOINT, UNSEEN)
+    assert "No training scene shows major-damage" in warning
 
 
 @pytest.mark.parametrize(
@@ -30,5 +37,5 @@ def test_nothing_to_tell_is_no_warning() -> None:
 def test_each_trouble_is_told_once(
     metrics: dict[str, Any], problems: pd.DataFrame, checkpoint: dict[str, Any], sentence: str
 ) -> None:
-    (told,) = warnings_of(METRICS | metrics, problems, CHECKPOINT | checkpoint)
+    (told,) = warnings_of(METRICS | metrics, problems, CHECKPOINT | checkpoint, COUNTS)
     assert told.startswith(sentence)

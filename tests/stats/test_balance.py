@@ -95,9 +95,11 @@ def test_effective_number_goes_from_none_to_inverse() -> None:
     assert got[1] / got[0] == pytest.approx(by_hand[1] / by_hand[0])
 
 
-def test_nothing_is_heavier_than_the_clip() -> None:
+def test_nothing_is_heavier_than_the_clip(caplog: pytest.LogCaptureFixture) -> None:
     assert max(weights(method="inverse", clip=None)) > 3
+    caplog.clear()
     assert max(weights(method="inverse", clip=3)) == 3
+    assert any("clipped to 3" in record.getMessage() for record in caplog.records)
 
 
 def test_none_and_listed_weights_are_taken_as_they_are() -> None:
@@ -113,10 +115,11 @@ def test_a_list_of_another_length_is_refused(lists: dict) -> None:
         weights(method="list", **lists)
 
 
-def test_a_class_without_pixels_has_no_weight_and_moves_no_other() -> None:
+def test_a_class_without_pixels_has_no_weight_and_moves_no_other(caplog: pytest.LogCaptureFixture) -> None:
     counts = {"pre": COUNTS["pre"], "post": COUNTS["post"] | {"minor-damage": 0}}
     got = weigh_classes(counts, ClassWeightParams(method="inverse", clip=None), "ignore")["post"]
     assert got[2] == 0
+    assert [record.args for record in caplog.records] == [("minor-damage",)]
     assert np.mean([got[0], got[1], got[3], got[4]]) == pytest.approx(1)
 
 

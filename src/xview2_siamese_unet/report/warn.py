@@ -7,19 +7,32 @@ from typing import Any, Final
 
 import pandas as pd
 
+from xview2_siamese_unet.damage import SCORED
+
 _FEW: Final = 30
 """Scenes below which a bootstrap interval is rough."""
 
 
-def warnings_of(metrics: Mapping[str, Any], problems: pd.DataFrame, checkpoint: Mapping[str, Any]) -> list[str]:
+def warnings_of(
+    metrics: Mapping[str, Any],
+    problems: pd.DataFrame,
+    checkpoint: Mapping[str, Any],
+    class_counts: Mapping[str, Mapping[str, int]],
+) -> list[str]:
     """Return the warnings of a report.
 
     Args:
         metrics: what `metrics.summary.summarise` returns.
         problems: one row a problem of the dataset; columns scene, where, found, consequence.
         checkpoint: what was scored, see `nets.checkpoint.Checkpoint`.
+        class_counts: pixels of each class in the training split, see `stats.balance.count_classes`.
     """
-    return [*_of_metrics(metrics), *_of_checkpoint(checkpoint), *_of_problems(problems)]
+    return [
+        *_of_metrics(metrics),
+        *_of_checkpoint(checkpoint),
+        *_of_class_counts(class_counts),
+        *_of_problems(problems),
+    ]
 
 
 def _of_metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -34,6 +47,12 @@ def _of_checkpoint(checkpoint: Mapping[str, Any]) -> Iterator[str]:
     last = checkpoint["history"][-1]["epoch"] if checkpoint["history"] else None
     if last is not None and checkpoint["epoch"] == last:
         yield f"The best epoch, {last}, was the last one: longer training may be better."
+
+
+def _of_class_counts(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    absent = [code.word for code in SCORED if not counts["post"][code.word]]
+    if absent:
+        yield f"No training scene shows {', '.join(absent)}: the model cannot predict what it has not seen."
 
 
 def _of_problems(problems: pd.DataFrame) -> Iterator[str]:

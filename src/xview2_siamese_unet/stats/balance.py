@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from xview2_siamese_unet.params.modelling import Unclassified
 ClassCounts = dict[str, dict[str, int]]
 """`pre`: pixels of background and building; `post`: pixels of each damage word."""
 FloatArray = npt.NDArray[np.float64]
+_log = logging.getLogger(__name__)
 _RARE: Final = [Damage.MINOR_DAMAGE, Damage.MAJOR_DAMAGE]
 
 
@@ -72,17 +74,23 @@ def weigh_classes(counts: ClassCounts, params: ClassWeightParams, unclassified: 
         ConfigError: a list of weights of another length than there are classes.
     """
     return {
-        phase: _weigh(np.asarray(pixels, np.float64), params, phase).tolist()
+        phase: _weigh(np.asarray(pixels, np.float64), params, phase, list(counts[phase])).tolist()
         for phase, pixels in trained_counts(counts, unclassified).items()
     }
 
 
-def _weigh(pixels: FloatArray, params: ClassWeightParams, phase: str) -> FloatArray:
+def _weigh(pixels: FloatArray, params: ClassWeightParams, phase: str, words: list[str]) -> FloatArray:
     seen = pixels > 0
     weights = _raw_weights(pixels, params, phase)
     if params.method not in ("list", "none"):
         weights = np.where(seen, weights / weights[seen].mean(), 0.0)
-    return weights if params.clip is None else np.minimum(weights, params.clip)
+        for number in np.flatnonzero(~seen):
+            _log.warning("no pixel of %s in the training split: its weight is 0, and it is not learnt", words[number])
+    if params.clip is None:
+        return weights
+    for number in np.flatnonzero(weights > params.clip):
+        _log.warning("weight %.3g of %s is clipped to %g", weights[number], words[number], params.clip)
+    return np.minimum(weights, params.clip)
 
 
 def _raw_weights(pixels: FloatArray, params: ClassWeightParams, phase: str) -> FloatArray:

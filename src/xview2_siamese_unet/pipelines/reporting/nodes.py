@@ -208,7 +208,7 @@ def write_report(  # noqa: PLR0913  a report joins everything
         buildings=plot_buildings(matches, predictions, probabilities, store, params),
         settings=flat,
         provenance=provenance_of(checkpoint, dataset, params.model_file, fingerprint(counts), flat),
-        warnings=[*differing, *warnings_of(metrics, problems, checkpoint)],
+        warnings=[*differing, *warnings_of(metrics, problems, checkpoint, class_counts)],
         timings={name: row for name, row in timings.items() if name != "write_report"},  # which is running
     )
     return render_report(content)
