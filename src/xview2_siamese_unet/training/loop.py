@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 from rich import get_console
+from timm.layers import convert_sync_batchnorm
 
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.errors import ConfigError
@@ -35,7 +36,7 @@ def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epoc
     """Return the loop.
 
     Args:
-        module: what it will train, by its recipe.
+        module: what it will train, by its recipe; its batch norms are synchronised where the recipe asks for it.
         device: `cuda` or `cpu`.
         tensorboard_logs: folder for TensorBoard.
         epochs: folder for `best.ckpt` and `last.ckpt`.
@@ -52,6 +53,9 @@ def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epoc
             allowed="synchronise between GPUs; learn or freeze anywhere",
             remedy="set training.batch_norm to learn, or train on GPUs",
         )
+    if training.batch_norm == "synchronise" and world > 1:
+        # Not by Lightning's `sync_batchnorm`, which drops the activation inside of timm's BatchNormAct2d.
+        module.net = convert_sync_batchnorm(module.net)
     return lightning.Trainer(
         accelerator=device,
         devices=local,
@@ -64,7 +68,6 @@ def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epoc
         max_epochs=training.epochs,
         gradient_clip_val=training.gradient_clip,
         accumulate_grad_batches=training.accumulate,
-        sync_batchnorm=training.batch_norm == "synchronise",
         deterministic=recipe.hardware.deterministic,
         logger=TensorBoardLogger(tensorboard_logs, name=""),
         callbacks=_callbacks(recipe, epochs),
