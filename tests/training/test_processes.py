@@ -16,6 +16,7 @@ import torch
 from train_here import main
 
 from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.training.processes import launched
 
 SCRIPT = Path(__file__).with_name("train_here.py")
 # No statistics over a batch, and nothing random beside the draws: these are what differs by the number of processes.
@@ -99,3 +100,11 @@ def test_a_killed_run_leaves_an_epoch_to_go_on_from(store: Store, tmp_path: Path
         found = last(tmp_path / kind.name)
         assert len(found["history"]) == found["epoch"] + 1
         assert "state_dict" in found
+
+
+@pytest.mark.parametrize("by_torchrun", [True, False])
+def test_the_launcher_is_the_one_that_torch_knows(monkeypatch: pytest.MonkeyPatch, by_torchrun: bool) -> None:
+    monkeypatch.setenv("RANK", "1")
+    if by_torchrun:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
+    assert launched() == torch.distributed.is_torchelastic_launched() == by_torchrun

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from tiny_training import new_module
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -20,6 +21,7 @@ from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.loop import make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader
+from xview2_siamese_unet.training.processes import local_rank
 
 MakeRecipe = Callable[..., Recipe]
 Run = tuple[list[dict[str, float]], dict[str, torch.Tensor]]
@@ -198,11 +200,9 @@ def test_operations_are_deterministic_where_asked_for(
 
 
 @pytest.fixture
-def two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def two_processes(launch: Callable[[int, int], None]) -> None:
     """The environment of the first of two processes that torchrun launched."""
-    launched = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "here"}
-    for name, value in launched.items():
-        monkeypatch.setenv(name, value)
+    launch(0, 2)
 
 
 @pytest.mark.usefixtures("two_processes")
@@ -290,3 +290,24 @@ def test_averaged_weights_are_validated_and_saved(
     assert torch.equal(state[name], validated[0][name])
     assert torch.equal(state[name], found["state_dict"][f"net.{name}"])
     assert not torch.equal(state[name], found["current_model_state"][f"net.{name}"])
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"RANK": "1", "WORLD_SIZE": "2"}, {"LOCAL_RANK": "1"}, {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}],
+    ids=lambda variables: next(iter(variables)),
+)
+def test_a_rank_that_torchrun_did_not_set_is_no_rank(
+    data: TrainingData,
+    folders: Folders,
+    recipe: MakeRecipe,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # Lightning takes it from these when it is imported
+    fit(data, recipe(training={"epochs": 1}), folders, cores=1)
+    assert len(list(folders.tensorboard_logs.rglob("events.*"))) == 1
+    assert (folders.checkpoints / "epochs" / "best.ckpt").is_file()
+    assert local_rank() == 0

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
 from rich import get_console
 from timm.layers import convert_sync_batchnorm
 
@@ -56,6 +57,8 @@ def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epoc
     if training.batch_norm == "synchronise" and world > 1:
         # Not by Lightning's `sync_batchnorm`, which drops the activation inside of timm's BatchNormAct2d.
         module.net = convert_sync_batchnorm(module.net)
+    # Lightning reads it from RANK, LOCAL_RANK or SLURM_PROCID, whoever set them, and on others than 0 logs nothing.
+    rank_zero_only.rank = launched_shard().rank
     return lightning.Trainer(
         accelerator=device,
         devices=local,
