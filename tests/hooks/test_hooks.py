@@ -22,7 +22,6 @@ from xview2_siamese_unet.hooks import QUIET, InputsExist, RankZeroWrites, RunEnd
 from xview2_siamese_unet.pipeline_registry import register_pipelines
 from xview2_siamese_unet.settings import HOOKS
 
-
 Launch = Callable[[int, int], None]
 
 

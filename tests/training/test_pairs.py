@@ -18,8 +18,8 @@ from xview2_siamese_unet.training import pairs, resident
 from xview2_siamese_unet.training.crops import Crops, WholeScenes, corners
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.draws import Draw
-from xview2_siamese_unet.training.processes import Shard
 from xview2_siamese_unet.training.pairs import dilate, training_loader, unpack, whole_scenes_loader
+from xview2_siamese_unet.training.processes import Shard
 from xview2_siamese_unet.training.resident import Resident, take_in
 
 NAMES = ["s0", "s1", "s2", "s3"]
