@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -176,10 +175,11 @@ def read_from_hub(params: EncoderParams) -> dict[str, Tensor]:
 @contextmanager
 def _offline(weights: EncoderWeightsParams) -> Iterator[None]:
     """Hold back every download while only the cache is asked for."""
-    from huggingface_hub import constants  # noqa: PLC0415  (read at import time, so the flag itself is set)
+    # Its flag is the variable HF_HUB_OFFLINE as the hub reads it, once: 0 is not offline.
+    from huggingface_hub import constants  # noqa: PLC0415
 
     before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or weights.source == "cache" or bool(os.environ.get("HF_HUB_OFFLINE"))
+    constants.HF_HUB_OFFLINE = before or weights.source == "cache"
     try:
         yield
     finally:
