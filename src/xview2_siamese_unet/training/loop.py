@@ -19,9 +19,8 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities import rank_zero_only
 from rich import get_console
-from timm.layers import convert_sync_batchnorm
+from timm.layers.norm_act import convert_sync_batchnorm
 
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.errors import ConfigError
@@ -56,16 +55,18 @@ def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epoc
         )
     if training.batch_norm == "synchronise" and world > 1:
         # Not by Lightning's `sync_batchnorm`, which drops the activation inside of timm's BatchNormAct2d.
-        module.net = convert_sync_batchnorm(module.net)
-    # Lightning reads it from RANK, LOCAL_RANK or SLURM_PROCID, whoever set them, and on others than 0 logs nothing.
-    rank_zero_only.rank = launched_shard().rank
+        module.net = convert_sync_batchnorm(module.net)  # type: ignore[no-untyped-call]
+    alone = LightningEnvironment()
+    if not launched():
+        # Lightning reads the rank from RANK, LOCAL_RANK or SLURM_PROCID, whoever set them, and logs on rank 0 only.
+        alone.set_global_rank(0)
     return lightning.Trainer(
         accelerator=device,
         devices=local,
         num_nodes=world // local,
         # Buffers are not sent around at every step: that would wait for processes with fewer scenes to validate.
         strategy=_together(module) if world > 1 else "auto",
-        plugins=[_WholeFiles(), *([] if launched() else [LightningEnvironment()])],
+        plugins=[_WholeFiles(), *([] if launched() else [alone])],
         use_distributed_sampler=False,  # ours knows its shard
         precision=pick_precision(recipe.hardware, device),
         max_epochs=training.epochs,
