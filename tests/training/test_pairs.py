@@ -27,7 +27,7 @@ MakeRecipe = Callable[..., Recipe]
 
 
 def all_of(store: Store, weights: list[float] | None = None) -> TrainingData:
-    return TrainingData("tiny", store, NAMES, NAMES, weights or [1.0] * 4, {}, {})
+    return TrainingData("tiny", store, NAMES, NAMES, weights or [1.0] * 4, {}, {}, [])
 
 
 def pixel(damage: int) -> torch.Tensor:

@@ -66,6 +66,7 @@ def run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         checkpoint = CheckpointDataset(filepath=str(tmp_path / "best.pth"))
         inputs: dict[str, Any] = {
             "store": store,
+            "scenes": pd.DataFrame({"scene": SCENES, "disaster": ["joplin-tornado", "guatemala-volcano", "palu"]}),
             "splits": pd.DataFrame({"scene": SCENES, "split": ["train", "train", "validation"]}),
             "class_weights": {"pre": [1.0, 2.0], "post": class_weights or [1.0, 1.0, 2.0, 2.0, 2.0]},
             "sample_weights": {"scenes": SCENES[:2], "weights": [1.0, 1.0]},
@@ -102,6 +103,10 @@ def test_a_run_leaves_a_checkpoint_that_answers_and_a_history(run: Run) -> None:
     assert normalise.mean.flatten().tolist() == MEASURED["mean"]
     assert classes.unclassified == "ignore"
     assert made["checkpoint"]["dataset"] == "sample"
+
+
+def test_the_events_of_a_checkpoint_are_those_of_the_labels_and_not_of_file_names(run: Run) -> None:
+    assert run()["checkpoint"]["events"] == ["guatemala-volcano", "joplin-tornado"]
 
 
 @pytest.mark.parametrize("epochs", [0, 1], ids=["before its first epoch ended", "after an epoch"])
