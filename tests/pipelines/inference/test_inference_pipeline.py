@@ -189,8 +189,8 @@ def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) 
     pickle = project / "evil.pth"
     torch.save({"state": pytest.raises}, pickle)
     for options, sentence in (
-        (["--model", str(pickle)], "cannot be trusted"),
-        (["--model", str(project / "missing.pth")], "found no file"),
+        (["--model", str(pickle)], "Python objects"),
+        (["--model", str(project / "missing.pth")], "is no file"),
         (["--footprints", str(project / "missing.gpkg")], "found no such file"),
     ):
         done = run(material, out, *options)
