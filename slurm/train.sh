@@ -84,17 +84,26 @@ go_on() {
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000))
-gpus=${SLURM_GPUS_ON_NODE:-1}
+gpus=${SLURM_GPUS_ON_NODE:-0}
+# Not every version of srun knows how many cores the job asked for.
+on_each_node=(srun --ntasks="$SLURM_NNODES" --ntasks-per-node=1 --kill-on-bad-exit=1
+  ${SLURM_CPUS_PER_TASK:+--cpus-per-task "$SLURM_CPUS_PER_TASK"})
+
+# A node with a broken driver would train on its CPU, and nobody would see it for hours.
+look='import socket, sys, torch
+seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+if seen < int(sys.argv[1]):
+    sys.exit(f"{socket.gethostname()}: Slurm allocated {sys.argv[1]} GPUs, but torch sees {seen}. Check the driver with "
+    "nvidia-smi, leave the node out with sbatch --exclude, or ask for no GPU with sbatch --gpus-per-node 0.")'
+((gpus == 0)) || phase "${on_each_node[@]}" uv run python -c "$look" "$gpus"
 
 # Scenes, masks and store first, by one process: reading xBD needs no GPU, and what is there is taken over.
 phase uv run kedro run --env "$environment" --pipelines data_processing,feature_statistics "$@"
 
 options=("$@")
 ((${SLURM_RESTART_COUNT:-0} == 0)) || go_on "$@"
-# Not every version of srun knows how many cores the job asked for.
-phase srun --ntasks="$SLURM_NNODES" --ntasks-per-node=1 --kill-on-bad-exit=1 \
-  ${SLURM_CPUS_PER_TASK:+--cpus-per-task "$SLURM_CPUS_PER_TASK"} \
-  uv run torchrun --nnodes "$SLURM_NNODES" --nproc-per-node "$gpus" \
+phase "${on_each_node[@]}" \
+  uv run torchrun --nnodes "$SLURM_NNODES" --nproc-per-node "$((gpus > 0 ? gpus : 1))" \
   --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$head:$port" \
   -m kedro run --env "$environment" --pipelines modelling ${options[@]+"${options[@]}"}
 

@@ -12,7 +12,7 @@ from hypothesis import settings
 
 # Before Kedro is imported: no test may phone home or depend on the environment of whoever runs it.
 os.environ["DO_NOT_TRACK"] = "1"
-for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY", "RANK", "WORLD_SIZE"):
+for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY", "TORCHELASTIC_RUN_ID"):
     os.environ.pop(variable, None)
 
 # Before torch is imported: two processes of two threads on two cores take longer than two of one.
@@ -24,6 +24,7 @@ settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
 WriteConf = Callable[[dict[str, str]], Path]
+Launch = Callable[[int, int], None]
 
 MINIMAL_CONF = {
     "base/parameters.yml": "dataset: {name: '${globals:dataset.name}'}",
@@ -44,6 +45,18 @@ MINIMAL_CONF = {
 @pytest.fixture(scope="session")
 def project_path() -> Path:
     return Path(__file__).parents[1]
+
+
+@pytest.fixture
+def launch(monkeypatch: pytest.MonkeyPatch) -> Launch:
+    """Make this process one of several on a node that torchrun launched: `launch(rank, world)`."""
+
+    def as_torchrun(rank: int, world: int) -> None:
+        variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
+        for name, value in {**variables, "TORCHELASTIC_RUN_ID": "here"}.items():
+            monkeypatch.setenv(name, str(value))
+
+    return as_torchrun
 
 
 @pytest.fixture

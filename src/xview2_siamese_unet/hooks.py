@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from kedro.io.core import is_parameter
 from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.training.processes import launched_shard
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +27,6 @@ _UNTIMED: Final = {"inference"}
 """Tag of the pipeline that belongs to no experiment and keeps times of its own."""
 _SHARED_OUT: Final = "modelling"
 """Tag of the pipeline that several processes share."""
-
-
-def rank() -> int:
-    """Return which of the processes that `torchrun` launched this is; 0 where it launched none."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def processes() -> int:
-    """Return how many processes `torchrun` launched; 1 where it launched none."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _maker(dataset: str) -> str | None:
@@ -184,7 +174,7 @@ class Timing:
             self._ended[node.name] = {"pipeline": pipeline, "seconds": seconds, "ended": ended}
 
     def _write(self) -> None:
-        if self._catalog is not None and self._ended and rank() == 0:
+        if self._catalog is not None and self._ended and launched_shard().rank == 0:
             self._catalog.save("timings", self._ended)
 
 
@@ -199,10 +189,10 @@ class SeveralOnlyTrain:
             ConfigError: `torchrun` launched several processes, and a node is from another pipeline than modelling.
         """
         others = {tag for node in pipeline.nodes for tag in node.tags} - {_SHARED_OUT}
-        if processes() > 1 and others:
+        if launched_shard().world > 1 and others:
             raise ConfigError(
                 "pipelines of this run",
-                found=f"{', '.join(sorted(others))} in {processes()} processes",
+                found=f"{', '.join(sorted(others))} in {launched_shard().world} processes",
                 allowed=f"{_SHARED_OUT} alone, for the others work in one process",
                 remedy="run kedro run --pipelines data_processing,feature_statistics, then torchrun with "
                 f"-m kedro run --pipelines {_SHARED_OUT}, then kedro run --pipelines reporting",
@@ -215,7 +205,7 @@ class RankZeroWrites:
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Keep what the other ranks make in memory."""
-        if rank() == 0:
+        if launched_shard().rank == 0:
             return
         for name in QUIET:
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -238,7 +228,7 @@ class RunEnding:
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Print the score of `metrics` and the path of `report`, each if this run made it."""
         made = pipeline.all_outputs()
-        if rank() > 0:
+        if launched_shard().rank > 0:
             return
         if "metrics" in made:
             # click and not the log: a log handler would wrap the path, and a path must stay one word to be copied.

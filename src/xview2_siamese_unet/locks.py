@@ -15,7 +15,7 @@ from kedro.pipeline import Pipeline
 
 from xview2_siamese_unet.atomic import IN_USE, nearest_existing, remove_debris
 from xview2_siamese_unet.errors import StorageError
-from xview2_siamese_unet.hooks import rank
+from xview2_siamese_unet.training.processes import launched_shard
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Locks:
             StorageError: another run works on the experiment, or assesses into the same folder.
         """
         self._release()  # what a run of this process held when somebody interrupted it
-        if rank() > 0 or self._context is None:
+        if launched_shard().rank > 0 or self._context is None:
             return
         config = self._context.config_loader
         named = config["globals"]

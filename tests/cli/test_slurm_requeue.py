@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ STAND_INS = {
     "scontrol": 'if [ "$1" = show ]; then echo node1; else echo "scontrol $*" >> log; fi',
     "srun": 'echo "srun $*" >> log\nwhile [ "$1" != uv ]; do shift; done\nexec "$@"',
     # The phase that is to last does so until it is told to stop; what it does then is up to the test.
-    "uv": """
+    "uv": f"""
+        if [ "$2" = python ]; then shift 2; PYTHONPATH=$PWD exec {sys.executable} "$@"; fi
         echo "uv $*" >> log
         case "$*" in *"--pipelines $LASTS"*) ;; *) exit 0 ;; esac
         trap 'kill $!; echo stopped >> log; exit $AT_STOP' TERM
@@ -25,6 +27,12 @@ STAND_INS = {
         sleep 30 & wait
     """,
 }
+TORCH = """
+import os
+class cuda:
+    is_available = lambda: os.environ["SEEN"] != "0"
+    device_count = lambda: int(os.environ["SEEN"])
+"""
 
 Submit = Callable[..., subprocess.Popen[str]]
 
@@ -35,16 +43,17 @@ def submit(tmp_path: Path, project_path: Path) -> Iterator[Submit]:
     for name, lines in STAND_INS.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{lines}\n")
         (tmp_path / name).chmod(0o755)
+    (tmp_path / "torch.py").write_text(TORCH)
     (tmp_path / "log").touch()
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str, **variables: str) -> subprocess.Popen[str]:
         job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1", "SLURM_NNODES": "1", "SLURM_GPUS_ON_NODE": "2"}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-        path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+        job |= {"SLURM_SUBMIT_DIR": str(tmp_path), "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
         process = subprocess.Popen(  # noqa: S603
             ["/usr/bin/env", "bash", str(project_path / "slurm" / "train.sh"), "lab/002", *options],
-            env=inherited | job | {"SLURM_SUBMIT_DIR": str(tmp_path), "PATH": path, "LASTS": "none"} | variables,
+            env=inherited | job | {"LASTS": "none", "SEEN": "2"} | variables,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -165,12 +174,31 @@ def test_a_restart_goes_on_whatever_the_job_was_asked_to_take_over(
 
 def test_the_first_start_takes_over_what_it_was_asked_to(submit: Submit, log: Callable[[str], list[str]]) -> None:
     assert ended(submit("--params", "training.reuse=false", SLURM_RESTART_COUNT="0")) == 0
-    assert log("srun")[0].endswith(f"--pipelines {TRAINING} --params training.reuse=false")
+    assert log("srun")[-1].endswith(f"--pipelines {TRAINING} --params training.reuse=false")
 
 
 def test_each_process_gets_the_cores_that_the_job_asked_for(submit: Submit, log: Callable[[str], list[str]]) -> None:
     assert ended(submit(SLURM_CPUS_PER_TASK="16")) == 0
     assert ended(submit()) == 0
-    asked, silent = log("srun")
+    asked, silent = (line for line in log("srun") if "torchrun" in line)
     assert "--kill-on-bad-exit=1 --cpus-per-task 16 uv run torchrun" in asked
     assert "--kill-on-bad-exit=1 uv run torchrun" in silent
+
+
+@pytest.mark.parametrize("seen", ["0", "1"])
+def test_a_job_whose_gpus_torch_does_not_see_fails_before_its_first_phase(
+    submit: Submit, log: Callable[[str], list[str]], seen: str
+) -> None:
+    job = submit(SEEN=seen)
+    output, _ = job.communicate(timeout=20)
+    assert job.returncode == 1
+    assert f"Slurm allocated 2 GPUs, but torch sees {seen}." in output
+    assert log("uv") == []
+
+
+@pytest.mark.parametrize("allocated", ["0", ""])
+def test_a_job_without_gpus_trains_in_one_process_a_node(
+    submit: Submit, log: Callable[[str], list[str]], allocated: str
+) -> None:
+    assert ended(submit(SEEN="0", SLURM_GPUS_ON_NODE=allocated)) == 0
+    assert "--nproc-per-node 1 " in next(line for line in log("uv") if "torchrun" in line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.hooks import QUIET, InputsExist, RankZeroWrites, RunEnding, SeveralOnlyTrain, Steps, Timing
 from xview2_siamese_unet.pipeline_registry import register_pipelines
 from xview2_siamese_unet.settings import HOOKS
+
+Launch = Callable[[int, int], None]
 
 
 def score() -> dict[str, Any]:
@@ -77,12 +79,12 @@ def run(folder: Path, pipeline: Pipeline = REPORTING) -> DataCatalog:
     return catalog
 
 
-@pytest.mark.parametrize("rank", [None, "0"])
+@pytest.mark.parametrize("launched", [False, True])
 def test_rank_zero_writes_and_says_where_and_how_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str | None
+    tmp_path: Path, launch: Launch, capsys: pytest.CaptureFixture[str], launched: bool
 ) -> None:
-    if rank is not None:
-        monkeypatch.setenv("RANK", rank)
+    if launched:
+        launch(0, 1)
     run(tmp_path)
     assert (tmp_path / "metrics.json").is_file()
     score_line, report_line = capsys.readouterr().out.splitlines()[-2:]
@@ -98,12 +100,9 @@ def test_each_step_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 
 def test_other_ranks_compute_the_same_write_nothing_and_keep_quiet(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, launch: Launch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("RANK", "3")
+    launch(3, 4)
     with caplog.at_level(logging.INFO):
         catalog = run(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -112,27 +111,36 @@ def test_other_ranks_compute_the_same_write_nothing_and_keep_quiet(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("variables", [("RANK", "WORLD_SIZE"), ("LOCAL_RANK",), ("SLURM_PROCID", "SLURM_NTASKS")])
+def test_a_rank_that_torchrun_did_not_set_is_no_rank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variables: tuple[str, ...]
+) -> None:
+    for name in variables:
+        monkeypatch.setenv(name, "1" if name.endswith(("RANK", "PROCID")) else "2")
+    run(tmp_path, MORE)
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "report.html", "timings.json"}
+    assert "Score: 0.712" in capsys.readouterr().out
+
+
 MODELLING = Pipeline([Node(score, None, "history", name="train")], tags=["modelling"])
 MORE = MODELLING + Pipeline(REPORTING.nodes, tags=["reporting"])
 
 
-@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("rank", [0, 1])
 def test_several_processes_that_would_do_more_than_training_are_refused_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+    tmp_path: Path, launch: Launch, rank: int
 ) -> None:
-    monkeypatch.setenv("RANK", rank)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    launch(rank, 2)
     with pytest.raises(ConfigError, match=r"found reporting in 2 processes; allowed: modelling alone.*next: run kedro"):
         run(tmp_path, MORE)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("size", "pipeline"), [("2", MODELLING), ("1", MORE)], ids=["training", "one process"])
+@pytest.mark.parametrize(("size", "pipeline"), [(2, MODELLING), (1, MORE)], ids=["training", "one process"])
 def test_several_processes_may_train_and_one_process_may_do_everything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str, pipeline: Pipeline
+    tmp_path: Path, launch: Launch, size: int, pipeline: Pipeline
 ) -> None:
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", size)
+    launch(0, size)
     run(tmp_path, pipeline)
     assert (tmp_path / "timings.json").is_file()
 

@@ -207,9 +207,9 @@ def test_an_experiment_clears_nothing_in_an_assessment_that_is_being_written(tmp
     assert sorted(left) == ["assessment", "assessment/.work/blocks"]
 
 
-def test_other_ranks_need_no_lock(locks: Locks, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_ranks_need_no_lock(locks: Locks, hold: Hold, launch: Callable[[int, int], None]) -> None:
     hold(EXPERIMENT)
-    monkeypatch.setenv("RANK", "1")
+    launch(1, 2)
     locks.before_pipeline_run(TRAINING)
 
 

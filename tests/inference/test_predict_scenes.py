@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,9 @@ import torch
 from scipy import ndimage
 
 from small_store import noisy_scenes, write_store
-from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.inference.answer import NetAnswer, read_model
+from xview2_siamese_unet.inference.answer import NetAnswer
 from xview2_siamese_unet.inference.predict import predict_scenes
 from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.nets.weights_file import write_safetensors
 from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.raster.store import Store
 
@@ -82,21 +79,3 @@ def test_temperatures_change_probabilities_and_no_code(store: Store) -> None:
     plain, cooled = answers(store), answers(store, temperatures={"building": 3.0, "damage": 3.0})
     assert np.array_equal(plain[0], cooled[0])
     assert not np.allclose(plain[1], cooled[1], atol=1e-3)
-
-
-def test_a_model_can_be_a_file_of_safetensors(tmp_path: Path) -> None:
-    saved, path = checkpoint(temperatures={"building": 2.0, "damage": 1.0}), tmp_path / "e_weights.safetensors"
-    write_safetensors(saved, path)
-    read = read_model(path)
-    assert read["temperatures"] == saved["temperatures"]
-    assert all(torch.equal(read["state"][name], value) for name, value in saved["state"].items())
-    path.write_bytes(b"nothing of the kind")
-    with pytest.raises(CheckpointError, match="cannot be trusted"):
-        read_model(path)
-
-
-def test_a_file_of_something_else_is_no_model(tmp_path: Path) -> None:
-    path = tmp_path / "list.pth"
-    torch.save([1, 2], path)
-    with pytest.raises(CheckpointError, match=r"list\.pth: found a list; allowed: a checkpoint"):
-        read_model(path)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
-from xview2_siamese_unet.nets.build import build_net, load_encoder_weights
+from xview2_siamese_unet.nets.build import build_net, load_encoder_weights, read_from_hub
 from xview2_siamese_unet.nets.siamese_unet import SiameseUNet
 from xview2_siamese_unet.params.modelling import EncoderParams, ModelParams
 
@@ -114,6 +114,23 @@ def test_offline_the_sentence_names_the_flag(
     assert f"imagenet of {name}" in caught.value.found
     assert "model.encoder.weights.source" in caught.value.remedy
     assert before == constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize(("source", "offline"), [("hub", False), ("cache", True)])
+def test_hf_hub_offline_0_is_not_offline(monkeypatch: pytest.MonkeyPatch, source: str, offline: bool) -> None:
+    from huggingface_hub import constants  # noqa: PLC0415
+
+    seen = []
+
+    def watched(name: str, weights: str | bool | None) -> torch.nn.Module:
+        seen.append(constants.HF_HUB_OFFLINE)
+        return torch.nn.Identity()
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # which is how the hub reads a 0
+    monkeypatch.setattr("xview2_siamese_unet.nets.build._encoder", watched)
+    read_from_hub(encoder(source=source))
+    assert seen == [offline]
 
 
 def test_unknown_names_of_weights_are_refused_in_the_same_sentence() -> None:

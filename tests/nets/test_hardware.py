@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 import pytest
 import torch
 
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.nets.hardware import pick_device, pick_precision
+from xview2_siamese_unet.nets import hardware
+from xview2_siamese_unet.nets.hardware import device_warnings, pick_device, pick_precision
 from xview2_siamese_unet.params.modelling import HardwareParams
+
+
+@pytest.fixture(autouse=True)
+def no_sign_of_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(hardware, "_DEV", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    hardware._warn_once.cache_clear()
 
 
 def gpu(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
@@ -23,6 +35,57 @@ def test_a_gpu_that_is_not_there_is_said_in_one_sentence(monkeypatch: pytest.Mon
     gpu(monkeypatch, False)
     with pytest.raises(ConfigError, match=r"hardware\.device: found gpu"):
         pick_device("gpu")
+
+
+def show(sign: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the machine seem to have a GPU."""
+    if sign.startswith("CUDA_VISIBLE_DEVICES="):
+        monkeypatch.setenv(*sign.split("="))
+    else:
+        (folder / sign).touch(0o755)
+
+
+@pytest.mark.parametrize("sign", ["nvidia0", "nvidia3", "nvidia-smi", "CUDA_VISIBLE_DEVICES=0,1"])
+def test_auto_warns_once_that_it_passes_over_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, sign: str
+) -> None:
+    gpu(monkeypatch, False)
+    show(sign, tmp_path, monkeypatch)
+    with caplog.at_level(logging.WARNING):
+        assert [pick_device("auto") for _ in range(2)] == ["cpu", "cpu"]
+    (said,) = caplog.messages
+    assert sign in said
+    assert "torch sees none of the GPUs" in said
+    assert device_warnings("auto") == [said]
+    assert device_warnings("cpu") == []
+
+
+@pytest.mark.parametrize("hidden", [None, "", "-1", "NoDevFiles"])
+def test_auto_does_not_warn_where_no_gpu_is_or_is_meant(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hidden: str | None
+) -> None:
+    gpu(monkeypatch, False)
+    if hidden is not None:
+        show("nvidia0", tmp_path, monkeypatch)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert device_warnings("auto") == []
+
+
+def test_a_gpu_that_is_used_is_not_warned_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpu(monkeypatch, True)
+    show("nvidia0", tmp_path, monkeypatch)
+    assert device_warnings("auto") == []
+
+
+@pytest.mark.parametrize(("built", "advice"), [("13.2", "check the driver"), (None, "built with CUDA")])
+def test_the_advice_depends_on_what_torch_is_built_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, built: str | None, advice: str
+) -> None:
+    gpu(monkeypatch, False)
+    show("nvidia0", tmp_path, monkeypatch)
+    monkeypatch.setattr(torch.version, "cuda", built)
+    monkeypatch.setattr(torch.version, "hip", None)
+    assert advice in device_warnings("auto")[0]
 
 
 @pytest.mark.parametrize(("there", "picked"), [(True, "bf16-mixed"), (False, "16-mixed")])

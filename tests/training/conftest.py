@@ -36,6 +36,7 @@ def data(store: Store) -> TrainingData:
         sample_weights=[1.0, 2.0, 1.0, 2.0],
         class_weights={"pre": [1.0, 2.0], "post": [0.5, 1.0, 3.0, 3.0, 3.0]},
         channels={"mean": [100.0, 90.0, 80.0], "std": [60.0, 60.0, 60.0]},
+        events=["flood"],
     )
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xview2_siamese_unet.params.modelling import AugmentationParams
+from xview2_siamese_unet.training import augment as augmentation
 from xview2_siamese_unet.training.augment import augment
 from xview2_siamese_unet.training.pairs import Batch
 
@@ -111,3 +112,48 @@ def test_a_misaligned_post_image_moves_alone_and_not_too_far() -> None:
         assert all(torch.equal(getattr(after, part), getattr(before, part)) for part in ("pre", "building", "damage"))
         moved = (after.post - before.post)[:, :2, 4:-4, 4:-4]
         assert 0 < moved.abs().max() <= 3.001
+
+
+WARPS = {"turn, scale and shift": {"rotate": 25.0, "scale": 0.2, "shift": 0.1}, "post shift": {"post_shift": 3.0}}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("warp", WARPS.values(), ids=[*WARPS])
+def test_sampling_grid_is_float32_under_autocast(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, warp: dict[str, float]
+) -> None:
+    sample, grids = torch.nn.functional.grid_sample, []
+
+    def watched(image: torch.Tensor, grid: torch.Tensor, *how: str, **also: bool) -> torch.Tensor:
+        grids.append(grid)
+        return sample(image, grid, *how, **also)
+
+    monkeypatch.setattr(augmentation.functional, "grid_sample", watched)
+    with torch.autocast("cpu", dtype):
+        augment(coordinates(32, 48), AugmentationParams(**STILL, **warp))
+    assert grids
+    assert {grid.dtype for grid in grids} == {torch.float32}
+
+
+@pytest.mark.parametrize("warp", WARPS.values(), ids=[*WARPS])
+def test_identity_warp_returns_its_input_under_autocast(
+    monkeypatch: pytest.MonkeyPatch, warp: dict[str, float]
+) -> None:
+    monkeypatch.setattr(augmentation, "_uniform", lambda n, device: torch.zeros(n, device=device))
+    before = coordinates(512, 512)
+    with torch.autocast("cpu", torch.bfloat16):
+        after = augment(before, AugmentationParams(flips=False, **STILL, **warp))
+    assert (after.pre - before.pre).abs().max() < 1e-2
+    assert (after.post - before.post).abs().max() < 1e-2
+    assert torch.equal(after.building, before.building)
+    assert torch.equal(after.damage, before.damage)
+
+
+def test_autocast_moves_no_pixel() -> None:
+    params = AugmentationParams(**STILL, **WARPS["turn, scale and shift"], **WARPS["post shift"])
+    torch.manual_seed(0)
+    expected = augment(coordinates(128, 192), params)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = augment(coordinates(128, 192), params)
+    assert all(torch.equal(*parts) for parts in zip(seen, expected, strict=True))

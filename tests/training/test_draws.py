@@ -6,7 +6,8 @@ from scipy.stats import chisquare
 
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.modelling import TrainingParams
-from xview2_siamese_unet.training.draws import Draws, Shard
+from xview2_siamese_unet.training.draws import Draws
+from xview2_siamese_unet.training.processes import Shard
 
 WEIGHTS = [0.5, 1.0, 2.0, 3.0, 1.5]
 

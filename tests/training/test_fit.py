@@ -16,11 +16,11 @@ from tiny_training import draw_scene, last, same, scripted
 from torch import Tensor
 
 from small_store import write_store
-from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.errors import ConfigError, StorageError
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training import fit as fit_room
 from xview2_siamese_unet.training.data import TrainingData
-from xview2_siamese_unet.training.fit import Folders, _new_module, fit
+from xview2_siamese_unet.training.fit import Folders, _new_module, _warn_of_idle_gpus, fit
 from xview2_siamese_unet.training.module import DamageModule
 
 MakeRecipe = Callable[..., Recipe]
@@ -238,3 +238,63 @@ def test_a_step_that_half_precision_will_skip_stops_nothing(
         module.on_train_batch_end(outputs, None, 5)
         with pytest.raises(ConfigError) if stops else nullcontext():
             module.on_train_batch_end(outputs, None, 10)
+
+
+@pytest.mark.parametrize(("gpus", "launched", "used"), [(4, 0, 1), (4, 2, 2), (4, 4, None), (1, 0, None)])
+def test_gpus_that_a_training_leaves_idle_are_warned_of(
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    launch: Callable[[int, int], None],
+    gpus: int,
+    launched: int,
+    used: int | None,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    if launched:
+        launch(0, launched)
+    _warn_of_idle_gpus("cuda")
+    said = [f"uses {used} of the {gpus} GPUs" in message for message in caplog.messages]
+    assert said == ([True] if used else [])
+    caplog.clear()
+    _warn_of_idle_gpus("cpu")
+    assert caplog.messages == []
+
+
+FULL = [
+    "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+    "RuntimeError: unable to allocate shared memory(shm) for file </torch_9_1_0>: No space left on device (28)\n",
+    "DataLoader worker (pid 9) is killed by signal: Bus error. It is possible that dataloader's workers are out of "
+    "shared memory. Please try to raise your shared memory limit.",
+]
+
+
+@pytest.mark.parametrize("covered", [False, True], ids=["last", "followed by another"])
+@pytest.mark.parametrize("text", FULL, ids=["refused", "bus error"])
+def test_workers_without_shared_memory_end_in_a_sentence_that_names_the_remedies(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, text: str, covered: bool
+) -> None:
+    def full(self: DamageModule, pixels: Tensor) -> Tensor:
+        try:
+            raise RuntimeError(text)
+        except RuntimeError:
+            if covered:
+                raise RuntimeError("DataLoader worker (pid 9) is killed by signal: Terminated.")  # noqa: B904
+            raise
+
+    monkeypatch.setattr(DamageModule, "training_step", full)
+    with pytest.raises(StorageError, match="ran out of shared memory") as caught:
+        fit(data, recipe(), folders, cores=1)
+    assert "--shm-size" in caught.value.hint
+    assert "dataloader.num_workers_multiplier: 0" in caught.value.hint
+
+
+def test_other_errors_of_a_step_stay_what_they_are(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: DamageModule, pixels: Tensor) -> Tensor:
+        raise RuntimeError("out of resource: shared memory, Required: 147456, Hardware limit: 101376")  # Triton's
+
+    monkeypatch.setattr(DamageModule, "training_step", fail)
+    with pytest.raises(RuntimeError, match="out of resource"):
+        fit(data, recipe(), folders, cores=1)

@@ -20,13 +20,6 @@ TWIN = POOLED | {"share_weights": False}
 ONE = {"epochs": 1, "batch_size": 1, "crop": 64}
 
 
-def launch_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As torchrun would say it to the first of two processes."""
-    launched = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "here"}
-    for name, value in launched.items():
-        monkeypatch.setenv(name, value)
-
-
 @pytest.fixture
 def lone(data: TrainingData) -> TrainingData:
     """Of one scene to learn from."""
@@ -80,9 +73,9 @@ def test_the_last_batch_of_an_epoch_is_never_smaller(data: TrainingData, folders
 
 
 def test_what_counts_is_the_share_of_each_process(
-    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, launch: Callable[[int, int], None]
 ) -> None:
-    launch_two(monkeypatch)
+    launch(0, 2)
     with pytest.raises(
         ConfigError, match=r"found one image .*crops: 2 .*processes: 2.*; next: set training\.batch_size to 4 or more"
     ):
@@ -94,11 +87,11 @@ def test_norms_that_count_over_all_processes_see_more_but_not_while_a_rate_is_lo
     *,
     data: TrainingData,
     recipe: MakeRecipe,
-    monkeypatch: pytest.MonkeyPatch,
+    launch: Callable[[int, int], None],
     finds_a_rate: bool,
     refused: bool,
 ) -> None:
-    launch_two(monkeypatch)
+    launch(0, 2)
     changes = {"batch_size": 2, "batch_norm": "synchronise", "lr_find": finds_a_rate}
     with pytest.raises(ConfigError, match="one image at a time") if refused else nullcontext():
         refuse_lone_images(data, recipe(model=TWIN, training=ONE | changes))

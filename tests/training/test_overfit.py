@@ -23,6 +23,7 @@ def test_eight_pairs_are_learnt_by_heart(folders: Folders, recipe: Callable[...,
         sample_weights=[1.0] * 8,
         class_weights={"pre": [1.0, 1.0], "post": [1.0] * 5},
         channels={"mean": [70.0] * 3, "std": [60.0] * 3},
+        events=["flood"],
     )
     settings = recipe(
         model={"decoder_channels": (64, 32, 32, 16, 16)},

@@ -17,8 +17,9 @@ from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training import pairs, resident
 from xview2_siamese_unet.training.crops import Crops, WholeScenes, corners
 from xview2_siamese_unet.training.data import TrainingData
-from xview2_siamese_unet.training.draws import Draw, Shard
+from xview2_siamese_unet.training.draws import Draw
 from xview2_siamese_unet.training.pairs import dilate, training_loader, unpack, whole_scenes_loader
+from xview2_siamese_unet.training.processes import Shard
 from xview2_siamese_unet.training.resident import Resident, take_in
 
 NAMES = ["s0", "s1", "s2", "s3"]
@@ -26,7 +27,7 @@ MakeRecipe = Callable[..., Recipe]
 
 
 def all_of(store: Store, weights: list[float] | None = None) -> TrainingData:
-    return TrainingData("tiny", store, NAMES, NAMES, weights or [1.0] * 4, {}, {})
+    return TrainingData("tiny", store, NAMES, NAMES, weights or [1.0] * 4, {}, {}, [])
 
 
 def pixel(damage: int) -> torch.Tensor:

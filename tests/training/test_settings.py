@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from tiny_training import new_module
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.loop import make_trainer
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.pairs import training_loader
+from xview2_siamese_unet.training.processes import local_rank
 
 MakeRecipe = Callable[..., Recipe]
 Run = tuple[list[dict[str, float]], dict[str, torch.Tensor]]
@@ -195,22 +199,54 @@ def test_operations_are_deterministic_where_asked_for(
     assert set(seen) == {asked}
 
 
-def test_batch_norm_can_count_over_all_processes(
-    data: TrainingData, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def two_processes(launch: Callable[[int, int], None]) -> None:
+    """The environment of the first of two processes that torchrun launched."""
+    launch(0, 2)
+
+
+@pytest.mark.usefixtures("two_processes")
+@pytest.mark.parametrize("name", ["tu-efficientnet_lite0", "tu-test_resnet"])
+def test_synchronised_batch_norms_keep_their_activations(
+    data: TrainingData, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    asked: list[bool] = []
-    monkeypatch.setattr("lightning.Trainer", lambda **settings: asked.append(settings["sync_batchnorm"]))
-    for kind in ("learn", "synchronise", "freeze"):
-        make_trainer(new_module(data, recipe(training={"batch_norm": kind})), "cpu", tmp_path, tmp_path)
-    assert asked == [False, True, False]
+    monkeypatch.setattr("lightning.Trainer", dict)  # the machine may have no GPU
+    settings = recipe(model={"encoder": {"name": name}}, training={"batch_norm": "synchronise"})
+    module = new_module(data, settings)
+    images = 255 * torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for _ in range(3):
+            module.net(*images)  # statistics that differ from layer to layer
+        before = module.eval().net(*images)
+    arguments = make_trainer(module, "cuda", tmp_path, tmp_path)
+    with torch.no_grad():
+        after = module.eval().net(*images)
+    norms = [layer for layer in module.net.modules() if isinstance(layer, _BatchNorm)]
+    assert norms
+    assert all(isinstance(layer, torch.nn.SyncBatchNorm) for layer in norms)
+    assert not arguments.get("sync_batchnorm")  # Lightning would convert once more
+    assert all(torch.equal(*pair) for pair in zip(after, before, strict=True))
+    restored = build_net(settings.model, settings.classes.damage_classes)
+    restored.load_state_dict(module.net.state_dict())
+    with torch.no_grad():
+        assert all(torch.equal(*pair) for pair in zip(restored.eval()(*images), before, strict=True))
 
 
+@pytest.mark.usefixtures("two_processes")
+@pytest.mark.parametrize("kind", ["learn", "freeze"])
+def test_batch_norms_are_synchronised_only_where_asked_for(
+    data: TrainingData, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("lightning.Trainer", dict)
+    module = new_module(data, recipe(training={"batch_norm": kind}))
+    make_trainer(module, "cuda", tmp_path, tmp_path)
+    assert not any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in module.net.modules())
+
+
+@pytest.mark.usefixtures("two_processes")
 def test_batch_norms_of_processors_cannot_be_synchronised(
-    data: TrainingData, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: TrainingData, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    launched = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "here"}
-    for name, value in launched.items():
-        monkeypatch.setenv(name, value)
     module = new_module(data, recipe(training={"batch_norm": "synchronise"}))
     with pytest.raises(ConfigError, match=r"training\.batch_norm.* found synchronise on processors"):
         make_trainer(module, "cpu", tmp_path, tmp_path)
@@ -254,3 +290,24 @@ def test_averaged_weights_are_validated_and_saved(
     assert torch.equal(state[name], validated[0][name])
     assert torch.equal(state[name], found["state_dict"][f"net.{name}"])
     assert not torch.equal(state[name], found["current_model_state"][f"net.{name}"])
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"RANK": "1", "WORLD_SIZE": "2"}, {"LOCAL_RANK": "1"}, {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}],
+    ids=lambda variables: next(iter(variables)),
+)
+def test_a_rank_that_torchrun_did_not_set_is_no_rank(
+    data: TrainingData,
+    folders: Folders,
+    recipe: MakeRecipe,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # Lightning takes it from these when it is imported
+    fit(data, recipe(training={"epochs": 1}), folders, cores=1)
+    assert len(list(folders.tensorboard_logs.rglob("events.*"))) == 1
+    assert (folders.checkpoints / "epochs" / "best.ckpt").is_file()
+    assert local_rank() == 0

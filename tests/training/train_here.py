@@ -26,6 +26,7 @@ def main(store: Path, folder: Path, changes: dict[str, dict[str, object]]) -> No
         sample_weights=[1.0, 2.0, 1.0],
         class_weights={"pre": [1.0, 2.0], "post": [0.5, 1.0, 3.0, 3.0, 3.0]},
         channels={"mean": [100.0, 90.0, 80.0], "std": [60.0, 60.0, 60.0]},
+        events=["s"],
     )
     fit(data, make_recipe(**changes), Folders(folder / "a", folder / "b", folder / "c"), cores=1)
 

@@ -21,7 +21,7 @@ from xview2_siamese_unet.datasets.execution import usable_cores
 from xview2_siamese_unet.environments import UserExperimentConfigLoader, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.nets.build import build_net, read_from_hub
-from xview2_siamese_unet.nets.hardware import pick_device
+from xview2_siamese_unet.nets.hardware import device_warnings, pick_device
 from xview2_siamese_unet.params.modelling import ClassesParams, EncoderParams, ModelParams
 from xview2_siamese_unet.xbd.archives import is_archive
 from xview2_siamese_unet.xbd.pairing import list_pairs
@@ -51,7 +51,7 @@ def run_checks(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     yield from _layers(loader)
     yield from _storage(loader)
     yield from _dataset(loader)
-    yield _net(loader)
+    yield from _net(loader)
     yield from _weights(loader)
     yield _checkpoint(loader)
 
@@ -135,17 +135,20 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
         yield Finding("dataset", "note" if skipped else "bad", problem.message, problem.hint)
 
 
-def _net(loader: UserExperimentConfigLoader) -> Finding:
+def _net(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     said = loader["parameters"]
     try:
         device = pick_device(said["hardware"]["device"])
         classes = ClassesParams.model_validate(said["classes"]).damage_classes
         net = build_net(ModelParams.model_validate(said["model"]), classes)
     except ConfigError as error:
-        return Finding("net", "bad", error.message, error.hint)
+        yield Finding("net", "bad", error.message, error.hint)
+        return
     weights = sum(weight.numel() for weight in net.parameters())
     name, encoder = said["model"]["architecture"], said["model"]["encoder"]["name"]
-    return Finding("net", "good", f"{name} with {encoder}, {weights / 1e6:.1f} million weights, on {device}")
+    yield Finding("net", "good", f"{name} with {encoder}, {weights / 1e6:.1f} million weights, on {device}")
+    for warning in device_warnings(said["hardware"]["device"]):
+        yield Finding("device", "note", warning)
 
 
 def _weights(loader: UserExperimentConfigLoader) -> Iterator[Finding]:

@@ -14,13 +14,18 @@ import torch
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.nets.checkpoint import prediction_of, predictor_of, thresholds_of
 from xview2_siamese_unet.nets.decide import probabilities
-from xview2_siamese_unet.nets.weights_file import read_safetensors
+from xview2_siamese_unet.nets.weights_file import read_weights
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.params.prediction import Tta
 
 ByteArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
 _CONTEXT = 64  # pixels on each side of where the halves of a window meet
+_PARTS = {"state", "model", "classes", "channels"}
+_TAKE = (
+    "Take the ..._best_siamese_unet_state.pth or the .safetensors that a training leaves when it ends, in the folder "
+    "above that of its epochs."
+)
 _log = logging.getLogger(__name__)
 
 
@@ -117,36 +122,46 @@ def choose_model(path: Path | None, finished: dict[str, Any] | None) -> dict[str
         return read_model(path.expanduser())
     if finished is None:
         raise CheckpointError(
-            "inference.model",
-            found="no model: none is named, and this environment has trained none",
-            allowed="a checkpoint of this project",
-            remedy="name one with --model, or run kedro run with the same environment first",
+            "There is no model: --model names none, and this environment has trained none.",
+            hint="Name one with --model, or run kedro run with the same environment first.",
         )
-    return finished
+    return _checked(finished, "The best model of this environment")
 
 
 def read_model(path: Path) -> dict[str, Any]:
-    """Return a checkpoint from a file; nothing in it is executed.
+    """Return a checkpoint from a file, whatever its name; nothing in it is executed.
 
     Raises:
-        CheckpointError: no such file, or one that holds more than tensors, numbers and texts.
+        CheckpointError: no such file, or one that is no checkpoint of this project.
     """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no file'}.", hint=_TAKE)
+    path.open("rb").close()  # what the disk refuses is no damage, but torch raises the same for some damages
     try:
-        if path.suffix == ".safetensors":
-            return read_safetensors(path)
-        checkpoint: object = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_weights(path)
     except Exception as error:  # torch and safetensors raise half a dozen kinds for one cause: a file that is not ours
-        found = f"a file that cannot be trusted ({type(error).__name__})" if path.exists() else "no file"
-        raise _no_model(path, found) from error
-    if not isinstance(checkpoint, dict):
-        raise _no_model(path, f"a {type(checkpoint).__name__}")
-    return checkpoint
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, of another format, "
+            "or holds Python objects, which are never loaded because they could run code.",
+            hint=_TAKE,
+        ) from error
+    return _checked(content, str(path))
 
 
-def _no_model(path: Path, found: str) -> CheckpointError:
-    return CheckpointError(
-        str(path),
-        found=found,
-        allowed="a checkpoint of tensors, numbers and texts that this project wrote",
-        remedy="name the _best_siamese_unet_state.pth or the _weights.safetensors of an experiment",
-    )
+def _checked(content: object, name: str) -> dict[str, Any]:
+    if isinstance(content, dict) and content.keys() >= _PARTS:
+        return content
+    raise CheckpointError(f"{name} is no checkpoint of this project: it holds {_kind(content)}.", hint=_TAKE)
+
+
+def _kind(content: object) -> str:
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__}"
+    if "pytorch-lightning_version" in content:
+        if "fingerprint" not in content:
+            return "a checkpoint of PyTorch Lightning from another project"
+        return f"epoch {content['epoch']} of a training, to resume from"
+    if content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        first = next(iter(content))
+        return f"a bare state_dict ({len(content)} tensors, {first} the first) without the settings of a model"
+    return f"a dictionary of {', '.join(map(str, [*content][:5])) or 'nothing'}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any, Final
 import segmentation_models_pytorch as smp
 import timm
 import torch
-from safetensors.torch import load_file
 from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
 from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.nets.seed import SeedNet, SeedUNet
 from xview2_siamese_unet.nets.siamese_unet import NarrowedDecoder, SiameseUNet, UNet
+from xview2_siamese_unet.nets.weights_file import read_weights
 from xview2_siamese_unet.params.modelling import EncoderParams, EncoderWeightsParams, ModelParams
 
 DamageNet = SiameseUNet | SeedNet
@@ -176,10 +175,11 @@ def read_from_hub(params: EncoderParams) -> dict[str, Tensor]:
 @contextmanager
 def _offline(weights: EncoderWeightsParams) -> Iterator[None]:
     """Hold back every download while only the cache is asked for."""
-    from huggingface_hub import constants  # noqa: PLC0415  (read at import time, so the flag itself is set)
+    # Its flag is the variable HF_HUB_OFFLINE as the hub reads it, once: 0 is not offline.
+    from huggingface_hub import constants  # noqa: PLC0415
 
     before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or weights.source == "cache" or bool(os.environ.get("HF_HUB_OFFLINE"))
+    constants.HF_HUB_OFFLINE = before or weights.source == "cache"
     try:
         yield
     finally:
@@ -188,8 +188,7 @@ def _offline(weights: EncoderWeightsParams) -> Iterator[None]:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
-        read = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        return {str(name): tensor for name, tensor in read.items() if isinstance(tensor, Tensor)}
+        return {str(name): tensor for name, tensor in read_weights(path).items() if isinstance(tensor, Tensor)}
     except Exception as error:  # torch and safetensors raise half a dozen kinds for one cause: a bad file
         raise CheckpointError(
             str(path),

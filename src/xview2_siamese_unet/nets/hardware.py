@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,10 +16,12 @@ from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.modelling import HardwareParams
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+_DEV = Path("/dev")
+_log = logging.getLogger(__name__)
 
 
 def pick_device(asked: str) -> str:
-    """Return `cuda` or `cpu`.
+    """Return `cuda` or `cpu`; log once in a process that `auto` passes over a GPU.
 
     Raises:
         ConfigError: a GPU is asked for and there is none.
@@ -27,7 +34,37 @@ def pick_device(asked: str) -> str:
             allowed="auto, cpu, or gpu where there is one",
             remedy="set hardware.device to auto, or check the driver with nvidia-smi",
         )
+    for warning in device_warnings(asked):
+        _warn_once(warning)
     return "cuda" if there and asked != "cpu" else "cpu"
+
+
+def device_warnings(asked: str) -> list[str]:
+    """Return a sentence if `auto` takes the CPU of a machine that has a GPU: hours instead of minutes."""
+    sign = _sign_of_gpu()
+    if asked != "auto" or torch.cuda.is_available() or sign is None:
+        return []
+    built = torch.version.cuda or torch.version.hip
+    remedy = "check the driver with nvidia-smi" if built else "install a torch that is built with CUDA"
+    return [
+        f"The CPU is used, for torch sees none of the GPUs that this machine seems to have ({sign}): {remedy}, "
+        "or set hardware.device to cpu"
+    ]
+
+
+def _sign_of_gpu() -> str | None:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in {"", "-1", "NoDevFiles"}:  # the last is Slurm's
+        return None  # hidden on purpose
+    if visible:
+        return f"CUDA_VISIBLE_DEVICES={visible}"
+    device = next(_DEV.glob("nvidia[0-9]*"), None)
+    return str(device or "") or shutil.which("nvidia-smi")
+
+
+@cache
+def _warn_once(warning: str) -> None:
+    _log.warning(warning)
 
 
 def pick_precision(params: HardwareParams, device: str) -> Precision:

@@ -1,4 +1,4 @@
-"""A checkpoint as a .safetensors file: tensors that other tools can read, and the rest as JSON in its header."""
+"""Files of weights: a checkpoint as .safetensors, with what is no tensor as JSON in the header, and reading of any."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -35,10 +36,22 @@ def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
     save_file(tensors, path, metadata={name: json.dumps(value) for name, value in header.items()})
 
 
+def read_weights(path: Path) -> Any:  # noqa: ANN401
+    """Return what a .safetensors file or one of `torch.save` holds, whatever its name; nothing in it is executed."""
+    with path.open("rb") as file:
+        if file.read(9)[8:] == b"{":  # eight bytes of length, then JSON
+            return read_safetensors(path)
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)  # of a path torch would look at the name
+
+
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """Return what `write_safetensors` wrote."""
+    """Return what `write_safetensors` wrote; of a file of others the tensors by name."""
     with safe_open(path, framework="pt", device="cpu") as file:
-        header = {name: json.loads(value) for name, value in file.metadata().items()}
+        metadata = file.metadata() or {}
+        if "checkpoint" not in metadata:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it cannot be iterated over
+        header = {name: json.loads(value) for name, value in metadata.items()}
         aliases = header["aliases"]
         state = {name: file.get_tensor(aliases.get(name, name)) for name in header["order"]}
     return {"state": state, **header["checkpoint"]}

@@ -29,7 +29,7 @@ class _NoScenes:
         return []  # of the names, of which there are none
 
 
-_NOTHING: Final = TrainingData("", cast("Store", _NoScenes()), [], [], [], {}, {})
+_NOTHING: Final = TrainingData("", cast("Store", _NoScenes()), [], [], [], {}, {}, [])
 
 
 def as_trained(settings: Mapping[str, object], checkpoint: Mapping[str, Any]) -> dict[str, object]:

@@ -13,14 +13,16 @@ from xview2_siamese_unet.training.pairs import Batch
 
 
 def augment(batch: Batch, params: AugmentationParams) -> Batch:
-    """Return the batch as another flight might have seen it."""
-    if params.flips:
-        batch = _dihedral(batch)
-    if params.rotate or params.scale or params.shift:
-        batch = _affine(batch, params)
-    if params.post_shift:
-        batch = batch._replace(post=_shift(batch.post, params.post_shift))
-    return batch._replace(pre=_relight(batch.pre, params), post=_relight(batch.post, params))
+    """Return the batch as another flight might have seen it; in float32, whatever the net computes in."""
+    # Autocast would round the sampling grid to bfloat16, which moves the pixels of a 512-pixel crop by up to 2.
+    with torch.autocast(batch.pre.device.type, enabled=False):
+        if params.flips:
+            batch = _dihedral(batch)
+        if params.rotate or params.scale or params.shift:
+            batch = _affine(batch, params)
+        if params.post_shift:
+            batch = batch._replace(post=_shift(batch.post, params.post_shift))
+        return batch._replace(pre=_relight(batch.pre, params), post=_relight(batch.post, params))
 
 
 def _dihedral(batch: Batch) -> Batch:

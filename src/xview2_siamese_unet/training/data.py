@@ -21,6 +21,7 @@ class TrainingData(NamedTuple):
         sample_weights: how often each scene of `train` is drawn, (n,).
         class_weights: `pre` (2,) and `post` (k,).
         channels: `mean` and `std` of red, green and blue, in grey values.
+        events: disasters of `train`, as the labels name them.
     """
 
     name: str
@@ -30,11 +31,7 @@ class TrainingData(NamedTuple):
     sample_weights: list[float]
     class_weights: dict[str, list[float]]
     channels: dict[str, list[float]]
-
-    @property
-    def events(self) -> list[str]:
-        """Disasters that are learnt from."""
-        return sorted({name.rpartition("_")[0] for name in self.train})
+    events: list[str]
 
 
 def data_fingerprint(data: TrainingData) -> str:

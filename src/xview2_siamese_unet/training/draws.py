@@ -10,6 +10,7 @@ from torch.utils.data import Sampler
 
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.modelling import TrainingParams
+from xview2_siamese_unet.training.processes import Shard
 
 
 class Draw(NamedTuple):
@@ -17,13 +18,6 @@ class Draw(NamedTuple):
 
     scene: int
     seed: int
-
-
-class Shard(NamedTuple):
-    """The part of every batch that one of several processes computes."""
-
-    rank: int = 0
-    world: int = 1
 
 
 class Draws(Sampler[Draw]):

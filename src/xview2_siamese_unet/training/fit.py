@@ -29,8 +29,8 @@ from xview2_siamese_unet.training.logfile import log_to, quiet_lightning
 from xview2_siamese_unet.training.lone_images import refuse_lone_images
 from xview2_siamese_unet.training.loop import better, make_trainer
 from xview2_siamese_unet.training.module import DamageModule
-from xview2_siamese_unet.training.pairs import training_loader, whole_scenes_loader
-from xview2_siamese_unet.training.processes import launched_shard, leave_processes
+from xview2_siamese_unet.training.pairs import shared_memory_explained, training_loader, whole_scenes_loader
+from xview2_siamese_unet.training.processes import launched_here, launched_shard, leave_processes
 from xview2_siamese_unet.training.resident import Resident, take_in
 
 _log = logging.getLogger(__name__)
@@ -67,13 +67,15 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
     Raises:
         ConfigError: settings that the net cannot learn with.
         CheckpointError: what an earlier run left of its epochs is damaged.
+        StorageError: shared memory is too small for the workers.
     """
     refuse_lone_images(data, recipe)
     first = launched_shard().rank == 0
     if first and not recipe.training.reuse:
         begin_anew(folders.checkpoints, weights_fingerprint(data, recipe))
-    with log_to(folders.logfiles / "training.log"), quiet_lightning():
+    with log_to(folders.logfiles / "training.log"), quiet_lightning(), shared_memory_explained():
         names, device = [*data.train, *data.validation], pick_device(recipe.hardware.device)
+        _warn_of_idle_gpus(device)
         host = Host(cores, device, take_in(data.store, names, recipe.dataloader, device))
         start = _localization_stage(data, recipe, folders, host)
         module = _train(data, recipe, folders, host, start=start)
@@ -86,6 +88,16 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
     if first:
         end_anew(folders.checkpoints)
     return _checkpoint(module, answering, data, recipe)
+
+
+def _warn_of_idle_gpus(device: str) -> None:
+    gpus = torch.cuda.device_count() if device == "cuda" else 0
+    if launched_here() < gpus:
+        _log.warning(
+            "This training uses %d of the %d GPUs of this machine. Start it with torchrun --nproc-per-node %d "
+            "-m kedro run --pipelines modelling to use all, or set CUDA_VISIBLE_DEVICES to those meant.",
+            *(launched_here(), gpus, gpus),
+        )
 
 
 def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, host: Host) -> Path | None:

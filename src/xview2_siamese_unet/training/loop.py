@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 from rich import get_console
+from timm.layers.norm_act import convert_sync_batchnorm
 
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.errors import ConfigError
@@ -35,7 +36,7 @@ def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epoc
     """Return the loop.
 
     Args:
-        module: what it will train, by its recipe.
+        module: what it will train, by its recipe; its batch norms are synchronised where the recipe asks for it.
         device: `cuda` or `cpu`.
         tensorboard_logs: folder for TensorBoard.
         epochs: folder for `best.ckpt` and `last.ckpt`.
@@ -52,19 +53,25 @@ def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epoc
             allowed="synchronise between GPUs; learn or freeze anywhere",
             remedy="set training.batch_norm to learn, or train on GPUs",
         )
+    if training.batch_norm == "synchronise" and world > 1:
+        # Not by Lightning's `sync_batchnorm`, which drops the activation inside of timm's BatchNormAct2d.
+        module.net = convert_sync_batchnorm(module.net)  # type: ignore[no-untyped-call]
+    alone = LightningEnvironment()
+    if not launched():
+        # Lightning reads the rank from RANK, LOCAL_RANK or SLURM_PROCID, whoever set them, and logs on rank 0 only.
+        alone.set_global_rank(0)
     return lightning.Trainer(
         accelerator=device,
         devices=local,
         num_nodes=world // local,
         # Buffers are not sent around at every step: that would wait for processes with fewer scenes to validate.
         strategy=_together(module) if world > 1 else "auto",
-        plugins=[_WholeFiles(), *([] if launched() else [LightningEnvironment()])],
+        plugins=[_WholeFiles(), *([] if launched() else [alone])],
         use_distributed_sampler=False,  # ours knows its shard
         precision=pick_precision(recipe.hardware, device),
         max_epochs=training.epochs,
         gradient_clip_val=training.gradient_clip,
         accumulate_grad_batches=training.accumulate,
-        sync_batchnorm=training.batch_norm == "synchronise",
         deterministic=recipe.hardware.deterministic,
         logger=TensorBoardLogger(tensorboard_logs, name=""),
         callbacks=_callbacks(recipe, epochs),

@@ -6,6 +6,10 @@ floats, and no arithmetic in the workers.
 
 from __future__ import annotations
 
+import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +18,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from xview2_siamese_unet.damage import IGNORE, OVERLAP_PRIORITY, Damage
-from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.errors import ConfigError, StorageError
 from xview2_siamese_unet.params.modelling import DataloaderParams, Recipe, Unclassified
 from xview2_siamese_unet.training.crops import Crops, WholeScenes
 from xview2_siamese_unet.training.data import TrainingData
@@ -119,6 +123,26 @@ def whole_scenes_loader(data: TrainingData, recipe: Recipe, cores: int, resident
     if resident is not None:
         return DataLoader(ResidentScenes(resident, own), batch_size=batch)
     return DataLoader(WholeScenes(store, own), batch_size=batch, **_workers(recipe.dataloader, cores))
+
+
+@contextmanager
+def shared_memory_explained() -> Iterator[None]:
+    """Raise one sentence where the workers of a loader, which send batches through /dev/shm, fill it up.
+
+    Raises:
+        StorageError: they did.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # A worker raises the first and is killed by a bus error for the second, which may be a link of the chain: torch
+        # raises it again while Lightning ends the workers.
+        if not re.search(r"shared memory\(shm\)|out of shared memory", "".join(traceback.format_exception(error))):
+            raise
+        raise StorageError(
+            "The dataloader workers ran out of shared memory (/dev/shm), which is small in containers.",
+            hint="Start the container with a larger --shm-size, or set dataloader.num_workers_multiplier: 0.",
+        ) from error
 
 
 def _as_it_is(batch: Any) -> Tensor:  # noqa: ANN401  what torch calls a list of samples is a whole batch here

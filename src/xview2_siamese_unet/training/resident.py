@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,6 +16,7 @@ from xview2_siamese_unet.params.modelling import DataloaderParams
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.crops import RARITY, corners
 from xview2_siamese_unet.training.draws import Draw
+from xview2_siamese_unet.training.processes import local_rank
 
 _SHARE: Final = 0.6  # of the free memory; the rest is for the net and what it computes
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def take_in(store: Store, names: Sequence[str], params: DataloaderParams, device
     free = free_memory(device)
     if free is None or needed <= _SHARE * free:
         _log.info("%d scenes (%.2f GB) stay in the memory of the device", len(names), needed / 1e9)
-        return Resident(store, names, torch.device(device, int(os.environ.get("LOCAL_RANK", "0"))))
+        return Resident(store, names, torch.device(device, local_rank()))
     if params.location == "auto":
         return None
     raise ConfigError(
@@ -67,7 +67,7 @@ def take_in(store: Store, names: Sequence[str], params: DataloaderParams, device
 
 def free_memory(device: str) -> int | None:
     """Return the free bytes of a GPU; `None` for the CPU, where the scenes are in memory already or can be."""
-    return torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[0] if device == "cuda" else None
+    return torch.cuda.mem_get_info(local_rank())[0] if device == "cuda" else None
 
 
 class ResidentCrops(Dataset[Tensor]):

@@ -53,22 +53,28 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_two_images_become_products_that_a_second_run_leaves_alone(material: Path, project: Path) -> None:
+def test_two_images_become_products_that_a_second_run_leaves_alone(
+    material: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = project / "answer"
-    done = run(material, out)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # a GPU whose driver is broken
+    done = run(material, out, "--device", "auto")
     assert done.exit_code == 0, done.output
     assert {path.name for path in out.iterdir()} == PRODUCTS
     record = json.loads((out / "run.json").read_text())
     assert record["grid"]["crs"] == "EPSG:32615"
     assert record["post"]["crs"] == "EPSG:4326"
+    assert any("torch sees none of the GPUs" in warning for warning in record["warnings"])
+    assert "torch sees none of the GPUs" in (out / "report.html").read_text()
     _check_rasters(out, record)
     _check_layers(out, record)
     before = contents(out)
-    again = run(material, out)
+    again = run(material, out, "--device", "auto")
     assert again.exit_code == 2
     assert "found an assessment" in again.output
     assert contents(out) == before
-    replaced = run(material, out, "--overwrite")
+    replaced = run(material, out, "--device", "auto", "--overwrite")
     assert replaced.exit_code == 0
     after = contents(out)
     assert {name for name in before if after[name] != before[name]} <= {"run.json"}
@@ -235,8 +241,8 @@ def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) 
     pickle = project / "evil.pth"
     torch.save({"state": pytest.raises}, pickle)
     for options, sentence in (
-        (["--model", str(pickle)], "cannot be trusted"),
-        (["--model", str(project / "missing.pth")], "found no file"),
+        (["--model", str(pickle)], "Python objects"),
+        (["--model", str(project / "missing.pth")], "is no file"),
         (["--footprints", str(project / "missing.gpkg")], "found no such file"),
     ):
         done = run(material, out, *options)

@@ -66,6 +66,7 @@ def run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         checkpoint = CheckpointDataset(filepath=str(tmp_path / "best.pth"))
         inputs: dict[str, Any] = {
             "store": store,
+            "scenes": pd.DataFrame({"scene": SCENES, "disaster": ["joplin-tornado", "guatemala-volcano", "palu"]}),
             "splits": pd.DataFrame({"scene": SCENES, "split": ["train", "train", "validation"]}),
             "class_weights": {"pre": [1.0, 2.0], "post": class_weights or [1.0, 1.0, 2.0, 2.0, 2.0]},
             "sample_weights": {"scenes": SCENES[:2], "weights": [1.0, 1.0]},
@@ -183,7 +184,7 @@ def test_a_checkpoint_says_where_it_comes_from_in_both_formats(run: Run, tmp_pat
     saved, exported = made["checkpoint"], made["weights"]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert saved["pretrained"] == {"source": "file", "name": "encoder.safetensors", "sha256": digest}
-    assert saved["events"] == ["flood", "quake"]
+    assert saved["events"] == ["guatemala-volcano", "joplin-tornado"]  # of the labels, not of the names of scenes
     assert saved["data_fingerprint"] != saved["fingerprint"]
     assert (saved["version"], saved["commit"]) == (__version__, code_commit())
     assert "CC BY-NC-SA" in saved["licence"]

@@ -76,6 +76,7 @@ def predict_raster(
 ) -> Predicted:
     """Answer every block of the pair; what an earlier run of the same has answered is taken over."""
     from xview2_siamese_unet.inference.answer import NetAnswer  # noqa: PLC0415
+    from xview2_siamese_unet.nets.hardware import device_warnings  # noqa: PLC0415
 
     pair, windows = harmonised.pair, params.windows
     answer = NetAnswer(checkpoint, hardware, flips=windows.flips)
@@ -85,6 +86,7 @@ def predict_raster(
     started = time.monotonic()
     predict_pair(pair, plan, answer, store, windows.batch_size or answer.usual_batch, Thresholds(*answer.thresholds))
     seconds = {"predict": round(time.monotonic() - started, 1)}
+    record["warnings"] += device_warnings(hardware.device)  # the log has them from where the device is picked
     record |= {"thresholds": answer.thresholds._asdict(), "device": answer.device, "seconds": seconds}
     record["warnings"] += answer.warnings
     return Predicted(pair, plan, store, record, newest(pair))

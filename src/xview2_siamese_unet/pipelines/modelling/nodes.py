@@ -53,6 +53,7 @@ def train(  # noqa: PLR0913  a net is made of all of these
     *,
     recipe: Recipe,
     store: Store,
+    scenes: pd.DataFrame,
     splits: pd.DataFrame,
     class_weights: dict[str, list[float]],
     sample_weights: dict[str, list[Any]],
@@ -76,6 +77,8 @@ def train(  # noqa: PLR0913  a net is made of all of these
         sample_weights=sample_weights["weights"],
         class_weights=class_weights,
         channels=channel_statistics["both"] if measured else IMAGENET,
+        # Not from the names of the scenes: that of test_pre_00000 holds none.
+        events=sorted(set(scenes.loc[scenes["scene"].isin(sample_weights["scenes"]), "disaster"])),
     )
     # A later training that began anew, and was stopped, is gone on with instead.
     stopped = is_unfinished(folders["checkpoints"], weights_fingerprint(data, recipe))

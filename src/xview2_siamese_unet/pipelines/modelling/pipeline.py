@@ -19,6 +19,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 {
                     "recipe": "recipe",
                     "store": "store",
+                    "scenes": "scenes",
                     "splits": "splits",
                     "class_weights": "class_weights",
                     "sample_weights": "sample_weights",
