@@ -18,6 +18,7 @@ from xview2_siamese_unet.inference.register_field import estimate_field
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.raster.grid import Area, Grid, common_grid, cut
 from xview2_siamese_unet.raster.grid_source import Source, read_source
+from xview2_siamese_unet.raster.no_data import undeclared_fill
 from xview2_siamese_unet.raster.window_field import ShiftField
 from xview2_siamese_unet.raster.window_pair import Pair, Stretch
 
@@ -27,6 +28,7 @@ USUAL_PIXELS: Final = (0.2, 1.5)
 COARSEST: Final = 3.0
 _SAMPLES: Final = 6  # windows along each axis
 _SIDE: Final = 96
+_MOST_FILLS: Final = 2  # values of one date: a low and a high one
 _PLACES: Final = 12  # windows along each axis where the shift is measured
 _LEFT_ALONE: Final = 0.25  # pixels; moving by less would only blur
 _LARGE_SHIFT: Final = 3.0
@@ -67,12 +69,12 @@ def harmonise(params: InferenceParams) -> Harmonised:
     _check_size(grid, params)
     aoi = None if area is None else cut(area, shapely.box(*grid.bounds), CRS.from_string(grid.crs))
     pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi)
-    samples = _sample(pair)
+    pair, samples, filled = _without_fill(pair)
     pair = replace(pair, stretch=_stretches(pair, samples, params.images.stretch))
     shift = None if params.registration == "off" else _measure(pair)
     if shift is not None:
         pair = _register(pair, shift, place_by_place=params.registration == "auto")
-    warnings = *_warnings(pair, samples), *_doubts(shift, pair.field)
+    warnings = *pre.warnings, *post.warnings, *filled, *_warnings(pair, samples), *_doubts(shift, pair.field)
     return Harmonised(pair, warnings, shift, _footprints(params, grid), _zones(params))
 
 
@@ -137,6 +139,30 @@ def _sample(pair: Pair) -> tuple[FloatArray, FloatArray]:
             before.append(pre[both])
             after.append(post[both])
     return np.concatenate(before), np.concatenate(after)
+
+
+def _without_fill(pair: Pair) -> tuple[Pair, tuple[FloatArray, FloatArray], list[str]]:
+    """Return the pair without fill values that no header declares, samples of it, and a warning for each value."""
+    samples, warnings = _sample(pair), []
+    for _ in range(_MOST_FILLS):
+        dates = []
+        for source, values in zip((pair.pre, pair.post), samples, strict=True):
+            found = None if source.dtype == "uint8" else undeclared_fill(values)
+            if found is None:
+                dates.append(source)
+                continue
+            fill, share = found
+            tiles = tuple(replace(tile, fills=(*tile.fills, fill)) for tile in source.tiles)
+            dates.append(replace(source, tiles=tiles))
+            warnings.append(
+                f"{share:.1%} of the pixels of {source.path.name} hold {fill:g}, which it does not declare as no data: "
+                f"left out. Declare it with rio edit-info --nodata {fill:g}"
+            )
+        if (dates[0], dates[1]) == (pair.pre, pair.post):
+            break
+        pair = replace(pair, pre=dates[0], post=dates[1])
+        samples = _sample(pair)
+    return pair, samples, warnings
 
 
 def _measure(pair: Pair) -> Shift:
