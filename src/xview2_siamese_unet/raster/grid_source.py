@@ -156,7 +156,7 @@ def read_source(path: Path, bands: tuple[int, int, int] | None = None) -> Source
     files, warnings = colour_files(path)
     headers, grey = _read_headers(files, bands)
     if grey:
-        warnings.append(left_out(path, grey, "fewer than three bands"))
+        warnings.append(left_out(path, grey, len(files), "fewer than three bands"))
     first = headers[0]
     for header in headers:
         if header.dtype != first.dtype:

@@ -42,25 +42,28 @@ def colour_files(path: Path) -> tuple[list[Path], list[str]]:
         if not (path.is_file() and path.suffix.lower() in DRIVERS):
             raise _unusable(path)
         return [path], []
-    tiles, below = _tiffs(path, path.iterdir()), _tiffs(path, path.rglob("*"))
-    warnings = []
-    if tiles and len(below) > len(tiles):
-        warnings.append(f"{len(below) - len(tiles)} GeoTIFFs in folders below {path.name} were not read")
-    tiles = tiles or below
+    tiles, warnings = _tiffs(path, path.iterdir()), []
+    inside = path.resolve()
+    every = [*tiles, *(tile for tile in _tiffs(path, path.glob("*/**/*")) if inside in tile.resolve().parents)]
+    if tiles and len(every) > len(tiles):
+        warnings.append(
+            f"{len(every) - len(tiles)} of {len(every)} GeoTIFFs of {path.name} lie in folders below it: not read"
+        )
+    tiles = tiles or every
     visual = [tile for tile in tiles if _VISUAL in _words(tile)]
     kept = visual or [tile for tile in tiles if not _MASKS & _words(tile)] or tiles
     if not kept:
         raise _unusable(path)
     if len(kept) < len(tiles):
-        reason = "beside those named visual" if visual else "masks by their names"
-        warnings.append(left_out(path, sorted({*tiles} - {*kept}), reason))
+        reason = "not named visual" if visual else "masks by their names"
+        warnings.append(left_out(path, sorted({*tiles} - {*kept}), len(tiles), reason))
     return kept, warnings
 
 
-def left_out(path: Path, files: list[Path], reason: str) -> str:
+def left_out(path: Path, files: list[Path], count: int, reason: str) -> str:
     """Return the warning for files of a folder that are no colour images."""
     names = ", ".join(dict.fromkeys(file.name for file in files[:_KINDS])) + (", …" if len(files) > _KINDS else "")
-    return f"{len(files)} rasters in {path.name} were left out, {reason}: {names}"
+    return f"{len(files)} of {count} rasters in {path.name} were left out ({reason}): {names}"
 
 
 def _tiffs(folder: Path, files: Iterable[Path]) -> list[Path]:
