@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from rasterio.rio.main import main_group
 from rasterio.rpc import RPC
 from rasterio.warp import Resampling, reproject
 
+from xview2_siamese_unet.datasets.assess_layers import FormatsDataset
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.harmonise import harmonise
+from xview2_siamese_unet.inference.summary import summary_table
+from xview2_siamese_unet.inference.vote import geodesic_areas
 from xview2_siamese_unet.params.inference import InferenceParams
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -170,3 +174,41 @@ def test_an_area_on_one_side_of_180_degrees(across: dict[str, Path]) -> None:
     gpd.read_file(across["zones"])[:1].to_file(side, engine="pyogrio")
     valid = whole(harmonise(InferenceParams(pre=across["utm"], post=across["utm"], aoi=side, registration="off"))).valid
     assert valid.sum() / 4 == pytest.approx(75 * 100, rel=0.02)
+
+
+@pytest.mark.parametrize("form", ["jumping", "counting on", "in metres"])
+def test_areas_and_zones_across_180_degrees_that_are_not_cut(across: dict[str, Path], form: str) -> None:
+    """As of tools that do not follow RFC 7946, or as converted from a UTM zone."""
+    longitudes = {"jumping": (179.9, -179.9), "counting on": (179.9, 180.1), "in metres": (179.9, 180.1)}[form]
+    area = shapely.Polygon(
+        [(x, y) for x, y in zip([*longitudes, *longitudes[::-1]], [-17, -17, -16, -16], strict=True)]
+    )
+    frame = gpd.GeoDataFrame({"name": ["both"]}, geometry=[area], crs="OGC:CRS84")
+    aoi = across["aoi"].with_name("whole.gpkg")
+    (frame.to_crs("EPSG:32760") if form == "in metres" else frame).to_file(aoi, engine="pyogrio")
+    given = {"pre": across["utm"], "post": across["utm"], "aoi": aoi, "zones": aoi}
+    found = harmonise(InferenceParams(**given, registration="off"))
+    assert whole(found).valid.all()
+    grid = found.pair.grid
+    middle, east = grid.left + grid.width * grid.pixel / 2, grid.left + grid.width * grid.pixel
+    houses = [shapely.box(x - 5, grid.top - 20, x + 5, grid.top - 10) for x in (grid.left + 9, middle, east - 9)]
+    buildings = gpd.GeoDataFrame(
+        {"damage_label": "no-damage", "status": "assessed"}, index=range(3), geometry=houses, crs=grid.crs
+    )
+    table = summary_table(buildings, found.zones)
+    assert table[table["level"] == "zone"]["buildings"].tolist() == [3, 0]
+    assert geodesic_areas(buildings) == pytest.approx(100, rel=0.003)
+    FormatsDataset(filepath=str(aoi.with_name("buildings.gpkg"))).save({"geojson": buildings})
+    written = json.loads(aoi.with_name("buildings.geojson").read_text())["features"]
+    assert [feature["geometry"]["type"] for feature in written] == ["Polygon", "MultiPolygon", "Polygon"]  # cut at 180
+
+
+def test_zones_on_either_side_of_180_degrees(across: dict[str, Path]) -> None:
+    found = harmonise(InferenceParams(pre=across["utm"], post=across["utm"], zones=across["zones"], registration="off"))
+    grid = found.pair.grid
+    houses = [shapely.box(x, grid.top - 20, x + 8, grid.top - 10) for x in grid.left + np.array([10, 30, 120])]
+    buildings = gpd.GeoDataFrame(
+        {"damage_label": "no-damage", "status": "assessed"}, index=range(3), geometry=houses, crs=grid.crs
+    )
+    table = summary_table(buildings, found.zones)
+    assert table[table["level"] == "zone"]["buildings"].tolist() == [2, 1, 0]

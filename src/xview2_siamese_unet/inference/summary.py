@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import shapely
+from rasterio.crs import CRS
 
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.inference.vote import ABSTAINED, ASSESSED, NOT_ASSESSED
+from xview2_siamese_unet.raster.grid import around
 
 CELL: Final = 500
 """Metres; the cells of other rapid damage products."""
@@ -110,7 +112,8 @@ def _cells(points: gpd.GeoSeries) -> list[str]:
 
 def _zone_of(points: gpd.GeoSeries, zones: gpd.GeoDataFrame) -> npt.NDArray[np.int64]:
     """Return the number of the first zone that holds each point, -1 where none does."""
-    tree = shapely.STRtree(zones.geometry.to_numpy())
+    degrees = CRS.from_user_input(zones.crs)
+    tree = shapely.STRtree([around(shape, degrees) for shape in zones.geometry])
     point, zone = tree.query(points.to_crs(zones.crs).to_numpy(), predicate="intersects")
     first = np.full(len(points), len(zones))
     np.minimum.at(first, point, zone)

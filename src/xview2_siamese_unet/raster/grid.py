@@ -144,11 +144,23 @@ def cut(area: Area, frame: BaseGeometry, crs: CRS) -> BaseGeometry:
 def around(shape: BaseGeometry, crs: CRS) -> BaseGeometry:
     """Return a shape in degrees together with itself one turn of the Earth to the west and to the east.
 
-    Whatever crosses 180 degrees is cut there (RFC 7946), or counts on to 181 or -181: one of the three meets it.
+    Whatever crosses 180 degrees is cut there (RFC 7946), or counts on to 181 or -181: one of the three meets it. A
+    polygon that spans more than half of the Earth, and not all of it, jumps from 180 to -180.
     """
     if not crs.is_geographic:
         return shape
-    return shapely.union_all([translate(shape, turn) for turn in (-360, 0, 360)])
+    parts = [
+        _counting_on(part) if 180 < part.bounds[2] - part.bounds[0] < 360 else part
+        for part in shapely.get_parts(shape)
+        if not part.is_empty
+    ]
+    return shapely.union_all([translate(part, turn) for part in parts for turn in (-360, 0, 360)])
+
+
+def _counting_on(shape: BaseGeometry) -> BaseGeometry:
+    """Return a shape that jumps from 180 to -180 degrees with longitudes that count on to the east."""
+    moved: BaseGeometry = shapely.transform(shape, lambda xy: xy + np.where(xy < 0, [360, 0], 0))
+    return shapely.make_valid(moved)
 
 
 def _polygons(shape: BaseGeometry) -> BaseGeometry:
@@ -228,7 +240,7 @@ def reproject(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
         return Polygon()
     west, _, east, _ = moved.bounds if not moved.is_empty else (0, 0, 0, 0)
     if target.is_geographic and east - west > 180:  # across 180 degrees: count on to the east
-        moved = shapely.transform(moved, lambda xy: xy + np.where(xy < 0, [360, 0], 0))
+        moved = _counting_on(moved)
     return shapely.make_valid(moved)
 
 
