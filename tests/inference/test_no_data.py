@@ -156,3 +156,19 @@ def test_scale_and_offset_are_applied(write_raster: Write, smooth: Smooth) -> No
     before, after, _ = whole(found)
     assert np.abs(before.astype(int) - after).max() <= 1
     assert found.pair.stretch[0] == found.pair.stretch[1]
+
+
+def test_clipped_dim_and_white_pixels_are_counted(write_raster: Write, smooth: Smooth) -> None:
+    """What the bytes do not show: values outside of the stretch, dates in other units, white borders."""
+    deep = [smooth(phase=k).astype(np.uint16) * factor for k, factor in enumerate((8, 240))]
+    pre, post = (write_raster(f"{k}.tif", image) for k, image in enumerate(deep))
+    warnings = pair_of(pre, post).warnings
+    assert [warning.split(" of the stretch")[0] for warning in warnings] == ["the values of 0.tif reach only 3%"]
+    share = (deep[1] > 20_000).any(axis=2).mean()
+    warnings = pair_of(pre, post, stretch=(0.0, 20_000.0)).warnings
+    clipped = next(warning for warning in warnings if "clipped" in warning)
+    assert "1.tif" in clipped
+    assert float(clipped.split("%")[0]) == pytest.approx(100 * share, abs=6)
+    bright = smooth(phase=1)
+    bright[:, :60] = 255
+    assert "are white" in pair_of(write_raster("a.tif", smooth()), write_raster("b.tif", bright)).warnings[0]

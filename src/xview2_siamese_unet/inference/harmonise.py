@@ -33,6 +33,9 @@ _PLACES: Final = 12  # windows along each axis where the shift is measured
 _LEFT_ALONE: Final = 0.25  # pixels; moving by less would only blur
 _LARGE_SHIFT: Final = 3.0
 _PERCENTILES: Final = (0.5, 99.5)
+_CLIPPED: Final = 0.05  # of the pixels; a stretch by percentiles clips a hundredth
+_DIM: Final = 0.25  # of the stretch
+_WHITE: Final = 0.05  # of the pixels
 _REFLECTANCE: Final = 2.0  # 1 is white; snow in the sun lies above it, bytes lie far above it
 
 
@@ -238,14 +241,34 @@ def _warnings(pair: Pair, samples: tuple[FloatArray, FloatArray]) -> Iterator[st
     low, high = USUAL_PIXELS
     if not low <= pair.grid.pixel <= high:
         yield f"pixels of {pair.grid.pixel:.2f} m: models trained on xBD have seen about 0.3 to 0.8 m"
-    if not len(samples[0]):
-        yield "no pixel with data in both dates among those sampled"
-    elif np.array_equal(*samples):
-        yield "both dates show the same pixels: was one image named twice?"
-    if None not in pair.stretch and pair.stretch[0] != pair.stretch[1]:
-        yield "the dates hold values in different units: each was stretched by itself, so changed light shows as change"
     if _later(pair.pre, pair.post):
         yield f"the image before is dated {pair.pre.taken}, after that of the image after, {pair.post.taken}: swapped?"
+    if not len(samples[0]):
+        yield "no pixel with data in both dates among those sampled"
+        return
+    if np.array_equal(*samples):
+        yield "both dates show the same pixels: was one image named twice?"
+    if pair.stretch[0] != pair.stretch[1]:
+        yield "the dates hold values in different units: each was stretched by itself, so changed light shows as change"
+    for each in zip((pair.pre, pair.post), samples, pair.stretch, strict=True):
+        yield from _doubtful_values(*each)
+
+
+def _doubtful_values(source: Source, values: FloatArray, stretch: Stretch | None) -> Iterator[str]:
+    """Warn where the bytes of a date show less than its values."""
+    low, high = stretch or Stretch(0, 255)
+    clipped = float(((values < low) | (values > high)).any(axis=1).mean())
+    if clipped > _CLIPPED:
+        yield f"{clipped:.0%} of the pixels of {source.path.name} lie outside of {low:g} to {high:g} and are clipped"
+    reached = float(np.percentile(values, _PERCENTILES[1]) - low) / (high - low)
+    if stretch is not None and reached < _DIM:
+        yield (
+            f"the values of {source.path.name} reach only {reached:.0%} of the stretch that serves both dates: "
+            "is one of them in other units? See inference.images.stretch"
+        )
+    white = float((values == 255).all(axis=1).mean())
+    if stretch is None and white > _WHITE:
+        yield f"{white:.0%} of the pixels of {source.path.name} are white, as of a border or clouds: they count as data"
 
 
 def _later(pre: Source, post: Source) -> bool:

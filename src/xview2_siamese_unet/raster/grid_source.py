@@ -223,9 +223,8 @@ def _read_header(path: Path, bands: tuple[int, int, int] | None) -> _Header:
             no_data = tuple(raster.nodatavals[band - 1] for band in chosen)
             lossy = dtypes == {"uint8"} and (lossy or raster.compression in _LOSSY)
             tile = Tile(path, chosen, place, no_data, scales, lossy)
-            return _Header(
-                tile, "float32" if tile.scaled else max(dtypes), raster.tags().get("TIFFTAG_DATETIME"), guessed
-            )
+            dtype = "float32" if tile.scaled or len(dtypes) > 1 else dtypes.pop()
+            return _Header(tile, dtype, raster.tags().get("TIFFTAG_DATETIME"), guessed)
     except RasterioError as error:
         raise unreadable(path, error) from error
 

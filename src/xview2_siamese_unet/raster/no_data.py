@@ -44,7 +44,9 @@ def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tup
     if tile.scaled:
         scales, offsets = np.array(tile.scales, np.float32).T[..., None, None]
         values = values * scales + offsets
-    seen: BoolArray = _declared(raster, tile, bands, outer) & np.isfinite(values).all(axis=0)
+    seen = _declared(raster, tile, bands, outer)
+    if np.issubdtype(bands.dtype, np.floating):
+        seen &= np.isfinite(values).all(axis=0)
     for fill in tile.fills:
         seen = seen & ~(values == np.float32(fill)).any(axis=0)
     if black:
