@@ -82,6 +82,12 @@ def test_a_header_of_a_million_squared_is_refused_at_once(tmp_path: Path) -> Non
     assert time.monotonic() - started < 1
 
 
+def test_images_that_hardly_overlap_are_warned_of(write_raster: Write, smooth: Smooth) -> None:
+    pre = write_raster("pre.tif", smooth())
+    post = write_raster("post.tif", smooth(phase=1), Affine(0.5, 0, 500_142, 0, -0.5, 4_000_000))
+    assert "share only 5.3% of the smaller one" in pair_of(pre, post).warnings[0]
+
+
 def test_swapped_dates_are_warned_of(write_raster: Write, smooth: Smooth) -> None:
     paths = [write_raster(f"{year}.tif", smooth(phase=year)) for year in (2011, 2010)]
     for path in paths:

@@ -16,7 +16,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift, spread
 from xview2_siamese_unet.inference.register_field import estimate_field
 from xview2_siamese_unet.params.inference import InferenceParams
-from xview2_siamese_unet.raster.grid import Area, Grid, common_grid, cut
+from xview2_siamese_unet.raster.grid import Area, Grid, common_grid, cut, reproject
 from xview2_siamese_unet.raster.grid_source import Source, read_source
 from xview2_siamese_unet.raster.no_data import undeclared_fill
 from xview2_siamese_unet.raster.window_field import ShiftField
@@ -33,6 +33,7 @@ _PLACES: Final = 12  # windows along each axis where the shift is measured
 _LEFT_ALONE: Final = 0.25  # pixels; moving by less would only blur
 _LARGE_SHIFT: Final = 3.0
 _PERCENTILES: Final = (0.5, 99.5)
+_LITTLE: Final = 0.1  # of the smaller image
 _CLIPPED: Final = 0.05  # of the pixels; a stretch by percentiles clips a hundredth
 _DIM: Final = 0.25  # of the stretch
 _WHITE: Final = 0.05  # of the pixels
@@ -77,7 +78,13 @@ def harmonise(params: InferenceParams) -> Harmonised:
     shift = None if params.registration == "off" else _measure(pair)
     if shift is not None:
         pair = _register(pair, shift, place_by_place=params.registration == "auto")
-    warnings = *pre.warnings, *post.warnings, *filled, *_warnings(pair, samples), *_doubts(shift, pair.field)
+    warnings = (
+        *_said(pre, "before"),
+        *_said(post, "after"),
+        *filled,
+        *_warnings(pair, samples),
+        *_doubts(shift, pair.field),
+    )
     return Harmonised(pair, warnings, shift, _footprints(params, grid), _zones(params))
 
 
@@ -237,10 +244,17 @@ def _stretch(samples: tuple[FloatArray, FloatArray], units: list[float | None], 
     return Stretch(low, max(high, low + unit))
 
 
+def _said(source: Source, date: str) -> Iterator[str]:
+    return (f"image {date}: {warning}" for warning in source.warnings)
+
+
 def _warnings(pair: Pair, samples: tuple[FloatArray, FloatArray]) -> Iterator[str]:
     low, high = USUAL_PIXELS
     if not low <= pair.grid.pixel <= high:
         yield f"pixels of {pair.grid.pixel:.2f} m: models trained on xBD have seen about 0.3 to 0.8 m"
+    shared = _shared(pair)
+    if pair.aoi is None and shared < _LITTLE:
+        yield f"the images share only {shared:.1%} of the smaller one: is one of them cut, or misplaced?"
     if _later(pair.pre, pair.post):
         yield f"the image before is dated {pair.pre.taken}, after that of the image after, {pair.post.taken}: swapped?"
     if not len(samples[0]):
@@ -252,6 +266,13 @@ def _warnings(pair: Pair, samples: tuple[FloatArray, FloatArray]) -> Iterator[st
         yield "the dates hold values in different units: each was stretched by itself, so changed light shows as change"
     for each in zip((pair.pre, pair.post), samples, pair.stretch, strict=True):
         yield from _doubtful_values(*each)
+
+
+def _shared(pair: Pair) -> float:
+    """Return the share of the smaller image that lies in the grid."""
+    crs = CRS.from_string(pair.grid.crs)
+    areas = [reproject(each.place.outline, each.place.crs, crs).area for each in (pair.pre, pair.post)]
+    return pair.grid.width * pair.grid.height * pair.grid.pixel**2 / min(areas)
 
 
 def _doubtful_values(source: Source, values: FloatArray, stretch: Stretch | None) -> Iterator[str]:

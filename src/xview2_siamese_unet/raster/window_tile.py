@@ -73,6 +73,7 @@ class OpenTile:
 
     def close(self) -> None:
         """Close the file."""
+        self._block.cache_clear()  # it refers to itself, so that its memory would wait for the garbage collector
         self._raster.close()
 
     def _own(self, top: int, left: int, height: int, width: int) -> tuple[FloatArray, BoolArray]:
