@@ -153,3 +153,12 @@ def test_any_name_is_read(write_raster: Write, smooth: Smooth, name: str) -> Non
     path = odd(Path(str(write_raster("x.tif", image))).with_name(name))
     assert shows(pair_of(write_raster("plain.tif", smooth(phase=1)), path), image)
     assert shows(pair_of(path, write_raster(f"of {name}/tile.tif", image).parent), image)
+
+
+def test_a_name_that_gdal_takes_for_an_address(
+    write_raster: Write, smooth: Smooth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = smooth()
+    monkeypatch.chdir(write_raster("other.tif", smooth(phase=1)).parent)
+    write_raster("x.tif", image).rename("GTIFF_DIR:1:other.tif")
+    assert shows(pair_of(Path("other.tif"), Path("GTIFF_DIR:1:other.tif")), image)

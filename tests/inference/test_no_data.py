@@ -27,12 +27,12 @@ def without(hole: tuple[slice, slice]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("aside", [False, True])
-@pytest.mark.parametrize("value", [-9999.0, np.nan, -3.4028234663852886e38])
+@pytest.mark.parametrize("value", [-9999.0, np.nan, -3.4028234663852886e38, -1.7976931348623157e308])
 def test_no_data_in_one_band(write_raster: Write, smooth: Smooth, value: float, aside: bool) -> None:
     """Beside the grid, fill values must not be mixed into the pixels around the hole."""
     paths, clean = [], []
     for k, place in enumerate((None, ASIDE if aside else None)):
-        image = reflectance(smooth, k)
+        image = reflectance(smooth, k).astype(np.float64 if value < -1e39 else np.float32)
         clean.append(write_raster(f"clean{k}.tif", image, place))
         image[*HOLE, 0] = value
         paths.append(write_raster(f"{k}.tif", image, place, nodata=value))
@@ -69,6 +69,19 @@ def test_an_undeclared_fill_value(write_raster: Write, smooth: Smooth, kind: typ
     assert found.pair.stretch[0] == pytest.approx((7 * factor, 247 * factor), abs=3 * factor)
     assert [f"hold {value}" in warning for warning in found.warnings] == [True, True]
     np.testing.assert_array_equal(whole(found).valid, without((slice(None), slice(9))))
+
+
+def test_an_undeclared_border_of_a_larger_image(write_raster: Write, smooth: Smooth) -> None:
+    valid = np.zeros((1500, 1500), bool)
+    valid[12:-12, 12:-12] = True
+    paths = []
+    for k in range(2):
+        image = smooth(1500, 1500, phase=k).astype(np.int16) * 9
+        image[~valid] = -32768
+        paths.append(write_raster(f"{k}.tif", image))
+    found = pair_of(*paths)
+    assert sum("hold -32768" in warning for warning in found.warnings) == 2
+    np.testing.assert_array_equal(whole(found).valid, valid)
 
 
 def test_alpha_beside_a_no_data_value(write_raster: Write, smooth: Smooth) -> None:

@@ -13,7 +13,7 @@ import shapely
 from rasterio.crs import CRS
 
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift, spread
+from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift
 from xview2_siamese_unet.inference.register_field import estimate_field
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.raster.grid import Area, Grid, common_grid, cut, reproject
@@ -138,10 +138,13 @@ def _check_size(grid: Grid, params: InferenceParams) -> None:
 
 
 def _sample(pair: Pair) -> tuple[FloatArray, FloatArray]:
-    """Return values (n, 3) of both dates where both hold data, from small windows all over the grid."""
+    """Return values (n, 3) of both dates where both hold data, from small windows from edge to edge of the grid.
+
+    Borders of fill values lie at the edges.
+    """
     before, after = [np.empty((0, 3), np.float32)], [np.empty((0, 3), np.float32)]
     with pair.open() as reader:
-        for top, left in spread(pair.grid.height, pair.grid.width, _SIDE, _SAMPLES):
+        for top, left in _places(pair.grid, _SIDE, _SAMPLES):
             (pre, seen_before), (post, seen_after) = (
                 d.read(top, left, _SIDE, _SIDE) for d in (reader.pre, reader.post)
             )
@@ -165,8 +168,8 @@ def _without_fill(pair: Pair) -> tuple[Pair, tuple[FloatArray, FloatArray], list
             tiles = tuple(replace(tile, fills=(*tile.fills, fill)) for tile in source.tiles)
             dates.append(replace(source, tiles=tiles))
             warnings.append(
-                f"{share:.1%} of the pixels of {source.path.name} hold {fill:g}, which it does not declare as no data: "
-                f"left out. Declare it with rio edit-info --nodata {fill:g}"
+                f"{share:.1%} of the sampled pixels of {source.path.name} hold {fill:.9g}, which it does not declare "
+                f"as no data: left out. Declare it with rio edit-info --nodata {fill:.9g}"
             )
         if (dates[0], dates[1]) == (pair.pre, pair.post):
             break
@@ -180,10 +183,10 @@ def _measure(pair: Pair) -> Shift:
         return estimate_shift(reader.read(top, left, SIDE, SIDE) for top, left in _places(pair.grid))
 
 
-def _places(grid: Grid) -> Iterator[tuple[int, int]]:
+def _places(grid: Grid, side: int = SIDE, most: int = _PLACES) -> Iterator[tuple[int, int]]:
     """Yield first row and column of windows from edge to edge that overlap by half where the grid is small."""
-    axes = [max(length - SIDE, 0) for length in (grid.height, grid.width)]
-    firsts = [np.linspace(0, last, min(_PLACES, last // (SIDE // 2) + 1)).astype(int) for last in axes]
+    axes = [max(length - side, 0) for length in (grid.height, grid.width)]
+    firsts = [np.linspace(0, last, min(most, last // (side // 2) + 1)).astype(int) for last in axes]
     return ((int(top), int(left)) for top in firsts[0] for left in firsts[1])
 
 

@@ -6,7 +6,7 @@ windows are added, so that what they share stands out and what a disaster has ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -88,17 +88,6 @@ def estimate_shift(patches: Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any], n
             if confidence >= _SURE_ALONE:
                 local.append(LocalShift(number, round(columns, 2), round(rows, 2)))
     return Shift(*_peak(total), looked, tuple(local)) if looked else Shift(0.0, 0.0, 0.0, 0)
-
-
-def spread(height: int, width: int, side: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield first row and column of windows all over a grid, up to `most` along an axis; none overlap."""
-    rows, columns = (max(1, min(most, length // side)) for length in (height, width))
-    for k in range(rows):
-        for m in range(columns):
-            yield (
-                max(0, (2 * k + 1) * height // (2 * rows) - side // 2),
-                max(0, (2 * m + 1) * width // (2 * columns) - side // 2),
-            )
 
 
 def _inside(valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

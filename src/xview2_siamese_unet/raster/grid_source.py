@@ -7,7 +7,9 @@ GeoTIFFs below its own folder.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
@@ -21,7 +23,7 @@ from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Compression
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import from_gcps
 from shapely.geometry.base import BaseGeometry
 
@@ -108,7 +110,8 @@ def open_tile(path: Path) -> Any:  # noqa: ANN401
             raise _led_away(beside, "another format than TIFF")
     # Without a list of the folder, GDAL looks for the names above and not for such as .Ovr.
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
-        raster = rasterio.open(path, driver=DRIVERS[path.suffix.lower()])
+        # From the root on: GDAL takes a name that begins with GTIFF_DIR: for an address.
+        raster = rasterio.open(path.absolute(), driver=DRIVERS[path.suffix.lower()])
     if elsewhere := raster.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
         raster.close()
         raise _led_away(path, f"overviews in {elsewhere}")
@@ -153,10 +156,10 @@ def read_source(path: Path, bands: tuple[int, int, int] | None = None) -> Source
     Raises:
         DataError: missing, not readable, not to be trusted, without a place, too few bands, tiles of several types.
     """
-    files, warnings = colour_files(path)
+    files, doubts = colour_files(path)
     headers, grey = _read_headers(files, bands)
     if grey:
-        warnings.append(left_out(path, grey, len(files), "fewer than three bands"))
+        doubts.append(left_out(path, grey, len(files), "fewer than three bands"))
     first = headers[0]
     for header in headers:
         if header.dtype != first.dtype:
@@ -166,9 +169,9 @@ def read_source(path: Path, bands: tuple[int, int, int] | None = None) -> Source
             )
     crs = first.tile.place.crs
     outlines = [reproject(header.tile.place.outline, header.tile.place.crs, crs) for header in headers]
-    warnings += [*_guesses(path, headers), *_hidden(path, outlines)]
+    doubts += [*_guesses(path, headers), *_hidden(path, outlines)]
     place = Place(crs, shapely.union_all(outlines), first.tile.place.transform)
-    return Source(path, tuple(header.tile for header in headers), place, first.dtype, first.taken, tuple(warnings))
+    return Source(path, tuple(header.tile for header in headers), place, first.dtype, first.taken, tuple(doubts))
 
 
 def _read_headers(files: list[Path], bands: tuple[int, int, int] | None) -> tuple[list[_Header], list[Path]]:
@@ -211,7 +214,7 @@ def _hidden(path: Path, outlines: list[BaseGeometry]) -> Iterator[str]:
 def _read_header(path: Path, bands: tuple[int, int, int] | None) -> _Header:
     try:
         lossy = path.suffix.lower() == ".vrt" and check_vrt(path)
-        with open_tile(path) as raster:
+        with _without_doubt(), open_tile(path) as raster:
             place = _place_of(path, raster)
             chosen, guessed = _choose_bands(path, raster, bands)
             dtypes = {raster.dtypes[band - 1] for band in chosen}
@@ -227,6 +230,14 @@ def _read_header(path: Path, bands: tuple[int, int, int] | None) -> _Header:
             return _Header(tile, dtype, raster.tags().get("TIFFTAG_DATETIME"), guessed)
     except RasterioError as error:
         raise unreadable(path, error) from error
+
+
+@contextmanager
+def _without_doubt() -> Iterator[None]:
+    """Leave it to this module to speak about a raster without a place."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
 
 
 def unreadable(path: Path, error: RasterioError) -> DataError:

@@ -40,7 +40,8 @@ def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tup
     right = min(int(window.col_off + window.width) + rim, raster.width)
     outer = Window(left, top, right - left, bottom - top)
     bands = raster.read(tile.bands, window=outer)
-    values = bands.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is no data
+        values = bands.astype(np.float32)
     if tile.scaled:
         scales, offsets = np.array(tile.scales, np.float32).T[..., None, None]
         values = values * scales + offsets

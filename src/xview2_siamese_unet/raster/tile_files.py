@@ -43,8 +43,8 @@ def colour_files(path: Path) -> tuple[list[Path], list[str]]:
             raise _unusable(path)
         return [path], []
     tiles, warnings = _tiffs(path, path.iterdir()), []
-    inside = path.resolve()
-    every = [*tiles, *(tile for tile in _tiffs(path, path.glob("*/**/*")) if inside in tile.resolve().parents)]
+    inside, deeper = path.resolve(), _tiffs(path, path.glob("*/*" if tiles else "*/**/*"))
+    every = [*tiles, *(tile for tile in deeper if inside in tile.resolve().parents)]
     if tiles and len(every) > len(tiles):
         warnings.append(
             f"{len(every) - len(tiles)} of {len(every)} GeoTIFFs of {path.name} lie in folders below it: not read"
