@@ -24,6 +24,7 @@ _SIDE: Final = 128  # of a block that is resampled at once
 _MOST: Final = 1024  # pixels of the raster along a side that one block may need
 _KEPT: Final = 16  # blocks; neighbouring windows share some
 _RIM: Final = 3  # pixels that resampling looks beyond a block
+_TIE: Final = 1e-5  # pixels; a centre on the border of two tiles lies in the one to the right, whatever rounding says
 
 
 class OpenTile:
@@ -102,7 +103,7 @@ class OpenTile:
                 reproject(
                     colours,
                     resampled,
-                    src_transform=self._tile.place.transform @ Affine.translation(left, top),
+                    src_transform=self._tile.place.transform @ Affine.translation(left - _TIE, top - _TIE),
                     src_crs=self._tile.place.crs,
                     src_nodata=np.nan,
                     dst_transform=target,
