@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import geopandas as gpd
@@ -14,10 +15,14 @@ from affine import Affine
 from image_pair import Smooth, Write, pair_of, whole
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.warp import calculate_default_transform, reproject
+from rasterio.windows import Window
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
 from xview2_siamese_unet.params.inference import InferenceParams
+from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.grid_source import read_source
+from xview2_siamese_unet.raster.window_tile import OpenTile
 
 
 def classes(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
@@ -130,6 +135,30 @@ def test_tiles_of_a_folder_are_one_image(write_raster: Write, smooth: Smooth) ->
     np.testing.assert_array_equal(pre, post)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_no_seam_is_lost_between_tiles_beside_the_grid(write_raster: Write, smooth: Smooth, seed: int) -> None:
+    """A pixel has data when its centre lies in one of the tiles, also on the border of two, whatever rounding says."""
+    draw = np.random.default_rng(seed)
+    pixel = float(draw.choice([0.3, 0.31, 0.46, 0.5, draw.uniform(0.1, 3)]))
+    aside, finer = draw.choice([0.5, 0.5, 0.25, draw.uniform(0, 1)]), draw.choice([1, 1, 1.5])
+    left, top, own, side = draw.uniform(2e5, 8e5), draw.uniform(1e5, 9e6), pixel / finer, round(60 * finer)
+    grid = Grid("EPSG:32615", left, top, pixel, 50, 50)
+    west, north = left + (aside - 5) * pixel, top - (aside - 5) * pixel
+    image, seen = smooth(side, side), np.zeros((50, 50), int)
+    cuts = [slice(0, side // 3), slice(side // 3, side // 2 + 1), slice(side // 2 + 1, side)]
+    for k, (rows, columns) in enumerate(product(cuts, cuts)):
+        place = Affine(own, 0, west + columns.start * own, 0, -own, north - rows.start * own)
+        path = write_raster(f"{k}.tif", image[rows, columns], place)
+        tile = OpenTile(read_source(path).tiles[0], grid, grid.transform, black=True)
+        seen += tile.read(Window(0, 0, 50, 50))[1]
+        tile.close()
+    centres = np.arange(50) + 0.5
+    ends = (aside - 5, aside - 5 + side / finer)
+    inside = (centres > ends[0] + 1e-3) & (centres < ends[1] - 1e-3)
+    assert inside.sum() >= 49
+    np.testing.assert_array_equal(seen[np.ix_(inside, inside)], 1)
+
+
 def test_one_stretch_serves_both_deep_dates(write_raster: Write, smooth: Smooth) -> None:
     dark, bright = (smooth(phase=p).astype(np.uint16) * f for p, f in ((0, 4), (1, 8)))
     found = pair_of(write_raster("a.tif", dark), write_raster("b.tif", bright))
@@ -205,7 +234,7 @@ def test_nothing_outside_the_area_of_interest_is_valid(write_raster: Write, smoo
     assert valid.sum() / 4 == pytest.approx(area.area, rel=0.02)
     far = path.with_name("far.geojson")
     gpd.GeoDataFrame(geometry=[shapely.Point(0, 0).buffer(1)], crs="OGC:CRS84").to_file(far, engine="pyogrio")
-    with pytest.raises(DataError, match="images and an area of interest that do not overlap"):
+    with pytest.raises(DataError, match=r"area of interest .* holds no pixel of the overlap"):
         harmonise(InferenceParams(pre=path, post=path, aoi=far))
 
 

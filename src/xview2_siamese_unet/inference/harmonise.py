@@ -13,11 +13,12 @@ import shapely
 from rasterio.crs import CRS
 
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift, spread
+from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift
 from xview2_siamese_unet.inference.register_field import estimate_field
 from xview2_siamese_unet.params.inference import InferenceParams
-from xview2_siamese_unet.raster.grid import Area, Grid, common_grid, cut
+from xview2_siamese_unet.raster.grid import Area, Grid, common_grid, cut, reproject
 from xview2_siamese_unet.raster.grid_source import Source, read_source
+from xview2_siamese_unet.raster.no_data import undeclared_fill
 from xview2_siamese_unet.raster.window_field import ShiftField
 from xview2_siamese_unet.raster.window_pair import Pair, Stretch
 
@@ -27,10 +28,15 @@ USUAL_PIXELS: Final = (0.2, 1.5)
 COARSEST: Final = 3.0
 _SAMPLES: Final = 6  # windows along each axis
 _SIDE: Final = 96
+_MOST_FILLS: Final = 2  # values of one date: a low and a high one
 _PLACES: Final = 12  # windows along each axis where the shift is measured
 _LEFT_ALONE: Final = 0.25  # pixels; moving by less would only blur
 _LARGE_SHIFT: Final = 3.0
 _PERCENTILES: Final = (0.5, 99.5)
+_LITTLE: Final = 0.1  # of the smaller image
+_CLIPPED: Final = 0.05  # of the pixels; a stretch by percentiles clips a hundredth
+_DIM: Final = 0.25  # of the stretch
+_WHITE: Final = 0.05  # of the pixels
 _REFLECTANCE: Final = 2.0  # 1 is white; snow in the sun lies above it, bytes lie far above it
 
 
@@ -67,12 +73,18 @@ def harmonise(params: InferenceParams) -> Harmonised:
     _check_size(grid, params)
     aoi = None if area is None else cut(area, shapely.box(*grid.bounds), CRS.from_string(grid.crs))
     pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi)
-    samples = _sample(pair)
+    pair, samples, filled = _without_fill(pair)
     pair = replace(pair, stretch=_stretches(pair, samples, params.images.stretch))
     shift = None if params.registration == "off" else _measure(pair)
     if shift is not None:
         pair = _register(pair, shift, place_by_place=params.registration == "auto")
-    warnings = *_warnings(pair, samples), *_doubts(shift, pair.field)
+    warnings = (
+        *_said(pre, "before"),
+        *_said(post, "after"),
+        *filled,
+        *_warnings(pair, samples),
+        *_doubts(shift, pair.field),
+    )
     return Harmonised(pair, warnings, shift, _footprints(params, grid), _zones(params))
 
 
@@ -126,10 +138,13 @@ def _check_size(grid: Grid, params: InferenceParams) -> None:
 
 
 def _sample(pair: Pair) -> tuple[FloatArray, FloatArray]:
-    """Return values (n, 3) of both dates where both hold data, from small windows all over the grid."""
+    """Return values (n, 3) of both dates where both hold data, from small windows from edge to edge of the grid.
+
+    Borders of fill values lie at the edges.
+    """
     before, after = [np.empty((0, 3), np.float32)], [np.empty((0, 3), np.float32)]
     with pair.open() as reader:
-        for top, left in spread(pair.grid.height, pair.grid.width, _SIDE, _SAMPLES):
+        for top, left in _places(pair.grid, _SIDE, _SAMPLES):
             (pre, seen_before), (post, seen_after) = (
                 d.read(top, left, _SIDE, _SIDE) for d in (reader.pre, reader.post)
             )
@@ -139,15 +154,39 @@ def _sample(pair: Pair) -> tuple[FloatArray, FloatArray]:
     return np.concatenate(before), np.concatenate(after)
 
 
+def _without_fill(pair: Pair) -> tuple[Pair, tuple[FloatArray, FloatArray], list[str]]:
+    """Return the pair without fill values that no header declares, samples of it, and a warning for each value."""
+    samples, warnings = _sample(pair), []
+    for _ in range(_MOST_FILLS):
+        dates = []
+        for source, values in zip((pair.pre, pair.post), samples, strict=True):
+            found = None if source.dtype == "uint8" else undeclared_fill(values)
+            if found is None:
+                dates.append(source)
+                continue
+            fill, share = found
+            tiles = tuple(replace(tile, fills=(*tile.fills, fill)) for tile in source.tiles)
+            dates.append(replace(source, tiles=tiles))
+            warnings.append(
+                f"{share:.1%} of the sampled pixels of {source.path.name} hold {fill:.9g}, which it does not declare "
+                f"as no data: left out. Declare it with rio edit-info --nodata {fill:.9g}"
+            )
+        if (dates[0], dates[1]) == (pair.pre, pair.post):
+            break
+        pair = replace(pair, pre=dates[0], post=dates[1])
+        samples = _sample(pair)
+    return pair, samples, warnings
+
+
 def _measure(pair: Pair) -> Shift:
     with pair.open() as reader:
         return estimate_shift(reader.read(top, left, SIDE, SIDE) for top, left in _places(pair.grid))
 
 
-def _places(grid: Grid) -> Iterator[tuple[int, int]]:
+def _places(grid: Grid, side: int = SIDE, most: int = _PLACES) -> Iterator[tuple[int, int]]:
     """Yield first row and column of windows from edge to edge that overlap by half where the grid is small."""
-    axes = [max(length - SIDE, 0) for length in (grid.height, grid.width)]
-    firsts = [np.linspace(0, last, min(_PLACES, last // (SIDE // 2) + 1)).astype(int) for last in axes]
+    axes = [max(length - side, 0) for length in (grid.height, grid.width)]
+    firsts = [np.linspace(0, last, min(most, last // (side // 2) + 1)).astype(int) for last in axes]
     return ((int(top), int(left)) for top in firsts[0] for left in firsts[1])
 
 
@@ -208,18 +247,52 @@ def _stretch(samples: tuple[FloatArray, FloatArray], units: list[float | None], 
     return Stretch(low, max(high, low + unit))
 
 
+def _said(source: Source, date: str) -> Iterator[str]:
+    return (f"image {date}: {warning}" for warning in source.warnings)
+
+
 def _warnings(pair: Pair, samples: tuple[FloatArray, FloatArray]) -> Iterator[str]:
     low, high = USUAL_PIXELS
     if not low <= pair.grid.pixel <= high:
         yield f"pixels of {pair.grid.pixel:.2f} m: models trained on xBD have seen about 0.3 to 0.8 m"
-    if not len(samples[0]):
-        yield "no pixel with data in both dates among those sampled"
-    elif np.array_equal(*samples):
-        yield "both dates show the same pixels: was one image named twice?"
-    if None not in pair.stretch and pair.stretch[0] != pair.stretch[1]:
-        yield "the dates hold values in different units: each was stretched by itself, so changed light shows as change"
+    shared = _shared(pair)
+    if pair.aoi is None and shared < _LITTLE:
+        yield f"the images share only {shared:.1%} of the smaller one: is one of them cut, or misplaced?"
     if _later(pair.pre, pair.post):
         yield f"the image before is dated {pair.pre.taken}, after that of the image after, {pair.post.taken}: swapped?"
+    if not len(samples[0]):
+        yield "no pixel with data in both dates among those sampled"
+        return
+    if np.array_equal(*samples):
+        yield "both dates show the same pixels: was one image named twice?"
+    if pair.stretch[0] != pair.stretch[1]:
+        yield "the dates hold values in different units: each was stretched by itself, so changed light shows as change"
+    for each in zip((pair.pre, pair.post), samples, pair.stretch, strict=True):
+        yield from _doubtful_values(*each)
+
+
+def _shared(pair: Pair) -> float:
+    """Return the share of the smaller image that lies in the grid."""
+    crs = CRS.from_string(pair.grid.crs)
+    areas = [reproject(each.place.outline, each.place.crs, crs).area for each in (pair.pre, pair.post)]
+    return pair.grid.width * pair.grid.height * pair.grid.pixel**2 / min(areas)
+
+
+def _doubtful_values(source: Source, values: FloatArray, stretch: Stretch | None) -> Iterator[str]:
+    """Warn where the bytes of a date show less than its values."""
+    low, high = stretch or Stretch(0, 255)
+    clipped = float(((values < low) | (values > high)).any(axis=1).mean())
+    if clipped > _CLIPPED:
+        yield f"{clipped:.0%} of the pixels of {source.path.name} lie outside of {low:g} to {high:g} and are clipped"
+    reached = float(np.percentile(values, _PERCENTILES[1]) - low) / (high - low)
+    if stretch is not None and reached < _DIM:
+        yield (
+            f"the values of {source.path.name} reach only {reached:.0%} of the stretch that serves both dates: "
+            "is one of them in other units? See inference.images.stretch"
+        )
+    white = float((values == 255).all(axis=1).mean())
+    if stretch is None and white > _WHITE:
+        yield f"{white:.0%} of the pixels of {source.path.name} are white, as of a border or clouds: they count as data"
 
 
 def _later(pre: Source, post: Source) -> bool:

@@ -6,14 +6,14 @@ windows are added, so that what they share stands out and what a disaster has ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
-from scipy.ndimage import gaussian_gradient_magnitude
+from scipy.ndimage import binary_dilation, binary_opening, gaussian_gradient_magnitude
 
 FloatArray = npt.NDArray[np.float64]
 SIDE: Final = 256
@@ -25,6 +25,7 @@ _SURE_ALONE: Final = 7.0  # for a single window
 _CLOSE: Final = 1.5  # pixels
 _MAJORITY: Final = 0.5
 _ENOUGH: Final = 0.5  # share of a window with data
+_BLURRED: Final = 8  # pixels along a border of the data, which JPEG blurs by a block
 
 
 class LocalShift(NamedTuple):
@@ -77,7 +78,8 @@ def estimate_shift(patches: Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any], n
         patches: bytes of both dates (256, 256, 3) and where both hold data (256, 256).
     """
     total, looked, local = np.zeros((SIDE, SIDE)), 0, []
-    for number, (pre, post, valid) in enumerate(patches):
+    for number, (pre, post, seen) in enumerate(patches):
+        valid = _inside(seen)
         if valid.mean() >= _ENOUGH:
             surface = _surface(_edges(pre, valid), _edges(post, valid))
             total += surface
@@ -88,15 +90,13 @@ def estimate_shift(patches: Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any], n
     return Shift(*_peak(total), looked, tuple(local)) if looked else Shift(0.0, 0.0, 0.0, 0)
 
 
-def spread(height: int, width: int, side: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield first row and column of windows all over a grid, up to `most` along an axis; none overlap."""
-    rows, columns = (max(1, min(most, length // side)) for length in (height, width))
-    for k in range(rows):
-        for m in range(columns):
-            yield (
-                max(0, (2 * k + 1) * height // (2 * rows) - side // 2),
-                max(0, (2 * m + 1) * width // (2 * columns) - side // 2),
-            )
+def _inside(valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the pixels that do not lie beside a large hole, whose border is the same edge in both dates."""
+    if valid.all():
+        return valid
+    block = np.ones((_BLURRED, _BLURRED), bool)
+    holes = binary_opening(~valid, block)
+    return valid & ~binary_dilation(holes, np.ones((3, 3), bool), iterations=_BLURRED) if holes.any() else valid
 
 
 def _edges(image: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> FloatArray:

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import shapely
+from rasterio.crs import CRS
 
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.inference.vote import ABSTAINED, ASSESSED, NOT_ASSESSED
+from xview2_siamese_unet.raster.grid import around
 
 CELL: Final = 500
 """Metres; the cells of other rapid damage products."""
@@ -134,7 +136,8 @@ def _cells(points: gpd.GeoSeries) -> list[str]:
 
 def _inside(points: gpd.GeoSeries, zones: gpd.GeoDataFrame) -> npt.NDArray[np.int64]:
     """Return numbers of points and of zones that hold them (2, pairs)."""
-    tree = shapely.STRtree(zones.geometry.to_numpy())
+    degrees = CRS.from_user_input(zones.crs)
+    tree = shapely.STRtree([around(shape, degrees) for shape in zones.geometry])
     pairs: npt.NDArray[np.int64] = tree.query(points.to_crs(zones.crs).to_numpy(), predicate="intersects")
     return pairs
 

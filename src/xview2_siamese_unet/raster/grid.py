@@ -15,6 +15,7 @@ from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.windows import Window
 from shapely import Polygon
+from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.errors import DataError
@@ -106,9 +107,10 @@ def common_grid(pre: Place, post: Place, pixel: float | None = None, aoi: Area |
     if overlap.is_empty:
         raise _no_overlap(outlines)
     if aoi is not None:
-        overlap = cut(aoi, overlap, crs)
-        if overlap.is_empty:
-            raise _no_overlap([*outlines, aoi.shape])
+        inside = cut(aoi, overlap, crs)
+        if inside.is_empty:
+            raise _area_outside(aoi, overlap, crs)
+        overlap = inside
     sizes = [pixel_metres(place, crs) for place in (pre, post)]
     anchor = pre if sizes[0] >= sizes[1] else post
     size = pixel or max(sizes)
@@ -117,7 +119,7 @@ def common_grid(pre: Place, post: Place, pixel: float | None = None, aoi: Area |
     first_column, last_column = _span(west - left, east - left, size)
     first_row, last_row = _span(top - north, top - south, size)
     if last_column <= first_column or last_row <= first_row:
-        raise _no_overlap(outlines)
+        raise _no_overlap(outlines) if aoi is None else _area_outside(aoi, overlap, crs)
     return Grid(
         crs=crs.to_string(),
         left=left + first_column * size,
@@ -131,10 +133,40 @@ def common_grid(pre: Place, post: Place, pixel: float | None = None, aoi: Area |
 def cut(area: Area, frame: BaseGeometry, crs: CRS) -> BaseGeometry:
     """Return the part of an area inside a frame, in the system of the frame.
 
-    Cut in the system of the area, which may be larger than a UTM zone can say.
+    Cut in the system of the area, which may be larger than a UTM zone can say; with a rim, because edges bend.
     """
-    inside = area.shape.intersection(reproject(frame, crs, area.crs))
-    return reproject(inside, area.crs, crs).intersection(frame)
+    west, south, east, north = frame.bounds
+    wider = frame.buffer(max(east - west, north - south) / 100)
+    inside = around(area.shape, area.crs).intersection(reproject(wider, crs, area.crs))
+    return _polygons(reproject(inside, area.crs, crs).intersection(frame))
+
+
+def around(shape: BaseGeometry, crs: CRS) -> BaseGeometry:
+    """Return a shape in degrees together with itself one turn of the Earth to the west and to the east.
+
+    Whatever crosses 180 degrees is cut there (RFC 7946), or counts on to 181 or -181: one of the three meets it. A
+    polygon that spans more than half of the Earth, and not all of it, jumps from 180 to -180.
+    """
+    if not crs.is_geographic:
+        return shape
+    parts = [
+        _counting_on(part) if 180 < part.bounds[2] - part.bounds[0] < 360 else part
+        for part in shapely.get_parts(shape)
+        if not part.is_empty
+    ]
+    return shapely.union_all([translate(part, turn) for part in parts for turn in (-360, 0, 360)])
+
+
+def _counting_on(shape: BaseGeometry) -> BaseGeometry:
+    """Return a shape that jumps from 180 to -180 degrees with longitudes that count on to the east."""
+    moved: BaseGeometry = shapely.transform(shape, lambda xy: xy + np.where(xy < 0, [360, 0], 0))
+    return shapely.make_valid(moved)
+
+
+def _polygons(shape: BaseGeometry) -> BaseGeometry:
+    """Return a shape without the lines and points that a cut leaves where outlines only touch."""
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    return shapely.union_all(parts[shapely.get_dimensions(parts) == 2])
 
 
 def pixel_metres(place: Place, crs: CRS) -> float:
@@ -148,7 +180,7 @@ def pixel_metres(place: Place, crs: CRS) -> float:
         (step * place.transform.b, step * place.transform.e),
     )
     corners = [(x, y), (x + across[0], y + across[1]), (x + down[0], y + down[1])]
-    (x0, y0), (x1, y1), (x2, y2) = (_transformer(place.crs, crs).transform(*corner) for corner in corners)
+    (x0, y0), (x1, y1), (x2, y2) = (transformer(place.crs, crs).transform(*corner) for corner in corners)
     return math.sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))) / step
 
 
@@ -172,7 +204,7 @@ def _shared_crs(pre: Place, post: Place) -> CRS:
             return place.crs
     degrees = CRS.from_epsg(4326)
     outlines = [reproject(place.outline, place.crs, degrees) for place in (pre, post)]
-    overlap = outlines[0].intersection(outlines[1])
+    overlap = outlines[0].intersection(around(outlines[1], degrees))
     if overlap.is_empty:
         raise _no_overlap(outlines)
     middle = overlap.centroid
@@ -189,7 +221,7 @@ def is_utm(crs: CRS) -> bool:
 def is_on_earth(crs: CRS) -> bool:
     """Say whether a system can be turned into degrees, which a local one cannot."""
     try:
-        _transformer(crs, CRS.from_epsg(4326))
+        transformer(crs, CRS.from_epsg(4326))
     except ProjError:
         return False
     return True
@@ -199,17 +231,31 @@ def reproject(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
     """Return a shape in another system, its edges bent as they bend."""
     if source == target:
         return shape
-    # Straight edges bend: 21 points a side keep a scene's outline to well under a pixel.
-    dense = shapely.segmentize(shape, max(shape.length / 80, 1e-9))
-    convert: Any = _transformer(source, target).transform
+    # Straight edges bend: 500 m and 21 points a side keep an outline to a centimetre.
+    longest = 0.005 if source.is_geographic else 500
+    dense = shapely.segmentize(shape, max(min(shape.length / 80, longest), 1e-9))
+    convert: Any = transformer(source, target).transform
     moved: BaseGeometry = shapely.transform(dense, convert, interleaved=False)
     if not np.isfinite(shapely.get_coordinates(moved)).all():  # a place that the other system cannot say
         return Polygon()
+    west, _, east, _ = moved.bounds if not moved.is_empty else (0, 0, 0, 0)
+    if target.is_geographic and east - west > 180:  # across 180 degrees: count on to the east
+        moved = _counting_on(moved)
     return shapely.make_valid(moved)
 
 
-def _transformer(source: CRS, target: CRS) -> pyproj.Transformer:
+@lru_cache(maxsize=64)
+def transformer(source: CRS, target: CRS) -> pyproj.Transformer:
+    """Return what turns x and y of one system into those of another."""
     return pyproj.Transformer.from_crs(source.to_wkt(), target.to_wkt(), always_xy=True)
+
+
+@lru_cache(maxsize=64)
+def horizontal(crs: CRS) -> CRS:
+    """Return a system without its height, which images and outlines have no use for."""
+    own = pyproj.CRS.from_wkt(crs.to_wkt())
+    flat = (own.sub_crs_list[0] if own.is_compound else own).to_2d()
+    return crs if flat == own else CRS.from_wkt(flat.to_wkt())
 
 
 def edge(transform: Affine, width: int, height: int) -> Polygon:
@@ -219,11 +265,19 @@ def edge(transform: Affine, width: int, height: int) -> Polygon:
 
 
 def _no_overlap(outlines: list[BaseGeometry]) -> DataError:
-    what = "images" if len(outlines) == 2 else "images and an area of interest"
-    there = " and ".join(str([round(value, 5) for value in outline.bounds]) for outline in outlines)
     return DataError(
-        "inference.pre and inference.post",
-        found=f"{what} that do not overlap (bounds {there})",
-        allowed="two images of the same place",
-        remedy="check that both are of the same event, and that each names its true coordinate reference system",
+        f"The images do not overlap (bounds {' and '.join(map(_bounds, outlines))}).",
+        hint="Check that they show the same place and that each names its true coordinate reference system.",
     )
+
+
+def _area_outside(area: Area, overlap: BaseGeometry, crs: CRS) -> DataError:
+    return DataError(
+        f"The area of interest (bounds {_bounds(area.shape)}) holds no pixel of the overlap of the images "
+        f"(bounds {_bounds(reproject(overlap, crs, area.crs))}).",
+        hint="Check the coordinates of the area of interest and its coordinate reference system.",
+    )
+
+
+def _bounds(shape: BaseGeometry) -> str:
+    return str([round(value, 5) for value in shape.bounds])

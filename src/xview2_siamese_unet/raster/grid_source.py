@@ -7,22 +7,30 @@ GeoTIFFs below its own folder.
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import numpy as np
+import pyproj
 import rasterio
 import shapely
+from affine import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
+from rasterio.enums import ColorInterp, Compression
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.transform import from_gcps
+from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.raster.grid import Place, edge, is_on_earth
+from xview2_siamese_unet.raster.grid import Place, edge, horizontal, is_on_earth, reproject
+from xview2_siamese_unet.raster.tile_files import DRIVERS, TILES, colour_files, left_out
 
-DRIVERS: Final = {".tif": "GTiff", ".tiff": "GTiff", ".vrt": "VRT"}
-_TILES: Final = (".tif", ".tiff")
 _BESIDE: Final = (".ovr", ".msk", ".OVR", ".MSK")
 _TIFF_HEADS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _VRT_BYTES: Final = 20_000_000
@@ -33,15 +41,40 @@ _SOURCE: Final = re.compile(
 )
 _RELATIVE: Final = re.compile(r"relativetovrt\s*=\s*.([01])", re.IGNORECASE | re.ASCII)
 _RGB: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+_NOT_RGB: Final = {
+    *(ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow, ColorInterp.black, ColorInterp.palette),
+    *(ColorInterp.hue, ColorInterp.saturation, ColorInterp.lightness, ColorInterp.Y, ColorInterp.Cb, ColorInterp.Cr),
+}
+_LOSSY: Final = (Compression.jpeg, Compression.webp, Compression.jpeg2000)
+_STRAIGHT: Final = 0.5  # pixels between a control point and the grid through all of them
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One raster of a date: its file, and which of its bands are red, green and blue."""
+    """One raster of a date.
+
+    Attributes:
+        path: of its file.
+        bands: numbers of red, green and blue.
+        place: where it lies.
+        no_data: value that it declares as no data, for each of the three bands.
+        scales: scale and offset that it declares, for each of the three bands.
+        lossy: whether compression has changed its bytes.
+        fills: values of pixels without data that it does not declare.
+    """
 
     path: Path
     bands: tuple[int, int, int]
     place: Place
+    no_data: tuple[float | None, ...] = (None, None, None)
+    scales: tuple[tuple[float, float], ...] = ((1.0, 0.0),) * 3
+    lossy: bool = False
+    fills: tuple[float, ...] = ()
+
+    @property
+    def scaled(self) -> bool:
+        """Whether its values are to be scaled."""
+        return any(each != (1, 0) for each in self.scales)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +84,10 @@ class Source:
     Attributes:
         path: what the user named.
         tiles: its rasters; where they overlap, the first by name wins.
-        place: where all of them lie; the transform is that of the first.
-        dtype: of the pixels.
+        place: where all of them lie; system and transform are those of the first.
+        dtype: of the pixels, floating-point where they are scaled.
         taken: date and time that the file states, if any.
+        warnings: what was assumed or left out.
     """
 
     path: Path
@@ -61,6 +95,7 @@ class Source:
     place: Place
     dtype: str
     taken: str | None
+    warnings: tuple[str, ...] = ()
 
 
 def open_tile(path: Path) -> Any:  # noqa: ANN401
@@ -75,7 +110,8 @@ def open_tile(path: Path) -> Any:  # noqa: ANN401
             raise _led_away(beside, "another format than TIFF")
     # Without a list of the folder, GDAL looks for the names above and not for such as .Ovr.
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
-        raster = rasterio.open(path, driver=DRIVERS[path.suffix.lower()])
+        # From the root on: GDAL takes a name that begins with GTIFF_DIR: for an address.
+        raster = rasterio.open(path.absolute(), driver=DRIVERS[path.suffix.lower()])
     if elsewhere := raster.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
         raster.close()
         raise _led_away(path, f"overviews in {elsewhere}")
@@ -96,6 +132,20 @@ def _is_tiff(path: Path) -> bool:
         return file.read(4) in _TIFF_HEADS
 
 
+class _NoColourError(DataError):
+    """A raster of one or two bands: beside colour images a mask or a panchromatic band."""
+
+
+class _Header(NamedTuple):
+    """What one file declares."""
+
+    tile: Tile
+    dtype: str
+    taken: str | None
+    guessed: int
+    """Number of its bands, where nothing says which of them are red, green and blue."""
+
+
 def read_source(path: Path, bands: tuple[int, int, int] | None = None) -> Source:
     """Look at the headers of one date; no pixel is decoded.
 
@@ -104,96 +154,192 @@ def read_source(path: Path, bands: tuple[int, int, int] | None = None) -> Source
         bands: numbers of red, green and blue; `None` as the colour interpretation says, else the first three.
 
     Raises:
-        DataError: missing, not readable, not to be trusted, without a coordinate reference system, too few bands, tiles
-            that differ in any of these.
+        DataError: missing, not readable, not to be trusted, without a place, too few bands, tiles of several types.
     """
-    files = _files(path)
-    read = [_read_header(file, bands) for file in files]
-    tiles = tuple(tile for tile, _, _ in read)
-    first, dtype, taken = read[0]
-    for tile, kind, _ in read:
-        if (tile.place.crs, kind) != (first.place.crs, dtype):
+    files, doubts = colour_files(path)
+    headers, grey = _read_headers(files, bands)
+    if grey:
+        doubts.append(left_out(path, grey, len(files), "fewer than three bands"))
+    first = headers[0]
+    for header in headers:
+        if header.dtype != first.dtype:
             raise DataError(
-                str(tile.path),
-                found=f"{tile.place.crs} and {kind}",
-                allowed=f"{first.place.crs} and {dtype}, as {first.path.name} beside it",
-                remedy="put tiles of one image in one folder",
+                f"{header.tile.path} holds {header.dtype} and {first.tile.path.name} beside it {first.dtype}.",
+                hint="Keep the tiles of one image in a folder of their own, or name the one file to read.",
             )
-    outline = shapely.union_all([tile.place.outline for tile in tiles])
-    return Source(path, tiles, Place(first.place.crs, outline, first.place.transform), dtype, taken)
+    crs = first.tile.place.crs
+    outlines = [reproject(header.tile.place.outline, header.tile.place.crs, crs) for header in headers]
+    doubts += [*_guesses(path, headers), *_hidden(path, outlines)]
+    place = Place(crs, shapely.union_all(outlines), first.tile.place.transform)
+    return Source(path, tuple(header.tile for header in headers), place, first.dtype, first.taken, tuple(doubts))
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _TILES)
-        found = "a folder without any"
-    else:
-        files = [path] if path.is_file() and path.suffix.lower() in DRIVERS else []
-        found = f"a {path.suffix or 'nameless'} file" if path.is_file() else "no such file or folder"
-    if not files:
-        raise DataError(
-            str(path),
-            found=found,
-            allowed="a GeoTIFF (.tif, .tiff), a .vrt, or a folder of GeoTIFF tiles",
-            remedy="check the path, or convert the image to GeoTIFF",
+def _read_headers(files: list[Path], bands: tuple[int, int, int] | None) -> tuple[list[_Header], list[Path]]:
+    """Return the headers of colour images, and the files with too few bands beside them."""
+    headers, grey, refused = [], [], None
+    for file in files:
+        try:
+            headers.append(_read_header(file, bands))
+        except _NoColourError as error:
+            refused = refused or error
+            grey.append(file)
+    if refused is not None and not headers:
+        raise refused
+    return headers, grey
+
+
+def _guesses(path: Path, headers: list[_Header]) -> Iterator[str]:
+    guessed = [header for header in headers if header.guessed > 3]
+    if guessed:
+        yield (
+            f"{len(guessed)} of {len(headers)} rasters of {path.name} do not name the colours of their "
+            f"{guessed[0].guessed} bands: 1, 2, 3 were read as red, green, blue. "
+            "Many satellites order blue, green, red: set inference.images.pre_bands and post_bands"
         )
-    return files
 
 
-def _read_header(path: Path, bands: tuple[int, int, int] | None) -> tuple[Tile, str, str | None]:
+def _hidden(path: Path, outlines: list[BaseGeometry]) -> Iterator[str]:
+    """Warn of tiles that lie wholly below others, as where a folder holds two images of one place."""
+    tree, hidden = shapely.STRtree(outlines), 0
+    for number, outline in enumerate(outlines):
+        earlier = [outlines[other] for other in tree.query(outline) if other < number]
+        hidden += bool(earlier) and outline.difference(shapely.union_all(earlier)).area < 0.01 * outline.area
+    if hidden:
+        yield (
+            f"{hidden} of {len(outlines)} tiles in {path.name} lie within tiles whose names come first, "
+            "and are used only where those hold no data. Does the folder hold several images?"
+        )
+
+
+def _read_header(path: Path, bands: tuple[int, int, int] | None) -> _Header:
     try:
-        if path.suffix.lower() == ".vrt":
-            check_vrt(path)
-        with open_tile(path) as raster:
-            place = Place(
-                _crs_of(path, raster.crs), edge(raster.transform, raster.width, raster.height), raster.transform
-            )
-            chosen = _choose_bands(path, raster, bands)
-            return Tile(path, chosen, place), raster.dtypes[chosen[0] - 1], raster.tags().get("TIFFTAG_DATETIME")
+        lossy = path.suffix.lower() == ".vrt" and check_vrt(path)
+        with _without_doubt(), open_tile(path) as raster:
+            place = _place_of(path, raster)
+            chosen, guessed = _choose_bands(path, raster, bands)
+            dtypes = {raster.dtypes[band - 1] for band in chosen}
+            if unusual := sorted(kind for kind in dtypes if kind.startswith("complex") or kind == "int8"):
+                raise DataError(
+                    f"{path} holds {unusual[0]} values, which are no colours.", hint="Name the colour image."
+                )
+            scales = tuple((raster.scales[band - 1], raster.offsets[band - 1]) for band in chosen)
+            no_data = tuple(raster.nodatavals[band - 1] for band in chosen)
+            lossy = dtypes == {"uint8"} and (lossy or raster.compression in _LOSSY)
+            tile = Tile(path, chosen, place, no_data, scales, lossy)
+            dtype = "float32" if tile.scaled or len(dtypes) > 1 else dtypes.pop()
+            return _Header(tile, dtype, raster.tags().get("TIFFTAG_DATETIME"), guessed)
     except RasterioError as error:
         raise unreadable(path, error) from error
+
+
+@contextmanager
+def _without_doubt() -> Iterator[None]:
+    """Leave it to this module to speak about a raster without a place."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
 
 
 def unreadable(path: Path, error: RasterioError) -> DataError:
     """Return the sentence for a raster whose header or pixels cannot be read."""
     return DataError(
-        str(path),
-        found=f"a file that cannot be read ({error.__cause__ or error})",
-        allowed="a whole GeoTIFF, or a VRT of such",
-        remedy="restore the file, or convert the image to GeoTIFF",
+        f"{path} cannot be read ({error.__cause__ or error}).",
+        hint="Copy the file again; if its first bytes are not those of a TIFF, convert the image to GeoTIFF.",
+    )
+
+
+def _place_of(path: Path, raster: Any) -> Place:  # noqa: ANN401
+    """Return where a raster lies: by its transform, else by ground control points that lie on a straight grid."""
+    transform, crs = raster.transform, raster.crs
+    points, system = raster.gcps
+    if transform.is_identity and points:
+        transform, crs = _through(path, points, system), system
+    if transform.is_identity or transform.is_degenerate:
+        raise _placeless(path, crs, by_rpc=raster.rpcs is not None)
+    crs = _crs_of(path, crs)
+    return Place(crs, edge(transform, raster.width, raster.height), transform)
+
+
+def _placeless(path: Path, crs: CRS | None, *, by_rpc: bool) -> DataError:
+    if by_rpc:
+        return DataError(
+            f"{path} is not orthorectified: it has rational polynomial coefficients (RPC) in place of a transform.",
+            hint="Use the orthorectified product, or make one with a height model: "
+            f"gdalwarp -rpc -to RPC_DEM=heights.tif {path.name} ortho.tif",
+        )
+    missing = "no transform (its pixels have no place)" if crs else "no coordinate reference system and no transform"
+    return DataError(
+        f"{path} has {missing}.",
+        hint="Export it again as GeoTIFF, or assign what it has lost: "
+        "rio edit-info --crs EPSG:32615 --transform '[0.5, 0, LEFT, 0, -0.5, TOP]' FILE",
+    )
+
+
+def _through(path: Path, points: Sequence[GroundControlPoint], crs: CRS | None) -> Affine:
+    places = np.array([(point.col, point.row) for point in points])
+    found = from_gcps(points) if len(points) >= 3 else Affine.identity()
+    if not found.is_degenerate:
+        again = np.column_stack(~found @ (np.array([p.x for p in points]), np.array([p.y for p in points])))
+        apart = np.hypot(*(again - places).T).max()
+        if apart <= _STRAIGHT:
+            return found
+    raise DataError(
+        f"{path} has {len(points)} ground control points, which lie on no straight grid of pixels.",
+        hint=f"Warp it first: rio warp {path.name} warped.tif --dst-crs {crs.to_string() if crs else 'EPSG:32615'}",
     )
 
 
 def _crs_of(path: Path, crs: CRS | None) -> CRS:
-    if not crs or not is_on_earth(crs):
+    if not crs:
         raise DataError(
-            str(path),
-            found=f"{crs}, a system without a place on Earth" if crs else "no coordinate reference system",
-            allowed="a georeferenced raster",
-            remedy="assign the true one, for example with rio edit-info --crs EPSG:32615",
+            f"{path} has no coordinate reference system.",
+            hint="Assign the true one, for example with rio edit-info --crs EPSG:32615.",
         )
-    return crs
+    if not is_on_earth(crs):
+        raise DataError(
+            f"{path} has a coordinate reference system without a place on Earth: {_name(crs)}.",
+            hint="Assign the true one, for example with rio edit-info --crs EPSG:32615.",
+        )
+    return horizontal(crs)
 
 
-def _choose_bands(path: Path, raster: Any, bands: tuple[int, int, int] | None) -> tuple[int, int, int]:  # noqa: ANN401
-    count = raster.count
+def _name(crs: CRS) -> str:
+    return str(pyproj.CRS.from_wkt(crs.to_wkt()).name)
+
+
+def _choose_bands(path: Path, raster: Any, bands: tuple[int, int, int] | None) -> tuple[tuple[int, int, int], int]:  # noqa: ANN401
+    """Return the numbers of red, green and blue, and how many bands there are where that is a guess, else 0."""
+    count, meaning, guessed = raster.count, list(raster.colorinterp), 0
+    if count < 3:
+        hint = "Expand its colour table: gdal_translate -expand rgb." if ColorInterp.palette in meaning else ""
+        raise _NoColourError(
+            f"{path} has {count} band{'s' if count > 1 else ''}; red, green and blue are needed.",
+            hint=hint or "Name the colour image.",
+        )
     if bands is None:
-        meaning = list(raster.colorinterp)
-        known = all(colour in meaning for colour in _RGB)
-        red, green, blue = (meaning.index(colour) + 1 for colour in _RGB) if known else (1, 2, 3)
+        named = [str(name).lower() for name in raster.descriptions]
+        for said, colours in ((meaning, _RGB), (named, ("red", "green", "blue"))):
+            if all(colour in said for colour in colours):
+                red, green, blue = (said.index(colour) + 1 for colour in colours)
+                break
+        else:
+            red, green, blue = 1, 2, 3
+            guessed = sum(kind != ColorInterp.alpha for kind in meaning)
         bands = red, green, blue
-    if count < 3 or max(bands) > count:
+    if max(bands) > count:
         raise DataError(
-            str(path),
-            found=f"{count} band{'s' if count > 1 else ''}",
-            allowed="red, green and blue" if count < 3 else f"band numbers up to {count}, not {max(bands)}",
-            remedy="use the colour image" if count < 3 else "correct inference.images.pre_bands or post_bands",
+            f"{path} has {count} bands, not {max(bands)}.",
+            hint="Correct inference.images.pre_bands or post_bands.",
         )
-    return bands
+    if other := [kind.name for kind in (meaning[band - 1] for band in bands) if kind in _NOT_RGB]:
+        raise DataError(
+            f"{path} holds {', '.join(other)} in place of red, green and blue.", hint="Convert the image to RGB."
+        )
+    return bands, guessed
 
 
-def check_vrt(path: Path) -> None:
-    """Refuse a VRT that reaches for anything but GeoTIFFs below its own folder.
+def check_vrt(path: Path) -> bool:
+    """Refuse a VRT that reaches for anything but GeoTIFFs below its own folder; return whether any is lossy.
 
     Raises:
         DataError: such a VRT.
@@ -211,16 +357,18 @@ def check_vrt(path: Path) -> None:
     # GDAL also takes attributes and torn tags for sources: whatever is not plain is refused.
     if not named or len(re.findall("sourcefilename|sourcedataset", lower)) != 2 * len(named):
         raise _distrusted(path, "no plain sources")
+    lossy = False
     for said, name in dict.fromkeys((said, unescape(name)) for said, name in named):
         file = (path.parent / name).resolve()
         below = path.parent.resolve() in file.parents and file.is_file()
         # GDAL skips a space before a name and not one behind it.
-        if file.suffix.lower() not in _TILES or not below or name != name.strip():
+        if file.suffix.lower() not in TILES or not below or name != name.strip():
             raise _distrusted(path, f"the source {name!r}")
         if not Path(name).is_absolute() and _RELATIVE.findall(said) != ["1"]:
             raise _distrusted(path, f'the source {name!r} without relativeToVRT="1", so relative to any current folder')
-        with open_tile(file):  # refuses what is named .tif and is something else
-            pass
+        with open_tile(file) as raster:  # refuses what is named .tif and is something else
+            lossy |= raster.compression in _LOSSY
+    return lossy
 
 
 def _distrusted(path: Path, found: str) -> DataError:

@@ -20,7 +20,7 @@ from shapely.geometry.base import BaseGeometry
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.grid_source import Source, Tile, unreadable
 from xview2_siamese_unet.raster.window_field import ShiftField, pull
-from xview2_siamese_unet.raster.window_tile import OpenTile, open_on
+from xview2_siamese_unet.raster.window_tile import OpenTile
 
 ByteArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
@@ -159,17 +159,11 @@ class DateReader:
 
     def _paste(self, number: int, window: Window, values: FloatArray, seen: BoolArray) -> None:
         try:
-            bands, there = self._tile(number).read(window)
+            colours, there = self._tile(number).read(window)
         except RasterioError as error:
             raise unreadable(self._source.tiles[number].path, error) from error
         new = there & ~seen
-        if np.issubdtype(bands.dtype, np.floating):
-            new &= np.isfinite(bands).all(axis=0)
-        if self.pair.black_is_no_data:
-            new &= bands.any(axis=0)
-        if not new.any():
-            return
-        values[new] = np.moveaxis(bands, 0, 2)[new]
+        values[new] = np.moveaxis(colours, 0, 2)[new]
         seen |= new
 
     def _tile(self, number: int) -> OpenTile:
@@ -178,7 +172,8 @@ class DateReader:
         else:
             while len(self._open) >= _OPEN_TILES:
                 self._open.pop(next(iter(self._open))).close()
-            self._open[number] = open_on(self._source.tiles[number], self.pair.grid, self._transform)
+            tile, black = self._source.tiles[number], self.pair.black_is_no_data
+            self._open[number] = OpenTile(tile, self.pair.grid, self._transform, black=black)
         return self._open[number]
 
 

@@ -269,7 +269,7 @@ def test_without_a_model_no_image_is_looked_at(
 def test_an_error_stands_there_once_and_without_advice(
     material: Path, project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sentence = "found no such file or folder"
+    sentence = "no such file or folder"
     done = run(material, project / "out", pre="missing.tif")
     assert done.stderr.count(sentence) == 1
     assert not [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]

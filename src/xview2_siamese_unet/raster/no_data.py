@@ -1,0 +1,109 @@
+"""Pixels that hold no data: what an image declares, what its values show, and black borders blurred by JPEG."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.windows import Window
+from scipy import ndimage
+
+from xview2_siamese_unet.raster.grid_source import Tile
+
+Array = npt.NDArray[Any]
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+COLLAR: Final = 24
+"""Pixels around a window that decide on its collars."""
+_BLOCK: Final = 8  # side of a block of JPEG; a border holds some that are wholly black
+_REACH: Final = COLLAR - _BLOCK  # the side of a block whose colours are at half resolution
+_NEARLY_BLACK: Final = 24  # of 255; of the pixels beside black ones, JPEG of usual quality leaves 95 % below it
+_FILL_SHARE: Final = 0.002  # of the pixels; specular highlights are rarer
+_FILL_GAP: Final = 0.5  # of the range of all other values
+
+
+def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tuple[FloatArray, BoolArray]:  # noqa: ANN401
+    """Return red, green and blue of a window (3, h, w), scaled as the raster declares, and where it has data (h, w).
+
+    Args:
+        raster: open.
+        tile: what its header declares.
+        window: inside the raster.
+        black: whether 0 in all three bands is no data.
+    """
+    rim = COLLAR if tile.lossy and black else 0
+    top, left = max(int(window.row_off) - rim, 0), max(int(window.col_off) - rim, 0)
+    bottom = min(int(window.row_off + window.height) + rim, raster.height)
+    right = min(int(window.col_off + window.width) + rim, raster.width)
+    outer = Window(left, top, right - left, bottom - top)
+    bands = raster.read(tile.bands, window=outer)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is no data
+        values = bands.astype(np.float32)
+    if tile.scaled:
+        scales, offsets = np.array(tile.scales, np.float32).T[..., None, None]
+        values = values * scales + offsets
+    seen = _declared(raster, tile, bands, outer)
+    if np.issubdtype(bands.dtype, np.floating):
+        seen &= np.isfinite(values).all(axis=0)
+    for fill in tile.fills:
+        seen = seen & ~(values == np.float32(fill)).any(axis=0)
+    if black:
+        seen &= bands.any(axis=0)
+    if rim:
+        seen &= ~_collar(bands)
+    row, column = int(window.row_off) - top, int(window.col_off) - left
+    inner = slice(row, row + int(window.height)), slice(column, column + int(window.width))
+    return values[:, *inner], seen[inner]
+
+
+def _declared(raster: Any, tile: Tile, bands: Array, window: Window) -> BoolArray:  # noqa: ANN401
+    """Return where neither the mask, nor the alpha band, nor the no-data value says that there is nothing.
+
+    A value that is also a colour means no data only where all three bands hold it: any value of 8 bits, and 0. Any
+    other, such as -9999, means no data in whichever band it stands.
+    """
+    seen = np.ones(bands.shape[1:], bool)
+    if MaskFlags.per_dataset in raster.mask_flag_enums[tile.bands[0] - 1]:
+        seen &= raster.read_masks(tile.bands[0], window=window) > 0
+    if ColorInterp.alpha in raster.colorinterp:  # GDAL's mask leaves it out where there is a no-data value
+        seen &= raster.read(raster.colorinterp.index(ColorInterp.alpha) + 1, window=window) > 0
+    declared = [value for value in tile.no_data if value is not None and not math.isnan(value)]
+    if declared:
+        empty = [band == value for band, value in zip(bands, tile.no_data, strict=True) if value in declared]
+        colour = bands.dtype == np.uint8 or not any(declared)
+        seen &= ~(np.all(empty, axis=0) if colour else np.any(empty, axis=0))
+    return seen
+
+
+def _collar(bands: Array) -> BoolArray:
+    """Return the nearly black pixels that lossy compression leaves where a black border meets the image."""
+    black = np.asarray(~bands.any(axis=0))
+    border: BoolArray = ndimage.binary_opening(black, np.ones((_BLOCK, _BLOCK), bool))
+    if not border.any():
+        return border
+    dark = border | (bands <= _NEARLY_BLACK).all(axis=0)
+    grown: BoolArray = ndimage.binary_dilation(border, np.ones((3, 3), bool), iterations=_REACH, mask=dark)
+    return grown
+
+
+def undeclared_fill(values: FloatArray) -> tuple[float, float] | None:
+    """Return a fill value that no header declares and the share of pixels that hold it; `None` where there is none.
+
+    It is the lowest or the highest value, held by many pixels, and far from all others.
+
+    Args:
+        values: of pixels with data (n, 3).
+    """
+    extremes = (values.min(), values.max()) if len(values) else ()
+    for value in extremes:
+        filled = (values == value).any(axis=1)
+        rest = values[~filled]
+        if filled.mean() < _FILL_SHARE or not len(rest):
+            continue
+        low, high = np.percentile(rest, (0.5, 99.5))
+        if max(low - value, value - high) > _FILL_GAP * max(high - low, 1e-6):
+            return float(value), float(filled.mean())
+    return None

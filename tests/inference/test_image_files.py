@@ -1,0 +1,164 @@
+"""Which files of a folder are the image, and which of their bands are red, green and blue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from image_pair import Smooth, Write, pair_of, whole
+from rasterio.enums import ColorInterp
+
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.harmonise import Harmonised
+from xview2_siamese_unet.raster.grid_source import read_source
+
+INKS = [ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow, ColorInterp.black]
+
+
+def halves(write_raster: Write, folder: str, image: np.ndarray) -> Path:
+    write_raster(f"{folder}/tile_a.tif", image[:, :100])
+    right = write_raster(f"{folder}/tile_b.tif", image[:, 100:], Affine(0.5, 0, 500_050, 0, -0.5, 4_000_000))
+    return right.parent
+
+
+def shows(found: Harmonised, image: np.ndarray) -> bool:
+    _, post, valid = whole(found)
+    return bool(valid.all() and (post == image).all())
+
+
+def test_files_of_file_managers_are_no_tiles(write_raster: Write, smooth: Smooth) -> None:
+    image = smooth()
+    folder = halves(write_raster, "tiles", image)
+    for name in ("._tile_a.tif", "._tile_b.tif"):
+        (folder / name).write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(4000))
+    for name in (".DS_Store", "Thumbs.db"):
+        (folder / name).write_bytes(bytes(100))
+    (folder / "tile_a.tif.aux.xml").write_text("<PAMDataset/>")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "._tile_a.tif").write_bytes(bytes(100))
+    found = pair_of(write_raster("plain.tif", smooth(phase=1)), folder)
+    assert shows(found, image)
+    assert not found.warnings
+
+
+def test_of_a_delivery_the_visual_image_is_taken(write_raster: Write, smooth: Smooth) -> None:
+    image = smooth()
+    for part, name in ((slice(100), "120020223032"), (slice(100, 300), "120020223033")):
+        place = Affine(0.5, 0, 500_000 + part.start / 2 if part.start else 500_000, 0, -0.5, 4_000_000)
+        folder = f"order/ard/14/{name}/2023-01-01/103001"
+        colours = image[:, part]
+        write_raster(f"{folder}-visual.tif", colours, place)
+        write_raster(f"{folder}-pan.tif", colours[..., 0].astype(np.uint16) * 5, place)
+        write_raster(f"{folder}-ms.tif", np.concatenate([colours] * 3, axis=2).astype(np.uint16), place)
+        write_raster(f"{folder}-clouds.tif", colours[..., 0] // 255, place)
+    plain = write_raster("plain.tif", smooth(phase=1))
+    found = pair_of(plain, plain.with_name("order"))
+    assert shows(found, image)
+    assert len(found.warnings) == 1
+    assert "6 of 8 rasters in order were left out" in found.warnings[0]
+
+
+@pytest.mark.parametrize("name", ["scene_udm2.tif", "scene_pan.tif"])
+def test_masks_and_grey_images_beside_an_image_are_left_out(write_raster: Write, smooth: Smooth, name: str) -> None:
+    image = smooth()
+    write_raster("post/scene.tif", image)
+    other = write_raster(f"post/{name}", np.ones((200, 300, 8 if "udm" in name else 1), np.uint8))
+    found = pair_of(write_raster("plain.tif", smooth(phase=1)), other.parent)
+    assert shows(found, image)
+    assert "1 of 2 rasters in post were left out" in found.warnings[0]
+    assert name in found.warnings[0]
+
+
+def test_images_of_several_types_in_a_folder_are_refused(write_raster: Write, smooth: Smooth) -> None:
+    write_raster("post/a.tif", smooth())
+    folder = write_raster("post/b.tif", smooth().astype(np.uint16)).parent
+    with pytest.raises(DataError, match=r"b\.tif holds uint16 and a\.tif beside it uint8.*name the one file"):
+        read_source(folder)
+
+
+def test_what_a_folder_hides_is_counted(write_raster: Write, smooth: Smooth) -> None:
+    folder = halves(write_raster, "post", smooth())
+    write_raster("post/older/tile_a.tif", smooth())
+    write_raster("post/tile_c.tif", smooth()[:, 50:150], Affine(0.5, 0, 500_025, 0, -0.5, 4_000_000))
+    below, hidden = read_source(folder).warnings
+    assert "1 of 3 tiles in post" in hidden
+    assert "1 of 4 GeoTIFFs of post lie in folders below it" in below
+
+
+def test_a_folder_outside_is_not_followed(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+    write_raster("elsewhere/a.tif", smooth())
+    (tmp_path / "order" / "part").mkdir(parents=True)
+    (tmp_path / "order" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "order" / "part" / "a.tif").symlink_to(tmp_path / "elsewhere" / "a.tif")
+    with pytest.raises(DataError, match="holds no GeoTIFF"):
+        read_source(tmp_path / "order")
+
+
+def test_the_order_of_nameless_bands_is_a_guess_with_a_warning(write_raster: Write, smooth: Smooth) -> None:
+    deep = np.concatenate([smooth()[..., ::-1], smooth()[..., :1]], axis=2).astype(np.uint16) * 12
+    guessed, named = (write_raster(f"{name}.tif", deep, photometric="MINISBLACK") for name in ("guessed", "named"))
+    with rasterio.open(named, "r+") as raster:
+        raster.descriptions = ("Blue", "Green", "Red", "NIR")
+    warning = next(warning for warning in pair_of(guessed, named).warnings if "colours of" in warning)
+    assert "guessed.tif" in warning
+    assert "inference.images.pre_bands" in warning
+    assert read_source(named).tiles[0].bands == (3, 2, 1)
+    assert not read_source(guessed, (3, 2, 1)).warnings
+
+
+@pytest.mark.parametrize(
+    ("bands", "kind", "profile", "sentence"),
+    [
+        (4, np.uint8, {"colorinterp": INKS}, "cyan, magenta, yellow"),
+        (3, np.complex64, {}, "complex64"),
+        (3, np.int8, {}, "int8"),
+        (1, np.uint8, {"colorinterp": [ColorInterp.palette]}, "1 band.*-expand rgb"),
+    ],
+)
+def test_pixels_that_are_no_colours_are_refused(
+    write_raster: Write, bands: int, kind: type, profile: dict[str, object], sentence: str
+) -> None:
+    path = write_raster("a.tif", np.ones((20, 20, bands), kind), **profile)
+    with pytest.raises(DataError, match=sentence):
+        read_source(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("post.jp2", r"post\.jp2 is a JPEG 2000 file.*rio convert post\.jp2 post\.tif"),
+        ("post.ecw", "ECW.*gdal_translate"),
+        ("post.zip", "is an archive.*Unpack"),
+        ("post.xyz", r"is a \.xyz file"),
+        ("folder/a.jp2", r"holds no GeoTIFF \(1 \.jp2\)"),
+    ],
+)
+def test_other_formats_are_named(tmp_path: Path, name: str, sentence: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=sentence):
+        read_source(path.parent if "folder" in name else path)
+
+
+@pytest.mark.parametrize(
+    "name", ["wow!.tif", "zip+a!b.tif", "Überflutung #2 & 100%23 'x' [v1]?:1.TIF", "a b{c},;$~.tiff"]
+)
+def test_any_name_is_read(write_raster: Write, smooth: Smooth, name: str) -> None:
+    image = smooth()
+    odd = write_raster(f"of {name}/tile.tif", image).rename
+    path = odd(Path(str(write_raster("x.tif", image))).with_name(name))
+    assert shows(pair_of(write_raster("plain.tif", smooth(phase=1)), path), image)
+    assert shows(pair_of(path, write_raster(f"of {name}/tile.tif", image).parent), image)
+
+
+def test_a_name_that_gdal_takes_for_an_address(
+    write_raster: Write, smooth: Smooth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = smooth()
+    monkeypatch.chdir(write_raster("other.tif", smooth(phase=1)).parent)
+    write_raster("x.tif", image).rename("GTIFF_DIR:1:other.tif")
+    assert shows(pair_of(Path("other.tif"), Path("GTIFF_DIR:1:other.tif")), image)

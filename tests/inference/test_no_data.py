@@ -1,0 +1,187 @@
+"""Pixels that hold no data, declared or not, on the grid of the images and beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from image_pair import Smooth, Write, pair_of, whole
+
+from xview2_siamese_unet.inference.harmonise import Harmonised
+
+HOLE = slice(50, 110), slice(60, 120)
+ASIDE = Affine(0.5, 0, 500_000.25, 0, -0.5, 4_000_000)
+
+
+def reflectance(smooth: Smooth, phase: float) -> np.ndarray:
+    return (smooth(phase=phase) / 300).astype(np.float32)
+
+
+def without(hole: tuple[slice, slice]) -> np.ndarray:
+    valid = np.ones((200, 300), bool)
+    valid[hole] = False
+    return valid
+
+
+@pytest.mark.parametrize("aside", [False, True])
+@pytest.mark.parametrize("value", [-9999.0, np.nan, -3.4028234663852886e38, -1.7976931348623157e308])
+def test_no_data_in_one_band(write_raster: Write, smooth: Smooth, value: float, aside: bool) -> None:
+    """Beside the grid, fill values must not be mixed into the pixels around the hole."""
+    paths, clean = [], []
+    for k, place in enumerate((None, ASIDE if aside else None)):
+        image = reflectance(smooth, k).astype(np.float64 if value < -1e39 else np.float32)
+        clean.append(write_raster(f"clean{k}.tif", image, place))
+        image[*HOLE, 0] = value
+        paths.append(write_raster(f"{k}.tif", image, place, nodata=value))
+    found, asked = whole(pair_of(*paths, stretch=(0.0, 1.0))), whole(pair_of(*clean, stretch=(0.0, 1.0)))
+    # A pixel whose centre lies on the border of two pixels takes that to the right.
+    np.testing.assert_array_equal(found.valid, without(HOLE))
+    near = np.abs(found.post[found.valid].astype(int) - asked.post[found.valid])
+    assert near.max() <= 4
+    stretch = pair_of(*paths).pair.stretch[0]
+    assert stretch == pytest.approx((7 / 300, 247 / 300), abs=0.01)
+
+
+@pytest.mark.parametrize("aside", [False, True])
+@pytest.mark.parametrize(("kind", "value"), [(np.uint8, 0), (np.uint8, 255), (np.uint16, 0)])
+def test_a_colour_in_one_band_is_data(write_raster: Write, smooth: Smooth, kind: type, value: int, aside: bool) -> None:
+    """A deep green roof has no red: only where all bands hold a value that is also a colour there is no data."""
+    paths = []
+    for k, place in enumerate((None, ASIDE if aside else None)):
+        image = smooth(phase=k).astype(kind).clip(1, 254)
+        image[*HOLE, 0] = value
+        image[10:20, 10:20] = value
+        paths.append(write_raster(f"{k}.tif", image, place, nodata=value))
+    np.testing.assert_array_equal(whole(pair_of(*paths)).valid, without((slice(10, 20), slice(10, 20))))
+
+
+@pytest.mark.parametrize(("kind", "factor", "value"), [(np.float32, 1 / 300, -9999), (np.uint16, 20, 65535)])
+def test_an_undeclared_fill_value(write_raster: Write, smooth: Smooth, kind: type, factor: float, value: int) -> None:
+    paths = []
+    for k in range(2):
+        image = (smooth(phase=k).astype(float) * factor).astype(kind)
+        image[:, :9] = value
+        paths.append(write_raster(f"{k}.tif", image))
+    found = pair_of(*paths)
+    assert found.pair.stretch[0] == pytest.approx((7 * factor, 247 * factor), abs=3 * factor)
+    assert [f"hold {value}" in warning for warning in found.warnings] == [True, True]
+    np.testing.assert_array_equal(whole(found).valid, without((slice(None), slice(9))))
+
+
+def test_an_undeclared_border_of_a_larger_image(write_raster: Write, smooth: Smooth) -> None:
+    valid = np.zeros((1500, 1500), bool)
+    valid[12:-12, 12:-12] = True
+    paths = []
+    for k in range(2):
+        image = smooth(1500, 1500, phase=k).astype(np.int16) * 9
+        image[~valid] = -32768
+        paths.append(write_raster(f"{k}.tif", image))
+    found = pair_of(*paths)
+    assert sum("hold -32768" in warning for warning in found.warnings) == 2
+    np.testing.assert_array_equal(whole(found).valid, valid)
+
+
+def test_alpha_beside_a_no_data_value(write_raster: Write, smooth: Smooth) -> None:
+    alpha = np.full((200, 300, 1), 255, np.uint8)
+    alpha[HOLE] = 0
+    image = np.concatenate([smooth(phase=1), alpha], axis=2)
+    post = write_raster("post.tif", image, nodata=0, photometric="RGB", alpha="YES")
+    np.testing.assert_array_equal(whole(pair_of(write_raster("pre.tif", smooth()), post)).valid, without(HOLE))
+
+
+def collared(write_raster: Write, name: str, image: np.ndarray, **profile: object) -> Path:
+    y, x = np.mgrid[:200, :300]
+    image = image.clip(60, 255)
+    image[x + y < 150] = 0
+    return write_raster(name, image, nodata=0, **profile)
+
+
+@pytest.mark.parametrize("mosaic", [False, True])
+def test_a_collar_of_jpeg_is_no_data(write_raster: Write, smooth: Smooth, mosaic: bool) -> None:
+    options = {"photometric": "YCBCR", "compress": "JPEG", "jpeg_quality": 75, "interleave": "pixel", "tiled": True}
+    blocks = {"blockxsize": 64, "blockysize": 64}
+    image, later = smooth(), smooth(phase=1)
+    jpeg = [collared(write_raster, f"{k}.tif", each, **options, **blocks) for k, each in enumerate((image, later))]
+    lossless = [collared(write_raster, f"plain{k}.tif", each) for k, each in enumerate((image, later))]
+    if mosaic:
+        jpeg[0] = mosaic_of(jpeg[0])
+    found, asked = pair_of(*jpeg), whole(pair_of(*lossless)).valid
+    valid = whole(found).valid
+    with rasterio.open(jpeg[1]) as raster:
+        blurred = raster.read().any(axis=0) & ~asked
+    assert blurred.sum() > 500
+    assert (valid != asked).sum() < 0.15 * blurred.sum()
+    assert in_windows(found, 37).tolist() == valid.tolist()
+
+
+def mosaic_of(path: Path) -> Path:
+    from test_vrt import vrt  # noqa: PLC0415
+
+    return vrt(path.parent, path.name)
+
+
+def in_windows(found: Harmonised, side: int) -> np.ndarray:
+    valid = np.zeros((200, 300), bool)
+    with found.pair.open() as reader:
+        for top in range(0, 200, side):
+            for left in range(0, 300, side):
+                window = reader.read(top, left, side, side).valid[: 200 - top, : 300 - left]
+                valid[top : top + side, left : left + side] = window
+    return valid
+
+
+@pytest.mark.parametrize("where", ["aside", "finer", "zone"])
+def test_a_pixel_is_the_same_in_any_window(write_raster: Write, smooth: Smooth, where: str) -> None:
+    image = smooth(phase=1)
+    image[HOLE] = 0
+    pre = write_raster("pre.tif", smooth())
+    if where == "zone":
+        east, north = rasterio.warp.transform("EPSG:32615", "EPSG:32616", [500_000], [4_000_000])
+        post = write_raster("post.tif", image, Affine(0.5, 0, east[0], 0, -0.5, north[0]), crs="EPSG:32616")
+    else:
+        post = write_raster(
+            "post.tif", image, Affine(0.2, 0, 500_010, 0, -0.2, 3_999_990) if where == "finer" else ASIDE
+        )
+    found = pair_of(pre, post)
+    height, width = found.pair.grid.height, found.pair.grid.width
+    all_at_once = whole(found)
+    with found.pair.open() as reader:
+        for top in range(-5, height, 61):
+            for left in range(-9, width, 83):
+                rows, columns = slice(max(top, 0), min(top + 61, height)), slice(max(left, 0), min(left + 83, width))
+                part = reader.read(top, left, 61, 83)
+                inner = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
+                np.testing.assert_array_equal(part.post[inner], all_at_once.post[rows, columns])
+                np.testing.assert_array_equal(part.valid[inner], all_at_once.valid[rows, columns])
+
+
+def test_scale_and_offset_are_applied(write_raster: Write, smooth: Smooth) -> None:
+    """Both dates show the same reflectance, one as numbers with a scale and an offset."""
+    image = smooth()
+    pre = write_raster("pre.tif", (image / 255).astype(np.float32))
+    post = write_raster("post.tif", (image.astype(np.uint16) * 40 + 1000))
+    with rasterio.open(post, "r+") as raster:
+        raster.scales, raster.offsets = (1 / 10_200,) * 3, (-1000 / 10_200,) * 3
+    found = pair_of(pre, post)
+    before, after, _ = whole(found)
+    assert np.abs(before.astype(int) - after).max() <= 1
+    assert found.pair.stretch[0] == found.pair.stretch[1]
+
+
+def test_clipped_dim_and_white_pixels_are_counted(write_raster: Write, smooth: Smooth) -> None:
+    """What the bytes do not show: values outside of the stretch, dates in other units, white borders."""
+    deep = [smooth(phase=k).astype(np.uint16) * factor for k, factor in enumerate((8, 240))]
+    pre, post = (write_raster(f"{k}.tif", image) for k, image in enumerate(deep))
+    warnings = pair_of(pre, post).warnings
+    assert [warning.split(" of the stretch")[0] for warning in warnings] == ["the values of 0.tif reach only 3%"]
+    share = (deep[1] > 20_000).any(axis=2).mean()
+    warnings = pair_of(pre, post, stretch=(0.0, 20_000.0)).warnings
+    clipped = next(warning for warning in warnings if "clipped" in warning)
+    assert "1.tif" in clipped
+    assert float(clipped.split("%")[0]) == pytest.approx(100 * share, abs=6)
+    bright = smooth(phase=1)
+    bright[:, :60] = 255
+    assert "are white" in pair_of(write_raster("a.tif", smooth()), write_raster("b.tif", bright)).warnings[0]
