@@ -71,9 +71,11 @@ def settings(params: InferenceParams, hardware: HardwareParams) -> dict[str, Any
 
 def describe_vectors(params: InferenceParams) -> dict[str, Any]:
     """Return name and digest of the polygons that the user brings."""
+    from xview2_siamese_unet.inference.vector_file import split_layer  # noqa: PLC0415  geopandas is slow to import
+
     given = {"footprints": params.footprints, "aoi": params.aoi, "zones": params.zones}
-    files = {key: path.expanduser() for key, path in given.items() if path is not None}
-    return {key: {"name": path.name, "sha256": sha256(path)} for key, path in files.items()}
+    files = {key: split_layer(path.expanduser()) for key, path in given.items() if path is not None}
+    return {key: {"name": path.name, "layer": layer, "sha256": sha256(path)} for key, (path, layer) in files.items()}
 
 
 def versions() -> dict[str, str]:

@@ -185,7 +185,7 @@ def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) 
     for options, sentence in (
         (["--model", str(pickle)], "cannot be trusted"),
         (["--model", str(project / "missing.pth")], "found no file"),
-        (["--footprints", str(project / "missing.gpkg")], "found no such file"),
+        (["--footprints", str(project / "missing.gpkg")], "no such file"),
     ):
         done = run(material, out, *options)
         assert (done.exit_code, sentence in done.output) == (2, True), done.output
