@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_source import Source
@@ -96,12 +97,6 @@ def newest(pair: Pair) -> str:
     """Return the time of the newest input file: a time for products that does not change from run to run."""
     times = [tile.path.stat().st_mtime for source in (pair.pre, pair.post) for tile in source.tiles]
     return datetime.fromtimestamp(max(times), UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-
-
-def sha256(path: Path) -> str:
-    """Return the digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def code_version() -> str:

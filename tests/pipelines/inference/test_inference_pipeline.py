@@ -51,7 +51,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_two_images_become_products_that_a_second_run_leaves_alone(material: Path, project: Path) -> None:
-    out = project / "answer"
+    out = project / "answer!"
     done = run(material, out)
     assert done.exit_code == 0, done.output
     assert {path.name for path in out.iterdir()} == PRODUCTS
@@ -63,7 +63,7 @@ def test_two_images_become_products_that_a_second_run_leaves_alone(material: Pat
     before = contents(out)
     again = run(material, out)
     assert again.exit_code == 2
-    assert "found an assessment" in again.output
+    assert "already holds an assessment" in again.output
     assert contents(out) == before
     replaced = run(material, out, "--overwrite")
     assert replaced.exit_code == 0
@@ -82,8 +82,9 @@ def _check_rasters(out: Path, record: dict) -> None:
 
 def _check_layers(out: Path, record: dict) -> None:
     path = out / "buildings.gpkg"
-    assert [name for name, _ in pyogrio.list_layers(path)] == ["buildings", "aoi", "valid_area", "layer_styles"]
-    buildings = pyogrio.read_dataframe(path, layer="buildings")
+    package = f"GPKG:{path}"  # without the driver, pyogrio would split the path at the exclamation mark
+    assert [name for name, _ in pyogrio.list_layers(package)] == ["buildings", "aoi", "valid_area", "layer_styles"]
+    buildings = pyogrio.read_dataframe(package, layer="buildings")
     assert buildings.crs.to_epsg() == 32615
     assert len(buildings) == record["buildings"]["buildings"] > 0
     assert buildings["building_id"].is_unique
@@ -137,7 +138,7 @@ def test_one_call_from_python_with_formats_and_zones(
     again = {"model": material / "model.pth", "overwrite": True}
     fewer = assess_in_python(material / "pre.tif", material / "post.tif", project / "answer", **again)
     assert fewer.products.keys() == PRODUCTS == {path.name for path in fewer.folder.iterdir()}
-    with pytest.raises(DataError, match="found an assessment"):
+    with pytest.raises(DataError, match="already holds an assessment"):
         assess_in_python(material / "pre.tif", material / "post.tif", fewer.folder, model=material / "model.pth")
 
 
@@ -235,6 +236,23 @@ def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project
     (out / "damage.tif").write_text("mine")
     assert run(material, out).exit_code == 2
     assert contents(out) == {"damage.tif": b"mine"}
+
+
+def test_footprints_inside_the_folder_of_the_products_are_not_touched(material: Path, project: Path) -> None:
+    out = project / "mine"
+    out.mkdir()
+    boxes = [shapely.box(500_010, 3_999_950, 500_018, 3_999_960)]
+    houses = gpd.GeoDataFrame({"my_id": ["a"], "owner": ["b"]}, geometry=boxes, crs="EPSG:32615")
+    houses.to_file(out / "buildings.gpkg", engine="pyogrio")
+    before = contents(out)
+    for options in ([], ["--overwrite"]):
+        done = run(material, out, "--footprints", str(out / "buildings.gpkg"), *options)
+        assert (done.exit_code, "lies where the assessment writes" in done.output) == (2, True), done.output
+        assert "--overwrite" not in done.output
+        assert contents(out) == before
+    (out / "buildings.gpkg").rename(out / "mine.gpkg")
+    assert run(material, out, "--footprints", str(out / "mine.gpkg")).exit_code == 0
+    assert (out / "mine.gpkg").read_bytes() == before["buildings.gpkg"]
 
 
 def test_out_in_a_parameters_file_is_refused(material: Path, project: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from xview2_siamese_unet.atomic import sha256, written
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assess_layers import Layers
 from xview2_siamese_unet.inference.folder import PRODUCTS, begin, check_out
@@ -20,7 +21,6 @@ from xview2_siamese_unet.inference.record import (
     fingerprint,
     newest,
     settings,
-    sha256,
     versions,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
@@ -44,7 +44,8 @@ def harmonise_pair(params: InferenceParams, folder: Path) -> Harmonised:
 
     Whatever can be refused is refused here, before hours of work.
     """
-    check_out(folder, params.out, overwrite=params.overwrite)
+    inputs = (params.pre, params.post, params.model, params.footprints, params.aoi, params.zones)
+    check_out(folder, params.out, overwrite=params.overwrite, inputs=inputs)
     harmonised = harmonise(params)
     grid = harmonised.pair.grid
     _log.info("grid: %d × %d pixels of %.3g m, %s", grid.width, grid.height, grid.pixel, grid.crs)
@@ -203,10 +204,11 @@ def write_report(predicted: Predicted, summary: str) -> str:
 
 
 def write_record(
-    predicted: Predicted, footprint_shift: dict[str, Any], folder: Path, summary: str, *written: object
+    predicted: Predicted, footprint_shift: dict[str, Any], folder: Path, summary: str, *saved: object
 ) -> dict[str, Any]:
-    """Return the record of the run, which makes an assessment finished: so it comes after all that is `written`."""
+    """Return the record of the run, which makes an assessment finished: so it comes after all that is `saved`."""
     counts = json.loads(summary)["all"]
     _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))
-    products = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).exists()}
+    there = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).is_file()}
+    products = {name: digest for name, digest in there.items() if digest in written(folder)}
     return {**predicted.record, "footprint_shift": footprint_shift, "buildings": counts, "products": products}
