@@ -238,6 +238,32 @@ def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project
     assert contents(out) == {"damage.tif": b"mine"}
 
 
+@pytest.mark.parametrize(
+    ("boxes", "doubts"),
+    [
+        ([], ["houses.gpkg has no rows", "the assessment holds no building"]),
+        (
+            [shapely.box(501_000, 3_999_950, 501_008, 3_999_960)],
+            ["none of the 1 footprints lies in the overlap", "none of the 1 buildings could be assessed"],
+        ),
+    ],
+)
+def test_an_assessment_without_any_answer_warns_everywhere(
+    material: Path, project: Path, caplog: pytest.LogCaptureFixture, boxes: list[shapely.Polygon], doubts: list[str]
+) -> None:
+    houses = gpd.GeoDataFrame({"id": list(range(len(boxes)))}, geometry=boxes, crs="EPSG:32615")
+    pyogrio.write_dataframe(houses, project / "houses.gpkg", geometry_type="Polygon")
+    done = run(material, project / "out", "--footprints", str(project / "houses.gpkg"))
+    assert done.exit_code == 0, done.output
+    record = json.loads((project / "out" / "run.json").read_text())
+    pages = [(project / "out" / name).read_text() for name in ("map.html", "report.html")]
+    for doubt in doubts:
+        for text in (" ".join(record["warnings"]), caplog.text, *pages):
+            assert doubt in text
+    found = pyogrio.read_dataframe(project / "out" / "buildings.gpkg", layer="buildings")
+    assert len(found) == len(boxes)
+
+
 def test_footprints_inside_the_folder_of_the_products_are_not_touched(material: Path, project: Path) -> None:
     out = project / "mine"
     out.mkdir()

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,14 +193,24 @@ def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401
     """Return the map as one HTML file."""
     from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
 
-    return pages.write_map(predicted, buildings)
+    unseen = int((buildings["status"] == "not_assessed").sum())
+    return pages.write_map(_with_doubts(predicted, len(buildings), unseen), buildings)
 
 
 def write_report(predicted: Predicted, summary: str) -> str:
     """Return the numbers as one HTML file."""
     from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
 
-    return pages.write_report(predicted, summary)
+    counts = json.loads(summary)["all"]
+    return pages.write_report(_with_doubts(predicted, counts["buildings"], counts["not_assessed"]), summary)
+
+
+def _with_doubts(predicted: Predicted, buildings: int, unseen: int) -> Predicted:
+    """Return the pair with a warning where no building has an answer."""
+    if buildings > unseen:
+        return predicted
+    doubt = f"none of the {buildings} buildings could be assessed" if buildings else "the assessment holds no building"
+    return replace(predicted, record={**predicted.record, "warnings": [*predicted.record["warnings"], doubt]})
 
 
 def write_record(
@@ -209,6 +219,9 @@ def write_record(
     """Return the record of the run, which makes an assessment finished: so it comes after all that is `saved`."""
     counts = json.loads(summary)["all"]
     _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))
+    record = _with_doubts(predicted, counts["buildings"], counts["not_assessed"]).record
+    for warning in record["warnings"][len(predicted.record["warnings"]) :]:
+        _log.warning(warning)
     there = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).is_file()}
     products = {name: digest for name, digest in there.items() if digest in written(folder)}
-    return {**predicted.record, "footprint_shift": footprint_shift, "buildings": counts, "products": products}
+    return {**record, "footprint_shift": footprint_shift, "buildings": counts, "products": products}
