@@ -46,8 +46,10 @@ _MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
 _MEGABYTES_A_FEATURE: Final = "16"
 _GDAL: Final = {
     "OGR_GEOJSON_MAX_OBJ_SIZE": _MEGABYTES_A_FEATURE,
-    # Otherwise Arrow repeats rows of a GeoPackage whose stored number of rows is too large.
+    # GDAL 3.12: the fast paths repeat rows of a GeoPackage whose stored number of rows is too large, and end the
+    # process over a FlatGeobuf file with a row without geometry.
     "OGR_GPKG_STREAM_BASE_IMPL": "YES",
+    "OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES",
 }
 # As pandas would have them, whole numbers with a gap become floating-point numbers.
 _WHOLE: Final = {
