@@ -32,7 +32,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option(
     "--format", "formats", type=click.Choice(get_args(Format)), multiple=True, help="Also write buildings in it."
 )
-@click.option("--overwrite", is_flag=True, help="Replace an assessment that the folder holds.")
+@click.option("--overwrite", is_flag=True, help="Replace an assessment that the folder holds; other files stay.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="What computes.")
 @click.option("--check", is_flag=True, help="Only look at the images and print what an assessment would work on.")
 @env_option
