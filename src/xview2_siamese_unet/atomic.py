@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,8 @@ PART: Final = ".part"
 """Ending of the hidden folders in which files are written; a killed process leaves its own."""
 IN_USE: Final = ".assessment.lock"
 """Name of the file in the folder that an assessment is writing to."""
+WRITTEN: Final = ".work/written.txt"
+"""Where an assessment under way lists the SHA-256 of every file that it puts into the folder, before it is there."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NOTHING_LEFT: Final = 1024**2
 
@@ -40,11 +43,38 @@ def whole_file(path: Path) -> Iterator[Path]:
             part = Path(folder) / path.name
             with _full_disk_has_a_number(part):
                 yield part
+                _require_own(path)
+                note_written(path.parent, [sha256(part)] if (path.parent / WRITTEN).is_file() else [])
                 part.replace(path)
     except OSError as error:
         if error.errno in _FULL or PART in str(error.filename):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def written(folder: Path) -> set[str]:
+    """Return the digests of what the assessment under way in a folder, or one that was stopped, has put there."""
+    ledger = folder / WRITTEN
+    return set(ledger.read_text(encoding="ascii").split()) if ledger.is_file() else set()
+
+
+def note_written(folder: Path, digests: Iterable[str]) -> None:
+    """Add to those digests."""
+    for digest in digests:
+        with (folder / WRITTEN).open("a", encoding="ascii") as ledger:
+            ledger.write(f"\n{digest}")  # in this order, a line that a killed process has torn spoils no other
+
+
+def _require_own(path: Path) -> None:
+    """Look whether an assessment under way would replace a file that none has written, such as one of the user."""
+    if (path.parent / WRITTEN).is_file() and path.is_file() and sha256(path) not in written(path.parent):
+        raise FileExistsError(errno.EEXIST, "a file that no assessment has written", str(path))
 
 
 def write_atomically(path: Path, text: str) -> None:

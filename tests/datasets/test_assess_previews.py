@@ -14,7 +14,7 @@ import shapely
 from PIL import Image
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.datasets.assess_layers import FormatsDataset, Layers, LayersDataset
+from xview2_siamese_unet.datasets.assess_layers import Layers, LayersDataset
 from xview2_siamese_unet.datasets.assess_raster import CogDataset
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.grid_cog import RasterContent
@@ -45,13 +45,3 @@ def test_buildings_are_a_table(tmp_path: Path) -> None:
     table = dataset.preview()
     assert table["columns"] == ["building_id"]
     assert table["data"][-1] == ["b9"]
-
-
-def test_formats_that_are_no_longer_asked_for_go(tmp_path: Path) -> None:
-    frame = gpd.GeoDataFrame({"building_id": ["a"]}, geometry=[shapely.box(500_000, 4_000_000, 500_010, 4_000_010)])
-    frame = frame.set_crs(GRID.crs)
-    dataset = FormatsDataset(filepath=str(tmp_path / "buildings"))
-    dataset.save({"geojson": frame, "geoparquet": frame})
-    assert [path.name for path in dataset.load()] == ["buildings.geojson", "buildings.parquet"]
-    dataset.save({"geoparquet": frame})
-    assert [path.name for path in tmp_path.iterdir()] == ["buildings.parquet"]

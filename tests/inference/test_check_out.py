@@ -1,24 +1,150 @@
-"""Where an assessment cannot be written is said before any work."""
+"""Where an assessment may write: it replaces what an assessment has written, and nothing else."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import sys
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
+import shapely
 
-from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.inference.folder import check_out
+from xview2_siamese_unet.atomic import sha256, write_atomically, written
+from xview2_siamese_unet.datasets.assess_folder import AssessmentDataset
+from xview2_siamese_unet.datasets.assess_layers import FormatsDataset, Layers, LayersDataset
+from xview2_siamese_unet.errors import DataError, StorageError, cause_of
+from xview2_siamese_unet.inference.folder import PRODUCTS, begin, check_out
+
+TEXTS = ("damage.tif", "buildings.gpkg", "summary.csv")
+
+
+def write(folder: Path, word: str = "ours") -> None:
+    """Write products as an assessment under way does."""
+    for name in TEXTS:
+        write_atomically(folder / name, f"{word} {name}")
+
+
+def finish(folder: Path) -> None:
+    products = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).exists()}
+    AssessmentDataset(filepath=str(folder)).save({"run_id": "1", "products": products})
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    begin(folder, "1")
+    write(folder)
+    finish(folder)
+    return folder
 
 
 @pytest.mark.parametrize("below", ["", "a", "a/b"])
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, below: str) -> None:
     file = tmp_path / "answer"
     file.write_text("")
-    with pytest.raises(DataError, match=rf"{file}: found a file; allowed: a folder"):
+    with pytest.raises(DataError, match=rf"{file} is a file, not a folder"):
         check_out(file / below, None, overwrite=True)
 
 
-def test_a_name_that_would_be_taken_for_an_archive_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="found an exclamation mark in the path"):
-        check_out(tmp_path / "wow!" / "answer", None, overwrite=False)
-    check_out(tmp_path / "wow" / "answer", None, overwrite=False)
+def test_an_assessment_is_replaced_only_when_asked(finished: Path) -> None:
+    with pytest.raises(DataError, match=r"already holds an assessment \(run\.json, damage\.tif.*--overwrite"):
+        check_out(finished, None, overwrite=False)
+    check_out(finished, None, overwrite=True)
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_file_of_the_user_is_never_replaced(tmp_path: Path, name: str, overwrite: bool) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(DataError, match=f"no assessment wrote.*: {name}") as refused:
+        check_out(tmp_path, None, overwrite=overwrite)
+    assert "--overwrite" not in str(refused.value)
+    assert (tmp_path / name).read_text() == "{}"
+
+
+def test_a_product_that_the_user_has_changed_or_added_is_not_replaced(finished: Path) -> None:
+    (finished / "summary.csv").write_text("my notes")
+    (finished / "buildings.geojson").write_text("mine")
+    with pytest.raises(DataError, match=r"changed since: buildings.geojson, summary.csv"):
+        check_out(finished, None, overwrite=True)
+
+
+def test_a_geopackage_that_is_open_elsewhere_is_not_replaced(finished: Path) -> None:
+    (finished / "buildings.gpkg-wal").touch()
+    with pytest.raises(DataError, match="gpkg-wal"):
+        check_out(finished, None, overwrite=True)
+
+
+def test_a_folder_of_the_user_by_the_name_of_the_work_is_not_emptied(tmp_path: Path) -> None:
+    (tmp_path / ".work").mkdir()
+    (tmp_path / ".work" / "thesis.tex").write_text("mine")
+    with pytest.raises(DataError, match=r": \.work"):
+        check_out(tmp_path, None, overwrite=True)
+
+
+@pytest.mark.parametrize("run", ["1", "2"])
+def test_a_stopped_assessment_resumes_and_knows_its_own_files(finished: Path, run: str) -> None:
+    begin(finished, run)  # of the finished one, nothing but the record is gone
+    write_atomically(finished / "damage.tif", "new")
+    for overwrite in (True, False):
+        check_out(finished, None, overwrite=overwrite)
+    (finished / "summary.csv").write_text("mine")
+    with pytest.raises(DataError, match=r"changed since: summary\.csv"):
+        check_out(finished, None, overwrite=True)
+
+
+def test_a_file_that_appears_during_the_run_is_not_replaced(tmp_path: Path) -> None:
+    begin(tmp_path, "1")
+    for name in ("buildings.gpkg", "buildings.geojson", "summary.csv"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(OSError, match="no assessment has written") as refused:
+        write_atomically(tmp_path / "summary.csv", "ours")
+    assert isinstance(cause_of(refused.value), StorageError)
+    frame = gpd.GeoDataFrame({"id": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
+    with pytest.raises(Exception, match="no assessment has written"):
+        LayersDataset(filepath=str(tmp_path / "buildings.gpkg")).save(Layers({"a": frame}, {}, "2026-01-01T00:00:00Z"))
+    FormatsDataset(filepath=str(tmp_path / "buildings")).save({})
+    assert {path.read_text() for path in tmp_path.iterdir() if path.is_file()} == {"mine"}
+
+
+def test_formats_of_an_earlier_assessment_go_and_those_of_the_user_stay(tmp_path: Path) -> None:
+    begin(tmp_path, "1")
+    formats = FormatsDataset(filepath=str(tmp_path / "buildings"))
+    frame = gpd.GeoDataFrame({"id": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
+    formats.save({"geojson": frame, "geoparquet": frame})
+    assert len(written(tmp_path)) == 2
+    formats.save({"geojson": frame})
+    assert formats.load() == [tmp_path / "buildings.geojson"]
+
+
+def test_inputs_among_the_products_are_refused(finished: Path) -> None:
+    for name in ("buildings.gpkg", "damage.tif", "buildings.gpkg|layername=buildings", ""):
+        with pytest.raises(DataError, match="lies where the assessment writes") as refused:
+            check_out(finished, None, overwrite=True, inputs=[None, finished / name])
+        assert "--overwrite" not in str(refused.value)
+    shutil.copy(finished / "buildings.gpkg", finished / "mine.gpkg")
+    check_out(finished, None, overwrite=True, inputs=[finished / "mine.gpkg", finished.parent])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows makes links for administrators only")
+def test_inputs_that_are_linked_to_products_are_refused(finished: Path) -> None:
+    (finished.parent / "link").symlink_to(finished)
+    (finished.parent / "hard.gpkg").hardlink_to(finished / "buildings.gpkg")
+    for path in (finished.parent / "link" / "buildings.gpkg", finished.parent / "hard.gpkg"):
+        with pytest.raises(DataError, match="lies where the assessment writes"):
+            check_out(finished, None, overwrite=True, inputs=[path])
+
+
+def test_exclamation_marks_in_the_path_are_allowed(tmp_path: Path) -> None:
+    folder = tmp_path / "wow!" / "answer"
+    check_out(folder, None, overwrite=False)
+    frame = gpd.GeoDataFrame({"id": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
+    package = LayersDataset(filepath=str(folder / "buildings.gpkg"))
+    package.save(Layers({"a": frame, "b": frame}, {"a": "<qgis/>"}, "2026-01-01T00:00:00Z"))
+    assert package.load()["id"].tolist() == package.preview()["data"][0] == [1]
+    FormatsDataset(filepath=str(folder / "buildings")).save({"geojson": frame, "geoparquet": frame})
+    assert len(json.loads((folder / "buildings.geojson").read_text())["features"]) == 1
+    names = {"buildings.gpkg", "buildings.geojson", "buildings.parquet"}
+    assert {path.name for path in folder.iterdir()} == names

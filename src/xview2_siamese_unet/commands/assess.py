@@ -22,13 +22,17 @@ _PATH: Final = click.Path(path_type=Path)
 @click.argument("post", type=_PATH)
 @click.option("--out", type=_PATH, help="Folder of the products.")
 @click.option("--model", type=_PATH, help="File of a checkpoint; without it the best one of the environment.")
-@click.option("--footprints", type=_PATH, help="Building outlines; without them the model's own.")
-@click.option("--aoi", type=_PATH, help="Polygons outside of which nothing is assessed.")
+@click.option(
+    "--footprints",
+    type=_PATH,
+    help="Building footprints; name a layer as 'FILE|layername=NAME'. Default: the model's own outlines.",
+)
+@click.option("--aoi", type=_PATH, help="Area of interest: nothing outside of its polygons is assessed.")
 @click.option("--zones", type=_PATH, help="Polygons, such as districts, to count buildings by.")
 @click.option(
     "--format", "formats", type=click.Choice(get_args(Format)), multiple=True, help="Also write buildings in it."
 )
-@click.option("--overwrite", is_flag=True, help="Replace an assessment that the folder holds.")
+@click.option("--overwrite", is_flag=True, help="Replace an assessment that the folder holds; other files stay.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="What computes.")
 @click.option("--check", is_flag=True, help="Only look at the images and print what an assessment would work on.")
 @env_option

@@ -12,7 +12,7 @@ from typing import Final
 import geopandas as gpd
 from kedro_datasets._typing import TablePreview
 
-from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.atomic import sha256, whole_file, written
 from xview2_siamese_unet.datasets.one_file import OneFile
 
 _STYLES: Final = """
@@ -45,14 +45,17 @@ class LayersDataset(OneFile[Layers, gpd.GeoDataFrame]):
         """Write all layers and styles."""
         import pyogrio  # noqa: PLC0415  a run without an assessment does not wait for GDAL
 
+        from xview2_siamese_unet.inference.vector_file import plain_path  # noqa: PLC0415
+
         before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
         try:
             with whole_file(self._path) as part:
-                for name, frame in data.frames.items():
-                    pyogrio.write_dataframe(
-                        frame, part, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
-                    )
+                with plain_path(part) as plain:
+                    for name, frame in data.frames.items():
+                        pyogrio.write_dataframe(
+                            frame, plain, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
+                        )
                 _write_styles(part, data)
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
@@ -61,13 +64,13 @@ class LayersDataset(OneFile[Layers, gpd.GeoDataFrame]):
         """Return the rows of the first layer."""
         import pyogrio  # noqa: PLC0415
 
-        return pyogrio.read_dataframe(self._path, layer=0)
+        return pyogrio.read_dataframe(f"GPKG:{self._path}", layer=0)
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """Return the first rows without their polygons, as Kedro-Viz shows them."""
         import pyogrio  # noqa: PLC0415
 
-        table = pyogrio.read_dataframe(self._path, layer=0, read_geometry=False, max_features=nrows)
+        table = pyogrio.read_dataframe(f"GPKG:{self._path}", layer=0, read_geometry=False, max_features=nrows)
         return TablePreview(json.loads(table.to_json(orient="split", index=False)))
 
 
@@ -75,14 +78,14 @@ class FormatsDataset(OneFile[dict[str, gpd.GeoDataFrame], list[Path]]):
     """The same rows in other formats, each written whole or not at all; loading gives the files."""
 
     def save(self, data: dict[str, gpd.GeoDataFrame]) -> None:
-        """Write `geojson` after RFC 7946 and `geoparquet`; what an earlier run wrote in another goes."""
+        """Write `geojson` after RFC 7946 and `geoparquet`; what an earlier assessment wrote in another goes."""
         for name, (ending, write) in _FORMATS.items():
             path = self._path.with_suffix(ending)
             if name in data:
                 with whole_file(path) as part:
                     write(data[name], part)
-            else:
-                path.unlink(missing_ok=True)
+            elif path.is_file() and sha256(path) in written(path.parent):
+                path.unlink()
 
     def load(self) -> list[Path]:
         """Return the files that are there."""
@@ -95,8 +98,11 @@ class FormatsDataset(OneFile[dict[str, gpd.GeoDataFrame], list[Path]]):
 def _write_geojson(frame: gpd.GeoDataFrame, path: Path) -> None:
     import pyogrio  # noqa: PLC0415
 
-    # Longitude and latitude, seven decimals, outer rings against the clock, no `crs`.
-    pyogrio.write_dataframe(frame, path, driver="GeoJSON", RFC7946="YES")
+    from xview2_siamese_unet.inference.vector_file import plain_path  # noqa: PLC0415
+
+    with plain_path(path) as plain:
+        # Longitude and latitude, seven decimals, outer rings against the clock, no `crs`.
+        pyogrio.write_dataframe(frame, plain, driver="GeoJSON", RFC7946="YES")
 
 
 def _write_geoparquet(frame: gpd.GeoDataFrame, path: Path) -> None:

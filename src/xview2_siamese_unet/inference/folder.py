@@ -1,12 +1,15 @@
-"""May an assessment begin in this folder, and what of an earlier one can be taken up?"""
+"""The folder of an assessment: files of an earlier one may be replaced or reused, those of anybody else never."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from xview2_siamese_unet.atomic import nearest_existing, write_atomically
+from xview2_siamese_unet.atomic import PART, WRITTEN, nearest_existing, note_written, sha256, write_atomically, written
 from xview2_siamese_unet.errors import ConfigError, DataError
 
 PRODUCTS: Final = (
@@ -30,17 +33,19 @@ def work_folder(folder: Path) -> Path:
     return folder / ".work"
 
 
-def check_out(folder: Path, asked: Path | None, *, overwrite: bool) -> None:
-    """See that products may be written; changes nothing.
+def check_out(folder: Path, asked: Path | None, *, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
+    """Check that the products may be written; changes nothing.
 
     Args:
         folder: where the catalog writes.
         asked: where the parameters want it.
         overwrite: whether an assessment may be replaced.
+        inputs: files and folders that the run reads.
 
     Raises:
         ConfigError: the two folders differ.
-        DataError: an assessment lies there already, or no folder can be there.
+        DataError: an assessment lies there already, a file that none has written or an input would be replaced, or no
+            folder can be there.
     """
     if asked is not None and asked.expanduser().resolve() != folder.resolve():
         raise ConfigError(
@@ -49,37 +54,75 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool) -> None:
             allowed="kedro assess --out, or --params inference.out=...",
             remedy="pass the folder on the command line",
         )
-    _check_path(folder)
-    there = [name for name in PRODUCTS if (folder / name).exists()]
-    unfinished = work_folder(folder).is_dir()
-    if there and not overwrite and not (unfinished and PRODUCTS[0] not in there):
-        raise DataError(
-            str(folder),
-            found=f"an assessment ({', '.join(there)})",
-            allowed="a new or empty folder, or one whose assessment was stopped",
-            remedy="choose another folder, or repeat with --overwrite",
-        )
-
-
-def _check_path(folder: Path) -> None:
     nearest = nearest_existing(folder)
     if not nearest.is_dir():
-        raise DataError(str(nearest), found="a file", allowed="a folder", remedy="choose another folder with --out")
-    if "!" in str(folder):  # what writes the GeoPackage takes the part before it for an archive
+        raise DataError(f"{nearest} is a file, not a folder.", hint="Choose another folder with --out.")
+    _check_inputs(folder, inputs)
+    record = _record(folder)
+    if record is not None and not overwrite:
         raise DataError(
-            str(folder),
-            found="an exclamation mark in the path",
-            allowed="a path without any",
-            remedy="choose another folder with --out",
+            f"{folder} already holds an assessment ({', '.join([PRODUCTS[0], *record['products']])}).",
+            hint="Choose another folder with --out, or replace the assessment with --overwrite.",
         )
+    foreign = _foreign(folder, written(folder) | set(() if record is None else record["products"].values()))
+    if record is None and (folder / PRODUCTS[0]).exists():
+        foreign.insert(0, PRODUCTS[0])
+    if foreign:
+        raise DataError(
+            f"{folder} holds files that no assessment wrote, or that were changed since: {', '.join(foreign)}.",
+            hint="Move them elsewhere, or choose another folder with --out. They are not replaced.",
+        )
+
+
+def _check_inputs(folder: Path, inputs: Iterable[Path | None]) -> None:
+    """Refuse inputs that the products would replace, or that would be read together with them."""
+    places = [folder, work_folder(folder), *(folder / name for name in PRODUCTS)]
+    for path in inputs:
+        given = None if path is None else Path(str(path).partition("|layername=")[0]).expanduser()
+        if given is not None and any(_same(given, place) for place in places):
+            raise DataError(
+                f"The input {given} lies where the assessment writes its products.",
+                hint="Move it elsewhere, or choose another folder with --out.",
+            )
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)  # also by another link, or in other case where that means nothing
+    return os.path.normcase(one.resolve()) == os.path.normcase(other.resolve())
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """Return the record of a finished assessment, if there is one."""
+    try:
+        record = json.loads((folder / PRODUCTS[0]).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(record, dict) and "run_id" in record and isinstance(record.get("products"), dict)
+    return record if ours else None
+
+
+def _foreign(folder: Path, digests: set[str]) -> list[str]:
+    """Return the names in a folder that the products take, but that no assessment has written as they are."""
+    there = [name for name in PRODUCTS[1:] if (folder / name).exists()]
+    found = [name for name in there if not (folder / name).is_file() or sha256(folder / name) not in digests]
+    # Somebody has the GeoPackage open; SQLite would apply what is left of that file to the new one.
+    found += [name for name in ("buildings.gpkg-wal",) if (folder / name).exists()]
+    work, own = work_folder(folder), (_STAMP, Path(WRITTEN).name, "blocks")
+    if work.exists() and not (work.is_dir() and all(it.name in own or it.suffix == PART for it in work.iterdir())):
+        found.append(work.name)
+    return found
 
 
 def begin(folder: Path, fingerprint: str) -> Path:
     """Return the folder of unfinished work, emptied unless it is this run's own; from here on nothing is finished."""
-    work = work_folder(folder)
-    stamp = work / _STAMP
+    work, record = work_folder(folder), _record(folder)
+    stamp, ledger = work / _STAMP, folder / WRITTEN
+    work.mkdir(parents=True, exist_ok=True)
+    ledger.touch()
+    note_written(folder, [] if record is None else record["products"].values())
     if not stamp.is_file() or stamp.read_text() != fingerprint:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work / "blocks", ignore_errors=True)
         write_atomically(stamp, fingerprint)
     (folder / PRODUCTS[0]).unlink(missing_ok=True)
     return work

@@ -1,148 +1,251 @@
-"""Building outlines that a user brings, in any vector format and system, as they are: same order, nothing dropped."""
+"""Polygons that a user brings: footprints, zones, an area of interest. Rows and order stay; doubts become warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
+import numpy.typing as npt
+import pandas as pd
+import pyproj
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import ProjError
 
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.vector_file import read_table, split_layer
 
-_FORMATS: Final = (".gpkg", ".geojson", ".json", ".fgb", ".shp", ".parquet")
-_MEGABYTES: Final = 2_000
-_MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
-_MEGABYTES_A_FEATURE: Final = "16"
 _POLYGONAL: Final = (3, 6)  # ids of Polygon and MultiPolygon in GEOS
-_HEADS: Final = {".gpkg": b"SQLite format 3\0", ".fgb": b"fgb", ".shp": b"\0\0\x27\x0a"}
-_IDS: Final = ("building_id", "id")
+_COLLECTION: Final = 7
+_IDS: Final = ("building_id", "id", "objectid", "fid")
 _ZONE_NAMES: Final = ("name", "id")
+_EXACT: Final = 2**53  # from here on, a floating-point number may stand for several whole ones
+_DEGREES: Final = "OGC:CRS84"
 
 
-def read_polygons(path: Path, crs: str, where: str) -> gpd.GeoDataFrame:
+class Given(NamedTuple):
+    """A layer that a user brings.
+
+    Attributes:
+        frame: its rows.
+        warnings: what a person should know about them.
+        columns: names of all columns of the file.
+    """
+
+    frame: gpd.GeoDataFrame
+    warnings: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+
+
+def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = ()) -> Given:
     """Return a layer of valid polygons in another system; a geometry without any area comes out empty.
 
     Args:
-        path: GeoPackage, GeoJSON, FlatGeobuf, Shapefile or GeoParquet.
+        path: GeoPackage, GeoJSON, GeoJSON lines, FlatGeobuf, Shapefile or GeoParquet; `|layername=...` names a layer.
         crs: system of the result.
         where: name of the parameter for error messages.
+        wanted: columns to read.
 
     Raises:
-        DataError: missing, unreadable, too large, without a coordinate reference system.
+        DataError: a file that cannot be used, or one whose coordinates are none of its system.
     """
-    if not path.is_file() or path.suffix.lower() not in _FORMATS or path.stat().st_size > _most(path) * 10**6:
-        found = f"a file of {path.stat().st_size / 1e6:.0f} MB" if path.is_file() else "no such file"
-        raise _unusable(path, where, found)
-    try:
-        frame = _read(path)
-    except (DataSourceError, DataLayerError, shapely.errors.ShapelyError, OSError, ValueError) as error:
-        raise _unusable(path, where, f"a file that cannot be read ({str(error).splitlines()[0]})") from error
-    if frame.crs is None:
-        raise _unusable(path, where, "no coordinate reference system")
-    try:
-        frame = frame.to_crs(crs)
-    except ProjError as error:
-        raise _unusable(path, where, f"{frame.crs.name}, a system without a place on Earth") from error
-    geometries: Any = frame.geometry.to_numpy().copy()
-    geometries[~np.isin(shapely.get_type_id(geometries), _POLYGONAL)] = shapely.Polygon()
-    points, owners = shapely.get_coordinates(geometries, return_index=True)
-    geometries[owners[~np.isfinite(points).all(axis=1)]] = shapely.Polygon()  # a place that the system cannot say
-    torn = ~shapely.is_valid(geometries)
+    frame, columns, warnings = read_table(path, wanted, where)
+    name = split_layer(path)[0].name
+    geometries, doubts = _polygons(frame.geometry.to_numpy())
+    there = ~shapely.is_empty(geometries)
+    placed, lost = _reproject(geometries, frame.crs, crs, f"{name} ({where})")
+    if there.any() and lost.sum() == there.sum():
+        raise _misplaced(geometries, frame.crs, f"{name} ({where})")
+    torn = ~shapely.is_valid(placed)
     # Without what has collapsed: an outline with a spike would become a polygon and a line.
-    geometries[torn] = shapely.make_valid(geometries[torn], method="structure", keep_collapsed=False)
-    frame.geometry = shapely.force_2d(geometries)
-    return frame
+    placed[torn] = shapely.make_valid(placed[torn], method="structure", keep_collapsed=False)
+    doubts |= {
+        f"cannot be placed in {crs}: their coordinates do not fit {_title(frame.crs)}, or lie too far away": lost,
+        "were not valid polygons and were repaired": torn & ~shapely.is_empty(placed),
+        "have no area": torn & shapely.is_empty(placed),
+    }
+    said = [f"{name}: {rows.sum()} of {len(frame)} rows {doubt}" for doubt, rows in doubts.items() if rows.any()]
+    if not len(frame):
+        said.append(f"{name} has no rows")
+    return Given(frame.set_geometry(placed, crs=crs), (*warnings, *said), tuple(columns))
 
 
-def row_names(frame: gpd.GeoDataFrame, column: str | None, usual: Sequence[str], where: str) -> list[str]:
-    """Return one name a row: those of `column`, of the first of the `usual` columns, or else row numbers from 1.
+def _polygons(geometries: Any) -> tuple[Any, dict[str, npt.NDArray[np.bool_]]]:  # noqa: ANN401
+    """Return the polygons of each row in two dimensions, and what was left out of which rows."""
+    found = np.array(geometries, object)
+    kinds = shapely.get_type_id(found)
+    doubts = {"have heights (Z), which are left out": shapely.has_z(found)}
+    mixed = np.flatnonzero(kinds == _COLLECTION)
+    for row in mixed:
+        found[row] = shapely.MultiPolygon(list(_parts(found[row])))
+    none = ~np.isin(shapely.get_type_id(found), _POLYGONAL) | shapely.is_empty(found)
+    found[none] = shapely.Polygon()
+    doubts["are collections, of which only the polygons are used"] = (kinds == _COLLECTION) & ~none
+    doubts["hold no polygon"] = none
+    return shapely.force_2d(found), doubts
+
+
+def _parts(shape: Any) -> Iterator[Any]:  # noqa: ANN401
+    for part in shapely.get_parts(shape):
+        if part.geom_type == "Polygon":
+            yield part
+        elif hasattr(part, "geoms"):
+            yield from _parts(part)
+
+
+def _reproject(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tuple[Any, npt.NDArray[np.bool_]]:  # noqa: ANN401
+    """Return the geometries in another system, and which of them have no place in it; those come out empty."""
+    try:
+        placed = gpd.GeoSeries(geometries, crs=source).to_crs(crs).to_numpy().copy()
+    except ProjError as error:
+        raise DataError(
+            f"{name} is in {source.name}, a system without a place on Earth.",
+            hint="Assign its true coordinate reference system.",
+        ) from error
+    points, owners = shapely.get_coordinates(placed, return_index=True)
+    nowhere = ~np.isfinite(points).all(axis=1)
+    if pyproj.CRS(crs).is_geographic:  # where both systems are degrees, nothing is computed and nothing checked
+        nowhere |= (np.abs(points) > (360, 90 + 1e-6)).any(axis=1)
+    lost = np.zeros(len(placed), bool)
+    lost[owners[nowhere]] = True
+    placed[lost] = shapely.Polygon()
+    return placed, lost
+
+
+def _misplaced(geometries: Any, source: pyproj.CRS, name: str) -> DataError:  # noqa: ANN401
+    """Explain why no row of a file can be placed in another system."""
+    west, south, east, north = shapely.total_bounds(geometries)
+    there = f"x {west:.7g} to {east:.7g} and y {south:.7g} to {north:.7g}"
+    degrees, lost = _reproject(geometries, source, _DEGREES, name)
+    if lost.sum() < (~shapely.is_empty(geometries)).sum():
+        corners = [round(float(value), 5) for value in shapely.total_bounds(degrees)]
+        return DataError(f"{name} lies too far from the images: {corners} in degrees.", hint="Name another file.")
+    swapped = source.is_geographic and max(abs(west), abs(east)) <= 90 < max(abs(south), abs(north)) <= 360
+    remedy = (
+        "Latitude and longitude are swapped: write longitude first."
+        if swapped
+        else "Assign its true coordinate reference system (ogr2ogr -a_srs EPSG:... fixed.gpkg FILE, or in QGIS)."
+    )
+    return DataError(f"The coordinates of {name}, {there}, do not fit {_title(source)}.", hint=remedy)
+
+
+def _title(crs: Any) -> str:  # noqa: ANN401
+    return f"{crs.to_string() if crs.to_authority() else crs.name}{' (degrees)' if crs.is_geographic else ''}"
+
+
+def outside(given: Given, frame: Any, what: str) -> Iterator[str]:  # noqa: ANN401
+    """Yield a warning where no row of a layer lies in a frame; both are in one system."""
+    geometries = given.frame.geometry.to_numpy()
+    there = geometries[~shapely.is_empty(geometries)]
+    if not len(there) or shapely.intersects(there, frame).any():
+        return
+    degrees = gpd.GeoSeries(there, crs=given.frame.crs).to_crs(_DEGREES)
+    swapped = shapely.transform(degrees.to_numpy(), lambda xy: xy[:, ::-1])
+    swapped = gpd.GeoSeries(swapped, crs=_DEGREES).to_crs(given.frame.crs).to_numpy()
+    reason = (
+        "their latitude and longitude are swapped"
+        if shapely.intersects(swapped, frame).any()
+        else "check their place and their coordinate reference system"
+    )
+    yield f"none of the {len(there)} {what} lies in the overlap of the images: {reason}"
+
+
+def row_names(
+    given: Given, column: str | None, usual: Sequence[str], where: str
+) -> tuple[Sequence[str | None], list[str]]:
+    """Return the text of one name a row, and warnings.
+
+    The names are those of `column`, of the first of the `usual` columns, in any case, that does not repeat, or else
+    row numbers from 1. A row without a name keeps none.
 
     Raises:
         DataError: a column that does not exist, or names that repeat.
     """
-    chosen = column or next((name for name in usual if name in frame and frame[name].is_unique), None)
-    if chosen is None:
-        return [str(number) for number in range(1, len(frame) + 1)]
-    if chosen not in frame or not frame[chosen].is_unique:
-        raise DataError(
-            where,
-            found=f"{chosen}, which {'repeats' if chosen in frame else 'is no column'}",
-            allowed=f"one of {', '.join(map(str, frame.columns.drop(frame.geometry.name)))} without repeats, or null",
-            remedy="name another column",
-        )
-    return [str(value) for value in frame[chosen]]
+    frame, warnings, passed = given.frame, [], []
+    if column is not None and column not in given.columns:
+        raise DataError(f"{where}: there is no column {column!r}.", hint=f"Name one of {', '.join(given.columns)}.")
+    lower = {name.lower(): name for name in reversed(given.columns)} | {name: name for name in given.columns}
+    for name in [column] if column is not None else [lower[name] for name in usual if name in lower]:
+        fault = _fault(frame[name])
+        if fault is None:
+            break
+        passed.append(f"column {name!r} {fault}")
+    else:
+        reason = " and ".join(passed) or f"there is no column {' or '.join(map(repr, usual))}"
+        if column is not None:
+            raise DataError(f"{where}: {reason}.", hint="Name another column, or null.")
+        numbers = [str(number) for number in range(1, len(frame) + 1)]
+        return numbers, [f"{where}: {reason}; row numbers from 1 are used, name another column if there is one"]
+    if passed:
+        warnings.append(f"{where}: {' and '.join(passed)}; column {name!r} is used")
+    names = _texts(frame[name])
+    if missing := sum(not (each or "").strip() for each in names):
+        warnings.append(f"{where}: {missing} of {len(names)} rows have no value in column {name!r}, which stays empty")
+    return names, warnings
 
 
-def given_buildings(path: Path, crs: str, id_column: str | None) -> gpd.GeoDataFrame:
+def _fault(values: pd.Series[Any]) -> str | None:
+    """Return why a column cannot tell rows apart."""
+    names = [name for name in _texts(values) if (name or "").strip()]
+    repeated = len(names) - len(set(names))
+    if repeated:
+        return f"repeats {repeated} of its values"
+    if len(values) and not names:
+        return "is empty"
+    if values.dtype.kind == "f" and bool((values.abs() >= _EXACT).any()):
+        return "stores whole numbers as floating-point numbers, which are not exact from 2^53 on"
+    return None
+
+
+def _texts(values: pd.Series[Any]) -> list[str | None]:
+    """Return the values as text; whole numbers that a file stores as floating-point numbers have no decimals."""
+    floating = values.dtype.kind == "f"
+    return [
+        None if missing else str(int(value)) if floating and float(value).is_integer() else str(value)
+        for value, missing in zip(values, values.isna(), strict=True)
+    ]
+
+
+def given_buildings(path: Path, crs: str, id_column: str | None) -> Given:
     """Return a user's footprints as `building_id`, `footprint_source` and polygons; rows and order stay.
 
     Raises:
         DataError: a file or a column that cannot be used.
     """
     where = "inference.footprints"
-    frame = read_polygons(path, crs, where)
-    ids = row_names(frame, id_column, _IDS, f"{where}, inference.buildings.id_column")
-    return gpd.GeoDataFrame(
-        {"building_id": ids, "footprint_source": path.name}, geometry=frame.geometry.to_numpy(), crs=crs
-    )
+    given = read_polygons(path, crs, where, (*_IDS, *_named(id_column)))
+    ids, doubts = row_names(given, id_column, _IDS, "inference.buildings.id_column")
+    columns = {"building_id": pd.array(ids, dtype=object), "footprint_source": split_layer(path)[0].name}
+    frame = gpd.GeoDataFrame(columns, geometry=given.frame.geometry.to_numpy(), crs=crs)
+    return Given(frame, (*given.warnings, *doubts))
 
 
-def given_zones(path: Path, column: str | None) -> gpd.GeoDataFrame:
+def given_zones(path: Path, column: str | None) -> Given:
     """Return a user's zones as `name` and polygons in degrees, which hold a country as well as a street.
 
     Raises:
         DataError: a file or a column that cannot be used.
     """
     where = "inference.zones"
-    frame = read_polygons(path, "OGC:CRS84", where)
-    names = row_names(frame, column, _ZONE_NAMES, f"{where}, inference.zone_column")
-    return gpd.GeoDataFrame({"name": names}, geometry=frame.geometry.to_numpy(), crs=frame.crs)
+    given = read_polygons(path, _DEGREES, where, (*_ZONE_NAMES, *_named(column)))
+    names, doubts = row_names(given, column, _ZONE_NAMES, "inference.zone_column")
+    frame = gpd.GeoDataFrame({"name": [name or "" for name in names]}, geometry=given.frame.geometry, crs=_DEGREES)
+    return Given(frame, (*given.warnings, *doubts))
 
 
-def _read(path: Path) -> gpd.GeoDataFrame:
-    if path.suffix.lower() == ".parquet":
-        return gpd.read_parquet(path)
-    before = pyogrio.get_gdal_config_option("OGR_GEOJSON_MAX_OBJ_SIZE")
-    pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": _MEGABYTES_A_FEATURE})
-    try:
-        frame: Any = pyogrio.read_dataframe(_with_driver(path))
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": before})
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise ValueError("a table without geometry")
-    return frame
+def given_area(path: Path) -> Given:
+    """Return a user's area of interest in degrees.
 
-
-def _with_driver(path: Path) -> str:
-    """Return a name that GDAL opens with the driver of the ending.
-
-    By content alone it would follow a text that tells it to read other files, to ask the network or to run its
-    commands, whatever its name.
+    Raises:
+        DataError: a file that cannot be used, or one without any polygon.
     """
-    head = _HEADS.get(path.suffix.lower())
-    if head is None:
-        return f"GeoJSON:{path}"
-    with path.open("rb") as file:
-        if not file.read(len(head)).startswith(head):
-            raise ValueError(f"content that is no {path.suffix.lower()}")
-    return str(path)
+    given = read_polygons(path, _DEGREES, "inference.aoi")
+    if shapely.is_empty(given.frame.geometry.to_numpy()).all():
+        raise DataError(f"{path} (inference.aoi) holds no polygon.", hint="Name a file with the area as polygons.")
+    return given
 
 
-def _unusable(path: Path, where: str, found: str) -> DataError:
-    return DataError(
-        f"{where} {path}",
-        found=found,
-        allowed=f"polygons in {', '.join(_FORMATS)} with a coordinate reference system, "
-        f"up to {_most(path)} MB and {_MEGABYTES_A_FEATURE} MB a feature",
-        remedy="check the path, or write the outlines again as GeoPackage",
-    )
-
-
-def _most(path: Path) -> int:
-    return _MEGABYTES_OF_TEXT if path.suffix.lower() in (".geojson", ".json") else _MEGABYTES
+def _named(column: str | None) -> tuple[str, ...]:
+    return () if column is None else (column,)

@@ -68,10 +68,11 @@ def harmonise(params: InferenceParams) -> Harmonised:
     """
     pre = read_source(_named(params.pre, "pre"), params.images.pre_bands)
     post = read_source(_named(params.post, "post"), params.images.post_bands)
-    area = None if params.aoi is None else _area(params.aoi.expanduser())
+    area, doubts = (None, ()) if params.aoi is None else _area(params.aoi.expanduser())
     grid = common_grid(pre.place, post.place, params.pixel_size, area)
     _check_size(grid, params)
     aoi = None if area is None else cut(area, shapely.box(*grid.bounds), CRS.from_string(grid.crs))
+    footprints, zones, more = _vectors(params, grid, shapely.box(*grid.bounds) if aoi is None else aoi)
     pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi)
     pair, samples, filled = _without_fill(pair)
     pair = replace(pair, stretch=_stretches(pair, samples, params.images.stretch))
@@ -84,29 +85,33 @@ def harmonise(params: InferenceParams) -> Harmonised:
         *filled,
         *_warnings(pair, samples),
         *_doubts(shift, pair.field),
+        *doubts,
+        *more,
     )
-    return Harmonised(pair, warnings, shift, _footprints(params, grid), _zones(params))
+    return Harmonised(pair, warnings, shift, footprints, zones)
 
 
-def _footprints(params: InferenceParams, grid: Grid) -> Any:  # noqa: ANN401
-    from xview2_siamese_unet.inference.footprints import given_buildings  # noqa: PLC0415
+def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[Any, Any, tuple[str, ...]]:  # noqa: ANN401
+    """Return footprints on the grid and zones in degrees, and what a person should know about them."""
+    from xview2_siamese_unet.inference import footprints as vectors  # noqa: PLC0415  geopandas is slow to import
 
-    if params.footprints is None:
-        return None
-    return given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
+    buildings = zones = None
+    warnings: list[str] = []
+    if params.footprints is not None:
+        given = vectors.given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
+        buildings, warnings = given.frame, [*given.warnings, *vectors.outside(given, overlap, "footprints")]
+    if params.zones is not None:
+        given = vectors.given_zones(params.zones.expanduser(), params.zone_column)
+        degrees = reproject(overlap, CRS.from_string(grid.crs), CRS.from_epsg(4326))
+        zones, warnings = given.frame, [*warnings, *given.warnings, *vectors.outside(given, degrees, "zones")]
+    return buildings, zones, tuple(warnings)
 
 
-def _zones(params: InferenceParams) -> Any:  # noqa: ANN401
-    from xview2_siamese_unet.inference.footprints import given_zones  # noqa: PLC0415
+def _area(path: Path) -> tuple[Area, tuple[str, ...]]:
+    from xview2_siamese_unet.inference.footprints import given_area  # noqa: PLC0415  geopandas is slow to import
 
-    return None if params.zones is None else given_zones(params.zones.expanduser(), params.zone_column)
-
-
-def _area(path: Path) -> Area:
-    from xview2_siamese_unet.inference.footprints import read_polygons  # noqa: PLC0415  geopandas is slow to import
-
-    frame = read_polygons(path, "OGC:CRS84", "inference.aoi")
-    return Area(CRS.from_epsg(4326), frame.geometry.union_all())
+    given = given_area(path)
+    return Area(CRS.from_epsg(4326), given.frame.geometry.union_all()), given.warnings
 
 
 def _named(path: Path | None, date: str) -> Path:

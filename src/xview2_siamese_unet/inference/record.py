@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_source import Source
@@ -71,9 +72,11 @@ def settings(params: InferenceParams, hardware: HardwareParams) -> dict[str, Any
 
 def describe_vectors(params: InferenceParams) -> dict[str, Any]:
     """Return name and digest of the polygons that the user brings."""
+    from xview2_siamese_unet.inference.vector_file import split_layer  # noqa: PLC0415  geopandas is slow to import
+
     given = {"footprints": params.footprints, "aoi": params.aoi, "zones": params.zones}
-    files = {key: path.expanduser() for key, path in given.items() if path is not None}
-    return {key: {"name": path.name, "sha256": sha256(path)} for key, path in files.items()}
+    files = {key: split_layer(path.expanduser()) for key, path in given.items() if path is not None}
+    return {key: {"name": path.name, "layer": layer, "sha256": sha256(path)} for key, (path, layer) in files.items()}
 
 
 def versions() -> dict[str, str]:
@@ -94,12 +97,6 @@ def newest(pair: Pair) -> str:
     """Return the time of the newest input file: a time for products that does not change from run to run."""
     times = [tile.path.stat().st_mtime for source in (pair.pre, pair.post) for tile in source.tiles]
     return datetime.fromtimestamp(max(times), UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-
-
-def sha256(path: Path) -> str:
-    """Return the digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def code_version() -> str:

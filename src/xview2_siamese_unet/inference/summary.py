@@ -56,7 +56,7 @@ def summary_warnings(buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None
         buildings: with status and reason, in metres.
         zones: `name` and polygons, in any system.
     """
-    warnings = []
+    warnings = [] if len(buildings) else ["the assessment holds no building"]
     for status, what in ((NOT_ASSESSED, "were not assessed"), (ABSTAINED, "have no answer")):
         reasons = buildings.loc[buildings["status"] == status, "reason"]
         reasons = reasons.str.replace(_PARTLY, "hidden in large part", regex=True)

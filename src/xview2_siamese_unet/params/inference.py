@@ -61,7 +61,8 @@ class BuildingParams(Strict):
     """What a building is and when it is judged."""
 
     id_column: str | None = None
-    """Column of the footprints with ids of one's own; nothing: `building_id`, `id`, or else their order."""
+    """Column of the footprints with ids of one's own; nothing: the first of `building_id`, `id`, `objectid`, `fid`, in
+    any case, that does not repeat, or else their order."""
     min_area: float = Field(default=10.0, ge=0)
     """Square metres below which a patch of the model's own mask is no building."""
     simplify: float = Field(default=0.75, ge=0)
@@ -86,13 +87,15 @@ class InferenceParams(Strict):
     model: Path | None = None
     """File of a checkpoint; nothing: the best one of this environment."""
     footprints: Path | None = None
-    """Building outlines (GeoPackage, GeoJSON, FlatGeobuf, Shapefile, GeoParquet); nothing: the model's own mask."""
+    """Building outlines (GeoPackage, GeoJSON, GeoJSON lines, FlatGeobuf, Shapefile, GeoParquet); of several layers one
+    is named as in QGIS, `city.gpkg|layername=houses`, here and below; nothing: the model's own mask."""
     aoi: Path | None = None
     """Polygons outside of which nothing is assessed."""
     zones: Path | None = None
     """Polygons, such as districts, to count buildings by."""
     zone_column: str | None = None
-    """Column of the zones with their names; nothing: `name`, `id`, or else their order."""
+    """Column of the zones with their names; nothing: the first of `name`, `id` that does not repeat, or else their
+    order."""
     formats: tuple[Format, ...] = ()
     """What buildings are also written in: GeoJSON after RFC 7946, GeoParquet."""
     overwrite: bool = False

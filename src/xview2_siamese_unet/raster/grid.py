@@ -272,10 +272,13 @@ def _no_overlap(outlines: list[BaseGeometry]) -> DataError:
 
 
 def _area_outside(area: Area, overlap: BaseGeometry, crs: CRS) -> DataError:
+    swapped = Area(area.crs, shapely.transform(area.shape, lambda xy: xy[:, ::-1]))
     return DataError(
         f"The area of interest (bounds {_bounds(area.shape)}) holds no pixel of the overlap of the images "
         f"(bounds {_bounds(reproject(overlap, crs, area.crs))}).",
-        hint="Check the coordinates of the area of interest and its coordinate reference system.",
+        hint="Its latitude and longitude are swapped: write longitude first."
+        if not cut(swapped, overlap, crs).is_empty
+        else "Check the coordinates of the area of interest and its coordinate reference system.",
     )
 
 

@@ -56,7 +56,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_two_images_become_products_that_a_second_run_leaves_alone(
     material: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = project / "answer"
+    out = project / "answer!"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # a GPU whose driver is broken
     done = run(material, out, "--device", "auto")
@@ -72,7 +72,7 @@ def test_two_images_become_products_that_a_second_run_leaves_alone(
     before = contents(out)
     again = run(material, out, "--device", "auto")
     assert again.exit_code == 2
-    assert "found an assessment" in again.output
+    assert "already holds an assessment" in again.output
     assert contents(out) == before
     replaced = run(material, out, "--device", "auto", "--overwrite")
     assert replaced.exit_code == 0
@@ -140,8 +140,9 @@ def _check_rasters(out: Path, record: dict) -> None:
 
 def _check_layers(out: Path, record: dict) -> None:
     path = out / "buildings.gpkg"
-    assert [name for name, _ in pyogrio.list_layers(path)] == ["buildings", "aoi", "valid_area", "layer_styles"]
-    buildings = pyogrio.read_dataframe(path, layer="buildings")
+    package = f"GPKG:{path}"  # without the driver, pyogrio would split the path at the exclamation mark
+    assert [name for name, _ in pyogrio.list_layers(package)] == ["buildings", "aoi", "valid_area", "layer_styles"]
+    buildings = pyogrio.read_dataframe(package, layer="buildings")
     assert buildings.crs.to_epsg() == 32615
     assert len(buildings) == record["buildings"]["buildings"] > 0
     assert buildings["building_id"].is_unique
@@ -195,7 +196,7 @@ def test_one_call_from_python_with_formats_and_zones(
     again = {"model": material / "model.pth", "overwrite": True}
     fewer = assess_in_python(material / "pre.tif", material / "post.tif", project / "answer", **again)
     assert fewer.products.keys() == PRODUCTS == {path.name for path in fewer.folder.iterdir()}
-    with pytest.raises(DataError, match="found an assessment"):
+    with pytest.raises(DataError, match="already holds an assessment"):
         assess_in_python(material / "pre.tif", material / "post.tif", fewer.folder, model=material / "model.pth")
 
 
@@ -243,7 +244,7 @@ def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) 
     for options, sentence in (
         (["--model", str(pickle)], "Python objects"),
         (["--model", str(project / "missing.pth")], "is no file"),
-        (["--footprints", str(project / "missing.gpkg")], "found no such file"),
+        (["--footprints", str(project / "missing.gpkg")], "no such file"),
     ):
         done = run(material, out, *options)
         assert (done.exit_code, sentence in done.output) == (2, True), done.output
@@ -293,6 +294,49 @@ def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project
     (out / "damage.tif").write_text("mine")
     assert run(material, out).exit_code == 2
     assert contents(out) == {"damage.tif": b"mine"}
+
+
+@pytest.mark.parametrize(
+    ("boxes", "doubts"),
+    [
+        ([], ["houses.gpkg has no rows", "the assessment holds no building"]),
+        (
+            [shapely.box(501_000, 3_999_950, 501_008, 3_999_960)],
+            ["none of the 1 footprints lies in the overlap", "1 of 1 buildings were not assessed"],
+        ),
+    ],
+)
+def test_an_assessment_without_any_answer_warns_everywhere(
+    material: Path, project: Path, caplog: pytest.LogCaptureFixture, boxes: list[shapely.Polygon], doubts: list[str]
+) -> None:
+    houses = gpd.GeoDataFrame({"id": list(range(len(boxes)))}, geometry=boxes, crs="EPSG:32615")
+    pyogrio.write_dataframe(houses, project / "houses.gpkg", geometry_type="Polygon")
+    done = run(material, project / "out", "--footprints", str(project / "houses.gpkg"))
+    assert done.exit_code == 0, done.output
+    record = json.loads((project / "out" / "run.json").read_text())
+    pages = [(project / "out" / name).read_text() for name in ("map.html", "report.html")]
+    for doubt in doubts:
+        for text in (" ".join(record["warnings"]), caplog.text, *pages):
+            assert doubt in text
+    found = pyogrio.read_dataframe(project / "out" / "buildings.gpkg", layer="buildings")
+    assert len(found) == len(boxes)
+
+
+def test_footprints_inside_the_folder_of_the_products_are_not_touched(material: Path, project: Path) -> None:
+    out = project / "mine"
+    out.mkdir()
+    boxes = [shapely.box(500_010, 3_999_950, 500_018, 3_999_960)]
+    houses = gpd.GeoDataFrame({"my_id": ["a"], "owner": ["b"]}, geometry=boxes, crs="EPSG:32615")
+    houses.to_file(out / "buildings.gpkg", engine="pyogrio")
+    before = contents(out)
+    for options in ([], ["--overwrite"]):
+        done = run(material, out, "--footprints", str(out / "buildings.gpkg"), *options)
+        assert (done.exit_code, "lies where the assessment writes" in done.output) == (2, True), done.output
+        assert "--overwrite" not in done.output
+        assert contents(out) == before
+    (out / "buildings.gpkg").rename(out / "mine.gpkg")
+    assert run(material, out, "--footprints", str(out / "mine.gpkg")).exit_code == 0
+    assert (out / "mine.gpkg").read_bytes() == before["buildings.gpkg"]
 
 
 def test_out_in_a_parameters_file_is_refused(material: Path, project: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from xview2_siamese_unet.atomic import sha256, written
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assess_layers import Layers
 from xview2_siamese_unet.inference.folder import PRODUCTS, begin, check_out
@@ -20,7 +21,6 @@ from xview2_siamese_unet.inference.record import (
     fingerprint,
     newest,
     settings,
-    sha256,
     versions,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
@@ -44,7 +44,8 @@ def harmonise_pair(params: InferenceParams, folder: Path) -> Harmonised:
 
     Whatever can be refused is refused here, before hours of work.
     """
-    check_out(folder, params.out, overwrite=params.overwrite)
+    inputs = (params.pre, params.post, params.model, params.footprints, params.aoi, params.zones)
+    check_out(folder, params.out, overwrite=params.overwrite, inputs=inputs)
     harmonised = harmonise(params)
     grid = harmonised.pair.grid
     _log.info("grid: %d × %d pixels of %.3g m, %s", grid.width, grid.height, grid.pixel, grid.crs)
@@ -205,11 +206,11 @@ def summarise(
     return json.dumps(summarise_buildings(table, warnings), indent=2, allow_nan=False), table.to_csv(index=False)
 
 
-def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401
+def write_map(predicted: Predicted, buildings: Any, summary: str) -> str:  # noqa: ANN401
     """Return the map as one HTML file."""
     from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
 
-    return pages.write_map(predicted, buildings)
+    return pages.write_map(predicted, buildings, json.loads(summary)["warnings"])
 
 
 def write_report(predicted: Predicted, summary: str) -> str:
@@ -220,17 +221,17 @@ def write_report(predicted: Predicted, summary: str) -> str:
 
 
 def write_record(
-    predicted: Predicted, footprint_shift: dict[str, Any], folder: Path, summary: str, *written: object
+    predicted: Predicted, footprint_shift: dict[str, Any], folder: Path, summary: str, *saved: object
 ) -> dict[str, Any]:
-    """Return the record of the run, which makes an assessment finished: so it comes after all that is `written`."""
+    """Return the record of the run, which makes an assessment finished: so it comes after all that is `saved`."""
     numbers = json.loads(summary)
     counts = numbers["all"]
     _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))
-    products = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).exists()}
+    there = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).is_file()}
     return {
         **predicted.record,
         "warnings": [*predicted.record["warnings"], *numbers["warnings"]],
         "footprint_shift": footprint_shift,
         "buildings": counts,
-        "products": products,
+        "products": {name: digest for name, digest in there.items() if digest in written(folder)},
     }

@@ -19,8 +19,14 @@ _FACTS = ("building_id", "status", "reason", "confidence", "p_none", "p_minor", 
 _MORE_FACTS = ("area_m2", "visible_fraction", "footprint_source")
 
 
-def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401  a GeoDataFrame
-    """Return the map as HTML."""
+def write_map(predicted: Predicted, buildings: Any, warnings: list[str]) -> str:  # noqa: ANN401  a GeoDataFrame
+    """Return the map as HTML.
+
+    Args:
+        predicted: the pair, and the record with the warnings so far.
+        buildings: rows of the main layer.
+        warnings: on the counts of buildings.
+    """
     grid, record = predicted.pair.grid, predicted.record
     there = buildings[~shapely.is_empty(buildings.geometry.to_numpy()) & buildings.geometry.notna().to_numpy()]
     there = there[there.geometry.intersects(shapely.box(*grid.bounds)).to_numpy()]
@@ -34,7 +40,7 @@ def write_map(predicted: Predicted, buildings: Any) -> str:  # noqa: ANN401  a G
             *(f"{name}: {value}" for name, value in _provenance(record).items()),
             f"buildings on this map: {len(there)} of {len(buildings)}; the others lie outside or have no polygon",
         ],
-        warnings=record["warnings"],
+        warnings=[*record["warnings"], *warnings],
     )
     return render_map(content)
 

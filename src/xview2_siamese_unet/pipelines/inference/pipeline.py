@@ -51,7 +51,12 @@ def create_pipeline(**_: object) -> Pipeline:
                 name="summarise_buildings",
             ),
             Node(nodes.in_formats, ["assessed_buildings", _PARAMS], "buildings_in_other_formats", name="in_formats"),
-            Node(nodes.write_map, ["predicted", "assessed_buildings"], "assessment_map", name="write_map"),
+            Node(
+                nodes.write_map,
+                ["predicted", "assessed_buildings", "assessment_summary"],
+                "assessment_map",
+                name="write_map",
+            ),
             Node(nodes.write_report, ["predicted", "assessment_summary"], "assessment_report", name="write_assessment"),
             Node(
                 nodes.write_record,

@@ -1,0 +1,299 @@
+"""Vector files: which format a file has, which of its layers holds polygons, and its rows as they are stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+import geopandas as gpd
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyogrio.util import vsi_path
+
+from xview2_siamese_unet.errors import DataError
+
+LAYER: Final = "|layername="
+"""What separates a file from the name of one of its layers, as in the paths of QGIS."""
+_TEXT: Final = (".geojson", ".json")
+_LINES: Final = (".geojsonl", ".geojsons", ".ndjson", ".jsonl")
+_HEADS: Final = {".gpkg": b"SQLite format 3\0", ".fgb": b"fgb", ".shp": b"\0\0\x27\x0a"}
+_FORMATS: Final = (".gpkg", ".fgb", ".shp", ".parquet", *_TEXT, *_LINES)
+_OTHERS: Final = {
+    ".kml": "KML",
+    ".kmz": "KMZ",
+    ".gml": "GML",
+    ".gdb": "an Esri file geodatabase",
+    ".csv": "CSV",
+    ".tab": "MapInfo",
+    ".mif": "MapInfo",
+    ".dxf": "DXF",
+    ".zip": "a ZIP archive",
+    ".gz": "a gzip archive",
+}
+_NO_AREA: Final = ("Point", "LineString")  # in the names of types, such as MultiLineString or Measured 3D Point
+_MEGABYTES: Final = 2_000
+_MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
+_MEGABYTES_A_FEATURE: Final = "16"
+_GDAL: Final = {
+    "OGR_GEOJSON_MAX_OBJ_SIZE": _MEGABYTES_A_FEATURE,
+    # GDAL 3.12: the fast paths repeat rows of a GeoPackage whose stored number of rows is too large, and end the
+    # process over a FlatGeobuf file with a row without geometry.
+    "OGR_GPKG_STREAM_BASE_IMPL": "YES",
+    "OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES",
+}
+# As pandas would have them, whole numbers with a gap become floating-point numbers.
+_WHOLE: Final = {
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+}
+
+
+class Table(NamedTuple):
+    """Rows of one layer.
+
+    Attributes:
+        frame: the geometry and those of the wanted columns that the layer has.
+        columns: names of all its columns.
+        warnings: what GDAL reported while it read the file.
+    """
+
+    frame: gpd.GeoDataFrame
+    columns: list[str]
+    warnings: list[str]
+
+
+def split_layer(path: Path) -> tuple[Path, str | None]:
+    """Return the file and the layer that `file.gpkg|layername=houses` names."""
+    name, separator, layer = str(path).partition(LAYER)
+    return (path, None) if not separator or path.exists() else (Path(name), layer)
+
+
+def read_table(path: Path, wanted: Iterable[str], where: str) -> Table:
+    """Return the rows of the one polygon layer of a file, or of the layer that the path names.
+
+    Args:
+        path: a file, followed by `|layername=NAME` if one of its layers is meant.
+        wanted: columns to read, in any case; a GeoParquet file comes with all of them.
+        where: name of the parameter for error messages.
+
+    Raises:
+        DataError: missing, another format, unreadable, too large, without a coordinate reference system, or with
+            several polygon layers of which none is named.
+    """
+    file, layer = split_layer(path)
+    _check_format(file, where)
+    try:
+        table = _read_parquet(file, layer) if file.suffix.lower() == ".parquet" else _read(file, layer, wanted, where)
+    except (DataSourceError, DataLayerError, shapely.errors.ShapelyError, OSError, ValueError, RecursionError) as error:
+        raise _unreadable(file, where, str(error).splitlines()[0]) from error
+    if table.frame.crs is None:
+        raise DataError(
+            f"{file} ({where}) has no coordinate reference system.",
+            hint=f"Assign one with ogr2ogr -a_srs EPSG:... {file.stem}_crs.gpkg {file.name}, or in QGIS.",
+        )
+    return table
+
+
+def _check_format(path: Path, where: str) -> None:
+    ending = path.suffix.lower()
+    if not path.exists():
+        raise DataError(f"{path} ({where}): no such file.", hint="Check the path.")
+    if ending not in _FORMATS or not path.is_file():
+        what = _OTHERS.get(ending, "a folder" if path.is_dir() else "no vector format that is read here")
+        unpack = "Unpack it and name the file inside" if ending in (".zip", ".gz", ".kmz") else ""
+        options = "-a_srs EPSG:4326 -oo GEOM_POSSIBLE_NAMES=WKT,wkt,geometry " if ending == ".csv" else ""
+        convert = f"Convert it with ogr2ogr {options}{path.stem}.gpkg {path.name}, or export it from QGIS as GeoPackage"
+        raise DataError(f"{path} ({where}) is {what}.", hint=f"{unpack or convert}. Formats read: {_readable()}.")
+    most = _MEGABYTES_OF_TEXT if ending in (*_TEXT, *_LINES) else _MEGABYTES
+    if path.stat().st_size > most * 10**6:
+        raise DataError(
+            f"{path} ({where}) has {path.stat().st_size / 1e6:.0f} MB; at most {most} MB are read.",
+            hint="Cut it to the place in question, or convert it to GeoPackage.",
+        )
+
+
+def _readable() -> str:
+    return ", ".join(_FORMATS)
+
+
+def _unreadable(path: Path, where: str, reason: str) -> DataError:
+    if "Unknown WKB type" in reason:
+        return DataError(
+            f"{path} ({where}) holds surfaces in three dimensions (MultiPatch, TIN), which are not read.",
+            hint=f"Convert them to polygons with ogr2ogr -nlt MULTIPOLYGON {path.stem}.gpkg {path.name}.",
+        )
+    if ".shx" in reason:
+        return DataError(
+            f"{path} ({where}) lacks the file {path.stem}.shx.",
+            hint="Copy all files of the shapefile (.shp, .shx, .dbf, .prj) into one folder.",
+        )
+    return DataError(
+        f"{path} ({where}) cannot be read: {reason}.",
+        hint=f"Write the polygons again as GeoPackage. At most {_MEGABYTES_A_FEATURE} MB a feature are read.",
+    )
+
+
+def _read_parquet(path: Path, layer: str | None) -> Table:
+    if layer is not None:
+        raise ValueError("a GeoParquet file has no layers")
+    frame = gpd.read_parquet(path, to_pandas_kwargs={"types_mapper": _WHOLE.get})
+    if frame.index.name is not None:  # an id may have been the index of whoever wrote it
+        frame = frame.reset_index()
+    return Table(frame, [name for name in pq.read_schema(path).names if name != frame.geometry.name], [])
+
+
+def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str) -> Table:
+    usual = {name.lower() for name in wanted}
+    before = {option: pyogrio.get_gdal_config_option(option) for option in _GDAL}
+    pyogrio.set_gdal_config_options(_GDAL)
+    try:
+        with _connection(path) as name, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RuntimeWarning)
+            layer = _polygon_layer(path, dict(pyogrio.list_layers(name)), layer, where)
+            info = pyogrio.read_info(name, layer=layer)
+            columns = [str(column) for column in info["fields"]]
+            frame = _read_layer(name, layer, [column for column in columns if column.lower() in usual])
+    finally:
+        pyogrio.set_gdal_config_options(before)
+    said = {f"{path.name}: {warning.message}": None for warning in caught if _matters(warning)}
+    if info["driver"] == "GeoJSONSeq" and (records := _records(path)) != len(frame):  # GDAL skips what is no JSON
+        raise ValueError(f"{records} lines, of which {len(frame)} are features")
+    if info["driver"] == "GPKG" and (key := info["fid_column"]):  # its primary key, which QGIS shows as a column
+        frame, columns = frame.rename_axis(key).reset_index(), [key, *columns]
+    elif info["driver"] in ("GeoJSON", "GeoJSONSeq") and "id" in usual and "id" not in map(str.lower, columns):
+        ids = _feature_ids(path, lines=info["driver"] == "GeoJSONSeq")
+        if len(ids) == len(frame) and any(each is not None for each in ids):
+            frame, columns = frame.assign(id=pd.Series(ids, frame.index, dtype=object)), ["id", *columns]
+    return Table(frame, columns, list(said))
+
+
+def _matters(warning: warnings.WarningMessage) -> bool:
+    # Repeated keys of GeoJSON do not matter, because they are not used.
+    return issubclass(warning.category, RuntimeWarning) and not str(warning.message).startswith("Several features")
+
+
+def _read_layer(name: str, layer: str, columns: list[str]) -> gpd.GeoDataFrame:
+    by_key = name.startswith("GPKG:")  # of GeoJSON the keys are not those of the file, and a column of ids collides
+    arrow = {"use_arrow": True, "arrow_to_pandas_kwargs": {"types_mapper": _WHOLE.get}}
+    options: dict[str, Any] = {"layer": layer, "fid_as_index": by_key}
+    try:
+        frame: Any = pyogrio.read_dataframe(name, columns=columns, **options, **arrow)
+    except (NotImplementedError, ValueError, RuntimeError) as error:
+        if "Nonlinear" not in str(error):
+            raise
+        frame = pyogrio.read_dataframe(name, columns=[], **options)  # without Arrow, curves become lines
+        frame[columns] = pyogrio.read_dataframe(name, columns=columns, read_geometry=False, **options, **arrow)
+    if not isinstance(frame, gpd.GeoDataFrame):
+        raise ValueError("a table without geometry")
+    return frame
+
+
+@contextmanager
+def _connection(path: Path) -> Iterator[str]:
+    """Yield a name that GDAL opens with the driver of the ending.
+
+    By content alone it would follow a text that tells it to read other files, to ask the network or to run its
+    commands, whatever its name.
+    """
+    ending = path.suffix.lower()
+    head = _HEADS.get(ending)
+    if head is None:
+        yield f"GeoJSONSeq:{path}" if ending in _LINES or _is_lines(path) else f"GeoJSON:{path}"
+        return
+    with path.open("rb") as file:
+        if not file.read(len(head)).startswith(head):
+            raise ValueError(f"its content is not that of {ending}")
+    if ending == ".gpkg":
+        yield f"GPKG:{path}"
+    elif ending == ".fgb":
+        yield f"/vsisubfile/0,{path}"  # the file itself, whatever its name
+    else:
+        with plain_path(path) as plain:
+            if vsi_path(str(plain)) != str(plain):
+                raise ValueError("'!' or ';' in the name of a shapefile: rename its files")
+            yield str(plain)
+
+
+@contextmanager
+def plain_path(path: Path) -> Iterator[Path]:
+    """Yield a path to the same file through a link to its folder, where pyogrio would split the path at `!`."""
+    if "!" not in str(path.parent) or os.name == "nt":
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / "link"
+        link.symlink_to(path.parent.absolute(), target_is_directory=True)
+        yield link / path.name
+
+
+def _polygon_layer(path: Path, layers: dict[str, str | None], named: str | None, where: str) -> str:
+    """Return the named layer, else the only one whose declared type allows polygons."""
+    listed = ", ".join(f"{name} ({kind or 'no geometry'})" for name, kind in layers.items())
+    if named is not None:
+        if named not in layers:
+            raise DataError(f"{path} ({where}) has no layer {named!r}.", hint=f"Name one of its layers: {listed}.")
+        return named
+    found = [name for name, kind in layers.items() if kind and not any(each in kind for each in _NO_AREA)]
+    if not found:
+        raise DataError(f"{path} ({where}) has no polygons: {listed}.", hint="Name a file with polygons.")
+    if len(found) > 1:
+        raise DataError(
+            f"{path} ({where}) has several layers that may hold polygons: {listed}.",
+            hint=f"Name one, in quotes: '{path}{LAYER}{found[0]}'.",
+        )
+    return found[0]
+
+
+def _is_lines(path: Path) -> bool:
+    """Say whether the first line is a feature by itself, and more lines follow."""
+    with path.open("rb") as file:
+        first, second = (file.readline(int(_MEGABYTES_A_FEATURE) * 10**6).strip() for _ in range(2))
+    if not first.endswith(b"}") or not second:
+        return False
+    try:
+        return bool(json.loads(first.removeprefix(b"\x1e")).get("type") == "Feature")
+    except (ValueError, AttributeError):
+        return False
+
+
+def _records(path: Path) -> int:
+    """Return the number of lines with content, or of records where separators begin them (RFC 8142)."""
+    lines = separators = 0
+    with path.open("rb") as file:
+        for line in file:
+            lines += bool(line.strip(b" \t\r\n\x1e"))
+            separators += line.count(b"\x1e")
+    return separators or lines
+
+
+def _feature_ids(path: Path, *, lines: bool) -> list[Any]:
+    """Return the `id` beside the properties of each feature; GDAL invents numbers where some are missing or repeat."""
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    if lines:
+        records = text.split("\x1e") if "\x1e" in text else text.splitlines()
+        return [json.loads(record).get("id") for record in records if record.strip()]
+    # Every object but a feature is dropped as soon as it is read, so that coordinates do not fill the memory.
+    whole = json.loads(text, object_hook=_only_ids)
+    return list(whole or ())
+
+
+def _only_ids(value: dict[str, Any]) -> Any:  # noqa: ANN401
+    if value.get("type") == "FeatureCollection":
+        return [each[0] for each in value.get("features", []) if isinstance(each, tuple)]
+    return (value.get("id"),) if value.get("type") == "Feature" else None

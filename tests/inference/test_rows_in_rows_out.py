@@ -1,0 +1,158 @@
+"""Whatever footprints come in: rows, ids and geometry come out, each with the status of what is visible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import pyproj
+import pytest
+import shapely
+from shapely.affinity import rotate
+
+from xview2_siamese_unet.datasets.assess_layers import LayersDataset
+from xview2_siamese_unet.datasets.assess_raster import CogDataset
+from xview2_siamese_unet.inference.harmonise import harmonise
+from xview2_siamese_unet.inference.record import Predicted
+from xview2_siamese_unet.inference.windowed import predict_pair
+from xview2_siamese_unet.params.inference import InferenceParams
+from xview2_siamese_unet.pipelines.inference import nodes
+from xview2_siamese_unet.raster.stitch_store import BlockStore
+from xview2_siamese_unet.raster.window_plan import WindowPlan
+
+Write = Callable[..., Path]
+LEFT, TOP, PIXEL, HEIGHT, WIDTH = 500_000.0, 4_000_000.0, 0.5, 160, 200
+FRAME = shapely.box(LEFT, TOP - HEIGHT * PIXEL, LEFT + WIDTH * PIXEL, TOP)
+UTM = "EPSG:32615"
+FINE = 10  # points along a side of a pixel
+SYSTEMS = {"gpkg": UTM, "geojson": "OGC:CRS84", "geojsonl": "OGC:CRS84", "fgb": "EPSG:32616", "shp": "EPSG:3857"}
+
+
+def shapes(random: np.random.Generator, count: int) -> list[Any]:
+    """Return valid geometry of every kind, inside of the images, across their edge and elsewhere."""
+    found: list[Any] = []
+    for number in range(count):
+        x, y = random.uniform(-15, 115), random.uniform(-15, 95)
+        one = rotate(
+            shapely.box(LEFT + x, TOP - y, LEFT + x + random.uniform(3, 20), TOP - y + 6), random.uniform(0, 90)
+        )
+        holed = one.difference(one.centroid.buffer(1.5))
+        two = shapely.MultiPolygon([one, shapely.affinity.translate(one, 30, 0)])
+        mixed = shapely.GeometryCollection([one, one.centroid])
+        far = shapely.affinity.translate(one, 3_000, 0)
+        kinds = [one, holed, two, shapely.force_3d(one, 4), far, None, shapely.Polygon(), mixed]
+        found.append(kinds[number % len(kinds)] if number < len(kinds) else kinds[random.integers(2)])
+    return found
+
+
+def names(kind: str, random: np.random.Generator, count: int) -> tuple[Any, list[str | None]]:
+    """Return a column of ids and their text."""
+    numbers = [int(number) for number in random.choice(10**6, count, replace=False)]
+    if kind == "long":
+        numbers = [2**53 + 1 + 2 * number for number in numbers]
+    if kind == "text":
+        return [f"way/0{number}" for number in numbers], [f"way/0{number}" for number in numbers]
+    gaps = [None if kind != "whole" and row % 4 == 1 else number for row, number in enumerate(numbers)]
+    return pd.array(gaps, dtype="Int64"), [None if number is None else str(number) for number in gaps]
+
+
+def write_footprints(path: Path, column: Any, geometry: list[Any]) -> Path:  # noqa: ANN401
+    """Write footprints in the format of the ending, in a system that differs from format to format."""
+    if path.suffix == ".fgb":  # which is flat or not as a whole
+        geometry = [shape if shape is None else shapely.force_2d(shape) for shape in geometry]
+    if path.suffix == ".shp":  # which holds no collections
+        geometry = [shape if shape is None else polygon(shape) for shape in geometry]
+    frame = gpd.GeoDataFrame({"id": column}, geometry=geometry, crs=UTM)
+    if path.suffix == ".parquet":
+        frame.to_crs("EPSG:32614").to_parquet(path)
+        return path
+    more = {".fgb": {"SPATIAL_INDEX": "NO"}, ".geojsonl": {"COORDINATE_PRECISION": 9}}.get(path.suffix, {})
+    kind = None if path.suffix == ".shp" else "Unknown"
+    frame = frame.to_crs(SYSTEMS[path.suffix[1:]])
+    pyogrio.write_dataframe(frame, path, geometry_type=kind, **more)
+    return path
+
+
+def assess(params: InferenceParams, folder: Path) -> tuple[gpd.GeoDataFrame, tuple[str, ...]]:
+    """Go through the nodes with a model that is sure of a building everywhere; read the buildings back."""
+    harmonised = harmonise(params)
+    grid = harmonised.pair.grid
+    plan, store = WindowPlan(grid.height, grid.width, 64, 16), BlockStore(folder / "blocks")
+    sure = np.array([0.1, 0.05, 0.05, 0.1, 0.7], np.float32)
+    predict_pair(harmonised.pair, plan, lambda pre, _: np.broadcast_to(sure, (*pre.shape[:3], 5)), store, 4)
+    source = {"name": "x", "date": None}
+    record = {"pre": source, "post": source, "model": {"id": "m"}, "run_id": "r", "code": "0"}
+    predicted = Predicted(harmonised.pair, plan, store, record, "2026-01-01T00:00:00.000Z")
+    paths = [folder / f"{name}.tif" for name in ("damage", "probability")]
+    for path, content in zip(paths, nodes.write_rasters(predicted), strict=True):
+        CogDataset(filepath=str(path)).save(content)
+    outlines, _ = nodes.outline_buildings(harmonised, params, *paths)
+    package = LayersDataset(filepath=str(folder / "buildings.gpkg"))
+    package.save(nodes.vote_buildings(outlines, predicted, *paths, params))
+    return package.load(), harmonised.warnings
+
+
+def visible_share(shape: Any, seen: np.ndarray) -> float:  # noqa: ANN401
+    """Return the share of a polygon over pixels with data, from points on a fine lattice."""
+    west, south, east, north = shape.bounds
+    step = PIXEL / FINE
+    x, y = np.meshgrid(np.arange(west + step / 2, east, step), np.arange(south + step / 2, north, step))
+    inside = shapely.contains_xy(shape, x, y)
+    column, row = np.floor((x[inside] - LEFT) / PIXEL).astype(int), np.floor((TOP - y[inside]) / PIXEL).astype(int)
+    there = (column >= 0) & (column < WIDTH) & (row >= 0) & (row < HEIGHT)
+    return float(seen[row[there], column[there]].sum() / inside.sum())
+
+
+def polygon(shape: Any) -> Any:  # noqa: ANN401
+    """Return the polygons of a geometry."""
+    if shape is None or shape.is_empty:
+        return shapely.MultiPolygon()
+    return shapely.union_all([part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"])
+
+
+@pytest.mark.parametrize("ending", [*SYSTEMS, "parquet"])
+@pytest.mark.parametrize("kind", ["whole", "gaps", "long", "text"])
+def test_rows_ids_geometry_and_status(tmp_path: Path, write_raster: Write, ending: str, kind: str) -> None:
+    random = np.random.default_rng([2, *ending.encode(), *kind.encode()])
+    dates = random.integers(1, 255, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    for date in dates:
+        row, column = random.integers(HEIGHT), random.integers(WIDTH)
+        date[row : row + 60, column : column + 70] = 0
+    pre, post = (write_raster(f"{name}.tif", date) for name, date in zip(("pre", "post"), dates, strict=True))
+    given, (column, wanted) = shapes(random, 24), names(kind, random, 24)
+    path = write_footprints(tmp_path / f"houses.{ending}", column, given)
+    found, warnings = assess(InferenceParams(pre=pre, post=post, footprints=path, registration="off"), tmp_path)
+    assert [None if pd.isna(value) else value for value in found["building_id"]] == wanted
+    assert any("have no value in column 'id'" in warning for warning in warnings) == (None in wanted)
+    seen = (dates > 0).any(axis=3).all(axis=0)
+    for shape, row in zip(map(polygon, given), found.itertuples(), strict=True):
+        check(shape, row, seen)
+
+
+def check(shape: Any, row: Any, seen: np.ndarray) -> None:  # noqa: ANN401
+    """Compare a building as it was read back with what is known of it."""
+    if shape.is_empty:
+        assert (row.status, row.reason) == ("not_assessed", "no polygon")
+        assert row.geometry is None or row.geometry.is_empty
+        return
+    assert shapely.hausdorff_distance(row.geometry, shape) < 0.02
+    assert row.geometry.symmetric_difference(shape).area < 0.01 * shape.area
+    area, _ = pyproj.Geod(ellps="WGS84").geometry_area_perimeter(degrees(shape))
+    assert row.area_m2 == pytest.approx(abs(area), rel=1e-3)
+    visible = visible_share(shape, seen)
+    assert row.visible_fraction == pytest.approx(visible, abs=0.01)
+    if abs(visible - 0.5) > 0.01:
+        assert row.status == ("assessed" if visible > 0.5 else "not_assessed")
+        assert row.damage_label == "destroyed" if visible > 0.5 else pd.isna(row.damage_label)
+    if not shape.intersects(FRAME):
+        assert row.reason.startswith("outside the overlap")
+
+
+def degrees(shape: Any) -> Any:  # noqa: ANN401
+    convert = pyproj.Transformer.from_crs(UTM, "OGC:CRS84", always_xy=True).transform
+    return shapely.transform(shape, convert, interleaved=False)
