@@ -16,7 +16,7 @@ def warnings_of(metrics: Mapping[str, Any], problems: pd.DataFrame, checkpoint: 
 
     Args:
         metrics: what `metrics.summary.summarise` returns.
-        problems: one row a problem of the dataset; columns scene, where, found, consequence.
+        problems: one row a problem of the dataset; columns problem, consequence.
         checkpoint: what was scored, see `nets.checkpoint.Checkpoint`.
     """
     return [*_of_metrics(metrics), *_of_checkpoint(checkpoint), *_of_problems(problems)]
@@ -38,5 +38,4 @@ def _of_checkpoint(checkpoint: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_problems(problems: pd.DataFrame) -> Iterator[str]:
     for consequence, rows in problems.groupby("consequence", sort=True):
-        scene, where, found = rows[["scene", "where", "found"]].iloc[0]
-        yield f"{len(rows)} scenes {consequence}; the first, {scene}: {where}, found {found}."
+        yield f"{len(rows)} scenes {consequence}; the first: {rows['problem'].iloc[0].removesuffix('.')}."

@@ -10,6 +10,7 @@ scene would have to move an earlier one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from hashlib import blake2b
@@ -26,6 +27,7 @@ from xview2_siamese_unet.params.data_processing import SplitParams
 from xview2_siamese_unet.params.dataset import SubsetParams
 from xview2_siamese_unet.xbd.names import parse_stem
 
+logger = logging.getLogger(__name__)
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 
@@ -49,7 +51,10 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
         ).astype("str")
     if params.leave_events_out:
         table = _leave_out(table, scenes, params.leave_events_out)
-    return _all_three(_thin_out(table, scenes, params))
+    table = _all_three(_thin_out(table, scenes, params))
+    if unused := len(scenes) - len(table):
+        logger.warning("%d of %d scenes are in no split (data_processing.split)", unused, len(scenes))
+    return table
 
 
 def _thin_out(table: pd.DataFrame, scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
@@ -77,10 +82,9 @@ def _all_three(table: pd.DataFrame) -> pd.DataFrame:
     for split in SPLITS:
         if split not in set(table["split"]):
             raise ConfigError(
-                f"data_processing.split.{split}",
-                found=f"no scene for it ({len(table)} scenes in the other splits)",
-                allowed="at least one scene in each of train, validation and test",
-                remedy="add scenes or change the shares",
+                f"The {split} split has no scene ({len(table)} scenes are in the other splits).",
+                hint=f"Add scenes, or take some from another folder: data_processing.split.{split}, such as "
+                "{tier1: 0.1}, and less of that folder in the other splits.",
             )
     return table
 

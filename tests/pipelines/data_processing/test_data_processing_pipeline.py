@@ -79,7 +79,9 @@ def test_a_whole_folder(drawn: Path, tmp_path: Path) -> None:
     assert counted.tolist() == has_buildings.tolist()
 
 
-def test_what_is_skipped_is_in_no_table_and_no_split(drawn: Path, tmp_path: Path) -> None:
+def test_what_is_skipped_is_in_no_table_and_no_split(
+    drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     raw = tmp_path / "raw"
     shutil.copytree(drawn, raw)
     alone, label, image = (path.name[:-18] for path in sorted(raw.glob("tier1/labels/*_pre_disaster.json"))[:3])
@@ -90,11 +92,13 @@ def test_what_is_skipped_is_in_no_table_and_no_split(drawn: Path, tmp_path: Path
     whole = run(drawn, tmp_path / "whole", xbd(drawn), DataProcessingParams())
     made = run(raw, tmp_path / "out", xbd(raw), DataProcessingParams(on_problem="skip"))
 
-    assert set(made["ingest_report"]["where"]) == {f"tier1/{alone}", f"tier1/labels/{label}_post_disaster.json"}
+    assert set(made["ingest_report"]["scene"]) == {f"tier1/{alone}", label}
     assert [row[0] for row in made["store"].problems] == [image]
     page = made["ingest_page"]
     assert "10 scenes with" in page
     assert "3 problems" in page
+    assert any(record.getMessage().startswith("3 scenes left out; the first: ") for record in caplog.records)
+    assert '<th class="text">tier</th><th>no split</th><th>test</th>' in page
     assert all(page.count(left_out) >= 1 for left_out in (alone, label, image))
     assert page.count('<td class="text">left out</td>') == 3
     for table in (made["scenes"], made["buildings"]):
