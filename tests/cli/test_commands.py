@@ -11,7 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
+from rasterio.transform import Affine
 
 WriteProject = Callable[[dict[str, str]], Path]
 
@@ -84,12 +87,14 @@ print(shell.user_ns["catalog"]["scenes"], shell.user_ns["catalog"]["params:datas
 
 
 PACKAGED = """
-import sys
+import logging, sys, warnings
 from kedro.pipeline import Node, Pipeline
 from xview2_siamese_unet import pipeline_registry
 from xview2_siamese_unet.__main__ import main
 
 def score(name: str) -> dict:
+    warnings.warn("a warning of Python")
+    logging.getLogger("xview2_siamese_unet").warning("a warning of ours")
     return {"dataset": name, "score": 0.5, "constant_prediction_score": 0.1, "localization_f1": 0.5, "damage_f1": 0.5}
 
 toy = Pipeline([Node(score, "params:dataset.name", "metrics", name="score")])
@@ -175,11 +180,27 @@ show("kedro", cli)
     assert set(shown.values()) == {"True"}, shown
 
 
-def test_a_quiet_run_says_only_what_came_out(project: Path) -> None:
+RESULT = ["Score: 0.500 (best constant answer 0.100), localisation F1 0.500, damage F1 0.500"]
+
+
+def test_results_are_on_stdout_and_logs_and_warnings_on_stderr(project: Path) -> None:
     script = PACKAGED.replace("xview2_siamese_unet.__main__", "kedro.framework.cli")
+    done = python(project, "-c", script, "run", "--env", "lab/e2")
+    assert done.stdout.splitlines() == RESULT
+    assert all(said in done.stderr for said in ("1 of 1: score", "a warning of Python", "a warning of ours"))
     done = python(project, "-c", script, "run", "--env", "lab/e2", "--quiet")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        "Score: 0.500 (best constant answer 0.100), localisation F1 0.500, damage F1 0.500"
-    ]
-    assert done.stderr == ""
+    assert done.stdout.splitlines() == RESULT
+    assert "1 of 1: score" not in done.stderr
+
+
+def test_check_prints_json_alone(shipped: Path) -> None:
+    for date in ("pre", "post"):
+        pixels = np.random.default_rng(0).integers(1, 255, (3, 64, 64), np.uint8)
+        profile = {"driver": "GTiff", "count": 3, "height": 64, "width": 64, "dtype": "uint8", "crs": "EPSG:32614"}
+        with rasterio.open(
+            shipped / f"{date}.tif", "w", **profile, transform=Affine(0.5, 0, 500000, 0, -0.5, 2000000)
+        ) as image:
+            image.write(pixels)
+    done = python(shipped, "-m", "kedro", "assess", "pre.tif", "post.tif", "--check", "--verbose")
+    assert json.loads(done.stdout)["grid"]["crs"] == "EPSG:32614", done.stderr
