@@ -55,6 +55,49 @@ def test_bad_parameters_end_any_command_in_one_line(project: Path) -> None:
     assert ended_in_one_line(done, "parameters of lab/e2: found dataset.sample.size: 1"), done.stderr
 
 
+def test_a_malformed_version_is_one_line(project: Path) -> None:
+    done = python(project, "-m", "kedro", "run", "--load-versions", "metrics")
+    assert ended_in_one_line(done, "Expected the form of 'load_versions'"), done.stderr
+
+
+@pytest.mark.parametrize("module", ["xview2_siamese_unet.cli", "xview2_siamese_unet.__main__"])
+def test_windows_is_refused_in_one_line(project: Path, module: str) -> None:
+    script = f"""
+import {module} as module, sys
+sys.platform = "win32"
+del sys.modules["{module}"]
+from importlib import import_module
+getattr(import_module("{module}"), "main", print)()
+"""
+    done = python(project, "-c", script)
+    assert ended_in_one_line(done, "does not run on Windows itself. Install it in WSL"), done.stderr
+
+
+OUTSIDE = """
+import sys
+from xview2_siamese_unet import assessment
+if sys.argv[1] == "installed":
+    assessment.__file__ = sys.argv[2]
+try:
+    assessment.look("pre.tif", "post.tif")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [("checkout", "pre.tif: found no such file"), ("installed", "is in no project of xview2_siamese_unet")],
+)
+@pytest.mark.parametrize(
+    "other", ["", '[tool.kedro]\npackage_name = "a"\nproject_name = "a"\nkedro_init_version = "1"']
+)
+def test_an_assessment_outside_of_the_project(tmp_path: Path, where: str, sentence: str, other: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(other)
+    done = python(tmp_path, "-c", OUTSIDE, where, str(tmp_path / "assessment.py"))
+    assert sentence in done.stdout, done.stderr
+
+
 def test_kedro_viz_reads_the_environment_and_refuses_an_unknown_one_without_our_hooks(project: Path) -> None:
     script = """
 import os
