@@ -113,11 +113,12 @@ def test_a_list_of_another_length_is_refused(lists: dict) -> None:
         weights(method="list", **lists)
 
 
-def test_a_class_without_pixels_has_no_weight_and_moves_no_other() -> None:
+def test_a_class_without_pixels_has_no_weight_and_moves_no_other(caplog: pytest.LogCaptureFixture) -> None:
     counts = {"pre": COUNTS["pre"], "post": COUNTS["post"] | {"minor-damage": 0}}
     got = weigh_classes(counts, ClassWeightParams(method="inverse", clip=None), "ignore")["post"]
     assert got[2] == 0
     assert np.mean([got[0], got[1], got[3], got[4]]) == pytest.approx(1)
+    assert caplog.messages == ["no training scene shows minor-damage; the weight is 0"]
 
 
 def test_scenes_are_drawn_by_what_they_hold() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.feature_statistics import ClassWeightParams, SampleWeightParams
 from xview2_siamese_unet.params.modelling import Unclassified
 
+logger = logging.getLogger(__name__)
 ClassCounts = dict[str, dict[str, int]]
 """`pre`: pixels of background and building; `post`: pixels of each damage word."""
 FloatArray = npt.NDArray[np.float64]
@@ -71,10 +73,12 @@ def weigh_classes(counts: ClassCounts, params: ClassWeightParams, unclassified: 
     Raises:
         ConfigError: a list of weights of another length than there are classes.
     """
-    return {
-        phase: _weigh(np.asarray(pixels, np.float64), params, phase).tolist()
-        for phase, pixels in trained_counts(counts, unclassified).items()
-    }
+    trained = trained_counts(counts, unclassified)
+    weighed = {phase: _weigh(np.asarray(each, np.float64), params, phase).tolist() for phase, each in trained.items()}
+    for phase, weights in weighed.items():
+        if unseen := [word for word, weight in zip(counts[phase], weights, strict=False) if not weight]:
+            logger.warning("no training scene shows %s; the weight is 0", " or ".join(unseen))
+    return weighed
 
 
 def _weigh(pixels: FloatArray, params: ClassWeightParams, phase: str) -> FloatArray:
