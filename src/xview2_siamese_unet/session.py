@@ -89,8 +89,8 @@ def _refuse_async(options: Mapping[str, Any]) -> None:
     run = _filtered(_chosen(options), {option: tuple(options.get(option) or ()) for option in _OPTIONS})
     if found := sorted(node.name for node in (run.nodes if run else ()) if isgeneratorfunction(node.func)):
         raise ConfigError(
-            f"--async cannot run {', '.join(found)}, which yield their results one by one.",
-            hint="Leave --async out, or run pipelines without these nodes.",
+            f"--async (is_async) cannot run {', '.join(found)}, which yield their results one by one.",
+            hint="Leave it out, or run pipelines without these nodes.",
         )
 
 
