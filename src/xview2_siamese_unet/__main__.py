@@ -9,9 +9,13 @@ from typing import Any
 from kedro.framework.cli.utils import find_run_command
 from kedro.framework.project import configure_project
 
+from xview2_siamese_unet.errors import WINDOWS
+
 
 def main(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
     """Run pipelines with the options of `kedro run`, among them `--conf-source`."""
+    if sys.platform == "win32":
+        raise SystemExit(WINDOWS)
     package = Path(__file__).parent.name
     configure_project(package)
     kwargs.setdefault("standalone_mode", not hasattr(sys, "ps1"))

@@ -16,7 +16,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner
 from kedro.utils import find_kedro_project
 
-from xview2_siamese_unet.errors import cause_of
+from xview2_siamese_unet.errors import ConfigError, cause_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _RECORD: Final = "run.json"
 # Kedro's advice to resume with --from-nodes is none for an assessment, and what failed is said by the error itself.
 _ADVICE: Final = ("kedro.runner", "kedro.pipeline")
+_NAMED: Final = f'package_name = "{__package__}"'
+"""What pyproject.toml of this project says."""
 _PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones")
 
 
@@ -82,7 +84,8 @@ def assess(
         more: any other key of the section `inference` of the parameters: `model`, `footprints`, `zones`, `overwrite`...
 
     Raises:
-        ProjectError: something that cannot be assessed, in one sentence; nothing has been written then.
+        ProjectError: something that cannot be assessed, in one sentence, or no project around the current folder and
+            none that this code lies in; nothing has been written then.
     """
     with _session({"pre": pre, "post": post, "out": out, **more}, env, device) as session, _without_advice():
         session.run(pipeline_names=["inference"], runner=SequentialRunner())
@@ -134,9 +137,9 @@ def _without_advice() -> Iterator[None]:
 
 @contextmanager
 def _session(inference: dict[str, Any], env: str | None, device: str | None) -> Iterator[Any]:
-    """Open a session of the project around the current folder; what a user can cause comes out as it was raised."""
-    project: Path | None = find_kedro_project(Path.cwd())
-    if project is not None and framework.PACKAGE_NAME is None:
+    """Open a session of the project; what a user can cause comes out as it was raised."""
+    project = _find_project()
+    if project is not None and __package__ != framework.PACKAGE_NAME:
         bootstrap_project(project)
     params: dict[str, Any] = {"inference": {key: _plain(key, value) for key, value in inference.items()}}
     if device is not None:
@@ -149,6 +152,23 @@ def _session(inference: dict[str, Any], env: str | None, device: str | None) -> 
         if ours is None or ours is error:
             raise
         raise ours from error
+
+
+def _find_project() -> Path | None:
+    """Return the project around the current folder, or else the checkout of this code.
+
+    Raises:
+        ConfigError: there is neither, and the caller has not configured the installed package either.
+    """
+    around: Iterator[Path | None] = (find_kedro_project(start) for start in (Path.cwd(), Path(__file__)))
+    # The caller may work in another project of Kedro.
+    ours = next((each for each in around if each and _NAMED in (each / "pyproject.toml").read_text("utf-8")), None)
+    if ours is None and __package__ != framework.PACKAGE_NAME:
+        raise ConfigError(
+            f"{Path.cwd()} is in no project of {__package__}.",
+            hint="Change into the folder of the project (os.chdir) before you call assess() or look().",
+        )
+    return ours
 
 
 def _plain(key: str, value: Any) -> Any:  # noqa: ANN401

@@ -24,7 +24,10 @@ from xview2_siamese_unet.commands.score import compare, score
 from xview2_siamese_unet.commands.slurm import slurm
 from xview2_siamese_unet.commands.stop import let_stop
 from xview2_siamese_unet.commands.talk import let_talk
-from xview2_siamese_unet.errors import cause_of
+from xview2_siamese_unet.errors import WINDOWS, cause_of
+
+if sys.platform == "win32":
+    raise SystemExit(WINDOWS)
 
 __all__ = ["cli", "overlooked_logging", "run", "say_in_one_sentence"]
 
@@ -70,5 +73,7 @@ def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:
 # Kedro imports this module before every command and lets their errors through to Python, so one hook serves the
 # commands of Kedro, of plugins and of this project alike; a caller who wants the error itself still gets it.
 sys.excepthook = say_in_one_sentence(sys.excepthook)
+# Kedro's own way of showing a wrong option prints "NoneType: None" in place of its sentence.
+KedroCliError.show = click.ClickException.show  # type: ignore[method-assign]
 if overlooked := overlooked_logging():
     configure_logging(yaml.safe_load(overlooked.read_text(encoding="utf-8")))

@@ -15,6 +15,10 @@ import errno
 from collections.abc import Iterator
 from typing import Final
 
+WINDOWS: Final = (
+    "xview2_siamese_unet does not run on Windows itself. Install it in WSL (wsl --install) and run it there."
+)
+
 
 class ProjectError(Exception):
     """Base of the tree: `DataError("post.tif has no coordinate reference system.", hint="Assign one with ...")`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ FOLDER: Final = ".locks"
 """Below the storage; its files are empty and stay."""
 _EXPERIMENT: Final = {"feature_statistics", "modelling", "reporting"}
 """Tags of the pipelines whose results are those of one experiment."""
+_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Numbers of errors of a disk without locks: NFS without lockd, Lustre without flock."""
 _WHOLE: Final = {"labels", "scenes"}
 """Datasets that no part of a job array makes."""
 
@@ -30,7 +33,8 @@ _WHOLE: Final = {"labels", "scenes"}
 class Locks:
     """Lets one run at a time make a dataset, others wait for it; work on an experiment; and assess into a folder.
 
-    They are locks of the operating system: one that is killed frees its own. Free of them are the parts of a dataset
+    They are locks of the operating system: one that is killed frees its own. On a disk without locks a run warns and
+    goes on without: a lock made of a mere file would outlive a killed run. Free of them are the parts of a dataset
     that a job array burns and packs, which keep apart by themselves, and all processes of `torchrun` but the first.
     """
 
@@ -123,11 +127,15 @@ class Locks:
     def _take(self, what: str, path: Path, seconds: float = 0) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Nodes run in threads, and any of them may be the one that releases.
-        lock = FileLock(path, thread_local=False)
+        lock = FileLock(path, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire(timeout=seconds, poll_interval=0.2)
         except Timeout:
             return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            logger.warning("%s: this disk has no locks, so start one run of it at a time", path.parent)
         self._held[what] = lock
         return True
 

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 Item = TypeVar("Item")
+STDERR: Final = Console(stderr=True)
+"""Where logs, warnings and bars go."""
 SILENCE: Final = 30.0
 """Seconds between two lines of a log."""
 _log = logging.getLogger(__name__)

@@ -1,9 +1,10 @@
-"""A session of Kedro that answers a mistyped selection of nodes with one sentence."""
+"""A session of Kedro that answers options of a run which cannot be met with one sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from inspect import isgeneratorfunction
 from typing import Any, Final
 
 from kedro.framework.project import pipelines
@@ -32,8 +33,12 @@ class ProjectSession(KedroSession):
         """Run as Kedro does.
 
         Raises:
-            ConfigError: a node, dataset, tag or namespace that the pipelines do not have, or none that has them all.
+            ConfigError: a node, dataset, tag or namespace that the pipelines do not have, or none that has them all; a
+                version of a dataset that has none; `--async` with nodes that yield.
         """
+        self._refuse_versions(options.get("load_versions") or {})
+        if getattr(options.get("runner"), "_is_async", False):
+            _refuse_async(options)
         try:
             return super().run(*args, **options)
         except ValueError as error:
@@ -42,12 +47,23 @@ class ProjectSession(KedroSession):
                 raise mistake from error
             raise
 
+    def _refuse_versions(self, asked: Mapping[str, str]) -> None:
+        """Refuse versions of datasets that are not versioned, which Kedro reads without them and says nothing."""
+        catalog = self.load_context().config_loader["catalog"] if asked else {}
+        versioned = [name for name, entry in catalog.items() if isinstance(entry, dict) and entry.get("versioned")]
+        if unknown := sorted(set(asked) - set(versioned)):
+            others = f"Versioned datasets: {', '.join(versioned)}." if versioned else "No dataset of the catalog is."
+            raise ConfigError(
+                f"--load-versions names {', '.join(unknown)}, which is not a versioned dataset. {others}",
+                hint="Leave the option out.",
+            )
+
 
 def _mistake(options: Mapping[str, Any]) -> ConfigError | None:
     asked = {option: tuple(options.get(option) or ()) for option in _OPTIONS}
     if not any(asked.values()):
         return None
-    chosen = sum((pipelines[name] for name in options.get("pipeline_names") or ["__default__"]), Pipeline([]))
+    chosen = _chosen(options)
     for option, names in asked.items():
         known = _known(chosen, option)
         if unknown := sorted(set(names) - known):
@@ -57,7 +73,25 @@ def _mistake(options: Mapping[str, Any]) -> ConfigError | None:
                 allowed=", ".join(_near(unknown, known)) or "no name, for this run has none",
                 remedy=f"write {_OPTIONS[option]} with names that the pipelines of this run have",
             )
-    return None if _leaves_nodes(chosen, asked) else _nothing(asked)
+    return None if _filtered(chosen, asked) else _nothing(asked)
+
+
+def _chosen(options: Mapping[str, Any]) -> Pipeline:
+    return sum((pipelines[name] for name in options.get("pipeline_names") or ["__default__"]), Pipeline([]))
+
+
+def _refuse_async(options: Mapping[str, Any]) -> None:
+    """Refuse nodes that yield before the first node runs; Kedro does when their turn comes, after hours of training."""
+    names = options.get("pipeline_names") or None
+    pipelines.set_requested(names)  # as Kedro does, which loads those alone
+    if not set(names or ()) <= set(pipelines):
+        return  # a name that Kedro refuses
+    run = _filtered(_chosen(options), {option: tuple(options.get(option) or ()) for option in _OPTIONS})
+    if found := sorted(node.name for node in (run.nodes if run else ()) if isgeneratorfunction(node.func)):
+        raise ConfigError(
+            f"--async (is_async) cannot run {', '.join(found)}, which yield their results one by one.",
+            hint="Leave it out, or run pipelines without these nodes.",
+        )
 
 
 def _known(chosen: Pipeline, option: str) -> set[str]:
@@ -79,14 +113,14 @@ def _near(unknown: Iterable[str], known: Iterable[str]) -> list[str]:
     return sorted(near or {name for name in known if not is_parameter(name)})
 
 
-def _leaves_nodes(chosen: Pipeline, asked: Mapping[str, tuple[str, ...]]) -> bool:
+def _filtered(chosen: Pipeline, asked: Mapping[str, tuple[str, ...]]) -> Pipeline | None:
+    """Return the nodes that meet all options, `None` where there are none or a name is unknown."""
     filters = dict(asked)
     spaces = filters.pop("namespaces")
     try:
-        chosen.filter(**filters, node_namespaces=spaces)
+        return chosen.filter(**filters, node_namespaces=spaces)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _nothing(asked: Mapping[str, tuple[str, ...]]) -> ConfigError:

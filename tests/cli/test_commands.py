@@ -11,7 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
+from rasterio.transform import Affine
 
 WriteProject = Callable[[dict[str, str]], Path]
 
@@ -52,6 +55,49 @@ def test_bad_parameters_end_any_command_in_one_line(project: Path) -> None:
     assert ended_in_one_line(done, "parameters of lab/e2: found dataset.sample.size: 1"), done.stderr
 
 
+def test_a_malformed_version_is_one_line(project: Path) -> None:
+    done = python(project, "-m", "kedro", "run", "--load-versions", "metrics")
+    assert ended_in_one_line(done, "Expected the form of 'load_versions'"), done.stderr
+
+
+@pytest.mark.parametrize("module", ["xview2_siamese_unet.cli", "xview2_siamese_unet.__main__"])
+def test_windows_is_refused_in_one_line(project: Path, module: str) -> None:
+    script = f"""
+import {module} as module, sys
+sys.platform = "win32"
+del sys.modules["{module}"]
+from importlib import import_module
+getattr(import_module("{module}"), "main", print)()
+"""
+    done = python(project, "-c", script)
+    assert ended_in_one_line(done, "does not run on Windows itself. Install it in WSL"), done.stderr
+
+
+OUTSIDE = """
+import sys
+from xview2_siamese_unet import assessment
+if sys.argv[1] == "installed":
+    assessment.__file__ = sys.argv[2]
+try:
+    assessment.look("pre.tif", "post.tif")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [("checkout", "pre.tif: found no such file"), ("installed", "is in no project of xview2_siamese_unet")],
+)
+@pytest.mark.parametrize(
+    "other", ["", '[tool.kedro]\npackage_name = "a"\nproject_name = "a"\nkedro_init_version = "1"']
+)
+def test_an_assessment_outside_of_the_project(tmp_path: Path, where: str, sentence: str, other: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(other)
+    done = python(tmp_path, "-c", OUTSIDE, where, str(tmp_path / "assessment.py"))
+    assert sentence in done.stdout, done.stderr
+
+
 def test_kedro_viz_reads_the_environment_and_refuses_an_unknown_one_without_our_hooks(project: Path) -> None:
     script = """
 import os
@@ -84,12 +130,14 @@ print(shell.user_ns["catalog"]["scenes"], shell.user_ns["catalog"]["params:datas
 
 
 PACKAGED = """
-import sys
+import logging, sys, warnings
 from kedro.pipeline import Node, Pipeline
 from xview2_siamese_unet import pipeline_registry
 from xview2_siamese_unet.__main__ import main
 
 def score(name: str) -> dict:
+    warnings.warn("a warning of Python")
+    logging.getLogger("xview2_siamese_unet").warning("a warning of ours")
     return {"dataset": name, "score": 0.5, "constant_prediction_score": 0.1, "localization_f1": 0.5, "damage_f1": 0.5}
 
 toy = Pipeline([Node(score, "params:dataset.name", "metrics", name="score")])
@@ -175,11 +223,27 @@ show("kedro", cli)
     assert set(shown.values()) == {"True"}, shown
 
 
-def test_a_quiet_run_says_only_what_came_out(project: Path) -> None:
+RESULT = ["Score: 0.500 (best constant answer 0.100), localisation F1 0.500, damage F1 0.500"]
+
+
+def test_results_are_on_stdout_and_logs_and_warnings_on_stderr(project: Path) -> None:
     script = PACKAGED.replace("xview2_siamese_unet.__main__", "kedro.framework.cli")
+    done = python(project, "-c", script, "run", "--env", "lab/e2")
+    assert done.stdout.splitlines() == RESULT
+    assert all(said in done.stderr for said in ("1 of 1: score", "a warning of Python", "a warning of ours"))
     done = python(project, "-c", script, "run", "--env", "lab/e2", "--quiet")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        "Score: 0.500 (best constant answer 0.100), localisation F1 0.500, damage F1 0.500"
-    ]
-    assert done.stderr == ""
+    assert done.stdout.splitlines() == RESULT
+    assert "1 of 1: score" not in done.stderr
+
+
+def test_check_prints_json_alone(shipped: Path) -> None:
+    for date in ("pre", "post"):
+        pixels = np.random.default_rng(0).integers(1, 255, (3, 64, 64), np.uint8)
+        profile = {"driver": "GTiff", "count": 3, "height": 64, "width": 64, "dtype": "uint8", "crs": "EPSG:32614"}
+        with rasterio.open(
+            shipped / f"{date}.tif", "w", **profile, transform=Affine(0.5, 0, 500000, 0, -0.5, 2000000)
+        ) as image:
+            image.write(pixels)
+    done = python(shipped, "-m", "kedro", "assess", "pre.tif", "post.tif", "--check", "--verbose")
+    assert json.loads(done.stdout)["grid"]["crs"] == "EPSG:32614", done.stderr

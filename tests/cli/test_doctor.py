@@ -34,7 +34,7 @@ def test_a_dataset_that_is_not_there_is_bad(shipped: Path) -> None:
     (shipped / "conf/users/default/globals.yml").write_text("dataset: {name: xbd, source: xbd, root: nowhere}")
     done = call("--env", "default/strong")
     assert done.exit_code == 1
-    assert f"bad   dataset             {shipped / 'nowhere'}: no folder; next: set dataset.root" in done.output
+    assert f"bad   dataset             {shipped / 'nowhere'} is no folder; next: Set dataset.root" in done.output
     assert "note  pretrained weights  resnet50 from hub" in done.output
 
 
@@ -62,7 +62,7 @@ def test_an_archive_is_good_as_it_is_to_a_run(shipped: Path, download: Path) -> 
     assert done.exit_code == 0, done.output
     assert f"good  dataset             mine: {archive}, unpacked in the first run" in done.output
     archive.unlink()
-    assert f"bad   dataset             {archive}: no folder" in call("--env", "default/strong").output
+    assert f"bad   dataset             {archive} is no folder" in call("--env", "default/strong").output
 
 
 @pytest.mark.parametrize(("on_problem", "state", "code"), [("stop", "bad", 1), ("skip", "note", 0)])
@@ -70,10 +70,13 @@ def test_an_incomplete_scene_is_what_a_run_makes_of_it(
     shipped: Path, download: Path, on_problem: str, state: str, code: int
 ) -> None:
     next(download.glob("test/images/*_post_*.png")).unlink()
+    for number in range(3):
+        (download / f"tier1/images/foreign_{number}.png").touch()
     (shipped / "conf/users/default/parameters.yml").write_text(f"data_processing: {{on_problem: {on_problem}}}")
     done = call("--env", "default/strong")
     assert done.exit_code == code, done.output
-    assert f"{state:<5} dataset             test/" in done.output
+    assert f"{state:<5} dataset             tier1/" in done.output
+    assert "1 more problems like these" in done.output
 
 
 def test_a_full_disk_is_bad(monkeypatch: pytest.MonkeyPatch, shipped: Path) -> None:
@@ -86,10 +89,10 @@ def test_a_full_disk_is_bad(monkeypatch: pytest.MonkeyPatch, shipped: Path) -> N
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ("model: {encoder: {name: nosuchnet}}", "bad   net                 model.encoder.name: nosuchnet"),
+        ("model: {encoder: {name: nosuchnet}}", "bad   net                 model.encoder.name: found nosuchnet"),
         (
             "hardware: {device: gpu}",
-            "bad   net                 hardware.device: gpu on a machine where torch sees none",
+            "bad   net                 hardware.device: found gpu on a machine where torch sees none",
         ),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 from kedro.framework.project import settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner
 
 from xview2_siamese_unet import session as sessions
 from xview2_siamese_unet.errors import ConfigError
@@ -54,6 +55,24 @@ def test_names_like_a_mistyped_one_are_listed(project: Path, option: str, writte
         run(project, **{option: [name]})
     assert str(caught.value).startswith(f"{written}: found {name}; allowed: {near}; next: write {written} with names")
     assert contents(project) == before
+
+
+@pytest.mark.parametrize("name", ["metrics", "nothing"])
+def test_a_version_of_a_dataset_without_versions_is_refused(project: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"--load-versions names {name}, .* No dataset of the catalog is"):
+        run(project, load_versions={name: "2026-01-01T00.00.00.000Z"})
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "nodes"), [(["reporting"], "predict"), (None, "predict"), (["data_processing"], None)]
+)
+def test_async_is_refused_before_the_first_node_where_a_node_yields(
+    project: Path, pipeline: list[str] | None, nodes: str | None
+) -> None:
+    before = contents(project)
+    with pytest.raises(Exception, match="cannot run .*predict" if nodes else "not found in the catalog") as caught:
+        run(project, pipeline_names=pipeline, runner=SequentialRunner(is_async=True))
+    assert (type(caught.value) is ConfigError, contents(project)) == (nodes is not None, before)
 
 
 def test_names_are_those_of_the_pipelines_that_run(project: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -73,6 +74,22 @@ def test_an_error_of_a_job_arrives_whole(executor: ExecutorParams) -> None:
     with pytest.raises(DataError) as caught:
         list(run_jobs(refuse, [7], executor, "jobs"))
     assert (caught.value.where, caught.value.found, caught.value.remedy) == ("job", "7", "try again")
+
+
+def test_an_error_shows_before_the_jobs_that_wait_have_run() -> None:
+    """Sixteen jobs are in flight when the first fails."""
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        if number == 0:
+            raise DataError("The first job failed.")
+        begun.append(number)
+        time.sleep(0.2)
+        return number
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(DataError, match="first job"):
+        list(_in_flight(pool, work, range(100), 16))
+    assert len(begun) <= 1
 
 
 def test_a_worker_that_dies_is_one_sentence() -> None:

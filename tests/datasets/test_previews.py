@@ -6,8 +6,10 @@ import base64
 import inspect
 import io
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -17,12 +19,14 @@ from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
 from xview2_siamese_unet.datasets.html import HtmlDataset
 from xview2_siamese_unet.datasets.labels import BuildingsDataset, LabelsDataset
 from xview2_siamese_unet.datasets.masks import MasksDataset
-from xview2_siamese_unet.datasets.preview import ROWS
+from xview2_siamese_unet.datasets.preview import ROWS, picture_of_masks
 from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
+from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_masks, plan_store
+from xview2_siamese_unet.raster.io import write_mask
 from xview2_siamese_unet.xbd.ingest import BUILDING_COLUMNS
 
 SERIAL = {"kind": "serial"}
@@ -55,6 +59,16 @@ def test_folders_show_pictures(made: dict[str, object], name: str, columns: int)
     picture = Image.open(io.BytesIO(base64.b64decode(dataset.preview())))  # type: ignore[attr-defined]
     assert picture.size == (columns * 256, ROWS * 256)
     assert len(picture.getcolors(1 << 20)) > 1  # not one flat colour
+
+
+def test_a_damaged_mask_is_one_sentence(made: dict[str, MasksDataset], tmp_path: Path) -> None:
+    shutil.copytree(made["masks"].load(), tmp_path / "masks")
+    path = sorted(tmp_path.glob("masks/*/*_damage.tif"))[0]
+    path.with_name(f"._{path.name}").write_bytes(bytes(100))  # of macOS
+    assert picture_of_masks(tmp_path / "masks") == made["masks"].preview()
+    write_mask(path, np.full((64, 64), 9, np.uint8))
+    with pytest.raises(DataError, match=f"{path} holds the code 9"):
+        picture_of_masks(tmp_path / "masks")
 
 
 def test_a_table_shows_its_first_rows(made: dict[str, BuildingsDataset]) -> None:

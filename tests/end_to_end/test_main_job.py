@@ -61,7 +61,7 @@ def test_the_command_says_no_more_in_a_folder_below_the_project(main_run: Path) 
     command = [sys.executable, "-m", "kedro", "run", "--pipelines", "data_processing"]
     folder = main_run.parent / "notebooks"
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603
-    said = "".join(done.stdout.split())  # a log handler wraps lines
+    said = "".join(done.stderr.split())  # a log handler wraps lines
     assert "masks:0scenesmade,17stillvalidandreused" in said
     assert "Loadingdata" not in said
     assert {path.suffix for path in folder.rglob("*")} == {".ipynb"}

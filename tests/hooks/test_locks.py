@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -205,6 +207,25 @@ def test_an_experiment_clears_nothing_in_an_assessment_that_is_being_written(tmp
     open_context(tmp_path).before_pipeline_run(TRAINING)
     left = [path.parent.relative_to(out.parent).as_posix() for path in out.parent.rglob(".*.part")]
     assert sorted(left) == ["assessment", "assessment/.work/blocks"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_is_warned_of_and_no_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    out = tmp_path / "out"
+    for _ in range(2):  # the second finds what the first left behind
+        locks = assessing(tmp_path, out)
+        locks.before_pipeline_run(DATA + TRAINING + WRITES_TO_A_FOLDER)
+        assert sum("has no locks" in record.getMessage() for record in caplog.records) == 3
+        caplog.clear()
+        (out / "damage.tif").write_text("whole")
+        locks.after_pipeline_run()
+        assert [path.name for path in out.iterdir()] == ["damage.tif"]
 
 
 def test_other_ranks_need_no_lock(locks: Locks, hold: Hold, launch: Callable[[int, int], None]) -> None:

@@ -164,6 +164,17 @@ def test_table_names_every_building_once_and_one_scene_is_loaded_at_a_time() -> 
     assert ((table["iou"] > 0.5) == ((table["truth"] > 0) & (table["predicted"] > 0))).all()
 
 
+def test_buildings_without_a_pixel_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """One inside, one outside of the image, one that a smaller one covers, one between the centres of pixels."""
+    boxes = [(0, 0, 10, 10), (60, 60, 70, 70), (20, 20, 24, 24), (20, 20, 24, 23.9), (30.6, 30.6, 31.4, 31.4)]
+    wkt = [shapely.box(*box).wkt for box in boxes]
+    predicted = np.zeros((SIDE, SIDE), np.uint8)
+    buildings = table_of("a", wkt, [1] * 5)
+    table = match_scenes({"a": lambda: predicted}, {"a": lambda: NO_SHARES}, SCENE, buildings, "centre")
+    assert table["uid"].tolist() == ["a0", "a3"]
+    assert caplog.messages == ["3 of 5 labelled buildings have no pixel of their own and are not matched"]
+
+
 def test_summary_counts_buildings_by_size_and_class() -> None:
     table = pd.DataFrame(
         {

@@ -49,6 +49,51 @@ def script(predictions: Path, targets: Path) -> dict[str, float]:
     }
 
 
+def our_naming(folder: Path, *scenes: str, predicted: tuple[str, ...] = ()) -> tuple[Path, Path]:
+    for scene in scenes:
+        for kind in ("building", "damage"):
+            write_mask(folder / "targets" / f"{scene}_{kind}.tif", np.eye(SIDE, dtype=np.uint8))
+    for scene in predicted:
+        write_mask(folder / "predictions" / f"{scene}.tif", np.eye(SIDE, dtype=np.uint8))
+    return folder / "predictions", folder / "targets"
+
+
+def litter(*folders: Path) -> None:
+    """What macOS and Windows leave in a folder."""
+    for folder in folders:
+        for path in [path for path in folder.rglob("*") if path.is_file()]:
+            path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07" + bytes(100))
+        for name in (".DS_Store", "Thumbs.db"):
+            (folder / name).write_bytes(b"x")
+
+
+def test_litter_of_macos_and_windows_is_passed_over(
+    folders: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = our_naming(tmp_path / "ours", "tier1/a", "tier1/b", predicted=("a", "b"))
+    for predictions, targets in (folders, ours):
+        before = count_folders(predictions, targets)
+        litter(predictions, targets)
+        assert count_folders(predictions, targets).equals(before)
+    assert caplog.messages == []
+
+
+def test_what_has_no_partner_is_counted(
+    folders: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    count_folders(*our_naming(tmp_path / "ours", "tier1/a", "tier1/b", "test/c", predicted=("a",)))
+    assert caplog.messages == ["2 targets have no prediction and are not scored"]
+    caplog.clear()
+    write(folders[0], "test_damage_99999_prediction", np.zeros((SIDE, SIDE), np.uint8))
+    count_folders(*folders)
+    assert caplog.messages == ["1 predictions have no target and are not scored"]
+
+
+def test_one_scene_in_two_folders_of_targets_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="two masks named a_building"):
+        count_folders(*our_naming(tmp_path, "tier1/a", "test/a", predicted=("a",)))
+
+
 def write(folder: Path, name: str, mask: np.ndarray) -> None:
     folder.mkdir(exist_ok=True)
     Image.fromarray(mask).save(folder / f"{name}.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import pytest
@@ -48,6 +49,16 @@ def refused(raw: dict[str, object], model: type[Strict]) -> ConfigError:
 def test_what_is_right_comes_back_as_its_model() -> None:
     assert validate({"dataset": {"sample": {"size": 96}}}, Parameters, "here").dataset.sample.size == 96
     assert validate({}, Parameters, "here") == Parameters()
+
+
+def test_text_that_says_a_number_or_a_flag_is_taken_for_it() -> None:
+    read = validate({"training": {"epochs": "3", "reuse": "no"}}, Parameters, "here").training
+    assert (read.epochs, read.reuse) == (3, False)
+
+
+@pytest.mark.parametrize("section", [{"training": {"epochs": True}}, {"data_processing": {"split": {"seed": False}}}])
+def test_a_flag_is_no_number(section: dict[str, object]) -> None:
+    assert re.search(r"(epochs|seed): '(true|false)'; allowed: .*a whole number", str(refused(section, Parameters)))
 
 
 @pytest.mark.parametrize(

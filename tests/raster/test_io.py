@@ -97,7 +97,12 @@ def test_no_data_becomes_black(tmp_path: Path, dtype: str, nodata: float, declar
 
 @pytest.mark.parametrize(
     ("values", "dtype", "found"),
-    [(256, "int16", "values up to 256 (int16)"), (2047, "uint16", "2047"), (0.9, "float32", "values up to 0.9")],
+    [
+        (256, "int16", "up to 256 (int16)"),
+        (2047, "uint16", "2047"),
+        (0.9, "float32", "up to 0.9"),
+        (-1.8, "float32", "from -1.8 up to"),
+    ],
 )
 def test_another_scale_is_refused_and_never_stretched(tmp_path: Path, values: float, dtype: str, found: str) -> None:
     path = write_tif(tmp_path / "a.tif", np.full((3, 4, 4), values, dtype))
@@ -105,6 +110,13 @@ def test_another_scale_is_refused_and_never_stretched(tmp_path: Path, values: fl
         read_rgb(path)
     assert found in caught.value.found
     assert "one and the same rule" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((3, 4, 4), "uint8"), ((1, 4, 4), "int16")])
+def test_a_mask_has_one_band_of_bytes(tmp_path: Path, shape: tuple[int, int, int], dtype: str) -> None:
+    path = write_tif(tmp_path / "a.tif", np.ones(shape, dtype))
+    with pytest.raises(DataError, match=rf"a\.tif has {shape[0]} band\(s\) of {dtype}; a mask has one of uint8"):
+        read_mask(path)
 
 
 def test_two_bands_are_neither_grey_nor_colour(tmp_path: Path) -> None:

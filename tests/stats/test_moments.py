@@ -27,11 +27,12 @@ def test_mean_and_deviation_of_the_pixels_that_hold_data(count: int, seed: int) 
         assert got[name]["std"] == pytest.approx(values.std(axis=0))
 
 
-def test_a_flat_or_empty_channel_divides_nothing_by_zero() -> None:
+def test_a_flat_or_empty_channel_divides_nothing_by_zero(caplog: pytest.LogCaptureFixture) -> None:
     flat = np.full((4, 4, 8), 7, np.uint8)
     flat[..., 6:] = 0
     assert channel_statistics(count_scene(flat)[None])["both"] == {"mean": [7] * 3, "std": [1] * 3}
     assert channel_statistics(np.zeros(1, RECORD))["pre"] == {"mean": [0] * 3, "std": [1] * 3}
+    assert [message.split(" image")[0] for message in caplog.messages] == ["no pre-disaster", "no post-disaster"]
 
 
 def test_whole_xbd_does_not_overflow() -> None:

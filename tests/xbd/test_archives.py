@@ -66,15 +66,35 @@ def test_no_path_leads_out(tmp_path: Path, name: str, evil: str) -> None:
     assert set(below(inner)) == {f"train/images/{SCENE}.png", f"train/labels/{SCENE}.json"}
 
 
-def test_links_and_devices_are_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        (tarfile.SYMTYPE, r"x\.png is a link"),
+        (tarfile.LNKTYPE, r"x\.png is a link"),
+        (tarfile.FIFOTYPE, "found no scene"),
+        (tarfile.DIRTYPE, "found no scene"),
+    ],
+)
+def test_links_and_devices_are_never_followed(tmp_path: Path, kind: bytes, sentence: str) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as target:
-        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE):
-            info = tarfile.TarInfo(f"tier1/images/{kind.decode()}_x.png")
-            info.type, info.linkname = kind, "/etc/passwd"
-            target.addfile(info)
-    with pytest.raises(DataError, match="found no scene"):
+        info = tarfile.TarInfo("tier1/images/x.png")
+        info.type, info.linkname = kind, "/etc/passwd"
+        target.addfile(info)
+    with pytest.raises(DataError, match=sentence):
         unpack(tmp_path / "a.tar", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_twice_is_refused_and_others_are_counted(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    again = {path.replace("xbd/", "copy/"): b"other" for path in GOOD}
+    with pytest.raises(DataError, match=r"twice, as xbd/train/images/.* and as copy/train/images/"):
+        unpack(pack(tmp_path / name, GOOD | again), tmp_path / "out")
+    litter = {f"__MACOSX/xbd/train/images/._{SCENE}.png": b"x", "xbd/train/images/Thumbs.db": b"x"}
+    caplog.set_level("INFO", "xview2_siamese_unet")
+    assert unpack(pack(tmp_path / f"b{name}", GOOD | litter), tmp_path / "two") == 2
+    assert "2 files of scenes unpacked, 2 other files passed over" in caplog.text
 
 
 def test_a_bomb_is_refused_and_leaves_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,8 @@ def test_a_broken_scene_stops_or_is_left_out(folder: Path, phase: str, edit: str
     assert scenes["scene"].tolist() == [str(B)]
     assert set(buildings["scene"]) == {str(B)}
     (problem,) = problems.to_dict("records")
-    assert (problem["scene"], problem["found"], problem["consequence"]) == (str(A), found, LEFT_OUT)
+    assert (problem["scene"], problem["consequence"]) == (str(A), LEFT_OUT)
+    assert problem["problem"].endswith(f": found {found}")
     assert problem["remedy"]
 
 
@@ -134,7 +135,7 @@ def test_an_incomplete_scene_stops_or_is_left_out(folder: Path) -> None:
         read(folder)
     scenes, _, problems = read(folder, stop=False)
     assert scenes["scene"].tolist() == [str(B)]
-    assert problems["where"].tolist() == ["tier1/a-fire_00000001"]
+    assert problems["scene"].tolist() == ["tier1/a-fire_00000001"]
 
 
 def test_a_label_that_cannot_be_opened(folder: Path) -> None:
@@ -157,10 +158,18 @@ def test_a_scene_with_impossible_degrees_is_used_without_a_place(folder: Path) -
     assert problems[["scene", "consequence"]].to_dict("records") == [{"scene": str(A), "consequence": NO_PLACE}]
 
 
+def test_buildings_over_the_edge_are_counted(tmp_path: Path) -> None:
+    """An image of 64 pixels: one building inside, two over an edge, one that only touches it, two outside."""
+    places = [(1, 1), (-2, 3), (60, 60), (54, 54), (64, 1), (-40, -40)]
+    write_scene(tmp_path, "tier1", A, tuple(building(f"u{x}", x, y) for x, y in places))
+    (row,) = read(tmp_path).scenes.to_dict("records")
+    assert (row["buildings"], row["clipped"], row["outside"]) == (6, 2, 2)
+
+
 def test_nothing_usable_stops_even_where_skipping_is_allowed(tmp_path: Path) -> None:
     write_scene(tmp_path, "tier1", A, BUILDINGS)
     change(tmp_path, "post", "subtype")
-    with pytest.raises(DataError, match=r"no usable scene .*subtype 'gone'"):
+    with pytest.raises(DataError, match=r"no usable scene\. The first problem: .*subtype 'gone'"):
         read(tmp_path, stop=False)
     with pytest.raises(DataError, match="no usable scene"):
         write_labels(tmp_path / "labels.parquet", LabelPlan(tmp_path, [], [], stop=False), [])

@@ -34,6 +34,7 @@ PLAN = LabelPlan(Path("xbd"), [], [], stop=False)
 def scene(name: str, buildings: int, place: Row) -> SceneLabels:
     texts = {column: column for column, kind in SCENE_COLUMNS.items() if kind == "str"}
     facts = texts | {"scene": name, "width": 64, "height": 32, "buildings": buildings} | place
+    facts |= {"clipped": 1, "outside": 0}
     inside = [
         {"uid": f"{name}-{i}", "damage": "destroyed", "polygon": f"post {i}", "pre_polygon": f"pre {i}", "area": i / 2}
         for i in range(buildings)
@@ -42,7 +43,7 @@ def scene(name: str, buildings: int, place: Row) -> SceneLabels:
 
 
 def left_out(name: str) -> SceneLabels:
-    return SceneLabels(None, [], (name, "a.json", "{}", "a label", "restore it", LEFT_OUT))
+    return SceneLabels(None, [], (name, "a.json is empty.", "Restore it.", LEFT_OUT))
 
 
 RESULTS = [scene("a", 3, PLACE), left_out("b"), scene("c", 0, {}), scene("d", 5, PLACE), left_out("e")]
@@ -100,7 +101,7 @@ def test_a_run_that_stops_leaves_what_was_there(tmp_path: Path) -> None:
     stop = PLAN._replace(problems=[DataError("tier1/x", found="no image", allowed="one", remedy="add it")], stop=True)
     with pytest.raises(DataError, match="no image"):
         write_labels(path, stop, RESULTS)
-    with pytest.raises(DataError, match=r"no usable scene \(first problem: a.json, {}\)"):
+    with pytest.raises(DataError, match=r"no usable scene\. The first problem: a\.json is empty\."):
         write_labels(path, PLAN, [left_out("b")])
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["labels.parquet"]

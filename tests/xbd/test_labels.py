@@ -56,6 +56,27 @@ def parse(told: object, phase: Phase = "post", **options: bool) -> Label:
     return parse_label(json.dumps(told).encode(), phase, where="a.json", **options)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_every_encoding_of_json_is_read(encoding: str) -> None:
+    text = json.dumps(raw(), indent=2).replace("\n", "\r\n")
+    read = parse_label(text.encode(encoding), "post", where="a.json", georeferenced=True)
+    assert read == parse(raw(), georeferenced=True)
+
+
+def test_a_feature_that_is_no_building_is_refused() -> None:
+    told = raw()
+    told["features"]["xy"][1]["properties"]["feature_type"] = "road"
+    with pytest.raises(LabelError, match=r"a\.json has a feature of type 'road' \(u2\)"):
+        parse(told)
+
+
+def test_a_uid_twice_in_degrees_is_refused() -> None:
+    told = raw()
+    told["features"]["lng_lat"].append(told["features"]["lng_lat"][0])
+    with pytest.raises(LabelError, match="3 buildings in features"):
+        parse(told, georeferenced=True)
+
+
 def test_the_written_layout_is_that_of_the_download() -> None:
     told = raw()
     assert list(told) == ["features", "metadata"]

@@ -6,7 +6,7 @@ import pytest
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd.names import SceneId
-from xview2_siamese_unet.xbd.pairing import ScenePair, list_pairs
+from xview2_siamese_unet.xbd.pairing import ScenePair, list_pairs, unread_folders
 
 
 def touch(root: Path, *names: str) -> None:
@@ -103,10 +103,39 @@ def test_a_scene_in_two_folders_stops(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_tiers_or_scenes(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="found no folder"):
+    with pytest.raises(DataError, match="absent is no folder"):
         list_pairs(tmp_path / "absent")
-    with pytest.raises(DataError, match="found a folder without tiers"):
+    with pytest.raises(DataError, match=r"has none of the folders .* folder of the unpacked"):
         list_pairs(tmp_path)
     (tmp_path / "tier1").mkdir()
-    with pytest.raises(DataError, match="found no scene;"):
+    with pytest.raises(DataError, match="has no file named"):
         list_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "root",
+    ["", "xview2", "xview2/geotiffs/tier1", "xview2/geotiffs/tier1/images", "xview2/geotiffs/absent"],
+    ids=["two too high", "one too high", "one too low", "two too low", "absent"],
+)
+def test_a_wrong_root_names_the_right_one(tmp_path: Path, root: str) -> None:
+    right = tmp_path / "a" / "xview2" / "geotiffs"
+    touch(right, *scene_files("tier1", "b_00000001"))
+    touch(tmp_path / "a" / "__MACOSX", *scene_files("tier1", "b_00000001"))
+    with pytest.raises(DataError) as caught:
+        list_pairs(tmp_path / "a" / root)
+    assert caught.value.hint == f"Set dataset.root to {right}."
+
+
+def test_a_folder_of_scenes_without_labels_is_one_sentence(tmp_path: Path) -> None:
+    touch(tmp_path, *scene_files("train", "b_00000001"))
+    touch(tmp_path, *scene_files("test", "b_00000002")[:2], *scene_files("test", "b_00000003")[:2])
+    pairs, problems = list_pairs(tmp_path)
+    assert [str(pair.scene) for pair in pairs] == ["b_00000001"]
+    assert [problem.message.split()[0] for problem in problems] == ["test/b_00000002", "test/b_00000003"]
+    assert "like all 2 scenes of test" in problems[0].message
+    assert "on_problem: skip" in problems[0].hint
+
+
+def test_folders_that_no_tier_is_named_like(tmp_path: Path) -> None:
+    touch(tmp_path, *scene_files("train", "b_00000001"), *scene_files("valid", "b_00000002"), "notes/a.txt")
+    assert unread_folders(tmp_path) == ["valid"]

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from hashlib import blake2b
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xview2_siamese_unet.errors import ConfigError, DataError
@@ -82,6 +83,43 @@ def test_shares_are_exact_to_one_scene_for_consecutive_numbers(first: int, count
     assert abs(got["train"] - percent / 100 * count) <= 1
 
 
+SHARES = st.one_of(st.floats(0, 1), st.sampled_from([0.004, 0.006, 0.996, 1 / 3, 1e-4, 0.12345]))
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 20_000), st.integers(0, 200), st.integers(0, 5), SHARES, SHARES)
+def test_any_share_is_exact_to_one_scene(first: int, count: int, seed: int, share: float, part: float) -> None:
+    rows = [("tier3", "a-fire", first + i) for i in range(count)]
+
+    def counted(train: float, validation: float) -> Counter[str]:
+        params = SplitParams(train={"tier1": 1, "tier3": train}, validation={"hold": 1, "tier3": validation}, seed=seed)
+        return Counter(v for k, v in dealt(table(ANCHORS + rows), params).items() if k.startswith("a-fire"))
+
+    both = counted(share, 1 - share)
+    assert abs(both["train"] - share * count) <= 1 + 1e-5
+    assert both["train"] + both["validation"] == count or share + (1 - share) < 1
+    assert abs(counted(0, share)["validation"] - share * count) <= 1 + 1e-5
+    some = counted(share, part * (1 - share))
+    assert abs(some["train"] - share * count) <= 1 + 1e-5
+    assert abs(some["validation"] - part * (1 - share) * count) < 2
+
+
+@pytest.mark.parametrize(("share", "of_thousand"), [(0.004, 4), (0.006, 6), (0.996, 996), (0.1234, 123)])
+def test_a_share_of_a_thousand_scenes(share: float, of_thousand: int) -> None:
+    params = SplitParams(train={"tier1": 1, "tier3": 1 - share}, validation={"hold": 1, "tier3": share})
+    got = Counter(dealt(table(ANCHORS + [("tier3", "a-fire", i) for i in range(1000)]), params).values())
+    assert abs(got["validation"] - 1 - of_thousand) <= (share * 1000 != of_thousand)
+
+
+def test_the_default_choice_has_not_moved() -> None:
+    """Three quarters of a folder, computed from the hash of the event as it always was."""
+    for event in ("joplin-tornado", "woolsey-fire", "a-fire"):
+        start = int(int.from_bytes(blake2b(f"0:{event}".encode(), digest_size=6).digest()) / 2**48 * 4)
+        got = dealt(table(ANCHORS + [("tier3", event, i) for i in range(40)]))
+        expected = {f"{event}_{i:08d}": "validation" if (i + start) % 4 == 0 else "train" for i in range(40)}
+        assert {scene: split for scene, split in got.items() if scene.startswith(event)} == expected
+
+
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
 def test_three_shares_of_one_folder(a: int, b: int, c: int) -> None:
     whole = max(a + b + c, 1)
@@ -144,6 +182,14 @@ def test_a_file_decides(tmp_path: Path) -> None:
     text = "split,scene\ntrain,a_00000002\nvalidation,a_00000000\ntest,a_00000001\n"
     got = from_file(tmp_path / "s.csv", text)
     assert got == {"a_00000002": "train", "a_00000000": "validation", "a_00000001": "test"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_as_excel_writes_it(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "s.csv"
+    path.write_bytes("scene,split\r\nb_00000001,train\r\nb_00000002,validation\r\nb_00000003,test\r\n".encode(encoding))
+    got = dealt(table([("tier1", "b", i) for i in (1, 2, 3)]), SplitParams(file=path))
+    assert got == {"b_00000001": "train", "b_00000002": "validation", "b_00000003": "test"}
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,8 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     skipped = loader["parameters"]["data_processing"]["on_problem"] == "skip"
     for problem in problems[:3]:
         yield Finding("dataset", "note" if skipped else "bad", problem.message, problem.hint)
+    if len(problems) > 3:
+        yield Finding("dataset", "note", f"{len(problems) - 3} more problems like these")
 
 
 def _net(loader: UserExperimentConfigLoader) -> Iterator[Finding]:

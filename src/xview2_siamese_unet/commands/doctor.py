@@ -34,7 +34,7 @@ def doctor(env: str | None, keys: tuple[str, ...]) -> None:
         remedy = f"; next: {finding.remedy}" if finding.remedy else ""
         # Lines and no table: a path must stay one word to be copied.
         state = click.style(f"{finding.state:<5}", fg=_COLOURS[finding.state])
-        click.echo(f"{state} {finding.what:<19} {finding.found}{remedy}")
+        click.echo(f"{state} {finding.what:<19} {finding.found.removesuffix('.')}{remedy}")
     if any(finding.state == "bad" for finding in findings):
         raise SystemExit(1)
 

@@ -94,7 +94,7 @@ def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iter
 def _run(env: str, pipeline: str) -> None:
     from kedro.framework.session import KedroSession  # noqa: PLC0415
 
-    click.secho(f"kedro run --env {env} --pipelines {pipeline}", bold=True)
+    click.secho(f"kedro run --env {env} --pipelines {pipeline}", bold=True, err=True)
     session: Any = KedroSession.create(find_project(), env=env)
     with session:
         session.run(pipeline_names=[pipeline])

@@ -73,9 +73,9 @@ def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
     if table.row_count:
         open_console().print(table)
     if unscored := len(rows) - table.row_count:
-        click.echo(f"{unscored} without a report are shown by --all.")
+        click.echo(f"{unscored} without a report are shown by --all.", err=True)
     for reason in unreadable:
-        click.echo(reason)
+        click.echo(reason, err=True)
 
 
 def _rows(names: list[str]) -> tuple[list[list[str]], list[str]]:

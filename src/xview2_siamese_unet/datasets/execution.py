@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -72,8 +72,9 @@ def usable_cores() -> int:
 
 def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Jobs[Job], most: int) -> Iterator[Result]:
     waiting = iter(jobs)
+    running: deque[Future[Result]] = deque()
     try:
-        running = deque(pool.submit(function, job) for job in islice(waiting, most))
+        running.extend(pool.submit(function, job) for job in islice(waiting, most))
         while running:
             result = running.popleft().result()
             running.extend(pool.submit(function, job) for job in islice(waiting, 1))
@@ -88,6 +89,9 @@ def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Jobs[Job
             allowed="workers whose scenes fit in memory together",
             remedy="lower executor.workers and run again; finished scenes are kept",
         ) from error
+    finally:
+        for future in running:  # an error shows when the jobs that have begun end, and not all that wait
+            future.cancel()
 
 
 @contextmanager

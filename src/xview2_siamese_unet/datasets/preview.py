@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.io import read_mask, read_rgb
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.xbd.pairing import list_pairs
@@ -32,21 +33,26 @@ def picture_of_pairs(folder: Path) -> str:
 
 def picture_of_masks(folder: Path) -> str:
     """Return the building and damage masks of some scenes."""
-    found = sorted(folder.glob("*/*_damage.tif"))
-    return _sheet([_paint(read_mask(_building(path))), _paint(read_mask(path))] for path in found)
+    found = [path for path in sorted(folder.glob("*/*_damage.tif")) if not path.name.startswith(".")]
+    return _sheet([_paint(read_mask(each), each) for each in (_building(path), path)] for path in found)
 
 
 def picture_of_store(store: Store) -> str:
     """Return some scenes of a store: before, after, damage."""
     scenes = (store.scene(name) for name in store.scenes)
-    return _sheet([scene.pre, scene.post, _paint(scene.damage)] for scene in scenes)
+    return _sheet([scene.pre, scene.post, _paint(scene.damage, store.folder)] for scene in scenes)
 
 
 def _building(damage: Path) -> Path:
     return damage.with_name(damage.name.replace("_damage.tif", "_building.tif"))
 
 
-def _paint(mask: ByteArray) -> ByteArray:
+def _paint(mask: ByteArray, where: Path) -> ByteArray:
+    if (highest := int(mask.max())) >= len(_PALETTE):
+        raise DataError(
+            f"{where} holds the code {highest}, which no class has.",
+            hint="Remove the file and run kedro run --pipelines data_processing again.",
+        )
     return _PALETTE[mask]
 
 

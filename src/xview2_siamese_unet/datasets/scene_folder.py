@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.xbd.archives import is_archive, unpack
-from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.xbd.pairing import list_pairs, unread_folders
 from xview2_siamese_unet.xbd.sample import SampleScene, plan_sample, write_scene
+
+logger = logging.getLogger(__name__)
 
 
 class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
@@ -75,6 +78,8 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
         elif self._archive is not None:
             self._unpack(self._archive)
         list_pairs(self._folder)
+        if unread := unread_folders(self._folder):
+            logger.warning("%s: not read, for no tier has such a name: %s", self._folder, ", ".join(unread))
 
     def _require_same(self, data: DatasetParams) -> None:
         """A sample is never drawn into a download, nor read in place of one."""

@@ -41,8 +41,8 @@ class StoreDataset(JobFolder[StorePlan, Store]):
         pack = partial(pack_or_report, skip=data.skip)
         results = list(run_jobs(pack, work, self._executor, "scenes packed"))
         problems = sorted(problem_row(*result, stop=False) for result in results if not isinstance(result, bool))
-        for scene, where, found, *_ in problems:
-            logger.warning("%s left out: %s, %s", scene, where, found)
+        for scene, problem, *_ in problems:
+            logger.warning("%s left out: %s", scene, problem)
         if len(data.jobs) == len(data.scenes):  # a part knows nothing of the others' problems
             write_atomically(self._folder / "problems.json", json.dumps(problems))
         packed = results.count(True)

@@ -6,6 +6,7 @@ official script. Ours: `<scene>.tif`, as `reporting` writes it, against `<tier>/
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -23,8 +24,10 @@ from xview2_siamese_unet.metrics.confusion import Counts, IntArray, UInt8Array, 
 from xview2_siamese_unet.metrics.table import COUNT_COLUMNS, row_of
 from xview2_siamese_unet.raster.io import DRIVERS, read_shape
 
+logger = logging.getLogger(__name__)
 OFFICIAL_SIDE: Final = 1024
 """Height and width of every official file, in pixels."""
+_KINDS: Final = ("localization", "damage")
 _TARGET: Final = re.compile(r"(test|hold)_(localization|damage)_([^_]+)_target\.png")
 
 
@@ -48,14 +51,16 @@ class MaskSet(NamedTuple):
 
 def is_official(targets: Path) -> bool:
     """Return whether a folder of targets is named as in the challenge."""
-    return any(targets.glob("*.png"))
+    return any(_files(targets, "*.png"))
 
 
 def list_mask_sets(predictions: Path, targets: Path) -> list[MaskSet]:
     """Return the scenes of a folder of targets, in whichever of the two namings it has, sorted by name.
 
+    Hidden files, such as those of macOS (`._…`), are passed over; what else has no partner is counted in a warning.
+
     Raises:
-        DataError: no such folder, no target, a name of neither naming, or a file that is missing.
+        DataError: no such folder, no target, a name of neither naming, one scene twice, or a file that is missing.
     """
     for folder in (predictions, targets):
         if not folder.is_dir():
@@ -92,12 +97,16 @@ def count_folders(predictions: Path, targets: Path, *, side: int | None = None) 
 
 
 def _official(predictions: Path, targets: Path) -> list[MaskSet]:
-    names = {_parse(path) for path in targets.glob("*.png")}
+    names = {_parse(path) for path in _files(targets, "*.png")}
+    partners = {f"{part}_{kind}_{number}_prediction.png" for part, number in names for kind in _KINDS}
+    _warn(
+        sum(path.name not in partners for path in _files(predictions, "*.png")) if names else 0, "predictions", "target"
+    )
     return [
         MaskSet(
             f"{part}_{number}",
-            *(predictions / f"{part}_{kind}_{number}_prediction.png" for kind in ("localization", "damage")),
-            *(targets / f"{part}_{kind}_{number}_target.png" for kind in ("localization", "damage")),
+            *(predictions / f"{part}_{kind}_{number}_prediction.png" for kind in _KINDS),
+            *(targets / f"{part}_{kind}_{number}_target.png" for kind in _KINDS),
         )
         for part, number in sorted(names)
     ]
@@ -117,8 +126,14 @@ def _parse(path: Path) -> tuple[str, str]:
 
 def _ours(predictions: Path, targets: Path) -> list[MaskSet]:
     """Pair every prediction with its truth: the masks of a dataset hold all of its splits, predictions hold one."""
-    truth = {path.name.removesuffix("_building.tif"): path for path in sorted(targets.rglob("*_building.tif"))}
-    predicted = sorted(predictions.glob("*.tif")) if truth else []
+    found = list(_files(targets, "**/*_building.tif"))
+    truth = {path.name.removesuffix("_building.tif"): path for path in found}
+    if len(truth) < len(found):
+        twice = next(path for path in found if truth[path.name.removesuffix("_building.tif")] != path)
+        raise DataError(
+            f"{targets} has two masks named {twice.name}.", hint="Remove one, or score the masks of one dataset."
+        )
+    predicted = list(_files(predictions, "*.tif")) if truth else []
     unknown = [path for path in predicted if path.stem not in truth]
     if unknown or (truth and not predicted):
         raise DataError(
@@ -127,10 +142,21 @@ def _ours(predictions: Path, targets: Path) -> list[MaskSet]:
             allowed=f"<scene>.tif for scenes that have a <scene>_building.tif below {targets}",
             remedy="give the masks of the dataset that was predicted",
         )
+    _warn(len(truth) - len(predicted), "targets", "prediction")
     return [
         MaskSet(path.stem, path, path, truth[path.stem], truth[path.stem].with_name(f"{path.stem}_damage.tif"))
         for path in predicted
     ]
+
+
+def _files(folder: Path, pattern: str) -> Iterator[Path]:
+    """Yield the files of a folder that are not hidden, sorted."""
+    return (path for path in sorted(folder.glob(pattern)) if not path.name.startswith(".") and path.is_file())
+
+
+def _warn(count: int, what: str, partner: str) -> None:
+    if count:
+        logger.warning("%d %s have no %s and are not scored", count, what, partner)
 
 
 def _require(masks: MaskSet) -> None:

@@ -8,6 +8,7 @@ pixels, the worse where two classes tie.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
@@ -24,6 +25,7 @@ from xview2_siamese_unet.metrics.table import Predictions
 from xview2_siamese_unet.raster.probability import LEVELS
 from xview2_siamese_unet.xbd.polygons import parse_polygons
 
+logger = logging.getLogger(__name__)
 MATCHED: Final = 0.5
 MATCH_COLUMNS: Final = {
     "scene": "str", "disaster": "str", "disaster_type": "str", "uid": "str",
@@ -154,7 +156,8 @@ def match_scenes(
 ) -> pd.DataFrame:
     """Return the table of matched, missed and falsely found buildings; holds one scene in memory at a time.
 
-    True buildings without a pixel of their own, outside the image or hidden under others, are left out.
+    True buildings without a pixel of their own, outside the image or hidden under others, are left out and counted in a
+    warning.
 
     Args:
         predictions: scene name → loader of its predicted damage map.
@@ -174,7 +177,11 @@ def match_scenes(
         )
         for facts in counts[["scene", "disaster", "disaster_type"]].to_dict("records")
     ]
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    labelled = int(buildings["scene"].isin(counts["scene"]).sum())
+    if hidden := labelled - int((table["truth"] > 0).sum()):
+        logger.warning("%d of %d labelled buildings have no pixel of their own and are not matched", hidden, labelled)
+    return table
 
 
 def _scene_table(

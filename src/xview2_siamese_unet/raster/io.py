@@ -27,6 +27,7 @@ from xview2_siamese_unet.xbd.georeference import Georeference
 
 DRIVERS: Final = {".png": "PNG", ".tif": "GTiff", ".tiff": "GTiff"}
 ByteArray = npt.NDArray[np.uint8]
+_NO_DATA: Final = -99
 _COLOURMAP: Final = {int(code): (*code.rgb, 255) for code in Damage}
 
 
@@ -98,11 +99,12 @@ def _as_bytes(bands: npt.NDArray[Any], nodata: float | None, path: Path) -> Byte
         return bands
     empty = ~np.isfinite(bands) if nodata is None else ~np.isfinite(bands) | (bands == nodata)
     bands = np.where(empty, 0, bands)
-    highest = float(bands.max())
-    if highest > 255 or (0 < highest <= 1 and np.issubdtype(bands.dtype, np.floating)):
+    highest, lowest = float(bands.max()), float(bands.min())
+    floating = np.issubdtype(bands.dtype, np.floating)
+    if highest > 255 or (floating and (0 < highest <= 1 or (lowest < 0 and lowest != _NO_DATA))):
         raise DataError(
             str(path),
-            found=f"values up to {highest:g} ({bands.dtype})",
+            found=f"values from {lowest:g} up to {highest:g} ({bands.dtype})",
             allowed="0 to 255, as in every release of xBD",
             remedy="scale both dates of the scene to bytes by one and the same rule first",
         )
@@ -111,8 +113,17 @@ def _as_bytes(bands: npt.NDArray[Any], nodata: float | None, path: Path) -> Byte
 
 
 def read_mask(path: Path) -> ByteArray:
-    """Return a mask as uint8 (h, w)."""
+    """Return a mask as uint8 (h, w).
+
+    Raises:
+        DataError: not readable, more than one band, another type than bytes.
+    """
     with _open(path) as source:
+        if source.count != 1 or source.dtypes[0] != "uint8":
+            raise DataError(
+                f"{path} has {source.count} band(s) of {source.dtypes[0]}; a mask has one of uint8.",
+                hint="Write the mask again, or move the file away.",
+            )
         mask: ByteArray = source.read(1)
     return mask
 

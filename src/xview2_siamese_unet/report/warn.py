@@ -23,7 +23,7 @@ def warnings_of(
 
     Args:
         metrics: what `metrics.summary.summarise` returns.
-        problems: one row a problem of the dataset; columns scene, where, found, consequence.
+        problems: one row a problem of the dataset; columns problem, consequence.
         checkpoint: what was scored, see `nets.checkpoint.Checkpoint`.
         class_counts: pixels of each class in the training split, see `stats.balance.count_classes`.
     """
@@ -57,5 +57,4 @@ def _of_class_counts(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
 
 def _of_problems(problems: pd.DataFrame) -> Iterator[str]:
     for consequence, rows in problems.groupby("consequence", sort=True):
-        scene, where, found = rows[["scene", "where", "found"]].iloc[0]
-        yield f"{len(rows)} scenes {consequence}; the first, {scene}: {where}, found {found}."
+        yield f"{len(rows)} scenes {consequence}; the first: {rows['problem'].iloc[0].removesuffix('.')}."

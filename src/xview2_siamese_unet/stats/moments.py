@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+logger = logging.getLogger(__name__)
 
 IMAGENET = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
 """Grey values 0 to 255 that ImageNet weights were trained with (torchvision, documentation of its models)."""
@@ -20,6 +23,9 @@ def channel_statistics(records: npt.NDArray[Any]) -> dict[str, dict[str, list[fl
     Returns:
         `pre`, `post` and `both`, each with `mean` and `std` in grey values 0 to 255 over the pixels that hold data.
     """
+    for date, pixels in zip(("pre", "post"), records["valid_pixels"].sum(axis=0), strict=True):
+        if not pixels:
+            logger.warning("no %s-disaster image holds data: mean 0 and deviation 1 are assumed", date)
     count, total, squares = (records[name].sum(axis=0) for name in ("valid_pixels", "channel_sums", "channel_squares"))
     return {
         "pre": _moments(count[0], total[0], squares[0]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import lzma
 import tarfile
 import zipfile
@@ -16,6 +17,7 @@ from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd.pairing import FOLDERS, SUFFIXES
 
+logger = logging.getLogger(__name__)
 ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 LARGEST: Final = 256 * 1024**2
 """Bytes of one file: ten times the largest of xBD. What is larger is a bomb or no scene."""
@@ -43,18 +45,27 @@ def unpack(archive: Path, folder: Path) -> int:
     """Write the scenes of an archive below `folder`, each file whole or not at all; return how many files.
 
     Only `<tier>/<images|labels|targets>/<file>` is taken, wherever in the archive it lies, and only plain files; so no
-    path in it can lead out of the folder.
+    path in it can lead out of the folder. How many others there are is logged.
 
     Raises:
-        DataError: the archive is damaged, holds no scene, or a file in it is larger than `LARGEST`.
+        DataError: the archive is damaged, holds no scene, a file of a scene twice or as a link, or one that is larger
+            than `LARGEST`.
     """
-    written = 0
+    written: dict[Path, str] = {}
+    others = 0
     try:
         for name, source in _members(archive):
             place = _place(name)
-            if place is not None:
-                _write(folder / place, source, f"{archive}: {name}")
-                written += 1
+            if place is None:
+                others += 1
+                continue
+            if source is None:
+                raise DataError(f"{archive}: {name} is a link.", hint="Pack it again without links (tar -h).")
+            if written.setdefault(place, name) != name:
+                raise DataError(
+                    f"{archive} holds {place} twice, as {written[place]} and as {name}.", hint="Pack one dataset alone."
+                )
+            _write(folder / place, source, f"{archive}: {name}")
     except (*_DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_DISK:
             raise
@@ -62,10 +73,12 @@ def unpack(archive: Path, folder: Path) -> int:
         raise _refusal(str(archive), f"an archive that cannot be read ({said})", "a whole zip or tar file") from error
     if not written:
         raise _refusal(str(archive), "no scene", "files such as tier1/images/….png and tier1/labels/….json in it")
-    return written
+    logger.info("%s: %d files of scenes unpacked, %d other files passed over", archive, len(written), others)
+    return len(written)
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Yield the name and the content of each file; no content for a link."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
@@ -76,7 +89,9 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(archive) as tarred:
         for member in tarred:
             content = tarred.extractfile(member) if member.isreg() else None
-            if content is not None:
+            if member.islnk() or member.issym():
+                yield member.name, None
+            elif content is not None:
                 with closing(content):
                     yield member.name, content
         _require_end(tarred)

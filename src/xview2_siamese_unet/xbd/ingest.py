@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import pandas as pd
 import shapely
 
@@ -17,23 +18,24 @@ from xview2_siamese_unet.xbd.georeference import Georeference, fit_georeference
 from xview2_siamese_unet.xbd.labels import Building, Label, parse_label
 from xview2_siamese_unet.xbd.names import PHASES, Phase
 from xview2_siamese_unet.xbd.pairing import ScenePair
-from xview2_siamese_unet.xbd.polygons import parse_polygons
+from xview2_siamese_unet.xbd.polygons import PolygonArray, parse_polygons
 
 SCENE_COLUMNS: Final = {
     "scene": "str", "tier": "str", "disaster": "str", "disaster_type": "str",
     "pre_image": "str", "post_image": "str", "pre_date": "str", "post_date": "str",
-    "width": "int64", "height": "int64", "buildings": "int64",
+    "width": "int64", "height": "int64", "buildings": "int64", "clipped": "int64", "outside": "int64",
     "epsg": "Int64", "left": "float64", "top": "float64", "pixel": "float64", "residual": "float64",
     "labels_key": "str",
 }  # fmt: skip
-"""One row a scene: paths below the dataset folder, size in pixels, and the UTM grid in metres where it is known."""
+"""One row a scene: paths below the dataset folder, size in pixels, buildings, and the UTM grid in metres where it is
+known. Of the buildings, `clipped` reach over the edge of an image, and `outside` have no part in it at all."""
 BUILDING_COLUMNS: Final = {
     "uid": "str", "scene": "str", "damage": "str", "polygon": "str", "pre_polygon": "str", "area": "float64",
 }  # fmt: skip
 """One row a post-disaster building: its damage word, WKT in pixels of the post- and of the pre-disaster image, and the
 area of the former in square pixels."""
-PROBLEM_COLUMNS: Final = {name: "str" for name in ("scene", "where", "found", "allowed", "remedy", "consequence")}
-"""One row a problem: the parts of its error, and what became of the scene (`LEFT_OUT` or `NO_PLACE`)."""
+PROBLEM_COLUMNS: Final = {name: "str" for name in ("scene", "problem", "remedy", "consequence")}
+"""One row a problem: what is wrong, what to do, and what became of the scene (`LEFT_OUT` or `NO_PLACE`)."""
 LEFT_OUT: Final = "left out"
 NO_PLACE: Final = "used without georeference"
 
@@ -114,16 +116,14 @@ def problem_row(scene: str, error: DataError, *, stop: bool) -> tuple[str, ...]:
     """
     if stop:
         raise error
-    return scene, error.where, error.found, error.allowed, error.remedy, LEFT_OUT
+    return scene, error.message, error.hint, LEFT_OUT
 
 
 def _no_place(pair: ScenePair) -> tuple[str, ...]:
     return (
         str(pair.scene),
-        pair.labels["post"],
-        "features.lng_lat that no north-up UTM grid fits within a pixel",
-        "the polygons of features.xy in degrees",
-        "restore the label from the download if its masks are to lie in the right place",
+        f"{pair.labels['post']} has features.lng_lat that no north-up UTM grid fits within a pixel.",
+        "Restore the label from the download if its masks are to lie in the right place.",
         NO_PLACE,
     )
 
@@ -137,7 +137,7 @@ def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> tuple[Row
     for phase in PHASES:
         _check_size(root / pair.images[phase], labels[phase], read_shape)
     joined = _joined(labels, pair)
-    parse_polygons([pre.xy for _, pre in joined], pair.labels["pre"])
+    before = parse_polygons([pre.xy for _, pre in joined], pair.labels["pre"])
     xy = parse_polygons([post.xy for post, _ in joined], pair.labels["post"])
     place = fit_georeference(xy, parse_polygons([post.lng_lat or "" for post, _ in joined], pair.labels["post"]))
     key = blake2b(data["pre"] + data["post"], digest_size=16).hexdigest()
@@ -146,8 +146,21 @@ def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> tuple[Row
         for (post, pre), area in zip(joined, shapely.area(xy).tolist(), strict=True)
         if post.damage is not None  # parse_label sees to it in every post-disaster label
     ]
-    counted = {"buildings": len(rows), "labels_key": key}
-    return _scene_row(pair, labels) | counted | (asdict(place) if place else {}), rows
+    row = _scene_row(pair, labels)
+    clipped, outside = _beyond((before, xy), row["width"], row["height"])
+    counted = {"buildings": len(rows), "clipped": clipped, "outside": outside, "labels_key": key}
+    return row | counted | (asdict(place) if place else {}), rows
+
+
+def _beyond(dates: Iterable[PolygonArray], width: int, height: int) -> tuple[int, int]:
+    """Return how many buildings reach over the edge at either date, and how many of them are wholly outside at one."""
+    over, outside = [], []
+    for polygons in dates:
+        left, top, right, bottom = shapely.bounds(polygons).reshape(-1, 4).T
+        over.append((left < 0) | (top < 0) | (right > width) | (bottom > height))
+        outside.append((right <= 0) | (bottom <= 0) | (left >= width) | (top >= height))
+    gone = np.any(outside, axis=0)
+    return int((np.any(over, axis=0) & ~gone).sum()), int(gone.sum())
 
 
 def _read(label: Path) -> bytes:

@@ -133,7 +133,7 @@ def write_labels(path: Path, plan: LabelPlan, results: Iterable[SceneLabels]) ->
     Raises:
         DataError: a scene has a problem, and the first is to stop; or not one of the scenes can be used.
     """
-    incomplete = (SceneLabels(None, [], problem_row(e.where, e, stop=plan.stop)) for e in plan.problems)
+    incomplete = (SceneLabels(None, [], problem_row(_named(e), e, stop=plan.stop)) for e in plan.problems)
     usable, first_problem = 0, None
     with _written(path, _SCHEMA) as writer:
         for group in _grouped(chain(incomplete, results)):
@@ -142,6 +142,11 @@ def write_labels(path: Path, plan: LabelPlan, results: Iterable[SceneLabels]) ->
             first_problem = first_problem or next((labels.problem for labels in group if labels.problem), None)
         if not usable:
             raise _nothing_left(plan.root, first_problem)
+
+
+def _named(problem: DataError) -> str:
+    """Return the scene or the file that the sentence of a problem begins with."""
+    return problem.message.split(maxsplit=1)[0].removesuffix(":")
 
 
 @contextmanager
@@ -170,10 +175,7 @@ def _line(labels: SceneLabels) -> dict[str, Any]:
 
 
 def _nothing_left(root: Path, problem: tuple[str, ...] | None) -> DataError:
-    _, where, found, *_ = problem or ("", str(root), "nothing")
+    first = f" The first problem: {problem[1].removesuffix('.')}." if problem else ""
     return DataError(
-        str(root),
-        found=f"no usable scene (first problem: {where}, {found})",
-        allowed="at least one scene without a problem",
-        remedy="set dataset.root to the folder of the unpacked xBD download",
+        f"{root} has no usable scene.{first}", hint="Set dataset.root to the folder of the unpacked xBD download."
     )

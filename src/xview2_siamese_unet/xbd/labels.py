@@ -6,6 +6,7 @@ cost a tenth of a millisecond. Geometry stays WKT text until somebody needs a po
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 import msgspec
@@ -102,17 +103,19 @@ def parse_label(data: bytes, phase: Phase, *, where: str, georeferenced: bool = 
     """Return what a label file says.
 
     Args:
-        data: the bytes of the file.
+        data: the bytes of the file, UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
         phase: the date it belongs to; only a post-disaster label has subtypes.
         where: name for error messages.
         georeferenced: also read the polygons in degrees.
 
     Raises:
-        LabelError: not JSON, a key missing or of another type, an unknown or missing subtype, a uid twice,
-            `features.lng_lat` and `features.xy` that do not list the same buildings.
+        LabelError: not JSON, a key missing or of another type, a feature that is no building, an unknown or missing
+            subtype, a uid twice, `features.lng_lat` and `features.xy` that do not list the same buildings.
     """
     try:
-        file = _WHOLE.decode(data) if georeferenced else _PIXELS.decode(data)
+        encoding = json.detect_encoding(data)
+        text = data if encoding == "utf-8" else data.decode(encoding)
+        file = _WHOLE.decode(text) if georeferenced else _PIXELS.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LabelError(
             where,
@@ -121,6 +124,11 @@ def parse_label(data: bytes, phase: Phase, *, where: str, georeferenced: bool = 
             remedy="restore the file from the download, or set data_processing.on_problem: skip",
         ) from error
     features = file.features
+    if other := next((f.properties for f in features.xy if f.properties.feature_type != "building"), None):
+        raise LabelError(
+            f"{where} has a feature of type {other.feature_type!r} ({other.uid}), which is no building.",
+            hint="Correct the label, or set data_processing.on_problem: skip.",
+        )
     degrees = _degrees(features, where) if isinstance(features, _AllFeatures) else {}
     buildings = tuple(
         Building(f.properties.uid, f.wkt, _damage(f.properties, phase, where), degrees.get(f.properties.uid))
@@ -166,7 +174,7 @@ def _damage(properties: _Properties, phase: Phase, where: str) -> Damage | None:
 
 def _degrees(features: _AllFeatures, where: str) -> dict[str, str]:
     degrees = {f.properties.uid: f.wkt for f in features.lng_lat}
-    if degrees.keys() != {f.properties.uid for f in features.xy}:
+    if len(features.lng_lat) != len(features.xy) or degrees.keys() != {f.properties.uid for f in features.xy}:
         raise LabelError(
             where,
             found=f"{len(features.lng_lat)} buildings in features.lng_lat and {len(features.xy)} in features.xy",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,8 @@ from xview2_siamese_unet.xbd.names import PHASES, TIERS, Phase, SceneId, parse_s
 SUFFIXES: Final = {"images": (".png", ".tif", ".tiff"), "labels": (".json",)}
 FOLDERS: Final[dict[Tier, tuple[str, ...]]] = {tier: (tier,) for tier in TIERS} | {"tier1": ("tier1", "train")}
 """Where the scenes of a tier lie: releases disagree about the name of the first."""
+
+_NAMES: Final = tuple(folder for folders in FOLDERS.values() for folder in folders)
 
 Files = dict[tuple[SceneId, Phase], list[str]]
 
@@ -32,38 +34,67 @@ class ScenePair:
 def list_pairs(root: Path) -> tuple[list[ScenePair], list[DataError]]:
     """Return the complete scenes below `root`, and one error for each other scene and each foreign image or label.
 
-    Side files (`*:Zone.Identifier`, hidden files, other endings) are no part of a scene and are passed over.
+    Side files (`*:Zone.Identifier`, hidden files, other endings) are no part of a scene and are passed over. The
+    sentence of a problem begins with the scene or the file.
 
     Raises:
         DataError: `root` holds none of tier1 (or train), tier3, hold and test, or no scene at all, or one scene in two
             of them.
     """
-    if not any((root / folder).is_dir() for folders in FOLDERS.values() for folder in folders):
-        raise DataError(
-            str(root),
-            found="a folder without tiers" if root.is_dir() else "no folder",
-            allowed=f"a folder with at least one of {', '.join(TIERS)}, each with images and labels",
-            remedy="set dataset.root to the folder of the unpacked xBD download",
-        )
+    if not any((root / name).is_dir() for name in _NAMES):
+        raise _no_scenes(root, "has none of the folders tier1 (or train), tier3, hold and test")
     found = [item for tier in TIERS for item in _pairs_of(root, tier)]
     pairs = [item for item in found if isinstance(item, ScenePair)]
     problems = [item for item in found if isinstance(item, DataError)]
     _refuse_repeats(root, pairs)
     if not pairs and not problems:
-        raise DataError(
-            str(root),
-            found="no scene",
-            allowed="files named <disaster>_<8 digits>_<pre|post>_disaster.png and .json in images and labels",
-            remedy="set dataset.root to the folder of the unpacked xBD download",
-        )
+        raise _no_scenes(root, "has no file named <disaster>_<8 digits>_<pre|post>_disaster.png in its images folders")
     return pairs, problems
+
+
+def unread_folders(root: Path) -> list[str]:
+    """Return the folders below `root` that hold images under a name that no tier has, so that nobody reads them."""
+    return sorted(path.parent.name for path in root.glob("*/images") if path.parent.name not in _NAMES)
+
+
+def _no_scenes(root: Path, problem: str) -> DataError:
+    """Return the error of a folder without scenes; a dataset folder a little above or below it is named."""
+    below = (path for pattern in ("*", "*/*") for path in sorted(root.glob(pattern)))
+    shown = (path for path in below if not any(part.startswith((".", "__MACOSX")) for part in path.parts))
+    right = next((path for path in (root.parent, root.parent.parent, *shown) if _has_images(path)), None)
+    return DataError(
+        f"{root} {problem if root.is_dir() else 'is no folder'}.",
+        hint=f"Set dataset.root to {right or 'the folder of the unpacked xBD download'}.",
+    )
+
+
+def _has_images(folder: Path) -> bool:
+    return any((folder / name / "images").is_dir() for name in _NAMES)
 
 
 def _pairs_of(root: Path, tier: Tier) -> Iterator[ScenePair | DataError]:
     problems: list[DataError] = []
     files = {kind: _index(root, tier, kind, problems) for kind in SUFFIXES}
     yield from problems
-    for scene in sorted({scene for named in files.values() for scene, _ in named}):
+    scenes = sorted({scene for named in files.values() for scene, _ in named})
+    if scenes and not files["labels"]:
+        yield from (_without_label(tier, scene, len(scenes)) for scene in scenes)
+        return
+    yield from _complete(tier, scenes, files)
+
+
+def _without_label(tier: Tier, scene: SceneId, count: int) -> DataError:
+    return DataError(
+        f"{tier}/{scene} has no labels, like all {count} scenes of {' or '.join(FOLDERS[tier])} here (the challenge "
+        "gave its test images without). Scenes without labels are neither trained on nor scored.",
+        hint="Add the labels; or set data_processing.on_problem: skip and take each split from folders with labels, "
+        "such as data_processing.split: {train: {tier1: 0.9, tier3: 0.75}, validation: {tier3: 0.25}, "
+        "test: {tier1: 0.1}}.",
+    )
+
+
+def _complete(tier: Tier, scenes: Iterable[SceneId], files: Mapping[str, Files]) -> Iterator[ScenePair | DataError]:
+    for scene in scenes:
         wrong = [text for kind, named in files.items() for text in _not_one(named, scene, kind.removesuffix("s"))]
         if wrong:
             yield DataError(

@@ -2,16 +2,19 @@
 
 The choice goes round in the numbers of an event, as many as the shares need to come out even (3/4 and 1/4: four
 scenes), and a hash of the event says where it starts. So the split of a scene depends on its own name alone: adding a
-scene moves no other, shares hold to one scene for any run of consecutive numbers, and every event is in every split.
+scene moves no other, and every event is in every split. Shares hold for any run of consecutive numbers: to one scene
+for training and for two splits that use the whole folder, to less than two for a further split.
 No rule can be exact for arbitrary subsets too: each subset of one scene would already have to break it, or a later
 scene would have to move an earlier one.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from hashlib import blake2b
+from json import detect_encoding
 from math import floor, lcm
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -24,6 +27,7 @@ from xview2_siamese_unet.params.data_processing import SplitParams
 from xview2_siamese_unet.params.dataset import SubsetParams
 from xview2_siamese_unet.xbd.names import parse_stem
 
+logger = logging.getLogger(__name__)
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 
@@ -47,7 +51,10 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
         ).astype("str")
     if params.leave_events_out:
         table = _leave_out(table, scenes, params.leave_events_out)
-    return _all_three(_thin_out(table, scenes, params))
+    table = _all_three(_thin_out(table, scenes, params))
+    if unused := len(scenes) - len(table):
+        logger.warning("%d of %d scenes are in no split (data_processing.split)", unused, len(scenes))
+    return table
 
 
 def _thin_out(table: pd.DataFrame, scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
@@ -75,10 +82,9 @@ def _all_three(table: pd.DataFrame) -> pd.DataFrame:
     for split in SPLITS:
         if split not in set(table["split"]):
             raise ConfigError(
-                f"data_processing.split.{split}",
-                found=f"no scene for it ({len(table)} scenes in the other splits)",
-                allowed="at least one scene in each of train, validation and test",
-                remedy="add scenes or change the shares",
+                f"The {split} split has no scene ({len(table)} scenes are in the other splits).",
+                hint=f"Add scenes, or take some from another folder: data_processing.split.{split}, such as "
+                "{tier1: 0.1}, and less of that folder in the other splits.",
             )
     return table
 
@@ -105,10 +111,10 @@ def choose_subset(scenes: pd.DataFrame, params: SubsetParams) -> pd.DataFrame:
 def _assign(row: object, params: SplitParams) -> Split | None:
     """Return the split of one scene, or `None` where its folder has scenes to spare."""
     scene = parse_stem(f"{row.scene}_pre_disaster")[0]  # type: ignore[attr-defined]
-    # A share such as 0.1 is meant as 1/10, not as the binary fraction nearest to it.
-    shares = {split: Fraction(getattr(params, split).get(row.tier, 0)).limit_denominator(100) for split in SPLITS}  # type: ignore[attr-defined]
+    # A share such as 0.1 is meant as 1/10, not as the binary fraction nearest to it; nine digits tell any two apart.
+    shares = {split: Fraction(getattr(params, split).get(row.tier, 0)).limit_denominator(10**9) for split in SPLITS}  # type: ignore[attr-defined]
     length = lcm(*(share.denominator for share in shares.values()))
-    start = int(_hash(f"{params.seed}:{scene.disaster}") * length)
+    start = int(Fraction(_hash(f"{params.seed}:{scene.disaster}")) * length)
     return _pick((scene.number + start) % length, shares)
 
 
@@ -116,7 +122,7 @@ def _pick(place: int, shares: Mapping[Split, Fraction]) -> Split | None:
     """Give a place of a block to the first split whose running total steps up there; the others share what is left."""
     left = Fraction(1)
     for split, share in shares.items():
-        part = share / left if left else Fraction(0)
+        part = min(share / left, Fraction(1)) if left > 0 else Fraction(0)  # shares may add up to a billionth over 1
         before, after = floor(place * part), floor((place + 1) * part)
         if after > before:
             return split
@@ -147,7 +153,8 @@ def _leave_out(table: pd.DataFrame, scenes: pd.DataFrame, events: Iterable[str])
 
 def _read(path: Path, known: set[str]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str)
+        # Excel writes a byte order mark, or UTF-16.
+        table = pd.read_csv(path, dtype=str, encoding=detect_encoding(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise ConfigError(
             "data_processing.split.file",

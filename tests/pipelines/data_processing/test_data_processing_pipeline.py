@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.runner import SequentialRunner
 from kedro_datasets.pandas import ParquetDataset
@@ -18,12 +19,14 @@ from xview2_siamese_unet.datasets.masks import MasksDataset
 from xview2_siamese_unet.datasets.png_scenes import PngScenesDataset
 from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
-from xview2_siamese_unet.errors import DataError, StaleError
-from xview2_siamese_unet.params.data_processing import DataProcessingParams
+from xview2_siamese_unet.errors import ConfigError, DataError, StaleError
+from xview2_siamese_unet.params.data_processing import DataProcessingParams, SplitParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes, SubsetParams
 from xview2_siamese_unet.pipelines.data_processing import create_pipeline
 from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_store
 
+# Of four scenes a folder, a tenth may be none.
+EVEN = SplitParams(train={"tier1": 0.5, "tier3": 0.5}, validation={"tier3": 0.5}, test={"tier1": 0.5})
 SERIAL = {"kind": "serial"}
 SAMPLE = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=4, tier3=4, hold=2, test=2)))
 
@@ -79,7 +82,9 @@ def test_a_whole_folder(drawn: Path, tmp_path: Path) -> None:
     assert counted.tolist() == has_buildings.tolist()
 
 
-def test_what_is_skipped_is_in_no_table_and_no_split(drawn: Path, tmp_path: Path) -> None:
+def test_what_is_skipped_is_in_no_table_and_no_split(
+    drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     raw = tmp_path / "raw"
     shutil.copytree(drawn, raw)
     alone, label, image = (path.name[:-18] for path in sorted(raw.glob("tier1/labels/*_pre_disaster.json"))[:3])
@@ -90,11 +95,13 @@ def test_what_is_skipped_is_in_no_table_and_no_split(drawn: Path, tmp_path: Path
     whole = run(drawn, tmp_path / "whole", xbd(drawn), DataProcessingParams())
     made = run(raw, tmp_path / "out", xbd(raw), DataProcessingParams(on_problem="skip"))
 
-    assert set(made["ingest_report"]["where"]) == {f"tier1/{alone}", f"tier1/labels/{label}_post_disaster.json"}
+    assert set(made["ingest_report"]["scene"]) == {f"tier1/{alone}", label}
     assert [row[0] for row in made["store"].problems] == [image]
     page = made["ingest_page"]
     assert "10 scenes with" in page
     assert "3 problems" in page
+    assert any(record.getMessage().startswith("3 scenes left out; the first: ") for record in caplog.records)
+    assert '<th class="text">tier</th><th>no split</th><th>test</th>' in page
     assert all(page.count(left_out) >= 1 for left_out in (alone, label, image))
     assert page.count('<td class="text">left out</td>') == 3
     for table in (made["scenes"], made["buildings"]):
@@ -103,6 +110,25 @@ def test_what_is_skipped_is_in_no_table_and_no_split(drawn: Path, tmp_path: Path
     after = dict(zip(made["splits"]["scene"], made["splits"]["split"], strict=True))
     assert after == {scene: split for scene, split in before.items() if scene not in {alone, label, image}}
     assert len(made["store"].rows(list(after))) == len(after)
+
+
+def test_the_layout_of_the_challenge(drawn: Path, tmp_path: Path) -> None:
+    """Folders train and tier3 with labels, test without: refused with what to set, and run with that set."""
+    raw = tmp_path / "raw"
+    shutil.copytree(drawn / "tier1", raw / "train")
+    shutil.copytree(drawn / "tier3", raw / "tier3")
+    shutil.copytree(drawn / "test", raw / "test", ignore=shutil.ignore_patterns("labels"))
+    with pytest.raises(DatasetError, match="like all 2 scenes of test here") as caught:
+        run(raw, tmp_path / "out", xbd(raw), DataProcessingParams())
+    hint = str(caught.value)
+    shares = hint[hint.index("split: ") + len("split: ") : hint.rindex("}") + 1]
+    params = DataProcessingParams(on_problem="skip", split=SplitParams.model_validate(yaml.safe_load(shares)))
+    with pytest.raises(ConfigError, match=r"The test split has no scene .* data_processing\.split\.test"):
+        run(raw, tmp_path / "default", xbd(raw), DataProcessingParams(on_problem="skip", split=SplitParams()))
+    made = run(raw, tmp_path / "out", xbd(raw), params.model_copy(update={"split": EVEN}))
+    assert set(made["splits"]["split"]) == {"train", "validation", "test"}
+    assert set(made["scenes"]["tier"]) == {"tier1", "tier3"}
+    assert made["ingest_report"]["problem"].str.contains("has no labels").sum() == 2
 
 
 def test_a_subset_is_all_that_is_read(drawn: Path, tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_check_only_looks(material: Path, project: Path) -> None:
     given = [str(material / f"{date}.tif") for date in ("pre", "post")]
     done = CliRunner().invoke(assess, [*given, "--check"])
     assert done.exit_code == 0, done.output
-    report = json.loads(done.stdout[done.stdout.index("{") :])
+    report = json.loads(done.stdout)
     assert report["grid"]["crs"] == "EPSG:32615"
     assert report["registration"]["sure"] is False
     assert [path.name for path in project.iterdir() if path.name not in ("conf", "src", "pyproject.toml")] == []

@@ -89,7 +89,7 @@ def world() -> dict[str, Any]:
         ),
         "history": HISTORY,
         "checkpoint": CHECKPOINT,
-        "ingest_report": pd.DataFrame(columns=["scene", "where", "found", "allowed", "remedy", "consequence"]),
+        "ingest_report": pd.DataFrame(columns=["scene", "problem", "remedy", "consequence"]),
         "class_counts": CLASS_COUNTS,
         "timings": {"predict": {"pipeline": "reporting", "seconds": 3.0, "ended": "2026-01-02T03:04:05+00:00"}},
         "params:data_processing.masks.rule": "centre",

@@ -117,7 +117,7 @@ def count_buildings(labels: Labels) -> pd.DataFrame:
     return buildings.count_buildings(labels.scenes, parts)
 
 
-def report_ingest(
+def report_ingest(  # noqa: PLR0913  a page joins everything
     *,
     folder: Path,
     scenes: pd.DataFrame,
@@ -125,6 +125,7 @@ def report_ingest(
     problems: pd.DataFrame,
     masks: Path,
     store: Store,
+    splits: pd.DataFrame,
 ) -> str:
     """Return a page of what the folder holds, how our masks agree with its targets, and every problem."""
     counts = buildings.summarise_buildings(scenes, building_counts)
@@ -132,13 +133,20 @@ def report_ingest(
     all_problems = pd.concat([problems, pd.DataFrame(store.problems, columns=problems.columns)])
     placed = scenes["residual"].dropna()
     summary = f"{len(scenes)} scenes with {scenes['buildings'].sum()} buildings; {len(all_problems)} problems."
+    for consequence, rows in all_problems.groupby("consequence"):
+        _log.warning("%d scenes %s; the first: %s", len(rows), consequence, rows["problem"].iloc[0])
+    if outside := scenes["outside"].sum():
+        _log.warning("%d buildings are outside of their image and have no pixel in a mask", outside)
+    summary += f" {scenes['clipped'].sum()} buildings are cut at the edge of their image, {outside} are outside of it."
     if len(placed):
         summary += f" {len(placed)} scenes have a place on Earth, to {1000 * placed.max():.2g} mm."
     if len(agreement):
-        summary += f" Masks and targets agree in {agreement['agreement'].min():.2%} of pixels or more."
+        least = agreement["agreement"].min()
+        summary += f" Masks and targets of {len(agreement)} scenes agree in {least:.2%} of pixels or more."
     _log.info("ingest: %s", summary)
     tables = {
         "By folder": counts["folder"].reset_index(),
+        "Scenes by folder and split": _scenes_by_split(scenes, splits),
         "By event": counts["event"].reset_index(),
         "By size": counts["size"].reset_index(),
         "By event and size": counts["event and size"].reset_index(),
@@ -148,6 +156,11 @@ def report_ingest(
         ),
     }
     return render_ingest_page(f"Scenes of {folder.name}", summary, tables)
+
+
+def _scenes_by_split(scenes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    dealt = scenes[["scene", "tier"]].merge(splits, on="scene", how="left").fillna({"split": "no split"})
+    return pd.crosstab(dealt["tier"], dealt["split"]).reset_index()
 
 
 def _part(scenes: pd.DataFrame, params: DataProcessingParams) -> list[dict[Any, Any]]:

@@ -43,6 +43,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "problems": "ingest_report",
                     "masks": "masks",
                     "store": "store",
+                    "splits": "splits",
                 },
                 "ingest_page",
                 name="report_ingest",
