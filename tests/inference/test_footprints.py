@@ -172,7 +172,9 @@ def test_the_one_layer_of_polygons_is_read_and_of_several_the_one_that_is_named(
     with pytest.raises(DataError, match=r"no polygons: roads \(LineString\)"):
         read_polygons(path, CRS, "x")
     layer(list("abcde"), path, layer="houses", append=True)
-    assert ids(given_buildings(path, CRS, None)) == list("abcde")
+    given = given_buildings(path, CRS, None)
+    assert ids(given) == list("abcde")
+    assert given.warnings == ("city.gpkg: the layer houses is read, and not roads, which holds no polygons",)
     layer(["one"], path, layer="blocks", shapes=[FRAME], append=True)
     for read in (lambda it: given_buildings(it, CRS, None), lambda it: given_zones(it, None), given_area):
         with pytest.raises(DataError, match=r"roads .*, houses .*, blocks .*layername=houses"):

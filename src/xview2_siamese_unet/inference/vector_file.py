@@ -165,13 +165,16 @@ def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str) -> T
     try:
         with _connection(path) as name, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuntimeWarning)
-            layer = _polygon_layer(path, dict(pyogrio.list_layers(name)), layer, where)
-            info = pyogrio.read_info(name, layer=layer)
+            layers = dict(pyogrio.list_layers(name))
+            chosen = _polygon_layer(path, layers, layer, where)
+            info = pyogrio.read_info(name, layer=chosen)
             columns = [str(column) for column in info["fields"]]
-            frame = _read_layer(name, layer, [column for column in columns if column.lower() in usual])
+            frame = _read_layer(name, chosen, [column for column in columns if column.lower() in usual])
     finally:
         pyogrio.set_gdal_config_options(before)
     said = {f"{path.name}: {warning.message}": None for warning in caught if _matters(warning)}
+    if layer is None and (others := [name for name, kind in layers.items() if kind and name != chosen]):
+        said[f"{path.name}: the layer {chosen} is read, and not {', '.join(others)}, which holds no polygons"] = None
     if info["driver"] == "GeoJSONSeq" and (records := _records(path)) != len(frame):  # GDAL skips what is no JSON
         raise ValueError(f"{records} lines, of which {len(frame)} are features")
     if info["driver"] == "GPKG" and (key := info["fid_column"]):  # its primary key, which QGIS shows as a column

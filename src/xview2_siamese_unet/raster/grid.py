@@ -108,7 +108,7 @@ def common_grid(pre: Place, post: Place, pixel: float | None = None, aoi: Area |
     if aoi is not None:
         overlap = cut(aoi, overlap, crs)
         if overlap.is_empty:
-            raise _outside(aoi, outlines[0].intersection(outlines[1]), crs)
+            raise _no_overlap([*outlines, aoi.shape])
     sizes = [pixel_metres(place, crs) for place in (pre, post)]
     anchor = pre if sizes[0] >= sizes[1] else post
     size = pixel or max(sizes)
@@ -218,22 +218,12 @@ def edge(transform: Affine, width: int, height: int) -> Polygon:
     return Polygon(corners)
 
 
-def _outside(aoi: Area, overlap: BaseGeometry, crs: CRS) -> DataError:
-    swapped = Area(aoi.crs, shapely.transform(aoi.shape, lambda xy: xy[:, ::-1]))
-    places = [[round(value, 5) for value in shape.bounds] for shape in (aoi.shape, reproject(overlap, crs, aoi.crs))]
-    return DataError(
-        f"The area of interest (inference.aoi), {places[0]}, does not overlap the images, {places[1]}.",
-        hint="Its latitude and longitude are swapped: write longitude first."
-        if not cut(swapped, overlap, crs).is_empty
-        else "Check its place and its coordinate reference system.",
-    )
-
-
 def _no_overlap(outlines: list[BaseGeometry]) -> DataError:
+    what = "images" if len(outlines) == 2 else "images and an area of interest"
     there = " and ".join(str([round(value, 5) for value in outline.bounds]) for outline in outlines)
     return DataError(
         "inference.pre and inference.post",
-        found=f"images that do not overlap (bounds {there})",
+        found=f"{what} that do not overlap (bounds {there})",
         allowed="two images of the same place",
         remedy="check that both are of the same event, and that each names its true coordinate reference system",
     )
