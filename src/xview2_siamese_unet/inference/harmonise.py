@@ -81,15 +81,16 @@ def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[Any, An
     """Return footprints on the grid and zones in degrees, and what a person should know about them."""
     from xview2_siamese_unet.inference import footprints as vectors  # noqa: PLC0415  geopandas is slow to import
 
+    place = "the overlap of the images" if params.aoi is None else "the area of interest"
     buildings = zones = None
     warnings: list[str] = []
     if params.footprints is not None:
         given = vectors.given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
-        buildings, warnings = given.frame, [*given.warnings, *vectors.outside(given, overlap, "footprints")]
+        buildings, warnings = given.frame, [*given.warnings, *vectors.outside(given, overlap, "footprints", place)]
     if params.zones is not None:
         given = vectors.given_zones(params.zones.expanduser(), params.zone_column)
         degrees = reproject(overlap, CRS.from_string(grid.crs), CRS.from_epsg(4326))
-        zones, warnings = given.frame, [*warnings, *given.warnings, *vectors.outside(given, degrees, "zones")]
+        zones, warnings = given.frame, [*warnings, *given.warnings, *vectors.outside(given, degrees, "zones", place)]
     return buildings, zones, tuple(warnings)
 
 
