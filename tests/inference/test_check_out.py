@@ -120,12 +120,20 @@ def test_formats_of_an_earlier_assessment_go_and_those_of_the_user_stay(tmp_path
 
 
 def test_inputs_among_the_products_are_refused(finished: Path) -> None:
-    for name in ("buildings.gpkg", "damage.tif", "buildings.gpkg|layername=buildings", ""):
+    for name in ("buildings.gpkg", "damage.tif", "buildings.gpkg|layername=buildings"):
         with pytest.raises(DataError, match="lies where the assessment writes") as refused:
             check_out(finished, None, overwrite=True, inputs=[None, finished / name])
         assert "--overwrite" not in str(refused.value)
     shutil.copy(finished / "buildings.gpkg", finished / "mine.gpkg")
-    check_out(finished, None, overwrite=True, inputs=[finished / "mine.gpkg", finished.parent])
+    check_out(finished, None, overwrite=True, inputs=[finished / "mine.gpkg", finished.parent / "other"])
+
+
+def test_a_folder_inside_of_the_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pre").mkdir()
+    for folder in (tmp_path / "pre", tmp_path / "pre" / "a" / "out"):
+        with pytest.raises(DataError, match="lies in the folder of input images"):
+            check_out(folder, None, overwrite=True, inputs=[tmp_path / "pre"])
+    check_out(tmp_path / "out", None, overwrite=True, inputs=[tmp_path / "pre"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows makes links for administrators only")

@@ -172,7 +172,9 @@ def test_the_one_layer_of_polygons_is_read_and_of_several_the_one_that_is_named(
     with pytest.raises(DataError, match=r"no polygons: roads \(LineString\)"):
         read_polygons(path, CRS, "x")
     layer(list("abcde"), path, layer="houses", append=True)
-    assert ids(given_buildings(path, CRS, None)) == list("abcde")
+    given = given_buildings(path, CRS, None)
+    assert ids(given) == list("abcde")
+    assert given.warnings == ("city.gpkg: the layer houses is read, and not roads, which holds no polygons",)
     layer(["one"], path, layer="blocks", shapes=[FRAME], append=True)
     for read in (lambda it: given_buildings(it, CRS, None), lambda it: given_zones(it, None), given_area):
         with pytest.raises(DataError, match=r"roads .*, houses .*, blocks .*layername=houses"):
@@ -249,9 +251,11 @@ def test_outlines_elsewhere_keep_their_geometry_and_are_said(tmp_path: Path) -> 
     far = [shapely.affinity.translate(shape, 90_000, 0) for shape in BOXES]
     given = given_buildings(layer(range(5), tmp_path / "a.gpkg", shapes=far), CRS, None)
     assert given.frame.area.tolist() == pytest.approx([40] * 5)
-    assert next(outside(given, FRAME, "footprints")).startswith("none of the 5 footprints lies in the overlap")
+    assert next(outside(given, FRAME, "footprints", "the overlap")).startswith(
+        "none of the 5 footprints lies in the overlap"
+    )
     here = given_buildings(layer(range(5), tmp_path / "b.gpkg"), CRS, None)
-    assert not list(outside(here, FRAME, "footprints"))
+    assert not list(outside(here, FRAME, "footprints", "the overlap"))
 
 
 def test_swapped_coordinates_that_are_degrees_are_said(tmp_path: Path) -> None:
@@ -259,7 +263,7 @@ def test_swapped_coordinates_that_are_degrees_are_said(tmp_path: Path) -> None:
     path = geojson(tmp_path / "a.geojson", [{"id": 1}], [shapely.transform(dresden, lambda xy: xy[:, ::-1])])
     given = given_buildings(path, "EPSG:32633", None)
     frame = gpd.GeoSeries([dresden], crs=4326).to_crs(32633)[0]
-    assert "swapped" in next(outside(given, frame, "footprints"))
+    assert "swapped" in next(outside(given, frame, "footprints", "the overlap"))
 
 
 def test_a_part_of_the_outlines_that_has_no_place_is_counted(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pyogrio
 import pyproj
 import pytest
 import shapely
+from affine import Affine
 from shapely.affinity import rotate
 
 from xview2_siamese_unet.datasets.assess_layers import LayersDataset
@@ -26,8 +27,9 @@ from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_plan import WindowPlan
 
 Write = Callable[..., Path]
-LEFT, TOP, PIXEL, HEIGHT, WIDTH = 500_000.0, 4_000_000.0, 0.5, 160, 200
-FRAME = shapely.box(LEFT, TOP - HEIGHT * PIXEL, LEFT + WIDTH * PIXEL, TOP)
+LEFT, TOP, DOWN, ACROSS = 500_000.0, 4_000_000.0, 84, 105  # metres, whole pixels of each size
+PIXELS = {"whole": 0.5, "gaps": 0.3, "long": 0.35, "text": 0.6}
+FRAME = shapely.box(LEFT, TOP - DOWN, LEFT + ACROSS, TOP)
 UTM = "EPSG:32615"
 FINE = 10  # points along a side of a pixel
 SYSTEMS = {"gpkg": UTM, "geojson": "OGC:CRS84", "geojsonl": "OGC:CRS84", "fgb": "EPSG:32616", "shp": "EPSG:3857"}
@@ -100,11 +102,12 @@ def assess(params: InferenceParams, folder: Path) -> tuple[gpd.GeoDataFrame, tup
 def visible_share(shape: Any, seen: np.ndarray) -> float:  # noqa: ANN401
     """Return the share of a polygon over pixels with data, from points on a fine lattice."""
     west, south, east, north = shape.bounds
-    step = PIXEL / FINE
+    pixel = DOWN / len(seen)
+    step = pixel / FINE
     x, y = np.meshgrid(np.arange(west + step / 2, east, step), np.arange(south + step / 2, north, step))
     inside = shapely.contains_xy(shape, x, y)
-    column, row = np.floor((x[inside] - LEFT) / PIXEL).astype(int), np.floor((TOP - y[inside]) / PIXEL).astype(int)
-    there = (column >= 0) & (column < WIDTH) & (row >= 0) & (row < HEIGHT)
+    column, row = np.floor((x[inside] - LEFT) / pixel).astype(int), np.floor((TOP - y[inside]) / pixel).astype(int)
+    there = (column >= 0) & (column < seen.shape[1]) & (row >= 0) & (row < len(seen))
     return float(seen[row[there], column[there]].sum() / inside.sum())
 
 
@@ -119,11 +122,14 @@ def polygon(shape: Any) -> Any:  # noqa: ANN401
 @pytest.mark.parametrize("kind", ["whole", "gaps", "long", "text"])
 def test_rows_ids_geometry_and_status(tmp_path: Path, write_raster: Write, ending: str, kind: str) -> None:
     random = np.random.default_rng([2, *ending.encode(), *kind.encode()])
-    dates = random.integers(1, 255, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    pixel = PIXELS[kind]
+    height, width = round(DOWN / pixel), round(ACROSS / pixel)
+    dates = random.integers(1, 255, (2, height, width, 3), dtype=np.uint8)
     for date in dates:
-        row, column = random.integers(HEIGHT), random.integers(WIDTH)
+        row, column = random.integers(height), random.integers(width)
         date[row : row + 60, column : column + 70] = 0
-    pre, post = (write_raster(f"{name}.tif", date) for name, date in zip(("pre", "post"), dates, strict=True))
+    place = Affine(pixel, 0, LEFT, 0, -pixel, TOP)
+    pre, post = (write_raster(f"{name}.tif", date, place) for name, date in zip(("pre", "post"), dates, strict=True))
     given, (column, wanted) = shapes(random, 24), names(kind, random, 24)
     path = write_footprints(tmp_path / f"houses.{ending}", column, given)
     found, warnings = assess(InferenceParams(pre=pre, post=post, footprints=path, registration="off"), tmp_path)

@@ -75,11 +75,17 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool, inputs: Iter
 
 
 def _check_inputs(folder: Path, inputs: Iterable[Path | None]) -> None:
-    """Refuse inputs that the products would replace, or that would be read together with them."""
-    places = [folder, work_folder(folder), *(folder / name for name in PRODUCTS)]
+    """Refuse inputs that the products would replace, and a folder of images that would come to hold the products."""
+    products = [folder / name for name in PRODUCTS]
     for path in inputs:
         given = None if path is None else Path(str(path).partition("|layername=")[0]).expanduser()
-        if given is not None and any(_same(given, place) for place in places):
+        if given is None:
+            continue
+        if given.is_dir() and any(_same(given, above) for above in (folder, *folder.parents)):
+            raise DataError(
+                f"{folder} lies in the folder of input images {given}.", hint="Choose another folder with --out."
+            )
+        if any(_same(given, product) for product in products):
             raise DataError(
                 f"The input {given} lies where the assessment writes its products.",
                 hint="Move it elsewhere, or choose another folder with --out.",

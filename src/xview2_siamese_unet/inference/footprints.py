@@ -135,8 +135,8 @@ def _title(crs: Any) -> str:  # noqa: ANN401
     return f"{crs.to_string() if crs.to_authority() else crs.name}{' (degrees)' if crs.is_geographic else ''}"
 
 
-def outside(given: Given, frame: Any, what: str) -> Iterator[str]:  # noqa: ANN401
-    """Yield a warning where no row of a layer lies in a frame; both are in one system."""
+def outside(given: Given, frame: Any, what: str, place: str) -> Iterator[str]:  # noqa: ANN401
+    """Yield a warning where no row of a layer (`what`) lies in a frame (`place`); both are in one system."""
     geometries = given.frame.geometry.to_numpy()
     there = geometries[~shapely.is_empty(geometries)]
     if not len(there) or shapely.intersects(there, frame).any():
@@ -149,7 +149,7 @@ def outside(given: Given, frame: Any, what: str) -> Iterator[str]:  # noqa: ANN4
         if shapely.intersects(swapped, frame).any()
         else "check their place and their coordinate reference system"
     )
-    yield f"none of the {len(there)} {what} lies in the overlap of the images: {reason}"
+    yield f"none of the {len(there)} {what} lies in {place}: {reason}"
 
 
 def row_names(
@@ -173,7 +173,7 @@ def row_names(
             break
         passed.append(f"column {name!r} {fault}")
     else:
-        reason = " and ".join(passed) or f"there is no column {' or '.join(map(repr, usual))}"
+        reason = " and ".join(passed) or f"no column is named {', '.join(usual[:-1])} or {usual[-1]}"
         if column is not None:
             raise DataError(f"{where}: {reason}.", hint="Name another column, or null.")
         numbers = [str(number) for number in range(1, len(frame) + 1)]

@@ -16,7 +16,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift
 from xview2_siamese_unet.inference.register_field import estimate_field
 from xview2_siamese_unet.params.inference import InferenceParams
-from xview2_siamese_unet.raster.grid import Area, Grid, common_grid, cut, reproject
+from xview2_siamese_unet.raster.grid import Area, Grid, around, common_grid, cut, reproject
 from xview2_siamese_unet.raster.grid_source import Source, read_source
 from xview2_siamese_unet.raster.no_data import undeclared_fill
 from xview2_siamese_unet.raster.window_field import ShiftField
@@ -95,15 +95,17 @@ def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[Any, An
     """Return footprints on the grid and zones in degrees, and what a person should know about them."""
     from xview2_siamese_unet.inference import footprints as vectors  # noqa: PLC0415  geopandas is slow to import
 
+    place = "the overlap of the images" if params.aoi is None else "the area of interest"
     buildings = zones = None
     warnings: list[str] = []
     if params.footprints is not None:
         given = vectors.given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
-        buildings, warnings = given.frame, [*given.warnings, *vectors.outside(given, overlap, "footprints")]
+        buildings, warnings = given.frame, [*given.warnings, *vectors.outside(given, overlap, "footprints", place)]
     if params.zones is not None:
         given = vectors.given_zones(params.zones.expanduser(), params.zone_column)
-        degrees = reproject(overlap, CRS.from_string(grid.crs), CRS.from_epsg(4326))
-        zones, warnings = given.frame, [*warnings, *given.warnings, *vectors.outside(given, degrees, "zones")]
+        wgs84 = CRS.from_epsg(4326)
+        degrees = around(reproject(overlap, CRS.from_string(grid.crs), wgs84), wgs84)
+        zones, warnings = given.frame, [*warnings, *given.warnings, *vectors.outside(given, degrees, "zones", place)]
     return buildings, zones, tuple(warnings)
 
 

@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 import geopandas as gpd
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -116,7 +115,7 @@ def _check_format(path: Path, where: str) -> None:
         raise DataError(f"{path} ({where}): no such file.", hint="Check the path.")
     if ending not in _FORMATS or not path.is_file():
         what = _OTHERS.get(ending, "a folder" if path.is_dir() else "no vector format that is read here")
-        unpack = "Unpack it and name the file inside" if ending in (".zip", ".gz", ".kmz") else ""
+        unpack = "Unpack it and name the file inside" if ending in (".zip", ".gz") else ""
         options = "-a_srs EPSG:4326 -oo GEOM_POSSIBLE_NAMES=WKT,wkt,geometry " if ending == ".csv" else ""
         convert = f"Convert it with ogr2ogr {options}{path.stem}.gpkg {path.name}, or export it from QGIS as GeoPackage"
         raise DataError(f"{path} ({where}) is {what}.", hint=f"{unpack or convert}. Formats read: {_readable()}.")
@@ -155,7 +154,7 @@ def _read_parquet(path: Path, layer: str | None) -> Table:
     frame = gpd.read_parquet(path, to_pandas_kwargs={"types_mapper": _WHOLE.get})
     if frame.index.name is not None:  # an id may have been the index of whoever wrote it
         frame = frame.reset_index()
-    return Table(frame, [name for name in pq.read_schema(path).names if name != frame.geometry.name], [])
+    return Table(frame, [str(name) for name in frame.columns if name != frame.geometry.name], [])
 
 
 def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str) -> Table:
@@ -165,13 +164,16 @@ def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str) -> T
     try:
         with _connection(path) as name, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuntimeWarning)
-            layer = _polygon_layer(path, dict(pyogrio.list_layers(name)), layer, where)
-            info = pyogrio.read_info(name, layer=layer)
+            layers = dict(pyogrio.list_layers(name))
+            chosen = _polygon_layer(path, layers, layer, where)
+            info = pyogrio.read_info(name, layer=chosen)
             columns = [str(column) for column in info["fields"]]
-            frame = _read_layer(name, layer, [column for column in columns if column.lower() in usual])
+            frame = _read_layer(name, chosen, [column for column in columns if column.lower() in usual])
     finally:
         pyogrio.set_gdal_config_options(before)
     said = {f"{path.name}: {warning.message}": None for warning in caught if _matters(warning)}
+    if layer is None and (others := [name for name, kind in layers.items() if kind and name != chosen]):
+        said[f"{path.name}: the layer {chosen} is read, and not {', '.join(others)}, which holds no polygons"] = None
     if info["driver"] == "GeoJSONSeq" and (records := _records(path)) != len(frame):  # GDAL skips what is no JSON
         raise ValueError(f"{records} lines, of which {len(frame)} are features")
     if info["driver"] == "GPKG" and (key := info["fid_column"]):  # its primary key, which QGIS shows as a column
