@@ -16,6 +16,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner
 from kedro.utils import find_kedro_project
 
+from xview2_siamese_unet.environments import use_logging
 from xview2_siamese_unet.errors import ConfigError, cause_of
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def _session(inference: dict[str, Any], env: str | None, device: str | None) -> 
     project = _find_project()
     if project is not None and __package__ != framework.PACKAGE_NAME:
         bootstrap_project(project)
+        use_logging(project)
     params: dict[str, Any] = {"inference": {key: _plain(key, value) for key, value in inference.items()}}
     if device is not None:
         params["hardware"] = {"device": device}

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 import click
-import yaml  # type: ignore[import-untyped]
 from kedro.framework.cli.project import run
 from kedro.framework.cli.utils import KedroCliError
-from kedro.framework.project import configure_logging
-from kedro.utils import find_config_file, find_kedro_project
+from kedro.utils import find_kedro_project
 
 from xview2_siamese_unet.commands.assess import assess
 from xview2_siamese_unet.commands.doctor import doctor
@@ -24,12 +21,13 @@ from xview2_siamese_unet.commands.score import compare, score
 from xview2_siamese_unet.commands.slurm import slurm
 from xview2_siamese_unet.commands.stop import let_stop
 from xview2_siamese_unet.commands.talk import let_talk
+from xview2_siamese_unet.environments import use_logging
 from xview2_siamese_unet.errors import WINDOWS, cause_of
 
 if sys.platform == "win32":
     raise SystemExit(WINDOWS)
 
-__all__ = ["cli", "overlooked_logging", "run", "say_in_one_sentence"]
+__all__ = ["cli", "run", "say_in_one_sentence"]
 
 ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 
@@ -42,14 +40,6 @@ def cli() -> None:
 for command in (assess, compare, doctor, experiment, leave_events_out, score, slurm):
     cli.add_command(let_stop(let_talk(command)))
 let_stop(let_talk(run))
-
-
-def overlooked_logging() -> Path | None:
-    """Return the project's `conf/logging.yml` where Kedro has read another: it looks in the current folder alone."""
-    if os.environ.get("KEDRO_LOGGING_CONFIG") or find_config_file("conf/logging"):
-        return None
-    project = find_kedro_project(Path.cwd())
-    return find_config_file(str(project / "conf" / "logging")) if project else None
 
 
 def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:
@@ -75,5 +65,4 @@ def say_in_one_sentence(otherwise: ExceptHook) -> ExceptHook:
 sys.excepthook = say_in_one_sentence(sys.excepthook)
 # Kedro's own way of showing a wrong option prints "NoneType: None" in place of its sentence.
 KedroCliError.show = click.ClickException.show  # type: ignore[method-assign]
-if overlooked := overlooked_logging():
-    configure_logging(yaml.safe_load(overlooked.read_text(encoding="utf-8")))
+use_logging(find_kedro_project(Path.cwd()))

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import copy
 import mimetypes
+import os
 import re
 from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import yaml  # type: ignore[import-untyped]
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from kedro.config import MissingConfigException, OmegaConfigLoader
+from kedro.framework.project import configure_logging
+from kedro.utils import find_config_file
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.params.dataset import DatasetParams
@@ -139,6 +143,20 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
                 allowed=", ".join(known) or f"nothing, for {kind} has no folder",
                 remedy=f"write --env <user>/<experiment> with names that exist, or make the folder {kind}/<name>",
             )
+
+
+def overlooked_logging(project: Path | None) -> Path | None:
+    """Return the project's `conf/logging.yml` where Kedro has read another: it looks in the current folder alone."""
+    if project is None or os.environ.get("KEDRO_LOGGING_CONFIG") or find_config_file("conf/logging"):
+        return None
+    found: Path | None = find_config_file(str(project / "conf" / "logging"))
+    return found
+
+
+def use_logging(project: Path | None) -> None:
+    """Log as the project says, also where the current folder is another."""
+    if overlooked := overlooked_logging(project):
+        configure_logging(yaml.safe_load(overlooked.read_text(encoding="utf-8")))
 
 
 def known_names(conf_source: str, kind: Literal["users", "experiments"]) -> list[str]:

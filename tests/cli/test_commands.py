@@ -74,13 +74,14 @@ getattr(import_module("{module}"), "main", print)()
 
 
 OUTSIDE = """
-import sys
+import logging, sys
 from xview2_siamese_unet import assessment
 if sys.argv[1] == "installed":
     assessment.__file__ = sys.argv[2]
 try:
     assessment.look("pre.tif", "post.tif")
 except Exception as error:
+    logging.getLogger("xview2_siamese_unet").info("a line of a log")
     print(type(error).__name__, error)
 """
 
@@ -96,6 +97,7 @@ def test_an_assessment_outside_of_the_project(tmp_path: Path, where: str, senten
     (tmp_path / "pyproject.toml").write_text(other)
     done = python(tmp_path, "-c", OUTSIDE, where, str(tmp_path / "assessment.py"))
     assert sentence in done.stdout, done.stderr
+    assert ("a line of a log" in done.stderr) == (where == "checkout")
 
 
 def test_kedro_viz_reads_the_environment_and_refuses_an_unknown_one_without_our_hooks(project: Path) -> None:
