@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from xview2_siamese_unet import __version__
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
@@ -101,7 +102,7 @@ def newest(pair: Pair) -> str:
 
 def code_version() -> str:
     """Return the version of this package."""
-    return version("xview2-siamese-unet")
+    return __version__
 
 
 @dataclass(frozen=True, slots=True)
