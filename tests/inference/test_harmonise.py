@@ -220,7 +220,7 @@ def test_small_values_in_sixteen_bits_are_bytes(write_raster: Write, smooth: Smo
     image = smooth()
     found = pair_of(write_raster("a.tif", image.astype(np.int16)), write_raster("b.tif", image))
     assert found.pair.stretch == (None, None)
-    assert "both dates show the same pixels" in found.warnings[0]
+    assert "both images show the same pixels" in found.warnings[0]
 
 
 def test_nothing_outside_the_area_of_interest_is_valid(write_raster: Write, smooth: Smooth) -> None:

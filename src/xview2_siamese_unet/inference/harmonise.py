@@ -80,8 +80,8 @@ def harmonise(params: InferenceParams) -> Harmonised:
     if shift is not None:
         pair = _register(pair, shift, place_by_place=params.registration == "auto")
     warnings = (
-        *_said(pre, "before"),
-        *_said(post, "after"),
+        *_said(pre, "pre-disaster"),
+        *_said(post, "post-disaster"),
         *filled,
         *_warnings(pair, samples),
         *_doubts(shift, pair.field),
@@ -217,13 +217,16 @@ def _doubts(shift: Shift | None, field: ShiftField | None) -> Iterator[str]:
     if shift is None:
         return
     if field is not None:
-        yield "the dates lie beside each other by different amounts in different places: moved place by place"
+        yield "the shift between the images differs from place to place: the post-disaster image was moved accordingly"
     elif shift.agreement < 0.5:
-        yield "the dates lie beside each other by different amounts in different places (relief, or a bad mosaic): left"
+        yield (
+            "the shift between the images differs from place to place without a pattern (relief, or a poor mosaic): "
+            "the post-disaster image was not moved"
+        )
     elif not shift.sure:
-        yield "no shift between the dates could be measured: nothing was moved, look at both before trusting a change"
+        yield "no shift between the images could be measured: nothing was moved, compare them by eye first"
     elif shift.size > _LARGE_SHIFT:
-        yield f"the image after lay {shift.size:.1f} pixels beside the image before, and was moved"
+        yield f"the post-disaster image was shifted by {shift.size:.1f} pixels, and was moved back"
 
 
 def _stretches(
@@ -255,7 +258,7 @@ def _stretch(samples: tuple[FloatArray, FloatArray], units: list[float | None], 
 
 
 def _said(source: Source, date: str) -> Iterator[str]:
-    return (f"image {date}: {warning}" for warning in source.warnings)
+    return (f"{date} image: {warning}" for warning in source.warnings)
 
 
 def _warnings(pair: Pair, samples: tuple[FloatArray, FloatArray]) -> Iterator[str]:
@@ -266,14 +269,14 @@ def _warnings(pair: Pair, samples: tuple[FloatArray, FloatArray]) -> Iterator[st
     if pair.aoi is None and shared < _LITTLE:
         yield f"the images share only {shared:.1%} of the smaller one: is one of them cut, or misplaced?"
     if _later(pair.pre, pair.post):
-        yield f"the image before is dated {pair.pre.taken}, after that of the image after, {pair.post.taken}: swapped?"
+        yield f"the pre-disaster image is dated {pair.pre.taken}, the post-disaster one {pair.post.taken}: swapped?"
     if not len(samples[0]):
-        yield "no pixel with data in both dates among those sampled"
+        yield "none of the sampled pixels has data in both images"
         return
     if np.array_equal(*samples):
-        yield "both dates show the same pixels: was one image named twice?"
+        yield "both images show the same pixels: was one named twice?"
     if pair.stretch[0] != pair.stretch[1]:
-        yield "the dates hold values in different units: each was stretched by itself, so changed light shows as change"
+        yield "the images are in different units: each was stretched by itself, so changed light looks like change"
     for each in zip((pair.pre, pair.post), samples, pair.stretch, strict=True):
         yield from _doubtful_values(*each)
 
