@@ -66,13 +66,17 @@ def test_without_weights_the_encoder_stays_random() -> None:
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("share", [True, False])
-def test_a_file_of_weights_fills_the_encoder_of_each_date(tmp_path: Path, suffix: str, share: bool) -> None:
+def test_a_file_of_weights_fills_the_encoder_of_each_date(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, share: bool
+) -> None:
     state, path = encoder_state(1), tmp_path / f"weights{suffix}"
     (save_file if suffix == ".safetensors" else torch.save)(state | {"fc.weight": torch.ones(2)}, path)
     fresh = net(0, share)
     load_encoder_weights(fresh, encoder(source="file", path=path))
     assert holds(fresh, "pre", state)
     assert holds(fresh, "post", state)
+    assert all("1 tensors of" in message and "fc.weight" in message for message in caplog.messages)
+    assert caplog.messages
 
 
 def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:

@@ -202,6 +202,7 @@ def test_scenes_stay_on_a_gpu_where_they_fit(
     store: Store,
     recipe: MakeRecipe,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     location: str,
     device: str,
     free: float | None,
@@ -211,6 +212,9 @@ def test_scenes_stay_on_a_gpu_where_they_fit(
     monkeypatch.setattr(resident, "Resident", lambda store, names, _: Resident(store, names, torch.device("cpu")))
     found = take_in(store, NAMES, recipe(dataloader={"location": location}).dataloader, device)
     assert (found is not None) == inside
+    assert any("stay in host memory" in message for message in caplog.messages) == (
+        (location, device, inside) == ("auto", "cuda", False)
+    )
 
 
 def test_scenes_that_do_not_fit_where_they_are_asked_for_are_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from xview2_siamese_unet.nets.weights_file import read_weights
 from xview2_siamese_unet.params.modelling import EncoderParams, EncoderWeightsParams, ModelParams
 
 DamageNet = SiameseUNet | SeedNet
+_log = logging.getLogger(__name__)
 _DEPTH: Final = 5
 """Levels of an encoder below the image itself, each half as large as the one above."""
 
@@ -209,4 +211,6 @@ def _fit(encoder: nn.Module, state: dict[str, Tensor], where: Path) -> None:
             allowed="all weights of the encoder",
             remedy="take weights of the encoder that model.encoder.name names",
         )
+    if other := [name for name in state if name not in wanted]:
+        _log.warning("%d tensors of %s are not part of the encoder and are not used: %s", len(other), where, other[0])
     encoder.load_state_dict(kept)
