@@ -57,7 +57,7 @@ def take_in(store: Store, names: Sequence[str], params: DataloaderParams, device
         return Resident(store, names, torch.device(device, local_rank()))
     if params.location == "auto":
         _log.warning(
-            "%.1f GB of scenes do not fit in %.1f GB of free memory of the GPU: they stay in host memory, which is slower",
+            "%.1f GB of scenes do not fit in %.1f GB of free GPU memory: they stay in host memory, which is slower",
             *(needed / 1e9, free / 1e9),
         )
         return None
