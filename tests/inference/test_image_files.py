@@ -75,7 +75,7 @@ def test_masks_and_grey_images_beside_an_image_are_left_out(write_raster: Write,
 def test_images_of_several_types_in_a_folder_are_refused(write_raster: Write, smooth: Smooth) -> None:
     write_raster("post/a.tif", smooth())
     folder = write_raster("post/b.tif", smooth().astype(np.uint16)).parent
-    with pytest.raises(DataError, match=r"b\.tif holds uint16 and a\.tif beside it uint8.*name the one file"):
+    with pytest.raises(DataError, match=r"b\.tif is uint16, but a\.tif in the same folder is uint8.*name the one file"):
         read_source(folder)
 
 
@@ -93,8 +93,20 @@ def test_a_folder_outside_is_not_followed(write_raster: Write, smooth: Smooth, t
     (tmp_path / "order" / "part").mkdir(parents=True)
     (tmp_path / "order" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (tmp_path / "order" / "part" / "a.tif").symlink_to(tmp_path / "elsewhere" / "a.tif")
-    with pytest.raises(DataError, match="holds no GeoTIFF"):
+    with pytest.raises(DataError, match=r"holds no GeoTIFF.*2 links"):
         read_source(tmp_path / "order")
+    write_raster("order/part/b.tif", smooth())
+    (warning,) = read_source(tmp_path / "order").warnings
+    assert warning.startswith("2 links in order lead out of it and were not followed: a.tif, link")
+
+
+def test_the_finest_tile_gives_the_size_of_a_pixel(write_raster: Write, smooth: Smooth) -> None:
+    image = smooth(200, 200)
+    write_raster("post/a.tif", image[::4, ::4], Affine(2, 0, 500_000, 0, -2, 4_000_000))
+    folder = write_raster("post/b.tif", image, Affine(0.5, 0, 500_100, 0, -0.5, 4_000_000)).parent
+    found = pair_of(write_raster("pre.tif", smooth(200, 400)), folder)
+    assert found.pair.grid.pixel == 0.5
+    assert any("pixels of the tiles in post differ by a factor of 4" in warning for warning in found.warnings)
 
 
 def test_the_order_of_nameless_bands_is_a_guess_with_a_warning(write_raster: Write, smooth: Smooth) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,45 @@ def test_an_undeclared_border_of_a_larger_image(write_raster: Write, smooth: Smo
     np.testing.assert_array_equal(whole(found).valid, valid)
 
 
+@pytest.mark.parametrize(
+    ("kind", "factor", "value", "bands"),
+    [(np.uint16, 8, 2047, 3), (np.uint16, 8, 2047, 1), (np.float32, 1 / 300, 1.0, 3), (np.uint16, 20, 0, 1)],
+)
+def test_saturated_and_dark_roofs_are_data(
+    write_raster: Write, smooth: Smooth, kind: type, factor: float, value: float, bands: int
+) -> None:
+    """No sensor delivers a fill value of such a size: it is a glint, or a roof without red."""
+    paths = []
+    for k in range(2):
+        image = ((smooth(phase=k).astype(float) / 4 + 20) * factor).astype(kind)
+        image[60:80, 60:90, :bands] = value
+        paths.append(write_raster(f"{k}.tif", image))
+    found = pair_of(*paths)
+    assert whole(found).valid.all()
+    assert not any("does not declare" in warning for warning in found.warnings)
+
+
+def test_no_data_values_that_differ_between_bands(write_raster: Write, smooth: Smooth) -> None:
+    """A value that is also a colour counts together with the others like it; -9999 counts alone."""
+    image = smooth(phase=1).astype(np.int16)
+    image[10:20, 10:20] = (0, 0, -9999)
+    image[30:40, 30:40, 2] = -9999
+    image[50:60, 50:60, 0] = 0
+    image[70:80, 70:80, :2] = 0
+    image[90:100, 90:100] = 0
+    path = mosaic_of(write_raster("post.tif", image))
+    bands = iter(("0", "0", "-9999"))
+    text = re.sub(
+        r"(<VRTRasterBand[^>]*>)", lambda tag: f"{tag[1]}<NoDataValue>{next(bands)}</NoDataValue>", path.read_text()
+    )
+    path.write_text(text.replace("Byte", "Int16"))
+    found = whole(pair_of(write_raster("pre.tif", smooth().astype(np.int16)), path, black_is_no_data=False))
+    valid = np.ones((200, 300), bool)
+    for row in (10, 30, 70, 90):
+        valid[row : row + 10, row : row + 10] = False
+    np.testing.assert_array_equal(found.valid, valid)
+
+
 def test_alpha_beside_a_no_data_value(write_raster: Write, smooth: Smooth) -> None:
     alpha = np.full((200, 300, 1), 255, np.uint8)
     alpha[HOLE] = 0
@@ -113,6 +153,7 @@ def test_a_collar_of_jpeg_is_no_data(write_raster: Write, smooth: Smooth, mosaic
     with rasterio.open(jpeg[1]) as raster:
         blurred = raster.read().any(axis=0) & ~asked
     assert blurred.sum() > 500
+    assert sum("nearly black" in warning for warning in found.warnings) == 2
     assert (valid != asked).sum() < 0.15 * blurred.sum()
     assert in_windows(found, 37).tolist() == valid.tolist()
 

@@ -83,6 +83,7 @@ def harmonise(params: InferenceParams) -> Harmonised:
         *_said(pre, "pre-disaster"),
         *_said(post, "post-disaster"),
         *filled,
+        *_collars(pair, samples),
         *_warnings(pair, samples),
         *_doubts(shift, pair.field),
         *doubts,
@@ -167,7 +168,7 @@ def _without_fill(pair: Pair) -> tuple[Pair, tuple[FloatArray, FloatArray], list
     for _ in range(_MOST_FILLS):
         dates = []
         for source, values in zip((pair.pre, pair.post), samples, strict=True):
-            found = None if source.dtype == "uint8" else undeclared_fill(values)
+            found = None if source.dtype == "uint8" else undeclared_fill(values, source.dtype)
             if found is None:
                 dates.append(source)
                 continue
@@ -175,14 +176,28 @@ def _without_fill(pair: Pair) -> tuple[Pair, tuple[FloatArray, FloatArray], list
             tiles = tuple(replace(tile, fills=(*tile.fills, fill)) for tile in source.tiles)
             dates.append(replace(source, tiles=tiles))
             warnings.append(
-                f"{share:.1%} of the sampled pixels of {source.path.name} hold {fill:.9g}, which it does not declare "
-                f"as no data: left out. Declare it with rio edit-info --nodata {fill:.9g}"
+                f"{share:.1%} of the sampled pixels of {source.path.name} hold {fill:.9g}, which the file does not "
+                f"declare as no data. They were left out. If that is right: rio edit-info --nodata {fill:.9g} FILE"
             )
         if (dates[0], dates[1]) == (pair.pre, pair.post):
             break
         pair = replace(pair, pre=dates[0], post=dates[1])
         samples = _sample(pair)
     return pair, samples, warnings
+
+
+def _collars(pair: Pair, samples: tuple[FloatArray, FloatArray]) -> Iterator[str]:
+    """Count the pixels that are taken for a black border blurred by lossy compression."""
+    for source in (pair.pre, pair.post):
+        if pair.black_is_no_data and any(tile.lossy for tile in source.tiles):
+            plain = replace(source, tiles=tuple(replace(tile, lossy=False) for tile in source.tiles))
+            both = replace(pair, pre=plain) if source is pair.pre else replace(pair, post=plain)
+            every = len(_sample(both)[0])
+            if every > len(samples[0]):
+                yield (
+                    f"{1 - len(samples[0]) / every:.1%} of the sampled pixels of {source.path.name} are nearly black "
+                    "beside a black border of a lossy image: they hold no data"
+                )
 
 
 def _measure(pair: Pair) -> Shift:

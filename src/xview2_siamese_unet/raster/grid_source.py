@@ -28,7 +28,7 @@ from rasterio.transform import from_gcps
 from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.raster.grid import Place, edge, horizontal, is_on_earth, reproject
+from xview2_siamese_unet.raster.grid import Place, edge, horizontal, is_on_earth, pixel_metres, reproject
 from xview2_siamese_unet.raster.tile_files import DRIVERS, TILES, colour_files, left_out
 
 _BESIDE: Final = (".ovr", ".msk", ".OVR", ".MSK")
@@ -46,6 +46,7 @@ _NOT_RGB: Final = {
     *(ColorInterp.hue, ColorInterp.saturation, ColorInterp.lightness, ColorInterp.Y, ColorInterp.Cb, ColorInterp.Cr),
 }
 _LOSSY: Final = (Compression.jpeg, Compression.webp, Compression.jpeg2000)
+_ONE_SIZE: Final = 1.05  # times the smallest; tiles in two UTM zones differ by less
 _STRAIGHT: Final = 0.5  # pixels between a control point and the grid through all of them
 
 
@@ -84,7 +85,7 @@ class Source:
     Attributes:
         path: what the user named.
         tiles: its rasters; where they overlap, the first by name wins.
-        place: where all of them lie; system and transform are those of the first.
+        place: where all of them lie; system and transform are those of the first or the finest.
         dtype: of the pixels, floating-point where they are scaled.
         taken: date and time that the file states, if any.
         warnings: what was assumed or left out.
@@ -160,13 +161,20 @@ def read_source(path: Path, bands: tuple[int, int, int] | None = None) -> Source
     headers, grey = _read_headers(files, bands)
     if grey:
         doubts.append(left_out(path, grey, len(files), "fewer than three bands"))
-    first = headers[0]
     for header in headers:
-        if header.dtype != first.dtype:
+        if header.dtype != headers[0].dtype:
+            name = headers[0].tile.path.name
             raise DataError(
-                f"{header.tile.path} holds {header.dtype} and {first.tile.path.name} beside it {first.dtype}.",
+                f"{header.tile.path} is {header.dtype}, but {name} in the same folder is {headers[0].dtype}.",
                 hint="Keep the tiles of one image in a folder of their own, or name the one file to read.",
             )
+    sizes = [pixel_metres(header.tile.place, headers[0].tile.place.crs) for header in headers]
+    if max(sizes) > _ONE_SIZE * min(sizes):
+        doubts.append(
+            f"the pixels of the tiles in {path.name} differ by a factor of {max(sizes) / min(sizes):.2g}: "
+            "the finest are those of the image"
+        )
+    first = headers[int(np.argmin(sizes))] if max(sizes) > _ONE_SIZE * min(sizes) else headers[0]
     crs = first.tile.place.crs
     outlines = [reproject(header.tile.place.outline, header.tile.place.crs, crs) for header in headers]
     doubts += [*_guesses(path, headers), *_hidden(path, outlines)]

@@ -22,6 +22,7 @@ _BLOCK: Final = 8  # side of a block of JPEG; a border holds some that are wholl
 _REACH: Final = COLLAR - _BLOCK  # the side of a block whose colours are at half resolution
 _NEARLY_BLACK: Final = 24  # of 255; of the pixels beside black ones, JPEG of usual quality leaves 95 % below it
 _FILL_SHARE: Final = 0.002  # of the pixels; specular highlights are rarer
+_HUGE: Final = 1e30  # of floating-point fill values such as 3.4e38
 _FILL_GAP: Final = 0.5  # of the range of all other values
 
 
@@ -62,25 +63,30 @@ def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tup
 def _declared(raster: Any, tile: Tile, bands: Array, window: Window) -> BoolArray:  # noqa: ANN401
     """Return where neither the mask, nor the alpha band, nor the no-data value says that there is nothing.
 
-    A value that is also a colour means no data only where all three bands hold it: any value of 8 bits, and 0. Any
-    other, such as -9999, means no data in whichever band it stands.
+    A value that is also a colour, which is any value of 8 bits and 0, means no data only where all bands that declare
+    one hold it. Any other, such as -9999, means no data in whichever band it stands.
     """
     seen = np.ones(bands.shape[1:], bool)
     if MaskFlags.per_dataset in raster.mask_flag_enums[tile.bands[0] - 1]:
         seen &= raster.read_masks(tile.bands[0], window=window) > 0
-    if ColorInterp.alpha in raster.colorinterp:  # GDAL's mask leaves it out where there is a no-data value
+    elif ColorInterp.alpha in raster.colorinterp:  # GDAL's mask leaves it out where there is a no-data value
         seen &= raster.read(raster.colorinterp.index(ColorInterp.alpha) + 1, window=window) > 0
-    declared = [value for value in tile.no_data if value is not None and not math.isnan(value)]
-    if declared:
-        empty = [band == value for band, value in zip(bands, tile.no_data, strict=True) if value in declared]
-        colour = bands.dtype == np.uint8 or not any(declared)
-        seen &= ~(np.all(empty, axis=0) if colour else np.any(empty, axis=0))
-    return seen
+    colours = []
+    for band, value in zip(bands, tile.no_data, strict=True):
+        if value is None or math.isnan(value):
+            continue
+        if bands.dtype == np.uint8 or value == 0:
+            colours.append(band == value)
+        else:
+            seen &= band != value
+    return seen & ~np.all(colours, axis=0) if colours else seen
 
 
 def _collar(bands: Array) -> BoolArray:
     """Return the nearly black pixels that lossy compression leaves where a black border meets the image."""
     black = np.asarray(~bands.any(axis=0))
+    if np.count_nonzero(black) < _BLOCK**2:
+        return np.zeros_like(black)
     border: BoolArray = ndimage.binary_opening(black, np.ones((_BLOCK, _BLOCK), bool))
     if not border.any():
         return border
@@ -89,16 +95,21 @@ def _collar(bands: Array) -> BoolArray:
     return grown
 
 
-def undeclared_fill(values: FloatArray) -> tuple[float, float] | None:
+def undeclared_fill(values: FloatArray, dtype: str) -> tuple[float, float] | None:
     """Return a fill value that no header declares and the share of pixels that hold it; `None` where there is none.
 
-    It is the lowest or the highest value, held by many pixels, and far from all others.
+    It is the lowest or the highest value, held by many pixels, far from all others, and none that a sensor delivers:
+    negative, or the largest of its type. Others may be a glint, a saturated roof, or a roof without red.
 
     Args:
         values: of pixels with data (n, 3).
+        dtype: of the raster.
     """
-    extremes = (values.min(), values.max()) if len(values) else ()
-    for value in extremes:
+    kind = np.dtype(dtype)
+    largest = np.iinfo(kind).max if kind.kind in "iu" else _HUGE
+    for value in (values.min(), values.max()) if len(values) else ():
+        if 0 <= value < largest:
+            continue
         filled = (values == value).any(axis=1)
         rest = values[~filled]
         if filled.mean() < _FILL_SHARE or not len(rest):

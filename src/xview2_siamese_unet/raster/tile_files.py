@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -43,8 +43,12 @@ def colour_files(path: Path) -> tuple[list[Path], list[str]]:
             raise _unusable(path)
         return [path], []
     tiles, warnings = _tiffs(path, path.iterdir()), []
+    # Links to folders are followed at the first level; what lies outside is not read.
     inside, deeper = path.resolve(), _tiffs(path, path.glob("*/*" if tiles else "*/**/*"))
     every = [*tiles, *(tile for tile in deeper if inside in tile.resolve().parents)]
+    if outside := {_link(tile) for tile in {*deeper} - {*every}}:
+        names = ", ".join(sorted(link.name for link in outside)[:_KINDS])
+        warnings.append(f"{len(outside)} links in {path.name} lead out of it and were not followed: {names}")
     if tiles and len(every) > len(tiles):
         warnings.append(
             f"{len(every) - len(tiles)} of {len(every)} GeoTIFFs of {path.name} lie in folders below it: not read"
@@ -53,7 +57,7 @@ def colour_files(path: Path) -> tuple[list[Path], list[str]]:
     visual = [tile for tile in tiles if _VISUAL in _words(tile)]
     kept = visual or [tile for tile in tiles if not _MASKS & _words(tile)] or tiles
     if not kept:
-        raise _unusable(path)
+        raise _unusable(path, warnings)
     if len(kept) < len(tiles):
         reason = "not named visual" if visual else "masks by their names"
         warnings.append(left_out(path, sorted({*tiles} - {*kept}), len(tiles), reason))
@@ -76,12 +80,18 @@ def _words(file: Path) -> set[str]:
     return {*re.split(r"[^a-z0-9]+", file.stem.lower())}
 
 
-def _unusable(path: Path) -> DataError:
+def _link(file: Path) -> Path:
+    return next(place for place in (file, *file.parents) if place.is_symlink())
+
+
+def _unusable(path: Path, warnings: Sequence[str] = ()) -> DataError:
     allowed = "Name a GeoTIFF (.tif, .tiff), a VRT (.vrt) or a folder of GeoTIFF tiles."
     if path.is_dir():
         endings = Counter(file.suffix.lower() for file in path.iterdir() if not file.name.startswith("."))
         other = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(_KINDS) if ending)
-        return DataError(f"{path} holds no GeoTIFF{f' ({other})' if other else ''}.", hint=allowed)
+        return DataError(
+            f"{path} holds no GeoTIFF{f' ({other})' if other else ''}.", hint=" ".join([allowed, *warnings])
+        )
     ending = path.suffix.lower()
     if not path.is_file():
         return DataError(f"{path}: no such file or folder.", hint="Check the path.")
