@@ -89,7 +89,7 @@ gpus=${SLURM_GPUS_ON_NODE:-0}
 on_each_node=(srun --ntasks="$SLURM_NNODES" --ntasks-per-node=1 --kill-on-bad-exit=1
   ${SLURM_CPUS_PER_TASK:+--cpus-per-task "$SLURM_CPUS_PER_TASK"})
 
-# A node with a broken driver would train on its CPU, and nobody would see it for hours.
+# A node with a broken driver would train on its CPU, and unnoticed for hours.
 look='import socket, sys, torch
 seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
 if seen < int(sys.argv[1]):

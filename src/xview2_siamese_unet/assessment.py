@@ -167,7 +167,7 @@ def _find_project() -> Path | None:
     ours = next((each for each in around if each and _NAMED in (each / "pyproject.toml").read_text("utf-8")), None)
     if ours is None and __package__ != framework.PACKAGE_NAME:
         raise ConfigError(
-            f"{Path.cwd()} is in no project of {__package__}.",
+            f"{Path.cwd()} is not inside an {__package__} project.",
             hint="Change into the folder of the project (os.chdir) before you call assess() or look().",
         )
     return ours

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 WINDOWS: Final = (
-    "xview2_siamese_unet does not run on Windows itself. Install it in WSL (wsl --install) and run it there."
+    "xview2_siamese_unet does not support native Windows. Install it in WSL (wsl --install) and run it there."
 )
 
 
@@ -89,9 +89,9 @@ class StorageError(ProjectError):
     """A disk is full, a path may not be written to or is no file, or another run is writing to it."""
 
 
-_ROOM: Final = ("room for what is written", "free space, or set storage to a larger disk, and run again")
-_RIGHT: Final = ("what you may read and write", "correct the rights, or set storage to a folder of your own")
-_PLACE: Final = ("a file, or a new one in a folder", "choose another path")
+_ROOM: Final = "Free space, or choose a larger disk (storage in conf, or --out of a command), and run again."
+_RIGHT: Final = "Correct the permissions, or choose another folder (storage in conf, or --out of a command)."
+_PLACE: Final = "Choose another path."
 _STORAGE: Final = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
@@ -124,12 +124,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _storage_error(error: BaseException) -> StorageError | None:
     if not isinstance(error, OSError):
         return None
-    said = _STORAGE.get(error.errno or 0)
+    hint = _STORAGE.get(error.errno or 0)
     # A refusal without a file is none of the disk: a port, a process. A disk that fills up often names no file.
-    if said is None or (error.filename is None and said is not _ROOM):
+    if hint is None or (error.filename is None and hint is not _ROOM):
         return None
-    allowed, remedy = said
-    found = str(error.strerror)
+    reason = str(error.strerror)
     # Of the first letter alone, for what follows may be a path.
-    found = found[:1].lower() + found[1:]
-    return StorageError(str(error.filename or "storage"), found=found, allowed=allowed, remedy=remedy)
+    return StorageError(f"{error.filename or 'The disk'}: {reason[:1].lower()}{reason[1:]}.", hint=hint)

@@ -135,7 +135,10 @@ class Locks:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            logger.warning("%s: this disk has no locks, so start one run of it at a time", path.parent)
+            logger.warning(
+                "%s: this file system does not support locks. Do not start two runs that write here at the same time",
+                path.parent,
+            )
         self._held[what] = lock
         return True
 

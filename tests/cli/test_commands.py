@@ -70,7 +70,7 @@ from importlib import import_module
 getattr(import_module("{module}"), "main", print)()
 """
     done = python(project, "-c", script)
-    assert ended_in_one_line(done, "does not run on Windows itself. Install it in WSL"), done.stderr
+    assert ended_in_one_line(done, "does not support native Windows. Install it in WSL"), done.stderr
 
 
 OUTSIDE = """
@@ -88,7 +88,7 @@ except Exception as error:
 
 @pytest.mark.parametrize(
     ("where", "sentence"),
-    [("checkout", "pre.tif: found no such file"), ("installed", "is in no project of xview2_siamese_unet")],
+    [("checkout", "pre.tif: found no such file"), ("installed", "is not inside an xview2_siamese_unet project")],
 )
 @pytest.mark.parametrize(
     "other", ["", '[tool.kedro]\npackage_name = "a"\nproject_name = "a"\nkedro_init_version = "1"']

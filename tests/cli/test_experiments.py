@@ -152,7 +152,7 @@ def test_numbers_that_may_not_be_read_do_not_end_the_list(shipped: Path, monkeyp
         return read(path, encoding=encoding)
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    require_the_others(f"default/seed_002 is not shown: {closed}: found permission denied; allowed: what you may read")
+    require_the_others(f"default/seed_002 is not shown: {closed}: permission denied. Correct the permissions")
 
 
 def test_a_wrong_configuration_does_not_end_the_list(shipped: Path) -> None:

@@ -221,7 +221,7 @@ def test_a_disk_without_locks_is_warned_of_and_no_run_is_refused(
     for _ in range(2):  # the second finds what the first left behind
         locks = assessing(tmp_path, out)
         locks.before_pipeline_run(DATA + TRAINING + WRITES_TO_A_FOLDER)
-        assert sum("has no locks" in record.getMessage() for record in caplog.records) == 3
+        assert sum("does not support locks" in record.getMessage() for record in caplog.records) == 3
         caplog.clear()
         (out / "damage.tif").write_text("whole")
         locks.after_pipeline_run()

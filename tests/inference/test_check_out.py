@@ -58,22 +58,37 @@ def test_an_assessment_is_replaced_only_when_asked(finished: Path) -> None:
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_file_of_the_user_is_never_replaced(tmp_path: Path, name: str, overwrite: bool) -> None:
     (tmp_path / name).write_text("{}")
-    with pytest.raises(DataError, match=f"no assessment wrote.*: {name}") as refused:
+    with pytest.raises(DataError, match=f"not written by an assessment: {name}") as refused:
         check_out(tmp_path, None, overwrite=overwrite)
     assert "--overwrite" not in str(refused.value)
     assert (tmp_path / name).read_text() == "{}"
 
 
-def test_a_product_that_the_user_has_changed_or_added_is_not_replaced(finished: Path) -> None:
-    (finished / "summary.csv").write_text("my notes")
+def test_a_file_beside_the_products_that_the_user_has_added_is_not_replaced(finished: Path) -> None:
     (finished / "buildings.geojson").write_text("mine")
-    with pytest.raises(DataError, match=r"changed since: buildings.geojson, summary.csv"):
+    with pytest.raises(DataError, match=r"not written by an assessment: buildings.geojson\."):
         check_out(finished, None, overwrite=True)
 
 
-def test_a_geopackage_that_is_open_elsewhere_is_not_replaced(finished: Path) -> None:
-    (finished / "buildings.gpkg-wal").touch()
-    with pytest.raises(DataError, match="gpkg-wal"):
+def test_a_product_that_was_changed_since_is_kept_under_another_name(
+    finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for text in ("my notes", "more notes"):
+        (finished / "summary.csv").write_text(text)
+        check_out(finished, None, overwrite=True)
+        begin(finished, "2")
+        write(finished, "again")
+        finish(finished)
+    assert (finished / "summary.changed.csv").read_text() == "my notes"
+    assert (finished / "summary.changed1.csv").read_text() == "more notes"
+    assert (finished / "summary.csv").read_text() == "again summary.csv"
+    assert sum("kept as summary.changed" in message for message in caplog.messages) == 2
+
+
+@pytest.mark.parametrize("ending", ["wal", "journal", "shm"])
+def test_a_geopackage_that_is_open_elsewhere_is_not_replaced(finished: Path, ending: str) -> None:
+    (finished / f"buildings.gpkg-{ending}").touch()
+    with pytest.raises(DataError, match=f"gpkg-{ending}"):
         check_out(finished, None, overwrite=True)
 
 
@@ -91,7 +106,7 @@ def test_a_stopped_assessment_resumes_and_knows_its_own_files(finished: Path, ru
     for overwrite in (True, False):
         check_out(finished, None, overwrite=overwrite)
     (finished / "summary.csv").write_text("mine")
-    with pytest.raises(DataError, match=r"changed since: summary\.csv"):
+    with pytest.raises(DataError, match=r"not written by an assessment: summary\.csv"):
         check_out(finished, None, overwrite=True)
 
 

@@ -49,7 +49,7 @@ def test_a_disk_that_fills_up_while_a_dataset_is_made(small_disk: Path, make_con
     assert len(ends) >= 3
     for said in ends:
         assert isinstance(said, StorageError), said
-        assert "free space" in said.remedy
+        assert "Free space" in said.hint
     filler.unlink()
     process(conf)
     shutil.copytree(conf, tmp_path / "alone" / "conf")
@@ -65,7 +65,7 @@ def test_a_run_on_a_read_only_disk_says_so_in_one_sentence(read_only_disk: Path,
     assert done.returncode == 1
     sentence = done.stderr.strip().splitlines()[-1]
     assert sentence.startswith(f"{read_only_disk}")
-    assert "found read-only file system; allowed: what you may read and write; next: correct the rights" in sentence
+    assert ": read-only file system. Correct the permissions" in sentence
     assert "Traceback" not in done.stderr
     assert not list(read_only_disk.iterdir())
 
@@ -75,7 +75,7 @@ def test_a_file_on_a_read_only_disk_is_named(read_only_disk: Path) -> None:
         write_atomically(read_only_disk / "report.html", "<p>")
     said = cause_of(caught.value)
     assert isinstance(said, StorageError)
-    assert said.where == str(read_only_disk / "report.html")
+    assert said.message.startswith(f"{read_only_disk / 'report.html'}: ")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_each_refusal_of_a_disk_has_a_sentence(tmp_path: Path, number: int) -> N
         raise refusal
     said = cause_of(caught.value)
     assert isinstance(said, StorageError)
-    assert (said.where, said.found) == (str(tmp_path / "a"), os.strerror(number).lower())
+    assert said.message == f"{tmp_path / 'a'}: {os.strerror(number).lower()}."
     assert list(tmp_path.iterdir()) == []
 
 
@@ -116,10 +116,8 @@ def test_a_file_where_a_folder_is_needed_is_named(tmp_path: Path) -> None:
         write_atomically(tmp_path / "README.md" / "new" / "a", "text")
     said = cause_of(caught.value)
     assert said is not None
-    assert (said.where, said.found) == (
-        str(tmp_path / "README.md" / "new" / "a"),
-        f"a path below {tmp_path / 'README.md'}, which is no folder",
-    )
+    place = tmp_path / "README.md"
+    assert said.message == f"{place / 'new' / 'a'}: a path below {place}, which is no folder."
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 

@@ -50,7 +50,7 @@ def _building(damage: Path) -> Path:
 def _paint(mask: ByteArray, where: Path) -> ByteArray:
     if (highest := int(mask.max())) >= len(_PALETTE):
         raise DataError(
-            f"{where} holds the code {highest}, which no class has.",
+            f"{where} contains class code {highest}, which is not defined.",
             hint="Remove the file and run kedro run --pipelines data_processing again.",
         )
     return _PALETTE[mask]

@@ -79,7 +79,7 @@ class SceneFolderDataset(AbstractDataset[DatasetParams, Path]):
             self._unpack(self._archive)
         list_pairs(self._folder)
         if unread := unread_folders(self._folder):
-            logger.warning("%s: not read, for no tier has such a name: %s", self._folder, ", ".join(unread))
+            logger.warning("%s: ignored folders that are not named after a tier: %s", self._folder, ", ".join(unread))
 
     def _require_same(self, data: DatasetParams) -> None:
         """A sample is never drawn into a download, nor read in place of one."""

@@ -23,8 +23,8 @@ FloatArray = npt.NDArray[np.float32]
 _CONTEXT = 64  # pixels on each side of where the halves of a window meet
 _PARTS = {"state", "model", "classes", "channels"}
 _TAKE = (
-    "Take the ..._best_siamese_unet_state.pth or the .safetensors that a training leaves when it ends, in the folder "
-    "above that of its epochs."
+    "Use the ..._best_siamese_unet_state.pth or the .safetensors file that training writes when it finishes, one "
+    "folder above the epoch checkpoints."
 )
 _log = logging.getLogger(__name__)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ PRODUCTS: Final = (
     "report.html",
 )
 """First of all the record, without which an assessment is not finished; some are there only if asked for."""
+_log = logging.getLogger(__name__)
 _STAMP: Final = "made_with.txt"
 
 
@@ -64,13 +67,13 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool, inputs: Iter
             f"{folder} already holds an assessment ({', '.join([PRODUCTS[0], *record['products']])}).",
             hint="Choose another folder with --out, or replace the assessment with --overwrite.",
         )
-    foreign = _foreign(folder, written(folder) | set(() if record is None else record["products"].values()))
+    foreign = _foreign(folder, written(folder), {} if record is None else record["products"])
     if record is None and (folder / PRODUCTS[0]).exists():
         foreign.insert(0, PRODUCTS[0])
     if foreign:
         raise DataError(
-            f"{folder} holds files that no assessment wrote, or that were changed since: {', '.join(foreign)}.",
-            hint="Move them elsewhere, or choose another folder with --out. They are not replaced.",
+            f"{folder} contains files that were not written by an assessment: {', '.join(foreign)}.",
+            hint="They will not be replaced. Move them, or choose another folder with --out.",
         )
 
 
@@ -108,16 +111,30 @@ def _record(folder: Path) -> dict[str, Any] | None:
     return record if ours else None
 
 
-def _foreign(folder: Path, digests: set[str]) -> list[str]:
-    """Return the names in a folder that the products take, but that no assessment has written as they are."""
-    there = [name for name in PRODUCTS[1:] if (folder / name).exists()]
+def _foreign(folder: Path, digests: set[str], products: Mapping[str, str]) -> list[str]:
+    """Return the names in a folder that the products take, but that no assessment has written.
+
+    Args:
+        folder: of the assessment.
+        digests: SHA-256 of what a stopped assessment has written.
+        products: name and SHA-256 of what the finished one has; such a file that was changed since is kept by `begin`.
+    """
+    there = [name for name in PRODUCTS[1:] if (folder / name).exists() and name not in products]
     found = [name for name in there if not (folder / name).is_file() or sha256(folder / name) not in digests]
-    # Somebody has the GeoPackage open; SQLite would apply what is left of that file to the new one.
-    found += [name for name in ("buildings.gpkg-wal",) if (folder / name).exists()]
+    # Somebody has the GeoPackage open, or was stopped while writing: SQLite would apply what is left to the new one.
+    found += [name for end in ("wal", "shm", "journal") if (folder / (name := f"buildings.gpkg-{end}")).exists()]
     work, own = work_folder(folder), (_STAMP, Path(WRITTEN).name, "blocks")
     if work.exists() and not (work.is_dir() and all(it.name in own or it.suffix == PART for it in work.iterdir())):
         found.append(work.name)
     return found
+
+
+def _keep(path: Path) -> None:
+    """Rename a product that somebody has changed since, or that QGIS has touched when it opened it."""
+    names = (path.with_stem(f"{path.stem}.changed{number or ''}") for number in count())
+    kept = next(name for name in names if not name.exists())
+    path.rename(kept)
+    _log.warning("%s was changed after the assessment that is replaced: it is kept as %s", path.name, kept.name)
 
 
 def begin(folder: Path, fingerprint: str) -> Path:
@@ -126,7 +143,11 @@ def begin(folder: Path, fingerprint: str) -> Path:
     stamp, ledger = work / _STAMP, folder / WRITTEN
     work.mkdir(parents=True, exist_ok=True)
     ledger.touch()
-    note_written(folder, [] if record is None else record["products"].values())
+    products = {} if record is None else record["products"]
+    for name, digest in products.items():
+        if (folder / name).is_file() and sha256(folder / name) != digest:
+            _keep(folder / name)
+    note_written(folder, products.values())
     if not stamp.is_file() or stamp.read_text() != fingerprint:
         shutil.rmtree(work / "blocks", ignore_errors=True)
         write_atomically(stamp, fingerprint)

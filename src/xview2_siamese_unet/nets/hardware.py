@@ -47,7 +47,7 @@ def device_warnings(asked: str) -> list[str]:
     built = torch.version.cuda or torch.version.hip
     remedy = "check the driver with nvidia-smi" if built else "install a torch that is built with CUDA"
     return [
-        f"The CPU is used, for torch sees none of the GPUs that this machine seems to have ({sign}): {remedy}, "
+        f"Running on the CPU: torch detects no GPU, although this machine appears to have one ({sign}): {remedy}, "
         "or set hardware.device to cpu"
     ]
 

@@ -6,6 +6,7 @@ and later pipelines read (scenes, buildings, problems) are made from it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -145,8 +146,9 @@ def write_labels(path: Path, plan: LabelPlan, results: Iterable[SceneLabels]) ->
 
 
 def _named(problem: DataError) -> str:
-    """Return the scene or the file that the sentence of a problem begins with."""
-    return problem.message.split(maxsplit=1)[0].removesuffix(":")
+    """Return the scene or the file, whose name may hold spaces, that the sentence of a problem begins with."""
+    file = re.match(r".*?\.(?:png|tiff?|json)\b", problem.message, re.IGNORECASE)
+    return file[0] if file else problem.message.split(maxsplit=1)[0].removesuffix(":")
 
 
 @contextmanager

@@ -65,8 +65,8 @@ def test_two_images_become_products_that_a_second_run_leaves_alone(
     record = json.loads((out / "run.json").read_text())
     assert record["grid"]["crs"] == "EPSG:32615"
     assert record["post"]["crs"] == "EPSG:4326"
-    assert any("torch sees none of the GPUs" in warning for warning in record["warnings"])
-    assert "torch sees none of the GPUs" in (out / "report.html").read_text()
+    assert any("torch detects no GPU" in warning for warning in record["warnings"])
+    assert "torch detects no GPU" in (out / "report.html").read_text()
     _check_rasters(out, record)
     _check_layers(out, record)
     before = contents(out)

@@ -137,8 +137,8 @@ def outline_buildings(
     outlines, grid, wanted = harmonised.footprints, harmonised.pair.grid, params.buildings
     if outlines is None:
         polygons, small = building_outlines(damage, simplify=wanted.simplify * grid.pixel, min_area=wanted.min_area)
-        _log.info("%d patches smaller than %g m² are not in the table of buildings", small, wanted.min_area)
-        return model_buildings(polygons, grid), {"moved": False, "patches_below_min_area": small, "warnings": []}
+        doubt = f"{small} predicted patches smaller than {wanted.min_area:g} m² are not counted as buildings"
+        return model_buildings(polygons, grid), {"moved": False, "warnings": [doubt] if small else []}
     if wanted.footprint_shift == "off":
         return outlines, {"moved": False, "warnings": []}
     shift = footprint_shift.estimate_footprint_shift(outlines, probability, grid)
