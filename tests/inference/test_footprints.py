@@ -117,14 +117,35 @@ def test_unsigned_numbers_and_an_index_of_geoparquet(tmp_path: Path) -> None:
     frame = gpd.GeoDataFrame({"id": ["e", "d", "c", "b", "a"]}, geometry=BOXES, crs=CRS).set_index("id")
     frame.to_parquet(path)
     assert ids(given_buildings(path, CRS, None)) == ["e", "d", "c", "b", "a"]
+    frame.assign(id=list("vwxyz")).to_parquet(path)
+    assert ids(given_buildings(path, CRS, None)) == list("vwxyz")
+    blocks = frame.assign(block=[1, 1, 1, 2, 2], no=[1, 2, 3, 1, 2])
+    blocks.set_index("block", append=True).to_parquet(path)
+    assert ids(given_buildings(path, CRS, None)) == ["e", "d", "c", "b", "a"]
+    assert given_zones(path, "block").frame["name"].tolist() == ["1", "1", "1", "2", "2"]
+    blocks.set_index(["block", "no"]).assign(block=list("ABCDE")).to_parquet(path)
+    assert ids(given_buildings(path, CRS, "block")) == list("ABCDE")
 
 
 def test_floating_point_ids_lose_their_decimals_and_are_refused_where_they_are_not_exact(tmp_path: Path) -> None:
     path = layer([1.0, np.nan, 3.0, 4.5, 5.0], tmp_path / "a.gpkg", "house")
     assert ids(given_buildings(path, CRS, "house")) == ["1", None, "3", "4.5", "5"]
     layer([1.0, 2.0, 3.0, 4.0, 2.0**53], path.with_name("b.gpkg"), "house")
-    with pytest.raises(DataError, match="not exact"):
+    with pytest.raises(DataError, match="not exact from 2\\^53"):
         given_buildings(path.with_name("b.gpkg"), CRS, "house")
+
+
+@pytest.mark.parametrize("ending", ["gpkg", "parquet"])
+@pytest.mark.parametrize("dtype", ["float32", "Float32"])
+def test_ids_in_single_precision_are_refused_from_2_to_the_24th_on(tmp_path: Path, ending: str, dtype: str) -> None:
+    path = layer(pd.array([1, 2, 3.1, 4.7, 2**24 - 1], dtype=dtype), tmp_path / f"a.{ending}", "house")
+    assert ids(given_buildings(path, CRS, "house")) == ["1", "2", "3.1", "4.7", "16777215"]
+    layer(pd.array([1, 2, 3, 4, 20260001], dtype=dtype), path, "house")
+    with pytest.raises(DataError, match=r"not exact from 2\^24"):
+        given_buildings(path, CRS, "house")
+    given = given_buildings(layer(pd.array([1, 2, 3, 4, 20260001], dtype=dtype), path, "building_id"), CRS, None)
+    assert ids(given) == ["1", "2", "3", "4", "5"]
+    assert any("not exact from 2^24" in warning for warning in given.warnings)
 
 
 @pytest.mark.parametrize(

@@ -158,8 +158,8 @@ def _read_parquet(path: Path, layer: str | None) -> Table:
     if layer is not None:
         raise ValueError("a GeoParquet file has no layers")
     frame = gpd.read_parquet(path, to_pandas_kwargs={"types_mapper": _WHOLE.get})
-    if frame.index.name is not None:  # an id may have been the index of whoever wrote it
-        frame = frame.reset_index()
+    for level in [name for name in frame.index.names if name is not None]:  # an id may have been part of the index
+        frame = frame.reset_index(level, drop=level in frame.columns)
     _check_text(frame)
     return Table(frame, [str(name) for name in frame.columns if name != frame.geometry.name], [])
 
