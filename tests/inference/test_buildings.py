@@ -16,7 +16,7 @@ from shapely.affinity import translate
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.footprints import given_buildings, given_zones
 from xview2_siamese_unet.inference.layers import model_buildings, valid_area
-from xview2_siamese_unet.inference.summary import summarise_buildings, summary_table, summary_warnings
+from xview2_siamese_unet.inference.summary import assign_zones, summarise_buildings, summary_table, summary_warnings
 from xview2_siamese_unet.inference.vote import SHARES, geodesic_areas, vote
 from xview2_siamese_unet.params.inference import BuildingParams
 from xview2_siamese_unet.raster.grid import Grid
@@ -128,6 +128,8 @@ def test_a_scene_without_buildings_gives_an_empty_layer(write_raster: Write, pro
     found = vote(model_buildings(polygons, GRID), probability, GRID, BuildingParams())
     assert len(found) == 0
     assert summarise_buildings(summary_table(found))["all"]["buildings"] == 0
+    zones = gpd.GeoDataFrame({"name": ["A"]}, geometry=[shapely.box(-94, 36, -93, 37)], crs="OGC:CRS84")
+    assert summary_table(found, assign_zones(found, zones))["buildings"].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("epsg", [32615, 32633, 3857])
@@ -190,14 +192,16 @@ def test_zones_count_each_building_once_and_say_how_many_are_in_none(probability
     zones = gpd.GeoDataFrame({"Nom": ["A", "B"]}, geometry=[left, right], crs=GRID.crs)
     zones.to_file(tmp_path / "zones.gpkg", engine="pyogrio")
     given = given_zones(tmp_path / "zones.gpkg", "Nom").frame
-    table = summary_table(vote(frame(*shapes), probability, GRID, BuildingParams()), given)
+    found = vote(frame(*shapes), probability, GRID, BuildingParams())
+    zoned = assign_zones(found, given)
+    table = summary_table(found, zoned)
     rows = table[table["level"] == "zone"].set_index("name")
     assert rows["buildings"].to_dict() == {"A": 1, "B": 1, "outside of all zones": 2}
     assert rows["not_assessed"].tolist() == [0, 0, 2]
-    warnings = summary_warnings(vote(frame(*shapes), probability, GRID, BuildingParams()), given)
+    warnings = summary_warnings(found, zoned)
     assert warnings == [
         "2 of 4 buildings were not assessed: 1 no data, 1 no polygon",
-        "1 buildings lie in more than one zone and count in the first of them in the file",
+        "1 building lies in more than one zone and counts in the first of them in the file",
     ]
     numbers = summarise_buildings(table, warnings)
     assert numbers["warnings"] == warnings
@@ -216,6 +220,40 @@ def test_zones_count_each_building_once_and_say_how_many_are_in_none(probability
     assert "row numbers" in numbered.warnings[0]
     with pytest.raises(DataError, match=r"zone_column.* no column 'Name'.*Nom"):
         given_zones(tmp_path / "zones.gpkg", "Name")
+
+
+def strip(column: float, width: float) -> shapely.Polygon:
+    return box(column, 0, width, 100)
+
+
+def test_rows_of_one_name_are_one_zone_in_the_order_of_first_appearance(probability: Path, tmp_path: Path) -> None:
+    """Each house is 20 px wide, so that the point inside lies 10 px from its left edge."""
+    houses = frame(*(box(column, 5) for column in (0, 25, 50, 75, 100, 150)))
+    names = ["Centro", "Norte", "Centro", "Norte", "Sur", None, "Centro"]
+    shapes = [strip(0, 20), strip(50, 20), strip(25, 20), strip(75, 45), strip(100, 20), strip(150, 20), strip(100, 20)]
+    zones = gpd.GeoDataFrame({"name": names, "id": range(7)}, geometry=shapes, crs=GRID.crs)
+    zones.to_file(tmp_path / "zones.gpkg", engine="pyogrio")
+    for column in (None, "name"):
+        given = given_zones(tmp_path / "zones.gpkg", column)
+        assert any("5 of 7 rows share 2 of the names; " in each for each in given.warnings)
+        assert any("1 of 7 rows have no value" in each for each in given.warnings)
+        found = vote(houses, probability, GRID, BuildingParams())
+        zoned = assign_zones(found, given.frame)
+        table = summary_table(found, zoned)
+        rows = table[table["level"] == "zone"].set_index("name")["buildings"]
+        assert list(rows.items()) == [("Centro", 3), ("Norte", 2), ("Sur", 0), ("", 1), ("outside of all zones", 0)]
+        assert "1 building lies in more than one zone" in summary_warnings(found, zoned)[-1]
+
+
+def test_zones_may_have_numbers_as_names_and_no_geometry(probability: Path, tmp_path: Path) -> None:
+    zones = gpd.GeoDataFrame({"name": [7.0, 8.0, 7.0]}, geometry=[strip(0, 20), None, strip(50, 20)], crs=GRID.crs)
+    zones.to_parquet(tmp_path / "zones.parquet")
+    given = given_zones(tmp_path / "zones.parquet", None)
+    assert any("1 of 3 rows hold no polygon" in warning for warning in given.warnings)
+    found = vote(frame(box(0, 5), box(50, 5), box(100, 5)), probability, GRID, BuildingParams())
+    table = summary_table(found, assign_zones(found, given.frame))
+    rows = table[table["level"] == "zone"].set_index("name")["buildings"]
+    assert rows.to_dict() == {"7": 2, "8": 0, "outside of all zones": 1}
 
 
 def test_valid_area_is_where_there_are_codes(write_raster: Write) -> None:

@@ -89,20 +89,63 @@ def test_whole_numbers_that_a_shapefile_stores(tmp_path: Path) -> None:
     assert ids(given) == ["7", "8", "9", "10", str(LONG)]
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "UTF-8"])
+@pytest.mark.parametrize("named", [True, False])
+def test_accented_text_of_shapefiles(tmp_path: Path, encoding: str, named: bool) -> None:
+    texts = ["Ñuñoa", "São", "Košice", "plain", "é"]
+    path = layer(texts, tmp_path / "a.shp", "Región", encoding=encoding)
+    if not named:
+        path.with_suffix(".cpg").unlink()
+    given = given_buildings(path, CRS, "Región")
+    assert ids(given) == texts
+    assert given_zones(path, "Región").frame["name"].tolist() == texts
+    assert len(given.warnings) == (encoding == "cp1252" and not named)
+    assert all("no .cpg" in warning for warning in given.warnings)
+
+
+@pytest.mark.parametrize("ending", ["geojson", "geojsonl", "fgb"])
+def test_text_in_another_encoding_is_refused(tmp_path: Path, ending: str) -> None:
+    path = layer(["Aeon", *"bcde"], tmp_path / f"a.{ending}")
+    path.write_bytes(path.read_bytes().replace(b"Aeon", b"\xc6eon"))
+    with pytest.raises(DataError, match=r"not valid UTF-8"):
+        given_buildings(path, CRS, None)
+
+
 def test_unsigned_numbers_and_an_index_of_geoparquet(tmp_path: Path) -> None:
     path = layer(np.array([2**64 - 1, 1, 2, 3, 4], np.uint64), tmp_path / "a.parquet")
     assert ids(given_buildings(path, CRS, None))[0] == "18446744073709551615"
     frame = gpd.GeoDataFrame({"id": ["e", "d", "c", "b", "a"]}, geometry=BOXES, crs=CRS).set_index("id")
     frame.to_parquet(path)
     assert ids(given_buildings(path, CRS, None)) == ["e", "d", "c", "b", "a"]
+    frame.assign(id=list("vwxyz")).to_parquet(path)
+    assert ids(given_buildings(path, CRS, None)) == list("vwxyz")
+    blocks = frame.assign(block=[1, 1, 1, 2, 2], no=[1, 2, 3, 1, 2])
+    blocks.set_index("block", append=True).to_parquet(path)
+    assert ids(given_buildings(path, CRS, None)) == ["e", "d", "c", "b", "a"]
+    assert given_zones(path, "block").frame["name"].tolist() == ["1", "1", "1", "2", "2"]
+    blocks.set_index(["block", "no"]).assign(block=list("ABCDE")).to_parquet(path)
+    assert ids(given_buildings(path, CRS, "block")) == list("ABCDE")
 
 
 def test_floating_point_ids_lose_their_decimals_and_are_refused_where_they_are_not_exact(tmp_path: Path) -> None:
     path = layer([1.0, np.nan, 3.0, 4.5, 5.0], tmp_path / "a.gpkg", "house")
     assert ids(given_buildings(path, CRS, "house")) == ["1", None, "3", "4.5", "5"]
     layer([1.0, 2.0, 3.0, 4.0, 2.0**53], path.with_name("b.gpkg"), "house")
-    with pytest.raises(DataError, match="not exact"):
+    with pytest.raises(DataError, match="not exact from 2\\^53"):
         given_buildings(path.with_name("b.gpkg"), CRS, "house")
+
+
+@pytest.mark.parametrize("ending", ["gpkg", "parquet"])
+@pytest.mark.parametrize("dtype", ["float32", "Float32"])
+def test_ids_in_single_precision_are_refused_from_2_to_the_24th_on(tmp_path: Path, ending: str, dtype: str) -> None:
+    path = layer(pd.array([1, 2, 3.1, 4.7, 2**24 - 1], dtype=dtype), tmp_path / f"a.{ending}", "house")
+    assert ids(given_buildings(path, CRS, "house")) == ["1", "2", "3.1", "4.7", "16777215"]
+    layer(pd.array([1, 2, 3, 4, 20260001], dtype=dtype), path, "house")
+    with pytest.raises(DataError, match=r"not exact from 2\^24"):
+        given_buildings(path, CRS, "house")
+    given = given_buildings(layer(pd.array([1, 2, 3, 4, 20260001], dtype=dtype), path, "building_id"), CRS, None)
+    assert ids(given) == ["1", "2", "3", "4", "5"]
+    assert any("not exact from 2^24" in warning for warning in given.warnings)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +339,7 @@ def test_geojson_lines_are_read_whatever_the_ending(tmp_path: Path) -> None:
         ("a.csv", "is CSV.*GEOM_POSSIBLE_NAMES"),
         ("a.zip", "ZIP archive. Unpack it"),
         ("a.gdb", "file geodatabase.*ogr2ogr a.gpkg a.gdb"),
-        ("a.pickle", "no vector format"),
+        ("a.pickle", "is not a supported vector format.*Convert it"),
     ],
 )
 def test_other_formats_are_named_and_how_to_convert_them(tmp_path: Path, name: str, words: str) -> None:
@@ -336,8 +379,9 @@ def test_names_that_other_programs_split_are_read(tmp_path: Path, ending: str) -
 def test_unusable_footprints_are_refused(tmp_path: Path) -> None:
     table = tmp_path / "table.geojson"
     table.write_text('{"type": "FeatureCollection", "features": [')
-    with pytest.raises(DataError, match=r"table.geojson \(footprints\) cannot be read"):
+    with pytest.raises(DataError, match=r"table.geojson \(footprints\) cannot be read") as refused:
         read_polygons(table, CRS, "footprints")
+    assert "16 MB" not in str(refused.value)
     with pytest.raises(DataError, match="no such file"):
         read_polygons(tmp_path / "missing.gpkg", CRS, "footprints")
 
@@ -351,7 +395,7 @@ def test_a_polygon_of_ten_million_vertices_is_refused_at_once_in_little_memory(t
             file.write("[10.5,20.5]," * 100_000)
         file.write("[10.5,20.5]]]}}]}")
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(DataError, match="16 MB a feature"):
+    with pytest.raises(DataError, match="larger than 16 MB"):
         read_polygons(huge, CRS, "footprints")
     assert time.monotonic() - started < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes

@@ -23,7 +23,7 @@ from rasterio.warp import Resampling, reproject
 from xview2_siamese_unet.datasets.assess_layers import FormatsDataset
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.harmonise import harmonise
-from xview2_siamese_unet.inference.summary import summary_table
+from xview2_siamese_unet.inference.summary import assign_zones, summary_table
 from xview2_siamese_unet.inference.vote import geodesic_areas
 from xview2_siamese_unet.params.inference import InferenceParams
 
@@ -195,7 +195,7 @@ def test_areas_and_zones_across_180_degrees_that_are_not_cut(across: dict[str, P
     buildings = gpd.GeoDataFrame(
         {"damage_label": "no-damage", "status": "assessed"}, index=range(3), geometry=houses, crs=grid.crs
     )
-    table = summary_table(buildings, found.zones)
+    table = summary_table(buildings, assign_zones(buildings, found.zones))
     assert table[table["level"] == "zone"]["buildings"].tolist() == [3, 0]
     assert geodesic_areas(buildings) == pytest.approx(100, rel=0.003)
     FormatsDataset(filepath=str(aoi.with_name("buildings.gpkg"))).save({"geojson": buildings})
@@ -210,5 +210,5 @@ def test_zones_on_either_side_of_180_degrees(across: dict[str, Path]) -> None:
     buildings = gpd.GeoDataFrame(
         {"damage_label": "no-damage", "status": "assessed"}, index=range(3), geometry=houses, crs=grid.crs
     )
-    table = summary_table(buildings, found.zones)
+    table = summary_table(buildings, assign_zones(buildings, found.zones))
     assert table[table["level"] == "zone"]["buildings"].tolist() == [2, 1, 0]

@@ -21,7 +21,6 @@ _POLYGONAL: Final = (3, 6)  # ids of Polygon and MultiPolygon in GEOS
 _COLLECTION: Final = 7
 _IDS: Final = ("building_id", "id", "objectid", "fid")
 _ZONE_NAMES: Final = ("name", "id")
-_EXACT: Final = 2**53  # from here on, a floating-point number may stand for several whole ones
 _DEGREES: Final = "OGC:CRS84"
 
 
@@ -153,22 +152,23 @@ def outside(given: Given, frame: Any, what: str, place: str) -> Iterator[str]:  
 
 
 def row_names(
-    given: Given, column: str | None, usual: Sequence[str], where: str
+    given: Given, column: str | None, usual: Sequence[str], where: str, *, unique: bool = True
 ) -> tuple[Sequence[str | None], list[str]]:
     """Return the text of one name a row, and warnings.
 
-    The names are those of `column`, of the first of the `usual` columns, in any case, that does not repeat, or else
-    row numbers from 1. A row without a name keeps none.
+    The names are those of `column`, of the first of the `usual` columns, in any case, that is usable, or else row
+    numbers from 1. A row without a name keeps none.
 
     Raises:
-        DataError: a column that does not exist, or names that repeat.
+        DataError: a column that does not exist, or one that is not usable: empty, not exact or, where names have to be
+            `unique`, with values that repeat.
     """
     frame, warnings, passed = given.frame, [], []
     if column is not None and column not in given.columns:
         raise DataError(f"{where}: there is no column {column!r}.", hint=f"Name one of {', '.join(given.columns)}.")
     lower = {name.lower(): name for name in reversed(given.columns)} | {name: name for name in given.columns}
     for name in [column] if column is not None else [lower[name] for name in usual if name in lower]:
-        fault = _fault(frame[name])
+        fault = _fault(frame[name], unique=unique)
         if fault is None:
             break
         passed.append(f"column {name!r} {fault}")
@@ -177,7 +177,7 @@ def row_names(
         if column is not None:
             raise DataError(f"{where}: {reason}.", hint="Name another column, or null.")
         numbers = [str(number) for number in range(1, len(frame) + 1)]
-        return numbers, [f"{where}: {reason}; row numbers from 1 are used, name another column if there is one"]
+        return numbers, [f"{where}: {reason}; row numbers starting at 1 are used, name another column if there is one"]
     if passed:
         warnings.append(f"{where}: {' and '.join(passed)}; column {name!r} is used")
     names = _texts(frame[name])
@@ -186,25 +186,27 @@ def row_names(
     return names, warnings
 
 
-def _fault(values: pd.Series[Any]) -> str | None:
-    """Return why a column cannot tell rows apart."""
+def _fault(values: pd.Series[Any], *, unique: bool) -> str | None:
+    """Return why a column cannot name rows."""
     names = [name for name in _texts(values) if (name or "").strip()]
     repeated = len(names) - len(set(names))
-    if repeated:
+    if unique and repeated:
         return f"repeats {repeated} of its values"
     if len(values) and not names:
         return "is empty"
-    if values.dtype.kind == "f" and bool((values.abs() >= _EXACT).any()):
-        return "stores whole numbers as floating-point numbers, which are not exact from 2^53 on"
+    if values.dtype.kind == "f":
+        bits = np.finfo(getattr(values.dtype, "numpy_dtype", values.dtype)).nmant + 1
+        if bool((values.abs() >= 2**bits).any()):  # each may stand for several whole numbers
+            return f"stores whole numbers as floating-point numbers, which are not exact from 2^{bits} on"
     return None
 
 
 def _texts(values: pd.Series[Any]) -> list[str | None]:
     """Return the values as text; whole numbers that a file stores as floating-point numbers have no decimals."""
     floating = values.dtype.kind == "f"
-    return [
+    return [  # through NumPy, because Python would write 3.1 in single precision as 3.0999999046325684
         None if missing else str(int(value)) if floating and float(value).is_integer() else str(value)
-        for value, missing in zip(values, values.isna(), strict=True)
+        for value, missing in zip(values.to_numpy() if floating else values, values.isna(), strict=True)
     ]
 
 
@@ -225,13 +227,20 @@ def given_buildings(path: Path, crs: str, id_column: str | None) -> Given:
 def given_zones(path: Path, column: str | None) -> Given:
     """Return a user's zones as `name` and polygons in degrees, which hold a country as well as a street.
 
+    Rows of one name are parts of one zone.
+
     Raises:
         DataError: a file or a column that cannot be used.
     """
     where = "inference.zones"
     given = read_polygons(path, _DEGREES, where, (*_ZONE_NAMES, *_named(column)))
-    names, doubts = row_names(given, column, _ZONE_NAMES, "inference.zone_column")
-    frame = gpd.GeoDataFrame({"name": [name or "" for name in names]}, geometry=given.frame.geometry, crs=_DEGREES)
+    texts, doubts = row_names(given, column, _ZONE_NAMES, "inference.zone_column", unique=False)
+    names = pd.Series([text or "" for text in texts], dtype=object)
+    shared = names.duplicated(keep=False) & (names.str.strip() != "")
+    if shared.any():
+        rows = f"{shared.sum()} of {len(names)} rows share {names[shared].nunique()} of the names"
+        doubts.append(f"{where}: {rows}; all rows of one name are counted as one zone")
+    frame = gpd.GeoDataFrame({"name": names.to_numpy()}, geometry=given.frame.geometry.to_numpy(), crs=_DEGREES)
     return Given(frame, (*given.warnings, *doubts))
 
 

@@ -43,6 +43,7 @@ _NO_AREA: Final = ("Point", "LineString")  # in the names of types, such as Mult
 _MEGABYTES: Final = 2_000
 _MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
 _MEGABYTES_A_FEATURE: Final = "16"
+_CODE_PAGE: Final = "CP1252"  # of Windows in Western languages, and of most old shapefiles
 _GDAL: Final = {
     "OGR_GEOJSON_MAX_OBJ_SIZE": _MEGABYTES_A_FEATURE,
     # GDAL 3.12: the fast paths repeat rows of a GeoPackage whose stored number of rows is too large, and end the
@@ -114,7 +115,7 @@ def _check_format(path: Path, where: str) -> None:
     if not path.exists():
         raise DataError(f"{path} ({where}): no such file.", hint="Check the path.")
     if ending not in _FORMATS or not path.is_file():
-        what = _OTHERS.get(ending, "a folder" if path.is_dir() else "no vector format that is read here")
+        what = _OTHERS.get(ending, "a folder" if path.is_dir() else "not a supported vector format")
         unpack = "Unpack it and name the file inside" if ending in (".zip", ".gz") else ""
         options = "-a_srs EPSG:4326 -oo GEOM_POSSIBLE_NAMES=WKT,wkt,geometry " if ending == ".csv" else ""
         convert = f"Convert it with ogr2ogr {options}{path.stem}.gpkg {path.name}, or export it from QGIS as GeoPackage"
@@ -137,14 +138,19 @@ def _unreadable(path: Path, where: str, reason: str) -> DataError:
             f"{path} ({where}) holds surfaces in three dimensions (MultiPatch, TIN), which are not read.",
             hint=f"Convert them to polygons with ogr2ogr -nlt MULTIPOLYGON {path.stem}.gpkg {path.name}.",
         )
+    if "utf8" in reason.lower().replace("-", ""):
+        return DataError(
+            f"{path} ({where}) cannot be read: its text is not valid UTF-8.",
+            hint="Save it again in the encoding UTF-8.",
+        )
     if ".shx" in reason:
         return DataError(
             f"{path} ({where}) lacks the file {path.stem}.shx.",
             hint="Copy all files of the shapefile (.shp, .shx, .dbf, .prj) into one folder.",
         )
+    most = f"Features larger than {_MEGABYTES_A_FEATURE} MB are not supported. " if "MAX_OBJ_SIZE" in reason else ""
     return DataError(
-        f"{path} ({where}) cannot be read: {reason}.",
-        hint=f"Write the polygons again as GeoPackage. At most {_MEGABYTES_A_FEATURE} MB a feature are read.",
+        f"{path} ({where}) cannot be read: {reason}.", hint=f"{most}Write the polygons again as GeoPackage."
     )
 
 
@@ -152,8 +158,9 @@ def _read_parquet(path: Path, layer: str | None) -> Table:
     if layer is not None:
         raise ValueError("a GeoParquet file has no layers")
     frame = gpd.read_parquet(path, to_pandas_kwargs={"types_mapper": _WHOLE.get})
-    if frame.index.name is not None:  # an id may have been the index of whoever wrote it
-        frame = frame.reset_index()
+    for level in [name for name in frame.index.names if name is not None]:  # an id may have been part of the index
+        frame = frame.reset_index(level, drop=level in frame.columns)
+    _check_text(frame)
     return Table(frame, [str(name) for name in frame.columns if name != frame.geometry.name], [])
 
 
@@ -166,12 +173,11 @@ def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str) -> T
             warnings.simplefilter("always", RuntimeWarning)
             layers = dict(pyogrio.list_layers(name))
             chosen = _polygon_layer(path, layers, layer, where)
-            info = pyogrio.read_info(name, layer=chosen)
-            columns = [str(column) for column in info["fields"]]
-            frame = _read_layer(name, chosen, [column for column in columns if column.lower() in usual])
+            info, columns, frame, doubts = _read_layer(name, chosen, usual)
     finally:
         pyogrio.set_gdal_config_options(before)
-    said = {f"{path.name}: {warning.message}": None for warning in caught if _matters(warning)}
+    doubts += [str(warning.message) for warning in caught if _matters(warning)]
+    said = dict.fromkeys(f"{path.name}: {doubt}" for doubt in doubts)
     if layer is None and (others := [name for name, kind in layers.items() if kind and name != chosen]):
         said[f"{path.name}: the layer {chosen} is read, and not {', '.join(others)}, which holds no polygons"] = None
     if info["driver"] == "GeoJSONSeq" and (records := _records(path)) != len(frame):  # GDAL skips what is no JSON
@@ -190,10 +196,28 @@ def _matters(warning: warnings.WarningMessage) -> bool:
     return issubclass(warning.category, RuntimeWarning) and not str(warning.message).startswith("Several features")
 
 
-def _read_layer(name: str, layer: str, columns: list[str]) -> gpd.GeoDataFrame:
+def _read_layer(
+    name: str, layer: str, usual: set[str]
+) -> tuple[dict[str, Any], list[str], gpd.GeoDataFrame, list[str]]:
+    """Return the properties of a layer, the names of all columns, the rows with the usual columns, and warnings."""
+    if pyogrio.read_info(name, layer=layer)["encoding"] == "UTF-8":
+        return *_read_rows(name, layer, usual), []
+    try:  # a shapefile that names no encoding: hardly any other text is valid UTF-8
+        return *_read_rows(name, layer, usual, encoding="UTF-8"), []
+    except (DataSourceError, UnicodeError, pa.ArrowInvalid):
+        doubt = f"has no .cpg file and its text is not UTF-8: it is read as Windows-1252 ({_CODE_PAGE})"
+        return *_read_rows(name, layer, usual, encoding=_CODE_PAGE), [doubt]
+
+
+def _read_rows(
+    name: str, layer: str, usual: set[str], encoding: str | None = None
+) -> tuple[dict[str, Any], list[str], gpd.GeoDataFrame]:
+    info = pyogrio.read_info(name, layer=layer, encoding=encoding)
+    fields = [str(field) for field in info["fields"]]
+    columns = [field for field in fields if field.lower() in usual]
     by_key = name.startswith("GPKG:")  # of GeoJSON the keys are not those of the file, and a column of ids collides
     arrow = {"use_arrow": True, "arrow_to_pandas_kwargs": {"types_mapper": _WHOLE.get}}
-    options: dict[str, Any] = {"layer": layer, "fid_as_index": by_key}
+    options: dict[str, Any] = {"layer": layer, "fid_as_index": by_key, "encoding": encoding}
     try:
         frame: Any = pyogrio.read_dataframe(name, columns=columns, **options, **arrow)
     except (NotImplementedError, ValueError, RuntimeError) as error:
@@ -203,7 +227,14 @@ def _read_layer(name: str, layer: str, columns: list[str]) -> gpd.GeoDataFrame:
         frame[columns] = pyogrio.read_dataframe(name, columns=columns, read_geometry=False, **options, **arrow)
     if not isinstance(frame, gpd.GeoDataFrame):
         raise ValueError("a table without geometry")
-    return frame
+    _check_text(frame)
+    return info, fields, frame
+
+
+def _check_text(frame: gpd.GeoDataFrame) -> None:
+    """Raise a ValueError where text is not UTF-8, which Arrow passes on as it is."""
+    for column in frame.columns[frame.dtypes == "str"]:
+        pa.array(frame[column]).validate(full=True)
 
 
 @contextmanager

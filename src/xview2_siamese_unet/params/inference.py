@@ -94,8 +94,8 @@ class InferenceParams(Strict):
     zones: Path | None = None
     """Polygons, such as districts, to count buildings by."""
     zone_column: str | None = None
-    """Column of the zones with their names; nothing: the first of `name`, `id` that does not repeat, or else their
-    order."""
+    """Column of the zones with their names; nothing: the first of `name`, `id` that is not empty, or else row
+    numbers. Rows of one name are one zone."""
     formats: tuple[Format, ...] = ()
     """What buildings are also written in: GeoJSON after RFC 7946, GeoParquet."""
     overwrite: bool = False

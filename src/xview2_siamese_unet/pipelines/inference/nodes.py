@@ -194,13 +194,15 @@ def summarise(
 ) -> tuple[str, str]:
     """Return the numbers, with warnings on them, as JSON, and the numbers as a table."""
     from xview2_siamese_unet.inference.summary import (  # noqa: PLC0415
+        assign_zones,
         summarise_buildings,
         summary_table,
         summary_warnings,
     )
 
-    table = summary_table(buildings, harmonised.zones)
-    warnings = [*footprint_shift["warnings"], *summary_warnings(buildings, harmonised.zones)]
+    zoned = assign_zones(buildings, harmonised.zones)
+    table = summary_table(buildings, zoned)
+    warnings = [*footprint_shift["warnings"], *summary_warnings(buildings, zoned)]
     for warning in warnings:
         _log.warning(warning)
     return json.dumps(summarise_buildings(table, warnings), indent=2, allow_nan=False), table.to_csv(index=False)
