@@ -271,6 +271,15 @@ def test_what_becomes_of_a_geometry_is_counted(tmp_path: Path) -> None:
     assert all(warning.removeprefix("a.parquet: ").startswith(words) for warning in given.warnings)
 
 
+@pytest.mark.parametrize("ending", ["gpkg", "geojson", "geojsonl", "fgb", "shp", "parquet"])
+def test_rows_without_any_geometry_stay(tmp_path: Path, ending: str) -> None:
+    index = {"SPATIAL_INDEX": "NO"} if ending == "fgb" else {}
+    path = layer(list("abc"), tmp_path / f"a.{ending}", shapes=[None] * 3, geometry_type="Polygon", **index)
+    given = given_buildings(path, CRS, None)
+    assert (ids(given), given.frame.is_empty.tolist()) == (list("abc"), [True] * 3)
+    assert any("3 of 3 rows hold no polygon" in warning for warning in given.warnings)
+
+
 def test_a_file_without_rows_is_said(tmp_path: Path) -> None:
     given = given_buildings(layer([], tmp_path / "a.gpkg", shapes=[], geometry_type="Polygon"), CRS, None)
     assert len(given.frame) == 0
@@ -317,8 +326,9 @@ def test_a_part_of_the_outlines_that_has_no_place_is_counted(tmp_path: Path) -> 
 
 
 def test_geojson_lines_are_read_whatever_the_ending(tmp_path: Path) -> None:
-    whole = json.loads(geojson(tmp_path / "a.geojson", [{"id": n} for n in (5, 4, 3, 2, 1)]).read_text())
-    lines = [json.dumps(feature) for feature in whole["features"]]
+    features = [{"id": number, "properties": {"note": "a\u2028b"}} for number in (5, 4, 3, 2, 1)]
+    whole = json.loads(geojson(tmp_path / "a.geojson", features).read_text())
+    lines = [json.dumps(feature, ensure_ascii=False) for feature in whole["features"]]
     for name, text in {
         "b.geojson": "\n".join(lines),
         "b.ndjson": "\r\n".join([*lines, "", ""]),
@@ -328,8 +338,43 @@ def test_geojson_lines_are_read_whatever_the_ending(tmp_path: Path) -> None:
         given = given_buildings(tmp_path / name, CRS, None)
         assert (ids(given), given.warnings) == (["5", "4", "3", "2", "1"], ()), name
     (tmp_path / "torn.geojsonl").write_text("\n".join([*lines[:4], lines[4][:60]]))
-    with pytest.raises(DataError, match="5 lines, of which 4 are features"):
+    with pytest.raises(DataError, match="5 entries, of which 4 are features"):
         given_buildings(tmp_path / "torn.geojsonl", CRS, None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["a.geojson", "a.geojsonl", "lines.json"])
+@pytest.mark.parametrize("members", ["id", "properties"])
+def test_geojson_in_other_unicode_encodings(tmp_path: Path, encoding: str, name: str, members: str) -> None:
+    texts = ["Ñuñoa", "way/2", "a\u2028b", "東京", "way/5"]
+    features = [{"id": text} if members == "id" else {"properties": {"id": text}} for text in texts]
+    whole = json.loads(geojson(tmp_path / "plain.geojson", features).read_text())
+    lines = "\n".join(json.dumps(feature, ensure_ascii=False) for feature in whole["features"])
+    text = json.dumps(whole, ensure_ascii=False) if name == "a.geojson" else lines
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    given = given_buildings(tmp_path / name, CRS, None)
+    assert (ids(given), given.warnings) == (texts, ())
+
+
+@pytest.mark.parametrize("other", [None, {"id": 9, "properties": {}}, {"type": "feature", "id": 9}, 5])
+def test_what_is_no_feature_in_a_collection_is_said(tmp_path: Path, other: object) -> None:
+    path = geojson(tmp_path / "a.geojson", [{"id": number} for number in range(5)])
+    whole = json.loads(path.read_text())
+    if isinstance(other, dict):
+        other["geometry"] = whole["features"][0]["geometry"]
+    path.write_text(json.dumps({**whole, "features": [*whole["features"], other]}))
+    with pytest.raises(DataError, match="6 entries, of which 5 are features"):
+        given_buildings(path, CRS, None)
+
+
+@pytest.mark.parametrize("text", ["geometry", "feature"])
+def test_geojson_without_a_collection(tmp_path: Path, text: str) -> None:
+    path = geojson(tmp_path / "a.geojson", [{"id": "way/7"}])
+    feature = json.loads(path.read_text())["features"][0]
+    path.write_text(json.dumps(feature if text == "feature" else feature["geometry"]))
+    given = given_buildings(path, CRS, None)
+    assert ids(given) == ["way/7" if text == "feature" else "1"]
+    assert len(given.warnings) == (text == "geometry")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
@@ -169,25 +170,24 @@ def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str) -> T
     before = {option: pyogrio.get_gdal_config_option(option) for option in _GDAL}
     pyogrio.set_gdal_config_options(_GDAL)
     try:
-        with _connection(path) as name, warnings.catch_warnings(record=True) as caught:
+        with _utf8(path) as text, _connection(text) as name, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuntimeWarning)
             layers = dict(pyogrio.list_layers(name))
             chosen = _polygon_layer(path, layers, layer, where)
             info, columns, frame, doubts = _read_layer(name, chosen, usual)
+            if info["driver"] in ("GeoJSON", "GeoJSONSeq"):
+                needed = "id" in usual and "id" not in map(str.lower, columns)
+                ids = _feature_ids(text, len(frame), lines=info["driver"] == "GeoJSONSeq", needed=needed)
+                if any(each is not None for each in ids):
+                    frame, columns = frame.assign(id=pd.Series(ids, frame.index, dtype=object)), ["id", *columns]
     finally:
         pyogrio.set_gdal_config_options(before)
     doubts += [str(warning.message) for warning in caught if _matters(warning)]
     said = dict.fromkeys(f"{path.name}: {doubt}" for doubt in doubts)
     if layer is None and (others := [name for name, kind in layers.items() if kind and name != chosen]):
         said[f"{path.name}: the layer {chosen} is read, and not {', '.join(others)}, which holds no polygons"] = None
-    if info["driver"] == "GeoJSONSeq" and (records := _records(path)) != len(frame):  # GDAL skips what is no JSON
-        raise ValueError(f"{records} lines, of which {len(frame)} are features")
     if info["driver"] == "GPKG" and (key := info["fid_column"]):  # its primary key, which QGIS shows as a column
         frame, columns = frame.rename_axis(key).reset_index(), [key, *columns]
-    elif info["driver"] in ("GeoJSON", "GeoJSONSeq") and "id" in usual and "id" not in map(str.lower, columns):
-        ids = _feature_ids(path, lines=info["driver"] == "GeoJSONSeq")
-        if len(ids) == len(frame) and any(each is not None for each in ids):
-            frame, columns = frame.assign(id=pd.Series(ids, frame.index, dtype=object)), ["id", *columns]
     return Table(frame, columns, list(said))
 
 
@@ -235,6 +235,21 @@ def _check_text(frame: gpd.GeoDataFrame) -> None:
     """Raise a ValueError where text is not UTF-8, which Arrow passes on as it is."""
     for column in frame.columns[frame.dtypes == "str"]:
         pa.array(frame[column]).validate(full=True)
+
+
+@contextmanager
+def _utf8(path: Path) -> Iterator[Path]:
+    """Yield the same text in UTF-8 and without a byte order mark, which GDAL does not skip before lines."""
+    with path.open("rb") as file:
+        encoding = json.detect_encoding(file.read(4)) if path.suffix.lower() in (*_TEXT, *_LINES) else "utf-8"
+    if encoding == "utf-8":
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        with path.open(encoding=encoding) as source, copy.open("w", encoding="utf-8") as target:
+            copyfileobj(source, target)
+        yield copy
 
 
 @contextmanager
@@ -305,28 +320,38 @@ def _is_lines(path: Path) -> bool:
         return False
 
 
-def _records(path: Path) -> int:
-    """Return the number of lines with content, or of records where separators begin them (RFC 8142)."""
-    lines = separators = 0
-    with path.open("rb") as file:
-        for line in file:
-            lines += bool(line.strip(b" \t\r\n\x1e"))
-            separators += line.count(b"\x1e")
-    return separators or lines
+def _feature_ids(path: Path, rows: int, *, lines: bool, needed: bool) -> list[Any]:
+    """Return the `id` beside the properties of each feature, where they are needed.
+
+    GDAL invents numbers where some are missing or repeat, and skips what is no feature: then the rows that it has read
+    are fewer, which raises a ValueError.
+    """
+    if not lines and not needed:
+        return []
+    found = _records(path) if lines else _features(path)
+    if found is None:
+        return []
+    if len(found) != rows:
+        raise ValueError(f"{len(found)} entries, of which {rows} are features")
+    if not needed:
+        return []
+    return [json.loads(record).get("id") for record in found] if lines else found
 
 
-def _feature_ids(path: Path, *, lines: bool) -> list[Any]:
-    """Return the `id` beside the properties of each feature; GDAL invents numbers where some are missing or repeat."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    if lines:
-        records = text.split("\x1e") if "\x1e" in text else text.splitlines()
-        return [json.loads(record).get("id") for record in records if record.strip()]
+def _records(path: Path) -> list[bytes]:
+    """Return the lines with content, or the records where separators begin them (RFC 8142)."""
+    text = path.read_bytes()
+    return [record for record in text.split(b"\x1e" if b"\x1e" in text else b"\n") if record.strip()]
+
+
+def _features(path: Path) -> list[Any] | None:
+    """Return the `id` of each entry of a collection, or of the one feature; nothing where the file is neither."""
     # Every object but a feature is dropped as soon as it is read, so that coordinates do not fill the memory.
-    whole = json.loads(text, object_hook=_only_ids)
-    return list(whole or ())
+    whole = json.loads(path.read_bytes(), object_hook=_only_ids)
+    return None if whole is None else list(whole)
 
 
 def _only_ids(value: dict[str, Any]) -> Any:  # noqa: ANN401
     if value.get("type") == "FeatureCollection":
-        return [each[0] for each in value.get("features", []) if isinstance(each, tuple)]
+        return [each[0] if isinstance(each, tuple) else None for each in value.get("features") or ()]
     return (value.get("id"),) if value.get("type") == "Feature" else None
