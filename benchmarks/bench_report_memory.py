@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.metrics.matching import match_scenes
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.params.dataset import DatasetParams
@@ -47,7 +48,10 @@ RUN = {
 }
 OF_TRAINING: dict[str, Any] = {
     "history": pd.DataFrame({"epoch": [0, 1], **dict.fromkeys(HISTORY, 0.5)}),
-    "class_counts": {"pre": {"background": 9, "building": 1}, "post": {"background": 9, "no-damage": 1}},
+    "class_counts": {
+        "pre": {"background": 9, "building": 1},
+        "post": {"background": 9} | {code.word: 1 for code in SCORED},
+    },
     "dataset": DatasetParams(),
     "settings": SETTINGS,
     "checkpoint": RUN,

@@ -88,7 +88,7 @@ except Exception as error:
 
 @pytest.mark.parametrize(
     ("where", "sentence"),
-    [("checkout", "pre.tif: found no such file"), ("installed", "is not inside an xview2_siamese_unet project")],
+    [("checkout", "pre.tif: no such file"), ("installed", "is not inside an xview2_siamese_unet project")],
 )
 @pytest.mark.parametrize(
     "other", ["", '[tool.kedro]\npackage_name = "a"\nproject_name = "a"\nkedro_init_version = "1"']

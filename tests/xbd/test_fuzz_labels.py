@@ -74,7 +74,7 @@ def read(data: bytes, phase: Phase) -> Label | None:
         xy = parse_polygons([b.xy for b in label.buildings], "a.json")
         place = fit_georeference(xy, parse_polygons([b.lng_lat or "" for b in label.buildings], "a.json"))
     except LabelError as error:
-        if (error.where, bool(error.found), bool(error.remedy)) != ("a.json", True, True):
+        if not (error.message.startswith("a.json") and error.hint):
             raise AssertionError(f"not a whole sentence: {error}") from error
         return None
     assert place is None or 0 <= place.residual <= place.pixel

@@ -46,7 +46,10 @@ CHECKPOINT = {
     "recipe": RECIPE,
     "history": HISTORY.to_dict("records"),
 }
-CLASS_COUNTS = {"pre": {"background": 900, "building": 100}, "post": {"background": 900, "no-damage": 100}}
+CLASS_COUNTS = {
+    "pre": {"background": 900, "building": 100},
+    "post": {"background": 900, "no-damage": 70, "minor-damage": 10, "major-damage": 10, "destroyed": 10},
+}
 
 
 def fabricate(seed: int) -> tuple[SimpleNamespace, np.ndarray, np.ndarray]:

@@ -39,10 +39,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 name="outline_buildings",
             ),
             Node(
-                nodes.vote_buildings,
-                ["outlines", "predicted", *_RASTERS, _PARAMS],
-                "assessed_buildings",
-                name="vote",
+                nodes.vote_buildings, ["outlines", "predicted", *_RASTERS, _PARAMS], "assessed_buildings", name="vote"
             ),
             Node(
                 nodes.summarise,
