@@ -37,7 +37,7 @@ def refusal(command: list[str], out: str) -> str:
 @pytest.mark.parametrize(
     ("out", "sentence"),
     [
-        ("README.md/x.html", "README.md/x.html: found a path below README.md, which is no folder"),
+        ("README.md/x.html", "README.md/x.html: a path below README.md, which is no folder"),
         ("README.md/new/x.html", "README.md/new/x.html: found a path below README.md, which is no folder"),
         ("", ".: found a folder"),
         ("docs", "docs: found a folder"),
