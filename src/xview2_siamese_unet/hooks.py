@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -23,8 +22,6 @@ logger = logging.getLogger(__name__)
 QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_siamese_unet")
 """Loggers that speak on rank 0 only; each has a level of its own in conf/logging.yml."""
 
-_UNTIMED: Final = {"inference"}
-"""Tag of the pipeline that belongs to no experiment and keeps times of its own."""
 _SHARED_OUT: Final = "modelling"
 """Tag of the pipeline that several processes share."""
 
@@ -100,51 +97,30 @@ class ModelIsThere:
 
 
 class Steps:
-    """Says which node starts, and how many there are: one line each, where Kedro writes ten."""
+    """Logs each node in one line as it starts, where Kedro logs ten, and in the end the seconds of each pipeline.
+
+    The time of a node runs from its first input to its last output: a generator works while its parts are saved.
+    """
 
     def __init__(self) -> None:
-        self._started = 0
         self._total = 0
+        self._started: dict[str, float] = {}
+        self._seconds: dict[str, dict[str, float]] = {}
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline) -> None:
         """Count the nodes of the run."""
-        self._started, self._total = 0, len(pipeline.nodes)
+        self._total, self._started, self._seconds = len(pipeline.nodes), {}, {}
+
+    @hook_impl
+    def before_dataset_loaded(self, node: Node) -> None:
+        """Log the node at its first input."""
+        self._start(node)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Name the node."""
-        self._started += 1
-        logger.info("%d of %d: %s", self._started, self._total, node.name)
-
-
-class Timing:
-    """Writes into `timings` how long each node took, from its first input to its last output; the report shows it.
-
-    A generator does its work while its parts are saved, so what counts is when the last of them was.
-    """
-
-    def __init__(self) -> None:
-        self._catalog: DataCatalog | None = None
-        self._started: dict[str, float] = {}
-        self._ended: dict[str, dict[str, Any]] = {}
-
-    @hook_impl
-    def before_pipeline_run(self, catalog: DataCatalog) -> None:
-        """Remember where to write, and start anew."""
-        self._catalog, self._started, self._ended = catalog, {}, {}
-
-    @hook_impl
-    def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
-        """Start the clock at the first input; write down what has ended before somebody reads it."""
-        self._started.setdefault(node.name, time.monotonic())
-        if dataset_name == "timings":
-            self._write()
-
-    @hook_impl
-    def before_node_run(self, node: Node) -> None:
-        """Start the clock of a node without inputs."""
-        self._started.setdefault(node.name, time.monotonic())
+        """Log a node without inputs."""
+        self._start(node)
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
@@ -158,24 +134,27 @@ class Timing:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Write down the rest."""
-        self._write()
+        """Log how long each pipeline took."""
+        self._log()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Write down what ended before."""
-        self._write()
+        """Log how long those took that ended before."""
+        self._log()
+
+    def _start(self, node: Node) -> None:
+        if node.name not in self._started:
+            self._started[node.name] = time.monotonic()
+            logger.info("%d of %d: %s", len(self._started), self._total, node.name)
 
     def _read_clock(self, node: Node) -> None:
-        pipeline = next(iter(node.tags - _UNTIMED), None)
-        if pipeline is not None:
-            seconds = round(time.monotonic() - self._started[node.name], 3)
-            ended = datetime.now(UTC).isoformat(timespec="seconds")
-            self._ended[node.name] = {"pipeline": pipeline, "seconds": seconds, "ended": ended}
+        for pipeline in node.tags:
+            self._seconds.setdefault(pipeline, {})[node.name] = time.monotonic() - self._started[node.name]
 
-    def _write(self) -> None:
-        if self._catalog is not None and self._ended and launched_shard().rank == 0:
-            self._catalog.save("timings", self._ended)
+    def _log(self) -> None:
+        for pipeline, seconds in self._seconds.items():
+            logger.info("%s took %.1f s", pipeline, sum(seconds.values()))
+            logger.debug("%s", ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items()))
 
 
 class SeveralOnlyTrain:

@@ -14,7 +14,6 @@ from xview2_siamese_unet.hooks import (
     ScenesAreWhole,
     SeveralOnlyTrain,
     Steps,
-    Timing,
 )
 from xview2_siamese_unet.locks import Locks
 from xview2_siamese_unet.session import ProjectSession
@@ -29,7 +28,6 @@ HOOKS = (
     ModelIsThere(),
     RankZeroWrites(),
     Steps(),
-    Timing(),
     RunEnding(),
     Locks(),
 )

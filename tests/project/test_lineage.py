@@ -45,9 +45,9 @@ def test_every_table_and_figure_of_the_report_has_a_preview() -> None:
     config = UserExperimentConfigLoader(CONF, **CONFIG_LOADER_ARGS)["catalog"]
     catalog = DataCatalog.from_config(config)
     # Folders of pictures for others, which the report does not show.
-    shown = register_pipelines()["reporting"].all_outputs() - {"predictions", "probabilities", "submission"}
+    shown = register_pipelines()["reporting"].all_outputs() - {"predictions", "probabilities"}
     assert {"metrics", "panels", "worst_buildings", "reliability", "precision_recall", "report"} <= shown
-    assert [name for name in sorted(shown | {"timings"}) if not hasattr(catalog[name], "preview")] == []
+    assert [name for name in sorted(shown) if not hasattr(catalog[name], "preview")] == []
 
 
 def test_no_arrow_between_layers_points_back() -> None:
