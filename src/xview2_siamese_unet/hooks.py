@@ -1,4 +1,4 @@
-"""What happens around a run, whichever pipelines it has."""
+"""Logging and timing of a run, whichever pipelines it has."""
 
 from __future__ import annotations
 
@@ -9,51 +9,15 @@ from typing import Any, Final
 
 import click
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import pipelines
 from kedro.io import DataCatalog, MemoryDataset
-from kedro.io.core import is_parameter
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.training.processes import launched_shard
 
 logger = logging.getLogger(__name__)
 
 QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_siamese_unet")
 """Loggers that speak on rank 0 only; each has a level of its own in conf/logging.yml."""
-
-_SHARED_OUT: Final = "modelling"
-"""Tag of the pipeline that several processes share."""
-
-
-def _maker(dataset: str) -> str | None:
-    named = (name for name in pipelines if name != "__default__")
-    return next((name for name in named if dataset in pipelines[name].all_outputs()), None)
-
-
-class InputsExist:
-    """Stops a run that needs what another pipeline makes before its first node, and names that pipeline."""
-
-    @hook_impl
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Look for each input of the run that a pipeline of this project makes.
-
-        Raises:
-            DataError: such an input is not there.
-        """
-        absent = [name for name in sorted(pipeline.inputs()) if not is_parameter(name) and not catalog.exists(name)]
-        if not absent:
-            return
-        pipelines.set_requested(None)  # a run has loaded only those it was asked for
-        made = {name: maker for name in absent if (maker := _maker(name))}
-        if made:
-            first = ",".join(sorted(set(made.values())))
-            raise DataError(
-                "inputs of this run",
-                found=f"no {', '.join(made)}",
-                allowed="a run whose inputs earlier runs have made, for the same user, experiment and dataset",
-                remedy=f"run --pipelines {first} before, or together with this",
-            )
 
 
 class ScenesAreWhole:
@@ -76,24 +40,6 @@ class ScenesAreWhole:
             _, problems = list_pairs(download)
             if problems and catalog.load("params:data_processing").on_problem == "stop":
                 raise problems[0]
-
-
-class ModelIsThere:
-    """Stops an assessment that has no model to answer with before it works on its images."""
-
-    @hook_impl
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Read the model; the run reads it again, which takes a moment where the images take minutes.
-
-        Raises:
-            CheckpointError: there is none, or the file is none.
-        """
-        if "assessing_model" not in pipeline.all_outputs():
-            return
-        from xview2_siamese_unet.inference.answer import choose_model  # noqa: PLC0415  other runs need no torch
-
-        named = catalog.load("params:inference").model
-        choose_model(named, None if named is not None else catalog.load("finished_checkpoint"))
 
 
 class Steps:
@@ -155,27 +101,6 @@ class Steps:
         for pipeline, seconds in self._seconds.items():
             logger.info("%s took %.1f s", pipeline, sum(seconds.values()))
             logger.debug("%s", ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items()))
-
-
-class SeveralOnlyTrain:
-    """Stops a run in several processes that would do more than training: no other pipeline is shared out."""
-
-    @hook_impl(tryfirst=True)  # with one sentence in every process, whatever else each of them might find
-    def before_pipeline_run(self, pipeline: Pipeline) -> None:
-        """Look where the nodes are from.
-
-        Raises:
-            ConfigError: `torchrun` launched several processes, and a node is from another pipeline than modelling.
-        """
-        others = {tag for node in pipeline.nodes for tag in node.tags} - {_SHARED_OUT}
-        if launched_shard().world > 1 and others:
-            raise ConfigError(
-                "pipelines of this run",
-                found=f"{', '.join(sorted(others))} in {launched_shard().world} processes",
-                allowed=f"{_SHARED_OUT} alone, for the others work in one process",
-                remedy="run kedro run --pipelines data_processing,feature_statistics, then torchrun with "
-                f"-m kedro run --pipelines {_SHARED_OUT}, then kedro run --pipelines reporting",
-            )
 
 
 class RankZeroWrites:

@@ -88,7 +88,7 @@ except Exception as error:
 
 @pytest.mark.parametrize(
     ("where", "sentence"),
-    [("checkout", "pre.tif: found no such file"), ("installed", "is in no project of xview2_siamese_unet")],
+    [("checkout", "pre.tif: no such file"), ("installed", "is in no project of xview2_siamese_unet")],
 )
 @pytest.mark.parametrize(
     "other", ["", '[tool.kedro]\npackage_name = "a"\nproject_name = "a"\nkedro_init_version = "1"']
@@ -213,7 +213,8 @@ from xview2_siamese_unet.cli import cli
 def show(path, command):
     if isinstance(command, click.Group):
         for name, each in command.commands.items():
-            show(f"{path} {name}", each)
+            if name != "run":  # which is Kedro's
+                show(f"{path} {name}", each)
     else:
         text = command.get_help(click.Context(command, info_name=path))
         print(path, any(line.startswith(f"  {path} ") for line in text.splitlines()))

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.params.reporting import ReportingParams
-from xview2_siamese_unet.pipeline_registry import register_pipelines
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
 from xview2_siamese_unet.pipelines.submission.pipeline import submit
 
@@ -63,7 +63,6 @@ def test_the_files_of_a_submission() -> None:
     assert [image.getextrema() for image in files.values()] == [(1, 1), (0, 0)]
 
 
-def test_a_submission_is_in_nobody_elses_graph() -> None:
-    registered = register_pipelines()
+def test_a_submission_is_in_nobody_elses_graph(registered: dict[str, Pipeline]) -> None:
     assert {"submission", "submission_manifest"} == registered["submission"].all_outputs()
     assert not registered["__default__"].all_outputs() & registered["submission"].all_outputs()

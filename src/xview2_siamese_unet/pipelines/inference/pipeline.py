@@ -18,7 +18,8 @@ def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
             Node(nodes.harmonise_pair, [_PARAMS, "assessment"], "harmonised", name="harmonise"),
-            Node(nodes.take_model, [_PARAMS, "finished_checkpoint"], "assessing_model", name="take_model"),
+            # By its name the first: Kedro sorts nodes that wait for nothing, and a missing model needs no images read.
+            Node(nodes.take_model, [_PARAMS, "finished_checkpoint"], "assessing_model", name="choose_model"),
             Node(
                 nodes.predict_raster,
                 {
