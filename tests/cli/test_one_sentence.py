@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from click.testing import CliRunner
@@ -114,7 +115,14 @@ def test_an_option_that_would_do_nothing_or_fail_later_is_refused(options: list[
     assert sentence in str(CliRunner().invoke(run, options).exception)
 
 
-@pytest.mark.parametrize("pipelines", [[], ["--pipelines", "modelling,reporting"]])
-def test_several_processes_only_train(launch, pipelines: list[str]) -> None:  # noqa: ANN001
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [([], True), (["--pipelines", "modelling,reporting"], True), (["--pipelines", "modelling"], False)],
+)
+def test_several_processes_only_train(
+    launch: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch, options: list[str], refused: bool
+) -> None:
     launch(1, 2)
-    assert "2 processes, which share modelling alone" in str(CliRunner().invoke(run, pipelines).exception)
+    monkeypatch.setattr(kedro_run, "callback", lambda **_: None)
+    error = str(CliRunner().invoke(run, options).exception)
+    assert ("2 processes, which share modelling alone" in error) is refused
