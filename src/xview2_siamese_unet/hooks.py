@@ -17,7 +17,7 @@ from xview2_siamese_unet.training.processes import launched_shard
 logger = logging.getLogger(__name__)
 
 QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_siamese_unet")
-"""Loggers that speak on rank 0 only; each has a level of its own in conf/logging.yml."""
+"""Loggers that log on rank 0 only; each has a level of its own in conf/logging.yml."""
 
 
 class ScenesAreWhole:
@@ -104,11 +104,11 @@ class Steps:
 
 
 class RankZeroWrites:
-    """Under `torchrun` each process runs the same pipeline; only rank 0 writes and speaks."""
+    """Under `torchrun` each process runs the same pipeline; only rank 0 writes files and logs."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Keep what the other ranks make in memory."""
+        """Keep the outputs of the other ranks in memory."""
         if launched_shard().rank == 0:
             return
         for name in QUIET:
@@ -118,14 +118,14 @@ class RankZeroWrites:
 
 
 class RunEnding:
-    """Says at the end of a run that scored a model what the score is, and where the report lies."""
+    """Prints the score and the path of the report of a run that made them."""
 
     def __init__(self) -> None:
         self._paths: dict[str, str] = {}
 
     @hook_impl
     def after_catalog_created(self, conf_catalog: Mapping[str, Any]) -> None:
-        """Remember where datasets lie; a dataset itself does not tell."""
+        """Remember the paths, which a dataset does not show."""
         self._paths = {name: entry["filepath"] for name, entry in conf_catalog.items() if "filepath" in entry}
 
     @hook_impl
