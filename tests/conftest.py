@@ -6,9 +6,13 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from kedro.pipeline import Pipeline
 
 # Before Kedro is imported: no test may phone home or depend on the environment of whoever runs it.
 os.environ["DO_NOT_TRACK"] = "1"
@@ -45,6 +49,18 @@ MINIMAL_CONF = {
 @pytest.fixture(scope="session")
 def project_path() -> Path:
     return Path(__file__).parents[1]
+
+
+@pytest.fixture
+def registered() -> dict[str, Pipeline]:
+    """The pipelines of the project by name."""
+    # Kedro is imported here, because most tests take milliseconds without it.
+    from kedro.framework.project import configure_project  # noqa: PLC0415
+
+    from xview2_siamese_unet.pipeline_registry import register_pipelines  # noqa: PLC0415
+
+    configure_project("xview2_siamese_unet")
+    return register_pipelines()
 
 
 @pytest.fixture

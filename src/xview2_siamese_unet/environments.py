@@ -11,6 +11,7 @@ import mimetypes
 import os
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -31,6 +32,7 @@ from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.params.validation import validate
 
 _ARCHIVES: Final = {"application/x-tar": "tar://::", "application/zip": "zip://::"}
+_SUFFIXES: Final = (".yml", ".yaml", ".json")
 _MISSING: Final = object()
 
 
@@ -180,14 +182,17 @@ def layer_files(conf_source: str, layer: str, *kinds: str) -> list[Path]:
         layer: a folder below it, such as `experiments/strong`.
         kinds: such as `parameters`; nothing: all.
     """
+    folder = Path(conf_source) / layer
     # Kedro reads globals as it is made: of a layer that is not there it takes none.
-    kedro = OmegaConfigLoader(conf_source, base_env="no layer")
-    folder = (Path(conf_source) / layer).as_posix()
-    patterns = [pattern for kind in kinds or kedro.config_patterns for pattern in kedro.config_patterns[kind]]
-    found = {
-        path for pattern in patterns for path in kedro._fs.glob(f"{folder}/{pattern}") if not kedro._is_hidden(path)
-    }
-    return sorted(path for path in map(Path, found) if kedro._is_valid_config_path(path))
+    known = OmegaConfigLoader(conf_source, base_env="no layer").config_patterns
+    patterns = [pattern for kind in kinds or known for pattern in known[kind]]
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.suffix in _SUFFIXES}
+    return sorted(
+        path
+        for inside, path in files.items()
+        if any(fnmatch(inside.as_posix(), pattern) for pattern in patterns)
+        and not any(part.startswith(".") for part in inside.parts)
+    )
 
 
 def _soften(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

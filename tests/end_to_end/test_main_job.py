@@ -41,7 +41,7 @@ def test_everything_that_the_catalog_names_is_there(main_run: Path) -> None:
         f"05_model_input/{RUN}/splits.csv",
         f"04_feature/{RUN}/class_counts.json",
         f"04_feature/{RUN}/sample_weights.pth",
-        f"04_feature/{RUN}/class_histogram.png",
+        f"04_feature/{RUN}/class_histogram.svg",
         "05_model_input/sample/store/pixels.u8",
         f"06_models/{RUN}/checkpoints/quickstart_best_siamese_unet_state.pth",
         f"06_models/{RUN}/logfiles/history.csv",

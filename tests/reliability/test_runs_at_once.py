@@ -31,7 +31,8 @@ bootstrap_project(Path(project))
 from kedro.framework.project import pipelines
 names = names.split(",")
 assert all(pipelines[name].nodes for name in names)  # which imports them
-from xview2_siamese_unet.cli import say_in_one_sentence
+import traceback
+from xview2_siamese_unet.cli import sentence_of
 
 def start(conf, env, log):
     if (pid := os.fork()) == 0:
@@ -43,7 +44,7 @@ def start(conf, env, log):
                 session.run(pipeline_names=names)
             code = 0
         except Exception as error:
-            say_in_one_sentence(sys.__excepthook__)(type(error), error, error.__traceback__)
+            print(sentence_of(error) or traceback.format_exc(), file=sys.stderr)
         sys.stdout.flush()
         os._exit(code)
     return pid

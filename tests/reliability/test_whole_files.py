@@ -12,7 +12,6 @@ import fsspec
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 import shapely
 import torch
@@ -80,15 +79,13 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
     "pandas.CSVDataset": table,
     "pandas.ParquetDataset": table,
     "json.JSONDataset": lambda side: {"text": text(side)},
-    "plotly.JSONDataset": lambda side: go.Figure(layout={"title": {"text": text(side)}}),
-    "matplotlib.MatplotlibDataset": figure,
+    f"{OWN}figure.FigureDataset": figure,
     f"{OWN}html.HtmlDataset": text,
     f"{OWN}whole_text.WholeTextDataset": text,
     f"{OWN}checkpoint.CheckpointDataset": lambda side: {"state": {"w": torch.rand(side, side)}},
     f"{OWN}assess_raster.CogDataset": raster,
     f"{OWN}assess_layers.LayersDataset": layers,
     f"{OWN}assess_layers.FormatsDataset": formats,
-    f"{OWN}timings.TimingsDataset": lambda side: {"node": {"pipeline": text(side)}},
     f"{OWN}assess_folder.AssessmentDataset": lambda side: {"text": text(side)},
     f"{OWN}mask.MaskDataset": lambda side: {"scene": (noise(side), None)},
     f"{OWN}probabilities.ProbabilityDataset": lambda side: {"scene": (np.stack([noise(side)] * 5), None)},

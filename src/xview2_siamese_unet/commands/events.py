@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from kedro.framework.cli.utils import env_option
 
+from xview2_siamese_unet.commands.command import ProjectCommand
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
 from xview2_siamese_unet.commands.experiment import copy_files, fill_folder, require_name
 from xview2_siamese_unet.commands.out import out_option
@@ -30,7 +31,7 @@ _NOTE: Final = (
 )
 
 
-@click.command("leave-events-out")
+@click.command("leave-events-out", cls=ProjectCommand)
 @click.argument("events", metavar="EVENT...", nargs=-1, required=True)
 @click.option("--name", help="Of the experiment without the events; without it <experiment>_without_<event>.")
 @out_option("Page; without it beside the report.")

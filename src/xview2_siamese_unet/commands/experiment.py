@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 from rich.table import Table
 
+from xview2_siamese_unet.commands.command import ProjectCommand
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
 from xview2_siamese_unet.commands.score import open_console
 from xview2_siamese_unet.environments import known_names, layer_files
@@ -31,7 +32,7 @@ def experiment() -> None:
     """Make an experiment, or list those there are with their scores."""
 
 
-@experiment.command()
+@experiment.command(cls=ProjectCommand)
 @click.argument("name")
 @click.option("--from", "model", metavar="EXPERIMENT", help="Start from the settings of this one.")
 def new(name: str, model: str | None) -> None:
@@ -48,7 +49,7 @@ def new(name: str, model: str | None) -> None:
     click.echo(f"Made {shown}. Next: edit {made}, then uv run kedro run --env <user>/{name}")
 
 
-@experiment.command("list")
+@experiment.command("list", cls=ProjectCommand)
 @click.option("--user", "users", multiple=True, help="Only of this user; may be given again.")
 @click.option("--all", "everything", is_flag=True, help="Also what was never scored.")
 def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:

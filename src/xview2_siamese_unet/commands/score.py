@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
+from xview2_siamese_unet.commands.command import ProjectCommand
 from xview2_siamese_unet.commands.out import out_option
 from xview2_siamese_unet.params.modelling import Unclassified
 
@@ -23,7 +24,7 @@ _WIDTH: Final = 1000
 _FOLDER: Final = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=ProjectCommand)
 @click.argument("predictions", type=_FOLDER)
 @click.argument("targets", type=_FOLDER)
 @out_option("Also write the numbers to this JSON file.")
@@ -55,7 +56,7 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
     click.echo(_lines(numbers))
 
 
-@click.command()
+@click.command(cls=ProjectCommand)
 @click.argument("experiments", metavar="EXPERIMENT EXPERIMENT...", nargs=-1, required=True)
 @out_option("Also write a page to this HTML file.")
 def compare(experiments: tuple[str, ...], out: Path | None) -> None:

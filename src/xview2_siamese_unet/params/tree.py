@@ -17,7 +17,7 @@ from xview2_siamese_unet.params.modelling import (
     PredictionParams,
     TrainingParams,
 )
-from xview2_siamese_unet.params.reporting import ReportingParams
+from xview2_siamese_unet.params.reporting import ReportingParams, SubmissionParams
 
 
 class Parameters(Strict):
@@ -35,4 +35,5 @@ class Parameters(Strict):
     dataloader: DataloaderParams = DataloaderParams()
     hardware: HardwareParams = HardwareParams()
     reporting: ReportingParams = ReportingParams()
+    submission: SubmissionParams = SubmissionParams()
     inference: InferenceParams = InferenceParams()

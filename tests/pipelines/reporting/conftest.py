@@ -15,6 +15,7 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 
+from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
@@ -46,10 +47,7 @@ CHECKPOINT = {
     "recipe": RECIPE,
     "history": HISTORY.to_dict("records"),
 }
-CLASS_COUNTS = {
-    "pre": {"background": 900, "building": 100},
-    "post": {"background": 900, "no-damage": 70, "minor-damage": 10, "major-damage": 10, "destroyed": 10},
-}
+CLASS_COUNTS = {"pre": {"background": 900, "building": 100}, "post": {code.word: 100 for code in Damage}}
 
 
 def fabricate(seed: int) -> tuple[SimpleNamespace, np.ndarray, np.ndarray]:
@@ -94,11 +92,11 @@ def world() -> dict[str, Any]:
         "checkpoint": CHECKPOINT,
         "ingest_report": pd.DataFrame(columns=["scene", "problem", "remedy", "consequence"]),
         "class_counts": CLASS_COUNTS,
-        "timings": {"predict": {"pipeline": "reporting", "seconds": 3.0, "ended": "2026-01-02T03:04:05+00:00"}},
+        "class_histogram": b"<svg></svg>",
         "params:data_processing.masks.rule": "centre",
         "params:reporting.split": "test",
         "params:dataset": DatasetParams(),
-        "params:reporting": ReportingParams(title="A <b>bold</b> title", dpi=50, panels=PanelParams(side=64)),
+        "params:reporting": ReportingParams(title="A <b>bold</b> title", panels=PanelParams(side=64)),
         "parameters": SETTINGS | {"dataset": DatasetParams(), "more": {"losses": [{"name": "focal", "gamma": 2.5}]}},
     }
 

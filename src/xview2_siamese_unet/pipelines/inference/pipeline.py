@@ -11,6 +11,13 @@ from xview2_siamese_unet.pipelines.inference import nodes
 _PARAMS: Final = "params:inference"
 _RASTERS: Final = ["damage_raster", "probability_raster"]
 _PAGES: Final = ["assessment_table", "assessment_map", "assessment_report", "buildings_in_other_formats"]
+_OF_PREDICT: Final = {
+    "harmonised": "harmonised",
+    "checkpoint": "assessing_model",
+    "params": _PARAMS,
+    "hardware": "params:hardware",
+    "folder": "assessment",
+}
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -18,16 +25,11 @@ def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
             Node(nodes.harmonise_pair, [_PARAMS, "assessment"], "harmonised", name="harmonise"),
-            Node(nodes.take_model, [_PARAMS, "finished_checkpoint"], "assessing_model", name="take_model"),
+            # By its name the first: Kedro sorts nodes that wait for nothing, and a missing model needs no images read.
+            Node(nodes.take_model, [_PARAMS, "finished_checkpoint"], "assessing_model", name="choose_model"),
             Node(
                 nodes.predict_raster,
-                {
-                    "harmonised": "harmonised",
-                    "checkpoint": "assessing_model",
-                    "params": _PARAMS,
-                    "hardware": "params:hardware",
-                    "folder": "assessment",
-                },
+                _OF_PREDICT,
                 "predicted",
                 name="predict_raster",
             ),
