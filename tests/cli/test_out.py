@@ -38,22 +38,22 @@ def refusal(command: list[str], out: str) -> str:
     ("out", "sentence"),
     [
         ("README.md/x.html", "README.md/x.html: a path below README.md, which is no folder"),
-        ("README.md/new/x.html", "README.md/new/x.html: found a path below README.md, which is no folder"),
-        ("", ".: found a folder"),
-        ("docs", "docs: found a folder"),
-        ("pipe", "pipe: found a device or the like"),
-        ("x" * 300, f"{'x' * 300}: found file name too long"),
+        ("README.md/new/x.html", "README.md/new/x.html: a path below README.md, which is no folder"),
+        ("", ".: a folder"),
+        ("docs", "docs: a folder"),
+        ("pipe", "pipe: a device or the like"),
+        ("x" * 300, f"{'x' * 300}: file name too long"),
     ],
 )
 def test_a_path_that_cannot_be_a_file_is_refused_first(
     folder: Path, command: list[str], out: str, sentence: str
 ) -> None:
     before = {path: path.stat().st_mode for path in folder.rglob("*")}
-    assert refusal(command, out).startswith(f"{sentence}; allowed: a file, or a new one in a folder; next: choose")
+    assert refusal(command, out).startswith(f"{sentence}. Choose another path.")
     assert {path: path.stat().st_mode for path in folder.rglob("*")} == before
 
 
 def test_a_folder_without_the_right_to_write_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and Path(path) == Path("docs")))
     for command in COMMANDS:
-        assert refusal(command, "docs/new/x.html").startswith("docs/new/x.html: found permission denied;")
+        assert refusal(command, "docs/new/x.html").startswith("docs/new/x.html: permission denied.")
