@@ -59,28 +59,6 @@ class InputsExist:
             )
 
 
-class ScenesAreWhole:
-    """Stops a run over a download that it could not use before anything is written."""
-
-    @hook_impl
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """List the files of a download that the run begins with; an archive shows its own only when it is unpacked.
-
-        Raises:
-            DataError: it is none, or a scene is not complete and none may be left out.
-        """
-        if "raw_scenes" not in pipeline.all_outputs():
-            return
-        from xview2_siamese_unet.xbd.archives import is_archive  # noqa: PLC0415  other commands need no archives
-        from xview2_siamese_unet.xbd.pairing import list_pairs  # noqa: PLC0415
-
-        download = getattr(catalog["raw_scenes"], "download", None)  # another rank keeps scenes in memory
-        if download is not None and not is_archive(download):
-            _, problems = list_pairs(download)
-            if problems and catalog.load("params:data_processing").on_problem == "stop":
-                raise problems[0]
-
-
 class ModelIsThere:
     """Stops an assessment that has no model to answer with before it works on its images."""
 

@@ -11,7 +11,6 @@ from xview2_siamese_unet.hooks import (
     ModelIsThere,
     RankZeroWrites,
     RunEnding,
-    ScenesAreWhole,
     SeveralOnlyTrain,
     Steps,
     Timing,
@@ -25,7 +24,6 @@ register_implementation("file", WholeFiles, clobber=True)
 HOOKS = (
     SeveralOnlyTrain(),
     InputsExist(),
-    ScenesAreWhole(),
     ModelIsThere(),
     RankZeroWrites(),
     Steps(),
