@@ -26,6 +26,7 @@ Job_co = TypeVar("Job_co", covariant=True)
 Result = TypeVar("Result")
 Value = TypeVar("Value")
 Value_contra = TypeVar("Value_contra", contravariant=True)
+_INSTALL: Final = "Install it with uv sync --extra cluster."
 _AHEAD: Final = 8
 """Jobs in flight for each worker: scenes differ by less than this in the time that they take."""
 
@@ -134,10 +135,8 @@ def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Jobs[Job
         if not isinstance(error, BrokenProcessPool) and type(error).__name__ != "KilledWorker":
             raise
         raise DataError(
-            "executor",
-            found="a worker process gone, as when memory runs out",
-            allowed="workers whose scenes fit in memory together",
-            remedy="lower executor.workers and run again; finished scenes are kept",
+            "A worker process died, probably out of memory.",
+            hint="Lower executor.workers and run again; finished scenes are kept.",
         ) from error
     finally:
         for future in running:  # an error shows when the jobs that have begun end, and not all that wait
@@ -149,12 +148,7 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
     try:
         from distributed import Client  # noqa: PLC0415  an extra, and slow to import
     except ImportError as error:
-        raise ConfigError(
-            "executor.kind",
-            found="dask, which is not installed",
-            allowed="serial, processes, or dask with the extra `cluster`",
-            remedy="install it with uv sync --extra cluster",
-        ) from error
+        raise ConfigError("executor.kind is dask, which is not installed.", hint=_INSTALL) from error
     with ExitStack() as stack:
         cluster = _cluster(executor.scheduler, workers)
         if not isinstance(cluster, str):
@@ -163,10 +157,8 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
             client = Client(cluster)  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
             raise ConfigError(
-                "executor.scheduler",
-                found=f"{executor.scheduler or 'this machine'}, where no scheduler answers ({error})",
-                allowed="the address of a Dask scheduler that runs, such as tcp://host:8786",
-                remedy="start one with dask scheduler, correct the address, or set executor.kind: processes",
+                f"No Dask scheduler answers at {executor.scheduler or 'this machine'} ({error}).",
+                hint="Start one with dask scheduler, correct executor.scheduler, or set executor.kind: processes.",
             ) from error
         yield stack.enter_context(client).get_executor()
 
@@ -183,10 +175,7 @@ def _cluster(scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one o
             jobqueue = import_module("dask_jobqueue")
         except ImportError as error:
             raise ConfigError(
-                "executor.scheduler",
-                found="slurm without dask-jobqueue, which is not installed",
-                allowed="slurm with the extra `cluster`, the address of a scheduler, or null",
-                remedy="install it with uv sync --extra cluster",
+                "executor.scheduler is slurm, but dask-jobqueue is not installed.", hint=_INSTALL
             ) from error
         cluster = jobqueue.SLURMCluster()
         cluster.scale(workers)

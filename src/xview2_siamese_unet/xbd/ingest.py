@@ -5,7 +5,7 @@ Each step reads the labels that it needs: reading one again takes less than keep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from hashlib import blake2b
 from pathlib import Path
@@ -163,14 +163,11 @@ def building_tables(scenes: Iterable[list[Row]]) -> Iterator[pa.Table]:
 
 def georeferences(scenes: pd.DataFrame) -> dict[str, Georeference | None]:
     """Return the place of each scene of a scenes table, `None` where its label did not tell."""
-    columns = [field.name for field in fields(Georeference)]
-    known = scenes["epsg"].notna()
-    places = (Georeference(*row) for row in scenes.loc[known, columns].itertuples(index=False, name=None))
-    return dict.fromkeys(scenes["scene"]) | dict(zip(scenes.loc[known, "scene"], places, strict=True))
+    return {row["scene"]: georeference(row) for row in scenes.to_dict("records")}
 
 
-def georeference(scene: Row) -> Georeference | None:
-    """Return the place of a scene, a row of a file of labels or of the scenes table; `None` where it is not known."""
+def georeference(scene: Mapping[Any, Any]) -> Georeference | None:
+    """Return the place of a scene, a row of the scenes table; `None` where it is not known."""
     known = pd.notna(scene["epsg"])
     return Georeference(**{field.name: scene[field.name] for field in fields(Georeference)}) if known else None
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -26,7 +26,6 @@ from xview2_siamese_unet.raster.targets import compare_targets
 from xview2_siamese_unet.stats import buildings
 from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive, unpack
 from xview2_siamese_unet.xbd.ingest import (
-    Row,
     building_tables,
     georeference,
     read_buildings,
@@ -232,8 +231,8 @@ def _name(scene: Mapping[Any, Any]) -> str:
     return f"{scene['tier']}/{scene['scene']}"
 
 
-def _with_files(scenes: pd.DataFrame, files: pd.DataFrame) -> Iterator[tuple[Row, ScenePair]]:
+def _with_files(scenes: pd.DataFrame, files: pd.DataFrame) -> Iterator[tuple[Mapping[Any, Any], ScenePair]]:
     """Yield the row and the files of each scene that can be used."""
     pairs = {str(pair.scene): pair for pair in pairs_of(files)}
     for scene in scenes.to_dict("records"):
-        yield cast("Row", scene), pairs[scene["scene"]]
+        yield scene, pairs[scene["scene"]]
