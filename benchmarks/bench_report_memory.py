@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import shapely
 from matplotlib.figure import Figure
 
@@ -137,7 +138,7 @@ def measure(scenes: int) -> None:
         rows = [
             (f"{name}-{k}", name, *row) for n, name in enumerate(names) for k, row in enumerate(drawn[n % DISTINCT])
         ]
-        buildings = pd.DataFrame(rows, columns=["uid", "scene", "damage", "pre_polygon"])
+        pd.DataFrame(rows, columns=["uid", "scene", "damage", "pre_polygon"]).to_parquet(root / "buildings.parquet")
         store, split = Store(root), facts[["scene"]].assign(split="test")
         predictions = {name: lambda n=n: np.load(files[n % DISTINCT]) for n, name in enumerate(names)}
         probabilities = {
@@ -145,7 +146,7 @@ def measure(scenes: int) -> None:
         }
         peak, params, started = Peak(), ReportingParams(), time.perf_counter()
         counts = count_scenes(predictions, store, facts, split, "test")
-        matches = match_scenes(predictions, probabilities, counts, buildings, "centre")
+        matches = match_scenes(predictions, probabilities, counts, pq.ParquetFile(root / "buildings.parquet"), "centre")
         predicted = nodes.count_probabilities(probabilities, store, counts, RUN)
         metrics = nodes.score(counts, matches, predicted, RUN, params)
         shown = predictions, probabilities, store

@@ -20,28 +20,6 @@ QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_s
 """Loggers that log on rank 0 only; each has a level of its own in conf/logging.yml."""
 
 
-class ScenesAreWhole:
-    """Stops a run over a download that it could not use before anything is written."""
-
-    @hook_impl
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """List the files of a download that the run begins with; an archive shows its own only when it is unpacked.
-
-        Raises:
-            DataError: it is none, or a scene is not complete and none may be left out.
-        """
-        if "raw_scenes" not in pipeline.all_outputs():
-            return
-        from xview2_siamese_unet.xbd.archives import is_archive  # noqa: PLC0415  other commands need no archives
-        from xview2_siamese_unet.xbd.pairing import list_pairs  # noqa: PLC0415
-
-        download = getattr(catalog["raw_scenes"], "download", None)  # another rank keeps scenes in memory
-        if download is not None and not is_archive(download):
-            _, problems = list_pairs(download)
-            if problems and catalog.load("params:data_processing").on_problem == "stop":
-                raise problems[0]
-
-
 class Steps:
     """Logs each node in one line as it starts, where Kedro logs ten, and in the end the seconds of each pipeline.
 

@@ -26,7 +26,7 @@ _EXPERIMENT: Final = {"feature_statistics", "modelling", "reporting"}
 """Tags of the pipelines whose results are those of one experiment."""
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """Numbers of errors of a disk without locks: NFS without lockd, Lustre without flock."""
-_WHOLE: Final = {"labels", "scenes"}
+_WHOLE: Final = {"scenes"}
 """Datasets that no part of a job array makes."""
 
 

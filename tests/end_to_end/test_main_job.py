@@ -62,7 +62,7 @@ def test_the_command_says_no_more_in_a_folder_below_the_project(main_run: Path) 
     folder = main_run.parent / "notebooks"
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603
     said = "".join(done.stderr.split())  # a log handler wraps lines
-    assert "masks:0scenesmade,17stillvalidandreused" in said
+    assert "scenemasks:0made,17stillvalidandreused" in said
     assert "Loadingdata" not in said
     assert {path.suffix for path in folder.rglob("*")} == {".ipynb"}
 
@@ -112,8 +112,8 @@ def test_a_second_run_takes_over_what_is_valid_and_says_so(
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         run_kedro()
     said = " | ".join(record.getMessage() for record in caplog.records)
-    assert "masks: 0 scenes made, 17 still valid and reused" in said
-    assert "store: 0 scenes made, 17 still valid and reused" in said
+    assert "scene masks: 0 made, 17 still valid and reused" in said
+    assert "packed scenes: 0 made, 17 still valid and reused" in said
     assert "the finished checkpoint has these settings, data and version; reused" in said
     after = torch.load(checkpoint, weights_only=True)
     assert after["fingerprint"] == before["fingerprint"]

@@ -142,8 +142,8 @@ def test_the_run_after_one_that_was_interrupted_here_is_not_refused(locks: Locks
 
 def test_the_pipeline_makes_what_tells_a_whole_from_a_part() -> None:
     pipeline = data_processing.create_pipeline()
-    assert pipeline.all_outputs() >= {"labels", "scenes"}
-    assert not pipeline.only_nodes("burn_masks", "pack_scenes").all_outputs() & {"labels", "scenes"}
+    assert pipeline.all_outputs() >= {"scenes"}
+    assert not pipeline.only_nodes("burn_masks", "pack_scenes").all_outputs() & {"scenes"}
 
 
 @pytest.mark.parametrize("pipeline", [SHARD, ASSESSMENT], ids=["a part of a dataset", "an assessment"])

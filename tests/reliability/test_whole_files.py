@@ -95,16 +95,15 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
 WORKING = {
     f"{OWN}{name}"
     for name in (
-        "scene_folder.SceneFolderDataset",
-        "labels.LabelsDataset",
-        "labels.BuildingsDataset",
-        "masks.MasksDataset",
-        "png_scenes.PngScenesDataset",
+        "buildings.BuildingsDataset",
+        "stamp.StampDataset",
+        "partitions.SceneFolderDataset",
+        "partitions.MasksDataset",
         "store.StoreDataset",
     )
 }
-"""Saving does the work: test_killed_runs.py and test_disks_that_refuse.py."""
-READ_ONLY = {f"{OWN}folders.FoldersDataset"}
+"""Saved in parts, or only compared: test_killed_runs.py and test_disks_that_refuse.py."""
+READ_ONLY = {f"{OWN}folders.FoldersDataset", f"{OWN}partitions.DownloadDataset", "MemoryDataset"}
 
 
 def catalog_of(conf: Path) -> dict[str, dict[str, Any]]:

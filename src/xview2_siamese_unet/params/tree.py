@@ -5,6 +5,7 @@ from __future__ import annotations
 from xview2_siamese_unet.params.base import Strict
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.params.feature_statistics import FeatureStatisticsParams
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import (
@@ -24,6 +25,7 @@ class Parameters(Strict):
     """Everything that parameters files may say; `params:<section>` gives one field to a node."""
 
     dataset: DatasetParams = DatasetParams()
+    executor: ExecutorParams = ExecutorParams()
     data_processing: DataProcessingParams = DataProcessingParams()
     feature_statistics: FeatureStatisticsParams = FeatureStatisticsParams()
     model: ModelParams = ModelParams()

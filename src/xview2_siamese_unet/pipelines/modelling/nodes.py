@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from xview2_siamese_unet.datasets.execution import usable_cores
+from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import (
     ClassesParams,
