@@ -52,7 +52,7 @@ def test_a_damaged_mask_is_one_sentence(made: dict[str, MasksDataset], tmp_path:
     path.with_name(f"._{path.name}").write_bytes(bytes(100))  # of macOS
     assert picture_of_masks(tmp_path / "masks") == made["masks"].preview()
     write_mask(path, np.full((64, 64), 9, np.uint8))
-    with pytest.raises(DataError, match=f"{path} holds the code 9"):
+    with pytest.raises(DataError, match=f"{path} contains class code 9"):
         picture_of_masks(tmp_path / "masks")
 
 
