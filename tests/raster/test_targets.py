@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from xview2_siamese_unet.raster.io import write_mask
-from xview2_siamese_unet.raster.masks import SceneMasks
-from xview2_siamese_unet.raster.targets import compare_targets
+from xview2_siamese_unet.raster.masks import SceneMasks, compare_targets
 
 SCENE = "a-fire_00000001"
 OURS = np.array([[0, 1, 5, 4], [0, 1, 5, 4]], np.uint8)

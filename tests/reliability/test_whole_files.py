@@ -103,7 +103,7 @@ WORKING = {
     )
 }
 """Saved in parts, or only compared: test_killed_runs.py and test_disks_that_refuse.py."""
-READ_ONLY = {f"{OWN}folders.FoldersDataset", f"{OWN}partitions.DownloadDataset", "MemoryDataset"}
+READ_ONLY = {f"{OWN}folders.FoldersDataset", f"{OWN}partitions.DownloadDataset"}
 
 
 def catalog_of(conf: Path) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The two masks of a scene on disk: `<tier>/<scene>_building.tif` (0/1) and `<tier>/<scene>_damage.tif` (0–5)."""
+"""The two masks of a scene on disk, `<tier>/<scene>_building.tif` (0/1) and `<tier>/<scene>_damage.tif` (0–5)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from xview2_siamese_unet.damage import N_CODES
+import numpy as np
+import pandas as pd
+
+from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.burn import Mask, Rule, burn_buildings, burn_damage
 from xview2_siamese_unet.raster.io import read_mask, read_tag, write_mask
@@ -95,3 +98,26 @@ class SceneMasks:
                 hint="Remove the file and run kedro run --pipelines data_processing again.",
             )
         return mask
+
+
+def compare_targets(folder: Path, scenes: pd.DataFrame, masks: Callable[[str], SceneMasks]) -> pd.DataFrame:
+    """Return the share of equal pixels for each scene whose target exists: the columns scene and agreement.
+
+    Targets draw outlines, and leave un-classified buildings out; the latter are left out of our mask as well. 97 % and
+    more is as expected.
+
+    Args:
+        folder: the dataset folder.
+        scenes: of `xbd.ingest.SCENE_COLUMNS`.
+        masks: `<tier>/<scene>` → our masks.
+    """
+    rows = []
+    for scene in scenes.itertuples():
+        stem = Path(str(scene.post_image)).stem
+        target = folder / Path(str(scene.post_image)).parts[0] / "targets" / f"{stem}_target.png"
+        if target.is_file():
+            ours, theirs = masks(f"{scene.tier}/{scene.scene}").read("damage"), read_mask(target)
+            same = ours.shape == theirs.shape
+            equal = np.where(ours == Damage.UNCLASSIFIED, 0, ours) == theirs if same else np.zeros(1)
+            rows.append((scene.scene, float(equal.mean())))
+    return pd.DataFrame(rows, columns=["scene", "agreement"])

@@ -19,10 +19,9 @@ from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.pipelines.data_processing.ingest_page import render_ingest_page
 from xview2_siamese_unet.raster.io import read_shape
-from xview2_siamese_unet.raster.masks import SceneMasks, burn_scene
+from xview2_siamese_unet.raster.masks import SceneMasks, burn_scene, compare_targets
 from xview2_siamese_unet.raster.pack import read_scene, scene_key
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.raster.targets import compare_targets
 from xview2_siamese_unet.stats import buildings
 from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive, unpack
 from xview2_siamese_unet.xbd.ingest import (
