@@ -96,7 +96,7 @@ class ModelIsThere:
         from xview2_siamese_unet.inference.answer import choose_model  # noqa: PLC0415  other runs need no torch
 
         named = catalog.load("params:inference").model
-        choose_model(named, None if named is not None else catalog.load("finished_checkpoint"))
+        choose_model(named, None if named is not None else catalog.load("checkpoint"))
 
 
 class Steps:
@@ -174,7 +174,9 @@ class Timing:
             self._ended[node.name] = {"pipeline": pipeline, "seconds": seconds, "ended": ended}
 
     def _write(self) -> None:
-        if self._catalog is not None and self._ended and launched_shard().rank == 0:
+        if self._catalog is None or not self._ended or launched_shard().rank > 0:
+            return
+        if "run" not in self._catalog or self._catalog.exists("run"):  # a part of a dataset belongs to no run
             self._catalog.save("timings", self._ended)
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from inspect import isgeneratorfunction
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 
 from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.runs import Run
+from xview2_siamese_unet.training.processes import launched_shard
+
+if TYPE_CHECKING:
+    from xview2_siamese_unet.environments import UserExperimentConfigLoader
+
+logger = logging.getLogger(__name__)
 
 _OPTIONS: Final = {
     "node_names": "--nodes",
@@ -24,10 +33,31 @@ _OPTIONS: Final = {
     "namespaces": "--namespaces",
 }
 """Argument of `KedroSession.run` → what `kedro run` calls it."""
+_MAKES_RUNS: Final = {"__default__", "data_processing", "feature_statistics", "modelling"}
+"""Pipelines that write what decides a run; all others look at one that is there."""
 
 
 class ProjectSession(KedroSession):
-    """What `kedro run` and notebooks run pipelines in."""
+    """What `kedro run` and notebooks run pipelines in.
+
+    Attributes:
+        begins_runs: whether what is running makes a run, and does not only look at one.
+        worked_on: the run of the experiment that was worked on.
+    """
+
+    begins_runs = False
+    worked_on: Run
+
+    def load_context(self) -> KedroContext:
+        """Open the configuration, whose catalog names the files of one run."""
+        context = super().load_context()
+        loader = cast("UserExperimentConfigLoader", context.config_loader)
+        loader.project, loader.begins_runs = context.project_path, self.begins_runs
+        if self.begins_runs:
+            self.worked_on = loader.run
+            if launched_shard().rank == 0:
+                logger.info(self.worked_on.reason)
+        return context
 
     def run(self, *args: Any, **options: Any) -> dict[str, Any]:  # noqa: ANN401
         """Run as Kedro does.
@@ -37,6 +67,7 @@ class ProjectSession(KedroSession):
                 version of a dataset that has none; `--async` with nodes that yield.
         """
         self._refuse_versions(options.get("load_versions") or {})
+        self.begins_runs = bool({*(options.get("pipeline_names") or ["__default__"])} & _MAKES_RUNS)
         if getattr(options.get("runner"), "_is_async", False):
             _refuse_async(options)
         try:

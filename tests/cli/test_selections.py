@@ -41,7 +41,7 @@ def contents(folder: Path) -> set[Path]:
     [
         ("node_names", "--nodes", "trainn", "train"),
         ("from_nodes", "--from-nodes", "trainn", "train"),
-        ("to_nodes", "--to-nodes", "pack_scene", "deal_scenes, pack_scenes, split_scenes"),
+        ("to_nodes", "--to-nodes", "pack_scene", "deal_scenes, pack_scenes"),
         ("from_inputs", "--from-inputs", "spits", "splits"),
         ("to_outputs", "--to-outputs", "metricss", "metrics"),
         ("tags", "--tags", "model", "modelling"),

@@ -55,6 +55,7 @@ def run(raw: Path, out: Path, dataset: DatasetParams, params: DataProcessingPara
             "png_scenes": PngScenesDataset(filepath=str(out / "png"), executor=SERIAL),
             "params:dataset": MemoryDataset(dataset),
             "params:data_processing": MemoryDataset(params),
+            "parameters": MemoryDataset({"dataset": dataset, "data_processing": params}),
             **made,
         }
     )

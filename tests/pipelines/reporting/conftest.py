@@ -15,11 +15,11 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 
-from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
 from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
+from xview2_siamese_unet.plots.matrices import DAMAGE_WORDS
 from xview2_siamese_unet.raster.probability import as_bytes
 
 CONF = Path(__file__).parents[3] / "conf" / "base"
@@ -46,7 +46,10 @@ CHECKPOINT = {
     "recipe": RECIPE,
     "history": HISTORY.to_dict("records"),
 }
-CLASS_COUNTS = {"pre": {"background": 900, "building": 100}, "post": {"background": 900, "no-damage": 100}}
+CLASS_COUNTS = {
+    "pre": {"background": 900, "building": 100},
+    "post": {"background": 900, **dict.fromkeys(DAMAGE_WORDS[1:], 25)},
+}
 
 
 def fabricate(seed: int) -> tuple[SimpleNamespace, np.ndarray, np.ndarray]:
@@ -92,11 +95,12 @@ def world() -> dict[str, Any]:
         "ingest_report": pd.DataFrame(columns=["scene", "problem", "remedy", "consequence"]),
         "class_counts": CLASS_COUNTS,
         "timings": {"predict": {"pipeline": "reporting", "seconds": 3.0, "ended": "2026-01-02T03:04:05+00:00"}},
-        "params:data_processing.masks.rule": "centre",
         "params:reporting.split": "test",
-        "params:dataset": DatasetParams(),
         "params:reporting": ReportingParams(title="A <b>bold</b> title", dpi=50, panels=PanelParams(side=64)),
-        "parameters": SETTINGS | {"dataset": DatasetParams(), "more": {"losses": [{"name": "focal", "gamma": 2.5}]}},
+        "run": {
+            "id": "2026",
+            "settings": SETTINGS | RECIPE | {"more": {"losses": [{"name": "focal", "gamma": 2.5}]}},
+        },
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from xview2_siamese_unet import __version__
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
@@ -17,7 +18,9 @@ from xview2_siamese_unet.raster.pack import PackJob, StorePlan
 from xview2_siamese_unet.raster.png import PngPlan
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.raster.targets import compare_targets
+from xview2_siamese_unet.runs import describe_run
 from xview2_siamese_unet.stats import buildings
+from xview2_siamese_unet.training.commit import code_commit, code_digest
 from xview2_siamese_unet.xbd.ingest import LabelPlan, Row, georeference
 from xview2_siamese_unet.xbd.label_table import Labels
 from xview2_siamese_unet.xbd.pairing import list_pairs
@@ -106,9 +109,10 @@ def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.Data
     return split_scenes(scenes, params.split)
 
 
-def drop_unpacked(dealt: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """Leave the scenes that could not be packed out of every split."""
-    return leave_out(dealt, {scene for scene, *_ in store.problems})
+def begin_run(dealt: pd.DataFrame, store: Store, settings: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return what makes this run, and its splits, which leave out the scenes that could not be packed."""
+    made = describe_run(settings, store.digest) | {"version": __version__, "commit": code_commit()}
+    return made, leave_out(dealt, {scene for scene, *_ in store.problems})
 
 
 def count_buildings(labels: Labels) -> pd.DataFrame:
@@ -183,7 +187,7 @@ def _mask_job(scene: Row, inside: list[Row], params: DataProcessingParams) -> Ma
 
 
 def _masks_key(scene: Row, params: DataProcessingParams) -> str:
-    return f"{scene['labels_key']}-{params.masks.rule}"
+    return f"{scene['labels_key']}-{params.masks.rule}-{code_digest('raster.masks', 'xbd.labels')}"
 
 
 def _pack_job(scene: Row, folder: Path, masks: Path, params: DataProcessingParams) -> PackJob:
@@ -192,5 +196,5 @@ def _pack_job(scene: Row, folder: Path, masks: Path, params: DataProcessingParam
         scene=scene["scene"],
         images=(folder / scene["pre_image"], folder / scene["post_image"]),
         masks=(mask_path(masks, tier, name, "building"), mask_path(masks, tier, name, "damage")),
-        masks_key=_masks_key(scene, params),
+        masks_key=_masks_key(scene, params) + code_digest("raster.pack"),
     )

@@ -48,6 +48,6 @@ def create_pipeline(**_: object) -> Pipeline:
                 "ingest_page",
                 name="report_ingest",
             ),
-            Node(nodes.drop_unpacked, ["dealt_scenes", "store"], "splits", name="split_scenes"),
+            Node(nodes.begin_run, ["dealt_scenes", "store", "parameters"], ["run", "splits"], name="begin_run"),
         ]
     )

@@ -18,7 +18,7 @@ def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
             Node(nodes.harmonise_pair, [_PARAMS, "assessment"], "harmonised", name="harmonise"),
-            Node(nodes.take_model, [_PARAMS, "finished_checkpoint"], "assessing_model", name="take_model"),
+            Node(nodes.take_model, [_PARAMS, "checkpoint"], "assessing_model", name="take_model"),
             Node(
                 nodes.predict_raster,
                 {

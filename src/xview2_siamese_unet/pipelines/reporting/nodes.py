@@ -1,7 +1,6 @@
 """Translations between the catalog and the figures and pages."""
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -12,11 +11,11 @@ from PIL import Image
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics import probabilities as said
+from xview2_siamese_unet.metrics.matching import match_scenes
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores, worst_buildings
 from xview2_siamese_unet.metrics.submission import name_predictions
 from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import Predictions, fingerprint
-from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import ClassesParams, HardwareParams, Unclassified
 from xview2_siamese_unet.params.reporting import ReportingParams
 from xview2_siamese_unet.plots.curves import draw_curves, plotly_curves
@@ -36,7 +35,6 @@ from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.report.page import ReportContent, render_report
 from xview2_siamese_unet.report.provenance import provenance_of
 from xview2_siamese_unet.report.settings import flatten
-from xview2_siamese_unet.report.trained import as_trained, differences
 from xview2_siamese_unet.report.warn import warnings_of
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import georeferences
@@ -45,7 +43,6 @@ Placed = dict[str, tuple[np.ndarray, Georeference | None]]
 Answers = Callable[[str], tuple[np.ndarray, np.ndarray]]
 """Scene name → predicted codes (h, w) and probabilities in steps of 1/254 (5, h, w)."""
 
-_log = logging.getLogger(__name__)
 _RECALL: Final = "Precision against recall. AP: average precision, the area under the line."
 _RELIABILITY: Final = (
     "What was said against what was found. On the dotted line a probability means what it says; below it the model is "
@@ -98,6 +95,18 @@ def count_probabilities(
 ) -> pd.DataFrame:
     """Return how often each probability was said, and how often it was true."""
     return said.count_probabilities(probabilities, store, counts, _policy(checkpoint))
+
+
+def match_buildings(
+    predictions: Predictions,
+    probabilities: Predictions,
+    counts: pd.DataFrame,
+    buildings: pd.DataFrame,
+    run: dict[str, Any],
+) -> pd.DataFrame:
+    """Return one row a building, by the rule that burnt the masks of the run."""
+    rule = run["settings"]["data_processing"]["masks"]["rule"]
+    return match_scenes(predictions, probabilities, counts, buildings, rule)
 
 
 def score(
@@ -183,21 +192,17 @@ def write_report(  # noqa: PLR0913  a report joins everything
     store: Store,
     history: pd.DataFrame,
     class_counts: ClassCounts,
-    dataset: DatasetParams,
     params: ReportingParams,
-    settings: Mapping[str, object],
+    run: dict[str, Any],
     checkpoint: dict[str, Any],
     problems: pd.DataFrame,
     timings: dict[str, dict[str, Any]],
 ) -> str:
     """Return the report as HTML; draws its figures from data, because a saved matplotlib figure cannot be loaded."""
-    flat = flatten(as_trained(settings, checkpoint))
-    differing = differences(settings, checkpoint)
-    for sentence in differing:
-        _log.warning(sentence)
+    flat = flatten({**run["settings"], "reporting": params})
     content = ReportContent(
         title=params.title,
-        source=dataset.source,
+        source=run["settings"]["dataset"]["source"],
         metrics=metrics,
         charts=_charts(metrics, history, class_counts),
         calibration={
@@ -207,8 +212,8 @@ def write_report(  # noqa: PLR0913  a report joins everything
         panels=plot_panels(counts, predictions, probabilities, store, metrics, params),
         buildings=plot_buildings(matches, predictions, probabilities, store, params),
         settings=flat,
-        provenance=provenance_of(checkpoint, dataset, params.model_file, fingerprint(counts), flat),
-        warnings=[*differing, *warnings_of(metrics, problems, checkpoint, class_counts)],
+        provenance=provenance_of(checkpoint, run, params.model_file, fingerprint(counts), flat),
+        warnings=warnings_of(metrics, problems, checkpoint, class_counts),
         timings={name: row for name, row in timings.items() if name != "write_report"},  # which is running
     )
     return render_report(content)

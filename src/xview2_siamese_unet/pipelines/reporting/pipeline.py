@@ -6,11 +6,11 @@ from typing import Final
 
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.metrics.matching import match_scenes
 from xview2_siamese_unet.metrics.submission import number_scenes
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.pipelines.reporting.nodes import (
     count_probabilities,
+    match_buildings,
     plot_buildings,
     plot_confusion,
     plot_curves,
@@ -49,7 +49,7 @@ _OF_MATCHES: Final = [
     "probabilities",
     "scene_counts",
     "buildings",
-    "params:data_processing.masks.rule",
+    "run",
 ]
 _OF_SUMMARY: Final = ["scene_counts", "building_matches", "probability_counts", "checkpoint", _PARAMS]
 _OF_REPORT: Final = {
@@ -62,9 +62,8 @@ _OF_REPORT: Final = {
     "store": "store",
     "history": "history",
     "class_counts": "class_counts",
-    "dataset": "params:dataset",
     "params": _PARAMS,
-    "settings": "parameters",
+    "run": "run",
     "checkpoint": "checkpoint",
     "problems": "ingest_report",
     "timings": "timings",
@@ -79,7 +78,7 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(count_scenes, _OF_COUNTS, "scene_counts", name="count_confusion"),
             Node(number_scenes, "scene_counts", "submission_manifest", name="number_scenes"),
             Node(submit, ["submission_manifest", "predictions", _PARAMS], "submission", name="submit"),
-            Node(match_scenes, _OF_MATCHES, "building_matches", name="match_buildings"),
+            Node(match_buildings, _OF_MATCHES, "building_matches", name="match_buildings"),
             Node(
                 count_probabilities,
                 ["probabilities", "store", "scene_counts", "checkpoint"],
