@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from kedro.framework.startup import bootstrap_project
 
 from kept_runs import RUN, write_run
+from xview2_siamese_unet.assessment import _checkpoint_of
 from xview2_siamese_unet.commands.configuration import open_configuration
 from xview2_siamese_unet.commands.experiment import experiment
 from xview2_siamese_unet.errors import ConfigError
@@ -171,3 +173,22 @@ def test_a_wrong_configuration_does_not_end_the_list(shipped: Path) -> None:
     write_score(shipped, "strong", 0.75)
     (shipped / "conf/experiments/seed_002/globals.yml").write_text("storrage: elsewhere")
     require_the_others("default/seed_002 is not shown: globals of default/seed_002: ")
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        (RUN, f"quickstart/{RUN}/checkpoints/quickstart"),
+        ("default/strong", "strong/2026-02-01T00.00.00.000Z/checkpoints/strong"),
+        (f"default/strong@{RUN}", f"strong/{RUN}/checkpoints/strong"),
+    ],
+)
+def test_a_model_is_named_by_its_run(shipped: Path, named: str, expected: str) -> None:
+    bootstrap_project(shipped)
+    for name, run in (("quickstart", RUN), ("strong", RUN), ("strong", "2026-02-01T00.00.00.000Z")):
+        write_run(shipped / "data", f"default/{name}", run)
+    path = _checkpoint_of(shipped, None, named)
+    assert path == shipped / f"data/06_models/default/{expected}_best_siamese_unet_state.pth"
+    assert path.is_file()
+    with pytest.raises(ConfigError, match="default/quickstart has no run 'other'"):
+        _checkpoint_of(shipped, None, "other")
