@@ -54,13 +54,6 @@ def test_two_epochs_and_two_more_are_four(
     assert at_once["history"] == resumed["history"]
 
 
-def test_epochs_of_other_settings_are_not_resumed(data: TrainingData, folders: Folders, recipe: MakeRecipe) -> None:
-    fit(data, recipe(training={"epochs": 1}), folders, cores=1)
-    before = (folders.checkpoints / "epochs" / "last.ckpt").stat().st_mtime_ns
-    fit(data, recipe(training={"epochs": 1, "weight_decay": 0.02}), folders, cores=1)
-    assert (folders.checkpoints / "epochs" / "last.ckpt").stat().st_mtime_ns != before
-
-
 def test_early_stopping_goes_on_counting(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

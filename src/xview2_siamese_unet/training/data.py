@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b, file_digest
 from typing import NamedTuple
 
-from xview2_siamese_unet.params.modelling import PredictionParams, Recipe
+from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.commit import code_digest
 
@@ -54,8 +54,3 @@ def fingerprint(data: TrainingData, recipe: Recipe) -> str:
         with weights.path.open("rb") as file:
             digest.update(file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def weights_fingerprint(data: TrainingData, recipe: Recipe) -> str:
-    """Return the same for the weights alone: how they will answer is fitted after training."""
-    return fingerprint(data, recipe.model_copy(update={"prediction": PredictionParams()}))

@@ -21,7 +21,7 @@ from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import LossWeightsParams, Recipe
 from xview2_siamese_unet.training.answering import Answering, fit_answers
 from xview2_siamese_unet.training.commit import code_commit
-from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint, weights_fingerprint
+from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint
 from xview2_siamese_unet.training.epochs import best_epoch, last_epoch
 from xview2_siamese_unet.training.find_rate import find_rate, report_rate
 from xview2_siamese_unet.training.logfile import log_to, quiet_lightning
@@ -119,17 +119,17 @@ def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, ho
 def _train(
     data: TrainingData, recipe: Recipe, folders: Folders, host: Host, *, start: Path | None = None
 ) -> DamageModule:
-    mark, epochs = weights_fingerprint(data, recipe), folders.checkpoints / "epochs"
-    last = last_epoch(epochs, mark)
+    epochs = folders.checkpoints / "epochs"
+    last = last_epoch(epochs)
     training = training_loader(data, recipe, host.cores, host.resident)
     validation = whole_scenes_loader(data, recipe, host.cores, host.resident)
     if recipe.training.lr_find and last is None and launched_shard().rank == 0:
-        spare = _new_module(data, recipe, mark, start=start, fresh=True)
+        spare = _new_module(data, recipe, start=start, fresh=True)
         curve = find_rate(spare, training, host.device, autocast_dtype(recipe.hardware, host.device))
         report_rate(curve, recipe.training.learning_rate, folders.logfiles)
     elif recipe.training.lr_find and last is not None:
         _log.warning("training.lr_find measures nothing in a resumed run; training.reuse=false begins a new one")
-    module = _new_module(data, recipe, mark, start=start, fresh=last is None)
+    module = _new_module(data, recipe, start=start, fresh=last is None)
     trainer = make_trainer(module, host.device, folders.tensorboard_logs, epochs)
     _log.info("training on %s (%s): %d scenes", host.device, trainer.precision, len(data.train))
     if (steps := len(training) * recipe.training.epochs // recipe.training.accumulate) < _FEW_STEPS:
@@ -147,7 +147,7 @@ def _train(
     return module
 
 
-def _new_module(data: TrainingData, recipe: Recipe, mark: str, *, start: Path | None, fresh: bool) -> DamageModule:
+def _new_module(data: TrainingData, recipe: Recipe, *, start: Path | None, fresh: bool) -> DamageModule:
     """Return what learns; a run that goes on will read its weights from its own checkpoint."""
     lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
     net = build_net(recipe.model, recipe.classes.damage_classes)
@@ -157,7 +157,7 @@ def _new_module(data: TrainingData, recipe: Recipe, mark: str, *, start: Path | 
     elif fresh and start is not None:
         weights, pretrained = best_epoch(start)
         net.load_state_dict(weights)
-    module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights, mark)
+    module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights)
     module.pretrained = pretrained
     if recipe.hardware.channels_last:
         module.to(memory_format=torch.channels_last)
