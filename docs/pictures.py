@@ -31,7 +31,7 @@ from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
 
 PROJECT = Path(__file__).parents[1]
 IMAGES = PROJECT / "docs" / "images"
-REPORTS = PROJECT / "data" / "08_reporting" / "default" / "quickstart"
+REPORTS = max((PROJECT / "data" / "08_reporting" / "default" / "quickstart").glob("*/"), default=PROJECT)
 TOWN, TOWN_SIDE = ("sample-tsunami", 0), 1024
 PANEL = 457
 """Pixels that Kedro-Viz gives to a dataset that is opened."""

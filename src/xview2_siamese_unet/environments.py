@@ -30,6 +30,7 @@ from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.globals import NAME, Globals
 from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.params.validation import validate
+from xview2_siamese_unet.runs import LOOKS, MODELS, Run, choose_run, describe_run, find_run
 
 _ARCHIVES: Final = {"application/x-tar": "tar://::", "application/zip": "zip://::"}
 _SUFFIXES: Final = (".yml", ".yaml", ".json")
@@ -46,7 +47,14 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
     Raises:
         ConfigError: on construction for an unknown user or experiment or unusable globals; on access to a key for files
             that cannot be read, unknown keys and values out of range.
+
+    Attributes:
+        begins_runs: whether this configures a session that makes a run, and not one that looks at what there is.
+        project: where a relative storage starts.
     """
+
+    begins_runs = False
+    project: Path | None = None
 
     @cached_property
     def user_and_experiment(self) -> tuple[str, str]:
@@ -75,13 +83,29 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
             values = self._globals_of(self._merge(key, layers))
             self.data[key] = values
             return values
+        values = self["globals"] | ({"run": self.run.name} if key == "catalog" else {})
         # Resolvers belong to the process: without this, the loader made last would answer for all, and two experiments
         # open in one notebook would read each other's folders.
-        OmegaConf.register_new_resolver("globals", partial(_select, self["globals"]), replace=True)
+        OmegaConf.register_new_resolver("globals", partial(_select, values), replace=True)
         merged = self._merge(key, layers)
         if not merged:
             raise MissingConfigException(f"No {key} in {', '.join(layers)} of {self.conf_source}")
         return self._parameters_of(merged) if key == "parameters" else merged
+
+    @cached_property
+    def run(self) -> Run:
+        """The run whose files the catalog names."""
+        from xview2_siamese_unet.raster.store import Store, read_manifest  # noqa: PLC0415  not all commands need numpy
+
+        named, parameters = self["globals"], self["parameters"]
+        storage = (self.project or Path(self.conf_source).absolute().parent) / named["storage"]
+        store = storage / "05_model_input" / parameters["dataset"]["name"] / "store"
+        wanted = describe_run(parameters, Store(store).digest if read_manifest(store) else None)
+        experiment = storage / MODELS / named["group"] / named["experiment"]
+        if self.begins_runs:
+            return choose_run(experiment, parameters["run"], wanted, reuse=parameters["training"]["reuse"])
+        asked = (self.runtime_params or {}).keys() - LOOKS - {"hardware", "dataloader"}
+        return find_run(experiment, parameters["run"], wanted, alike=bool(asked))
 
     def known(self, kind: Literal["users", "experiments"]) -> list[str]:
         """Return the names that `--env` may have on one side of its slash."""

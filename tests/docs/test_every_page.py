@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     for command in ("kedro run", "kedro run --env ada/strong"):
         type_line(command, project)
     shutil.copy(
-        project / "data/06_models/default/quickstart/checkpoints/quickstart_best_siamese_unet_state.pth",
+        next(project.glob("data/06_models/default/quickstart/*/checkpoints/quickstart_best_siamese_unet_state.pth")),
         folder / "path/to/model.pth",
     )
     return folder

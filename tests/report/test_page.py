@@ -14,7 +14,6 @@ from PIL import Image
 from xview2_siamese_unet.metrics.probabilities import CURVES, STEPS
 from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import DAMAGE_COLUMNS, LOCALIZATION_COLUMNS
-from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.report.page import LIMITS, NAMES, ReportContent, render_report
 from xview2_siamese_unet.report.provenance import provenance_of
 from xview2_siamese_unet.report.settings import flatten
@@ -208,15 +207,16 @@ def test_figures_are_embedded_whole() -> None:
 
 def test_provenance_tells_what_was_fitted_on_validation_where_something_was() -> None:
     checkpoint: dict[str, Any] = {
-        "recipe": {"training": {"seed": 7}},
         "version": "0.9",
         "dataset": "xbd",
         "fingerprint": "f00d",
         "epoch": 3,
         "history": [{}] * 5,
     }
-    rows = provenance_of(checkpoint, DatasetParams(), None, "beef", {"training.seed": "1", "data.seed": "2", "x": "3"})
-    assert rows["seeds"] == "training 7, data 2", "of the training that was scored, whatever is configured now"
+    run = {"id": "2026", "settings": {"dataset": {"name": "sample", "source": "sample"}}}
+    rows = provenance_of(checkpoint, run, None, "beef", {"training.seed": "1", "data.seed": "2", "x": "3"})
+    assert rows["seeds"] == "training 1, data 2"
+    assert (rows["run"], rows["data"]) == ("2026", "sample (fabricated scenes)")
     assert rows["epoch"] == "3, the best of 5"
     assert rows["fingerprint of the scored scenes and their truth"] == "beef"
     assert rows["model file"] == "not named (reporting.model_file)"
@@ -233,7 +233,7 @@ def test_provenance_tells_what_was_fitted_on_validation_where_something_was() ->
         },
     }
     assert rows["trained by"] == "xview2-siamese-unet 0.9 on xbd", "by an installed copy, which has no commit"
-    rows = provenance_of(checkpoint | fitted | {"commit": "c0ffee-dirty"}, DatasetParams(), None, "beef", {})
+    rows = provenance_of(checkpoint | fitted | {"commit": "c0ffee-dirty"}, run, None, "beef", {})
     assert rows["trained by"] == "xview2-siamese-unet 0.9 (c0ffee-dirty) on xbd"
     assert rows["thresholds"] == "building 0.50, damaged 0.38"
     assert rows["temperatures"] == "building 1.25, damage 0.80"

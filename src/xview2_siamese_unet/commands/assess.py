@@ -22,7 +22,12 @@ _PATH: Final = click.Path(path_type=Path)
 @click.argument("pre", type=_PATH)
 @click.argument("post", type=_PATH)
 @click.option("--out", type=_PATH, help="Folder of the products.")
-@click.option("--model", type=_PATH, help="File of a checkpoint; without it the best one of the environment.")
+@click.option(
+    "--model",
+    type=_PATH,
+    help="File of a checkpoint, or a run: RUN of --env, USER/EXPERIMENT or USER/EXPERIMENT@RUN. "
+    "Default: the newest finished run of --env.",
+)
 @click.option(
     "--footprints",
     type=_PATH,

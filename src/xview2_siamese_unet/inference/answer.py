@@ -158,7 +158,7 @@ def _kind(content: object) -> str:
     if not isinstance(content, dict):
         return f"a {type(content).__name__}"
     if "pytorch-lightning_version" in content:
-        if "fingerprint" not in content:
+        if "pretrained" not in content:
             return "a checkpoint of PyTorch Lightning from another project"
         return f"epoch {content['epoch']} of a training, to resume from"
     if content and all(isinstance(value, torch.Tensor) for value in content.values()):

@@ -24,6 +24,8 @@ from xview2_siamese_unet.params.reporting import ReportingParams, SubmissionPara
 class Parameters(Strict):
     """Everything that parameters files may say; `params:<section>` gives one field to a node."""
 
+    run: str | None = None
+    """Id of a run; `null`: the one that these settings, data and code make, or the newest where one is looked at."""
     dataset: DatasetParams = DatasetParams()
     executor: ExecutorParams = ExecutorParams()
     data_processing: DataProcessingParams = DataProcessingParams()

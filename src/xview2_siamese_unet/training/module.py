@@ -42,7 +42,6 @@ class DamageModule(lightning.LightningModule):
         normalise: grey values → what the net expects.
         recipe: losses, optimiser and schedule.
         class_weights: `pre` (2,) and `post` (k,), for the loss.
-        fingerprint: of settings and data; kept in the checkpoints, so that only the same run goes on from them.
     """
 
     alpha_pre: Tensor | None
@@ -54,7 +53,6 @@ class DamageModule(lightning.LightningModule):
         normalise: Normalise,
         recipe: Recipe,
         class_weights: dict[str, list[float]],
-        fingerprint: str,
     ) -> None:
         super().__init__()
         self.net = net
@@ -67,7 +65,6 @@ class DamageModule(lightning.LightningModule):
         self.history: list[dict[str, float]] = []
         self.pretrained: dict[str, str] = {}
         self.profile: dict[str, float] = {}
-        self._fingerprint = fingerprint
         self._counts = Counts.zero()
         self._losses: list[Tensor] = []
         self._panels = Panels()
@@ -194,7 +191,6 @@ class DamageModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what a resumed run needs beside weights and optimiser."""
-        checkpoint["fingerprint"] = self._fingerprint
         checkpoint["history"] = self.history
         checkpoint["pretrained"] = self.pretrained
 

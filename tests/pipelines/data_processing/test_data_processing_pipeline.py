@@ -58,6 +58,7 @@ def run(raw: Path, out: Path, dataset: DatasetParams, params: DataProcessingPara
             "params:executor": MemoryDataset(SERIAL),
             "params:dataset": MemoryDataset(dataset),
             "params:data_processing": MemoryDataset(params),
+            "parameters": MemoryDataset({"dataset": dataset, "data_processing": params}),
             **made,
         }
     )

@@ -16,7 +16,6 @@ from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
 from xview2_siamese_unet.params.tree import Parameters
@@ -95,9 +94,11 @@ def world() -> dict[str, Any]:
         "class_histogram": b"<svg></svg>",
         "params:data_processing.masks.rule": "centre",
         "params:reporting.split": "test",
-        "params:dataset": DatasetParams(),
         "params:reporting": ReportingParams(title="A <b>bold</b> title", panels=PanelParams(side=64)),
-        "parameters": SETTINGS | {"dataset": DatasetParams(), "more": {"losses": [{"name": "focal", "gamma": 2.5}]}},
+        "run": {
+            "id": "2026",
+            "settings": SETTINGS | RECIPE | {"more": {"losses": [{"name": "focal", "gamma": 2.5}]}},
+        },
     }
 
 

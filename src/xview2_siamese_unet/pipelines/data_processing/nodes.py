@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xview2_siamese_unet import __version__
 from xview2_siamese_unet.datasets.partitions import Partitions
 from xview2_siamese_unet.datasets.stamp import made_from
 from xview2_siamese_unet.errors import ConfigError, DataError
@@ -22,7 +23,9 @@ from xview2_siamese_unet.raster.io import read_shape
 from xview2_siamese_unet.raster.masks import SceneMasks, burn_scene, compare_targets
 from xview2_siamese_unet.raster.pack import read_scene, scene_key
 from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.runs import describe_run
 from xview2_siamese_unet.stats import buildings
+from xview2_siamese_unet.training.commit import code_commit, code_digest
 from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive, unpack
 from xview2_siamese_unet.xbd.ingest import (
     building_tables,
@@ -114,7 +117,7 @@ def burn_masks(
     burnt = {
         _name(scene): Lazy(
             partial(burn_scene, folder, pair, scene["labels_key"], rule, georeference(scene)),
-            made_from=made_from(scene["labels_key"], rule),
+            made_from=_masks_key(scene, params),
         )
         for scene, pair in _with_files(scenes, files)
     }
@@ -151,7 +154,7 @@ def pack_scenes(
         images = folder / scene["pre_image"], folder / scene["post_image"]
         packed[scene["scene"]] = Lazy(
             partial(read_scene, images, masks(_name(scene)), sizes[0]),
-            made_from=partial(scene_key, images, made_from(scene["labels_key"], params.masks.rule)),
+            made_from=partial(scene_key, images, _masks_key(scene, params) + code_digest("raster.pack")),
         )
     return Partitions(
         packed,
@@ -168,9 +171,10 @@ def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.Data
     return split_scenes(scenes, params.split)
 
 
-def drop_unpacked(dealt: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """Leave the scenes that could not be packed out of every split."""
-    return leave_out(dealt, {scene for scene, *_ in store.problems})
+def begin_run(dealt: pd.DataFrame, store: Store, settings: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return what makes this run, and its splits, which leave out the scenes that could not be packed."""
+    made = describe_run(settings, store.digest) | {"version": __version__, "commit": code_commit()}
+    return made, leave_out(dealt, {scene for scene, *_ in store.problems})
 
 
 def count_buildings(scenes: pd.DataFrame, table: pq.ParquetFile) -> pd.DataFrame:
@@ -224,6 +228,11 @@ def report_ingest(  # noqa: PLR0913  a page joins everything
 def _scenes_by_split(scenes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     dealt = scenes[["scene", "tier"]].merge(splits, on="scene", how="left").fillna({"split": "no split"})
     return pd.crosstab(dealt["tier"], dealt["split"]).reset_index()
+
+
+def _masks_key(scene: Mapping[Any, Any], params: DataProcessingParams) -> str:
+    """Return a text that changes with everything that the masks of a scene are made from, the code among it."""
+    return made_from(scene["labels_key"], params.masks.rule, code_digest("raster.masks"))
 
 
 def _name(scene: Mapping[Any, Any]) -> str:

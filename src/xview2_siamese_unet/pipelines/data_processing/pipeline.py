@@ -31,7 +31,6 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(nodes.burn_masks, [*files, "scenes", params, executor], "masks", name="burn_masks"),
             Node(nodes.assign_splits, ["scenes", params], "dealt_scenes", name="deal_scenes"),
             Node(nodes.pack_scenes, ["raw_scenes", "scenes", "masks", params, executor], "store", name="pack_scenes"),
-            Node(nodes.drop_unpacked, ["dealt_scenes", "store"], "splits", name="split_scenes"),
             Node(
                 nodes.report_ingest,
                 {
@@ -46,5 +45,6 @@ def create_pipeline(**_: object) -> Pipeline:
                 "ingest_page",
                 name="report_ingest",
             ),
+            Node(nodes.begin_run, ["dealt_scenes", "store", "parameters"], ["run", "splits"], name="begin_run"),
         ]
     )

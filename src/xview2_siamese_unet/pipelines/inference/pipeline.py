@@ -26,7 +26,7 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(nodes.harmonise_pair, [_PARAMS, "assessment"], "harmonised", name="harmonise"),
             # By its name the first: Kedro sorts nodes that wait for nothing, and a missing model needs no images read.
-            Node(nodes.take_model, [_PARAMS, "finished_checkpoint"], "assessing_model", name="choose_model"),
+            Node(nodes.take_model, [_PARAMS, "checkpoint"], "assessing_model", name="choose_model"),
             Node(
                 nodes.predict_raster,
                 _OF_PREDICT,

@@ -1,7 +1,6 @@
 """Predictions, scores, figures and the report."""
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -10,10 +9,10 @@ from matplotlib.figure import Figure
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics import probabilities as said
+from xview2_siamese_unet.metrics.matching import match_scenes
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores, worst_buildings
 from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import Predictions, fingerprint
-from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import ClassesParams, HardwareParams, Unclassified
 from xview2_siamese_unet.params.reporting import ReportingParams
 from xview2_siamese_unet.plots.histogram import ClassCounts, draw_class_histogram
@@ -26,7 +25,6 @@ from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.report.page import ReportContent, render_report
 from xview2_siamese_unet.report.provenance import provenance_of
 from xview2_siamese_unet.report.settings import flatten
-from xview2_siamese_unet.report.trained import as_trained, differences
 from xview2_siamese_unet.report.warn import warnings_of
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import georeferences
@@ -35,7 +33,6 @@ Placed = dict[str, tuple[np.ndarray, Georeference | None]]
 Answers = Callable[[str], tuple[np.ndarray, np.ndarray]]
 """Scene name → predicted codes (h, w) and probabilities in steps of 1/254 (5, h, w)."""
 
-_log = logging.getLogger(__name__)
 CHARTS: Final = {
     "localization_confusion": "Localisation. Shade and upper number: share of the truth; ↓ share of the predictions.",
     "damage_confusion": "Damage. First column: buildings that were missed.",
@@ -89,6 +86,18 @@ def count_probabilities(
 ) -> pd.DataFrame:
     """Return how often each probability was said, and how often it was true."""
     return said.count_probabilities(probabilities, store, counts, _policy(checkpoint))
+
+
+def match_buildings(
+    predictions: Predictions,
+    probabilities: Predictions,
+    counts: pd.DataFrame,
+    buildings: pd.DataFrame,
+    run: dict[str, Any],
+) -> pd.DataFrame:
+    """Return one row a building, by the rule that burnt the masks of the run."""
+    rule = run["settings"]["data_processing"]["masks"]["rule"]
+    return match_scenes(predictions, probabilities, counts, buildings, rule)
 
 
 def score(
@@ -166,9 +175,8 @@ def write_report(  # noqa: PLR0913  a report joins everything
     metrics: dict[str, Any],
     counts: pd.DataFrame,
     class_counts: ClassCounts,
-    dataset: DatasetParams,
     params: ReportingParams,
-    settings: Mapping[str, object],
+    run: dict[str, Any],
     checkpoint: dict[str, Any],
     problems: pd.DataFrame,
     **figures: bytes,
@@ -179,28 +187,24 @@ def write_report(  # noqa: PLR0913  a report joins everything
         metrics: scores.
         counts: of pixels, one row a scene.
         class_counts: pixels of each class in the training split.
-        dataset: what the scenes are.
         params: of the report.
-        settings: all parameters of the run.
+        run: what made the run, its settings among it.
         checkpoint: the scored model.
         problems: of the labels, one row each.
         figures: the saved files of `CHARTS`, `CALIBRATION`, `panels` and `worst_buildings`.
     """
-    flat = flatten(as_trained(settings, checkpoint))
-    differing = differences(settings, checkpoint)
-    for sentence in differing:
-        _log.warning(sentence)
+    flat = flatten({**run["settings"], "reporting": params})
     content = ReportContent(
         title=params.title,
-        source=dataset.source,
+        source=run["settings"]["dataset"]["source"],
         metrics=metrics,
         charts={caption: figures[name] for name, caption in CHARTS.items()},
         calibration={caption: figures[name] for name, caption in CALIBRATION.items()},
         panels=figures["panels"],
         buildings=figures["worst_buildings"],
         settings=flat,
-        provenance=provenance_of(checkpoint, dataset, params.model_file, fingerprint(counts), flat),
-        warnings=[*differing, *warnings_of(metrics, problems, checkpoint, class_counts)],
+        provenance=provenance_of(checkpoint, run, params.model_file, fingerprint(counts), flat),
+        warnings=warnings_of(metrics, problems, checkpoint, class_counts),
     )
     return render_report(content)
 

@@ -6,12 +6,12 @@ from typing import Final
 
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.metrics.matching import match_scenes
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.pipelines.reporting.nodes import (
     CALIBRATION,
     CHARTS,
     count_probabilities,
+    match_buildings,
     plot_buildings,
     plot_confusion,
     plot_panels,
@@ -40,16 +40,15 @@ _OF_MATCHES: Final = [
     "probabilities",
     "scene_counts",
     "buildings",
-    "params:data_processing.masks.rule",
+    "run",
 ]
 _OF_SUMMARY: Final = ["scene_counts", "building_matches", "probability_counts", "checkpoint", _PARAMS]
 _OF_REPORT: Final = {
     "metrics": "metrics",
     "counts": "scene_counts",
     "class_counts": "class_counts",
-    "dataset": "params:dataset",
     "params": _PARAMS,
-    "settings": "parameters",
+    "run": "run",
     "checkpoint": "checkpoint",
     "problems": "ingest_report",
     **{name: name for name in (*CHARTS, *CALIBRATION, "panels", "worst_buildings")},
@@ -62,7 +61,7 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(predict, _OF_PREDICT, ["predictions", "probabilities"], name="predict"),
             Node(count_scenes, _OF_COUNTS, "scene_counts", name="count_confusion"),
-            Node(match_scenes, _OF_MATCHES, "building_matches", name="match_buildings"),
+            Node(match_buildings, _OF_MATCHES, "building_matches", name="match_buildings"),
             Node(
                 count_probabilities,
                 ["probabilities", "store", "scene_counts", "checkpoint"],
