@@ -18,12 +18,15 @@ from xview2_siamese_unet.datasets.html import HtmlDataset
 from xview2_siamese_unet.datasets.partitions import DownloadDataset, MasksDataset, SceneFolderDataset
 from xview2_siamese_unet.datasets.stamp import StampDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
+from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import ConfigError, DataError, StaleError, cause_of
 from xview2_siamese_unet.params.data_processing import DataProcessingParams, SplitParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes, SubsetParams
 from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.pipelines import png_export
 from xview2_siamese_unet.pipelines.data_processing import create_pipeline
 from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, pack_scenes, provide_scenes
+from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 from xview2_siamese_unet.xbd.pairing import list_pairs
 
 # Of four scenes a folder, a tenth may be none.
@@ -227,3 +230,12 @@ def test_a_folder_that_no_tier_has_is_warned_of(drawn: Path, tmp_path: Path, cap
     shutil.copytree(drawn / "hold", tmp_path / "raw/tier2")
     list_scenes(tmp_path / "raw", DataProcessingParams())
     assert "no tier has such a name: tier2" in caplog.text
+
+
+def test_every_dataset_is_a_catalog_entry_with_a_file_of_its_own(project_path: Path) -> None:
+    catalog = UserExperimentConfigLoader(project_path / "conf", **CONFIG_LOADER_ARGS)["catalog"]
+    made = create_pipeline().datasets() | png_export.create_pipeline().datasets()
+    names = {name for name in made if not name.startswith("params:")}
+    assert names <= catalog.keys()
+    files = [catalog[name]["filepath"] for name in names if "filepath" in catalog[name]]
+    assert len(set(files)) == len(files) == len(names) - 1  # the download has none
