@@ -88,7 +88,7 @@ def assess(params: InferenceParams, folder: Path) -> tuple[gpd.GeoDataFrame, tup
     sure = np.array([0.1, 0.05, 0.05, 0.1, 0.7], np.float32)
     predict_pair(harmonised.pair, plan, lambda pre, _: np.broadcast_to(sure, (*pre.shape[:3], 5)), store, 4)
     source = {"name": "x", "date": None}
-    record = {"pre": source, "post": source, "model": {"id": "m"}, "run_id": "r", "code": "0"}
+    record = {"pre": source, "post": source, "model": {"id": "m"}, "run_id": "r", "code": "0", "vote_weights": None}
     predicted = Predicted(harmonised.pair, plan, store, record, "2026-01-01T00:00:00.000Z")
     paths = [folder / f"{name}.tif" for name in ("damage", "probability")]
     for path, content in zip(paths, nodes.write_rasters(predicted), strict=True):

@@ -24,8 +24,6 @@ from xview2_siamese_unet.inference.record import (
     versions,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
-from xview2_siamese_unet.inference.windowed import finished_blocks, predict_pair
-from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_cog import RasterContent
@@ -77,18 +75,25 @@ def predict_raster(
 ) -> Predicted:
     """Answer every block of the pair; what an earlier run of the same has answered is taken over."""
     from xview2_siamese_unet.inference.answer import NetAnswer  # noqa: PLC0415
+    from xview2_siamese_unet.inference.windowed import predict_pair  # noqa: PLC0415
+    from xview2_siamese_unet.nets.checkpoint import vote_weights_of  # noqa: PLC0415
     from xview2_siamese_unet.nets.hardware import device_warnings  # noqa: PLC0415
 
     pair, windows = harmonised.pair, params.windows
-    answer = NetAnswer(checkpoint, hardware, flips=windows.flips)
+    answer = NetAnswer(checkpoint, hardware, tta=windows.tta)
     record = _describe(harmonised, checkpoint, params, hardware)
     plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
     store = BlockStore(begin(folder, record["run_id"]) / "blocks")
     started = time.monotonic()
-    predict_pair(pair, plan, answer, store, windows.batch_size or answer.usual_batch, Thresholds(*answer.thresholds))
+    predict_pair(pair, plan, answer, store, windows.batch_size or answer.usual_batch, answer.thresholds)
     seconds = {"predict": round(time.monotonic() - started, 1)}
     record["warnings"] += device_warnings(hardware.device)  # the log has them from where the device is picked
-    record |= {"thresholds": answer.thresholds._asdict(), "device": answer.device, "seconds": seconds}
+    record |= {
+        "thresholds": answer.thresholds._asdict(),
+        "tta": answer.tta,
+        "vote_weights": vote_weights_of(checkpoint),
+    }
+    record |= {"device": answer.device, "seconds": seconds}
     record["warnings"] += answer.warnings
     return Predicted(pair, plan, store, record, newest(pair))
 
@@ -114,15 +119,15 @@ def _describe(
 
 def write_rasters(predicted: Predicted) -> tuple[RasterContent, RasterContent]:
     """Return the damage codes and the probabilities as rasters that are written block by block."""
-    grid, plan, store = predicted.pair.grid, predicted.plan, predicted.store
+    from xview2_siamese_unet.inference.windowed import FinishedBlocks  # noqa: PLC0415
+
+    grid, blocks = predicted.pair.grid, FinishedBlocks(predicted.plan, predicted.store)
     tags = {"TIFFTAG_SOFTWARE": f"xview2-siamese-unet {predicted.record['code']}", "RUN": predicted.record["run_id"]}
-    codes = [code for code in Damage if code is not Damage.UNCLASSIFIED]
-    colours = {int(code): (*code.rgb, 255 if code else 0) for code in codes}
-    legend = {f"CLASS_{int(code)}": code.word for code in codes}
-    damage = RasterContent(
-        grid, ("damage",), finished_blocks(plan, store, slice(-1, None)), colours, tags={**tags, **legend}
-    )
-    probability = RasterContent(grid, BANDS, finished_blocks(plan, store, slice(0, -1)), scale=1 / LEVELS, tags=tags)
+    colours = {int(code): (*code.rgb, 255 if code else 0) for code in Damage}
+    legend = {f"CLASS_{int(code)}": code.word for code in Damage}
+    codes = blocks.codes(predicted.record["vote_weights"])
+    damage = RasterContent(grid, ("damage",), codes, colours, tags={**tags, **legend})
+    probability = RasterContent(grid, BANDS, blocks.shares(), scale=1 / LEVELS, tags=tags)
     return damage, probability
 
 
@@ -136,7 +141,7 @@ def outline_buildings(
 
     outlines, grid, wanted = harmonised.footprints, harmonised.pair.grid, params.buildings
     if outlines is None:
-        polygons, small = building_outlines(damage, simplify=wanted.simplify * grid.pixel, min_area=wanted.min_area)
+        polygons, small = building_outlines(damage, min_area=wanted.min_area)
         _log.info("%d patches smaller than %g m² are not in the table of buildings", small, wanted.min_area)
         return model_buildings(polygons, grid), {"moved": False, "patches_below_min_area": small, "warnings": []}
     if wanted.footprint_shift == "off":
@@ -170,7 +175,10 @@ def vote_buildings(
         "model_id": record["model"]["id"],
         "run_id": record["run_id"],
     }
-    voted = vote(outlines, probability, grid, params.buildings, predicted.pair.aoi)
+    weights = record["vote_weights"] or (1.0, 1.0, 1.0, 1.0)
+    voted = vote(outlines, probability, grid, params.buildings, predicted.pair.aoi, weights)
+    if params.footprints is None:
+        voted = layers.straightened(voted, params.buildings.simplify * grid.pixel)
     voted["shift_px"] = layers.shifts(voted, predicted.pair)
     buildings = layers.with_provenance(voted, facts)
     frames = {

@@ -31,7 +31,6 @@ from xview2_siamese_unet.plots.probabilities import (
     plotly_reliability,
 )
 from xview2_siamese_unet.plots.rows import building_row, scene_row
-from xview2_siamese_unet.raster.probability import as_bytes
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.report.page import ReportContent, render_report
 from xview2_siamese_unet.report.provenance import provenance_of
@@ -81,7 +80,7 @@ def predict(
         )
     for answer in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
         name, place = answer.name, places[answer.name]
-        yield {name: (answer.codes, place)}, {name: (as_bytes(answer.probabilities), place)}
+        yield {name: (answer.codes, place)}, {name: (answer.probabilities, place)}
 
 
 def submit(
