@@ -9,6 +9,7 @@ from typing import Any, Final
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pyogrio
 import rasterio
 import shapely
 from rasterio.enums import Resampling
@@ -29,6 +30,11 @@ def model_buildings(polygons: Any, grid: Grid) -> gpd.GeoDataFrame:  # noqa: ANN
     points = shapely.get_coordinates(shapely.point_on_surface(polygons)) if len(polygons) else np.empty((0, 2))
     ids = [f"{round(east * 10)}_{round(north * 10)}" for east, north in points]
     return gpd.GeoDataFrame({"building_id": ids, "footprint_source": "model"}, geometry=polygons, crs=grid.crs)
+
+
+def read_buildings(package: Path) -> gpd.GeoDataFrame:
+    """Return the rows of the first layer of a GeoPackage."""
+    return pyogrio.read_dataframe(f"GPKG:{package}", layer=0)  # with the driver: a path may hold an exclamation mark
 
 
 def straightened(buildings: gpd.GeoDataFrame, metres: float) -> gpd.GeoDataFrame:

@@ -16,7 +16,6 @@ from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_source import Source
-from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_field import ShiftField
 from xview2_siamese_unet.raster.window_pair import Pair
 from xview2_siamese_unet.raster.window_plan import WindowPlan
@@ -112,13 +111,11 @@ class Predicted:
     Attributes:
         pair: what was looked at.
         plan: windows over its grid.
-        store: the blocks.
         record: inputs, model and settings as plain values.
         stamp: time of the newest input.
     """
 
     pair: Pair
     plan: WindowPlan
-    store: BlockStore
     record: dict[str, Any]
     stamp: str

@@ -34,15 +34,17 @@ Answer = Callable[[ByteArray, ByteArray], FloatArray]
 _log = logging.getLogger(__name__)
 
 
-def predict_pair(
+def predict_rows(
     pair: Pair,
     plan: WindowPlan,
     answer: Answer,
     store: BlockStore,
     batch_size: int,
     threshold: Thresholds = Thresholds(),  # noqa: B008  a tuple never changes
-) -> None:
-    """Fill the store with all rows of blocks that it does not hold yet.
+) -> Iterator[tuple[int, Iterator[dict[str, npt.NDArray[Any] | None]]]]:
+    """Yield each row that the store does not hold yet: its number, and what each column holds, kind → array.
+
+    A column is computed when it is asked for. Each row has to be in the store before the next one is asked for.
 
     The answer at a pixel does not depend on `batch_size`, on where an earlier run stopped, or on how large the grid is.
 
@@ -50,7 +52,7 @@ def predict_pair(
         pair: what to look at.
         plan: windows over its grid.
         answer: the net.
-        store: where blocks go.
+        store: where the rows are kept.
         batch_size: windows at a time.
         threshold: what counts as building.
     """
@@ -61,8 +63,8 @@ def predict_pair(
         )
     with pair.open() as reader:
         for i in track("rows assessed", len(waiting), waiting):
-            blocks = _row(reader, plan, answer, store, i, batch_size)
-            store.write_row(i, (_encoded(plan, i, j, *each, threshold) for j, each in enumerate(blocks)))
+            blocks = enumerate(_row(reader, plan, answer, store, i, batch_size))
+            yield i, (_encoded(plan, i, j, *each, threshold) for j, each in blocks)
 
 
 def _row(

@@ -20,6 +20,7 @@ import shapely
 import torch
 from affine import Affine
 from click.testing import CliRunner, Result
+from kedro.io.core import is_parameter
 from PIL import Image
 from rasterio.features import shapes
 
@@ -28,11 +29,14 @@ from small_store import write_store
 from xview2_siamese_unet.assessment import Assessment
 from xview2_siamese_unet.assessment import assess as assess_in_python
 from xview2_siamese_unet.commands.assess import assess
+from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import CheckpointError, DataError
 from xview2_siamese_unet.inference.predict import predict_scenes
 from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
+from xview2_siamese_unet.pipelines.inference import create_pipeline
 from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
@@ -412,3 +416,15 @@ def test_assessing_a_scene_gives_the_classes_of_scoring_it(
         patches = [*shapes(codes, (codes > 0) & (codes < 255), transform=place)]
         assert len(buildings) == len(patches) > 5
         assert sorted(buildings["damage"]) == sorted(code for _, code in patches)
+
+
+def test_every_dataset_is_declared_and_none_is_copied_or_named_twice(project: Path) -> None:
+    catalog = UserExperimentConfigLoader(project / "conf", **CONFIG_LOADER_ARGS)["catalog"]
+    pipeline = create_pipeline()
+    named = {name for name in pipeline.datasets() if not is_parameter(name)}
+    assert named <= catalog.keys()
+    in_memory = [catalog[name] for name in named if catalog[name]["type"] == "MemoryDataset"]
+    assert len(in_memory) == 5
+    assert all(entry["copy_mode"] == "assign" for entry in in_memory)
+    paths = [catalog[name]["filepath"] for name in pipeline.all_outputs() if "filepath" in catalog[name]]
+    assert len(paths) == len(set(paths)) == len(pipeline.all_outputs()) - len(in_memory)
