@@ -60,7 +60,8 @@ def _source(source: Source) -> dict[str, Any]:
 def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint says of itself."""
     keys = ("fingerprint", "dataset", "licence", "version", "commit", "epoch", "scores")
-    said = {key: checkpoint.get(key) for key in keys}
+    fitted = ("prediction", "temperatures", "thresholds")
+    said = {key: checkpoint.get(key) for key in (*keys, *fitted)}
     return {"id": str(said["fingerprint"])[:12], **said}
 
 
@@ -89,7 +90,7 @@ def fingerprint(
 ) -> str:
     """Return a digest of everything that decides the pixels of the products."""
     windows, numbers = params.windows.model_dump(mode="json"), hardware.model_dump(mode="json")
-    deciding = [code_version(), pair, model["fingerprint"], windows, numbers]
+    deciding = [code_version(), pair, dict(model), windows, numbers]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

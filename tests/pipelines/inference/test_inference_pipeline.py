@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -73,6 +74,8 @@ def test_two_images_become_products_that_a_second_run_leaves_alone(
     assert done.exit_code == 0, done.output
     assert {path.name for path in out.iterdir()} == PRODUCTS
     record = json.loads((out / "run.json").read_text())
+    page = (Path(__file__).parents[3] / "docs" / "products.md").read_text().partition("## `run.json`")[2]
+    assert set(re.findall("`([a-z_]+)`", " ".join(re.findall(r"^\| (`[^|]*)\|", page, re.MULTILINE)))) == record.keys()
     assert record["grid"]["crs"] == "EPSG:32615"
     assert record["post"]["crs"] == "EPSG:4326"
     assert any("torch sees none of the GPUs" in warning for warning in record["warnings"])

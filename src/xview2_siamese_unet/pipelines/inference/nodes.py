@@ -86,12 +86,7 @@ def predict_raster(
     answer = NetAnswer(checkpoint, hardware, tta=windows.tta)
     record = _describe(harmonised, checkpoint, params, hardware)
     record["warnings"] += device_warnings(hardware.device)  # the log has them from where the device is picked
-    record |= {
-        "thresholds": answer.thresholds._asdict(),
-        "tta": answer.tta,
-        "vote_weights": vote_weights_of(checkpoint),
-    }
-    record["vote_weights"] = vote_weights_of(checkpoint)
+    record |= {"tta": answer.tta, "vote_weights": vote_weights_of(checkpoint), "device": answer.device}
     plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
     run, when = record["run_id"], newest(pair)
     store, batch_size = BlockStore(blocks_folder(folder) / run), windows.batch_size or answer.usual_batch
