@@ -16,7 +16,8 @@ CONF = Path(__file__).parents[2] / "conf"
 
 def layers() -> dict[str, str]:
     catalog = UserExperimentConfigLoader(CONF, **CONFIG_LOADER_ARGS)["catalog"]
-    return {name: entry["metadata"]["kedro-viz"]["layer"] for name, entry in catalog.items()}
+    saved = {name: entry for name, entry in catalog.items() if entry["type"] != "MemoryDataset"}
+    return {name: entry["metadata"]["kedro-viz"]["layer"] for name, entry in saved.items()}
 
 
 def sources(pipeline: Pipeline) -> dict[str, set[str]]:

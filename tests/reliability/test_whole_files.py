@@ -86,7 +86,8 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
     f"{OWN}assess_raster.CogDataset": raster,
     f"{OWN}assess_layers.LayersDataset": layers,
     f"{OWN}assess_layers.FormatsDataset": formats,
-    f"{OWN}assess_folder.AssessmentDataset": lambda side: {"text": text(side)},
+    f"{OWN}assess_folder.RecordDataset": lambda side: {"text": text(side)},
+    f"{OWN}assess_folder.BlocksDataset": lambda side: {"run": {0: [{"block": noise(side)}]}},
     f"{OWN}mask.MaskDataset": lambda side: {"scene": (noise(side), None)},
     f"{OWN}probabilities.ProbabilityDataset": lambda side: {"scene": (np.stack([noise(side)] * 5), None)},
     "pillow.ImageDataset": lambda side: {"scene": Image.fromarray(noise(side))},
@@ -103,7 +104,12 @@ WORKING = {
     )
 }
 """Saved in parts, or only compared: test_killed_runs.py and test_disks_that_refuse.py."""
-READ_ONLY = {f"{OWN}folders.FoldersDataset", f"{OWN}partitions.DownloadDataset"}
+READ_ONLY = {
+    f"{OWN}folders.FoldersDataset",
+    f"{OWN}partitions.DownloadDataset",
+    f"{OWN}assess_folder.AssessmentDataset",
+    "MemoryDataset",
+}
 
 
 def catalog_of(conf: Path) -> dict[str, dict[str, Any]]:

@@ -33,7 +33,7 @@ def test_predictions_and_probabilities_are_saved_scene_by_scene(
             yield SimpleNamespace(
                 name=name,
                 codes=np.full((2, 3), number % 5, np.uint8),
-                probabilities=np.full((5, 2, 3), 0.2, np.float32),
+                probabilities=np.full((5, 2, 3), 51, np.uint8),
             )
 
     monkeypatch.setattr("xview2_siamese_unet.inference.predict.predict_scenes", answer)

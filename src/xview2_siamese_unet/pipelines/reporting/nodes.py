@@ -20,7 +20,6 @@ from xview2_siamese_unet.plots.matrices import BUILDING_WORDS, DAMAGE_WORDS, dra
 from xview2_siamese_unet.plots.panels import draw_panels
 from xview2_siamese_unet.plots.probabilities import FEW, draw_precision_recall, draw_reliability
 from xview2_siamese_unet.plots.rows import building_row, scene_row
-from xview2_siamese_unet.raster.probability import as_bytes
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.report.page import ReportContent, render_report
 from xview2_siamese_unet.report.provenance import provenance_of
@@ -78,7 +77,7 @@ def predict(
         )
     for answer in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
         name, place = answer.name, places[answer.name]
-        yield {name: (answer.codes, place)}, {name: (as_bytes(answer.probabilities), place)}
+        yield {name: (answer.codes, place)}, {name: (answer.probabilities, place)}
 
 
 def count_probabilities(
