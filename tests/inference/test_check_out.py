@@ -77,7 +77,7 @@ def test_a_product_that_was_changed_since_is_kept_under_another_name(
     for text in ("my notes", "more notes"):
         (finished / "summary.csv").write_text(text)
         check_out(finished, None, overwrite=True)
-        begin(finished, "2")
+        begin(finished)
         write(finished, "again")
         finish(finished)
     assert (finished / "summary.changed.csv").read_text() == "my notes"
