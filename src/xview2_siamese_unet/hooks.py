@@ -54,7 +54,7 @@ class InputsExist:
             raise DataError(
                 "inputs of this run",
                 found=f"no {', '.join(made)}",
-                allowed="a run whose inputs earlier runs have made, for the same user, experiment, dataset and settings",
+                allowed="inputs that earlier pipelines made, for the same user, experiment, dataset and settings",
                 remedy=f"run --pipelines {first} before, or together with this",
             )
 
