@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
@@ -46,6 +48,14 @@ CHECKPOINT = {
     "recipe": RECIPE,
     "history": HISTORY.to_dict("records"),
 }
+BUILDINGS = pd.DataFrame(
+    {
+        "uid": NAMES,
+        "scene": NAMES,
+        "damage": "destroyed",
+        "pre_polygon": "POLYGON ((8 8, 8 16, 24 16, 24 8, 8 8))",
+    }
+)
 CLASS_COUNTS = {"pre": {"background": 900, "building": 100}, "post": {code.word: 100 for code in Damage}}
 
 
@@ -79,20 +89,12 @@ def world() -> dict[str, Any]:
             }
         ),
         "splits": pd.DataFrame({"scene": NAMES, "split": "test"}),
-        "buildings": pd.DataFrame(
-            {
-                "uid": NAMES,
-                "scene": NAMES,
-                "damage": "destroyed",
-                "pre_polygon": "POLYGON ((8 8, 8 16, 24 16, 24 8, 8 8))",
-            }
-        ),
+        "buildings": pq.ParquetFile(io.BytesIO(BUILDINGS.to_parquet())),
         "history": HISTORY,
         "checkpoint": CHECKPOINT,
         "ingest_report": pd.DataFrame(columns=["scene", "problem", "remedy", "consequence"]),
         "class_counts": CLASS_COUNTS,
         "class_histogram": b"<svg></svg>",
-        "params:data_processing.masks.rule": "centre",
         "params:reporting.split": "test",
         "params:reporting": ReportingParams(title="A <b>bold</b> title", panels=PanelParams(side=64)),
         "run": {
@@ -115,6 +117,6 @@ def written(after_prediction: Pipeline, world: dict[str, Any], tmp_path_factory:
     entries = {name: OmegaConf.to_container(config[name], resolve=True) for name in after_prediction.all_outputs()}
     catalog = DataCatalog.from_config(entries)
     for name, value in world.items():
-        catalog[name] = value
+        catalog[name] = MemoryDataset(value, copy_mode="assign")
     SequentialRunner().run(after_prediction, catalog)
     return folder

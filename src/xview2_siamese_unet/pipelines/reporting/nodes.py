@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
 from xview2_siamese_unet.errors import DataError
@@ -91,7 +92,7 @@ def match_buildings(
     predictions: Predictions,
     probabilities: Predictions,
     counts: pd.DataFrame,
-    buildings: pd.DataFrame,
+    buildings: pq.ParquetFile,
     run: dict[str, Any],
 ) -> pd.DataFrame:
     """Return one row a building, by the rule that burnt the masks of the run."""
