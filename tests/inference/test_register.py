@@ -118,7 +118,7 @@ def test_rasters_are_put_on_top_of_each_other(write_raster: Callable[..., Path])
     params = InferenceParams(pre=paths[0], post=paths[1])
     found = harmonise(params)
     assert found.pair.shift == pytest.approx((7.25, -3.5), abs=0.3)
-    assert "8.1 pixels beside" in found.warnings[0] or "8.0 pixels beside" in found.warnings[0]
+    assert "shifted by 8.1 pixels" in found.warnings[0] or "shifted by 8.0 pixels" in found.warnings[0]
     left = harmonise(params.model_copy(update={"registration": "off"}))
     assert left.pair.shift == (0, 0)
     assert left.shift is None
@@ -149,7 +149,7 @@ def test_a_shift_that_changes_from_place_to_place_is_found_and_undone(
     params, truth = bent_pair
     found = harmonise(params)
     assert found.pair.field is not None
-    assert "moved place by place" in found.warnings[-1]
+    assert "was moved accordingly" in found.warnings[-1]
     shift = found.pair.field.window(0, 0, 1024, 1024) + np.array(found.pair.shift[::-1])[:, None, None]
     errors = np.hypot(*(shift - truth))
     assert np.median(errors) <= 0.5
@@ -185,7 +185,7 @@ def test_a_featureless_pair_is_left_alone(write_raster: Callable[..., Path]) -> 
     paths = [write_raster(f"{k}.tif", rng.integers(90, 110, (900, 900, 3), dtype=np.uint8)) for k in range(2)]
     found = harmonise(InferenceParams(pre=paths[0], post=paths[1]))
     assert (found.pair.shift, found.pair.field) == ((0.0, 0.0), None)
-    assert "no shift between the dates could be measured" in found.warnings[-1]
+    assert "no shift between the images could be measured" in found.warnings[-1]
 
 
 def test_windows_that_contradict_their_neighbours_make_no_field() -> None:
