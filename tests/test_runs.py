@@ -48,7 +48,7 @@ def test_the_first_run_is_new_and_nothing_is_written(experiment: Path) -> None:
         {"reporting": {"title": "Another"}},
         {"inference": {"max_pixels": 1}},
         {"training": {"lr_find": True}},
-        {"data_processing": {"write_png": True, "shard": {"index": 1, "count": 2}}},
+        {"data_processing": {"shard": {"index": 1, "count": 2}}},
     ],
     ids=str,
 )

@@ -61,7 +61,7 @@ def test_changed_code_makes_again_what_it_decides(own: Path) -> None:
     edit("report/warn.py", "_FEW: Final = 30", "_FEW: Final = 31")
     said = run("data_processing")
     assert "is finished and reused" in said
-    assert said.count(" 0 scenes made, 17 still valid and reused") == 2
+    assert said.count(": 0 made, 17 still valid and reused") == 2
     before = contents(own / "data", first(own / "data"))
     edit("training/losses.py", "from __future__", "# another loss\nfrom __future__")
     said = run(*TRAINED)
@@ -73,7 +73,7 @@ def test_changed_code_makes_again_what_it_decides(own: Path) -> None:
     edit("raster/pack.py", "from __future__", "# packed otherwise\nfrom __future__")
     said = run("data_processing")
     assert "masks: 0 scenes made, 17 still valid and reused" in said
-    assert "store: 17 scenes made, 0 still valid and reused" in said
+    assert "packed scenes: 17 made, 0 still valid and reused" in said
     edit("raster/burn.py", "from __future__", "# burnt otherwise\nfrom __future__")
     assert run("data_processing").count("17 scenes made, 0 still valid and reused") == 2
     assert contents(own / "data", first(own / "data")) == before

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-METRICS = "08_reporting/default/quickstart/metrics.json"
+
+def metrics(storage: Path) -> Path:
+    """Return the score of the only run."""
+    (path,) = (storage / "08_reporting/default/quickstart").glob("*/metrics.json")
+    return path
 
 
 def kedro(project: Path, *options: str, module: str = "kedro") -> subprocess.CompletedProcess[str]:
@@ -25,16 +29,16 @@ def files(storage: Path) -> dict[Path, int]:
 
 @pytest.mark.slow
 def test_a_second_run_reuses_what_is_valid_and_gives_the_same_score(project: Path, main_run: Path) -> None:
-    before = (main_run / METRICS).read_bytes()
+    before = metrics(main_run).read_bytes()
     done = kedro(project)
     assert done.returncode == 0, done.stderr
     assert "epoch 0:" not in done.stderr
-    assert (main_run / METRICS).read_bytes() == before
+    assert metrics(main_run).read_bytes() == before
 
 
 @pytest.mark.slow
 def test_only_missing_outputs_make_what_is_missing(project: Path, main_run: Path) -> None:
-    score = main_run / METRICS
+    score = metrics(main_run)
     before = score.read_bytes()
     score.unlink()
     done = kedro(project, "--only-missing-outputs", "--pipelines", "reporting")
@@ -82,7 +86,8 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     done = kedro(project, *options)
     assert done.returncode == 1
     assert sentence in done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert sentence in done.stderr.splitlines()[-1]  # a line before it may name the run
     assert files(storage) == before
 
 
@@ -102,6 +107,7 @@ def test_the_packaged_run(project: Path, main_run: Path) -> None:
     conf = ["--conf-source", str(project / "conf")]
     done = kedro(project, *conf, "--pipelines", "feature_statistics", module="xview2_siamese_unet")
     assert done.returncode == 0, done.stderr
-    assert (main_run / "04_feature/default/quickstart/class_histogram.svg").is_file()
+    assert list((main_run / "04_feature/default/quickstart").glob("*/class_histogram.svg"))
     done = kedro(project, *conf, "--from-nodes", "trainn", module="xview2_siamese_unet")
-    assert (done.returncode, done.stderr) == (1, "Pipeline does not contain nodes named ['trainn'].\n")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "Pipeline does not contain nodes named ['trainn']."

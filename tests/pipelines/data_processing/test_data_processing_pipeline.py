@@ -229,7 +229,7 @@ def test_a_folder_that_no_tier_has_is_warned_of(drawn: Path, tmp_path: Path, cap
     shutil.copytree(drawn, tmp_path / "raw")
     shutil.copytree(drawn / "hold", tmp_path / "raw/tier2")
     list_scenes(tmp_path / "raw", DataProcessingParams())
-    assert "no tier has such a name: tier2" in caplog.text
+    assert "not named after a tier: tier2" in caplog.text
 
 
 def test_every_dataset_is_a_catalog_entry_with_a_file_of_its_own(project_path: Path) -> None:
