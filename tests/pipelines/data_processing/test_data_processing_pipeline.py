@@ -235,7 +235,7 @@ def test_a_folder_that_no_tier_has_is_warned_of(drawn: Path, tmp_path: Path, cap
 def test_every_dataset_is_a_catalog_entry_with_a_file_of_its_own(project_path: Path) -> None:
     catalog = UserExperimentConfigLoader(project_path / "conf", **CONFIG_LOADER_ARGS)["catalog"]
     made = create_pipeline().datasets() | png_export.create_pipeline().datasets()
-    names = {name for name in made if not name.startswith("params:")}
+    names = {name for name in made if not name.startswith("param")}
     assert names <= catalog.keys()
     files = [catalog[name]["filepath"] for name in names if "filepath" in catalog[name]]
     assert len(set(files)) == len(files) == len(names) - 1  # the download has none
