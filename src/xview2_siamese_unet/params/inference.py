@@ -61,7 +61,7 @@ class BuildingParams(Strict):
     """What a building is and when it is judged."""
 
     id_column: str | None = None
-    """Column of the footprints with ids of one's own; nothing: the first of `building_id`, `id`, `objectid`, `fid`, in
+    """Column of the footprints that holds their ids; nothing: the first of `building_id`, `id`, `objectid`, `fid`, in
     any case, that does not repeat, or else their order."""
     min_area: float = Field(default=10.0, ge=0)
     """Square metres below which a patch of the model's own mask is no building."""
