@@ -2,7 +2,7 @@
 
     uv run python benchmarks/bench_assess_memory.py [side ...]      default: 20000 40000
 
-Each size runs in a process of its own, because a peak never falls again.
+Each size runs in a process of its own, because a peak never falls again. About 700 MB are torch and its libraries.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ def measure(side: int, folder: Path) -> None:
     from rasterio.windows import Window  # noqa: PLC0415
 
     from xview2_siamese_unet.inference.harmonise import harmonise  # noqa: PLC0415
-    from xview2_siamese_unet.inference.windowed import BANDS, finished_blocks, predict_pair  # noqa: PLC0415
+    from xview2_siamese_unet.inference.windowed import FinishedBlocks, predict_rows  # noqa: PLC0415
     from xview2_siamese_unet.params.inference import InferenceParams  # noqa: PLC0415
     from xview2_siamese_unet.raster.grid_cog import RasterContent, write_cog  # noqa: PLC0415
+    from xview2_siamese_unet.raster.probability import BANDS  # noqa: PLC0415
     from xview2_siamese_unet.raster.stitch_store import BlockStore  # noqa: PLC0415
     from xview2_siamese_unet.raster.window_plan import WindowPlan  # noqa: PLC0415
 
@@ -46,11 +47,12 @@ def measure(side: int, folder: Path) -> None:
     params = InferenceParams(pre=folder / "pre.tif", post=folder / "post.tif", registration="off")
     pair = harmonise(params).pair
     plan, store = WindowPlan(side, side, params.windows.size, params.windows.overlap), BlockStore(folder / "blocks")
-    predict_pair(pair, plan, stand_in, store, 2)
-    write_cog(
-        folder / "d.tif", RasterContent(pair.grid, ("damage",), finished_blocks(plan, store, slice(-1, None)), {})
-    )
-    write_cog(folder / "p.tif", RasterContent(pair.grid, BANDS, finished_blocks(plan, store, slice(0, -1))))
+    for number, columns in predict_rows(pair, plan, stand_in, store, 2):
+        store.write_row(number, columns)
+    blocks = FinishedBlocks(plan, store)
+    codes = blocks.codes((1.0, 2.0, 2.0, 1.0))
+    write_cog(folder / "d.tif", RasterContent(pair.grid, ("damage",), codes, {}))
+    write_cog(folder / "p.tif", RasterContent(pair.grid, BANDS, blocks.shares()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{side} {time.monotonic() - started:.0f} {peak:.0f}")
 

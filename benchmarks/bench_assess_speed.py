@@ -22,7 +22,7 @@ from affine import Affine
 
 from xview2_siamese_unet.inference.answer import NetAnswer
 from xview2_siamese_unet.inference.harmonise import harmonise
-from xview2_siamese_unet.inference.windowed import predict_pair
+from xview2_siamese_unet.inference.windowed import predict_rows
 from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.nets.checkpoint import restore
 from xview2_siamese_unet.params.inference import InferenceParams
@@ -83,7 +83,9 @@ def ours(checkpoint: dict[str, Any], params: InferenceParams) -> None:
         started = time.perf_counter()
         pair = harmonise(params).pair
         plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
-        predict_pair(pair, plan, answer, BlockStore(Path(blocks)), windows.batch_size or answer.usual_batch)
+        store = BlockStore(Path(blocks))
+        for number, columns in predict_rows(pair, plan, answer, store, windows.batch_size or answer.usual_batch):
+            store.write_row(number, columns)
         seconds.setdefault("ours", []).append(time.perf_counter() - started)
 
 

@@ -22,8 +22,8 @@ from xview2_siamese_unet.stats.balance import count_classes
 
 def main(root: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store, plan = prepare(root, Path(folder))
-        names = [job.scene for job in plan.jobs]
+        store, scenes = prepare(root, Path(folder))
+        names = list(store.scenes)
         started = time.process_time()
         for _ in range(100):
             ours = count_classes(store.records[store.rows(names)])
@@ -31,8 +31,8 @@ def main(root: Path) -> None:
 
         started = time.process_time()
         damage = np.zeros(N_CODES, np.int64)
-        for job in plan.jobs:
-            *_, codes = decode((*job.images, *job.masks))
+        for files in scenes:
+            *_, codes = decode(files)
             damage += np.bincount((codes * 255).round().astype(np.int64).ravel(), minlength=N_CODES)
         theirs = time.process_time() - started
         assert list(ours["post"].values()) == damage.tolist()

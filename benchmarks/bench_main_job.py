@@ -34,7 +34,7 @@ def main(seeds: list[str]) -> None:
             for name in ("pyproject.toml", ".telemetry"):
                 shutil.copy(HERE / name, project)
             seconds, peak = run(project, seed)
-            metrics = json.loads(next(project.glob("data/08_reporting/*/*/metrics.json")).read_text())
+            metrics = json.loads(next(project.glob("data/08_reporting/*/*/*/metrics.json")).read_text())
         print(
             f"{seed:<6} {seconds:>7.0f}   {peak / 1e9:>7.1f}   {metrics['score']:.3f}   "
             f"{metrics['localization_f1']:>15.3f}   {metrics['damage_f1']:>9.3f}",

@@ -10,6 +10,7 @@ drop. Target: below 15 %.
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import tempfile
@@ -20,22 +21,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import shapely
+from matplotlib.figure import Figure
 
-from xview2_siamese_unet.damage import SCORED
+from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.metrics.matching import match_scenes
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.params.reporting import ReportingParams
 from xview2_siamese_unet.params.tree import Parameters
-from xview2_siamese_unet.pipelines.reporting.nodes import count_probabilities, score, write_report
+from xview2_siamese_unet.pipelines.reporting import nodes
+from xview2_siamese_unet.plots.curves import draw_curves
+from xview2_siamese_unet.plots.histogram import draw_class_histogram
 from xview2_siamese_unet.raster.io import read_bands
 from xview2_siamese_unet.raster.probability import write_probabilities
 from xview2_siamese_unet.raster.store import Scene
 
 SIDE, DISTINCT = 1024, 4
-HISTORY = ("train_loss", "validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
+COLUMNS = ("train_loss", "validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
+HISTORY = pd.DataFrame({"epoch": [0, 1], **dict.fromkeys(COLUMNS, 0.5)})
 SETTINGS = Parameters().model_dump(mode="json")
 RUN = {
     "version": "0",
@@ -47,16 +53,11 @@ RUN = {
     "recipe": {name: SETTINGS[name] for name in Recipe.model_fields},
 }
 OF_TRAINING: dict[str, Any] = {
-    "history": pd.DataFrame({"epoch": [0, 1], **dict.fromkeys(HISTORY, 0.5)}),
-    "class_counts": {
-        "pre": {"background": 9, "building": 1},
-        "post": {"background": 9} | {code.word: 1 for code in SCORED},
-    },
+    "class_counts": {"pre": {"background": 9, "building": 1}, "post": {code.word: 1 for code in Damage}},
     "dataset": DatasetParams(),
     "settings": SETTINGS,
     "checkpoint": RUN,
     "problems": pd.DataFrame(columns=["scene", "where", "found", "consequence"]),
-    "timings": {},
 }
 """What the report says beside the scores."""
 
@@ -120,6 +121,12 @@ class Store:
         return Scene(np.load(self.root / f"pixels{int(name[-8:]) % DISTINCT}.npy", mmap_mode="r"))
 
 
+def save(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind)
+    return buffer.getvalue()
+
+
 def measure(scenes: int) -> None:
     """Score so many scenes as the pipeline does, and print peak memory, size of the page, both in MiB, and seconds."""
     with tempfile.TemporaryDirectory() as folder:
@@ -131,7 +138,7 @@ def measure(scenes: int) -> None:
         rows = [
             (f"{name}-{k}", name, *row) for n, name in enumerate(names) for k, row in enumerate(drawn[n % DISTINCT])
         ]
-        buildings = pd.DataFrame(rows, columns=["uid", "scene", "damage", "pre_polygon"])
+        pd.DataFrame(rows, columns=["uid", "scene", "damage", "pre_polygon"]).to_parquet(root / "buildings.parquet")
         store, split = Store(root), facts[["scene"]].assign(split="test")
         predictions = {name: lambda n=n: np.load(files[n % DISTINCT]) for n, name in enumerate(names)}
         probabilities = {
@@ -139,19 +146,19 @@ def measure(scenes: int) -> None:
         }
         peak, params, started = Peak(), ReportingParams(), time.perf_counter()
         counts = count_scenes(predictions, store, facts, split, "test")
-        matches = match_scenes(predictions, probabilities, counts, buildings, "centre")
-        said = count_probabilities(probabilities, store, counts, RUN)
-        page = write_report(
-            metrics=score(counts, matches, said, RUN, params),
-            counts=counts,
-            matches=matches,
-            probability_counts=said,
-            predictions=predictions,
-            probabilities=probabilities,
-            store=store,
-            params=params,
-            **OF_TRAINING,
-        )
+        matches = match_scenes(predictions, probabilities, counts, pq.ParquetFile(root / "buildings.parquet"), "centre")
+        predicted = nodes.count_probabilities(probabilities, store, counts, RUN)
+        metrics = nodes.score(counts, matches, predicted, RUN, params)
+        shown = predictions, probabilities, store
+        figures = dict(zip(nodes.CHARTS, nodes.plot_confusion(metrics), strict=False))
+        figures |= dict(zip(nodes.CALIBRATION, nodes.plot_probabilities(predicted), strict=True))
+        figures["scored_classes"] = nodes.plot_scored_classes(metrics)
+        figures["training_curves"] = draw_curves(HISTORY)
+        figures["class_histogram"] = draw_class_histogram(OF_TRAINING["class_counts"])
+        saved = {name: save(figure, "svg") for name, figure in figures.items()}
+        saved["panels"] = save(nodes.plot_panels(counts, *shown, metrics, params), "png")
+        saved["worst_buildings"] = save(nodes.plot_buildings(matches, *shown, params), "png")
+        page = nodes.write_report(metrics=metrics, counts=counts, params=params, **OF_TRAINING, **saved)
         print(peak.stop(), len(page) / 2**20, time.perf_counter() - started)
 
 

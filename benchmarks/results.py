@@ -117,33 +117,27 @@ def prepare(args: argparse.Namespace, variant: str, seed: int, tree: Tree) -> bo
         conf / "experiments" / name / "parameters.yml",
         yaml.safe_dump(merged(tree, {"training": {"seed": seed}})),
     )
-    same = path.exists() and path.read_text() == text and metrics_of(args, variant, seed).exists()
+    same = path.exists() and path.read_text() == text and bool(metrics_of(args, variant, seed))
     if not same:
-        metrics_of(args, variant, seed).unlink(missing_ok=True)
+        for metrics in metrics_of(args, variant, seed):
+            metrics.unlink()
         path.write_text(text)
     return same
 
 
-def metrics_of(args: argparse.Namespace, variant: str, seed: int) -> Path:
-    return Path(args.out / "data" / "08_reporting" / USER / folder_name(variant, seed) / "metrics.json")
-
-
-def share_weights(args: argparse.Namespace, variant: str, seed: int) -> None:
-    """Give a variant that only answers otherwise the epochs of the recipe, which training takes over."""
-    models = args.out / "data" / "06_models" / USER
-    ours, theirs = (models / folder_name(name, seed) / "checkpoints" for name in (variant, "strong"))
-    changed = WITHOUT.get(variant.removeprefix("strong without "), {})
-    if changed.keys() == {"prediction"} and theirs.exists() and not ours.exists():
-        shutil.copytree(theirs, ours, ignore=shutil.ignore_patterns("*_state.pth", "*.safetensors"))
+def metrics_of(args: argparse.Namespace, variant: str, seed: int) -> list[Path]:
+    """Return the metrics of each run, the newest last."""
+    return sorted((args.out / "data" / "08_reporting" / USER / folder_name(variant, seed)).glob("*/metrics.json"))
 
 
 def run(args: argparse.Namespace, variant: str, seed: int) -> None:
-    from kedro.framework.session import KedroSession  # noqa: PLC0415  a dry run needs no Kedro
-    from kedro.framework.startup import bootstrap_project  # noqa: PLC0415
+    from kedro.framework.startup import bootstrap_project  # noqa: PLC0415  a dry run needs no Kedro
+
+    from xview2_siamese_unet.session import ProjectSession  # noqa: PLC0415
 
     bootstrap_project(PROJECT)
     env, conf = f"{USER}/{folder_name(variant, seed)}", str(args.out / "conf")
-    with KedroSession.create(PROJECT, env=env, conf_source=conf) as session:
+    with ProjectSession.create(PROJECT, env=env, conf_source=conf) as session:
         session.run()
 
 
@@ -152,7 +146,7 @@ def table(args: argparse.Namespace, names: list[str]) -> str:
     runs: dict[str, dict[int, dict[str, float]]] = {}
     for name in names:
         paths = {seed: metrics_of(args, name, seed) for seed in args.seeds}
-        runs[name] = {seed: json.loads(path.read_text()) for seed, path in paths.items() if path.exists()}
+        runs[name] = {seed: json.loads(found[-1].read_text()) for seed, found in paths.items() if found}
     lines = [f"| variant | seeds | {' | '.join(SCORES.values())} | score against strong |", "| --- " * 6 + "|"]
     for name, found in runs.items():
         both = found.keys() & runs.get("strong", {}).keys()
@@ -174,10 +168,9 @@ def main(args: argparse.Namespace) -> None:
     for seed in args.seeds:
         for name, tree in chosen.items():
             if args.dry_run:
-                print(f"{name}, seed {seed}: {'finished' if metrics_of(args, name, seed).exists() else 'to train'}")
+                print(f"{name}, seed {seed}: {'finished' if metrics_of(args, name, seed) else 'to train'}")
             elif not prepare(args, name, seed, tree):
                 started = time.perf_counter()
-                share_weights(args, name, seed)
                 run(args, name, seed)
                 print(f"{name}, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
     where = f"{args.xbd.name} of xBD" if args.xbd else f"built-in sample, {args.size}², scenes {args.scenes}"

@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 
 from xview2_siamese_unet.assessment import assess
-from xview2_siamese_unet.datasets.labels import LabelsDataset
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams
-from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels
+from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, parse_labels
 from xview2_siamese_unet.raster.grid_scene import write_geotiffs
 from xview2_siamese_unet.raster.io import read_rgb
 from xview2_siamese_unet.xbd.pairing import list_pairs
@@ -31,7 +31,7 @@ from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
 
 PROJECT = Path(__file__).parents[1]
 IMAGES = PROJECT / "docs" / "images"
-REPORTS = PROJECT / "data" / "08_reporting" / "default" / "quickstart"
+REPORTS = max((PROJECT / "data" / "08_reporting" / "default" / "quickstart").glob("*/"), default=PROJECT)
 TOWN, TOWN_SIDE = ("sample-tsunami", 0), 1024
 PANEL = 457
 """Pixels that Kedro-Viz gives to a dataset that is opened."""
@@ -78,9 +78,9 @@ def photograph_map(path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, out = Path(folder) / "sample", Path(folder) / "assessment"
         write_scene(root, town, params.size)
-        labels = LabelsDataset(filepath=str(Path(folder) / "labels.parquet"), executor={"kind": "serial"})
-        labels.save(plan_labels(root, DatasetParams(sample=params), DataProcessingParams()))
-        found = assess(*write_geotiffs(root, labels.load().scenes.iloc[0], Path(folder)), out, env="default/quickstart")
+        dataset, data = DatasetParams(sample=params), DataProcessingParams()
+        _, scenes, _ = parse_labels(root, list_scenes(root, data), dataset, data, ExecutorParams())
+        found = assess(*write_geotiffs(root, scenes.iloc[0], Path(folder)), out, env="default/quickstart")
         photograph(found.products["map.html"].as_uri(), out / "map.png", "1400,860", seconds=5)
         Image.open(out / "map.png").convert("RGB").save(path, quality=85)
 

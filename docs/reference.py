@@ -24,7 +24,8 @@ PAGE: Final = """# Parameters
 
 Every key that a file of `conf/` may set, what it may be and what it is otherwise. An unknown key, or a value that is
 not allowed, ends a command before anything is written. `null` takes a value back. `conf/base` holds the same keys with
-the same defaults; an experiment writes only what differs; `--params training.epochs=3` has the last word for one run.
+the same defaults; an experiment writes only what differs; `--params training.epochs=3` overrides a value for one run.
+`--params run=<id>` names a run to look at or to resume, in place of the newest.
 
 ## Files `parameters*.yml`
 """

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Trains one environment on any number of nodes, and goes on by itself when its time is up.
+# Trains one environment on any number of nodes, and resumes by itself when its time is up.
 #
 #   sbatch --nodes 2 --gpus-per-node 4 --time 12:00:00 slurm/train.sh lab/002
 #   sbatch --dependency singleton slurm/train.sh lab/002 --params training.epochs=60
@@ -64,9 +64,9 @@ phase() {
   ((code == 0)) || exit "$code"
 }
 
-# Sets `options` to those of a training that goes on where an earlier start of this job was stopped, also where the user
-# asked for one that begins anew: what is given for --params, and behind it, where it counts, training.reuse=true.
-go_on() {
+# Sets `options` to those of a run that an earlier start of this job began and that is resumed, also where the user asked
+# for a new one: what is given for --params, and behind it, where it counts, training.reuse=true.
+resume() {
   local all=("$@") given=
   options=()
   while (($#)); do
@@ -97,11 +97,11 @@ if seen < int(sys.argv[1]):
     "nvidia-smi, leave the node out with sbatch --exclude, or ask for no GPU with sbatch --gpus-per-node 0.")'
 ((gpus == 0)) || phase "${on_each_node[@]}" uv run python -c "$look" "$gpus"
 
-# Scenes, masks and store first, by one process: reading xBD needs no GPU, and what is there is taken over.
-phase uv run kedro run --env "$environment" --pipelines data_processing,feature_statistics "$@"
-
 options=("$@")
-((${SLURM_RESTART_COUNT:-0} == 0)) || go_on "$@"
+((${SLURM_RESTART_COUNT:-0} == 0)) || resume "$@"
+
+# Scenes, masks and store first, by one process: reading xBD needs no GPU, and what is valid is reused. A new run begins.
+phase uv run kedro run --env "$environment" --pipelines data_processing,feature_statistics ${options[@]+"${options[@]}"}
 phase "${on_each_node[@]}" \
   uv run torchrun --nnodes "$SLURM_NNODES" --nproc-per-node "$((gpus > 0 ? gpus : 1))" \
   --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$head:$port" \

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from kedro.pipeline import Pipeline
 
 # Before Kedro is imported: no test may phone home or depend on the environment of whoever runs it.
 os.environ["DO_NOT_TRACK"] = "1"
@@ -45,6 +49,27 @@ MINIMAL_CONF = {
 @pytest.fixture(scope="session")
 def project_path() -> Path:
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def scheduler() -> Iterator[str]:
+    """The address of a Dask scheduler with one worker."""
+    from distributed import LocalCluster  # noqa: PLC0415  slow to import
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def registered() -> dict[str, Pipeline]:
+    """The pipelines of the project by name."""
+    # Kedro is imported here, because most tests take milliseconds without it.
+    from kedro.framework.project import configure_project  # noqa: PLC0415
+
+    from xview2_siamese_unet.pipeline_registry import register_pipelines  # noqa: PLC0415
+
+    configure_project("xview2_siamese_unet")
+    return register_pipelines()
 
 
 @pytest.fixture

@@ -16,10 +16,17 @@ def main(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
     """Run pipelines with the options of `kedro run`, among them `--conf-source`."""
     if sys.platform == "win32":
         raise SystemExit(WINDOWS)
+    from xview2_siamese_unet.cli import end_in_one_sentence  # noqa: PLC0415  refuses to be imported on Windows
+
     package = Path(__file__).parent.name
     configure_project(package)
     kwargs.setdefault("standalone_mode", not hasattr(sys, "ps1"))
-    return find_run_command(package)(*args, **kwargs)
+    try:
+        return find_run_command(package)(*args, **kwargs)
+    except Exception as error:
+        if kwargs["standalone_mode"]:
+            end_in_one_sentence(error)
+        raise
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro.framework import project as framework
-from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner
 from kedro.utils import find_kedro_project
 
 from xview2_siamese_unet.environments import use_logging
 from xview2_siamese_unet.errors import ConfigError, cause_of
+from xview2_siamese_unet.session import ProjectSession
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,8 @@ _RECORD: Final = "run.json"
 _ADVICE: Final = ("kedro.runner", "kedro.pipeline")
 _NAMED: Final = f'package_name = "{__package__}"'
 """What pyproject.toml of this project says."""
+_WEIGHTS: Final = {".pth", ".pt", ".ckpt", ".safetensors"}
+"""Endings of files; any other model that is no file is a run."""
 _PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones")
 
 
@@ -83,6 +85,7 @@ def assess(
         env: `<user>/<experiment>`, as for `--env`.
         device: `auto`, `cpu` or `gpu`.
         more: any other key of the section `inference` of the parameters: `model`, `footprints`, `zones`, `overwrite`...
+            A model is a file, or a run: `RUN` of the experiment, `USER/EXPERIMENT` or `USER/EXPERIMENT@RUN`.
 
     Raises:
         ProjectError: something that cannot be assessed, in one sentence, or no project around the current folder and
@@ -143,17 +146,34 @@ def _session(inference: dict[str, Any], env: str | None, device: str | None) -> 
     if project is not None and __package__ != framework.PACKAGE_NAME:
         bootstrap_project(project)
         use_logging(project)
+    named = str(inference.get("model") or "")
+    if named and not Path(named).expanduser().exists() and Path(named).suffix not in _WEIGHTS:
+        inference = inference | {"model": _checkpoint_of(project, env, named)}
     params: dict[str, Any] = {"inference": {key: _plain(key, value) for key, value in inference.items()}}
     if device is not None:
         params["hardware"] = {"device": device}
     try:
-        with KedroSession.create(project, env=env, runtime_params=params) as session:
+        with ProjectSession.create(project, env=env, runtime_params=params) as session:
             yield session
     except Exception as error:
         ours = cause_of(error)
         if ours is None or ours is error:
             raise
         raise ours from error
+
+
+def _checkpoint_of(project: Path | None, env: str | None, named: str) -> Path:
+    """Return the checkpoint of a run: `RUN` of this experiment, `USER/EXPERIMENT` or `USER/EXPERIMENT@RUN`.
+
+    Raises:
+        ConfigError: no such user, experiment or run.
+    """
+    other, at, run = named.partition("@") if "/" in named else ("", "@", named)
+    given = {"run": run} if at else None
+    session: Any = ProjectSession.create(project, env=other or env, runtime_params=given)
+    with session:
+        context = session.load_context()
+        return Path(context.project_path / context.config_loader["catalog"]["checkpoint"]["filepath"])
 
 
 def _find_project() -> Path | None:

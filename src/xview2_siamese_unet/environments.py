@@ -11,6 +11,7 @@ import mimetypes
 import os
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -29,8 +30,10 @@ from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.globals import NAME, Globals
 from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.params.validation import validate
+from xview2_siamese_unet.runs import LOOKS, MODELS, Run, choose_run, describe_run, find_run
 
 _ARCHIVES: Final = {"application/x-tar": "tar://::", "application/zip": "zip://::"}
+_SUFFIXES: Final = (".yml", ".yaml", ".json")
 _MISSING: Final = object()
 
 
@@ -44,7 +47,14 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
     Raises:
         ConfigError: on construction for an unknown user or experiment or unusable globals; on access to a key for files
             that cannot be read, unknown keys and values out of range.
+
+    Attributes:
+        begins_runs: whether this configures a session that makes a run, and not one that looks at what there is.
+        project: where a relative storage starts.
     """
+
+    begins_runs = False
+    project: Path | None = None
 
     @cached_property
     def user_and_experiment(self) -> tuple[str, str]:
@@ -73,13 +83,29 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
             values = self._globals_of(self._merge(key, layers))
             self.data[key] = values
             return values
+        values = self["globals"] | ({"run": self.run.name} if key == "catalog" else {})
         # Resolvers belong to the process: without this, the loader made last would answer for all, and two experiments
         # open in one notebook would read each other's folders.
-        OmegaConf.register_new_resolver("globals", partial(_select, self["globals"]), replace=True)
+        OmegaConf.register_new_resolver("globals", partial(_select, values), replace=True)
         merged = self._merge(key, layers)
         if not merged:
             raise MissingConfigException(f"No {key} in {', '.join(layers)} of {self.conf_source}")
         return self._parameters_of(merged) if key == "parameters" else merged
+
+    @cached_property
+    def run(self) -> Run:
+        """The run whose files the catalog names."""
+        from xview2_siamese_unet.raster.store import Store, read_manifest  # noqa: PLC0415  not all commands need numpy
+
+        named, parameters = self["globals"], self["parameters"]
+        storage = (self.project or Path(self.conf_source).absolute().parent) / named["storage"]
+        store = storage / "05_model_input" / parameters["dataset"]["name"] / "store"
+        wanted = describe_run(parameters, Store(store).digest if read_manifest(store) else None)
+        experiment = storage / MODELS / named["group"] / named["experiment"]
+        if self.begins_runs:
+            return choose_run(experiment, parameters["run"], wanted, reuse=parameters["training"]["reuse"])
+        asked = (self.runtime_params or {}).keys() - LOOKS - {"hardware", "dataloader"}
+        return find_run(experiment, parameters["run"], wanted, alike=bool(asked))
 
     def known(self, kind: Literal["users", "experiments"]) -> list[str]:
         """Return the names that `--env` may have on one side of its slash."""
@@ -180,14 +206,17 @@ def layer_files(conf_source: str, layer: str, *kinds: str) -> list[Path]:
         layer: a folder below it, such as `experiments/strong`.
         kinds: such as `parameters`; nothing: all.
     """
+    folder = Path(conf_source) / layer
     # Kedro reads globals as it is made: of a layer that is not there it takes none.
-    kedro = OmegaConfigLoader(conf_source, base_env="no layer")
-    folder = (Path(conf_source) / layer).as_posix()
-    patterns = [pattern for kind in kinds or kedro.config_patterns for pattern in kedro.config_patterns[kind]]
-    found = {
-        path for pattern in patterns for path in kedro._fs.glob(f"{folder}/{pattern}") if not kedro._is_hidden(path)
-    }
-    return sorted(path for path in map(Path, found) if kedro._is_valid_config_path(path))
+    known = OmegaConfigLoader(conf_source, base_env="no layer").config_patterns
+    patterns = [pattern for kind in kinds or known for pattern in known[kind]]
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.suffix in _SUFFIXES}
+    return sorted(
+        path
+        for inside, path in files.items()
+        if any(fnmatch(inside.as_posix(), pattern) for pattern in patterns)
+        and not any(part.startswith(".") for part in inside.parts)
+    )
 
 
 def _soften(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,12 +110,13 @@ def cause_of(error: BaseException) -> ProjectError | None:
 
     Kedro wraps what a dataset raises, so ours may be any link of the chain. What the disk refuses counts as well.
     """
-    links = list(_chain(error))
+    links = list(chain(error))
     ours = next((link for link in links if isinstance(link, ProjectError)), None)
     return ours or next((said for link in links if (said := _storage_error(link))), None)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what caused it, as a traceback shows them."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

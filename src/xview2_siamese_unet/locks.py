@@ -1,4 +1,4 @@
-"""Runs that would write to the same folders come one after the other."""
+"""Sessions that would write to the same folders come one after the other; a training that ends removes old runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import logging
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
@@ -16,22 +16,28 @@ from kedro.pipeline import Pipeline
 
 from xview2_siamese_unet.atomic import IN_USE, nearest_existing, remove_debris
 from xview2_siamese_unet.errors import StorageError
+from xview2_siamese_unet.runs import MODELS, Run, list_runs, remove_run
 from xview2_siamese_unet.training.processes import launched_shard
+
+if TYPE_CHECKING:
+    from xview2_siamese_unet.environments import UserExperimentConfigLoader
 
 logger = logging.getLogger(__name__)
 
 FOLDER: Final = ".locks"
 """Below the storage; its files are empty and stay."""
 _EXPERIMENT: Final = {"feature_statistics", "modelling", "reporting"}
-"""Tags of the pipelines whose results are those of one experiment."""
+"""Tags of the pipelines whose results are those of one run."""
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """Numbers of errors of a disk without locks: NFS without lockd, Lustre without flock."""
-_WHOLE: Final = {"labels", "scenes"}
+_WHOLE: Final = {"scenes"}
 """Datasets that no part of a job array makes."""
 
 
 class Locks:
-    """Lets one run at a time make a dataset, others wait for it; work on an experiment; and assess into a folder.
+    """Lets one session at a time make a dataset, others wait for it; work on a run; and assess into a folder.
+
+    Runs of one experiment that other settings make do not wait for each other.
 
     They are locks of the operating system: one that is killed frees its own. On a disk without locks a run warns and
     goes on without: a lock made of a mere file would outlive a killed run. Free of them are the parts of a dataset
@@ -44,6 +50,8 @@ class Locks:
         self._held: dict[str, FileLock] = {}
         self._unsaved: set[str] = set()
         self._made: list[Path] = []
+        self._worked_on: tuple[Path, str, Run] | None = None
+        self._keep: int | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -60,16 +68,17 @@ class Locks:
         """Take the locks that the run needs.
 
         Raises:
-            StorageError: another run works on the experiment, or assesses into the same folder.
+            StorageError: another session works on the same run, or assesses into the same folder.
         """
         self._release()  # what a run of this process held when somebody interrupted it
         if launched_shard().rank > 0 or self._context is None:
             return
-        config = self._context.config_loader
+        config = cast("UserExperimentConfigLoader", self._context.config_loader)
         named = config["globals"]
         storage = self._context.project_path / named["storage"]
         if any(_EXPERIMENT & node.tags for node in pipeline.nodes):
-            self._begin_experiment(storage, f"{named['group']}/{named['experiment']}")
+            self._begin_run(storage, f"{named['group']}/{named['experiment']}", config.run)
+            self._keep = named["keep"] if any("modelling" in node.tags for node in pipeline.nodes) else None
         if "assessment" in pipeline.inputs() and self._catalog is not None:
             self._begin_assessment(self._catalog["assessment"].load())
         self._unsaved = pipeline.only_nodes_with_tags("data_processing").all_outputs()
@@ -85,7 +94,9 @@ class Locks:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Let others work on the experiment."""
+        """Remove the oldest runs behind a training, and let others work on this one."""
+        if self._keep is not None and self._worked_on is not None:
+            self._remove_old(*self._worked_on, self._keep)
         self._release()
 
     @hook_impl
@@ -93,16 +104,27 @@ class Locks:
         """Let others work on both."""
         self._release()
 
-    def _begin_experiment(self, storage: Path, name: str) -> None:
-        if not self._take("experiment", storage / FOLDER / f"experiments/{name}.lock"):
+    def _begin_run(self, storage: Path, name: str, run: Run) -> None:
+        # By its settings and not its id: of two first sessions with the same ones, each would begin a run of its own.
+        if not self._take("run", _lock_of(storage, name, run)):
             raise StorageError(
-                f"experiment {name}",
-                found="another run of it that is under way",
-                allowed="one at a time, for they write to the same folders",
-                remedy="wait until it ends, or choose another experiment; a notebook lets go when its kernel ends",
+                f"Another session works on this run of {name}.",
+                hint="Wait until it ends, or change a setting; a notebook lets go when its kernel ends.",
             )
-        for folder in storage.glob(f"0?_*/{name}"):
+        self._worked_on = storage, name, run
+        for folder in storage.glob(f"0?_*/{name}/{run.name}"):
             remove_debris(folder)
+
+    def _remove_old(self, storage: Path, name: str, mine: Run, keep: int) -> None:
+        """Remove all but the newest finished runs, and what is unfinished and older than these; none that is in use."""
+        runs = list_runs(storage / MODELS / name)
+        kept = [run.name for run in runs if run.is_finished][:keep]
+        old = [run for run in runs if kept and run.name < min(kept) and run.name != mine.name]
+        removed = [run.name for run in old if run.key == mine.key or self._take(run.name, _lock_of(storage, name, run))]
+        for run in removed:
+            remove_run(storage, name, run)
+        if removed:
+            logger.info("%d old runs removed, for keep is %d: %s", len(removed), keep, ", ".join(removed))
 
     def _begin_assessment(self, folder: Path) -> None:
         """Hold the folder itself, which may be reached from other storages, and by who may write there only."""
@@ -151,4 +173,8 @@ class Locks:
         with suppress(OSError):  # it holds products
             for folder in self._made:
                 folder.rmdir()
-        self._held, self._unsaved, self._made = {}, set(), []
+        self._held, self._unsaved, self._made, self._worked_on, self._keep = {}, set(), [], None, None
+
+
+def _lock_of(storage: Path, experiment: str, run: Run) -> Path:
+    return storage / FOLDER / "runs" / experiment / f"{run.key}.lock"

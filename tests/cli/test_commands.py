@@ -213,7 +213,8 @@ from xview2_siamese_unet.cli import cli
 def show(path, command):
     if isinstance(command, click.Group):
         for name, each in command.commands.items():
-            show(f"{path} {name}", each)
+            if name != "run":  # which is Kedro's
+                show(f"{path} {name}", each)
     else:
         text = command.get_help(click.Context(command, info_name=path))
         print(path, any(line.startswith(f"  {path} ") for line in text.splitlines()))

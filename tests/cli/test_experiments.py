@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from kedro.framework.startup import bootstrap_project
 
+from kept_runs import RUN, write_run
+from xview2_siamese_unet.assessment import _checkpoint_of
 from xview2_siamese_unet.commands.configuration import open_configuration
 from xview2_siamese_unet.commands.experiment import experiment
 from xview2_siamese_unet.errors import ConfigError
@@ -74,8 +77,9 @@ def test_a_name_that_will_not_do_changes_nothing(shipped: Path, args: tuple[str,
     assert sorted(shipped.rglob("*")) == before
 
 
-def write_score(project: Path, name: str, score: float) -> Path:
-    path = project / "data/08_reporting/default" / name / "metrics.json"
+def write_score(project: Path, name: str, score: float, run: str = RUN) -> Path:
+    write_run(project / "data", f"default/{name}", run)
+    path = project / "data/08_reporting/default" / name / run / "metrics.json"
     path.parent.mkdir(parents=True)
     numbers = {"score": score, "localization_f1": 0.8, "damage_f1": 0.7, "n_scenes": 9}
     path.write_text(json.dumps(numbers | {"intervals": {"score": [score - 0.01, score + 0.01]}}))
@@ -90,6 +94,16 @@ def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
     everything = [line.split()[0] for line in call("list", "--user", "default", "--all").output.splitlines()]
     assert everything[1:] == ["experiment", "default/strong", "default/seed_002", "default/quickstart"]
     assert lines[2][1:6] == ["0.750", "0.740–0.760", "0.800", "0.700", "9"]
+
+
+def test_the_newest_finished_run_is_listed_and_each_on_request(shipped: Path) -> None:
+    newer, unfinished = "2026-02-01T00.00.00.000Z", "2026-03-01T00.00.00.000Z"
+    for run, score in ((RUN, 0.75), (newer, 0.61)):
+        write_score(shipped, "strong", score, run)
+    write_run(shipped / "data", "default/strong", unfinished, finished=False)
+    assert [line.split()[:2] for line in call("list").output.splitlines()[2:3]] == [["default/strong", "0.610"]]
+    rows = [line.split()[:2] for line in call("list", "--runs").output.splitlines()[2:4]]
+    assert rows == [[f"default/strong@{RUN}", "0.750"], [f"default/strong@{newer}", "0.610"]]
 
 
 def test_a_terminal_of_80_columns_shows_every_cell_on_one_line(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,3 +173,22 @@ def test_a_wrong_configuration_does_not_end_the_list(shipped: Path) -> None:
     write_score(shipped, "strong", 0.75)
     (shipped / "conf/experiments/seed_002/globals.yml").write_text("storrage: elsewhere")
     require_the_others("default/seed_002 is not shown: globals of default/seed_002: ")
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        (RUN, f"quickstart/{RUN}/checkpoints/quickstart"),
+        ("default/strong", "strong/2026-02-01T00.00.00.000Z/checkpoints/strong"),
+        (f"default/strong@{RUN}", f"strong/{RUN}/checkpoints/strong"),
+    ],
+)
+def test_a_model_is_named_by_its_run(shipped: Path, named: str, expected: str) -> None:
+    bootstrap_project(shipped)
+    for name, run in (("quickstart", RUN), ("strong", RUN), ("strong", "2026-02-01T00.00.00.000Z")):
+        write_run(shipped / "data", f"default/{name}", run)
+    path = _checkpoint_of(shipped, None, named)
+    assert path == shipped / f"data/06_models/default/{expected}_best_siamese_unet_state.pth"
+    assert path.is_file()
+    with pytest.raises(ConfigError, match="default/quickstart has no run 'other'"):
+        _checkpoint_of(shipped, None, "other")

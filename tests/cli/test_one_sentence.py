@@ -3,50 +3,29 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
-from collections.abc import Iterator
-from types import TracebackType
+from collections.abc import Callable
 
 import pytest
+from click.testing import CliRunner
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import KedroCliError
 from kedro.io import DatasetError
+from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.cli import cli, run, say_in_one_sentence
+from xview2_siamese_unet.cli import cli, end_in_one_sentence, run, sentence_of
 from xview2_siamese_unet.errors import ConfigError
 
-OURS = ConfigError("conf", found="x", allowed="y", remedy="write y")
+OURS = ConfigError("The key x is wrong.", hint="Write y.")
 
 
-def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
-    """The error as an excepthook gets it: raised, from a cause if there is one."""
+def raised(error: Exception, cause: BaseException | None = None) -> Exception:
+    """The error as it is caught: raised, from a cause if there is one."""
     try:
         raise error from cause
     except type(error) as caught:
         return caught
-
-
-class Otherwise:
-    """Stands in for Python's own hook and counts its calls."""
-
-    def __init__(self) -> None:
-        self.seen: list[BaseException] = []
-
-    def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        self.seen.append(error)
-
-
-@pytest.fixture
-def otherwise() -> Iterator[Otherwise]:
-    logger = logging.getLogger("xview2_siamese_unet")
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    yield Otherwise()
-    logger.setLevel(level)
-
-
-def show(error: BaseException, otherwise: Otherwise) -> None:
-    say_in_one_sentence(otherwise)(type(error), error, error.__traceback__)
 
 
 @pytest.mark.parametrize(
@@ -57,46 +36,93 @@ def show(error: BaseException, otherwise: Otherwise) -> None:
         raised(DatasetError("outer"), raised(DatasetError("inner"), OURS)),
     ],
 )
-def test_our_error_anywhere_in_the_chain_is_the_only_line(
-    error: BaseException, otherwise: Otherwise, capsys: pytest.CaptureFixture[str]
-) -> None:
-    show(error, otherwise)
+def test_our_error_anywhere_in_the_chain_is_the_only_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        end_in_one_sentence(error)
+    assert end.value.code == 1
     assert capsys.readouterr() == ("", f"{OURS}\n")
-    assert not otherwise.seen
 
 
-def test_an_error_raised_while_ours_was_handled_counts_unless_ours_was_dismissed(
-    otherwise: Otherwise, capsys: pytest.CaptureFixture[str]
-) -> None:
-    during, dismissed = KeyError("a"), KeyError("b")
+def test_an_error_raised_while_ours_was_handled_counts_unless_ours_was_dismissed() -> None:
+    during, dismissed = raised(KeyError("a")), raised(KeyError("b"))
     during.__context__ = dismissed.__context__ = OURS
-    dismissed.__suppress_context__ = True
-    show(during, otherwise)
-    show(dismissed, otherwise)
-    assert capsys.readouterr().err == f"{OURS}\n"
-    assert otherwise.seen == [dismissed]
+    during.__suppress_context__, dismissed.__suppress_context__ = False, True
+    assert sentence_of(during) == str(OURS)
+    assert sentence_of(dismissed) is None
 
 
-def test_a_defect_of_the_program_keeps_its_traceback(otherwise: Otherwise, capsys: pytest.CaptureFixture[str]) -> None:
-    defect = raised(DatasetError("x"), ZeroDivisionError())
-    show(defect, otherwise)
-    assert otherwise.seen == [defect]
+@pytest.mark.parametrize(
+    ("path", "pipeline"),
+    [
+        ("data/02_intermediate/sample/scenes.parquet", "data_processing"),
+        ("data/04_feature/a/b/class_weights.json", "feature_statistics"),
+        ("data/06_models/a/b/logfiles/history.csv", "modelling"),
+        ("data/08_reporting/a/b/metrics.json", "reporting"),
+    ],
+)
+def test_a_missing_file_names_the_pipeline_that_makes_it(path: str, pipeline: str) -> None:
+    error = raised(DatasetError("Failed while loading data"), FileNotFoundError(2, "No such file", path))
+    assert sentence_of(error) == (
+        f"{path} does not exist. Run kedro run --pipelines {pipeline} first, or together with this."
+    )
+
+
+def test_what_kedro_refuses_before_it_runs_is_its_own_sentence() -> None:
+    with pytest.raises(ValueError, match="trainn") as caught:
+        Pipeline([Node(lambda: 1, None, "x", name="train")]).filter(node_names=["trainn"])
+    assert sentence_of(caught.value) == "Pipeline does not contain nodes named ['trainn']."
+
+
+@pytest.mark.parametrize("defect", [raised(DatasetError("x"), ZeroDivisionError()), raised(ValueError("of a node"))])
+def test_a_defect_of_the_program_keeps_its_traceback(defect: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    end_in_one_sentence(defect)
     assert capsys.readouterr().err == ""
 
 
-def test_debug_and_verbose_show_the_traceback(otherwise: Otherwise, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_and_verbose_show_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(KedroCliError, "VERBOSE_ERROR", True)
-        show(OURS, otherwise)
-    logging.getLogger("xview2_siamese_unet").setLevel(logging.DEBUG)
-    show(OURS, otherwise)
-    assert otherwise.seen == [OURS, OURS]
+        end_in_one_sentence(OURS)
+    with caplog.at_level(logging.DEBUG, "xview2_siamese_unet"):
+        end_in_one_sentence(OURS)
+    assert capsys.readouterr().err == ""
 
 
-def test_importing_the_commands_installs_the_sentence() -> None:
-    assert sys.excepthook.__qualname__ == "say_in_one_sentence.<locals>.hook"
+def test_importing_the_commands_changes_nothing_of_python_kedro_or_click() -> None:
+    script = """
+import sys
+from kedro.framework.cli.project import run
+from kedro.framework.cli.utils import KedroCliError
+before = sys.excepthook, KedroCliError.show, run.callback, list(run.params)
+import xview2_siamese_unet.cli
+assert before == (sys.excepthook, KedroCliError.show, run.callback, list(run.params))
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603
 
 
-def test_run_is_kedros_own_with_all_its_options() -> None:
-    assert run is kedro_run
-    assert "run" not in cli.commands
+def test_run_has_all_options_of_kedro() -> None:
+    assert run.params[: len(kedro_run.params)] == kedro_run.params
+    assert cli.commands["run"] is run
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [(["--async"], "--async does not work"), (["--load-versions", "metrics:1"], "no dataset is versioned")],
+)
+def test_an_option_that_would_do_nothing_or_fail_later_is_refused(options: list[str], sentence: str) -> None:
+    assert sentence in str(CliRunner().invoke(run, options).exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [([], True), (["--pipelines", "modelling,reporting"], True), (["--pipelines", "modelling"], False)],
+)
+def test_several_processes_only_train(
+    launch: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch, options: list[str], refused: bool
+) -> None:
+    launch(1, 2)
+    monkeypatch.setattr(kedro_run, "callback", lambda **_: None)
+    error = str(CliRunner().invoke(run, options).exception)
+    assert ("2 processes, which share modelling alone" in error) is refused

@@ -12,9 +12,10 @@ from kedro.framework.startup import bootstrap_project
 from PIL import Image
 from rich.table import Table
 
+from kept_runs import RUN, write_run
 from xview2_siamese_unet.cli import cli
 from xview2_siamese_unet.commands.score import open_console
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.metrics.table import COUNT_COLUMNS
 
 
@@ -65,13 +66,24 @@ def test_compare_wants_two_experiments(names: list[str]) -> None:
     assert "Name two experiments or more, each once." in done.output
 
 
-COUNTS = "_run: ${globals:group}/${globals:experiment}\n" + "".join(
-    f"{name}: {{type: {kind}, filepath: '${{globals:storage}}/08_reporting/${{_run}}/{name}.{end}'}}\n"
-    for name, kind, end in (
-        ("scene_counts", "pandas.ParquetDataset", "parquet"),
-        ("metrics", "json.JSONDataset", "json"),
+COUNTS = "_run: ${globals:group}/${globals:experiment}/${globals:run}\n" + "".join(
+    f"{name}: {{type: {kind}, filepath: '${{globals:storage}}/{layer}/${{_run}}/{name}.{end}'}}\n"
+    for name, kind, layer, end in (
+        ("scene_counts", "pandas.ParquetDataset", "08_reporting", "parquet"),
+        ("metrics", "json.JSONDataset", "08_reporting", "json"),
+        ("run", "json.JSONDataset", "06_models", "json"),
     )
 )
+
+
+def write_scores(project: Path, name: str, run: str = RUN, **settings: object) -> None:
+    write_run(project / "data", f"default/{name}", run, **settings)
+    folder = project / "data/08_reporting/default" / name / run
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text('{"unclassified": "ignore"}')
+    pd.DataFrame(1, index=range(2), columns=COUNT_COLUMNS).assign(scene=["a", "b"]).to_parquet(
+        folder / "scene_counts.parquet"
+    )
 
 
 def test_compare_reads_two_experiments_and_names_what_is_missing(
@@ -80,28 +92,42 @@ def test_compare_reads_two_experiments_and_names_what_is_missing(
     project = write_project(
         {
             "base/catalog.yml": COUNTS,
-            "experiments/one/parameters.yml": "training: {learning_rate: 0.5}",
+            "experiments/one/parameters.yml": "training: {learning_rate: 0.9}",  # edited since the run
             "experiments/two/globals.yml": "",
             "experiments/three/globals.yml": "",
         }
     )
     monkeypatch.chdir(project)
     bootstrap_project(project)
-    for name in ("one", "two"):
-        folder = project / "data" / "08_reporting" / "default" / name
-        folder.mkdir(parents=True)
-        (folder / "metrics.json").write_text('{"unclassified": "ignore"}')
-        pd.DataFrame(1, index=range(2), columns=COUNT_COLUMNS).assign(scene=["a", "b"]).to_parquet(
-            folder / "scene_counts.parquet"
-        )
+    write_scores(project, "one", training={"learning_rate": 0.5})
+    write_scores(project, "two")
     command = ["compare", "default/one", "default/two", "--out", "page.html"]
     done = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert "training.learning_rate" in done.output
     assert "default/two minus default/one, the same 2 scenes" in done.output
     assert "0.5</td>" in (project / "page.html").read_text()
+    assert "0.9" not in (project / "page.html").read_text()
     missing = CliRunner().invoke(cli, ["compare", "default/one", "default/three"])
     assert isinstance(missing.exception, DataError)
-    assert "experiment default/three: found no scene_counts, metrics" in str(missing.exception)
+    assert "default/three has no run, scene_counts, metrics" in str(missing.exception)
+
+
+def test_compare_reads_two_runs_of_one_experiment(
+    write_project: Callable[[dict[str, str]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = write_project({"base/catalog.yml": COUNTS, "experiments/one/globals.yml": ""})
+    monkeypatch.chdir(project)
+    bootstrap_project(project)
+    write_scores(project, "one", training={"learning_rate": 0.25})
+    write_scores(project, "one", "2026-02-01T00.00.00.000Z", training={"learning_rate": 0.75})
+    done = CliRunner().invoke(cli, ["compare", f"default/one@{RUN}", "default/one"], catch_exceptions=False)
+    [row] = [line for line in done.output.splitlines() if "training.learning_rate" in line]
+    assert row.index("0.25") < row.index("0.75")
+    missing = CliRunner().invoke(cli, ["compare", "default/one", "default/one@2025"])
+    assert isinstance(missing.exception, ConfigError)
+    assert f"default/one has no run '2025'. Name one of its runs: 2026-02-01T00.00.00.000Z, {RUN}" in str(
+        missing.exception
+    )
 
 
 def test_without_a_terminal_no_name_is_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

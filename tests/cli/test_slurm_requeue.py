@@ -149,7 +149,7 @@ def test_a_phase_that_fails_ends_the_job_with_its_code(
 
 
 @pytest.mark.parametrize(
-    ("given", "training"),
+    ("given", "resumed"),
     [
         ([], ["--params", "training.reuse=true"]),
         (
@@ -161,15 +161,14 @@ def test_a_phase_that_fails_ends_the_job_with_its_code(
     ],
     ids=["none", "beside others", "the last counts", "in a file"],
 )
-def test_a_restart_goes_on_whatever_the_job_was_asked_to_take_over(
-    submit: Submit, log: Callable[[str], list[str]], given: list[str], training: list[str]
+def test_a_restart_resumes_its_run_whatever_the_job_was_asked_to_reuse(
+    submit: Submit, log: Callable[[str], list[str]], given: list[str], resumed: list[str]
 ) -> None:
     assert ended(submit(*given, SLURM_RESTART_COUNT="1")) == 0
     data, trained, reported = log("uv")
-    plain = " ".join(given)
-    assert data.endswith(f"{DATA} {plain}".strip())
-    assert trained.endswith(f"{TRAINING} {' '.join(training)}")
-    assert reported.endswith(f"{REPORTING} {plain}".strip())
+    assert data.endswith(f"{DATA} {' '.join(resumed)}")
+    assert trained.endswith(f"{TRAINING} {' '.join(resumed)}")
+    assert reported.endswith(f"{REPORTING} {' '.join(given)}".strip())
 
 
 def test_the_first_start_takes_over_what_it_was_asked_to(submit: Submit, log: Callable[[str], list[str]]) -> None:

@@ -1,31 +1,20 @@
-"""Scenes to process, and a scheduler to process them."""
+"""Scenes to process."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from distributed import LocalCluster
 from PIL import Image
-from sample_data import SAMPLE, folder_dataset
-
-
-@pytest.fixture(scope="session")
-def scheduler() -> Iterator[str]:
-    """The address of a Dask scheduler with one worker."""
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
-        yield cluster.scheduler_address
+from sample_data import provide
 
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("drawn") / "sample"
-    folder_dataset(folder).save(SAMPLE)
-    return folder
+    return provide(tmp_path_factory.mktemp("drawn") / "sample").load()
 
 
 @pytest.fixture(scope="session")

@@ -1,50 +1,70 @@
-"""The data_processing pipeline, dataset by dataset, on a sample of six scenes of 64 pixels."""
+"""The nodes and datasets of data_processing, one after the other, on a sample of six scenes of 64 pixels."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from xview2_siamese_unet.datasets.labels import BuildingsDataset, LabelsDataset
-from xview2_siamese_unet.datasets.masks import MasksDataset
-from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
+from xview2_siamese_unet.datasets.buildings import BuildingsDataset
+from xview2_siamese_unet.datasets.partitions import DownloadDataset, MasksDataset, SceneFolderDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
 from xview2_siamese_unet.errors import ProjectError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes
-from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_masks, plan_store
-from xview2_siamese_unet.xbd.label_table import Labels
+from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.pipelines.data_processing.nodes import (
+    burn_masks,
+    list_scenes,
+    pack_scenes,
+    parse_labels,
+    provide_scenes,
+    tabulate_buildings,
+)
 
-SERIAL = {"kind": "serial"}
-PROCESSES = {"kind": "processes", "workers": 2}
+SERIAL = ExecutorParams()
+PROCESSES = ExecutorParams(kind="processes", workers=2)
 SAMPLE = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=2, tier3=2, hold=1, test=1)))
 PARAMS = DataProcessingParams()
 
 
-def folder_dataset(folder: Path, executor: dict = SERIAL, root: Path | None = None) -> SceneFolderDataset:
-    return SceneFolderDataset(
-        source="xbd" if root else "sample",
-        root=str(root) if root else None,
-        filepath=str(folder),
-        executor=executor,
-    )
+def provide(
+    folder: Path, root: Path | None = None, executor: ExecutorParams = SERIAL, params: DatasetParams = SAMPLE
+) -> SceneFolderDataset:
+    """Draw the sample, or use the download at `root`."""
+    where = {"source": "xbd" if root else "sample", "path": str(root) if root else None}
+    dataset = SceneFolderDataset(filepath=str(folder), **where)
+    dataset.save(provide_scenes(DownloadDataset(**where).load(), params, executor))
+    return dataset
 
 
-def labels_of(raw: Path, out: Path, executor: dict = SERIAL, params: DataProcessingParams = PARAMS) -> Labels:
-    dataset = LabelsDataset(filepath=str(out / "labels.parquet"), executor=executor)
-    dataset.save(plan_labels(raw, SAMPLE, params))
-    return dataset.load()
+def tables(
+    raw: Path, executor: ExecutorParams = SERIAL, params: DataProcessingParams = PARAMS, dataset: DatasetParams = SAMPLE
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return files and scenes."""
+    files = list_scenes(raw, params)
+    return files, parse_labels(raw, files, dataset, params, executor)[1]
 
 
-def process(raw: Path, out: Path, executor: dict, params: DataProcessingParams = PARAMS) -> StoreDataset:
-    labels = labels_of(raw, out, executor, params)
-    BuildingsDataset(filepath=str(out / "buildings.parquet")).save(labels)
-    masks = MasksDataset(filepath=str(out / "masks"), executor=executor)
-    masks.save(plan_masks(labels, params))
-    store = StoreDataset(filepath=str(out / "store"), executor=executor)
-    store.save(plan_store(raw, labels.scenes, masks.load(), params))
+def burn(
+    raw: Path, out: Path, executor: ExecutorParams = SERIAL, params: DataProcessingParams = PARAMS
+) -> MasksDataset:
+    masks = MasksDataset(filepath=str(out / "masks"))
+    masks.save(burn_masks(raw, *tables(raw, executor), params, executor))
+    return masks
+
+
+def process(
+    raw: Path, out: Path, executor: ExecutorParams = SERIAL, params: DataProcessingParams = PARAMS
+) -> StoreDataset:
+    files, scenes = tables(raw, executor, params)
+    buildings = BuildingsDataset(filepath=str(out / "buildings.parquet"))
+    buildings.save(tabulate_buildings(raw, files, scenes, executor))
+    masks = burn(raw, out, executor, params)
+    store = StoreDataset(filepath=str(out / "store"))
+    store.save(pack_scenes(raw, scenes, masks.load(), params, executor))
     return store
 
 

@@ -9,41 +9,40 @@ from pathlib import Path
 
 import pytest
 from kedro.io import DatasetError
-from sample_data import PARAMS, PROCESSES, SAMPLE, SERIAL, contents, labels_of, message, process
+from sample_data import PARAMS, PROCESSES, SAMPLE, SERIAL, burn, contents, message, process, tables
 
-from xview2_siamese_unet.datasets.masks import MasksDataset
+from xview2_siamese_unet.datasets.partitions import MasksDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
 from xview2_siamese_unet.errors import ConfigError, DataError, StaleError, StorageError
 from xview2_siamese_unet.params.data_processing import DataProcessingParams, MaskParams, ShardParams
-from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_masks, plan_store
-from xview2_siamese_unet.raster.masks import MaskPlan
+from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.pipelines.data_processing.nodes import burn_masks, pack_scenes, parse_labels
 
 
 def test_masks_and_store_do_not_depend_on_who_makes_them(drawn: Path, tmp_path: Path, scheduler: str) -> None:
     process(drawn, tmp_path / "one", SERIAL)
     process(drawn, tmp_path / "two", PROCESSES)
-    process(drawn, tmp_path / "three", {"kind": "dask", "scheduler": scheduler})
+    process(drawn, tmp_path / "three", ExecutorParams(kind="dask", scheduler=scheduler))
     one = contents(tmp_path / "one")
     assert one == contents(tmp_path / "two") == contents(tmp_path / "three")
     assert len([name for name in one if name.endswith(".tif")]) == 12
 
 
 def test_parts_make_together_what_one_run_makes(drawn: Path, tmp_path: Path) -> None:
-    process(drawn, tmp_path / "one", SERIAL)
-    labels = labels_of(drawn, tmp_path / "two")
-    for index in (2, 0, 1):
+    process(drawn, tmp_path / "one")
+    files, scenes = tables(drawn)
+    masks = MasksDataset(filepath=str(tmp_path / "two" / "masks"))
+    store = StoreDataset(filepath=str(tmp_path / "two" / "store"))
+    for done, index in enumerate((2, 0, 1), start=1):
         part = DataProcessingParams(shard=ShardParams(index=index, count=3))
-        jobs = plan_masks(labels, part)
-        masks = MasksDataset(filepath=str(tmp_path / "two" / "masks"), executor=SERIAL)
-        masks.save(jobs)
-        plan = plan_store(drawn, labels.scenes, masks.load(), part)
-        assert [job.scene for job in plan.jobs] == [job.scene for job in jobs]
-        assert len(jobs) == 2
-        StoreDataset(filepath=str(tmp_path / "two" / "store"), executor=SERIAL).save(plan)
+        masks.save(burn_masks(drawn, files, scenes, part, SERIAL))
+        store.save(pack_scenes(drawn, scenes, masks.load(), part, SERIAL))
+        assert len(list((tmp_path / "two").rglob("*_damage.tif"))) == 2 * done
+        assert (store.load().records["key"] != b"").sum() == 2 * done
         assert not (tmp_path / "two" / "store" / "problems.json").exists()
-        with pytest.raises(ConfigError, match="--to-nodes tabulate_labels"):
-            plan_labels(drawn, SAMPLE, part)
-    process(drawn, tmp_path / "two", SERIAL)
+        with pytest.raises(ConfigError, match="--to-nodes parse_labels"):
+            parse_labels(drawn, files, SAMPLE, part, SERIAL)
+    process(drawn, tmp_path / "two")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
@@ -53,8 +52,8 @@ def test_a_second_run_makes_nothing_and_says_so(drawn: Path, tmp_path: Path, cap
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         store = process(drawn, tmp_path, SERIAL)
     assert contents(tmp_path) == before
-    assert "masks: 0 scenes made, 6 still valid and reused" in caplog.text
-    assert "store: 0 scenes made, 6 still valid and reused" in caplog.text
+    assert "scene masks: 0 made, 6 still valid and reused" in caplog.text
+    assert "packed scenes: 0 made, 6 still valid and reused" in caplog.text
     assert store.exists()
     assert len(store.load()) == 6
     assert "store" in str(store)
@@ -127,11 +126,23 @@ def test_a_store_grows_and_moves_no_scene(drawn: Path, tmp_path: Path) -> None:
 
 
 def test_scenes_of_another_size_do_not_enter_a_store(drawn: Path, tmp_path: Path) -> None:
-    process(drawn, tmp_path, SERIAL)
-    plan = plan_store(drawn, labels_of(drawn, tmp_path).scenes, tmp_path / "masks", PARAMS)._replace(height=96)
+    process(drawn, tmp_path)
+    scenes = tables(drawn)[1].assign(height=96)
+    masks = MasksDataset(filepath=str(tmp_path / "masks")).load()
     with pytest.raises(DatasetError) as caught:
-        StoreDataset(filepath=str(tmp_path / "store"), executor=SERIAL).save(plan)
+        StoreDataset(filepath=str(tmp_path / "store")).save(pack_scenes(drawn, scenes, masks, PARAMS, SERIAL))
     assert "height 64" in message(caught).found
+
+
+def test_labels_that_change_during_a_run_are_not_burnt_as_those_before(drawn: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(drawn, raw)
+    files, scenes = tables(raw)
+    label = next(raw.glob("hold/labels/*_pre_*"))
+    label.write_text(label.read_text() + " ")
+    with pytest.raises(DatasetError, match="have changed since parse_labels read them"):
+        MasksDataset(filepath=str(tmp_path / "masks")).save(burn_masks(raw, files, scenes, PARAMS, SERIAL))
+    burn(raw, tmp_path)
 
 
 def test_a_disk_that_is_too_small_stops_before_anything_is_packed(
@@ -144,10 +155,3 @@ def test_a_disk_that_is_too_small_stops_before_anything_is_packed(
     assert isinstance(message(caught), StorageError)
     assert "storage" in message(caught).remedy
     assert not list((tmp_path / "store").iterdir())
-
-
-def test_masks_of_no_scene_are_none(tmp_path: Path) -> None:
-    masks = MasksDataset(filepath=str(tmp_path / "masks"), executor=SERIAL)
-    assert not masks.exists()
-    masks.save(MaskPlan("centre", 0, lambda: iter(())))
-    assert "masks" in str(masks)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import rasterio
 from kedro.io import DatasetError
 from PIL import Image
-from sample_data import PROCESSES, SERIAL, contents, message, process
+from sample_data import PARAMS, PROCESSES, SERIAL, contents, message, process
 
-from xview2_siamese_unet.datasets.png_scenes import PngScenesDataset
-from xview2_siamese_unet.params.data_processing import DataProcessingParams
-from xview2_siamese_unet.pipelines.data_processing.nodes import plan_png
-from xview2_siamese_unet.raster.png import PngPlan
-from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.datasets.partitions import SceneFolderDataset
+from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes
+from xview2_siamese_unet.pipelines.png_export.nodes import convert_scenes
 
 
 def test_the_geotiff_release_gives_the_same_store(drawn: Path, geotiffs: Path, tmp_path: Path) -> None:
@@ -30,9 +27,14 @@ def test_the_geotiff_release_gives_the_same_store(drawn: Path, geotiffs: Path, t
     np.testing.assert_array_equal(png.pixels, tif.pixels)
 
 
-def write_png(raw: Path, out: Path, executor: dict = SERIAL) -> PngScenesDataset:
-    dataset = PngScenesDataset(filepath=str(out), executor=executor)
-    dataset.save(PngPlan(raw, list_pairs(raw)[0]))
+def write_png(
+    raw: Path, out: Path, executor: ExecutorParams = SERIAL, torn: tuple[str, ...] = ()
+) -> SceneFolderDataset:
+    """Convert all scenes but the torn ones, which are not in the store."""
+    files = list_scenes(raw, PARAMS)
+    store = SimpleNamespace(scenes=files["scene"], problems=[[scene, "a.tif", "torn"] for scene in torn])
+    dataset = SceneFolderDataset(filepath=str(out))
+    dataset.save(convert_scenes(raw, files, store, executor))
     return dataset
 
 
@@ -61,10 +63,9 @@ def test_only_what_changed_becomes_a_png_again(
     image = sorted((tmp_path / "raw").glob("tier3/images/*.tif"))[0]
     with rasterio.open(image, "r+") as opened:
         opened.write(np.full((3, 64, 64), -5, np.int16))  # below the range of bytes, and not the value for no data
-    os.utime(image, (0, 0))  # older than the PNG made from what was there before
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         write_png(tmp_path / "raw", tmp_path / "png")
-    assert "PNG: 1 scenes made, 5 still valid and reused" in caplog.text
+    assert "PNG scenes: 1 made, 5 still valid and reused" in caplog.text
     with Image.open(tmp_path / "png/tier3/images" / f"{image.stem}.png") as opened:
         assert opened.getextrema() == ((0, 0),) * 3
     with rasterio.open(image, "r+") as opened:
@@ -75,15 +76,8 @@ def test_only_what_changed_becomes_a_png_again(
     assert not list((tmp_path / "png").rglob(".*"))
 
 
-@pytest.mark.parametrize(("wanted", "scenes"), [(False, 0), (True, 5)])
-def test_pngs_are_of_the_scenes_in_the_store_if_asked_for(
-    geotiffs: Path, tmp_path: Path, *, wanted: bool, scenes: int
-) -> None:
-    names = [str(pair.scene) for pair in list_pairs(geotiffs)[0]]
-    table, store = pd.DataFrame({"scene": names}), SimpleNamespace(problems=[[names[2], "a.tif", "torn"]])
-    plan = plan_png(geotiffs, table, store, DataProcessingParams(write_png=wanted))
-    assert len(plan.pairs) == scenes
-    assert names[2] not in {str(pair.scene) for pair in plan.pairs}
-    dataset = PngScenesDataset(filepath=str(tmp_path / "png"), executor=SERIAL)
-    dataset.save(plan)
-    assert dataset.exists() == wanted
+def test_pngs_are_of_the_scenes_in_the_store(geotiffs: Path, tmp_path: Path) -> None:
+    torn = str(list_scenes(geotiffs, PARAMS)["scene"][2])
+    write_png(geotiffs, tmp_path / "png", torn=(torn,))
+    assert len(list((tmp_path / "png").glob("*/images/*.png"))) == 2 * 5
+    assert not list((tmp_path / "png").rglob(f"{torn}_*"))

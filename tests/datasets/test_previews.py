@@ -14,41 +14,26 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from sample_data import process, provide
 
+from xview2_siamese_unet.datasets.buildings import BuildingsDataset
 from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
 from xview2_siamese_unet.datasets.html import HtmlDataset
-from xview2_siamese_unet.datasets.labels import BuildingsDataset, LabelsDataset
-from xview2_siamese_unet.datasets.masks import MasksDataset
+from xview2_siamese_unet.datasets.partitions import MasksDataset
 from xview2_siamese_unet.datasets.preview import ROWS, picture_of_masks
-from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
-from xview2_siamese_unet.datasets.store import StoreDataset
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.params.data_processing import DataProcessingParams
-from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_masks, plan_store
 from xview2_siamese_unet.raster.io import write_mask
 from xview2_siamese_unet.xbd.ingest import BUILDING_COLUMNS
-
-SERIAL = {"kind": "serial"}
-PARAMS = DatasetParams.model_validate(
-    {"sample": {"size": 64, "scenes": {"tier1": 3, "tier3": 1, "hold": 1, "test": 1}}}
-)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """The datasets of data_processing, filled."""
     folder = tmp_path_factory.mktemp("data")
-    raw = SceneFolderDataset(source="sample", root=None, filepath=str(folder / "raw"), executor=SERIAL)
-    raw.save(PARAMS)
-    labels = LabelsDataset(filepath=str(folder / "labels.parquet"), executor=SERIAL)
-    labels.save(plan_labels(raw.load(), PARAMS, DataProcessingParams()))
+    raw = provide(folder / "raw")
+    store = process(raw.load(), folder)
+    masks = MasksDataset(filepath=str(folder / "masks"))
     buildings = BuildingsDataset(filepath=str(folder / "buildings.parquet"))
-    buildings.save(labels.load())
-    masks = MasksDataset(filepath=str(folder / "masks"), executor=SERIAL)
-    masks.save(plan_masks(labels.load(), DataProcessingParams()))
-    store = StoreDataset(filepath=str(folder / "store"), executor=SERIAL)
-    store.save(plan_store(raw.load(), labels.load().scenes, masks.load(), DataProcessingParams()))
     return {"raw": raw, "masks": masks, "store": store, "buildings": buildings}
 
 
@@ -62,7 +47,7 @@ def test_folders_show_pictures(made: dict[str, object], name: str, columns: int)
 
 
 def test_a_damaged_mask_is_one_sentence(made: dict[str, MasksDataset], tmp_path: Path) -> None:
-    shutil.copytree(made["masks"].load(), tmp_path / "masks")
+    shutil.copytree(made["masks"].load()("tier1").folder, tmp_path / "masks")
     path = sorted(tmp_path.glob("masks/*/*_damage.tif"))[0]
     path.with_name(f"._{path.name}").write_bytes(bytes(100))  # of macOS
     assert picture_of_masks(tmp_path / "masks") == made["masks"].preview()
@@ -74,7 +59,7 @@ def test_a_damaged_mask_is_one_sentence(made: dict[str, MasksDataset], tmp_path:
 def test_a_table_shows_its_first_rows(made: dict[str, BuildingsDataset]) -> None:
     dataset = made["buildings"]
     assert inspect.signature(dataset.preview).return_annotation == "TablePreview"
-    shown, whole = dataset.preview(nrows=1), dataset.load()
+    shown, whole = dataset.preview(nrows=1), dataset.load().read().to_pandas()
     assert shown["columns"] == list(BUILDING_COLUMNS)
     assert shown["data"] == whole.head(1).to_numpy().tolist()
     assert len(whole) > 1

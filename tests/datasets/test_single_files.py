@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import json
+from base64 import b64encode
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from kedro.io import DatasetError
+from matplotlib.figure import Figure
 
+from xview2_siamese_unet.datasets.figure import FigureDataset
 from xview2_siamese_unet.datasets.folders import FoldersDataset
 from xview2_siamese_unet.datasets.mask import MaskDataset
 from xview2_siamese_unet.datasets.probabilities import ProbabilityDataset
-from xview2_siamese_unet.datasets.timings import TimingsDataset
 from xview2_siamese_unet.raster.probability import LEVELS, as_bytes
 from xview2_siamese_unet.xbd.georeference import Georeference
 
@@ -43,17 +44,18 @@ def test_probabilities_of_one_scene(tmp_path: Path) -> None:
     assert "a.tif" in str(dataset)
 
 
-def test_timings_are_added_to_those_of_earlier_runs(tmp_path: Path) -> None:
-    dataset = TimingsDataset(filepath=str(tmp_path / "new" / "timings.json"))
-    assert dataset.load() == {}
-    assert dataset.exists()
-    dataset.save({"a": {"seconds": 1.0}, "b": {"seconds": 2.0}})
-    dataset.save({"a": {"seconds": 3.0}})
-    assert dataset.load() == {"a": {"seconds": 3.0}, "b": {"seconds": 2.0}}
-    assert json.loads(dataset.preview()) == dataset.load()
-    assert inspect.signature(dataset.preview).return_annotation == "JSONPreview"
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["timings.json"]
-    assert "timings.json" in str(dataset)
+@pytest.mark.parametrize(("name", "kind", "start"), [("a.svg", "svg+xml", b"<?xml"), ("a.png", "png", b"\x89PNG")])
+def test_a_figure_is_previewed_as_it_was_saved(tmp_path: Path, name: str, kind: str, start: bytes) -> None:
+    dataset = FigureDataset(filepath=str(tmp_path / "new" / name))
+    assert not dataset.exists()
+    figure = Figure((2, 1))
+    figure.subplots().plot([0, 1])
+    dataset.save(figure)
+    assert dataset.load() == (tmp_path / "new" / name).read_bytes()
+    assert dataset.load().startswith(start)
+    assert f'src="data:image/{kind};base64,{b64encode(dataset.load()).decode()}"' in dataset.preview()
+    assert inspect.signature(dataset.preview).return_annotation == "HTMLPreview"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
 
 
 def test_folders_are_made_when_they_are_asked_for(tmp_path: Path) -> None:

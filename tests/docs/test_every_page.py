@@ -19,7 +19,7 @@ ON_OTHERS = {
     "docs/results.md": "days; tests/project/test_results.py runs it with less",
     "docs/index.md": "the first two lines of the README",
 }
-PAGES = ("README.md", "docs/assess.md", "docs/lineage.md", "docs/research.md", "docs/slurm.md")
+PAGES = ("README.md", "docs/assess.md", "docs/data.md", "docs/lineage.md", "docs/research.md", "docs/slurm.md")
 GLOBALS = """
 storage: /path/to/storage
 dataset: {name: xbd_tiny, source: xbd, root: /path/to/xbd}
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     for command in ("kedro run", "kedro run --env ada/strong"):
         type_line(command, project)
     shutil.copy(
-        project / "data/06_models/default/quickstart/checkpoints/quickstart_best_siamese_unet_state.pth",
+        next(project.glob("data/06_models/default/quickstart/*/checkpoints/quickstart_best_siamese_unet_state.pth")),
         folder / "path/to/model.pth",
     )
     return folder

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+
+from xview2_siamese_unet.session import ProjectSession
 
 PROJECT = Path(__file__).parents[2]
 
@@ -64,7 +65,7 @@ def run_kedro(project: Path) -> RunKedro:
     def run(*pipelines: str, env: str = "default/quickstart", **runtime_params: Any) -> None:  # noqa: ANN401
         with (
             contextlib.chdir(project / "notebooks"),
-            KedroSession.create(project, env=env, runtime_params=runtime_params) as session,
+            ProjectSession.create(project, env=env, runtime_params=runtime_params) as session,
         ):
             session.run(pipeline_names=list(pipelines) or ["__default__"])
 
@@ -81,6 +82,6 @@ def main_run(run_kedro: RunKedro, storage: Path) -> Path:
 @pytest.fixture(scope="session")
 def small_project(project: Path, main_run: Path) -> Path:
     """That project after the run, for commands and notebooks that look for one."""
-    reports = main_run / "08_reporting" / "default"
-    shutil.copytree(reports / "quickstart", reports / "strong")  # a second experiment to compare with
+    for layer in ("06_models", "08_reporting"):  # a second experiment to compare with
+        shutil.copytree(main_run / layer / "default/quickstart", main_run / layer / "default/strong")
     return project

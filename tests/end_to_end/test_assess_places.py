@@ -16,10 +16,10 @@ import shapely
 from rio_cogeo.cogeo import cog_validate
 
 from xview2_siamese_unet.assessment import Assessment, assess
-from xview2_siamese_unet.datasets.labels import LabelsDataset
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels
+from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, parse_labels
 from xview2_siamese_unet.raster.grid_scene import write_geotiffs
 from xview2_siamese_unet.xbd.labels import parse_label
 
@@ -34,10 +34,9 @@ def _in_project(small_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(small_project)
 
 
-def scenes_of(root: Path, params: DatasetParams, folder: Path) -> pd.DataFrame:
-    labels = LabelsDataset(filepath=str(folder / "labels.parquet"), executor={"kind": "serial"})
-    labels.save(plan_labels(root, params, DataProcessingParams()))
-    scenes = labels.load().scenes
+def scenes_of(root: Path, params: DatasetParams) -> pd.DataFrame:
+    data = DataProcessingParams()
+    _, scenes, _ = parse_labels(root, list_scenes(root, data), params, data, ExecutorParams())
     return scenes[scenes["epsg"].notna()]
 
 
@@ -62,7 +61,7 @@ def check(found: Assessment, epsg: int) -> gpd.GeoDataFrame:
 
 def test_a_fabricated_scene(main_run: Path, tmp_path: Path) -> None:
     root = main_run / "01_raw" / "sample"
-    scene = scenes_of(root, DatasetParams(), tmp_path).iloc[0]
+    scene = scenes_of(root, DatasetParams()).iloc[0]
     found = assess(*write_geotiffs(root, scene, tmp_path), tmp_path / "out", formats=["geojson", "geoparquet"])
     check(found, int(scene["epsg"]))
     assert any("trained on fabricated scenes" in warning for warning in found.record["warnings"])
@@ -73,7 +72,7 @@ def test_a_fabricated_scene(main_run: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not (SHARED / "xbd").is_dir(), reason="needs the real xBD scenes in ../shared/xbd")
 def test_real_scenes_with_their_labels_as_footprints(tmp_path: Path) -> None:
     root = (SHARED / "xbd").resolve()
-    scenes = scenes_of(root, DatasetParams(source="xbd", root=root, name="real"), tmp_path)
+    scenes = scenes_of(root, DatasetParams(source="xbd", root=root, name="real"))
     for disaster in ("hurricane-michael", "palu-tsunami"):
         scene = scenes[(scenes["disaster"] == disaster)].sort_values("buildings").iloc[-1]
         name = (root / scene["post_image"]).stem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,6 @@ from xview2_siamese_unet.raster.io import read_mask
 from xview2_siamese_unet.raster.store import Store
 
 RunKedro = Callable[..., None]
-RUN = "default/quickstart"
 OFFICIAL = {
     "score",
     "localization_f1",
@@ -32,24 +32,30 @@ OFFICIAL = {
 }
 
 
+def first(storage: Path) -> str:
+    """Return experiment and id of the run that the tests look at."""
+    return f"default/quickstart/{min(path.name for path in (storage / '06_models/default/quickstart').iterdir())}"
+
+
 def test_everything_that_the_catalog_names_is_there(main_run: Path) -> None:
     made = {str(path.relative_to(main_run)) for path in main_run.rglob("*") if path.is_file()}
     assert made >= {
         "02_intermediate/sample/scenes.parquet",
         "02_intermediate/sample/buildings.parquet",
         "02_intermediate/sample/ingest_report.csv",
-        f"05_model_input/{RUN}/splits.csv",
-        f"04_feature/{RUN}/class_counts.json",
-        f"04_feature/{RUN}/sample_weights.pth",
-        f"04_feature/{RUN}/class_histogram.png",
+        f"05_model_input/{first(main_run)}/splits.csv",
+        f"04_feature/{first(main_run)}/class_counts.json",
+        f"04_feature/{first(main_run)}/sample_weights.pth",
+        f"04_feature/{first(main_run)}/class_histogram.svg",
         "05_model_input/sample/store/pixels.u8",
-        f"06_models/{RUN}/checkpoints/quickstart_best_siamese_unet_state.pth",
-        f"06_models/{RUN}/logfiles/history.csv",
-        f"08_reporting/{RUN}/metrics.json",
-        f"08_reporting/{RUN}/report.html",
-        f"08_reporting/{RUN}/panels.png",
+        f"06_models/{first(main_run)}/checkpoints/quickstart_best_siamese_unet_state.pth",
+        f"06_models/{first(main_run)}/logfiles/history.csv",
+        f"06_models/{first(main_run)}/run.json",
+        f"08_reporting/{first(main_run)}/metrics.json",
+        f"08_reporting/{first(main_run)}/report.html",
+        f"08_reporting/{first(main_run)}/panels.png",
     }
-    assert any(name.startswith(f"06_models/{RUN}/tensorboard_logs/") for name in made)
+    assert any(name.startswith(f"06_models/{first(main_run)}/tensorboard_logs/") for name in made)
 
 
 def test_a_run_from_a_folder_below_the_project_writes_nothing_there(main_run: Path) -> None:
@@ -62,7 +68,7 @@ def test_the_command_says_no_more_in_a_folder_below_the_project(main_run: Path) 
     folder = main_run.parent / "notebooks"
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603
     said = "".join(done.stderr.split())  # a log handler wraps lines
-    assert "masks:0scenesmade,17stillvalidandreused" in said
+    assert "scenemasks:0made,17stillvalidandreused" in said
     assert "Loadingdata" not in said
     assert {path.suffix for path in folder.rglob("*")} == {".ipynb"}
 
@@ -72,21 +78,21 @@ def test_nothing_half_written_is_left(main_run: Path) -> None:
 
 
 def test_the_test_split_is_predicted_and_scored_and_was_never_trained_on(main_run: Path) -> None:
-    splits = pd.read_csv(main_run / f"05_model_input/{RUN}/splits.csv")
+    splits = pd.read_csv(main_run / f"05_model_input/{first(main_run)}/splits.csv")
     tested = set(splits.loc[splits["split"] == "test", "scene"])
-    learnt = torch.load(main_run / f"04_feature/{RUN}/sample_weights.pth", weights_only=True)["scenes"]
-    counts = pd.read_parquet(main_run / f"08_reporting/{RUN}/scene_counts.parquet")
+    learnt = torch.load(main_run / f"04_feature/{first(main_run)}/sample_weights.pth", weights_only=True)["scenes"]
+    counts = pd.read_parquet(main_run / f"08_reporting/{first(main_run)}/scene_counts.parquet")
     assert set(counts["scene"]) == tested
     assert not tested & set(learnt)
-    assert {path.stem for path in (main_run / f"07_model_output/{RUN}/predictions").glob("*.tif")} == tested
+    assert {path.stem for path in (main_run / f"07_model_output/{first(main_run)}/predictions").glob("*.tif")} == tested
 
 
 def test_metrics_have_the_official_keys_and_follow_from_the_files(main_run: Path) -> None:
-    metrics = json.loads((main_run / f"08_reporting/{RUN}/metrics.json").read_text())
+    metrics = json.loads((main_run / f"08_reporting/{first(main_run)}/metrics.json").read_text())
     assert metrics.keys() >= OFFICIAL
     store = Store(main_run / "05_model_input/sample/store")
     hit = predicted = true = 0
-    for path in (main_run / f"07_model_output/{RUN}/predictions").glob("*.tif"):
+    for path in (main_run / f"07_model_output/{first(main_run)}/predictions").glob("*.tif"):
         building, answer = store.scene(path.stem).building > 0, read_mask(path) > 0
         hit += np.count_nonzero(building & answer)
         predicted += np.count_nonzero(answer)
@@ -95,49 +101,59 @@ def test_metrics_have_the_official_keys_and_follow_from_the_files(main_run: Path
 
 
 def test_class_counts_are_those_of_the_masks_of_the_training_split(main_run: Path) -> None:
-    splits = pd.read_csv(main_run / f"05_model_input/{RUN}/splits.csv")
+    splits = pd.read_csv(main_run / f"05_model_input/{first(main_run)}/splits.csv")
     counted = np.zeros(6, np.int64)
     for scene in splits.loc[splits["split"] == "train", "scene"]:
         (path,) = (main_run / "03_primary/sample/masks").glob(f"*/{scene}_damage.tif")
         counted += np.bincount(read_mask(path).ravel(), minlength=6)
-    counts = json.loads((main_run / f"04_feature/{RUN}/class_counts.json").read_text())
+    counts = json.loads((main_run / f"04_feature/{first(main_run)}/class_counts.json").read_text())
     assert list(counts["post"].values()) == counted.tolist()
 
 
-def test_a_second_run_takes_over_what_is_valid_and_says_so(
+def test_a_second_run_reuses_what_is_valid_and_logs_it(
     main_run: Path, run_kedro: RunKedro, caplog: pytest.LogCaptureFixture
 ) -> None:
-    checkpoint = main_run / f"06_models/{RUN}/checkpoints/quickstart_best_siamese_unet_state.pth"
+    checkpoint = main_run / f"06_models/{first(main_run)}/checkpoints/quickstart_best_siamese_unet_state.pth"
     before = torch.load(checkpoint, weights_only=True)
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         run_kedro()
     said = " | ".join(record.getMessage() for record in caplog.records)
-    assert "masks: 0 scenes made, 17 still valid and reused" in said
-    assert "store: 0 scenes made, 17 still valid and reused" in said
-    assert "the finished checkpoint has these settings, data and version; reused" in said
+    assert "scene masks: 0 made, 17 still valid and reused" in said
+    assert "packed scenes: 0 made, 17 still valid and reused" in said
+    assert f"run {first(main_run).rpartition('/')[2]} is finished and reused: same settings, scenes and code" in said
     after = torch.load(checkpoint, weights_only=True)
     assert after["fingerprint"] == before["fingerprint"]
     assert all(torch.equal(after["state"][name], tensor) for name, tensor in before["state"].items())
 
 
-def test_a_report_with_other_settings_than_the_net_was_made_with_says_so(
-    main_run: Path, run_kedro: RunKedro, caplog: pytest.LogCaptureFixture
+def contents(storage: Path, run: str) -> dict[str, bytes]:
+    """Return every file of a run."""
+    files = (path for path in storage.glob(f"*/{run}/**/*") if path.is_file())
+    return {str(path.relative_to(storage)): path.read_bytes() for path in files}
+
+
+def test_another_setting_makes_a_run_of_its_own(
+    main_run: Path, run_kedro: RunKedro, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reporting = main_run / f"08_reporting/{RUN}"
-    before = json.loads((reporting / "metrics.json").read_text())
-    other = {"classes": {"unclassified": "no_damage"}, "training": {"learning_rate": 0.5, "reuse": False}}
-    with caplog.at_level(logging.WARNING, "xview2_siamese_unet"):
-        run_kedro("reporting", **other, prediction={"tta": "d4"}, dataloader={"pin_memory": False})
-    told = [record.getMessage() for record in caplog.records if "in the checkpoint" in record.getMessage()]
-    page = (reporting / "report.html").read_text(encoding="utf-8")
-    assert [sentence.split()[0] for sentence in told] == [
-        "classes.unclassified",
-        "training.learning_rate",
-        "prediction.tta",
-    ]
-    assert all(f"<li>{sentence}</li>" in page for sentence in told)
-    assert "training.learning_rate</th><td>0.001<" in page
-    assert json.loads((reporting / "metrics.json").read_text()) == before
+    before, (_, _, one) = contents(main_run, first(main_run)), first(main_run).split("/")
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        run_kedro(training={"learning_rate": 0.5, "epochs": 1})
+    assert contents(main_run, first(main_run)) == before
+    said = " | ".join(record.getMessage() for record in caplog.records)
+    assert f"is new: run {one} has " in said
+    assert "training.learning_rate 0.001 (now 0.5)" in said
+    [two] = {path.name for path in (main_run / "06_models/default/quickstart").iterdir()} - {one}
+    record = json.loads((main_run / f"06_models/default/quickstart/{two}/run.json").read_text())
+    assert record["settings"]["training"]["learning_rate"] == 0.5
+    report = main_run / f"08_reporting/default/quickstart/{two}/report.html"
+    report.unlink()
+    run_kedro("reporting")  # of the newest run with its own settings, not with those of today's configuration
+    assert "training.learning_rate</th><td>0.5<" in report.read_text(encoding="utf-8")
+    capsys.readouterr()
+    run_kedro("reporting", run=one)
+    assert f"{first(main_run)}/report.html" in capsys.readouterr().out
+    for layer in main_run.glob(f"0?_*/default/quickstart/{two}"):
+        shutil.rmtree(layer)
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -40,7 +40,7 @@ def test_from_real_scenes_to_a_report(run_kedro: Callable[..., None], storage: P
     buildings = pd.read_parquet(storage / "02_intermediate/real/buildings.parquet").merge(scenes[["scene", "tier"]])
     counted = buildings.groupby(["tier", "damage"]).size().unstack(fill_value=0)
     assert {tier: row.to_dict() for tier, row in counted.iterrows()} == BUILDINGS
-    report = storage / "08_reporting/default/002"
+    report = max((storage / "08_reporting/default/002").iterdir())
     assert json.loads((report / "metrics.json").read_text())["n_scenes"] == 6
     page = (report / "report.html").read_text()
     assert "midwest-flooding" in page

@@ -12,28 +12,37 @@ from click.testing import CliRunner
 from xview2_siamese_unet.commands.events import leave_events_out
 
 
+def only(storage: Path, pattern: str) -> Path:
+    [path] = storage.glob(pattern)
+    return path
+
+
 @pytest.mark.soak
 def test_the_drop_on_an_event_that_was_never_seen(
     small_project: Path, monkeypatch: pytest.MonkeyPatch, main_run: Path
 ) -> None:
     monkeypatch.chdir(small_project)
-    splits, scenes = (pd.read_csv(main_run / "05_model_input/default/quickstart/splits.csv"), main_run)
-    tested = splits.merge(pd.read_parquet(scenes / "02_intermediate/sample/scenes.parquet"), on="scene")
+    splits = pd.read_csv(only(main_run, "05_model_input/default/quickstart/*/splits.csv"))
+    tested = splits.merge(pd.read_parquet(main_run / "02_intermediate/sample/scenes.parquet"), on="scene")
     event = str(tested.loc[tested["split"] == "test", "disaster"].iloc[0])
-    before = (main_run / "08_reporting/default/quickstart/metrics.json").read_text()
+    before = only(main_run, "08_reporting/default/quickstart/*/metrics.json").read_text()
     done = CliRunner().invoke(leave_events_out, [event], catch_exceptions=False)
     held = f"quickstart_without_{event}"
     counts = {
-        name: pd.read_parquet(main_run / f"08_reporting/default/{name}/scene_counts.parquet")
+        name: pd.read_parquet(only(main_run, f"08_reporting/default/{name}/*/scene_counts.parquet"))
         for name in ("quickstart", held)
     }
     assert set(counts[held]["disaster"]) == {event}
     shared = set(counts["quickstart"]["scene"]) & set(counts[held]["scene"])
     assert f"Score on {len(shared)} scenes of {event}: " in done.output
-    assert (main_run / "08_reporting/default/quickstart/metrics.json").read_text() == before, "nothing is overwritten"
-    learnt = pd.read_csv(main_run / f"05_model_input/default/{held}/splits.csv").merge(tested[["scene", "disaster"]])
+    assert only(main_run, "08_reporting/default/quickstart/*/metrics.json").read_text() == before, (
+        "nothing is overwritten"
+    )
+    learnt = pd.read_csv(only(main_run, f"05_model_input/default/{held}/*/splits.csv")).merge(
+        tested[["scene", "disaster"]]
+    )
     assert event not in set(learnt.loc[learnt["split"] != "test", "disaster"])
-    assert "has never seen" in (main_run / f"08_reporting/default/{held}/leave_events_out.html").read_text()
-    assert json.loads((main_run / f"08_reporting/default/{held}/metrics.json").read_text())["n_scenes"] == len(
+    assert "has never seen" in only(main_run, f"08_reporting/default/{held}/*/leave_events_out.html").read_text()
+    assert json.loads(only(main_run, f"08_reporting/default/{held}/*/metrics.json").read_text())["n_scenes"] == len(
         counts[held]
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -10,17 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kedro.framework import project
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 from kedro_datasets.partitions import PartitionedDataset
 
-from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.hooks import QUIET, InputsExist, RankZeroWrites, RunEnding, SeveralOnlyTrain, Steps, Timing
-from xview2_siamese_unet.pipeline_registry import register_pipelines
-from xview2_siamese_unet.settings import HOOKS
+from xview2_siamese_unet.hooks import QUIET, RankZeroWrites, RunEnding, Steps
 
 Launch = Callable[[int, int], None]
 
@@ -50,17 +45,13 @@ def conf_catalog(folder: Path) -> dict[str, dict[str, Any]]:
         "metrics": {"type": "json.JSONDataset", "filepath": f"{folder}/metrics.json"},
         "report": {"type": "text.TextDataset", "filepath": f"{folder}/report.html"},
         "in_memory": {"type": "MemoryDataset"},
-        "timings": {
-            "type": "xview2_siamese_unet.datasets.timings.TimingsDataset",
-            "filepath": f"{folder}/timings.json",
-        },
     }
 
 
 def run(folder: Path, pipeline: Pipeline = REPORTING) -> DataCatalog:
     """Run as a session does, with our hooks."""
     hooks = _create_hook_manager()
-    for hook in (SeveralOnlyTrain(), RankZeroWrites(), Steps(), Timing(), RunEnding()):
+    for hook in (RankZeroWrites(), Steps(), RunEnding()):
         hooks.register(hook)
     conf = conf_catalog(folder)
     catalog = DataCatalog.from_config(conf)
@@ -117,44 +108,12 @@ def test_a_rank_that_torchrun_did_not_set_is_no_rank(
 ) -> None:
     for name in variables:
         monkeypatch.setenv(name, "1" if name.endswith(("RANK", "PROCID")) else "2")
-    run(tmp_path, MORE)
-    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "report.html", "timings.json"}
+    run(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "report.html"}
     assert "Score: 0.712" in capsys.readouterr().out
 
 
-MODELLING = Pipeline([Node(score, None, "history", name="train")], tags=["modelling"])
-MORE = MODELLING + Pipeline(REPORTING.nodes, tags=["reporting"])
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_several_processes_that_would_do_more_than_training_are_refused_before_anything_is_written(
-    tmp_path: Path, launch: Launch, rank: int
-) -> None:
-    launch(rank, 2)
-    with pytest.raises(ConfigError, match=r"found reporting in 2 processes; allowed: modelling alone.*next: run kedro"):
-        run(tmp_path, MORE)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("size", "pipeline"), [(2, MODELLING), (1, MORE)], ids=["training", "one process"])
-def test_several_processes_may_train_and_one_process_may_do_everything(
-    tmp_path: Path, launch: Launch, size: int, pipeline: Pipeline
-) -> None:
-    launch(0, size)
-    run(tmp_path, pipeline)
-    assert (tmp_path / "timings.json").is_file()
-
-
-def test_the_project_refuses_it_before_it_looks_at_anything_else() -> None:
-    hooks = _create_hook_manager()
-    for hook in HOOKS:
-        hooks.register(hook)
-    first = hooks.hook.before_pipeline_run.get_hookimpls()[-1]  # they are called from the last to the first
-    assert isinstance(first.plugin, SeveralOnlyTrain)
-
-
-def test_every_node_of_the_project_tells_its_pipeline() -> None:
-    registered = register_pipelines()
+def test_every_node_of_the_project_tells_its_pipeline(registered: dict[str, Pipeline]) -> None:
     assert all(node.tags == {name} for name in registered if name != "__default__" for node in registered[name].nodes)
 
 
@@ -164,54 +123,30 @@ def slow_parts() -> Iterator[dict[str, str]]:
         yield {f"part{number}": "text"}
 
 
-def read_timings(timings: dict[str, Any]) -> str:
-    return json.dumps(timings)
+def test_the_time_of_a_generator_runs_until_its_last_part_is_saved(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    timed = Pipeline([Node(slow_parts, None, "parts", name="generate")], tags=["data_processing"])
+    timed += Pipeline([Node(lambda parts: score(), "parts", "metrics", name="score")], tags=["reporting"])
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        run(tmp_path, timed)
+    took = dict(record.getMessage().split(" took ") for record in caplog.records if " took " in record.getMessage())
+    seconds = {name: float(text.removesuffix(" s")) for name, text in took.items()}
+    assert seconds["data_processing"] >= 0.1
+    assert seconds["reporting"] < seconds["data_processing"]
 
 
-TIMED = Pipeline(
-    [
-        Node(slow_parts, None, "parts", name="generate"),
-        Node(lambda parts: score(), "parts", "metrics", name="score"),
-        Node(read_timings, "timings", "report", name="read"),
-    ],
-    tags=["reporting"],
-)
-
-
-def test_time_is_taken_until_the_last_part_is_saved(tmp_path: Path) -> None:
-    run(tmp_path, TIMED.only_nodes("generate", "score"))
-    timings = json.loads((tmp_path / "timings.json").read_text())
-    assert set(timings) == {"generate", "score"}
-    assert timings["generate"]["seconds"] >= 0.15
-    assert timings["score"]["seconds"] < 0.05
-    assert timings["score"]["pipeline"] == "reporting"
-
-
-def test_a_node_that_reads_timings_gets_those_of_this_run_and_of_earlier_ones(tmp_path: Path) -> None:
-    run(tmp_path, TIMED.only_nodes("generate", "score"))
-    slow = json.loads((tmp_path / "timings.json").read_text())["generate"]
-    run(tmp_path, TIMED.only_nodes("read"))
-    run(tmp_path, TIMED.only_nodes("read"))
-    seen = json.loads((tmp_path / "report.html").read_text())
-    assert set(seen) == {"generate", "score", "read"}
-    assert seen["generate"] == slow
-
-
-def test_what_ended_before_a_failure_is_kept(tmp_path: Path) -> None:
+def test_what_ended_before_a_failure_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def fail(metrics: dict[str, Any]) -> None:
         raise RuntimeError("no")
 
-    broken = Pipeline(
-        [Node(score, None, "metrics", name="score"), Node(fail, "metrics", "x", name="fail")], tags=["reporting"]
-    )
-    with pytest.raises(RuntimeError, match="no"):
+    broken = Pipeline([Node(score, None, "metrics", name="score")], tags=["reporting"])
+    broken += Pipeline([Node(fail, "metrics", "x", name="fail")], tags=["submission"])
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"), pytest.raises(RuntimeError, match="no"):
         run(tmp_path, broken)
-    assert set(json.loads((tmp_path / "timings.json").read_text())) == {"score"}
-
-
-def test_an_assessment_keeps_times_of_its_own(tmp_path: Path) -> None:
-    run(tmp_path, Pipeline(REPORTING.nodes, tags=["inference"]))
-    assert not (tmp_path / "timings.json").exists()
+    assert [record.getMessage() for record in caplog.records if " took " in record.getMessage()] == [
+        "reporting took 0.0 s"
+    ]
 
 
 def test_a_run_that_made_neither_score_nor_report_says_nothing(
@@ -223,33 +158,3 @@ def test_a_run_that_made_neither_score_nor_report_says_nothing(
     said = capsys.readouterr().out
     assert "Score" not in said
     assert "Report" not in said
-
-
-@pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The project has the pipelines `scoring` and `writing`."""
-    registry = {
-        "__default__": REPORTING,
-        "scoring": REPORTING.only_nodes("score"),
-        "writing": REPORTING.only_nodes("write"),
-    }
-    known = project._ProjectPipelines()
-    monkeypatch.setattr(known, "_get_pipelines_registry_callable", lambda _: lambda: registry)
-    known.configure("any")
-    monkeypatch.setattr("xview2_siamese_unet.hooks.pipelines", known)
-
-
-@pytest.mark.usefixtures("registered")
-def test_a_run_without_its_inputs_is_told_which_pipeline_makes_them(tmp_path: Path) -> None:
-    catalog = DataCatalog.from_config(conf_catalog(tmp_path))
-    writing = REPORTING.only_nodes("write")
-    with pytest.raises(DataError, match=r"found no metrics; .* run --pipelines scoring before"):
-        InputsExist().before_pipeline_run(writing, catalog)
-    catalog.save("metrics", score())
-    InputsExist().before_pipeline_run(writing, catalog)
-
-
-@pytest.mark.usefixtures("registered")
-def test_inputs_that_no_pipeline_makes_are_left_to_their_dataset(tmp_path: Path) -> None:
-    raw = Pipeline([Node(write, "photographs", "report", name="read"), Node(write, "params:x", "y", name="params")])
-    InputsExist().before_pipeline_run(raw, DataCatalog.from_config(conf_catalog(tmp_path)))

@@ -20,11 +20,16 @@ from kedro.framework.context import KedroContext
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
+from kept_runs import write_run
 from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.locks import Locks
 from xview2_siamese_unet.pipelines.data_processing import pipeline as data_processing
+from xview2_siamese_unet.runs import Run, list_runs
 
-DATASET, EXPERIMENT = "datasets/sample", "experiments/lab/002"
+DATASET = "datasets/sample"
+RUN = Run(Path("002") / "2026", {"settings": {"training": {"epochs": 2}}, "code": "c", "data": None})
+OTHER = Run(Path("002") / "2027", {**RUN.record, "settings": {"training": {"epochs": 3}}})
+EXPERIMENT = f"runs/lab/002/{RUN.key}"
 HOLD = "import sys, filelock; held = filelock.FileLock(sys.argv[1]).acquire(); print('held', flush=True); input()"
 
 Hold = Callable[[str], subprocess.Popen[str]]
@@ -50,11 +55,16 @@ def locks(tmp_path: Path) -> Locks:
     return open_context(tmp_path)
 
 
-def open_context(folder: Path, experiment: str = "002") -> Locks:
-    config = {
-        "globals": {"storage": "data", "group": "lab", "experiment": experiment},
-        "parameters": {"dataset": {"name": "sample"}},
-    }
+class Config(dict[str, Any]):
+    run = RUN
+
+
+def open_context(folder: Path, run: Run = RUN, keep: int | None = None) -> Locks:
+    config = Config(
+        globals={"storage": "data", "group": "lab", "experiment": "002", "keep": keep},
+        parameters={"dataset": {"name": "sample"}},
+    )
+    config.run = run
     locks = Locks()
     locks.after_context_created(cast("KedroContext", SimpleNamespace(project_path=folder, config_loader=config)))
     return locks
@@ -91,18 +101,49 @@ def is_free(folder: Path, name: str) -> bool:
     return True
 
 
-def test_a_second_run_of_an_experiment_is_refused_until_the_first_is_gone(locks: Locks, hold: Hold) -> None:
+def test_a_second_session_on_a_run_is_refused_until_the_first_is_gone(locks: Locks, hold: Hold) -> None:
     first = hold(EXPERIMENT)
-    with pytest.raises(StorageError, match="experiment lab/002: found another run of it that is under way; allowed:"):
+    with pytest.raises(StorageError, match="Another session works on this run of lab/002"):
         locks.before_pipeline_run(TRAINING)
     first.kill()
     first.wait()
     locks.before_pipeline_run(TRAINING)
 
 
-def test_another_experiment_and_its_dataset_are_free(tmp_path: Path, hold: Hold) -> None:
+def test_a_run_with_other_settings_and_its_dataset_are_free(tmp_path: Path, hold: Hold) -> None:
     hold(EXPERIMENT)
-    open_context(tmp_path, "003").before_pipeline_run(TRAINING + DATA)
+    open_context(tmp_path, OTHER).before_pipeline_run(TRAINING + DATA)
+
+
+def test_keep_removes_the_oldest_finished_runs_and_counts_them(
+    tmp_path: Path, hold: Hold, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"2026-0{month}-01T00.00.00.000Z" for month in range(1, 7)]
+    for number, name in enumerate(names):
+        write_run(tmp_path / "data", "lab/002", name, finished=number != 1, training={"seed": number})
+        (tmp_path / "data/08_reporting/lab/002" / name).mkdir(parents=True)
+    runs = {run.name: run for run in list_runs(tmp_path / "data/06_models/lab/002")}
+    hold(f"runs/lab/002/{runs[names[2]].key}")  # another session works on it
+    locks = open_context(tmp_path, runs[names[5]], keep=2)
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        locks.before_pipeline_run(TRAINING)
+        locks.after_pipeline_run()
+    kept = [names[2], names[4], names[5]]
+    for layer in ("06_models", "08_reporting"):
+        assert sorted(path.name for path in (tmp_path / "data" / layer / "lab/002").iterdir()) == kept
+    assert caplog.messages == [f"3 old runs removed, for keep is 2: {names[3]}, {names[1]}, {names[0]}"]
+
+
+def test_keep_spares_the_run_that_was_worked_on(tmp_path: Path) -> None:
+    names = [f"2026-0{month}-01T00.00.00.000Z" for month in range(1, 4)]
+    for name in names:
+        write_run(tmp_path / "data", "lab/002", name, training={"seed": int(name[6])})
+    oldest = list_runs(tmp_path / "data/06_models/lab/002")[-1]
+    locks = open_context(tmp_path, oldest, keep=1)
+    locks.before_pipeline_run(TRAINING)
+    locks.after_pipeline_run()
+    left = sorted(path.name for path in (tmp_path / "data/06_models/lab/002").iterdir())
+    assert left == [names[0], names[2]]
 
 
 def test_a_run_waits_for_a_dataset_and_says_so_once(locks: Locks, hold: Hold, caplog: pytest.LogCaptureFixture) -> None:
@@ -142,8 +183,8 @@ def test_the_run_after_one_that_was_interrupted_here_is_not_refused(locks: Locks
 
 def test_the_pipeline_makes_what_tells_a_whole_from_a_part() -> None:
     pipeline = data_processing.create_pipeline()
-    assert pipeline.all_outputs() >= {"labels", "scenes"}
-    assert not pipeline.only_nodes("burn_masks", "pack_scenes").all_outputs() & {"labels", "scenes"}
+    assert pipeline.all_outputs() >= {"scenes"}
+    assert not pipeline.only_nodes("burn_masks", "pack_scenes").all_outputs() & {"scenes"}
 
 
 @pytest.mark.parametrize("pipeline", [SHARD, ASSESSMENT], ids=["a part of a dataset", "an assessment"])
@@ -200,12 +241,12 @@ def test_a_folder_that_is_a_file_is_left_to_the_run(tmp_path: Path) -> None:
 
 
 def test_an_experiment_clears_nothing_in_an_assessment_that_is_being_written(tmp_path: Path) -> None:
-    out = tmp_path / "data/07_model_output/lab/002/assessment"
+    out = tmp_path / "data/07_model_output/lab/002/2026/mine/assessment"
     assessing(tmp_path, out).before_pipeline_run(WRITES_TO_A_FOLDER)
-    for folder in (out, out / ".work/blocks", out.parent / "predictions"):
+    for folder in (out, out / ".work/blocks", out.parents[1] / "predictions"):
         (folder / ".a.tif.a1b2c3.part").mkdir(parents=True)
     open_context(tmp_path).before_pipeline_run(TRAINING)
-    left = [path.parent.relative_to(out.parent).as_posix() for path in out.parent.rglob(".*.part")]
+    left = [path.parent.relative_to(out.parent).as_posix() for path in out.parents[1].rglob(".*.part")]
     assert sorted(left) == ["assessment", "assessment/.work/blocks"]
 
 
@@ -235,7 +276,7 @@ def test_other_ranks_need_no_lock(locks: Locks, hold: Hold, launch: Callable[[in
 
 
 def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path, locks: Locks, hold: Hold) -> None:
-    folders = [tmp_path / "data" / layer / "lab/002/x" for layer in ("06_models", "08_reporting")]
+    folders = [tmp_path / "data" / layer / "lab/002/2026/x" for layer in ("06_models", "08_reporting")]
     for folder in folders:
         (folder / ".last.ckpt.a1b2c3.part").mkdir(parents=True)
         (folder / ".last.ckpt.a1b2c3.part" / "last.ckpt").write_text("half")

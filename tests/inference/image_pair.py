@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
+from xview2_siamese_unet.inference.windowed import Answer, predict_rows
 from xview2_siamese_unet.params.inference import ImageParams, InferenceParams
+from xview2_siamese_unet.raster.stitch_store import BlockStore
+from xview2_siamese_unet.raster.window_pair import Pair
+from xview2_siamese_unet.raster.window_plan import WindowPlan
 
 Write = Callable[..., Path]
 Smooth = Callable[..., np.ndarray]
@@ -22,3 +26,9 @@ def whole(harmonised: Harmonised) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     grid = harmonised.pair.grid
     with harmonised.pair.open() as reader:
         return reader.read(0, 0, grid.height, grid.width)
+
+
+def fill(pair: Pair, plan: WindowPlan, answer: Answer, store: BlockStore, batch_size: int) -> None:
+    """Predict every row that the store does not hold yet, as the pipeline does."""
+    for number, columns in predict_rows(pair, plan, answer, store, batch_size):
+        store.write_row(number, columns)

@@ -9,8 +9,9 @@ from scipy.ndimage import uniform_filter
 
 from xview2_siamese_unet.inference.answer import NetAnswer
 from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.nets.decide import probabilities
+from xview2_siamese_unet.nets.postprocess import probabilities
 from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
+from xview2_siamese_unet.params.prediction import Tta
 
 MODEL: dict[str, object] = {"encoder": {"name": "resnet18"}, "decoder_channels": [32, 32, 16, 16, 8]}
 DECODERS = ["unet", "unetplusplus", "fpn", "upernet", "segformer"]
@@ -49,7 +50,7 @@ def test_the_answer_is_that_of_the_net(variant: dict[str, object]) -> None:
     with torch.inference_mode():
         expected = probabilities(net(*given)).permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(answer(*dates), expected, atol=1e-5)
-    flipped = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"), flips=True)(*dates)
+    flipped = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"), tta="flips")(*dates)
     assert np.abs(flipped - expected).max() > 1e-4
     np.testing.assert_allclose(flipped.sum(axis=3), 1, atol=1e-5)
     assert (answer.usual_batch, answer.device) == (1, "cpu")
@@ -87,21 +88,18 @@ def test_halves_of_batch_and_window_give_the_answer_of_the_whole(error: Exceptio
     assert len(cramped.warnings) == len(set(cramped.warnings)) > 0
 
 
-@pytest.mark.parametrize(
-    ("prediction", "flips", "words"),
-    [
-        ({}, False, []),
-        ({"tta": "flips"}, True, []),
-        ({"tta": "d4"}, True, ["test-time augmentation 'd4'"]),
-        ({"vote": "connected", "vote_weights": [8, 38, 25, 11]}, False, ["vote weights [8.0, 38.0, 25.0, 11.0]"]),
-    ],
-    ids=str,
-)
-def test_tuned_settings_that_are_not_applied_are_warned_of(prediction: dict, flips: bool, words: list[str]) -> None:
-    checkpoint = {**checkpoint_of(build_net(ModelParams.model_validate(MODEL), 5), MODEL), "prediction": prediction}
-    warnings = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"), flips=flips).warnings
-    assert len(warnings) == len(words)
-    assert all(word in warning for word, warning in zip(words, warnings, strict=True))
+VIEWS: list[tuple[Tta | None, Tta, bool]] = [(None, "d4", False), ("d4", "d4", False), ("none", "none", True)]
+
+
+@pytest.mark.parametrize(("asked", "applied", "warned"), VIEWS)
+def test_other_views_than_the_model_was_scored_with_are_warned_of(
+    asked: Tta | None, applied: Tta, warned: bool
+) -> None:
+    checkpoint = {**checkpoint_of(build_net(ModelParams.model_validate(MODEL), 5), MODEL), "prediction": {"tta": "d4"}}
+    answer = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"), tta=asked)
+    assert answer.tta == applied
+    assert all("scored with test-time augmentation 'd4'" in warning for warning in answer.warnings)
+    assert len(answer.warnings) == warned
 
 
 def test_memory_that_is_not_enough_for_anything_ends_the_run() -> None:

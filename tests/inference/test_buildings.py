@@ -98,8 +98,8 @@ def test_a_building_over_block_borders_appears_once(write_raster: Write, side: i
     codes[90:92, 0:2] = 2  # 1 m²
     codes[5:8, 180:200] = 255
     path = write_raster("damage.tif", codes, nodata=255)
-    polygons, small = building_outlines(path, simplify=0, min_area=2, side=side)
-    whole, _ = building_outlines(path, simplify=0, min_area=2)
+    polygons, small = building_outlines(path, min_area=2, side=side)
+    whole, _ = building_outlines(path, min_area=2)
     assert small == 1
     assert shapely.equals_exact(polygons, whole, 1e-9).all()
     expected = [(50 * 70 - 10 * 20) / 4, (10 * 30 + 10 * 30 - 5 * 10) / 4]
@@ -117,14 +117,14 @@ def test_a_building_on_any_seam_is_one_whatever_the_size_of_a_pixel(write_raster
     for seam in range(64, 700, 64):
         codes[10:30, seam - 15 : seam + 15] = 1
     path = write_raster("damage.tif", codes, Affine(pixel, 0, east, 0, -pixel, 4_000_000))
-    seamless, seamed = (building_outlines(path, simplify=0, min_area=0, side=side)[0] for side in (2048, 64))
+    seamless, seamed = (building_outlines(path, min_area=0, side=side)[0] for side in (2048, 64))
     assert len(seamless) == 10
     assert shapely.equals_exact(seamed, seamless, 1e-9).all()
 
 
 def test_a_scene_without_buildings_gives_an_empty_layer(write_raster: Write, probability: Path) -> None:
     path = write_raster("damage.tif", np.zeros((100, 200), np.uint8), nodata=255)
-    polygons, _ = building_outlines(path, simplify=1, min_area=0)
+    polygons, _ = building_outlines(path, min_area=0)
     found = vote(model_buildings(polygons, GRID), probability, GRID, BuildingParams())
     assert len(found) == 0
     assert summarise_buildings(summary_table(found))["all"]["buildings"] == 0

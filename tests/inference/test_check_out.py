@@ -12,10 +12,11 @@ import pytest
 import shapely
 
 from xview2_siamese_unet.atomic import sha256, write_atomically, written
-from xview2_siamese_unet.datasets.assess_folder import AssessmentDataset
+from xview2_siamese_unet.datasets.assess_folder import RecordDataset
 from xview2_siamese_unet.datasets.assess_layers import FormatsDataset, Layers, LayersDataset
 from xview2_siamese_unet.errors import DataError, StorageError, cause_of
 from xview2_siamese_unet.inference.folder import PRODUCTS, begin, check_out
+from xview2_siamese_unet.inference.layers import read_buildings
 
 TEXTS = ("damage.tif", "buildings.gpkg", "summary.csv")
 
@@ -28,13 +29,13 @@ def write(folder: Path, word: str = "ours") -> None:
 
 def finish(folder: Path) -> None:
     products = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).exists()}
-    AssessmentDataset(filepath=str(folder)).save({"run_id": "1", "products": products})
+    RecordDataset(filepath=str(folder / "run.json")).save({"run_id": "1", "products": products})
 
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
     folder = tmp_path / "out"
-    begin(folder, "1")
+    begin(folder)
     write(folder)
     finish(folder)
     return folder
@@ -76,7 +77,7 @@ def test_a_product_that_was_changed_since_is_kept_under_another_name(
     for text in ("my notes", "more notes"):
         (finished / "summary.csv").write_text(text)
         check_out(finished, None, overwrite=True)
-        begin(finished, "2")
+        begin(finished)
         write(finished, "again")
         finish(finished)
     assert (finished / "summary.changed.csv").read_text() == "my notes"
@@ -99,9 +100,8 @@ def test_a_folder_of_the_user_by_the_name_of_the_work_is_not_emptied(tmp_path: P
         check_out(tmp_path, None, overwrite=True)
 
 
-@pytest.mark.parametrize("run", ["1", "2"])
-def test_a_stopped_assessment_resumes_and_knows_its_own_files(finished: Path, run: str) -> None:
-    begin(finished, run)  # of the finished one, nothing but the record is gone
+def test_a_stopped_assessment_resumes_and_knows_its_own_files(finished: Path) -> None:
+    begin(finished)  # of the finished one, nothing but the record is gone
     write_atomically(finished / "damage.tif", "new")
     for overwrite in (True, False):
         check_out(finished, None, overwrite=overwrite)
@@ -111,7 +111,7 @@ def test_a_stopped_assessment_resumes_and_knows_its_own_files(finished: Path, ru
 
 
 def test_a_file_that_appears_during_the_run_is_not_replaced(tmp_path: Path) -> None:
-    begin(tmp_path, "1")
+    begin(tmp_path)
     for name in ("buildings.gpkg", "buildings.geojson", "summary.csv"):
         (tmp_path / name).write_text("mine")
     with pytest.raises(OSError, match="no assessment has written") as refused:
@@ -125,7 +125,7 @@ def test_a_file_that_appears_during_the_run_is_not_replaced(tmp_path: Path) -> N
 
 
 def test_formats_of_an_earlier_assessment_go_and_those_of_the_user_stay(tmp_path: Path) -> None:
-    begin(tmp_path, "1")
+    begin(tmp_path)
     formats = FormatsDataset(filepath=str(tmp_path / "buildings"))
     frame = gpd.GeoDataFrame({"id": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
     formats.save({"geojson": frame, "geoparquet": frame})
@@ -166,7 +166,7 @@ def test_exclamation_marks_in_the_path_are_allowed(tmp_path: Path) -> None:
     frame = gpd.GeoDataFrame({"id": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
     package = LayersDataset(filepath=str(folder / "buildings.gpkg"))
     package.save(Layers({"a": frame, "b": frame}, {"a": "<qgis/>"}, "2026-01-01T00:00:00Z"))
-    assert package.load()["id"].tolist() == package.preview()["data"][0] == [1]
+    assert read_buildings(package.load())["id"].tolist() == package.preview()["data"][0] == [1]
     FormatsDataset(filepath=str(folder / "buildings")).save({"geojson": frame, "geoparquet": frame})
     assert len(json.loads((folder / "buildings.geojson").read_text())["features"]) == 1
     names = {"buildings.gpkg", "buildings.geojson", "buildings.parquet"}

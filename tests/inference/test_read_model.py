@@ -39,7 +39,7 @@ def test_checkpoint_is_read_by_any_name(tmp_path: Path, write: Any, name: str) -
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        ({**EPOCH, "fingerprint": "x", "history": []}, "epoch 7 of a training"),
+        ({**EPOCH, "pretrained": {}, "history": []}, "epoch 7 of a training"),
         (EPOCH, "a checkpoint of PyTorch Lightning from another project"),
         (WEIGHTS, r"a bare state_dict \(2 tensors, conv1.weight the first\)"),
         ({"state_dict": dict(WEIGHTS), "arch": "resnet18"}, "a dictionary of state_dict, arch"),

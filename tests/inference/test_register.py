@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -225,3 +226,17 @@ def test_footprints_are_moved_onto_what_the_model_sees(write_raster: Callable[..
     elsewhere = write_raster("other.tif", rng.integers(0, 254, (600, 700, 5), dtype=np.uint8), nodata=255)
     assert not estimate_footprint_shift(drawn, elsewhere, grid).sure
     assert estimate_footprint_shift(drawn.geometry.translate(9e5, 0).to_frame("geometry"), path, grid).windows == 0
+
+
+def test_moving_by_half_a_pixel_keeps_fine_detail(write_raster: Callable[..., Path]) -> None:
+    """Bilinear resampling would leave 87 % of the contrast of a wave of six pixels."""
+    columns = np.arange(120) + np.zeros((60, 1))
+
+    def wave(shift: float) -> np.ndarray:
+        return 128 + 100 * np.sin((columns + shift) * np.pi / 3)
+
+    path = write_raster("wave.tif", np.repeat(np.rint(wave(0))[..., None], 3, axis=2).astype(np.uint8))
+    pair = harmonise(InferenceParams(pre=path, post=path, registration="off")).pair
+    with replace(pair, shift=(0.5, 0.0)).open() as reader:
+        moved = reader.read(10, 10, 40, 100).post[..., 0]
+    assert np.abs(moved - wave(0.5)[10:50, 10:110]).max() < 7

@@ -14,13 +14,14 @@ import pyproj
 import pytest
 import shapely
 from affine import Affine
+from image_pair import fill
 from shapely.affinity import rotate
 
 from xview2_siamese_unet.datasets.assess_layers import LayersDataset
 from xview2_siamese_unet.datasets.assess_raster import CogDataset
 from xview2_siamese_unet.inference.harmonise import harmonise
+from xview2_siamese_unet.inference.layers import read_buildings
 from xview2_siamese_unet.inference.record import Predicted
-from xview2_siamese_unet.inference.windowed import predict_pair
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.pipelines.inference import nodes
 from xview2_siamese_unet.raster.stitch_store import BlockStore
@@ -84,19 +85,19 @@ def assess(params: InferenceParams, folder: Path) -> tuple[gpd.GeoDataFrame, tup
     """Go through the nodes with a model that is sure of a building everywhere; read the buildings back."""
     harmonised = harmonise(params)
     grid = harmonised.pair.grid
-    plan, store = WindowPlan(grid.height, grid.width, 64, 16), BlockStore(folder / "blocks")
+    plan, store = WindowPlan(grid.height, grid.width, 64, 16), BlockStore(folder / "blocks" / "r")
     sure = np.array([0.1, 0.05, 0.05, 0.1, 0.7], np.float32)
-    predict_pair(harmonised.pair, plan, lambda pre, _: np.broadcast_to(sure, (*pre.shape[:3], 5)), store, 4)
+    fill(harmonised.pair, plan, lambda pre, _: np.broadcast_to(sure, (*pre.shape[:3], 5)), store, 4)
     source = {"name": "x", "date": None}
-    record = {"pre": source, "post": source, "model": {"id": "m"}, "run_id": "r", "code": "0"}
-    predicted = Predicted(harmonised.pair, plan, store, record, "2026-01-01T00:00:00.000Z")
+    record = {"pre": source, "post": source, "model": {"id": "m"}, "run_id": "r", "code": "0", "vote_weights": None}
+    predicted = Predicted(harmonised.pair, plan, record, "2026-01-01T00:00:00.000Z")
     paths = [folder / f"{name}.tif" for name in ("damage", "probability")]
-    for path, content in zip(paths, nodes.write_rasters(predicted), strict=True):
+    for path, content in zip(paths, nodes.write_rasters(predicted, folder / "blocks"), strict=True):
         CogDataset(filepath=str(path)).save(content)
     outlines, _ = nodes.outline_buildings(harmonised, params, *paths)
     package = LayersDataset(filepath=str(folder / "buildings.gpkg"))
     package.save(nodes.vote_buildings(outlines, predicted, *paths, params))
-    return package.load(), harmonised.warnings
+    return read_buildings(package.load()), harmonised.warnings
 
 
 def visible_share(shape: Any, seen: np.ndarray) -> float:  # noqa: ANN401

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from image_pair import fill
 from scipy.ndimage import uniform_filter
 
 from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.inference.harmonise import harmonise
-from xview2_siamese_unet.inference.windowed import encode, finished_blocks, predict_pair
-from xview2_siamese_unet.nets.thresholds import Thresholds
+from xview2_siamese_unet.inference.windowed import FinishedBlocks, encode
+from xview2_siamese_unet.nets.postprocess import Thresholds
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
 from xview2_siamese_unet.raster.probability import BANDS, LEVELS
@@ -60,10 +61,10 @@ def pair(write_raster: Write, smooth: Smooth) -> Pair:
 def blocks(pair: Pair, folder: Path, size: int = 64, overlap: int = 32, batch: int = 2) -> np.ndarray:
     plan = WindowPlan(pair.grid.height, pair.grid.width, size, overlap)
     store = BlockStore(folder)
-    predict_pair(pair, plan, Net(), store, batch)
+    fill(pair, plan, Net(), store, batch)
     whole = np.full((6, pair.grid.height, pair.grid.width), NO_DATA, np.uint8)
-    for rows, columns, block in finished_blocks(plan, store, slice(None)):
-        whole[:, rows, columns] = block
+    for rows, columns, codes, shares in FinishedBlocks(plan, store):
+        whole[:, rows, columns] = [*shares, codes]
     return whole
 
 
@@ -85,20 +86,20 @@ def test_no_data_in_either_date_is_no_data_in_the_products(pair: Pair, tmp_path:
 
 def test_windows_without_data_are_not_computed(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
     sparse = np.zeros((400, 400, 3), np.uint8)
-    sparse[:50, :50] = smooth(50, 50)
+    sparse[:60, :60] = smooth(60, 60)
     path = write_raster("sparse.tif", sparse)
     pair = harmonise(InferenceParams(pre=path, post=path)).pair
     net = Net()
-    predict_pair(pair, WindowPlan(400, 400, 64, 16), net, BlockStore(tmp_path / "s"), 4)
+    fill(pair, WindowPlan(400, 400, 64, 16), net, BlockStore(tmp_path / "s"), 4)
     assert sum(net.batches) == 4
 
 
 def test_work_that_is_cleared_under_a_run_makes_no_empty_raster(pair: Pair, tmp_path: Path) -> None:
     plan, store = WindowPlan(pair.grid.height, pair.grid.width, 64, 32), BlockStore(tmp_path / "blocks")
-    predict_pair(pair, plan, Net(), store, 2)
+    fill(pair, plan, Net(), store, 2)
     shutil.rmtree(store.folder)
     with pytest.raises(StorageError, match="repeat the same command"):
-        list(finished_blocks(plan, store, slice(None)))
+        list(FinishedBlocks(plan, store))
 
 
 def test_a_stopped_run_goes_on_and_ends_the_same(pair: Pair, tmp_path: Path) -> None:
@@ -114,9 +115,9 @@ def test_a_stopped_run_goes_on_and_ends_the_same(pair: Pair, tmp_path: Path) -> 
             return net(pre, post)
 
         with pytest.raises(KeyboardInterrupt):
-            predict_pair(pair, plan, dying, store, 2)
+            fill(pair, plan, dying, store, 2)
     again = Net()
-    predict_pair(pair, plan, again, store, 2)
+    fill(pair, plan, again, store, 2)
     assert 0 < sum(again.batches) < total
     np.testing.assert_array_equal(blocks(pair, tmp_path / "wild"), undisturbed)
 
@@ -139,8 +140,8 @@ def assess(images: Path, out: Path, answer: Callable[..., np.ndarray]) -> None:
     params = InferenceParams(pre=images / "pre.tif", post=images / "post.tif", registration="off")
     pair = harmonise(params).pair
     plan, store = WindowPlan(pair.grid.height, pair.grid.width, 64, 32), BlockStore(out / "blocks")
-    predict_pair(pair, plan, answer, store, 2)
-    write_cog(out / "damage.tif", RasterContent(pair.grid, ("damage",), finished_blocks(plan, store, slice(-1, None))))
+    fill(pair, plan, answer, store, 2)
+    write_cog(out / "damage.tif", RasterContent(pair.grid, ("damage",), FinishedBlocks(plan, store).codes()))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
@@ -165,8 +166,8 @@ def test_memory_does_not_grow_with_the_scene(write_raster: Write, smooth: Smooth
         pair = harmonise(InferenceParams(pre=path, post=path, registration="off")).pair
         plan, store = WindowPlan(side, side, 256, 64), BlockStore(tmp_path / str(side))
         tracemalloc.start()
-        predict_pair(pair, plan, Net(), store, 2)
-        write_cog(tmp_path / "d.tif", RasterContent(pair.grid, ("d",), finished_blocks(plan, store, slice(-1, None))))
+        fill(pair, plan, Net(), store, 2)
+        write_cog(tmp_path / "d.tif", RasterContent(pair.grid, ("d",), FinishedBlocks(plan, store).codes()))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
@@ -186,11 +187,11 @@ def test_cogs_are_valid_and_say_what_they_hold(pair: Pair, tmp_path: Path) -> No
     from rio_cogeo.cogeo import cog_validate  # noqa: PLC0415
 
     plan, store = WindowPlan(pair.grid.height, pair.grid.width, 64, 32), BlockStore(tmp_path / "blocks")
-    predict_pair(pair, plan, Net(), store, 2)
+    fill(pair, plan, Net(), store, 2)
     damage, probability = tmp_path / "damage.tif", tmp_path / "probability.tif"
     colours = {code: (code, 9, 9, 255) for code in range(5)}
-    write_cog(damage, RasterContent(pair.grid, ("damage",), finished_blocks(plan, store, slice(-1, None)), colours))
-    stored = finished_blocks(plan, store, slice(0, -1))
+    write_cog(damage, RasterContent(pair.grid, ("damage",), FinishedBlocks(plan, store).codes(), colours))
+    stored = FinishedBlocks(plan, store).shares()
     write_cog(probability, RasterContent(pair.grid, BANDS, stored, scale=1 / LEVELS))
     for path in (damage, probability):
         assert cog_validate(path, strict=True)[0]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import shapely
 
@@ -79,12 +82,18 @@ def test_confusion_and_f1_are_those_of_brute_force(seed: int) -> None:
     wkt, codes, predicted = draw_scene(np.random.default_rng(seed))
     instances = burn_instances(wkt, (SIDE, SIDE), "centre", scene="a")
     confusion, f1 = brute_force(instances, codes, predicted)
-    table = match_scenes({"a": lambda: predicted}, {"a": lambda: NO_SHARES}, SCENE, table_of("a", wkt, codes), "centre")
+    table = match_scenes(
+        {"a": lambda: predicted}, {"a": lambda: NO_SHARES}, SCENE, stored(table_of("a", wkt, codes)), "centre"
+    )
     np.testing.assert_array_equal(building_confusion(table), confusion)
     assert summarise_buildings(table, 1, "ignore", PARAMS)["f1"] == pytest.approx(f1, abs=1e-12)
 
 
 SCENE = pd.DataFrame({"scene": ["a"], "disaster": ["x"], "disaster_type": ["fire"]})
+
+
+def stored(buildings: pd.DataFrame) -> pq.ParquetFile:
+    return pq.ParquetFile(io.BytesIO(buildings.to_parquet()))
 
 
 def table_of(scene: str, wkt: list[str], codes: list[int]) -> pd.DataFrame:
@@ -154,7 +163,9 @@ def test_table_names_every_building_once_and_one_scene_is_loaded_at_a_time() -> 
         return drawn[name][2]
 
     shares = dict.fromkeys("abc", lambda: NO_SHARES)
-    table = match_scenes({name: lambda name=name: load(name) for name in "abc"}, shares, counts, buildings, "centre")
+    table = match_scenes(
+        {name: lambda name=name: load(name) for name in "abc"}, shares, counts, stored(buildings), "centre"
+    )
     assert asked == list("abc")
     true = table[table["truth"] > 0]
     assert true["uid"].is_unique
@@ -170,7 +181,7 @@ def test_buildings_without_a_pixel_are_counted(caplog: pytest.LogCaptureFixture)
     wkt = [shapely.box(*box).wkt for box in boxes]
     predicted = np.zeros((SIDE, SIDE), np.uint8)
     buildings = table_of("a", wkt, [1] * 5)
-    table = match_scenes({"a": lambda: predicted}, {"a": lambda: NO_SHARES}, SCENE, buildings, "centre")
+    table = match_scenes({"a": lambda: predicted}, {"a": lambda: NO_SHARES}, SCENE, stored(buildings), "centre")
     assert table["uid"].tolist() == ["a0", "a3"]
     assert caplog.messages == ["3 of 5 labelled buildings have no pixel of their own and are not matched"]
 

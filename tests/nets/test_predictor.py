@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from xview2_siamese_unet.nets.build import build_net
 from xview2_siamese_unet.nets.checkpoint import prediction_of, predictor_of
-from xview2_siamese_unet.nets.decide import Temperatures, decide, probabilities
 from xview2_siamese_unet.nets.normalise import Normalise
+from xview2_siamese_unet.nets.postprocess import Temperatures, decide, probabilities
 from xview2_siamese_unet.nets.predictor import Predictor, folded
 from xview2_siamese_unet.nets.siamese_unet import Logits
 from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
@@ -68,7 +68,7 @@ def test_temperatures_divide_the_logits_and_change_no_order() -> None:
     cooled = Predictor(Watching(), nn.Identity(), temperatures=Temperatures(2.0, 4.0))(pre, post)
     torch.testing.assert_close(cooled.building * 2, plain.building)
     torch.testing.assert_close(cooled.damage * 4, plain.damage)
-    assert torch.equal(decide(cooled), decide(plain))
+    assert torch.equal(decide(probabilities(cooled)), decide(probabilities(plain)))
     assert not torch.allclose(probabilities(cooled), probabilities(plain))
 
 

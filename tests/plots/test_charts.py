@@ -1,22 +1,17 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.metrics.probabilities import CURVES, STEPS
-from xview2_siamese_unet.plots.curves import best_epoch, draw_curves, plotly_curves
-from xview2_siamese_unet.plots.histogram import draw_class_histogram, plotly_class_histogram
-from xview2_siamese_unet.plots.matrices import DAMAGE_WORDS, draw_matrix, plotly_matrix, row_shares
+from xview2_siamese_unet.plots.curves import best_epoch, draw_curves
+from xview2_siamese_unet.plots.histogram import draw_class_histogram
+from xview2_siamese_unet.plots.matrices import draw_matrix, row_shares
 from xview2_siamese_unet.plots.probabilities import (
     FEW,
     draw_precision_recall,
     draw_reliability,
-    plotly_precision_recall,
-    plotly_reliability,
 )
 
 MATRIX = np.array([[90, 10], [0, 0]], np.int64)
@@ -55,22 +50,13 @@ def test_row_shares_of_an_empty_row_are_unknown() -> None:
 
 
 def test_matrix_writes_share_and_count_of_every_cell() -> None:
-    (axes,) = draw_matrix(MATRIX, ("a", "b"), "Title").axes
+    (axes,) = draw_matrix(MATRIX, ("a", "b"), "Title", "px").axes
     first, second = ["90.0 %", "90 px", "↓ 100.0 %"], ["10.0 %", "10 px", "↓ 100.0 %"]
     assert texts(axes) == [*first, *second, *["none", "0 px", "↓ 0 %"] * 2]
-    (empty,) = draw_matrix(np.array([[1, 0], [1, 0]], np.int64), ("a", "b"), "Title").axes
+    (empty,) = draw_matrix(np.array([[1, 0], [1, 0]], np.int64), ("a", "b"), "Title", "px").axes
     assert texts(empty)[3:6] == ["0 %", "0 px", "↓ none"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a\n100 px", "b\n0 px"]
     assert axes.get_title(loc="left") == "Title"
-
-
-def test_plotly_matrix_holds_counts_and_shares() -> None:
-    damage = np.arange(36, dtype=np.int64).reshape(6, 6)
-    (trace,) = plotly_matrix(damage, DAMAGE_WORDS, "Damage").data
-    assert list(trace.x) == list(trace.y) == [code.word for code in Damage]
-    np.testing.assert_allclose(np.array(trace.z, float), row_shares(damage))
-    assert [[cell[0] for cell in row] for row in trace.customdata] == damage.tolist()
-    assert trace.customdata[1][0][1] == pytest.approx(100 * 6 / (0 + 6 + 12 + 18 + 24 + 30))
 
 
 @pytest.mark.parametrize(
@@ -91,20 +77,10 @@ def test_curves_hold_the_history_and_mark_the_best() -> None:
     assert score.get_legend_handles_labels()[1][-1] == "highest score 0.300, epoch 11"
 
 
-def test_plotly_curves_hold_the_history() -> None:
-    figure = plotly_curves(history([0.1, 0.3, np.nan]))
-    by_name = {trace.name: trace for trace in figure.data}
-    assert list(by_name["official score"].y) == [0.1, 0.3, None]
-    assert list(by_name["official score"].x) == [10, 11, 12]
-    assert figure.layout.title.text == "highest score 0.300, epoch 11"
-    json.loads(figure.to_json())
-
-
 @pytest.mark.parametrize("scores", [[np.nan, np.nan], []])
 def test_curves_without_a_validated_epoch_mark_nothing(scores: list[float], recwarn: pytest.WarningsRecorder) -> None:
     figure = draw_curves(history(scores))
     assert all("highest" not in label for label in figure.axes[1].get_legend_handles_labels()[1])
-    assert plotly_curves(history(scores)).layout.title.text is None
 
 
 def test_histogram_bars_carry_counts_and_shares() -> None:
@@ -114,14 +90,6 @@ def test_histogram_bars_carry_counts_and_shares() -> None:
     assert texts(pre) == ["900 · 90.0 %", "100 · 10.0 %"]
     assert post.get_xscale() == "log"
     assert [label.get_text() for label in post.get_yticklabels()] == list(COUNTS["post"])
-
-
-def test_plotly_histogram_holds_true_counts_even_of_nothing() -> None:
-    pre, post = plotly_class_histogram(COUNTS).data
-    assert list(post.customdata) == [900, 75, 25, 0]
-    assert list(pre.y) == ["background", "building"]
-    assert list(post.x) == [900, 75, 25, 1]
-    assert post.marker.color[1] == Damage.NO_DAMAGE.colour
 
 
 def test_curves_of_probabilities_name_their_number_and_differ_in_more_than_colour() -> None:
@@ -134,14 +102,17 @@ def test_curves_of_probabilities_name_their_number_and_differ_in_more_than_colou
         figure.canvas.draw()
 
 
-def test_what_is_true_as_often_as_said_lies_on_the_diagonal() -> None:
-    for trace in plotly_reliability(SAID).data:
-        assert trace.y == pytest.approx(trace.x, abs=0.03)
-        assert len(trace.text) == len(trace.x) == 15
-        assert trace.name.endswith(("ECE 0.000", "ECE 0.001"))
-    assert json.loads(plotly_precision_recall(SAID).to_json())["data"][0]["name"].startswith("building  AP 0.")
+def test_a_calibrated_model_lies_on_the_diagonal() -> None:
+    for axes in draw_reliability(SAID).axes:
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("Mean predicted probability", "Observed frequency")
+        for line in axes.lines[1:]:
+            assert line.get_ydata() == pytest.approx(line.get_xdata(), abs=0.03)
+            assert len(line.get_xdata()) == 15
+            assert str(line.get_label()).endswith(("ECE 0.000", "ECE 0.001"))
+    assert str(draw_precision_recall(SAID).axes[0].lines[0].get_label()).startswith("building  AP 0.")
 
 
 def test_a_bin_of_few_pixels_is_not_drawn() -> None:
     few = SAID.assign(seen=lambda t: (t["step"] == 3) * (FEW - 1) + (t["step"] == 250) * FEW, true=0)
-    assert [len(trace.x) for trace in plotly_reliability(few).data] == [1] * 6
+    lines = [line for axes in draw_reliability(few).axes for line in axes.lines[1:]]
+    assert [len(line.get_xdata()) for line in lines] == [1] * 6

@@ -153,7 +153,7 @@ def test_a_building_is_framed_and_named(truth: int, predicted: int, note: str, w
     building = {"scene": "a", "truth": truth, "predicted": predicted, "pixels": 1250, "confidence": 0.934}
     frame = {"top": 100, "left": 60, "bottom": 110, "right": 70}
     found = building_row(building | frame, scene_of(codes), (codes, np.zeros((5, 128, 128), np.uint8)), 32)
-    assert (found.note, found.detail) == (f"{note} · 93.4 % sure · 1.25k px", words)
+    assert (found.note, found.detail) == (f"{note} · confidence 93.4 % · 1.25k px", words)
     assert found.truth.shape == (32, 32)
     assert found.frame == (11, 11, 21, 21)
     marks = draw_panels([found], side=64).axes[0].patches

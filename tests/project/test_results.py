@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 from pathlib import Path
@@ -25,8 +26,8 @@ def results() -> ModuleType:
     return module
 
 
-def finish(results: ModuleType, args: object, variant: str, seed: int, score: float) -> None:
-    path = results.metrics_of(args, variant, seed)
+def finish(results: ModuleType, args: argparse.Namespace, variant: str, seed: int, score: float) -> None:
+    path = args.out / "data/08_reporting/results" / results.folder_name(variant, seed) / "2026/metrics.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"score": score, "localization_f1": 0.8, "damage_f1": 0.5}))
 
@@ -58,7 +59,7 @@ def test_a_finished_run_is_taken_over_until_its_settings_change(results: ModuleT
     assert results.prepare(args, "strong", 0, tree)
     assert not stale.exists()
     assert not results.prepare(args, "strong", 0, results.merged(tree, {"training": {"learning_rate": 1e-5}}))
-    assert not results.metrics_of(args, "strong", 0).exists()
+    assert not results.metrics_of(args, "strong", 0)
 
 
 def test_a_dry_run_lists_and_prints_the_table_and_writes_nothing(
@@ -78,16 +79,3 @@ def test_a_dry_run_lists_and_prints_the_table_and_writes_nothing(
     results.main(args)
     assert "| seed_002 | 1 | 0.500 | 0.800 | 0.500 | – |" in capsys.readouterr().out
     assert not (tmp_path / "conf").exists()
-
-
-def test_variants_that_only_answer_otherwise_share_their_weights(results: ModuleType, tmp_path: Path) -> None:
-    args = results.parse([str(tmp_path)])
-    models = tmp_path / "data" / "06_models" / "results"
-    epochs = models / results.folder_name("strong", 0) / "checkpoints" / "epochs"
-    epochs.mkdir(parents=True)
-    (epochs / "last.ckpt").write_text("weights")
-    for variant, shared in (("vote per building", True), ("dice", False)):
-        name = f"strong without {variant}"
-        results.share_weights(args, name, 0)
-        taken = models / results.folder_name(name, 0) / "checkpoints" / "epochs" / "last.ckpt"
-        assert taken.exists() == shared

@@ -50,22 +50,23 @@ def paths(tmp_path: Path, globals_: dict[str, object], env: str = "default/quick
     catalog = UserExperimentConfigLoader(conf, env=env, **CONFIG_LOADER_ARGS)["catalog"]
     training = catalog["training_folders"]
     folders = {name: f"{training['filepath']}/{folder}" for name, folder in training["folders"].items()}
-    return folders | {name: entry["filepath"] for name, entry in catalog.items() if "filepath" in entry}
+    files = folders | {name: entry["filepath"] for name, entry in catalog.items() if "filepath" in entry}
+    return {name: path.replace(Path(training["filepath"]).name, "RUN") for name, path in files.items()}
 
 
 @pytest.mark.parametrize(
     ("globals_", "dataset", "expected"),
     [
-        ({}, "metrics", "data/08_reporting/default/quickstart/metrics.json"),
-        ({"user": "lab"}, "metrics", "data/08_reporting/lab/quickstart/metrics.json"),
-        ({"group": "team"}, "metrics", "data/08_reporting/team/quickstart/metrics.json"),
-        ({"experiment": "e7"}, "checkpoint", "06_models/default/e7/checkpoints/e7_best_siamese_unet_state.pth"),
-        ({"foldernames": {"tensorboard_logs": "tb"}}, "tensorboard_logs", "06_models/default/quickstart/tb"),
-        ({"foldernames": {"checkpoints": "ck"}}, "checkpoints", "06_models/default/quickstart/ck"),
+        ({}, "metrics", "data/08_reporting/default/quickstart/RUN/metrics.json"),
+        ({"user": "lab"}, "metrics", "data/08_reporting/lab/quickstart/RUN/metrics.json"),
+        ({"group": "team"}, "metrics", "data/08_reporting/team/quickstart/RUN/metrics.json"),
+        ({"experiment": "e7"}, "checkpoint", "06_models/default/e7/RUN/checkpoints/e7_best_siamese_unet_state.pth"),
+        ({"foldernames": {"tensorboard_logs": "tb"}}, "tensorboard_logs", "06_models/default/quickstart/RUN/tb"),
+        ({"foldernames": {"checkpoints": "ck"}}, "checkpoints", "06_models/default/quickstart/RUN/ck"),
         ({"foldernames": {"checkpoints": "ck"}}, "checkpoint", "ck/quickstart_best_siamese_unet_state.pth"),
-        ({"foldernames": {"logfiles": "lg"}}, "history", "06_models/default/quickstart/lg/history.csv"),
-        ({"foldernames": {"class_counts_file": "cc.json"}}, "class_counts", "default/quickstart/cc.json"),
-        ({"foldernames": {"sample_weights_file": "sw.pth"}}, "sample_weights", "default/quickstart/sw.pth"),
+        ({"foldernames": {"logfiles": "lg"}}, "history", "06_models/default/quickstart/RUN/lg/history.csv"),
+        ({"foldernames": {"class_counts_file": "cc.json"}}, "class_counts", "default/quickstart/RUN/cc.json"),
+        ({"foldernames": {"sample_weights_file": "sw.pth"}}, "sample_weights", "default/quickstart/RUN/sw.pth"),
     ],
 )
 def test_a_global_moves_its_file(tmp_path: Path, globals_: dict[str, object], dataset: str, expected: str) -> None:

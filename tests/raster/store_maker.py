@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from xview2_siamese_unet.parallel import Lazy, make_missing
 from xview2_siamese_unet.raster.io import write_mask
-from xview2_siamese_unet.raster.pack import PackJob, Slot
+from xview2_siamese_unet.raster.masks import SceneMasks
+from xview2_siamese_unet.raster.pack import Slot, read_scene, scene_key
 from xview2_siamese_unet.raster.record import RECORD
 
 HEIGHT, WIDTH = 12, 16
 
 
-def draw_scene(folder: Path, seed: int) -> tuple[PackJob, np.ndarray]:
+class Job(NamedTuple):
+    """The files of one scene."""
+
+    scene: str
+    images: tuple[Path, Path]
+    masks: SceneMasks
+    made_from: str
+
+
+def pack(slot: Slot, job: Job) -> bool:
+    """Pack a scene; return whether that was needed."""
+    read = partial(read_scene, job.images, job.masks, (HEIGHT, WIDTH))
+    return bool(make_missing((slot, Lazy(read, partial(scene_key, job.images, job.made_from)))))
+
+
+def draw_scene(folder: Path, seed: int) -> tuple[Job, np.ndarray]:
     """Write the four files of a scene; return its job and the pixels (h, w, 8) that a store must hold of it."""
     rng = np.random.default_rng(seed)
     pre, post = rng.integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
     pre[:2] = 0
     damage = rng.integers(0, 6, (HEIGHT, WIDTH), dtype=np.uint8)
     building = (damage > 0).astype(np.uint8)
-    files = [folder / f"{seed}_{name}" for name in ("pre.png", "post.png", "building.tif", "damage.tif")]
-    for path, image in zip(files[:2], (pre, post), strict=True):
-        folder.mkdir(parents=True, exist_ok=True)
+    images = folder / f"{seed}_pre.png", folder / f"{seed}_post.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, image in zip(images, (pre, post), strict=True):
         Image.fromarray(image).save(path)
-    for path, mask in zip(files[2:], (building, damage), strict=True):
-        write_mask(path, mask)
-    job = PackJob(f"a-fire_{seed:08d}", (files[0], files[1]), (files[2], files[3]), f"key{seed}")
-    return job, np.dstack([pre, post, building, damage])
+    masks = SceneMasks(folder, str(seed))
+    write_mask(masks.path("building"), building)
+    write_mask(masks.path("damage"), damage)
+    return Job(f"a-fire_{seed:08d}", images, masks, f"key{seed}"), np.dstack([pre, post, building, damage])
 
 
 def empty_store(folder: Path, scenes: list[str]) -> list[Slot]:
@@ -40,4 +59,4 @@ def empty_store(folder: Path, scenes: list[str]) -> list[Slot]:
         records.truncate(len(scenes) * RECORD.itemsize)
     manifest = {"scenes": scenes, "height": HEIGHT, "width": WIDTH}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    return [Slot(folder, row, HEIGHT, WIDTH) for row in range(len(scenes))]
+    return [Slot(folder, row) for row in range(len(scenes))]

@@ -59,15 +59,23 @@ def test_weights_of_neighbours_add_up_to_one(length: int, overlap: int, times: i
     plan = WindowPlan(length, length, 32 * times, 4 * overlap)
     total = np.zeros((plan.rows + 2) * plan.size)
     for k in range(plan.rows):
-        first = k * plan.step
-        total[first : first + plan.zone] += plan.weights(k)
+        used, first = plan.vertical.used(k), plan.corner(k, 0)[0]
+        total[first + used.start : first + used.stop] += plan.vertical.weights(k)
     np.testing.assert_allclose(total[:length], 1, atol=1e-6)
 
 
 def test_windows_end_with_the_grid() -> None:
     plan = WindowPlan(1024, 70, 640, 128)
-    assert [plan.extent(i, 0) for i in range(plan.rows)] == [(640, 160), (576, 160)]
-    assert all(plan.corner(i, 0)[0] + plan.extent(i, 0)[0] >= plan.block(i, 0)[0].stop + plan.margin for i in range(2))
+    assert [plan.corner(i, 0) + plan.extent(i, 0) for i in range(plan.rows)] == [(0, 0, 640, 96), (512, 0, 512, 96)]
+
+
+@pytest.mark.parametrize("length", [1, 256, 639, 640])
+def test_a_scene_that_fits_is_a_single_window_from_edge_to_edge(length: int) -> None:
+    plan = WindowPlan(length, 640, 640, 128)
+    assert [*plan] == [(0, 0)]
+    assert plan.corner(0, 0) == (0, 0)
+    assert plan.extent(0, 0) == (-(-length // 32) * 32, 640)
+    assert plan.block(0, 0) == plan.used(0, 0) == (slice(0, length), slice(0, 640))
 
 
 def test_blocks_cover_each_pixel_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from xview2_siamese_unet.atomic import whole_file, write_atomically
 from xview2_siamese_unet.errors import StorageError, cause_of
+from xview2_siamese_unet.session import ProjectSession
 
 PROJECT = Path(__file__).parents[2]
 SMALL = {"dataset": {"sample": {"size": 64, "scenes": {"tier1": 3, "tier3": 2, "hold": 1, "test": 1}}}}
@@ -23,14 +24,15 @@ MakeConf = Callable[..., Path]
 
 
 def process(conf: Path) -> None:
-    with KedroSession.create(PROJECT, env="default/quickstart", conf_source=conf) as session:
+    with ProjectSession.create(PROJECT, env="default/quickstart", conf_source=conf) as session:
         session.run(pipeline_names=["data_processing"])
 
 
 def contents(storage: Path) -> dict[str, bytes]:
     folders = ("01_raw", "02_intermediate", "03_primary", "05_model_input")
     files = (path for folder in folders for path in (storage / folder).rglob("*") if path.is_file())
-    return {path.relative_to(storage).as_posix(): path.read_bytes() for path in files}
+    names = {path: path.relative_to(storage).as_posix() for path in files}
+    return {re.sub(r"quickstart/[^/]+", "quickstart/RUN", name): path.read_bytes() for path, name in names.items()}
 
 
 def test_a_disk_that_fills_up_while_a_dataset_is_made(small_disk: Path, make_conf: MakeConf, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ PROGRAM = """
 import os, sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from kedro.framework.session import KedroSession
+from xview2_siamese_unet.session import ProjectSession
 from kedro.framework.startup import bootstrap_project
 import rasterio
 project, names, *rounds = sys.argv[1:]
@@ -31,7 +31,8 @@ bootstrap_project(Path(project))
 from kedro.framework.project import pipelines
 names = names.split(",")
 assert all(pipelines[name].nodes for name in names)  # which imports them
-from xview2_siamese_unet.cli import say_in_one_sentence
+import traceback
+from xview2_siamese_unet.cli import sentence_of
 
 def start(conf, env, log):
     if (pid := os.fork()) == 0:
@@ -39,11 +40,11 @@ def start(conf, env, log):
         os.dup2(1, 2)
         code = 1
         try:
-            with KedroSession.create(project, env=env, conf_source=conf) as session:
+            with ProjectSession.create(project, env=env, conf_source=conf) as session:
                 session.run(pipeline_names=names)
             code = 0
         except Exception as error:
-            say_in_one_sentence(sys.__excepthook__)(type(error), error, error.__traceback__)
+            print(sentence_of(error) or traceback.format_exc(), file=sys.stderr)
         sys.stdout.flush()
         os._exit(code)
     return pid
@@ -98,10 +99,9 @@ def test_two_experiments_of_two_users_share_one_dataset(storages: tuple[Storage,
     codes, said = run(tmp_path, "data_processing", *rounds)
     assert codes == ["0 0", "0"], said
     assert said.count("another run makes dataset sample: waiting until it is there") == 1
-    assert said.count("23 scenes made, 0 still valid") == 2 * 2, (
-        said
-    )  # masks and store, by whoever came first and by the one alone
-    assert said.count(" 0 scenes made, 23 still valid") == 2
+    # Sample, masks and store, by whoever came first and by the one alone.
+    assert said.count(": 23 made, 0 still valid") == 3 * 2, said
+    assert said.count(": 0 made, 23 still valid") == 3
     assert shared.contents(*DATASET) == alone.contents(*DATASET)
     assert not list(tmp_path.rglob("*.part"))
 
@@ -113,7 +113,8 @@ def test_whole_jobs_at_once_score_as_one_alone(storages: tuple[Storage, Storage]
     codes, said = run(tmp_path, "data_processing,feature_statistics,modelling,reporting", *rounds)
     assert sorted(codes[0].split()) == ["0", "0", "1"], said
     assert codes[1] == "0"
-    assert "experiment default/quickstart: found another run of it that is under way" in said
-    metrics = [each.contents("08_reporting/*/*/metrics.json") for each in storages]
-    assert metrics[0].keys() == {f"08_reporting/{name}/metrics.json" for name in ("default/quickstart", "lab/second")}
+    assert "Another session works on this run of default/quickstart" in said
+    metrics = [each.contents("08_reporting/*/*/*/metrics.json") for each in storages]
+    experiments = sorted("/".join(name.split("/")[1:3]) for name in metrics[0])
+    assert experiments == ["default/quickstart", "lab/second"]
     assert set(metrics[0].values()) == set(metrics[1].values())

@@ -12,7 +12,6 @@ import fsspec
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 import shapely
 import torch
@@ -80,16 +79,15 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
     "pandas.CSVDataset": table,
     "pandas.ParquetDataset": table,
     "json.JSONDataset": lambda side: {"text": text(side)},
-    "plotly.JSONDataset": lambda side: go.Figure(layout={"title": {"text": text(side)}}),
-    "matplotlib.MatplotlibDataset": figure,
+    f"{OWN}figure.FigureDataset": figure,
     f"{OWN}html.HtmlDataset": text,
     f"{OWN}whole_text.WholeTextDataset": text,
     f"{OWN}checkpoint.CheckpointDataset": lambda side: {"state": {"w": torch.rand(side, side)}},
     f"{OWN}assess_raster.CogDataset": raster,
     f"{OWN}assess_layers.LayersDataset": layers,
     f"{OWN}assess_layers.FormatsDataset": formats,
-    f"{OWN}timings.TimingsDataset": lambda side: {"node": {"pipeline": text(side)}},
-    f"{OWN}assess_folder.AssessmentDataset": lambda side: {"text": text(side)},
+    f"{OWN}assess_folder.RecordDataset": lambda side: {"text": text(side)},
+    f"{OWN}assess_folder.BlocksDataset": lambda side: {"run": {0: [{"block": noise(side)}]}},
     f"{OWN}mask.MaskDataset": lambda side: {"scene": (noise(side), None)},
     f"{OWN}probabilities.ProbabilityDataset": lambda side: {"scene": (np.stack([noise(side)] * 5), None)},
     "pillow.ImageDataset": lambda side: {"scene": Image.fromarray(noise(side))},
@@ -98,16 +96,20 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
 WORKING = {
     f"{OWN}{name}"
     for name in (
-        "scene_folder.SceneFolderDataset",
-        "labels.LabelsDataset",
-        "labels.BuildingsDataset",
-        "masks.MasksDataset",
-        "png_scenes.PngScenesDataset",
+        "buildings.BuildingsDataset",
+        "stamp.StampDataset",
+        "partitions.SceneFolderDataset",
+        "partitions.MasksDataset",
         "store.StoreDataset",
     )
 }
-"""Saving does the work: test_killed_runs.py and test_disks_that_refuse.py."""
-READ_ONLY = {f"{OWN}folders.FoldersDataset"}
+"""Saved in parts, or only compared: test_killed_runs.py and test_disks_that_refuse.py."""
+READ_ONLY = {
+    f"{OWN}folders.FoldersDataset",
+    f"{OWN}partitions.DownloadDataset",
+    f"{OWN}assess_folder.AssessmentDataset",
+    "MemoryDataset",
+}
 
 
 def catalog_of(conf: Path) -> dict[str, dict[str, Any]]:

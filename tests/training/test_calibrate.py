@@ -9,7 +9,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.nets.decide import Temperatures
+from xview2_siamese_unet.nets.postprocess import Temperatures
 from xview2_siamese_unet.nets.predictor import Predictor
 from xview2_siamese_unet.nets.siamese_unet import Logits
 from xview2_siamese_unet.params.modelling import Recipe

@@ -82,16 +82,6 @@ def test_a_damaged_last_epoch_is_named_and_without_it_training_begins_anew(
     assert same(fit(data, recipe(training=SETTINGS), folders, cores=1)["state"], finished[1]["state"])
 
 
-@pytest.mark.parametrize("stage", ["epochs", "localization/epochs"])
-def test_what_takes_nothing_over_needs_no_whole_epoch(
-    data: TrainingData, folders: Folders, recipe: MakeRecipe, finished: tuple[Path, Checkpoint], stage: str
-) -> None:
-    for name in ("last.ckpt", "best.ckpt"):
-        (folders.checkpoints / stage / name).write_bytes(b"")
-    made = fit(data, recipe(training=SETTINGS | {"reuse": False}), folders, cores=1)
-    assert same(made["state"], finished[1]["state"])
-
-
 @pytest.mark.parametrize("damage", [*DAMAGES.values(), None], ids=[*DAMAGES, "gone"])
 def test_a_damaged_best_epoch_is_named_and_without_its_folder_the_stage_begins_anew(
     *,

@@ -9,11 +9,9 @@ from torch import Tensor, nn
 
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
-from xview2_siamese_unet.nets.components import vote
-from xview2_siamese_unet.nets.decide import decide, probabilities
+from xview2_siamese_unet.nets.postprocess import Thresholds, decide, probabilities, scored_bytes, vote
 from xview2_siamese_unet.nets.predictor import Predictor
 from xview2_siamese_unet.nets.siamese_unet import Logits
-from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training import answering
 from xview2_siamese_unet.training import fit as fit_room
@@ -54,10 +52,10 @@ def scored(weights: tuple[float, ...] | None) -> float:
     counts = Counts.zero()
     for pixels in scenes().split(1):
         image = pixels[..., :3].permute(0, 3, 1, 2).float()
-        logits = Predictor(Hesitant(), nn.Identity())(image, image)
-        codes = decide(logits)[0].numpy()
+        shares = probabilities(Predictor(Hesitant(), nn.Identity())(image, image))
+        codes = decide(shares)[0].numpy()
         if weights:
-            codes = vote(codes, probabilities(logits)[0].numpy(), weights)
+            codes = vote(codes, scored_bytes(shares)[0], weights)
         counts += count_scene(pixels[0, ..., 6].numpy(), pixels[0, ..., 7].numpy(), codes, scene="s")
     return official_score(counts)["damage_f1"]
 

@@ -230,7 +230,7 @@ def test_a_net_that_diverged_stops_at_once_and_names_the_learning_rate(
 def test_a_step_that_half_precision_will_skip_stops_nothing(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = _new_module(data, recipe(), "", start=None, fresh=True)
+    module = _new_module(data, recipe(), start=None, fresh=True)
     outputs = {"loss": torch.tensor(float("nan"))}
     for precision, stops in (("16-mixed", False), ("bf16-mixed", True)):
         trainer = SimpleNamespace(precision=precision, current_epoch=0)

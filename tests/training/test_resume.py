@@ -54,17 +54,6 @@ def test_two_epochs_and_two_more_are_four(
     assert at_once["history"] == resumed["history"]
 
 
-@pytest.mark.parametrize("changes", [{"training": {"weight_decay": 0.02}}, {"training": {"reuse": False}}])
-def test_another_run_is_not_gone_on_from(
-    data: TrainingData, folders: Folders, recipe: MakeRecipe, changes: dict[str, Any]
-) -> None:
-    fit(data, recipe(training={"epochs": 1}), folders, cores=1)
-    before = (folders.checkpoints / "epochs" / "last.ckpt").stat().st_mtime_ns
-    changes["training"]["epochs"] = 1
-    fit(data, recipe(**changes), folders, cores=1)
-    assert (folders.checkpoints / "epochs" / "last.ckpt").stat().st_mtime_ns != before
-
-
 def test_early_stopping_goes_on_counting(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.nets.checkpoint import thresholds_of
-from xview2_siamese_unet.nets.decide import decide
+from xview2_siamese_unet.nets.postprocess import Thresholds, decide, probabilities
 from xview2_siamese_unet.nets.predictor import Predictor
 from xview2_siamese_unet.nets.siamese_unet import Logits
-from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit
@@ -45,7 +44,7 @@ def score(thresholds: Thresholds) -> float:
     counts = Counts.zero()
     for pixels in scenes():
         image = pixels.permute(2, 0, 1)[None].float()
-        predicted = decide(Timid()(image, image), thresholds)[0].numpy()
+        predicted = decide(probabilities(Timid()(image, image)), thresholds)[0].numpy()
         counts += count_scene(pixels[..., 6].numpy(), pixels[..., 7].numpy(), predicted, scene="s")
     return official_score(counts)["score"]
 

@@ -80,7 +80,7 @@ def make_recipe(**changes: dict[str, Any]) -> Recipe:
 
 def new_module(data: TrainingData, recipe: Recipe) -> DamageModule:
     net = build_net(recipe.model, recipe.classes.damage_classes)
-    return DamageModule(net, Normalise(**data.channels), recipe, data.class_weights, "")
+    return DamageModule(net, Normalise(**data.channels), recipe, data.class_weights)
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:

@@ -4,10 +4,12 @@ import bz2
 import errno
 import gzip
 import io
+import json
 import lzma
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ import pytest
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd import archives
-from xview2_siamese_unet.xbd.archives import is_archive, unpack
+from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive
+from xview2_siamese_unet.xbd.pairing import SceneFiles
 
 SCENE = "a-fire_00000001_pre_disaster"
 GOOD = {f"xbd/train/images/{SCENE}.png": b"image", f"xbd/train/labels/{SCENE}.json": b"label"}
@@ -33,6 +36,14 @@ def pack(path: Path, files: dict[str, bytes]) -> Path:
                 info.size = len(data)
                 target.addfile(info, io.BytesIO(data))
     return path
+
+
+def unpack(archive: Path, folder: Path) -> int:
+    """Unpack below a folder; return the number of files."""
+    SceneFiles(folder, UNPACKED).write(partial(archives.unpack, archive))
+    files: int = json.loads((folder / UNPACKED).read_text())["files"]
+    (folder / UNPACKED).unlink()
+    return files
 
 
 def below(folder: Path) -> dict[str, bytes]:
@@ -191,6 +202,6 @@ def test_a_full_disk_is_no_damaged_archive(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no space left on device", "x")
 
-    monkeypatch.setattr(archives, "_write", full)
+    monkeypatch.setattr("xview2_siamese_unet.xbd.pairing.whole_file", full)
     with pytest.raises(OSError, match="no space left"):
         unpack(pack(tmp_path / "a.tar", GOOD), tmp_path / "out")

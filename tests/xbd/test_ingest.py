@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from read_tables import Tables, read_tables
+from read_tables import read_tables as read
 from tiny_scenes import EPSG, LEFT, PIXEL, TOP, building, write_scene
 
 from xview2_siamese_unet.damage import Damage
@@ -17,18 +17,16 @@ from xview2_siamese_unet.xbd.ingest import (
     NO_PLACE,
     PROBLEM_COLUMNS,
     SCENE_COLUMNS,
-    LabelPlan,
+    building_tables,
+    georeference,
     georeferences,
+    tabulate_labels,
 )
-from xview2_siamese_unet.xbd.label_table import write_labels
 from xview2_siamese_unet.xbd.names import SceneId
+from xview2_siamese_unet.xbd.pairing import tabulate_pairs
 
 A, B = SceneId("a-fire", 1), SceneId("b-flood", 2)
 BUILDINGS = (building("u1", 1, 2), building("u2", 30, 30, 4, Damage.DESTROYED))
-
-
-def read(root: Path, *, stop: bool = True) -> Tables:
-    return read_tables(root, root / "labels.parquet", stop=stop)
 
 
 @pytest.fixture
@@ -172,8 +170,7 @@ def test_nothing_usable_stops_even_where_skipping_is_allowed(tmp_path: Path) -> 
     with pytest.raises(DataError, match=r"no usable scene\. The first problem: .*subtype 'gone'"):
         read(tmp_path, stop=False)
     with pytest.raises(DataError, match="no usable scene"):
-        write_labels(tmp_path / "labels.parquet", LabelPlan(tmp_path, [], [], stop=False), [])
-    assert not list(tmp_path.glob(".*.part"))
+        tabulate_labels(tmp_path, tabulate_pairs([], []), [])
 
 
 def test_early_names_get_their_event_from_the_label(tmp_path: Path) -> None:
@@ -183,3 +180,17 @@ def test_early_names_get_their_event_from_the_label(tmp_path: Path) -> None:
         image.rename(image.with_name(f"test_{phase}_00007.png"))
     (row,) = read(tmp_path).scenes.to_dict("records")
     assert (row["scene"], row["disaster"]) == ("test_00000007", "a-fire")
+
+
+def test_few_buildings_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xview2_siamese_unet.xbd.ingest._GROUP", 10)
+    row = dict.fromkeys(BUILDING_COLUMNS, "text") | {"area": 1.5}
+    sizes = [table.num_rows for table in building_tables([row] * (n % 7) for n in range(100))]
+    assert sum(sizes) == sum(n % 7 for n in range(100))
+    assert max(sizes) < 10 + 6
+
+
+def test_places_of_a_table_are_those_of_its_rows(folder: Path) -> None:
+    scenes = read(folder).scenes
+    assert georeferences(scenes) == {row["scene"]: georeference(row) for row in scenes.to_dict("records")}
+    assert set(map(type, georeferences(scenes).values())) == {Georeference, type(None)}

@@ -17,8 +17,8 @@ WORDS = ("no-damage", "minor-damage", "major-damage", "destroyed", "un-classifie
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> Tables:
-    return read_tables(REAL, tmp_path_factory.mktemp("labels") / "labels.parquet")
+def read() -> Tables:
+    return read_tables(REAL)
 
 
 @pytest.fixture(scope="module")

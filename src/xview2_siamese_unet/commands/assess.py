@@ -10,6 +10,7 @@ import click
 from kedro.framework.cli.utils import env_option
 
 from xview2_siamese_unet import assessment
+from xview2_siamese_unet.commands.command import ProjectCommand
 from xview2_siamese_unet.errors import ProjectError
 from xview2_siamese_unet.params.inference import Format
 
@@ -17,11 +18,16 @@ _REFUSED: Final = 2
 _PATH: Final = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=ProjectCommand)
 @click.argument("pre", type=_PATH)
 @click.argument("post", type=_PATH)
 @click.option("--out", type=_PATH, help="Folder of the products.")
-@click.option("--model", type=_PATH, help="File of a checkpoint; without it the best one of the environment.")
+@click.option(
+    "--model",
+    type=_PATH,
+    help="File of a checkpoint, or a run: RUN of --env, USER/EXPERIMENT or USER/EXPERIMENT@RUN. "
+    "Default: the newest finished run of --env.",
+)
 @click.option(
     "--footprints",
     type=_PATH,

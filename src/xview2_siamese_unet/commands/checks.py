@@ -17,11 +17,11 @@ from rasterio.env import GDALVersion
 
 from xview2_siamese_unet.atomic import nearest_existing
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project
-from xview2_siamese_unet.datasets.execution import usable_cores
 from xview2_siamese_unet.environments import UserExperimentConfigLoader, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.nets.build import build_net, read_from_hub
 from xview2_siamese_unet.nets.hardware import device_warnings, pick_device
+from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.params.modelling import ClassesParams, EncoderParams, ModelParams
 from xview2_siamese_unet.xbd.archives import is_archive
 from xview2_siamese_unet.xbd.pairing import list_pairs

@@ -57,9 +57,15 @@ def conf_folder() -> Path:
 
 
 def open_configuration(env: str | None) -> UserExperimentConfigLoader:
-    """Return the configuration of `<user>/<experiment>`; nothing: of KEDRO_ENV, or else the default."""
-    chosen = env or os.environ.get("KEDRO_ENV") or None
-    return UserExperimentConfigLoader(str(conf_folder()), env=chosen, **CONFIG_LOADER_ARGS)
+    """Return the configuration of `<user>/<experiment>`; nothing: of KEDRO_ENV, or else the default.
+
+    Its catalog names the files of the newest finished run, or of the one that follows an `@`.
+    """
+    chosen, _, run = (env or os.environ.get("KEDRO_ENV") or "").partition("@")
+    given = {"run": run} if run else None
+    return UserExperimentConfigLoader(
+        str(conf_folder()), env=chosen or None, runtime_params=given, **CONFIG_LOADER_ARGS
+    )
 
 
 def find_path(loader: UserExperimentConfigLoader, dataset: str) -> Path:

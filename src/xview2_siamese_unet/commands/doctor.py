@@ -7,12 +7,13 @@ from typing import Final
 
 import click
 
+from xview2_siamese_unet.commands.command import ProjectCommand
 from xview2_siamese_unet.commands.configuration import Source, explain, open_configuration
 
 _COLOURS: Final = {"good": "green", "note": "yellow", "bad": "red"}
 
 
-@click.command()
+@click.command(cls=ProjectCommand)
 @click.option("--env", "-e", help="User and experiment, such as lab/002; else KEDRO_ENV, else default/quickstart.")
 @click.option("--explain", "keys", multiple=True, metavar="KEY", help="Say where the value of a key comes from.")
 def doctor(env: str | None, keys: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from kedro.framework.cli.utils import env_option
 
+from xview2_siamese_unet.commands.command import ProjectCommand
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
 from xview2_siamese_unet.commands.experiment import copy_files, fill_folder, require_name
 from xview2_siamese_unet.commands.out import out_option
@@ -30,7 +31,7 @@ _NOTE: Final = (
 )
 
 
-@click.command("leave-events-out")
+@click.command("leave-events-out", cls=ProjectCommand)
 @click.argument("events", metavar="EVENT...", nargs=-1, required=True)
 @click.option("--name", help="Of the experiment without the events; without it <experiment>_without_<event>.")
 @out_option("Page; without it beside the report.")
@@ -55,16 +56,14 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     user, experiment = mixed.user_and_experiment
     held = name or "_".join([experiment, "without", *events])
     _require_folder(mixed, held, events)
-    _run(f"{user}/{experiment}", "data_processing")
-    _require_scenes(f"{user}/{experiment}", events)
-    _run(f"{user}/{experiment}", "__default__")
+    _require_scenes(_run(f"{user}/{experiment}", "data_processing"), events)
+    first = _run(f"{user}/{experiment}", "__default__")
     _make(experiment, held, events)
     _require_apart(mixed, open_configuration(f"{user}/{held}"))
-    _run(f"{user}/{held}", "__default__")
-    both = open_experiment(f"{user}/{experiment}"), open_experiment(f"{user}/{held}")
+    both = open_experiment(first), open_experiment(_run(f"{user}/{held}", "__default__"))
     drops = list(_drops(both, events))
     compared = comparison.compare(both, " ".join([_note(both, events), *drops]))
-    out = out or find_path(open_configuration(f"{user}/{held}"), "report").with_name("leave_events_out.html")
+    out = out or find_path(open_configuration(both[1].name), "report").with_name("leave_events_out.html")
     write_atomically(out, comparison.render_comparison(compared))
     open_console().print(comparison.comparison_tables(compared))
     click.echo("\n".join([*drops, f"Page: {out}"]))
@@ -91,21 +90,21 @@ def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iter
         )
 
 
-def _run(env: str, pipeline: str) -> None:
-    from kedro.framework.session import KedroSession  # noqa: PLC0415
+def _run(env: str, pipeline: str) -> str:
+    """Run a pipeline; return what `kedro compare` calls the run."""
+    from xview2_siamese_unet.session import ProjectSession  # noqa: PLC0415
 
     click.secho(f"kedro run --env {env} --pipelines {pipeline}", bold=True, err=True)
-    session: Any = KedroSession.create(find_project(), env=env)
+    session: Any = ProjectSession.create(find_project(), env=env)
     with session:
         session.run(pipeline_names=[pipeline])
+    return f"{env}@{session.worked_on.name}"
 
 
-def _load(env: str, dataset: str) -> Any:  # noqa: ANN401
-    from kedro.framework.session import KedroSession  # noqa: PLC0415
+def _load(run: str, dataset: str) -> Any:  # noqa: ANN401
+    from xview2_siamese_unet.commands.score import open_catalog  # noqa: PLC0415
 
-    session: Any = KedroSession.create(find_project(), env=env)
-    with session:
-        return session.load_context().catalog.load(dataset)
+    return open_catalog(run).load(dataset)
 
 
 def _make(experiment: str, held: str, events: tuple[str, ...]) -> None:

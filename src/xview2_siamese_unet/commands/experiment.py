@@ -14,11 +14,13 @@ from typing import Any, Final
 import click
 from rich.table import Table
 
+from xview2_siamese_unet.commands.command import ProjectCommand
 from xview2_siamese_unet.commands.configuration import conf_folder, find_path, find_project, open_configuration
 from xview2_siamese_unet.commands.score import open_console
 from xview2_siamese_unet.environments import known_names, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
 from xview2_siamese_unet.params.globals import NAME
+from xview2_siamese_unet.runs import list_runs
 
 _FIRST: Final = """\
 # What this experiment tries: only the keys that differ from conf/base/parameters*.yml.
@@ -31,7 +33,7 @@ def experiment() -> None:
     """Make an experiment, or list those there are with their scores."""
 
 
-@experiment.command()
+@experiment.command(cls=ProjectCommand)
 @click.argument("name")
 @click.option("--from", "model", metavar="EXPERIMENT", help="Start from the settings of this one.")
 def new(name: str, model: str | None) -> None:
@@ -48,16 +50,18 @@ def new(name: str, model: str | None) -> None:
     click.echo(f"Made {shown}. Next: edit {made}, then uv run kedro run --env <user>/{name}")
 
 
-@experiment.command("list")
+@experiment.command("list", cls=ProjectCommand)
 @click.option("--user", "users", multiple=True, help="Only of this user; may be given again.")
 @click.option("--all", "everything", is_flag=True, help="Also what was never scored.")
-def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
-    """List the experiments that have a report with their scores, the best first.
+@click.option("--runs", is_flag=True, help="Each run that is kept, not the newest alone.")
+def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool) -> None:
+    """List the experiments that have a report with the scores of their newest finished run, the best first.
 
     One that cannot be read says why, and the others are shown.
 
     \b
     kedro experiment list --user lab --all
+    kedro experiment list --runs
     """  # noqa: D301  click takes the escaped character
     known_users, known = (known_names(str(conf_folder()), kind) for kind in ("users", "experiments"))
     _require_users(users, known_users)
@@ -66,7 +70,7 @@ def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
     for column in ("score", "95 %", "localisation\nF1", "damage\nF1", "scenes", "scored"):
         table.add_column(column, justify="left" if column == "scored" else "right", no_wrap=True)
     names = [f"{user}/{name}" for user in users or known_users for name in known]
-    rows, unreadable = _rows(names)
+    rows, unreadable = _rows(names, each_run=runs)
     for cells in sorted(rows, key=lambda cells: cells[1], reverse=True):
         if everything or any(cells[1:]):
             table.add_row(*cells)
@@ -78,15 +82,19 @@ def list_experiments(users: tuple[str, ...], *, everything: bool) -> None:
         click.echo(reason, err=True)
 
 
-def _rows(names: list[str]) -> tuple[list[list[str]], list[str]]:
+def _rows(names: list[str], *, each_run: bool) -> tuple[list[list[str]], list[str]]:
     """Return the cells of the experiments that can be read, and why the others cannot."""
     rows, unreadable = [], []
     for name in names:
         try:
-            rows.append(_row(name))
+            rows += [_row(run) for run in (_runs_of(name) if each_run else [name])]
         except (ProjectError, OSError) as error:
             unreadable.append(f"{name} is not shown: {cause_of(error) or error}")
     return rows, unreadable
+
+
+def _runs_of(name: str) -> list[str]:
+    return [f"{name}@{run.name}" for run in list_runs(open_configuration(name).run.folder.parent)]
 
 
 def _row(name: str) -> list[str]:
@@ -101,7 +109,7 @@ def _row(name: str) -> list[str]:
             str(path),
             found=f"no numbers of a score ({type(error).__name__}: {error})",
             allowed="what reporting wrote, whole",
-            remedy=f"run kedro run --env {name} --pipelines reporting",
+            remedy=f"run kedro run --env {name.partition('@')[0]} --pipelines reporting",
         ) from error
     return [name, *cells, f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d}" if any(cells) else ""]
 

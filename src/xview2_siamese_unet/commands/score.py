@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
+from xview2_siamese_unet.commands.command import ProjectCommand
 from xview2_siamese_unet.commands.out import out_option
 from xview2_siamese_unet.params.modelling import Unclassified
 
 if TYPE_CHECKING:
+    from kedro.io import CatalogProtocol
     from rich.console import Console
 
     from xview2_siamese_unet.metrics.comparison import Experiment
@@ -23,7 +25,7 @@ _WIDTH: Final = 1000
 _FOLDER: Final = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=ProjectCommand)
 @click.argument("predictions", type=_FOLDER)
 @click.argument("targets", type=_FOLDER)
 @out_option("Also write the numbers to this JSON file.")
@@ -55,17 +57,19 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
     click.echo(_lines(numbers))
 
 
-@click.command()
+@click.command(cls=ProjectCommand)
 @click.argument("experiments", metavar="EXPERIMENT EXPERIMENT...", nargs=-1, required=True)
 @out_option("Also write a page to this HTML file.")
 def compare(experiments: tuple[str, ...], out: Path | None) -> None:
     """Put experiments that were scored side by side, each against the first.
 
-    An EXPERIMENT is named as for --env, <user>/<experiment>. Shown are the settings that differ, as they are configured
-    now, scores with 95 % intervals, their paired differences, and the scenes that changed most.
+    An EXPERIMENT is named as for --env, <user>/<experiment>, which means its newest finished run;
+    <user>/<experiment>@<run> names another. Shown are the settings that differ, as the runs were made with them, scores
+    with 95 % intervals, their paired differences, and the scenes that changed most.
 
     \b
     kedro compare lab/strong lab/bigger-crops --out comparison.html
+    kedro compare lab/strong@2026-11-26T05.29.19.123Z lab/strong
     """  # noqa: D301  click takes the escaped character
     from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415
     from xview2_siamese_unet.report import comparison  # noqa: PLC0415
@@ -86,34 +90,34 @@ def open_console() -> Console:
     return Console() if fits else Console(width=_WIDTH)
 
 
+def open_catalog(name: str) -> CatalogProtocol[Any, Any]:
+    """Return the catalog of `<user>/<experiment>`, of its newest finished run or of the one behind an `@`."""
+    from kedro.framework.session import KedroSession  # noqa: PLC0415
+
+    env, _, run = name.partition("@")
+    session = KedroSession.create(env=env, runtime_params={"run": run} if run else None)
+    with session:
+        return session.load_context().catalog
+
+
 def open_experiment(name: str) -> Experiment:
-    """Read what an experiment left behind, through its own catalog.
+    """Read what a run of an experiment left behind, through its own catalog.
 
     Args:
-        name: `<user>/<experiment>`.
+        name: `<user>/<experiment>` or `<user>/<experiment>@<run>`.
 
     Raises:
         DataError: it was not scored.
     """
-    from kedro.framework.session import KedroSession  # noqa: PLC0415
-
     from xview2_siamese_unet.errors import DataError  # noqa: PLC0415
     from xview2_siamese_unet.metrics.comparison import Experiment  # noqa: PLC0415
     from xview2_siamese_unet.report.settings import flatten  # noqa: PLC0415
 
-    session = KedroSession.create(env=name)
-    with session:
-        catalog = session.load_context().catalog
-        absent = [needed for needed in ("scene_counts", "metrics") if not catalog.exists(needed)]
-        if absent:
-            raise DataError(
-                f"experiment {name}",
-                found=f"no {', '.join(absent)}",
-                allowed="experiments that were scored",
-                remedy=f"run kedro run --env {name} first",
-            )
-        policy = catalog.load("metrics")["unclassified"]
-        return Experiment(name, catalog.load("scene_counts"), policy, flatten(catalog.load("parameters")))
+    catalog, env = open_catalog(name), name.partition("@")[0]
+    if absent := [needed for needed in ("run", "scene_counts", "metrics") if not catalog.exists(needed)]:
+        raise DataError(f"{name} has no {', '.join(absent)}.", hint=f"Run kedro run --env {env} first.")
+    policy, run = catalog.load("metrics")["unclassified"], catalog.load("run")
+    return Experiment(name, catalog.load("scene_counts"), policy, flatten(run["settings"]))
 
 
 def _lines(numbers: Mapping[str, Any]) -> str:

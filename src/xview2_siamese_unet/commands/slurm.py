@@ -10,13 +10,14 @@ from pathlib import Path
 import click
 from kedro.utils import find_kedro_project
 
+from xview2_siamese_unet.commands.command import ProjectCommand
 from xview2_siamese_unet.commands.configuration import open_configuration
 from xview2_siamese_unet.errors import ConfigError
 
 _SCRIPT = Path("slurm") / "train.sh"
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(cls=ProjectCommand, context_settings={"ignore_unknown_options": True})
 @click.option("--env", "-e", required=True, help="User and experiment, such as lab/002.")
 @click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Machines to train on.")
 @click.option("--dry-run", is_flag=True, help="Print the command and the script, and submit nothing.")

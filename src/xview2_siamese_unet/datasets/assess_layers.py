@@ -38,8 +38,8 @@ class Layers:
     stamp: str
 
 
-class LayersDataset(OneFile[Layers, gpd.GeoDataFrame]):
-    """A GeoPackage, written whole or not at all; loading gives its first layer."""
+class LayersDataset(OneFile[Layers, Path]):
+    """A GeoPackage, written whole or not at all; loading gives its path."""
 
     def save(self, data: Layers) -> None:
         """Write all layers and styles."""
@@ -60,11 +60,9 @@ class LayersDataset(OneFile[Layers, gpd.GeoDataFrame]):
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
 
-    def load(self) -> gpd.GeoDataFrame:
-        """Return the rows of the first layer."""
-        import pyogrio  # noqa: PLC0415
-
-        return pyogrio.read_dataframe(f"GPKG:{self._path}", layer=0)
+    def load(self) -> Path:
+        """Return the path."""
+        return self._path
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """Return the first rows without their polygons, as Kedro-Viz shows them."""

@@ -71,6 +71,9 @@ class CheckpointDataset(OneFile[Any, Any]):
                 remedy=f"delete {self._path}, and run kedro run with this environment: what is missing is made anew",
             ) from error
 
+    def _exists(self) -> bool:
+        return self._optional or super()._exists()
+
     def preview(self) -> JSONPreview:
         """Return what can be read of it: its numbers and texts, not its tensors."""
         data = self.load() or {}

@@ -1,4 +1,4 @@
-"""What a shared folder was made with: written once, compared at every later save."""
+"""What shared data was made with: settings, written once and compared at every later save; and each part's own key."""
 
 from __future__ import annotations
 
@@ -8,9 +8,43 @@ from pathlib import Path
 from typing import Any
 
 from xview2_siamese_unet.atomic import write_atomically
+from xview2_siamese_unet.datasets.one_file import OneFile
 from xview2_siamese_unet.errors import StaleError
 
 NAME = "made_with.json"
+
+
+def made_from(*facts: str) -> str:
+    """Return what one scene's masks or pixels are made from: a text that changes when they have to be made again."""
+    return "-".join(facts)
+
+
+class StampDataset(OneFile[Mapping[str, Any], Mapping[str, Any]]):
+    """The settings of a file beside it, `made_with.json`; saving others is refused.
+
+    Args:
+        filepath: of the settings.
+        of: name of the file that was made with them; as long as that is missing, they bind nobody.
+        metadata: for Kedro-Viz and the like; ignored here.
+    """
+
+    def __init__(self, *, filepath: str, of: str, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self._of = self._path.with_name(of)
+
+    def save(self, data: Mapping[str, Any]) -> None:
+        """Write them, or compare them with those that stand there.
+
+        Raises:
+            StaleError: the file was made with other settings.
+        """
+        if not self._of.exists():
+            self._path.unlink(missing_ok=True)
+        check_stamp(self._path.parent, data)
+
+    def load(self) -> Mapping[str, Any]:
+        """Return them."""
+        return _read(self._path)
 
 
 def check_stamp(folder: Path, made_with: Mapping[str, Any]) -> None:

@@ -1,23 +1,20 @@
-"""The store of all scenes, packed where it is written."""
+"""The store of all scenes."""
 
 from __future__ import annotations
 
 import json
 import logging
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from kedro_datasets._typing import ImagePreview
 
 from xview2_siamese_unet.atomic import write_atomically
-from xview2_siamese_unet.datasets.execution import run_jobs
-from xview2_siamese_unet.datasets.job_folder import JobFolder
-from xview2_siamese_unet.datasets.log import say
+from xview2_siamese_unet.datasets.partitions import Partitions, PartitionsDataset
 from xview2_siamese_unet.datasets.preview import picture_of_store
 from xview2_siamese_unet.datasets.stamp import refuse_other_settings
-from xview2_siamese_unet.raster.pack import Slot, StorePlan, full_disk, pack_or_report, scene_bytes
+from xview2_siamese_unet.raster.pack import Slot, full_disk, scene_bytes
 from xview2_siamese_unet.raster.record import RECORD
 from xview2_siamese_unet.raster.store import CHANNELS, Store, read_manifest
 from xview2_siamese_unet.xbd.ingest import problem_row
@@ -25,51 +22,49 @@ from xview2_siamese_unet.xbd.ingest import problem_row
 logger = logging.getLogger(__name__)
 
 
-class StoreDataset(JobFolder[StorePlan, Store]):
-    """One memory-mapped array of all scenes; saving packs what is not in it yet, loading opens it."""
+class StoreDataset(PartitionsDataset[Store]):
+    """One memory-mapped array of all scenes, a row each; `made_with` of what it is given is their height and width."""
 
-    def save(self, data: StorePlan) -> None:
-        """Pack.
+    def save(self, data: Partitions) -> None:
+        """Pack the scenes that are missing or out of date.
 
         Raises:
             StaleError: the store holds scenes of another size.
             StorageError: the disk is too small.
             DataError: a scene cannot be packed, and none may be skipped.
         """
-        rows = self._allocate(data)
-        work = [(Slot(self._folder, rows[job.scene], data.height, data.width), job) for job in data.jobs]
-        pack = partial(pack_or_report, skip=data.skip)
-        results = list(run_jobs(pack, work, self._executor, "scenes packed"))
-        problems = sorted(problem_row(*result, stop=False) for result in results if not isinstance(result, bool))
+        self._rows = self._allocate(list(data), data.made_with["height"], data.made_with["width"])
+        left_out = self._make(data)
+        problems = sorted(problem_row(scene, error, stop=False) for scene, error in left_out.items())
         for scene, problem, *_ in problems:
             logger.warning("%s left out: %s", scene, problem)
-        if len(data.jobs) == len(data.scenes):  # a part knows nothing of the others' problems
+        if data.shard.count == 1:  # a part knows nothing of the others' problems
             write_atomically(self._folder / "problems.json", json.dumps(problems))
-        packed = results.count(True)
-        say(__name__, "store", made=packed, reused=results.count(False))
 
-    def _allocate(self, data: StorePlan) -> dict[str, int]:
+    def _partition(self, name: str) -> Slot:
+        return Slot(self._folder, self._rows[name])
+
+    def _allocate(self, scenes: list[str], height: int, width: int) -> dict[str, int]:
         """Make room: scenes keep the row that they have, new ones come behind; return each scene's row."""
-        size = {"height": data.height, "width": data.width}
+        size = {"height": height, "width": width}
         manifest = read_manifest(self._folder) or {"scenes": [], **size}
         refuse_other_settings(self._folder, {key: manifest[key] for key in size}, size)
-        known = set(manifest["scenes"])
-        order = [*manifest["scenes"], *(scene for scene in data.scenes if scene not in known)]
+        order = list(dict.fromkeys([*manifest["scenes"], *scenes]))
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._require_space(data, {name: row for row, name in enumerate(manifest["scenes"])})
-        _grow(self._folder / "pixels.u8", len(order) * data.height * data.width * CHANNELS)
+        self._require_space(scenes, manifest["scenes"], scene_bytes(height, width))
+        _grow(self._folder / "pixels.u8", len(order) * height * width * CHANNELS)
         _grow(self._folder / "records.bin", len(order) * RECORD.itemsize)
         # The manifest goes last: whoever reads it finds files that are long enough.
         write_atomically(self._folder / "manifest.json", json.dumps({**manifest, "scenes": order}))
         return {name: row for row, name in enumerate(order)}
 
-    def _require_space(self, data: StorePlan, rows: dict[str, int]) -> None:
-        """Say how much will be written, and stop where that does not fit."""
+    def _require_space(self, scenes: list[str], known: list[str], each: int) -> None:
+        """Log how much will be written, and stop where that does not fit."""
         records = self._folder / "records.bin"
         keys = np.fromfile(records, RECORD)["key"] if records.exists() else np.zeros(0, "S32")
-        packed = {name for name, row in rows.items() if row < len(keys) and keys[row]}
-        missing = sum(scene not in packed for scene in data.scenes)
-        needed, free = missing * scene_bytes(data.height, data.width), shutil.disk_usage(self._folder).free
+        packed = {name for name, key in zip(known, keys, strict=False) if key}
+        missing = len(set(scenes) - packed)
+        needed, free = missing * each, shutil.disk_usage(self._folder).free
         logger.info("store: %d scenes to pack, %.1f GB; %.1f GB are free", missing, needed / 1e9, free / 1e9)
         if needed > free:
             raise full_disk(self._folder, needed, free)

@@ -15,4 +15,4 @@ class WholeTextDataset(OneFile[str, str]):
 
     def load(self) -> str:
         """Return the text."""
-        return self._path.read_text(encoding="utf-8")
+        return self._path.read_bytes().decode()  # line ends as they are

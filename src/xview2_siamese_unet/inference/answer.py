@@ -13,7 +13,7 @@ import torch
 
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.nets.checkpoint import prediction_of, predictor_of, thresholds_of
-from xview2_siamese_unet.nets.decide import probabilities
+from xview2_siamese_unet.nets.postprocess import probabilities
 from xview2_siamese_unet.nets.weights_file import read_weights
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.params.prediction import Tta
@@ -30,42 +30,37 @@ _log = logging.getLogger(__name__)
 
 
 class NetAnswer:
-    """Bytes of both dates (b, h, w, 3) → probabilities (b, h, w, 5) of background and the four damage classes.
+    """Bytes of both dates (b, h, w, 3) → probabilities (b, h, w, 1 + k) of background and the k damage classes.
 
     Args:
         checkpoint: a trained net.
         hardware: device and numbers to compute in.
-        flips: mean of the logits of the windows as they are and flipped along each axis and both.
+        tta: views of a window whose logits are averaged; nothing: those that the checkpoint was scored with.
 
     Attributes:
-        warnings: sentences on settings of the checkpoint that are not applied and on memory that ran out.
+        tta: the views.
+        warnings: sentences on other views than the checkpoint was scored with, and on memory that ran out.
 
     Raises:
         CheckpointError: a checkpoint that does not fit.
     """
 
-    def __init__(self, checkpoint: Mapping[str, Any], hardware: HardwareParams, *, flips: bool = False) -> None:
-        self.thresholds = thresholds_of(checkpoint)
-        tta: Tta = "flips" if flips else "none"
-        self._predict = predictor_of(checkpoint, hardware, tta=tta)
+    def __init__(self, checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta: Tta | None = None) -> None:
+        tuned = prediction_of(checkpoint)
+        self.thresholds, self.tta = thresholds_of(checkpoint), tta or tuned.tta
+        self._predict = predictor_of(checkpoint, hardware, tta=self.tta)
         self.device = self._predict.device
         self.warnings: list[str] = []
-        tuned = prediction_of(checkpoint)
-        if tuned.tta != tta:
+        if tuned.tta != self.tta:
             self._warn(
-                f"the model was scored with test-time augmentation {tuned.tta!r}, and is applied here with {tta!r}: its"
-                " published scores do not hold for these results"
-            )
-        if tuned.vote != "none":
-            self._warn(
-                "the model was scored with one class for each predicted building by tuned vote weights"
-                f" {list(tuned.vote_weights)}, which are not applied here: buildings are judged by mean probabilities"
+                f"The model was scored with test-time augmentation {tuned.tta!r} and is applied here with {tta!r}"
+                " (inference.windows.tta): its scores do not hold for these results"
             )
 
     @property
     def usual_batch(self) -> int:
         """Windows at a time: a CPU has no use for more than one, which stays closer to its caches."""
-        return 1 if self.device == "cpu" else 8
+        return 1 if self.device == "cpu" else 4
 
     def __call__(self, pre: ByteArray, post: ByteArray) -> FloatArray:
         """Answer; halves the batch, then the window, as long as memory runs out."""
@@ -158,7 +153,7 @@ def _kind(content: object) -> str:
     if not isinstance(content, dict):
         return f"a {type(content).__name__}"
     if "pytorch-lightning_version" in content:
-        if "fingerprint" not in content:
+        if "pretrained" not in content:
             return "a checkpoint of PyTorch Lightning from another project"
         return f"epoch {content['epoch']} of a training, to resume from"
     if content and all(isinstance(value, torch.Tensor) for value in content.values()):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from xview2_siamese_unet.atomic import PART, WRITTEN, nearest_existing, note_written, sha256, write_atomically, written
+from xview2_siamese_unet.atomic import PART, WRITTEN, nearest_existing, note_written, sha256, written
 from xview2_siamese_unet.errors import ConfigError, DataError
 
 PRODUCTS: Final = (
@@ -28,12 +27,16 @@ PRODUCTS: Final = (
 )
 """First of all the record, without which an assessment is not finished; some are there only if asked for."""
 _log = logging.getLogger(__name__)
-_STAMP: Final = "made_with.txt"
 
 
 def work_folder(folder: Path) -> Path:
     """Return where an assessment keeps what it has not finished."""
     return folder / ".work"
+
+
+def blocks_folder(folder: Path) -> Path:
+    """Return where an assessment keeps its blocks, those of each run in a folder of its id."""
+    return work_folder(folder) / "blocks"
 
 
 def check_out(folder: Path, asked: Path | None, *, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
@@ -123,7 +126,7 @@ def _foreign(folder: Path, digests: set[str], products: Mapping[str, str]) -> li
     found = [name for name in there if not (folder / name).is_file() or sha256(folder / name) not in digests]
     # Somebody has the GeoPackage open, or was stopped while writing: SQLite would apply what is left to the new one.
     found += [name for end in ("wal", "shm", "journal") if (folder / (name := f"buildings.gpkg-{end}")).exists()]
-    work, own = work_folder(folder), (_STAMP, Path(WRITTEN).name, "blocks")
+    work, own = work_folder(folder), (Path(WRITTEN).name, blocks_folder(folder).name)
     if work.exists() and not (work.is_dir() and all(it.name in own or it.suffix == PART for it in work.iterdir())):
         found.append(work.name)
     return found
@@ -137,19 +140,14 @@ def _keep(path: Path) -> None:
     _log.warning("%s was changed after the assessment that is replaced: it is kept as %s", path.name, kept.name)
 
 
-def begin(folder: Path, fingerprint: str) -> Path:
-    """Return the folder of unfinished work, emptied unless it is this run's own; from here on nothing is finished."""
-    work, record = work_folder(folder), _record(folder)
-    stamp, ledger = work / _STAMP, folder / WRITTEN
-    work.mkdir(parents=True, exist_ok=True)
+def begin(folder: Path) -> None:
+    """Note what earlier assessments have written, which may be replaced; from here on nothing in it is finished."""
+    record, ledger = _record(folder), folder / WRITTEN
+    ledger.parent.mkdir(parents=True, exist_ok=True)
     ledger.touch()
     products = {} if record is None else record["products"]
     for name, digest in products.items():
         if (folder / name).is_file() and sha256(folder / name) != digest:
             _keep(folder / name)
     note_written(folder, products.values())
-    if not stamp.is_file() or stamp.read_text() != fingerprint:
-        shutil.rmtree(work / "blocks", ignore_errors=True)
-        write_atomically(stamp, fingerprint)
     (folder / PRODUCTS[0]).unlink(missing_ok=True)
-    return work

@@ -9,12 +9,14 @@ from typing import Any, Final
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pyogrio
 import rasterio
 import shapely
 from rasterio.enums import Resampling
 from rasterio.features import shapes
 from shapely.geometry import shape
 
+from xview2_siamese_unet.inference.vote import geodesic_areas
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.window_pair import Pair
 
@@ -28,6 +30,17 @@ def model_buildings(polygons: Any, grid: Grid) -> gpd.GeoDataFrame:  # noqa: ANN
     points = shapely.get_coordinates(shapely.point_on_surface(polygons)) if len(polygons) else np.empty((0, 2))
     ids = [f"{round(east * 10)}_{round(north * 10)}" for east, north in points]
     return gpd.GeoDataFrame({"building_id": ids, "footprint_source": "model"}, geometry=polygons, crs=grid.crs)
+
+
+def read_buildings(package: Path) -> gpd.GeoDataFrame:
+    """Return the rows of the first layer of a GeoPackage."""
+    return pyogrio.read_dataframe(f"GPKG:{package}", layer=0)  # with the driver: a path may hold an exclamation mark
+
+
+def straightened(buildings: gpd.GeoDataFrame, metres: float) -> gpd.GeoDataFrame:
+    """Return the buildings with outlines that run straight where they leave their pixels by no more than that."""
+    straight = buildings.set_geometry(buildings.geometry.simplify(metres))
+    return straight.assign(area_m2=geodesic_areas(straight).round(2))
 
 
 def with_provenance(buildings: gpd.GeoDataFrame, facts: Mapping[str, Any]) -> gpd.GeoDataFrame:

@@ -10,22 +10,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xview2_siamese_unet.nets.checkpoint import prediction_of, predictor_of, thresholds_of
-from xview2_siamese_unet.nets.components import vote
-from xview2_siamese_unet.nets.decide import decide, probabilities
+from xview2_siamese_unet.nets.checkpoint import predictor_of, thresholds_of, vote_weights_of
+from xview2_siamese_unet.nets.postprocess import decide, probabilities, scored_bytes, vote
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.progress import track
+from xview2_siamese_unet.raster.probability import NO_DATA
 from xview2_siamese_unet.raster.store import Store
+
+ByteArray = npt.NDArray[np.uint8]
 
 
 class SceneAnswer(NamedTuple):
-    """What a net says of one scene."""
+    """The prediction for one scene."""
 
     name: str
-    codes: npt.NDArray[np.uint8]
+    codes: ByteArray
     """Damage codes (h, w)."""
-    probabilities: npt.NDArray[np.float32]
-    """Of background and the four damage classes (5, h, w), sum 1."""
+    probabilities: ByteArray
+    """Of background and the four damage classes (5, h, w), in steps of 1/254."""
 
 
 def predict_scenes(
@@ -40,13 +42,15 @@ def predict_scenes(
         hardware: device and numbers to compute in.
         batch_size: scenes at a time.
     """
-    predict = predictor_of(checkpoint, hardware)
-    thresholds, how = thresholds_of(checkpoint), prediction_of(checkpoint)
+    predict, weights = predictor_of(checkpoint, hardware), vote_weights_of(checkpoint)
     rows = store.rows(names)
     for first in track("batches of scenes predicted", ceil(len(rows) / batch_size), range(0, len(rows), batch_size)):
         images = torch.from_numpy(store.pixels[rows[first : first + batch_size]][..., :6]).permute(0, 3, 1, 2)
-        logits = predict(images[:, :3], images[:, 3:])
-        codes, shares = decide(logits, thresholds).cpu().numpy(), probabilities(logits).cpu().numpy()
-        if how.vote == "connected":
-            codes = np.stack([vote(*each, how.vote_weights) for each in zip(codes, shares, strict=True)])
-        yield from map(SceneAnswer, names[first : first + batch_size], codes, shares)
+        shares = probabilities(predict(images[:, :3], images[:, 3:]))
+        codes, stored = decide(shares, thresholds_of(checkpoint)).cpu().numpy(), scored_bytes(shares)
+        if weights is not None:
+            # As in an assessment, pixels that are black in either image have no part in the vote.
+            seen = ((images[:, :3] > 0).any(dim=1) & (images[:, 3:] > 0).any(dim=1)).numpy()
+            voted = [vote(*scene, weights) for scene in zip(np.where(seen, codes, NO_DATA), stored, strict=True)]
+            codes = np.where(seen, voted, codes)
+        yield from map(SceneAnswer, names[first : first + batch_size], codes, stored)

@@ -16,7 +16,6 @@ from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_source import Source
-from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_field import ShiftField
 from xview2_siamese_unet.raster.window_pair import Pair
 from xview2_siamese_unet.raster.window_plan import WindowPlan
@@ -61,7 +60,8 @@ def _source(source: Source) -> dict[str, Any]:
 def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint says of itself."""
     keys = ("fingerprint", "dataset", "licence", "version", "commit", "epoch", "scores")
-    said = {key: checkpoint.get(key) for key in keys}
+    fitted = ("prediction", "temperatures", "thresholds")
+    said = {key: checkpoint.get(key) for key in (*keys, *fitted)}
     return {"id": str(said["fingerprint"])[:12], **said}
 
 
@@ -90,7 +90,7 @@ def fingerprint(
 ) -> str:
     """Return a digest of everything that decides the pixels of the products."""
     windows, numbers = params.windows.model_dump(mode="json"), hardware.model_dump(mode="json")
-    deciding = [code_version(), pair, model["fingerprint"], windows, numbers]
+    deciding = [code_version(), pair, dict(model), windows, numbers]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
@@ -112,13 +112,11 @@ class Predicted:
     Attributes:
         pair: what was looked at.
         plan: windows over its grid.
-        store: the blocks.
         record: inputs, model and settings as plain values.
         stamp: time of the newest input.
     """
 
     pair: Pair
     plan: WindowPlan
-    store: BlockStore
     record: dict[str, Any]
     stamp: str

@@ -19,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.params.inference import BuildingParams
+from xview2_siamese_unet.params.prediction import VoteWeights
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.probability import BANDS, LEVELS, NO_DATA
 
@@ -36,10 +37,12 @@ def vote(
     grid: Grid,
     params: BuildingParams,
     aoi: BaseGeometry | None = None,
+    weights: VoteWeights = (1.0, 1.0, 1.0, 1.0),
 ) -> gpd.GeoDataFrame:
     """Return the outlines with class, probabilities, confidence and status; rows and order stay.
 
     Every visible pixel votes with the share of it that the outline covers times its probability of being building.
+    For outlines along pixels that is the vote of `nets.postprocess`.
 
     Args:
         outlines: `building_id` and polygons in the system of the grid.
@@ -47,9 +50,10 @@ def vote(
         grid: grid of that raster.
         params: when a building is judged.
         aoi: area of interest in the system of the grid; pixels outside of it are no data in the raster.
+        weights: what the mean probabilities of no damage to destroyed count.
     """
     zonal = _zonal(outlines, probability, grid)
-    damage = zonal.means[:, 1:]
+    damage = zonal.means[:, 1:] * weights
     mass = damage.sum(axis=1, keepdims=True)
     shares = np.divide(damage, mass, out=np.full(damage.shape, np.nan), where=mass > 0)
     frame = outlines[["building_id", "footprint_source", outlines.geometry.name]].copy()

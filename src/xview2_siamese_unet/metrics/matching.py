@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.parquet as pq
 import shapely
 from rasterio.features import rasterize
 from scipy import ndimage
@@ -151,7 +152,7 @@ def match_scenes(
     predictions: Predictions,
     probabilities: Predictions,
     counts: pd.DataFrame,
-    buildings: pd.DataFrame,
+    buildings: pq.ParquetFile,
     rule: Literal["centre", "outline"],
 ) -> pd.DataFrame:
     """Return the table of matched, missed and falsely found buildings; holds one scene in memory at a time.
@@ -166,8 +167,9 @@ def match_scenes(
         buildings: columns uid, scene, damage (its word), pre_polygon (WKT in pixels).
         rule: how masks are burnt, see `MaskParams.rule`.
     """
-    of_scene = dict(iter(buildings.groupby("scene")))
-    none = buildings.iloc[:0]
+    labels = buildings.read(columns=["uid", "scene", "damage", "pre_polygon"]).to_pandas()
+    of_scene = dict(iter(labels.groupby("scene")))
+    none = labels.iloc[:0]
     tables = [
         _scene_table(
             facts,
@@ -178,7 +180,7 @@ def match_scenes(
         for facts in counts[["scene", "disaster", "disaster_type"]].to_dict("records")
     ]
     table = pd.concat(tables, ignore_index=True)
-    labelled = int(buildings["scene"].isin(counts["scene"]).sum())
+    labelled = int(labels["scene"].isin(counts["scene"]).sum())
     if hidden := labelled - int((table["truth"] > 0).sum()):
         logger.warning("%d of %d labelled buildings have no pixel of their own and are not matched", hidden, labelled)
     return table

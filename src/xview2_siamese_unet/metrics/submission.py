@@ -58,7 +58,7 @@ def name_predictions(manifest: pd.DataFrame, predictions: Predictions, part: str
                 scene,
                 found=f"a prediction of {codes.shape[1]} × {codes.shape[0]} pixels",
                 allowed=f"{OFFICIAL_SIDE} × {OFFICIAL_SIDE}, which the official script insists on",
-                remedy="set reporting.submission to null, or predict scenes of xBD",
+                remedy="predict scenes of xBD",
             )
         yield f"{part}_localization_{number}_prediction", (codes > 0).view(np.uint8)
         yield f"{part}_damage_{number}_prediction", np.where(codes == Damage.UNCLASSIFIED, np.uint8(0), codes)

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.nets.build import DamageNet, build_net
-from xview2_siamese_unet.nets.decide import Temperatures
 from xview2_siamese_unet.nets.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.nets.normalise import Normalise
+from xview2_siamese_unet.nets.postprocess import Temperatures, Thresholds
 from xview2_siamese_unet.nets.predictor import Predictor, folded
-from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.modelling import ClassesParams, HardwareParams, ModelParams
-from xview2_siamese_unet.params.prediction import PredictionParams, Tta
+from xview2_siamese_unet.params.prediction import PredictionParams, Tta, VoteWeights
 
 
 class Checkpoint(TypedDict):
@@ -52,6 +51,12 @@ def thresholds_of(checkpoint: Mapping[str, Any]) -> Thresholds:
 def prediction_of(checkpoint: Mapping[str, Any]) -> PredictionParams:
     """Return how the net answers, with the weights of the vote as tuned."""
     return PredictionParams.model_validate(checkpoint.get("prediction", {}))
+
+
+def vote_weights_of(checkpoint: Mapping[str, Any]) -> VoteWeights | None:
+    """Return what the classes count where each predicted building gets one; nothing where each pixel keeps its own."""
+    how = prediction_of(checkpoint)
+    return how.vote_weights if how.vote == "connected" else None
 
 
 def predictor_of(checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta: Tta | None = None) -> Predictor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
-from xview2_siamese_unet.nets.decide import Temperatures
+from xview2_siamese_unet.nets.postprocess import Temperatures
 from xview2_siamese_unet.nets.siamese_unet import Logits
 from xview2_siamese_unet.params.prediction import Tta
 

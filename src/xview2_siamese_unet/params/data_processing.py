@@ -71,8 +71,6 @@ class DataProcessingParams(Strict):
 
     on_problem: Literal["stop", "skip"] = "stop"
     """A scene that cannot be used stops the run, or is left out and stands in the ingest report."""
-    write_png: bool = False
-    """Also write every usable scene as 8-bit PNG with its labels, in the layout of the challenge, for other tools."""
     masks: MaskParams = MaskParams()
     split: SplitParams = SplitParams()
     shard: ShardParams = ShardParams()

@@ -62,6 +62,8 @@ class Globals(Strict):
     """What `--env <user>` without an experiment runs."""
     storage: Annotated[Path, BeforeValidator(_local), AfterValidator(Path.expanduser)] = Path("data")
     """Root of the layers 01_raw to 08_reporting; a relative path starts at the project."""
+    keep: int | None = Field(default=None, ge=1)
+    """Finished runs of an experiment that stay on the disk; a training that ends removes older ones. `null`: all."""
     dataset: DatasetGlobals = DatasetGlobals()
     executor: ExecutorParams = ExecutorParams()
     foldernames: FolderNames = FolderNames()

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from xview2_siamese_unet.params.base import Strict
+from xview2_siamese_unet.params.prediction import Tta
 
 Bands = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -41,14 +42,15 @@ class ImageParams(Strict):
 class WindowParams(Strict):
     """How the net walks over the grid."""
 
-    size: int = Field(default=640, ge=64, multiple_of=32)
-    """Side of a window in pixels."""
+    size: int = Field(default=1024, ge=64, multiple_of=32)
+    """Side of a window in pixels; a scene of xBD fits into one of 1024, and is assessed as it is scored."""
     overlap: int = Field(default=128, ge=0, multiple_of=4)
     """Pixels that neighbours share; a quarter at each inner side is context only, the half between is blended."""
     batch_size: int | None = Field(default=None, ge=1)
-    """Windows at a time, halved when memory runs out; nothing: 1 on a CPU, 8 on a GPU."""
-    flips: bool = False
-    """Mean of four answers, for the windows as they are and flipped: better and four times slower."""
+    """Windows at a time, halved when memory runs out; nothing: 1 on a CPU, 4 on a GPU."""
+    tta: Tta | None = None
+    """Test-time augmentation: `none`, four `flips`, or the eight symmetries of a square (`d4`), each view as slow as
+    the first; nothing: as the model was scored."""
 
     @model_validator(mode="after")
     def _overlap_below_half(self) -> Self:

@@ -19,7 +19,7 @@ class PredictionParams(Strict):
     tta: Tta = "none"
     """Views of a scene whose logits are averaged: as it is, its four flips, or all eight symmetries of a square."""
     vote: Literal["none", "connected"] = "none"
-    """`connected`: one damage class for each predicted building, whose pixels touch each other by side or corner."""
+    """`connected`: one damage class for each predicted building, whose pixels touch each other by a side."""
     vote_weights: VoteWeights = (1.0, 1.0, 1.0, 1.0)
     """What the pixels' summed probabilities of no damage to destroyed count in the vote; where `tune` starts."""
     tune: bool = False

@@ -48,9 +48,12 @@ class ReportingParams(Strict):
     """Heading of the page."""
     model_file: str | None = None
     """Name of the file of weights, as the page prints it; nothing leaves it unnamed."""
-    dpi: int = Field(default=150, ge=50, le=600)
-    """Dots per inch of the charts saved as PNG."""
-    submission: Literal["test", "hold"] | None = None
-    """Write predictions under the names of the challenge too, which begin with this word; nothing writes none."""
     intervals: IntervalParams = IntervalParams()
     panels: PanelParams = PanelParams()
+
+
+class SubmissionParams(Strict):
+    """What `kedro run --pipelines submission` writes."""
+
+    part: Literal["test", "hold"] = "test"
+    """First word of the names of its files."""

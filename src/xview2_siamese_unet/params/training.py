@@ -117,7 +117,7 @@ class TrainingParams(Strict):
     lr_find: bool = False
     """First measure the loss while the rate rises and leave a suggestion beside the logs; `learning_rate` stays."""
     reuse: bool = True
-    """Take over a finished checkpoint of the same settings, data and version, or go on from the last epoch of one."""
+    """Take the newest run of the same settings, data and code, or resume it; `false` begins a new run."""
 
     @field_validator("damage_dilation")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xview2_siamese_unet.params.base import Strict
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.params.feature_statistics import FeatureStatisticsParams
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import (
@@ -17,13 +18,16 @@ from xview2_siamese_unet.params.modelling import (
     PredictionParams,
     TrainingParams,
 )
-from xview2_siamese_unet.params.reporting import ReportingParams
+from xview2_siamese_unet.params.reporting import ReportingParams, SubmissionParams
 
 
 class Parameters(Strict):
     """Everything that parameters files may say; `params:<section>` gives one field to a node."""
 
+    run: str | None = None
+    """Id of a run; `null`: the one that these settings, data and code make, or the newest where one is looked at."""
     dataset: DatasetParams = DatasetParams()
+    executor: ExecutorParams = ExecutorParams()
     data_processing: DataProcessingParams = DataProcessingParams()
     feature_statistics: FeatureStatisticsParams = FeatureStatisticsParams()
     model: ModelParams = ModelParams()
@@ -35,4 +39,5 @@ class Parameters(Strict):
     dataloader: DataloaderParams = DataloaderParams()
     hardware: HardwareParams = HardwareParams()
     reporting: ReportingParams = ReportingParams()
+    submission: SubmissionParams = SubmissionParams()
     inference: InferenceParams = InferenceParams()

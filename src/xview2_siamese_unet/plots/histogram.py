@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import log10
 from typing import Final
 
-import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from plotly.subplots import make_subplots
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.plots.style import (
     GRID,
     INK,
     MUTED,
-    PLOTLY_LAYOUT,
     SMALL_SIZE,
     compact,
     new_figure,
@@ -38,41 +34,15 @@ _BUILDING: Final = "#7a5195"
 _COLOURS: Final = {"building": _BUILDING, **{code.word: code.colour for code in Damage}, "background": "#4a4f55"}
 
 
-def draw_class_histogram(counts: ClassCounts, *, dpi: int = 150) -> Figure:
-    """Return one panel of horizontal bars a key of `counts`, on a logarithmic axis, for print."""
+def draw_class_histogram(counts: ClassCounts) -> Figure:
+    """Return one panel of horizontal bars for each key of `counts`, on a logarithmic axis."""
     rows = [max(len(classes), 1) for classes in counts.values()]
-    figure = new_figure(10, 1.2 + 0.42 * max(rows), dpi=dpi)
+    figure = new_figure(10, 1.2 + 0.42 * max(rows))
     end = _axis_end(counts)
     panels = figure.subplots(1, len(counts), squeeze=False, width_ratios=[1] * len(counts))[0]
     for axes, (key, classes) in zip(panels, counts.items(), strict=True):
         _draw_bars(axes, _TITLES.get(key, key), classes)
         axes.set_xlim(1, end)
-    return figure
-
-
-def plotly_class_histogram(counts: ClassCounts) -> go.Figure:
-    """Return the same bars to look into."""
-    titles = [_TITLES.get(key, key) for key in counts]
-    figure = make_subplots(1, len(counts), subplot_titles=titles, horizontal_spacing=0.18)
-    for column, classes in enumerate(counts.values(), start=1):
-        words, pixels = list(classes), list(classes.values())
-        bars = go.Bar(
-            x=[max(count, 1) for count in pixels],
-            y=words,
-            orientation="h",
-            text=_labels(classes),
-            textposition="outside",
-            cliponaxis=False,
-            marker={"color": [_COLOURS.get(word, MUTED) for word in words], "line": {"color": INK, "width": 0.5}},
-            customdata=pixels,
-            hovertemplate="%{y}<br>%{customdata:,} pixels<extra></extra>",
-        )
-        figure.add_trace(bars, 1, column)
-    figure.update_layout(PLOTLY_LAYOUT, showlegend=False)
-    figure.update_xaxes(
-        type="log", title="pixels", dtick=2, range=[0, log10(_axis_end(counts))], exponentformat="power"
-    )
-    figure.update_yaxes(autorange="reversed", ticksuffix=" ", automargin=True)
     return figure
 
 

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import plotly.graph_objects as go
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +15,6 @@ from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.plots.style import (
     INK,
     MUTED,
-    PLOTLY_LAYOUT,
     SMALL_SIZE,
     TEXT_SIZE,
     compact,
@@ -37,18 +35,17 @@ def row_shares(matrix: IntMatrix) -> npt.NDArray[np.float64]:
     return np.asarray(matrix / np.where(sums > 0, sums, np.nan))
 
 
-def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str, unit: str = "px", *, dpi: int = 150) -> Figure:
-    """Return a confusion matrix for print: in each cell the share of its row, the count, the share of its column.
+def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str, unit: str) -> Figure:
+    """Return a confusion matrix: in each cell the share of its row, the count, the share of its column.
 
     Args:
         matrix: int64 (n, n) counts; rows truth, columns prediction.
         words: the n class names.
         title: heading.
         unit: what is counted.
-        dpi: dots per inch when saved as pixels.
     """
     shares, column_shares, size = row_shares(matrix), row_shares(matrix.T).T, len(words)
-    figure = new_figure(2.6 + 0.95 * size, 1.9 + 0.7 * size, dpi=dpi)
+    figure = new_figure(2.6 + 0.95 * size, 1.9 + 0.7 * size)
     axes = figure.subplots()
     tidy(axes, title)
     axes.imshow(shares, cmap=colormaps["Blues"].with_extremes(bad="#f3f4f6"), vmin=0, vmax=1, aspect="auto")
@@ -68,42 +65,6 @@ def draw_matrix(matrix: IntMatrix, words: Sequence[str], title: str, unit: str =
     axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="minor", length=0)
-    return figure
-
-
-def plotly_matrix(matrix: IntMatrix, words: Sequence[str], title: str, unit: str = "px") -> go.Figure:
-    """Return a confusion matrix to look into: counts in the cells, shares of row and column on hover.
-
-    Args:
-        matrix: int64 (n, n) counts; rows truth, columns prediction.
-        words: the n class names.
-        title: heading.
-        unit: what is counted.
-    """
-    shares, column_shares = row_shares(matrix), row_shares(matrix.T).T
-    text = [
-        [f"{compact(count)}<br>{_share(share)}" for count, share in zip(counts, parts, strict=True)]
-        for counts, parts in zip(matrix, shares, strict=True)
-    ]
-    heatmap = go.Heatmap(
-        z=shares.tolist(),
-        x=list(words),
-        y=list(words),
-        text=text,
-        texttemplate="%{text}",
-        customdata=np.stack([matrix, 100 * column_shares], axis=-1).tolist(),
-        hovertemplate="truth %{y}, predicted %{x}<br>%{customdata[0]:,} " + unit + "<br>%{z:.2%} of the truth"
-        "<br>%{customdata[1]:.2f} % of the predictions<extra></extra>",
-        colorscale="Blues",
-        zmin=0,
-        zmax=1,
-        xgap=2,
-        ygap=2,
-        colorbar={"title": "share of<br>the truth", "tickformat": ".0%"},
-    )
-    figure = go.Figure(heatmap, {**PLOTLY_LAYOUT, "title": title})
-    figure.update_xaxes(title="predicted", type="category")
-    figure.update_yaxes(title="truth", type="category", autorange="reversed", ticksuffix=" ")
     return figure
 
 

@@ -59,9 +59,9 @@ def building_row(
     answer_word = predicted.word if predicted else "no building that covers half of it"
     words = f"truth: {truth.word if truth else 'no building that is half covered'} · prediction: {answer_word}"
     note = "missed" if not predicted else "wrong class" if truth else "false alarm"
-    sure = f"{percent(float(building['confidence']))} sure · {compact(int(building['pixels']))} px"
+    detail = f"confidence {percent(float(building['confidence']))} · {compact(int(building['pixels']))} px"
     row = (codes, confidence(shares, codes))
-    return _row(str(building["scene"]), (f"{note} · {sure}", words), scene, row, part, inside)
+    return _row(str(building["scene"]), (f"{note} · {detail}", words), scene, row, part, inside)
 
 
 def _row(

@@ -5,7 +5,7 @@ Figures are `matplotlib.figure.Figure` objects without pyplot, so that drawing o
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,19 +22,10 @@ TITLE_SIZE: Final = 12
 TEXT_SIZE: Final = 10
 SMALL_SIZE: Final = 8.5
 
-PLOTLY_LAYOUT: Final[dict[str, Any]] = {
-    "template": "plotly_white",
-    "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "color": INK, "size": 14},
-    "margin": {"l": 70, "r": 30, "t": 70, "b": 60},
-}
 
-
-def new_figure(width: float, height: float, *, dpi: int) -> Figure:
-    """Return an empty white figure of a size in inches that lays itself out.
-
-    The resolution is given here or never: a figure is saved with the one that it was born with.
-    """
-    return Figure(figsize=(width, height), dpi=dpi, layout="constrained", facecolor="white")
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty white figure of a size in inches that lays itself out."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def tidy(axes: Axes, title: str) -> None:

@@ -14,20 +14,20 @@ from rasterio.features import shapes
 from rasterio.windows import Window
 from shapely.geometry import shape
 
-from xview2_siamese_unet.damage import SCORED
+from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.raster.grid_cog import NO_DATA
 
 _SIDE: Final = 2048
 Polygons = Any  # numpy array of shapely polygons, which has no type of its own
 
 
-def building_outlines(path: Path, *, simplify: float, min_area: float, side: int = _SIDE) -> tuple[Polygons, int]:
+def building_outlines(path: Path, *, min_area: float, side: int = _SIDE) -> tuple[Polygons, int]:
     """Return the connected patches of building in a raster from north to south, and how many are smaller than that.
 
     Pixels that touch by a side belong together. The result does not depend on `side`.
 
     Args:
         path: raster of damage codes on a grid in metres.
-        simplify: metres by which an outline may be straightened.
         min_area: square metres below which a patch is left out.
         side: pixels of the blocks that are read one at a time.
     """
@@ -36,7 +36,7 @@ def building_outlines(path: Path, *, simplify: float, min_area: float, side: int
     with rasterio.open(path, driver="GTiff") as raster:
         for window in _windows(raster.width, raster.height, side):
             codes = raster.read(1, window=window)
-            building = np.isin(codes, SCORED)
+            building = (codes != Damage.BACKGROUND) & (codes != NO_DATA)
             if building.any():
                 frame = _frame(window)
                 # Whole pixels: in metres, two blocks round their common edge differently, and nothing would join.
@@ -49,12 +49,12 @@ def building_outlines(path: Path, *, simplify: float, min_area: float, side: int
     polygons = np.array([*whole, *joined], dtype=object)
     polygons = shapely.transform(polygons, lambda points: np.column_stack(transform @ tuple(points.T)))
     large = shapely.area(polygons) >= min_area
-    return _tidy(polygons[large], simplify), int((~large).sum())
+    return _tidy(polygons[large]), int((~large).sum())
 
 
-def _tidy(polygons: Polygons, simplify: float) -> Polygons:
+def _tidy(polygons: Polygons) -> Polygons:
     # Seams leave vertices on straight edges; `normalize` starts each ring where it starts without the seam.
-    polygons = shapely.normalize(shapely.simplify(shapely.normalize(polygons), max(simplify, 1e-6)))
+    polygons = shapely.normalize(shapely.simplify(shapely.normalize(polygons), 1e-6))
     bounds = shapely.bounds(polygons)
     return polygons[np.lexsort((bounds[:, 1], bounds[:, 0], -bounds[:, 3]))]
 

@@ -1,20 +1,21 @@
-"""One scene → its slot in the store."""
+"""One scene → its row in the store."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
-from xview2_siamese_unet.damage import N_CODES
 from xview2_siamese_unet.errors import DataError, StorageError
-from xview2_siamese_unet.raster.io import read_mask, read_rgb
+from xview2_siamese_unet.raster.burn import Shape
+from xview2_siamese_unet.raster.io import read_rgb
+from xview2_siamese_unet.raster.masks import Kind, SceneMasks
 from xview2_siamese_unet.raster.record import RECORD, ByteArray, count_scene
 from xview2_siamese_unet.raster.store import CHANNELS
 
@@ -22,99 +23,58 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
-class PackJob:
-    """The files of one scene.
-
-    Attributes:
-        scene: name of the scene.
-        images: pre- and post-disaster image.
-        masks: building and damage mask.
-        masks_key: what the masks were burnt from, `MaskJob.key`.
-    """
-
-    scene: str
-    images: tuple[Path, Path]
-    masks: tuple[Path, Path]
-    masks_key: str
-
-
-class StorePlan(NamedTuple):
-    """What a store is to hold, and what of it is to be packed now.
-
-    Attributes:
-        height: of every scene, in pixels.
-        width: of every scene, in pixels.
-        scenes: names of all.
-        jobs: of these scenes, or of a part of them.
-        skip: a scene that cannot be packed is left out; else it stops the run.
-    """
-
-    height: int
-    width: int
-    scenes: Sequence[str]
-    jobs: Sequence[PackJob]
-    skip: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a scene goes."""
+    """Where a scene goes: one row of a store of scenes (height, width)."""
 
     folder: Path
     row: int
-    height: int
-    width: int
+
+    def made_from(self) -> str | None:
+        """Return what the pixels were made from, `None` where there are none."""
+        with (self.folder / "records.bin").open("rb", buffering=0) as records:
+            record = os.pread(records.fileno(), RECORD.itemsize, self.row * RECORD.itemsize)
+        return str(np.frombuffer(record, RECORD)["key"][0], "ascii") or None
+
+    def write(self, read: Callable[[], ByteArray], made_from: str | None) -> None:
+        """Write a scene's pixels, then its record.
+
+        The record is erased first and written last: a run that fails or is killed in between leaves none, nobody reads
+        the pixels, and the scene is packed again.
+
+        Raises:
+            DataError: the pixels cannot be read.
+            StorageError: no space is left.
+        """
+        self._write_record(bytes(RECORD.itemsize))
+        pixels = read()
+        record = count_scene(pixels)
+        record["key"] = made_from
+        # Not through a memory map, where a full disk is a signal that kills the process and no error.
+        _write(self.folder / "pixels.u8", pixels, self.row * pixels.nbytes)
+        self._write_record(record.tobytes())
+
+    def _write_record(self, record: bytes) -> None:
+        with (self.folder / "records.bin").open("r+b", buffering=0) as records:
+            os.pwrite(records.fileno(), record, self.row * RECORD.itemsize)
 
 
-def pack_scene(slot: Slot, job: PackJob) -> bool:
-    """Write a scene's pixels, then its record; return whether that was needed.
+def read_scene(images: tuple[Path, Path], masks: SceneMasks, shape: Shape) -> ByteArray:
+    """Return the pixels of a scene as the store keeps them, (h, w, 8).
 
-    The record goes last and says from what the pixels were made: a run that is killed in between leaves a record that
-    does not fit, and the scene is packed again.
+    Args:
+        images: pre- and post-disaster image.
+        masks: of the scene.
+        shape: height and width of all scenes of the store.
 
     Raises:
-        DataError: an image or a mask that cannot be used; the scene then has no record.
-        StorageError: no space is left.
+        DataError: an image or a mask that cannot be used.
     """
-    key = _key(job)
-    with (slot.folder / "records.bin").open("r+b", buffering=0) as records:
-        place = slot.row * RECORD.itemsize
-        if os.pread(records.fileno(), RECORD.itemsize, place).startswith(key):
-            return False
-        os.pwrite(records.fileno(), bytes(RECORD.itemsize), place)
-        pixels = _read(slot, job)
-        record = count_scene(pixels)
-        record["key"] = key
-        # Not through a memory map, where a full disk is a signal that kills the process and no error.
-        _write(slot.folder / "pixels.u8", pixels, slot.row * pixels.nbytes)
-        os.pwrite(records.fileno(), record.tobytes(), place)
-    return True
-
-
-def pack_or_report(work: tuple[Slot, PackJob], *, skip: bool) -> bool | tuple[str, DataError]:
-    """As `pack_scene`, but return scene and error where a scene that cannot be packed may be left out."""
-    slot, job = work
-    try:
-        return pack_scene(slot, job)
-    except DataError as error:
-        if not skip:
-            raise
-        return job.scene, error
-
-
-def _read(slot: Slot, job: PackJob) -> ByteArray:
-    pixels = np.empty((slot.height, slot.width, CHANNELS), np.uint8)
-    for first, image in zip((0, 3), job.images, strict=True):
-        pixels[..., first : first + 3] = _checked(read_rgb(image), slot, image)
-    for channel, codes, mask in zip((6, 7), (2, N_CODES), job.masks, strict=True):
-        pixels[..., channel] = _checked(read_mask(mask), slot, mask)
-        if (highest := int(pixels[..., channel].max())) >= codes:
-            raise DataError(
-                str(mask),
-                found=f"the code {highest}",
-                allowed=f"0 to {codes - 1}",
-                remedy="remove the file and run data_processing again",
-            )
+    pixels = np.empty((*shape, CHANNELS), np.uint8)
+    for first, image in zip((0, 3), images, strict=True):
+        pixels[..., first : first + 3] = _checked(read_rgb(image), shape, image)
+    kinds: tuple[Kind, Kind] = ("building", "damage")
+    for channel, kind in zip((6, 7), kinds, strict=True):
+        pixels[..., channel] = _checked(masks.read(kind), shape, masks.path(kind))
     return pixels
 
 
@@ -141,27 +101,27 @@ def full_disk(folder: Path, needed: int, free: int) -> StorageError:
     )
 
 
-def _checked(array: ByteArray, slot: Slot, path: Path) -> ByteArray:
-    if array.shape[:2] != (slot.height, slot.width):
+def _checked(array: ByteArray, shape: Shape, path: Path) -> ByteArray:
+    if array.shape[:2] != shape:
         raise DataError(
             str(path),
             found=f"{array.shape[1]} × {array.shape[0]} pixels",
-            allowed=f"{slot.width} × {slot.height}, as in the other scenes of the dataset",
+            allowed=f"{shape[1]} × {shape[0]}, as in the other scenes of the dataset",
             remedy="leave the scene out, or put scenes of another size into a dataset of their own (dataset.name)",
         )
     return array
 
 
-def _key(job: PackJob) -> bytes:
-    """Return 32 bytes that change when an image, a label or the rule changes.
+def scene_key(images: tuple[Path, Path], masks_made_from: str) -> str:
+    """Return 32 letters that change when an image, a label or the rule changes.
 
     A PNG ends with checksums of all its pixels, so its size and last 64 bytes stand for the whole file. A TIFF has
     none; its size and time of change have to do, or every look for what is new would read the whole dataset.
     """
-    digest = blake2b(job.masks_key.encode(), digest_size=16)
-    for image in job.images:
+    digest = blake2b(masks_made_from.encode(), digest_size=16)
+    for image in images:
         digest.update(_state(image))
-    return digest.hexdigest().encode()
+    return digest.hexdigest()
 
 
 def _state(image: Path) -> bytes:

@@ -17,8 +17,8 @@ class Stitched(NamedTuple):
     """What is known after one more window; `None` where no window looked.
 
     Attributes:
-        block: finished values (step, step, channels).
-        below: shares of the first rows of the block underneath (ramp, step, channels).
+        block: finished values (rows, columns, channels) of the block.
+        below: shares of the first rows of the block underneath (ramp, columns, channels).
     """
 
     block: FloatArray | None
@@ -33,30 +33,30 @@ def stitch_row(
     Args:
         plan: the windows.
         i: row.
-        answers: (size, size, channels) of each window of a row from left to right, smaller where the grid ends; `None`
-            for one without data.
+        answers: (rows, columns, channels) of each window of a row from left to right; `None` for one without data.
         above: column → `below` of the row before.
     """
-    step, left = plan.step, None
+    left = None
     for j, answer in enumerate(answers):
+        rows, columns = (block.stop - block.start for block in plan.block(i, j))
         zone = None if answer is None else _weighted(plan, i, j, answer)
-        from_left = None if left is None else left[:, step:]
-        block = _add((step, step), zone, None if from_left is None else from_left[:step], above(j))
-        below = _add((plan.ramp, step), _lower(plan, zone), _lower(plan, from_left))
-        yield Stitched(block, below)
-        left = zone
+        upper, lower = _split(zone, rows)
+        left_upper, left_lower = _split(left, rows)
+        yield Stitched(
+            _add((rows, columns), upper, left_upper, above(j)),
+            _add((plan.vertical.ramp, columns), lower, left_lower),
+        )
+        left = None if zone is None else zone[:, columns:]
 
 
 def _weighted(plan: WindowPlan, i: int, j: int, answer: FloatArray) -> FloatArray:
-    inner = slice(plan.margin, plan.margin + plan.zone)
-    used = answer[inner, inner]
-    weights = plan.weights(i)[: used.shape[0], None] * plan.weights(j)[None, : used.shape[1]]
-    weighted: FloatArray = used * weights[..., None]
+    weights = plan.vertical.weights(i)[:, None] * plan.horizontal.weights(j)[None, :]
+    weighted: FloatArray = answer[plan.used(i, j)] * weights[..., None]
     return weighted
 
 
-def _lower(plan: WindowPlan, zone: FloatArray | None) -> FloatArray | None:
-    return None if zone is None else zone[plan.step :]
+def _split(zone: FloatArray | None, rows: int) -> tuple[FloatArray | None, FloatArray | None]:
+    return (None, None) if zone is None else (zone[:rows], zone[rows:])
 
 
 def _add(shape: tuple[int, int], *parts: FloatArray | None) -> FloatArray | None:

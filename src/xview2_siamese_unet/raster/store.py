@@ -16,6 +16,7 @@ import json
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
@@ -124,6 +125,11 @@ class Store:
     def records(self) -> npt.NDArray[Any]:
         """One `RECORD` a scene, (n,)."""
         return self._map()[1]
+
+    @property
+    def digest(self) -> str:
+        """A text that changes with any scene, its images and its labels."""
+        return blake2b("\n".join(self.scenes).encode() + self.records["key"].tobytes(), digest_size=16).hexdigest()
 
     def scene(self, name: str) -> Scene:
         """Return one scene by name."""

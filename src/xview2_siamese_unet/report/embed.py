@@ -1,25 +1,30 @@
-"""Figures as data URIs: the page stays one file, and no figure can reach into the page or clash with another's ids."""
+"""Saved figures as data URIs: a page stays one file, and no figure can reach into it or clash with another's ids."""
 
 from __future__ import annotations
 
 import base64
 import io
 
-from matplotlib.figure import Figure
+from PIL import Image
 
 
-def svg_uri(figure: Figure) -> str:
-    """Return a chart as an SVG data URI: sharp at any size, text as outlines, no font and no network needed."""
-    return _uri(figure, "svg", "image/svg+xml")
+def svg_uri(svg: bytes) -> str:
+    """Return a chart, sharp at any size; its text is outlines and needs no font."""
+    return _uri(svg, "svg+xml")
 
 
-def jpeg_uri(figure: Figure) -> str:
-    """Return a figure made of photographs as a JPEG data URI, which is smaller than its PNG."""
-    return _uri(figure, "jpeg", "image/jpeg")
+def png_uri(png: bytes) -> str:
+    """Return a picture as it is."""
+    return _uri(png, "png")
 
 
-def _uri(figure: Figure, kind: str, mime: str) -> str:
+def jpeg_uri(png: bytes) -> str:
+    """Return a PNG made of photographs as JPEG, which is smaller."""
     buffer = io.BytesIO()
-    extra = {"pil_kwargs": {"quality": 90, "subsampling": 0}} if kind == "jpeg" else {"metadata": {"Date": None}}
-    figure.savefig(buffer, format=kind, **extra)
-    return f"data:{mime};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGB").save(buffer, "jpeg", quality=90, subsampling=0)
+    return _uri(buffer.getvalue(), "jpeg")
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

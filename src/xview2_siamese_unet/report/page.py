@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from jinja2 import Environment
-from matplotlib.figure import Figure
 
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.plots.style import percent
@@ -53,27 +52,25 @@ class ReportContent:
         title: heading.
         source: where the scenes come from; `sample` says that they are fabricated, `xbd` brings the licence note.
         metrics: what `metrics.summary.summarise` returns.
-        charts: caption → chart.
-        calibration: caption → chart of probabilities.
-        panels: pictures of scenes.
-        buildings: pictures of buildings.
+        charts: caption → SVG.
+        calibration: caption → SVG of probabilities.
+        panels: PNG of scenes.
+        buildings: PNG of buildings.
         settings: flat, name → value.
         provenance: flat, name → value.
         warnings: sentences.
-        timings: name of a node → `pipeline`, `seconds` and `ended`.
     """
 
     title: str
     source: Literal["sample", "xbd"]
     metrics: Mapping[str, Any]
-    charts: Mapping[str, Figure]
-    calibration: Mapping[str, Figure]
-    panels: Figure
-    buildings: Figure
+    charts: Mapping[str, bytes]
+    calibration: Mapping[str, bytes]
+    panels: bytes
+    buildings: bytes
     settings: Mapping[str, str]
     provenance: Mapping[str, str]
     warnings: Sequence[str] = ()
-    timings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def render_report(content: ReportContent) -> str:
@@ -88,7 +85,6 @@ def render_report(content: ReportContent) -> str:
             calibration=_uris(content.calibration),
             panels=jpeg_uri(content.panels),
             buildings=jpeg_uri(content.buildings),
-            steps=_by_pipeline(content.timings),
             names=NAMES,
             colours=_COLOURS,
             limits=LIMITS,
@@ -104,15 +100,8 @@ def page_environment() -> Environment:
     return environment
 
 
-def _uris(charts: Mapping[str, Figure]) -> dict[str, str]:
-    return {caption: svg_uri(figure) for caption, figure in charts.items()}
-
-
-def _by_pipeline(timings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """Return pipeline → node → timing, in the order in which they ended."""
-    ordered = sorted(timings.items(), key=lambda item: str(item[1]["ended"]))
-    pipelines = dict.fromkeys(str(row["pipeline"]) for _, row in ordered)
-    return {name: {node: row for node, row in ordered if row["pipeline"] == name} for name in pipelines}
+def _uris(charts: Mapping[str, bytes]) -> dict[str, str]:
+    return {caption: svg_uri(svg) for caption, svg in charts.items()}
 
 
 def _interval(bounds: Sequence[float]) -> str:

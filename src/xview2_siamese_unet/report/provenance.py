@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from xview2_siamese_unet.params.dataset import DatasetParams
-
 
 def provenance_of(
     checkpoint: Mapping[str, Any],
-    dataset: DatasetParams,
+    run: Mapping[str, Any],
     model_file: str | None,
     fingerprint: str,
     settings: Mapping[str, str],
@@ -22,18 +20,19 @@ def provenance_of(
 
     Args:
         checkpoint: what was scored, see `nets.checkpoint.Checkpoint`.
-        dataset: which scenes.
+        run: what made it, see `runs.describe_run`.
         model_file: name of the file of weights.
         fingerprint: of the scored scenes and their truth.
         settings: dotted key → value.
     """
-    fabricated = "fabricated scenes" if dataset.source == "sample" else "xBD"
+    dataset = run["settings"]["dataset"]
+    fabricated = "fabricated scenes" if dataset["source"] == "sample" else "xBD"
     seeds = {key.removesuffix(".seed"): value for key, value in settings.items() if key.endswith(".seed")}
-    seeds["training"] = str(checkpoint["recipe"]["training"]["seed"])
     return {
         "code": ", ".join(f"{name} {version(name)}" for name in ("xview2-siamese-unet", "kedro", "torch", "numpy")),
         "computer": f"Python {platform.python_version()}, {platform.system()}, {platform.machine()}",
-        "data": f"{dataset.name} ({fabricated})",
+        "run": run["id"],
+        "data": f"{dataset['name']} ({fabricated})",
         "fingerprint of the scored scenes and their truth": fingerprint,
         "model file": model_file or "not named (reporting.model_file)",
         "trained by": f"xview2-siamese-unet {' '.join(_code(checkpoint))} on {checkpoint['dataset']}",

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from xview2_siamese_unet.nets.decide import Temperatures
 from xview2_siamese_unet.nets.hardware import autocast_dtype, pick_device
+from xview2_siamese_unet.nets.postprocess import Temperatures, Thresholds
 from xview2_siamese_unet.nets.predictor import Predictor
-from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.params.prediction import VoteWeights
 from xview2_siamese_unet.training.calibrate import calibrate, sample_answers

@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from xview2_siamese_unet.damage import IGNORE, Damage
-from xview2_siamese_unet.nets.decide import Temperatures
+from xview2_siamese_unet.nets.postprocess import Temperatures
 from xview2_siamese_unet.nets.predictor import Predictor
 from xview2_siamese_unet.params.modelling import Unclassified
 from xview2_siamese_unet.training.pairs import unpack

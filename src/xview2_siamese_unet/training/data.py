@@ -5,9 +5,9 @@ from __future__ import annotations
 from hashlib import blake2b, file_digest
 from typing import NamedTuple
 
-from xview2_siamese_unet import __version__
-from xview2_siamese_unet.params.modelling import PredictionParams, Recipe
+from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.training.commit import code_digest
 
 
 class TrainingData(NamedTuple):
@@ -45,21 +45,12 @@ def data_fingerprint(data: TrainingData) -> str:
 
 
 def fingerprint(data: TrainingData, recipe: Recipe) -> str:
-    """Return a text that changes with anything that changes the result: settings, scenes, first weights, version."""
-    without: dict[str, bool | set[str]] = {
-        "dataloader": True,
-        "training": {"reuse", "lr_find"},
-        "hardware": {"profile"},
-    }
-    digest = blake2b(__version__.encode(), digest_size=16)
+    """Return a text that changes with anything that changes the result: settings, scenes, first weights, code."""
+    without: dict[str, bool | set[str]] = {"dataloader": True, "hardware": True, "training": {"reuse", "lr_find"}}
+    digest = blake2b(code_digest("training.fit").encode(), digest_size=16)
     digest.update(recipe.model_dump_json(exclude=without).encode() + data_fingerprint(data).encode())
     weights = recipe.model.encoder.weights
     if weights.source == "file" and weights.path is not None and weights.path.is_file():
         with weights.path.open("rb") as file:
             digest.update(file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def weights_fingerprint(data: TrainingData, recipe: Recipe) -> str:
-    """Return the same for the weights alone: how they will answer is fitted after training."""
-    return fingerprint(data, recipe.model_copy(update={"prediction": PredictionParams()}))

@@ -12,10 +12,15 @@ from torch import Tensor
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, IntArray
 from xview2_siamese_unet.metrics.scores import official_score
-from xview2_siamese_unet.nets.components import connect, sum_shares
-from xview2_siamese_unet.nets.decide import decide, probabilities
+from xview2_siamese_unet.nets.postprocess import (
+    Thresholds,
+    connect,
+    decide,
+    probabilities,
+    scored_bytes,
+    sum_shares,
+)
 from xview2_siamese_unet.nets.predictor import Predictor
-from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.modelling import Unclassified
 from xview2_siamese_unet.params.prediction import VoteWeights
 from xview2_siamese_unet.training.pairs import unpack
@@ -50,15 +55,15 @@ def collect_ballots(predict: Predictor, batches: Iterable[Tensor], thresholds: T
     own: list[Ballots] = []
     for pixels in batches:
         images = unpack(pixels, "ignore")
-        logits = predict(images.pre, images.post)
-        answers = zip(decide(logits, thresholds).cpu(), probabilities(logits).cpu(), pixels[..., 7].cpu(), strict=True)
-        own += [_ballots(*(part.numpy() for part in answer)) for answer in answers]
+        shares = probabilities(predict(images.pre, images.post))
+        codes, damage = decide(shares, thresholds).cpu().numpy(), pixels[..., 7].cpu().numpy()
+        own += [_ballots(*scene) for scene in zip(codes, scored_bytes(shares), damage, strict=True)]
     parts = [part for process in everywhere(own) for part in process]
-    shares, truth, missed = zip(*parts, strict=True)
-    return Ballots(np.concatenate(shares), np.concatenate(truth), np.sum(missed, axis=0))
+    sums, truth, missed = zip(*parts, strict=True)
+    return Ballots(np.concatenate(sums), np.concatenate(truth), np.sum(missed, axis=0))
 
 
-def _ballots(codes: npt.NDArray[np.uint8], shares: npt.NDArray[np.float32], truth: npt.NDArray[np.uint8]) -> Ballots:
+def _ballots(codes: npt.NDArray[np.uint8], shares: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> Ballots:
     numbers, count = connect(codes)
     joint = numbers.astype(np.int64) * N_CODES + truth
     met = np.bincount(joint.ravel(), minlength=(count + 1) * N_CODES).reshape(count + 1, N_CODES)

@@ -19,10 +19,9 @@ from xview2_siamese_unet.nets.checkpoint import Checkpoint
 from xview2_siamese_unet.nets.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.nets.normalise import Normalise
 from xview2_siamese_unet.params.modelling import LossWeightsParams, Recipe
-from xview2_siamese_unet.training.anew import begin_anew, end_anew
 from xview2_siamese_unet.training.answering import Answering, fit_answers
 from xview2_siamese_unet.training.commit import code_commit
-from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint, weights_fingerprint
+from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint
 from xview2_siamese_unet.training.epochs import best_epoch, last_epoch
 from xview2_siamese_unet.training.find_rate import find_rate, report_rate
 from xview2_siamese_unet.training.logfile import log_to, quiet_lightning
@@ -56,7 +55,7 @@ class Host(NamedTuple):
 
 
 def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> Checkpoint:
-    """Train a net, or go on where a killed run with the same settings stopped; return the best epoch's checkpoint.
+    """Train a net, or resume a training that was killed; return the best epoch's checkpoint.
 
     Args:
         data: what it learns from.
@@ -70,9 +69,6 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         StorageError: shared memory is too small for the workers.
     """
     refuse_lone_images(data, recipe)
-    first = launched_shard().rank == 0
-    if first and not recipe.training.reuse:
-        begin_anew(folders.checkpoints, weights_fingerprint(data, recipe))
     with log_to(folders.logfiles / "training.log"), quiet_lightning(), shared_memory_explained():
         names, device = [*data.train, *data.validation], pick_device(recipe.hardware.device)
         _warn_of_idle_gpus(device)
@@ -85,8 +81,6 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         scenes = partial(whole_scenes_loader, data, recipe, host.cores, host.resident)
         answering = fit_answers(module.net, module.normalise, scenes, len(data.validation), recipe)
     leave_processes()
-    if first:
-        end_anew(folders.checkpoints)
     return _checkpoint(module, answering, data, recipe)
 
 
@@ -125,17 +119,17 @@ def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, ho
 def _train(
     data: TrainingData, recipe: Recipe, folders: Folders, host: Host, *, start: Path | None = None
 ) -> DamageModule:
-    mark, epochs = weights_fingerprint(data, recipe), folders.checkpoints / "epochs"
-    last = last_epoch(epochs, mark) if recipe.training.reuse else None
+    epochs = folders.checkpoints / "epochs"
+    last = last_epoch(epochs)
     training = training_loader(data, recipe, host.cores, host.resident)
     validation = whole_scenes_loader(data, recipe, host.cores, host.resident)
     if recipe.training.lr_find and last is None and launched_shard().rank == 0:
-        spare = _new_module(data, recipe, mark, start=start, fresh=True)
+        spare = _new_module(data, recipe, start=start, fresh=True)
         curve = find_rate(spare, training, host.device, autocast_dtype(recipe.hardware, host.device))
         report_rate(curve, recipe.training.learning_rate, folders.logfiles)
     elif recipe.training.lr_find and last is not None:
-        _log.warning("training.lr_find measures nothing in a run that goes on; training.reuse=false begins anew")
-    module = _new_module(data, recipe, mark, start=start, fresh=last is None)
+        _log.warning("training.lr_find measures nothing in a resumed run; training.reuse=false begins a new one")
+    module = _new_module(data, recipe, start=start, fresh=last is None)
     trainer = make_trainer(module, host.device, folders.tensorboard_logs, epochs)
     _log.info("training on %s (%s): %d scenes", host.device, trainer.precision, len(data.train))
     if (steps := len(training) * recipe.training.epochs // recipe.training.accumulate) < _FEW_STEPS:
@@ -153,7 +147,7 @@ def _train(
     return module
 
 
-def _new_module(data: TrainingData, recipe: Recipe, mark: str, *, start: Path | None, fresh: bool) -> DamageModule:
+def _new_module(data: TrainingData, recipe: Recipe, *, start: Path | None, fresh: bool) -> DamageModule:
     """Return what learns; a run that goes on will read its weights from its own checkpoint."""
     lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
     net = build_net(recipe.model, recipe.classes.damage_classes)
@@ -163,7 +157,7 @@ def _new_module(data: TrainingData, recipe: Recipe, mark: str, *, start: Path | 
     elif fresh and start is not None:
         weights, pretrained = best_epoch(start)
         net.load_state_dict(weights)
-    module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights, mark)
+    module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights)
     module.pretrained = pretrained
     if recipe.hardware.channels_last:
         module.to(memory_format=torch.channels_last)

@@ -18,8 +18,8 @@ from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.nets.build import DamageNet
-from xview2_siamese_unet.nets.decide import decide
 from xview2_siamese_unet.nets.normalise import Normalise
+from xview2_siamese_unet.nets.postprocess import decide, probabilities
 from xview2_siamese_unet.nets.siamese_unet import Logits
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.augment import augment
@@ -42,7 +42,6 @@ class DamageModule(lightning.LightningModule):
         normalise: grey values → what the net expects.
         recipe: losses, optimiser and schedule.
         class_weights: `pre` (2,) and `post` (k,), for the loss.
-        fingerprint: of settings and data; kept in the checkpoints, so that only the same run goes on from them.
     """
 
     alpha_pre: Tensor | None
@@ -54,7 +53,6 @@ class DamageModule(lightning.LightningModule):
         normalise: Normalise,
         recipe: Recipe,
         class_weights: dict[str, list[float]],
-        fingerprint: str,
     ) -> None:
         super().__init__()
         self.net = net
@@ -67,7 +65,6 @@ class DamageModule(lightning.LightningModule):
         self.history: list[dict[str, float]] = []
         self.pretrained: dict[str, str] = {}
         self.profile: dict[str, float] = {}
-        self._fingerprint = fingerprint
         self._counts = Counts.zero()
         self._losses: list[Tensor] = []
         self._panels = Panels()
@@ -157,7 +154,7 @@ class DamageModule(lightning.LightningModule):
             alone = Logits(*(part[n : n + 1] for part in logits)), Batch(*(part[n : n + 1] for part in batch))
             # Processes have different numbers of scenes to validate, and would wait for each other.
             self._losses.append(reduce(torch.add, self._losses_of(*alone, torch.clone)))
-        for scene, answer in zip(pixels.cpu().numpy(), decide(logits).cpu().numpy(), strict=True):
+        for scene, answer in zip(pixels.cpu().numpy(), decide(probabilities(logits)).cpu().numpy(), strict=True):
             self._counts += count_scene(scene[..., 6], scene[..., 7], answer, scene="validation")
             self._panels.offer(scene, answer)
 
@@ -194,7 +191,6 @@ class DamageModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what a resumed run needs beside weights and optimiser."""
-        checkpoint["fingerprint"] = self._fingerprint
         checkpoint["history"] = self.history
         checkpoint["pretrained"] = self.pretrained
 

@@ -12,9 +12,8 @@ from torch import Tensor
 from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, IntArray
 from xview2_siamese_unet.metrics.scores import official_score
-from xview2_siamese_unet.nets.decide import answers
+from xview2_siamese_unet.nets.postprocess import Thresholds, answers, probabilities
 from xview2_siamese_unet.nets.predictor import Predictor
-from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.modelling import Unclassified
 from xview2_siamese_unet.training.pairs import unpack
 from xview2_siamese_unet.training.processes import everywhere
@@ -36,7 +35,7 @@ def count_answers(predict: Predictor, batches: Iterable[Tensor]) -> IntArray:
     for batch in batches:
         pixels = batch.to(predict.device)
         images = unpack(pixels, "ignore")
-        probability, damage = answers(predict(images.pre, images.post))
+        probability, damage = answers(probabilities(predict(images.pre, images.post)))
         # The step whose lower end the probability is above, as `decide` compares.
         step = (torch.ceil(probability * _STEPS) - 1).clamp(0, _STEPS - 1).long()
         joint = ((step * _SHAPE[1] + damage) * _SHAPE[2] + pixels[..., 6]) * _SHAPE[3] + pixels[..., 7]

@@ -1,8 +1,9 @@
-"""A zipped or tarred download → a dataset folder, without trusting a single path or size in it."""
+"""A zipped or tarred download → the files of a dataset folder, without trusting a single path or size in it."""
 
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import lzma
 import tarfile
@@ -13,12 +14,13 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
-from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd.pairing import FOLDERS, SUFFIXES
 
 logger = logging.getLogger(__name__)
 ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz")
+UNPACKED: Final = "unpacked.json"
+"""Name of the file that says that an archive was unpacked to its end."""
 LARGEST: Final = 256 * 1024**2
 """Bytes of one file: ten times the largest of xBD. What is larger is a bomb or no scene."""
 _DAMAGE: Final = (
@@ -41,17 +43,17 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ENDINGS) and path.is_file()
 
 
-def unpack(archive: Path, folder: Path) -> int:
-    """Write the scenes of an archive below `folder`, each file whole or not at all; return how many files.
+def unpack(archive: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each file of a scene in an archive, and at the end of `UNPACKED`.
 
     Only `<tier>/<images|labels|targets>/<file>` is taken, wherever in the archive it lies, and only plain files; so no
-    path in it can lead out of the folder. How many others there are is logged.
+    path in it can lead out of a folder. How many others there are is logged.
 
     Raises:
         DataError: the archive is damaged, holds no scene, a file of a scene twice or as a link, or one that is larger
             than `LARGEST`.
     """
-    written: dict[Path, str] = {}
+    taken: dict[str, str] = {}
     others = 0
     try:
         for name, source in _members(archive):
@@ -61,20 +63,20 @@ def unpack(archive: Path, folder: Path) -> int:
                 continue
             if source is None:
                 raise DataError(f"{archive}: {name} is a link.", hint="Pack it again without links (tar -h).")
-            if written.setdefault(place, name) != name:
+            if taken.setdefault(place, name) != name:
                 raise DataError(
-                    f"{archive} holds {place} twice, as {written[place]} and as {name}.", hint="Pack one dataset alone."
+                    f"{archive} holds {place} twice, as {taken[place]} and as {name}.", hint="Pack one dataset alone."
                 )
-            _write(folder / place, source, f"{archive}: {name}")
+            yield place, _read(source, f"{archive}: {name}")
     except (*_DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_DISK:
             raise
         said = " ".join(str(error).split())
         raise _refusal(str(archive), f"an archive that cannot be read ({said})", "a whole zip or tar file") from error
-    if not written:
+    if not taken:
         raise _refusal(str(archive), "no scene", "files such as tier1/images/….png and tier1/labels/….json in it")
-    logger.info("%s: %d files of scenes unpacked, %d other files passed over", archive, len(written), others)
-    return len(written)
+    logger.info("%s: %d files of scenes unpacked, %d other files passed over", archive, len(taken), others)
+    yield UNPACKED, json.dumps({"files": len(taken)}).encode()
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
@@ -111,22 +113,21 @@ def _require_end(tarred: tarfile.TarFile) -> None:
         raise tarfile.ReadError(f"it is cut off after {tarred.offset} bytes")
 
 
-def _place(name: str) -> Path | None:
+def _place(name: str) -> str | None:
     """Return tier/kind/file for the path of a scene's file in an archive, `None` for everything else."""
     parts = PurePosixPath(name.replace("\\", "/")).parts[-3:]
     if len(parts) != 3 or parts[0] not in _TIERS or parts[1] not in _KINDS:
         return None
     file = parts[2]
     known = file.lower().endswith(_KINDS[parts[1]]) and not file.startswith(".") and "\0" not in file
-    return Path(*parts) if known else None
+    return "/".join(parts) if known else None
 
 
-def _write(path: Path, source: IO[bytes], where: str) -> None:
-    with whole_file(path) as part, part.open("wb") as target:
-        while block := source.read(1024**2):
-            target.write(block)
-            if target.tell() > LARGEST:
-                raise _refusal(where, f"more than {LARGEST >> 20} MiB in one file", "files as large as those of xBD")
+def _read(source: IO[bytes], where: str) -> bytes:
+    content = source.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise _refusal(where, f"more than {LARGEST >> 20} MiB in one file", "files as large as those of xBD")
+    return content
 
 
 def _refusal(where: str, found: str, allowed: str) -> DataError:

@@ -1,16 +1,19 @@
-"""The labels of one scene → its row in the table of scenes, its buildings, and its problem if there is one."""
+"""The labels of a dataset as tables: scenes, buildings and problems.
+
+Each step reads the labels that it needs: reading one again takes less than keeping what it holds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from hashlib import blake2b
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import shapely
 
 from xview2_siamese_unet.errors import DataError, LabelError
@@ -36,29 +39,17 @@ BUILDING_COLUMNS: Final = {
 area of the former in square pixels."""
 PROBLEM_COLUMNS: Final = {name: "str" for name in ("scene", "problem", "remedy", "consequence")}
 """One row a problem: what is wrong, what to do, and what became of the scene (`LEFT_OUT` or `NO_PLACE`)."""
+BUILDING_SCHEMA: Final = pa.schema(
+    [(name, pa.float64() if kind == "float64" else pa.string()) for name, kind in BUILDING_COLUMNS.items()]
+)
 LEFT_OUT: Final = "left out"
 NO_PLACE: Final = "used without georeference"
 
+_GROUP: Final = 2048
+"""Buildings in memory at a time, about."""
+
 ReadShape = Callable[[Path], tuple[int, int, int]]
 Row = dict[str, Any]
-
-
-class LabelPlan(NamedTuple):
-    """Which labels are to be read.
-
-    Attributes:
-        root: the dataset folder.
-        pairs: the scenes.
-        problems: what pairing already found.
-        stop: the first problem stops the run; else its scene is left out and reported.
-        made_with: settings by which the scenes were chosen; those of one dataset never change.
-    """
-
-    root: Path
-    pairs: Sequence[ScenePair]
-    problems: Sequence[DataError]
-    stop: bool
-    made_with: Mapping[str, Any] = MappingProxyType({})
 
 
 class SceneLabels(NamedTuple):
@@ -66,12 +57,10 @@ class SceneLabels(NamedTuple):
 
     Attributes:
         scene: a row of `SCENE_COLUMNS`, `None` where the scene is left out; a key that is missing is not known.
-        buildings: rows of `BUILDING_COLUMNS`, without the scene's name.
         problem: a row of `PROBLEM_COLUMNS`, where there is one.
     """
 
     scene: Row | None
-    buildings: list[Row]
     problem: tuple[str, ...] | None
 
 
@@ -88,22 +77,97 @@ def read_labels(root: Path, pair: ScenePair, *, read_shape: ReadShape, stop: boo
         DataError: the scene cannot be used, and `stop` is asked for.
     """
     try:
-        row, buildings = _read_scene(root, pair, read_shape)
+        row = _read_scene(root, pair, read_shape)
     except DataError as error:
-        return SceneLabels(None, [], problem_row(str(pair.scene), error, stop=stop))
-    return SceneLabels(row, buildings, _no_place(pair) if buildings and "epsg" not in row else None)
+        return SceneLabels(None, problem_row(str(pair.scene), error, stop=stop))
+    return SceneLabels(row, _no_place(pair) if row["buildings"] and "epsg" not in row else None)
+
+
+def tabulate_labels(
+    root: Path, files: pd.DataFrame, results: Iterable[SceneLabels]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the table of scenes that can be used and the table of problems.
+
+    Args:
+        root: the dataset folder.
+        files: of `FILE_COLUMNS`; its problems come first.
+        results: of the scenes that are asked for.
+
+    Raises:
+        DataError: not one of the scenes can be used.
+    """
+    incomplete = files.loc[files["problem"] != "", ["scene", "problem", "remedy"]].assign(consequence=LEFT_OUT)
+    problems, scenes = list(incomplete.itertuples(index=False, name=None)), []
+    for scene, problem in results:
+        scenes += [scene] if scene is not None else []
+        problems += [problem] if problem is not None else []
+    if not scenes:
+        first = f" The first problem: {problems[0][1].removesuffix('.')}." if problems else ""
+        raise DataError(
+            f"{root} has no usable scene.{first}", hint="Set dataset.root to the folder of the unpacked xBD download."
+        )
+    return _table(scenes, SCENE_COLUMNS), _table(problems, PROBLEM_COLUMNS)
+
+
+def _table(rows: list[Any], columns: dict[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+
+
+def read_again(root: Path, pair: ScenePair, labels_key: str) -> dict[Phase, Label]:
+    """Return both labels of a scene that is in the table of scenes.
+
+    Raises:
+        DataError: they are not those of the table.
+    """
+    labels, key = _parse(root, pair, georeferenced=False)
+    if key != labels_key:
+        raise DataError(
+            f"The labels of {pair.scene} have changed since parse_labels read them.",
+            hint="Run kedro run --pipelines data_processing again.",
+        )
+    return labels
+
+
+def read_buildings(root: Path, work: tuple[ScenePair, str]) -> list[Row]:
+    """Return the rows of `BUILDING_COLUMNS` of one scene, given its files and its `labels_key`."""
+    pair, key = work
+    joined = _joined(read_again(root, pair, key), pair)
+    areas = shapely.area(parse_polygons([post.xy for post, _ in joined], pair.labels["post"])).tolist()
+    return [
+        {
+            "uid": post.uid,
+            "scene": str(pair.scene),
+            "damage": post.damage.word,
+            "polygon": post.xy,
+            "pre_polygon": pre.xy,
+            "area": area,
+        }
+        for (post, pre), area in zip(joined, areas, strict=True)
+        if post.damage is not None  # parse_label sees to it in every post-disaster label
+    ]
+
+
+def building_tables(scenes: Iterable[list[Row]]) -> Iterator[pa.Table]:
+    """Yield the buildings of all scenes in tables of some thousand rows, so that memory does not grow with them."""
+    rows: list[Row] = []
+    weight = 0
+    for buildings in scenes:
+        rows += buildings
+        weight += 1 + len(buildings)
+        if weight >= _GROUP:
+            yield pa.Table.from_pylist(rows, BUILDING_SCHEMA)
+            rows, weight = [], 0
+    if weight:
+        yield pa.Table.from_pylist(rows, BUILDING_SCHEMA)
 
 
 def georeferences(scenes: pd.DataFrame) -> dict[str, Georeference | None]:
     """Return the place of each scene of a scenes table, `None` where its label did not tell."""
-    columns = [field.name for field in fields(Georeference)]
-    known = scenes["epsg"].notna()
-    places = (Georeference(*row) for row in scenes.loc[known, columns].itertuples(index=False, name=None))
-    return dict.fromkeys(scenes["scene"]) | dict(zip(scenes.loc[known, "scene"], places, strict=True))
+    return {row["scene"]: georeference(row) for row in scenes.to_dict("records")}
 
 
-def georeference(scene: Row) -> Georeference | None:
-    """Return the place of a scene, a row of a file of labels or of the scenes table; `None` where it is not known."""
+def georeference(scene: Mapping[Any, Any]) -> Georeference | None:
+    """Return the place of a scene, a row of the scenes table; `None` where it is not known."""
     known = pd.notna(scene["epsg"])
     return Georeference(**{field.name: scene[field.name] for field in fields(Georeference)}) if known else None
 
@@ -128,28 +192,30 @@ def _no_place(pair: ScenePair) -> tuple[str, ...]:
     )
 
 
-def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> tuple[Row, list[Row]]:
+def _parse(root: Path, pair: ScenePair, *, georeferenced: bool) -> tuple[dict[Phase, Label], str]:
+    """Return both labels, and a text that changes with them."""
     data = {phase: _read(root / pair.labels[phase]) for phase in PHASES}
     labels = {
-        phase: parse_label(data[phase], phase, where=pair.labels[phase], georeferenced=phase == "post")
+        phase: parse_label(
+            data[phase], phase, where=pair.labels[phase], georeferenced=georeferenced and phase == "post"
+        )
         for phase in PHASES
     }
+    return labels, blake2b(data["pre"] + data["post"], digest_size=16).hexdigest()
+
+
+def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> Row:
+    labels, key = _parse(root, pair, georeferenced=True)
     for phase in PHASES:
         _check_size(root / pair.images[phase], labels[phase], read_shape)
     joined = _joined(labels, pair)
     before = parse_polygons([pre.xy for _, pre in joined], pair.labels["pre"])
     xy = parse_polygons([post.xy for post, _ in joined], pair.labels["post"])
     place = fit_georeference(xy, parse_polygons([post.lng_lat or "" for post, _ in joined], pair.labels["post"]))
-    key = blake2b(data["pre"] + data["post"], digest_size=16).hexdigest()
-    rows = [
-        {"uid": post.uid, "damage": post.damage.word, "polygon": post.xy, "pre_polygon": pre.xy, "area": area}
-        for (post, pre), area in zip(joined, shapely.area(xy).tolist(), strict=True)
-        if post.damage is not None  # parse_label sees to it in every post-disaster label
-    ]
     row = _scene_row(pair, labels)
     clipped, outside = _beyond((before, xy), row["width"], row["height"])
-    counted = {"buildings": len(rows), "clipped": clipped, "outside": outside, "labels_key": key}
-    return row | counted | (asdict(place) if place else {}), rows
+    counted = {"buildings": len(joined), "clipped": clipped, "outside": outside, "labels_key": key}
+    return row | counted | (asdict(place) if place else {})
 
 
 def _beyond(dates: Iterable[PolygonArray], width: int, height: int) -> tuple[int, int]:

@@ -1,13 +1,17 @@
-"""A dataset folder → the pairs of files that make its scenes."""
+"""A dataset folder: the pairs of files that make its scenes, and how such files are written."""
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
+
+from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.params.dataset import Tier
 from xview2_siamese_unet.xbd.names import PHASES, TIERS, Phase, SceneId, parse_stem
@@ -17,6 +21,9 @@ FOLDERS: Final[dict[Tier, tuple[str, ...]]] = {tier: (tier,) for tier in TIERS} 
 """Where the scenes of a tier lie: releases disagree about the name of the first."""
 
 _NAMES: Final = tuple(folder for folders in FOLDERS.values() for folder in folders)
+
+FILE_COLUMNS: Final = ("scene", "tier", "pre_image", "post_image", "pre_label", "post_label", "problem", "remedy")
+"""One row a scene or foreign file: paths below the dataset folder, or else what is wrong and what to do."""
 
 Files = dict[tuple[SceneId, Phase], list[str]]
 
@@ -29,6 +36,55 @@ class ScenePair:
     scene: SceneId
     images: dict[Phase, str]
     labels: dict[Phase, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SceneFiles:
+    """Files of a dataset folder that are made together.
+
+    Attributes:
+        folder: the dataset folder.
+        last: path below it of the file that is written last: where it is, the others are.
+    """
+
+    folder: Path
+    last: str
+
+    def made_from(self) -> str | None:
+        """Return when the files were last changed, in nanoseconds, or `None` where they are missing."""
+        path = self.folder / self.last
+        return str(path.stat().st_mtime_ns) if path.exists() else None
+
+    def write(self, make: Callable[[], Iterable[tuple[str, bytes]]], made_from: str | None = None) -> None:
+        """Make and write each file, path and content, whole or not at all; dated `made_from` where that is given."""
+        for name, data in make():
+            with whole_file(self.folder / name) as part:
+                part.write_bytes(data)
+                if made_from is not None:
+                    os.utime(part, ns=(int(made_from), int(made_from)))
+
+
+def tabulate_pairs(pairs: Iterable[ScenePair], problems: Iterable[DataError]) -> pd.DataFrame:
+    """Return one row a complete scene, with the paths of its four files, and one row a problem of `list_pairs`."""
+    complete = [
+        (str(p.scene), p.tier, *(p.images[i] for i in PHASES), *(p.labels[i] for i in PHASES), "", "") for p in pairs
+    ]
+    # The sentence of a problem begins with the scene or the file.
+    incomplete = [(e.message.split(maxsplit=1)[0].removesuffix(":"), *[""] * 5, e.message, e.hint) for e in problems]
+    return pd.DataFrame([*complete, *incomplete], columns=list(FILE_COLUMNS), dtype="str")
+
+
+def pairs_of(files: pd.DataFrame) -> list[ScenePair]:
+    """Return the complete scenes of a table that `tabulate_pairs` made."""
+    return [
+        ScenePair(
+            row["tier"],
+            parse_stem(f"{row['scene']}_pre_disaster")[0],
+            {"pre": row["pre_image"], "post": row["post_image"]},
+            {"pre": row["pre_label"], "post": row["post_label"]},
+        )
+        for row in files[files["problem"] == ""].to_dict("records")
+    ]
 
 
 def list_pairs(root: Path) -> tuple[list[ScenePair], list[DataError]]:

@@ -13,29 +13,33 @@ from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.runner import SequentialRunner
 from kedro_datasets.pandas import ParquetDataset
 
+from xview2_siamese_unet.datasets.buildings import BuildingsDataset
 from xview2_siamese_unet.datasets.html import HtmlDataset
-from xview2_siamese_unet.datasets.labels import BuildingsDataset, LabelsDataset
-from xview2_siamese_unet.datasets.masks import MasksDataset
-from xview2_siamese_unet.datasets.png_scenes import PngScenesDataset
-from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
+from xview2_siamese_unet.datasets.partitions import DownloadDataset, MasksDataset, SceneFolderDataset
+from xview2_siamese_unet.datasets.stamp import StampDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
-from xview2_siamese_unet.errors import ConfigError, DataError, StaleError
+from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.errors import ConfigError, DataError, StaleError, cause_of
 from xview2_siamese_unet.params.data_processing import DataProcessingParams, SplitParams
 from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes, SubsetParams
+from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.pipelines import png_export
 from xview2_siamese_unet.pipelines.data_processing import create_pipeline
-from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_store
+from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, pack_scenes, provide_scenes
+from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
+from xview2_siamese_unet.xbd.pairing import list_pairs
 
 # Of four scenes a folder, a tenth may be none.
 EVEN = SplitParams(train={"tier1": 0.5, "tier3": 0.5}, validation={"tier3": 0.5}, test={"tier1": 0.5})
-SERIAL = {"kind": "serial"}
+SERIAL = ExecutorParams()
 SAMPLE = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=4, tier3=4, hold=2, test=2)))
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("drawn") / "sample"
-    SceneFolderDataset(source="sample", root=None, filepath=str(folder), executor=SERIAL).save(SAMPLE)
-    return folder
+    folder = SceneFolderDataset(filepath=str(tmp_path_factory.mktemp("drawn") / "sample"))
+    folder.save(provide_scenes(None, SAMPLE, SERIAL))
+    return folder.load()
 
 
 def run(raw: Path, out: Path, dataset: DatasetParams, params: DataProcessingParams) -> dict[str, Any]:
@@ -48,18 +52,22 @@ def run(raw: Path, out: Path, dataset: DatasetParams, params: DataProcessingPara
     made["ingest_page"] = HtmlDataset(filepath=str(out / "ingest_report.html"))
     catalog = DataCatalog(
         {
-            "raw_scenes": SceneFolderDataset(source="xbd", root=str(raw), filepath="", executor=SERIAL),
-            "labels": LabelsDataset(filepath=str(out / "labels.parquet"), executor=SERIAL),
-            "masks": MasksDataset(filepath=str(out / "masks"), executor=SERIAL),
-            "store": StoreDataset(filepath=str(out / "store"), executor=SERIAL),
-            "png_scenes": PngScenesDataset(filepath=str(out / "png"), executor=SERIAL),
+            "download": DownloadDataset(source="xbd", path=str(raw)),
+            "raw_scenes": SceneFolderDataset(filepath="", source="xbd", path=str(raw)),
+            "scene_files": ParquetDataset(filepath=str(out / "scene_files.parquet")),
+            "scenes_made_with": StampDataset(filepath=str(out / "made_with.json"), of="scenes.parquet"),
+            "masks": MasksDataset(filepath=str(out / "masks")),
+            "store": StoreDataset(filepath=str(out / "store")),
+            "params:executor": MemoryDataset(SERIAL),
             "params:dataset": MemoryDataset(dataset),
             "params:data_processing": MemoryDataset(params),
+            "parameters": MemoryDataset({"dataset": dataset, "data_processing": params}),
             **made,
         }
     )
     SequentialRunner().run(create_pipeline(), catalog)
-    return {name: catalog[name].load() for name in (*made, "store")}
+    loaded = {name: catalog[name].load() for name in (*made, "store")}
+    return loaded | {"buildings": loaded["buildings"].read().to_pandas()}
 
 
 def xbd(raw: Path, **changed: object) -> DatasetParams:
@@ -118,7 +126,7 @@ def test_the_layout_of_the_challenge(drawn: Path, tmp_path: Path) -> None:
     shutil.copytree(drawn / "tier1", raw / "train")
     shutil.copytree(drawn / "tier3", raw / "tier3")
     shutil.copytree(drawn / "test", raw / "test", ignore=shutil.ignore_patterns("labels"))
-    with pytest.raises(DatasetError, match="like all 2 scenes of test here") as caught:
+    with pytest.raises(DataError, match="like all 2 scenes of test here") as caught:
         run(raw, tmp_path / "out", xbd(raw), DataProcessingParams())
     hint = str(caught.value)
     shares = hint[hint.index("split: ") + len("split: ") : hint.rindex("}") + 1]
@@ -157,10 +165,9 @@ def test_other_scenes_do_not_replace_tables_that_experiments_share(
 ) -> None:
     run(drawn, tmp_path, xbd(drawn), DataProcessingParams())
     before = files(tmp_path)
-    labels = LabelsDataset(filepath=str(tmp_path / "labels.parquet"), executor=SERIAL)
     with pytest.raises(DatasetError) as caught:
-        labels.save(plan_labels(drawn, xbd(drawn, **other), DataProcessingParams()))
-    error = caught.value.__cause__
+        run(drawn, tmp_path, xbd(drawn, **other), DataProcessingParams())
+    error = cause_of(caught.value)
     assert isinstance(error, StaleError)
     assert found in error.found
     assert allowed in error.allowed
@@ -169,14 +176,14 @@ def test_other_scenes_do_not_replace_tables_that_experiments_share(
 
 
 def test_tables_follow_a_download_that_moves_and_grows(drawn: Path, tmp_path: Path) -> None:
-    raw, labels = tmp_path / "raw", LabelsDataset(filepath=str(tmp_path / "out/labels.parquet"), executor=SERIAL)
+    raw, out = tmp_path / "raw", tmp_path / "out"
     shutil.copytree(drawn, raw, ignore=shutil.ignore_patterns("test"))
-    labels.save(plan_labels(raw, xbd(raw), DataProcessingParams()))
+    run(raw, out, xbd(raw), DataProcessingParams(split=EVEN))
     raw = raw.rename(tmp_path / "moved")
     shutil.copytree(drawn / "test", raw / "test")
     unread = xbd(raw, subset=SubsetParams(count=1))  # which `use_main_dataset` does not ask for
-    labels.save(plan_labels(raw, unread, DataProcessingParams(on_problem="skip")))
-    assert len(labels.load().scenes) == 12
+    made = run(raw, out, unread, DataProcessingParams(on_problem="skip"))
+    assert len(made["scenes"]) == 12
 
 
 def test_what_was_never_written_keeps_no_settings(drawn: Path, tmp_path: Path) -> None:
@@ -184,7 +191,7 @@ def test_what_was_never_written_keeps_no_settings(drawn: Path, tmp_path: Path) -
     shutil.copytree(drawn, raw)
     label = sorted(raw.glob("tier1/labels/*.json"))[0]
     label.write_text("{}")
-    with pytest.raises(DatasetError, match=label.name):
+    with pytest.raises(DataError, match=label.name):
         run(raw, tmp_path / "out", xbd(raw), DataProcessingParams())
     label.write_bytes((drawn / label.relative_to(raw)).read_bytes())
     few = xbd(raw, use_main_dataset=False, subset=SubsetParams(share=0.5))
@@ -195,8 +202,9 @@ def test_scenes_of_two_sizes_are_refused(drawn: Path, tmp_path: Path) -> None:
     made = run(drawn, tmp_path, xbd(drawn), DataProcessingParams())
     scenes = made["scenes"].copy()
     scenes.loc[0, "height"] = 96
+    masks = MasksDataset(filepath=str(tmp_path / "masks")).load()
     with pytest.raises(DataError, match=r"12 scenes of 64 × 64, 64 × 96 pixels"):
-        plan_store(drawn, scenes, tmp_path, DataProcessingParams())
+        pack_scenes(drawn, scenes, masks, DataProcessingParams(), SERIAL)
 
 
 def test_an_unusable_folder_stops(tmp_path: Path, drawn: Path) -> None:
@@ -206,5 +214,28 @@ def test_an_unusable_folder_stops(tmp_path: Path, drawn: Path) -> None:
         told = json.loads(path.read_text())
         told["metadata"]["width"] = 65
         path.write_text(json.dumps(told))
-    with pytest.raises(DatasetError, match="no usable scene"):
+    with pytest.raises(DataError, match="no usable scene"):
         run(raw, tmp_path / "out", xbd(raw), DataProcessingParams(on_problem="skip"))
+
+
+def test_the_folder_is_walked_once(drawn: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module, walks = "xview2_siamese_unet.pipelines.data_processing.nodes.list_pairs", []
+    monkeypatch.setattr(module, lambda root: walks.append(root) or list_pairs(root))
+    run(drawn, tmp_path, xbd(drawn), DataProcessingParams())
+    assert walks == [drawn]
+
+
+def test_a_folder_that_no_tier_has_is_warned_of(drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(drawn, tmp_path / "raw")
+    shutil.copytree(drawn / "hold", tmp_path / "raw/tier2")
+    list_scenes(tmp_path / "raw", DataProcessingParams())
+    assert "not named after a tier: tier2" in caplog.text
+
+
+def test_every_dataset_is_a_catalog_entry_with_a_file_of_its_own(project_path: Path) -> None:
+    catalog = UserExperimentConfigLoader(project_path / "conf", **CONFIG_LOADER_ARGS)["catalog"]
+    made = create_pipeline().datasets() | png_export.create_pipeline().datasets()
+    names = {name for name in made if not name.startswith("param")}
+    assert names <= catalog.keys()
+    files = [catalog[name]["filepath"] for name in names if "filepath" in catalog[name]]
+    assert len(set(files)) == len(files) == len(names) - 1  # the download has none

@@ -20,29 +20,30 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":  # a spawned worker reads this file too, and needs none of it
-    from xview2_siamese_unet.datasets.labels import BuildingsDataset, LabelsDataset
-    from xview2_siamese_unet.datasets.masks import MasksDataset
-    from xview2_siamese_unet.datasets.scene_folder import SceneFolderDataset
+    from xview2_siamese_unet.datasets.buildings import BuildingsDataset
+    from xview2_siamese_unet.datasets.partitions import MasksDataset, SceneFolderDataset
     from xview2_siamese_unet.datasets.store import StoreDataset
     from xview2_siamese_unet.params.data_processing import DataProcessingParams
     from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes
-    from xview2_siamese_unet.pipelines.data_processing.nodes import plan_labels, plan_masks, plan_store
+    from xview2_siamese_unet.params.execution import ExecutorParams
+    from xview2_siamese_unet.pipelines.data_processing import nodes
 
 
 def work(out, kind):
-    executor = {"kind": kind, "workers": 2}
+    executor = ExecutorParams(kind=kind, workers=2)
     dataset = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=9, tier3=5, hold=3, test=3)))
     params = DataProcessingParams()
-    raw = SceneFolderDataset(source="sample", root=None, filepath=str(out / "raw"), executor=executor)
-    labels = LabelsDataset(filepath=str(out / "labels.parquet"), executor=executor)
+    raw = SceneFolderDataset(filepath=str(out / "raw"))
     buildings = BuildingsDataset(filepath=str(out / "buildings.parquet"))
-    masks = MasksDataset(filepath=str(out / "masks"), executor=executor)
-    store = StoreDataset(filepath=str(out / "store"), executor=executor)
-    raw.save(dataset)
-    labels.save(plan_labels(raw.load(), dataset, params))
-    buildings.save(labels.load())
-    masks.save(plan_masks(labels.load(), params))
-    store.save(plan_store(raw.load(), labels.load().scenes, masks.load(), params))
+    masks = MasksDataset(filepath=str(out / "masks"))
+    store = StoreDataset(filepath=str(out / "store"))
+    raw.save(nodes.provide_scenes(None, dataset, executor))
+    files = nodes.list_scenes(raw.load(), params)
+    _, scenes, _ = nodes.parse_labels(raw.load(), files, dataset, params, executor)
+    scenes.to_parquet(out / "scenes.parquet")
+    buildings.save(nodes.tabulate_buildings(raw.load(), files, scenes, executor))
+    masks.save(nodes.burn_masks(raw.load(), files, scenes, params, executor))
+    store.save(nodes.pack_scenes(raw.load(), scenes, masks.load(), params, executor))
 
 
 if __name__ == "__main__":

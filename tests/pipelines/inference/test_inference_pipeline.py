@@ -6,9 +6,11 @@ import hashlib
 import io
 import json
 import logging
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -19,14 +21,23 @@ import shapely
 import torch
 from affine import Affine
 from click.testing import CliRunner, Result
+from kedro.io.core import is_parameter
 from PIL import Image
+from rasterio.features import shapes
 
 from exact_zonal import exact_zonal
+from small_store import write_store
 from xview2_siamese_unet.assessment import Assessment
 from xview2_siamese_unet.assessment import assess as assess_in_python
 from xview2_siamese_unet.commands.assess import assess
+from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import CheckpointError, DataError
+from xview2_siamese_unet.inference.predict import predict_scenes
+from xview2_siamese_unet.nets.build import build_net
+from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
+from xview2_siamese_unet.pipelines.inference import create_pipeline
 from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
@@ -63,6 +74,8 @@ def test_two_images_become_products_that_a_second_run_leaves_alone(
     assert done.exit_code == 0, done.output
     assert {path.name for path in out.iterdir()} == PRODUCTS
     record = json.loads((out / "run.json").read_text())
+    page = (Path(__file__).parents[3] / "docs" / "products.md").read_text().partition("## `run.json`")[2]
+    assert set(re.findall("`([a-z_]+)`", " ".join(re.findall(r"^\| (`[^|]*)\|", page, re.MULTILINE)))) == record.keys()
     assert record["grid"]["crs"] == "EPSG:32615"
     assert record["post"]["crs"] == "EPSG:4326"
     assert any("torch detects no GPU" in warning for warning in record["warnings"])
@@ -351,3 +364,70 @@ def test_out_in_a_parameters_file_is_refused(material: Path, project: Path) -> N
     params = {"inference": {"pre": given[0], "post": given[1], "model": model}}
     with KedroSession.create(project, runtime_params=params) as session, pytest.raises(ConfigError, match="elsewhere"):
         session.run(pipeline_names=["inference"])
+
+
+CPU = HardwareParams(device="cpu", precision="32-true")
+STRONG = {
+    "prediction": {"tta": "d4", "vote": "connected", "vote_weights": [1.13, 1.0, 1.0, 1.0]},
+    "thresholds": {"building": 0.52, "damaged": 0.49},
+    "temperatures": {"building": 0.4, "damage": 0.7},
+}
+
+
+SEED = {"classes": {"unclassified": "class"}}
+
+
+@pytest.mark.parametrize("settings", [{}, STRONG, SEED], ids=["plain", "strong", "seed"])
+def test_assessing_a_scene_gives_the_classes_of_scoring_it(
+    material: Path, project: Path, settings: dict[str, Any]
+) -> None:
+    side = 96  # as large as a window
+    images = np.random.default_rng(0).integers(1, 255, (2, 3, side // 4, side // 4)).astype(np.uint8)
+    images = np.kron(images, np.ones((1, 1, 4, 4), np.uint8))
+    images[1, :, :20, 30:] = 0  # no data
+    for name, image in zip(("scene_pre.tif", "scene_post.tif"), images, strict=True):
+        profile = {"dtype": "uint8", "count": 3, "height": side, "width": side, "crs": "EPSG:32615"}
+        place = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+        with rasterio.open(project / name, "w", driver="GTiff", transform=place, **profile) as target:
+            target.write(image)
+    checkpoint = torch.load(material / "model.pth", weights_only=True) | settings
+    torch.manual_seed(1)
+    net = build_net(ModelParams.model_validate(checkpoint["model"]), 6 if "classes" in settings else 5)
+    with torch.no_grad():
+        net.building_head.weight *= 30  # an untrained net is unsure of everything
+        net.damage_head[-1].weight *= 30
+    torch.save({**checkpoint, "state": net.state_dict()}, project / "model.pth")
+    scene = np.concatenate([*images.transpose(0, 2, 3, 1), np.zeros((side, side, 2), np.uint8)], axis=2)
+    store = write_store(project / "store", {"a": scene})
+    (scored,) = predict_scenes(torch.load(project / "model.pth", weights_only=True), store, ["a"], CPU, batch_size=1)
+    found = assess_in_python(
+        *(project / f"scene_{date}.tif" for date in ("pre", "post")),
+        project / "answer",
+        model=project / "model.pth",
+        registration="off",
+        buildings={"min_area": 0},
+    )
+    with rasterio.open(found.products["damage.tif"]) as damage, rasterio.open(found.products["probability.tif"]) as p:
+        codes, shares = damage.read(1), p.read()
+    seen = images.any(axis=1).all(axis=0)
+    assert len(np.unique(scored.codes)) > 2
+    assert (scored.codes == 5).any() == ("classes" in settings)
+    np.testing.assert_array_equal(codes, np.where(seen, scored.codes, 255))
+    np.testing.assert_array_equal(shares, np.where(seen, scored.probabilities, 255))
+    if settings is STRONG:  # the table holds the class that the raster shows
+        buildings = pyogrio.read_dataframe(found.products["buildings.gpkg"], layer="buildings")
+        patches = [*shapes(codes, (codes > 0) & (codes < 255), transform=place)]
+        assert len(buildings) == len(patches) > 5
+        assert sorted(buildings["damage"]) == sorted(code for _, code in patches)
+
+
+def test_every_dataset_is_declared_and_none_is_copied_or_named_twice(project: Path) -> None:
+    catalog = UserExperimentConfigLoader(project / "conf", **CONFIG_LOADER_ARGS)["catalog"]
+    pipeline = create_pipeline()
+    named = {name for name in pipeline.datasets() if not is_parameter(name)}
+    assert named <= catalog.keys()
+    in_memory = [catalog[name] for name in named if catalog[name]["type"] == "MemoryDataset"]
+    assert len(in_memory) == 5
+    assert all(entry["copy_mode"] == "assign" for entry in in_memory)
+    paths = [catalog[name]["filepath"] for name in pipeline.all_outputs() if "filepath" in catalog[name]]
+    assert len(paths) == len(set(paths)) == len(pipeline.all_outputs()) - len(in_memory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 
-from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
 from xview2_siamese_unet.params.tree import Parameters
@@ -46,10 +48,15 @@ CHECKPOINT = {
     "recipe": RECIPE,
     "history": HISTORY.to_dict("records"),
 }
-CLASS_COUNTS = {
-    "pre": {"background": 900, "building": 100},
-    "post": {"background": 900, "no-damage": 70, "minor-damage": 10, "major-damage": 10, "destroyed": 10},
-}
+BUILDINGS = pd.DataFrame(
+    {
+        "uid": NAMES,
+        "scene": NAMES,
+        "damage": "destroyed",
+        "pre_polygon": "POLYGON ((8 8, 8 16, 24 16, 24 8, 8 8))",
+    }
+)
+CLASS_COUNTS = {"pre": {"background": 900, "building": 100}, "post": {code.word: 100 for code in Damage}}
 
 
 def fabricate(seed: int) -> tuple[SimpleNamespace, np.ndarray, np.ndarray]:
@@ -82,24 +89,18 @@ def world() -> dict[str, Any]:
             }
         ),
         "splits": pd.DataFrame({"scene": NAMES, "split": "test"}),
-        "buildings": pd.DataFrame(
-            {
-                "uid": NAMES,
-                "scene": NAMES,
-                "damage": "destroyed",
-                "pre_polygon": "POLYGON ((8 8, 8 16, 24 16, 24 8, 8 8))",
-            }
-        ),
+        "buildings": pq.ParquetFile(io.BytesIO(BUILDINGS.to_parquet())),
         "history": HISTORY,
         "checkpoint": CHECKPOINT,
         "ingest_report": pd.DataFrame(columns=["scene", "problem", "remedy", "consequence"]),
         "class_counts": CLASS_COUNTS,
-        "timings": {"predict": {"pipeline": "reporting", "seconds": 3.0, "ended": "2026-01-02T03:04:05+00:00"}},
-        "params:data_processing.masks.rule": "centre",
+        "class_histogram": b"<svg></svg>",
         "params:reporting.split": "test",
-        "params:dataset": DatasetParams(),
-        "params:reporting": ReportingParams(title="A <b>bold</b> title", dpi=50, panels=PanelParams(side=64)),
-        "parameters": SETTINGS | {"dataset": DatasetParams(), "more": {"losses": [{"name": "focal", "gamma": 2.5}]}},
+        "params:reporting": ReportingParams(title="A <b>bold</b> title", panels=PanelParams(side=64)),
+        "run": {
+            "id": "2026",
+            "settings": SETTINGS | RECIPE | {"more": {"losses": [{"name": "focal", "gamma": 2.5}]}},
+        },
     }
 
 
@@ -116,6 +117,6 @@ def written(after_prediction: Pipeline, world: dict[str, Any], tmp_path_factory:
     entries = {name: OmegaConf.to_container(config[name], resolve=True) for name in after_prediction.all_outputs()}
     catalog = DataCatalog.from_config(entries)
     for name, value in world.items():
-        catalog[name] = value
+        catalog[name] = MemoryDataset(value, copy_mode="assign")
     SequentialRunner().run(after_prediction, catalog)
     return folder

@@ -9,7 +9,7 @@ import pandas as pd
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
-from xview2_siamese_unet.params.reporting import ReportingParams
+from xview2_siamese_unet.params.reporting import ReportingParams, SubmissionParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
 from xview2_siamese_unet.pipelines.reporting.nodes import count_probabilities, score
 
@@ -24,32 +24,25 @@ def test_free_inputs(after_prediction: Pipeline, world: dict[str, Any]) -> None:
 def test_parameters_file_states_every_default() -> None:
     written = OmegaConf.to_container(OmegaConf.load(CONF / "parameters_reporting.yml"), resolve=False)
     model_file = "${globals:experiment}_best_siamese_unet_state.pth"
-    assert written == {"reporting": ReportingParams(model_file=model_file).model_dump()}
+    submission = SubmissionParams().model_dump()
+    assert written == {"reporting": ReportingParams(model_file=model_file).model_dump(), "submission": submission}
 
 
 def test_run_writes_every_file(written: Path) -> None:
     assert {path.name for path in written.iterdir()} == {
-        "building_confusion.json",
-        "building_confusion.png",
+        "building_confusion.svg",
         "building_matches.parquet",
-        "damage_confusion.json",
-        "damage_confusion.png",
-        "localization_confusion.json",
-        "localization_confusion.png",
+        "damage_confusion.svg",
+        "localization_confusion.svg",
         "metrics.json",
         "panels.png",
-        "precision_recall.json",
-        "precision_recall.png",
+        "precision_recall.svg",
         "probability_counts.parquet",
-        "reliability.json",
-        "reliability.png",
+        "reliability.svg",
         "report.html",
         "scene_counts.parquet",
-        "scored_classes.json",
-        "scored_classes.png",
-        "submission_manifest.csv",
-        "training_curves.json",
-        "training_curves.png",
+        "scored_classes.svg",
+        "training_curves.svg",
         "worst_buildings.png",
     }
 

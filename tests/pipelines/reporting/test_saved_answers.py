@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.params.reporting import ReportingParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
-from xview2_siamese_unet.pipelines.reporting.nodes import submit
+from xview2_siamese_unet.pipelines.submission.pipeline import submit
 
 CONF = Path(__file__).parents[3] / "conf" / "base"
 
@@ -33,7 +33,7 @@ def test_predictions_and_probabilities_are_saved_scene_by_scene(
             yield SimpleNamespace(
                 name=name,
                 codes=np.full((2, 3), number % 5, np.uint8),
-                probabilities=np.full((5, 2, 3), 0.2, np.float32),
+                probabilities=np.full((5, 2, 3), 51, np.uint8),
             )
 
     monkeypatch.setattr("xview2_siamese_unet.inference.predict.predict_scenes", answer)
@@ -55,17 +55,14 @@ def test_predictions_and_probabilities_are_saved_scene_by_scene(
     assert (shares["s7"]() == 51).all()
 
 
-def test_a_submission_is_written_only_where_one_is_asked_for() -> None:
+def test_the_files_of_a_submission() -> None:
     manifest = pd.DataFrame({"id": ["00000"], "scene": ["a"]})
     predictions = {"a": lambda: np.full((1024, 1024), 5, np.uint8)}
-    assert not list(submit(manifest, predictions, ReportingParams()))
-    chunks = submit(manifest, predictions, ReportingParams(submission="hold"))
-    files = dict(file for chunk in chunks for file in chunk.items())
+    files = dict(file for chunk in submit(manifest, predictions, "hold") for file in chunk.items())
     assert list(files) == ["hold_localization_00000_prediction", "hold_damage_00000_prediction"]
     assert [image.getextrema() for image in files.values()] == [(1, 1), (0, 0)]
 
 
-def test_the_manifest_lists_every_scored_scene(world: dict[str, Any], written: Path) -> None:
-    manifest = pd.read_csv(written / "submission_manifest.csv", dtype=str)
-    assert manifest["scene"].tolist() == sorted(world["scenes"]["scene"])
-    assert manifest["id"].iloc[1] == "00001"
+def test_a_submission_is_in_nobody_elses_graph(registered: dict[str, Pipeline]) -> None:
+    assert {"submission", "submission_manifest"} == registered["submission"].all_outputs()
+    assert not registered["__default__"].all_outputs() & registered["submission"].all_outputs()

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.reporting import ReportingParams
 from xview2_siamese_unet.pipelines.reporting.nodes import write_report
+from xview2_siamese_unet.report.embed import svg_uri
 
 
 def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
@@ -25,7 +25,6 @@ def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
     for value in ("f00d", "xview2-siamese-unet 0.9 on sample", "0, the best of 2"):
         assert f"<td>{value}</td>" in page
     assert "<td>dataset.sample 7, data_processing.split 0, training 7, reporting.intervals 0</td>" in page
-    assert "4.0 pictures a second" in page
     row = metrics["probabilities"]["most likely class"]
     cells = f"<td>{row['average_precision']:.3f}</td><td>{row['ece']:.3f}</td>"
     assert f"most likely class</th>{cells}" in page
@@ -35,7 +34,7 @@ def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
 
 def test_the_page_speaks_of_the_settings_that_the_net_was_made_with(written: Path) -> None:
     page = (written / "report.html").read_text(encoding="utf-8")
-    assert "<li>training.seed is 0 in the configuration, but 7 in the checkpoint, which is what was used.</li>" in page
+    assert "run</th><td>2026<" in page
     assert "training.seed</th><td>7<" in page
 
 
@@ -43,14 +42,20 @@ def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:
     arguments = {
         "metrics": pd.read_json(written / "metrics.json", typ="series").to_dict(),
         "counts": pd.read_parquet(written / "scene_counts.parquet"),
-        "dataset": DatasetParams(source="xbd", root=Path("x"), name="xbd"),
         "params": ReportingParams(model_file="002_best.pth"),
-        "settings": world["parameters"],
+        "run": world["run"] | {"settings": world["run"]["settings"] | {"dataset": {"name": "xbd", "source": "xbd"}}},
         "problems": world["ingest_report"],
-        "matches": pd.read_parquet(written / "building_matches.parquet"),
-        "probability_counts": pd.read_parquet(written / "probability_counts.parquet"),
-        "timings": {},
-    } | {key: world[key] for key in ("predictions", "probabilities", "store", "history", "class_counts", "checkpoint")}
+        "class_histogram": world["class_histogram"],
+        **{path.stem: path.read_bytes() for path in written.iterdir() if path.suffix in (".svg", ".png")},
+    } | {key: world[key] for key in ("class_counts", "checkpoint")}
     page = write_report(**arguments)
     assert "model file</th><td>002_best.pth<" in page
     assert "CC BY-NC-SA 4.0" in page
+
+
+def test_the_page_embeds_the_saved_charts(written: Path) -> None:
+    page = (written / "report.html").read_text(encoding="utf-8")
+    charts = sorted(written.glob("*.svg"))
+    assert len(charts) == 7
+    assert all(svg_uri(chart.read_bytes()) in page for chart in charts)
+    assert page.count("data:image/jpeg;base64,") == 2

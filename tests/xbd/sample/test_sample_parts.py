@@ -15,12 +15,11 @@ from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.params.dataset import SampleParams, SampleScenes
 from xview2_siamese_unet.xbd.sample import plan_sample
 from xview2_siamese_unet.xbd.sample.canvas import Canvas, blank, fractal_noise, frame_at, smooth_noise
-from xview2_siamese_unet.xbd.sample.harm import judge, strike
-from xview2_siamese_unet.xbd.sample.houses import House, build_houses
+from xview2_siamese_unet.xbd.sample.houses import House, build_houses, edge_of
 from xview2_siamese_unet.xbd.sample.land import Streets, lay_out
 from xview2_siamese_unet.xbd.sample.light import Shot, expose, to_bytes
 from xview2_siamese_unet.xbd.sample.plan import SEVERITIES
-from xview2_siamese_unet.xbd.sample.roofs import edge_of
+from xview2_siamese_unet.xbd.sample.wreck import judge, strike
 
 NOON = Shot(180.0, 45.0, (1.0, 1.0, 1.0), 1.0, 0.0, 0.6, 0.0, (0.0, 0.0))
 

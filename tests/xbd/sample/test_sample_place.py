@@ -5,7 +5,7 @@ import pytest
 from pyproj import Transformer
 
 from xview2_siamese_unet.xbd.sample.events import EVENTS, Event
-from xview2_siamese_unet.xbd.sample.place import Place, place_near
+from xview2_siamese_unet.xbd.sample.write import Place, place_near
 
 ALL = {event.name: event for events in EVENTS.values() for event in events}.values()
 

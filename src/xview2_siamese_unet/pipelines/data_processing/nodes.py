@@ -1,104 +1,169 @@
 """Translates between the catalog and the rooms of the library; no arithmetic here."""
 
 import logging
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from xview2_siamese_unet import __version__
+from xview2_siamese_unet.datasets.partitions import Partitions
+from xview2_siamese_unet.datasets.stamp import made_from
 from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.parallel import Lazy, parallel_map
 from xview2_siamese_unet.params.data_processing import DataProcessingParams
 from xview2_siamese_unet.params.dataset import DatasetParams
+from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.pipelines.data_processing.ingest_page import render_ingest_page
-from xview2_siamese_unet.raster.masks import MaskJob, MaskPlan, mask_path
-from xview2_siamese_unet.raster.pack import PackJob, StorePlan
-from xview2_siamese_unet.raster.png import PngPlan
+from xview2_siamese_unet.raster.io import read_shape
+from xview2_siamese_unet.raster.masks import SceneMasks, burn_scene, compare_targets
+from xview2_siamese_unet.raster.pack import read_scene, scene_key
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.raster.targets import compare_targets
+from xview2_siamese_unet.runs import describe_run
 from xview2_siamese_unet.stats import buildings
-from xview2_siamese_unet.xbd.ingest import LabelPlan, Row, georeference
-from xview2_siamese_unet.xbd.label_table import Labels
-from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.training.commit import code_commit, code_digest
+from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive, unpack
+from xview2_siamese_unet.xbd.ingest import (
+    building_tables,
+    georeference,
+    read_buildings,
+    read_labels,
+    tabulate_labels,
+)
+from xview2_siamese_unet.xbd.pairing import ScenePair, list_pairs, pairs_of, tabulate_pairs, unread_folders
+from xview2_siamese_unet.xbd.sample import draw_scene, plan_sample, scene_name
 from xview2_siamese_unet.xbd.splits import choose_subset, leave_out, split_scenes
 
 _log = logging.getLogger(__name__)
 
 
-def provide_scenes(dataset: DatasetParams) -> DatasetParams:
-    """Ask the raw folder for the scenes of these parameters; it checks a download and draws a sample."""
-    return dataset
+def provide_scenes(download: Path | None, dataset: DatasetParams, executor: ExecutorParams) -> Partitions:
+    """Draw the built-in sample or unpack an archive, lazily; a folder of scenes is read where it lies."""
+    if download is None:
+        sample = dataset.sample
+        drawn = {scene_name(scene): Lazy(partial(draw_scene, scene, sample.size)) for scene in plan_sample(sample)}
+        return Partitions(drawn, what="sample scenes", made_with=sample.model_dump(mode="json"), executor=executor)
+    if is_archive(download):
+        made_with = {"archive": download.name, "bytes": download.stat().st_size}
+        return Partitions({UNPACKED: Lazy(partial(unpack, download))}, what="archives", made_with=made_with)
+    return Partitions({}, what="scenes")
 
 
-def plan_labels(folder: Path, dataset: DatasetParams, params: DataProcessingParams) -> LabelPlan:
-    """Describe which labels are to be read; the dataset that they are saved to reads them.
+def list_scenes(folder: Path, params: DataProcessingParams) -> pd.DataFrame:
+    """Return the files of each scene, or what is wrong with them.
+
+    Raises:
+        DataError: the folder holds no scene, or one is not complete and none may be left out.
+    """
+    pairs, problems = list_pairs(folder)
+    if unread := unread_folders(folder):
+        _log.warning("%s: ignored folders that are not named after a tier: %s", folder, ", ".join(unread))
+    if problems and params.on_problem == "stop":
+        raise problems[0]
+    return tabulate_pairs(pairs, problems)
+
+
+def parse_labels(
+    folder: Path, files: pd.DataFrame, dataset: DatasetParams, params: DataProcessingParams, executor: ExecutorParams
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Read both labels of each scene; return the settings that chose the scenes, and tables of scenes and problems.
 
     Raises:
         ConfigError: a part of the scenes is asked for, where the tables are of all of them.
+        DataError: a scene cannot be used, and none may be left out; or none is left.
     """
     if params.shard.count > 1:
         raise ConfigError(
-            "data_processing.shard",
-            found=f"part {params.shard.index} of {params.shard.count} in a run that also parses labels",
-            allowed="parts of burn_masks and pack_scenes",
-            remedy="run --to-nodes tabulate_labels once without shard, then parts with --nodes burn_masks,pack_scenes",
+            f"data_processing.shard asks for part {params.shard.index} of {params.shard.count} in a run that parses "
+            "labels.",
+            hint="Run --to-nodes parse_labels once without shard, then parts with --nodes burn_masks,pack_scenes.",
         )
-    pairs, problems = list_pairs(folder)
-    if not dataset.use_main_dataset:
-        names = pd.DataFrame(
-            [(str(p.scene), p.tier, p.scene.disaster) for p in pairs], columns=["scene", "tier", "disaster"]
-        )
-        kept = set(choose_subset(names, dataset.subset)["scene"])
-        pairs = [pair for pair in pairs if str(pair.scene) in kept]
     made_with = {
         "dataset.source": dataset.source,
         "dataset.use_main_dataset": dataset.use_main_dataset,
         "dataset.subset": None if dataset.use_main_dataset else dataset.subset.model_dump(mode="json"),
     }
-    return LabelPlan(folder, pairs, problems, stop=params.on_problem == "stop", made_with=made_with)
+    pairs = pairs_of(files)
+    if not dataset.use_main_dataset:
+        names = [(str(pair.scene), pair.tier, pair.scene.disaster) for pair in pairs]
+        kept = choose_subset(pd.DataFrame(names, columns=["scene", "tier", "disaster"]), dataset.subset)
+        pairs = [pair for pair in pairs if str(pair.scene) in set(kept["scene"])]
+    read = partial(read_labels, folder, read_shape=read_shape, stop=params.on_problem == "stop")
+    results = parallel_map(read, pairs, executor, "labels read")
+    return made_with, *tabulate_labels(folder, files, results)
 
 
-def tabulate_labels(labels: Labels) -> tuple[pd.DataFrame, Labels, pd.DataFrame]:
-    """Return the tables of scenes, of buildings (copied by the dataset that it is saved to) and of problems."""
-    return labels.scenes, labels, labels.problems
+def tabulate_buildings(
+    folder: Path, files: pd.DataFrame, scenes: pd.DataFrame, executor: ExecutorParams
+) -> Callable[[], Iterator[pa.Table]]:
+    """Read the buildings of each scene, lazily and some thousand at a time."""
+    work = [(pair, scene["labels_key"]) for scene, pair in _with_files(scenes, files)]
+
+    def read() -> Iterator[pa.Table]:
+        return building_tables(parallel_map(partial(read_buildings, folder), work, executor, "buildings read"))
+
+    return read
 
 
-def plan_masks(labels: Labels, params: DataProcessingParams) -> MaskPlan:
-    """Describe the masks of each scene; the dataset that they are saved to burns them."""
-    part = slice(params.shard.index, None, params.shard.count)
+def burn_masks(
+    folder: Path, files: pd.DataFrame, scenes: pd.DataFrame, params: DataProcessingParams, executor: ExecutorParams
+) -> Partitions:
+    """Burn the polygons of both labels of each scene into its two masks, lazily."""
+    rule = params.masks.rule
+    burnt = {
+        _name(scene): Lazy(
+            partial(burn_scene, folder, pair, scene["labels_key"], rule, georeference(scene)),
+            made_from=_masks_key(scene, params),
+        )
+        for scene, pair in _with_files(scenes, files)
+    }
+    return Partitions(
+        burnt,
+        what="scene masks",
+        made_with={"data_processing.masks.rule": rule},
+        executor=executor,
+        shard=params.shard,
+    )
 
-    def describe() -> Iterator[MaskJob]:
-        for scene, inside in islice(labels.rows(), part.start, part.stop, part.step):
-            yield _mask_job(scene, inside, params)
 
-    return MaskPlan(params.masks.rule, len(labels.scenes[part]), describe)
-
-
-def plan_store(folder: Path, scenes: pd.DataFrame, masks: Path, params: DataProcessingParams) -> StorePlan:
-    """Describe the slot of each scene; the dataset that they are saved to packs them.
+def pack_scenes(
+    folder: Path,
+    scenes: pd.DataFrame,
+    masks: Callable[[str], SceneMasks],
+    params: DataProcessingParams,
+    executor: ExecutorParams,
+) -> Partitions:
+    """Join images and masks of each scene into its pixels (h, w, 8), lazily.
 
     Raises:
         DataError: the scenes differ in size.
     """
-    sizes = sorted(set(zip(scenes["height"], scenes["width"], strict=True)))
+    sizes = sorted(set(zip(scenes["height"].tolist(), scenes["width"].tolist(), strict=True)))
     if len(sizes) != 1:
         raise DataError(
-            str(folder),
-            found=f"{len(scenes)} scenes of {', '.join(f'{w} × {h}' for h, w in sizes) or 'no size'} pixels",
-            allowed="scenes of one size",
-            remedy="put scenes of another size into a dataset of their own (dataset.name)",
+            f"{folder} has {len(scenes)} scenes of {', '.join(f'{w} × {h}' for h, w in sizes) or 'no size'} pixels; "
+            "a store has one size.",
+            hint="Put scenes of another size into a dataset of their own (dataset.name).",
         )
-    jobs = [_pack_job(row, folder, masks, params) for row in _part(scenes, params)]
-    return StorePlan(*sizes[0], scenes["scene"].tolist(), jobs, skip=params.on_problem == "skip")
-
-
-def plan_png(folder: Path, scenes: pd.DataFrame, store: Store, params: DataProcessingParams) -> PngPlan:
-    """Name the scenes that are to be written as PNG: those in the store, if any are asked for."""
-    if not params.write_png:
-        return PngPlan(folder, [])
-    used = set(scenes["scene"]) - {scene for scene, *_ in store.problems}
-    return PngPlan(folder, [pair for pair in list_pairs(folder)[0] if str(pair.scene) in used])
+    packed = {}
+    for scene in scenes.to_dict("records"):
+        images = folder / scene["pre_image"], folder / scene["post_image"]
+        packed[scene["scene"]] = Lazy(
+            partial(read_scene, images, masks(_name(scene)), sizes[0]),
+            made_from=partial(scene_key, images, _masks_key(scene, params) + code_digest("raster.pack")),
+        )
+    return Partitions(
+        packed,
+        what="packed scenes",
+        made_with=dict(zip(("height", "width"), sizes[0], strict=True)),
+        executor=executor,
+        shard=params.shard,
+        skip=params.on_problem == "skip",
+    )
 
 
 def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.DataFrame:
@@ -106,15 +171,17 @@ def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.Data
     return split_scenes(scenes, params.split)
 
 
-def drop_unpacked(dealt: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """Leave the scenes that could not be packed out of every split."""
-    return leave_out(dealt, {scene for scene, *_ in store.problems})
+def begin_run(dealt: pd.DataFrame, store: Store, settings: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return what makes this run, and its splits, which leave out the scenes that could not be packed."""
+    made = describe_run(settings, store.digest) | {"version": __version__, "commit": code_commit()}
+    return made, leave_out(dealt, {scene for scene, *_ in store.problems})
 
 
-def count_buildings(labels: Labels) -> pd.DataFrame:
+def count_buildings(scenes: pd.DataFrame, table: pq.ParquetFile) -> pd.DataFrame:
     """Return how many buildings of each class and size every scene has."""
-    parts = (part.to_pandas() for part in labels.buildings(("scene", "damage", "area")))
-    return buildings.count_buildings(labels.scenes, parts)
+    with table:
+        parts = (part.to_pandas() for part in table.iter_batches(columns=["scene", "damage", "area"]))
+        return buildings.count_buildings(scenes, parts)
 
 
 def report_ingest(  # noqa: PLR0913  a page joins everything
@@ -123,7 +190,7 @@ def report_ingest(  # noqa: PLR0913  a page joins everything
     scenes: pd.DataFrame,
     building_counts: pd.DataFrame,
     problems: pd.DataFrame,
-    masks: Path,
+    masks: Callable[[str], SceneMasks],
     store: Store,
     splits: pd.DataFrame,
 ) -> str:
@@ -163,34 +230,17 @@ def _scenes_by_split(scenes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame
     return pd.crosstab(dealt["tier"], dealt["split"]).reset_index()
 
 
-def _part(scenes: pd.DataFrame, params: DataProcessingParams) -> list[dict[Any, Any]]:
-    """Return every n-th scene; the same of masks and store, so that no part waits for another."""
-    return scenes.iloc[params.shard.index :: params.shard.count].to_dict("records")
+def _masks_key(scene: Mapping[Any, Any], params: DataProcessingParams) -> str:
+    """Return a text that changes with everything that the masks of a scene are made from, the code among it."""
+    return made_from(scene["labels_key"], params.masks.rule, code_digest("raster.masks"))
 
 
-def _mask_job(scene: Row, inside: list[Row], params: DataProcessingParams) -> MaskJob:
-    return MaskJob(
-        scene=scene["scene"],
-        tier=scene["tier"],
-        shape=(scene["height"], scene["width"]),
-        pre=tuple(building["pre_polygon"] for building in inside),
-        post=tuple(building["polygon"] for building in inside),
-        subtypes=tuple(building["damage"] for building in inside),
-        rule=params.masks.rule,
-        place=georeference(scene),
-        key=_masks_key(scene, params),
-    )
+def _name(scene: Mapping[Any, Any]) -> str:
+    return f"{scene['tier']}/{scene['scene']}"
 
 
-def _masks_key(scene: Row, params: DataProcessingParams) -> str:
-    return f"{scene['labels_key']}-{params.masks.rule}"
-
-
-def _pack_job(scene: Row, folder: Path, masks: Path, params: DataProcessingParams) -> PackJob:
-    tier, name = scene["tier"], scene["scene"]
-    return PackJob(
-        scene=scene["scene"],
-        images=(folder / scene["pre_image"], folder / scene["post_image"]),
-        masks=(mask_path(masks, tier, name, "building"), mask_path(masks, tier, name, "damage")),
-        masks_key=_masks_key(scene, params),
-    )
+def _with_files(scenes: pd.DataFrame, files: pd.DataFrame) -> Iterator[tuple[Mapping[Any, Any], ScenePair]]:
+    """Yield the row and the files of each scene that can be used."""
+    pairs = {str(pair.scene): pair for pair in pairs_of(files)}
+    for scene in scenes.to_dict("records"):
+        yield scene, pairs[scene["scene"]]

@@ -9,31 +9,28 @@ from xview2_siamese_unet.pipelines.data_processing import nodes
 
 def create_pipeline(**_: object) -> Pipeline:
     """Return the pipeline `data_processing`."""
+    dataset, params, executor = "params:dataset", "params:data_processing", "params:executor"
+    files = ["raw_scenes", "scene_files"]
     return Pipeline(
         [
-            Node(nodes.provide_scenes, "params:dataset", "raw_scenes", name="provide_scenes"),
+            Node(nodes.provide_scenes, ["download", dataset, executor], "raw_scenes", name="provide_scenes"),
+            Node(nodes.list_scenes, ["raw_scenes", params], "scene_files", name="list_scenes"),
             Node(
-                nodes.plan_labels,
-                ["raw_scenes", "params:dataset", "params:data_processing"],
-                "labels",
+                nodes.parse_labels,
+                [*files, dataset, params, executor],
+                ["scenes_made_with", "scenes", "ingest_report"],
                 name="parse_labels",
             ),
-            Node(nodes.tabulate_labels, "labels", ["scenes", "buildings", "ingest_report"], name="tabulate_labels"),
-            Node(nodes.count_buildings, "labels", "building_counts", name="count_buildings"),
-            Node(nodes.plan_masks, ["labels", "params:data_processing"], "masks", name="burn_masks"),
-            Node(nodes.assign_splits, ["scenes", "params:data_processing"], "dealt_scenes", name="deal_scenes"),
             Node(
-                nodes.plan_store,
-                ["raw_scenes", "scenes", "masks", "params:data_processing"],
-                "store",
-                name="pack_scenes",
+                nodes.tabulate_buildings,
+                [*files, "scenes", executor],
+                "buildings",
+                name="tabulate_buildings",
             ),
-            Node(
-                nodes.plan_png,
-                ["raw_scenes", "scenes", "store", "params:data_processing"],
-                "png_scenes",
-                name="write_png",
-            ),
+            Node(nodes.count_buildings, ["scenes", "buildings"], "building_counts", name="count_buildings"),
+            Node(nodes.burn_masks, [*files, "scenes", params, executor], "masks", name="burn_masks"),
+            Node(nodes.assign_splits, ["scenes", params], "dealt_scenes", name="deal_scenes"),
+            Node(nodes.pack_scenes, ["raw_scenes", "scenes", "masks", params, executor], "store", name="pack_scenes"),
             Node(
                 nodes.report_ingest,
                 {
@@ -48,6 +45,6 @@ def create_pipeline(**_: object) -> Pipeline:
                 "ingest_page",
                 name="report_ingest",
             ),
-            Node(nodes.drop_unpacked, ["dealt_scenes", "store"], "splits", name="split_scenes"),
+            Node(nodes.begin_run, ["dealt_scenes", "store", "parameters"], ["run", "splits"], name="begin_run"),
         ]
     )

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from xview2_siamese_unet.params.feature_statistics import FeatureStatisticsParams
 from xview2_siamese_unet.params.modelling import ClassesParams
-from xview2_siamese_unet.plots.histogram import draw_class_histogram, plotly_class_histogram
+from xview2_siamese_unet.plots.histogram import draw_class_histogram
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.stats import balance, moments
 
@@ -23,13 +22,13 @@ def tabulate_balance(store: Store, splits: pd.DataFrame, building_counts: pd.Dat
     return balance.tabulate_balance(splits, records["damage_pixels"], building_counts)
 
 
-def plot_balance(class_balance: pd.DataFrame) -> tuple[go.Figure, Figure]:
-    """Return pixels by class of each split, to look into and for print."""
+def plot_balance(class_balance: pd.DataFrame) -> Figure:
+    """Return pixels by class of each split."""
     counts = {
         str(split): dict(zip(rows["class"], rows["pixels"], strict=True))
         for split, rows in class_balance.groupby("split", sort=False)
     }
-    return plotly_class_histogram(counts), draw_class_histogram(counts)
+    return draw_class_histogram(counts)
 
 
 def weigh_classes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.pipelines.feature_statistics import nodes
-from xview2_siamese_unet.plots.histogram import draw_class_histogram, plotly_class_histogram
+from xview2_siamese_unet.plots.histogram import draw_class_histogram
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -32,13 +32,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 "class_balance",
                 name="tabulate_balance",
             ),
-            Node(
-                nodes.plot_balance,
-                "class_balance",
-                ["class_balance_chart", "class_balance_image"],
-                name="plot_balance",
-            ),
-            Node(plotly_class_histogram, "class_counts", "class_histogram", name="plot_classes"),
-            Node(draw_class_histogram, "class_counts", "class_histogram_image", name="draw_classes"),
+            Node(nodes.plot_balance, "class_balance", "class_balance_chart", name="plot_balance"),
+            Node(draw_class_histogram, "class_counts", "class_histogram", name="plot_classes"),
         ]
     )

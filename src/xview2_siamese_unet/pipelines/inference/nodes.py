@@ -1,16 +1,19 @@
 """Translates between the catalog and the inference room; no arithmetic here."""
 
+import hashlib
 import json
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xview2_siamese_unet.atomic import sha256, written
+from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.datasets.assess_folder import Rows
 from xview2_siamese_unet.datasets.assess_layers import Layers
-from xview2_siamese_unet.inference.folder import PRODUCTS, begin, check_out
+from xview2_siamese_unet.inference.folder import PRODUCTS, blocks_folder, check_out
 from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
 from xview2_siamese_unet.inference.record import (
     Predicted,
@@ -24,8 +27,6 @@ from xview2_siamese_unet.inference.record import (
     versions,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
-from xview2_siamese_unet.inference.windowed import finished_blocks, predict_pair
-from xview2_siamese_unet.nets.thresholds import Thresholds
 from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_cog import RasterContent
@@ -74,23 +75,27 @@ def predict_raster(
     params: InferenceParams,
     hardware: HardwareParams,
     folder: Path,
-) -> Predicted:
-    """Answer every block of the pair; what an earlier run of the same has answered is taken over."""
+) -> Iterator[tuple[Rows, Predicted]]:
+    """Yield the blocks of the pair row by row, without those that an earlier run of the same has left in the folder."""
     from xview2_siamese_unet.inference.answer import NetAnswer  # noqa: PLC0415
+    from xview2_siamese_unet.inference.windowed import predict_rows  # noqa: PLC0415
+    from xview2_siamese_unet.nets.checkpoint import vote_weights_of  # noqa: PLC0415
     from xview2_siamese_unet.nets.hardware import device_warnings  # noqa: PLC0415
 
-    pair, windows = harmonised.pair, params.windows
-    answer = NetAnswer(checkpoint, hardware, flips=windows.flips)
+    pair, windows, started = harmonised.pair, params.windows, time.monotonic()
+    answer = NetAnswer(checkpoint, hardware, tta=windows.tta)
     record = _describe(harmonised, checkpoint, params, hardware)
-    plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
-    store = BlockStore(begin(folder, record["run_id"]) / "blocks")
-    started = time.monotonic()
-    predict_pair(pair, plan, answer, store, windows.batch_size or answer.usual_batch, Thresholds(*answer.thresholds))
-    seconds = {"predict": round(time.monotonic() - started, 1)}
     record["warnings"] += device_warnings(hardware.device)  # the log has them from where the device is picked
-    record |= {"thresholds": answer.thresholds._asdict(), "device": answer.device, "seconds": seconds}
+    record |= {"tta": answer.tta, "vote_weights": vote_weights_of(checkpoint), "device": answer.device}
+    plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
+    run, when = record["run_id"], newest(pair)
+    store, batch_size = BlockStore(blocks_folder(folder) / run), windows.batch_size or answer.usual_batch
+    for number, columns in predict_rows(pair, plan, answer, store, batch_size, answer.thresholds):
+        yield {run: {number: columns}}, Predicted(pair, plan, record, when)
+    # Memory may have run out in the last row.
     record["warnings"] += answer.warnings
-    return Predicted(pair, plan, store, record, newest(pair))
+    record["seconds"] = {"predict": round(time.monotonic() - started, 1)}
+    yield {run: {}}, Predicted(pair, plan, record, when)
 
 
 def _describe(
@@ -112,17 +117,18 @@ def _describe(
     }
 
 
-def write_rasters(predicted: Predicted) -> tuple[RasterContent, RasterContent]:
+def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterContent, RasterContent]:
     """Return the damage codes and the probabilities as rasters that are written block by block."""
-    grid, plan, store = predicted.pair.grid, predicted.plan, predicted.store
+    from xview2_siamese_unet.inference.windowed import FinishedBlocks  # noqa: PLC0415
+
+    grid = predicted.pair.grid
+    blocks = FinishedBlocks(predicted.plan, BlockStore(blocks_of_runs / predicted.record["run_id"]))
     tags = {"TIFFTAG_SOFTWARE": f"xview2-siamese-unet {predicted.record['code']}", "RUN": predicted.record["run_id"]}
-    codes = [code for code in Damage if code is not Damage.UNCLASSIFIED]
-    colours = {int(code): (*code.rgb, 255 if code else 0) for code in codes}
-    legend = {f"CLASS_{int(code)}": code.word for code in codes}
-    damage = RasterContent(
-        grid, ("damage",), finished_blocks(plan, store, slice(-1, None)), colours, tags={**tags, **legend}
-    )
-    probability = RasterContent(grid, BANDS, finished_blocks(plan, store, slice(0, -1)), scale=1 / LEVELS, tags=tags)
+    colours = {int(code): (*code.rgb, 255 if code else 0) for code in Damage}
+    legend = {f"CLASS_{int(code)}": code.word for code in Damage}
+    codes = blocks.codes(predicted.record["vote_weights"])
+    damage = RasterContent(grid, ("damage",), codes, colours, tags={**tags, **legend})
+    probability = RasterContent(grid, BANDS, blocks.shares(), scale=1 / LEVELS, tags=tags)
     return damage, probability
 
 
@@ -136,7 +142,7 @@ def outline_buildings(
 
     outlines, grid, wanted = harmonised.footprints, harmonised.pair.grid, params.buildings
     if outlines is None:
-        polygons, small = building_outlines(damage, simplify=wanted.simplify * grid.pixel, min_area=wanted.min_area)
+        polygons, small = building_outlines(damage, min_area=wanted.min_area)
         doubt = f"{small} predicted patches smaller than {wanted.min_area:g} m² are not counted as buildings"
         return model_buildings(polygons, grid), {"moved": False, "warnings": [doubt] if small else []}
     if wanted.footprint_shift == "off":
@@ -170,7 +176,10 @@ def vote_buildings(
         "model_id": record["model"]["id"],
         "run_id": record["run_id"],
     }
-    voted = vote(outlines, probability, grid, params.buildings, predicted.pair.aoi)
+    weights = record["vote_weights"] or (1.0, 1.0, 1.0, 1.0)
+    voted = vote(outlines, probability, grid, params.buildings, predicted.pair.aoi, weights)
+    if params.footprints is None:
+        voted = layers.straightened(voted, params.buildings.simplify * grid.pixel)
     voted["shift_px"] = layers.shifts(voted, predicted.pair)
     buildings = layers.with_provenance(voted, facts)
     frames = {
@@ -182,17 +191,16 @@ def vote_buildings(
     return Layers(frames, styles, predicted.stamp)
 
 
-def in_formats(buildings: Any, params: InferenceParams) -> dict[str, Any]:  # noqa: ANN401
+def in_formats(buildings: Path, params: InferenceParams) -> dict[str, Any]:
     """Return the buildings once for each format that is asked for."""
-    return dict.fromkeys(params.formats, buildings)
+    from xview2_siamese_unet.inference.layers import read_buildings  # noqa: PLC0415
+
+    return {name: read_buildings(buildings) for name in params.formats}
 
 
-def summarise(
-    buildings: Any,  # noqa: ANN401  a GeoDataFrame
-    harmonised: Harmonised,
-    footprint_shift: dict[str, Any],
-) -> tuple[str, str]:
+def summarise(buildings: Path, harmonised: Harmonised, footprint_shift: dict[str, Any]) -> tuple[str, str]:
     """Return the numbers, with warnings on them, as JSON, and the numbers as a table."""
+    from xview2_siamese_unet.inference.layers import read_buildings  # noqa: PLC0415
     from xview2_siamese_unet.inference.summary import (  # noqa: PLC0415
         assign_zones,
         summarise_buildings,
@@ -200,19 +208,21 @@ def summarise(
         summary_warnings,
     )
 
-    zoned = assign_zones(buildings, harmonised.zones)
-    table = summary_table(buildings, zoned)
-    warnings = [*footprint_shift["warnings"], *summary_warnings(buildings, zoned)]
+    frame = read_buildings(buildings)
+    zoned = assign_zones(frame, harmonised.zones)
+    table = summary_table(frame, zoned)
+    warnings = [*footprint_shift["warnings"], *summary_warnings(frame, zoned)]
     for warning in warnings:
         _log.warning(warning)
     return json.dumps(summarise_buildings(table, warnings), indent=2, allow_nan=False), table.to_csv(index=False)
 
 
-def write_map(predicted: Predicted, buildings: Any, summary: str) -> str:  # noqa: ANN401
+def write_map(predicted: Predicted, buildings: Path, summary: str) -> str:
     """Return the map as one HTML file."""
+    from xview2_siamese_unet.inference.layers import read_buildings  # noqa: PLC0415
     from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
 
-    return pages.write_map(predicted, buildings, json.loads(summary)["warnings"])
+    return pages.write_map(predicted, read_buildings(buildings), json.loads(summary)["warnings"])
 
 
 def write_report(predicted: Predicted, summary: str) -> str:
@@ -223,17 +233,28 @@ def write_report(predicted: Predicted, summary: str) -> str:
 
 
 def write_record(
-    predicted: Predicted, footprint_shift: dict[str, Any], folder: Path, summary: str, *saved: object
+    predicted: Predicted, footprint_shift: dict[str, Any], formats: list[Path], **products: str | Path
 ) -> dict[str, Any]:
-    """Return the record of the run, which makes an assessment finished: so it comes after all that is `saved`."""
-    numbers = json.loads(summary)
+    """Return the record of the run: what made it, and the SHA-256 of every product.
+
+    Args:
+        predicted: the record so far.
+        footprint_shift: how the footprints were moved.
+        formats: files of the buildings in other formats.
+        products: all others, name → text or path.
+    """
+    numbers = json.loads(str(products["summary.json"]))
     counts = numbers["all"]
     _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))
-    there = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).is_file()}
+    everything = products | {path.name: path for path in formats}
     return {
         **predicted.record,
         "warnings": [*predicted.record["warnings"], *numbers["warnings"]],
         "footprint_shift": footprint_shift,
         "buildings": counts,
-        "products": {name: digest for name, digest in there.items() if digest in written(folder)},
+        "products": {name: _digest(everything[name]) for name in PRODUCTS if name in everything},
     }
+
+
+def _digest(product: str | Path) -> str:
+    return sha256(product) if isinstance(product, Path) else hashlib.sha256(product.encode()).hexdigest()

@@ -10,56 +10,53 @@ from xview2_siamese_unet.pipelines.inference import nodes
 
 _PARAMS: Final = "params:inference"
 _RASTERS: Final = ["damage_raster", "probability_raster"]
-_PAGES: Final = ["assessment_table", "assessment_map", "assessment_report", "buildings_in_other_formats"]
+_PREDICT: Final = {
+    "harmonised": "harmonised",
+    "checkpoint": "assessing_model",
+    "params": _PARAMS,
+    "hardware": "params:hardware",
+    "folder": "assessment",
+}
+_RECORD: Final = {
+    "predicted": "predicted",
+    "footprint_shift": "footprint_shift",
+    "formats": "buildings_in_other_formats",
+    "damage.tif": "damage_raster",
+    "probability.tif": "probability_raster",
+    "buildings.gpkg": "assessed_buildings",
+    "summary.json": "assessment_summary",
+    "summary.csv": "assessment_table",
+    "map.html": "assessment_map",
+    "report.html": "assessment_report",
+}
 
 
 def create_pipeline(**_: object) -> Pipeline:
     """Return the pipeline `inference`, which a plain run leaves out."""
+    buildings, summary = "assessed_buildings", "assessment_summary"
     return Pipeline(
         [
             Node(nodes.harmonise_pair, [_PARAMS, "assessment"], "harmonised", name="harmonise"),
-            Node(nodes.take_model, [_PARAMS, "finished_checkpoint"], "assessing_model", name="take_model"),
-            Node(
-                nodes.predict_raster,
-                {
-                    "harmonised": "harmonised",
-                    "checkpoint": "assessing_model",
-                    "params": _PARAMS,
-                    "hardware": "params:hardware",
-                    "folder": "assessment",
-                },
-                "predicted",
-                name="predict_raster",
-            ),
-            Node(nodes.write_rasters, "predicted", _RASTERS, name="write_rasters"),
+            # By its name the first: Kedro sorts nodes that wait for nothing, and a missing model needs no images read.
+            Node(nodes.take_model, [_PARAMS, "checkpoint"], "assessing_model", name="choose_model"),
+            Node(nodes.predict_raster, _PREDICT, ["assessed_blocks", "predicted"], name="predict_raster"),
+            Node(nodes.write_rasters, ["predicted", "assessed_blocks"], _RASTERS, name="write_rasters"),
             Node(
                 nodes.outline_buildings,
                 ["harmonised", _PARAMS, *_RASTERS],
                 ["outlines", "footprint_shift"],
                 name="outline_buildings",
             ),
-            Node(
-                nodes.vote_buildings, ["outlines", "predicted", *_RASTERS, _PARAMS], "assessed_buildings", name="vote"
-            ),
+            Node(nodes.vote_buildings, ["outlines", "predicted", *_RASTERS, _PARAMS], buildings, name="vote"),
             Node(
                 nodes.summarise,
-                ["assessed_buildings", "harmonised", "footprint_shift"],
-                ["assessment_summary", "assessment_table"],
+                [buildings, "harmonised", "footprint_shift"],
+                [summary, "assessment_table"],
                 name="summarise_buildings",
             ),
-            Node(nodes.in_formats, ["assessed_buildings", _PARAMS], "buildings_in_other_formats", name="in_formats"),
-            Node(
-                nodes.write_map,
-                ["predicted", "assessed_buildings", "assessment_summary"],
-                "assessment_map",
-                name="write_map",
-            ),
-            Node(nodes.write_report, ["predicted", "assessment_summary"], "assessment_report", name="write_assessment"),
-            Node(
-                nodes.write_record,
-                ["predicted", "footprint_shift", "assessment", "assessment_summary", *_PAGES],
-                "assessment_record",
-                name="write_record",
-            ),
+            Node(nodes.in_formats, [buildings, _PARAMS], "buildings_in_other_formats", name="in_formats"),
+            Node(nodes.write_map, ["predicted", buildings, summary], "assessment_map", name="write_map"),
+            Node(nodes.write_report, ["predicted", summary], "assessment_report", name="write_assessment"),
+            Node(nodes.write_record, _RECORD, "assessment_record", name="write_record"),
         ]
     )

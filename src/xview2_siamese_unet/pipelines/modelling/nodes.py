@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from xview2_siamese_unet.datasets.execution import usable_cores
+from xview2_siamese_unet.errors import StaleError
+from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import (
     ClassesParams,
@@ -60,11 +61,16 @@ def train(  # noqa: PLR0913  a net is made of all of these
     channel_statistics: dict[str, dict[str, list[float]]],
     dataset: DatasetParams,
     folders: dict[str, Path],
-    finished: dict[str, Any] | None,
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
-    """Return the checkpoint of the best epoch, for two formats, and the history of all epochs."""
-    from xview2_siamese_unet.training.anew import is_unfinished  # noqa: PLC0415
-    from xview2_siamese_unet.training.data import TrainingData, fingerprint, weights_fingerprint  # noqa: PLC0415
+    """Return the checkpoint of the best epoch, for two formats, and the history of all epochs.
+
+    Training resumes from what the folder of checkpoints holds: the last epoch, or the finished checkpoint.
+
+    Raises:
+        StaleError: the run is finished, and its splits, features or first weights have changed since.
+    """
+    from xview2_siamese_unet.training.data import TrainingData, fingerprint  # noqa: PLC0415
+    from xview2_siamese_unet.training.epochs import finished_checkpoint  # noqa: PLC0415
     from xview2_siamese_unet.training.fit import Folders, fit  # noqa: PLC0415  torch is slow to import
     from xview2_siamese_unet.training.processes import launched_here  # noqa: PLC0415
 
@@ -80,15 +86,16 @@ def train(  # noqa: PLR0913  a net is made of all of these
         # Not from the names of the scenes: that of test_pre_00000 holds none.
         events=sorted(set(scenes.loc[scenes["scene"].isin(sample_weights["scenes"]), "disaster"])),
     )
-    # A later training that began anew, and was stopped, is gone on with instead.
-    stopped = is_unfinished(folders["checkpoints"], weights_fingerprint(data, recipe))
-    usable = finished if recipe.training.reuse and not stopped else None
-    if usable is not None and usable.get("fingerprint") == fingerprint(data, recipe):
-        _log.info("training: the finished checkpoint has these settings, data and version; reused")
-        if recipe.training.lr_find or recipe.hardware.profile:
-            _log.warning("lr_find and profile measure nothing, as nothing is trained; training.reuse=false trains anew")
-        checkpoint = usable
-    else:
+    checkpoint = finished_checkpoint(folders["checkpoints"])
+    if checkpoint is None:
         cores = max(1, usable_cores() // launched_here())
         checkpoint = dict(fit(data, recipe, Folders(**folders), cores=cores))
+    elif checkpoint["fingerprint"] != fingerprint(data, recipe):
+        raise StaleError(
+            f"Run {folders['checkpoints'].parent.name} is finished, and its splits, features or first weights have "
+            "changed since.",
+            hint="Begin a new run with --params training.reuse=false.",
+        )
+    elif recipe.training.lr_find or recipe.hardware.profile:
+        _log.warning("lr_find and profile measure nothing in a finished run; training.reuse=false begins a new one")
     return checkpoint, checkpoint, pd.DataFrame(checkpoint["history"])

@@ -26,7 +26,6 @@ def create_pipeline(**_: object) -> Pipeline:
                     "channel_statistics": "channel_statistics",
                     "dataset": "params:dataset",
                     "folders": "training_folders",
-                    "finished": "finished_checkpoint",
                 },
                 ["checkpoint", "weights", "history"],
                 name="train",

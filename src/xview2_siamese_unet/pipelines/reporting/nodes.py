@@ -1,42 +1,30 @@
-"""Translations between the catalog and the figures and pages."""
+"""Predictions, scores, figures and the report."""
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
+import pyarrow.parquet as pq
 from matplotlib.figure import Figure
-from PIL import Image
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics import probabilities as said
+from xview2_siamese_unet.metrics.matching import match_scenes
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores, worst_buildings
-from xview2_siamese_unet.metrics.submission import name_predictions
 from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import Predictions, fingerprint
-from xview2_siamese_unet.params.dataset import DatasetParams
 from xview2_siamese_unet.params.modelling import ClassesParams, HardwareParams, Unclassified
 from xview2_siamese_unet.params.reporting import ReportingParams
-from xview2_siamese_unet.plots.curves import draw_curves, plotly_curves
-from xview2_siamese_unet.plots.histogram import ClassCounts, draw_class_histogram, plotly_class_histogram
-from xview2_siamese_unet.plots.matrices import BUILDING_WORDS, DAMAGE_WORDS, draw_matrix, plotly_matrix
+from xview2_siamese_unet.plots.histogram import ClassCounts, draw_class_histogram
+from xview2_siamese_unet.plots.matrices import BUILDING_WORDS, DAMAGE_WORDS, draw_matrix
 from xview2_siamese_unet.plots.panels import draw_panels
-from xview2_siamese_unet.plots.probabilities import (
-    FEW,
-    draw_precision_recall,
-    draw_reliability,
-    plotly_precision_recall,
-    plotly_reliability,
-)
+from xview2_siamese_unet.plots.probabilities import FEW, draw_precision_recall, draw_reliability
 from xview2_siamese_unet.plots.rows import building_row, scene_row
-from xview2_siamese_unet.raster.probability import as_bytes
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.report.page import ReportContent, render_report
 from xview2_siamese_unet.report.provenance import provenance_of
 from xview2_siamese_unet.report.settings import flatten
-from xview2_siamese_unet.report.trained import as_trained, differences
 from xview2_siamese_unet.report.warn import warnings_of
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import georeferences
@@ -45,12 +33,21 @@ Placed = dict[str, tuple[np.ndarray, Georeference | None]]
 Answers = Callable[[str], tuple[np.ndarray, np.ndarray]]
 """Scene name → predicted codes (h, w) and probabilities in steps of 1/254 (5, h, w)."""
 
-_log = logging.getLogger(__name__)
-_RECALL: Final = "Precision against recall. AP: average precision, the area under the line."
-_RELIABILITY: Final = (
-    "What was said against what was found. On the dotted line a probability means what it says; below it the model is "
-    f"too sure of itself. ECE: expected calibration error. Bins of fewer than {FEW} pixels are not drawn."
-)
+CHARTS: Final = {
+    "localization_confusion": "Localisation. Shade and upper number: share of the truth; ↓ share of the predictions.",
+    "damage_confusion": "Damage. First column: buildings that were missed.",
+    "building_confusion": "Damage of whole buildings. First row: false alarms; first column: missed buildings.",
+    "scored_classes": "Pixels of each class in the scored scenes.",
+    "training_curves": "Training, epoch by epoch.",
+    "class_histogram": "Pixels of each class in the training split.",
+}
+"""Dataset → caption in the report."""
+CALIBRATION: Final = {
+    "precision_recall": "Precision-recall curves. AP: average precision, the area under the curve.",
+    "reliability": "Reliability diagrams. On the dotted line the model is calibrated; below it, over-confident. "
+    f"ECE: expected calibration error. Bins of fewer than {FEW} pixels are not drawn.",
+}
+"""Dataset → caption in the section on probabilities."""
 
 
 def predict(
@@ -81,16 +78,7 @@ def predict(
         )
     for answer in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
         name, place = answer.name, places[answer.name]
-        yield {name: (answer.codes, place)}, {name: (as_bytes(answer.probabilities), place)}
-
-
-def submit(
-    manifest: pd.DataFrame, predictions: Predictions, params: ReportingParams
-) -> Iterator[dict[str, Image.Image]]:
-    """Yield the files of a submission, if one is asked for."""
-    if params.submission is not None:
-        for stem, codes in name_predictions(manifest, predictions, params.submission):
-            yield {stem: Image.fromarray(codes)}
+        yield {name: (answer.codes, place)}, {name: (answer.probabilities, place)}
 
 
 def count_probabilities(
@@ -98,6 +86,18 @@ def count_probabilities(
 ) -> pd.DataFrame:
     """Return how often each probability was said, and how often it was true."""
     return said.count_probabilities(probabilities, store, counts, _policy(checkpoint))
+
+
+def match_buildings(
+    predictions: Predictions,
+    probabilities: Predictions,
+    counts: pd.DataFrame,
+    buildings: pq.ParquetFile,
+    run: dict[str, Any],
+) -> pd.DataFrame:
+    """Return one row a building, by the rule that burnt the masks of the run."""
+    rule = run["settings"]["data_processing"]["masks"]["rule"]
+    return match_scenes(predictions, probabilities, counts, buildings, rule)
 
 
 def score(
@@ -111,30 +111,28 @@ def score(
     return summarise(counts, matches, probabilities, _policy(checkpoint), params.intervals)
 
 
-def plot_confusion(
-    metrics: dict[str, Any], params: ReportingParams
-) -> tuple[go.Figure, go.Figure, go.Figure, Figure, Figure, Figure]:
-    """Return the confusion matrices of localisation, damage and buildings, to look into and for print."""
-    localization, damage, buildings = (plotly_matrix(*each) for each in _matrices(metrics))
-    printed = [draw_matrix(*each, dpi=params.dpi) for each in _matrices(metrics)]
-    return localization, damage, buildings, printed[0], printed[1], printed[2]
+def plot_confusion(metrics: dict[str, Any]) -> tuple[Figure, Figure, Figure]:
+    """Return the confusion matrices of localisation, damage and buildings."""
+    counts, classes = metrics["confusion"], ("no building", *DAMAGE_WORDS[1:])
+    return (
+        draw_matrix(np.asarray(counts["localization"]), BUILDING_WORDS, "Localisation", "px"),
+        draw_matrix(np.asarray(counts["damage"]), DAMAGE_WORDS, "Damage", "px"),
+        draw_matrix(np.asarray(metrics["buildings"]["confusion"]), classes, "Damage of buildings", "buildings"),
+    )
 
 
-def plot_probabilities(counts: pd.DataFrame, params: ReportingParams) -> tuple[go.Figure, go.Figure, Figure, Figure]:
-    """Return precision against recall, and found against said, to look into and for print."""
-    printed = draw_precision_recall(counts, dpi=params.dpi), draw_reliability(counts, dpi=params.dpi)
-    return plotly_precision_recall(counts), plotly_reliability(counts), *printed
+def plot_probabilities(counts: pd.DataFrame) -> tuple[Figure, Figure]:
+    """Return precision-recall curves and reliability diagrams."""
+    return draw_precision_recall(counts), draw_reliability(counts)
 
 
-def plot_curves(history: pd.DataFrame, params: ReportingParams) -> tuple[go.Figure, Figure]:
-    """Return the training curves, to look into and for print."""
-    return plotly_curves(history), draw_curves(history, dpi=params.dpi)
-
-
-def plot_scored_classes(metrics: dict[str, Any], params: ReportingParams) -> tuple[go.Figure, Figure]:
-    """Return how many pixels of the scored scenes have each class, to look into and for print."""
-    counts = _scored_classes(metrics)
-    return plotly_class_histogram(counts), draw_class_histogram(counts, dpi=params.dpi)
+def plot_scored_classes(metrics: dict[str, Any]) -> Figure:
+    """Return how many pixels of the scored scenes have each class, in truth and prediction."""
+    matrix = np.asarray(metrics["confusion"]["damage"])
+    sums = {"Truth": matrix.sum(axis=1), "Prediction": matrix.sum(axis=0)}
+    return draw_class_histogram(
+        {key: dict(zip(DAMAGE_WORDS, values.tolist(), strict=True)) for key, values in sums.items()}
+    )
 
 
 def plot_panels(
@@ -176,54 +174,39 @@ def write_report(  # noqa: PLR0913  a report joins everything
     *,
     metrics: dict[str, Any],
     counts: pd.DataFrame,
-    matches: pd.DataFrame,
-    probability_counts: pd.DataFrame,
-    predictions: Predictions,
-    probabilities: Predictions,
-    store: Store,
-    history: pd.DataFrame,
     class_counts: ClassCounts,
-    dataset: DatasetParams,
     params: ReportingParams,
-    settings: Mapping[str, object],
+    run: dict[str, Any],
     checkpoint: dict[str, Any],
     problems: pd.DataFrame,
-    timings: dict[str, dict[str, Any]],
+    **figures: bytes,
 ) -> str:
-    """Return the report as HTML; draws its figures from data, because a saved matplotlib figure cannot be loaded."""
-    flat = flatten(as_trained(settings, checkpoint))
-    differing = differences(settings, checkpoint)
-    for sentence in differing:
-        _log.warning(sentence)
+    """Return the report as HTML.
+
+    Args:
+        metrics: scores.
+        counts: of pixels, one row a scene.
+        class_counts: pixels of each class in the training split.
+        params: of the report.
+        run: what made the run, its settings among it.
+        checkpoint: the scored model.
+        problems: of the labels, one row each.
+        figures: the saved files of `CHARTS`, `CALIBRATION`, `panels` and `worst_buildings`.
+    """
+    flat = flatten({**run["settings"], "reporting": params})
     content = ReportContent(
         title=params.title,
-        source=dataset.source,
+        source=run["settings"]["dataset"]["source"],
         metrics=metrics,
-        charts=_charts(metrics, history, class_counts),
-        calibration={
-            _RECALL: draw_precision_recall(probability_counts),
-            _RELIABILITY: draw_reliability(probability_counts),
-        },
-        panels=plot_panels(counts, predictions, probabilities, store, metrics, params),
-        buildings=plot_buildings(matches, predictions, probabilities, store, params),
+        charts={caption: figures[name] for name, caption in CHARTS.items()},
+        calibration={caption: figures[name] for name, caption in CALIBRATION.items()},
+        panels=figures["panels"],
+        buildings=figures["worst_buildings"],
         settings=flat,
-        provenance=provenance_of(checkpoint, dataset, params.model_file, fingerprint(counts), flat),
-        warnings=[*differing, *warnings_of(metrics, problems, checkpoint, class_counts)],
-        timings={name: row for name, row in timings.items() if name != "write_report"},  # which is running
+        provenance=provenance_of(checkpoint, run, params.model_file, fingerprint(counts), flat),
+        warnings=warnings_of(metrics, problems, checkpoint, class_counts),
     )
     return render_report(content)
-
-
-def _charts(metrics: dict[str, Any], history: pd.DataFrame, class_counts: ClassCounts) -> dict[str, Figure]:
-    drawn = [draw_matrix(*each) for each in _matrices(metrics)]
-    return {
-        "Where a building is. Shade and upper number: share of the truth; ↓ share of the predictions.": drawn[0],
-        "What happened to it. First column: buildings that were missed.": drawn[1],
-        "Damage of whole buildings. First row: false alarms; first column: buildings that were missed.": drawn[2],
-        "Pixels of each class in the scored scenes.": draw_class_histogram(_scored_classes(metrics)),
-        "Training, epoch by epoch.": draw_curves(history),
-        "Pixels of each class in the training split.": draw_class_histogram(class_counts),
-    }
 
 
 def _policy(checkpoint: dict[str, Any]) -> Unclassified:
@@ -233,23 +216,3 @@ def _policy(checkpoint: dict[str, Any]) -> Unclassified:
 
 def _answers(predictions: Predictions, probabilities: Predictions) -> Answers:
     return lambda name: (predictions[name](), probabilities[name]())
-
-
-def _matrices(metrics: dict[str, Any]) -> list[tuple[np.ndarray, tuple[str, ...], str, str]]:
-    counts = metrics["confusion"]
-    return [
-        (np.asarray(counts["localization"]), BUILDING_WORDS, "Localisation", "px"),
-        (np.asarray(counts["damage"]), DAMAGE_WORDS, "Damage", "px"),
-        (
-            np.asarray(metrics["buildings"]["confusion"]),
-            ("no building", *DAMAGE_WORDS[1:]),
-            "Damage, building by building",
-            "buildings",
-        ),
-    ]
-
-
-def _scored_classes(metrics: dict[str, Any]) -> dict[str, dict[str, int]]:
-    matrix = np.asarray(metrics["confusion"]["damage"])
-    sums = {"Truth": matrix.sum(axis=1), "Prediction": matrix.sum(axis=0)}
-    return {key: dict(zip(DAMAGE_WORDS, values.tolist(), strict=True)) for key, values in sums.items()}

@@ -6,35 +6,26 @@ from typing import Final
 
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.metrics.matching import match_scenes
-from xview2_siamese_unet.metrics.submission import number_scenes
 from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.pipelines.reporting.nodes import (
+    CALIBRATION,
+    CHARTS,
     count_probabilities,
+    match_buildings,
     plot_buildings,
     plot_confusion,
-    plot_curves,
     plot_panels,
     plot_probabilities,
     plot_scored_classes,
     predict,
     score,
-    submit,
     write_report,
 )
+from xview2_siamese_unet.plots.curves import draw_curves
 
 _PARAMS: Final = "params:reporting"
-_MATRICES: Final = [
-    "localization_confusion",
-    "damage_confusion",
-    "building_confusion",
-    "localization_confusion_image",
-    "damage_confusion_image",
-    "building_confusion_image",
-]
-_PROBABILITIES: Final = ["precision_recall", "reliability", "precision_recall_image", "reliability_image"]
-_CURVES: Final = ["training_curves", "training_curves_image"]
-_CLASSES: Final = ["scored_classes", "scored_classes_image"]
+_MATRICES: Final = ["localization_confusion", "damage_confusion", "building_confusion"]
+_PROBABILITIES: Final = ["precision_recall", "reliability"]
 _OF_PREDICT: Final = {
     "checkpoint": "checkpoint",
     "store": "store",
@@ -49,25 +40,18 @@ _OF_MATCHES: Final = [
     "probabilities",
     "scene_counts",
     "buildings",
-    "params:data_processing.masks.rule",
+    "run",
 ]
 _OF_SUMMARY: Final = ["scene_counts", "building_matches", "probability_counts", "checkpoint", _PARAMS]
 _OF_REPORT: Final = {
     "metrics": "metrics",
     "counts": "scene_counts",
-    "matches": "building_matches",
-    "probability_counts": "probability_counts",
-    "predictions": "predictions",
-    "probabilities": "probabilities",
-    "store": "store",
-    "history": "history",
     "class_counts": "class_counts",
-    "dataset": "params:dataset",
     "params": _PARAMS,
-    "settings": "parameters",
+    "run": "run",
     "checkpoint": "checkpoint",
     "problems": "ingest_report",
-    "timings": "timings",
+    **{name: name for name in (*CHARTS, *CALIBRATION, "panels", "worst_buildings")},
 }
 
 
@@ -77,9 +61,7 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(predict, _OF_PREDICT, ["predictions", "probabilities"], name="predict"),
             Node(count_scenes, _OF_COUNTS, "scene_counts", name="count_confusion"),
-            Node(number_scenes, "scene_counts", "submission_manifest", name="number_scenes"),
-            Node(submit, ["submission_manifest", "predictions", _PARAMS], "submission", name="submit"),
-            Node(match_scenes, _OF_MATCHES, "building_matches", name="match_buildings"),
+            Node(match_buildings, _OF_MATCHES, "building_matches", name="match_buildings"),
             Node(
                 count_probabilities,
                 ["probabilities", "store", "scene_counts", "checkpoint"],
@@ -87,10 +69,12 @@ def create_pipeline(**_: object) -> Pipeline:
                 name="count_probabilities",
             ),
             Node(score, _OF_SUMMARY, "metrics", name="score"),
-            Node(plot_confusion, ["metrics", _PARAMS], _MATRICES, name="plot_confusion"),
-            Node(plot_scored_classes, ["metrics", _PARAMS], _CLASSES, name="plot_scored_classes"),
-            Node(plot_probabilities, ["probability_counts", _PARAMS], _PROBABILITIES, name="plot_probabilities"),
-            Node(plot_curves, ["history", _PARAMS], _CURVES, name="plot_curves"),
+            Node(plot_confusion, "metrics", _MATRICES, name="plot_confusion"),
+            Node(plot_scored_classes, "metrics", "scored_classes", name="plot_scored_classes"),
+            Node(
+                plot_probabilities, "probability_counts", ["precision_recall", "reliability"], name="plot_probabilities"
+            ),
+            Node(draw_curves, "history", "training_curves", name="plot_curves"),
             Node(
                 plot_panels,
                 ["scene_counts", "predictions", "probabilities", "store", "metrics", _PARAMS],

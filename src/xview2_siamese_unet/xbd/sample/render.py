@@ -11,15 +11,12 @@ from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.xbd.names import PHASES, Phase
 from xview2_siamese_unet.xbd.sample.canvas import Canvas, Floats, blend, box, cover, frame_at, ramp, whole
 from xview2_siamese_unet.xbd.sample.ground import draw_ground, draw_yard
-from xview2_siamese_unet.xbd.sample.harm import Harm, judge, strike
-from xview2_siamese_unet.xbd.sample.houses import House, build_houses
+from xview2_siamese_unet.xbd.sample.houses import House, build_houses, draw_roof
 from xview2_siamese_unet.xbd.sample.land import Land, lay_out
-from xview2_siamese_unet.xbd.sample.light import Bytes, Shot, expose, take_shot, to_bytes
+from xview2_siamese_unet.xbd.sample.light import Bytes, Shot, clouds, expose, past_border, take_shot, to_bytes
 from xview2_siamese_unet.xbd.sample.plan import SampleScene
-from xview2_siamese_unet.xbd.sample.roofs import draw_roof
 from xview2_siamese_unet.xbd.sample.trees import draw_trees, plant, survivors
-from xview2_siamese_unet.xbd.sample.veils import clouds, past_border
-from xview2_siamese_unet.xbd.sample.wreck import Site, draw_around, draw_damaged, spread_over
+from xview2_siamese_unet.xbd.sample.wreck import Harm, Site, draw_around, draw_damaged, judge, spread_over, strike
 
 _REACH = 16.0
 _HIDDEN = 0.6

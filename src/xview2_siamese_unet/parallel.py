@@ -1,4 +1,7 @@
-"""Runs one function over many jobs: here, in processes or on a Dask cluster, with a progress bar."""
+"""One function over many jobs: here, in processes or on a Dask cluster, with a progress bar.
+
+`parallel_map` is the only place that starts processes for scenes; `params:executor` says where it runs.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.params.execution import ExecutorParams
@@ -20,6 +24,9 @@ from xview2_siamese_unet.progress import progress
 Job = TypeVar("Job")
 Job_co = TypeVar("Job_co", covariant=True)
 Result = TypeVar("Result")
+Value = TypeVar("Value")
+Value_contra = TypeVar("Value_contra", contravariant=True)
+_INSTALL: Final = "Install it with uv sync --extra cluster."
 _AHEAD: Final = 8
 """Jobs in flight for each worker: scenes differ by less than this in the time that they take."""
 
@@ -31,7 +38,7 @@ class Jobs(Protocol[Job_co]):
     def __iter__(self) -> Iterator[Job_co]: ...
 
 
-def run_jobs(
+def parallel_map(
     function: Callable[[Job], Result], jobs: Jobs[Job], executor: ExecutorParams, what: str
 ) -> Iterator[Result]:
     """Yield the results in the order of the jobs; which process computes a job changes nothing in its result.
@@ -65,6 +72,50 @@ def run_jobs(
             yield result
 
 
+@dataclass(frozen=True, slots=True)
+class Lazy(Generic[Value]):
+    """A value that is made where and when it is saved.
+
+    Attributes:
+        make: returns it; importable by name and picklable, so that any process can call it.
+        made_from: a text that changes with everything that the value is made from, or a function that returns it where
+            that takes time; `None` for a value that is never made twice.
+    """
+
+    make: Callable[[], Value]
+    made_from: str | Callable[[], str] | None = None
+
+
+class Partition(Protocol[Value_contra]):
+    """Where one value is kept, as one or more files."""
+
+    def made_from(self) -> str | None:
+        """Return the text that the value there was written with, `None` where it is missing or damaged."""
+
+    def write(self, make: Callable[[], Value_contra], made_from: str | None) -> None:
+        """Make the value and write it, the text last: a killed process leaves none, or the old one."""
+
+
+def make_missing(job: tuple[Partition[Value], Lazy[Value]], *, skip: bool = False) -> bool | DataError:
+    """Make a value unless it is there already; return whether that was needed, or where `skip` allows it the error.
+
+    Raises:
+        DataError: the value cannot be made.
+    """
+    partition, lazy = job
+    try:
+        wanted = lazy.made_from() if callable(lazy.made_from) else lazy.made_from
+        found = partition.made_from()
+        if found is not None and wanted in (None, found):
+            return False
+        partition.write(lazy.make, wanted)
+    except DataError as error:
+        if not skip:
+            raise
+        return error
+    return True
+
+
 def usable_cores() -> int:
     """Return the cores that this process may use, which on a shared machine are fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -84,10 +135,8 @@ def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Jobs[Job
         if not isinstance(error, BrokenProcessPool) and type(error).__name__ != "KilledWorker":
             raise
         raise DataError(
-            "executor",
-            found="a worker process gone, as when memory runs out",
-            allowed="workers whose scenes fit in memory together",
-            remedy="lower executor.workers and run again; finished scenes are kept",
+            "A worker process died, probably out of memory.",
+            hint="Lower executor.workers and run again; finished scenes are kept.",
         ) from error
     finally:
         for future in running:  # an error shows when the jobs that have begun end, and not all that wait
@@ -99,12 +148,7 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
     try:
         from distributed import Client  # noqa: PLC0415  an extra, and slow to import
     except ImportError as error:
-        raise ConfigError(
-            "executor.kind",
-            found="dask, which is not installed",
-            allowed="serial, processes, or dask with the extra `cluster`",
-            remedy="install it with uv sync --extra cluster",
-        ) from error
+        raise ConfigError("executor.kind is dask, which is not installed.", hint=_INSTALL) from error
     with ExitStack() as stack:
         cluster = _cluster(executor.scheduler, workers)
         if not isinstance(cluster, str):
@@ -113,10 +157,8 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
             client = Client(cluster)  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
             raise ConfigError(
-                "executor.scheduler",
-                found=f"{executor.scheduler or 'this machine'}, where no scheduler answers ({error})",
-                allowed="the address of a Dask scheduler that runs, such as tcp://host:8786",
-                remedy="start one with dask scheduler, correct the address, or set executor.kind: processes",
+                f"No Dask scheduler answers at {executor.scheduler or 'this machine'} ({error}).",
+                hint="Start one with dask scheduler, correct executor.scheduler, or set executor.kind: processes.",
             ) from error
         yield stack.enter_context(client).get_executor()
 
@@ -133,10 +175,7 @@ def _cluster(scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one o
             jobqueue = import_module("dask_jobqueue")
         except ImportError as error:
             raise ConfigError(
-                "executor.scheduler",
-                found="slurm without dask-jobqueue, which is not installed",
-                allowed="slurm with the extra `cluster`, the address of a scheduler, or null",
-                remedy="install it with uv sync --extra cluster",
+                "executor.scheduler is slurm, but dask-jobqueue is not installed.", hint=_INSTALL
             ) from error
         cluster = jobqueue.SLURMCluster()
         cluster.scale(workers)

@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import dask
 import pytest
 
-from xview2_siamese_unet.datasets.execution import _in_flight, run_jobs, usable_cores
 from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.parallel import _in_flight, parallel_map, usable_cores
 from xview2_siamese_unet.params.execution import ExecutorParams
 
 
@@ -43,8 +43,8 @@ DASK = ExecutorParams(kind="dask", workers=2)
 
 @pytest.mark.parametrize("executor", [SERIAL, PROCESSES])
 def test_every_job_is_run_once(executor: ExecutorParams) -> None:
-    assert list(run_jobs(square, range(20), executor, "squares")) == [n * n for n in range(20)]
-    assert list(run_jobs(square, [], executor, "squares")) == []
+    assert list(parallel_map(square, range(20), executor, "squares")) == [n * n for n in range(20)]
+    assert list(parallel_map(square, [], executor, "squares")) == []
 
 
 def test_a_slow_job_holds_up_what_is_yielded_but_no_worker() -> None:
@@ -63,16 +63,16 @@ def test_a_slow_job_holds_up_what_is_yielded_but_no_worker() -> None:
 
 
 def test_processes_are_others() -> None:
-    seen = set(run_jobs(process, range(12), PROCESSES, "processes"))
+    seen = set(parallel_map(process, range(12), PROCESSES, "processes"))
     assert os.getpid() not in seen
     assert 1 <= len(seen) <= 2
-    assert set(run_jobs(process, range(3), SERIAL, "processes")) == {os.getpid()}
+    assert set(parallel_map(process, range(3), SERIAL, "processes")) == {os.getpid()}
 
 
 @pytest.mark.parametrize("executor", [SERIAL, PROCESSES])
 def test_an_error_of_a_job_arrives_whole(executor: ExecutorParams) -> None:
     with pytest.raises(DataError) as caught:
-        list(run_jobs(refuse, [7], executor, "jobs"))
+        list(parallel_map(refuse, [7], executor, "jobs"))
     assert (caught.value.where, caught.value.found, caught.value.remedy) == ("job", "7", "try again")
 
 
@@ -94,17 +94,17 @@ def test_an_error_shows_before_the_jobs_that_wait_have_run() -> None:
 
 def test_a_worker_that_dies_is_one_sentence() -> None:
     with pytest.raises(DataError, match="worker"):
-        list(run_jobs(die, range(3), PROCESSES, "jobs"))
+        list(parallel_map(die, range(3), PROCESSES, "jobs"))
 
 
 def test_dask_runs_where_a_scheduler_says(scheduler: str) -> None:
     executor = ExecutorParams(kind="dask", scheduler=scheduler, workers=1)
-    assert list(run_jobs(square, range(20), executor, "squares")) == [n * n for n in range(20)]
-    seen = set(run_jobs(process, range(4), executor, "processes"))
+    assert list(parallel_map(square, range(20), executor, "squares")) == [n * n for n in range(20)]
+    seen = set(parallel_map(process, range(4), executor, "processes"))
     assert len(seen) == 1
     assert os.getpid() not in seen
     with pytest.raises(DataError, match="found 7"):
-        list(run_jobs(refuse, [7], executor, "jobs"))
+        list(parallel_map(refuse, [7], executor, "jobs"))
 
 
 @pytest.mark.parametrize(("scheduler", "cluster"), [(None, "LocalCluster"), ("slurm", "SLURMCluster")])
@@ -133,21 +133,21 @@ def test_dask_starts_as_many_workers_as_are_wanted(
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client, LocalCluster=local))
     monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=partial(Cluster, "SLURMCluster")))
     executor = ExecutorParams(kind="dask", scheduler=scheduler, workers=3)
-    assert sorted(run_jobs(square, range(30), executor, "squares")) == [n * n for n in range(30)]
+    assert sorted(parallel_map(square, range(30), executor, "squares")) == [n * n for n in range(30)]
     assert asked == [3, cluster]
 
 
 def test_dask_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match="--extra cluster"):
-        list(run_jobs(square, [1], DASK, "squares"))
+        list(parallel_map(square, [1], DASK, "squares"))
 
 
 def test_slurm_without_dask_jobqueue_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
     executor = ExecutorParams(kind="dask", scheduler="slurm")
-    with pytest.raises(ConfigError, match=r"executor.scheduler: found slurm without dask-jobqueue.*--extra cluster"):
-        list(run_jobs(square, [1], executor, "squares"))
+    with pytest.raises(ConfigError, match=r"dask-jobqueue is not installed.*--extra cluster"):
+        list(parallel_map(square, [1], executor, "squares"))
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1", "tcp://a:b"])
@@ -155,9 +155,9 @@ def test_an_address_where_nobody_answers_is_one_sentence(address: str) -> None:
     executor = ExecutorParams(kind="dask", scheduler=address)
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
-        pytest.raises(ConfigError, match=f"executor.scheduler: found {address}, where no scheduler answers"),
+        pytest.raises(ConfigError, match=f"No Dask scheduler answers at {address}"),
     ):
-        list(run_jobs(square, [1], executor, "squares"))
+        list(parallel_map(square, [1], executor, "squares"))
 
 
 def test_a_full_disk_while_dask_works_is_no_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_a_full_disk_while_dask_works_is_no_wrong_address(monkeypatch: pytest.Mo
             yield SimpleNamespace(get_executor=lambda: pool)
 
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client))
-    results = run_jobs(square, [1, 2], ExecutorParams(kind="dask", scheduler="tcp://host:8786"), "squares")
+    results = parallel_map(square, [1, 2], ExecutorParams(kind="dask", scheduler="tcp://host:8786"), "squares")
     next(results)
     with pytest.raises(OSError, match="No space"):
         results.throw(OSError(28, "No space left"))
@@ -184,12 +184,12 @@ def test_a_bar_is_drawn_on_a_terminal_only(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "xview2_siamese_unet")
-    list(run_jobs(square, range(3), SERIAL, "scenes packed"))
+    list(parallel_map(square, range(3), SERIAL, "scenes packed"))
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    list(run_jobs(square, range(3), SERIAL, "scenes packed"))
+    list(parallel_map(square, range(3), SERIAL, "scenes packed"))
     assert "scenes packed" in capsys.readouterr().err
 
 
 def test_paths_travel(tmp_path: Path) -> None:
-    assert list(run_jobs(Path.exists, [tmp_path, tmp_path / "x"], SERIAL, "paths")) == [True, False]
+    assert list(parallel_map(Path.exists, [tmp_path, tmp_path / "x"], SERIAL, "paths")) == [True, False]

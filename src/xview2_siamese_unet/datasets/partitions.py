@@ -1,0 +1,182 @@
+"""Folders of scenes: a node returns what makes each scene, and saving makes those that are missing or out of date."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Generic, NoReturn, TypeVar
+
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import ImagePreview
+
+from xview2_siamese_unet.datasets.preview import picture_of_masks, picture_of_pairs
+from xview2_siamese_unet.datasets.stamp import check_stamp
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.parallel import Lazy, Partition, make_missing, parallel_map
+from xview2_siamese_unet.params.data_processing import ShardParams
+from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.raster.masks import SceneMasks
+from xview2_siamese_unet.xbd.archives import is_archive
+from xview2_siamese_unet.xbd.pairing import SceneFiles
+
+_log = logging.getLogger(__name__)
+Loaded = TypeVar("Loaded")
+
+
+class Partitions(dict[str, Lazy[Any]]):
+    """Kedro's lazily saved partitions, name → what makes it, and how they are to be made.
+
+    Args:
+        makers: of all partitions, also where a shard makes only some of them.
+        what: a noun for the log, such as `scene masks`.
+        made_with: settings that all partitions of the folder share, if any; a folder of others is refused.
+        executor: where they are made.
+        shard: the part of them that this run makes.
+        skip: leave a partition out that cannot be made; else it stops the run.
+    """
+
+    def __init__(
+        self,
+        makers: Mapping[str, Lazy[Any]],
+        *,
+        what: str,
+        made_with: Mapping[str, Any] = MappingProxyType({}),
+        executor: ExecutorParams = ExecutorParams(),  # noqa: B008  frozen
+        shard: ShardParams = ShardParams(),  # noqa: B008
+        skip: bool = False,
+    ) -> None:
+        super().__init__(makers)
+        self.what, self.made_with, self.executor, self.shard, self.skip = what, made_with, executor, shard, skip
+
+
+class PartitionsDataset(AbstractDataset[Partitions, Loaded], Generic[Loaded]):
+    """A folder of partitions; memory does not grow with their number, and a killed run resumes.
+
+    Args:
+        filepath: the folder.
+        metadata: for Kedro-Viz and the like; ignored here.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(filepath).absolute()  # a worker on another node starts in another folder
+        self.metadata = metadata
+
+    def save(self, data: Partitions) -> None:
+        """Make what is missing or out of date.
+
+        Raises:
+            StaleError: the folder was made with other settings.
+            DataError: a partition cannot be made, and none may be left out.
+        """
+        if data.made_with:
+            check_stamp(self._folder, data.made_with)
+        self._make(data)
+
+    def _make(self, data: Partitions) -> dict[str, DataError]:
+        """Make the shard of this run; return the problem of each partition that was left out."""
+        names = list(data)[data.shard.index :: data.shard.count]
+        jobs = [(self._partition(name), data[name]) for name in names]
+        results = list(parallel_map(partial(make_missing, skip=data.skip), jobs, data.executor, data.what))
+        made, reused = results.count(True), results.count(False)
+        _log.info("%s: %d made, %d still valid and reused", data.what, made, reused)
+        return {name: result for name, result in zip(names, results, strict=True) if not isinstance(result, bool)}
+
+    def _partition(self, name: str) -> Partition[Any]:
+        """Return where a partition is kept."""
+        raise NotImplementedError
+
+    def _exists(self) -> bool:
+        return self._folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": self._folder}
+
+
+class SceneFolderDataset(PartitionsDataset[Path]):
+    """A folder in the layout of the xBD download: files by the name of the last of them; loading returns the folder.
+
+    Args:
+        filepath: the folder; a download that is a folder is read where it lies, and never written to.
+        source: `xbd` or `sample`.
+        path: the download of `xbd`.
+        metadata: for Kedro-Viz and the like; ignored here.
+    """
+
+    def __init__(
+        self, *, filepath: str, source: str = "sample", path: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        download = DownloadDataset(source=source, path=path).load()
+        self._is_download = download is not None and not is_archive(download)
+        self._folder = download if download is not None and self._is_download else self._folder
+
+    def save(self, data: Partitions) -> None:
+        """Make what is missing.
+
+        Raises:
+            ConfigError: anything is to be written to a download.
+        """
+        if data and self._is_download:
+            raise ConfigError(
+                f"{self._folder} is a download, to which nothing is written.",
+                hint="Set source and root of dataset in globals.yml, or pass both as --params.",
+            )
+        if data:
+            super().save(data)
+
+    def _partition(self, name: str) -> SceneFiles:
+        return SceneFiles(self._folder, name)
+
+    def load(self) -> Path:
+        """Return the folder."""
+        return self._folder
+
+    def preview(self) -> ImagePreview:
+        """Return some scenes, before and after, as Kedro-Viz shows them."""
+        return ImagePreview(picture_of_pairs(self._folder))
+
+
+class DownloadDataset(AbstractDataset[NoReturn, Path | None]):
+    """The folder or archive that the user has downloaded; `None` for the built-in sample.
+
+    Args:
+        source: `xbd` or `sample`.
+        path: of the download, for `xbd`.
+        metadata: for Kedro-Viz and the like; ignored here.
+    """
+
+    def __init__(self, *, source: str, path: str | None, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(path).absolute() if source == "xbd" and path is not None else None
+        self.metadata = metadata
+
+    def load(self) -> Path | None:
+        """Return its path."""
+        return self._path
+
+    def save(self, data: NoReturn) -> None:
+        """Refuse: inputs are never written to."""
+        raise DatasetError("a download is only read")
+
+    def _exists(self) -> bool:
+        return self._path is None or self._path.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self._path}
+
+
+class MasksDataset(PartitionsDataset[Callable[[str], SceneMasks]]):
+    """Masks by `<tier>/<scene>`; loading returns a function: name → `SceneMasks`, which reads them on request."""
+
+    def _partition(self, name: str) -> SceneMasks:
+        return SceneMasks(self._folder, name)
+
+    def load(self) -> Callable[[str], SceneMasks]:
+        """Return where the masks of a scene are."""
+        return partial(SceneMasks, self._folder)
+
+    def preview(self) -> ImagePreview:
+        """Return masks of some scenes, as Kedro-Viz shows them."""
+        return ImagePreview(picture_of_masks(self._folder))

@@ -1,0 +1,24 @@
+"""Translates between the catalog and the rooms of the library; no arithmetic here."""
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from xview2_siamese_unet.datasets.partitions import Partitions
+from xview2_siamese_unet.parallel import Lazy
+from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.raster.png import convert_scene, last_change, png_name
+from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.xbd.pairing import pairs_of
+
+
+def convert_scenes(folder: Path, files: pd.DataFrame, store: Store, executor: ExecutorParams) -> Partitions:
+    """Convert the images of each packed scene to PNG and copy its labels, lazily."""
+    used = set(store.scenes) - {scene for scene, *_ in store.problems}
+    converted = {
+        png_name(pair): Lazy(partial(convert_scene, folder, pair), made_from=partial(last_change, folder, pair))
+        for pair in pairs_of(files)
+        if str(pair.scene) in used
+    }
+    return Partitions(converted, what="PNG scenes", executor=executor)

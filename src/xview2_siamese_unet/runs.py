@@ -1,0 +1,232 @@
+"""The runs of an experiment: which one a session works on, what makes two runs the same, and which ones are removed.
+
+A run is a folder `<layer>/<group>/<experiment>/<run>` in each layer from 04_feature to 08_reporting. `run.json` in
+06_models says what made it: every setting, `--params` included, the digest of the code, and the digest of the data.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from kedro.io.core import generate_timestamp
+
+from xview2_siamese_unet.atomic import write_atomically
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.params.tree import Parameters
+from xview2_siamese_unet.report.settings import flatten
+from xview2_siamese_unet.training.commit import code_digest
+
+logger = logging.getLogger(__name__)
+
+MODELS: Final = "06_models"
+_RECORD: Final = "run.json"
+_CODE: Final = (
+    *("xbd.ingest", "xbd.splits", "raster.masks", "raster.pack"),
+    *("stats.balance", "stats.moments", "training.fit", "pipelines.modelling.nodes"),
+)
+"""Modules whose code, with all that they import, decides what a net learns."""
+LOOKS: Final = frozenset({"reporting", "inference", "run"})
+"""Sections that a run is looked at with: they are not part of what made it."""
+_INDIFFERENT: Final = (
+    *("hardware.", "dataloader.", "dataset.root", "data_processing.shard.", "data_processing.write_png"),
+    *("training.reuse", "training.lr_find"),
+)
+"""Beginnings of the keys that change how fast or where a result is made, and not the result."""
+
+
+class Run(NamedTuple):
+    """One execution of an experiment.
+
+    Attributes:
+        folder: below 06_models.
+        record: what made it, see `describe_run`.
+        reason: why a session works on it, for the log.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """The id."""
+        return self.folder.name
+
+    @property
+    def key(self) -> str:
+        """A text that two runs share where at most their data tell them apart."""
+        deciding = json.dumps([_deciding(self.record), self.record["code"]], sort_keys=True)
+        return blake2b(deciding.encode(), digest_size=8).hexdigest()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has a trained net."""
+        return any(self.folder.glob("*/*_best_siamese_unet_state.pth"))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an epoch of its training has ended."""
+        return any(self.folder.rglob("last.ckpt"))
+
+
+def describe_run(settings: Mapping[str, Any], data: str | None) -> dict[str, Any]:
+    """Return what makes a run: settings without those of reporting and inference, digest of the code, and data.
+
+    Args:
+        settings: all parameters.
+        data: digest of the scenes, `None` where they are not known yet.
+    """
+    made = Parameters.model_validate(settings).model_dump(mode="json", exclude=set(LOOKS))
+    return {"settings": made, "code": code_digest(*_CODE), "data": data}
+
+
+def differences(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Return by what one record would give another result than the other, such as `training.epochs 20 (here 3)`.
+
+    Data that are not known yet count as the same.
+    """
+    one, other = _deciding(made), _deciding(wanted)
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    found = [f"{key} {one.get(key, '–')} (now {other.get(key, '–')})" for key in keys]
+    found += ["other code"] if made["code"] != wanted["code"] else []
+    known = made["data"] is not None and wanted["data"] is not None
+    return found + (["other scenes"] if known and made["data"] != wanted["data"] else [])
+
+
+def list_runs(experiment: Path) -> list[Run]:
+    """Return the runs below a folder of 06_models, the newest first.
+
+    Raises:
+        DataError: a record that cannot be read.
+    """
+    return [Run(path.parent, _read(path)) for path in sorted(experiment.glob(f"*/{_RECORD}"), reverse=True)]
+
+
+def find_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, alike: bool) -> Run:
+    """Return the run that a session looks at: the one that is named, or else the newest that is finished.
+
+    Where there is none, it is the newest of all, or a new one without any files.
+
+    Args:
+        experiment: folder of its runs in 06_models.
+        named: id of a run.
+        wanted: what makes the run of this session, see `describe_run`.
+        alike: whether only runs count that have these settings and this code.
+
+    Raises:
+        ConfigError: there is no such run.
+        DataError: a record that cannot be read.
+    """
+    runs = list_runs(experiment)
+    shown = "/".join(experiment.parts[-2:])
+    if named is not None:
+        if found := next((run for run in runs if run.name == named), None):
+            return found
+        names = ", ".join(run.name for run in runs) or "none"
+        raise ConfigError(f"{shown} has no run {named!r}.", hint=f"Name one of its runs: {names}.")
+    newest = next((run for run in runs if run.is_finished), next(iter(runs), Run(experiment / _now(), wanted)))
+    if not alike or not runs:
+        return newest
+    same = (run for run in runs if run.is_finished and not differences(run.record, wanted | {"data": None}))
+    if found := next(same, None):
+        return found
+    why = ", ".join(differences(newest.record, wanted)) or "it is not finished"
+    raise ConfigError(
+        f"No finished run of {shown} has these settings; of its newest run {newest.name}: {why}.",
+        hint="Leave them out to take the newest run, name another with --params run=..., or train with them first.",
+    )
+
+
+def choose_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, reuse: bool) -> Run:
+    """Return the run that a session makes or goes on with: the newest that is the same, or else a new one.
+
+    Args:
+        experiment: folder of its runs in 06_models.
+        named: id of the run that is meant.
+        wanted: what makes the run of this session, see `describe_run`.
+        reuse: whether a run whose training has begun counts.
+
+    Raises:
+        ConfigError: the run that is named does not exist, or other settings, data or code have made it.
+        DataError: a record that cannot be read.
+    """
+    if named is not None:
+        run = find_run(experiment, named, wanted, alike=False)
+        if found := differences(run.record, wanted):
+            raise ConfigError(
+                f"Run {named} cannot be resumed: it has {', '.join(found)}.",
+                hint="Leave run out to begin a new one, or restore what made it.",
+            )
+        return run._replace(reason=f"run {named}, as named")
+    runs = list_runs(experiment)
+    usable = (run for run in runs if reuse or not (run.has_begun or run.is_finished))
+    if same := next((run for run in usable if not differences(run.record, wanted)), None):
+        reason = f"run {same.name} {'is finished and reused' if same.is_finished else 'is resumed'}: same settings, "
+        reason += "scenes and code"
+        if (newest := next((run.name for run in runs if run.is_finished), "")) > same.name:
+            reason += f"; other commands take the newer run {newest}, or the one that you name"
+        return same._replace(reason=reason)
+    new = Run(experiment / _now(), wanted)
+    found = differences(runs[0].record, wanted) if runs else []
+    why = f"run {runs[0].name} has {', '.join(found) or 'begun, and training.reuse is false'}" if runs else "the first"
+    if not runs and (old := next(experiment.glob("*/*_best_siamese_unet_state.pth"), None)):
+        why += f"; {old} is of a version that kept no runs: name it with --model, or remove it"
+    return new._replace(reason=f"run {new.name} is new: {why}")
+
+
+def _now() -> str:
+    stamp: str = generate_timestamp()
+    return stamp
+
+
+def begin_run(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the record of a new run; where it differs in `prediction` alone from an earlier one, take its epochs.
+
+    Args:
+        folder: of the run, in 06_models.
+        record: see `describe_run`.
+    """
+    for run in list_runs(folder.parent):
+        found = differences(run.record, record)
+        if run.has_begun and found and all(each.startswith("prediction.") for each in found):
+            logger.info("run %s takes the epochs of run %s: only how the net answers differs", folder.name, run.name)
+            for epochs in run.folder.rglob("epochs"):
+                shutil.copytree(epochs, folder / epochs.relative_to(run.folder))
+            break
+    # Last, because a folder without a record is no run.
+    write_atomically(folder / _RECORD, json.dumps({"id": folder.name, **record}, indent=2))
+
+
+def remove_run(storage: Path, experiment: str, run: str) -> None:
+    """Remove all that a run made.
+
+    Args:
+        storage: root of the layers.
+        experiment: `<group>/<experiment>`.
+        run: its id.
+    """
+    # Its record goes first: what a kill leaves is no run any more.
+    (storage / MODELS / experiment / run / _RECORD).unlink(missing_ok=True)
+    for folder in storage.glob(f"0?_*/{experiment}/{run}"):
+        shutil.rmtree(folder)
+
+
+def _deciding(record: Mapping[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in flatten(record["settings"]).items() if not key.startswith(_INDIFFERENT)}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record["settings"], record["code"], record["data"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataError(
+            f"{path} is no record of a run ({type(error).__name__}: {error}).", hint=f"Remove {path.parent}."
+        ) from error
+    return record

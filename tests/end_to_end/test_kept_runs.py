@@ -1,0 +1,116 @@
+"""What becomes of a run when settings or code change, when it is killed, and when the disk is bounded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from kedro.framework.startup import bootstrap_project
+
+from xview2_siamese_unet.session import ProjectSession
+from xview2_siamese_unet.training.module import DamageModule
+
+PACKAGE = Path(__file__).parents[2] / "src" / "xview2_siamese_unet"
+TRAINED = ["data_processing", "feature_statistics", "modelling"]
+
+
+@pytest.fixture
+def own(project: Path, main_run: Path, tmp_path: Path) -> Path:
+    """A copy of the project with its finished run."""
+    assert main_run.is_dir()
+    shutil.copytree(project, tmp_path / "own")
+    for path in (tmp_path / "own/data/06_models/default/quickstart").iterdir():
+        if path.name != first(main_run):
+            shutil.rmtree(path)
+    return tmp_path / "own"
+
+
+def first(storage: Path) -> str:
+    return min(runs(storage))
+
+
+def runs(storage: Path) -> list[str]:
+    return sorted(path.name for path in (storage / "06_models/default/quickstart").iterdir())
+
+
+def contents(storage: Path, run: str) -> dict[str, bytes]:
+    files = (path for path in storage.glob(f"0?_*/default/quickstart/{run}/**/*") if path.is_file())
+    return {str(path.relative_to(storage)): path.read_bytes() for path in files}
+
+
+@pytest.mark.slow
+def test_changed_code_makes_again_what_it_decides(own: Path) -> None:
+    package = shutil.copytree(PACKAGE, own / "src" / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def run(*pipelines: str) -> str:
+        command = [sys.executable, "-m", "kedro", "run", "--pipelines", ",".join(pipelines)]
+        around = os.environ | {"PYTHONPATH": str(own / "src"), "COLUMNS": "300"}
+        return subprocess.run(command, cwd=own, env=around, capture_output=True, text=True, check=True).stderr  # noqa: S603
+
+    def edit(name: str, old: str, new: str) -> None:
+        text = (package / name).read_text(encoding="utf-8")
+        assert old in text
+        (package / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    edit("report/warn.py", "_FEW: Final = 30", "_FEW: Final = 31")
+    said = run("data_processing")
+    assert "is finished and reused" in said
+    assert said.count(": 0 made, 17 still valid and reused") == 2
+    before = contents(own / "data", first(own / "data"))
+    edit("training/losses.py", "from __future__", "# another loss\nfrom __future__")
+    said = run(*TRAINED)
+    assert "is new: run " in said
+    assert "has other code" in said
+    assert "best epoch" in said
+    assert said.count(": 0 made, 17 still valid and reused") == 2
+    assert len(runs(own / "data")) == 2
+    edit("raster/pack.py", "from __future__", "# packed otherwise\nfrom __future__")
+    said = run("data_processing")
+    assert "scene masks: 0 made, 17 still valid and reused" in said
+    assert "packed scenes: 17 made, 0 still valid and reused" in said
+    edit("raster/burn.py", "from __future__", "# burnt otherwise\nfrom __future__")
+    assert run("data_processing").count(": 17 made, 0 still valid and reused") == 2
+    assert contents(own / "data", first(own / "data")) == before
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_in_its_own_folder_and_keep_removes_the_oldest(
+    own: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bootstrap_project(own)
+    step = DamageModule.training_step
+
+    def until_the_second_epoch(self: DamageModule, pixels: torch.Tensor) -> torch.Tensor:
+        if self.current_epoch == 1:
+            raise Killed
+        return step(self, pixels)
+
+    def train() -> None:
+        with ProjectSession.create(own, runtime_params={"training": {"seed": 5}}) as session:
+            session.run(pipeline_names=TRAINED)
+
+    one, before = first(own / "data"), contents(own / "data", first(own / "data"))
+    with monkeypatch.context() as patch:
+        patch.setattr(DamageModule, "training_step", until_the_second_epoch)
+        with pytest.raises(Killed):
+            train()
+    [two] = {*runs(own / "data")} - {one}
+    assert contents(own / "data", one) == before
+    (own / "conf/local/globals.yml").write_text("keep: 1")
+    with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
+        train()
+    assert f"run {two} is resumed: same settings, scenes and code" in caplog.text
+    assert "training resumes after epoch 0" in caplog.text
+    assert f"1 old runs removed, for keep is 1: {one}" in caplog.text
+    assert runs(own / "data") == [two]
+    assert contents(own / "data", one) == {}

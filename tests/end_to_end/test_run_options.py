@@ -1,0 +1,113 @@
+"""Options of `kedro run` work, or are refused in one sentence, through the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def metrics(storage: Path) -> Path:
+    """Return the score of the only run."""
+    (path,) = (storage / "08_reporting/default/quickstart").glob("*/metrics.json")
+    return path
+
+
+def kedro(project: Path, *options: str, module: str = "kedro") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *(["run"] if module == "kedro" else []), *options]
+    wide = os.environ | {"COLUMNS": "300"}
+    return subprocess.run(command, cwd=project, env=wide, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def files(storage: Path) -> dict[Path, int]:
+    kept = (path for path in storage.rglob("*") if path.is_file() and ".locks" not in path.parts)
+    return {path: path.stat().st_mtime_ns for path in kept}
+
+
+@pytest.mark.slow
+def test_a_second_run_reuses_what_is_valid_and_gives_the_same_score(project: Path, main_run: Path) -> None:
+    before = metrics(main_run).read_bytes()
+    done = kedro(project)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 0:" not in done.stderr
+    assert metrics(main_run).read_bytes() == before
+
+
+@pytest.mark.slow
+def test_only_missing_outputs_make_what_is_missing(project: Path, main_run: Path) -> None:
+    score = metrics(main_run)
+    before = score.read_bytes()
+    score.unlink()
+    done = kedro(project, "--only-missing-outputs", "--pipelines", "reporting")
+    assert done.returncode == 0, done.stderr
+    assert "count_confusion" not in done.stderr
+    assert score.read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "nodes"),
+    [
+        (["--from-nodes", "score"], {"score", "plot_confusion", "plot_panels", "plot_scored_classes", "write_report"}),
+        (["--tags", "feature_statistics"], {"count_classes", "weigh_samples", "plot_balance"}),
+        (["--pipelines", "feature_statistics", "--runner", "ThreadRunner"], {"count_classes", "measure_channels"}),
+    ],
+)
+def test_a_part_of_the_run(project: Path, main_run: Path, options: list[str], nodes: set[str]) -> None:
+    assert main_run.is_dir()
+    done = kedro(project, *options)
+    assert done.returncode == 0, done.stderr
+    started = {line.split(": ")[1].strip() for line in done.stderr.splitlines() if " of " in line and ": " in line}
+    assert nodes <= started
+    assert "train" not in started
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--from-nodes", "trainn"], "Pipeline does not contain nodes named ['trainn']"),
+        (["--to-outputs", "metricss"], "metricss"),
+        (["--tags", "nope"], "Pipeline contains no nodes after applying all provided filters"),
+        (["--namespaces", "nope"], "nope"),
+        (["--pipelines", "modeling"], "Did you mean one of these instead? modelling"),
+        (["--runner", "Nope"], "Nope"),
+        (["--async"], "--async does not work with nodes that yield"),
+        (["--load-versions", "metrics:2026-01-01T00.00.00.000Z"], "no dataset is versioned"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    project: Path, storage: Path, options: list[str], sentence: str
+) -> None:
+    before = files(storage)
+    done = kedro(project, *options)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sentence in done.stderr.splitlines()[-1]  # a line before it may name the run
+    assert files(storage) == before
+
+
+def test_a_run_without_its_inputs_names_the_pipeline_that_makes_them(project: Path) -> None:
+    (project / "conf/users/eve").mkdir(exist_ok=True)
+    (project / "conf/users/eve/globals.yml").write_text("storage: nothing")
+    done = kedro(project, "--env", "eve/quickstart", "--pipelines", "reporting", "--quiet")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        "history.csv does not exist. Run kedro run --pipelines modelling first, or together with this."
+    )
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_packaged_run(project: Path, main_run: Path) -> None:
+    conf = ["--conf-source", str(project / "conf")]
+    done = kedro(project, *conf, "--pipelines", "feature_statistics", module="xview2_siamese_unet")
+    assert done.returncode == 0, done.stderr
+    assert list((main_run / "04_feature/default/quickstart").glob("*/class_histogram.svg"))
+    done = kedro(project, *conf, "--from-nodes", "trainn", module="xview2_siamese_unet")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "Pipeline does not contain nodes named ['trainn']."
