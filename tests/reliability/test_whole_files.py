@@ -98,6 +98,7 @@ WORKING = {
     for name in (
         "buildings.BuildingsDataset",
         "stamp.StampDataset",
+        "run_record.RunRecordDataset",
         "partitions.SceneFolderDataset",
         "partitions.MasksDataset",
         "store.StoreDataset",
