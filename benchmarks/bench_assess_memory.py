@@ -24,9 +24,9 @@ def measure(side: int, folder: Path) -> None:
     from affine import Affine  # noqa: PLC0415
     from rasterio.windows import Window  # noqa: PLC0415
 
+    from xview2_siamese_unet.config.inference import InferenceParams  # noqa: PLC0415
     from xview2_siamese_unet.inference.harmonise import harmonise  # noqa: PLC0415
     from xview2_siamese_unet.inference.windowed import FinishedBlocks, predict_rows  # noqa: PLC0415
-    from xview2_siamese_unet.params.inference import InferenceParams  # noqa: PLC0415
     from xview2_siamese_unet.raster.grid_cog import RasterContent, write_cog  # noqa: PLC0415
     from xview2_siamese_unet.raster.probability import BANDS  # noqa: PLC0415
     from xview2_siamese_unet.raster.stitch_store import BlockStore  # noqa: PLC0415

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.params.modelling import ModelParams
+from xview2_siamese_unet.config.modelling import ModelParams
+from xview2_siamese_unet.models.build import build_net
 
 NETS: dict[str, dict[str, Any]] = {
     "seed": {"architecture": "seed"},

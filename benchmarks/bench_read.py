@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from xview2_siamese_unet.config.data_processing import DataProcessingParams
+from xview2_siamese_unet.config.dataset import DatasetParams
+from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.datasets.partitions import MasksDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
-from xview2_siamese_unet.params.data_processing import DataProcessingParams
-from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.pipelines.data_processing import nodes
 from xview2_siamese_unet.raster.pack import scene_bytes
 from xview2_siamese_unet.raster.store import Store

@@ -25,13 +25,13 @@ import pyarrow.parquet as pq
 import shapely
 from matplotlib.figure import Figure
 
+from xview2_siamese_unet.config.dataset import DatasetParams
+from xview2_siamese_unet.config.modelling import Recipe
+from xview2_siamese_unet.config.reporting import ReportingParams
+from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.metrics.matching import match_scenes
 from xview2_siamese_unet.metrics.table import count_scenes
-from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.modelling import Recipe
-from xview2_siamese_unet.params.reporting import ReportingParams
-from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.pipelines.reporting import nodes
 from xview2_siamese_unet.plots.curves import draw_curves
 from xview2_siamese_unet.plots.histogram import draw_class_histogram

@@ -27,11 +27,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.nets.hardware import pick_device, pick_precision
-from xview2_siamese_unet.nets.normalise import Normalise
-from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
-from xview2_siamese_unet.params.training import AugmentationParams, DamageLossMix, LossMix, TrainingParams
+from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
+from xview2_siamese_unet.config.training import AugmentationParams, DamageLossMix, LossMix, TrainingParams
+from xview2_siamese_unet.models.build import build_net
+from xview2_siamese_unet.models.hardware import pick_device, pick_precision
+from xview2_siamese_unet.models.normalise import Normalise
 from xview2_siamese_unet.raster.record import RECORD, count_scene
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.augment import augment

@@ -20,14 +20,14 @@ import numpy as np
 from PIL import Image
 
 from xview2_siamese_unet.assessment import assess
-from xview2_siamese_unet.params.data_processing import DataProcessingParams
-from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams
-from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.config.data_processing import DataProcessingParams
+from xview2_siamese_unet.config.dataset import DatasetParams, SampleParams
+from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, parse_labels
 from xview2_siamese_unet.raster.grid_scene import write_geotiffs
 from xview2_siamese_unet.raster.io import read_rgb
+from xview2_siamese_unet.synthetic import plan_sample, write_scene
 from xview2_siamese_unet.xbd.pairing import list_pairs
-from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
 
 PROJECT = Path(__file__).parents[1]
 IMAGES = PROJECT / "docs" / "images"

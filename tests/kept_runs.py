@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from xview2_siamese_unet.params.tree import Parameters
+from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.runs import describe_run
 
 RUN = "2026-01-02T03.04.05.678Z"

@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import dask
 import pytest
 
+from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.parallel import _in_flight, parallel_map, usable_cores
-from xview2_siamese_unet.params.execution import ExecutorParams
 
 
 def square(number: int) -> int:

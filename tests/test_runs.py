@@ -10,8 +10,8 @@ import pytest
 
 from kept_runs import RUN, write_run
 from xview2_siamese_unet import runs
+from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.runs import begin_run, choose_run, describe_run, differences, find_run, list_runs
 
 NEWER = "2026-02-02T00.00.00.000Z"

@@ -114,9 +114,9 @@ def look(
     Raises:
         ProjectError: something that cannot be assessed.
     """
+    from xview2_siamese_unet.config.inference import InferenceParams  # noqa: PLC0415
     from xview2_siamese_unet.inference.harmonise import harmonise  # noqa: PLC0415  GDAL is slow to import
     from xview2_siamese_unet.inference.record import describe_pair  # noqa: PLC0415
-    from xview2_siamese_unet.params.inference import InferenceParams  # noqa: PLC0415
 
     with _session({"pre": pre, "post": post, **more}, env, None) as session:
         parameters = session.load_context().params["inference"]

@@ -25,11 +25,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from yaml import YAMLError
 
+from xview2_siamese_unet.config.dataset import DatasetParams
+from xview2_siamese_unet.config.globals import NAME, Globals
+from xview2_siamese_unet.config.tree import Parameters
+from xview2_siamese_unet.config.validation import validate
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.globals import NAME, Globals
-from xview2_siamese_unet.params.tree import Parameters
-from xview2_siamese_unet.params.validation import validate
 from xview2_siamese_unet.runs import LOOKS, MODELS, Run, choose_run, describe_run, find_run
 
 _ARCHIVES: Final = {"application/x-tar": "tar://::", "application/zip": "zip://::"}

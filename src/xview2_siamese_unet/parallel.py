@@ -17,8 +17,8 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.progress import progress
 
 Job = TypeVar("Job")

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 from kedro.io.core import generate_timestamp
 
 from xview2_siamese_unet.atomic import write_atomically
+from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.report.settings import flatten
 from xview2_siamese_unet.training.commit import code_digest
 

@@ -10,11 +10,11 @@ import segmentation_models_pytorch as smp
 from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
-from xview2_siamese_unet.commands.configuration import find_project, leaves, open_configuration
-from xview2_siamese_unet.commands.doctor import doctor
+from xview2_siamese_unet.cli.configuration import find_project, leaves, open_configuration
+from xview2_siamese_unet.cli.doctor import doctor
+from xview2_siamese_unet.config.dataset import SampleParams
 from xview2_siamese_unet.errors import ConfigError, ProjectError
-from xview2_siamese_unet.params.dataset import SampleParams
-from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
+from xview2_siamese_unet.synthetic import plan_sample, write_scene
 
 
 def call(*args: str) -> Result:

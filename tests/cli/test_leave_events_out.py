@@ -12,9 +12,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from xview2_siamese_unet.commands import events
-from xview2_siamese_unet.commands.configuration import open_configuration
-from xview2_siamese_unet.commands.events import leave_events_out
+from xview2_siamese_unet.cli import events
+from xview2_siamese_unet.cli.configuration import open_configuration
+from xview2_siamese_unet.cli.events import leave_events_out
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.metrics.comparison import Experiment

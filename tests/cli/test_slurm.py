@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from xview2_siamese_unet.commands.slurm import slurm
+from xview2_siamese_unet.cli.slurm import slurm
 from xview2_siamese_unet.errors import ConfigError
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn, optim
 from torch.utils.data import DataLoader
 
 from xview2_siamese_unet.cli import cli, run
-from xview2_siamese_unet.commands.command import ProjectCommand
-from xview2_siamese_unet.commands.experiment import experiment
+from xview2_siamese_unet.cli.command import ProjectCommand
+from xview2_siamese_unet.cli.experiment import experiment
 
 
 class Interrupted(LightningModule):

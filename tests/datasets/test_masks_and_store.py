@@ -11,11 +11,11 @@ import pytest
 from kedro.io import DatasetError
 from sample_data import PARAMS, PROCESSES, SAMPLE, SERIAL, burn, contents, message, process, tables
 
+from xview2_siamese_unet.config.data_processing import DataProcessingParams, MaskParams, ShardParams
+from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.datasets.partitions import MasksDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
 from xview2_siamese_unet.errors import ConfigError, DataError, StaleError, StorageError
-from xview2_siamese_unet.params.data_processing import DataProcessingParams, MaskParams, ShardParams
-from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.pipelines.data_processing.nodes import burn_masks, pack_scenes, parse_labels
 
 

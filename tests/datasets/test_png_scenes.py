@@ -14,8 +14,8 @@ from kedro.io import DatasetError
 from PIL import Image
 from sample_data import PARAMS, PROCESSES, SERIAL, contents, message, process
 
+from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.datasets.partitions import SceneFolderDataset
-from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes
 from xview2_siamese_unet.pipelines.png_export.nodes import convert_scenes
 

@@ -10,9 +10,9 @@ import pytest
 from kedro.io import DatasetError
 from sample_data import PROCESSES, SAMPLE, SERIAL, contents, message, provide
 
+from xview2_siamese_unet.config.dataset import DatasetParams, SampleParams
 from xview2_siamese_unet.datasets.partitions import DownloadDataset
 from xview2_siamese_unet.errors import ConfigError, StaleError
-from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams
 from xview2_siamese_unet.pipelines.data_processing.nodes import provide_scenes
 
 

@@ -14,9 +14,9 @@ from kedro.framework.cli.cli import KedroCLI
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 
-from xview2_siamese_unet.params.globals import Globals
-from xview2_siamese_unet.params.tree import Parameters
-from xview2_siamese_unet.params.validation import validate
+from xview2_siamese_unet.config.globals import Globals
+from xview2_siamese_unet.config.tree import Parameters
+from xview2_siamese_unet.config.validation import validate
 
 pytestmark = pytest.mark.filterwarnings("ignore:'BaseCommand' is deprecated")  # Kedro-Viz's own
 COMMANDS = kedro_commands()

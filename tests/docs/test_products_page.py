@@ -12,11 +12,11 @@ import rasterio
 import shapely
 from docs_blocks import DOCS, first_column
 
+from xview2_siamese_unet.config.inference import BuildingParams
 from xview2_siamese_unet.inference.folder import PRODUCTS
 from xview2_siamese_unet.inference.layers import CEMS, with_provenance
 from xview2_siamese_unet.inference.summary import summary_table
 from xview2_siamese_unet.inference.vote import vote
-from xview2_siamese_unet.params.inference import BuildingParams
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.probability import BANDS
 

@@ -7,8 +7,8 @@ from types import ModuleType
 import pytest
 from docs_blocks import DOCS
 
-from xview2_siamese_unet.params.globals import Globals
-from xview2_siamese_unet.params.tree import Parameters
+from xview2_siamese_unet.config.globals import Globals
+from xview2_siamese_unet.config.tree import Parameters
 
 
 @pytest.fixture

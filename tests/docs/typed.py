@@ -21,9 +21,9 @@ import yaml
 from affine import Affine
 from docs_blocks import PROJECT, Block, lines
 
-from xview2_siamese_unet.params.dataset import SampleParams, SampleScenes
+from xview2_siamese_unet.config.dataset import SampleParams, SampleScenes
 from xview2_siamese_unet.raster.io import read_rgb
-from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
+from xview2_siamese_unet.synthetic import plan_sample, write_scene
 
 INSTALLS = ("git clone", "pip install", "uv sync")
 """Done once for all tests, and not without a network."""

@@ -16,9 +16,9 @@ import shapely
 from rio_cogeo.cogeo import cog_validate
 
 from xview2_siamese_unet.assessment import Assessment, assess
-from xview2_siamese_unet.params.data_processing import DataProcessingParams
-from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.execution import ExecutorParams
+from xview2_siamese_unet.config.data_processing import DataProcessingParams
+from xview2_siamese_unet.config.dataset import DatasetParams
+from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, parse_labels
 from xview2_siamese_unet.raster.grid_scene import write_geotiffs
 from xview2_siamese_unet.xbd.labels import parse_label

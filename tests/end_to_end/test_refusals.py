@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from xview2_siamese_unet.config.dataset import SampleParams
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError
-from xview2_siamese_unet.params.dataset import SampleParams
-from xview2_siamese_unet.xbd.sample import plan_sample, write_scene
+from xview2_siamese_unet.synthetic import plan_sample, write_scene
 
 RunKedro = Callable[..., None]
 

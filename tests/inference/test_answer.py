@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
+from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
+from xview2_siamese_unet.config.prediction import Tta
 from xview2_siamese_unet.inference.answer import NetAnswer
-from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.nets.postprocess import probabilities
-from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
-from xview2_siamese_unet.params.prediction import Tta
+from xview2_siamese_unet.models.build import build_net
+from xview2_siamese_unet.models.postprocess import probabilities
 
 MODEL: dict[str, object] = {"encoder": {"name": "resnet18"}, "decoder_channels": [32, 32, 16, 16, 8]}
 DECODERS = ["unet", "unetplusplus", "fpn", "upernet", "segformer"]

@@ -13,12 +13,12 @@ import shapely
 from affine import Affine
 from shapely.affinity import translate
 
+from xview2_siamese_unet.config.inference import BuildingParams
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.footprints import given_buildings, given_zones
 from xview2_siamese_unet.inference.layers import model_buildings, valid_area
 from xview2_siamese_unet.inference.summary import assign_zones, summarise_buildings, summary_table, summary_warnings
 from xview2_siamese_unet.inference.vote import SHARES, geodesic_areas, vote
-from xview2_siamese_unet.params.inference import BuildingParams
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.outline import building_outlines
 

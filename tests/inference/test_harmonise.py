@@ -17,9 +17,9 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.warp import calculate_default_transform, reproject
 from rasterio.windows import Window
 
+from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
-from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.grid_source import read_source
 from xview2_siamese_unet.raster.window_tile import OpenTile

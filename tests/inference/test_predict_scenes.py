@@ -10,12 +10,12 @@ import torch
 from scipy import ndimage
 
 from small_store import noisy_scenes, write_store
+from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.inference.answer import NetAnswer
 from xview2_siamese_unet.inference.predict import predict_scenes
 from xview2_siamese_unet.inference.windowed import encode
-from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.nets.postprocess import Thresholds
-from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
+from xview2_siamese_unet.models.build import build_net
+from xview2_siamese_unet.models.postprocess import Thresholds
 from xview2_siamese_unet.raster.store import Store
 
 MODEL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [16, 16, 8, 8, 8]}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
-from xview2_siamese_unet.params.inference import InferenceParams
 
 SHARED = Path(__file__).parents[3] / "shared"
 pytestmark = [

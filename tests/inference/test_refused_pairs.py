@@ -11,9 +11,9 @@ import rasterio
 from affine import Affine
 from image_pair import Smooth, Write, pair_of
 
+from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.harmonise import harmonise
-from xview2_siamese_unet.params.inference import InferenceParams
 
 
 def test_mistakes_have_sentences_of_their_own(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:

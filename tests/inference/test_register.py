@@ -12,11 +12,11 @@ import shapely
 from rasterio.features import rasterize
 from scipy.ndimage import gaussian_filter, map_coordinates, shift
 
+from xview2_siamese_unet.config.inference import BuildingParams, InferenceParams
 from xview2_siamese_unet.inference.footprint_shift import estimate_footprint_shift, moved
 from xview2_siamese_unet.inference.harmonise import harmonise
 from xview2_siamese_unet.inference.register import SIDE, estimate_shift
 from xview2_siamese_unet.inference.register_field import estimate_field
-from xview2_siamese_unet.params.inference import BuildingParams, InferenceParams
 from xview2_siamese_unet.pipelines.inference.nodes import outline_buildings
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.window_pair import Pair

@@ -17,12 +17,12 @@ from affine import Affine
 from image_pair import fill
 from shapely.affinity import rotate
 
+from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.datasets.assess_layers import LayersDataset
 from xview2_siamese_unet.datasets.assess_raster import CogDataset
 from xview2_siamese_unet.inference.harmonise import harmonise
 from xview2_siamese_unet.inference.layers import read_buildings
 from xview2_siamese_unet.inference.record import Predicted
-from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.pipelines.inference import nodes
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_plan import WindowPlan

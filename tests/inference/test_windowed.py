@@ -14,11 +14,11 @@ import rasterio
 from image_pair import fill
 from scipy.ndimage import uniform_filter
 
+from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.inference.harmonise import harmonise
 from xview2_siamese_unet.inference.windowed import FinishedBlocks, encode
-from xview2_siamese_unet.nets.postprocess import Thresholds
-from xview2_siamese_unet.params.inference import InferenceParams
+from xview2_siamese_unet.models.postprocess import Thresholds
 from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
 from xview2_siamese_unet.raster.probability import BANDS, LEVELS
 from xview2_siamese_unet.raster.stitch_store import BlockStore

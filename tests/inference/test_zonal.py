@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from exact_zonal import exact_zonal
+from xview2_siamese_unet.config.inference import BuildingParams
 from xview2_siamese_unet.inference.vote import ABSTAINED, ASSESSED, NOT_ASSESSED, SHARES, vote
-from xview2_siamese_unet.params.inference import BuildingParams
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
 from xview2_siamese_unet.raster.probability import BANDS, LEVELS

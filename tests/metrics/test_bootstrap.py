@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.metrics.bootstrap import differences, draw_weights, intervals, scores_of_sums
 from xview2_siamese_unet.metrics.scores import official_score, present_class_damage_f1
 from xview2_siamese_unet.metrics.table import COUNT_COLUMNS, DAMAGE_COLUMNS, each
-from xview2_siamese_unet.params.modelling import Unclassified
 
 HITS = {1: 0.9, 2: 0.5, 3: 0.6, 4: 0.7}
 """Share of the pixels of a class that the simulated model gets right, on average over scenes."""

@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from xview2_siamese_unet.config.reporting import IntervalParams
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.errors import LabelError
 from xview2_siamese_unet.metrics.buildings import SIZES, building_confusion, summarise_buildings
 from xview2_siamese_unet.metrics.matching import burn_instances, match_buildings, match_scenes
 from xview2_siamese_unet.metrics.ranking import worst_buildings
-from xview2_siamese_unet.params.reporting import IntervalParams
 
 SIDE = 48
 NO_SHARES = np.zeros((5, SIDE, SIDE), np.uint8)

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xview2_siamese_unet.config.modelling import Unclassified
+from xview2_siamese_unet.config.reporting import IntervalParams
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.matching import MATCH_COLUMNS
@@ -24,8 +26,6 @@ from xview2_siamese_unet.metrics.scores import (
 )
 from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import count_scenes
-from xview2_siamese_unet.params.modelling import Unclassified
-from xview2_siamese_unet.params.reporting import IntervalParams
 
 POLICIES: tuple[Unclassified, ...] = get_args(Unclassified)
 Image = tuple[np.ndarray, np.ndarray, np.ndarray]

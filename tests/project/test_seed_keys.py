@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from xview2_siamese_unet.config.data_processing import SplitParams
+from xview2_siamese_unet.config.globals import Globals
+from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
-from xview2_siamese_unet.params.data_processing import SplitParams
-from xview2_siamese_unet.params.globals import Globals
-from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 from xview2_siamese_unet.xbd.splits import split_scenes
 

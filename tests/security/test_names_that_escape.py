@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.params.globals import Globals
 from xview2_siamese_unet.xbd.names import parse_stem
 
 PROJECT = Path(__file__).parents[2]

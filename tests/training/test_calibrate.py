@@ -8,11 +8,11 @@ import torch
 from scipy.special import softmax
 from torch import Tensor, nn
 
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.nets.postprocess import Temperatures
-from xview2_siamese_unet.nets.predictor import Predictor
-from xview2_siamese_unet.nets.siamese_unet import Logits
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.models.postprocess import Temperatures
+from xview2_siamese_unet.models.predictor import Predictor
+from xview2_siamese_unet.models.siamese_unet import Logits
 from xview2_siamese_unet.training.calibrate import (
     Sample,
     calibrate,

@@ -12,9 +12,9 @@ import pytest
 import torch
 from tiny_training import same
 
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.nets.checkpoint import Checkpoint
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.models.checkpoint import Checkpoint
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit
 

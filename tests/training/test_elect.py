@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
-from xview2_siamese_unet.nets.postprocess import Thresholds, decide, probabilities, scored_bytes, vote
-from xview2_siamese_unet.nets.predictor import Predictor
-from xview2_siamese_unet.nets.siamese_unet import Logits
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities, scored_bytes, vote
+from xview2_siamese_unet.models.predictor import Predictor
+from xview2_siamese_unet.models.siamese_unet import Logits
 from xview2_siamese_unet.training import answering
 from xview2_siamese_unet.training import fit as fit_room
 from xview2_siamese_unet.training.data import TrainingData

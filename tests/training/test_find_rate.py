@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tiny_training import new_module
 
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.find_rate import find_rate, suggest
 from xview2_siamese_unet.training.fit import Folders, fit

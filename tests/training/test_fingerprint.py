@@ -10,7 +10,7 @@ import pytest
 from tiny_training import draw_scene
 
 from small_store import write_store
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData, fingerprint
 
 MakeRecipe = Callable[..., Recipe]

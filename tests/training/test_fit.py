@@ -16,8 +16,8 @@ from tiny_training import draw_scene, last, same, scripted
 from torch import Tensor
 
 from small_store import write_store
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import ConfigError, StorageError
-from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training import fit as fit_room
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, _new_module, _warn_of_idle_gpus, fit

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.lone_images import refuse_lone_images

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from xview2_siamese_unet.config.training import DamageLossMix, LossMix
 from xview2_siamese_unet.damage import IGNORE
-from xview2_siamese_unet.params.training import DamageLossMix, LossMix
 from xview2_siamese_unet.training.losses import (
     Spread,
     dice_loss,

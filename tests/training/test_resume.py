@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_training import last, same, scripted
 
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.module import DamageModule

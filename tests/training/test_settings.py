@@ -13,9 +13,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from tiny_training import new_module
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.loop import make_trainer

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.module import DamageModule

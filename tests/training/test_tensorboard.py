@@ -6,8 +6,8 @@ import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import draw_scene
 
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.params.modelling import Recipe
 from xview2_siamese_unet.training.fit import Folders, TrainingData, fit
 from xview2_siamese_unet.training.panel import Panels, draw_panel
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
-from xview2_siamese_unet.nets.checkpoint import thresholds_of
-from xview2_siamese_unet.nets.postprocess import Thresholds, decide, probabilities
-from xview2_siamese_unet.nets.predictor import Predictor
-from xview2_siamese_unet.nets.siamese_unet import Logits
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.models.checkpoint import thresholds_of
+from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities
+from xview2_siamese_unet.models.predictor import Predictor
+from xview2_siamese_unet.models.siamese_unet import Logits
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.thresholds import best_thresholds, count_answers

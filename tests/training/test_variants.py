@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from tiny_training import same
 
-from xview2_siamese_unet.nets.checkpoint import restore
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.config.modelling import Recipe
+from xview2_siamese_unet.models.checkpoint import restore
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit
 

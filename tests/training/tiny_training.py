@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.nets.normalise import Normalise
-from xview2_siamese_unet.params.modelling import (
+from xview2_siamese_unet.config.modelling import (
     ClassesParams,
     DataloaderParams,
     FocalLossParams,
@@ -21,6 +19,8 @@ from xview2_siamese_unet.params.modelling import (
     Recipe,
     TrainingParams,
 )
+from xview2_siamese_unet.models.build import build_net
+from xview2_siamese_unet.models.normalise import Normalise
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders
 from xview2_siamese_unet.training.module import DamageModule

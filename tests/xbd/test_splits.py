@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xview2_siamese_unet.config.data_processing import SplitParams
+from xview2_siamese_unet.config.dataset import SubsetParams
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.params.data_processing import SplitParams
-from xview2_siamese_unet.params.dataset import SubsetParams
 from xview2_siamese_unet.xbd.splits import SPLITS, choose_subset, leave_out, split_scenes
 
 EVENTS = {

@@ -12,12 +12,12 @@ from typing import Any, Generic, NoReturn, TypeVar
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 
+from xview2_siamese_unet.config.data_processing import ShardParams
+from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.datasets.preview import picture_of_masks, picture_of_pairs
 from xview2_siamese_unet.datasets.stamp import check_stamp
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.parallel import Lazy, Partition, make_missing, parallel_map
-from xview2_siamese_unet.params.data_processing import ShardParams
-from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.raster.masks import SceneMasks
 from xview2_siamese_unet.xbd.archives import is_archive
 from xview2_siamese_unet.xbd.pairing import SceneFiles

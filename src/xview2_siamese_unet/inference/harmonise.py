@@ -12,10 +12,10 @@ import numpy.typing as npt
 import shapely
 from rasterio.crs import CRS
 
+from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift
 from xview2_siamese_unet.inference.register_field import estimate_field
-from xview2_siamese_unet.params.inference import InferenceParams
 from xview2_siamese_unet.raster.grid import Area, Grid, around, common_grid, cut, reproject
 from xview2_siamese_unet.raster.grid_source import Source, read_source
 from xview2_siamese_unet.raster.no_data import undeclared_fill

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xview2_siamese_unet.nets.checkpoint import predictor_of, thresholds_of, vote_weights_of
-from xview2_siamese_unet.nets.postprocess import decide, probabilities, scored_bytes, vote
-from xview2_siamese_unet.params.modelling import HardwareParams
+from xview2_siamese_unet.config.modelling import HardwareParams
+from xview2_siamese_unet.models.checkpoint import predictor_of, thresholds_of, vote_weights_of
+from xview2_siamese_unet.models.postprocess import decide, probabilities, scored_bytes, vote
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.probability import NO_DATA
 from xview2_siamese_unet.raster.store import Store

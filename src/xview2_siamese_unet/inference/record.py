@@ -13,8 +13,8 @@ from typing import Any
 
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.atomic import sha256
-from xview2_siamese_unet.params.inference import InferenceParams
-from xview2_siamese_unet.params.modelling import HardwareParams
+from xview2_siamese_unet.config.inference import InferenceParams
+from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_source import Source
 from xview2_siamese_unet.raster.window_field import ShiftField
 from xview2_siamese_unet.raster.window_pair import Pair

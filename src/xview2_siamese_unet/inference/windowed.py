@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xview2_siamese_unet.nets.postprocess import Block, Thresholds, decide, scored_bytes, vote_blocks
+from xview2_siamese_unet.models.postprocess import Block, Thresholds, decide, scored_bytes, vote_blocks
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.probability import NO_DATA
 from xview2_siamese_unet.raster.stitch import Stitched, stitch_row

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import IntArray
 from xview2_siamese_unet.metrics.scores import DAMAGE_SHARE, EPSILON, LOCALIZATION_SHARE
 from xview2_siamese_unet.metrics.table import COUNT_COLUMNS
-from xview2_siamese_unet.params.modelling import Unclassified
 
 FloatArray = npt.NDArray[np.float64]
 LEVEL: Final = 0.95

@@ -8,12 +8,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from xview2_siamese_unet.config.modelling import Unclassified
+from xview2_siamese_unet.config.reporting import IntervalParams
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
 from xview2_siamese_unet.metrics.bootstrap import bounds, draw_weights, f1_of_sums
 from xview2_siamese_unet.metrics.confusion import IntArray
 from xview2_siamese_unet.metrics.scores import class_scores, scored_damage
-from xview2_siamese_unet.params.modelling import Unclassified
-from xview2_siamese_unet.params.reporting import IntervalParams
 
 SIZES: Final = {
     "below 10 × 10 px": (0, 100),

@@ -8,12 +8,12 @@ from typing import Final, NamedTuple
 
 import pandas as pd
 
+from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.bootstrap import differences, intervals
 from xview2_siamese_unet.metrics.ranking import scene_scores
 from xview2_siamese_unet.metrics.summary import scores_of
 from xview2_siamese_unet.metrics.table import total
-from xview2_siamese_unet.params.modelling import Unclassified
 
 _NAMES: Final = {"reporting.model_file", "reporting.title"}
 """Settings that name things and decide nothing."""

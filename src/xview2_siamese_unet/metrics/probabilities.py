@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import IntArray, UInt8Array
 from xview2_siamese_unet.metrics.table import Predictions
-from xview2_siamese_unet.params.modelling import Unclassified
 from xview2_siamese_unet.raster.probability import LEVELS
 from xview2_siamese_unet.raster.store import Store
 

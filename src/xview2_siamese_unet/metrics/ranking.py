@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import pandas as pd
 
+from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts
 from xview2_siamese_unet.metrics.scores import (
@@ -15,7 +16,6 @@ from xview2_siamese_unet.metrics.scores import (
     scored_damage,
 )
 from xview2_siamese_unet.metrics.table import each
-from xview2_siamese_unet.params.modelling import Unclassified
 
 Rank = Literal["best", "median", "worst"]
 _LARGE: Final = 100

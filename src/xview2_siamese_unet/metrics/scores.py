@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, IntArray
-from xview2_siamese_unet.params.modelling import Unclassified
 
 EPSILON: Final = 1e-6
 LOCALIZATION_SHARE: Final = 0.3

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from xview2_siamese_unet.config.modelling import Unclassified
+from xview2_siamese_unet.config.reporting import IntervalParams
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics import table as counted
 from xview2_siamese_unet.metrics.bootstrap import intervals
@@ -21,8 +23,6 @@ from xview2_siamese_unet.metrics.scores import (
     present_class_damage_f1,
     scored_damage,
 )
-from xview2_siamese_unet.params.modelling import Unclassified
-from xview2_siamese_unet.params.reporting import IntervalParams
 
 _DEFAULT: Final = IntervalParams()
 

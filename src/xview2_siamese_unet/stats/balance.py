@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from xview2_siamese_unet.config.feature_statistics import ClassWeightParams, SampleWeightParams
+from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.params.feature_statistics import ClassWeightParams, SampleWeightParams
-from xview2_siamese_unet.params.modelling import Unclassified
 
 ClassCounts = dict[str, dict[str, int]]
 """`pre`: pixels of background and building; `post`: pixels of each damage word."""

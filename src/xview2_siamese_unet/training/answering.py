@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from xview2_siamese_unet.nets.hardware import autocast_dtype, pick_device
-from xview2_siamese_unet.nets.postprocess import Temperatures, Thresholds
-from xview2_siamese_unet.nets.predictor import Predictor
-from xview2_siamese_unet.params.modelling import Recipe
-from xview2_siamese_unet.params.prediction import VoteWeights
+from xview2_siamese_unet.config.modelling import Recipe
+from xview2_siamese_unet.config.prediction import VoteWeights
+from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
+from xview2_siamese_unet.models.postprocess import Temperatures, Thresholds
+from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.training.calibrate import calibrate, sample_answers
 from xview2_siamese_unet.training.elect import best_weights, collect_ballots, damage_f1
 from xview2_siamese_unet.training.thresholds import best_thresholds, count_answers

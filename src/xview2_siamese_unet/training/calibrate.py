@@ -12,10 +12,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from torch import Tensor
 
+from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import IGNORE, Damage
-from xview2_siamese_unet.nets.postprocess import Temperatures
-from xview2_siamese_unet.nets.predictor import Predictor
-from xview2_siamese_unet.params.modelling import Unclassified
+from xview2_siamese_unet.models.postprocess import Temperatures
+from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.training.pairs import unpack
 from xview2_siamese_unet.training.processes import everywhere
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b, file_digest
 from typing import NamedTuple
 
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.commit import code_digest
 

@@ -14,11 +14,11 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from xview2_siamese_unet import __version__
-from xview2_siamese_unet.nets.build import build_net, load_encoder_weights
-from xview2_siamese_unet.nets.checkpoint import Checkpoint
-from xview2_siamese_unet.nets.hardware import autocast_dtype, pick_device
-from xview2_siamese_unet.nets.normalise import Normalise
-from xview2_siamese_unet.params.modelling import LossWeightsParams, Recipe
+from xview2_siamese_unet.config.modelling import LossWeightsParams, Recipe
+from xview2_siamese_unet.models.build import build_net, load_encoder_weights
+from xview2_siamese_unet.models.checkpoint import Checkpoint
+from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
+from xview2_siamese_unet.models.normalise import Normalise
 from xview2_siamese_unet.training.answering import Answering, fit_answers
 from xview2_siamese_unet.training.commit import code_commit
 from xview2_siamese_unet.training.data import TrainingData, data_fingerprint, fingerprint

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.processes import launched_shard
 

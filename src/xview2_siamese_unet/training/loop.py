@@ -23,9 +23,9 @@ from rich import get_console
 from timm.layers.norm_act import convert_sync_batchnorm
 
 from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.nets.hardware import pick_precision
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.models.hardware import pick_precision
 from xview2_siamese_unet.progress import is_watched
 from xview2_siamese_unet.training.clock import StepClock
 from xview2_siamese_unet.training.module import DamageModule

@@ -9,8 +9,8 @@ from segmentation_models_pytorch.losses import LovaszLoss
 from torch import Tensor
 from torch.nn import functional
 
+from xview2_siamese_unet.config.training import DamageLossMix, LossMix
 from xview2_siamese_unet.damage import IGNORE, SCORED, Damage
-from xview2_siamese_unet.params.training import DamageLossMix, LossMix
 
 Spread = Callable[[Tensor], Tensor]
 """Mean of numbers over all processes, through which gradients flow: each forms its ratio of the pixels of all."""

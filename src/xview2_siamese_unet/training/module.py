@@ -14,14 +14,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
-from xview2_siamese_unet.nets.build import DamageNet
-from xview2_siamese_unet.nets.normalise import Normalise
-from xview2_siamese_unet.nets.postprocess import decide, probabilities
-from xview2_siamese_unet.nets.siamese_unet import Logits
-from xview2_siamese_unet.params.modelling import Recipe
+from xview2_siamese_unet.models.build import DamageNet
+from xview2_siamese_unet.models.normalise import Normalise
+from xview2_siamese_unet.models.postprocess import decide, probabilities
+from xview2_siamese_unet.models.siamese_unet import Logits
 from xview2_siamese_unet.training.augment import augment
 from xview2_siamese_unet.training.losses import Spread, mix_losses
 from xview2_siamese_unet.training.pairs import Batch, unpack

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from xview2_siamese_unet.config.modelling import DataloaderParams, Recipe, Unclassified
 from xview2_siamese_unet.damage import IGNORE, OVERLAP_PRIORITY, Damage
 from xview2_siamese_unet.errors import ConfigError, StorageError
-from xview2_siamese_unet.params.modelling import DataloaderParams, Recipe, Unclassified
 from xview2_siamese_unet.training.crops import Crops, WholeScenes
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.draws import Draws

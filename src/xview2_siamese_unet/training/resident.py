@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from xview2_siamese_unet.config.modelling import DataloaderParams
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.params.modelling import DataloaderParams
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.crops import RARITY, corners
 from xview2_siamese_unet.training.draws import Draw

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.metrics.confusion import Counts, IntArray
 from xview2_siamese_unet.metrics.scores import official_score
-from xview2_siamese_unet.nets.postprocess import Thresholds, answers, probabilities
-from xview2_siamese_unet.nets.predictor import Predictor
-from xview2_siamese_unet.params.modelling import Unclassified
+from xview2_siamese_unet.models.postprocess import Thresholds, answers, probabilities
+from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.training.pairs import unpack
 from xview2_siamese_unet.training.processes import everywhere
 

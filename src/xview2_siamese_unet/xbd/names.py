@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from xview2_siamese_unet.config.dataset import Tier
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.params.dataset import Tier
 
 Phase = Literal["pre", "post"]
 

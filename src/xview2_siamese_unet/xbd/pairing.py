@@ -12,8 +12,8 @@ from typing import Final
 import pandas as pd
 
 from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.config.dataset import Tier
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.params.dataset import Tier
 from xview2_siamese_unet.xbd.names import PHASES, TIERS, Phase, SceneId, parse_stem
 
 SUFFIXES: Final = {"images": (".png", ".tif", ".tiff"), "labels": (".json",)}

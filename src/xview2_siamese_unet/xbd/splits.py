@@ -22,9 +22,9 @@ from typing import Final, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from xview2_siamese_unet.config.data_processing import SplitParams
+from xview2_siamese_unet.config.dataset import SubsetParams
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.params.data_processing import SplitParams
-from xview2_siamese_unet.params.dataset import SubsetParams
 from xview2_siamese_unet.xbd.names import parse_stem
 
 logger = logging.getLogger(__name__)

@@ -23,9 +23,9 @@ if __name__ == "__main__":  # a spawned worker reads this file too, and needs no
     from xview2_siamese_unet.datasets.buildings import BuildingsDataset
     from xview2_siamese_unet.datasets.partitions import MasksDataset, SceneFolderDataset
     from xview2_siamese_unet.datasets.store import StoreDataset
-    from xview2_siamese_unet.params.data_processing import DataProcessingParams
-    from xview2_siamese_unet.params.dataset import DatasetParams, SampleParams, SampleScenes
-    from xview2_siamese_unet.params.execution import ExecutorParams
+    from xview2_siamese_unet.config.data_processing import DataProcessingParams
+    from xview2_siamese_unet.config.dataset import DatasetParams, SampleParams, SampleScenes
+    from xview2_siamese_unet.config.execution import ExecutorParams
     from xview2_siamese_unet.pipelines.data_processing import nodes
 
 

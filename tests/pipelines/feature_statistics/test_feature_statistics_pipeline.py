@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xview2_siamese_unet.config.feature_statistics import FeatureStatisticsParams
+from xview2_siamese_unet.config.modelling import ClassesParams
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.params.feature_statistics import FeatureStatisticsParams
-from xview2_siamese_unet.params.modelling import ClassesParams
 from xview2_siamese_unet.pipelines.feature_statistics import create_pipeline, nodes
 from xview2_siamese_unet.raster.record import RECORD
 from xview2_siamese_unet.stats.balance import count_classes

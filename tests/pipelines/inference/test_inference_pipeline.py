@@ -29,12 +29,12 @@ from exact_zonal import exact_zonal
 from small_store import write_store
 from xview2_siamese_unet.assessment import Assessment
 from xview2_siamese_unet.assessment import assess as assess_in_python
-from xview2_siamese_unet.commands.assess import assess
+from xview2_siamese_unet.cli.assess import assess
+from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import CheckpointError, DataError
 from xview2_siamese_unet.inference.predict import predict_scenes
-from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.params.modelling import HardwareParams, ModelParams
+from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.pipelines.inference import create_pipeline
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS

@@ -15,13 +15,13 @@ from safetensors.torch import save_file
 
 from small_store import noisy_scenes, write_store
 from xview2_siamese_unet import __version__
+from xview2_siamese_unet.config.dataset import DatasetParams
+from xview2_siamese_unet.config.modelling import ModelParams, Recipe
+from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
 from xview2_siamese_unet.errors import CheckpointError, StaleError
-from xview2_siamese_unet.nets.build import build_net
-from xview2_siamese_unet.nets.checkpoint import Checkpoint, restore
-from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.modelling import ModelParams, Recipe
-from xview2_siamese_unet.params.tree import Parameters
+from xview2_siamese_unet.models.build import build_net
+from xview2_siamese_unet.models.checkpoint import Checkpoint, restore
 from xview2_siamese_unet.pipelines.modelling import create_pipeline
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.stats.moments import IMAGENET

@@ -17,10 +17,10 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 
+from xview2_siamese_unet.config.modelling import Recipe
+from xview2_siamese_unet.config.reporting import PanelParams, ReportingParams
+from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.params.modelling import Recipe
-from xview2_siamese_unet.params.reporting import PanelParams, ReportingParams
-from xview2_siamese_unet.params.tree import Parameters
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
 from xview2_siamese_unet.raster.probability import as_bytes
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from xview2_siamese_unet.config.modelling import HardwareParams
+from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.params.modelling import HardwareParams
-from xview2_siamese_unet.params.reporting import ReportingParams
 from xview2_siamese_unet.pipelines.reporting.nodes import predict
 from xview2_siamese_unet.xbd.ingest import SCENE_COLUMNS
 

@@ -9,7 +9,7 @@ import pandas as pd
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
-from xview2_siamese_unet.params.reporting import ReportingParams, SubmissionParams
+from xview2_siamese_unet.config.reporting import ReportingParams, SubmissionParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
 from xview2_siamese_unet.pipelines.reporting.nodes import count_probabilities, score
 

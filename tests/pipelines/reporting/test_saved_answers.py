@@ -14,8 +14,8 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 
-from xview2_siamese_unet.params.modelling import HardwareParams
-from xview2_siamese_unet.params.reporting import ReportingParams
+from xview2_siamese_unet.config.modelling import HardwareParams
+from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
 from xview2_siamese_unet.pipelines.submission.pipeline import submit
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from xview2_siamese_unet.params.reporting import ReportingParams
+from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.pipelines.reporting.nodes import write_report
 from xview2_siamese_unet.report.embed import svg_uri
 

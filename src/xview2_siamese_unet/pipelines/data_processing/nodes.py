@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xview2_siamese_unet import __version__
+from xview2_siamese_unet.config.data_processing import DataProcessingParams
+from xview2_siamese_unet.config.dataset import DatasetParams
+from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.datasets.partitions import Partitions
 from xview2_siamese_unet.datasets.stamp import made_from
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.parallel import Lazy, parallel_map
-from xview2_siamese_unet.params.data_processing import DataProcessingParams
-from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.execution import ExecutorParams
 from xview2_siamese_unet.pipelines.data_processing.ingest_page import render_ingest_page
 from xview2_siamese_unet.raster.io import read_shape
 from xview2_siamese_unet.raster.masks import SceneMasks, burn_scene, compare_targets
@@ -25,6 +25,7 @@ from xview2_siamese_unet.raster.pack import read_scene, scene_key
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.runs import describe_run
 from xview2_siamese_unet.stats import buildings
+from xview2_siamese_unet.synthetic import draw_scene, plan_sample, scene_name
 from xview2_siamese_unet.training.commit import code_commit, code_digest
 from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive, unpack
 from xview2_siamese_unet.xbd.ingest import (
@@ -35,7 +36,6 @@ from xview2_siamese_unet.xbd.ingest import (
     tabulate_labels,
 )
 from xview2_siamese_unet.xbd.pairing import ScenePair, list_pairs, pairs_of, tabulate_pairs, unread_folders
-from xview2_siamese_unet.xbd.sample import draw_scene, plan_sample, scene_name
 from xview2_siamese_unet.xbd.splits import choose_subset, leave_out, split_scenes
 
 _log = logging.getLogger(__name__)

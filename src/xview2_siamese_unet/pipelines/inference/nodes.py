@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from xview2_siamese_unet.atomic import sha256
+from xview2_siamese_unet.config.inference import InferenceParams
+from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assess_folder import Rows
 from xview2_siamese_unet.datasets.assess_layers import Layers
@@ -27,8 +29,6 @@ from xview2_siamese_unet.inference.record import (
     versions,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
-from xview2_siamese_unet.params.inference import InferenceParams
-from xview2_siamese_unet.params.modelling import HardwareParams
 from xview2_siamese_unet.raster.grid_cog import RasterContent
 from xview2_siamese_unet.raster.probability import BANDS, LEVELS
 from xview2_siamese_unet.raster.stitch_store import BlockStore
@@ -79,8 +79,8 @@ def predict_raster(
     """Yield the blocks of the pair row by row, without those that an earlier run of the same has left in the folder."""
     from xview2_siamese_unet.inference.answer import NetAnswer  # noqa: PLC0415
     from xview2_siamese_unet.inference.windowed import predict_rows  # noqa: PLC0415
-    from xview2_siamese_unet.nets.checkpoint import vote_weights_of  # noqa: PLC0415
-    from xview2_siamese_unet.nets.hardware import device_warnings  # noqa: PLC0415
+    from xview2_siamese_unet.models.checkpoint import vote_weights_of  # noqa: PLC0415
+    from xview2_siamese_unet.models.hardware import device_warnings  # noqa: PLC0415
 
     pair, windows, started = harmonised.pair, params.windows, time.monotonic()
     answer = NetAnswer(checkpoint, hardware, tta=windows.tta)

@@ -6,10 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from xview2_siamese_unet.errors import StaleError
-from xview2_siamese_unet.parallel import usable_cores
-from xview2_siamese_unet.params.dataset import DatasetParams
-from xview2_siamese_unet.params.modelling import (
+from xview2_siamese_unet.config.dataset import DatasetParams
+from xview2_siamese_unet.config.modelling import (
     ClassesParams,
     DataloaderParams,
     FocalLossParams,
@@ -20,6 +18,8 @@ from xview2_siamese_unet.params.modelling import (
     Recipe,
     TrainingParams,
 )
+from xview2_siamese_unet.errors import StaleError
+from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.stats.moments import IMAGENET
 

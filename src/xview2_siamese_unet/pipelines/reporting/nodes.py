@@ -8,14 +8,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
+from xview2_siamese_unet.config.modelling import ClassesParams, HardwareParams, Unclassified
+from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics import probabilities as said
 from xview2_siamese_unet.metrics.matching import match_scenes
 from xview2_siamese_unet.metrics.ranking import choose_scenes, scene_scores, worst_buildings
 from xview2_siamese_unet.metrics.summary import summarise
 from xview2_siamese_unet.metrics.table import Predictions, fingerprint
-from xview2_siamese_unet.params.modelling import ClassesParams, HardwareParams, Unclassified
-from xview2_siamese_unet.params.reporting import ReportingParams
 from xview2_siamese_unet.plots.histogram import ClassCounts, draw_class_histogram
 from xview2_siamese_unet.plots.matrices import BUILDING_WORDS, DAMAGE_WORDS, draw_matrix
 from xview2_siamese_unet.plots.panels import draw_panels

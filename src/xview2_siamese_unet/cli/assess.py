@@ -1,0 +1,65 @@
+"""`kedro assess PRE POST --out DIR`: the inference pipeline for somebody who only has two images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import click
+from kedro.framework.cli.utils import env_option
+
+from xview2_siamese_unet import assessment
+from xview2_siamese_unet.cli.command import ProjectCommand
+from xview2_siamese_unet.config.inference import Format
+from xview2_siamese_unet.errors import ProjectError
+
+_REFUSED: Final = 2
+_PATH: Final = click.Path(path_type=Path)
+
+
+@click.command(cls=ProjectCommand)
+@click.argument("pre", type=_PATH)
+@click.argument("post", type=_PATH)
+@click.option("--out", type=_PATH, help="Folder of the products.")
+@click.option(
+    "--model",
+    type=_PATH,
+    help="File of a checkpoint, or a run: RUN of --env, USER/EXPERIMENT or USER/EXPERIMENT@RUN. "
+    "Default: the newest finished run of --env.",
+)
+@click.option(
+    "--footprints",
+    type=_PATH,
+    help="Building footprints; name a layer as 'FILE|layername=NAME'. Default: the model's own outlines.",
+)
+@click.option("--aoi", type=_PATH, help="Area of interest: nothing outside of its polygons is assessed.")
+@click.option("--zones", type=_PATH, help="Polygons, such as districts, to count buildings by.")
+@click.option(
+    "--format", "formats", type=click.Choice(get_args(Format)), multiple=True, help="Also write buildings in it."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an assessment that the folder holds; other files stay.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="What computes.")
+@click.option("--check", is_flag=True, help="Only look at the images and print what an assessment would work on.")
+@env_option
+def assess(*, check: bool, device: str | None, env: str | None, **inference: Any) -> None:  # noqa: ANN401
+    """Find damaged buildings between an image PRE and an image POST of a disaster.
+
+    Each is a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system. The same as `kedro run
+    --pipelines inference` with these paths as parameters. Ends with 2 where nothing could be done, in one sentence.
+
+    \b
+    kedro assess before.tif after.tif --check
+    kedro assess before.tif after.tif --out assessment --footprints buildings.gpkg --env lab/strong
+    """  # noqa: D301  click takes the escaped character
+    if not check and inference["out"] is None:
+        raise click.UsageError("Missing option '--out'; only --check goes without.")
+    given = {key: value for key, value in inference.items() if value not in (None, False, ())}
+    try:
+        if check:
+            click.echo(json.dumps(assessment.look(**given, env=env), indent=2))
+        else:
+            assessment.assess(**given, env=env, device=device)
+    except ProjectError as error:
+        click.secho(str(error), err=True, fg="red")
+        raise SystemExit(_REFUSED) from error

@@ -1,0 +1,55 @@
+"""From masks to weights."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from xview2_siamese_unet.config.base import Strict
+
+
+class ClassWeightParams(Strict):
+    """How pixel counts become one weight a class; weights are scaled to a mean of 1 and then clipped."""
+
+    method: Literal["inverse", "sqrt_inverse", "effective_number", "list", "none"] = "sqrt_inverse"
+    """`effective_number` is (1 − beta) / (1 − beta ** count), Cui et al. 2019, doi:10.1109/CVPR.2019.00949."""
+    beta: float = Field(default=0.9999999, gt=0, lt=1)
+    """Only for `effective_number`."""
+    pre: tuple[float, ...] | None = None
+    """Only for `list`: weights of background and building."""
+    post: tuple[float, ...] | None = None
+    """Only for `list`: weights of background and the damage classes that are trained."""
+    clip: float | None = Field(default=10.0, gt=0)
+    """No weight above this; `null` clips nothing."""
+
+    @model_validator(mode="after")
+    def _lists_where_asked(self) -> Self:
+        if self.method == "list" and (self.pre is None or self.post is None):
+            raise ValueError("method list needs both pre and post")
+        return self
+
+
+class SampleWeightParams(Strict):
+    """How often a scene is drawn: in proportion to the number below.
+
+    1 + damaged·[any minor, major, destroyed] + rare·[any minor, major] + rare_pixels·(minor + major) / buildings
+
+    where [ ] is 1 or 0 by presence and the last term counts pixels; `empty` where the scene has no building.
+    """
+
+    empty: float = Field(default=0.5, ge=0)
+    """Weight of a scene without buildings."""
+    damaged: float = Field(default=1.0, ge=0)
+    """Added where any pixel is minor-damage, major-damage or destroyed."""
+    rare: float = Field(default=1.0, ge=0)
+    """Added where any pixel is minor-damage or major-damage."""
+    rare_pixels: float = Field(default=0.0, ge=0)
+    """Added in proportion to the share of minor- and major-damage among the pixels of buildings."""
+
+
+class FeatureStatisticsParams(Strict):
+    """From masks to weights."""
+
+    class_weights: ClassWeightParams = ClassWeightParams()
+    sample_weights: SampleWeightParams = SampleWeightParams()

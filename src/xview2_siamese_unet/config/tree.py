@@ -1,0 +1,43 @@
+"""The whole tree of parameters, so that sections which this run does not read are checked as well."""
+
+from __future__ import annotations
+
+from xview2_siamese_unet.config.base import Strict
+from xview2_siamese_unet.config.data_processing import DataProcessingParams
+from xview2_siamese_unet.config.dataset import DatasetParams
+from xview2_siamese_unet.config.execution import ExecutorParams
+from xview2_siamese_unet.config.feature_statistics import FeatureStatisticsParams
+from xview2_siamese_unet.config.inference import InferenceParams
+from xview2_siamese_unet.config.modelling import (
+    ClassesParams,
+    DataloaderParams,
+    FocalLossParams,
+    HardwareParams,
+    LossWeightsParams,
+    ModelParams,
+    PredictionParams,
+    TrainingParams,
+)
+from xview2_siamese_unet.config.reporting import ReportingParams, SubmissionParams
+
+
+class Parameters(Strict):
+    """Everything that parameters files may say; `params:<section>` gives one field to a node."""
+
+    run: str | None = None
+    """Id of a run; `null`: the one that these settings, data and code make, or the newest where one is looked at."""
+    dataset: DatasetParams = DatasetParams()
+    executor: ExecutorParams = ExecutorParams()
+    data_processing: DataProcessingParams = DataProcessingParams()
+    feature_statistics: FeatureStatisticsParams = FeatureStatisticsParams()
+    model: ModelParams = ModelParams()
+    classes: ClassesParams = ClassesParams()
+    training: TrainingParams = TrainingParams()
+    prediction: PredictionParams = PredictionParams()
+    loss_weights: LossWeightsParams = LossWeightsParams()
+    focal_loss: FocalLossParams = FocalLossParams()
+    dataloader: DataloaderParams = DataloaderParams()
+    hardware: HardwareParams = HardwareParams()
+    reporting: ReportingParams = ReportingParams()
+    submission: SubmissionParams = SubmissionParams()
+    inference: InferenceParams = InferenceParams()

@@ -1,0 +1,58 @@
+"""The net of the university project, for comparison: two nets without skips that meet at their logits.
+
+ElenaScholz/xView2SiameseUNet at 80b7726, built anew from its description: a ResNet, four transposed convolutions from
+1/32 to 1/2, bilinear to full size; no normalisation in the decoder, no weights shared, and the damage net never sees
+the pre-disaster image: the eight channels of logits are joined by a 3 × 3 and a 1 × 1 convolution.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xview2_siamese_unet.models.siamese_unet import Logits
+
+
+class SeedUNet(nn.Module):
+    """Encoder and transposed convolutions: (b, 3, h, w) → logits (b, k, h, w)."""
+
+    def __init__(self, encoder: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        deepest = int(encoder.out_channels[-1])  # type: ignore[index]
+        widths = [deepest // share for share in (1, 2, 4, 8, 32)]
+        steps: list[nn.Module] = []
+        for wide, narrow in pairwise(widths):
+            steps += [nn.ConvTranspose2d(wide, narrow, 2, stride=2), nn.ReLU(inplace=True)]
+        self.decoder = nn.Sequential(*steps, nn.Conv2d(widths[-1], classes, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits at full size."""
+        logits = self.decoder(self.encoder(image)[-1])
+        return functional.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class SeedNet(nn.Module):
+    """Two `SeedUNet`s and the fusion of their logits."""
+
+    def __init__(self, pre: SeedUNet, post: SeedUNet, damage_classes: int) -> None:
+        super().__init__()
+        self.pre = pre
+        self.post = post
+        both = 2 + damage_classes
+        self.fusion = nn.Sequential(
+            nn.Conv2d(both, both, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(both, damage_classes, 1)
+        )
+
+    def localise(self, pre: Tensor) -> Tensor:
+        """Return the building logits alone, without the cost of the other date."""
+        logits: Tensor = self.pre(pre)
+        return logits
+
+    def forward(self, pre: Tensor, post: Tensor) -> Logits:
+        """Return the logits of both dates for normalised images (b, 3, h, w)."""
+        building = self.pre(pre)
+        return Logits(building, self.fusion(torch.cat([building, self.post(post)], dim=1)))

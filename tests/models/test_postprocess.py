@@ -1,0 +1,122 @@
+"""From logits to damage codes: thresholds, un-classified, and the vote of a building's pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import ndimage
+
+from xview2_siamese_unet.models.postprocess import (
+    Block,
+    Thresholds,
+    connect,
+    decide,
+    probabilities,
+    scored_bytes,
+    vote,
+    vote_blocks,
+)
+from xview2_siamese_unet.models.siamese_unet import Logits
+
+CODES = arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 0, 1, 2, 3, 4, 5]))
+
+
+def pixel(building: float, damage: list[float]) -> torch.Tensor:
+    """Probabilities of one pixel; `building` is the probability of one, `damage` the logits of the other head."""
+    one = torch.tensor([1 - building, building]).log().view(1, 2, 1, 1)
+    return probabilities(Logits(one, torch.tensor(damage).view(1, -1, 1, 1)))
+
+
+def test_localisation_decides_where_and_damage_what() -> None:
+    assert decide(pixel(0.9, [0.0, 1.0, 5.0, 2.0, 3.0])).item() == 2
+    assert decide(pixel(0.4, [0.0, 1.0, 5.0, 2.0, 3.0])).item() == 0
+    assert decide(pixel(0.4, [0.0, 1.0, 5.0, 2.0, 3.0]), Thresholds(0.3)).item() == 2
+
+
+def test_lower_threshold_for_damage() -> None:
+    thresholds = Thresholds(building=0.5, damaged=0.2)
+    assert decide(pixel(0.3, [0.0, 1.0, 5.0, 2.0, 3.0]), thresholds).item() == 2
+    assert decide(pixel(0.3, [0.0, 5.0, 1.0, 2.0, 3.0]), thresholds).item() == 0
+    assert decide(pixel(0.3, [0.0, 0.0, 1.0, 2.0, 3.0, 9.0]), thresholds).item() == 0
+
+
+def test_background_of_the_damage_head_is_ignored() -> None:
+    assert decide(pixel(0.9, [9.0, 1.0, 0.0, 0.0, 0.0])).item() == 1
+
+
+def test_unclassified_as_a_class_can_be_predicted_and_has_no_band() -> None:
+    shares = pixel(0.9, [0.0, 1.0, 1.0, 0.0, 0.0, 9.0])
+    code = decide(shares)
+    assert (code.item(), code.dtype) == (5, torch.uint8)
+    parts = np.exp([1, 1, 0, 0]) / np.exp([1, 1, 0, 0]).sum()
+    np.testing.assert_allclose(scored_bytes(shares)[0, :, 0, 0] / 254, [0.1, *(0.9 * parts)], atol=0.5 / 254)
+
+
+def shares_of(shape: tuple[int, int], seed: int) -> np.ndarray:
+    shares = np.random.default_rng(seed).dirichlet(np.ones(5), shape).transpose(2, 0, 1)
+    return np.rint(shares * 254).astype(np.uint8)
+
+
+def by_hand(codes: np.ndarray, shares: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:
+    numbers, count = ndimage.label((codes > 0) & (codes < 255))
+    voted = codes.copy()
+    for number in range(1, count + 1):
+        sums = shares[1:, numbers == number].astype(int).sum(axis=1) * weights
+        voted[numbers == number] = sums.argmax() + 1
+    return voted
+
+
+def test_corners_do_not_connect() -> None:
+    numbers, count = connect(np.array([[1, 0, 0, 0], [0, 2, 3, 255], [0, 0, 0, 3]], np.uint8))
+    assert count == 3
+    assert numbers[1, 1] == numbers[1, 2] != numbers[0, 0]
+    assert numbers[1, 3] == 0
+
+
+def test_confident_pixels_win_and_weights_can_turn_the_vote() -> None:
+    codes = np.array([[1, 1, 2]], np.uint8)
+    shares = np.zeros((5, 1, 3), np.uint8)
+    shares[1], shares[2] = [[150, 150, 0]], [[100, 100, 254]]
+    assert vote(codes, shares, (1, 1, 1, 1)).tolist() == [[2, 2, 2]]
+    assert vote(codes, shares, (2, 1, 1, 1)).tolist() == [[1, 1, 1]]
+
+
+@given(CODES, st.integers(0, 99))
+def test_vote_against_one_building_at_a_time(codes: np.ndarray, seed: int) -> None:
+    shares = shares_of(codes.shape, seed)
+    voted = vote(codes, shares, (1.0, 3.0, 2.0, 1.0))
+    assert voted.dtype == np.uint8
+    np.testing.assert_array_equal(voted, by_hand(codes, shares, (1.0, 3.0, 2.0, 1.0)))
+
+
+@pytest.mark.parametrize("side", [1, 2, 7, 16, 64])
+@pytest.mark.parametrize("density", [0.3, 0.6, 0.95])
+def test_blocks_give_the_vote_of_the_whole(side: int, density: float) -> None:
+    random = np.random.default_rng(side)
+    codes = np.where(random.random((50, 61)) < density, random.integers(1, 5, (50, 61)), 0).astype(np.uint8)
+    codes[10:30, 20:40] = 255  # with small blocks, some hold no data and are left out
+    shares = shares_of(codes.shape, side)
+
+    class Blocks:
+        def __iter__(self) -> Iterator[Block]:
+            for top in range(0, 50, side):
+                for left in range(0, 61, side):
+                    rows, columns = slice(top, min(top + side, 50)), slice(left, min(left + side, 61))
+                    if (codes[rows, columns] != 255).any():
+                        yield Block(rows, columns, codes[rows, columns], shares[:, rows, columns])
+
+    voted = np.full_like(codes, 255)
+    for rows, columns, part in vote_blocks(Blocks(), (1.0, 1.5, 2.0, 1.0)):
+        voted[rows, columns] = part
+    np.testing.assert_array_equal(voted, by_hand(codes, shares, (1.0, 1.5, 2.0, 1.0)))
+
+
+def test_vote_without_buildings() -> None:
+    codes = np.zeros((3, 3), np.uint8)
+    assert not vote(codes, shares_of(codes.shape, 0), (1, 1, 1, 1)).any()

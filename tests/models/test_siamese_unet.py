@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from xview2_siamese_unet.config.modelling import ModelParams
+from xview2_siamese_unet.models.build import build_net
+from xview2_siamese_unet.models.siamese_unet import SiameseUNet, fuse, pad
+
+SMALL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": (16, 16, 8, 8, 8)}
+
+
+def small(**changes: object) -> SiameseUNet:
+    torch.manual_seed(0)
+    return build_net(ModelParams.model_validate(SMALL | changes), 5).eval()
+
+
+def images() -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(1)
+    return torch.rand(2, 3, 64, 32, generator=random), torch.rand(2, 3, 64, 32, generator=random)
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("fusion", ["concat", "difference", "both"])
+def test_both_heads_answer_at_full_size(share: bool, fusion: str) -> None:
+    logits = small(share_weights=share, fusion=fusion)(*images())
+    assert logits.building.shape == (2, 2, 64, 32)
+    assert logits.damage.shape == (2, 5, 64, 32)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_the_building_mask_never_depends_on_the_post_image(share: bool) -> None:
+    net = small(share_weights=share)
+    pre, post = images()
+    one, other = net(pre, post), net(pre, 1 - post)
+    torch.testing.assert_close(one.building, other.building)
+    assert not torch.allclose(one.damage, other.damage)
+
+
+def test_shared_weights_are_one_u_net_and_twins_are_two() -> None:
+    shared, twins = small(), small(share_weights=False)
+    assert shared.pre is shared.post
+    assert twins.pre is not twins.post
+    inside = sum(p.numel() for p in shared.pre.parameters())
+    assert sum(p.numel() for p in twins.parameters()) - sum(p.numel() for p in shared.parameters()) == inside
+
+
+def test_one_pass_over_both_dates_is_two_passes() -> None:
+    net = small()
+    pre, post = images()
+    before, after = net.pre(pre), net.pre(post)
+    torch.testing.assert_close(net(pre, post).damage, net.damage_head(fuse(before, after, "both")))
+
+
+def test_fusion_joins_the_dates() -> None:
+    before, after = torch.tensor([1.0]).view(1, 1, 1, 1), torch.tensor([3.0]).view(1, 1, 1, 1)
+    assert fuse(before, after, "concat").flatten().tolist() == [1, 3]
+    assert fuse(before, after, "difference").flatten().tolist() == [2]
+    assert fuse(before, after, "both").flatten().tolist() == [1, 3, 2]
+
+
+def test_channels_of_the_decoder_and_classes_are_parameters() -> None:
+    net = build_net(ModelParams.model_validate(SMALL | {"decoder_channels": (16, 16, 8, 8, 4)}), 6)
+    assert net.building_head.in_channels == 4
+    assert net.damage_head[-1].out_channels == 6
+
+
+WIDTHS = {"fpn": (32, 32, 8, 8, 8)}
+DECODERS = ["unet", "unetplusplus", "fpn", "upernet", "segformer"]
+
+
+def made(decoder: str, **changes: object) -> SiameseUNet:
+    return small(decoder=decoder, decoder_channels=WIDTHS.get(decoder, (16, 16, 8, 8, 8)), **changes)
+
+
+@pytest.mark.parametrize("levels", ["last", "all"])
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_decoder_answers_at_full_size_and_keeps_post_out_of_the_mask(decoder: str, levels: str) -> None:
+    net = made(decoder, fusion_levels=levels)
+    pre, post = images()
+    one, other = net(pre, post), net(pre, 1 - post)
+    assert (one.building.shape, one.damage.shape) == ((2, 2, 64, 32), (2, 5, 64, 32))
+    torch.testing.assert_close(one.building, other.building)
+    torch.testing.assert_close(one.building, net.localise(pre))
+    assert not torch.allclose(one.damage, other.damage)
+
+
+@pytest.mark.parametrize("levels", ["last", "all"])
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_sides_that_are_no_multiples_are_answered_at_their_size(decoder: str, levels: str) -> None:
+    net = made(decoder, fusion_levels=levels)
+    pre, post = (date[..., :50, :31] for date in images())
+    seen = net(pre, post)
+    assert (seen.building.shape, seen.damage.shape) == ((2, 2, 50, 31), (2, 5, 50, 31))
+    torch.testing.assert_close(seen.building, net.localise(pre))
+
+
+def test_padding_lies_below_and_to_the_right() -> None:
+    image = torch.ones(1, 3, 5, 8)
+    assert pad(image, 4).shape == (1, 3, 8, 8)
+    assert pad(image, 4).sum() == image.sum() == pad(image, 4)[..., :5, :].sum()
+    assert pad(image, 1) is image
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("fusion", ["concat", "difference", "both"])
+def test_dates_can_be_joined_at_all_levels(share: bool, fusion: str) -> None:
+    net = small(share_weights=share, fusion=fusion, fusion_levels="all")
+    logits = net(*images())
+    assert logits.damage.shape == (2, 5, 64, 32)
+    logits.damage.sum().backward()
+    assert all(joint.weight.grad is not None and joint.weight.grad.any() for joint in net.joints)
+
+
+@pytest.mark.parametrize(("widths", "stride"), [((16, 16, 8, 8), 2), ((16, 16, 8), 4)])
+def test_a_u_net_with_fewer_levels_stops_early_and_is_enlarged(widths: tuple[int, ...], stride: int) -> None:
+    net = small(decoder_channels=widths)
+    pre, post = images()
+    assert net.pre(pre).shape == (2, 8, 64 // stride, 32 // stride)
+    assert net(pre, post).damage.shape == (2, 5, 64, 32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"decoder": "unetplusplus", "decoder_channels": (16, 16, 8)}, "five decoder_channels"),
+        ({"decoder": "fpn", "decoder_channels": (32, 16, 8)}, "a multiple of 32"),
+    ],
+)
+def test_channels_that_do_not_fit_the_decoder_are_refused(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        small(**changes)
+
+
+@pytest.mark.parametrize("decoder", ["unet", "unetplusplus"])
+def test_a_bottleneck_narrows_what_is_wider_and_nothing_else(decoder: str) -> None:
+    def size(bottleneck: int | None) -> int:
+        return sum(p.numel() for p in made(decoder, bottleneck=bottleneck).parameters())
+
+    deepest = small().pre.encoder.out_channels[-1]
+    assert size(deepest // 4) < size(None) == size(deepest) == size(2 * deepest)
+    assert made(decoder, bottleneck=8)(*images()).damage.shape == (2, 5, 64, 32)
