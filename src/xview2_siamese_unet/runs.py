@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from kedro.io.core import generate_timestamp
+from pydantic import BaseModel
 
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.report.settings import flatten
 from xview2_siamese_unet.training.commit import code_digest
 
 logger = logging.getLogger(__name__)
@@ -230,3 +230,29 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} is no record of a run ({type(error).__name__}: {error}).", hint=f"Remove {path.parent}."
         ) from error
     return record
+
+
+def flatten(settings: object) -> dict[str, str]:
+    """Return nested settings as `a.b.c` → value as text, in the order given; parameter models count as mappings."""
+    return dict(_leaves(settings, ""))
+
+
+def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping | BaseModel) for inner in value):
+        for number, inner in enumerate(value):
+            yield from _leaves(inner, f"{path}[{number}]")
+    else:
+        yield path, _text(value)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)

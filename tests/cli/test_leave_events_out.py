@@ -17,8 +17,8 @@ from xview2_siamese_unet.cli.configuration import open_configuration
 from xview2_siamese_unet.cli.events import leave_events_out
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.metrics.comparison import Experiment
-from xview2_siamese_unet.metrics.table import COUNT_COLUMNS
+from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS
+from xview2_siamese_unet.report.comparison import Experiment
 
 FIRES = ("socal-fire", "woolsey-fire")
 SPLIT = "data_processing: {split: {train: {tier1: 0.5}}}"

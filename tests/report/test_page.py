@@ -11,12 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from xview2_siamese_unet.metrics.probabilities import CURVES, STEPS
+from xview2_siamese_unet.metrics.calibration import CURVES, STEPS
+from xview2_siamese_unet.metrics.confusion import DAMAGE_COLUMNS, LOCALIZATION_COLUMNS
 from xview2_siamese_unet.metrics.summary import summarise
-from xview2_siamese_unet.metrics.table import DAMAGE_COLUMNS, LOCALIZATION_COLUMNS
-from xview2_siamese_unet.report.page import LIMITS, NAMES, ReportContent, render_report
-from xview2_siamese_unet.report.provenance import provenance_of
-from xview2_siamese_unet.report.settings import flatten
+from xview2_siamese_unet.report.page import LIMITS, NAMES, ReportContent, provenance_of, render_report, warnings_of
 
 HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(2)>&amp;{{ 7*7 }}"""
 
@@ -148,7 +146,7 @@ def test_intervals_stand_beside_their_numbers() -> None:
         value = f"<td>{numbers[key]:.3f}</td><td>{low:.3f} to {high:.3f}</td>"
         assert f'<th scope="row">{words}</th>{value}' in page
     low, high = numbers["intervals"]["score"]
-    assert f'<b>{numbers["score"]:.3f}</b><span class="sure">95 %: {low:.3f} to {high:.3f}</span>' in page
+    assert f'<b>{numbers["score"]:.3f}</b><span class="interval">95 %: {low:.3f} to {high:.3f}</span>' in page
     assert f"<td></td><td>{numbers['macro_over_events']['score']:.3f}</td>" in page
 
 
@@ -165,19 +163,19 @@ def test_probabilities_are_those_of_the_metrics() -> None:
 def test_an_event_of_many_scenes_has_an_interval() -> None:
     numbers = metrics()
     numbers["events"]["b"] |= {"n_scenes": 9, "score_interval": [0.123, 0.456]}
-    assert '<span class="sure quiet">0.123 to 0.456</span>' in render_report(content(metrics=numbers))
+    assert '<span class="interval quiet">0.123 to 0.456</span>' in render_report(content(metrics=numbers))
 
 
 def test_limits_are_on_every_page_and_the_licence_only_where_xbd_is() -> None:
-    fabricated, real = (render_report(content(source=source)) for source in ("sample", "xbd"))
-    for page in (fabricated, real):
+    synthetic, real = (render_report(content(source=source)) for source in ("sample", "xbd"))
+    for page in (synthetic, real):
         assert "2505.08117" in page
         assert "EMS-98" in page
         assert page.count("<li>") == len(LIMITS)
     assert "CC BY-NC-SA 4.0" in real
-    assert "CC BY-NC-SA 4.0" not in fabricated
-    assert "scenes are fabricated" in fabricated
-    assert "scenes are fabricated" not in real
+    assert "CC BY-NC-SA 4.0" not in synthetic
+    assert "scenes are synthetic" in synthetic
+    assert "scenes are synthetic" not in real
 
 
 @pytest.mark.parametrize(("score", "said"), [(0.1, True), (0.2, True), (0.3, False)])
@@ -216,7 +214,7 @@ def test_provenance_tells_what_was_fitted_on_validation_where_something_was() ->
     run = {"id": "2026", "settings": {"dataset": {"name": "sample", "source": "sample"}}}
     rows = provenance_of(checkpoint, run, None, "beef", {"training.seed": "1", "data.seed": "2", "x": "3"})
     assert rows["seeds"] == "training 1, data 2"
-    assert (rows["run"], rows["data"]) == ("2026", "sample (fabricated scenes)")
+    assert (rows["run"], rows["data"]) == ("2026", "sample (synthetic scenes)")
     assert rows["epoch"] == "3, the best of 5"
     assert rows["fingerprint of the scored scenes and their truth"] == "beef"
     assert rows["model file"] == "not named (reporting.model_file)"
@@ -241,13 +239,35 @@ def test_provenance_tells_what_was_fitted_on_validation_where_something_was() ->
     assert error == "building 0.100 → 0.020, damage 0.200 → 0.030"
 
 
-def test_flatten_names_every_leaf() -> None:
-    settings = {"a": {"b": 1, "c": [1, "x", None]}, "losses": [{"name": "focal"}, {"name": "dice"}], "empty": {}}
-    assert flatten(settings) == {
-        "a.b": "1",
-        "a.c": "1, x, –",
-        "losses[0].name": "focal",
-        "losses[1].name": "dice",
-        "empty": "{}",
-    }
-    assert flatten({"yes": True, "nothing": [], "rate": 1e-4}) == {"yes": "true", "nothing": "", "rate": "0.0001"}
+NONE = pd.DataFrame(columns=["scene", "problem", "remedy", "consequence"])
+SUMMARY: dict[str, Any] = {"n_scenes": 100, "damage": {"minor-damage": {"support": 1}, "destroyed": {"support": 5}}}
+CHECKPOINT: dict[str, Any] = {"epoch": 3, "history": [{"epoch": epoch} for epoch in range(5)]}
+COUNTS = {"pre": {}, "post": {"background": 9, "no-damage": 5, "minor-damage": 1, "major-damage": 1, "destroyed": 1}}
+UNSEEN = {"pre": {}, "post": {**COUNTS["post"], "major-damage": 0}}
+PROBLEM = {"scene": "a", "problem": "labels/a.json: found no uid", "consequence": "left out"}
+
+
+def test_a_sound_result_has_no_warning() -> None:
+    assert warnings_of(SUMMARY, NONE, CHECKPOINT, COUNTS) == []
+    assert warnings_of(SUMMARY, NONE, CHECKPOINT | {"history": []}, COUNTS) == []
+
+
+def test_a_class_without_training_pixels_is_a_warning() -> None:
+    (warning,) = warnings_of(SUMMARY, NONE, CHECKPOINT, UNSEEN)
+    assert "No training scene shows major-damage" in warning
+
+
+@pytest.mark.parametrize(
+    ("metrics", "problems", "checkpoint", "sentence"),
+    [
+        ({"n_scenes": 29}, NONE, {}, "Only 29 scenes were scored: the intervals are rough."),
+        ({"damage": {"destroyed": {"support": 0}}}, NONE, {}, "No scored scene holds destroyed: "),
+        ({}, NONE, {"epoch": 4}, "The best epoch, 4, was the last one: "),
+        ({}, pd.DataFrame([PROBLEM] * 2), {}, "2 scenes left out; the first: labels/a.json: found no uid."),
+    ],
+)
+def test_each_problem_is_one_warning(
+    metrics: dict[str, Any], problems: pd.DataFrame, checkpoint: dict[str, Any], sentence: str
+) -> None:
+    (warning,) = warnings_of(SUMMARY | metrics, problems, CHECKPOINT | checkpoint, COUNTS)
+    assert warning.startswith(sentence)

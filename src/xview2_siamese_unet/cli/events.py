@@ -19,7 +19,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from xview2_siamese_unet.environments import UserExperimentConfigLoader
-    from xview2_siamese_unet.metrics.comparison import Experiment
+    from xview2_siamese_unet.report.comparison import Experiment
 
 _LONGEST: Final = 100
 """Of the name of an experiment, which is a folder."""
@@ -78,7 +78,7 @@ def _note(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> str:
 
 def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iterator[str]:
     """Yield a sentence for each event, and one for all where there are more."""
-    from xview2_siamese_unet.metrics.comparison import difference  # noqa: PLC0415
+    from xview2_siamese_unet.report.comparison import difference  # noqa: PLC0415
 
     for group in (*((event,) for event in events), *([events] if len(events) > 1 else [])):
         parts = (replace(each, counts=each.counts[each.counts["disaster"].isin(group)]) for each in both)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
     from rich.console import Console
 
-    from xview2_siamese_unet.metrics.comparison import Experiment
+    from xview2_siamese_unet.report.comparison import Experiment
 
 _WIDTH: Final = 1000
 _FOLDER: Final = click.Path(path_type=Path)
@@ -47,7 +47,7 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
     kedro score predictions targets --out score.json
     """  # noqa: D301  click takes the escaped character
     from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415  pandas and rasterio are slow to import
-    from xview2_siamese_unet.metrics.folders import OFFICIAL_SIDE, count_folders, is_official  # noqa: PLC0415
+    from xview2_siamese_unet.metrics.challenge import OFFICIAL_SIDE, count_folders, is_official  # noqa: PLC0415
     from xview2_siamese_unet.metrics.summary import summarise_folders  # noqa: PLC0415
 
     side = OFFICIAL_SIDE if is_official(targets) and not any_size else None
@@ -110,8 +110,8 @@ def open_experiment(name: str) -> Experiment:
         DataError: it was not scored.
     """
     from xview2_siamese_unet.errors import DataError  # noqa: PLC0415
-    from xview2_siamese_unet.metrics.comparison import Experiment  # noqa: PLC0415
-    from xview2_siamese_unet.report.settings import flatten  # noqa: PLC0415
+    from xview2_siamese_unet.report.comparison import Experiment  # noqa: PLC0415
+    from xview2_siamese_unet.runs import flatten  # noqa: PLC0415
 
     catalog, env = open_catalog(name), name.partition("@")[0]
     if absent := [needed for needed in ("run", "scene_counts", "metrics") if not catalog.exists(needed)]:

@@ -12,8 +12,8 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from xview2_siamese_unet.datasets.one_file import OneFile
-from xview2_siamese_unet.plots.paint import chequer, weave
 from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, read_small, write_cog
+from xview2_siamese_unet.report.panels import chequer, hatch
 
 _SIDE: Final = 768
 
@@ -40,7 +40,7 @@ def picture(path: Path, side: int = _SIDE) -> bytes:
     nothing = bands[0] == NO_DATA
     dark = np.full((*nothing.shape, 3), 40, np.uint8)
     if len(bands) == 1:
-        shown = weave(np.where(nothing, 0, bands[0]), dark)
+        shown = hatch(np.where(nothing, 0, bands[0]), dark)
     else:
         shown = np.repeat(NO_DATA - 1 - np.minimum(bands[0], NO_DATA - 1)[..., None], 3, axis=2)
     shown[nothing] = chequer(nothing.shape)[nothing]

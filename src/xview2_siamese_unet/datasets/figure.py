@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.datasets.one_file import OneFile
-from xview2_siamese_unet.report.embed import png_uri, svg_uri
+from xview2_siamese_unet.report.page import png_uri, svg_uri
 
 
 class FigureDataset(OneFile[Figure, bytes]):

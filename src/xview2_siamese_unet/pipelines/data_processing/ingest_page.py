@@ -7,7 +7,7 @@ from typing import Final
 
 import pandas as pd
 
-from xview2_siamese_unet.report.environment import escaping_environment
+from xview2_siamese_unet.report.page import page_environment
 
 _PAGE: Final = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
@@ -39,7 +39,7 @@ def render_ingest_page(title: str, summary: str, tables: Mapping[str, pd.DataFra
         tables: caption → table; an empty one is left out.
     """
     shown = {caption: _table(table) for caption, table in tables.items() if len(table)}
-    return escaping_environment().from_string(_PAGE).render(title=title, summary=summary, tables=shown)
+    return page_environment().from_string(_PAGE).render(title=title, summary=summary, tables=shown)
 
 
 def _table(table: pd.DataFrame) -> dict[str, list[object]]:

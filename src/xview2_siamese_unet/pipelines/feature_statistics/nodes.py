@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from xview2_siamese_unet.config.feature_statistics import FeatureStatisticsParams
 from xview2_siamese_unet.config.modelling import ClassesParams
-from xview2_siamese_unet.plots.histogram import draw_class_histogram
 from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.report.figures import draw_class_histogram
 from xview2_siamese_unet.stats import balance, moments
 
 
