@@ -20,7 +20,7 @@ from xview2_siamese_unet.runs import MODELS, Run, list_runs, remove_run
 from xview2_siamese_unet.training.processes import launched_shard
 
 if TYPE_CHECKING:
-    from xview2_siamese_unet.environments import UserExperimentConfigLoader
+    from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 
 logger = logging.getLogger(__name__)
 
@@ -134,10 +134,8 @@ class Locks:
         if not self._take("assessment", folder / IN_USE):
             self._release()
             raise StorageError(
-                str(folder),
-                found="another assessment that is under way",
-                allowed="one at a time in a folder",
-                remedy="wait until it ends, or choose another folder; a notebook lets go when its kernel ends",
+                f"Another assessment is writing to {folder}.",
+                hint="Wait until it ends, or choose another folder; a notebook releases it when its kernel ends.",
             )
 
     def _wait_for_dataset(self, storage: Path, name: str) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from kept_runs import RUN, write_run
 from xview2_siamese_unet.cli import cli
-from xview2_siamese_unet.cli.score import open_console
+from xview2_siamese_unet.cli.command import open_console
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS
 

@@ -20,12 +20,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.datasets.assess_layers import Layers
 from xview2_siamese_unet.datasets.assess_raster import CogDataset
 from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
 from xview2_siamese_unet.datasets.mask import MaskDataset
 from xview2_siamese_unet.datasets.whole_files import WholeFiles
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import StorageError, cause_of
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.grid_cog import RasterContent

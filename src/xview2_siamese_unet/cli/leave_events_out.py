@@ -1,4 +1,4 @@
-"""`kedro leave-events-out EVENT...`: how much worse a model is on disasters that it has never seen."""
+"""`kedro leave-events-out EVENT...`: measure generalisation to unseen events."""
 
 from __future__ import annotations
 
@@ -11,45 +11,43 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from kedro.framework.cli.utils import env_option
 
-from xview2_siamese_unet.cli.command import ProjectCommand
-from xview2_siamese_unet.cli.configuration import conf_folder, find_path, find_project, open_configuration
+from xview2_siamese_unet.atomic import write_atomically
+from xview2_siamese_unet.cli.command import ProjectCommand, open_console, out_option
 from xview2_siamese_unet.cli.experiment import copy_files, fill_folder, require_name
-from xview2_siamese_unet.cli.out import out_option
+from xview2_siamese_unet.cli.project import conf_folder, find_path, find_project, open_catalog, open_configuration
+from xview2_siamese_unet.cli.score import open_experiment
 from xview2_siamese_unet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from xview2_siamese_unet.environments import UserExperimentConfigLoader
+    from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
     from xview2_siamese_unet.report.comparison import Experiment
 
 _LONGEST: Final = 100
-"""Of the name of an experiment, which is a folder."""
+"""Characters in the name of an experiment, which is a folder."""
 _KEY: Final = "data_processing.split.leave_events_out"
 _NOTE: Final = (
-    "{held} has never seen {events}: all of their scenes are its test. Both are scored here on the {scenes} scenes of "
-    "{events} in the test split of {mixed}, which has learnt from other scenes of {events}. {held} has also learnt "
-    "from fewer scenes, {few} instead of {many}, and each was trained once: the drop holds all of this."
+    "{held} is trained without {events} and tested on all of their scenes. Both are scored here on the {scenes} scenes "
+    "of {events} in the test split of {mixed}, which is trained on other scenes of {events}. {held} is also trained "
+    "on fewer scenes, {few} instead of {many}, and each is trained once: the drop includes both effects."
 )
 
 
 @click.command("leave-events-out", cls=ProjectCommand)
 @click.argument("events", metavar="EVENT...", nargs=-1, required=True)
-@click.option("--name", help="Of the experiment without the events; without it <experiment>_without_<event>.")
-@out_option("Page; without it beside the report.")
+@click.option("--name", help="Name of the new experiment. Default: <experiment>_without_<event>.")
+@out_option("HTML file of the comparison. Default: next to the report.")
 @env_option
 def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None, env: str | None) -> None:
-    """Train without some events, and report what that costs on them.
+    """Train without some events, and report the drop of the score on them.
 
-    Runs the experiment of --env as it is; makes a copy of it in conf/experiments that holds out every EVENT, such as
-    socal-fire; trains and scores that one too; and compares both on the test scenes that they share. What is finished
-    is taken over, so the same command goes on where it was stopped.
+    Runs the experiment of --env; copies it in conf/experiments with every EVENT, such as socal-fire, left out; trains
+    and scores the copy; and compares both on the test scenes that they share. Finished results are reused, so the same
+    command resumes after an interruption.
 
     \b
     kedro leave-events-out socal-fire palu-tsunami --env lab/strong
     """  # noqa: D301  click takes the escaped character
-    # A command that compares nothing does not wait for these.
-    from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415
-    from xview2_siamese_unet.cli.score import open_console, open_experiment  # noqa: PLC0415
-    from xview2_siamese_unet.report import comparison  # noqa: PLC0415
+    from xview2_siamese_unet.report import comparison  # noqa: PLC0415  pandas and matplotlib are slow to import
 
     mixed = open_configuration(env)
     _require_mixed(mixed)
@@ -58,8 +56,8 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     _require_folder(mixed, held, events)
     _require_scenes(_run(f"{user}/{experiment}", "data_processing"), events)
     first = _run(f"{user}/{experiment}", "__default__")
-    _make(experiment, held, events)
-    _require_apart(mixed, open_configuration(f"{user}/{held}"))
+    _create(experiment, held, events)
+    _require_own_folders(mixed, open_configuration(f"{user}/{held}"))
     both = open_experiment(first), open_experiment(_run(f"{user}/{held}", "__default__"))
     drops = list(_drops(both, events))
     compared = comparison.compare(both, " ".join([_note(both, events), *drops]))
@@ -71,13 +69,13 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
 
 def _note(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> str:
     mixed, held = (each.name for each in both)
-    many, few = (int((_load(name, "splits")["split"] == "train").sum()) for name in (mixed, held))
+    many, few = (int((open_catalog(name).load("splits")["split"] == "train").sum()) for name in (mixed, held))
     scenes = len(set(both[0].counts["scene"]) & set(both[1].counts["scene"]))
     return _NOTE.format(mixed=mixed, held=held, events=" and ".join(events), scenes=scenes, few=few, many=many)
 
 
 def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iterator[str]:
-    """Yield a sentence for each event, and one for all where there are more."""
+    """Yield a sentence for each event, and one for several together."""
     from xview2_siamese_unet.report.comparison import difference  # noqa: PLC0415
 
     for group in (*((event,) for event in events), *([events] if len(events) > 1 else [])):
@@ -91,8 +89,8 @@ def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iter
 
 
 def _run(env: str, pipeline: str) -> str:
-    """Run a pipeline; return what `kedro compare` calls the run."""
-    from xview2_siamese_unet.session import ProjectSession  # noqa: PLC0415
+    """Run a pipeline; return the run as `kedro compare` names it."""
+    from xview2_siamese_unet.runs import ProjectSession  # noqa: PLC0415
 
     click.secho(f"kedro run --env {env} --pipelines {pipeline}", bold=True, err=True)
     session: Any = ProjectSession.create(find_project(), env=env)
@@ -101,13 +99,7 @@ def _run(env: str, pipeline: str) -> str:
     return f"{env}@{session.worked_on.name}"
 
 
-def _load(run: str, dataset: str) -> Any:  # noqa: ANN401
-    from xview2_siamese_unet.cli.score import open_catalog  # noqa: PLC0415
-
-    return open_catalog(run).load(dataset)
-
-
-def _make(experiment: str, held: str, events: tuple[str, ...]) -> None:
+def _create(experiment: str, held: str, events: tuple[str, ...]) -> None:
     """Write the settings of the experiment without the events, unless an earlier call has."""
     from omegaconf import OmegaConf  # noqa: PLC0415
 
@@ -128,15 +120,13 @@ def _make(experiment: str, held: str, events: tuple[str, ...]) -> None:
 
 
 def _require_mixed(loader: UserExperimentConfigLoader) -> None:
-    """Only the test split holds scenes of an event that both have not learnt from."""
-    found = {_KEY: loader["parameters"]["data_processing"]["split"]["leave_events_out"]}
-    found["reporting.split"] = loader["parameters"]["reporting"]["split"]
-    if found != {_KEY: [], "reporting.split": "test"}:
+    # Only the test split holds scenes of an event that neither experiment was trained on.
+    parameters = loader["parameters"]
+    left_out, split = parameters["data_processing"]["split"]["leave_events_out"], parameters["reporting"]["split"]
+    if left_out or split != "test":
         raise ConfigError(
-            f"experiment {'/'.join(loader.user_and_experiment)}",
-            found=", ".join(f"{key}: {value}" for key, value in found.items()),
-            allowed=f"{_KEY}: [], reporting.split: test",
-            remedy="name an experiment that mixes all events and is scored on the test split",
+            f"{'/'.join(loader.user_and_experiment)} has {_KEY} {left_out} and reporting.split {split}.",
+            hint="Name an experiment that leaves no event out and is scored on the test split.",
         )
 
 
@@ -144,42 +134,35 @@ def _require_folder(loader: UserExperimentConfigLoader, held: str, events: tuple
     require_name(held)
     if len(held) > _LONGEST:
         raise ConfigError(
-            "name of the experiment",
-            found=f"{len(held)} characters",
-            allowed=f"{_LONGEST} at most",
-            remedy="choose a shorter one with --name",
+            f"The name of the new experiment has {len(held)} characters, more than {_LONGEST}.",
+            hint="Choose a shorter one with --name.",
         )
     if held in loader.known("experiments"):
-        found = open_configuration(f"{loader.user_and_experiment[0]}/{held}")["parameters"]
-        left_out = found["data_processing"]["split"]["leave_events_out"]
+        parameters = open_configuration(f"{loader.user_and_experiment[0]}/{held}")["parameters"]
+        left_out = parameters["data_processing"]["split"]["leave_events_out"]
         if set(left_out) != set(events):
             raise ConfigError(
-                f"experiment {held}",
-                found=f"one that leaves out {', '.join(left_out) or 'nothing'}",
-                allowed=f"one that leaves out {', '.join(events)}",
-                remedy="choose another name with --name",
+                f"Experiment {held!r} exists and leaves out {', '.join(left_out) or 'no event'}, not "
+                f"{', '.join(events)}.",
+                hint="Choose another name with --name.",
             )
 
 
-def _require_apart(mixed: UserExperimentConfigLoader, held: UserExperimentConfigLoader) -> None:
-    names = {loader["globals"]["experiment"] for loader in (mixed, held)}
-    if len(names) == 1:
+def _require_own_folders(mixed: UserExperimentConfigLoader, held: UserExperimentConfigLoader) -> None:
+    if mixed["globals"]["experiment"] == (name := held["globals"]["experiment"]):
         raise ConfigError(
-            f"experiment {'/'.join(held.user_and_experiment)}",
-            found=f"the name {names.pop()!r} from a layer above it, so that both would write to the same folders",
-            allowed="a name of its own",
-            remedy="remove experiment from globals.yml of the user or of conf/local",
+            f"{'/'.join(held.user_and_experiment)} would write to the folders of the other experiment, because "
+            f"globals of the user or of conf/local name both {name!r}.",
+            hint="Remove the key experiment there.",
         )
 
 
 def _require_scenes(env: str, events: tuple[str, ...]) -> None:
-    scenes = _load(env, "splits").merge(_load(env, "scenes")[["scene", "disaster"]], on="scene")
+    catalog = open_catalog(env)
+    scenes = catalog.load("splits").merge(catalog.load("scenes")[["scene", "disaster"]], on="scene")
     tested = set(scenes.loc[scenes["split"] == "test", "disaster"])
-    for event in events:
-        if event not in tested:
-            raise DataError(
-                f"event {event}",
-                found=f"no scene of it in the test split of {env}",
-                allowed=", ".join(sorted(tested)),
-                remedy="name events of the test split",
-            )
+    if absent := [event for event in events if event not in tested]:
+        raise DataError(
+            f"The test split of {env} has no scene of {', '.join(absent)}.",
+            hint=f"Name events of the test split: {', '.join(sorted(tested))}.",
+        )
