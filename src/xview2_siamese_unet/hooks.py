@@ -39,46 +39,28 @@ class Steps:
     @hook_impl
     def before_dataset_loaded(self, node: Node) -> None:
         """Log the node at its first input."""
-        self._start(node)
-
-    @hook_impl
-    def before_node_run(self, node: Node) -> None:
-        """Log a node without inputs."""
-        self._start(node)
-
-    @hook_impl
-    def after_node_run(self, node: Node) -> None:
-        """Record the time so far."""
-        self._record(node)
-
-    @hook_impl
-    def after_dataset_saved(self, node: Node) -> None:
-        """Record the time so far."""
-        self._record(node)
-
-    @hook_impl
-    def after_pipeline_run(self) -> None:
-        """Log the time of each pipeline."""
-        self._log()
-
-    @hook_impl
-    def on_pipeline_error(self) -> None:
-        """Log the time of each pipeline until the error."""
-        self._log()
-
-    def _start(self, node: Node) -> None:
         if node.name not in self._started:
             self._started[node.name] = time.monotonic()
             logger.info("%d of %d: %s", len(self._started), self._total, node.name)
 
-    def _record(self, node: Node) -> None:
+    before_node_run = before_dataset_loaded  # of a node without inputs
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Record the time of the node so far."""
         for pipeline in node.tags:
             self._seconds.setdefault(pipeline, {})[node.name] = time.monotonic() - self._started[node.name]
 
-    def _log(self) -> None:
+    after_dataset_saved = after_node_run
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Log the time of each pipeline."""
         for pipeline, seconds in self._seconds.items():
             logger.info("%s took %.1f s", pipeline, sum(seconds.values()))
             logger.debug("%s", ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items()))
+
+    on_pipeline_error = after_pipeline_run
 
 
 class RankZeroWrites:

@@ -6,17 +6,16 @@ import base64
 import io
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from xview2_siamese_unet.damage import SCORED, Damage
-from xview2_siamese_unet.report.figures import percent
+from xview2_siamese_unet.report.figures import FEW, percent
 
 LIMITS: Final = (
     "This is an automated reading of satellite images. A person must check it before anybody acts on it, and it must "
@@ -42,55 +41,63 @@ NAMES: Final = {
     "present_class_damage_f1": "damage F1, present classes (ours)",
 }
 """Key in `metrics.json` → words on a page."""
-_FEW: Final = 30
+CHARTS: Final = {
+    "localization_confusion": "Localisation. Shade and upper number: share of the truth; ↓ share of the predictions.",
+    "damage_confusion": "Damage. First column: missed buildings.",
+    "building_confusion": "Damage of whole buildings. First row: false alarms; first column: missed buildings.",
+    "scored_classes": "Pixels of each class in the scored scenes.",
+    "training_curves": "Training curves.",
+    "class_histogram": "Pixels of each class in the training split.",
+}
+"""Dataset → caption in the report."""
+CALIBRATION: Final = {
+    "precision_recall": "Precision-recall curves. AP: average precision, the area under the curve.",
+    "reliability": "Reliability diagrams. On the dotted line the model is calibrated; below it, over-confident. "
+    f"ECE: expected calibration error. Bins of fewer than {FEW} pixels are not drawn.",
+}
+"""Dataset → caption in the section on probabilities."""
+_FEW_SCENES: Final = 30
 """Scenes below which a bootstrap interval is rough."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReportContent:
-    """Everything on the page.
+def render_report(
+    *,
+    title: str,
+    metrics: Mapping[str, Any],
+    figures: Mapping[str, bytes],
+    settings: Mapping[str, str],
+    provenance: Mapping[str, str],
+    warnings: Sequence[str] = (),
+) -> str:
+    """Return the page; every text that comes from data or settings is escaped.
 
-    Attributes:
+    Args:
         title: heading.
-        source: of the scenes; `sample` warns that they are synthetic, `xbd` adds the licence note.
         metrics: what `metrics.summary.summarise` returns.
-        charts: caption → SVG.
-        calibration: caption → SVG of probabilities.
-        panels: PNG of scenes.
-        buildings: PNG of buildings.
-        settings: flat, name → value.
+        figures: the files of `CHARTS` and `CALIBRATION` as SVG, `panels` and `worst_buildings` as PNG.
+        settings: dotted key → value; `dataset.source` decides on the notes on synthetic scenes and on the licence.
         provenance: flat, name → value.
         warnings: sentences.
     """
-
-    title: str
-    source: Literal["sample", "xbd"]
-    metrics: Mapping[str, Any]
-    charts: Mapping[str, bytes]
-    calibration: Mapping[str, bytes]
-    panels: bytes
-    buildings: bytes
-    settings: Mapping[str, str]
-    provenance: Mapping[str, str]
-    warnings: Sequence[str] = ()
-
-
-def render_report(content: ReportContent) -> str:
-    """Return the page; every text that comes from data or settings is escaped."""
+    source = settings["dataset.source"]
+    pictures = {name: jpeg_uri(Image.open(io.BytesIO(figures[name]))) for name in ("panels", "worst_buildings")}
     return (
         page_environment()
         .get_template("report.html.j2")
         .render(
-            content=content,
-            metrics=content.metrics,
-            charts={caption: svg_uri(svg) for caption, svg in content.charts.items()},
-            calibration={caption: svg_uri(svg) for caption, svg in content.calibration.items()},
-            panels=jpeg_uri(Image.open(io.BytesIO(content.panels))),
-            buildings=jpeg_uri(Image.open(io.BytesIO(content.buildings))),
+            title=title,
+            source=source,
+            metrics=metrics,
+            charts={caption: svg_uri(figures[name]) for name, caption in CHARTS.items()},
+            calibration={caption: svg_uri(figures[name]) for name, caption in CALIBRATION.items()},
+            pictures=pictures,
+            settings=settings,
+            provenance=provenance,
+            warnings=warnings,
             names=NAMES,
             colours={code.word: code.colour for code in Damage},
             limits=LIMITS,
-            licence=XBD_LICENCE if content.source == "xbd" else None,
+            licence=XBD_LICENCE if source == "xbd" else None,
         )
     )
 
@@ -202,7 +209,7 @@ def warnings_of(
         class_counts: pixels of each class in the training split, see `stats.balance.count_classes`.
     """
     warnings = []
-    if metrics["n_scenes"] < _FEW:
+    if metrics["n_scenes"] < _FEW_SCENES:
         warnings.append(f"Only {metrics['n_scenes']} scenes were scored: the intervals are rough.")
     if absent := [word for word, row in metrics["damage"].items() if not row["support"]]:
         classes = ", ".join(absent)

@@ -202,42 +202,38 @@ def draw_panels(rows: Iterable[PanelRow], *, side: int, empty: str = "No scene w
         empty: text of a figure without rows.
     """
     strips: list[UInt8Array] = []
-    captions: list[tuple[str, str, str]] = []
+    texts: list[tuple[str, str, str]] = []
     frames: list[tuple[float, ...] | None] = []
     for row in rows:
         strips.append(_strip(row, side))
-        captions.append((row.scene, row.note, row.detail))
+        texts.append((row.scene, row.note, row.detail))
         scale = side / max(row.truth.shape)
-        frames.append(None if row.frame is None else tuple(scale * edge for edge in row.frame))
-    width = _left(len(_COLUMNS), side) - _GAP + _MARGIN
-    body = np.vstack(strips) if strips else np.full((_CAPTION, width, 3), 255, np.uint8)
-    canvas = np.pad(body, ((_HEAD, _LEGEND), (0, 0), (0, 0)), constant_values=255)
-    legend = canvas.shape[0] - _LEGEND
-    places = _draw_legend(canvas, legend)
-    figure = Figure(figsize=(width / _DPI, canvas.shape[0] / _DPI), dpi=_DPI, facecolor="white")
+        frames.append(row.frame and tuple(scale * edge for edge in row.frame))
+    pitch = side + _GAP
+    body = np.vstack(strips) if strips else np.full((_CAPTION, pitch * len(_COLUMNS), 3), 255, np.uint8)
+    canvas = np.pad(body, ((_HEAD, _LEGEND), (_MARGIN, _MARGIN - _GAP), (0, 0)), constant_values=255)
+    height, width, _ = canvas.shape
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(canvas, interpolation="nearest", aspect="auto", extent=(0, width, canvas.shape[0], 0))
-    axes.set_axis_off()
+    _show(axes, canvas, (0, 0))
     for number, word in enumerate(_COLUMNS):
-        _write(axes, (_left(number, side), 26), word, 19, color=MUTED)
-    for number, ((scene, note, detail), frame) in enumerate(zip(captions, frames, strict=True)):
-        top = _HEAD + number * strips[0].shape[0]
+        _write(axes, (_MARGIN + number * pitch, 26), word, 19, color=MUTED)
+    for number, ((scene, note, detail), frame) in enumerate(zip(texts, frames, strict=True)):
+        top = _HEAD + number * (_CAPTION + pitch)
         _write(axes, (_MARGIN, top + 22), scene, 19, color=INK, weight="bold")
         _write(axes, (width - _MARGIN, top + 22), note, 17, color=INK, ha="right")
         _write(axes, (_MARGIN, top + 46), detail, 15.5, color=MUTED)
-        _draw_frames(axes, top + _CAPTION, side, frame)
-    if not captions:
+        if frame is not None:
+            _draw_frames(axes, top + _CAPTION, side, frame)
+    if not texts:
         _write(axes, (_MARGIN, _HEAD + 30), empty, 16, color=INK)
-    _write_legend(axes, places, legend)
+    _draw_legend(axes, height - _LEGEND, width)
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
     return figure
 
 
-def _left(number: int, side: int) -> int:
-    return _MARGIN + number * (side + _GAP)
-
-
 def _strip(row: PanelRow, side: int) -> UInt8Array:
-    strip = np.full((_CAPTION + side + _GAP, _left(len(_COLUMNS), side) - _GAP + _MARGIN, 3), 255, np.uint8)
     pictures = (
         show_image(row.pre, side),
         show_image(row.post, side),
@@ -245,42 +241,43 @@ def _strip(row: PanelRow, side: int) -> UInt8Array:
         show_codes(row.predicted, row.post, side),
         show_confidence(row.confidence, side),
     )
-    for number, picture in enumerate(pictures):
-        left = _left(number, side)
-        strip[_CAPTION : _CAPTION + picture.shape[0], left : left + picture.shape[1]] = picture
-    return strip
+    room = side + _GAP
+    return np.hstack(
+        [
+            np.pad(each, ((_CAPTION, room - each.shape[0]), (0, room - each.shape[1]), (0, 0)), constant_values=255)
+            for each in pictures
+        ]
+    )
 
 
-def _draw_legend(canvas: UInt8Array, top: int) -> dict[str, int]:
-    """Paint the legend into the canvas and return the column of each word of its first line."""
+def _draw_legend(axes: Axes, top: int, width: int) -> None:
     blank = np.full((16, 28, 3), 255, np.uint8)
     swatches = {code.word: hatch(np.full((16, 28), code, np.uint8), blank) for code in Damage if code}
     swatches["no data"] = chequer((16, 28))
-    step = min((canvas.shape[1] - 2 * _MARGIN) // len(swatches), 200)
-    places = {word: _MARGIN + number * step for number, word in enumerate(swatches)}
-    for word, left in places.items():
-        canvas[top + 14 : top + 30, left : left + 28] = swatches[word]
-    canvas[top + 54 : top + 70, _MARGIN : _MARGIN + LEVELS] = _CONFIDENCE[:LEVELS]
-    return places
-
-
-def _write_legend(axes: Axes, places: dict[str, int], top: int) -> None:
-    for word, place in places.items():
-        _write(axes, (place + 36, top + 28), word, 17, color=INK)
+    step = min((width - 2 * _MARGIN) // len(swatches), 200)
+    for number, (word, swatch) in enumerate(swatches.items()):
+        left = _MARGIN + number * step
+        _show(axes, swatch, (left, top + 14))
+        _write(axes, (left + 36, top + 28), word, 17, color=INK)
+    _show(axes, np.repeat(_CONFIDENCE[None, :LEVELS], 16, axis=0), (_MARGIN, top + 54))
     for text, share in {"0": 0.0, "0.5": 0.5, "1": 1.0}.items():
         _write(axes, (_MARGIN + share * LEVELS, top + 86), text, 14, color=MUTED, ha="center" if share else "left")
     _write(axes, (_MARGIN + LEVELS + 14, top + 68), "confidence: probability of the predicted class", 17, color=INK)
 
 
-def _draw_frames(axes: Axes, top: int, side: int, frame: tuple[float, ...] | None) -> None:
+def _draw_frames(axes: Axes, top: int, side: int, frame: tuple[float, ...]) -> None:
     """Mark one building in each picture: a white line on a black one stands out from any image."""
-    if frame is None:
-        return
-    for number in range(len(_COLUMNS)):
-        edges = [min(max(edge + room, 1), side - 1) for edge, room in zip(frame, (-4, -4, 4, 4), strict=True)]
-        corner, size = (_left(number, side) + edges[1], top + edges[0]), (edges[3] - edges[1], edges[2] - edges[0])
+    edges = [min(max(edge + room, 1), side - 1) for edge, room in zip(frame, (-4, -4, 4, 4), strict=True)]
+    for left in range(_MARGIN, _MARGIN + len(_COLUMNS) * (side + _GAP), side + _GAP):
         for colour, width in (("black", 3.0), ("white", 1.3)):
+            corner, size = (left + edges[1], top + edges[0]), (edges[3] - edges[1], edges[2] - edges[0])
             axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=width))
+
+
+def _show(axes: Axes, picture: UInt8Array, place: tuple[int, int]) -> None:
+    """Show a picture pixel by pixel, its upper left corner at x and y."""
+    (x, y), (height, width) = place, picture.shape[:2]
+    axes.imshow(picture, interpolation="nearest", aspect="auto", extent=(x, x + width, y + height, y))
 
 
 def _write(axes: Axes, place: tuple[float, float], text: str, size: float, **style: str) -> None:

@@ -1,7 +1,7 @@
 """Predictions, scores, figures and the report."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,29 +17,13 @@ from xview2_siamese_unet.metrics.confusion import Predictions
 from xview2_siamese_unet.metrics.summary import fingerprint, scene_scores, summarise
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.report import figures as charts
-from xview2_siamese_unet.report.page import ReportContent, provenance_of, render_report, warnings_of
+from xview2_siamese_unet.report.page import provenance_of, render_report, warnings_of
 from xview2_siamese_unet.report.panels import building_row, choose_scenes, draw_panels, scene_row, worst_buildings
 from xview2_siamese_unet.runs import flatten
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import georeferences
 
 Georeferenced = dict[str, tuple[np.ndarray, Georeference | None]]
-
-CHARTS: Final = {
-    "localization_confusion": "Localisation. Shade and upper number: share of the truth; ↓ share of the predictions.",
-    "damage_confusion": "Damage. First column: missed buildings.",
-    "building_confusion": "Damage of whole buildings. First row: false alarms; first column: missed buildings.",
-    "scored_classes": "Pixels of each class in the scored scenes.",
-    "training_curves": "Training curves.",
-    "class_histogram": "Pixels of each class in the training split.",
-}
-"""Dataset → caption in the report."""
-CALIBRATION: Final = {
-    "precision_recall": "Precision-recall curves. AP: average precision, the area under the curve.",
-    "reliability": "Reliability diagrams. On the dotted line the model is calibrated; below it, over-confident. "
-    f"ECE: expected calibration error. Bins of fewer than {charts.FEW} pixels are not drawn.",
-}
-"""Dataset → caption in the section on probabilities."""
 
 
 def predict(
@@ -181,32 +165,16 @@ def write_report(  # noqa: PLR0913  a report joins everything
     problems: pd.DataFrame,
     **figures: bytes,
 ) -> str:
-    """Return the report as HTML.
-
-    Args:
-        metrics: scores.
-        counts: of pixels, one row a scene.
-        class_counts: pixels of each class in the training split.
-        params: of the report.
-        run: record of the run with its settings.
-        checkpoint: the scored model.
-        problems: of the labels, one row each.
-        figures: the saved files of `CHARTS`, `CALIBRATION`, `panels` and `worst_buildings`.
-    """
+    """Return the report as HTML; `figures` are the files of its charts and pictures."""
     settings = flatten({**run["settings"], "reporting": params})
-    content = ReportContent(
+    return render_report(
         title=params.title,
-        source=run["settings"]["dataset"]["source"],
         metrics=metrics,
-        charts={caption: figures[name] for name, caption in CHARTS.items()},
-        calibration={caption: figures[name] for name, caption in CALIBRATION.items()},
-        panels=figures["panels"],
-        buildings=figures["worst_buildings"],
+        figures=figures,
         settings=settings,
         provenance=provenance_of(checkpoint, run, params.model_file, fingerprint(counts), settings),
         warnings=warnings_of(metrics, problems, checkpoint, class_counts),
     )
-    return render_report(content)
 
 
 def _unclassified(checkpoint: dict[str, Any]) -> Unclassified:

@@ -9,6 +9,7 @@ from kedro.pipeline import Node, Pipeline
 from xview2_siamese_unet.metrics.summary import count_scenes
 from xview2_siamese_unet.pipelines.reporting import nodes
 from xview2_siamese_unet.report.figures import draw_curves
+from xview2_siamese_unet.report.page import CALIBRATION, CHARTS
 
 _PARAMS: Final = "params:reporting"
 _PREDICT: Final = {
@@ -27,10 +28,10 @@ _REPORT: Final = {
     "params": _PARAMS,
     "problems": "ingest_report",
     **{name: name for name in ("metrics", "class_counts", "run", "checkpoint")},
-    **{name: name for name in (*nodes.CHARTS, *nodes.CALIBRATION, "panels", "worst_buildings")},
+    **{name: name for name in (*CHARTS, *CALIBRATION, "panels", "worst_buildings")},
 }
 _MATRICES: Final = ["localization_confusion", "damage_confusion", "building_confusion"]
-_CALIBRATION: Final = ["precision_recall", "reliability"]
+_DIAGRAMS: Final = ["precision_recall", "reliability"]
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -44,7 +45,7 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(nodes.score, _SCORE, "metrics", name="score"),
             Node(nodes.plot_confusion, "metrics", _MATRICES, name="plot_confusion"),
             Node(nodes.plot_scored_classes, "metrics", "scored_classes", name="plot_scored_classes"),
-            Node(nodes.plot_probabilities, "probability_counts", _CALIBRATION, name="plot_probabilities"),
+            Node(nodes.plot_probabilities, "probability_counts", _DIAGRAMS, name="plot_probabilities"),
             Node(draw_curves, "history", "training_curves", name="plot_curves"),
             Node(nodes.plot_panels, _PANELS, "panels", name="plot_panels"),
             Node(nodes.plot_buildings, _BUILDINGS, "worst_buildings", name="plot_buildings"),
