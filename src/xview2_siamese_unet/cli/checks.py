@@ -1,4 +1,4 @@
-"""The checks of `kedro doctor`: one function for each part of the machine and of the configuration."""
+"""The checks of `kedro doctor`, one function for each part of a run."""
 
 from __future__ import annotations
 

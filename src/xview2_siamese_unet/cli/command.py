@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class ProjectCommand(click.Command):
-    """A command with `--quiet` and `--verbose`, which Ctrl-C ends with exit status 130."""
+    """A command with `--quiet` and `--verbose`; Ctrl-C ends it with status 130."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **options)
@@ -69,7 +69,7 @@ def _level(name: str, level: int, text: str) -> click.Option:
 
 
 def out_option(text: str) -> Callable[[Command], Command]:
-    """Return the option `--out`; a path that cannot be written to ends the command before it does any work."""
+    """Return the option `--out`, which refuses an unwritable path before any work."""
     return click.option("--out", type=click.Path(path_type=Path), callback=_require_writable, help=text)
 
 
@@ -82,7 +82,7 @@ def _require_writable(_context: click.Context, _option: click.Parameter, path: P
 
 
 def open_console() -> Console:
-    """Return a console as wide as the terminal, or without one wide enough to truncate no name."""
+    """Return a console as wide as the terminal; elsewhere it truncates no name."""
     from rich.console import Console  # noqa: PLC0415  slow to import
 
     fits = sys.stdout.isatty() or "COLUMNS" in os.environ

@@ -1,4 +1,4 @@
-"""`kedro doctor`: check the machine, the configuration and the data before a run, and explain the value of a key."""
+"""`kedro doctor`: check a run before it starts, and explain the value of a key."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ _GLOBAL: Final = re.compile(r"\$\{\s*globals:\s*([\w.]+)\s*\}")
     help="Show the value of a key and the files that set it.",
 )
 def doctor(env: str | None, keys: tuple[str, ...]) -> None:
-    """Check the machine, the configuration and the data; exits with status 1 if a run would fail.
+    """Check the machine, the configuration and the data before a run.
+
+    Exits with status 1 if a run would fail.
 
     \b
     kedro doctor --env lab/002
@@ -70,7 +72,7 @@ class Source(NamedTuple):
 
 
 def explain(loader: UserExperimentConfigLoader, key: str) -> tuple[object, list[Source]]:
-    """Return the value in effect, and every place that sets the key, the weakest first.
+    """Return the value in effect and every place that sets a key, weakest first.
 
     Where the last of them is `${globals:...}`, the places that set that global follow.
 

@@ -88,7 +88,7 @@ def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool) ->
 
 
 def _rows(names: list[str], *, each_run: bool) -> tuple[list[list[str]], list[str]]:
-    """Return the cells of the experiments that can be read, and why the others cannot."""
+    """Return cells of the readable experiments, and reasons for the others."""
     rows, unreadable = [], []
     for name in names:
         try:
@@ -143,7 +143,7 @@ def require_name(name: str) -> None:
 
 
 def copy_files(name: str) -> Iterator[tuple[Path, str]]:
-    """Yield path and text of the files of an experiment, without the name that its globals may set."""
+    """Yield path and text of the files of an experiment, without its own name."""
     for path in layer_files(str(conf_folder()), f"experiments/{name}"):
         text = path.read_text(encoding="utf-8")
         kept = _OWN_NAME.sub("", text) if path.name == "globals.yml" else text

@@ -100,7 +100,7 @@ def _run(env: str, pipeline: str) -> str:
 
 
 def _create(experiment: str, held: str, events: tuple[str, ...]) -> None:
-    """Write the settings of the experiment without the events, unless an earlier call has."""
+    """Write the settings without the events, unless an earlier call has."""
     from omegaconf import OmegaConf  # noqa: PLC0415
 
     folder = conf_folder() / "experiments"

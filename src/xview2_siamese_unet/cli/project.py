@@ -35,7 +35,7 @@ def conf_folder() -> Path:
 
 
 def open_configuration(env: str | None) -> UserExperimentConfigLoader:
-    """Return the configuration of `<user>/<experiment>`; by default of KEDRO_ENV, or else default/quickstart.
+    """Return the configuration of `<user>/<experiment>`, by default of KEDRO_ENV.
 
     Its catalog names the files of the newest finished run, or of the run after an `@`.
     """
@@ -47,7 +47,7 @@ def open_configuration(env: str | None) -> UserExperimentConfigLoader:
 
 
 def open_catalog(name: str) -> CatalogProtocol[Any, Any]:
-    """Return the catalog of `<user>/<experiment>`, of its newest finished run or of the run after an `@`."""
+    """Return the catalog of `<user>/<experiment>`: newest run, or the one after `@`."""
     from kedro.framework.session import KedroSession  # noqa: PLC0415  slow to import
 
     env, _, run = name.partition("@")

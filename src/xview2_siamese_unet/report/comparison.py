@@ -1,7 +1,4 @@
-"""Experiments side by side: settings that differ, paired differences of scores, and the scenes that changed most.
-
-Rendered as a page and as tables for a terminal.
-"""
+"""Compare experiments: settings, paired differences of scores, changed scenes."""
 
 from __future__ import annotations
 
@@ -113,7 +110,7 @@ def compare(experiments: Sequence[Experiment], note: str = "") -> Comparison:
 
 
 def differing_settings(experiments: Sequence[Experiment]) -> dict[str, list[str]]:
-    """Return the settings in which the experiments differ: dotted key → value of each, `–` where it has none."""
+    """Return settings that differ: dotted key → value of each, `–` where unset."""
     keys = dict.fromkeys(key for experiment in experiments for key in experiment.settings)
     values = {key: [experiment.settings.get(key, "–") for experiment in experiments] for key in keys}
     return {key: row for key, row in values.items() if len(set(row)) > 1 and key not in _LABELS}
@@ -131,8 +128,8 @@ def difference(first: Experiment, second: Experiment, *, shown: int = 10) -> Dif
 
     Args:
         first: the baseline.
-        second: what may be better.
-        shown: how many of the scenes that changed most.
+        second: the other one.
+        shown: number of scenes in `changed`.
 
     Raises:
         DataError: they have no scene in common.
@@ -155,7 +152,7 @@ def difference(first: Experiment, second: Experiment, *, shown: int = 10) -> Dif
 
 
 def render_comparison(comparison: Comparison) -> str:
-    """Return the page, one file that loads nothing."""
+    """Return the page, a single file that loads nothing."""
     return page_environment().get_template("compare.html.j2").render(comparison=comparison, names=NAMES)
 
 

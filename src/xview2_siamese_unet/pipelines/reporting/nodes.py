@@ -35,7 +35,7 @@ def predict(
     params: ReportingParams,
     hardware: HardwareParams,
 ) -> Iterator[tuple[Georeferenced, Georeferenced]]:
-    """Yield damage codes and probabilities of the split to score with their georeference, one scene at a time.
+    """Yield georeferenced damage codes and probabilities, one scene at a time.
 
     Raises:
         DataError: the dataset has lost a scene since the splits were made.
@@ -140,7 +140,7 @@ def plot_buildings(
     store: Store,
     params: ReportingParams,
 ) -> Figure:
-    """Return pictures of the most confident wrong predictions and the largest missed buildings."""
+    """Return pictures of the worst buildings."""
     wanted = params.panels
     rows = (
         building_row(
@@ -178,5 +178,5 @@ def write_report(  # noqa: PLR0913  a report joins everything
 
 
 def _unclassified(checkpoint: dict[str, Any]) -> Unclassified:
-    """Return what un-classified truth meant in training and tuning; the model is scored the same way."""
+    """Return what un-classified truth meant in training, which scoring follows."""
     return ClassesParams.model_validate(checkpoint["classes"]).unclassified
