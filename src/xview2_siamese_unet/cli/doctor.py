@@ -14,8 +14,7 @@ import click
 import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel
 
-from xview2_siamese_unet.cli.command import ProjectCommand
-from xview2_siamese_unet.cli.project import conf_folder, find_project, open_configuration
+from xview2_siamese_unet.cli.command import ProjectCommand, conf_folder, find_project, open_configuration
 from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files

@@ -14,8 +14,14 @@ from typing import Any, Final
 import click
 from rich.table import Table
 
-from xview2_siamese_unet.cli.command import ProjectCommand, open_console
-from xview2_siamese_unet.cli.project import conf_folder, find_path, find_project, open_configuration
+from xview2_siamese_unet.cli.command import (
+    ProjectCommand,
+    conf_folder,
+    find_path,
+    find_project,
+    open_configuration,
+    open_console,
+)
 from xview2_siamese_unet.config.globals import NAME
 from xview2_siamese_unet.config_loader import known_names, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of

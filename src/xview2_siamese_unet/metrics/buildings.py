@@ -84,7 +84,7 @@ def burn_instances(wkt: Sequence[str], shape: tuple[int, int], rule: Rule, *, sc
     order = np.argsort(-shapely.area(polygons), kind="stable").tolist()
     if not order:
         return np.zeros(shape, np.int32)
-    shapes = [(polygons[place], place + 1) for place in order]
+    shapes = [(polygons[index], index + 1) for index in order]
     instances: InstanceArray = rasterize(shapes, out_shape=shape, dtype="int32", all_touched=rule == "outline")
     return instances
 
@@ -147,8 +147,8 @@ def _mean_probability(labels: IntArray, codes: IntArray, probabilities: UInt8Arr
 
 def _boxes(labels: npt.NDArray[np.integer], n: int) -> IntArray:
     """Return top, left, bottom, right of labels 1 to n, int64 (n, 4); 0 if absent."""
-    found = ndimage.find_objects(labels, n)
-    boxes = [(0, 0, 0, 0) if at is None else (at[0].start, at[1].start, at[0].stop, at[1].stop) for at in found]
+    slices = ndimage.find_objects(labels, n)
+    boxes = [(0, 0, 0, 0) if at is None else (at[0].start, at[1].start, at[0].stop, at[1].stop) for at in slices]
     return np.array(boxes, np.int64).reshape(-1, 4)
 
 

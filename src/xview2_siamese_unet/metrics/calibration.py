@@ -104,7 +104,7 @@ def count_scene_probabilities(
     return np.stack(
         [
             _histogram(LEVELS - probabilities[0].ravel().astype(np.int64), building.ravel() > 0),
-            *(_histogram(steps[place], codes == code) for place, code in enumerate(SCORED)),
+            *(_histogram(steps[index], codes == code) for index, code in enumerate(SCORED)),
             _histogram(steps[likely, np.arange(len(likely))], codes == likely + int(SCORED[0])),
         ]
     )

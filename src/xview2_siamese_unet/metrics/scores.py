@@ -81,7 +81,7 @@ def official_scores(counts: Counts, unclassified: Unclassified = "ignore") -> di
         "score": LOCALIZATION_SHARE * located + DAMAGE_SHARE * harmonic,
         "damage_f1": harmonic,
         "localization_f1": located,
-        **{f"damage_f1_{code.name.lower()}": f1[..., place] for place, code in enumerate(SCORED)},
+        **{f"damage_f1_{code.name.lower()}": f1[..., index] for index, code in enumerate(SCORED)},
         "present_class_damage_f1": ratio(present.sum(axis=-1), (parts * present).sum(axis=-1)),
     }
 

@@ -181,18 +181,18 @@ def _table(title: str, first: str, *columns: str) -> Table:
     return table
 
 
-def _differences(first: str, name: str, found: Difference) -> Table:
-    title = f"{name} minus {first}, paired over the same {found.scenes} scenes"
+def _differences(first: str, name: str, result: Difference) -> Table:
+    title = f"{name} minus {first}, paired over the same {result.scenes} scenes"
     table = _table(title, "number", "first → second", "difference, 95 % interval", "significant")
     for key, words in NAMES.items():
-        number, before, after = found.numbers[key], found.scores[0][key], found.scores[1][key]
+        number, before, after = result.numbers[key], result.scores[0][key], result.scores[1][key]
         bounds = f"{number.value:+.3f}  {number.low:+.3f} to {number.high:+.3f}"
         table.add_row(words, f"{before:.3f} → {after:.3f}", bounds, "yes" if number.significant else "no")
     return table
 
 
-def _changed(name: str, found: Difference) -> Table:
+def _changed(name: str, result: Difference) -> Table:
     table = _table(f"Scenes that changed most in {name}", "scene", "before", "after", "change")
-    for scene, row in found.changed.iterrows():
+    for scene, row in result.changed.iterrows():
         table.add_row(Text(str(scene)), f"{row['before']:.3f}", f"{row['after']:.3f}", f"{row['change']:+.3f}")
     return table

@@ -141,8 +141,8 @@ def draw_class_histogram(counts: ClassCounts) -> Figure:
         axes.barh(rows, pixels, color=[_BARS.get(word, MUTED) for word in classes], edgecolor=INK, linewidth=0.5)
         for row, count in zip(rows, pixels, strict=True):
             text = f"{compact(count)} · {percent(count / total)}" if count else "none"
-            place = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-            axes.annotate(text, (max(count, 1), row), size=_SMALL_SIZE, color=INK, **place)
+            offset = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+            axes.annotate(text, (max(count, 1), row), size=_SMALL_SIZE, color=INK, **offset)
         axes.set_yticks(rows, list(classes))
         axes.invert_yaxis()
         axes.tick_params(axis="y", length=0, labelcolor=INK)
@@ -237,8 +237,8 @@ def _share(share: float) -> str:
     return "none" if np.isnan(share) else percent(share)
 
 
-def _write_cell(axes: Axes, place: tuple[int, int], small: tuple[str, str], share: float) -> None:
-    row, column = place
+def _write_cell(axes: Axes, cell: tuple[int, int], small: tuple[str, str], share: float) -> None:
+    row, column = cell
     colour = "white" if share > 0.55 else INK if share > 0 else MUTED
     weight = "bold" if row == column and share > 0 else "normal"
     style: dict[str, Any] = {"ha": "center", "va": "center", "color": colour}

@@ -60,9 +60,9 @@ def worst_buildings(matches: pd.DataFrame, most: int) -> pd.DataFrame:
     buildings below 10 × 10 pixels do not count as wrong.
     """
     missed = matches[matches["predicted"] == 0].nlargest(most // 2, "pixels")
-    found = (matches["predicted"] > 0) & (matches["pixels"] >= _LARGE) & matches["confidence"].notna()
+    candidate = (matches["predicted"] > 0) & (matches["pixels"] >= _LARGE) & matches["confidence"].notna()
     wrong = (matches["predicted"] != matches["truth"]) & (matches["truth"] != Damage.UNCLASSIFIED)
-    return pd.concat([matches[found & wrong].nlargest(most - len(missed), "confidence"), missed])
+    return pd.concat([matches[candidate & wrong].nlargest(most - len(missed), "confidence"), missed])
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,16 +276,16 @@ def _draw_frames(axes: Axes, top: int, side: int, frame: tuple[float, ...]) -> N
             axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=width))
 
 
-def _show(axes: Axes, picture: UInt8Array, place: tuple[int, int]) -> None:
+def _show(axes: Axes, picture: UInt8Array, corner: tuple[int, int]) -> None:
     """Show a picture pixel by pixel, its upper left corner at x and y."""
-    (x, y), (height, width) = place, picture.shape[:2]
+    (x, y), (height, width) = corner, picture.shape[:2]
     axes.imshow(picture, interpolation="nearest", aspect="auto", extent=(x, x + width, y + height, y))
 
 
-def _write(axes: Axes, place: tuple[float, float], text: str, size: float, **style: str) -> None:
+def _write(axes: Axes, position: tuple[float, float], text: str, size: float, **style: str) -> None:
     # Scene names are data: a `$` in one is no mathematics.
     font = {"fontsize": size * _POINTS, "va": "baseline", **style}
-    axes.text(*place, text, fontdict=font, parse_math=False)
+    axes.text(*position, text, fontdict=font, parse_math=False)
 
 
 def fit(array: UInt8Array, side: int, resample: Image.Resampling) -> UInt8Array:

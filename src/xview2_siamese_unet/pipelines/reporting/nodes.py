@@ -42,16 +42,16 @@ def predict(
     """
     from xview2_siamese_unet.inference.predict import predict_scenes  # noqa: PLC0415  torch is slow to import
 
-    places = georeferences(scenes)
+    georeference = georeferences(scenes)
     wanted = splits.loc[splits["split"] == params.split, "scene"].tolist()
-    if absent := [name for name in wanted if name not in places]:
+    if absent := [name for name in wanted if name not in georeference]:
         raise DataError(
             f"{len(absent)} scenes of split {params.split} are not in the table of scenes; the first: {absent[0]}.",
             hint="Run kedro run --pipelines data_processing with the same environment, or restore the scenes.",
         )
-    for answer in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
-        name, place = answer.name, places[answer.name]
-        yield {name: (answer.codes, place)}, {name: (answer.probabilities, place)}
+    for scene in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
+        place = georeference[scene.name]
+        yield {scene.name: (scene.codes, place)}, {scene.name: (scene.probabilities, place)}
 
 
 def count_probabilities(
