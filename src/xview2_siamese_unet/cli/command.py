@@ -74,6 +74,11 @@ def _level(name: str, level: int, text: str) -> click.Option:
     return click.Option([name], is_flag=True, expose_value=False, is_eager=True, callback=callback, help=text)
 
 
+env_option: Final = click.option(
+    "--env", "-e", help="User and experiment, such as lab/002. Default: KEDRO_ENV or default/quickstart."
+)
+
+
 def out_option(text: str) -> Callable[[Command], Command]:
     """Return the option `--out`, which refuses an unwritable path before any work."""
     return click.option("--out", type=click.Path(path_type=Path), callback=_require_writable, help=text)

@@ -14,7 +14,7 @@ import click
 import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel
 
-from xview2_siamese_unet.cli.command import ProjectCommand, conf_folder, find_project, open_configuration
+from xview2_siamese_unet.cli.command import ProjectCommand, conf_folder, env_option, find_project, open_configuration
 from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
@@ -28,7 +28,7 @@ _GLOBAL: Final = re.compile(r"\$\{\s*globals:\s*([\w.]+)\s*\}")
 
 
 @click.command(cls=ProjectCommand)
-@click.option("--env", "-e", help="User and experiment, such as lab/002. Default: KEDRO_ENV or default/quickstart.")
+@env_option
 @click.option(
     "--explain",
     "keys",

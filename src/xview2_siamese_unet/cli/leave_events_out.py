@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from kedro.framework.cli.utils import env_option
 
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.cli.command import (
     ProjectCommand,
     conf_folder,
+    env_option,
     find_path,
     find_project,
     open_catalog,
