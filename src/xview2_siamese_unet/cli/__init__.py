@@ -29,6 +29,7 @@ from xview2_siamese_unet.training.processes import launched_shard
 if sys.platform == "win32":
     raise SystemExit(WINDOWS)
 
+_PACKAGE: Final = "xview2_siamese_unet"
 _SHARED_OUT: Final = "modelling"
 """The pipeline that several processes share."""
 _REFUSING: Final = (
@@ -75,7 +76,7 @@ class CommandHooks:
     @cli_hook_impl
     def before_command_run(self, project_metadata: ProjectMetadata | None) -> None:
         """Log as the project says, also in the folders below it."""
-        if project_metadata is not None and project_metadata.package_name == __package__:
+        if project_metadata is not None and project_metadata.package_name == _PACKAGE:
             use_logging(project_metadata.project_path)
 
     @cli_hook_impl
@@ -89,7 +90,7 @@ def end_in_one_sentence(error: BaseException | None) -> None:
 
     Nothing happens for every other error, and for all of them under `--verbose` or with our logger at DEBUG.
     """
-    verbose = KedroCliError.VERBOSE_ERROR or logging.getLogger(__package__).isEnabledFor(logging.DEBUG)
+    verbose = KedroCliError.VERBOSE_ERROR or logging.getLogger(_PACKAGE).isEnabledFor(logging.DEBUG)
     if isinstance(error, Exception) and not verbose and (sentence := sentence_of(error)):
         click.secho(sentence, err=True, fg="red")
         raise SystemExit(1)
