@@ -1,10 +1,10 @@
-"""Seconds a megapixel on the CPU: windows as an assessment takes them, against whole tiles in a plain fp32 loop.
+"""CPU time of an assessment per megapixel, against a plain fp32 loop over whole tiles.
 
     uv run python benchmarks/bench_assess_speed.py [encoder] [side]      default: resnet50 2048
 
-Both run the same net with random weights over the same pair, turn by turn in one process. Ours counts everything from
-files to finished blocks on disk, overlap included; the plain loop counts the net and its softmax alone, on tiles of
-1024 pixels that lie in memory already.
+Both run the same network with random weights on the same pair, alternating in one process. Our time covers everything
+from the files to the finished blocks on disk, overlap included. The plain loop counts only the network and its softmax,
+on tiles of 1024 pixels that are already in memory.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""From one label JSON to one mask of 1024², against a plain version of two other ways; one core, one run.
+"""Burning one label file into a mask of 1024², against two plain implementations; one core.
 
     OMP_NUM_THREADS=1 uv run python benchmarks/bench_burn.py ../shared/xbd [ROUNDS]
 
-The seed's way: json → pandas → geopandas → rasterio. The fill way: json → shapely → fillPoly on a full-size mask for
-each polygon, which is then laid over the others. All three make the same classes of the same labels; ours and the
-seed's also the same pixels. The first target is missed: a twentieth of the seed's time is little more than ours needs
-to read the text, by msgspec and GEOS. OpenCV is no part of the project, so bring it:
+The university project's way: json → pandas → geopandas → rasterio. The fill way: json → shapely → fillPoly on a
+full-size mask per polygon, which is then laid over the others. All three give the same classes for the same labels;
+ours and the university project's also the same pixels. The first target is missed: a twentieth of the university
+project's time is little more than msgspec and GEOS need to read the text. OpenCV is not a dependency; the command adds
+it:
 
     uv run --with opencv-python-headless python benchmarks/bench_burn.py ../shared/xbd
 """

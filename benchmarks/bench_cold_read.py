@@ -1,13 +1,13 @@
-"""Training pairs that are in no cache: random 512² crops in the layout of the store, and in two others.
+"""Uncached training pairs: random 512² crops from the layout of the store and from two others.
 
     OMP_NUM_THREADS=1 uv run python benchmarks/bench_cold_read.py [FOLDER [SCENES]]
 
-FOLDER decides which disk or network file system is measured. Every round reads one crop of every second scene, in
-random order, and begins with none of the files in memory. Counted are seconds, and bytes that came from the disk.
+FOLDER decides which disk or network file system is measured. Every round reads one crop from every second scene in
+random order and starts with none of the files in memory. Measured are seconds and bytes read from disk.
 
-Ours asks for the lines of a crop in one go (`Store.prefetch`). Beside it: the same file as the system guesses at it,
-the same scenes in tiles of 256², and a file for each scene. Lines stay, for a crop of 512² hardly ever begins where a
-tile does, and 11,034 files would bring as many openings.
+The store requests all lines of a crop at once (`Store.prefetch`). The alternatives: the same file with the system's own
+read-ahead, the same scenes in tiles of 256², and one file per scene. The store keeps lines, because a 512² crop hardly
+ever starts at a tile, and 11,034 files would have to be opened one by one.
 """
 
 from __future__ import annotations

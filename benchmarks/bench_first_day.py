@@ -1,9 +1,9 @@
-"""What each step of the first day takes: its commands as the page has them, from an empty folder, on scenes of xBD.
+"""Duration of each step of docs/start.md: its commands, from an empty folder, on scenes of xBD.
 
     uv run python benchmarks/bench_first_day.py ../shared/xbd
 
-The page is docs/start.md; step 1 has been done by whoever runs this. Step 6 assesses the first scene of test, about a
-million pixels; step 7 ends when the page of the lineage is shown. Every command must end with 0.
+Do step 1 yourself first. Step 6 assesses the first test scene, about a million pixels; step 7 ends when the lineage
+page is shown. Every command must exit with 0.
 """
 
 from __future__ import annotations

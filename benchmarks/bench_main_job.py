@@ -1,9 +1,9 @@
-"""The main job on the built-in sample as a newcomer runs it: time, memory and score, for several seeds of the net.
+"""The main job on the built-in sample: time, memory and score for several seeds.
 
     uv run python benchmarks/bench_main_job.py [SEED ...]      default: 0 1 2
 
-Each seed runs in an empty folder of its own. The score is that of the test split; the best constant answer stands
-beside it. Wanted: 4 minutes, 4 GB, a score 0.30 above the constant answer, localisation F1 of 0.70.
+Each seed runs in an empty folder. The score is that of the test split, next to the best constant answer. Targets: 4
+minutes, 4 GB, a score 0.30 above the constant answer, localisation F1 of 0.70.
 """
 
 from __future__ import annotations

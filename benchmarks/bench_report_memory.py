@@ -1,11 +1,10 @@
-"""Whether the memory of scoring grows with the number of scenes: peak of 40 and of 400 fabricated scenes of 1024².
+"""Peak memory of scoring with 40 and with 400 synthetic scenes of 1024².
 
     uv run python benchmarks/bench_report_memory.py [FEW MANY]
 
-Each number of scenes runs in a process of its own and does what the reporting pipeline does after the prediction:
-counts pixels and probabilities, matches buildings, scores, writes the report with its pictures. A few scenes
-repeat, mapped from files. Measured is anonymous memory every 10 ms, for the pages of a mapped file are the system's to
-drop. Target: below 15 %.
+Each number of scenes runs in its own process and does what the reporting pipeline does after prediction: count pixels
+and probabilities, match buildings, score, write the report with its pictures. A few scenes repeat, mapped from files.
+Anonymous memory is sampled every 10 ms, because the system may drop pages of a mapped file. Target: growth below 15 %.
 """
 
 from __future__ import annotations

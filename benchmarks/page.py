@@ -25,10 +25,9 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """\
 # Benchmarks
 
-Every section is one script of `benchmarks/`: its words, its command, and what it printed. The other way always runs in
-the same run. `uv run python benchmarks/page.py` makes this page anew, `… page.py bench_score` one section of it.
-Anything that names a GPU was not measured unless its section names the device. `../shared/xbd` stands for a folder of
-xBD.
+Each section is one script of `benchmarks/`: description, command and output. What is compared always runs in the same
+invocation. `uv run python benchmarks/page.py` regenerates this page, `… page.py bench_score` one section. Nothing was
+measured on a GPU unless its section names the device. `../shared/xbd` stands for a folder of xBD.
 """
 
 
