@@ -58,7 +58,7 @@ def measure(side: int, folder: Path) -> None:
 
 
 def main(sides: list[int]) -> None:
-    """Print a table, and how the peaks of the first and the last size compare."""
+    """Print a table and the ratio of the last peak to the first."""
     peaks = []
     for side in sides:
         with tempfile.TemporaryDirectory() as folder:

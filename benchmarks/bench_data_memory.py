@@ -30,7 +30,7 @@ _UID = re.compile(rb'("uid":")([0-9a-f]{6})')
 
 
 def fabricate(root: Path) -> None:
-    """Draw the scenes that all others repeat."""
+    """Draw the scenes that are repeated."""
     part = DISTINCT // 4
     sample = SampleParams(size=SIDE, scenes=SampleScenes(tier1=part, tier3=part, hold=part, test=part))
     for scene in plan_sample(sample):

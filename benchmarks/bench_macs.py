@@ -31,7 +31,7 @@ NETS: dict[str, dict[str, Any]] = {
 
 
 def count(model: dict[str, Any], encoder: str, side: int) -> tuple[float, float, float]:
-    """Return 10⁹ multiply-adds of the net and of all but its encoders, and 10⁶ weights."""
+    """Return 10⁹ multiply-adds of the network and of all but its encoders, and 10⁶ weights."""
     with torch.device("meta"):
         net = build_net(ModelParams.model_validate({"encoder": {"name": encoder}} | model), 5).eval()
         image = torch.empty(1, 3, side, side)

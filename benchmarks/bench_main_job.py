@@ -58,12 +58,12 @@ def run(project: Path, seed: str) -> tuple[float, int]:
 
 
 def watch(process: psutil.Process, peaks: list[int]) -> None:
-    """Note the largest memory until the process ends."""
+    """Record the largest memory until the process ends."""
     while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
         try:
             family = [process, *process.children(recursive=True)]
             peaks[0] = max(peaks[0], sum(member.memory_info().rss for member in family))
-        except psutil.NoSuchProcess:  # one of them ended between two lines
+        except psutil.NoSuchProcess:  # a process ended in between
             continue
         time.sleep(0.1)
 

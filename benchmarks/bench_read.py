@@ -30,7 +30,7 @@ CROP = 512
 
 
 def prepare(root: Path, out: Path) -> tuple[Store, list[tuple[Path, ...]]]:
-    """Run data_processing on one core; print what each step takes a scene. Return store and files of each scene."""
+    """Run data_processing on one core; print seconds per scene and step. Return the store and the scenes' files."""
     params, executor = DataProcessingParams(), ExecutorParams()
     dataset = DatasetParams(source="xbd", root=root, name="bench")
     started = time.process_time()

@@ -58,7 +58,7 @@ OF_TRAINING: dict[str, Any] = {
     "checkpoint": RUN,
     "problems": pd.DataFrame(columns=["scene", "where", "found", "consequence"]),
 }
-"""What the report says beside the scores."""
+"""What the report needs beside the scores."""
 
 
 class Peak:
@@ -110,13 +110,13 @@ def fabricate(folder: Path) -> tuple[list[Any], list[Any]]:
 
 
 class Store:
-    """Stands in for a store of any number of scenes: the few that were drawn, over and over."""
+    """A store of any number of scenes that repeats a few synthetic ones."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def scene(self, name: str) -> Scene:
-        """Return the one that stands in for a name."""
+        """Return the scene used for a name."""
         return Scene(np.load(self.root / f"pixels{int(name[-8:]) % DISTINCT}.npy", mmap_mode="r"))
 
 
@@ -127,7 +127,7 @@ def save(figure: Figure, kind: str) -> bytes:
 
 
 def measure(scenes: int) -> None:
-    """Score so many scenes as the pipeline does, and print peak memory, size of the page, both in MiB, and seconds."""
+    """Score the scenes as the pipeline does; print peak memory and page size in MiB, and seconds."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         drawn, files = fabricate(root)

@@ -25,7 +25,7 @@ ROUNDS = 3
 
 
 def write_scenes(root: Path, scenes: int) -> tuple[Path, Path]:
-    """Write both folders: about a hundred buildings a scene, predicted a little beside where they are."""
+    """Write both folders: about a hundred buildings per scene, predicted with a small offset."""
     rng = np.random.default_rng(0)
     folders = root / "predictions", root / "targets"
     for folder in folders:

@@ -52,7 +52,7 @@ def main(runs: int) -> None:
         empty = Path(folder)
         make_empty_project(empty)
         for command, target in ((("run", "--help"), "  (target: at most 1.3)"), (("registry", "list"), "")):
-            seconds(empty, *command), seconds(HERE, *command)  # writes the byte code of both
+            seconds(empty, *command), seconds(HERE, *command)  # compiles the bytecode of both
             pairs = [(seconds(empty, *command), seconds(HERE, *command)) for _ in range(runs)]
             there, here = (statistics.median(column) for column in zip(*pairs, strict=True))
             print(f"kedro {' '.join(command)}, median of {runs} alternating runs")

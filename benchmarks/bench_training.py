@@ -69,7 +69,7 @@ def fabricate(folder: Path, n: int) -> Store:
 
 
 def decoded(folder: Path, n: int, batch: int, side: int) -> Iterator[Batch]:
-    """Batches in the plain way: whole scenes from PNGs, as floats, cut to the side that both train on."""
+    """Yield batches of the plain loop: whole scenes from PNGs, as floats, cropped to `--side`."""
 
     def read(row: int, name: str) -> Tensor:
         return torch.from_numpy(np.array(Image.open(folder / f"{row}_{name}.png")))
@@ -83,7 +83,7 @@ def decoded(folder: Path, n: int, batch: int, side: int) -> Iterator[Batch]:
 
 
 def cropped(store: Store, batch: int, side: int) -> Iterator[Tensor]:
-    """Batches in our way: crops of bytes from the memory map."""
+    """Yield batches of this project: byte crops from the memory map."""
     crops = Crops(store, store.scenes, side)
     draws = Draws([1.0] * len(store), TrainingParams(batch_size=batch, crops_per_scene=1000), Shard())
     waiting = iter(draws)
@@ -139,7 +139,7 @@ def our_step(encoder: str, device: str) -> Step:
 
 
 class Way:
-    """One way to train, timed step by step."""
+    """A training loop, timed step by step."""
 
     def __init__(self, batches: Iterator[Tensor | Batch], step: Step) -> None:
         self._batches, self._step = batches, step
@@ -147,7 +147,7 @@ class Way:
         self.waited: list[float] = []
 
     def take(self, device: str, *, count: bool) -> None:
-        """Make one step; `count` whether its time is kept."""
+        """Run one step; `count` keeps its time."""
         started = time.perf_counter()
         pixels = next(self._batches)
         loaded = time.perf_counter()
