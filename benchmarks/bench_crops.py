@@ -1,9 +1,9 @@
-"""A training crop of 512² chosen from several: all weighed at once, against a count of classes for each of them.
+"""Choosing a 512² training crop among several: all candidates weighed at once, against one by one.
 
     OMP_NUM_THREADS=1 uv run python benchmarks/bench_crops.py      [CROPS]
 
-Fabricated scenes of 1024² with 400 buildings each, in memory already. Both ways see the same draws, 20 at a turn, and
-must end with the same pixels. Where there is one crop nothing is chosen: that line is what reading it costs.
+Synthetic scenes of 1024² with 400 buildings each, already in memory. Both ways get the same random crops, alternate
+every 20, and must return the same pixels. With one candidate nothing is chosen: that line is the cost of reading.
 """
 
 from __future__ import annotations
