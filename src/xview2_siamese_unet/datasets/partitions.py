@@ -20,7 +20,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.parallel import Lazy, Partition, make_missing, parallel_map
 from xview2_siamese_unet.raster.masks import SceneMasks
 from xview2_siamese_unet.xbd.archives import is_archive
-from xview2_siamese_unet.xbd.pairing import SceneFiles
+from xview2_siamese_unet.xbd.scenes import SceneFiles
 
 _log = logging.getLogger(__name__)
 Loaded = TypeVar("Loaded")

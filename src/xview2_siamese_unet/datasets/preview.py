@@ -17,7 +17,7 @@ from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.io import read_mask, read_rgb
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.xbd.scenes import list_pairs
 
 ByteArray = npt.NDArray[np.uint8]
 ROWS: Final = 3

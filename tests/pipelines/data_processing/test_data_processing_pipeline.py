@@ -27,7 +27,7 @@ from xview2_siamese_unet.pipelines import png_export
 from xview2_siamese_unet.pipelines.data_processing import create_pipeline
 from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, pack_scenes, provide_scenes
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
-from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.xbd.scenes import list_pairs
 
 # Of four scenes a folder, a tenth may be none.
 EVEN = SplitParams(train={"tier1": 0.5, "tier3": 0.5}, validation={"tier3": 0.5}, test={"tier1": 0.5})

@@ -25,7 +25,7 @@ from xview2_siamese_unet.raster.pack import read_scene, scene_key
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.runs import describe_run
 from xview2_siamese_unet.stats import buildings
-from xview2_siamese_unet.synthetic import draw_scene, plan_sample, scene_name
+from xview2_siamese_unet.synthetic import draw_scene, drawing_code, plan_sample, scene_name
 from xview2_siamese_unet.training.commit import code_commit, code_digest
 from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive, unpack
 from xview2_siamese_unet.xbd.ingest import (
@@ -35,7 +35,7 @@ from xview2_siamese_unet.xbd.ingest import (
     read_labels,
     tabulate_labels,
 )
-from xview2_siamese_unet.xbd.pairing import ScenePair, list_pairs, pairs_of, tabulate_pairs, unread_folders
+from xview2_siamese_unet.xbd.scenes import ScenePair, list_pairs, pairs_of, tabulate_pairs, unread_folders
 from xview2_siamese_unet.xbd.splits import choose_subset, leave_out, split_scenes
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ def provide_scenes(download: Path | None, dataset: DatasetParams, executor: Exec
     if download is None:
         sample = dataset.sample
         drawn = {scene_name(scene): Lazy(partial(draw_scene, scene, sample.size)) for scene in plan_sample(sample)}
-        return Partitions(drawn, what="sample scenes", made_with=sample.model_dump(mode="json"), executor=executor)
+        made_with = {**sample.model_dump(mode="json"), "code": drawing_code()}
+        return Partitions(drawn, what="sample scenes", made_with=made_with, executor=executor)
     if is_archive(download):
         made_with = {"archive": download.name, "bytes": download.stat().st_size}
         return Partitions({UNPACKED: Lazy(partial(unpack, download))}, what="archives", made_with=made_with)

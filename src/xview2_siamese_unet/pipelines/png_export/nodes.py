@@ -10,7 +10,7 @@ from xview2_siamese_unet.datasets.partitions import Partitions
 from xview2_siamese_unet.parallel import Lazy
 from xview2_siamese_unet.raster.png import convert_scene, last_change, png_name
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.xbd.pairing import pairs_of
+from xview2_siamese_unet.xbd.scenes import pairs_of
 
 
 def convert_scenes(folder: Path, files: pd.DataFrame, store: Store, executor: ExecutorParams) -> Partitions:

@@ -16,7 +16,10 @@ from sample_on_disk import SIZE, Sample, ring
 from xview2_siamese_unet.config.dataset import SampleParams, SampleScenes
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.synthetic import plan_sample, write_scene
-from xview2_siamese_unet.xbd.names import PHASES, TIERS, parse_stem
+from xview2_siamese_unet.synthetic.events import EVENTS
+from xview2_siamese_unet.synthetic.scene import grid_near, to_degrees
+from xview2_siamese_unet.xbd.georeference import Georeference, utm_zone
+from xview2_siamese_unet.xbd.scenes import PHASES, TIERS, parse_stem
 
 SMALL = SampleScenes(tier1=2, tier3=0, hold=0, test=0)
 
@@ -119,7 +122,11 @@ def test_pixels_are_square_and_north_up_in_a_utm_zone(sample: Sample) -> None:
                 continue
             xy = np.concatenate([ring(b.xy) for b in buildings])
             degrees = np.concatenate([ring(b.lng_lat or "") for b in buildings])
-            metres = np.column_stack(Transformer.from_crs(4326, scene.event.epsg, always_xy=True).transform(*degrees.T))
+            metres = np.column_stack(
+                Transformer.from_crs(
+                    4326, utm_zone(scene.event.longitude, scene.event.latitude), always_xy=True
+                ).transform(*degrees.T)
+            )
             design = np.column_stack([xy, np.ones(len(xy))])
             grid = np.linalg.lstsq(design, metres, rcond=None)[0]
             assert np.abs(design @ grid - metres).max() < 1e-3
@@ -191,3 +198,16 @@ def test_works_at_the_size_of_xbd(tmp_path: Path) -> None:
     written = Sample(tmp_path, (scene,))
     assert written.image(scene, "post").shape == (1024, 1024, 3)
     assert len(written.label(scene, "post").buildings) > 60
+
+
+def test_a_scene_lies_near_its_event() -> None:
+    for event in (event for events in EVENTS.values() for event in events):
+        grid = grid_near(event, np.random.default_rng(0))
+        np.testing.assert_allclose(to_degrees(grid, np.zeros((1, 2))), [[event.longitude, event.latitude]], atol=0.3)
+
+
+def test_x_runs_east_and_y_runs_south() -> None:
+    grid = Georeference(32616, 500_000.0, 3_300_000.0, 0.5, 0.0)
+    to_zone = Transformer.from_crs(4326, 32616, always_xy=True)
+    metres = to_zone.transform(*to_degrees(grid, np.array([[0.0, 0.0], [10.0, 4.0]])).T)
+    np.testing.assert_allclose(metres, [[500_000, 500_005], [3_300_000, 3_299_998]], atol=1e-6)

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from sample_on_disk import SIZE, Sample, ring
 
 from xview2_siamese_unet.damage import IGNORE, SCORED, Damage
-from xview2_siamese_unet.xbd.names import Phase
+from xview2_siamese_unet.xbd.scenes import Phase
 
 _BINS = 8
 
