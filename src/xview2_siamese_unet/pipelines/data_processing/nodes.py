@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xview2_siamese_unet import __version__
+from xview2_siamese_unet import __version__, stats
 from xview2_siamese_unet.config.data_processing import DataProcessingParams
 from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.execution import ExecutorParams
@@ -24,7 +24,6 @@ from xview2_siamese_unet.raster.masks import SceneMasks, burn_scene, compare_tar
 from xview2_siamese_unet.raster.pack import read_scene, scene_key
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.runs import describe_run
-from xview2_siamese_unet.stats import buildings
 from xview2_siamese_unet.synthetic import draw_scene, drawing_code, plan_sample, scene_name
 from xview2_siamese_unet.training.commit import code_commit, code_digest
 from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive, unpack
@@ -182,7 +181,7 @@ def count_buildings(scenes: pd.DataFrame, table: pq.ParquetFile) -> pd.DataFrame
     """Return how many buildings of each class and size every scene has."""
     with table:
         parts = (part.to_pandas() for part in table.iter_batches(columns=["scene", "damage", "area"]))
-        return buildings.count_buildings(scenes, parts)
+        return stats.count_buildings(scenes, parts)
 
 
 def report_ingest(  # noqa: PLR0913  a page joins everything
@@ -196,7 +195,7 @@ def report_ingest(  # noqa: PLR0913  a page joins everything
     splits: pd.DataFrame,
 ) -> str:
     """Return a page of what the folder holds, how our masks agree with its targets, and every problem."""
-    counts = buildings.summarise_buildings(scenes, building_counts)
+    counts = stats.summarise_buildings(scenes, building_counts)
     agreement = compare_targets(folder, scenes, masks)
     all_problems = pd.concat([problems, pd.DataFrame(store.problems, columns=problems.columns)])
     placed = scenes["residual"].dropna()

@@ -1,14 +1,28 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xview2_siamese_unet.config.feature_statistics import ClassWeightParams, SampleWeightParams
+from xview2_siamese_unet.damage import SUBTYPES
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.raster.record import RECORD, count_scene
-from xview2_siamese_unet.stats.balance import count_classes, trained_counts, weigh_classes, weigh_samples
+from xview2_siamese_unet.stats import (
+    SIZES,
+    UNKNOWN,
+    channel_statistics,
+    count_buildings,
+    count_classes,
+    summarise_buildings,
+    trained_counts,
+    weigh_classes,
+    weigh_samples,
+)
 
 COUNTS = {
     "pre": {"background": 9000, "building": 1000},
@@ -111,7 +125,7 @@ def test_none_and_listed_weights_are_taken_as_they_are() -> None:
 
 @pytest.mark.parametrize("lists", [{"pre": (1, 2), "post": (1, 2, 3)}, {"pre": (1,), "post": (1, 2, 3, 4, 5)}])
 def test_a_list_of_another_length_is_refused(lists: dict) -> None:
-    with pytest.raises(ConfigError, match=r"feature_statistics\.class_weights\.(pre|post): found [13] weights"):
+    with pytest.raises(ConfigError, match=r"feature_statistics\.class_weights\.(pre|post) has [13] weights"):
         weights(method="list", **lists)
 
 
@@ -146,3 +160,92 @@ def test_a_scene_with_buildings_before_only_is_not_empty() -> None:
     table = records([100, 0, 0, 0, 0, 0])
     table["building_pixels"] = [[90, 10]]
     assert weigh_samples(table, SampleWeightParams(empty=0)).tolist() == [1]
+
+
+SCENES = pd.DataFrame(
+    {
+        "scene": ["a_1", "a_2", "b_1", "b_2"],
+        "tier": ["tier1", "tier1", "tier1", "hold"],
+        "disaster": ["a", "a", "b", "b"],
+        "pixel": [0.5, float("nan"), 0.5, 0.5],
+        "buildings": [2, 1, 0, 1],
+    }
+)
+BUILDINGS = pd.DataFrame(
+    {
+        "scene": ["a_1", "a_1", "a_2", "b_2"],
+        "damage": ["no-damage", "destroyed", "destroyed", "minor-damage"],
+        "area": [199.0, 200.0, 10.0, 2000.0],
+    }
+)
+
+
+def summary(scenes: pd.DataFrame, buildings: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return summarise_buildings(scenes, count_buildings(scenes, [buildings]))
+
+
+def test_counts_by_hand() -> None:
+    tables = summary(SCENES, BUILDINGS)
+    assert tables["folder"].loc["tier1", ["scenes", "empty", "no-damage", "destroyed"]].tolist() == [3, 1, 1, 2]
+    assert tables["event"].loc["b"].tolist() == [2, 1, 0, 1, 0, 0, 0]
+    assert tables["size"].sum(axis=1).to_dict() == dict(zip([*SIZES, UNKNOWN], [1, 1, 0, 1, 1], strict=True))
+
+
+def test_a_dataset_without_buildings_has_all_columns() -> None:
+    tables = summary(SCENES.assign(buildings=0), BUILDINGS.iloc[:0])
+    assert tables["folder"]["empty"].sum() == 4
+    assert list(tables["size"].columns) == list(SUBTYPES)
+    assert tables["size"].to_numpy().sum() == 0
+
+
+@given(st.lists(st.booleans(), min_size=4, max_size=4))
+def test_counts_of_parts_add_up(chosen: list[bool]) -> None:
+    def total(scenes: pd.DataFrame) -> pd.DataFrame:
+        return summary(scenes, BUILDINGS[BUILDINGS["scene"].isin(scenes["scene"])])["event"]
+
+    first, second = SCENES[chosen], SCENES[[not one for one in chosen]]
+    whole = total(SCENES)
+    assert total(first).add(total(second), fill_value=0).loc[whole.index, whole.columns].astype("int64").equals(whole)
+
+
+@given(st.lists(st.integers(0, 4), max_size=3))
+def test_the_table_may_come_in_any_parts(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), 4]
+    parts = [BUILDINGS[first:last] for first, last in pairwise(edges)]
+    counts = count_buildings(SCENES, parts)
+    pd.testing.assert_frame_equal(counts, count_buildings(SCENES, [BUILDINGS]))
+    assert counts["buildings"].sum() == len(BUILDINGS)
+
+
+def pixels_with_gaps(count: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(1, 256, (count, 8, 6, 8), dtype=np.uint8)
+    pixels[:, :2, :, :3] = 0  # no data before the disaster
+    pixels[..., 6] = pixels[..., 7] = 0
+    return pixels
+
+
+@given(st.integers(1, 4), st.integers(0, 10_000))
+def test_mean_and_deviation_of_the_pixels_that_hold_data(count: int, seed: int) -> None:
+    pixels = pixels_with_gaps(count, seed)
+    got = channel_statistics(np.stack([count_scene(scene) for scene in pixels]))
+    pre, post = pixels[:, 2:, :, 0:3].reshape(-1, 3), pixels[..., 3:6].reshape(-1, 3)
+    for name, values in (("pre", pre), ("post", post), ("both", np.concatenate([pre, post]))):
+        assert got[name]["mean"] == pytest.approx(values.mean(axis=0))
+        assert got[name]["std"] == pytest.approx(values.std(axis=0))
+
+
+def test_a_flat_or_empty_channel_divides_nothing_by_zero(caplog: pytest.LogCaptureFixture) -> None:
+    flat = np.full((4, 4, 8), 7, np.uint8)
+    flat[..., 6:] = 0
+    assert channel_statistics(count_scene(flat)[None])["both"] == {"mean": [7] * 3, "std": [1] * 3}
+    assert channel_statistics(np.zeros(1, RECORD))["pre"] == {"mean": [0] * 3, "std": [1] * 3}
+    assert [message.split(" image")[0] for message in caplog.messages] == ["no pre-disaster", "no post-disaster"]
+
+
+def test_whole_xbd_does_not_overflow() -> None:
+    table = np.zeros(11_034, RECORD)
+    table["valid_pixels"] = 1024**2
+    table["channel_sums"] = 255 * 1024**2
+    table["channel_squares"] = 255**2 * 1024**2
+    assert channel_statistics(table)["both"]["mean"] == [255] * 3
