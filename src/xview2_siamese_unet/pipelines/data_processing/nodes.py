@@ -15,7 +15,6 @@ from xview2_siamese_unet.config.data_processing import DataProcessingParams
 from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.datasets.partitions import Partitions
-from xview2_siamese_unet.datasets.stamp import made_from
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.parallel import Lazy, parallel_map
 from xview2_siamese_unet.pipelines.data_processing.ingest_page import render_ingest_page
@@ -232,7 +231,7 @@ def _scenes_by_split(scenes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame
 
 def _masks_key(scene: Mapping[Any, Any], params: DataProcessingParams) -> str:
     """Return a text that changes with everything that the masks of a scene are made from, the code among it."""
-    return made_from(scene["labels_key"], params.masks.rule, code_digest("raster.masks"))
+    return "-".join([scene["labels_key"], params.masks.rule, code_digest("raster.masks")])
 
 
 def _name(scene: Mapping[Any, Any]) -> str:

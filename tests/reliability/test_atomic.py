@@ -19,12 +19,10 @@ from kedro.io import DataCatalog, DatasetError
 from matplotlib.figure import Figure
 from PIL import Image
 
-from xview2_siamese_unet.atomic import whole_file
-from xview2_siamese_unet.datasets.assess_layers import Layers
-from xview2_siamese_unet.datasets.assess_raster import CogDataset
-from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
-from xview2_siamese_unet.datasets.mask import MaskDataset
-from xview2_siamese_unet.datasets.whole_files import WholeFiles
+from xview2_siamese_unet.atomic import AtomicLocalFileSystem, whole_file
+from xview2_siamese_unet.datasets.assessment import Layers
+from xview2_siamese_unet.datasets.files import CheckpointDataset
+from xview2_siamese_unet.datasets.rasters import CogDataset, MaskDataset
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import StorageError, cause_of
 from xview2_siamese_unet.raster.grid import Grid
@@ -79,26 +77,26 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
     "pandas.CSVDataset": table,
     "pandas.ParquetDataset": table,
     "json.JSONDataset": lambda side: {"text": text(side)},
-    f"{OWN}figure.FigureDataset": figure,
-    f"{OWN}html.HtmlDataset": text,
-    f"{OWN}whole_text.WholeTextDataset": text,
-    f"{OWN}checkpoint.CheckpointDataset": lambda side: {"state": {"w": torch.rand(side, side)}},
-    f"{OWN}assess_raster.CogDataset": raster,
-    f"{OWN}assess_layers.LayersDataset": layers,
-    f"{OWN}assess_layers.FormatsDataset": formats,
-    f"{OWN}assess_folder.RecordDataset": lambda side: {"text": text(side)},
-    f"{OWN}assess_folder.BlocksDataset": lambda side: {"run": {0: [{"block": noise(side)}]}},
-    f"{OWN}mask.MaskDataset": lambda side: {"scene": (noise(side), None)},
-    f"{OWN}probabilities.ProbabilityDataset": lambda side: {"scene": (np.stack([noise(side)] * 5), None)},
+    f"{OWN}files.FigureDataset": figure,
+    f"{OWN}files.HtmlDataset": text,
+    f"{OWN}files.TextDataset": text,
+    f"{OWN}files.CheckpointDataset": lambda side: {"state": {"w": torch.rand(side, side)}},
+    f"{OWN}rasters.CogDataset": raster,
+    f"{OWN}assessment.LayersDataset": layers,
+    f"{OWN}assessment.FormatsDataset": formats,
+    f"{OWN}assessment.RecordDataset": lambda side: {"text": text(side)},
+    f"{OWN}assessment.BlocksDataset": lambda side: {"run": {0: [{"block": noise(side)}]}},
+    f"{OWN}rasters.MaskDataset": lambda side: {"scene": (noise(side), None)},
+    f"{OWN}rasters.ProbabilityDataset": lambda side: {"scene": (np.stack([noise(side)] * 5), None)},
     "pillow.ImageDataset": lambda side: {"scene": Image.fromarray(noise(side))},
 }
 """Type of dataset → what it may be given to save, larger than side² bytes."""
 WORKING = {
     f"{OWN}{name}"
     for name in (
-        "buildings.BuildingsDataset",
-        "stamp.StampDataset",
-        "run_record.RunRecordDataset",
+        "store.BuildingsDataset",
+        "partitions.StampDataset",
+        "files.RunRecordDataset",
         "partitions.SceneFolderDataset",
         "partitions.MasksDataset",
         "store.StoreDataset",
@@ -106,9 +104,9 @@ WORKING = {
 }
 """Saved in parts, or only compared: test_killed_runs.py and test_disks_that_refuse.py."""
 READ_ONLY = {
-    f"{OWN}folders.FoldersDataset",
+    f"{OWN}files.FoldersDataset",
     f"{OWN}partitions.DownloadDataset",
-    f"{OWN}assess_folder.AssessmentDataset",
+    f"{OWN}assessment.AssessmentDataset",
     "MemoryDataset",
 }
 
@@ -152,7 +150,7 @@ def test_a_full_disk_leaves_the_earlier_file_and_no_debris(small_disk: Path, mak
     assert contents(small_disk) == before
     ours = cause_of(caught.value)
     assert isinstance(ours, StorageError)
-    assert str(small_disk) in ours.where
+    assert str(small_disk) in ours.message
     assert "no space left" in str(ours)
     (small_disk / "filler").unlink()
     catalog.save(name, example(8))
@@ -194,7 +192,7 @@ def test_a_raster_is_never_cut_short_in_silence(
 
 
 def test_half_of_a_text_is_dropped_with_the_error(tmp_path: Path) -> None:
-    files, path = WholeFiles(), tmp_path / "new" / "a.txt"
+    files, path = AtomicLocalFileSystem(), tmp_path / "new" / "a.txt"
     with files.open(str(path), "w", encoding="utf-8") as file:
         file.write("ä")
     with suppress(ZeroDivisionError), files.open(str(path), "w") as file:
@@ -204,7 +202,7 @@ def test_half_of_a_text_is_dropped_with_the_error(tmp_path: Path) -> None:
 
 
 def test_a_file_is_there_when_it_is_closed_and_not_before(tmp_path: Path) -> None:
-    file = WholeFiles().open(str(tmp_path / "a"), "wb")
+    file = AtomicLocalFileSystem().open(str(tmp_path / "a"), "wb")
     file.write(b"1")
     assert not (tmp_path / "a").exists()
     file.close()
@@ -212,7 +210,7 @@ def test_a_file_is_there_when_it_is_closed_and_not_before(tmp_path: Path) -> Non
 
 
 def test_what_is_read_or_appended_to_is_left_to_fsspec(tmp_path: Path) -> None:
-    files = WholeFiles()
+    files = AtomicLocalFileSystem()
     (tmp_path / "a").write_text("1")
     with files.open(str(tmp_path / "a"), "ab") as file:
         file.write(b"2")
@@ -223,7 +221,7 @@ def test_what_is_read_or_appended_to_is_left_to_fsspec(tmp_path: Path) -> None:
 
 
 def test_every_dataset_opens_its_files_so() -> None:
-    assert isinstance(fsspec.filesystem("file"), WholeFiles)
+    assert isinstance(fsspec.filesystem("file"), AtomicLocalFileSystem)
 
 
 def test_an_error_of_its_own_passes_as_it_is(tmp_path: Path) -> None:

@@ -1,16 +1,75 @@
+"""Datasets of one file or folder."""
+
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 import torch
 from kedro.io import DatasetError
+from matplotlib.figure import Figure
 
-from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
+from xview2_siamese_unet.datasets.files import CheckpointDataset, FigureDataset, FoldersDataset
+from xview2_siamese_unet.datasets.rasters import MaskDataset, ProbabilityDataset
 from xview2_siamese_unet.errors import CheckpointError, StorageError, cause_of
+from xview2_siamese_unet.raster.probability import LEVELS, as_bytes
+from xview2_siamese_unet.xbd.georeference import Georeference
+
+
+def test_one_mask(tmp_path: Path) -> None:
+    dataset = MaskDataset(filepath=str(tmp_path / "a.tif"))
+    assert not dataset.exists()
+    codes = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    dataset.save((codes, Georeference(32616, 1.0, 2.0, 0.5, 0.0)))
+    np.testing.assert_array_equal(dataset.load(), codes)
+    assert dataset.exists()
+    assert "a.tif" in str(dataset)
+
+
+def test_probabilities_of_one_scene(tmp_path: Path) -> None:
+    dataset = ProbabilityDataset(filepath=str(tmp_path / "a.tif"))
+    assert not dataset.exists()
+    shares = np.random.default_rng(0).dirichlet(np.ones(5), (6, 7)).transpose(2, 0, 1)
+    dataset.save((as_bytes(shares), Georeference(32616, 1.0, 2.0, 0.5, 0.0)))
+    assert dataset.exists()
+    np.testing.assert_allclose(dataset.load() / LEVELS, shares, atol=0.5 / LEVELS)
+    with rasterio.open(tmp_path / "a.tif") as raster:
+        assert raster.descriptions == ("background", "no-damage", "minor-damage", "major-damage", "destroyed")
+        assert raster.scales == (1 / LEVELS,) * 5
+        assert raster.crs.to_epsg() == 32616
+    assert "a.tif" in str(dataset)
+
+
+@pytest.mark.parametrize(("name", "kind", "start"), [("a.svg", "svg+xml", b"<?xml"), ("a.png", "png", b"\x89PNG")])
+def test_a_figure_is_previewed_as_it_was_saved(tmp_path: Path, name: str, kind: str, start: bytes) -> None:
+    dataset = FigureDataset(filepath=str(tmp_path / "new" / name))
+    assert not dataset.exists()
+    figure = Figure((2, 1))
+    figure.subplots().plot([0, 1])
+    dataset.save(figure)
+    assert dataset.load() == (tmp_path / "new" / name).read_bytes()
+    assert dataset.load().startswith(start)
+    assert f'src="data:image/{kind};base64,{b64encode(dataset.load()).decode()}"' in dataset.preview()
+    assert inspect.signature(dataset.preview).return_annotation == "HTMLPreview"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
+
+
+def test_folders_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
+    dataset = FoldersDataset(filepath=str(tmp_path / "a"), folders={"logs": "logs"})
+    assert not (tmp_path / "a").exists()
+    assert dataset.load() == {"logs": tmp_path / "a" / "logs"}
+    assert (tmp_path / "a" / "logs").is_dir()
+    with pytest.raises(DatasetError, match="not saved"):
+        dataset.save({"logs": tmp_path})
+    assert "logs" in str(dataset)
+
 
 CONTENT = {"state": {"w": torch.arange(3.0)}, "epoch": 4, "scores": {"validation_score": 0.5}, "words": ["a"]}
 
@@ -51,13 +110,13 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path, through_torch: 
     else:
         path.write_bytes(pickle.dumps(Hostile(trace)))
     error = load_fails(CheckpointDataset(filepath=str(path), optional=True))
-    assert "cannot be trusted" in error.found
+    assert "cannot be trusted" in error.message
     assert not trace.exists()
 
 
 def test_a_missing_file_is_said_or_nothing_where_it_is_optional(tmp_path: Path) -> None:
     path = str(tmp_path / "x.pth")
-    assert load_fails(CheckpointDataset(filepath=path)).found == "no file"
+    assert "does not exist" in load_fails(CheckpointDataset(filepath=path)).message
     assert CheckpointDataset(filepath=path, optional=True).load() is None
 
 
@@ -70,8 +129,8 @@ def test_a_damaged_file_is_to_be_deleted_since_a_run_would_only_stop_at_it_again
     CheckpointDataset(filepath=str(path)).save({**CONTENT, "state": {"w": torch.zeros(9999)}})
     path.write_bytes(path.read_bytes()[:kept])
     error = load_fails(CheckpointDataset(filepath=str(path), optional=True))
-    assert error.where == str(path)
-    assert error.remedy.startswith(f"delete {path}, ")
+    assert error.message.startswith(str(path))
+    assert error.hint.startswith(f"Delete {path}, ")
 
 
 def test_a_file_that_the_disk_refuses_is_not_called_damaged(tmp_path: Path) -> None:
@@ -113,4 +172,4 @@ def test_safetensors_hold_the_same_checkpoint_and_shared_weights_once(tmp_path: 
 def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(pickle.dumps(CONTENT["words"]))
-    assert "cannot be trusted" in load_fails(CheckpointDataset(filepath=str(path))).found
+    assert "cannot be trusted" in load_fails(CheckpointDataset(filepath=str(path))).message
