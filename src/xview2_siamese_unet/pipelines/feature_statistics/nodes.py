@@ -1,4 +1,4 @@
-"""Translates between the catalog and the rooms of the library; no arithmetic here."""
+"""Nodes of `feature_statistics`: store and splits → counts, weights, channel statistics, charts."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from xview2_siamese_unet.raster.store import Store
 
 
 def count_classes(store: Store, splits: pd.DataFrame) -> stats.ClassCounts:
-    """Return pixels by class of the training split, of both dates."""
+    """Return the pixels of each class in the training split, at both dates."""
     return stats.count_classes(_training_records(store, splits))
 
 
@@ -23,7 +23,7 @@ def tabulate_balance(store: Store, splits: pd.DataFrame, building_counts: pd.Dat
 
 
 def plot_balance(class_balance: pd.DataFrame) -> Figure:
-    """Return pixels by class of each split."""
+    """Return a chart of the pixels of each class in each split."""
     counts = {
         str(split): dict(zip(rows["class"], rows["pixels"], strict=True))
         for split, rows in class_balance.groupby("split", sort=False)
@@ -34,18 +34,18 @@ def plot_balance(class_balance: pd.DataFrame) -> Figure:
 def weigh_classes(
     class_counts: stats.ClassCounts, params: FeatureStatisticsParams, classes: ClassesParams
 ) -> dict[str, list[float]]:
-    """Return one weight for each class of both heads."""
+    """Return one weight per class of each head."""
     return stats.weigh_classes(class_counts, params.class_weights, classes.unclassified)
 
 
 def weigh_samples(store: Store, splits: pd.DataFrame, params: FeatureStatisticsParams) -> dict[str, list[object]]:
-    """Return the scenes of the training split and how often each is drawn."""
+    """Return the scenes of the training split and their sampling weights."""
     weights = stats.weigh_samples(_training_records(store, splits), params.sample_weights)
     return {"scenes": _training_scenes(splits), "weights": weights.tolist()}
 
 
 def measure_channels(store: Store, splits: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
-    """Return mean and deviation of the channels over the training split."""
+    """Return mean and standard deviation of the channels over the training split."""
     return stats.channel_statistics(_training_records(store, splits))
 
 

@@ -1,4 +1,4 @@
-"""Translates between the catalog and the rooms of the library; no arithmetic here."""
+"""Node of `png_export`: scenes as 8-bit PNG in the layout of the challenge."""
 
 from functools import partial
 from pathlib import Path
