@@ -30,8 +30,7 @@ from shapely.wkt import loads
 
 from xview2_siamese_unet.damage import OVERLAP_PRIORITY, SUBTYPES
 from xview2_siamese_unet.raster.burn import burn_damage
-from xview2_siamese_unet.xbd.labels import parse_label
-from xview2_siamese_unet.xbd.polygons import parse_polygons
+from xview2_siamese_unet.xbd.labels import parse_label, parse_polygons
 
 SHAPE = (1024, 1024)
 RANK = {code: rank for rank, code in enumerate(reversed(OVERLAP_PRIORITY))}

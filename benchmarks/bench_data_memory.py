@@ -22,7 +22,7 @@ import yaml
 
 from xview2_siamese_unet.config.dataset import SampleParams, SampleScenes
 from xview2_siamese_unet.synthetic import plan_sample, write_scene
-from xview2_siamese_unet.xbd.names import parse_stem
+from xview2_siamese_unet.xbd.scenes import parse_stem
 
 PROJECT = Path(__file__).parents[1]
 SIDE, DISTINCT = 1024, 20

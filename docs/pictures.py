@@ -27,7 +27,7 @@ from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, par
 from xview2_siamese_unet.raster.grid_scene import write_geotiffs
 from xview2_siamese_unet.raster.io import read_rgb
 from xview2_siamese_unet.synthetic import plan_sample, write_scene
-from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.xbd.scenes import list_pairs
 
 PROJECT = Path(__file__).parents[1]
 IMAGES = PROJECT / "docs" / "images"

@@ -62,7 +62,7 @@ class Assessment:
 
     def picture(self, side: int = 768) -> bytes:
         """Return the damage raster as a PNG of at most `side` pixels."""
-        from xview2_siamese_unet.datasets.assess_raster import picture  # noqa: PLC0415
+        from xview2_siamese_unet.datasets.rasters import picture  # noqa: PLC0415
 
         return picture(self.folder / "damage.tif", side)
 

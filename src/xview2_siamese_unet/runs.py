@@ -28,7 +28,7 @@ MODELS: Final = "06_models"
 _RECORD: Final = "run.json"
 _CODE: Final = (
     *("xbd.ingest", "xbd.splits", "raster.masks", "raster.pack"),
-    *("stats.balance", "stats.moments", "training.fit", "pipelines.modelling.nodes"),
+    *("stats", "training.fit", "pipelines.modelling.nodes"),
 )
 """Modules whose code, with all that they import, decides what a net learns."""
 LOOKS: Final = frozenset({"reporting", "inference", "run"})

@@ -118,6 +118,6 @@ def test_a_killed_run_resumes_in_its_own_folder_and_keep_removes_the_oldest(
         train()
     assert f"run {two} is resumed: same settings, scenes and code" in caplog.text
     assert "training resumes after epoch 0" in caplog.text
-    assert f"1 old runs removed, for keep is 1: {one}" in caplog.text
+    assert f"removed 1 old runs because keep is 1: {one}" in caplog.text
     assert runs(own / "data") == [two]
     assert contents(own / "data", one) == {}

@@ -18,8 +18,8 @@ from image_pair import fill
 from shapely.affinity import rotate
 
 from xview2_siamese_unet.config.inference import InferenceParams
-from xview2_siamese_unet.datasets.assess_layers import LayersDataset
-from xview2_siamese_unet.datasets.assess_raster import CogDataset
+from xview2_siamese_unet.datasets.assessment import LayersDataset
+from xview2_siamese_unet.datasets.rasters import CogDataset
 from xview2_siamese_unet.inference.harmonise import harmonise
 from xview2_siamese_unet.inference.layers import read_buildings
 from xview2_siamese_unet.inference.record import Predicted

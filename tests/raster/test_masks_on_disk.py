@@ -15,8 +15,7 @@ from xview2_siamese_unet.parallel import Lazy, make_missing
 from xview2_siamese_unet.raster.io import read_mask, read_tag, write_mask
 from xview2_siamese_unet.raster.masks import SceneMasks, burn_scene
 from xview2_siamese_unet.xbd.labels import Building, Label, Metadata, format_label
-from xview2_siamese_unet.xbd.names import SceneId
-from xview2_siamese_unet.xbd.pairing import ScenePair
+from xview2_siamese_unet.xbd.scenes import SceneId, ScenePair
 
 PAIR = ScenePair(
     "tier3",

@@ -10,7 +10,7 @@ from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.io import create, read_rgb
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import Row, georeference
-from xview2_siamese_unet.xbd.names import PHASES
+from xview2_siamese_unet.xbd.scenes import PHASES
 
 
 def write_geotiffs(root: Path, scene: Row, folder: Path) -> tuple[Path, Path]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from xview2_siamese_unet.raster.io import read_rgb
-from xview2_siamese_unet.xbd.names import PHASES
-from xview2_siamese_unet.xbd.pairing import ScenePair
+from xview2_siamese_unet.xbd.scenes import PHASES, ScenePair
 
 
 def png_name(pair: ScenePair) -> str:

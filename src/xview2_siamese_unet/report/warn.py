@@ -25,7 +25,7 @@ def warnings_of(
         metrics: what `metrics.summary.summarise` returns.
         problems: one row a problem of the dataset; columns problem, consequence.
         checkpoint: what was scored, see `nets.checkpoint.Checkpoint`.
-        class_counts: pixels of each class in the training split, see `stats.balance.count_classes`.
+        class_counts: pixels of each class in the training split, see `stats.count_classes`.
     """
     return [
         *_of_metrics(metrics),

@@ -18,13 +18,13 @@ from xview2_siamese_unet import __version__
 from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.modelling import ModelParams, Recipe
 from xview2_siamese_unet.config.tree import Parameters
-from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
+from xview2_siamese_unet.datasets.files import CheckpointDataset
 from xview2_siamese_unet.errors import CheckpointError, StaleError
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.checkpoint import Checkpoint, restore
 from xview2_siamese_unet.pipelines.modelling import create_pipeline
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.stats.moments import IMAGENET
+from xview2_siamese_unet.stats import IMAGENET
 from xview2_siamese_unet.training import fit as fit_room
 from xview2_siamese_unet.training.commit import code_commit
 from xview2_siamese_unet.training.data import TrainingData

@@ -13,8 +13,7 @@ from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.datasets.assess_folder import Rows
-from xview2_siamese_unet.datasets.assess_layers import Layers
+from xview2_siamese_unet.datasets.assessment import Layers, Rows
 from xview2_siamese_unet.inference.folder import PRODUCTS, blocks_folder, check_out
 from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
 from xview2_siamese_unet.inference.record import (

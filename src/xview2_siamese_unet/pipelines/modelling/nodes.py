@@ -21,7 +21,7 @@ from xview2_siamese_unet.config.modelling import (
 from xview2_siamese_unet.errors import StaleError
 from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.stats.moments import IMAGENET
+from xview2_siamese_unet.stats import IMAGENET
 
 _log = logging.getLogger(__name__)
 
