@@ -233,7 +233,7 @@ def _doubts(shift: Shift | None, field: ShiftField | None) -> Iterator[str]:
         return
     if field is not None:
         yield "the shift between the images differs from place to place: the post-disaster image was moved accordingly"
-    elif shift.agreement < 0.5:
+    elif not shift.is_shared:
         yield (
             "the shift between the images differs from place to place without a pattern (relief, or a poor mosaic): "
             "the post-disaster image was not moved"

@@ -23,7 +23,7 @@ _WIDTH: Final = 1.5  # pixels, deviation of the peak that a pure shift makes
 _SURE: Final = 8.0  # deviations above the rest of the surface; noise alone reaches about 5
 _SURE_ALONE: Final = 7.0  # for a single window
 _CLOSE: Final = 1.5  # pixels
-_MAJORITY: Final = 0.5
+_HALF: Final = 0.5
 _ENOUGH: Final = 0.5  # share of a window with data
 _BLURRED: Final = 8  # pixels along a border of the data, which JPEG blurs by a block
 
@@ -57,7 +57,12 @@ class Shift:
     @property
     def sure(self) -> bool:
         """Whether it is to be trusted: it stands out, and most windows that are sure by themselves agree."""
-        return self.confidence >= _SURE and self.agreement >= _MAJORITY
+        return self.confidence >= _SURE and self.is_shared
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether more than half of the windows that are sure by themselves lie close to it."""
+        return self.agreement > _HALF
 
     @property
     def agreement(self) -> float:
