@@ -28,7 +28,7 @@ def measure(side: int, folder: Path) -> None:
     from xview2_siamese_unet.inference.harmonise import harmonise  # noqa: PLC0415
     from xview2_siamese_unet.inference.windowed import FinishedBlocks, predict_rows  # noqa: PLC0415
     from xview2_siamese_unet.raster.grid_cog import RasterContent, write_cog  # noqa: PLC0415
-    from xview2_siamese_unet.raster.probability import BANDS  # noqa: PLC0415
+    from xview2_siamese_unet.raster.io import BANDS  # noqa: PLC0415
     from xview2_siamese_unet.raster.stitch_store import BlockStore  # noqa: PLC0415
     from xview2_siamese_unet.raster.window_plan import WindowPlan  # noqa: PLC0415
 

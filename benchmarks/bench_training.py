@@ -32,8 +32,7 @@ from xview2_siamese_unet.config.training import AugmentationParams, DamageLossMi
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.hardware import pick_device, pick_precision
 from xview2_siamese_unet.models.normalise import Normalise
-from xview2_siamese_unet.raster.record import RECORD, count_scene
-from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.raster.store import RECORD, Store, count_scene
 from xview2_siamese_unet.training.augment import augment
 from xview2_siamese_unet.training.crops import Crops
 from xview2_siamese_unet.training.draws import Draws, Shard

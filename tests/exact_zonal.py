@@ -7,7 +7,7 @@ import shapely
 
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.grid_cog import NO_DATA
-from xview2_siamese_unet.raster.probability import LEVELS
+from xview2_siamese_unet.raster.io import LEVELS
 
 
 def exact_zonal(shape: shapely.Geometry, grid: Grid, values: np.ndarray) -> tuple[float, np.ndarray]:

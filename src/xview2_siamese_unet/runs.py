@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 MODELS: Final = "06_models"
 _RECORD: Final = "run.json"
 _CODE: Final = (
-    *("xbd.ingest", "xbd.splits", "raster.masks", "raster.pack"),
+    *("xbd.ingest", "xbd.splits", "raster.masks", "raster.store"),
     *("stats.balance", "stats.moments", "training.fit", "pipelines.modelling.nodes"),
 )
 """Modules whose code, with all that they import, decides what a net learns."""

@@ -16,7 +16,7 @@ from xview2_siamese_unet.datasets.figure import FigureDataset
 from xview2_siamese_unet.datasets.folders import FoldersDataset
 from xview2_siamese_unet.datasets.mask import MaskDataset
 from xview2_siamese_unet.datasets.probabilities import ProbabilityDataset
-from xview2_siamese_unet.raster.probability import LEVELS, as_bytes
+from xview2_siamese_unet.raster.io import LEVELS, as_bytes
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 

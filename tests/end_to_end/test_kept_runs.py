@@ -70,11 +70,11 @@ def test_changed_code_makes_again_what_it_decides(own: Path) -> None:
     assert "best epoch" in said
     assert said.count(": 0 made, 17 still valid and reused") == 2
     assert len(runs(own / "data")) == 2
-    edit("raster/pack.py", "from __future__", "# packed otherwise\nfrom __future__")
+    edit("raster/store.py", "from __future__", "# packed otherwise\nfrom __future__")
     said = run("data_processing")
     assert "scene masks: 0 made, 17 still valid and reused" in said
     assert "packed scenes: 17 made, 0 still valid and reused" in said
-    edit("raster/burn.py", "from __future__", "# burnt otherwise\nfrom __future__")
+    edit("raster/rasterize.py", "from __future__", "# burnt otherwise\nfrom __future__")
     assert run("data_processing").count(": 17 made, 0 still valid and reused") == 2
     assert contents(own / "data", first(own / "data")) == before
 

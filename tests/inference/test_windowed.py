@@ -20,7 +20,7 @@ from xview2_siamese_unet.inference.harmonise import harmonise
 from xview2_siamese_unet.inference.windowed import FinishedBlocks, encode
 from xview2_siamese_unet.models.postprocess import Thresholds
 from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
-from xview2_siamese_unet.raster.probability import BANDS, LEVELS
+from xview2_siamese_unet.raster.io import BANDS, LEVELS
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_pair import Pair
 from xview2_siamese_unet.raster.window_plan import WindowPlan

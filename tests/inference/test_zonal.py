@@ -16,7 +16,7 @@ from xview2_siamese_unet.config.inference import BuildingParams
 from xview2_siamese_unet.inference.vote import ABSTAINED, ASSESSED, NOT_ASSESSED, SHARES, vote
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
-from xview2_siamese_unet.raster.probability import BANDS, LEVELS
+from xview2_siamese_unet.raster.io import BANDS, LEVELS
 
 SYSTEMS = ("EPSG:32614", "EPSG:32760", "EPSG:3857")
 HEIGHT, WIDTH = 60, 540  # more columns than a block of the file

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xview2_siamese_unet.raster.record import RECORD, count_scene
+from xview2_siamese_unet.raster.store import RECORD, count_scene
 from xview2_siamese_unet.stats.moments import channel_statistics
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xview2_siamese_unet.datasets.one_file import OneFile
-from xview2_siamese_unet.raster.io import read_bands
-from xview2_siamese_unet.raster.probability import write_probabilities
+from xview2_siamese_unet.raster.io import read_bands, write_probabilities
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 ByteArray = npt.NDArray[np.uint8]

@@ -14,9 +14,7 @@ from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.datasets.partitions import Partitions, PartitionsDataset
 from xview2_siamese_unet.datasets.preview import picture_of_store
 from xview2_siamese_unet.datasets.stamp import refuse_other_settings
-from xview2_siamese_unet.raster.pack import Slot, full_disk, scene_bytes
-from xview2_siamese_unet.raster.record import RECORD
-from xview2_siamese_unet.raster.store import CHANNELS, Store, read_manifest
+from xview2_siamese_unet.raster.store import CHANNELS, RECORD, Slot, Store, full_disk, read_manifest, scene_bytes
 from xview2_siamese_unet.xbd.ingest import problem_row
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import torch
 
 from xview2_siamese_unet.models.postprocess import Block, Thresholds, decide, scored_bytes, vote_blocks
 from xview2_siamese_unet.progress import track
-from xview2_siamese_unet.raster.probability import NO_DATA
+from xview2_siamese_unet.raster.io import NO_DATA
 from xview2_siamese_unet.raster.stitch import Stitched, stitch_row
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_pair import Pair, PairReader, Patch

@@ -25,7 +25,7 @@ def count_classes(records: npt.NDArray[Any]) -> ClassCounts:
     """Return the pixels by class of some scenes.
 
     Args:
-        records: (n,) of `raster.record.RECORD`.
+        records: (n,) of `raster.store.RECORD`.
     """
     building, damage = records["building_pixels"].sum(axis=0), records["damage_pixels"].sum(axis=0)
     return {
@@ -124,7 +124,7 @@ def weigh_samples(records: npt.NDArray[Any], params: SampleWeightParams) -> Floa
     """Return one weight for each scene, (n,); how, stands at `SampleWeightParams`.
 
     Args:
-        records: (n,) of `raster.record.RECORD`.
+        records: (n,) of `raster.store.RECORD`.
         params: the bonuses.
     """
     damage = records["damage_pixels"]

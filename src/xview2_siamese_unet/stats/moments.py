@@ -18,7 +18,7 @@ def channel_statistics(records: npt.NDArray[Any]) -> dict[str, dict[str, list[fl
     """Return mean and standard deviation of red, green and blue: for each date, and for both together.
 
     Args:
-        records: (n,) of `raster.record.RECORD`.
+        records: (n,) of `raster.store.RECORD`.
 
     Returns:
         `pre`, `post` and `both`, each with `mean` and `std` in grey values 0 to 255 over the pixels that hold data.

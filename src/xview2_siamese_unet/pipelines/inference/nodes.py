@@ -30,7 +30,7 @@ from xview2_siamese_unet.inference.record import (
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
 from xview2_siamese_unet.raster.grid_cog import RasterContent
-from xview2_siamese_unet.raster.probability import BANDS, LEVELS
+from xview2_siamese_unet.raster.io import BANDS, LEVELS
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_plan import WindowPlan
 
