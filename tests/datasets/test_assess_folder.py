@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from xview2_siamese_unet.datasets.assess_folder import BlocksDataset, RecordDataset
-from xview2_siamese_unet.raster.stitch_store import BlockStore
+from xview2_siamese_unet.raster.windows import BlockStore
 
 
 def test_saving_the_record_clears_the_own_work_and_nothing_else(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from PIL import Image
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assess_layers import Layers, LayersDataset
 from xview2_siamese_unet.datasets.assess_raster import CogDataset
+from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.grid_cog import RasterContent
 
 GRID = Grid("EPSG:32615", 500_000, 4_000_000, 0.5, 1600, 800)
 ROWS, COLUMNS = slice(0, 400), slice(0, 800)

@@ -10,9 +10,8 @@ import numpy as np
 from xview2_siamese_unet.config.inference import ImageParams, InferenceParams
 from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
 from xview2_siamese_unet.inference.windowed import Answer, predict_rows
-from xview2_siamese_unet.raster.stitch_store import BlockStore
-from xview2_siamese_unet.raster.window_pair import Pair
-from xview2_siamese_unet.raster.window_plan import WindowPlan
+from xview2_siamese_unet.raster.reader import Pair
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
 Write = Callable[..., Path]
 Smooth = Callable[..., np.ndarray]

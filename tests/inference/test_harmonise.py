@@ -21,8 +21,8 @@ from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.grid_source import read_source
-from xview2_siamese_unet.raster.window_tile import OpenTile
+from xview2_siamese_unet.raster.reader import TileReader
+from xview2_siamese_unet.raster.source import read_source
 
 
 def classes(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
@@ -149,7 +149,7 @@ def test_no_seam_is_lost_between_tiles_beside_the_grid(write_raster: Write, smoo
     for k, (rows, columns) in enumerate(product(cuts, cuts)):
         place = Affine(own, 0, west + columns.start * own, 0, -own, north - rows.start * own)
         path = write_raster(f"{k}.tif", image[rows, columns], place)
-        tile = OpenTile(read_source(path).tiles[0], grid, grid.transform, black=True)
+        tile = TileReader(read_source(path).tiles[0], grid, grid.transform, black=True)
         seen += tile.read(Window(0, 0, 50, 50))[1]
         tile.close()
     centres = np.arange(50) + 0.5

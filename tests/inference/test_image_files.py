@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.harmonise import Harmonised
-from xview2_siamese_unet.raster.grid_source import read_source
+from xview2_siamese_unet.raster.source import read_source
 
 INKS = [ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow, ColorInterp.black]
 

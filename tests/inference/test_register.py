@@ -19,8 +19,7 @@ from xview2_siamese_unet.inference.register import SIDE, estimate_shift
 from xview2_siamese_unet.inference.register_field import estimate_field
 from xview2_siamese_unet.pipelines.inference.nodes import outline_buildings
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.window_pair import Pair
-from xview2_siamese_unet.raster.window_preview import previews
+from xview2_siamese_unet.raster.reader import Pair
 
 VALID = np.ones((SIDE, SIDE), bool)
 
@@ -180,7 +179,7 @@ def test_windows_read_through_a_field_are_parts_of_the_whole(bent_pair: tuple[In
             inner = slice(top, top + side), slice(left, left + side)
             np.testing.assert_array_equal(part.post, whole.post[inner])
             np.testing.assert_array_equal(part.valid, whole.valid[inner])
-    small = previews(pair, 160)
+    small = pair.previews(160)
     assert np.abs(small[0].astype(float) * 0.7 + 40 - small[1])[8:-8, 8:-8].mean() < 25
 
 

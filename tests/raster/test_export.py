@@ -10,7 +10,7 @@ from PIL import Image
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.export import write_geotiffs
-from xview2_siamese_unet.raster.grid_source import read_source
+from xview2_siamese_unet.raster.source import read_source
 
 
 def test_a_scene_keeps_its_pixels_and_gains_place_and_date(tmp_path: Path) -> None:

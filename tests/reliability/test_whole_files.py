@@ -27,8 +27,8 @@ from xview2_siamese_unet.datasets.mask import MaskDataset
 from xview2_siamese_unet.datasets.whole_files import WholeFiles
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import StorageError, cause_of
+from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.grid_cog import RasterContent
 from xview2_siamese_unet.raster.io import read_bands
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 

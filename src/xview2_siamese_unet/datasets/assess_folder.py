@@ -13,7 +13,7 @@ from kedro.io import DatasetError
 from xview2_siamese_unet.atomic import PART, write_atomically
 from xview2_siamese_unet.datasets.one_file import OneFile
 from xview2_siamese_unet.inference.folder import PRODUCTS, begin, work_folder
-from xview2_siamese_unet.raster.stitch_store import Array, BlockStore
+from xview2_siamese_unet.raster.windows import Array, BlockStore
 
 Rows = Mapping[str, Mapping[int, Iterable[dict[str, Array | None]]]]
 """Id of a run → number of a row → what each of its columns holds, kind → array."""

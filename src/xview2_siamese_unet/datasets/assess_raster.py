@@ -13,7 +13,8 @@ from PIL import Image
 
 from xview2_siamese_unet.datasets.one_file import OneFile
 from xview2_siamese_unet.plots.paint import chequer, weave
-from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, read_small, write_cog
+from xview2_siamese_unet.raster.cog import RasterContent, read_small, write_cog
+from xview2_siamese_unet.raster.io import NO_DATA
 
 _SIDE: Final = 768
 

@@ -16,8 +16,8 @@ from rasterio.windows import Window
 
 from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.grid_cog import NO_DATA
-from xview2_siamese_unet.raster.window_pair import Patch
+from xview2_siamese_unet.raster.io import NO_DATA
+from xview2_siamese_unet.raster.reader import Patch
 
 _MOST: Final = 64  # windows
 

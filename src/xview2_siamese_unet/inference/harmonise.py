@@ -16,11 +16,10 @@ from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.register import SIDE, Shift, estimate_shift
 from xview2_siamese_unet.inference.register_field import estimate_field
-from xview2_siamese_unet.raster.grid import Area, Grid, around, common_grid, cut, reproject
-from xview2_siamese_unet.raster.grid_source import Source, read_source
+from xview2_siamese_unet.raster.grid import Area, Grid, clip, common_grid, reproject, wrap_longitude
 from xview2_siamese_unet.raster.no_data import undeclared_fill
-from xview2_siamese_unet.raster.window_field import ShiftField
-from xview2_siamese_unet.raster.window_pair import Pair, Stretch
+from xview2_siamese_unet.raster.reader import Pair, ShiftField, Stretch
+from xview2_siamese_unet.raster.source import Source, read_source
 
 FloatArray = npt.NDArray[np.float32]
 USUAL_PIXELS: Final = (0.2, 1.5)
@@ -69,9 +68,9 @@ def harmonise(params: InferenceParams) -> Harmonised:
     pre = read_source(_named(params.pre, "pre"), params.images.pre_bands)
     post = read_source(_named(params.post, "post"), params.images.post_bands)
     area, doubts = (None, ()) if params.aoi is None else _area(params.aoi.expanduser())
-    grid = common_grid(pre.place, post.place, params.pixel_size, area)
+    grid = common_grid(pre.extent, post.extent, params.pixel_size, area)
     _check_size(grid, params)
-    aoi = None if area is None else cut(area, shapely.box(*grid.bounds), CRS.from_string(grid.crs))
+    aoi = None if area is None else clip(area, shapely.box(*grid.bounds), CRS.from_string(grid.crs))
     footprints, zones, more = _vectors(params, grid, shapely.box(*grid.bounds) if aoi is None else aoi)
     pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi)
     pair, samples, filled = _without_fill(pair)
@@ -105,7 +104,7 @@ def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[Any, An
     if params.zones is not None:
         given = vectors.given_zones(params.zones.expanduser(), params.zone_column)
         wgs84 = CRS.from_epsg(4326)
-        degrees = around(reproject(overlap, CRS.from_string(grid.crs), wgs84), wgs84)
+        degrees = wrap_longitude(reproject(overlap, CRS.from_string(grid.crs), wgs84), wgs84)
         zones, warnings = given.frame, [*warnings, *given.warnings, *vectors.outside(given, degrees, "zones", place)]
     return buildings, zones, tuple(warnings)
 
@@ -299,7 +298,7 @@ def _warnings(pair: Pair, samples: tuple[FloatArray, FloatArray]) -> Iterator[st
 def _shared(pair: Pair) -> float:
     """Return the share of the smaller image that lies in the grid."""
     crs = CRS.from_string(pair.grid.crs)
-    areas = [reproject(each.place.outline, each.place.crs, crs).area for each in (pair.pre, pair.post)]
+    areas = [reproject(each.extent.outline, each.extent.crs, crs).area for each in (pair.pre, pair.post)]
     return pair.grid.width * pair.grid.height * pair.grid.pixel**2 / min(areas)
 
 

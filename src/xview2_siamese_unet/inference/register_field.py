@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import KDTree
 
-from xview2_siamese_unet.raster.window_field import ShiftField
+from xview2_siamese_unet.raster.reader import ShiftField
 
 FloatArray = npt.NDArray[np.float64]
 _FEWEST: Final = 6  # windows

@@ -29,10 +29,9 @@ from xview2_siamese_unet.inference.record import (
     versions,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
-from xview2_siamese_unet.raster.grid_cog import RasterContent
+from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.io import BANDS, LEVELS
-from xview2_siamese_unet.raster.stitch_store import BlockStore
-from xview2_siamese_unet.raster.window_plan import WindowPlan
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
 # geopandas, pandas and torch are slow to import: only inside the functions that need them.
 FABRICATED_MODEL = "the model was trained on fabricated scenes: on real images its answers mean nothing"
