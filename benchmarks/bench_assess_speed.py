@@ -23,7 +23,7 @@ from affine import Affine
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.inference.answer import NetAnswer
-from xview2_siamese_unet.inference.harmonise import harmonise
+from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.windowed import predict_rows
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.checkpoint import restore

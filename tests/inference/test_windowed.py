@@ -16,7 +16,7 @@ from scipy.ndimage import uniform_filter
 
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import StorageError
-from xview2_siamese_unet.inference.harmonise import harmonise
+from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.windowed import FinishedBlocks, encode
 from xview2_siamese_unet.models.postprocess import Thresholds
 from xview2_siamese_unet.raster.cog import RasterContent, write_cog
@@ -97,7 +97,7 @@ def test_work_that_is_cleared_under_a_run_makes_no_empty_raster(pair: Pair, tmp_
     plan, store = WindowPlan(pair.grid.height, pair.grid.width, 64, 32), BlockStore(tmp_path / "blocks")
     fill(pair, plan, Net(), store, 2)
     shutil.rmtree(store.folder)
-    with pytest.raises(StorageError, match="row_000000.zip is missing"):
+    with pytest.raises(StorageError, match="is missing"):
         list(FinishedBlocks(plan, store))
 
 

@@ -192,7 +192,7 @@ def test_an_image_that_names_other_files_is_not_followed(folders: tuple[Path, Pa
         path.with_suffix(".vrt").rename(path)
         with rasterio.open(path) as source:
             assert source.driver == "VRT"
-    with pytest.raises(DataError, match=f"{DAMAGED} cannot be read"):
+    with pytest.raises(DataError, match=f"{DAMAGED}: found a file that cannot be read"):
         count_folders(*folders)
 
 
