@@ -25,12 +25,11 @@ def measure(side: int, folder: Path) -> None:
     from rasterio.windows import Window  # noqa: PLC0415
 
     from xview2_siamese_unet.config.inference import InferenceParams  # noqa: PLC0415
-    from xview2_siamese_unet.inference.harmonise import harmonise  # noqa: PLC0415
+    from xview2_siamese_unet.inference.pair import harmonise  # noqa: PLC0415
     from xview2_siamese_unet.inference.windowed import FinishedBlocks, predict_rows  # noqa: PLC0415
-    from xview2_siamese_unet.raster.grid_cog import RasterContent, write_cog  # noqa: PLC0415
-    from xview2_siamese_unet.raster.probability import BANDS  # noqa: PLC0415
-    from xview2_siamese_unet.raster.stitch_store import BlockStore  # noqa: PLC0415
-    from xview2_siamese_unet.raster.window_plan import WindowPlan  # noqa: PLC0415
+    from xview2_siamese_unet.raster.cog import RasterContent, write_cog  # noqa: PLC0415
+    from xview2_siamese_unet.raster.io import BANDS  # noqa: PLC0415
+    from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan  # noqa: PLC0415
 
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": side, "width": side, "crs": "EPSG:32615"}
     options = {"tiled": True, "sparse_ok": True, "bigtiff": "YES", "transform": Affine(0.5, 0, 5e5, 0, -0.5, 4e6)}

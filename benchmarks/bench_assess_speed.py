@@ -23,12 +23,11 @@ from affine import Affine
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.inference.answer import NetAnswer
-from xview2_siamese_unet.inference.harmonise import harmonise
+from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.windowed import predict_rows
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.checkpoint import restore
-from xview2_siamese_unet.raster.stitch_store import BlockStore
-from xview2_siamese_unet.raster.window_plan import WindowPlan
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
 TILE = 1024
 TURNS = 2

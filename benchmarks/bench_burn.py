@@ -29,7 +29,7 @@ from rasterio.features import rasterize
 from shapely.wkt import loads
 
 from xview2_siamese_unet.damage import OVERLAP_PRIORITY, SUBTYPES
-from xview2_siamese_unet.raster.burn import burn_damage
+from xview2_siamese_unet.raster.rasterize import rasterize_damage
 from xview2_siamese_unet.xbd.labels import parse_label, parse_polygons
 
 SHAPE = (1024, 1024)
@@ -44,7 +44,7 @@ def read(path: Path) -> tuple[np.ndarray, list[int]]:
 
 
 def ours(path: Path) -> np.ndarray:
-    return burn_damage(*read(path), SHAPE, "centre")
+    return rasterize_damage(*read(path), SHAPE, "centre")
 
 
 def seed(path: Path) -> np.ndarray:

@@ -25,8 +25,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from xview2_siamese_unet.raster.record import RECORD
-from xview2_siamese_unet.raster.store import CHANNELS, Store
+from xview2_siamese_unet.raster.store import CHANNELS, RECORD, Store
 
 SIDE, CROP, TILE, ROUNDS = 1024, 512, 256, 5
 TILES, TILE_BYTES = SIDE // TILE, TILE**2 * CHANNELS

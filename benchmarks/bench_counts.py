@@ -16,7 +16,7 @@ import numpy as np
 
 from bench_read import decode, prepare
 from xview2_siamese_unet.damage import N_CODES
-from xview2_siamese_unet.raster.record import count_scene
+from xview2_siamese_unet.raster.store import count_scene
 from xview2_siamese_unet.stats import count_classes
 
 

@@ -22,8 +22,7 @@ from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.datasets.partitions import MasksDataset
 from xview2_siamese_unet.datasets.store import StoreDataset
 from xview2_siamese_unet.pipelines.data_processing import nodes
-from xview2_siamese_unet.raster.pack import scene_bytes
-from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.raster.store import Store, scene_bytes
 
 PAIRS = 11_034
 CROP = 512

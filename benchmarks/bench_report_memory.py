@@ -34,8 +34,7 @@ from xview2_siamese_unet.metrics.table import count_scenes
 from xview2_siamese_unet.pipelines.reporting import nodes
 from xview2_siamese_unet.plots.curves import draw_curves
 from xview2_siamese_unet.plots.histogram import draw_class_histogram
-from xview2_siamese_unet.raster.io import read_bands
-from xview2_siamese_unet.raster.probability import write_probabilities
+from xview2_siamese_unet.raster.io import read_bands, write_probabilities
 from xview2_siamese_unet.raster.store import Scene
 
 SIDE, DISTINCT = 1024, 4

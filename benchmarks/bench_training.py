@@ -32,13 +32,13 @@ from xview2_siamese_unet.config.training import AugmentationParams, DamageLossMi
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.hardware import pick_device, pick_precision
 from xview2_siamese_unet.models.normalise import Normalise
-from xview2_siamese_unet.raster.record import RECORD, count_scene
-from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.raster.store import RECORD, Store, count_scene
 from xview2_siamese_unet.training.augment import augment
 from xview2_siamese_unet.training.crops import Crops
-from xview2_siamese_unet.training.draws import Draws, Shard
+from xview2_siamese_unet.training.draws import Draws
 from xview2_siamese_unet.training.losses import focal_loss, mix_losses
 from xview2_siamese_unet.training.pairs import Batch, unpack
+from xview2_siamese_unet.training.processes import Shard
 
 SCENE = 1024
 MEAN = [100.0] * 3, [50.0] * 3

@@ -24,7 +24,7 @@ from xview2_siamese_unet.config.data_processing import DataProcessingParams
 from xview2_siamese_unet.config.dataset import DatasetParams, SampleParams
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, parse_labels
-from xview2_siamese_unet.raster.grid_scene import write_geotiffs
+from xview2_siamese_unet.raster.export import write_geotiffs
 from xview2_siamese_unet.raster.io import read_rgb
 from xview2_siamese_unet.synthetic import plan_sample, write_scene
 from xview2_siamese_unet.xbd.scenes import list_pairs

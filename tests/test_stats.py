@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from xview2_siamese_unet.config.feature_statistics import ClassWeightParams, SampleWeightParams
 from xview2_siamese_unet.damage import SUBTYPES
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.raster.record import RECORD, count_scene
+from xview2_siamese_unet.raster.store import RECORD, count_scene
 from xview2_siamese_unet.stats import (
     SIZES,
     UNKNOWN,

@@ -115,13 +115,13 @@ def look(
         ProjectError: something that cannot be assessed.
     """
     from xview2_siamese_unet.config.inference import InferenceParams  # noqa: PLC0415
-    from xview2_siamese_unet.inference.harmonise import harmonise  # noqa: PLC0415  GDAL is slow to import
+    from xview2_siamese_unet.inference.pair import harmonise  # noqa: PLC0415  GDAL is slow to import
     from xview2_siamese_unet.inference.record import describe_pair  # noqa: PLC0415
 
     with _session({"pre": pre, "post": post, **more}, env, None) as session:
         parameters = session.load_context().params["inference"]
         found = harmonise(InferenceParams.model_validate(parameters, from_attributes=True))
-    shift = None if found.shift is None else {**asdict(found.shift), "sure": found.shift.sure}
+    shift = None if found.shift is None else {**asdict(found.shift), "sure": found.shift.is_reliable}
     buildings = None if found.footprints is None else len(found.footprints)
     return {**describe_pair(found.pair), "registration": shift, "footprints": buildings, "warnings": found.warnings}
 

@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 MODELS: Final = "06_models"
 _RECORD: Final = "run.json"
 _CODE: Final = (
-    *("xbd.ingest", "xbd.splits", "raster.masks", "raster.pack"),
+    *("xbd.ingest", "xbd.splits", "raster.masks", "raster.store"),
     *("stats", "training.fit", "pipelines.modelling.nodes"),
 )
 """Modules whose code, with all that they import, decides what a net learns."""
 LOOKS: Final = frozenset({"reporting", "inference", "run"})
 """Sections that a run is looked at with: they are not part of what made it."""
 _INDIFFERENT: Final = (
-    *("hardware.", "dataloader.", "dataset.root", "data_processing.shard.", "data_processing.write_png"),
+    *("hardware.", "dataloader.", "dataset.root", "data_processing.shard."),
     *("training.reuse", "training.lr_find"),
 )
 """Beginnings of the keys that change how fast or where a result is made, and not the result."""

@@ -32,7 +32,7 @@ def count_classes(records: npt.NDArray[Any]) -> ClassCounts:
     """Return the pixels by class of some scenes.
 
     Args:
-        records: (n,) of `raster.record.RECORD`.
+        records: (n,) of `raster.store.RECORD`.
     """
     building, damage = records["building_pixels"].sum(axis=0), records["damage_pixels"].sum(axis=0)
     return {
@@ -130,7 +130,7 @@ def weigh_samples(records: npt.NDArray[Any], params: SampleWeightParams) -> Floa
     """Return one weight per scene, (n,), by the rules of `SampleWeightParams`.
 
     Args:
-        records: (n,) of `raster.record.RECORD`.
+        records: (n,) of `raster.store.RECORD`.
         params: the bonuses.
     """
     damage = records["damage_pixels"]
@@ -147,7 +147,7 @@ def channel_statistics(records: npt.NDArray[Any]) -> dict[str, dict[str, list[fl
     """Return mean and standard deviation of red, green and blue: for each date, and for both together.
 
     Args:
-        records: (n,) of `raster.record.RECORD`.
+        records: (n,) of `raster.store.RECORD`.
 
     Returns:
         `pre`, `post` and `both`, each with `mean` and `std` in grey values 0 to 255 over the pixels that hold data.

@@ -17,9 +17,9 @@ from PIL import Image
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assessment import BlocksDataset, Layers, LayersDataset, RecordDataset
 from xview2_siamese_unet.datasets.rasters import CogDataset
+from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.grid_cog import RasterContent
-from xview2_siamese_unet.raster.stitch_store import BlockStore
+from xview2_siamese_unet.raster.windows import BlockStore
 
 
 def test_saving_the_record_clears_the_own_work_and_nothing_else(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from xview2_siamese_unet.datasets.files import CheckpointDataset, FigureDataset, FoldersDataset
 from xview2_siamese_unet.datasets.rasters import MaskDataset, ProbabilityDataset
 from xview2_siamese_unet.errors import CheckpointError, StorageError, cause_of
-from xview2_siamese_unet.raster.probability import LEVELS, as_bytes
+from xview2_siamese_unet.raster.io import LEVELS, as_bytes
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 

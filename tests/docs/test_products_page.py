@@ -18,7 +18,7 @@ from xview2_siamese_unet.inference.layers import CEMS, with_provenance
 from xview2_siamese_unet.inference.summary import summary_table
 from xview2_siamese_unet.inference.vote import vote
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.probability import BANDS
+from xview2_siamese_unet.raster.io import BANDS
 
 PAGE = DOCS / "products.md"
 TEXT = PAGE.read_text(encoding="utf-8")

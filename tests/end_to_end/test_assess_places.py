@@ -20,7 +20,7 @@ from xview2_siamese_unet.config.data_processing import DataProcessingParams
 from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, parse_labels
-from xview2_siamese_unet.raster.grid_scene import write_geotiffs
+from xview2_siamese_unet.raster.export import write_geotiffs
 from xview2_siamese_unet.xbd.labels import parse_label
 
 SHARED = Path(__file__).parents[2] / ".." / "shared"

@@ -75,11 +75,11 @@ def test_changed_code_makes_again_what_it_decides(own: Path) -> None:
     assert all_of(said, "scene masks", "reused")
     assert all_of(said, "packed scenes", "reused")
     assert len(runs(own / "data")) == 2
-    edit("raster/pack.py", "from __future__", "# packed otherwise\nfrom __future__")
+    edit("raster/store.py", "from __future__", "# packed otherwise\nfrom __future__")
     said = run("data_processing")
     assert all_of(said, "scene masks", "reused")
     assert all_of(said, "packed scenes", "made")
-    edit("raster/burn.py", "from __future__", "# burnt otherwise\nfrom __future__")
+    edit("raster/rasterize.py", "from __future__", "# burnt otherwise\nfrom __future__")
     said = run("data_processing")
     assert all_of(said, "scene masks", "made")
     assert all_of(said, "packed scenes", "made")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from exact_zonal import exact_zonal
 from xview2_siamese_unet.config.inference import BuildingParams
 from xview2_siamese_unet.inference.vote import ABSTAINED, ASSESSED, NOT_ASSESSED, SHARES, vote
+from xview2_siamese_unet.raster.cog import RasterContent, write_cog
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
-from xview2_siamese_unet.raster.probability import BANDS, LEVELS
+from xview2_siamese_unet.raster.io import BANDS, LEVELS, NO_DATA
 
 SYSTEMS = ("EPSG:32614", "EPSG:32760", "EPSG:3857")
 HEIGHT, WIDTH = 60, 540  # more columns than a block of the file

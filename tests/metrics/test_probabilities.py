@@ -22,7 +22,7 @@ from xview2_siamese_unet.metrics.probabilities import (
     reliability,
     summarise_probabilities,
 )
-from xview2_siamese_unet.raster.probability import LEVELS, as_bytes
+from xview2_siamese_unet.raster.io import LEVELS, as_bytes
 
 Pixels = list[tuple[float, bool]]
 """What was said of each pixel and whether it was true."""

@@ -13,7 +13,7 @@ from xview2_siamese_unet.plots.paint import chequer, fit, show_codes, show_image
 from xview2_siamese_unet.plots.panels import PanelRow, draw_panels
 from xview2_siamese_unet.plots.rows import building_row, scene_row
 from xview2_siamese_unet.plots.window import centred_window, densest_window
-from xview2_siamese_unet.raster.probability import confidence
+from xview2_siamese_unet.raster.io import confidence
 
 BUILDINGS = [code for code in Damage if code is not Damage.BACKGROUND]
 

@@ -25,8 +25,8 @@ from xview2_siamese_unet.datasets.files import CheckpointDataset
 from xview2_siamese_unet.datasets.rasters import CogDataset, MaskDataset
 from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import StorageError, cause_of
+from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.grid_cog import RasterContent
 from xview2_siamese_unet.raster.io import read_bands
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xview2_siamese_unet.config.modelling import AugmentationParams
+from xview2_siamese_unet.config.training import AugmentationParams
 from xview2_siamese_unet.training import augment as augmentation
 from xview2_siamese_unet.training.augment import augment
 from xview2_siamese_unet.training.pairs import Batch

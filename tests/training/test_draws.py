@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from xview2_siamese_unet.config.modelling import TrainingParams
+from xview2_siamese_unet.config.training import TrainingParams
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.training.draws import Draws
 from xview2_siamese_unet.training.processes import Shard

@@ -8,7 +8,8 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from xview2_siamese_unet.config.modelling import Recipe, TrainingParams
+from xview2_siamese_unet.config.modelling import Recipe
+from xview2_siamese_unet.config.training import TrainingParams
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.module import DamageModule

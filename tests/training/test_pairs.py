@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from small_store import write_store
-from xview2_siamese_unet.config.modelling import Recipe, TrainingParams, Unclassified
+from xview2_siamese_unet.config.modelling import Recipe, Unclassified
+from xview2_siamese_unet.config.training import TrainingParams
 from xview2_siamese_unet.damage import IGNORE
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.raster.store import Store

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from xview2_siamese_unet.config.modelling import SchedulerParams
+from xview2_siamese_unet.config.training import SchedulerParams
 from xview2_siamese_unet.training.schedule import learning_rate
 
 

@@ -8,7 +8,8 @@ from tiny_training import draw_scene
 
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.training.fit import Folders, TrainingData, fit
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.panel import Panels, draw_panel
 
 

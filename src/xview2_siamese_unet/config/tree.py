@@ -15,10 +15,10 @@ from xview2_siamese_unet.config.modelling import (
     HardwareParams,
     LossWeightsParams,
     ModelParams,
-    PredictionParams,
-    TrainingParams,
 )
+from xview2_siamese_unet.config.prediction import PredictionParams
 from xview2_siamese_unet.config.reporting import ReportingParams, SubmissionParams
+from xview2_siamese_unet.config.training import TrainingParams
 
 
 class Parameters(Strict):

@@ -17,7 +17,7 @@ from kedro_datasets._typing import TablePreview
 from xview2_siamese_unet.atomic import PART, sha256, whole_file, write_atomically, written
 from xview2_siamese_unet.datasets.files import OneFile
 from xview2_siamese_unet.inference.folder import PRODUCTS, begin, work_folder
-from xview2_siamese_unet.raster.stitch_store import Array, BlockStore
+from xview2_siamese_unet.raster.windows import Array, BlockStore
 
 if TYPE_CHECKING:
     import geopandas as gpd

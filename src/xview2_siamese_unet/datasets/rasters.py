@@ -14,9 +14,8 @@ from PIL import Image
 
 from xview2_siamese_unet.datasets.files import OneFile
 from xview2_siamese_unet.plots.paint import chequer, weave
-from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, read_small, write_cog
-from xview2_siamese_unet.raster.io import read_bands, read_mask, write_mask
-from xview2_siamese_unet.raster.probability import write_probabilities
+from xview2_siamese_unet.raster.cog import RasterContent, read_small, write_cog
+from xview2_siamese_unet.raster.io import NO_DATA, read_bands, read_mask, write_mask, write_probabilities
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 ByteArray: TypeAlias = npt.NDArray[np.uint8]

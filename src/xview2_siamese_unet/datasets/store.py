@@ -18,9 +18,7 @@ from xview2_siamese_unet.atomic import whole_file, write_atomically
 from xview2_siamese_unet.datasets.files import OneFile
 from xview2_siamese_unet.datasets.partitions import Partitions, PartitionsDataset, refuse_other_settings
 from xview2_siamese_unet.datasets.preview import picture_of_store
-from xview2_siamese_unet.raster.pack import Slot, full_disk, scene_bytes
-from xview2_siamese_unet.raster.record import RECORD
-from xview2_siamese_unet.raster.store import CHANNELS, Store, read_manifest
+from xview2_siamese_unet.raster.store import CHANNELS, RECORD, Slot, Store, full_disk, read_manifest, scene_bytes
 from xview2_siamese_unet.xbd.ingest import BUILDING_SCHEMA, problem_row
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from shapely.geometry import shape
 
 from xview2_siamese_unet.inference.vote import geodesic_areas
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.window_pair import Pair
+from xview2_siamese_unet.raster.reader import Pair
 
 _VALID_SIDE: Final = 2048
 CEMS: Final = {1: "No visible damage", 2: "Possibly damaged", 3: "Damaged", 4: "Destroyed"}

@@ -14,7 +14,7 @@ from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.models.checkpoint import predictor_of, thresholds_of, vote_weights_of
 from xview2_siamese_unet.models.postprocess import decide, probabilities, scored_bytes, vote
 from xview2_siamese_unet.progress import track
-from xview2_siamese_unet.raster.probability import NO_DATA
+from xview2_siamese_unet.raster.io import NO_DATA
 from xview2_siamese_unet.raster.store import Store
 
 ByteArray = npt.NDArray[np.uint8]

@@ -15,10 +15,9 @@ from xview2_siamese_unet import __version__
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
-from xview2_siamese_unet.raster.grid_source import Source
-from xview2_siamese_unet.raster.window_field import ShiftField
-from xview2_siamese_unet.raster.window_pair import Pair
-from xview2_siamese_unet.raster.window_plan import WindowPlan
+from xview2_siamese_unet.raster.reader import Pair, ShiftField
+from xview2_siamese_unet.raster.source import Source
+from xview2_siamese_unet.raster.windows import WindowPlan
 
 
 def describe_pair(pair: Pair) -> dict[str, Any]:
@@ -51,7 +50,7 @@ def _source(source: Source) -> dict[str, Any]:
     return {
         "name": source.path.name,
         "date": source.taken,
-        "crs": source.place.crs.to_string(),
+        "crs": source.extent.crs.to_string(),
         "dtype": source.dtype,
         "files": [{"name": t.path.name, "bands": list(t.bands), "sha256": sha256(t.path)} for t in source.tiles],
     }

@@ -15,7 +15,7 @@ from rasterio.crs import CRS
 
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.inference.vote import ABSTAINED, ASSESSED, NOT_ASSESSED
-from xview2_siamese_unet.raster.grid import around
+from xview2_siamese_unet.raster.grid import wrap_longitude
 
 CELL: Final = 500
 """Metres; the cells of other rapid damage products."""
@@ -56,7 +56,7 @@ def assign_zones(buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None) ->
     shapes = zones.geometry.to_numpy().copy()
     west, _, east, _ = shapely.bounds(shapes).T
     plain = (west > -180) & (east < 180) & (east - west <= 180)  # as all zones but those that cross 180 degrees
-    shapes[~plain] = [around(shape, CRS.from_user_input(zones.crs)) for shape in shapes[~plain]]
+    shapes[~plain] = [wrap_longitude(shape, CRS.from_user_input(zones.crs)) for shape in shapes[~plain]]
     points = _points(buildings).to_crs(zones.crs).to_numpy()
     point, row = shapely.STRtree(shapes).query(points, predicate="intersects")
     pairs = np.unique([point, numbers[row]], axis=1)  # sorted: the first zone of a building comes first

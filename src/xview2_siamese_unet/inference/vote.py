@@ -21,7 +21,7 @@ from xview2_siamese_unet.config.inference import BuildingParams
 from xview2_siamese_unet.config.prediction import VoteWeights
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.probability import BANDS, LEVELS, NO_DATA
+from xview2_siamese_unet.raster.io import BANDS, LEVELS, NO_DATA
 
 FloatArray = npt.NDArray[np.float64]
 SHARES: Final = ("p_none", "p_minor", "p_major", "p_destroyed")

@@ -19,11 +19,9 @@ import torch
 
 from xview2_siamese_unet.models.postprocess import Block, Thresholds, decide, scored_bytes, vote_blocks
 from xview2_siamese_unet.progress import track
-from xview2_siamese_unet.raster.probability import NO_DATA
-from xview2_siamese_unet.raster.stitch import Stitched, stitch_row
-from xview2_siamese_unet.raster.stitch_store import BlockStore
-from xview2_siamese_unet.raster.window_pair import Pair, PairReader, Patch
-from xview2_siamese_unet.raster.window_plan import WindowPlan
+from xview2_siamese_unet.raster.io import NO_DATA
+from xview2_siamese_unet.raster.reader import Pair, PairReader, Patch
+from xview2_siamese_unet.raster.windows import BlockStore, Stitched, WindowPlan, stitch_row
 
 ByteArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -133,8 +131,8 @@ class FinishedBlocks:
         """Read one block at a time."""
         for i in range(self.plan.rows):
             with self.store.read_row(i) as row:
-                for j, block in enumerate(row.columns("block", self.plan.columns)):
-                    if block is not None:
+                for j in range(self.plan.columns):
+                    if (block := row.read("block", j)) is not None:
                         yield Block(*self.plan.block(i, j), block[-1], block[:-1])
 
     def codes(self, weights: Sequence[float] | None = None) -> Iterator[tuple[slice, slice, ByteArray]]:

@@ -23,7 +23,7 @@ from scipy import ndimage
 from xview2_siamese_unet.damage import N_CODES, SUBTYPES
 from xview2_siamese_unet.metrics.confusion import IntArray, UInt8Array
 from xview2_siamese_unet.metrics.table import Predictions
-from xview2_siamese_unet.raster.probability import LEVELS
+from xview2_siamese_unet.raster.io import LEVELS
 from xview2_siamese_unet.xbd.labels import parse_polygons
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import IntArray, UInt8Array
 from xview2_siamese_unet.metrics.table import Predictions
-from xview2_siamese_unet.raster.probability import LEVELS
+from xview2_siamese_unet.raster.io import LEVELS
 from xview2_siamese_unet.raster.store import Store
 
 FloatArray = npt.NDArray[np.float64]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.models.siamese_unet import Logits
-from xview2_siamese_unet.raster.probability import NO_DATA, as_bytes
+from xview2_siamese_unet.raster.io import NO_DATA, as_bytes
 
 ByteArray = npt.NDArray[np.uint8]
 IntArray = npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.raster.probability import LEVELS, NO_DATA
+from xview2_siamese_unet.raster.io import LEVELS, NO_DATA
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]

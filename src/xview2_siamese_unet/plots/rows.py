@@ -12,7 +12,7 @@ from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.plots.panels import PanelRow, Window
 from xview2_siamese_unet.plots.style import compact, percent
 from xview2_siamese_unet.plots.window import centred_window, densest_window
-from xview2_siamese_unet.raster.probability import confidence
+from xview2_siamese_unet.raster.io import confidence
 from xview2_siamese_unet.raster.store import Scene
 
 UInt8Array = npt.NDArray[np.uint8]

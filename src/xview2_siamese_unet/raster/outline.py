@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from shapely.geometry import shape
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.raster.grid_cog import NO_DATA
+from xview2_siamese_unet.raster.io import NO_DATA
 
 _SIDE: Final = 2048
 Polygons = Any  # numpy array of shapely polygons, which has no type of its own

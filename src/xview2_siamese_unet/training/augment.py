@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xview2_siamese_unet.config.modelling import AugmentationParams
+from xview2_siamese_unet.config.training import AugmentationParams
 from xview2_siamese_unet.training.pairs import Batch
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
-from xview2_siamese_unet.config.modelling import TrainingParams
+from xview2_siamese_unet.config.training import TrainingParams
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.training.processes import Shard
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from xview2_siamese_unet.config.modelling import SchedulerParams
+from xview2_siamese_unet.config.training import SchedulerParams
 
 
 def learning_rate(epoch: float, peak: float, params: SchedulerParams, warmup: float = 0.0) -> float:

@@ -15,7 +15,7 @@ from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assessment import Layers, Rows
 from xview2_siamese_unet.inference.folder import PRODUCTS, blocks_folder, check_out
-from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
+from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 from xview2_siamese_unet.inference.record import (
     Predicted,
     code_version,
@@ -28,10 +28,9 @@ from xview2_siamese_unet.inference.record import (
     versions,
 )
 from xview2_siamese_unet.inference.style import buildings_style, outline_style
-from xview2_siamese_unet.raster.grid_cog import RasterContent
-from xview2_siamese_unet.raster.probability import BANDS, LEVELS
-from xview2_siamese_unet.raster.stitch_store import BlockStore
-from xview2_siamese_unet.raster.window_plan import WindowPlan
+from xview2_siamese_unet.raster.cog import RasterContent
+from xview2_siamese_unet.raster.io import BANDS, LEVELS
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
 # geopandas, pandas and torch are slow to import: only inside the functions that need them.
 FABRICATED_MODEL = "the model was trained on fabricated scenes: on real images its answers mean nothing"
@@ -39,7 +38,7 @@ _FABRICATED = "sample"
 _log = logging.getLogger(__name__)
 
 
-def harmonise_pair(params: InferenceParams, folder: Path) -> Harmonised:
+def harmonise_pair(params: InferenceParams, folder: Path) -> HarmonisedPair:
     """Return both dates on one grid, once it is sure that the products may be written.
 
     Whatever can be refused is refused here, before hours of work.
@@ -69,7 +68,7 @@ def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict
 
 def predict_raster(
     *,
-    harmonised: Harmonised,
+    harmonised: HarmonisedPair,
     checkpoint: dict[str, Any],
     params: InferenceParams,
     hardware: HardwareParams,
@@ -98,7 +97,7 @@ def predict_raster(
 
 
 def _describe(
-    harmonised: Harmonised, checkpoint: dict[str, Any], params: InferenceParams, hardware: HardwareParams
+    harmonised: HarmonisedPair, checkpoint: dict[str, Any], params: InferenceParams, hardware: HardwareParams
 ) -> dict[str, Any]:
     """Return inputs, model and settings as plain values."""
     pair, model = describe_pair(harmonised.pair), describe_model(checkpoint)
@@ -132,10 +131,10 @@ def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterCon
 
 
 def outline_buildings(
-    harmonised: Harmonised, params: InferenceParams, damage: Path, probability: Path
+    harmonised: HarmonisedPair, params: InferenceParams, damage: Path, probability: Path
 ) -> tuple[Any, dict[str, Any]]:
     """Return the user's footprints, else outlines of the model's own mask, as a GeoDataFrame, and how it was moved."""
-    from xview2_siamese_unet.inference import footprint_shift  # noqa: PLC0415
+    from xview2_siamese_unet.inference import coregistration  # noqa: PLC0415
     from xview2_siamese_unet.inference.layers import model_buildings  # noqa: PLC0415
     from xview2_siamese_unet.raster.outline import building_outlines  # noqa: PLC0415
 
@@ -146,12 +145,12 @@ def outline_buildings(
         return model_buildings(polygons, grid), {"moved": False, "warnings": [doubt] if small else []}
     if wanted.footprint_shift == "off":
         return outlines, {"moved": False, "warnings": []}
-    shift = footprint_shift.estimate_footprint_shift(outlines, probability, grid)
-    doubts = [] if shift.sure else ["no shift of the footprints could be measured: they were not moved"]
+    shift = coregistration.estimate_footprint_shift(outlines, probability, grid)
+    doubts = [] if shift.is_reliable else ["no shift of the footprints could be measured: they were not moved"]
     measured = {"columns": shift.columns, "rows": shift.rows, "confidence": shift.confidence}
-    found = {**measured, "moved": shift.sure, "warnings": doubts}
+    found = {**measured, "moved": shift.is_reliable, "warnings": doubts}
     _log.info("shift of the footprints onto the predicted buildings: %s", measured)
-    return (footprint_shift.moved(outlines, shift, grid.pixel) if shift.sure else outlines), found
+    return (coregistration.move_footprints(outlines, shift, grid.pixel) if shift.is_reliable else outlines), found
 
 
 def vote_buildings(
@@ -197,7 +196,7 @@ def in_formats(buildings: Path, params: InferenceParams) -> dict[str, Any]:
     return {name: read_buildings(buildings) for name in params.formats}
 
 
-def summarise(buildings: Path, harmonised: Harmonised, footprint_shift: dict[str, Any]) -> tuple[str, str]:
+def summarise(buildings: Path, harmonised: HarmonisedPair, footprint_shift: dict[str, Any]) -> tuple[str, str]:
     """Return the numbers, with warnings on them, as JSON, and the numbers as a table."""
     from xview2_siamese_unet.inference.layers import read_buildings  # noqa: PLC0415
     from xview2_siamese_unet.inference.summary import (  # noqa: PLC0415

@@ -9,7 +9,6 @@ import shapely
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.inference.record import Predicted
-from xview2_siamese_unet.raster.window_preview import previews
 from xview2_siamese_unet.report.map import MapBuildings, MapContent, render_map
 from xview2_siamese_unet.report.map_report import AssessmentContent, render_assessment
 
@@ -32,7 +31,7 @@ def write_map(predicted: Predicted, buildings: Any, warnings: list[str]) -> str:
     there = there[there.geometry.intersects(shapely.box(*grid.bounds)).to_numpy()]
     content = MapContent(
         title="Building damage",
-        pictures=previews(predicted.pair, _PICTURE),
+        pictures=predicted.pair.previews(_PICTURE),
         size=(grid.width, grid.height),
         pixel=grid.pixel,
         buildings=_buildings(there, predicted),
@@ -48,7 +47,7 @@ def write_map(predicted: Predicted, buildings: Any, warnings: list[str]) -> str:
 def write_report(predicted: Predicted, summary: str) -> str:
     """Return the report as HTML."""
     numbers, record = json.loads(summary), predicted.record
-    pre, post = previews(predicted.pair, _SMALL_PICTURE)
+    pre, post = predicted.pair.previews(_SMALL_PICTURE)
     content = AssessmentContent(
         title="Building damage",
         note=numbers["note"],

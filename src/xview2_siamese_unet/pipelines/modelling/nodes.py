@@ -14,10 +14,10 @@ from xview2_siamese_unet.config.modelling import (
     HardwareParams,
     LossWeightsParams,
     ModelParams,
-    PredictionParams,
     Recipe,
-    TrainingParams,
 )
+from xview2_siamese_unet.config.prediction import PredictionParams
+from xview2_siamese_unet.config.training import TrainingParams
 from xview2_siamese_unet.errors import StaleError
 from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.raster.store import Store

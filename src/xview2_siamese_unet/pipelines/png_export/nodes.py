@@ -8,7 +8,7 @@ import pandas as pd
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.datasets.partitions import Partitions
 from xview2_siamese_unet.parallel import Lazy
-from xview2_siamese_unet.raster.png import convert_scene, last_change, png_name
+from xview2_siamese_unet.raster.export import convert_scene, last_change, png_name
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.xbd.scenes import pairs_of
 

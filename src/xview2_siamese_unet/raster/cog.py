@@ -1,4 +1,4 @@
-"""Cloud-optimised GeoTIFFs, written block by block beside their final name."""
+"""Cloud-optimised GeoTIFFs (COG), written block by block and renamed when they are complete."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from rasterio.windows import Window
 
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.io import NO_DATA
 
 ByteArray = npt.NDArray[np.uint8]
-NO_DATA: Final = 255
 _BLOCK: Final = 512
 _CACHE_MEGABYTES: Final = 128
 
 
 @dataclass(frozen=True)
 class RasterContent:
-    """A uint8 raster that is still to be written.
+    """A uint8 raster to be written.
 
     Attributes:
         grid: where it lies.
         bands: names of the bands.
-        blocks: rows, columns and pixels (bands, h, w) of whatever is not all no data, each pixel once.
+        blocks: rows, columns and pixels (bands, h, w) of every block with data, each pixel once.
         colours: code → RGBA, for a raster of one band with classes.
-        scale: what a value is multiplied with to give its meaning.
+        scale: a stored value times this is the value.
         tags: of the file.
     """
 
@@ -44,7 +44,7 @@ class RasterContent:
 
 
 def write_cog(path: Path, content: RasterContent) -> None:
-    """Write a raster whole or not at all; memory does not grow with it."""
+    """Write a raster atomically; memory does not grow with it."""
     classes = content.colours is not None
     with (
         rasterio.Env(GDAL_CACHEMAX=_CACHE_MEGABYTES, GDAL_NUM_THREADS=1, GTIFF_WRITE_COG_GHOST_AREA="NO"),
@@ -77,7 +77,7 @@ def _write_plain(path: Path, content: RasterContent) -> None:
         "transform": grid.transform,
         "nodata": NO_DATA,
     }
-    # Blocks that nobody writes stay holes, in the file as on disk.
+    # Blocks that are not written stay holes, in the file and on disk.
     options = {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "lzw", "sparse_ok": True}
     with rasterio.open(path, "w", bigtiff="IF_SAFER", interleave="pixel", **options, **profile) as target:
         for rows, columns, pixels in content.blocks:

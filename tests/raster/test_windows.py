@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 
 from xview2_siamese_unet.errors import StorageError
-from xview2_siamese_unet.raster.stitch import stitch_row
-from xview2_siamese_unet.raster.stitch_store import BlockStore
-from xview2_siamese_unet.raster.window_plan import WindowPlan
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan, stitch_row
 
 FloatArray = npt.NDArray[np.float32]
 SIZE, OVERLAP = 64, 32
@@ -39,8 +37,9 @@ def tiled(image: FloatArray, plan: WindowPlan, store: BlockStore) -> FloatArray:
             row = stitch_row(plan, i, answers, lambda j, before=before: before.read("below", j))
             store.write_row(i, ({"block": each.block, "below": each.below} for each in row))
         with store.read_row(i) as row:
-            for j, block in enumerate(row.columns("block", plan.columns)):
+            for j in range(plan.columns):
                 rows, columns = plan.block(i, j)
+                block = row.read("block", j)
                 whole[rows, columns] = block[: rows.stop - rows.start, : columns.stop - columns.start]
     return whole
 
@@ -115,5 +114,5 @@ def test_a_row_that_somebody_removed_is_missed(tmp_path: Path) -> None:
     store = BlockStore(tmp_path)
     with store.read_row(-1) as nothing:
         assert nothing.read("below", 0) is None
-    with pytest.raises(StorageError, match=r"row_000001\.zip: found no file"):
+    with pytest.raises(StorageError, match=r"row_000001\.zip is missing"):
         store.read_row(1)

@@ -9,8 +9,8 @@ import rasterio
 from PIL import Image
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.raster.grid_scene import write_geotiffs
-from xview2_siamese_unet.raster.grid_source import read_source
+from xview2_siamese_unet.raster.export import write_geotiffs
+from xview2_siamese_unet.raster.source import read_source
 
 
 def test_a_scene_keeps_its_pixels_and_gains_place_and_date(tmp_path: Path) -> None:
@@ -33,6 +33,6 @@ def test_a_scene_keeps_its_pixels_and_gains_place_and_date(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("unknown", [None, pd.NA])  # as a row of the file of labels has it, and one of the table
 def test_a_scene_without_a_place_is_refused_and_nothing_written(tmp_path: Path, unknown: object) -> None:
-    with pytest.raises(DataError, match=r"s_00000001: found a scene whose label does not tell where it lies"):
+    with pytest.raises(DataError, match="s_00000001 has no georeference"):
         write_geotiffs(tmp_path, {"scene": "s_00000001", "epsg": unknown}, tmp_path / "out")
     assert not (tmp_path / "out").exists()

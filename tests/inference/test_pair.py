@@ -19,10 +19,10 @@ from rasterio.windows import Window
 
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
+from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.grid_source import read_source
-from xview2_siamese_unet.raster.window_tile import OpenTile
+from xview2_siamese_unet.raster.reader import TileReader
+from xview2_siamese_unet.raster.source import read_source
 
 
 def classes(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
@@ -58,7 +58,7 @@ def test_any_crs_depth_order_and_extent_gives_the_same_classes(write_raster: Wri
     # The stretch of 16 bits is found in percentiles; the net of this test looks at absolute values, so it is given.
     stretch = (found.pair.stretch[0]._replace(low=0, high=65535), None)
     moved = replace(found.pair, grid=aligned.pair.grid, stretch=stretch)
-    seen, asked = whole(Harmonised(moved, ())), whole(aligned)
+    seen, asked = whole(HarmonisedPair(moved, ())), whole(aligned)
     both = seen[2] & asked[2]
     assert both.mean() > 0.95
     same = classes(*seen[:2])[both] == classes(*asked[:2])[both]
@@ -149,7 +149,7 @@ def test_no_seam_is_lost_between_tiles_beside_the_grid(write_raster: Write, smoo
     for k, (rows, columns) in enumerate(product(cuts, cuts)):
         place = Affine(own, 0, west + columns.start * own, 0, -own, north - rows.start * own)
         path = write_raster(f"{k}.tif", image[rows, columns], place)
-        tile = OpenTile(read_source(path).tiles[0], grid, grid.transform, black=True)
+        tile = TileReader(read_source(path).tiles[0], grid, grid.transform, black=True)
         seen += tile.read(Window(0, 0, 50, 50))[1]
         tile.close()
     centres = np.arange(50) + 0.5
@@ -242,7 +242,7 @@ def test_shift_moves_the_later_image(write_raster: Write, smooth: Smooth) -> Non
     image = smooth()
     moved = np.roll(image, (3, -2), axis=(0, 1))
     found = pair_of(write_raster("a.tif", image), write_raster("b.tif", moved))
-    pre, post, valid = whole(Harmonised(replace(found.pair, shift=(-2.0, 3.0)), ()))
+    pre, post, valid = whole(HarmonisedPair(replace(found.pair, shift=(-2.0, 3.0)), ()))
     inner = slice(5, -5), slice(5, -5)
     np.testing.assert_array_equal(pre[inner], post[inner])
     assert valid[inner].all()

@@ -1,4 +1,4 @@
-"""From the two labels of a scene to its masks, and what of them is on disk."""
+"""From the two labels of a scene to its masks, what of them is on disk, and how they agree with targets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import DataError, LabelError
 from xview2_siamese_unet.parallel import Lazy, make_missing
 from xview2_siamese_unet.raster.io import read_mask, read_tag, write_mask
-from xview2_siamese_unet.raster.masks import SceneMasks, burn_scene
+from xview2_siamese_unet.raster.masks import SceneMasks, compare_targets, rasterize_scene
 from xview2_siamese_unet.xbd.labels import Building, Label, Metadata, format_label
 from xview2_siamese_unet.xbd.scenes import SceneId, ScenePair
 
@@ -42,7 +44,7 @@ def lazy(root: Path, post: str = box(2, 1, 4), made_from: str = "k1") -> Lazy:
         (root / PAIR.labels[phase]).write_bytes(label)
         data += label
     key = blake2b(data, digest_size=16).hexdigest()
-    return Lazy(partial(burn_scene, root, PAIR, key, "centre", None), made_from)
+    return Lazy(partial(rasterize_scene, root, PAIR, key, "centre", None), made_from)
 
 
 @pytest.fixture
@@ -98,3 +100,28 @@ def test_a_mask_of_other_codes_is_refused(masks: SceneMasks, kind: str, code: in
     write_mask(masks.path(kind), np.full((4, 4), code, np.uint8))
     with pytest.raises(DataError, match=f"holds the code {code}"):
         masks.read(kind)
+
+
+SCENE = "a-fire_00000001"
+OURS = np.array([[0, 1, 5, 4], [0, 1, 5, 4]], np.uint8)
+SCENES = pd.DataFrame({"scene": [SCENE], "tier": ["tier1"], "post_image": [f"train/images/{SCENE}_post_disaster.png"]})
+
+
+@pytest.mark.parametrize(
+    ("target", "agreement"),
+    [([[0, 1, 0, 4]] * 2, 1.0), ([[0, 1, 0, 3]] * 2, 0.75), ([[1, 1, 1, 4]] * 2, 0.5), ([[0, 1]], 0.0)],
+)
+def test_the_share_of_equal_pixels_without_un_classified_ones(
+    tmp_path: Path, target: list[list[int]], agreement: float
+) -> None:
+    masks = partial(SceneMasks, tmp_path / "masks")
+    write_mask(masks(f"tier1/{SCENE}").path("damage"), OURS)
+    path = tmp_path / "train" / "targets" / f"{SCENE}_post_disaster_target.png"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(np.array(target, np.uint8)).save(path)
+    compared = compare_targets(tmp_path, SCENES, masks)
+    assert compared.to_dict("records") == [{"scene": SCENE, "agreement": agreement}]
+
+
+def test_no_targets_no_rows(tmp_path: Path) -> None:
+    assert compare_targets(tmp_path, SCENES, partial(SceneMasks, tmp_path)).empty

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
-from xview2_siamese_unet.raster.grid import Area, Grid, cut
-from xview2_siamese_unet.raster.window_pair import PairReader
+from xview2_siamese_unet.raster.grid import Area, Grid, clip
+from xview2_siamese_unet.raster.reader import PairReader
 
 WIDTH, HEIGHT = 150, 120
 PIXELS = st.floats(0.1, 3.0) | st.sampled_from([0.1, 0.3, 0.305, 0.31, 0.35, 0.4, 0.46, 0.5, 0.55, 0.6, 1.0, 1.2])
@@ -81,7 +81,7 @@ def test_area_of_interest_in_degrees(pixel: float, left: float, top: float, seed
     triangle = shapely.Polygon(np.column_stack(turn.transform(left + corners[0], top + corners[1])))
     longitude, latitude = turn.transform(*np.meshgrid(x, y))
     expected = shapely.contains_xy(triangle, longitude, latitude)
-    aoi = cut(Area(CRS.from_epsg(4326), triangle), shapely.box(*grid.bounds), CRS.from_string(grid.crs))
+    aoi = clip(Area(CRS.from_epsg(4326), triangle), shapely.box(*grid.bounds), CRS.from_string(grid.crs))
     if aoi.is_empty:  # refused before anything is read
         assert not expected.any()
         return
@@ -97,6 +97,6 @@ def test_what_only_touches_the_grid_is_no_area() -> None:
         shapely.box(east, south, east + 9, north),
     )
     utm = CRS.from_string(grid.crs)
-    aoi = cut(Area(utm, shapely.MultiPolygon([inside, beside])), shapely.box(*grid.bounds), utm)
+    aoi = clip(Area(utm, shapely.MultiPolygon([inside, beside])), shapely.box(*grid.bounds), utm)
     assert aoi.equals(inside)
     assert windows_of(grid, aoi, 0, 0, 64).sum() == 20 * 20

@@ -16,9 +16,7 @@ from PIL import Image
 from store_maker import HEIGHT, WIDTH, Job, draw_scene, empty_store, pack
 
 from xview2_siamese_unet.errors import DataError, StorageError
-from xview2_siamese_unet.raster.pack import Slot
-from xview2_siamese_unet.raster.record import RECORD
-from xview2_siamese_unet.raster.store import Store, read_manifest
+from xview2_siamese_unet.raster.store import RECORD, Slot, Store, read_manifest
 
 
 @pytest.fixture
@@ -112,7 +110,7 @@ def test_a_scene_whose_packing_failed_is_never_read(two: tuple) -> None:
 
 def test_a_killed_writer_leaves_a_scene_that_is_packed_again(two: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     slots, jobs, pixels = two
-    monkeypatch.setattr("xview2_siamese_unet.raster.pack._write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("xview2_siamese_unet.raster.store._write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         pack(slots[0], jobs[0])
     monkeypatch.undo()
@@ -131,7 +129,7 @@ def test_a_disk_that_is_full_is_said_so(two: tuple, monkeypatch: pytest.MonkeyPa
     def full(*_: object) -> None:
         raise OSError(error, os.strerror(error))
 
-    monkeypatch.setattr("xview2_siamese_unet.raster.pack.os.fsync", full)
+    monkeypatch.setattr("xview2_siamese_unet.raster.store.os.fsync", full)
     with pytest.raises(raised, match="free space" if raised is StorageError else None):
         pack(slots[0], jobs[0])
     with pytest.raises(DataError, match="no finished scene"):
@@ -141,7 +139,7 @@ def test_a_disk_that_is_full_is_said_so(two: tuple, monkeypatch: pytest.MonkeyPa
 def test_another_size_is_refused(two: tuple) -> None:
     slots, jobs, _ = two
     Image.fromarray(np.zeros((HEIGHT, WIDTH + 1, 3), np.uint8)).save(jobs[0].images[0])
-    with pytest.raises(DataError, match=f"found {WIDTH + 1} × {HEIGHT} pixels"):
+    with pytest.raises(DataError, match=f"has {WIDTH + 1} × {HEIGHT} pixels"):
         pack(slots[0], jobs[0])
     jobs[1].images[0].unlink()
     with pytest.raises(DataError, match="cannot be read"):
@@ -157,10 +155,10 @@ def test_a_store_travels_as_its_folder(two: tuple) -> None:
 
 
 def test_a_folder_that_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="found no store"):
+    with pytest.raises(DataError, match="no store"):
         Store(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(DataError, match="no manifest"):
+    with pytest.raises(DataError, match="not a manifest"):
         Store(tmp_path)
     assert read_manifest(tmp_path / "absent") is None
 
