@@ -29,13 +29,12 @@ from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.metrics.matching import match_scenes
-from xview2_siamese_unet.metrics.table import count_scenes
+from xview2_siamese_unet.metrics.buildings import match_scenes
+from xview2_siamese_unet.metrics.summary import count_scenes
 from xview2_siamese_unet.pipelines.reporting import nodes
-from xview2_siamese_unet.plots.curves import draw_curves
-from xview2_siamese_unet.plots.histogram import draw_class_histogram
 from xview2_siamese_unet.raster.io import read_bands, write_probabilities
 from xview2_siamese_unet.raster.store import Scene
+from xview2_siamese_unet.report.figures import draw_class_histogram, draw_curves
 
 SIDE, DISTINCT = 1024, 4
 COLUMNS = ("train_loss", "validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")

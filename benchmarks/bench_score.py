@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from xview2_siamese_unet.metrics.folders import OFFICIAL_SIDE, count_folders
+from xview2_siamese_unet.metrics.challenge import OFFICIAL_SIDE, count_folders
 from xview2_siamese_unet.metrics.summary import summarise_folders
 
 ROUNDS = 3

@@ -133,7 +133,7 @@ def metrics_of(args: argparse.Namespace, variant: str, seed: int) -> list[Path]:
 def run(args: argparse.Namespace, variant: str, seed: int) -> None:
     from kedro.framework.startup import bootstrap_project  # noqa: PLC0415  a dry run needs no Kedro
 
-    from xview2_siamese_unet.session import ProjectSession  # noqa: PLC0415
+    from xview2_siamese_unet.runs import ProjectSession  # noqa: PLC0415
 
     bootstrap_project(PROJECT)
     env, conf = f"{USER}/{folder_name(variant, seed)}", str(args.out / "conf")

@@ -20,7 +20,7 @@ from xview2_siamese_unet.runs import MODELS, Run, list_runs, remove_run
 from xview2_siamese_unet.training.processes import launched_shard
 
 if TYPE_CHECKING:
-    from xview2_siamese_unet.environments import UserExperimentConfigLoader
+    from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xview2_siamese_unet.environments import overlooked_logging
+from xview2_siamese_unet.config_loader import overlooked_logging
 
 
 def test_the_projects_logging_holds_in_the_folders_below_it(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from kedro.framework.startup import bootstrap_project
 
-from xview2_siamese_unet.session import ProjectSession
+from xview2_siamese_unet.runs import ProjectSession
 from xview2_siamese_unet.training.module import DamageModule
 
 PACKAGE = Path(__file__).parents[2] / "src" / "xview2_siamese_unet"

@@ -16,7 +16,7 @@ import pytest
 import torch
 from kedro.io import DatasetError
 
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import StaleError
 from xview2_siamese_unet.raster.io import read_mask
 from xview2_siamese_unet.raster.store import Store

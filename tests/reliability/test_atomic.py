@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from xview2_siamese_unet.atomic import AtomicLocalFileSystem, whole_file
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.datasets.assessment import Layers
 from xview2_siamese_unet.datasets.files import CheckpointDataset
 from xview2_siamese_unet.datasets.rasters import CogDataset, MaskDataset
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import StorageError, cause_of
 from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.grid import Grid

@@ -23,7 +23,7 @@ PROGRAM = """
 import os, sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from xview2_siamese_unet.session import ProjectSession
+from xview2_siamese_unet.runs import ProjectSession
 from kedro.framework.startup import bootstrap_project
 import rasterio
 project, names, *rounds = sys.argv[1:]

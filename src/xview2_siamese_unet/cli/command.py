@@ -1,21 +1,34 @@
-"""What the commands of this project have in common: how much they say, and how Ctrl-C ends them."""
+"""What all commands share: verbosity, Ctrl-C, the option --out, and the console."""
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import signal
-from typing import Any, Final
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from kedro.framework.cli.utils import KedroCliError
 
+from xview2_siamese_unet.atomic import nearest_existing, require_place
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 STOPPED: Final = 128 + signal.SIGINT
+"""Exit status of a command that SIGINT ended, as shells and schedulers expect."""
 _LOGGERS: Final = ("kedro", "xview2_siamese_unet")
+_WIDTH: Final = 1000
 _log = logging.getLogger(__name__)
 
 
 class ProjectCommand(click.Command):
-    """A command with `--quiet` and `--verbose`; Ctrl-C ends it with 130, the code that shells and schedulers know."""
+    """A command with `--quiet` and `--verbose`, which Ctrl-C ends with exit status 130."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **options)
@@ -25,7 +38,7 @@ class ProjectCommand(click.Command):
         ]
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:  # noqa: ANN401
-        """Parse the options as click does."""
+        """Parse the options."""
         try:
             return super().make_context(*args, **options)
         except KedroCliError as error:
@@ -33,7 +46,7 @@ class ProjectCommand(click.Command):
             raise click.ClickException(error.message) from error
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
-        """Run the command as click does."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
@@ -53,3 +66,24 @@ def _level(name: str, level: int, text: str) -> click.Option:
             logging.getLogger(logger).setLevel(level)
 
     return click.Option([name], is_flag=True, expose_value=False, is_eager=True, callback=callback, help=text)
+
+
+def out_option(text: str) -> Callable[[Command], Command]:
+    """Return the option `--out`; a path that cannot be written to ends the command before it does any work."""
+    return click.option("--out", type=click.Path(path_type=Path), callback=_require_writable, help=text)
+
+
+def _require_writable(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None:
+        require_place(path)
+        if not os.access(nearest_existing(path.parent), os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return path
+
+
+def open_console() -> Console:
+    """Return a console as wide as the terminal, or without one wide enough to truncate no name."""
+    from rich.console import Console  # noqa: PLC0415  slow to import
+
+    fits = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console() if fits else Console(width=_WIDTH)

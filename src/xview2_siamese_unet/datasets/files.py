@@ -11,7 +11,7 @@ from kedro_datasets._typing import HTMLPreview, JSONPreview
 
 from xview2_siamese_unet.atomic import whole_file, write_atomically
 from xview2_siamese_unet.errors import CheckpointError, StaleError
-from xview2_siamese_unet.report.embed import png_uri, svg_uri
+from xview2_siamese_unet.report.page import png_uri, svg_uri
 from xview2_siamese_unet.runs import begin_run, differences
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from xview2_siamese_unet.datasets.files import OneFile
-from xview2_siamese_unet.plots.paint import chequer, weave
 from xview2_siamese_unet.raster.cog import RasterContent, read_small, write_cog
 from xview2_siamese_unet.raster.io import NO_DATA, read_bands, read_mask, write_mask, write_probabilities
+from xview2_siamese_unet.report.panels import chequer, hatch
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 ByteArray: TypeAlias = npt.NDArray[np.uint8]
@@ -68,7 +68,7 @@ def picture(path: Path, side: int = 768) -> bytes:
     bands = read_small(path, side)
     nothing = bands[0] == NO_DATA
     if len(bands) == 1:
-        shown = weave(np.where(nothing, 0, bands[0]), np.full((*nothing.shape, 3), 40, np.uint8))
+        shown = hatch(np.where(nothing, 0, bands[0]), np.full((*nothing.shape, 3), 40, np.uint8))
     else:
         shown = np.repeat(NO_DATA - 1 - np.minimum(bands[0], NO_DATA - 1)[..., None], 3, axis=2)
     shown[nothing] = chequer(nothing.shape)[nothing]

@@ -17,10 +17,10 @@ from kedro_datasets.pandas import ParquetDataset
 from xview2_siamese_unet.config.data_processing import DataProcessingParams, SplitParams
 from xview2_siamese_unet.config.dataset import DatasetParams, SampleParams, SampleScenes, SubsetParams
 from xview2_siamese_unet.config.execution import ExecutorParams
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.datasets.files import HtmlDataset
 from xview2_siamese_unet.datasets.partitions import DownloadDataset, MasksDataset, SceneFolderDataset, StampDataset
 from xview2_siamese_unet.datasets.store import BuildingsDataset, StoreDataset
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import ConfigError, DataError, StaleError, cause_of
 from xview2_siamese_unet.pipelines import png_export
 from xview2_siamese_unet.pipelines.data_processing import create_pipeline

@@ -1,4 +1,4 @@
-"""A scene that was dealt to a split and is no longer in the dataset."""
+"""A scene of a split that is no longer in the dataset."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def test_it_is_named_before_anything_is_predicted() -> None:
         params=ReportingParams(),
         hardware=HardwareParams(),
     )
-    with pytest.raises(DataError, match=rf"splits: found {NAMES[2]}, .*--pipelines data_processing"):
+    with pytest.raises(DataError, match=rf"not in the table of scenes.*{NAMES[2]}.*--pipelines data_processing"):
         next(answers)

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
-from xview2_siamese_unet.pipelines.submission.pipeline import submit
+from xview2_siamese_unet.pipelines.submission import submit
 
 CONF = Path(__file__).parents[3] / "conf" / "base"
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.pipelines.reporting.nodes import write_report
-from xview2_siamese_unet.report.embed import svg_uri
+from xview2_siamese_unet.report.page import svg_uri
 
 
 def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
@@ -32,7 +32,7 @@ def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
     assert "A &lt;b&gt;bold&lt;/b&gt; title" in page
 
 
-def test_the_page_speaks_of_the_settings_that_the_net_was_made_with(written: Path) -> None:
+def test_the_page_shows_the_settings_of_the_run(written: Path) -> None:
     page = (written / "report.html").read_text(encoding="utf-8")
     assert "run</th><td>2026<" in page
     assert "training.seed</th><td>7<" in page

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from xview2_siamese_unet import stats
 from xview2_siamese_unet.config.feature_statistics import FeatureStatisticsParams
 from xview2_siamese_unet.config.modelling import ClassesParams
-from xview2_siamese_unet.plots.histogram import draw_class_histogram
 from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.report.figures import draw_class_histogram
 
 
 def count_classes(store: Store, splits: pd.DataFrame) -> stats.ClassCounts:

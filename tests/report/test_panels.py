@@ -4,16 +4,29 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.plots.paint import chequer, fit, show_codes, show_image, show_shares, weave
-from xview2_siamese_unet.plots.panels import PanelRow, draw_panels
-from xview2_siamese_unet.plots.rows import building_row, scene_row
-from xview2_siamese_unet.plots.window import centred_window, densest_window
 from xview2_siamese_unet.raster.io import confidence
+from xview2_siamese_unet.report.panels import (
+    PanelRow,
+    building_row,
+    centred_window,
+    chequer,
+    choose_scenes,
+    densest_window,
+    draw_panels,
+    fit,
+    hatch,
+    scene_row,
+    show_codes,
+    show_confidence,
+    show_image,
+    worst_buildings,
+)
 
 BUILDINGS = [code for code in Damage if code is not Damage.BACKGROUND]
 
@@ -24,16 +37,16 @@ def row(scene: str, size: int = 64, code: int = 0) -> PanelRow:
     return PanelRow(scene, f"note of {scene}", f"detail of {scene}", image, image, mask, mask * 0, mask * 0 + 254)
 
 
-def test_every_class_keeps_its_colour_and_has_a_weave_of_its_own() -> None:
+def test_every_class_has_its_own_colour_and_hatch() -> None:
     ground = np.zeros((12, 12, 3), np.uint8)
     patterns = set()
     for code in BUILDINGS:
-        painted = weave(np.full((12, 12), code, np.uint8), ground)
+        painted = hatch(np.full((12, 12), code, np.uint8), ground)
         plain = (painted == code.rgb).all(axis=2)
         assert plain.mean() >= 0.5
         patterns.add(plain.tobytes())
     assert len(patterns) == len(BUILDINGS)
-    assert not ground.any(), "the ground given is left as it was"
+    assert not ground.any(), "the input is unchanged"
 
 
 def test_background_shows_the_dimmed_image() -> None:
@@ -65,8 +78,8 @@ def test_panels_name_scenes_and_count_pixels(count: int) -> None:
     assert [text for text in texts if text.startswith("a$")] == [f"a$_{n}$<b>" for n in range(count)]
     assert {code.word for code in BUILDINGS} | {
         "no data",
-        "before",
-        "after",
+        "pre-disaster",
+        "post-disaster",
         "truth",
         "prediction",
         "confidence",
@@ -95,7 +108,7 @@ def test_rows_are_taken_one_at_a_time() -> None:
     assert figure.axes[0].images[0].get_array().shape == (38 + 3 * (58 + 64 + 8) + 92, 2 * 16 + 5 * 64 + 4 * 8, 3)
 
 
-def test_no_rows_say_so() -> None:
+def test_a_figure_without_rows_says_so() -> None:
     figure = draw_panels([], side=64)
     assert "No scene with a building to show." in [text.get_text() for text in figure.axes[0].texts]
 
@@ -128,7 +141,7 @@ def scene_of(truth: np.ndarray) -> SimpleNamespace:
     return SimpleNamespace(pre=image, post=image + 1, damage=truth)
 
 
-def test_a_scene_is_shown_where_its_buildings_are_and_says_so() -> None:
+def test_a_scene_is_shown_where_its_buildings_are() -> None:
     truth = np.zeros((128, 128), np.uint8)
     truth[64:, 64:] = Damage.NO_DAMAGE
     shares = np.full((5, 128, 128), 51, np.uint8)
@@ -144,8 +157,8 @@ def test_a_scene_is_shown_where_its_buildings_are_and_says_so() -> None:
     ("truth", "predicted", "note", "words"),
     [
         (4, 1, "wrong class", "truth: destroyed · prediction: no-damage"),
-        (3, 0, "missed", "truth: major-damage · prediction: no building that covers half of it"),
-        (0, 2, "false alarm", "truth: no building that is half covered · prediction: minor-damage"),
+        (3, 0, "missed", "truth: major-damage · prediction: no building that matches"),
+        (0, 2, "false alarm", "truth: no building that matches · prediction: minor-damage"),
     ],
 )
 def test_a_building_is_framed_and_named(truth: int, predicted: int, note: str, words: str) -> None:
@@ -173,14 +186,47 @@ def test_a_centred_window_holds_the_frame_inside_the_scene(
     assert (rows.stop - rows.start, columns.stop - columns.start) == (min(wanted, 100), min(wanted, 80))
 
 
-def test_confidence_grows_lighter_and_an_answer_without_one_is_the_chequer() -> None:
+def test_confidence_grows_lighter_and_missing_confidence_is_the_chequer() -> None:
     ramp = np.arange(256, dtype=np.uint8)[None]
-    shown = show_shares(ramp, 256)[0].astype(int)
+    shown = show_confidence(ramp, 256)[0].astype(int)
     assert (np.diff(shown[:255] @ [0.2126, 0.7152, 0.0722]) >= 0).all()
     assert (shown[255] >= 208).all()
 
 
-def test_confidence_of_the_answer() -> None:
+def test_confidence_is_the_probability_of_the_predicted_class() -> None:
     shares = np.arange(5 * 6, dtype=np.uint8).reshape(5, 1, 6)
     codes = np.array([[0, 1, 2, 3, 4, 5]], np.uint8)
     assert confidence(shares, codes).tolist() == [[0, 7, 14, 21, 28, 255]]
+
+
+@given(st.lists(st.floats(0, 1), max_size=12), st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
+def test_chosen_scenes_are_truly_best_and_worst(values: list[float], best: int, median: int, worst: int) -> None:
+    scores = pd.Series({f"s{number}": value for number, value in enumerate(values)}, dtype=float)
+    chosen = choose_scenes(scores, best=best, median=median, worst=worst)
+    named = {kind: [scene for scene, k in chosen.items() if k == kind] for kind in ("best", "median", "worst")}
+    assert len(chosen) == min(best + median + worst, len(values))
+    assert len(named["best"]) == min(best, len(values))
+    rest = scores.drop(named["best"])
+    if named["best"] and len(rest):
+        assert scores[named["best"]].min() >= rest.max()
+    rest = rest.drop(named["worst"])
+    if named["worst"] and len(rest):
+        assert scores[named["worst"]].max() <= rest.min()
+
+
+def test_median_scenes_stand_in_the_middle() -> None:
+    scores = pd.Series({name: place / 10 for place, name in enumerate("abcdefg")})
+    assert choose_scenes(scores, best=1, median=1, worst=1) == {"g": "best", "d": "median", "a": "worst"}
+
+
+@pytest.mark.parametrize(("most", "chosen"), [(0, []), (2, [3, 6]), (4, [3, 1, 6, 5]), (9, [3, 1, 6, 5])])
+def test_worst_buildings_are_confident_mistakes_and_large_misses(most: int, chosen: list[int]) -> None:
+    table = pd.DataFrame(
+        {
+            "truth": [1, 4, 5, 0, 2, 3, 4, 1],
+            "predicted": [1, 1, 4, 3, 1, 0, 0, 5],
+            "pixels": [500, 100, 900, 400, 99, 10, 800, 300],
+            "confidence": [1.0, 0.6, 1.0, 0.9, 1.0, 0.9, 0.5, np.nan],
+        }
+    )
+    assert worst_buildings(table, most).index.tolist() == chosen

@@ -3,15 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from xview2_siamese_unet.metrics.probabilities import CURVES, STEPS
-from xview2_siamese_unet.plots.curves import best_epoch, draw_curves
-from xview2_siamese_unet.plots.histogram import draw_class_histogram
-from xview2_siamese_unet.plots.matrices import draw_matrix, row_shares
-from xview2_siamese_unet.plots.probabilities import (
+from xview2_siamese_unet.metrics.calibration import CURVES, STEPS
+from xview2_siamese_unet.report.figures import (
     FEW,
+    best_epoch,
+    compact,
+    draw_class_histogram,
+    draw_curves,
+    draw_matrix,
     draw_precision_recall,
     draw_reliability,
+    percent,
+    row_shares,
 )
 
 MATRIX = np.array([[90, 10], [0, 0]], np.int64)
@@ -21,10 +27,10 @@ COUNTS = {
 }
 
 
-SAID = pd.DataFrame({"curve": np.repeat(CURVES, STEPS), "step": np.tile(np.arange(STEPS), len(CURVES))}).assign(
+CALIBRATED = pd.DataFrame({"curve": np.repeat(CURVES, STEPS), "step": np.tile(np.arange(STEPS), len(CURVES))}).assign(
     seen=lambda t: np.where(t["step"] == 100, FEW - 1, 254), true=lambda t: np.where(t["step"] == 100, 0, t["step"])
 )
-"""Every probability is taken at its word, but for one step that was hardly seen."""
+"""Observed frequencies equal the predicted probabilities, but for one step of few pixels."""
 
 
 def history(scores: list[float]) -> pd.DataFrame:
@@ -78,7 +84,7 @@ def test_curves_hold_the_history_and_mark_the_best() -> None:
 
 
 @pytest.mark.parametrize("scores", [[np.nan, np.nan], []])
-def test_curves_without_a_validated_epoch_mark_nothing(scores: list[float], recwarn: pytest.WarningsRecorder) -> None:
+def test_curves_without_a_validated_epoch_mark_nothing(scores: list[float]) -> None:
     figure = draw_curves(history(scores))
     assert all("highest" not in label for label in figure.axes[1].get_legend_handles_labels()[1])
 
@@ -92,8 +98,8 @@ def test_histogram_bars_carry_counts_and_shares() -> None:
     assert [label.get_text() for label in post.get_yticklabels()] == list(COUNTS["post"])
 
 
-def test_curves_of_probabilities_name_their_number_and_differ_in_more_than_colour() -> None:
-    for figure, mark in ((draw_precision_recall(SAID), "AP"), (draw_reliability(SAID), "ECE")):
+def test_curves_show_their_number_and_differ_in_more_than_colour() -> None:
+    for figure, mark in ((draw_precision_recall(CALIBRATED), "AP"), (draw_reliability(CALIBRATED), "ECE")):
         for axes in figure.axes:
             lines = [line for line in axes.lines if mark in str(line.get_label())]
             assert len({(line.get_linestyle(), line.get_marker()) for line in lines}) == len(lines) > 0
@@ -103,16 +109,47 @@ def test_curves_of_probabilities_name_their_number_and_differ_in_more_than_colou
 
 
 def test_a_calibrated_model_lies_on_the_diagonal() -> None:
-    for axes in draw_reliability(SAID).axes:
+    for axes in draw_reliability(CALIBRATED).axes:
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("Mean predicted probability", "Observed frequency")
         for line in axes.lines[1:]:
             assert line.get_ydata() == pytest.approx(line.get_xdata(), abs=0.03)
             assert len(line.get_xdata()) == 15
             assert str(line.get_label()).endswith(("ECE 0.000", "ECE 0.001"))
-    assert str(draw_precision_recall(SAID).axes[0].lines[0].get_label()).startswith("building  AP 0.")
+    assert str(draw_precision_recall(CALIBRATED).axes[0].lines[0].get_label()).startswith("building  AP 0.")
 
 
 def test_a_bin_of_few_pixels_is_not_drawn() -> None:
-    few = SAID.assign(seen=lambda t: (t["step"] == 3) * (FEW - 1) + (t["step"] == 250) * FEW, true=0)
+    few = CALIBRATED.assign(seen=lambda t: (t["step"] == 3) * (FEW - 1) + (t["step"] == 250) * FEW, true=0)
     lines = [line for axes in draw_reliability(few).axes for line in axes.lines[1:]]
     assert [len(line.get_xdata()) for line in lines] == [1] * 6
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (940, "940"),
+        (999, "999"),
+        (1000, "1k"),
+        (12_345, "12.3k"),
+        (999_400, "999k"),
+        (1_234_567_890, "1.23G"),
+    ],
+)
+def test_compact(count: int, text: str) -> None:
+    assert compact(count) == text
+
+
+@given(st.integers(1, 10**11))
+def test_compact_stays_within_half_a_percent(count: int) -> None:
+    text = compact(count)
+    scale = {"k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1], 1)
+    assert float(text.rstrip("kMG")) * scale == pytest.approx(count, rel=5.1e-3)
+    assert len(text) <= 5
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0 %"), (1, "100.0 %"), (0.123, "12.3 %"), (0.0004, "0.04 %"), (1e-7, "< 0.01 %")]
+)
+def test_percent_is_zero_only_for_zero(share: float, text: str) -> None:
+    assert percent(share) == text

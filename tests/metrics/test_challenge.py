@@ -5,13 +5,16 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.metrics.folders import count_folders, is_official
+from xview2_siamese_unet.metrics.challenge import count_folders, is_official, number_scenes, submission_masks
+from xview2_siamese_unet.metrics.confusion import count_scene, total
+from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.metrics.summary import summarise_folders
 from xview2_siamese_unet.raster.io import write_mask
 
@@ -67,7 +70,7 @@ def litter(*folders: Path) -> None:
             (folder / name).write_bytes(b"x")
 
 
-def test_litter_of_macos_and_windows_is_passed_over(
+def test_hidden_files_of_macos_and_windows_are_skipped(
     folders: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ours = our_naming(tmp_path / "ours", "tier1/a", "tier1/b", predicted=("a", "b"))
@@ -78,7 +81,7 @@ def test_litter_of_macos_and_windows_is_passed_over(
     assert caplog.messages == []
 
 
-def test_what_has_no_partner_is_counted(
+def test_files_without_a_partner_are_counted(
     folders: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     count_folders(*our_naming(tmp_path / "ours", "tier1/a", "tier1/b", "test/c", predicted=("a",)))
@@ -123,7 +126,7 @@ def test_numbers_are_those_of_the_official_script(folders: tuple[Path, Path]) ->
 
 def test_random_pairs_of_folders_agree(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    for _ in range(100):
+    for _ in range(30):
         present, found = (rng.choice(5, rng.integers(1, 6), replace=False).astype(np.uint8) for _ in range(2))
         for number in range(2):
             for kind in ("localization", "damage"):
@@ -139,18 +142,18 @@ DAMAGED = "test_damage_00001_prediction.png"
 
 
 @pytest.mark.parametrize(
-    ("mask", "found"),
+    ("mask", "problem"),
     [
-        (BAD, "the value 5"),
-        (np.zeros((SIDE, SIDE - 1), np.uint8), "15 × 16 pixels"),
-        (np.zeros((SIDE, SIDE, 3), np.uint8), "3 bands"),
-        (np.zeros((SIDE, SIDE), np.uint16), "uint16 values"),
-        (b"<html>", "a file that cannot be read"),
-        (None, "no such file"),
+        (BAD, "holds the value 5"),
+        (np.zeros((SIDE, SIDE - 1), np.uint8), "has 15 × 16 pixels"),
+        (np.zeros((SIDE, SIDE, 3), np.uint8), "has 3 bands"),
+        (np.zeros((SIDE, SIDE), np.uint16), "has uint16 values"),
+        (b"<html>", "cannot be read"),
+        (None, "does not exist"),
     ],
 )
-def test_what_the_script_asserts_is_refused_in_a_sentence(
-    folders: tuple[Path, Path], mask: np.ndarray | bytes | None, found: str
+def test_files_that_the_official_script_rejects_are_refused(
+    folders: tuple[Path, Path], mask: np.ndarray | bytes | None, problem: str
 ) -> None:
     path = folders[0] / DAMAGED
     if isinstance(mask, np.ndarray):
@@ -159,25 +162,25 @@ def test_what_the_script_asserts_is_refused_in_a_sentence(
         path.unlink()
     else:
         path.write_bytes(mask)
-    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: found {found}"):
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))} {problem}"):
         count_folders(*folders)
 
 
-def test_size_and_names_are_held_to(folders: tuple[Path, Path]) -> None:
-    with pytest.raises(DataError, match="found 16 × 16 pixels; allowed: one band, 1024 × 1024"):
+def test_other_sizes_and_names_are_refused(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(DataError, match="16 × 16 pixels; one band of 1024 × 1024"):
         count_folders(*folders, side=1024)
     (folders[1] / "test_damage_hurricane-harvey_00000_target.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"hurricane-harvey_00000_target\.png: found a name that is none of a target"):
+    with pytest.raises(DataError, match=r"hurricane-harvey_00000_target\.png is not named"):
         count_folders(*folders)
 
 
 def test_folders_that_are_empty_or_missing_are_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere: found no such folder"):
+    with pytest.raises(DataError, match="nowhere is not a folder"):
         count_folders(tmp_path / "nowhere", folders[1])
-    with pytest.raises(DataError, match=r"prediction\.png: found a name"):
+    with pytest.raises(DataError, match=r"prediction\.png is not named"):
         count_folders(folders[1], folders[0])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: found no target"):
+    with pytest.raises(DataError, match="empty has no target"):
         count_folders(folders[0], tmp_path / "empty")
 
 
@@ -192,11 +195,11 @@ def test_an_image_that_names_other_files_is_not_followed(folders: tuple[Path, Pa
         path.with_suffix(".vrt").rename(path)
         with rasterio.open(path) as source:
             assert source.driver == "VRT"
-    with pytest.raises(DataError, match=f"{DAMAGED}: found a file that cannot be read"):
+    with pytest.raises(DataError, match=f"{DAMAGED} cannot be read"):
         count_folders(*folders)
 
 
-def test_our_own_naming_scores_what_is_predicted(tmp_path: Path) -> None:
+def test_our_own_naming_scores_the_predicted_scenes(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     for name in ("a_00000000", "b_00000001", "c_00000002"):
         damage = rng.integers(0, 6, (8, 8), dtype=np.uint8)
@@ -208,5 +211,46 @@ def test_our_own_naming_scores_what_is_predicted(tmp_path: Path) -> None:
     assert table["scene"].tolist() == ["a_00000000", "b_00000001"]
     assert summarise_folders(table)["score"] == pytest.approx(1, abs=1e-5)
     write_mask(tmp_path / "predictions" / "d_00000003.tif", damage)
-    with pytest.raises(DataError, match=r"d_00000003\.tif: found a prediction without a target"):
+    with pytest.raises(DataError, match=r"d_00000003\.tif has no target"):
         count_folders(tmp_path / "predictions", tmp_path / "masks")
+
+
+def draw(seed: int) -> np.ndarray:
+    """A scene of 1024² whose corner holds all six codes."""
+    codes = np.zeros((1024, 1024), np.uint8)
+    codes[:40, :40] = np.random.default_rng(seed).integers(0, 6, (40, 40))
+    return codes
+
+
+def test_ids_follow_the_names_of_scenes() -> None:
+    manifest = number_scenes(pd.DataFrame({"scene": ["b", "a", "c"]}))
+    assert manifest.to_dict("list") == {"id": ["00000", "00001", "00002"], "scene": ["a", "b", "c"]}
+    with pytest.raises(DataError, match="100001"):
+        number_scenes(pd.DataFrame({"scene": ["a"] * 100_001}))
+
+
+def test_the_files_of_a_submission_score_as_the_predictions_do(tmp_path: Path) -> None:
+    predictions, truth = ({name: draw(seed) for seed, name in enumerate(names)} for names in ("ab", "xyab"))
+    (tmp_path / "p").mkdir()
+    (tmp_path / "t").mkdir()
+    manifest = number_scenes(pd.DataFrame({"scene": ["a", "b"]}))
+    for stem, codes in submission_masks(manifest, {name: lambda name=name: predictions[name] for name in "ab"}, "hold"):
+        Image.fromarray(codes).save(tmp_path / "p" / f"{stem}.png")
+    assert {path.name for path in (tmp_path / "p").iterdir()} == {
+        f"hold_{kind}_{number}_prediction.png" for kind in ("localization", "damage") for number in ("00000", "00001")
+    }
+    expected = []
+    for number, name in enumerate("ab"):
+        building = (truth[name] > 0).astype(np.uint8)
+        expected.append(count_scene(building, truth[name], predictions[name], scene=name))
+        Image.fromarray(building).save(tmp_path / "t" / f"hold_localization_{number:05d}_target.png")
+        Image.fromarray(truth[name] % 5).save(tmp_path / "t" / f"hold_damage_{number:05d}_target.png")
+    scores = official_score(total(count_folders(tmp_path / "p", tmp_path / "t", side=1024)))
+    assert scores == official_score(expected[0] + expected[1])
+    assert 0 < scores["score"] < 1
+
+
+def test_a_submission_of_another_size_is_refused() -> None:
+    manifest = number_scenes(pd.DataFrame({"scene": ["a"]}))
+    with pytest.raises(DataError, match=r"6 × 4 pixels.*1024 × 1024"):
+        list(submission_masks(manifest, {"a": lambda: np.zeros((4, 6), np.uint8)}, "test"))

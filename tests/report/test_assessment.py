@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 import shapely
 
-from xview2_siamese_unet.report.map import MapBuildings, MapContent, render_map
-from xview2_siamese_unet.report.map_report import AssessmentContent, render_assessment
+from xview2_siamese_unet.report.assessment import (
+    AssessmentContent,
+    MapBuildings,
+    MapContent,
+    render_assessment,
+    render_map,
+)
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 
@@ -57,7 +62,7 @@ def test_nothing_is_loaded_and_no_other_script_runs() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 50_000])
-def test_many_buildings_make_a_page_of_bearable_size(count: int) -> None:
+def test_many_buildings_make_a_page_of_limited_size(count: int) -> None:
     corners = np.random.default_rng(0).uniform(0, 20_000, (count, 2))
     boxes = shapely.box(corners[:, 0], corners[:, 1], corners[:, 0] + 20, corners[:, 1] + 15)
     assert len(render_map(content(list(boxes)))) < 25_000_000

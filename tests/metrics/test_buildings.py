@@ -7,16 +7,23 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xview2_siamese_unet.config.reporting import IntervalParams
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.errors import LabelError
-from xview2_siamese_unet.metrics.buildings import SIZES, building_confusion, summarise_buildings
-from xview2_siamese_unet.metrics.matching import burn_instances, match_buildings, match_scenes
-from xview2_siamese_unet.metrics.ranking import worst_buildings
+from xview2_siamese_unet.metrics.buildings import (
+    SIZES,
+    building_confusion,
+    burn_instances,
+    match_buildings,
+    match_scenes,
+    summarise_buildings,
+)
 
 SIDE = 48
-NO_SHARES = np.zeros((5, SIDE, SIDE), np.uint8)
+NO_PROBABILITIES = np.zeros((5, SIDE, SIDE), np.uint8)
 PARAMS = IntervalParams(draws=100)
 
 
@@ -77,13 +84,14 @@ def draw_scene(rng: np.random.Generator) -> tuple[list[str], list[int], np.ndarr
     return wkt, codes, predicted
 
 
-@pytest.mark.parametrize("seed", range(50))
+@settings(max_examples=50)
+@given(st.integers(0, 2**32 - 1))
 def test_confusion_and_f1_are_those_of_brute_force(seed: int) -> None:
     wkt, codes, predicted = draw_scene(np.random.default_rng(seed))
     instances = burn_instances(wkt, (SIDE, SIDE), "centre", scene="a")
     confusion, f1 = brute_force(instances, codes, predicted)
     table = match_scenes(
-        {"a": lambda: predicted}, {"a": lambda: NO_SHARES}, SCENE, stored(table_of("a", wkt, codes)), "centre"
+        {"a": lambda: predicted}, {"a": lambda: NO_PROBABILITIES}, SCENE, stored(table_of("a", wkt, codes)), "centre"
     )
     np.testing.assert_array_equal(building_confusion(table), confusion)
     assert summarise_buildings(table, 1, "ignore", PARAMS)["f1"] == pytest.approx(f1, abs=1e-12)
@@ -111,14 +119,15 @@ def test_neighbours_that_touch_stay_two_buildings() -> None:
     wkt = [shapely.box(0, 0, 10, 10).wkt, shapely.box(10, 0, 20, 10).wkt]
     predicted = np.zeros((SIDE, SIDE), np.uint8)
     predicted[:10, :10], predicted[:10, 11:20] = 4, 1
-    matches = match_buildings(burn_instances(wkt, (SIDE, SIDE), "centre", scene="a"), [4, 2], predicted, NO_SHARES)
+    instances = burn_instances(wkt, (SIDE, SIDE), "centre", scene="a")
+    matches = match_buildings(instances, [4, 2], predicted, NO_PROBABILITIES)
     assert matches.truth.tolist() == [4, 2]
     assert matches.predicted.tolist() == [4, 1]
     assert matches.iou.tolist() == [1.0, 0.9]
     assert matches.pixels.tolist() == [100, 100]
 
 
-def test_a_half_is_no_match_and_a_tie_goes_to_the_worse() -> None:
+def test_half_is_no_match_and_a_tie_goes_to_the_worse() -> None:
     truth = np.zeros((4, 8), np.int32)
     truth[:, :4] = 1
     half = np.zeros((4, 8), np.uint8)
@@ -129,7 +138,7 @@ def test_a_half_is_no_match_and_a_tie_goes_to_the_worse() -> None:
     assert match_buildings(truth, [1], tied, np.zeros((5, 4, 8), np.uint8)).predicted.tolist() == [3]
 
 
-def test_confidence_is_the_mean_probability_of_the_answer_and_frames_hold_the_building() -> None:
+def test_confidence_is_the_mean_probability_of_the_predicted_class_and_boxes_hold_the_building() -> None:
     truth = np.zeros((8, 8), np.int32)
     truth[:4, :2], truth[6:, 5:] = 1, 2
     predicted = np.zeros((8, 8), np.uint8)
@@ -147,11 +156,11 @@ def test_the_smaller_of_two_overlapping_polygons_stays() -> None:
     wkt = [shapely.box(2, 2, 4, 4).wkt, shapely.box(0, 0, 8, 8).wkt]
     assert np.bincount(burn_instances(wkt, (8, 8), "centre", scene="a").ravel()).tolist() == [0, 4, 60]
     assert not burn_instances([], (8, 8), "centre", scene="a").any()
-    with pytest.raises(LabelError, match=r"^a: found geometry 'POINT"):
+    with pytest.raises(LabelError, match="POINT"):
         burn_instances(["POINT (1 1)"], (8, 8), "centre", scene="a")
 
 
-def test_table_names_every_building_once_and_one_scene_is_loaded_at_a_time() -> None:
+def test_table_lists_every_building_once_and_one_scene_is_loaded_at_a_time() -> None:
     rng = np.random.default_rng(0)
     drawn = {name: draw_scene(rng) for name in "ab"} | {"c": ([], [], np.zeros((SIDE, SIDE), np.uint8))}
     buildings = pd.concat([table_of(name, wkt, codes) for name, (wkt, codes, _) in drawn.items()])
@@ -162,7 +171,7 @@ def test_table_names_every_building_once_and_one_scene_is_loaded_at_a_time() -> 
         asked.append(name)
         return drawn[name][2]
 
-    shares = dict.fromkeys("abc", lambda: NO_SHARES)
+    shares = dict.fromkeys("abc", lambda: NO_PROBABILITIES)
     table = match_scenes(
         {name: lambda name=name: load(name) for name in "abc"}, shares, counts, stored(buildings), "centre"
     )
@@ -181,7 +190,7 @@ def test_buildings_without_a_pixel_are_counted(caplog: pytest.LogCaptureFixture)
     wkt = [shapely.box(*box).wkt for box in boxes]
     predicted = np.zeros((SIDE, SIDE), np.uint8)
     buildings = table_of("a", wkt, [1] * 5)
-    table = match_scenes({"a": lambda: predicted}, {"a": lambda: NO_SHARES}, SCENE, stored(buildings), "centre")
+    table = match_scenes({"a": lambda: predicted}, {"a": lambda: NO_PROBABILITIES}, SCENE, stored(buildings), "centre")
     assert table["uid"].tolist() == ["a0", "a3"]
     assert caplog.messages == ["3 of 5 labelled buildings have no pixel of their own and are not matched"]
 
@@ -205,16 +214,3 @@ def test_summary_counts_buildings_by_size_and_class() -> None:
     low, high = summary["f1_interval"]
     assert 0 <= low < 3 / 4 <= high <= 1
     assert np.sum(summary["confusion"]) == 5
-
-
-@pytest.mark.parametrize(("most", "chosen"), [(0, []), (2, [3, 6]), (4, [3, 1, 6, 5]), (9, [3, 1, 6, 5])])
-def test_worst_buildings_are_confident_mistakes_and_large_misses(most: int, chosen: list[int]) -> None:
-    table = pd.DataFrame(
-        {
-            "truth": [1, 4, 5, 0, 2, 3, 4, 1],
-            "predicted": [1, 1, 4, 3, 1, 0, 0, 5],
-            "pixels": [500, 100, 900, 400, 99, 10, 800, 300],
-            "confidence": [1.0, 0.6, 1.0, 0.9, 1.0, 0.9, 0.5, np.nan],
-        }
-    )
-    assert worst_buildings(table, most).index.tolist() == chosen

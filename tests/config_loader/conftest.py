@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 

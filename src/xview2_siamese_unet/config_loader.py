@@ -1,7 +1,6 @@
-"""The configuration of one user and one experiment.
+"""The configuration loader: base < users/<user> < experiments/<experiment> < local, for `--env <user>/<experiment>`.
 
-`--env <user>/<experiment>` reads base < users/<user> < experiments/<experiment> < local, each layer by Kedro's own
-loader. What comes out is checked here and not in a hook, because Kedro-Viz loads a project without its hooks.
+Parameters and globals are validated here and not in a hook, because Kedro-Viz loads a project without its hooks.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatch
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -40,17 +39,17 @@ _MISSING: Final = object()
 class UserExperimentConfigLoader(OmegaConfigLoader):
     """Kedro's loader with four layers in place of two.
 
-    `globals` and `parameters` come out checked, with every default filled in. `--params` lies on top of each layer, so
-    on top of all, and references inside a layer see it. Layers are resolved one by one: a reference from one to another
-    goes through `${globals:...}`.
+    `globals` and `parameters` are validated, with every default filled in. `--params` overrides every layer, and
+    references inside a layer see it. Layers are resolved one by one: a reference from one to another goes through
+    `${globals:...}`.
 
     Raises:
-        ConfigError: on construction for an unknown user or experiment or unusable globals; on access to a key for files
+        ConfigError: on construction for an unknown user or experiment or invalid globals; on access to a key for files
             that cannot be read, unknown keys and values out of range.
 
     Attributes:
-        begins_runs: whether this configures a session that makes a run, and not one that looks at what there is.
-        project: where a relative storage starts.
+        begins_runs: whether the session makes a run; otherwise it reads an existing one.
+        project: folder that a relative storage starts from.
     """
 
     begins_runs = False
@@ -59,13 +58,12 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
     @cached_property
     def user_and_experiment(self) -> tuple[str, str]:
         """The two halves of the environment; the second falls back to the user's `default_experiment`."""
-        where = f"environment {self.env or self.default_run_env!r}"
         user, slash, experiment = (self.env or self.default_run_env).partition("/")
-        self._require(where, "users", user)
+        self._require("users", user)
         if not slash:
             files = {"user": user, "experiment": user} | self._merge("globals", (self.base_env, f"users/{user}"))
             experiment = validate(files, Globals, f"globals of {user}").default_experiment
-        self._require(where, "experiments", experiment)
+        self._require("experiments", experiment)
         return user, experiment
 
     @property
@@ -84,8 +82,8 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
             self.data[key] = values
             return values
         values = self["globals"] | ({"run": self.run.name} if key == "catalog" else {})
-        # Resolvers belong to the process: without this, the loader made last would answer for all, and two experiments
-        # open in one notebook would read each other's folders.
+        # Resolvers belong to the process: without this, two experiments open in one notebook would both use the globals
+        # of the last loader and read each other's folders.
         OmegaConf.register_new_resolver("globals", partial(_select, values), replace=True)
         merged = self._merge(key, layers)
         if not merged:
@@ -127,12 +125,10 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
             return {}
         except (YAMLError, OmegaConfBaseException, ValueError, AttributeError) as error:
             # Kedro asks a file that holds a list for its keys.
-            found = "a list" if isinstance(error, AttributeError) else " ".join(str(error).split())
+            problem = "a list in place of keys" if isinstance(error, AttributeError) else " ".join(str(error).split())
             raise ConfigError(
-                f"{key} in {layer} of {self.conf_source}",
-                found=found,
-                allowed="YAML of keys, each once, and references to keys of the same layer or to globals",
-                remedy=f"correct {layer}/{key}*.yml",
+                f"{key} in {layer} of {self.conf_source}: {problem.removesuffix('.')}.",
+                hint=f"Correct {layer}/{key}*.yml: each key once, references only to the same layer or to globals.",
             ) from error
 
     def _globals_of(self, files: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,46 +137,42 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
         return validate(named, Globals, f"globals of {user}/{experiment}").model_dump(mode="json", by_alias=True)
 
     def _parameters_of(self, files: Mapping[str, Any]) -> dict[str, Any]:
-        where = f"parameters of {'/'.join(self.user_and_experiment)}"
-        parameters = validate(files, Parameters, where)
-        self._require_one_dataset(where, parameters.dataset)
+        parameters = validate(files, Parameters, f"parameters of {'/'.join(self.user_and_experiment)}")
+        self._require_one_dataset(parameters.dataset)
         return parameters.model_dump(mode="json", by_alias=True)
 
-    def _require_one_dataset(self, where: str, dataset: DatasetParams) -> None:
-        """Compare what the nodes are told with what the catalog reads: globals, or --params on top of them."""
+    def _require_one_dataset(self, dataset: DatasetParams) -> None:
+        """Require that parameters name the dataset that the catalog reads, which is that of globals or --params."""
         runtime = OmegaConf.create(self.runtime_params)
         for key in ("name", "source", "root") if dataset.source == "xbd" else ("name", "source"):
             given, value = OmegaConf.select(runtime, f"dataset.{key}"), str(getattr(dataset, key))
             named = str(self["globals"]["dataset"][key] if given is None else given)
             if Path(value) != Path(named):  # a root may end in a slash
                 raise ConfigError(
-                    where,
-                    found=f"dataset.{key} {value!r} while the catalog reads and writes {named!r}",
-                    allowed="one dataset for both, named in globals.yml",
-                    remedy=f"write dataset: {{{key}: ...}} in globals.yml, or pass --params dataset.{key}=...",
+                    f"dataset.{key} is {value!r}, but the catalog reads and writes {named!r}.",
+                    hint=f"Write dataset: {{{key}: ...}} in globals.yml, or pass --params dataset.{key}=...",
                 )
 
-    def _require(self, where: str, kind: Literal["users", "experiments"], name: str) -> None:
+    def _require(self, kind: Literal["users", "experiments"], name: str) -> None:
         known = self.known(kind)
         if name not in known:
             raise ConfigError(
-                where,
-                found=f"{name!r}, which has no folder in {kind} of {self.conf_source}",
-                allowed=", ".join(known) or f"nothing, for {kind} has no folder",
-                remedy=f"write --env <user>/<experiment> with names that exist, or make the folder {kind}/<name>",
+                f"Unknown {kind.removesuffix('s')} {name!r} in --env {self.env or self.default_run_env}. "
+                f"Known {kind}: {', '.join(known) or 'none'}.",
+                hint=f"Create {self.conf_source}/{kind}/<name> to add one.",
             )
 
 
 def overlooked_logging(project: Path | None) -> Path | None:
-    """Return the project's `conf/logging.yml` where Kedro has read another: it looks in the current folder alone."""
+    """Return the project's `conf/logging.yml` where Kedro has missed it: it only looks in the current folder."""
     if project is None or os.environ.get("KEDRO_LOGGING_CONFIG") or find_config_file("conf/logging"):
         return None
-    found: Path | None = find_config_file(str(project / "conf" / "logging"))
-    return found
+    file: Path | None = find_config_file(str(project / "conf" / "logging"))
+    return file
 
 
 def use_logging(project: Path | None) -> None:
-    """Log as the project says, also where the current folder is another."""
+    """Use the project's logging configuration, also from another current folder."""
     if overlooked := overlooked_logging(project):
         configure_logging(yaml.safe_load(overlooked.read_text(encoding="utf-8")))
 
@@ -207,8 +199,7 @@ def layer_files(conf_source: str, layer: str, *kinds: str) -> list[Path]:
         kinds: such as `parameters`; nothing: all.
     """
     folder = Path(conf_source) / layer
-    # Kedro reads globals as it is made: of a layer that is not there it takes none.
-    known = OmegaConfigLoader(conf_source, base_env="no layer").config_patterns
+    known = _patterns(conf_source)
     patterns = [pattern for kind in kinds or known for pattern in known[kind]]
     files = {path.relative_to(folder): path for path in folder.rglob("*") if path.suffix in _SUFFIXES}
     return sorted(
@@ -219,8 +210,15 @@ def layer_files(conf_source: str, layer: str, *kinds: str) -> list[Path]:
     )
 
 
+@cache
+def _patterns(conf_source: str) -> dict[str, list[str]]:
+    # Kedro reads globals on construction: none from a layer that does not exist.
+    patterns: dict[str, list[str]] = OmegaConfigLoader(conf_source, base_env="no layer").config_patterns
+    return patterns
+
+
 def _soften(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both merged key by key; where both say something that is no section, `over` wins."""
+    """Return both merged key by key; `over` wins where one of both values is no section."""
     both = {
         key: _soften(under[key], over[key])
         for key in under.keys() & over.keys()
@@ -230,12 +228,11 @@ def _soften(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _select(values: Mapping[str, Any], key: str, default: object = _MISSING) -> object:
-    """Return what `a.b` names; not with OmegaConf, which takes half of the time of opening a configuration."""
-    found: object = values
+    # Not with OmegaConf, which takes half of the time of opening a configuration.
+    value: object = values
     for part in key.split("."):
-        found = found.get(part, _MISSING) if isinstance(found, Mapping) else _MISSING
-    if found is _MISSING:
-        found = default
-    if found is _MISSING:
-        raise InterpolationResolutionError(f"globals have no key {key!r}; there are {', '.join(values)}")
-    return found
+        value = value.get(part, _MISSING) if isinstance(value, Mapping) else _MISSING
+    value = default if value is _MISSING else value
+    if value is _MISSING:
+        raise InterpolationResolutionError(f"globals have no key {key!r}; known keys: {', '.join(values)}")
+    return value

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kedro.config import MissingConfigException
 
-from xview2_siamese_unet.environments import UserExperimentConfigLoader, _soften
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, _soften
 from xview2_siamese_unet.errors import ConfigError
 
 LAYERS = ("base", "users/lab", "experiments/e2", "local")
@@ -25,7 +25,7 @@ def size(value: int) -> str:
 
 
 @pytest.mark.parametrize("top", range(4))
-def test_the_topmost_layer_that_says_something_wins(load: Load, write_conf: WriteConf, top: int) -> None:
+def test_the_topmost_layer_that_sets_a_key_wins(load: Load, write_conf: WriteConf, top: int) -> None:
     sizes = {f"{layer}/parameters.yml": size(64 * (i + 1)) for i, layer in enumerate(LAYERS[: top + 1])}
     storages = {f"{layer}/globals.yml": f"storage: at/{layer}" for layer in LAYERS[: top + 1]}
     loader = load(write_conf(LAB | sizes | storages), "lab/e2")
@@ -47,7 +47,7 @@ def test_parameters_merge_key_by_key(load: Load, write_conf: WriteConf) -> None:
     assert dataset["subset"] == {"count": 5, "share": 1.0}
 
 
-def test_null_in_a_layer_takes_a_value_back(load: Load, write_conf: WriteConf) -> None:
+def test_null_in_a_layer_unsets_a_value(load: Load, write_conf: WriteConf) -> None:
     files = {
         "base/parameters.yml": "dataset: {name: '${globals:dataset.name}', subset: {count: 5}}",
         "experiments/e2/parameters.yml": "dataset: {subset: {count: null}}",
@@ -94,7 +94,7 @@ def test_an_archive_reads_like_its_folder(load: Load, write_conf: WriteConf, tmp
     packed = Path(shutil.make_archive(str(tmp_path / "conf-x"), archive, root_dir=tmp_path, base_dir="conf"))
     for key in ("globals", "parameters", "catalog"):
         assert load(packed, "lab/e2")[key] == load(conf, "lab/e2")[key]
-    with pytest.raises(ConfigError, match="allowed: default, lab;"):
+    with pytest.raises(ConfigError, match="Known users: default, lab"):
         load(packed, "lap/e2")
 
 
