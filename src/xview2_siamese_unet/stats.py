@@ -63,7 +63,7 @@ def tabulate_balance(splits: pd.DataFrame, damage_pixels: npt.NDArray[np.int64],
 
 
 def trained_counts(counts: ClassCounts, unclassified: Unclassified) -> dict[str, list[int]]:
-    """Return pixels of the classes that the two heads learn, un-classified pixels treated as the experiment says."""
+    """Return pixels of the classes that the two heads learn, un-classified pixels treated as configured."""
     *classes, unjudged = counts["post"].values()
     if unclassified == "class":
         classes.append(unjudged)

@@ -51,6 +51,14 @@ def test_a_sample_of_other_settings_is_refused(drawn: Path, tmp_path: Path) -> N
     assert "size 64" in message(caught).message
 
 
+def test_a_sample_that_other_code_has_drawn_is_refused(drawn: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn, tmp_path / "s")
+    stamp = tmp_path / "s" / "made_with.json"
+    stamp.write_text(json.dumps(json.loads(stamp.read_text()) | {"code": "older"}))
+    with pytest.raises(DatasetError, match="code older"):
+        provide(tmp_path / "s")
+
+
 def test_a_download_is_read_where_it_lies_and_never_written_to(drawn: Path, tmp_path: Path) -> None:
     before = contents(drawn)
     dataset = provide(tmp_path / "s", root=drawn)

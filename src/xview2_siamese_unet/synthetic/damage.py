@@ -108,11 +108,8 @@ def _draw_minor(part: Canvas, house: House, hazard: Hazard, rng: np.random.Gener
     for _ in range(rng.integers(2, 4)):
         u = part.u - rng.uniform(-0.65, 0.65) * house.half_length
         v = part.v - float(rng.choice((-0.5, 0.5))) * house.half_width
-        half_length, half_width = (
-            rng.uniform(0.20, 0.34) * house.half_length,
-            rng.uniform(0.30, 0.46) * house.half_width,
-        )
-        patch = coverage(box(u, v, half_length, half_width) + rng.uniform(0.2, 1.3) * part.clump) * inside
+        half = rng.uniform(0.20, 0.34) * house.half_length, rng.uniform(0.30, 0.46) * house.half_width
+        patch = coverage(box(u, v, *half) + rng.uniform(0.2, 1.3) * part.clump) * inside
         colour = np.array(hazard.patches[rng.integers(len(hazard.patches))], np.float32) * rng.uniform(0.85, 1.15)
         battens = 1 + 0.10 * np.sin(u * 1.9) + 0.06 * part.clump
         blend(part.rgb, patch, colour * battens[..., None])

@@ -73,11 +73,10 @@ def draw_yard(canvas: Canvas, house: House) -> None:
     """Draw paved ground beside a house, in the greys of roofs."""
     rng = house.rng(0)
     part = canvas.around(house.x, house.y, house.angle, 2 * house.reach)
-    u, v = part.u - rng.uniform(-1.1, 1.1) * house.half_length, part.v - rng.choice((-1.3, 1.3)) * house.half_width
-    grey = rng.uniform(0.45, 0.70)
-    blend(
-        part.rgb, coverage(box(u, v, rng.uniform(2.5, 7), rng.uniform(3, 8))) * 0.85, (grey, 0.97 * grey, 0.92 * grey)
-    )
+    for _ in range(2):
+        u, v = part.u - rng.uniform(-1.2, 1.2) * house.half_length, part.v - rng.uniform(-1.5, 1.5) * house.half_width
+        grey = rng.uniform(0.35, 0.75)
+        blend(part.rgb, coverage(box(u, v, rng.uniform(3, 9), rng.uniform(3, 9))), (grey, 0.97 * grey, 0.92 * grey))
 
 
 def edge_of(house: House, part: Canvas) -> Floats:
@@ -99,6 +98,10 @@ def draw_roof(part: Canvas, house: House) -> None:
     tone = 1 + 0.035 * courses + rng.uniform(0.02, 0.06) * part.clump
     blend(part.rgb, coverage(edge), np.array(house.rgb, np.float32) * tone[..., None])
     blend(part.height, coverage(edge), height + 0.12 * part.grain)
+    for _ in range(rng.integers(0, 3)):  # weathered parts, the same at both dates
+        u, v = part.u - rng.uniform(-0.6, 0.6) * house.half_length, part.v - rng.uniform(-0.6, 0.6) * house.half_width
+        stain = coverage(np.hypot(u, v) - rng.uniform(2, 5) + 1.5 * part.clump) * coverage(edge)
+        part.rgb[...] *= (1 + stain * rng.uniform(-0.35, 0.25))[..., None]
     _draw_fittings(part, house, rng)
 
 

@@ -128,18 +128,16 @@ def _draw_after(
 
 def _take_images(scene: SampleScene, canvases: dict[Phase, Canvas]) -> dict[Phase, View]:
     rng, size = scene.rng("sky"), len(canvases["pre"].height)
-    nothing = np.zeros((size, size), np.bool_)
-    border = past_border(rng, size) if scene.has_border else dict.fromkeys(PHASES, nothing)
-    cloud = cloud_opacity(rng, size) if scene.has_cloud else np.zeros((size, size), np.float32)
+    nothing = np.zeros((size, size), np.float32)
+    border = past_border(rng, size) if scene.has_border else dict.fromkeys(PHASES, nothing > 0)
+    clouds = {"pre": nothing, "post": cloud_opacity(rng, size) if scene.has_cloud else nothing}
     views: dict[Phase, View] = {}
     for phase, canvas in canvases.items():
         rng = scene.rng(phase)
         shot = take_shot(rng, phase)
         image = expose(rng, canvas, shot)
-        if phase == "post":
-            blend(image, cloud, (120, 112, 106) if scene.event.hazard.burns else (228, 231, 234))
-        hidden = border[phase] | (cloud > 0.6) if phase == "post" else border[phase]
-        views[phase] = View(to_bytes(image, border[phase]), shot, hidden)
+        blend(image, clouds[phase], (120, 112, 106) if scene.event.hazard.burns else (228, 231, 234))
+        views[phase] = View(to_bytes(image, border[phase]), shot, border[phase] | (clouds[phase] > 0.6))
     return views
 
 

@@ -55,8 +55,8 @@ def take_shot(rng: np.random.Generator, phase: Phase) -> Shot:
         gain=(red, green, blue),
         gamma=1 + wide * rng.uniform(-0.14, 0.16),
         haze=wide * rng.uniform(0, 0.10),
-        blur=rng.uniform(0.45, 0.70),
-        noise=rng.uniform(1.2, 2.6),
+        blur=rng.uniform(0.6, 0.9),
+        noise=rng.uniform(2, 4),
         shift=(far * math.cos(turn), far * math.sin(turn)),
     )
 

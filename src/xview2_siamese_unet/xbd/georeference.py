@@ -52,8 +52,8 @@ def fit_georeference(xy: PolygonArray, lng_lat: PolygonArray) -> Georeference | 
     if not len(pixels) or not same or not np.ptp(pixels, axis=0).any() or (np.abs(degrees) > (180, 84)).any():
         return None
     longitude, latitude = degrees.mean(axis=0)
-    # An event that crosses a zone border lies on one grid, so a scene may lie on that of the zone beside its own.
-    zones = {utm_zone(longitude + beside, latitude) for beside in (-6, 0, 6)}
+    # An event that crosses a zone border has one grid, so the grid of a scene may belong to an adjacent zone.
+    zones = {utm_zone(longitude + shift, latitude) for shift in (-6, 0, 6)}
     best = min((_fit(pixels, degrees, epsg) for epsg in sorted(zones)), key=lambda grid: grid.residual)
     return best if best.pixel > 0 and best.residual <= best.pixel else None
 
