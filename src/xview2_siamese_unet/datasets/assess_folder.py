@@ -12,7 +12,7 @@ from kedro.io import DatasetError
 
 from xview2_siamese_unet.atomic import PART, write_atomically
 from xview2_siamese_unet.datasets.one_file import OneFile
-from xview2_siamese_unet.inference.folder import PRODUCTS, begin, work_folder
+from xview2_siamese_unet.inference.products import PRODUCTS, begin, work_folder
 from xview2_siamese_unet.raster.windows import Array, BlockStore
 
 Rows = Mapping[str, Mapping[int, Iterable[dict[str, Array | None]]]]

@@ -45,7 +45,7 @@ class LayersDataset(OneFile[Layers, Path]):
         """Write all layers and styles."""
         import pyogrio  # noqa: PLC0415  a run without an assessment does not wait for GDAL
 
-        from xview2_siamese_unet.inference.vector_file import plain_path  # noqa: PLC0415
+        from xview2_siamese_unet.inference.vector_formats import plain_path  # noqa: PLC0415
 
         before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
@@ -96,7 +96,7 @@ class FormatsDataset(OneFile[dict[str, gpd.GeoDataFrame], list[Path]]):
 def _write_geojson(frame: gpd.GeoDataFrame, path: Path) -> None:
     import pyogrio  # noqa: PLC0415
 
-    from xview2_siamese_unet.inference.vector_file import plain_path  # noqa: PLC0415
+    from xview2_siamese_unet.inference.vector_formats import plain_path  # noqa: PLC0415
 
     with plain_path(path) as plain:
         # Longitude and latitude, seven decimals, outer rings against the clock, no `crs`.
