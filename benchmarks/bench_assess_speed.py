@@ -22,9 +22,8 @@ from affine import Affine
 
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
-from xview2_siamese_unet.inference.answer import NetAnswer
 from xview2_siamese_unet.inference.pair import harmonise
-from xview2_siamese_unet.inference.windowed import predict_rows
+from xview2_siamese_unet.inference.prediction import WindowPredictor, predict_rows
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.checkpoint import restore
 from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
@@ -77,7 +76,7 @@ def plain(checkpoint: dict[str, Any], params: InferenceParams) -> None:
 
 def ours(checkpoint: dict[str, Any], params: InferenceParams) -> None:
     """Predict the pair as `kedro assess` does."""
-    answer, windows = NetAnswer(checkpoint, HardwareParams(device="cpu")), params.windows
+    answer, windows = WindowPredictor(checkpoint, HardwareParams(device="cpu")), params.windows
     with tempfile.TemporaryDirectory() as blocks:
         started = time.perf_counter()
         pair = harmonise(params).pair

@@ -9,7 +9,7 @@ import numpy as np
 
 from xview2_siamese_unet.config.inference import ImageParams, InferenceParams
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
-from xview2_siamese_unet.inference.windowed import Answer, predict_rows
+from xview2_siamese_unet.inference.prediction import Predict, predict_rows
 from xview2_siamese_unet.raster.reader import Pair
 from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
@@ -27,7 +27,7 @@ def whole(harmonised: HarmonisedPair) -> tuple[np.ndarray, np.ndarray, np.ndarra
         return reader.read(0, 0, grid.height, grid.width)
 
 
-def fill(pair: Pair, plan: WindowPlan, answer: Answer, store: BlockStore, batch_size: int) -> None:
+def fill(pair: Pair, plan: WindowPlan, answer: Predict, store: BlockStore, batch_size: int) -> None:
     """Predict every row that the store does not hold yet, as the pipeline does."""
     for number, columns in predict_rows(pair, plan, answer, store, batch_size):
         store.write_row(number, columns)

@@ -20,7 +20,7 @@ from shapely.affinity import rotate
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.datasets.assessment import LayersDataset
 from xview2_siamese_unet.datasets.rasters import CogDataset
-from xview2_siamese_unet.inference.layers import read_buildings
+from xview2_siamese_unet.inference.buildings import read_buildings
 from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.record import Predicted
 from xview2_siamese_unet.pipelines.inference import nodes

@@ -16,7 +16,7 @@ from kedro_datasets._typing import TablePreview
 
 from xview2_siamese_unet.atomic import PART, sha256, whole_file, write_atomically, written
 from xview2_siamese_unet.datasets.files import OneFile
-from xview2_siamese_unet.inference.folder import PRODUCTS, begin, work_folder
+from xview2_siamese_unet.inference.products import PRODUCTS, begin, work_folder
 from xview2_siamese_unet.raster.windows import Array, BlockStore
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class LayersDataset(OneFile[Layers, Path]):
         """Write all layers and styles."""
         import pyogrio  # noqa: PLC0415  loads GDAL
 
-        from xview2_siamese_unet.inference.vector_file import plain_path  # noqa: PLC0415
+        from xview2_siamese_unet.inference.vector_formats import plain_path  # noqa: PLC0415
 
         before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
@@ -185,7 +185,7 @@ def _write_format(frame: gpd.GeoDataFrame, path: Path) -> None:
         return
     import pyogrio  # noqa: PLC0415
 
-    from xview2_siamese_unet.inference.vector_file import plain_path  # noqa: PLC0415
+    from xview2_siamese_unet.inference.vector_formats import plain_path  # noqa: PLC0415
 
     with plain_path(path) as plain:
         # Longitude and latitude with seven decimals, right-hand rule, no `crs`.

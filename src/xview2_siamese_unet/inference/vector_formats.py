@@ -1,4 +1,4 @@
-"""Vector files: which format a file has, which of its layers holds polygons, and its rows as they are stored."""
+"""Vector files: the format of a file, which of its layers holds polygons, and its rows as they are stored."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from pyogrio.util import vsi_path
 from xview2_siamese_unet.errors import DataError
 
 LAYER: Final = "|layername="
-"""What separates a file from the name of one of its layers, as in the paths of QGIS."""
+"""Separates a file from the name of one of its layers, as in the paths of QGIS."""
 _TEXT: Final = (".geojson", ".json")
 _LINES: Final = (".geojsonl", ".geojsons", ".ndjson", ".jsonl")
-_HEADS: Final = {".gpkg": b"SQLite format 3\0", ".fgb": b"fgb", ".shp": b"\0\0\x27\x0a"}
+_MAGIC: Final = {".gpkg": b"SQLite format 3\0", ".fgb": b"fgb", ".shp": b"\0\0\x27\x0a"}
 _FORMATS: Final = (".gpkg", ".fgb", ".shp", ".parquet", *_TEXT, *_LINES)
 _OTHERS: Final = {
     ".kml": "KML",
@@ -43,16 +43,16 @@ _OTHERS: Final = {
 _NO_AREA: Final = ("Point", "LineString")  # in the names of types, such as MultiLineString or Measured 3D Point
 _MEGABYTES: Final = 2_000
 _MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
-_MEGABYTES_A_FEATURE: Final = "16"
+_MEGABYTES_PER_FEATURE: Final = "16"
 _CODE_PAGE: Final = "CP1252"  # of Windows in Western languages, and of most old shapefiles
 _GDAL: Final = {
-    "OGR_GEOJSON_MAX_OBJ_SIZE": _MEGABYTES_A_FEATURE,
-    # GDAL 3.12: the fast paths repeat rows of a GeoPackage whose stored number of rows is too large, and end the
-    # process over a FlatGeobuf file with a row without geometry.
+    "OGR_GEOJSON_MAX_OBJ_SIZE": _MEGABYTES_PER_FEATURE,
+    # GDAL 3.12: the fast paths repeat rows of a GeoPackage whose stored number of rows is too large, and crash on a
+    # FlatGeobuf file with a row without geometry.
     "OGR_GPKG_STREAM_BASE_IMPL": "YES",
     "OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES",
 }
-# As pandas would have them, whole numbers with a gap become floating-point numbers.
+# By default, pandas makes floating-point numbers of whole numbers with gaps.
 _WHOLE: Final = {
     pa.int8(): pd.Int8Dtype(),
     pa.int16(): pd.Int16Dtype(),
@@ -89,7 +89,7 @@ def read_table(path: Path, wanted: Iterable[str], where: str) -> Table:
     """Return the rows of the one polygon layer of a file, or of the layer that the path names.
 
     Args:
-        path: a file, followed by `|layername=NAME` if one of its layers is meant.
+        path: a file, followed by `|layername=NAME` to choose a layer.
         wanted: columns to read, in any case; a GeoParquet file comes with all of them.
         where: name of the parameter for error messages.
 
@@ -120,17 +120,15 @@ def _check_format(path: Path, where: str) -> None:
         unpack = "Unpack it and name the file inside" if ending in (".zip", ".gz") else ""
         options = "-a_srs EPSG:4326 -oo GEOM_POSSIBLE_NAMES=WKT,wkt,geometry " if ending == ".csv" else ""
         convert = f"Convert it with ogr2ogr {options}{path.stem}.gpkg {path.name}, or export it from QGIS as GeoPackage"
-        raise DataError(f"{path} ({where}) is {what}.", hint=f"{unpack or convert}. Formats read: {_readable()}.")
+        raise DataError(
+            f"{path} ({where}) is {what}.", hint=f"{unpack or convert}. Formats read: {', '.join(_FORMATS)}."
+        )
     most = _MEGABYTES_OF_TEXT if ending in (*_TEXT, *_LINES) else _MEGABYTES
     if path.stat().st_size > most * 10**6:
         raise DataError(
             f"{path} ({where}) has {path.stat().st_size / 1e6:.0f} MB; at most {most} MB are read.",
-            hint="Cut it to the place in question, or convert it to GeoPackage.",
+            hint="Clip it to the area of the images, or convert it to GeoPackage.",
         )
-
-
-def _readable() -> str:
-    return ", ".join(_FORMATS)
 
 
 def _unreadable(path: Path, where: str, reason: str) -> DataError:
@@ -149,7 +147,7 @@ def _unreadable(path: Path, where: str, reason: str) -> DataError:
             f"{path} ({where}) lacks the file {path.stem}.shx.",
             hint="Copy all files of the shapefile (.shp, .shx, .dbf, .prj) into one folder.",
         )
-    most = f"Features larger than {_MEGABYTES_A_FEATURE} MB are not supported. " if "MAX_OBJ_SIZE" in reason else ""
+    most = f"Features larger than {_MEGABYTES_PER_FEATURE} MB are not supported. " if "MAX_OBJ_SIZE" in reason else ""
     return DataError(
         f"{path} ({where}) cannot be read: {reason}.", hint=f"{most}Write the polygons again as GeoPackage."
     )
@@ -161,34 +159,34 @@ def _read_parquet(path: Path, layer: str | None) -> Table:
     frame = gpd.read_parquet(path, to_pandas_kwargs={"types_mapper": _WHOLE.get})
     for level in [name for name in frame.index.names if name is not None]:  # an id may have been part of the index
         frame = frame.reset_index(level, drop=level in frame.columns)
-    _check_text(frame)
+    _check_utf8(frame)
     return Table(frame, [str(name) for name in frame.columns if name != frame.geometry.name], [])
 
 
 def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str) -> Table:
-    usual = {name.lower() for name in wanted}
+    names = {name.lower() for name in wanted}
     before = {option: pyogrio.get_gdal_config_option(option) for option in _GDAL}
     pyogrio.set_gdal_config_options(_GDAL)
     try:
-        with _utf8(path) as text, _connection(text) as name, warnings.catch_warnings(record=True) as caught:
+        with _utf8(path) as text, _connection(text) as source, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuntimeWarning)
-            layers = dict(pyogrio.list_layers(name))
+            layers = dict(pyogrio.list_layers(source))
             chosen = _polygon_layer(path, layers, layer, where)
-            info, columns, frame, doubts = _read_layer(name, chosen, usual)
+            info, columns, frame, doubts = _read_layer(source, chosen, names)
             if info["driver"] in ("GeoJSON", "GeoJSONSeq"):
-                needed = "id" in usual and "id" not in map(str.lower, columns)
+                needed = "id" in names and "id" not in map(str.lower, columns)
                 ids = _feature_ids(text, len(frame), lines=info["driver"] == "GeoJSONSeq", needed=needed)
                 if any(each is not None for each in ids):
                     frame, columns = frame.assign(id=pd.Series(ids, frame.index, dtype=object)), ["id", *columns]
     finally:
         pyogrio.set_gdal_config_options(before)
     doubts += [str(warning.message) for warning in caught if _matters(warning)]
-    said = dict.fromkeys(f"{path.name}: {doubt}" for doubt in doubts)
-    if layer is None and (others := [name for name, kind in layers.items() if kind and name != chosen]):
-        said[f"{path.name}: the layer {chosen} is read, and not {', '.join(others)}, which holds no polygons"] = None
+    others = [name for name, kind in layers.items() if kind and name != chosen] if layer is None else []
+    if others:
+        doubts.append(f"the layer {chosen} is read, and not {', '.join(others)}, which holds no polygons")
     if info["driver"] == "GPKG" and (key := info["fid_column"]):  # its primary key, which QGIS shows as a column
         frame, columns = frame.rename_axis(key).reset_index(), [key, *columns]
-    return Table(frame, columns, list(said))
+    return Table(frame, columns, list(dict.fromkeys(f"{path.name}: {doubt}" for doubt in doubts)))
 
 
 def _matters(warning: warnings.WarningMessage) -> bool:
@@ -197,42 +195,42 @@ def _matters(warning: warnings.WarningMessage) -> bool:
 
 
 def _read_layer(
-    name: str, layer: str, usual: set[str]
+    source: str, layer: str, names: set[str]
 ) -> tuple[dict[str, Any], list[str], gpd.GeoDataFrame, list[str]]:
-    """Return the properties of a layer, the names of all columns, the rows with the usual columns, and warnings."""
-    if pyogrio.read_info(name, layer=layer)["encoding"] == "UTF-8":
-        return *_read_rows(name, layer, usual), []
+    """Return the properties of a layer, the names of all columns, the rows with the columns `names`, and warnings."""
+    if pyogrio.read_info(source, layer=layer)["encoding"] == "UTF-8":
+        return *_read_rows(source, layer, names), []
     try:  # a shapefile that names no encoding: hardly any other text is valid UTF-8
-        return *_read_rows(name, layer, usual, encoding="UTF-8"), []
+        return *_read_rows(source, layer, names, encoding="UTF-8"), []
     except (DataSourceError, UnicodeError, pa.ArrowInvalid):
         doubt = f"has no .cpg file and its text is not UTF-8: it is read as Windows-1252 ({_CODE_PAGE})"
-        return *_read_rows(name, layer, usual, encoding=_CODE_PAGE), [doubt]
+        return *_read_rows(source, layer, names, encoding=_CODE_PAGE), [doubt]
 
 
 def _read_rows(
-    name: str, layer: str, usual: set[str], encoding: str | None = None
+    source: str, layer: str, names: set[str], encoding: str | None = None
 ) -> tuple[dict[str, Any], list[str], gpd.GeoDataFrame]:
-    info = pyogrio.read_info(name, layer=layer, encoding=encoding)
+    info = pyogrio.read_info(source, layer=layer, encoding=encoding)
     fields = [str(field) for field in info["fields"]]
-    columns = [field for field in fields if field.lower() in usual]
-    by_key = name.startswith("GPKG:")  # of GeoJSON the keys are not those of the file, and a column of ids collides
+    columns = [field for field in fields if field.lower() in names]
+    by_key = source.startswith("GPKG:")  # of GeoJSON the keys are not those of the file, and a column of ids collides
     arrow = {"use_arrow": True, "arrow_to_pandas_kwargs": {"types_mapper": _WHOLE.get}}
     options: dict[str, Any] = {"layer": layer, "fid_as_index": by_key, "encoding": encoding}
     try:
-        frame: Any = pyogrio.read_dataframe(name, columns=columns, **options, **arrow)
+        frame: Any = pyogrio.read_dataframe(source, columns=columns, **options, **arrow)
     except (NotImplementedError, ValueError, RuntimeError) as error:
         if "Nonlinear" not in str(error):
             raise
-        frame = pyogrio.read_dataframe(name, columns=[], **options)  # without Arrow, curves become lines
-        frame[columns] = pyogrio.read_dataframe(name, columns=columns, read_geometry=False, **options, **arrow)
+        frame = pyogrio.read_dataframe(source, columns=[], **options)  # without Arrow, curves become lines
+        frame[columns] = pyogrio.read_dataframe(source, columns=columns, read_geometry=False, **options, **arrow)
     if not isinstance(frame, gpd.GeoDataFrame):
         raise ValueError("a table without geometry")
-    _check_text(frame)
+    _check_utf8(frame)
     return info, fields, frame
 
 
-def _check_text(frame: gpd.GeoDataFrame) -> None:
-    """Raise a ValueError where text is not UTF-8, which Arrow passes on as it is."""
+def _check_utf8(frame: gpd.GeoDataFrame) -> None:
+    """Raise a ValueError if text is not UTF-8, which Arrow does not check."""
     for column in frame.columns[frame.dtypes == "str"]:
         pa.array(frame[column]).validate(full=True)
 
@@ -260,12 +258,12 @@ def _connection(path: Path) -> Iterator[str]:
     commands, whatever its name.
     """
     ending = path.suffix.lower()
-    head = _HEADS.get(ending)
-    if head is None:
+    magic = _MAGIC.get(ending)
+    if magic is None:
         yield f"GeoJSONSeq:{path}" if ending in _LINES or _is_lines(path) else f"GeoJSON:{path}"
         return
     with path.open("rb") as file:
-        if not file.read(len(head)).startswith(head):
+        if not file.read(len(magic)).startswith(magic):
             raise ValueError(f"its content is not that of {ending}")
     if ending == ".gpkg":
         yield f"GPKG:{path}"
@@ -280,7 +278,7 @@ def _connection(path: Path) -> Iterator[str]:
 
 @contextmanager
 def plain_path(path: Path) -> Iterator[Path]:
-    """Yield a path to the same file through a link to its folder, where pyogrio would split the path at `!`."""
+    """Yield a path to the same file without `!`, at which pyogrio would split it, through a link to its folder."""
     if "!" not in str(path.parent) or os.name == "nt":
         yield path
         return
@@ -297,21 +295,21 @@ def _polygon_layer(path: Path, layers: dict[str, str | None], named: str | None,
         if named not in layers:
             raise DataError(f"{path} ({where}) has no layer {named!r}.", hint=f"Name one of its layers: {listed}.")
         return named
-    found = [name for name, kind in layers.items() if kind and not any(each in kind for each in _NO_AREA)]
-    if not found:
+    polygonal = [name for name, kind in layers.items() if kind and not any(each in kind for each in _NO_AREA)]
+    if not polygonal:
         raise DataError(f"{path} ({where}) has no polygons: {listed}.", hint="Name a file with polygons.")
-    if len(found) > 1:
+    if len(polygonal) > 1:
         raise DataError(
             f"{path} ({where}) has several layers that may hold polygons: {listed}.",
-            hint=f"Name one, in quotes: '{path}{LAYER}{found[0]}'.",
+            hint=f"Name one, in quotes: '{path}{LAYER}{polygonal[0]}'.",
         )
-    return found[0]
+    return polygonal[0]
 
 
 def _is_lines(path: Path) -> bool:
-    """Say whether the first line is a feature by itself, and more lines follow."""
+    """Return whether the first line is a feature by itself, and more lines follow."""
     with path.open("rb") as file:
-        first, second = (file.readline(int(_MEGABYTES_A_FEATURE) * 10**6).strip() for _ in range(2))
+        first, second = (file.readline(int(_MEGABYTES_PER_FEATURE) * 10**6).strip() for _ in range(2))
     if not first.endswith(b"}") or not second:
         return False
     try:
@@ -321,34 +319,27 @@ def _is_lines(path: Path) -> bool:
 
 
 def _feature_ids(path: Path, rows: int, *, lines: bool, needed: bool) -> list[Any]:
-    """Return the `id` beside the properties of each feature, where they are needed.
+    """Return the `id` beside the properties of each feature, if they are needed.
 
     GDAL invents numbers where some are missing or repeat, and skips what is no feature: then the rows that it has read
     are fewer, which raises a ValueError.
     """
-    if not lines and not needed:
+    if lines:
+        text = path.read_bytes()  # lines, or records that begin with a separator (RFC 8142)
+        entries: list[Any] = [line for line in text.split(b"\x1e" if b"\x1e" in text else b"\n") if line.strip()]
+    elif needed:
+        # Every object but a feature is dropped as soon as it is read, so that coordinates do not fill the memory.
+        ids = json.loads(path.read_bytes(), object_hook=_only_ids)
+        if ids is None:  # neither a collection nor a feature
+            return []
+        entries = list(ids)
+    else:
         return []
-    found = _records(path) if lines else _features(path)
-    if found is None:
-        return []
-    if len(found) != rows:
-        raise ValueError(f"{len(found)} entries, of which {rows} are features")
+    if len(entries) != rows:
+        raise ValueError(f"{len(entries)} entries, of which {rows} are features")
     if not needed:
         return []
-    return [json.loads(record).get("id") for record in found] if lines else found
-
-
-def _records(path: Path) -> list[bytes]:
-    """Return the lines with content, or the records where separators begin them (RFC 8142)."""
-    text = path.read_bytes()
-    return [record for record in text.split(b"\x1e" if b"\x1e" in text else b"\n") if record.strip()]
-
-
-def _features(path: Path) -> list[Any] | None:
-    """Return the `id` of each entry of a collection, or of the one feature; nothing where the file is neither."""
-    # Every object but a feature is dropped as soon as it is read, so that coordinates do not fill the memory.
-    whole = json.loads(path.read_bytes(), object_hook=_only_ids)
-    return None if whole is None else list(whole)
+    return [json.loads(line).get("id") for line in entries] if lines else entries
 
 
 def _only_ids(value: dict[str, Any]) -> Any:  # noqa: ANN401
