@@ -1,6 +1,7 @@
-"""The configuration loader: base < users/<user> < experiments/<experiment> < local, for `--env <user>/<experiment>`.
+"""The configuration loader of `--env <user>/<experiment>`.
 
-Parameters and globals are validated here and not in a hook, because Kedro-Viz loads a project without its hooks.
+Layers: base < users/<user> < experiments/<experiment> < local. Parameters and globals are validated here and not in a
+hook, because Kedro-Viz loads a project without its hooks.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
 
     @cached_property
     def user_and_experiment(self) -> tuple[str, str]:
-        """The two halves of the environment; the second falls back to the user's `default_experiment`."""
+        """User and experiment, by default the user's `default_experiment`."""
         user, slash, experiment = (self.env or self.default_run_env).partition("/")
         self._require("users", user)
         if not slash:
@@ -142,7 +143,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
         return parameters.model_dump(mode="json", by_alias=True)
 
     def _require_one_dataset(self, dataset: DatasetParams) -> None:
-        """Require that parameters name the dataset that the catalog reads, which is that of globals or --params."""
+        """Require that parameters name the dataset that the catalog reads."""
         runtime = OmegaConf.create(self.runtime_params)
         for key in ("name", "source", "root") if dataset.source == "xbd" else ("name", "source"):
             given, value = OmegaConf.select(runtime, f"dataset.{key}"), str(getattr(dataset, key))
@@ -164,7 +165,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
 
 
 def overlooked_logging(project: Path | None) -> Path | None:
-    """Return the project's `conf/logging.yml` where Kedro has missed it: it only looks in the current folder."""
+    """Return the project's `conf/logging.yml` where Kedro has overlooked it."""
     if project is None or os.environ.get("KEDRO_LOGGING_CONFIG") or find_config_file("conf/logging"):
         return None
     file: Path | None = find_config_file(str(project / "conf" / "logging"))
@@ -178,7 +179,7 @@ def use_logging(project: Path | None) -> None:
 
 
 def known_names(conf_source: str, kind: Literal["users", "experiments"]) -> list[str]:
-    """Return the names of the folders below `kind`, in a folder or an archive of configuration."""
+    """Return the folders below `kind`, in a folder or an archive of configuration."""
     archive = _ARCHIVES.get(mimetypes.guess_type(conf_source)[0] or "", "")
     files, root = url_to_fs(archive + conf_source)
     top = files.ls("", detail=False)[-1] if archive else root  # the entry that Kedro takes for the conf folder
@@ -191,7 +192,7 @@ def known_names(conf_source: str, kind: Literal["users", "experiments"]) -> list
 
 
 def layer_files(conf_source: str, layer: str, *kinds: str) -> list[Path]:
-    """Return the files of a layer that a run reads, by the patterns and rules of Kedro's own loader.
+    """Return the files of a layer that a run reads, by Kedro's own patterns.
 
     Args:
         conf_source: folder of the configuration.
@@ -218,7 +219,7 @@ def _patterns(conf_source: str) -> dict[str, list[str]]:
 
 
 def _soften(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both merged key by key; `over` wins where one of both values is no section."""
+    """Return both merged key by key; `over` wins unless both values are sections."""
     both = {
         key: _soften(under[key], over[key])
         for key in under.keys() & over.keys()

@@ -1,4 +1,4 @@
-"""Hooks: one log line for each node, times of the pipelines, outputs on rank 0 only, score and report at the end."""
+"""Hooks that log, time and end a run, and keep ranks above 0 from writing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_s
 
 
 class Steps:
-    """Logs each node in one line as it starts, where Kedro logs ten, and the seconds of each pipeline at the end.
+    """Logs each node in one line, where Kedro logs ten, and the time of pipelines.
 
     A node is timed from its first input to its last output, because a generator works while its parts are saved.
     """
@@ -64,7 +64,7 @@ class Steps:
 
 
 class RankZeroWrites:
-    """Under `torchrun` each process runs the same pipeline; only rank 0 writes files and logs."""
+    """Lets only rank 0 write files and log; all ranks of `torchrun` run the pipeline."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:

@@ -1,4 +1,4 @@
-"""The environment holds for every way into Kedro: run, catalog, notebooks, Kedro-Viz, a packaged run."""
+"""Every way into Kedro reads the environment: run, catalog, notebooks, Kedro-Viz, a packaged run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import Affine
+
+from xview2_siamese_unet import __main__ as packaged
+from xview2_siamese_unet.config_loader import overlooked_logging
 
 WriteProject = Callable[[dict[str, str]], Path]
 
@@ -250,3 +253,38 @@ def test_check_prints_json_alone(shipped: Path) -> None:
             image.write(pixels)
     done = python(shipped, "-m", "kedro", "assess", "pre.tif", "post.tif", "--check", "--verbose")
     assert json.loads(done.stdout)["grid"]["crs"] == "EPSG:32614", done.stderr
+
+
+@pytest.mark.parametrize("given", [{}, {"standalone_mode": False}])
+def test_options_go_to_run_and_only_a_prompt_keeps_python_alive(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, bool]
+) -> None:
+    configured: list[str] = []
+    monkeypatch.setattr(packaged, "configure_project", configured.append)
+    monkeypatch.setattr(packaged, "find_run_command", lambda package: lambda *args, **kwargs: (package, args, kwargs))
+    expected = {"standalone_mode": given.get("standalone_mode", True)}
+    assert packaged.main(["--env", "x"], **given) == ("xview2_siamese_unet", (["--env", "x"],), expected)
+    assert configured == ["xview2_siamese_unet"]
+
+
+def test_the_projects_logging_holds_in_the_folders_below_it(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert overlooked_logging(shipped) is None  # Kedro finds it
+    monkeypatch.chdir(shipped / "src")
+    assert overlooked_logging(shipped) == shipped / "conf" / "logging.yml"
+
+
+def test_a_logging_file_that_somebody_named_or_put_there_is_left_alone(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shipped / "src")
+    with monkeypatch.context() as patch:
+        patch.setenv("KEDRO_LOGGING_CONFIG", "mine.yml")
+        assert overlooked_logging(shipped) is None
+    (shipped / "src/conf").mkdir()
+    (shipped / "src/conf/logging.yml").touch()
+    assert overlooked_logging(shipped) is None
+
+
+def test_outside_a_project_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert overlooked_logging(None) is None

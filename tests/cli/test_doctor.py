@@ -10,8 +10,8 @@ import segmentation_models_pytorch as smp
 from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
+from xview2_siamese_unet.cli.command import find_project, open_configuration
 from xview2_siamese_unet.cli.doctor import doctor, leaves
-from xview2_siamese_unet.cli.project import find_project, open_configuration
 from xview2_siamese_unet.config.dataset import SampleParams
 from xview2_siamese_unet.errors import ConfigError, ProjectError
 from xview2_siamese_unet.synthetic import plan_sample, write_scene

@@ -12,8 +12,8 @@ from kedro.framework.startup import bootstrap_project
 
 from kept_runs import RUN, write_run
 from xview2_siamese_unet.assessment import _checkpoint_of
+from xview2_siamese_unet.cli.command import open_configuration
 from xview2_siamese_unet.cli.experiment import experiment
-from xview2_siamese_unet.cli.project import open_configuration
 from xview2_siamese_unet.errors import ConfigError
 
 

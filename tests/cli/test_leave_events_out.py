@@ -14,8 +14,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from xview2_siamese_unet.cli.command import open_configuration
 from xview2_siamese_unet.cli.leave_events_out import leave_events_out
-from xview2_siamese_unet.cli.project import open_configuration
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS

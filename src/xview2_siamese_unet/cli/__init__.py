@@ -1,4 +1,4 @@
-"""Commands of the project for `kedro`, its `run`, and one-sentence errors for mistakes of the user."""
+"""Commands of the project for `kedro`, and errors as one sentence."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cli() -> None:
 
 
 def _run(**options: Any) -> Any:  # noqa: ANN401
-    """Run as Kedro does, but refuse options that would fail hours later or do nothing."""
+    """Run as Kedro does, but refuse options that would fail later or do nothing."""
     if options["is_async"]:
         raise ConfigError("--async does not work with generator nodes.", hint="Leave it out.")
     if options["load_versions"]:

@@ -1,4 +1,4 @@
-"""The checks of `kedro doctor`: one function for each part of the machine and of the configuration."""
+"""The checks of `kedro doctor`, one function for each part of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from rasterio.env import GDALVersion
 
 from xview2_siamese_unet.atomic import nearest_existing
-from xview2_siamese_unet.cli.project import conf_folder, find_path, find_project
+from xview2_siamese_unet.cli.command import conf_folder, find_path, find_project
 from xview2_siamese_unet.config.modelling import ClassesParams, EncoderParams, ModelParams
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError

@@ -1,4 +1,4 @@
-"""`kedro doctor`: check the machine, the configuration and the data before a run, and explain the value of a key."""
+"""`kedro doctor`: check a run before it starts, and explain the value of a key."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import click
 import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel
 
-from xview2_siamese_unet.cli.command import ProjectCommand
-from xview2_siamese_unet.cli.project import conf_folder, find_project, open_configuration
+from xview2_siamese_unet.cli.command import ProjectCommand, conf_folder, env_option, find_project, open_configuration
 from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
@@ -29,7 +28,7 @@ _GLOBAL: Final = re.compile(r"\$\{\s*globals:\s*([\w.]+)\s*\}")
 
 
 @click.command(cls=ProjectCommand)
-@click.option("--env", "-e", help="User and experiment, such as lab/002. Default: KEDRO_ENV or default/quickstart.")
+@env_option
 @click.option(
     "--explain",
     "keys",
@@ -38,7 +37,9 @@ _GLOBAL: Final = re.compile(r"\$\{\s*globals:\s*([\w.]+)\s*\}")
     help="Show the value of a key and the files that set it.",
 )
 def doctor(env: str | None, keys: tuple[str, ...]) -> None:
-    """Check the machine, the configuration and the data; exits with status 1 if a run would fail.
+    """Check the machine, the configuration and the data before a run.
+
+    Exits with status 1 if a run would fail.
 
     \b
     kedro doctor --env lab/002
@@ -70,7 +71,7 @@ class Source(NamedTuple):
 
 
 def explain(loader: UserExperimentConfigLoader, key: str) -> tuple[object, list[Source]]:
-    """Return the value in effect, and every place that sets the key, the weakest first.
+    """Return the value in effect and every place that sets a key, weakest first.
 
     Where the last of them is `${globals:...}`, the places that set that global follow.
 

@@ -14,8 +14,14 @@ from typing import Any, Final
 import click
 from rich.table import Table
 
-from xview2_siamese_unet.cli.command import ProjectCommand, open_console
-from xview2_siamese_unet.cli.project import conf_folder, find_path, find_project, open_configuration
+from xview2_siamese_unet.cli.command import (
+    ProjectCommand,
+    conf_folder,
+    find_path,
+    find_project,
+    open_configuration,
+    open_console,
+)
 from xview2_siamese_unet.config.globals import NAME
 from xview2_siamese_unet.config_loader import known_names, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
@@ -88,7 +94,7 @@ def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool) ->
 
 
 def _rows(names: list[str], *, each_run: bool) -> tuple[list[list[str]], list[str]]:
-    """Return the cells of the experiments that can be read, and why the others cannot."""
+    """Return cells of the readable experiments, and reasons for the others."""
     rows, unreadable = [], []
     for name in names:
         try:
@@ -143,7 +149,7 @@ def require_name(name: str) -> None:
 
 
 def copy_files(name: str) -> Iterator[tuple[Path, str]]:
-    """Yield path and text of the files of an experiment, without the name that its globals may set."""
+    """Yield path and text of the files of an experiment, without its own name."""
     for path in layer_files(str(conf_folder()), f"experiments/{name}"):
         text = path.read_text(encoding="utf-8")
         kept = _OWN_NAME.sub("", text) if path.name == "globals.yml" else text

@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from kedro.framework.cli.utils import env_option
 
 from xview2_siamese_unet.atomic import write_atomically
-from xview2_siamese_unet.cli.command import ProjectCommand, open_console, out_option
+from xview2_siamese_unet.cli.command import (
+    ProjectCommand,
+    conf_folder,
+    env_option,
+    find_path,
+    find_project,
+    open_catalog,
+    open_configuration,
+    open_console,
+    out_option,
+)
 from xview2_siamese_unet.cli.experiment import copy_files, fill_folder, require_name
-from xview2_siamese_unet.cli.project import conf_folder, find_path, find_project, open_catalog, open_configuration
 from xview2_siamese_unet.cli.score import open_experiment
 from xview2_siamese_unet.errors import ConfigError, DataError
 
@@ -80,10 +88,10 @@ def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iter
 
     for group in (*((event,) for event in events), *([events] if len(events) > 1 else [])):
         parts = (replace(each, counts=each.counts[each.counts["disaster"].isin(group)]) for each in both)
-        found = difference(*parts)
-        drop, (seen, unseen) = found.numbers["score"], (scores["score"] for scores in found.scores)
+        result = difference(*parts)
+        drop, (seen, unseen) = result.numbers["score"], (scores["score"] for scores in result.scores)
         yield (
-            f"Score on {found.scenes} scenes of {' and '.join(group)}: {seen:.3f} seen, {unseen:.3f} unseen, "
+            f"Score on {result.scenes} scenes of {' and '.join(group)}: {seen:.3f} seen, {unseen:.3f} unseen, "
             f"{drop.value:+.3f} (95 %: {drop.low:+.3f} to {drop.high:+.3f})."
         )
 
@@ -100,7 +108,7 @@ def _run(env: str, pipeline: str) -> str:
 
 
 def _create(experiment: str, held: str, events: tuple[str, ...]) -> None:
-    """Write the settings of the experiment without the events, unless an earlier call has."""
+    """Write the settings without the events, unless an earlier call has."""
     from omegaconf import OmegaConf  # noqa: PLC0415
 
     folder = conf_folder() / "experiments"
@@ -109,13 +117,13 @@ def _create(experiment: str, held: str, events: tuple[str, ...]) -> None:
     files = dict(copy_files(experiment))
     section = _KEY.partition(".")[0]
     # Kedro refuses a section in two files of one layer, so the key goes where its section is.
-    place = next((path for path, text in files.items() if section in OmegaConf.create(text)), Path("parameters.yml"))
-    settings = OmegaConf.create(files.get(place, "{}"))
+    target = next((path for path, text in files.items() if section in OmegaConf.create(text)), Path("parameters.yml"))
+    settings = OmegaConf.create(files.get(target, "{}"))
     OmegaConf.update(settings, _KEY, list(events))
-    if place.suffix == ".json":
-        files[place] = json.dumps(OmegaConf.to_container(settings), indent=2)
+    if target.suffix == ".json":
+        files[target] = json.dumps(OmegaConf.to_container(settings), indent=2)
     else:
-        files[place] = f"# As {experiment}, without some events.\n{OmegaConf.to_yaml(settings)}"
+        files[target] = f"# As {experiment}, without some events.\n{OmegaConf.to_yaml(settings)}"
     fill_folder(folder / held, files)
 
 
@@ -153,7 +161,7 @@ def _require_own_folders(mixed: UserExperimentConfigLoader, held: UserExperiment
         raise ConfigError(
             f"{'/'.join(held.user_and_experiment)} would write to the folders of the other experiment, because "
             f"globals of the user or of conf/local name both {name!r}.",
-            hint="Remove the key experiment there.",
+            hint="Remove the key experiment from them.",
         )
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import click
 
 from xview2_siamese_unet.atomic import write_atomically
-from xview2_siamese_unet.cli.command import ProjectCommand, open_console, out_option
-from xview2_siamese_unet.cli.project import open_catalog
+from xview2_siamese_unet.cli.command import ProjectCommand, open_catalog, open_console, out_option
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.runs import flatten

@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 from kedro.utils import find_kedro_project
 
-from xview2_siamese_unet.cli.command import ProjectCommand
-from xview2_siamese_unet.cli.project import open_configuration
+from xview2_siamese_unet.cli.command import ProjectCommand, open_configuration
 from xview2_siamese_unet.errors import ConfigError
 
 _SCRIPT = Path("slurm") / "train.sh"

@@ -24,14 +24,14 @@ SEED: Final = 0
 
 
 def draw_weights(scenes: int, *, draws: int = DRAWS, seed: int = SEED) -> IntArray:
-    """Return how often each draw takes each scene, int64 (draws, scenes); each row adds up to `scenes`."""
+    """Return how often each draw takes each scene, int64 (draws, scenes)."""
     return np.random.default_rng(seed).multinomial(scenes, np.full(scenes, 1 / scenes), size=draws)
 
 
 def intervals(
     table: pd.DataFrame, unclassified: Unclassified = "ignore", *, draws: int = DRAWS, seed: int = SEED
 ) -> dict[str, list[float]]:
-    """Return the 95 % interval of each of the `official_scores` of a table of counts: key → [low, high]."""
+    """Return the 95 % interval of each of `official_scores`: key → [low, high]."""
     return bounds(_drawn_scores(table, draw_weights(len(table), draws=draws, seed=seed), unclassified))
 
 
@@ -51,7 +51,7 @@ def differences(
         table: counts of each scene.
         other: counts of the same scenes in the same order.
         unclassified: what un-classified truth means to each.
-        draws: how often the scenes are drawn.
+        draws: number of draws.
         seed: of the draws.
     """
     weights = draw_weights(len(table), draws=draws, seed=seed)

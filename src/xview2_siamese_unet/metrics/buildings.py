@@ -1,4 +1,4 @@
-"""Scores of buildings, each of which counts once whatever its size: ours, not official.
+"""Matching and scores of buildings, each counted once; not official.
 
 Buildings of truth and prediction are matched one to one where their intersection over union is above one half; above
 one half a building has at most one partner (Kirillov et al. 2019, Panoptic Segmentation, arXiv 1801.00868). A true
@@ -49,7 +49,7 @@ Rule = Literal["centre", "outline"]
 
 
 class Matches(NamedTuple):
-    """All buildings of one scene: the true ones in their order, then the false alarms.
+    """All buildings of one scene: the true ones, then the false alarms.
 
     Attributes:
         truth: code of each, 0 for a false alarm.
@@ -73,7 +73,7 @@ class Matches(NamedTuple):
 
 
 def burn_instances(wkt: Sequence[str], shape: tuple[int, int], rule: Rule, *, scene: str) -> InstanceArray:
-    """Return the number of the polygon at each pixel, from 1, and 0 elsewhere: int32 (h, w).
+    """Return the number of the polygon at each pixel, from 1, else 0: int32 (h, w).
 
     Where polygons overlap, the smaller one stays, because it could vanish otherwise.
 
@@ -84,7 +84,7 @@ def burn_instances(wkt: Sequence[str], shape: tuple[int, int], rule: Rule, *, sc
     order = np.argsort(-shapely.area(polygons), kind="stable").tolist()
     if not order:
         return np.zeros(shape, np.int32)
-    shapes = [(polygons[place], place + 1) for place in order]
+    shapes = [(polygons[index], index + 1) for index in order]
     instances: InstanceArray = rasterize(shapes, out_shape=shape, dtype="int32", all_touched=rule == "outline")
     return instances
 
@@ -134,7 +134,10 @@ def match_buildings(
 
 
 def _mean_probability(labels: IntArray, codes: IntArray, probabilities: UInt8Array) -> FloatArray:
-    """Return the mean probability of the code of each label over its pixels: labels (k,), codes (n,), (5, k) → (n,)."""
+    """Return the mean probability of the code of each label over its pixels.
+
+    Labels (k,), codes (n,), probabilities (5, k) → (n,).
+    """
     of_pixel = codes[labels]
     known = of_pixel < len(probabilities)
     values = np.where(known, probabilities[of_pixel * known, np.arange(len(labels))] / LEVELS, np.nan)
@@ -143,19 +146,19 @@ def _mean_probability(labels: IntArray, codes: IntArray, probabilities: UInt8Arr
 
 
 def _boxes(labels: npt.NDArray[np.integer], n: int) -> IntArray:
-    """Return top, left, bottom and right of each label from 1 to n, int64 (n, 4); zeros where it has no pixel."""
-    found = ndimage.find_objects(labels, n)
-    boxes = [(0, 0, 0, 0) if at is None else (at[0].start, at[1].start, at[0].stop, at[1].stop) for at in found]
+    """Return top, left, bottom, right of labels 1 to n, int64 (n, 4); 0 if absent."""
+    slices = ndimage.find_objects(labels, n)
+    boxes = [(0, 0, 0, 0) if at is None else (at[0].start, at[1].start, at[0].stop, at[1].stop) for at in slices]
     return np.array(boxes, np.int64).reshape(-1, 4)
 
 
 def match_scenes(
     predictions: Predictions, probabilities: Predictions, counts: pd.DataFrame, buildings: pq.ParquetFile, rule: Rule
 ) -> pd.DataFrame:
-    """Return the table of matched and missed buildings and of false alarms; holds one scene in memory at a time.
+    """Return the table of matched and missed buildings and of false alarms.
 
-    True buildings without a pixel of their own, outside the image or hidden under others, are left out and counted in a
-    warning.
+    Holds one scene in memory at a time. True buildings without a pixel of their own, outside the image or hidden under
+    others, are left out and counted in a warning.
 
     Args:
         predictions: scene name → loader of its predicted damage map.
@@ -190,7 +193,7 @@ def _scene_table(
 
 
 def building_confusion(matches: pd.DataFrame) -> IntArray:
-    """Return int64 (6, 6): rows truth with 0 for false alarms, columns prediction with 0 for missed buildings."""
+    """Return int64 (6, 6), rows truth; row 0 false alarms, column 0 missed buildings."""
     joint = matches["truth"].to_numpy(np.int64) * N_CODES + matches["predicted"].to_numpy(np.int64)
     return np.bincount(joint, minlength=N_CODES**2).astype(np.int64).reshape(N_CODES, N_CODES)
 

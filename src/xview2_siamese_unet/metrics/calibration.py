@@ -1,4 +1,4 @@
-"""Calibration: histograms of predicted probabilities, precision-recall curves and reliability diagrams from them.
+"""Calibration: histograms of probabilities, precision-recall and reliability.
 
 Six curves: building, over all pixels; each damage class given that there is a building, over pixels whose truth is one
 of the four; and the most likely of the four, over the same pixels.
@@ -28,7 +28,7 @@ CURVES: Final = (BUILDING, *(code.word for code in SCORED), MOST_LIKELY)
 
 
 class PrecisionRecall(NamedTuple):
-    """Precision and recall at each probability that occurs, from the highest down; each (n,)."""
+    """Precision and recall at each probability, from the highest down; each (n,)."""
 
     probability: FloatArray
     precision: FloatArray
@@ -36,7 +36,7 @@ class PrecisionRecall(NamedTuple):
 
     @property
     def average_precision(self) -> float:
-        """Area under the steps of the curve: precision weighted by the recall that it adds; 0 without truth."""
+        """Precision weighted by the recall that each step adds; 0 without truth."""
         return float(np.sum(np.diff(self.recall, prepend=0.0) * self.precision))
 
 
@@ -55,7 +55,7 @@ class Reliability(NamedTuple):
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: mean distance of predicted from observed, weighted by pixels."""
+        """Expected calibration error, weighted by pixels."""
         error = np.abs(self.predicted - self.observed)
         return float(np.average(error, weights=self.pixels)) if len(error) else 0.0
 
@@ -63,14 +63,14 @@ class Reliability(NamedTuple):
 def count_probabilities(
     probabilities: Predictions, store: Store, counts: pd.DataFrame, unclassified: Unclassified
 ) -> pd.DataFrame:
-    """Return the histograms of all scenes, one row a curve and step: curve, step (of 1/254), seen, true (pixels).
+    """Return histograms of all scenes: curve, step (of 1/254), seen, true (pixels).
 
     Holds one scene in memory at a time.
 
     Args:
         probabilities: scene name → loader of its probabilities in steps of 1/254, uint8 (5, h, w).
         store: truth of the scenes.
-        counts: the scenes to look at; column scene.
+        counts: the scenes; column scene.
         unclassified: what un-classified truth means.
     """
     total = np.zeros((len(CURVES), STEPS, 2), np.int64)
@@ -85,7 +85,7 @@ def count_probabilities(
 def count_scene_probabilities(
     probabilities: UInt8Array, building: UInt8Array, damage: UInt8Array, unclassified: Unclassified
 ) -> IntArray:
-    """Return how many pixels had each probability, and how many of them were of the class: int64 (curves, steps, 2).
+    """Return pixels of each probability, and those of the class: (curves, steps, 2).
 
     A pixel whose probability of a building rounds to 0 counts as step 0 of every class.
 
@@ -104,14 +104,14 @@ def count_scene_probabilities(
     return np.stack(
         [
             _histogram(LEVELS - probabilities[0].ravel().astype(np.int64), building.ravel() > 0),
-            *(_histogram(steps[place], codes == code) for place, code in enumerate(SCORED)),
+            *(_histogram(steps[index], codes == code) for index, code in enumerate(SCORED)),
             _histogram(steps[likely, np.arange(len(likely))], codes == likely + int(SCORED[0])),
         ]
     )
 
 
 def precision_recall(histogram: pd.DataFrame) -> PrecisionRecall:
-    """Return the curve of a histogram, columns seen and true in the order of steps; recall 0 without truth."""
+    """Return the curve of a histogram in the order of steps; recall 0 without truth."""
     seen, true = (histogram[name].to_numpy(np.int64)[::-1] for name in ("seen", "true"))
     occurs = seen > 0
     predicted, hits = seen.cumsum()[occurs], true.cumsum()[occurs]
@@ -120,7 +120,7 @@ def precision_recall(histogram: pd.DataFrame) -> PrecisionRecall:
 
 
 def reliability(histogram: pd.DataFrame, bins: int = BINS) -> Reliability:
-    """Return the reliability diagram of a histogram, columns seen and true in the order of steps."""
+    """Return the reliability diagram of a histogram in the order of steps."""
     seen, true = (histogram[name].to_numpy(np.int64) for name in ("seen", "true"))
     bin_of_step = np.arange(STEPS) * bins // STEPS
     sums = [np.bincount(bin_of_step, weights) for weights in (seen, true, seen * np.arange(STEPS) / LEVELS)]
@@ -134,7 +134,7 @@ def curves_of(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def summarise_probabilities(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return the section `probabilities` of `metrics.json`: `average_precision`, `ece`, observed `share`, `pixels`."""
+    """Return the section `probabilities` of `metrics.json`."""
     return {name: _summary(rows) for name, rows in curves_of(table).items()}
 
 

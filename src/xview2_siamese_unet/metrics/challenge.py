@@ -1,4 +1,4 @@
-"""Folders of masks: scored as they lie, and written under the names and rules of the xView2 challenge.
+"""Folders of masks: the score of any, and submissions for the xView2 challenge.
 
 Two namings are scored. The official one: `{test|hold}_{localization|damage}_<id>_{prediction|target}.png`, with the
 rules of the official script. Ours: `<scene>.tif`, as `reporting` writes it, and `<tier>/<scene>_{building|damage}.tif`.
@@ -55,7 +55,9 @@ def is_official(targets: Path) -> bool:
 
 
 def count_folders(predictions: Path, targets: Path, *, side: int | None = None) -> pd.DataFrame:
-    """Return a table of counts, one row a scene: `scene` and `COUNT_COLUMNS`; holds one scene in memory at a time.
+    """Return a table of counts, one row a scene: `scene` and `COUNT_COLUMNS`.
+
+    Holds one scene in memory at a time.
 
     Args:
         predictions: folder of predictions.
@@ -78,7 +80,7 @@ def count_folders(predictions: Path, targets: Path, *, side: int | None = None) 
 
 
 def list_mask_files(predictions: Path, targets: Path) -> list[MaskFiles]:
-    """Return the scenes of a folder of targets, in whichever of the two namings it has, sorted by name.
+    """Return the scenes of a folder of targets in either naming, sorted by name.
 
     Hidden files, such as those of macOS (`._…`), are skipped; other files without a partner are counted in a warning.
 
@@ -131,7 +133,7 @@ def _parse(path: Path) -> tuple[str, str]:
 
 
 def _ours(predictions: Path, targets: Path) -> list[MaskFiles]:
-    """Pair every prediction with its truth: the masks of a dataset hold all of its splits, predictions hold one."""
+    """Pair predictions, which are of one split, with the masks of all splits."""
     masks = list(_files(targets, "**/*_building.tif"))
     truth = {path.name.removesuffix("_building.tif"): path for path in masks}
     if len(truth) < len(masks):
@@ -177,7 +179,7 @@ def _count(files: MaskFiles, planes: UInt8Array) -> IntArray:
 
 
 def _read(path: Path, plane: UInt8Array, highest: int) -> None:
-    """Read one mask under the rules of the official script; its size is checked before its pixels are decoded."""
+    """Read one mask under the rules of the official script, its header first."""
     try:
         with rasterio.open(path, driver=DRIVERS[path.suffix]) as source:
             problem = _problem_of_header(source, plane.shape)
@@ -204,7 +206,7 @@ def _problem_of_header(source: Any, shape: tuple[int, ...]) -> str | None:  # no
 
 
 def number_scenes(counts: pd.DataFrame) -> pd.DataFrame:
-    """Return the manifest of a submission: columns id (five digits, in the order of names) and scene.
+    """Return the manifest of a submission: columns id (five digits) and scene.
 
     Raises:
         DataError: more scenes than ids.
@@ -218,10 +220,10 @@ def number_scenes(counts: pd.DataFrame) -> pd.DataFrame:
 
 
 def submission_masks(manifest: pd.DataFrame, predictions: Predictions, part: str) -> Iterator[tuple[str, UInt8Array]]:
-    """Yield file stem and codes, uint8 (1024, 1024), of both files of each scene, one scene in memory at a time.
+    """Yield file stem and codes, uint8 (1024, 1024), of both files of each scene.
 
-    A predicted un-classified building stands in the localisation file and is 0 in the damage file, which has no such
-    class; either way it is no hit, so the official script and our own count give the same score.
+    Holds one scene in memory at a time. A predicted un-classified building is 1 in the localisation file and 0 in the
+    damage file, which has no such class; either way it is no hit, so the official script and our count agree.
 
     Args:
         manifest: columns id and scene.

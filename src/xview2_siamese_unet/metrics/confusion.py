@@ -1,4 +1,4 @@
-"""Confusion counts of pixels, int64: everything a score needs, from one histogram of each scene."""
+"""Confusion counts of pixels, int64, from one histogram of each scene."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHAPE: Final = (2, 2, N_CODES, N_CODES)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Counts:
-    """Confusion matrices in pixels, rows truth, columns prediction; any leading axes, such as one of scenes.
+    """Confusion matrices in pixels, rows truth; any leading axes, such as scenes.
 
     Attributes:
         localization: int64 (..., 2, 2); 0 background, 1 building; truth of the pre-disaster label.

@@ -1,4 +1,4 @@
-"""The official xView2 score and scores of each class, as pure functions of confusion counts.
+"""The official xView2 score and scores of each class, from confusion counts.
 
 The official score is that of `xview2_metrics.py` in DIUx-xView/xView2_scoring at commit ea0793d: counts are summed over
 all images before any ratio is formed; damage counts only where the damage truth is one of the four scored classes.
@@ -24,7 +24,7 @@ _SCORED: Final = list(SCORED)
 
 
 class ClassScores(NamedTuple):
-    """Scores of each class, each (..., k); 0 without a true positive, as in the official script.
+    """Scores of each class, each (..., k); 0 without a true positive, as official.
 
     Attributes:
         precision: true positives among what was predicted.
@@ -46,7 +46,7 @@ class ClassScores(NamedTuple):
 
 
 def class_scores(matrices: IntArray) -> ClassScores:
-    """Return the scores of each class of confusion matrices, int64 (..., k, k), rows truth."""
+    """Return the scores of each class of confusion matrices, int64 (..., k, k)."""
     hits = np.diagonal(matrices, axis1=-2, axis2=-1)
     true, predicted = matrices.sum(axis=-1), matrices.sum(axis=-2)
     both = true + predicted
@@ -54,7 +54,7 @@ def class_scores(matrices: IntArray) -> ClassScores:
 
 
 def scored_damage(damage: IntArray, unclassified: Unclassified) -> IntArray:
-    """Return the counts (..., 6, 6) of which the official score is made: only rows of truth in a scored class.
+    """Return the counts (..., 6, 6) with only the rows of truth that are scored.
 
     Un-classified truth counts as no-damage with `no_damage` and is left out with `ignore` and `class`. A predicted
     background stays: there it is a building that was missed.
@@ -67,10 +67,10 @@ def scored_damage(damage: IntArray, unclassified: Unclassified) -> IntArray:
 
 
 def official_scores(counts: Counts, unclassified: Unclassified = "ignore") -> dict[str, FloatArray]:
-    """Return the seven numbers of the official script under its own keys, and `present_class_damage_f1`: key → (...).
+    """Return the official numbers under their own keys, and one of ours: key → (...).
 
     All perfect gives 1.0000007, and a class that is absent or never hit pulls `damage_f1` to about 4e-6: so does the
-    official script. `present_class_damage_f1` is ours: only classes in the truth count; 0 where it has none.
+    official script. Ours, `present_class_damage_f1`, counts only classes in the truth; 0 where it has none.
     """
     located = class_scores(counts.localization).f1[..., 1]
     scores = class_scores(scored_damage(counts.damage, unclassified))
@@ -81,7 +81,7 @@ def official_scores(counts: Counts, unclassified: Unclassified = "ignore") -> di
         "score": LOCALIZATION_SHARE * located + DAMAGE_SHARE * harmonic,
         "damage_f1": harmonic,
         "localization_f1": located,
-        **{f"damage_f1_{code.name.lower()}": f1[..., place] for place, code in enumerate(SCORED)},
+        **{f"damage_f1_{code.name.lower()}": f1[..., index] for index, code in enumerate(SCORED)},
         "present_class_damage_f1": ratio(present.sum(axis=-1), (parts * present).sum(axis=-1)),
     }
 
@@ -92,7 +92,7 @@ def official_score(counts: Counts, unclassified: Unclassified = "ignore") -> dic
 
 
 def constant_scores(counts: Counts, unclassified: Unclassified = "ignore") -> dict[Damage, float]:
-    """Return the official score of predicting the same code at every pixel, for each of the codes 0 to 4."""
+    """Return the official score of predicting one code everywhere: code → score."""
     codes = (Damage.BACKGROUND, *SCORED)
     localization = np.zeros((len(codes), 2, 2), np.int64)
     damage = np.zeros((len(codes), N_CODES, N_CODES), np.int64)

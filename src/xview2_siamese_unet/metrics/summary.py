@@ -1,4 +1,4 @@
-"""Counts of each scene as a table, and what `metrics.json` holds, in plain Python numbers.
+"""Counts of each scene as a table, and the contents of `metrics.json`.
 
 Columns of the table: `scene`, `split`, `disaster`, `disaster_type`, then 4 + 36 int64 counts of pixels. Any grouping or
 resampling of scenes is a sum of rows.
@@ -38,16 +38,16 @@ _DEFAULT: Final = IntervalParams()
 def count_scenes(
     predictions: Predictions, store: Store, scenes: pd.DataFrame, splits: pd.DataFrame, split: str
 ) -> pd.DataFrame:
-    """Return the table of counts of a split, sorted by scene; holds one scene in memory at a time.
+    """Return the table of counts of all scenes of a split, sorted by scene.
 
-    Predictions of scenes outside the split are not read.
+    Holds one scene in memory at a time. Predictions of scenes outside the split are not read.
 
     Args:
         predictions: scene name → loader of its predicted damage map.
         store: truth of the scenes.
         scenes: columns scene, disaster, disaster_type.
         splits: columns scene, split.
-        split: the split to score, all of it.
+        split: the split to score.
 
     Raises:
         DataError: the split is empty, or has a scene that is not predicted or not listed exactly once.
@@ -64,7 +64,7 @@ def count_scenes(
 
 
 def fingerprint(table: pd.DataFrame) -> str:
-    """Return a digest of the scenes of a table and of their truth, independent of predictions."""
+    """Return a digest of the scenes of a table and their truth, not of predictions."""
     counts = Counts.from_rows(rows_of(table.sort_values("scene")))
     truth = np.hstack([counts.localization.sum(axis=2), counts.damage.sum(axis=2)])
     names = "\n".join(sorted(table["scene"]))
@@ -72,7 +72,7 @@ def fingerprint(table: pd.DataFrame) -> str:
 
 
 def scene_scores(table: pd.DataFrame, unclassified: Unclassified = "ignore") -> pd.Series[float]:
-    """Return a score of each scene that has a building, to rank scenes by; ours, not official.
+    """Return a score to rank scenes with buildings by; ours, not official.
 
     Official shares, but the plain mean of the F1 of the classes in the scene: a harmonic mean is 0 as soon as one small
     class is missed, which ranks nothing. A scene whose buildings are all ignored is ranked by localisation alone.
@@ -134,7 +134,7 @@ def summarise(
 def summarise_folders(
     table: pd.DataFrame, unclassified: Unclassified = "ignore", params: IntervalParams = _DEFAULT
 ) -> dict[str, Any]:
-    """Return the official numbers and some of ours, for scenes of which only masks are known."""
+    """Return the numbers of scenes of which only masks are known."""
     counts = total(table)
     return {
         **official_score(counts, unclassified),

@@ -1,4 +1,4 @@
-"""Pages of one assessment: a map, and a report to read and print; each one HTML file that loads nothing."""
+"""Pages of one assessment, each a single HTML file: a map, and a report to print."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class AssessmentContent:
 
 
 def render_map(content: MapContent) -> str:
-    """Return the map; every text that comes from data is escaped, and only its own script may run."""
+    """Return the map; text from data is escaped, and only its own script may run."""
     folder = files("xview2_siamese_unet.report") / "templates"
     script = (folder / "map.js").read_text(encoding="utf-8")
     pre, post = content.pictures
@@ -125,7 +125,7 @@ def render_map(content: MapContent) -> str:
 
 
 def render_assessment(content: AssessmentContent) -> str:
-    """Return the report; every text that comes from data is escaped."""
+    """Return the report; text from data is escaped."""
     damaged = [code.word for code in SCORED[1:]]
     cells = [row for row in content.cells if any(row[word] for word in damaged)]
     return (
@@ -164,7 +164,7 @@ def _data(content: MapContent) -> dict[str, Any]:
 
 
 def _rings(polygon: Any) -> list[list[int]]:  # noqa: ANN401
-    """Return all rings as x, y and then steps from vertex to vertex: half of the digits of coordinates."""
+    """Return each ring as x, y, then steps: half of the digits of coordinates."""
     rings = []
     for part in shapely.get_parts(polygon):
         for ring in (part.exterior, *part.interiors):

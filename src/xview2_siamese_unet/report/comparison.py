@@ -1,7 +1,4 @@
-"""Experiments side by side: settings that differ, paired differences of scores, and the scenes that changed most.
-
-Rendered as a page and as tables for a terminal.
-"""
+"""Compare experiments: settings, paired differences of scores, changed scenes."""
 
 from __future__ import annotations
 
@@ -113,7 +110,7 @@ def compare(experiments: Sequence[Experiment], note: str = "") -> Comparison:
 
 
 def differing_settings(experiments: Sequence[Experiment]) -> dict[str, list[str]]:
-    """Return the settings in which the experiments differ: dotted key → value of each, `–` where it has none."""
+    """Return settings that differ: dotted key → value of each, `–` where unset."""
     keys = dict.fromkeys(key for experiment in experiments for key in experiment.settings)
     values = {key: [experiment.settings.get(key, "–") for experiment in experiments] for key in keys}
     return {key: row for key, row in values.items() if len(set(row)) > 1 and key not in _LABELS}
@@ -131,8 +128,8 @@ def difference(first: Experiment, second: Experiment, *, shown: int = 10) -> Dif
 
     Args:
         first: the baseline.
-        second: what may be better.
-        shown: how many of the scenes that changed most.
+        second: the other one.
+        shown: number of scenes in `changed`.
 
     Raises:
         DataError: they have no scene in common.
@@ -155,7 +152,7 @@ def difference(first: Experiment, second: Experiment, *, shown: int = 10) -> Dif
 
 
 def render_comparison(comparison: Comparison) -> str:
-    """Return the page, one file that loads nothing."""
+    """Return the page, a single file that loads nothing."""
     return page_environment().get_template("compare.html.j2").render(comparison=comparison, names=NAMES)
 
 
@@ -184,18 +181,18 @@ def _table(title: str, first: str, *columns: str) -> Table:
     return table
 
 
-def _differences(first: str, name: str, found: Difference) -> Table:
-    title = f"{name} minus {first}, paired over the same {found.scenes} scenes"
+def _differences(first: str, name: str, result: Difference) -> Table:
+    title = f"{name} minus {first}, paired over the same {result.scenes} scenes"
     table = _table(title, "number", "first → second", "difference, 95 % interval", "significant")
     for key, words in NAMES.items():
-        number, before, after = found.numbers[key], found.scores[0][key], found.scores[1][key]
+        number, before, after = result.numbers[key], result.scores[0][key], result.scores[1][key]
         bounds = f"{number.value:+.3f}  {number.low:+.3f} to {number.high:+.3f}"
         table.add_row(words, f"{before:.3f} → {after:.3f}", bounds, "yes" if number.significant else "no")
     return table
 
 
-def _changed(name: str, found: Difference) -> Table:
+def _changed(name: str, result: Difference) -> Table:
     table = _table(f"Scenes that changed most in {name}", "scene", "before", "after", "change")
-    for scene, row in found.changed.iterrows():
+    for scene, row in result.changed.iterrows():
         table.add_row(Text(str(scene)), f"{row['before']:.3f}", f"{row['after']:.3f}", f"{row['change']:+.3f}")
     return table

@@ -1,4 +1,4 @@
-"""Charts: training curves, class histogram, confusion matrices, precision-recall curves, reliability diagrams.
+"""Charts of scores and training.
 
 Figures are `matplotlib.figure.Figure` objects without pyplot, so that drawing one leaves no state behind.
 """
@@ -96,7 +96,7 @@ def percent(share: float) -> str:
 
 
 def best_epoch(history: pd.DataFrame) -> int | None:
-    """Return the first epoch with the highest validation score; `None` where no epoch was validated."""
+    """Return the first epoch with the highest validation score, if any was validated."""
     validated = history.dropna(subset="validation_score")
     return None if validated.empty else int(validated["epoch"].iloc[validated["validation_score"].to_numpy().argmax()])
 
@@ -129,7 +129,7 @@ def draw_curves(history: pd.DataFrame) -> Figure:
 
 
 def draw_class_histogram(counts: ClassCounts) -> Figure:
-    """Return one panel of horizontal bars for each key of `counts`, on a logarithmic axis."""
+    """Return bars on a logarithmic axis, one panel for each key of `counts`."""
     figure = _figure(10, 1.2 + 0.42 * max(max(len(classes), 1) for classes in counts.values()))
     # The axis starts at 1, since a logarithm has no 0, and leaves room for the text behind each bar.
     end = float(10 * max(10, *(n for classes in counts.values() for n in classes.values())) ** 1.3)
@@ -141,8 +141,8 @@ def draw_class_histogram(counts: ClassCounts) -> Figure:
         axes.barh(rows, pixels, color=[_BARS.get(word, MUTED) for word in classes], edgecolor=INK, linewidth=0.5)
         for row, count in zip(rows, pixels, strict=True):
             text = f"{compact(count)} · {percent(count / total)}" if count else "none"
-            place = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-            axes.annotate(text, (max(count, 1), row), size=_SMALL_SIZE, color=INK, **place)
+            offset = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+            axes.annotate(text, (max(count, 1), row), size=_SMALL_SIZE, color=INK, **offset)
         axes.set_yticks(rows, list(classes))
         axes.invert_yaxis()
         axes.tick_params(axis="y", length=0, labelcolor=INK)
@@ -157,7 +157,7 @@ def row_shares(matrix: IntArray) -> npt.NDArray[np.float64]:
 
 
 def draw_matrix(matrix: IntArray, words: Sequence[str], title: str, unit: str) -> Figure:
-    """Return a confusion matrix: in each cell the share of its row, the count, the share of its column.
+    """Return a confusion matrix; cells show row share, count and column share.
 
     Shade is the share of the row, so that a rare class reads as well as a common one.
 
@@ -190,7 +190,7 @@ def draw_matrix(matrix: IntArray, words: Sequence[str], title: str, unit: str) -
 
 
 def draw_precision_recall(counts: pd.DataFrame) -> Figure:
-    """Return precision-recall curves of the table of `metrics.calibration.count_probabilities`."""
+    """Return precision-recall curves of `metrics.calibration.count_probabilities`."""
     curves = {name: precision_recall(rows) for name, rows in curves_of(counts).items()}
     figure = _figure(10, 4.6)
     for axes, (title, names) in zip(figure.subplots(1, 2), _RECALL.items(), strict=True):
@@ -202,7 +202,7 @@ def draw_precision_recall(counts: pd.DataFrame) -> Figure:
 
 
 def draw_reliability(counts: pd.DataFrame) -> Figure:
-    """Return reliability diagrams: a calibrated model lies on the diagonal; `counts` as for the curves."""
+    """Return reliability diagrams of `metrics.calibration.count_probabilities`."""
     bins = {name: reliability(rows) for name, rows in curves_of(counts).items()}
     figure = _figure(10, 4.6)
     for axes, (title, names) in zip(figure.subplots(1, 2), _RELIABILITY.items(), strict=True):
@@ -237,8 +237,8 @@ def _share(share: float) -> str:
     return "none" if np.isnan(share) else percent(share)
 
 
-def _write_cell(axes: Axes, place: tuple[int, int], small: tuple[str, str], share: float) -> None:
-    row, column = place
+def _write_cell(axes: Axes, cell: tuple[int, int], small: tuple[str, str], share: float) -> None:
+    row, column = cell
     colour = "white" if share > 0.55 else INK if share > 0 else MUTED
     weight = "bold" if row == column and share > 0 else "normal"
     style: dict[str, Any] = {"ha": "center", "va": "center", "color": colour}

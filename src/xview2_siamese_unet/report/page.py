@@ -1,4 +1,4 @@
-"""The report of one experiment as one HTML file that loads nothing, and what all pages share."""
+"""The report of one experiment, a single HTML file, and what all pages share."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def render_report(
 
 
 def page_environment() -> Environment:
-    """Return the template environment: everything is escaped, and an undefined variable is an error."""
+    """Return the template environment, which escapes text and requires variables."""
     environment = Environment(
         loader=PackageLoader("xview2_siamese_unet.report"),
         autoescape=True,
@@ -157,7 +157,7 @@ def provenance_of(
 
     Args:
         checkpoint: the scored model, see `models.checkpoint.Checkpoint`.
-        run: what made it, see `runs.describe_run`.
+        run: see `runs.describe_run`.
         model_file: name of the file of weights.
         fingerprint: of the scored scenes and their truth.
         settings: dotted key → value.
@@ -183,7 +183,7 @@ def provenance_of(
 
 
 def _tuned(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield thresholds and temperatures, and the calibration error on the validation scenes, where there are any."""
+    """Yield thresholds, temperatures and the calibration error on validation scenes."""
     for key in ("thresholds", "temperatures"):
         if values := checkpoint.get(key):
             yield key, ", ".join(f"{name} {value:.2f}" for name, value in values.items())

@@ -1,4 +1,4 @@
-"""Pictures of scenes and buildings: both images, truth, prediction and its confidence side by side.
+"""Pictures of scenes and buildings: images, truth, prediction and confidence.
 
 Every class has a colour and a hatch, so that nothing depends on colour alone.
 """
@@ -43,7 +43,7 @@ _CONFIDENCE: Final = colormaps["cividis"](np.arange(256) / LEVELS, bytes=True)[:
 
 
 def choose_scenes(scores: pd.Series[float], *, best: int, median: int, worst: int) -> dict[str, Rank]:
-    """Return scene → rank, best first; no scene twice, and fewer where there are not enough scenes."""
+    """Return scene → rank, best first; no scene twice."""
     order = [str(scene) for scene in scores.sort_values(ascending=False, kind="stable").index]
     top, rest = order[:best], order[best:]
     bottom = rest[max(len(rest) - worst, 0) :]
@@ -54,15 +54,15 @@ def choose_scenes(scores: pd.Series[float], *, best: int, median: int, worst: in
 
 
 def worst_buildings(matches: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return at most `most` rows of matches: first the most confident wrong classes, then the largest missed buildings.
+    """Return the most confident wrong classes, then the largest missed buildings.
 
-    Half of each, and more wrong classes where fewer were missed. Un-classified buildings, whose class is unknown, and
+    Half of `most` each, and more wrong classes where fewer were missed. Un-classified buildings and
     buildings below 10 × 10 pixels do not count as wrong.
     """
     missed = matches[matches["predicted"] == 0].nlargest(most // 2, "pixels")
-    found = (matches["predicted"] > 0) & (matches["pixels"] >= _LARGE) & matches["confidence"].notna()
+    candidate = (matches["predicted"] > 0) & (matches["pixels"] >= _LARGE) & matches["confidence"].notna()
     wrong = (matches["predicted"] != matches["truth"]) & (matches["truth"] != Damage.UNCLASSIFIED)
-    return pd.concat([matches[found & wrong].nlargest(most - len(missed), "confidence"), missed])
+    return pd.concat([matches[candidate & wrong].nlargest(most - len(missed), "confidence"), missed])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class PanelRow:
 
 
 def scene_row(name: str, note: str, scene: Scene, prediction: Prediction, window: int | None) -> PanelRow:
-    """Return the part of a scene with most buildings.
+    """Return the square of a scene with most buildings.
 
     Args:
         name: of the scene.
@@ -116,7 +116,7 @@ def scene_row(name: str, note: str, scene: Scene, prediction: Prediction, window
 
 
 def building_row(building: Mapping[Any, Any], scene: Scene, prediction: Prediction, window: int) -> PanelRow:
-    """Return the surroundings of a building with a wrong prediction, the building framed.
+    """Return the square around a wrongly predicted building, the building framed.
 
     Args:
         building: one row of `metrics.buildings.MATCH_COLUMNS`.
@@ -152,11 +152,9 @@ def _row(
 
 
 def densest_window(mask: BoolArray, side: int | None) -> Window:
-    """Return rows and columns of the square that holds most of a mask; the first such one, in steps of an eighth.
+    """Return rows and columns of the square with most of a mask, bool (h, w).
 
-    Args:
-        mask: bool (h, w).
-        side: side of the square in pixels; `None`, or an axis that is no longer, takes all of it.
+    The first such square in steps of an eighth of its side; the whole axis where `side` is `None` or longer.
     """
     height, width = (min(side or size, size) for size in mask.shape)
     step = max(min(height, width) // 8, 1)
@@ -176,12 +174,14 @@ def densest_window(mask: BoolArray, side: int | None) -> Window:
 
 
 def centred_window(frame: tuple[int, ...], shape: tuple[int, int], side: int) -> Window:
-    """Return rows and columns of a square around a frame, moved inside the scene, larger where the frame is.
+    """Return rows and columns of a square of pixels around a frame.
+
+    It is moved inside the scene, and larger where the frame is.
 
     Args:
-        frame: top, left, bottom, right in pixels.
+        frame: top, left, bottom, right.
         shape: height and width of the scene.
-        side: side of the square in pixels.
+        side: of the square.
     """
     top, left, bottom, right = frame
     side = max(side, bottom - top, right - left)
@@ -194,7 +194,9 @@ def centred_window(frame: tuple[int, ...], shape: tuple[int, int], side: int) ->
 
 
 def draw_panels(rows: Iterable[PanelRow], *, side: int, empty: str = "No scene with a building to show.") -> Figure:
-    """Return one row of five pictures each; keeps only the scaled pictures, so `rows` may be a generator.
+    """Return one row of five pictures each.
+
+    Keeps only the scaled pictures, so `rows` may be a generator.
 
     Args:
         rows: what to show.
@@ -266,7 +268,7 @@ def _draw_legend(axes: Axes, top: int, width: int) -> None:
 
 
 def _draw_frames(axes: Axes, top: int, side: int, frame: tuple[float, ...]) -> None:
-    """Mark one building in each picture: a white line on a black one stands out from any image."""
+    """Mark one building in each picture with a white line on a black one."""
     edges = [min(max(edge + room, 1), side - 1) for edge, room in zip(frame, (-4, -4, 4, 4), strict=True)]
     for left in range(_MARGIN, _MARGIN + len(_COLUMNS) * (side + _GAP), side + _GAP):
         for colour, width in (("black", 3.0), ("white", 1.3)):
@@ -274,20 +276,20 @@ def _draw_frames(axes: Axes, top: int, side: int, frame: tuple[float, ...]) -> N
             axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=width))
 
 
-def _show(axes: Axes, picture: UInt8Array, place: tuple[int, int]) -> None:
+def _show(axes: Axes, picture: UInt8Array, corner: tuple[int, int]) -> None:
     """Show a picture pixel by pixel, its upper left corner at x and y."""
-    (x, y), (height, width) = place, picture.shape[:2]
+    (x, y), (height, width) = corner, picture.shape[:2]
     axes.imshow(picture, interpolation="nearest", aspect="auto", extent=(x, x + width, y + height, y))
 
 
-def _write(axes: Axes, place: tuple[float, float], text: str, size: float, **style: str) -> None:
+def _write(axes: Axes, position: tuple[float, float], text: str, size: float, **style: str) -> None:
     # Scene names are data: a `$` in one is no mathematics.
     font = {"fontsize": size * _POINTS, "va": "baseline", **style}
-    axes.text(*place, text, fontdict=font, parse_math=False)
+    axes.text(*position, text, fontdict=font, parse_math=False)
 
 
 def fit(array: UInt8Array, side: int, resample: Image.Resampling) -> UInt8Array:
-    """Return an image or a mask scaled so that its longer side measures `side` pixels."""
+    """Return an image or a mask scaled to a longer side of `side` pixels."""
     height, width = array.shape[:2]
     scale = side / max(height, width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
@@ -295,18 +297,12 @@ def fit(array: UInt8Array, side: int, resample: Image.Resampling) -> UInt8Array:
 
 
 def show_image(image: UInt8Array, side: int) -> UInt8Array:
-    """Return an image, uint8 (h, w, 3), scaled to `side`; pixels without data as a light chequer."""
+    """Return a scaled image, uint8 (h, w, 3); a chequer marks pixels without data."""
     return _mark_no_data(fit(image, side, Image.Resampling.BOX), _no_data(image, side))
 
 
 def show_codes(codes: UInt8Array, image: UInt8Array, side: int) -> UInt8Array:
-    """Return class codes over a dimmed grey image, both scaled to `side`.
-
-    Args:
-        codes: uint8 (h, w), codes of `Damage`.
-        image: uint8 (h, w, 3).
-        side: longer side of the result in pixels.
-    """
+    """Return class codes, uint8 (h, w), over a dimmed grey image, both scaled."""
     grey = fit(image, side, Image.Resampling.BOX).mean(axis=2, keepdims=True)
     dimmed = np.broadcast_to(40 + 0.35 * grey, (*grey.shape[:2], 3)).astype(np.uint8)
     # Hatches are drawn after scaling, which would blur them.
@@ -314,13 +310,13 @@ def show_codes(codes: UInt8Array, image: UInt8Array, side: int) -> UInt8Array:
 
 
 def show_confidence(confidences: UInt8Array, side: int) -> UInt8Array:
-    """Return probabilities in steps of 1/254, uint8 (h, w), as dark blue to yellow; 255 as the chequer of no data."""
+    """Return probabilities in steps of 1/254, uint8 (h, w), as colour; 255: no data."""
     small = fit(confidences, side, Image.Resampling.NEAREST)
     return _mark_no_data(_CONFIDENCE[small], small == NO_DATA)
 
 
 def hatch(codes: UInt8Array, ground: UInt8Array) -> UInt8Array:
-    """Return `ground`, uint8 (h, w, 3), with each class painted in its colour and the lines of its hatch."""
+    """Return `ground`, uint8 (h, w, 3), with each class in its colour and hatch."""
     y, x = np.indices(codes.shape)
     rising, falling = (x + y) % 6 == 0, (x - y) % 6 == 0
     lines = {

@@ -35,23 +35,23 @@ def predict(
     params: ReportingParams,
     hardware: HardwareParams,
 ) -> Iterator[tuple[Georeferenced, Georeferenced]]:
-    """Yield damage codes and probabilities of the split to score with their georeference, one scene at a time.
+    """Yield georeferenced damage codes and probabilities, one scene at a time.
 
     Raises:
         DataError: the dataset has lost a scene since the splits were made.
     """
     from xview2_siamese_unet.inference.prediction import predict_scenes  # noqa: PLC0415  torch is slow to import
 
-    places = georeferences(scenes)
+    georeference = georeferences(scenes)
     wanted = splits.loc[splits["split"] == params.split, "scene"].tolist()
-    if absent := [name for name in wanted if name not in places]:
+    if absent := [name for name in wanted if name not in georeference]:
         raise DataError(
             f"{len(absent)} scenes of split {params.split} are not in the table of scenes; the first: {absent[0]}.",
             hint="Run kedro run --pipelines data_processing with the same environment, or restore the scenes.",
         )
-    for answer in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
-        name, place = answer.name, places[answer.name]
-        yield {name: (answer.codes, place)}, {name: (answer.probabilities, place)}
+    for scene in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
+        place = georeference[scene.name]
+        yield {scene.name: (scene.codes, place)}, {scene.name: (scene.probabilities, place)}
 
 
 def count_probabilities(
@@ -140,7 +140,7 @@ def plot_buildings(
     store: Store,
     params: ReportingParams,
 ) -> Figure:
-    """Return pictures of the most confident wrong predictions and the largest missed buildings."""
+    """Return pictures of the worst buildings."""
     wanted = params.panels
     rows = (
         building_row(
@@ -178,5 +178,5 @@ def write_report(  # noqa: PLR0913  a report joins everything
 
 
 def _unclassified(checkpoint: dict[str, Any]) -> Unclassified:
-    """Return what un-classified truth meant in training and tuning; the model is scored the same way."""
+    """Return what un-classified truth meant in training, which scoring follows."""
     return ClassesParams.model_validate(checkpoint["classes"]).unclassified

@@ -1,4 +1,4 @@
-"""Predictions → files under the names of the xView2 challenge; this pipeline runs only by name."""
+"""Files of predictions for the xView2 challenge; this pipeline runs only by name."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Ctrl-C ends a command with 130, also where Lightning makes an exit of its own of it."""
+"""Ctrl-C, exit status and `--out` of every command."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader
 from xview2_siamese_unet.cli import cli, run
 from xview2_siamese_unet.cli.command import ProjectCommand
 from xview2_siamese_unet.cli.experiment import experiment
+from xview2_siamese_unet.errors import StorageError, cause_of
 
 
 class Interrupted(LightningModule):
@@ -51,7 +53,7 @@ def wait() -> None:
         (wait, "stopped by SIGINT"),
     ],
 )
-def test_a_run_that_is_stopped_says_so_and_ends_with_130(
+def test_a_stopped_run_exits_with_130(
     write_project: Callable[[dict[str, str]], Path],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -76,6 +78,55 @@ def test_other_exits_keep_their_code(code: int) -> None:
     assert CliRunner().invoke(ProjectCommand("x", callback=lambda: sys.exit(code))).exit_code == code
 
 
-def test_every_command_can_be_stopped_and_quietened() -> None:
+def test_every_command_is_a_project_command() -> None:
     commands = [*cli.commands.values(), *experiment.commands.values()]
     assert all(isinstance(command, ProjectCommand) for command in commands if command is not experiment)
+
+
+COMMANDS = (["score", "predictions", "targets"], ["compare", "a/1", "b/2"], ["leave-events-out", "socal-fire"])
+"""None of them finds what it is given, which would be another error."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "README.md").write_text("text")
+    (tmp_path / "docs").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(command: list[str], out: str) -> str:
+    done = CliRunner().invoke(cli, [*command, "--out", out])
+    assert done.exit_code == 1
+    assert done.exception is not None
+    said = cause_of(done.exception)
+    assert isinstance(said, StorageError), done.exception
+    return str(said)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    ("out", "sentence"),
+    [
+        ("README.md/x.html", "README.md/x.html: a path below README.md, which is no folder"),
+        ("README.md/new/x.html", "README.md/new/x.html: a path below README.md, which is no folder"),
+        ("", ".: a folder"),
+        ("docs", "docs: a folder"),
+        ("pipe", "pipe: a device or the like"),
+        ("x" * 300, f"{'x' * 300}: file name too long"),
+    ],
+)
+def test_a_path_that_cannot_be_a_file_is_refused_first(
+    folder: Path, command: list[str], out: str, sentence: str
+) -> None:
+    before = {path: path.stat().st_mode for path in folder.rglob("*")}
+    assert refusal(command, out).startswith(f"{sentence}. Choose another path.")
+    assert {path: path.stat().st_mode for path in folder.rglob("*")} == before
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_folder_without_the_right_to_write_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and Path(path) == Path("docs")))
+    for command in COMMANDS:
+        assert refusal(command, "docs/new/x.html").startswith("docs/new/x.html: permission denied.")

@@ -1,19 +1,25 @@
-"""Which pictures are made, how many and how large."""
+"""The nodes of the reporting pipeline."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.config.reporting import ReportingParams
+from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.pipelines.reporting.nodes import (
     plot_buildings,
     plot_panels,
     plot_scored_classes,
+    predict,
 )
+from xview2_siamese_unet.xbd.ingest import SCENE_COLUMNS
 
 
 def test_panel_counts_choose_scenes(world: dict[str, Any], written: Path) -> None:
@@ -46,3 +52,19 @@ def test_scored_classes_are_the_margins_of_the_confusion() -> None:
     truth, prediction = ([bar.get_width() for bar in axes.patches] for axes in figure.axes)
     assert truth == matrix.sum(axis=1).tolist()
     assert prediction == matrix.sum(axis=0).tolist()
+
+
+NAMES = [f"socal-fire_{number:08d}" for number in range(3)]
+
+
+def test_it_is_named_before_anything_is_predicted() -> None:
+    answers = predict(
+        checkpoint={},
+        store=SimpleNamespace(),
+        scenes=pd.DataFrame({"scene": NAMES[:2]}, columns=list(SCENE_COLUMNS)),
+        splits=pd.DataFrame({"scene": NAMES, "split": "test"}),
+        params=ReportingParams(),
+        hardware=HardwareParams(),
+    )
+    with pytest.raises(DataError, match=rf"not in the table of scenes.*{NAMES[2]}.*--pipelines data_processing"):
+        next(answers)
