@@ -26,7 +26,7 @@ from xview2_siamese_unet.inference.answer import NetAnswer
 from xview2_siamese_unet.inference.harmonise import harmonise
 from xview2_siamese_unet.inference.windowed import predict_rows
 from xview2_siamese_unet.models.build import build_net
-from xview2_siamese_unet.models.checkpoint import restore
+from xview2_siamese_unet.models.predictor import restore
 from xview2_siamese_unet.raster.stitch_store import BlockStore
 from xview2_siamese_unet.raster.window_plan import WindowPlan
 

@@ -20,7 +20,7 @@ from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.report.settings import flatten
-from xview2_siamese_unet.training.commit import code_digest
+from xview2_siamese_unet.training.provenance import code_digest
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ MODELS: Final = "06_models"
 _RECORD: Final = "run.json"
 _CODE: Final = (
     *("xbd.ingest", "xbd.splits", "raster.masks", "raster.pack"),
-    *("stats.balance", "stats.moments", "training.fit", "pipelines.modelling.nodes"),
+    *("stats.balance", "stats.moments", "training.trainer", "pipelines.modelling.nodes"),
 )
 """Modules whose code, with all that they import, decides what a net learns."""
 LOOKS: Final = frozenset({"reporting", "inference", "run"})

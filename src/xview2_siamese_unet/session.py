@@ -9,7 +9,7 @@ from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
 
 from xview2_siamese_unet.runs import Run
-from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.distributed import get_rank
 
 if TYPE_CHECKING:
     from xview2_siamese_unet.environments import UserExperimentConfigLoader
@@ -38,7 +38,7 @@ class ProjectSession(KedroSession):
         loader.project, loader.begins_runs = context.project_path, self.begins_runs
         if self.begins_runs:
             self.worked_on = loader.run
-            if launched_shard().rank == 0:
+            if get_rank() == 0:
                 logger.info(self.worked_on.reason)
         return context
 

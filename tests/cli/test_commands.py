@@ -52,7 +52,7 @@ def test_bad_parameters_end_any_command_in_one_line(project: Path) -> None:
     (project / "conf" / "local").mkdir()
     (project / "conf" / "local" / "parameters.yml").write_text("dataset: {sample: {size: 1}}")
     done = python(project, "-m", "kedro", "catalog", "describe-datasets", KEDRO_ENV="lab")
-    assert ended_in_one_line(done, "parameters of lab/e2: found dataset.sample.size: 1"), done.stderr
+    assert ended_in_one_line(done, "parameters of lab/e2: dataset.sample.size must be at least 64"), done.stderr
 
 
 def test_a_malformed_version_is_one_line(project: Path) -> None:

@@ -89,10 +89,10 @@ def test_a_full_disk_is_bad(monkeypatch: pytest.MonkeyPatch, shipped: Path) -> N
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ("model: {encoder: {name: nosuchnet}}", "bad   net                 model.encoder.name: found nosuchnet"),
+        ("model: {encoder: {name: nosuchnet}}", "bad   net                 model.encoder.name nosuchnet is neither"),
         (
             "hardware: {device: gpu}",
-            "bad   net                 hardware.device: found gpu on a machine where torch sees none",
+            "bad   net                 hardware.device is gpu, but torch detects none",
         ),
     ],
 )
@@ -127,8 +127,8 @@ def from_cache(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_weights_that_are_not_in_the_cache_are_bad() -> None:
     done = call()
     assert done.exit_code == 1
-    assert "bad   pretrained weights  resnet18 from cache: imagenet of resnet18, which cannot be had" in done.output
-    assert "next: set model.encoder.weights.source to file with a path, or to none" in done.output
+    assert "bad   pretrained weights  resnet18 from cache: Weights imagenet of resnet18 cannot be read" in done.output
+    assert "next: Set model.encoder.weights.source to file with a path, or to none" in done.output
 
 
 @pytest.mark.usefixtures("from_cache")

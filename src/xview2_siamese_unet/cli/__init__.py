@@ -24,7 +24,7 @@ from xview2_siamese_unet.cli.score import compare, score
 from xview2_siamese_unet.cli.slurm import slurm
 from xview2_siamese_unet.environments import use_logging
 from xview2_siamese_unet.errors import WINDOWS, ConfigError, cause_of, chain
-from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.distributed import get_world_size
 
 if sys.platform == "win32":
     raise SystemExit(WINDOWS)
@@ -54,7 +54,7 @@ def _run(**options: Any) -> Any:  # noqa: ANN401
         raise ConfigError("--async does not work with nodes that yield their results.", hint="Leave it out.")
     if options["load_versions"]:
         raise ConfigError("--load-versions has nothing to choose: no dataset is versioned.", hint="Leave it out.")
-    world = launched_shard().world
+    world = get_world_size()
     if world > 1 and {*(options["pipelines"] or ()), options["pipeline"]} - {None} != {_SHARED_OUT}:
         raise ConfigError(
             f"torchrun launched {world} processes, which share {_SHARED_OUT} alone.",

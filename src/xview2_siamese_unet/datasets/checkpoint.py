@@ -32,7 +32,7 @@ class CheckpointDataset(OneFile[Any, Any]):
         """Write beside, then rename."""
         import torch  # noqa: PLC0415  a run that touches no weights does not wait for torch
 
-        from xview2_siamese_unet.models.weights_file import write_safetensors  # noqa: PLC0415
+        from xview2_siamese_unet.models.checkpoint import write_safetensors  # noqa: PLC0415
 
         write = write_safetensors if self._path.suffix == ".safetensors" else torch.save
         with whole_file(self._path) as part:
@@ -46,7 +46,7 @@ class CheckpointDataset(OneFile[Any, Any]):
         """
         import torch  # noqa: PLC0415
 
-        from xview2_siamese_unet.models.weights_file import read_safetensors  # noqa: PLC0415
+        from xview2_siamese_unet.models.checkpoint import read_safetensors  # noqa: PLC0415
 
         if not self._path.exists():
             if self._optional:

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xview2_siamese_unet.config.modelling import HardwareParams
-from xview2_siamese_unet.config.prediction import Tta
+from xview2_siamese_unet.config.modelling import HardwareParams, Tta
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.models.checkpoint import prediction_of, predictor_of, thresholds_of
+from xview2_siamese_unet.models.checkpoint import prediction_of, read_weights, thresholds_of
 from xview2_siamese_unet.models.postprocess import probabilities
-from xview2_siamese_unet.models.weights_file import read_weights
+from xview2_siamese_unet.models.predictor import predictor_of
 
 ByteArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 
 from xview2_siamese_unet.config.modelling import HardwareParams
-from xview2_siamese_unet.models.checkpoint import predictor_of, thresholds_of, vote_weights_of
+from xview2_siamese_unet.models.checkpoint import thresholds_of, vote_weights_of
 from xview2_siamese_unet.models.postprocess import decide, probabilities, scored_bytes, vote
+from xview2_siamese_unet.models.predictor import predictor_of
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.probability import NO_DATA
 from xview2_siamese_unet.raster.store import Store

@@ -18,7 +18,7 @@ from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.config.inference import BuildingParams
-from xview2_siamese_unet.config.prediction import VoteWeights
+from xview2_siamese_unet.config.modelling import VoteWeights
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.probability import BANDS, LEVELS, NO_DATA

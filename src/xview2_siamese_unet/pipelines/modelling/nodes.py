@@ -1,4 +1,4 @@
-"""Translates between the catalog and the training room; no arithmetic here."""
+"""Nodes of the pipeline `modelling`."""
 
 import logging
 from pathlib import Path
@@ -37,7 +37,7 @@ def collect_recipe(  # noqa: PLR0913  one parameter for each section of the conf
     dataloader: DataloaderParams,
     hardware: HardwareParams,
 ) -> Recipe:
-    """Join the sections that decide what a net learns."""
+    """Join the sections of a training."""
     return Recipe(
         model=model,
         classes=classes,
@@ -64,15 +64,16 @@ def train(  # noqa: PLR0913  a net is made of all of these
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     """Return the checkpoint of the best epoch, for two formats, and the history of all epochs.
 
-    Training resumes from what the folder of checkpoints holds: the last epoch, or the finished checkpoint.
+    Training resumes from the folder of checkpoints: from the last epoch, or the finished checkpoint.
 
     Raises:
         StaleError: the run is finished, and its splits, features or first weights have changed since.
     """
-    from xview2_siamese_unet.training.data import TrainingData, fingerprint  # noqa: PLC0415
-    from xview2_siamese_unet.training.epochs import finished_checkpoint  # noqa: PLC0415
-    from xview2_siamese_unet.training.fit import Folders, fit  # noqa: PLC0415  torch is slow to import
-    from xview2_siamese_unet.training.processes import launched_here  # noqa: PLC0415
+    # torch is slow to import
+    from xview2_siamese_unet.training.checkpointing import fingerprint, finished_checkpoint  # noqa: PLC0415
+    from xview2_siamese_unet.training.data import TrainingData  # noqa: PLC0415
+    from xview2_siamese_unet.training.distributed import get_local_world_size  # noqa: PLC0415
+    from xview2_siamese_unet.training.trainer import Folders, fit  # noqa: PLC0415
 
     measured = recipe.model.normalisation == "measured"
     data = TrainingData(
@@ -88,7 +89,7 @@ def train(  # noqa: PLR0913  a net is made of all of these
     )
     checkpoint = finished_checkpoint(folders["checkpoints"])
     if checkpoint is None:
-        cores = max(1, usable_cores() // launched_here())
+        cores = max(1, usable_cores() // get_local_world_size())
         checkpoint = dict(fit(data, recipe, Folders(**folders), cores=cores))
     elif checkpoint["fingerprint"] != fingerprint(data, recipe):
         raise StaleError(
