@@ -7,47 +7,13 @@ from typing import Any
 import pandas as pd
 
 from xview2_siamese_unet.config.dataset import DatasetParams
-from xview2_siamese_unet.config.modelling import (
-    ClassesParams,
-    DataloaderParams,
-    FocalLossParams,
-    HardwareParams,
-    LossWeightsParams,
-    ModelParams,
-    PredictionParams,
-    Recipe,
-    TrainingParams,
-)
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import StaleError
 from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.stats.moments import IMAGENET
 
 _log = logging.getLogger(__name__)
-
-
-def collect_recipe(  # noqa: PLR0913  one parameter for each section of the configuration
-    *,
-    model: ModelParams,
-    classes: ClassesParams,
-    training: TrainingParams,
-    prediction: PredictionParams,
-    loss_weights: LossWeightsParams,
-    focal_loss: FocalLossParams,
-    dataloader: DataloaderParams,
-    hardware: HardwareParams,
-) -> Recipe:
-    """Join the sections of a training."""
-    return Recipe(
-        model=model,
-        classes=classes,
-        training=training,
-        prediction=prediction,
-        loss_weights=loss_weights,
-        focal_loss=focal_loss,
-        dataloader=dataloader,
-        hardware=hardware,
-    )
 
 
 def train(  # noqa: PLR0913  a net is made of all of these
