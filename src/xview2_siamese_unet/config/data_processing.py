@@ -22,7 +22,7 @@ class MaskParams(Strict):
 
 
 class SplitParams(Strict):
-    """Training, validation and test split, as shares of the scenes of each folder; the rest is not used."""
+    """Shares of the scenes of each folder in each split; the rest is not used."""
 
     train: TierShares = Field(default={"tier1": 1.0, "tier3": 0.75})
     """Share of each folder in the training split."""
@@ -49,7 +49,7 @@ class SplitParams(Strict):
 
 
 class ShardParams(Strict):
-    """Part of the scenes that `burn_masks` and `pack_scenes` process, to share them among the tasks of a job array."""
+    """Part of the scenes that one task of a job array processes."""
 
     index: int = Field(default=0, ge=0)
     """Number of this part, from 0."""

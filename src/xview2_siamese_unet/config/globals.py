@@ -1,4 +1,4 @@
-"""User, experiment, storage and executor: what configuration files refer to as `${globals:...}`."""
+"""User, experiment, storage and executor: values of `${globals:...}`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class FolderNames(Strict):
 
 
 class Globals(Strict):
-    """Values of `${globals:...}`. `user` and `experiment` come from `--env` unless a file sets them."""
+    """Values of `${globals:...}`.
+
+    `user` and `experiment` come from `--env` unless a file sets them.
+    """
 
     user: PathPart
     """Name of the user."""

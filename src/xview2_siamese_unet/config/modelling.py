@@ -1,4 +1,4 @@
-"""The net, its training and its decision rule; keys have the names of the seed's configuration where it had them."""
+"""The net, its training and its decision rule, with the seed's names of keys."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class AugmentationParams(Strict):
 
 
 class LossMix(Strict):
-    """Weights of the losses that are summed for the localisation head; 0 leaves one out."""
+    """Weights of the losses summed for the localisation head; 0 leaves one out."""
 
     focal: LossWeight = 1.0
     """Softmax focal loss, with `focal_loss.gamma` and `focal_loss.alpha`."""
@@ -130,7 +130,7 @@ class LossMix(Strict):
 
 
 class DamageLossMix(LossMix):
-    """The same for the damage head; dice, Lovász and ordinal count building pixels only."""
+    """The same for the damage head; dice, Lovász and ordinal count buildings only."""
 
     ordinal: LossWeight = 0.0
     """Squared earth mover's distance over no-damage to destroyed: two classes off costs more than one."""
@@ -203,7 +203,7 @@ class TrainingParams(Strict):
 
 
 class PredictionParams(Strict):
-    """The decision rule of a trained net, kept in its checkpoint; a change refits it without training."""
+    """The decision rule, kept in the checkpoint; a change refits it without training."""
 
     tta: Tta = "none"
     """Views of a scene whose logits are averaged: as it is, its four flips, or all eight symmetries of a square."""

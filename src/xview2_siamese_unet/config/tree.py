@@ -1,4 +1,4 @@
-"""The tree of all parameters, so that sections which this run does not use are validated too."""
+"""The tree of all parameters."""
 
 from __future__ import annotations
 

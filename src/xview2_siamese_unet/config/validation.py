@@ -1,4 +1,4 @@
-"""The base of all parameter models, and validation with errors for somebody who writes YAML."""
+"""The base of all parameter models, and readable errors of validation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_flag_for_a_number(cls, values: Any) -> Any:  # noqa: ANN401  a mapping, or what pydantic refuses
-        """Write a flag as text where a number belongs, which pydantic refuses there with the name of the key."""
+        """Make pydantic refuse a flag where a number belongs, by writing it as text."""
         if not isinstance(values, dict):
             return values
         flags = {name for name, value in values.items() if isinstance(value, bool) and cls._is_number(name)}

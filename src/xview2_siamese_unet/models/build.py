@@ -1,4 +1,4 @@
-"""Parameters → a net: architectures, encoders and decoders by name, and pretrained encoder weights."""
+"""Parameters → a net: architectures, encoders, decoders, and pretrained weights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DEPTH: Final = 5
 
 
 def build_net(params: ModelParams, damage_classes: int) -> DamageNet:
-    """Return the net with random weights; never downloads, so that inference works offline.
+    """Return the net with random weights; never downloads, so it works offline.
 
     Raises:
         ConfigError: no such encoder, or one without five levels for any image size.
@@ -74,7 +74,10 @@ def _unet_decoder(params: ModelParams, encoder: nn.Module) -> nn.Module:
 
 
 def _encoder(name: str) -> nn.Module:
-    """Return an encoder with random weights, of which those of timm are tested: some lack levels, or know one size."""
+    """Return an encoder with random weights.
+
+    Encoders of timm are tested, because some lack levels or take images of one size only.
+    """
     try:
         encoder = _smp_encoder(name, None)
         if _is_timm(name):
@@ -114,7 +117,7 @@ def _is_timm(name: str) -> bool:
 
 
 def load_encoder_weights(net: DamageNet, params: EncoderParams) -> dict[str, str]:
-    """Load pretrained weights into the encoder(s) of a new net, as the parameters ask; return their origin.
+    """Load pretrained weights into the encoder(s) of a new net; return their origin.
 
     Returns:
         `source`, `name` and `sha256`, of the file where there is one, else of the tensors in the order of their names;
@@ -142,7 +145,7 @@ def load_encoder_weights(net: DamageNet, params: EncoderParams) -> dict[str, str
 
 
 def read_from_hub(params: EncoderParams) -> dict[str, Tensor]:
-    """Return pretrained weights from the cache; downloads what is missing, unless `source` is `cache`.
+    """Return pretrained weights; downloads what is missing unless `source` is `cache`.
 
     Raises:
         ConfigError: weights that do not exist or cannot be downloaded.

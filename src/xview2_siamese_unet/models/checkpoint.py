@@ -56,7 +56,7 @@ def prediction_of(checkpoint: Mapping[str, Any]) -> PredictionParams:
 
 
 def vote_weights_of(checkpoint: Mapping[str, Any]) -> VoteWeights | None:
-    """Return the class weights of the vote within a building; `None` if each pixel keeps its own class."""
+    """Return the class weights of the vote within a building; `None` without a vote."""
     params = prediction_of(checkpoint)
     return params.vote_weights if params.vote == "connected" else None
 
@@ -66,7 +66,7 @@ def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
 
     Args:
         checkpoint: tensors under `state`, and what JSON can hold.
-        path: of the file, which nobody may read yet.
+        path: of a file that nobody reads yet.
     """
     names: dict[tuple[int, tuple[int, ...]], str] = {}
     aliases: dict[str, str] = {}
@@ -85,7 +85,7 @@ def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
 
 
 def read_weights(path: Path) -> Any:  # noqa: ANN401
-    """Return the content of a .safetensors file or one of `torch.save`, whatever its name, without executing any."""
+    """Return the content of a .safetensors file or one of `torch.save`; runs no code."""
     with path.open("rb") as file:
         if file.read(9)[8:] == b"{":  # eight bytes of length, then JSON
             return read_safetensors(path)

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def pick_device(device: str) -> str:
-    """Return `cuda` or `cpu`; warn once in a process if `auto` does not use a GPU of this machine.
+    """Return `cuda` or `cpu`; warn once if `auto` does not use a GPU of this machine.
 
     Raises:
         ConfigError: `gpu` without a GPU.
@@ -38,7 +38,7 @@ def pick_device(device: str) -> str:
 
 
 def device_warnings(device: str) -> list[str]:
-    """Return a sentence if `auto` does not use a GPU of this machine, which costs hours."""
+    """Return a sentence if `auto` does not use a GPU of this machine."""
     sign = _sign_of_gpu()
     if device != "auto" or torch.cuda.is_available() or sign is None:
         return []
@@ -66,7 +66,7 @@ def _warn_once(warning: str) -> None:
 
 
 def pick_precision(params: HardwareParams, device: str) -> Precision:
-    """Return a precision of Lightning's Trainer; `auto` is bfloat16 where the hardware supports it."""
+    """Return a precision of Lightning's Trainer; `auto` is bfloat16 if supported."""
     if params.precision != "auto":
         return params.precision
     if device == "cuda":

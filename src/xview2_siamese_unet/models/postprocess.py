@@ -1,4 +1,4 @@
-"""The decision rule from logits to damage codes, shared by validation, scoring and assessment."""
+"""The decision rule from logits to damage codes, for validation, scoring, assessment."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ IntArray = npt.NDArray[np.int64]
 
 
 class Temperatures(NamedTuple):
-    """Divisors of the logits of each head, Guo et al. 2017, arXiv:1706.04599; the predicted class stays the same."""
+    """Divisors of the logits of each head, Guo et al. 2017, arXiv:1706.04599."""
 
     building: float = 1.0
     damage: float = 1.0
 
 
 class Thresholds(NamedTuple):
-    """Probabilities above which a pixel is building: of any class, and where damage is predicted.
+    """Probabilities above which a pixel is building: of any class, or predicted damaged.
 
     A collapsed roof looks less like a roof, so `damaged` is the lower of the two.
     """
@@ -38,7 +38,7 @@ class Thresholds(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Part of a grid: rows and columns, damage codes (h, w), probabilities (5, h, w) in steps of 1/254."""
+    """Part of a grid: damage codes (h, w), probabilities (5, h, w) in steps of 1/254."""
 
     rows: slice
     columns: slice
@@ -47,7 +47,7 @@ class Block(NamedTuple):
 
 
 def probabilities(logits: Logits) -> Tensor:
-    """Return probabilities (b, 1 + k, h, w) of background and the k damage classes of the net, 4 or 5.
+    """Return probabilities (b, 1 + k, h, w) of background and k damage classes, 4 or 5.
 
     The localisation head alone gives the probability of a building, which the damage head divides among the classes.
     """
@@ -56,17 +56,12 @@ def probabilities(logits: Logits) -> Tensor:
 
 
 def most_likely(shares: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the probability of a building, and the most likely damage code of one, each (b, h, w)."""
+    """Return the probability of a building and its likeliest damage code, (b, h, w)."""
     return 1 - shares[:, 0], shares[:, 1:].argmax(dim=1) + 1
 
 
 def decide(shares: Tensor, thresholds: Thresholds = Thresholds()) -> Tensor:  # noqa: B008  a tuple never changes
-    """Return damage codes (b, h, w), uint8: 0 where there is no building, else the most likely damage class.
-
-    Args:
-        shares: as `probabilities` returns them.
-        thresholds: probabilities above which a pixel is building.
-    """
+    """Return damage codes (b, h, w), uint8, of `probabilities`; 0 is no building."""
     probability, damage = most_likely(shares)
     damaged = (damage >= Damage.MINOR_DAMAGE) & (damage <= Damage.DESTROYED)
     building = (probability > thresholds.building) | (damaged & (probability > thresholds.damaged))
@@ -74,7 +69,7 @@ def decide(shares: Tensor, thresholds: Thresholds = Thresholds()) -> Tensor:  # 
 
 
 def scored_bytes(shares: Tensor) -> ByteArray:
-    """Return probabilities (b, 5, h, w) of background and the four scored classes in steps of 1/254.
+    """Return probabilities (b, 5, h, w) of background and scored classes × 254, uint8.
 
     The probability of un-classified, if the net has that class, is divided among the four.
     """
@@ -85,18 +80,18 @@ def scored_bytes(shares: Tensor) -> ByteArray:
 
 
 def connected_components(codes: ByteArray) -> tuple[npt.NDArray[np.int32], int]:
-    """Return the number of the building of each pixel (h, w), 0 for none, and the count; corners do not connect."""
+    """Return the building of each pixel (h, w), 0 for none, and the count."""
     numbers = np.empty(codes.shape, np.int32)
     return numbers, int(ndimage.label((codes != Damage.BACKGROUND) & (codes != NO_DATA), output=numbers))
 
 
 def sum_probabilities(numbers: npt.NDArray[np.int32], count: int, shares: ByteArray) -> npt.NDArray[np.float64]:
-    """Return the summed probabilities of the four damage classes in each building (count, 4).
+    """Return the summed probabilities of damage classes in each building (count, 4).
 
     Args:
         numbers: of buildings (h, w), as `connected_components` returns them.
         count: of buildings.
-        shares: of background and the four classes (5, h, w).
+        shares: probabilities of background and the four classes (5, h, w).
     """
     inside = numbers > 0
     own = numbers[inside] - 1
@@ -104,12 +99,12 @@ def sum_probabilities(numbers: npt.NDArray[np.int32], count: int, shares: ByteAr
 
 
 def vote(codes: ByteArray, shares: ByteArray, weights: Sequence[float]) -> ByteArray:
-    """Return codes (h, w) with one class for each building, that of the largest weighted sum of probabilities.
+    """Return codes (h, w) with one class for each connected component.
 
     Args:
-        codes: damage codes (h, w), 255 where there are no data.
-        shares: of background and the four classes (5, h, w).
-        weights: factors of the sums of the four classes.
+        codes: damage codes (h, w), 255 is no data.
+        shares: probabilities of background and the four classes (5, h, w).
+        weights: factors of the summed probabilities of the four classes.
     """
     height, width = codes.shape
     ((_, _, voted),) = vote_blocks([Block(slice(0, height), slice(0, width), codes, shares)], weights)
@@ -117,12 +112,12 @@ def vote(codes: ByteArray, shares: ByteArray, weights: Sequence[float]) -> ByteA
 
 
 def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[tuple[slice, slice, ByteArray]]:
-    """Yield rows, columns and codes of each block after a `vote` of whole buildings, also where blocks cut them.
+    """Yield rows, columns and codes of each block after a `vote` of whole buildings.
 
     Memory grows with the number of buildings, not with the grid.
 
     Args:
-        blocks: of one grid, row by row, without those that hold no data; read twice.
+        blocks: of one grid, row by row, without those of no data; read twice.
         weights: as for `vote`.
     """
     sums, pairs = _count_votes(blocks)
@@ -140,7 +135,7 @@ def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[t
 
 
 def _count_votes(blocks: Iterable[Block]) -> tuple[npt.NDArray[np.float64], IntArray]:
-    """Return summed probabilities of parts of buildings (n, 4), and pairs of parts that touch across blocks (m, 2)."""
+    """Return sums (n, 4) of parts of buildings, and pairs of parts that touch (m, 2)."""
     sums, pairs, parts = [np.empty((0, len(SCORED)))], [np.empty((0, 2), np.int64)], 0
     edges: dict[tuple[str, int, int], IntArray] = {}
     for rows, columns, codes, shares in blocks:

@@ -1,4 +1,4 @@
-"""A trained net ready to predict: restored from its checkpoint, with normalisation, augmented views, temperatures."""
+"""Trained nets that predict: restored, normalised, with augmented views."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Predictor:
 
     @torch.inference_mode()
     def __call__(self, pre: Tensor, post: Tensor) -> Logits:
-        """Return float32 logits of both heads; images (b, 3, h, w) in grey values, sides multiples of 32."""
+        """Return float32 logits of images (b, 3, h, w), 0–255, sides multiples of 32."""
         with torch.autocast(self.device, self._dtype, enabled=self._dtype is not None):
             images = [self._normalise(image.to(self.device).float()) for image in (pre, post)]
             total = self._view(images, *self._views[0])
@@ -95,7 +95,7 @@ def predictor_of(checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta
 
 
 def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, ClassesParams]:
-    """Return the net with its weights, its normalisation, and the meaning of its classes.
+    """Return the net with its weights, its normalisation, and its classes.
 
     Raises:
         CheckpointError: a part is missing, or the weights do not fit the net that the file describes.
@@ -116,7 +116,7 @@ def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, Classe
 
 
 def fuse_batch_norm(net: nn.Module) -> nn.Module:
-    """Return a net in evaluation mode with batch norms fused into convolutions: the same output in less time."""
+    """Return a net in evaluation mode with batch norms fused into convolutions."""
     try:
         return fuse(net)
     except (TraceError, NameError, RuntimeError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""The Siamese U-Net: a U-Net for both images, a localisation head and a damage head.
+"""The Siamese U-Net: a U-Net for both images, and two heads.
 
 Shapes: b scenes, c channels of the last decoder level, k damage classes, h × w pixels.
 """
@@ -17,14 +17,14 @@ _TIMES = {"concat": 2, "difference": 1, "both": 3}
 
 
 class Logits(NamedTuple):
-    """Output of the heads: `building` (b, 2, h, w) from the pre-disaster image, `damage` (b, k, h, w) from both."""
+    """Logits of the heads: `building` (b, 2, h, w) and `damage` (b, k, h, w)."""
 
     building: Tensor
     damage: Tensor
 
 
 class Normalise(nn.Module):
-    """Subtract the mean and divide by the standard deviation, both in grey values; (b, 3, h, w) → the same.
+    """Subtract the mean, divide by the standard deviation, in grey values; (b, 3, h, w).
 
     Black in all three bands is no data and becomes the mean, like the zeros by which convolutions pad a crop.
     """
@@ -44,7 +44,7 @@ class Normalise(nn.Module):
 
 
 class UNet(nn.Module):
-    """An encoder and a decoder of segmentation-models-pytorch: (b, 3, h, w) → (b, c, h / stride, w / stride).
+    """Encoder and decoder: (b, 3, h, w) → (b, c, h / stride, w / stride).
 
     Args:
         encoder: image → features of each level, the image itself first.
@@ -71,7 +71,7 @@ class UNet(nn.Module):
 
 
 class BottleneckDecoder(nn.Module):
-    """A decoder behind a 1 × 1 convolution that reduces the channels of the deepest features.
+    """A decoder behind a 1 × 1 convolution that narrows the deepest features.
 
     With ResNet50 the first convolution of a U-Net takes 2048 + 1024 channels, by far the most of all.
 
@@ -95,7 +95,7 @@ class BottleneckDecoder(nn.Module):
 
 
 class SiameseUNet(nn.Module):
-    """Localisation from pre-disaster features alone, damage from the fused features of both images.
+    """Localisation from pre-disaster features alone, damage from fused features.
 
     So the building mask never depends on the post-disaster image.
 

@@ -1,4 +1,4 @@
-"""Augmentation of a batch on its device: geometry alike for images and masks, light for each image alone."""
+"""Augmentation of a batch: geometry alike for images and masks, light for each image."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def augment(batch: Batch, params: AugmentationParams) -> Batch:
 
 
 def _dihedral(batch: Batch) -> Batch:
-    """Apply one of the eight symmetries of a square to the whole batch (of four, where it is not square)."""
+    """Apply one of the eight symmetries of a square (four of a rectangle) to the batch."""
     turns = int(torch.randint(4, ())) if batch.damage.shape[-1] == batch.damage.shape[-2] else 0
     flips = [dim for dim in (-1, -2) if torch.rand(()) < 0.5]
     return Batch(*(torch.rot90(torch.flip(part, flips), turns, (-2, -1)) for part in batch))
 
 
 def _affine(batch: Batch, params: AugmentationParams) -> Batch:
-    """Rotate, scale and shift each scene by its own amount; what comes from outside is black and without buildings."""
+    """Rotate, scale and shift each scene; what comes from outside is black background."""
     b, _, h, w = batch.pre.shape
     device = batch.pre.device
     angle = _uniform(b, device) * math.radians(params.rotate)
@@ -59,7 +59,7 @@ def _shift(image: Tensor, most: float) -> Tensor:
 
 
 def _relight(image: Tensor, params: AugmentationParams) -> Tensor:
-    """Change contrast and brightness; black is no data: it stays black, and nothing else becomes black."""
+    """Change contrast and brightness; black is no data and stays the only black."""
     if params.brightness == params.contrast == 0:
         return image
     contrast = 1 + params.contrast * _uniform(len(image), image.device).view(-1, 1, 1, 1)

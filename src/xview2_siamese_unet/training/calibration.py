@@ -1,4 +1,4 @@
-"""Temperature scaling: one temperature for each head, fitted to a sample of pixels of the validation scenes."""
+"""Temperature scaling of both heads, fitted to pixels of the validation scenes."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class LogitSample(NamedTuple):
 def sample_logits(
     predict: Predictor, batches: Iterable[Tensor], unclassified: Unclassified, most: int
 ) -> tuple[LogitSample, LogitSample]:
-    """Return random pixels of each scene for the building head, and for the damage head where the class is known.
+    """Return pixels for the building head, and those of known class for the damage head.
 
-    Neighbouring pixels are so alike that a sample is as good as all of them, and needs constant memory.
+    Neighbouring pixels are so alike that a random sample is as good as all, and needs constant memory.
 
     Args:
         predict: without temperatures.
@@ -71,7 +71,7 @@ def _gather(own: list[LogitSample]) -> LogitSample:
 
 
 def calibrate(building: LogitSample, damage: LogitSample) -> tuple[Temperatures, dict[str, float]]:
-    """Return the temperatures, and the calibration errors of both heads before and after."""
+    """Return temperatures, and calibration errors of both heads before and after."""
     temperatures = Temperatures(fit_temperature(building), fit_temperature(damage))
     errors = {}
     for name, sample in (("building", building), ("damage", damage)):
@@ -81,7 +81,7 @@ def calibrate(building: LogitSample, damage: LogitSample) -> tuple[Temperatures,
 
 
 def fit_temperature(sample: LogitSample) -> float:
-    """Return the temperature of the highest likelihood; 1 where that would raise the calibration error."""
+    """Return the likeliest temperature; 1 if that would raise the calibration error."""
     if not len(sample.truth):
         return 1.0
     low, high = np.log([_LOWEST, _HIGHEST])
@@ -96,7 +96,7 @@ def _log_loss(sample: LogitSample, temperature: float) -> float:
 
 
 def calibration_error(sample: LogitSample, temperature: float = 1.0) -> float:
-    """Return the expected calibration error over 15 bins of confidence, Naeini et al. 2015."""
+    """Return the expected calibration error over 15 bins, Naeini et al. 2015."""
     if not len(sample.truth):
         return 0.0
     log_p = log_softmax(sample.logits / temperature, axis=1)

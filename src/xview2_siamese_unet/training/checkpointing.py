@@ -1,4 +1,4 @@
-"""Checkpoints of epochs, the finished checkpoint, and the fingerprint that ties it to settings, data and code.
+"""Checkpoints of epochs and of finished trainings, and the fingerprint of a training.
 
 A training resumes from `last.ckpt`; the finished checkpoint has the weights of `best.ckpt`.
 """
@@ -37,7 +37,7 @@ def data_fingerprint(data: TrainingData) -> str:
 
 
 def fingerprint(data: TrainingData, recipe: Recipe) -> str:
-    """Return a digest of all that decides the result: settings, scenes, first weights and code."""
+    """Return a digest of settings, scenes, first weights and code."""
     without: dict[str, bool | set[str]] = {"dataloader": True, "hardware": True, "training": {"reuse", "lr_find"}}
     digest = blake2b(code_digest("training.trainer").encode(), digest_size=16)
     digest.update(recipe.model_dump_json(exclude=without).encode() + data_fingerprint(data).encode())
@@ -49,10 +49,7 @@ def fingerprint(data: TrainingData, recipe: Recipe) -> str:
 
 
 def finished_checkpoint(checkpoints: Path) -> dict[str, Any] | None:
-    """Return the checkpoint of a finished training, `None` if it has not ended.
-
-    Args:
-        checkpoints: folder of the checkpoint, with a folder `epochs` in it.
+    """Return the checkpoint of a finished training in a folder, or `None`.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -75,7 +72,7 @@ def last_epoch(epochs: Path) -> Path | None:
 
 
 def best_epoch(epochs: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the net's weights in the best epoch, and the origin of the pretrained weights they started from.
+    """Return the net's weights in the best epoch, and the origin of its first weights.
 
     Raises:
         CheckpointError: the file is damaged or missing.
@@ -102,10 +99,11 @@ def _read(path: Path, *, delete: Path, key: str = "state_dict") -> dict[str, Any
 
 
 class EpochCheckpoint(ModelCheckpoint):
-    """Also finds the best epoch in a folder that was moved, where Lightning's own would take the next one for it."""
+    """Lightning's checkpoint callback, which also resumes in a folder that was moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state of an earlier run with the paths of this one."""
+        # With the old paths, Lightning would take the next epoch for the best.
         here = {name: self._here(path) for name, path in state_dict.items() if name.endswith("model_path")}
         best = {self._here(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict(state_dict | here | {"dirpath": self.dirpath, "best_k_models": best})
@@ -115,7 +113,7 @@ class EpochCheckpoint(ModelCheckpoint):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a temporary file, then renames it; after a kill, Lightning's own leaves half a file."""
+    """Writes a temporary file, then renames it, so that a kill leaves no half file."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
         """Save a checkpoint."""

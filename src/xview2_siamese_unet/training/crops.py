@@ -1,4 +1,4 @@
-"""Datasets over the store: random crops for training, whole scenes for validation, in host or device memory."""
+"""Datasets of random crops and whole scenes, in host memory or on the device."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Crops(Dataset[Tensor]):
 
 
 def _rarest(damage: npt.NDArray[np.uint8], tried: npt.NDArray[np.int64], side: int) -> int:
-    """Return which of the squares (n, 2) has most rare classes, the first of equals; damage is (h, w)."""
+    """Return which square (n, 2) of the damage (h, w) has most rare classes."""
     if len(tried) == 1:
         return 0
     low, high = tried.min(axis=0), tried.max(axis=0) + side
@@ -107,13 +107,7 @@ def _read_scene(store: Store, row: int) -> Tensor:
 
 
 class DeviceScenes:
-    """Scenes in the memory of a device, uint8 (n, h, w, 8).
-
-    Args:
-        store: the scenes.
-        names: which of them.
-        device: where they go.
-    """
+    """Scenes in the memory of a device, uint8 (n, h, w, 8)."""
 
     def __init__(self, store: Store, names: Sequence[str], device: torch.device) -> None:
         self._row = {name: row for row, name in enumerate(names)}
@@ -127,10 +121,10 @@ class DeviceScenes:
 
 
 def load_to_device(store: Store, names: Sequence[str], params: DataloaderParams, device: str) -> DeviceScenes | None:
-    """Return the scenes in the memory of the device if the parameters ask for it, else `None`.
+    """Return the scenes in the memory of the device, `None` where they stay on the host.
 
     Raises:
-        ConfigError: they are asked for and do not fit.
+        ConfigError: they are asked for on the device and do not fit.
     """
     if params.location == "host" or (params.location == "auto" and device == "cpu"):
         return None
@@ -153,12 +147,12 @@ def load_to_device(store: Store, names: Sequence[str], params: DataloaderParams,
 
 
 def free_memory(device: str) -> int | None:
-    """Return the free bytes of a GPU; `None` for the CPU, which has the scenes in memory already or can."""
+    """Return the free bytes of a GPU; `None` for the CPU."""
     return torch.cuda.mem_get_info(get_local_rank())[0] if device == "cuda" else None
 
 
 class DeviceCrops(Dataset[Tensor]):
-    """The same crops as `Crops`, cut on the device, whole batches at a time: uint8 (b, side, side, 8)."""
+    """The same crops as `Crops`, in whole batches, uint8 (b, side, side, 8)."""
 
     def __init__(self, device: DeviceScenes, scenes: Sequence[str], side: int | None, candidates: int = 1) -> None:
         self._pixels = device.pixels

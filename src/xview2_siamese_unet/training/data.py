@@ -1,4 +1,4 @@
-"""What a net is trained on, the batches on the device, and the dataloaders.
+"""Training data, its dataloaders, and batches on the device.
 
 A scene is bytes (h, w, 8) until it is on the device: pre RGB, post RGB, building, damage. That is a quarter of the
 traffic of floats, and no arithmetic in the workers.
@@ -53,7 +53,7 @@ class TrainingData(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A batch on the device: `pre` and `post` grey values 0–255 (b, 3, h, w), `building` and `damage` (b, h, w)."""
+    """`pre` and `post`, 0–255, (b, 3, h, w); `building` and `damage` codes (b, h, w)."""
 
     pre: Tensor
     post: Tensor
@@ -62,7 +62,7 @@ class Batch(NamedTuple):
 
 
 def unpack(pixels: Tensor, unclassified: Unclassified, dilation: int = 1) -> Batch:
-    """Split bytes (b, h, w, 8) into images and targets; the images are views in channels_last order.
+    """Split bytes (b, h, w, 8) into images, as channels_last views, and targets.
 
     Args:
         pixels: of a batch.
@@ -77,7 +77,7 @@ def unpack(pixels: Tensor, unclassified: Unclassified, dilation: int = 1) -> Bat
 
 
 def dilate(damage: Tensor, side: int) -> Tensor:
-    """Grow buildings by a square of `side` pixels, codes (b, h, w); where they meet, the class of higher priority wins.
+    """Grow buildings of damage codes (b, h, w) by a square; the higher priority wins.
 
     A label seldom matches its roof to the pixel, least of all in the post-disaster image.
     """
@@ -96,7 +96,7 @@ def training_loader(data: TrainingData, recipe: Recipe, cores: int, device: Devi
         data: training scenes.
         recipe: batch, crop, sampler and workers.
         cores: that this process may use.
-        device: the scenes, where they are in the memory of the device.
+        device: the scenes, if they are in the memory of the device.
 
     Raises:
         ConfigError: the batch size is no multiple of the world size.
@@ -117,13 +117,9 @@ def training_loader(data: TrainingData, recipe: Recipe, cores: int, device: Devi
 
 
 def validation_loader(data: TrainingData, recipe: Recipe, cores: int, device: DeviceScenes | None = None) -> Loader:
-    """Return the loader of this rank's whole validation scenes; a batch has about as many pixels as one of training.
+    """Return the loader of this rank's whole validation scenes; see `training_loader`.
 
-    Args:
-        data: validation scenes.
-        recipe: batch and workers.
-        cores: that this process may use.
-        device: the scenes, where they are in the memory of the device.
+    A batch has about as many pixels as one of training.
 
     Raises:
         ConfigError: there are fewer scenes than processes.
@@ -144,7 +140,7 @@ def validation_loader(data: TrainingData, recipe: Recipe, cores: int, device: De
 
 @contextmanager
 def shared_memory_errors() -> Iterator[None]:
-    """Raise a `StorageError` where dataloader workers, which send batches through /dev/shm, fill it up.
+    """Explain the error of workers that fill up /dev/shm, through which they send batches.
 
     Raises:
         StorageError: they did.

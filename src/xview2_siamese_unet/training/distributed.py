@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def is_torchrun() -> bool:
-    """Return whether `torchrun` launched this process; as `torch.distributed.is_torchelastic_launched`."""
+    """Return whether `torchrun` launched this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
@@ -28,7 +28,7 @@ def get_world_size() -> int:
 
 
 def get_local_rank() -> int:
-    """Return the number of this process on its node, which is that of its GPU; 0 without `torchrun`."""
+    """Return the number of this process and its GPU on the node; 0 without `torchrun`."""
     return int(os.environ["LOCAL_RANK"]) if is_torchrun() else 0
 
 

@@ -25,7 +25,9 @@ _log = logging.getLogger(__name__)
 
 
 def learning_rate(epoch: float, peak: float, params: SchedulerParams, warmup: float = 0.0) -> float:
-    """Return the learning rate: linear warm-up, then cosine annealing with warm restarts, Loshchilov & Hutter 2017.
+    """Return the rate: linear warm-up, then cosine annealing with warm restarts.
+
+    Loshchilov & Hutter 2017, arXiv:1608.03983.
 
     Args:
         epoch: epochs done, with a fraction.
@@ -82,7 +84,7 @@ def find_rate(
 
 
 def suggest(rates: list[float], losses: list[float]) -> RateCurve:
-    """Return the curve with the rate at which the loss falls fastest over the logarithm, before its lowest point."""
+    """Return the curve with the steepest fall over log rate, before the lowest loss."""
     until = max(2, int(np.nanargmin(losses)) + 1)
     slope = np.gradient(losses[:until], np.log(rates[:until]))
     return RateCurve(rates, losses, rates[int(np.argmin(slope))])

@@ -1,4 +1,4 @@
-"""What a training logs: its log file, where the time of a step goes, and images for TensorBoard."""
+"""Log file, profile of the steps, and images for TensorBoard."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def log_to(path: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Suppress Lightning's tips, and warnings about what is a parameter here or what only Lightning can change."""
+    """Suppress Lightning's tips, and warnings that users of this project cannot act on."""
     library = logging.getLogger("lightning.pytorch")
     before = library.level
     library.setLevel(logging.WARNING)
@@ -59,7 +59,7 @@ def quiet_lightning() -> Iterator[None]:
 
 
 class StepProfiler(SimpleProfiler):
-    """Lightning's profiler, waiting for the device so that each action is charged with its own GPU time."""
+    """Lightning's profiler, waiting for the device so that GPU time is attributed."""
 
     def start(self, action_name: str) -> None:
         """Start an action."""
@@ -72,7 +72,7 @@ class StepProfiler(SimpleProfiler):
         super().stop(action_name)
 
     def end_epoch(self, epoch: int, pairs: int) -> dict[str, float]:
-        """Log and return `share_data`, `_forward`, `_backward` and `_optimiser`, and `pairs_per_second`; start again.
+        """Log and return the shares of an epoch's time and `pairs_per_second`; start again.
 
         Augmentation is part of forward, and the transfer to the device part of data.
         """
@@ -98,13 +98,13 @@ def _synchronize() -> None:
 
 
 class Panels:
-    """The scenes with most damaged pixels of those offered: the same ones in every epoch."""
+    """Images of the scenes with most damage, the same ones in every epoch."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[int, UInt8Array]] = []
 
     def offer(self, scene: UInt8Array, predicted: UInt8Array) -> None:
-        """Keep a panel of the scene if it has more damage than the others; arguments as in `draw_panel`."""
+        """Keep a panel of the scene if few have more damage; arguments as `draw_panel`."""
         damaged = int(np.isin(scene[..., 7], _DAMAGED).sum())
         if len(self._kept) < _SHOWN or damaged > self._kept[-1][0]:
             self._kept.append((damaged, draw_panel(scene, predicted)))
@@ -116,7 +116,7 @@ class Panels:
 
 
 def draw_panel(scene: UInt8Array, predicted: UInt8Array) -> UInt8Array:
-    """Return pre, post, truth and prediction from left to right, (h, 4 w, 3), reduced to about 256 rows.
+    """Return pre, post, truth and prediction side by side, (h, 4 w, 3), about 256 rows.
 
     Args:
         scene: (h, w, 8) of the store.

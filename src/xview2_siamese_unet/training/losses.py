@@ -58,13 +58,13 @@ def focal_loss(
     gamma: float,
     reduce_mean: ReduceMean = lambda number: number,
 ) -> Tensor:
-    """Return the softmax focal loss Σ αₜ(1 − pₜ)^γ · −log pₜ / Σ αₜ; 0 where every pixel is ignored.
+    """Return the softmax focal loss, Σ αₜ(1 − pₜ)^γ · −log pₜ / Σ αₜ.
 
     With `gamma` 0 it is cross entropy. The focal loss of segmentation-models-pytorch is one sigmoid for each class.
 
     Args:
         logits: (b, k, h, w).
-        target: (b, h, w), int64, 0 to k − 1 or `IGNORE`.
+        target: (b, h, w), int64, 0 to k − 1 or `IGNORE`; the loss is 0 if all are ignored.
         alpha: class weights (k,); `None` weighs all alike.
         gamma: focusing parameter.
         reduce_mean: over all ranks.
@@ -80,7 +80,7 @@ def focal_loss(
 
 
 def dice_loss(logits: Tensor, target: Tensor, reduce_mean: ReduceMean = lambda number: number) -> Tensor:
-    """Return 1 − Dice coefficient, the mean over all classes but background; an absent class adds 0.
+    """Return 1 − Dice coefficient, the mean over classes 1 to k − 1; absent ones add 0.
 
     The Dice loss of segmentation-models-pytorch cannot be reduced over ranks.
     """
@@ -94,7 +94,7 @@ def dice_loss(logits: Tensor, target: Tensor, reduce_mean: ReduceMean = lambda n
 
 
 def lovasz_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the Lovász-softmax loss over the classes present, Berman et al. 2018, arXiv:1705.08790.
+    """Return the Lovász-softmax loss, Berman et al. 2018, arXiv:1705.08790.
 
     It sorts pixels, so it is that of each rank's own pixels.
     """

@@ -1,4 +1,4 @@
-"""The LightningModule: one step of training and of validation, the optimiser and its learning rate schedule."""
+"""The LightningModule: steps of training and validation, optimiser and schedule."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class DamageModule(lightning.LightningModule):
         return self
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
-        """Seed the step from training seed, step and rank, so that a resumed run repeats it."""
+        """Seed the step, so that a resumed run repeats it."""
         # Batches are counted, not optimiser steps, of which one may take several batches.
         step = self.current_epoch * int(self.trainer.num_training_batches) + batch_idx
         numbers = np.random.SeedSequence([self.recipe.training.seed, step, self.global_rank])
@@ -95,21 +95,22 @@ class DamageModule(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
-        """Stop a net that diverged; only now and then, because reading the loss waits for the device.
+        """Stop a net that diverged.
 
         Raises:
             ConfigError: the loss is not finite.
         """
         skipped = self.trainer.precision == "16-mixed"  # the gradient scaler skips such a step, and the net recovers
+        # Not at every step, because reading the loss waits for the device.
         if not skipped and batch_idx % _CHECK_EVERY == 0:
             self._refuse_divergence(outputs["loss"], "training")
 
     def training_loss(self, pixels: Tensor, reduce_mean: ReduceMean) -> Tensor:
-        """Return the loss of one batch of bytes (b, h, w, 8) on the module's device; needs no trainer."""
+        """Return the loss of bytes (b, h, w, 8) on the module's device, without a trainer."""
         return reduce(torch.add, self._training_losses(pixels, reduce_mean))
 
     def _training_losses(self, pixels: Tensor, reduce_mean: ReduceMean) -> list[Tensor]:
-        """Return the weighted loss of localisation, and that of damage unless its weight is 0."""
+        """Return the weighted loss of localisation, and of damage if it has a weight."""
         training = self.recipe.training
         truth = unpack(pixels, self.recipe.classes.unclassified, training.damage_dilation)
         batch = augment(truth, training.augmentation)
@@ -118,9 +119,9 @@ class DamageModule(lightning.LightningModule):
         return [self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch, reduce_mean)]
 
     def on_validation_epoch_start(self) -> None:
-        """Reset the counts, and average the batch norm statistics over ranks, each of which saw other batches."""
+        """Reset the counts, and average batch norm statistics over ranks."""
         self._counts, self._validation_losses, self._panels = Counts.zero(), [], Panels()
-        if self.trainer.world_size > 1:
+        if self.trainer.world_size > 1:  # each rank has seen other batches
             for buffer in self.net.buffers():
                 if buffer.is_floating_point():
                     buffer.copy_(self._reduce(buffer.clone(), "mean"))
@@ -131,7 +132,8 @@ class DamageModule(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the gradient and log its norm; Lightning's own clipping refuses a fused optimiser in bfloat16."""
+        """Clip the gradient and log its norm."""
+        # Not by Lightning, which refuses to clip for a fused optimiser in bfloat16.
         if gradient_clip_val is None:
             norm = torch.nn.utils.get_total_norm([w.grad for w in self.net.parameters() if w.grad is not None])
         else:
@@ -139,7 +141,7 @@ class DamageModule(lightning.LightningModule):
         self.log("gradient_norm", norm)
 
     def validation_step(self, pixels: Tensor, batch_idx: int) -> None:
-        """Count one batch of whole scenes; neither counts nor losses depend on how scenes are batched."""
+        """Count a batch of whole scenes; results do not depend on the batch size."""
         batch = unpack(pixels, self.recipe.classes.unclassified)
         logits = self._forward(batch)
         for n in range(len(pixels)):

@@ -1,4 +1,4 @@
-"""The state of the code that made a result: a digest of the modules used, and the Git commit."""
+"""The code that made a result: a digest of its modules, and the Git commit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _file(module: str) -> Path:
 
 
 def code_commit(file: Path = Path(__file__)) -> str:
-    """Return the Git commit of a file of the code, with `-dirty` after changes; empty outside a Git checkout."""
+    """Return the Git commit, `-dirty` after changes; empty outside a checkout."""
     git = shutil.which("git")
     if git is None:
         return ""

@@ -1,4 +1,4 @@
-"""The sampler of training crops: a function of seed and epoch alone, so that a resumed run repeats it."""
+"""The sampler of training crops, reproducible from seed and epoch."""
 
 from __future__ import annotations
 

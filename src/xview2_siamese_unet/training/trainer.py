@@ -1,4 +1,4 @@
-"""Training from a store to a checkpoint: stages, Lightning's Trainer and its callbacks."""
+"""Training from store to checkpoint: stages, Lightning's Trainer, callbacks."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Folders(NamedTuple):
 
 
 class Host(NamedTuple):
-    """Cores of this process, `cuda` or `cpu`, and the scenes where they are in the memory of the device."""
+    """Cores of this process, `cuda` or `cpu`, and the scenes if they are on the device."""
 
     cores: int
     device: str
@@ -86,10 +86,10 @@ class Host(NamedTuple):
 
 
 def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> Checkpoint:
-    """Train a net, or resume a training that was killed; return the checkpoint of the best epoch.
+    """Train a net, or resume a killed training; return the best epoch's checkpoint.
 
     Args:
-        data: what it is trained on.
+        data: training and validation scenes.
         recipe: all settings.
         folders: for logs and checkpoints of epochs.
         cores: that this process may use.
@@ -125,7 +125,7 @@ def _warn_of_idle_gpus(device: str) -> None:
 
 
 def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, host: Host) -> Path | None:
-    """Train localisation alone, if the recipe asks for it; return the folder of its epochs."""
+    """Train localisation alone, if asked for; return the folder of its epochs."""
     if not recipe.training.localization_epochs:
         return None
     by_loss = recipe.training.monitor == "validation_loss"
@@ -183,13 +183,13 @@ def _test_rates(module: DamageModule, batches: Loader, device: str, folder: Path
 
 
 def new_module(data: TrainingData, recipe: Recipe, *, start: Path | None, fresh: bool) -> DamageModule:
-    """Return a module with its first weights, which the checkpoint of a resumed run will replace.
+    """Return a module with its first weights.
 
     Args:
         data: channel statistics and class weights.
         recipe: all settings.
         start: folder of the epochs of an earlier stage, whose best weights it starts from.
-        fresh: whether it needs first weights.
+        fresh: whether it needs first weights, and not those of a checkpoint to resume from.
     """
     lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
     net = build_net(recipe.model, recipe.classes.damage_classes)
@@ -244,7 +244,7 @@ def _checkpoint(module: DamageModule, rule: DecisionRule, data: TrainingData) ->
 
 
 def refuse_single_images(data: TrainingData, recipe: Recipe) -> None:
-    """Refuse batches of one image for each process if a batch norm would see a single value for each channel.
+    """Refuse batches of one image if a batch norm would see one value for each channel.
 
     Raises:
         ConfigError: it would.
@@ -269,7 +269,7 @@ def refuse_single_images(data: TrainingData, recipe: Recipe) -> None:
 
 
 def _single_value_norms(data: TrainingData, recipe: Recipe) -> list[str]:
-    """Return the names of the batch norms that see one value for each channel of one crop, in any stage."""
+    """Return the batch norms that see one value for each channel of one crop."""
     net = build_net(recipe.model, recipe.classes.damage_classes).eval()
     single: list[str] = []
 
@@ -291,7 +291,7 @@ def _single_value_norms(data: TrainingData, recipe: Recipe) -> list[str]:
 
 
 def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epochs: Path) -> lightning.Trainer:
-    """Return Lightning's Trainer for a module, whose batch norms it synchronises where the recipe asks for it.
+    """Return the Trainer of a module, whose batch norms it may synchronise.
 
     Args:
         module: to be trained.
@@ -371,7 +371,7 @@ def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
 
 
 class ResumableEarlyStopping(EarlyStopping):
-    """Does not train one more epoch when a run that had stopped is resumed, as Lightning's own does."""
+    """Early stopping that trains no further epoch when a stopped run is resumed."""
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Stop at once if patience had run out."""

@@ -1,6 +1,7 @@
-"""The decision rule from logits to damage classes, tuned on the validation scenes.
+"""The decision rule, tuned on the validation scenes.
 
-First one temperature for each head, then thresholds, then the class weights of the vote within a building.
+First one temperature for each head, then thresholds, then the class weights of the vote within a building. Batches are
+bytes (b, h, w, 8) of scenes; `unclassified` is what un-classified truth means.
 """
 
 from __future__ import annotations
@@ -60,12 +61,12 @@ class DecisionRule(NamedTuple):
 
 
 def tune_decision_rule(net: nn.Module, normalise: nn.Module, scenes: Scenes, n: int, recipe: Recipe) -> DecisionRule:
-    """Fit what the recipe asks for to predictions made as later ones will be, test-time augmentation included.
+    """Fit what the recipe asks for, with the augmented views of later predictions.
 
     Args:
         net: trained.
         normalise: grey values → input of the net.
-        scenes: returns the validation scenes, bytes (b, h, w, 8), at each call.
+        scenes: returns the batches of all validation scenes, at each call.
         n: number of scenes.
         recipe: what to fit, and the device.
     """
@@ -95,10 +96,6 @@ def count_predictions(predict: Predictor, batches: Iterable[Tensor]) -> IntArray
     """Return how often each prediction met each truth, int64 (50, 6, 2, 6).
 
     Axes: probability of a building in steps of 0.02, most likely damage code, true building, true damage code.
-
-    Args:
-        predict: calibrated.
-        batches: bytes (b, h, w, 8) of scenes.
     """
     total = torch.zeros(int(np.prod(_SHAPE)), dtype=torch.int64, device=predict.device)
     for batch in batches:
@@ -114,7 +111,7 @@ def count_predictions(predict: Predictor, batches: Iterable[Tensor]) -> IntArray
 
 
 def tune_thresholds(predictions: IntArray, unclassified: Unclassified) -> Thresholds:
-    """Return the thresholds with the highest official score; the default ones unless others are better.
+    """Return the thresholds with the highest official score, by default one half.
 
     Args:
         predictions: as `count_predictions` returns them.
@@ -135,7 +132,7 @@ def tune_thresholds(predictions: IntArray, unclassified: Unclassified) -> Thresh
 
 
 def _counts(predicted: IntArray, everything: IntArray) -> Counts:
-    """Return the counts of pixels predicted as building; both arguments (damage code, true building, true damage)."""
+    """Return the counts of pixels (code, true building, true code) that are buildings."""
     missed = (everything - predicted).sum(axis=0)
     localization = np.stack([missed.sum(axis=1), predicted.sum(axis=(0, 2))], axis=1)
     damage = predicted.sum(axis=1).T.copy()
@@ -158,13 +155,7 @@ class Buildings(NamedTuple):
 
 
 def collect_buildings(predict: Predictor, batches: Iterable[Tensor], thresholds: Thresholds) -> Buildings:
-    """Return the predicted buildings of scenes, one row each.
-
-    Args:
-        predict: calibrated.
-        batches: bytes (b, h, w, 8) of scenes.
-        thresholds: probabilities above which a pixel is building.
-    """
+    """Return the predicted buildings of scenes, one row each."""
     own: list[Buildings] = []
     for pixels in batches:
         images = unpack(pixels, "ignore")
@@ -194,12 +185,9 @@ def damage_f1(buildings: Buildings, weights: Sequence[float], unclassified: Uncl
 
 
 def tune_vote_weights(buildings: Buildings, start: VoteWeights, unclassified: Unclassified) -> VoteWeights:
-    """Return weights by coordinate search: no change of one of them, by up to a factor of 16, is better.
+    """Return class weights by coordinate search from `start`.
 
-    Args:
-        buildings: of the validation scenes.
-        start: where the search begins, and the result unless something is better.
-        unclassified: what un-classified truth means.
+    No change of one of them, by a factor of up to 16, gives a better damage F1.
     """
     highest, best = damage_f1(buildings, start, unclassified), [*start]
     for _ in range(_ROUNDS):

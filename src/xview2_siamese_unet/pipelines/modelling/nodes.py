@@ -28,7 +28,7 @@ def train(  # noqa: PLR0913  a net is made of all of these
     dataset: DatasetParams,
     folders: dict[str, Path],
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
-    """Return the checkpoint of the best epoch, for two formats, and the history of all epochs.
+    """Return the best epoch's checkpoint, for two formats, and the history.
 
     Training resumes from the folder of checkpoints: from the last epoch, or the finished checkpoint.
 
