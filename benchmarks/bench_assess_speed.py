@@ -25,7 +25,7 @@ from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.prediction import WindowPredictor, predict_rows
 from xview2_siamese_unet.models.build import build_net
-from xview2_siamese_unet.models.checkpoint import restore
+from xview2_siamese_unet.models.predictor import restore
 from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
 TILE = 1024

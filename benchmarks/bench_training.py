@@ -27,18 +27,23 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
-from xview2_siamese_unet.config.training import AugmentationParams, DamageLossMix, LossMix, TrainingParams
+from xview2_siamese_unet.config.modelling import (
+    AugmentationParams,
+    DamageLossMix,
+    HardwareParams,
+    LossMix,
+    ModelParams,
+    TrainingParams,
+)
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.hardware import pick_device, pick_precision
-from xview2_siamese_unet.models.normalise import Normalise
+from xview2_siamese_unet.models.siamese_unet import Normalise
 from xview2_siamese_unet.raster.store import RECORD, Store, count_scene
-from xview2_siamese_unet.training.augment import augment
+from xview2_siamese_unet.training.augmentation import augment
 from xview2_siamese_unet.training.crops import Crops
-from xview2_siamese_unet.training.draws import Draws
+from xview2_siamese_unet.training.data import Batch, unpack
 from xview2_siamese_unet.training.losses import focal_loss, mix_losses
-from xview2_siamese_unet.training.pairs import Batch, unpack
-from xview2_siamese_unet.training.processes import Shard
+from xview2_siamese_unet.training.samplers import CropSampler
 
 SCENE = 1024
 MEAN = [100.0] * 3, [50.0] * 3
@@ -85,8 +90,8 @@ def decoded(folder: Path, n: int, batch: int, side: int) -> Iterator[Batch]:
 def cropped(store: Store, batch: int, side: int) -> Iterator[Tensor]:
     """Yield batches of this project: byte crops from the memory map."""
     crops = Crops(store, store.scenes, side)
-    draws = Draws([1.0] * len(store), TrainingParams(batch_size=batch, crops_per_scene=1000), Shard())
-    waiting = iter(draws)
+    sampler = CropSampler([1.0] * len(store), TrainingParams(batch_size=batch, crops_per_scene=1000))
+    waiting = iter(sampler)
     while True:
         yield torch.stack([crops[next(waiting)] for _ in range(batch)])
 

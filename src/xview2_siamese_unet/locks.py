@@ -17,7 +17,7 @@ from kedro.pipeline import Pipeline
 from xview2_siamese_unet.atomic import IN_USE, nearest_existing, remove_debris
 from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.runs import MODELS, Run, list_runs, remove_run
-from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.distributed import get_rank
 
 if TYPE_CHECKING:
     from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
@@ -70,7 +70,7 @@ class Locks:
             StorageError: another session works on the same run, or assesses into the same folder.
         """
         self._release()  # locks of an interrupted run of this process
-        if launched_shard().rank > 0 or self._context is None:
+        if get_rank() > 0 or self._context is None:
             return
         config = cast("UserExperimentConfigLoader", self._context.config_loader)
         named = config["globals"]

@@ -22,8 +22,8 @@ from pydantic import BaseModel
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.training.commit import code_digest
-from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.distributed import get_rank
+from xview2_siamese_unet.training.provenance import code_digest
 
 if TYPE_CHECKING:
     from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
@@ -34,7 +34,7 @@ MODELS: Final = "06_models"
 _RECORD: Final = "run.json"
 _CODE: Final = (
     *("xbd.ingest", "xbd.splits", "raster.masks", "raster.store"),
-    *("stats", "training.fit", "pipelines.modelling.nodes"),
+    *("stats", "training.trainer", "pipelines.modelling.nodes"),
 )
 """Modules whose code, with all that they import, decides what a net learns."""
 LOOKS: Final = frozenset({"reporting", "inference", "run"})
@@ -258,7 +258,7 @@ class ProjectSession(KedroSession):
         loader.project, loader.begins_runs = context.project_path, self.begins_runs
         if self.begins_runs:
             self.worked_on = loader.run
-            if launched_shard().rank == 0:
+            if get_rank() == 0:
                 logger.info(self.worked_on.reason)
         return context
 

@@ -24,7 +24,7 @@ from xview2_siamese_unet.cli.score import compare, score
 from xview2_siamese_unet.cli.slurm import slurm
 from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.errors import WINDOWS, ConfigError, cause_of, chain
-from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.distributed import get_world_size
 
 if sys.platform == "win32":
     raise SystemExit(WINDOWS)
@@ -55,7 +55,7 @@ def _run(**options: Any) -> Any:  # noqa: ANN401
         raise ConfigError("--async does not work with generator nodes.", hint="Leave it out.")
     if options["load_versions"]:
         raise ConfigError("--load-versions has no effect: no dataset is versioned.", hint="Leave it out.")
-    world = launched_shard().world
+    world = get_world_size()
     if world > 1 and {*(options["pipelines"] or ()), options["pipeline"]} - {None} != {_DISTRIBUTED}:
         raise ConfigError(
             f"torchrun launched {world} processes, but only {_DISTRIBUTED} runs in several.",

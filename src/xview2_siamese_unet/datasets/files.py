@@ -96,7 +96,7 @@ class CheckpointDataset(OneFile[Any, Any]):
         """Write the checkpoint."""
         import torch  # noqa: PLC0415  slow to import, and most runs touch no weights
 
-        from xview2_siamese_unet.models.weights_file import write_safetensors  # noqa: PLC0415
+        from xview2_siamese_unet.models.checkpoint import write_safetensors  # noqa: PLC0415
 
         write = write_safetensors if self._path.suffix == ".safetensors" else torch.save
         with whole_file(self._path) as part:
@@ -110,7 +110,7 @@ class CheckpointDataset(OneFile[Any, Any]):
         """
         import torch  # noqa: PLC0415
 
-        from xview2_siamese_unet.models.weights_file import read_safetensors  # noqa: PLC0415
+        from xview2_siamese_unet.models.checkpoint import read_safetensors  # noqa: PLC0415
 
         if not self._path.exists():
             if self._optional:

@@ -23,7 +23,7 @@ from xview2_siamese_unet.raster.masks import SceneMasks, compare_targets, raster
 from xview2_siamese_unet.raster.store import Store, read_scene, scene_key
 from xview2_siamese_unet.runs import describe_run
 from xview2_siamese_unet.synthetic import draw_scene, drawing_code, plan_sample, scene_name
-from xview2_siamese_unet.training.commit import code_commit, code_digest
+from xview2_siamese_unet.training.provenance import code_commit, code_digest
 from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive, unpack
 from xview2_siamese_unet.xbd.ingest import (
     building_tables,
