@@ -1,8 +1,8 @@
-"""Peak memory of an assessment against the size of the scene: sparse pairs, a stand-in net, all rasters written.
+"""Peak memory of an assessment by image size: sparse pairs, a stub network, all rasters written.
 
     uv run python benchmarks/bench_assess_memory.py [side ...]      default: 20000 40000
 
-Each size runs in a process of its own, because a peak never falls again. About 700 MB are torch and its libraries.
+Each size runs in its own process, because a peak never decreases. About 700 MB are torch and its libraries.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ def measure(side: int, folder: Path) -> None:
     from rasterio.windows import Window  # noqa: PLC0415
 
     from xview2_siamese_unet.config.inference import InferenceParams  # noqa: PLC0415
-    from xview2_siamese_unet.inference.harmonise import harmonise  # noqa: PLC0415
-    from xview2_siamese_unet.inference.windowed import FinishedBlocks, predict_rows  # noqa: PLC0415
-    from xview2_siamese_unet.raster.grid_cog import RasterContent, write_cog  # noqa: PLC0415
-    from xview2_siamese_unet.raster.probability import BANDS  # noqa: PLC0415
-    from xview2_siamese_unet.raster.stitch_store import BlockStore  # noqa: PLC0415
-    from xview2_siamese_unet.raster.window_plan import WindowPlan  # noqa: PLC0415
+    from xview2_siamese_unet.inference.pair import harmonise  # noqa: PLC0415
+    from xview2_siamese_unet.inference.prediction import FinishedBlocks, predict_rows  # noqa: PLC0415
+    from xview2_siamese_unet.raster.cog import RasterContent, write_cog  # noqa: PLC0415
+    from xview2_siamese_unet.raster.io import BANDS  # noqa: PLC0415
+    from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan  # noqa: PLC0415
 
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": side, "width": side, "crs": "EPSG:32615"}
     options = {"tiled": True, "sparse_ok": True, "bigtiff": "YES", "transform": Affine(0.5, 0, 5e5, 0, -0.5, 4e6)}
@@ -58,7 +57,7 @@ def measure(side: int, folder: Path) -> None:
 
 
 def main(sides: list[int]) -> None:
-    """Print a table, and how the peaks of the first and the last size compare."""
+    """Print a table and the ratio of the last peak to the first."""
     peaks = []
     for side in sides:
         with tempfile.TemporaryDirectory() as folder:

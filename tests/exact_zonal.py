@@ -6,8 +6,7 @@ import numpy as np
 import shapely
 
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.grid_cog import NO_DATA
-from xview2_siamese_unet.raster.probability import LEVELS
+from xview2_siamese_unet.raster.io import LEVELS, NO_DATA
 
 
 def exact_zonal(shape: shapely.Geometry, grid: Grid, values: np.ndarray) -> tuple[float, np.ndarray]:

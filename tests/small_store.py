@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xview2_siamese_unet.raster.record import RECORD, count_scene
-from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.raster.store import RECORD, Store, count_scene
 
 
 def write_store(folder: Path, scenes: dict[str, np.ndarray]) -> Store:

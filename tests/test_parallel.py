@@ -103,7 +103,7 @@ def test_dask_runs_where_a_scheduler_says(scheduler: str) -> None:
     seen = set(parallel_map(process, range(4), executor, "processes"))
     assert len(seen) == 1
     assert os.getpid() not in seen
-    with pytest.raises(DataError, match="Job 7 failed"):
+    with pytest.raises(DataError, match="Job 7"):
         list(parallel_map(refuse, [7], executor, "jobs"))
 
 

@@ -1,4 +1,4 @@
-"""`assess` from Python or a notebook: the pipeline `inference` in a Kedro session, as the command runs it."""
+"""`assess()` and `look()` for Python and notebooks: the inference pipeline in a Kedro session."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _RECORD: Final = "run.json"
-# Kedro's advice to resume with --from-nodes is none for an assessment, and what failed is said by the error itself.
+# Kedro advises to resume with --from-nodes, which an assessment does not need, and repeats the error.
 _ADVICE: Final = ("kedro.runner", "kedro.pipeline")
-_NAMED: Final = f'package_name = "{__package__}"'
-"""What pyproject.toml of this project says."""
+_PACKAGE: Final = f'package_name = "{__package__}"'
+"""Line in the pyproject.toml of this project."""
 _WEIGHTS: Final = {".pth", ".pt", ".ckpt", ".safetensors"}
-"""Endings of files; any other model that is no file is a run."""
+"""Endings of checkpoints; any other model that is not a file is a run."""
 _PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones")
 
 
@@ -44,7 +44,7 @@ class Assessment:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What made it: inputs, grid, model, settings, warnings, counts."""
+        """Inputs, grid, model, settings, warnings and counts."""
         record: dict[str, Any] = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
         return record
 
@@ -56,13 +56,13 @@ class Assessment:
     @property
     def summary(self) -> pd.DataFrame:
         """Counts and shares of all buildings, of each cell and of each zone."""
-        import pandas as pd  # noqa: PLC0415  the command does not need it
+        import pandas as pd  # noqa: PLC0415  slow to import
 
         return pd.read_csv(self.folder / "summary.csv")
 
     def picture(self, side: int = 768) -> bytes:
         """Return the damage raster as a PNG of at most `side` pixels."""
-        from xview2_siamese_unet.datasets.assess_raster import picture  # noqa: PLC0415
+        from xview2_siamese_unet.datasets.rasters import picture  # noqa: PLC0415
 
         return picture(self.folder / "damage.tif", side)
 
@@ -76,11 +76,11 @@ def assess(
     device: str | None = None,
     **more: Any,  # noqa: ANN401
 ) -> Assessment:
-    """Find damaged buildings between two images; the same as `kedro assess PRE POST --out OUT`.
+    """Find damaged buildings in a pair of images; the same as `kedro assess PRE POST --out OUT`.
 
     Args:
-        pre: image before: a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system.
-        post: image after.
+        pre: pre-disaster image: a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system.
+        post: post-disaster image.
         out: folder of the products.
         env: `<user>/<experiment>`, as for `--env`.
         device: `auto`, `cpu` or `gpu`.
@@ -88,8 +88,8 @@ def assess(
             A model is a file, or a run: `RUN` of the experiment, `USER/EXPERIMENT` or `USER/EXPERIMENT@RUN`.
 
     Raises:
-        ProjectError: something that cannot be assessed, in one sentence, or no project around the current folder and
-            none that this code lies in; nothing has been written then.
+        ProjectError: the images cannot be assessed, or neither the current folder nor this code lies in a project;
+            nothing has been written.
     """
     with _session({"pre": pre, "post": post, "out": out, **more}, env, device) as session, _without_advice():
         session.run(pipeline_names=["inference"], runner=SequentialRunner())
@@ -103,25 +103,25 @@ def look(
     env: str | None = None,
     **more: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
-    """Return what an assessment would work on: grid, files, shift, warnings; writes nothing.
+    """Validate the inputs of an assessment: return grid, files, shift and warnings; writes nothing.
 
     Args:
-        pre: image before.
-        post: image after.
+        pre: pre-disaster image.
+        post: post-disaster image.
         env: `<user>/<experiment>`.
         more: as for `assess`.
 
     Raises:
-        ProjectError: something that cannot be assessed.
+        ProjectError: the images cannot be assessed.
     """
     from xview2_siamese_unet.config.inference import InferenceParams  # noqa: PLC0415
-    from xview2_siamese_unet.inference.harmonise import harmonise  # noqa: PLC0415  GDAL is slow to import
+    from xview2_siamese_unet.inference.pair import harmonise  # noqa: PLC0415  GDAL is slow to import
     from xview2_siamese_unet.inference.record import describe_pair  # noqa: PLC0415
 
     with _session({"pre": pre, "post": post, **more}, env, None) as session:
         parameters = session.load_context().params["inference"]
         found = harmonise(InferenceParams.model_validate(parameters, from_attributes=True))
-    shift = None if found.shift is None else {**asdict(found.shift), "sure": found.shift.sure}
+    shift = None if found.shift is None else {**asdict(found.shift), "sure": found.shift.is_reliable}
     buildings = None if found.footprints is None else len(found.footprints)
     return {**describe_pair(found.pair), "registration": shift, "footprints": buildings, "warnings": found.warnings}
 
@@ -141,14 +141,14 @@ def _without_advice() -> Iterator[None]:
 
 @contextmanager
 def _session(inference: dict[str, Any], env: str | None, device: str | None) -> Iterator[Any]:
-    """Open a session of the project; what a user can cause comes out as it was raised."""
+    """Open a session of the project; errors of the user are raised as they are, not as those of Kedro."""
     project = _find_project()
     if project is not None and __package__ != framework.PACKAGE_NAME:
         bootstrap_project(project)
         use_logging(project)
-    named = str(inference.get("model") or "")
-    if named and not Path(named).expanduser().exists() and Path(named).suffix not in _WEIGHTS:
-        inference = inference | {"model": _checkpoint_of(project, env, named)}
+    model = str(inference.get("model") or "")
+    if model and not Path(model).expanduser().exists() and Path(model).suffix not in _WEIGHTS:
+        inference = inference | {"model": _checkpoint_of(project, env, model)}
     params: dict[str, Any] = {"inference": {key: _plain(key, value) for key, value in inference.items()}}
     if device is not None:
         params["hardware"] = {"device": device}
@@ -162,13 +162,13 @@ def _session(inference: dict[str, Any], env: str | None, device: str | None) -> 
         raise ours from error
 
 
-def _checkpoint_of(project: Path | None, env: str | None, named: str) -> Path:
+def _checkpoint_of(project: Path | None, env: str | None, model: str) -> Path:
     """Return the checkpoint of a run: `RUN` of this experiment, `USER/EXPERIMENT` or `USER/EXPERIMENT@RUN`.
 
     Raises:
         ConfigError: no such user, experiment or run.
     """
-    other, at, run = named.partition("@") if "/" in named else ("", "@", named)
+    other, at, run = model.partition("@") if "/" in model else ("", "@", model)
     given = {"run": run} if at else None
     session: Any = ProjectSession.create(project, env=other or env, runtime_params=given)
     with session:
@@ -180,11 +180,11 @@ def _find_project() -> Path | None:
     """Return the project around the current folder, or else the checkout of this code.
 
     Raises:
-        ConfigError: there is neither, and the caller has not configured the installed package either.
+        ConfigError: there is neither, and the caller has not configured the installed package.
     """
-    around: Iterator[Path | None] = (find_kedro_project(start) for start in (Path.cwd(), Path(__file__)))
+    projects: Iterator[Path | None] = (find_kedro_project(start) for start in (Path.cwd(), Path(__file__)))
     # The caller may work in another project of Kedro.
-    ours = next((each for each in around if each and _NAMED in (each / "pyproject.toml").read_text("utf-8")), None)
+    ours = next((each for each in projects if each and _PACKAGE in (each / "pyproject.toml").read_text("utf-8")), None)
     if ours is None and __package__ != framework.PACKAGE_NAME:
         raise ConfigError(
             f"{Path.cwd()} is not inside an {__package__} project.",
@@ -194,7 +194,7 @@ def _find_project() -> Path | None:
 
 
 def _plain(key: str, value: Any) -> Any:  # noqa: ANN401
-    """Return a value as it could stand in YAML; paths are those of the caller, wherever the project lies."""
+    """Return a value as in YAML; relative paths start at the folder of the caller, not of the project."""
     if key in _PATHS and value is not None:
         return str(Path(value).expanduser().absolute())
     return list(value) if isinstance(value, tuple) else value

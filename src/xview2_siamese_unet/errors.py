@@ -21,48 +21,29 @@ WINDOWS: Final = (
 
 
 class ProjectError(Exception):
-    """Base class, for example `DataError("post.tif has no CRS.", hint="Assign one.")`.
-
-    The form with `found`, `allowed` and `remedy` is the older one; new code writes a sentence and a hint.
+    """Base of the tree: `DataError("post.tif has no coordinate reference system.", hint="Assign one with ...")`.
 
     Args:
-        message: a sentence that names the offending file, key or value; in the older form the file or key alone.
+        message: a sentence that names the offending file, key or value.
         hint: what the user does next, a sentence in the imperative.
-        found: what stands there.
-        allowed: what may stand there.
-        remedy: what the user does next.
     """
 
-    def __init__(self, message: str, *, hint: str = "", found: str = "", allowed: str = "", remedy: str = "") -> None:
-        super().__init__(message, hint, found, allowed, remedy)
-        self.where = message
-        self.found = found
-        self.allowed = allowed
-        self.remedy = remedy or hint
-
-    @property
-    def message(self) -> str:
-        """What is wrong, without the hint."""
-        return f"{self.where}: found {self.found}" if self.found else self.where
-
-    @property
-    def hint(self) -> str:
-        """What the user does next."""
-        return self.remedy
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
 
     def __str__(self) -> str:
         """Return the message and the hint."""
-        if self.found:
-            return f"{self.message}; allowed: {self.allowed}; next: {self.remedy}."
         return f"{self.message} {self.hint}".strip()
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild by keyword, so that an error of a worker process is complete."""
-        return _rebuild, (type(self), *self.args)
+        return _rebuild, (type(self), self.message, self.hint)
 
 
-def _rebuild(kind: type[ProjectError], message: str, hint: str, found: str, allowed: str, remedy: str) -> ProjectError:
-    return kind(message, hint=hint, found=found, allowed=allowed, remedy=remedy)
+def _rebuild(kind: type[ProjectError], message: str, hint: str) -> ProjectError:
+    return kind(message, hint=hint)
 
 
 class ConfigError(ProjectError):

@@ -12,7 +12,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.distributed import get_rank
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class RankZeroWrites:
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Keep the outputs of the other ranks in memory."""
-        if launched_shard().rank == 0:
+        if get_rank() == 0:
             return
         for name in QUIET:
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -92,7 +92,7 @@ class RunEnding:
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Print the score and the path, each if this run made it."""
         made = pipeline.all_outputs()
-        if launched_shard().rank > 0:
+        if get_rank() > 0:
             return
         if "metrics" in made:
             # click and not the log: a log handler would wrap the path, and a path must stay one word to be copied.

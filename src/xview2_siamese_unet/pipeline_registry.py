@@ -12,7 +12,7 @@ MAIN_JOB: Final = ("data_processing", "feature_statistics", "modelling", "report
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return the pipelines by name: those that a run requests, or all."""
+    """Return the pipelines by name: those that a run asks for, or all."""
     try:
         found = find_pipelines(raise_errors=True)
     except ImportError as error:

@@ -22,8 +22,8 @@ from pydantic import BaseModel
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.training.commit import code_digest
-from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.distributed import get_rank
+from xview2_siamese_unet.training.provenance import code_digest
 
 if TYPE_CHECKING:
     from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 MODELS: Final = "06_models"
 _RECORD: Final = "run.json"
 _CODE: Final = (
-    *("xbd.ingest", "xbd.splits", "raster.masks", "raster.pack"),
-    *("stats.balance", "stats.moments", "training.fit", "pipelines.modelling.nodes"),
+    *("xbd.ingest", "xbd.splits", "raster.masks", "raster.store"),
+    *("stats", "training.trainer", "pipelines.modelling.nodes"),
 )
 """Modules whose code, with all that they import, decides what a net learns."""
 LOOKS: Final = frozenset({"reporting", "inference", "run"})
@@ -42,7 +42,7 @@ LOOKS: Final = frozenset({"reporting", "inference", "run"})
 _MAKERS: Final = {"__default__", "data_processing", "feature_statistics", "modelling"}
 """Pipelines that write what decides a run; all others read an existing one."""
 _INDIFFERENT: Final = (
-    *("hardware.", "dataloader.", "dataset.root", "data_processing.shard.", "data_processing.write_png"),
+    *("hardware.", "dataloader.", "dataset.root", "data_processing.shard."),
     *("training.reuse", "training.lr_find"),
 )
 """Beginnings of the keys that change speed or place of a result, but not the result."""
@@ -258,7 +258,7 @@ class ProjectSession(KedroSession):
         loader.project, loader.begins_runs = context.project_path, self.begins_runs
         if self.begins_runs:
             self.worked_on = loader.run
-            if launched_shard().rank == 0:
+            if get_rank() == 0:
                 logger.info(self.worked_on.reason)
         return context
 

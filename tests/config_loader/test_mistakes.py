@@ -77,7 +77,7 @@ def test_unusable_globals_stop_construction(
         ({"local/parameters.yml": "datset: {}"}, "datset"),
         (
             {"local/parameters.yml": "dataset: {sample: {size: 10}}"},
-            r"dataset\.sample\.size.*64 or more, 4096 or less",
+            r"dataset\.sample\.size.*at least 64, at most 4096",
         ),
         (
             {"local/parameters.yml": "dataset: {name: other}"},

@@ -13,12 +13,11 @@ import shapely
 from docs_blocks import DOCS, first_column
 
 from xview2_siamese_unet.config.inference import BuildingParams
-from xview2_siamese_unet.inference.folder import PRODUCTS
-from xview2_siamese_unet.inference.layers import CEMS, with_provenance
+from xview2_siamese_unet.inference.buildings import CEMS, add_provenance, assess_buildings
+from xview2_siamese_unet.inference.products import PRODUCTS
 from xview2_siamese_unet.inference.summary import summary_table
-from xview2_siamese_unet.inference.vote import vote
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.probability import BANDS
+from xview2_siamese_unet.raster.io import BANDS
 
 PAGE = DOCS / "products.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -33,7 +32,9 @@ def buildings(tmp_path: Path) -> gpd.GeoDataFrame:
         target.write(np.full((5, 16, 16), 50, np.uint8))
     outline = {"building_id": ["1"], "footprint_source": ["model"]}
     outlines = gpd.GeoDataFrame(outline, geometry=[shapely.box(500_001, 3_999_993, 500_004, 3_999_997)], crs=grid.crs)
-    return with_provenance(vote(outlines, tmp_path / "p.tif", grid, BuildingParams()), dict.fromkeys(FACTS, ""))
+    return add_provenance(
+        assess_buildings(outlines, tmp_path / "p.tif", grid, BuildingParams()), dict.fromkeys(FACTS, "")
+    )
 
 
 def test_every_column_of_the_buildings(buildings: gpd.GeoDataFrame) -> None:

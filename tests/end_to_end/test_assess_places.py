@@ -20,7 +20,7 @@ from xview2_siamese_unet.config.data_processing import DataProcessingParams
 from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, parse_labels
-from xview2_siamese_unet.raster.grid_scene import write_geotiffs
+from xview2_siamese_unet.raster.export import write_geotiffs
 from xview2_siamese_unet.xbd.labels import parse_label
 
 SHARED = Path(__file__).parents[2] / ".." / "shared"
@@ -64,7 +64,7 @@ def test_a_fabricated_scene(main_run: Path, tmp_path: Path) -> None:
     scene = scenes_of(root, DatasetParams()).iloc[0]
     found = assess(*write_geotiffs(root, scene, tmp_path), tmp_path / "out", formats=["geojson", "geoparquet"])
     check(found, int(scene["epsg"]))
-    assert any("trained on fabricated scenes" in warning for warning in found.record["warnings"])
+    assert any("trained on synthetic scenes" in warning for warning in found.record["warnings"])
     assert found.record["post"]["date"].startswith(scene["post_date"][:4])
 
 
@@ -87,7 +87,7 @@ def test_real_scenes_with_their_labels_as_footprints(tmp_path: Path) -> None:
         found = assess(*write_geotiffs(root, scene, tmp_path), tmp_path / disaster, **more)
         buildings = check(found, int(scene["epsg"]))
         assert buildings["building_id"].tolist() == ids
-        assert any("trained on fabricated scenes" in warning for warning in found.record["warnings"])
+        assert any("trained on synthetic scenes" in warning for warning in found.record["warnings"])
         assert (buildings["status"] != "not_assessed").mean() > 0.8
 
 

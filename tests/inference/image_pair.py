@@ -8,27 +8,26 @@ from pathlib import Path
 import numpy as np
 
 from xview2_siamese_unet.config.inference import ImageParams, InferenceParams
-from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
-from xview2_siamese_unet.inference.windowed import Answer, predict_rows
-from xview2_siamese_unet.raster.stitch_store import BlockStore
-from xview2_siamese_unet.raster.window_pair import Pair
-from xview2_siamese_unet.raster.window_plan import WindowPlan
+from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
+from xview2_siamese_unet.inference.prediction import Predict, predict_rows
+from xview2_siamese_unet.raster.reader import Pair
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
 Write = Callable[..., Path]
 Smooth = Callable[..., np.ndarray]
 
 
-def pair_of(pre: Path, post: Path, **images: object) -> Harmonised:
+def pair_of(pre: Path, post: Path, **images: object) -> HarmonisedPair:
     return harmonise(InferenceParams(pre=pre, post=post, registration="off", images=ImageParams.model_validate(images)))
 
 
-def whole(harmonised: Harmonised) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def whole(harmonised: HarmonisedPair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     grid = harmonised.pair.grid
     with harmonised.pair.open() as reader:
         return reader.read(0, 0, grid.height, grid.width)
 
 
-def fill(pair: Pair, plan: WindowPlan, answer: Answer, store: BlockStore, batch_size: int) -> None:
+def fill(pair: Pair, plan: WindowPlan, answer: Predict, store: BlockStore, batch_size: int) -> None:
     """Predict every row that the store does not hold yet, as the pipeline does."""
     for number, columns in predict_rows(pair, plan, answer, store, batch_size):
         store.write_row(number, columns)

@@ -7,9 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
-from xview2_siamese_unet.config.prediction import Tta
-from xview2_siamese_unet.inference.answer import NetAnswer
+from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams, Tta
+from xview2_siamese_unet.inference.prediction import WindowPredictor
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.postprocess import probabilities
 
@@ -44,19 +43,19 @@ def test_the_answer_is_that_of_the_net(variant: dict[str, object]) -> None:
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 2)
     checkpoint = checkpoint_of(net, model)
-    answer = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"))
+    answer = WindowPredictor(checkpoint, HardwareParams(device="cpu", precision="32-true"))
     dates = np.random.default_rng(0).integers(1, 255, (2, 1, 96, 64, 3), dtype=np.uint8)
     given = [(torch.from_numpy(date).permute(0, 3, 1, 2).float() - 127) / 60 for date in dates]
     with torch.inference_mode():
         expected = probabilities(net(*given)).permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(answer(*dates), expected, atol=1e-5)
-    flipped = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"), tta="flips")(*dates)
+    flipped = WindowPredictor(checkpoint, HardwareParams(device="cpu", precision="32-true"), tta="flips")(*dates)
     assert np.abs(flipped - expected).max() > 1e-4
     np.testing.assert_allclose(flipped.sum(axis=3), 1, atol=1e-5)
     assert (answer.usual_batch, answer.device) == (1, "cpu")
 
 
-class Cramped(NetAnswer):
+class Cramped(WindowPredictor):
     """A stand-in that looks 8 pixels far and has memory for `room` pixels."""
 
     def __init__(self, room: int, error: Exception) -> None:
@@ -64,7 +63,7 @@ class Cramped(NetAnswer):
         self.warnings = []
         self.shapes: list[tuple[int, ...]] = []
 
-    def _answer(self, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+    def _predict(self, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
         if pre[..., 0].size > self.room:
             raise self.error
         self.shapes.append(pre.shape[:3])
@@ -96,7 +95,7 @@ def test_other_views_than_the_model_was_scored_with_are_warned_of(
     asked: Tta | None, applied: Tta, warned: bool
 ) -> None:
     checkpoint = {**checkpoint_of(build_net(ModelParams.model_validate(MODEL), 5), MODEL), "prediction": {"tta": "d4"}}
-    answer = NetAnswer(checkpoint, HardwareParams(device="cpu", precision="32-true"), tta=asked)
+    answer = WindowPredictor(checkpoint, HardwareParams(device="cpu", precision="32-true"), tta=asked)
     assert answer.tta == applied
     assert all("scored with test-time augmentation 'd4'" in warning for warning in answer.warnings)
     assert len(answer.warnings) == warned

@@ -15,12 +15,17 @@ from shapely.affinity import translate
 
 from xview2_siamese_unet.config.inference import BuildingParams
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.buildings import (
+    SHARES,
+    assess_buildings,
+    building_outlines,
+    geodesic_areas,
+    model_buildings,
+    valid_area,
+)
 from xview2_siamese_unet.inference.footprints import given_buildings, given_zones
-from xview2_siamese_unet.inference.layers import model_buildings, valid_area
 from xview2_siamese_unet.inference.summary import assign_zones, summarise_buildings, summary_table, summary_warnings
-from xview2_siamese_unet.inference.vote import SHARES, geodesic_areas, vote
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.outline import building_outlines
 
 Write = Callable[..., Path]
 GRID = Grid("EPSG:32615", 500_000, 4_000_000, 0.5, 200, 100)
@@ -52,7 +57,7 @@ def probability(write_raster: Write) -> Path:
 
 def test_vote_weighs_pixels_by_coverage(probability: Path) -> None:
     shapes = [box(5, 5), box(100, 50), box(60.5, 20, 20, 10)]
-    found = vote(frame(*shapes), probability, GRID, BuildingParams())
+    found = assess_buildings(frame(*shapes), probability, GRID, BuildingParams())
     assert found["damage"].tolist() == [4, 2, 4]
     assert found["damage_label"].tolist() == ["destroyed", "minor-damage", "destroyed"]
     np.testing.assert_allclose(found[list(SHARES)].sum(axis=1), 1, atol=1e-6)
@@ -63,7 +68,7 @@ def test_vote_weighs_pixels_by_coverage(probability: Path) -> None:
 
 def test_what_cannot_be_judged_is_null_with_a_reason(probability: Path) -> None:
     shapes = [box(150, 10), box(120, 10, 60, 10), box(500, 10), shapely.Polygon(), box(130, 40, 15, 10)]
-    found = vote(frame(*shapes), probability, GRID, BuildingParams())
+    found = assess_buildings(frame(*shapes), probability, GRID, BuildingParams())
     assert found["building_id"].tolist() == ["b0", "b1", "b2", "b3", "b4"]
     assert found["damage"].isna().tolist() == [True, True, True, True, False]
     assert found["status"].tolist() == ["not_assessed"] * 4 + ["assessed"]
@@ -77,14 +82,14 @@ def test_what_cannot_be_judged_is_null_with_a_reason(probability: Path) -> None:
 
 
 def test_doubt_is_abstained_from(probability: Path, write_raster: Write) -> None:
-    found = vote(frame(box(100, 50)), probability, GRID, BuildingParams(abstain_below=0.6))
+    found = assess_buildings(frame(box(100, 50)), probability, GRID, BuildingParams(abstain_below=0.6))
     assert found["status"].tolist() == ["abstained"]
     assert found["damage"].isna().all()
     assert found["confidence"][0] == pytest.approx(120 / 220, abs=1e-4)
     background = np.zeros((100, 200, 5), np.uint8)
     background[..., 0] = 254
     empty = write_raster("background.tif", background, nodata=255)
-    found = vote(frame(box(100, 50)), empty, GRID, BuildingParams())
+    found = assess_buildings(frame(box(100, 50)), empty, GRID, BuildingParams())
     assert found["reason"].tolist() == ["the model sees no building here"]
 
 
@@ -125,7 +130,7 @@ def test_a_building_on_any_seam_is_one_whatever_the_size_of_a_pixel(write_raster
 def test_a_scene_without_buildings_gives_an_empty_layer(write_raster: Write, probability: Path) -> None:
     path = write_raster("damage.tif", np.zeros((100, 200), np.uint8), nodata=255)
     polygons, _ = building_outlines(path, min_area=0)
-    found = vote(model_buildings(polygons, GRID), probability, GRID, BuildingParams())
+    found = assess_buildings(model_buildings(polygons, GRID), probability, GRID, BuildingParams())
     assert len(found) == 0
     assert summarise_buildings(summary_table(found))["all"]["buildings"] == 0
     zones = gpd.GeoDataFrame({"name": ["A"]}, geometry=[shapely.box(-94, 36, -93, 37)], crs="OGC:CRS84")
@@ -147,7 +152,7 @@ def test_footprints_in_are_buildings_out(tmp_path: Path, probability: Path, kind
         kind == "fgb"
     ) else given.to_file(path, engine="pyogrio")
     buildings = given_buildings(path, GRID.crs, None).frame
-    found = vote(buildings, probability, GRID, BuildingParams())
+    found = assess_buildings(buildings, probability, GRID, BuildingParams())
     assert found["building_id"].tolist() == ["d", "c", "b", "a"]
     assert found["damage"].isna().tolist() == [True, False, False, True]
     np.testing.assert_allclose(shapely.area(buildings.geometry), [50] * 4, rtol=1e-6)
@@ -163,7 +168,9 @@ def test_of_an_outline_that_is_not_valid_the_polygon_is_judged(tmp_path: Path, p
     nowhere = shapely.Polygon([(west, north), (east, np.inf), (east, south)])
     given = gpd.GeoDataFrame(geometry=[spike, flat, point, twice, nowhere, square], crs=GRID.crs)
     given.to_parquet(tmp_path / "given.parquet")
-    found = vote(given_buildings(tmp_path / "given.parquet", GRID.crs, None).frame, probability, GRID, BuildingParams())
+    found = assess_buildings(
+        given_buildings(tmp_path / "given.parquet", GRID.crs, None).frame, probability, GRID, BuildingParams()
+    )
     assert shapely.area(found.geometry).tolist() == pytest.approx([50, 0, 0, 50, 0, 50])
     assert found["damage"].isna().tolist() == [False, True, True, False, True, False]
     assert found["reason"].dropna().to_dict() == {1: "no polygon", 2: "no polygon", 4: "no polygon"}
@@ -172,7 +179,7 @@ def test_of_an_outline_that_is_not_valid_the_polygon_is_judged(tmp_path: Path, p
 
 def test_numbers_add_up_and_count_each_building_once(probability: Path) -> None:
     shapes = [box(5, 5), box(100, 50), box(150, 10), translate(box(5, 5), 1000, 0), shapely.Polygon()]
-    table = summary_table(vote(frame(*shapes), probability, GRID, BuildingParams()))
+    table = summary_table(assess_buildings(frame(*shapes), probability, GRID, BuildingParams()))
     numbers = [column for column in table if column not in ("level", "name") and "share" not in column]
     whole, cells = table.iloc[0], table.iloc[1:]
     assert whole["buildings"] == 5
@@ -192,7 +199,7 @@ def test_zones_count_each_building_once_and_say_how_many_are_in_none(probability
     zones = gpd.GeoDataFrame({"Nom": ["A", "B"]}, geometry=[left, right], crs=GRID.crs)
     zones.to_file(tmp_path / "zones.gpkg", engine="pyogrio")
     given = given_zones(tmp_path / "zones.gpkg", "Nom").frame
-    found = vote(frame(*shapes), probability, GRID, BuildingParams())
+    found = assess_buildings(frame(*shapes), probability, GRID, BuildingParams())
     zoned = assign_zones(found, given)
     table = summary_table(found, zoned)
     rows = table[table["level"] == "zone"].set_index("name")
@@ -237,7 +244,7 @@ def test_rows_of_one_name_are_one_zone_in_the_order_of_first_appearance(probabil
         given = given_zones(tmp_path / "zones.gpkg", column)
         assert any("5 of 7 rows share 2 of the names; " in each for each in given.warnings)
         assert any("1 of 7 rows have no value" in each for each in given.warnings)
-        found = vote(houses, probability, GRID, BuildingParams())
+        found = assess_buildings(houses, probability, GRID, BuildingParams())
         zoned = assign_zones(found, given.frame)
         table = summary_table(found, zoned)
         rows = table[table["level"] == "zone"].set_index("name")["buildings"]
@@ -250,7 +257,7 @@ def test_zones_may_have_numbers_as_names_and_no_geometry(probability: Path, tmp_
     zones.to_parquet(tmp_path / "zones.parquet")
     given = given_zones(tmp_path / "zones.parquet", None)
     assert any("1 of 3 rows hold no polygon" in warning for warning in given.warnings)
-    found = vote(frame(box(0, 5), box(50, 5), box(100, 5)), probability, GRID, BuildingParams())
+    found = assess_buildings(frame(box(0, 5), box(50, 5), box(100, 5)), probability, GRID, BuildingParams())
     table = summary_table(found, assign_zones(found, given.frame))
     rows = table[table["level"] == "zone"].set_index("name")["buildings"]
     assert rows.to_dict() == {"7": 2, "8": 0, "outside of all zones": 1}

@@ -24,6 +24,7 @@ import pytest
 import shapely
 
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.buildings import geodesic_areas
 from xview2_siamese_unet.inference.footprints import (
     Given,
     given_area,
@@ -33,7 +34,6 @@ from xview2_siamese_unet.inference.footprints import (
     read_polygons,
     row_names,
 )
-from xview2_siamese_unet.inference.vote import geodesic_areas
 
 CASES = Path(__file__).parents[2] / ".." / "shared" / "cases"
 CRS = "EPSG:32615"

@@ -12,8 +12,8 @@ from image_pair import Smooth, Write, pair_of, whole
 from rasterio.enums import ColorInterp
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.inference.harmonise import Harmonised
-from xview2_siamese_unet.raster.grid_source import read_source
+from xview2_siamese_unet.inference.pair import HarmonisedPair
+from xview2_siamese_unet.raster.source import read_source
 
 INKS = [ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow, ColorInterp.black]
 
@@ -24,7 +24,7 @@ def halves(write_raster: Write, folder: str, image: np.ndarray) -> Path:
     return right.parent
 
 
-def shows(found: Harmonised, image: np.ndarray) -> bool:
+def shows(found: HarmonisedPair, image: np.ndarray) -> bool:
     _, post, valid = whole(found)
     return bool(valid.all() and (post == image).all())
 

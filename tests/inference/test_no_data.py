@@ -11,7 +11,7 @@ import rasterio
 from affine import Affine
 from image_pair import Smooth, Write, pair_of, whole
 
-from xview2_siamese_unet.inference.harmonise import Harmonised
+from xview2_siamese_unet.inference.pair import HarmonisedPair
 
 HOLE = slice(50, 110), slice(60, 120)
 ASIDE = Affine(0.5, 0, 500_000.25, 0, -0.5, 4_000_000)
@@ -164,7 +164,7 @@ def mosaic_of(path: Path) -> Path:
     return vrt(path.parent, path.name)
 
 
-def in_windows(found: Harmonised, side: int) -> np.ndarray:
+def in_windows(found: HarmonisedPair, side: int) -> np.ndarray:
     valid = np.zeros((200, 300), bool)
     with found.pair.open() as reader:
         for top in range(0, 200, side):

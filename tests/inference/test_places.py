@@ -21,11 +21,11 @@ from rasterio.rpc import RPC
 from rasterio.warp import Resampling, reproject
 
 from xview2_siamese_unet.config.inference import InferenceParams
-from xview2_siamese_unet.datasets.assess_layers import FormatsDataset
+from xview2_siamese_unet.datasets.assessment import FormatsDataset
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.inference.harmonise import harmonise
+from xview2_siamese_unet.inference.buildings import geodesic_areas
+from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.summary import assign_zones, summary_table
-from xview2_siamese_unet.inference.vote import geodesic_areas
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 HEIGHT, WIDTH = 200, 300

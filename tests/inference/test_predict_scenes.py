@@ -11,9 +11,7 @@ from scipy import ndimage
 
 from small_store import noisy_scenes, write_store
 from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
-from xview2_siamese_unet.inference.answer import NetAnswer
-from xview2_siamese_unet.inference.predict import predict_scenes
-from xview2_siamese_unet.inference.windowed import encode
+from xview2_siamese_unet.inference.prediction import WindowPredictor, encode, predict_scenes
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.postprocess import Thresholds
 from xview2_siamese_unet.raster.store import Store
@@ -51,7 +49,7 @@ def test_scoring_and_assessing_give_the_same_bytes(store: Store, flips: bool) ->
         "prediction": {"tta": "flips" if flips else "none"},
     }
     scenes, seen = store.pixels, np.ones((64, 64), bool)
-    assessed = NetAnswer(checkpoint(**how), CPU)(np.array(scenes[..., :3]), np.array(scenes[..., 3:6]))
+    assessed = WindowPredictor(checkpoint(**how), CPU)(np.array(scenes[..., :3]), np.array(scenes[..., 3:6]))
     codes, shares = answers(store, **how)
     for scene, one in enumerate(assessed):
         block = encode(one, seen, Thresholds())

@@ -11,7 +11,7 @@ import pytest
 
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
+from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 
 SHARED = Path(__file__).parents[3] / "shared"
 pytestmark = [
@@ -36,7 +36,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
-def look(folder: Path, pre: str, post: str, **more: Path) -> tuple[Harmonised, int]:
+def look(folder: Path, pre: str, post: str, **more: Path) -> tuple[HarmonisedPair, int]:
     """Return a pair and the number of its pixels with data."""
     found = harmonise(InferenceParams(pre=folder / pre, post=folder / post, **more))
     grid = found.pair.grid
@@ -89,7 +89,7 @@ def test_collars_of_jpeg_leave_the_shift_as_it_is(case: Callable[[str], Path]) -
     for found, seen in (lossless, lossy):
         assert found.shift is not None
         assert (found.shift.columns, found.shift.rows) == (pytest.approx(3.1, abs=0.2), pytest.approx(1.1, abs=0.3))
-        assert not found.shift.sure
+        assert not found.shift.is_reliable
         assert seen == pytest.approx(117_050, rel=0.002)
     moved, _ = look(case("04"), "pre_six.tif", "post_six.tif")
     assert moved.pair.shift == pytest.approx((-6, 0), abs=0.05)

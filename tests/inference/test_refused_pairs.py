@@ -13,7 +13,7 @@ from image_pair import Smooth, Write, pair_of
 
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.inference.harmonise import harmonise
+from xview2_siamese_unet.inference.pair import harmonise
 
 
 def test_mistakes_have_sentences_of_their_own(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_mistakes_have_sentences_of_their_own(write_raster: Write, smooth: Smoot
         assert sentence in str(refused.value)
         sentences.add(refused.value.message)
     assert len(sentences) == len(cases)
-    with pytest.raises(ConfigError, match=r"inference\.post: found nothing"):
+    with pytest.raises(ConfigError, match=r"inference\.post names no image"):
         harmonise(InferenceParams(pre=good))
 
 

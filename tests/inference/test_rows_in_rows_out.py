@@ -18,14 +18,13 @@ from image_pair import fill
 from shapely.affinity import rotate
 
 from xview2_siamese_unet.config.inference import InferenceParams
-from xview2_siamese_unet.datasets.assess_layers import LayersDataset
-from xview2_siamese_unet.datasets.assess_raster import CogDataset
-from xview2_siamese_unet.inference.harmonise import harmonise
-from xview2_siamese_unet.inference.layers import read_buildings
+from xview2_siamese_unet.datasets.assessment import LayersDataset
+from xview2_siamese_unet.datasets.rasters import CogDataset
+from xview2_siamese_unet.inference.buildings import read_buildings
+from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.record import Predicted
 from xview2_siamese_unet.pipelines.inference import nodes
-from xview2_siamese_unet.raster.stitch_store import BlockStore
-from xview2_siamese_unet.raster.window_plan import WindowPlan
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
 Write = Callable[..., Path]
 LEFT, TOP, DOWN, ACROSS = 500_000.0, 4_000_000.0, 84, 105  # metres, whole pixels of each size

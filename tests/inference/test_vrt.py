@@ -10,7 +10,7 @@ import pytest
 from image_pair import Smooth, Write, pair_of, whole
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.raster.grid_source import check_vrt, read_source
+from xview2_siamese_unet.raster.source import check_vrt, read_source
 
 VRT = """<VRTDataset rasterXSize="300" rasterYSize="200"><SRS>EPSG:32615</SRS>
 <GeoTransform>500000, 0.5, 0, 4000000, 0, -0.5</GeoTransform>{bands}</VRTDataset>"""

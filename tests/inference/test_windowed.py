@@ -16,14 +16,13 @@ from scipy.ndimage import uniform_filter
 
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import StorageError
-from xview2_siamese_unet.inference.harmonise import harmonise
-from xview2_siamese_unet.inference.windowed import FinishedBlocks, encode
+from xview2_siamese_unet.inference.pair import harmonise
+from xview2_siamese_unet.inference.prediction import FinishedBlocks, encode
 from xview2_siamese_unet.models.postprocess import Thresholds
-from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
-from xview2_siamese_unet.raster.probability import BANDS, LEVELS
-from xview2_siamese_unet.raster.stitch_store import BlockStore
-from xview2_siamese_unet.raster.window_pair import Pair
-from xview2_siamese_unet.raster.window_plan import WindowPlan
+from xview2_siamese_unet.raster.cog import RasterContent, write_cog
+from xview2_siamese_unet.raster.io import BANDS, LEVELS, NO_DATA
+from xview2_siamese_unet.raster.reader import Pair
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
 Write = Callable[..., Path]
 Smooth = Callable[..., np.ndarray]
@@ -98,7 +97,7 @@ def test_work_that_is_cleared_under_a_run_makes_no_empty_raster(pair: Pair, tmp_
     plan, store = WindowPlan(pair.grid.height, pair.grid.width, 64, 32), BlockStore(tmp_path / "blocks")
     fill(pair, plan, Net(), store, 2)
     shutil.rmtree(store.folder)
-    with pytest.raises(StorageError, match="repeat the same command"):
+    with pytest.raises(StorageError, match="is missing"):
         list(FinishedBlocks(plan, store))
 
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from exact_zonal import exact_zonal
 from xview2_siamese_unet.config.inference import BuildingParams
-from xview2_siamese_unet.inference.vote import ABSTAINED, ASSESSED, NOT_ASSESSED, SHARES, vote
+from xview2_siamese_unet.inference.buildings import ABSTAINED, ASSESSED, NOT_ASSESSED, SHARES, assess_buildings
+from xview2_siamese_unet.raster.cog import RasterContent, write_cog
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.grid_cog import NO_DATA, RasterContent, write_cog
-from xview2_siamese_unet.raster.probability import BANDS, LEVELS
+from xview2_siamese_unet.raster.io import BANDS, LEVELS, NO_DATA
 
 SYSTEMS = ("EPSG:32614", "EPSG:32760", "EPSG:3857")
 HEIGHT, WIDTH = 60, 540  # more columns than a block of the file
@@ -94,7 +94,7 @@ def test_every_zonal_figure_is_exact(
     values = random_scene(random, HEIGHT, WIDTH)
     path = write_probability(tmp_path / "probability.tif", grid, values, side)
     outlines = random_outlines(random, grid, 20)
-    found = vote(outlines, path, grid, BuildingParams())
+    found = assess_buildings(outlines, path, grid, BuildingParams())
     for row, shape in zip(found.itertuples(), outlines.geometry, strict=True):
         visible, means = exact_zonal(shape, grid, values)
         assert row.visible_fraction == pytest.approx(visible, abs=1e-4)
@@ -121,7 +121,7 @@ def test_hidden_pixels_have_no_vote(tmp_path: Path, pixel: float) -> None:
         for c in (10, 20, 30)
     )
     outlines = footprints([west, across, east], grid)
-    found = vote(outlines, path, grid, BuildingParams(min_visible=0.4))
+    found = assess_buildings(outlines, path, grid, BuildingParams(min_visible=0.4))
     assert found["visible_fraction"].tolist() == [1, 0.5, 0]
     assert found["built_fraction"].tolist()[:2] == [1, 1]
     assert found["p_destroyed"].tolist()[:2] == [1, 1]
@@ -140,7 +140,7 @@ def test_bare_ground_is_abstained_from(tmp_path: Path) -> None:
     outlines = gpd.GeoDataFrame(
         {"building_id": ["field", "house"], "footprint_source": "t"}, geometry=boxes, crs=grid.crs
     )
-    found = vote(outlines, path, grid, BuildingParams())
+    found = assess_buildings(outlines, path, grid, BuildingParams())
     assert found["built_fraction"].tolist() == pytest.approx([0, 0.872], abs=1 / LEVELS)
     assert found["status"].tolist() == [ABSTAINED, ASSESSED]
 
@@ -157,7 +157,7 @@ def test_the_reason_names_the_area_of_interest(tmp_path: Path) -> None:
     inside, across, outside = (
         shapely.box(left + x, bottom + y, left + x + 3, bottom + y + 3) for x, y in ((0, 0), (7, 3), (8, 8))
     )
-    found = vote(footprints([inside, across, outside], grid), path, grid, BuildingParams(), aoi)
+    found = assess_buildings(footprints([inside, across, outside], grid), path, grid, BuildingParams(), aoi)
     assert found["status"].tolist() == [ASSESSED, NOT_ASSESSED, NOT_ASSESSED]
     assert found["visible_fraction"].tolist() == pytest.approx([1, exact_zonal(across, grid, values)[0], 0], abs=1e-4)
     assert "area of interest" in found["reason"][1]

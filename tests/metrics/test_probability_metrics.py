@@ -23,7 +23,7 @@ from xview2_siamese_unet.metrics.calibration import (
     reliability,
     summarise_probabilities,
 )
-from xview2_siamese_unet.raster.probability import LEVELS, as_bytes
+from xview2_siamese_unet.raster.io import LEVELS, as_bytes
 
 Pixels = list[tuple[float, bool]]
 """Predicted probability of each pixel and whether the class is true."""

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.raster.grid import Grid, Place, common_grid, edge, is_utm, pixel_metres
+from xview2_siamese_unet.raster.grid import Extent, Grid, common_grid, is_utm, pixel_size, raster_outline
 
 UTM = CRS.from_epsg(32615)
 DEGREES = CRS.from_epsg(4326)
 
 
-def place(crs: CRS, transform: Affine, width: int = 200, height: int = 100) -> Place:
-    return Place(crs, edge(transform, width, height), transform)
+def place(crs: CRS, transform: Affine, width: int = 200, height: int = 100) -> Extent:
+    return Extent(crs, raster_outline(transform, width, height), transform)
 
 
 def north_up(left: float, top: float, pixel: float) -> Affine:
@@ -90,8 +90,8 @@ def test_dates_at_other_ends_of_the_earth_are_refused() -> None:
 
 def test_pixel_of_a_rotated_raster_is_the_root_of_its_area() -> None:
     rotated = Affine.translation(500_000, 4_000_000) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5)
-    assert pixel_metres(place(UTM, rotated), UTM) == pytest.approx(0.5)
-    assert pixel_metres(place(UTM, rotated), CRS.from_epsg(32616)) == pytest.approx(0.5, rel=0.01)
+    assert pixel_size(place(UTM, rotated), UTM) == pytest.approx(0.5)
+    assert pixel_size(place(UTM, rotated), CRS.from_epsg(32616)) == pytest.approx(0.5, rel=0.01)
 
 
 def test_window_is_clipped_to_the_grid() -> None:

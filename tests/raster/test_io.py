@@ -98,18 +98,18 @@ def test_no_data_becomes_black(tmp_path: Path, dtype: str, nodata: float, declar
 @pytest.mark.parametrize(
     ("values", "dtype", "found"),
     [
-        (256, "int16", "up to 256 (int16)"),
+        (256, "int16", "to 256 (int16)"),
         (2047, "uint16", "2047"),
-        (0.9, "float32", "up to 0.9"),
-        (-1.8, "float32", "from -1.8 up to"),
+        (0.9, "float32", "to 0.9"),
+        (-1.8, "float32", "from -1.8 to"),
     ],
 )
 def test_another_scale_is_refused_and_never_stretched(tmp_path: Path, values: float, dtype: str, found: str) -> None:
     path = write_tif(tmp_path / "a.tif", np.full((3, 4, 4), values, dtype))
     with pytest.raises(DataError) as caught:
         read_rgb(path)
-    assert found in caught.value.found
-    assert "one and the same rule" in caught.value.remedy
+    assert found in caught.value.message
+    assert "same rule" in caught.value.hint
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((3, 4, 4), "uint8"), ((1, 4, 4), "int16")])
@@ -122,7 +122,7 @@ def test_a_mask_has_one_band_of_bytes(tmp_path: Path, shape: tuple[int, int, int
 def test_two_bands_are_neither_grey_nor_colour(tmp_path: Path) -> None:
     path = write_tif(tmp_path / "a.tif", np.zeros((2, 4, 4), "uint8"))
     assert read_shape(path) == (2, 4, 4)
-    with pytest.raises(DataError, match="found 2 bands"):
+    with pytest.raises(DataError, match="2 bands"):
         read_rgb(path)
 
 
@@ -156,7 +156,7 @@ def test_a_torn_image_is_never_read(tmp_path: Path, suffix: str, kept: float) ->
         write_tif(path, np.random.default_rng(1).integers(0, 256, (3, 64, 64), dtype=np.uint8))
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept) if isinstance(kept, float) else kept])
-    with pytest.raises(DataError, match=f"a{suffix}: found a file that cannot be read"):
+    with pytest.raises(DataError, match=rf"a{suffix} cannot be read"):
         read_rgb(path)
 
 

@@ -13,13 +13,12 @@ from rasterio.features import rasterize
 from shapely import from_wkt
 
 from xview2_siamese_unet.damage import SUBTYPES
-from xview2_siamese_unet.raster.burn import burn_buildings, burn_damage
 from xview2_siamese_unet.raster.io import read_rgb
-from xview2_siamese_unet.raster.record import count_scene
-from xview2_siamese_unet.stats.balance import count_classes
-from xview2_siamese_unet.xbd.labels import parse_label
-from xview2_siamese_unet.xbd.names import Phase
-from xview2_siamese_unet.xbd.polygons import parse_polygons
+from xview2_siamese_unet.raster.rasterize import rasterize_buildings, rasterize_damage
+from xview2_siamese_unet.raster.store import count_scene
+from xview2_siamese_unet.stats import count_classes
+from xview2_siamese_unet.xbd.labels import parse_label, parse_polygons
+from xview2_siamese_unet.xbd.scenes import Phase
 
 REAL = Path(__file__).parents[3] / "shared" / "xbd"
 LABELS = sorted(REAL.glob("*/labels/*_post_disaster.json"))
@@ -37,9 +36,9 @@ def ours(post: Path) -> tuple[np.ndarray, np.ndarray]:
         polygons = parse_polygons([b.xy for b in label.buildings], path.name)
         codes = [b.damage for b in label.buildings]
         masks.append(
-            burn_buildings(polygons, SHAPE, "centre")
+            rasterize_buildings(polygons, SHAPE, "centre")
             if phase == "pre"
-            else burn_damage(polygons, codes, SHAPE, "centre")
+            else rasterize_damage(polygons, codes, SHAPE, "centre")
         )
     return masks[0], masks[1]
 

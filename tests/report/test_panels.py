@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.raster.probability import confidence
+from xview2_siamese_unet.raster.io import confidence
 from xview2_siamese_unet.report.panels import (
     PanelRow,
     building_row,

@@ -24,11 +24,12 @@ from xview2_siamese_unet.cli.score import compare, score
 from xview2_siamese_unet.cli.slurm import slurm
 from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.errors import WINDOWS, ConfigError, cause_of, chain
-from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.distributed import get_world_size
 
 if sys.platform == "win32":
     raise SystemExit(WINDOWS)
 
+_PACKAGE: Final = "xview2_siamese_unet"
 _DISTRIBUTED: Final = "modelling"
 """The only pipeline that runs in several processes."""
 _CHECKING: Final = (
@@ -54,7 +55,7 @@ def _run(**options: Any) -> Any:  # noqa: ANN401
         raise ConfigError("--async does not work with generator nodes.", hint="Leave it out.")
     if options["load_versions"]:
         raise ConfigError("--load-versions has no effect: no dataset is versioned.", hint="Leave it out.")
-    world = launched_shard().world
+    world = get_world_size()
     if world > 1 and {*(options["pipelines"] or ()), options["pipeline"]} - {None} != {_DISTRIBUTED}:
         raise ConfigError(
             f"torchrun launched {world} processes, but only {_DISTRIBUTED} runs in several.",
@@ -75,7 +76,7 @@ class CommandHooks:
     @cli_hook_impl
     def before_command_run(self, project_metadata: ProjectMetadata | None) -> None:
         """Use the project's logging configuration, also in the folders below it."""
-        if project_metadata is not None and project_metadata.package_name == __package__:
+        if project_metadata is not None and project_metadata.package_name == _PACKAGE:
             use_logging(project_metadata.project_path)
 
     @cli_hook_impl
@@ -89,7 +90,7 @@ def end_in_one_sentence(error: BaseException | None) -> None:
 
     Any other error is left alone, and all of them under `--verbose` or with our logger at DEBUG.
     """
-    verbose = KedroCliError.VERBOSE_ERROR or logging.getLogger(__package__).isEnabledFor(logging.DEBUG)
+    verbose = KedroCliError.VERBOSE_ERROR or logging.getLogger(_PACKAGE).isEnabledFor(logging.DEBUG)
     if isinstance(error, Exception) and not verbose and (sentence := sentence_of(error)):
         click.secho(sentence, err=True, fg="red")
         raise SystemExit(1)

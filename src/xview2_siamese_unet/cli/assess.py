@@ -1,4 +1,4 @@
-"""`kedro assess PRE POST --out DIR`: the inference pipeline for somebody who only has two images."""
+"""`kedro assess PRE POST --out DIR`: run the inference pipeline on two images."""
 
 from __future__ import annotations
 
@@ -33,27 +33,28 @@ _PATH: Final = click.Path(path_type=Path)
     type=_PATH,
     help="Building footprints; name a layer as 'FILE|layername=NAME'. Default: the model's own outlines.",
 )
-@click.option("--aoi", type=_PATH, help="Area of interest: nothing outside of its polygons is assessed.")
+@click.option("--aoi", type=_PATH, help="Area of interest: polygons outside of which nothing is assessed.")
 @click.option("--zones", type=_PATH, help="Polygons, such as districts, to count buildings by.")
 @click.option(
-    "--format", "formats", type=click.Choice(get_args(Format)), multiple=True, help="Also write buildings in it."
+    "--format", "formats", type=click.Choice(get_args(Format)), multiple=True, help="Also write the buildings as this."
 )
-@click.option("--overwrite", is_flag=True, help="Replace an assessment that the folder holds; other files stay.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="What computes.")
-@click.option("--check", is_flag=True, help="Only look at the images and print what an assessment would work on.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing assessment in the folder; other files stay.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Device to run on.")
+@click.option("--check", is_flag=True, help="Validate the inputs, print grid, shift and warnings, and exit.")
 @env_option
 def assess(*, check: bool, device: str | None, env: str | None, **inference: Any) -> None:  # noqa: ANN401
     """Find damaged buildings between an image PRE and an image POST of a disaster.
 
     Each is a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system. The same as `kedro run
-    --pipelines inference` with these paths as parameters. Ends with 2 where nothing could be done, in one sentence.
+    --pipelines inference` with these paths as parameters. Exits with status 2 and a one-line error if the images cannot
+    be assessed.
 
     \b
     kedro assess before.tif after.tif --check
     kedro assess before.tif after.tif --out assessment --footprints buildings.gpkg --env lab/strong
     """  # noqa: D301  click takes the escaped character
     if not check and inference["out"] is None:
-        raise click.UsageError("Missing option '--out'; only --check goes without.")
+        raise click.UsageError("Missing option '--out'; only --check works without it.")
     given = {key: value for key, value in inference.items() if value not in (None, False, ())}
     try:
         if check:

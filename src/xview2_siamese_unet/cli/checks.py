@@ -24,7 +24,7 @@ from xview2_siamese_unet.models.build import build_net, read_from_hub
 from xview2_siamese_unet.models.hardware import device_warnings, pick_device
 from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.xbd.archives import is_archive
-from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.xbd.scenes import list_pairs
 
 _PACKAGES: Final = ("xview2-siamese-unet", "kedro", "torch", "segmentation-models-pytorch", "rasterio")
 _MIN_DISK: Final = 5e9

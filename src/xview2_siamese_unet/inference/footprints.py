@@ -15,7 +15,7 @@ import shapely
 from pyproj.exceptions import ProjError
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.inference.vector_file import read_table, split_layer
+from xview2_siamese_unet.inference.vector_formats import read_table, split_layer
 
 _POLYGONAL: Final = (3, 6)  # ids of Polygon and MultiPolygon in GEOS
 _COLLECTION: Final = 7
@@ -39,51 +39,50 @@ class Given(NamedTuple):
 
 
 def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = ()) -> Given:
-    """Return a layer of valid polygons in another system; a geometry without any area comes out empty.
+    """Return a layer as valid polygons in another system; a geometry without any area comes out empty.
 
     Args:
         path: GeoPackage, GeoJSON, GeoJSON lines, FlatGeobuf, Shapefile or GeoParquet; `|layername=...` names a layer.
-        crs: system of the result.
+        crs: coordinate reference system of the result.
         where: name of the parameter for error messages.
         wanted: columns to read.
 
     Raises:
-        DataError: a file that cannot be used, or one whose coordinates are none of its system.
+        DataError: a file that cannot be used, or coordinates that do not fit its system.
     """
     frame, columns, warnings = read_table(path, wanted, where)
     name = split_layer(path)[0].name
     geometries, doubts = _polygons(frame.geometry.to_numpy())
-    there = ~shapely.is_empty(geometries)
+    known = ~shapely.is_empty(geometries)
     placed, lost = _reproject(geometries, frame.crs, crs, f"{name} ({where})")
-    if there.any() and lost.sum() == there.sum():
+    if known.any() and lost.sum() == known.sum():
         raise _misplaced(geometries, frame.crs, f"{name} ({where})")
-    torn = ~shapely.is_valid(placed)
+    invalid = ~shapely.is_valid(placed)
     # Without what has collapsed: an outline with a spike would become a polygon and a line.
-    placed[torn] = shapely.make_valid(placed[torn], method="structure", keep_collapsed=False)
+    placed[invalid] = shapely.make_valid(placed[invalid], method="structure", keep_collapsed=False)
     doubts |= {
         f"cannot be placed in {crs}: their coordinates do not fit {_title(frame.crs)}, or lie too far away": lost,
-        "were not valid polygons and were repaired": torn & ~shapely.is_empty(placed),
-        "have no area": torn & shapely.is_empty(placed),
+        "were not valid polygons and were repaired": invalid & ~shapely.is_empty(placed),
+        "have no area": invalid & shapely.is_empty(placed),
     }
-    said = [f"{name}: {rows.sum()} of {len(frame)} rows {doubt}" for doubt, rows in doubts.items() if rows.any()]
+    warnings += [f"{name}: {rows.sum()} of {len(frame)} rows {doubt}" for doubt, rows in doubts.items() if rows.any()]
     if not len(frame):
-        said.append(f"{name} has no rows")
-    return Given(frame.set_geometry(placed, crs=crs), (*warnings, *said), tuple(columns))
+        warnings.append(f"{name} has no rows")
+    return Given(frame.set_geometry(placed, crs=crs), tuple(warnings), tuple(columns))
 
 
 def _polygons(geometries: Any) -> tuple[Any, dict[str, npt.NDArray[np.bool_]]]:  # noqa: ANN401
     """Return the polygons of each row in two dimensions, and what was left out of which rows."""
-    found = np.array(geometries, object)
-    kinds = shapely.get_type_id(found)
-    doubts = {"have heights (Z), which are left out": shapely.has_z(found)}
-    mixed = np.flatnonzero(kinds == _COLLECTION)
-    for row in mixed:
-        found[row] = shapely.MultiPolygon(list(_parts(found[row])))
-    none = ~np.isin(shapely.get_type_id(found), _POLYGONAL) | shapely.is_empty(found)
-    found[none] = shapely.Polygon()
-    doubts["are collections, of which only the polygons are used"] = (kinds == _COLLECTION) & ~none
+    polygons = np.array(geometries, object)
+    collections = shapely.get_type_id(polygons) == _COLLECTION
+    doubts = {"have heights (Z), which are left out": shapely.has_z(polygons)}
+    for row in np.flatnonzero(collections):
+        polygons[row] = shapely.MultiPolygon(list(_parts(polygons[row])))
+    none = ~np.isin(shapely.get_type_id(polygons), _POLYGONAL) | shapely.is_empty(polygons)
+    polygons[none] = shapely.Polygon()
+    doubts["are collections, of which only the polygons are used"] = collections & ~none
     doubts["hold no polygon"] = none
-    return shapely.force_2d(found), doubts
+    return shapely.force_2d(polygons), doubts
 
 
 def _parts(shape: Any) -> Iterator[Any]:  # noqa: ANN401
@@ -95,7 +94,7 @@ def _parts(shape: Any) -> Iterator[Any]:  # noqa: ANN401
 
 
 def _reproject(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tuple[Any, npt.NDArray[np.bool_]]:  # noqa: ANN401
-    """Return the geometries in another system, and which of them have no place in it; those come out empty."""
+    """Return the geometries in another system, and which of them cannot be placed in it; those come out empty."""
     try:
         placed = gpd.GeoSeries(geometries, crs=source).to_crs(crs).to_numpy().copy()
     except ProjError as error:
@@ -104,11 +103,11 @@ def _reproject(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tupl
             hint="Assign its true coordinate reference system.",
         ) from error
     points, owners = shapely.get_coordinates(placed, return_index=True)
-    nowhere = ~np.isfinite(points).all(axis=1)
-    if pyproj.CRS(crs).is_geographic:  # where both systems are degrees, nothing is computed and nothing checked
-        nowhere |= (np.abs(points) > (360, 90 + 1e-6)).any(axis=1)
+    outside = ~np.isfinite(points).all(axis=1)
+    if pyproj.CRS(crs).is_geographic:  # from degrees to degrees, nothing is computed and nothing checked
+        outside |= (np.abs(points) > (360, 90 + 1e-6)).any(axis=1)
     lost = np.zeros(len(placed), bool)
-    lost[owners[nowhere]] = True
+    lost[owners[outside]] = True
     placed[lost] = shapely.Polygon()
     return placed, lost
 
@@ -116,31 +115,31 @@ def _reproject(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tupl
 def _misplaced(geometries: Any, source: pyproj.CRS, name: str) -> DataError:  # noqa: ANN401
     """Explain why no row of a file can be placed in another system."""
     west, south, east, north = shapely.total_bounds(geometries)
-    there = f"x {west:.7g} to {east:.7g} and y {south:.7g} to {north:.7g}"
     degrees, lost = _reproject(geometries, source, _DEGREES, name)
     if lost.sum() < (~shapely.is_empty(geometries)).sum():
         corners = [round(float(value), 5) for value in shapely.total_bounds(degrees)]
         return DataError(f"{name} lies too far from the images: {corners} in degrees.", hint="Name another file.")
     swapped = source.is_geographic and max(abs(west), abs(east)) <= 90 < max(abs(south), abs(north)) <= 360
-    remedy = (
-        "Latitude and longitude are swapped: write longitude first."
+    return DataError(
+        f"The coordinates of {name}, x {west:.7g} to {east:.7g} and y {south:.7g} to {north:.7g}, "
+        f"do not fit {_title(source)}.",
+        hint="Latitude and longitude are swapped: write longitude first."
         if swapped
-        else "Assign its true coordinate reference system (ogr2ogr -a_srs EPSG:... fixed.gpkg FILE, or in QGIS)."
+        else "Assign its true coordinate reference system (ogr2ogr -a_srs EPSG:... fixed.gpkg FILE, or in QGIS).",
     )
-    return DataError(f"The coordinates of {name}, {there}, do not fit {_title(source)}.", hint=remedy)
 
 
 def _title(crs: Any) -> str:  # noqa: ANN401
     return f"{crs.to_string() if crs.to_authority() else crs.name}{' (degrees)' if crs.is_geographic else ''}"
 
 
-def outside(given: Given, frame: Any, what: str, place: str) -> Iterator[str]:  # noqa: ANN401
-    """Yield a warning where no row of a layer (`what`) lies in a frame (`place`); both are in one system."""
+def outside(given: Given, frame: Any, what: str, region: str) -> Iterator[str]:  # noqa: ANN401
+    """Yield a warning if no row of a layer (`what`) lies in a frame (`region`); both are in one system."""
     geometries = given.frame.geometry.to_numpy()
-    there = geometries[~shapely.is_empty(geometries)]
-    if not len(there) or shapely.intersects(there, frame).any():
+    known = geometries[~shapely.is_empty(geometries)]
+    if not len(known) or shapely.intersects(known, frame).any():
         return
-    degrees = gpd.GeoSeries(there, crs=given.frame.crs).to_crs(_DEGREES)
+    degrees = gpd.GeoSeries(known, crs=given.frame.crs).to_crs(_DEGREES)
     swapped = shapely.transform(degrees.to_numpy(), lambda xy: xy[:, ::-1])
     swapped = gpd.GeoSeries(swapped, crs=_DEGREES).to_crs(given.frame.crs).to_numpy()
     reason = (
@@ -148,22 +147,22 @@ def outside(given: Given, frame: Any, what: str, place: str) -> Iterator[str]:  
         if shapely.intersects(swapped, frame).any()
         else "check their place and their coordinate reference system"
     )
-    yield f"none of the {len(there)} {what} lies in {place}: {reason}"
+    yield f"none of the {len(known)} {what} lies in {region}: {reason}"
 
 
 def row_names(
     given: Given, column: str | None, usual: Sequence[str], where: str, *, unique: bool = True
 ) -> tuple[Sequence[str | None], list[str]]:
-    """Return the text of one name a row, and warnings.
+    """Return one name a row as text, and warnings.
 
-    The names are those of `column`, of the first of the `usual` columns, in any case, that is usable, or else row
+    The names are those of `column`, else of the first of the `usual` columns, in any case, that is usable, else row
     numbers from 1. A row without a name keeps none.
 
     Raises:
-        DataError: a column that does not exist, or one that is not usable: empty, not exact or, where names have to be
+        DataError: a column that does not exist, or one that is not usable: empty, not exact or, if names have to be
             `unique`, with values that repeat.
     """
-    frame, warnings, passed = given.frame, [], []
+    frame, warnings, rejected = given.frame, [], []
     if column is not None and column not in given.columns:
         raise DataError(f"{where}: there is no column {column!r}.", hint=f"Name one of {', '.join(given.columns)}.")
     lower = {name.lower(): name for name in reversed(given.columns)} | {name: name for name in given.columns}
@@ -171,15 +170,15 @@ def row_names(
         fault = _fault(frame[name], unique=unique)
         if fault is None:
             break
-        passed.append(f"column {name!r} {fault}")
+        rejected.append(f"column {name!r} {fault}")
     else:
-        reason = " and ".join(passed) or f"no column is named {', '.join(usual[:-1])} or {usual[-1]}"
+        reason = " and ".join(rejected) or f"no column is named {', '.join(usual[:-1])} or {usual[-1]}"
         if column is not None:
             raise DataError(f"{where}: {reason}.", hint="Name another column, or null.")
         numbers = [str(number) for number in range(1, len(frame) + 1)]
         return numbers, [f"{where}: {reason}; row numbers starting at 1 are used, name another column if there is one"]
-    if passed:
-        warnings.append(f"{where}: {' and '.join(passed)}; column {name!r} is used")
+    if rejected:
+        warnings.append(f"{where}: {' and '.join(rejected)}; column {name!r} is used")
     names = _texts(frame[name])
     if missing := sum(not (each or "").strip() for each in names):
         warnings.append(f"{where}: {missing} of {len(names)} rows have no value in column {name!r}, which stays empty")
@@ -216,8 +215,7 @@ def given_buildings(path: Path, crs: str, id_column: str | None) -> Given:
     Raises:
         DataError: a file or a column that cannot be used.
     """
-    where = "inference.footprints"
-    given = read_polygons(path, crs, where, (*_IDS, *_named(id_column)))
+    given = read_polygons(path, crs, "inference.footprints", _with(_IDS, id_column))
     ids, doubts = row_names(given, id_column, _IDS, "inference.buildings.id_column")
     columns = {"building_id": pd.array(ids, dtype=object), "footprint_source": split_layer(path)[0].name}
     frame = gpd.GeoDataFrame(columns, geometry=given.frame.geometry.to_numpy(), crs=crs)
@@ -233,7 +231,7 @@ def given_zones(path: Path, column: str | None) -> Given:
         DataError: a file or a column that cannot be used.
     """
     where = "inference.zones"
-    given = read_polygons(path, _DEGREES, where, (*_ZONE_NAMES, *_named(column)))
+    given = read_polygons(path, _DEGREES, where, _with(_ZONE_NAMES, column))
     texts, doubts = row_names(given, column, _ZONE_NAMES, "inference.zone_column", unique=False)
     names = pd.Series([text or "" for text in texts], dtype=object)
     shared = names.duplicated(keep=False) & (names.str.strip() != "")
@@ -256,5 +254,5 @@ def given_area(path: Path) -> Given:
     return given
 
 
-def _named(column: str | None) -> tuple[str, ...]:
-    return () if column is None else (column,)
+def _with(usual: tuple[str, ...], column: str | None) -> tuple[str, ...]:
+    return usual if column is None else (*usual, column)

@@ -1,4 +1,4 @@
-"""Buildings → numbers that can be quoted: each building once, those not judged as numbers of their own."""
+"""Counts of buildings by class, 500 m cell and zone; those that are not assessed are counted apart."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import shapely
 from rasterio.crs import CRS
 
 from xview2_siamese_unet.damage import SCORED
-from xview2_siamese_unet.inference.vote import ABSTAINED, ASSESSED, NOT_ASSESSED
-from xview2_siamese_unet.raster.grid import around
+from xview2_siamese_unet.inference.buildings import ABSTAINED, ASSESSED, NOT_ASSESSED
+from xview2_siamese_unet.raster.grid import wrap_longitude
 
 CELL: Final = 500
 """Metres; the cells of other rapid damage products."""
 OUTSIDE: Final = "outside of all zones"
-_WORDS: Final = tuple(code.word for code in SCORED)
+_CLASSES: Final = tuple(code.word for code in SCORED)
 _PARTLY: Final = r"only \d+% of it .*"
 _UNKNOWN: Final = (ABSTAINED, NOT_ASSESSED)
 NOTE: Final = (
@@ -44,7 +44,7 @@ class Zoned(NamedTuple):
 
 
 def assign_zones(buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None) -> Zoned | None:
-    """Find the zones that hold a point inside each building; rows of one name are one zone.
+    """Return the zones that hold a point inside each building; rows of one name are one zone.
 
     Args:
         buildings: in metres.
@@ -55,23 +55,23 @@ def assign_zones(buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None) ->
     numbers, names = pd.factorize(zones["name"])
     shapes = zones.geometry.to_numpy().copy()
     west, _, east, _ = shapely.bounds(shapes).T
-    plain = (west > -180) & (east < 180) & (east - west <= 180)  # as all zones but those that cross 180 degrees
-    shapes[~plain] = [around(shape, CRS.from_user_input(zones.crs)) for shape in shapes[~plain]]
+    crossing = (west <= -180) | (east >= 180) | (east - west > 180)  # 180 degrees of longitude
+    shapes[crossing] = [wrap_longitude(shape, CRS.from_user_input(zones.crs)) for shape in shapes[crossing]]
     points = _points(buildings).to_crs(zones.crs).to_numpy()
     point, row = shapely.STRtree(shapes).query(points, predicate="intersects")
     pairs = np.unique([point, numbers[row]], axis=1)  # sorted: the first zone of a building comes first
-    held, start, count = np.unique(pairs[0], return_index=True, return_counts=True)
+    inside, start, count = np.unique(pairs[0], return_index=True, return_counts=True)
     first = np.full(len(buildings), -1)
-    first[held] = pairs[1, start]
+    first[inside] = pairs[1, start]
     return Zoned(list(names), first, int((count > 1).sum()))
 
 
 def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd.DataFrame:
-    """Return one row for all buildings, one for each 500 m cell that holds any, one for each zone, empty ones too.
+    """Return a row for all buildings, for each 500 m cell that holds any, and for each zone, also without buildings.
 
-    A building counts once at each level: where a point inside it lies, in the first of zones that overlap. Columns:
-    `level`, `name`, `buildings`, one for each class, `abstained`, `not_assessed`, and the share of damaged ones of all
-    and of those assessed.
+    A building counts once at each level, by a point inside it and in the first of zones that overlap. Columns: `level`,
+    `name`, `buildings`, one for each class, `abstained`, `not_assessed`, and the share of damaged ones of all and of
+    those assessed.
 
     Args:
         buildings: with status and label, in metres.
@@ -88,7 +88,7 @@ def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd
 
 
 def summary_warnings(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> list[str]:
-    """Return sentences, with counts, on what the table leaves out or settles by a rule.
+    """Return warnings, with counts, about buildings without a class and buildings in several zones.
 
     Args:
         buildings: with status and reason, in metres.
@@ -108,9 +108,9 @@ def summary_warnings(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) ->
 
 
 def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
-    found = Counter(kinds)  # ten times as fast as pandas where there are thousands of zones
-    counts = {kind: found[kind] for kind in (*_WORDS, *_UNKNOWN)}
-    damaged, assessed = sum(counts[word] for word in _WORDS[1:]), sum(counts[word] for word in _WORDS)
+    every = Counter(kinds)  # ten times as fast as pandas if there are thousands of zones
+    counts = {kind: every[kind] for kind in (*_CLASSES, *_UNKNOWN)}
+    damaged, assessed = sum(counts[word] for word in _CLASSES[1:]), sum(counts[word] for word in _CLASSES)
     return {
         "level": level,
         "name": name,
@@ -122,7 +122,7 @@ def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
 
 
 def summarise_buildings(table: pd.DataFrame, warnings: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the table as plain values, the whole first and once more class by class, and the warnings on it."""
+    """Return the table as plain values, the totals also class by class, and the warnings on it."""
     rows = [
         {str(key): None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")
     ]
@@ -138,16 +138,16 @@ def summarise_buildings(table: pd.DataFrame, warnings: Sequence[str] = ()) -> di
 
 
 def _classes(whole: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each class and each kind of not knowing; the latter have no share of those assessed."""
-    assessed = sum(whole[word] for word in _WORDS)
+    """Return a row for each class, and for abstained and not assessed, which have no share of those assessed."""
+    assessed = sum(whole[word] for word in _CLASSES)
     return [
         {
             "class": kind,
             "buildings": whole[kind],
             "share_of_all": _share(whole[kind], whole["buildings"]),
-            "share_of_assessed": _share(whole[kind], assessed) if kind in _WORDS else None,
+            "share_of_assessed": _share(whole[kind], assessed) if kind in _CLASSES else None,
         }
-        for kind in (*_WORDS, *_UNKNOWN)
+        for kind in (*_CLASSES, *_UNKNOWN)
     ]
 
 
@@ -161,12 +161,12 @@ def _kinds(buildings: gpd.GeoDataFrame) -> pd.Series[Any]:
 
 
 def _points(buildings: gpd.GeoDataFrame) -> gpd.GeoSeries:
-    """Return a point inside each building, an empty one where it has no polygon."""
+    """Return a point inside each building, empty without a polygon."""
     return gpd.GeoSeries(shapely.point_on_surface(buildings.geometry.to_numpy()), crs=buildings.crs)
 
 
 def _cells(points: gpd.GeoSeries) -> list[str]:
-    places = np.column_stack([points.x, points.y])
-    known = np.isfinite(places).all(axis=1)
-    corners = np.floor(np.where(known[:, None], places, 0) / CELL).astype(int) * CELL
-    return [f"E{east}N{north}" if there else "nowhere" for (east, north), there in zip(corners, known, strict=True)]
+    xy = np.column_stack([points.x, points.y])
+    known = np.isfinite(xy).all(axis=1)
+    corners = np.floor(np.where(known[:, None], xy, 0) / CELL).astype(int) * CELL
+    return [f"E{east}N{north}" if one else "nowhere" for (east, north), one in zip(corners, known, strict=True)]

@@ -26,8 +26,8 @@ from xview2_siamese_unet.damage import N_CODES, SCORED, SUBTYPES, Damage
 from xview2_siamese_unet.metrics.bootstrap import bounds, draw_weights
 from xview2_siamese_unet.metrics.confusion import IntArray, Predictions, UInt8Array
 from xview2_siamese_unet.metrics.scores import FloatArray, class_scores, scored_damage
-from xview2_siamese_unet.raster.probability import LEVELS
-from xview2_siamese_unet.xbd.polygons import parse_polygons
+from xview2_siamese_unet.raster.io import LEVELS
+from xview2_siamese_unet.xbd.labels import parse_polygons
 
 logger = logging.getLogger(__name__)
 MATCHED: Final = 0.5

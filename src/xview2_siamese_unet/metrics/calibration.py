@@ -16,7 +16,7 @@ from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import IntArray, Predictions, UInt8Array
 from xview2_siamese_unet.metrics.scores import FloatArray
-from xview2_siamese_unet.raster.probability import LEVELS
+from xview2_siamese_unet.raster.io import LEVELS
 from xview2_siamese_unet.raster.store import Store
 
 STEPS: Final = LEVELS + 1

@@ -1,9 +1,9 @@
-"""The one grid on which both dates are compared: north-up, square pixels, a UTM zone, whole pixels of the overlap."""
+"""The common grid of both images: north-up, square pixels, a UTM zone, whole pixels of the overlap."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -58,15 +58,21 @@ class Grid:
         )
 
     def window(self, west: float, south: float, east: float, north: float) -> Window:
-        """Return the pixels, clipped to the grid, that hold a rectangle in metres; of no size where there are none."""
+        """Return the pixels whose centres lie in a rectangle in metres, clipped to the grid; its size may be 0."""
         columns = [min(max(value, 0), self.width) for value in _span(west - self.left, east - self.left, self.pixel)]
         rows = [min(max(value, 0), self.height) for value in _span(self.top - north, self.top - south, self.pixel)]
         return Window(columns[0], rows[0], columns[1] - columns[0], rows[1] - rows[0])
 
+    def coarser(self, side: int) -> Grid:
+        """Return the grid with pixels so large that its longer side has at most `side` of them."""
+        factor = max(1.0, max(self.width, self.height) / side)
+        width, height = (max(1, round(length / factor)) for length in (self.width, self.height))
+        return replace(self, pixel=self.pixel * factor, width=width, height=height)
+
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one date lies.
+class Extent:
+    """Where an image lies.
 
     Attributes:
         crs: its coordinate reference system.
@@ -80,107 +86,92 @@ class Place:
 
 
 class Area(NamedTuple):
-    """A shape in a system."""
+    """A shape and its coordinate reference system."""
 
     crs: CRS
     shape: BaseGeometry
 
 
-def common_grid(pre: Place, post: Place, pixel: float | None = None, aoi: Area | None = None) -> Grid:
-    """Return the grid of the overlap of two dates, at the coarser pixel size or a given one.
+def common_grid(pre: Extent, post: Extent, pixel: float | None = None, aoi: Area | None = None) -> Grid:
+    """Return the grid of the overlap of two images, at the coarser pixel size or a given one.
 
-    A date that lies in a UTM zone already keeps it, and the coarser one its own pixels, so that nothing is resampled
-    without need.
+    An image in a UTM zone keeps its zone, and the coarser one its own pixels, so that nothing is resampled needlessly.
 
     Args:
-        pre: the date before.
-        post: the date after.
-        pixel: side of a pixel in metres; `None` that of the coarser date.
-        aoi: cuts the grid to its frame.
+        pre: the pre-disaster image.
+        post: the post-disaster image.
+        pixel: side of a pixel in metres; `None`: that of the coarser image.
+        aoi: clips the grid to its bounds.
 
     Raises:
-        DataError: the dates do not overlap, or not within the area of interest.
+        DataError: the images do not overlap, or not within the area of interest.
     """
     crs = _shared_crs(pre, post)
-    outlines = [reproject(place.outline, place.crs, crs) for place in (pre, post)]
+    outlines = [reproject(image.outline, image.crs, crs) for image in (pre, post)]
     overlap = outlines[0].intersection(outlines[1])
     if overlap.is_empty:
         raise _no_overlap(outlines)
     if aoi is not None:
-        inside = cut(aoi, overlap, crs)
+        inside = clip(aoi, overlap, crs)
         if inside.is_empty:
             raise _area_outside(aoi, overlap, crs)
         overlap = inside
-    sizes = [pixel_metres(place, crs) for place in (pre, post)]
-    anchor = pre if sizes[0] >= sizes[1] else post
+    sizes = [pixel_size(image, crs) for image in (pre, post)]
     size = pixel or max(sizes)
-    left, top = _origin(anchor, crs, size)
+    left, top = _origin(pre if sizes[0] >= sizes[1] else post, crs, size)
     west, south, east, north = overlap.bounds
     first_column, last_column = _span(west - left, east - left, size)
     first_row, last_row = _span(top - north, top - south, size)
-    if last_column <= first_column or last_row <= first_row:
+    width, height = last_column - first_column, last_row - first_row
+    if width <= 0 or height <= 0:
         raise _no_overlap(outlines) if aoi is None else _area_outside(aoi, overlap, crs)
-    return Grid(
-        crs=crs.to_string(),
-        left=left + first_column * size,
-        top=top - first_row * size,
-        pixel=size,
-        width=last_column - first_column,
-        height=last_row - first_row,
-    )
+    return Grid(crs.to_string(), left + first_column * size, top - first_row * size, size, width, height)
 
 
-def cut(area: Area, frame: BaseGeometry, crs: CRS) -> BaseGeometry:
-    """Return the part of an area inside a frame, in the system of the frame.
+def clip(area: Area, frame: BaseGeometry, crs: CRS) -> BaseGeometry:
+    """Return the part of an area inside a frame, in the coordinate reference system of the frame.
 
-    Cut in the system of the area, which may be larger than a UTM zone can say; with a rim, because edges bend.
+    Clipped in the system of the area, which may be larger than a UTM zone can express; with a margin, because
+    reprojected edges bend.
     """
     west, south, east, north = frame.bounds
     wider = frame.buffer(max(east - west, north - south) / 100)
-    inside = around(area.shape, area.crs).intersection(reproject(wider, crs, area.crs))
-    return _polygons(reproject(inside, area.crs, crs).intersection(frame))
+    inside = wrap_longitude(area.shape, area.crs).intersection(reproject(wider, crs, area.crs))
+    parts = shapely.get_parts(shapely.get_parts(reproject(inside, area.crs, crs).intersection(frame)))
+    return shapely.union_all(parts[shapely.get_dimensions(parts) == 2])  # outlines that only touch leave lines, points
 
 
-def around(shape: BaseGeometry, crs: CRS) -> BaseGeometry:
-    """Return a shape in degrees together with itself one turn of the Earth to the west and to the east.
+def wrap_longitude(shape: BaseGeometry, crs: CRS) -> BaseGeometry:
+    """Return a shape in degrees together with its copies 360 degrees to the west and to the east.
 
-    Whatever crosses 180 degrees is cut there (RFC 7946), or counts on to 181 or -181: one of the three meets it. A
-    polygon that spans more than half of the Earth, and not all of it, jumps from 180 to -180.
+    A shape across 180 degrees is split there (RFC 7946), or continues to 181 or -181: one of the three copies meets it.
+    A polygon that spans more than half of the Earth, and not all of it, jumps from 180 to -180.
     """
     if not crs.is_geographic:
         return shape
     parts = [
-        _counting_on(part) if 180 < part.bounds[2] - part.bounds[0] < 360 else part
+        _unwrap(part) if 180 < part.bounds[2] - part.bounds[0] < 360 else part
         for part in shapely.get_parts(shape)
         if not part.is_empty
     ]
     return shapely.union_all([translate(part, turn) for part in parts for turn in (-360, 0, 360)])
 
 
-def _counting_on(shape: BaseGeometry) -> BaseGeometry:
-    """Return a shape that jumps from 180 to -180 degrees with longitudes that count on to the east."""
+def _unwrap(shape: BaseGeometry) -> BaseGeometry:
+    """Return a shape that jumps from 180 to -180 degrees with longitudes that continue beyond 180."""
     moved: BaseGeometry = shapely.transform(shape, lambda xy: xy + np.where(xy < 0, [360, 0], 0))
     return shapely.make_valid(moved)
 
 
-def _polygons(shape: BaseGeometry) -> BaseGeometry:
-    """Return a shape without the lines and points that a cut leaves where outlines only touch."""
-    parts = shapely.get_parts(shapely.get_parts(shape))
-    return shapely.union_all(parts[shapely.get_dimensions(parts) == 2])
-
-
-def pixel_metres(place: Place, crs: CRS) -> float:
-    """Return the side of a pixel of `place` in metres: the root of the area of one in the middle, once projected."""
-    if place.crs == crs:
-        return math.sqrt(abs(place.transform.determinant))
-    x, y = place.outline.centroid.coords[0]
+def pixel_size(image: Extent, crs: CRS) -> float:
+    """Return the side of a pixel in metres: the square root of the area of one in the middle of the image."""
+    if image.crs == crs:
+        return math.sqrt(abs(image.transform.determinant))
+    x, y = image.outline.centroid.coords[0]
     step = 100.0  # pixels; a single one loses digits beside northings of 10⁶ m
-    across, down = (
-        (step * place.transform.a, step * place.transform.d),
-        (step * place.transform.b, step * place.transform.e),
-    )
-    corners = [(x, y), (x + across[0], y + across[1]), (x + down[0], y + down[1])]
-    (x0, y0), (x1, y1), (x2, y2) = (transformer(place.crs, crs).transform(*corner) for corner in corners)
+    own = image.transform
+    corners = [(x, y), (x + step * own.a, y + step * own.d), (x + step * own.b, y + step * own.e)]
+    (x0, y0), (x1, y1), (x2, y2) = (transformer(image.crs, crs).transform(*corner) for corner in corners)
     return math.sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))) / step
 
 
@@ -189,7 +180,7 @@ def _span(low: float, high: float, pixel: float) -> tuple[int, int]:
     return math.ceil(low / pixel - 0.5 - 1e-6), math.floor(high / pixel - 0.5 + 1e-6) + 1
 
 
-def _origin(anchor: Place, crs: CRS, pixel: float) -> tuple[float, float]:
+def _origin(anchor: Extent, crs: CRS, pixel: float) -> tuple[float, float]:
     own = anchor.transform
     north_up = own.b == own.d == 0 and own.a > 0 > own.e
     if anchor.crs == crs and north_up and math.isclose(own.a, pixel) and math.isclose(-own.e, pixel):
@@ -197,29 +188,28 @@ def _origin(anchor: Place, crs: CRS, pixel: float) -> tuple[float, float]:
     return 0.0, 0.0
 
 
-def _shared_crs(pre: Place, post: Place) -> CRS:
-    """Return the UTM zone of a date that has one, else that of the middle of the overlap."""
-    for place in (pre, post):
-        if is_utm(place.crs):
-            return place.crs
+def _shared_crs(pre: Extent, post: Extent) -> CRS:
+    """Return the UTM zone of an image that has one, else that of the middle of the overlap."""
+    for image in (pre, post):
+        if is_utm(image.crs):
+            return image.crs
     degrees = CRS.from_epsg(4326)
-    outlines = [reproject(place.outline, place.crs, degrees) for place in (pre, post)]
-    overlap = outlines[0].intersection(around(outlines[1], degrees))
+    outlines = [reproject(image.outline, image.crs, degrees) for image in (pre, post)]
+    overlap = outlines[0].intersection(wrap_longitude(outlines[1], degrees))
     if overlap.is_empty:
         raise _no_overlap(outlines)
-    middle = overlap.centroid
-    return CRS.from_epsg(utm_zone(middle.x, middle.y))
+    return CRS.from_epsg(utm_zone(overlap.centroid.x, overlap.centroid.y))
 
 
 def is_utm(crs: CRS) -> bool:
-    """Say whether a system is a UTM zone in metres."""
+    """Return whether a coordinate reference system is a UTM zone in metres."""
     projected = pyproj.CRS.from_wkt(crs.to_wkt())
     return projected.utm_zone is not None and projected.axis_info[0].unit_name == "metre"
 
 
 @lru_cache(maxsize=64)  # a folder of tiles asks the same for each of them
 def is_on_earth(crs: CRS) -> bool:
-    """Say whether a system can be turned into degrees, which a local one cannot."""
+    """Return whether a system can be converted to degrees, which a local one cannot."""
     try:
         transformer(crs, CRS.from_epsg(4326))
     except ProjError:
@@ -228,37 +218,37 @@ def is_on_earth(crs: CRS) -> bool:
 
 
 def reproject(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
-    """Return a shape in another system, its edges bent as they bend."""
+    """Return a shape in another system, with vertices added so that its edges bend as they should."""
     if source == target:
         return shape
-    # Straight edges bend: 500 m and 21 points a side keep an outline to a centimetre.
+    # 500 m and 21 points a side keep an outline exact to a centimetre.
     longest = 0.005 if source.is_geographic else 500
     dense = shapely.segmentize(shape, max(min(shape.length / 80, longest), 1e-9))
     convert: Any = transformer(source, target).transform
     moved: BaseGeometry = shapely.transform(dense, convert, interleaved=False)
-    if not np.isfinite(shapely.get_coordinates(moved)).all():  # a place that the other system cannot say
+    if not np.isfinite(shapely.get_coordinates(moved)).all():  # outside of what the other system can express
         return Polygon()
     west, _, east, _ = moved.bounds if not moved.is_empty else (0, 0, 0, 0)
-    if target.is_geographic and east - west > 180:  # across 180 degrees: count on to the east
-        moved = _counting_on(moved)
+    if target.is_geographic and east - west > 180:  # across 180 degrees
+        moved = _unwrap(moved)
     return shapely.make_valid(moved)
 
 
 @lru_cache(maxsize=64)
 def transformer(source: CRS, target: CRS) -> pyproj.Transformer:
-    """Return what turns x and y of one system into those of another."""
+    """Return the transformer of x and y from one system to another."""
     return pyproj.Transformer.from_crs(source.to_wkt(), target.to_wkt(), always_xy=True)
 
 
 @lru_cache(maxsize=64)
-def horizontal(crs: CRS) -> CRS:
-    """Return a system without its height, which images and outlines have no use for."""
+def horizontal_crs(crs: CRS) -> CRS:
+    """Return a system without its heights, which images and footprints do not need."""
     own = pyproj.CRS.from_wkt(crs.to_wkt())
     flat = (own.sub_crs_list[0] if own.is_compound else own).to_2d()
     return crs if flat == own else CRS.from_wkt(flat.to_wkt())
 
 
-def edge(transform: Affine, width: int, height: int) -> Polygon:
+def raster_outline(transform: Affine, width: int, height: int) -> Polygon:
     """Return the edge of a raster, also of a rotated one."""
     corners: list[Any] = [transform @ corner for corner in ((0, 0), (width, 0), (width, height), (0, height))]
     return Polygon(corners)
@@ -267,7 +257,7 @@ def edge(transform: Affine, width: int, height: int) -> Polygon:
 def _no_overlap(outlines: list[BaseGeometry]) -> DataError:
     return DataError(
         f"The images do not overlap (bounds {' and '.join(map(_bounds, outlines))}).",
-        hint="Check that they show the same place and that each names its true coordinate reference system.",
+        hint="Check that they show the same area and that each has its true coordinate reference system.",
     )
 
 
@@ -277,7 +267,7 @@ def _area_outside(area: Area, overlap: BaseGeometry, crs: CRS) -> DataError:
         f"The area of interest (bounds {_bounds(area.shape)}) holds no pixel of the overlap of the images "
         f"(bounds {_bounds(reproject(overlap, crs, area.crs))}).",
         hint="Its latitude and longitude are swapped: write longitude first."
-        if not cut(swapped, overlap, crs).is_empty
+        if not clip(swapped, overlap, crs).is_empty
         else "Check the coordinates of the area of interest and its coordinate reference system.",
     )
 

@@ -1,4 +1,4 @@
-"""Reading images, writing and reading masks: uint8 with georeference where there is one.
+"""Images, masks and probabilities of a scene: uint8 rasters, with a georeference where there is one.
 
 A raster opens with the one driver that its ending names, so that a file which only looks like an image (a VRT that
 names other files, a network address) is refused instead of followed.
@@ -21,26 +21,32 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import MemoryFile
 
 from xview2_siamese_unet.atomic import whole_file
-from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 DRIVERS: Final = {".png": "PNG", ".tif": "GTiff", ".tiff": "GTiff"}
+LEVELS: Final = 254
+"""Probability 1 as a byte."""
+NO_DATA: Final = 255
+"""Of rasters of damage codes and of probabilities."""
+BANDS: Final = (Damage.BACKGROUND.word, *(code.word for code in SCORED))
+"""Names of the bands of a raster of probabilities."""
 ByteArray = npt.NDArray[np.uint8]
-_NO_DATA: Final = -99
+_XBD_NO_DATA: Final = -99
 _COLOURMAP: Final = {int(code): (*code.rgb, 255) for code in Damage}
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    """Open for reading; xBD's PNGs have no georeference, which is no news."""
+    """Open for reading, without a warning about the missing georeference of xBD's PNGs."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path, driver=DRIVERS[path.suffix.lower()]) as source:
                 yield source
     except RasterioIOError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_shape(path: Path) -> tuple[int, int, int]:
@@ -50,7 +56,7 @@ def read_shape(path: Path) -> tuple[int, int, int]:
 
 
 def read_rgb(path: Path) -> ByteArray:
-    """Return an image as uint8 (h, w, 3).
+    """Return an image as uint8 (h, w, 3); a single band is grey.
 
     Raises:
         DataError: not readable, two bands, a palette, values that do not fit in a byte.
@@ -59,10 +65,8 @@ def read_rgb(path: Path) -> ByteArray:
         palette = source.colorinterp[0] is ColorInterp.palette
         if source.count == 2 or palette:
             raise DataError(
-                str(path),
-                found="colours by number (a palette)" if palette else "2 bands",
-                allowed="red, green, blue and any further bands, or one band of grey",
-                remedy="use the RGB image",
+                f"{path} has {'a palette' if palette else '2 bands'}; red, green and blue or one grey band are needed.",
+                hint="Use the RGB image.",
             )
         if source.count == 1:
             return np.repeat(_as_bytes(source.read(1), source.nodata, path)[..., None], 3, axis=2)
@@ -73,20 +77,19 @@ def read_rgb(path: Path) -> ByteArray:
 
 
 def _decode_png(path: Path) -> ByteArray:
-    """Decode a file of 8-bit RGB or RGBA with Pillow: GDAL gives a torn one back as if its rest were black."""
+    """Decode 8-bit RGB or RGBA with Pillow: GDAL returns a truncated file as if its rest were black."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             return np.asarray(image)[..., :3]
     except (OSError, SyntaxError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def unreadable(path: Path, reason: object) -> DataError:
+    """Return the error of an image that cannot be read."""
     return DataError(
-        str(path),
-        found=f"a file that cannot be read ({error})",
-        allowed="a whole PNG or GeoTIFF",
-        remedy="restore the file from the download, or set data_processing.on_problem: skip",
+        f"{path} cannot be read ({reason}).",
+        hint="Restore the file from the download, or set data_processing.on_problem: skip.",
     )
 
 
@@ -101,12 +104,10 @@ def _as_bytes(bands: npt.NDArray[Any], nodata: float | None, path: Path) -> Byte
     bands = np.where(empty, 0, bands)
     highest, lowest = float(bands.max()), float(bands.min())
     floating = np.issubdtype(bands.dtype, np.floating)
-    if highest > 255 or (floating and (0 < highest <= 1 or (lowest < 0 and lowest != _NO_DATA))):
+    if highest > 255 or (floating and (0 < highest <= 1 or (lowest < 0 and lowest != _XBD_NO_DATA))):
         raise DataError(
-            str(path),
-            found=f"values from {lowest:g} up to {highest:g} ({bands.dtype})",
-            allowed="0 to 255, as in every release of xBD",
-            remedy="scale both dates of the scene to bytes by one and the same rule first",
+            f"{path} holds values from {lowest:g} to {highest:g} ({bands.dtype}); xBD images hold 0 to 255.",
+            hint="Scale both images of the scene to bytes with one and the same rule.",
         )
     whole: ByteArray = bands.clip(0, 255).astype(np.uint8)
     return whole
@@ -129,7 +130,7 @@ def read_mask(path: Path) -> ByteArray:
 
 
 def read_bands(path: Path) -> ByteArray:
-    """Return all bands of a file of bytes as uint8 (bands, h, w)."""
+    """Return all bands of a uint8 raster (bands, h, w)."""
     with _open(path) as source:
         bands: ByteArray = source.read()
     return bands
@@ -142,25 +143,50 @@ def read_tag(path: Path, name: str) -> str | None:
     return value
 
 
-def write_mask(path: Path, mask: ByteArray, place: Georeference | None = None, **tags: str) -> None:
-    """Write a mask (h, w) of damage codes as a GeoTIFF with the class colours and tags, whole or not at all."""
-    with create(path, (1, *mask.shape), place, compress="deflate", zlevel=1) as target:
+def write_mask(path: Path, mask: ByteArray, georeference: Georeference | None = None, **tags: str) -> None:
+    """Write damage codes (h, w) atomically as a GeoTIFF with the class colours and tags."""
+    with create(path, (1, *mask.shape), georeference, compress="deflate", zlevel=1) as target:
         target.write(mask, 1)
         target.write_colormap(1, _COLOURMAP)
         target.update_tags(**tags)
 
 
+def write_probabilities(path: Path, probabilities: ByteArray, georeference: Georeference | None = None) -> None:
+    """Write probabilities (5, h, w) of background and the four damage classes atomically as a GeoTIFF."""
+    # Neighbours differ little: their differences compress better than the bytes themselves.
+    with create(path, probabilities.shape, georeference, compress="deflate", zlevel=1, predictor=2) as target:
+        target.write(probabilities)
+        target.descriptions = BANDS
+        target.scales = [1 / LEVELS] * len(BANDS)
+
+
+def as_bytes(probabilities: npt.NDArray[np.floating]) -> ByteArray:
+    """Return probabilities of any shape in steps of 1/254."""
+    whole: ByteArray = np.rint(probabilities.clip(0, 1) * LEVELS).astype(np.uint8)
+    return whole
+
+
+def confidence(shares: ByteArray, codes: ByteArray) -> ByteArray:
+    """Return the probability of the predicted class at each pixel in steps of 1/254; 255 where it has none.
+
+    Args:
+        shares: probabilities of background and the four damage classes, uint8 (5, h, w).
+        codes: predicted `Damage` codes, uint8 (h, w).
+    """
+    known = codes < len(shares)
+    predicted = np.take_along_axis(shares, (codes * known)[None].astype(np.intp), axis=0)[0]
+    return np.where(known, predicted, np.uint8(NO_DATA))
+
+
 @contextmanager
-def create(path: Path, shape: tuple[int, ...], place: Georeference | None, **options: object) -> Iterator[Any]:
-    """Open a new GeoTIFF of bytes with bands, height and width for writing; it takes its name once it is whole."""
+def create(path: Path, shape: tuple[int, ...], georeference: Georeference | None, **options: object) -> Iterator[Any]:
+    """Open a new uint8 GeoTIFF (bands, h, w) for writing; it appears under its name once it is complete."""
     count, height, width = shape
     profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "height": height, "width": width, **options}
-    if place is not None:
-        profile |= {
-            "crs": f"EPSG:{place.epsg}",
-            "transform": rasterio.Affine(place.pixel, 0, place.left, 0, -place.pixel, place.top),
-        }
-    # Through memory: GDAL tells nobody of a disk that is full when it closes a file.
+    if georeference is not None:
+        left, top, pixel = georeference.left, georeference.top, georeference.pixel
+        profile |= {"crs": f"EPSG:{georeference.epsg}", "transform": rasterio.Affine(pixel, 0, left, 0, -pixel, top)}
+    # Through memory: GDAL does not report a disk that is full when it closes a file.
     with warnings.catch_warnings(), MemoryFile() as memory, whole_file(path) as part:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with memory.open(**profile) as target:

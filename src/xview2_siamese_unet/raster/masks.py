@@ -1,4 +1,4 @@
-"""The two masks of a scene on disk, `<tier>/<scene>_building.tif` (0/1) and `<tier>/<scene>_damage.tif` (0–5)."""
+"""The two masks of a scene on disk: `<tier>/<scene>_building.tif` (0/1) and `<tier>/<scene>_damage.tif` (0–5)."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ import pandas as pd
 
 from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.raster.burn import Mask, Rule, burn_buildings, burn_damage
 from xview2_siamese_unet.raster.io import read_mask, read_tag, write_mask
+from xview2_siamese_unet.raster.rasterize import Mask, Rule, rasterize_buildings, rasterize_damage
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import read_again
-from xview2_siamese_unet.xbd.pairing import ScenePair
-from xview2_siamese_unet.xbd.polygons import parse_polygons
+from xview2_siamese_unet.xbd.labels import parse_polygons
+from xview2_siamese_unet.xbd.scenes import ScenePair
 
 Kind = Literal["building", "damage"]
 _CODES: Final[dict[Kind, int]] = {"building": 2, "damage": N_CODES}
 
 
-class Burnt(NamedTuple):
-    """Both masks of a scene (h, w), uint8, and its place on Earth where that is known."""
+class MaskPair(NamedTuple):
+    """Both masks of a scene (h, w), uint8, and its georeference where it is known."""
 
     building: Mask
     damage: Mask
-    place: Georeference | None
+    georeference: Georeference | None
 
 
-def burn_scene(root: Path, pair: ScenePair, labels_key: str, rule: Rule, place: Georeference | None) -> Burnt:
-    """Burn the building mask from the pre-disaster label and the damage mask from the post-disaster label.
+def rasterize_scene(
+    root: Path, pair: ScenePair, labels_key: str, rule: Rule, georeference: Georeference | None
+) -> MaskPair:
+    """Rasterise the building mask from the pre-disaster label and the damage mask from the post-disaster label.
 
     Args:
         root: the dataset folder.
         pair: the files of the scene.
         labels_key: of the table of scenes.
         rule: see `MaskParams.rule`.
-        place: georeference, where the scene has one.
+        georeference: of the scene, if known.
 
     Raises:
         DataError: the labels are not those of the table.
@@ -51,23 +53,18 @@ def burn_scene(root: Path, pair: ScenePair, labels_key: str, rule: Rule, place: 
         for phase in ("pre", "post")
     )
     codes = [int(building.damage or 0) for building in labels["post"].buildings]
-    return Burnt(burn_buildings(pre, shape, rule), burn_damage(post, codes, shape, rule), place)
+    return MaskPair(rasterize_buildings(pre, shape, rule), rasterize_damage(post, codes, shape, rule), georeference)
 
 
 @dataclass(frozen=True, slots=True)
 class SceneMasks:
-    """The files of one scene.
-
-    Attributes:
-        folder: of all masks.
-        scene: `<tier>/<scene>`.
-    """
+    """The files of one scene in the folder of all masks; `scene` is `<tier>/<scene>`."""
 
     folder: Path
     scene: str
 
     def path(self, kind: Kind) -> Path:
-        """Return where a mask lies."""
+        """Return the path of a mask."""
         return self.folder / f"{self.scene}_{kind}.tif"
 
     def made_from(self) -> str | None:
@@ -78,12 +75,12 @@ class SceneMasks:
             return None
         return tags.pop() if len(tags) == 1 else None
 
-    def write(self, burn: Callable[[], Burnt], made_from: str | None) -> None:
-        """Burn and write both masks."""
-        burnt = burn()
+    def write(self, rasterize: Callable[[], MaskPair], made_from: str | None) -> None:
+        """Rasterise and write both masks."""
+        masks = rasterize()
         tags = {} if made_from is None else {"key": made_from}
-        write_mask(self.path("building"), burnt.building, burnt.place, **tags)
-        write_mask(self.path("damage"), burnt.damage, burnt.place, **tags)
+        write_mask(self.path("building"), masks.building, masks.georeference, **tags)
+        write_mask(self.path("damage"), masks.damage, masks.georeference, **tags)
 
     def read(self, kind: Kind) -> Mask:
         """Return a mask.
@@ -101,20 +98,19 @@ class SceneMasks:
 
 
 def compare_targets(folder: Path, scenes: pd.DataFrame, masks: Callable[[str], SceneMasks]) -> pd.DataFrame:
-    """Return the share of equal pixels for each scene whose target exists: the columns scene and agreement.
+    """Return the columns scene and agreement: the share of pixels that equal the target of the download.
 
-    Targets draw outlines, and leave un-classified buildings out; the latter are left out of our mask as well. 97 % and
-    more is as expected.
+    Expect 97 % and more: targets draw outlines. They leave un-classified buildings out, and so does the comparison.
 
     Args:
-        folder: the dataset folder.
+        folder: the dataset folder; scenes without a target have no row.
         scenes: of `xbd.ingest.SCENE_COLUMNS`.
         masks: `<tier>/<scene>` → our masks.
     """
     rows = []
     for scene in scenes.itertuples():
-        stem = Path(str(scene.post_image)).stem
-        target = folder / Path(str(scene.post_image)).parts[0] / "targets" / f"{stem}_target.png"
+        image = Path(str(scene.post_image))
+        target = folder / image.parts[0] / "targets" / f"{image.stem}_target.png"
         if target.is_file():
             ours, theirs = masks(f"{scene.tier}/{scene.scene}").read("damage"), read_mask(target)
             same = ours.shape == theirs.shape

@@ -11,7 +11,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 from scipy import ndimage
 
-from xview2_siamese_unet.raster.grid_source import Tile
+from xview2_siamese_unet.raster.source import Tile
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
@@ -27,7 +27,7 @@ _FILL_GAP: Final = 0.5  # of the range of all other values
 
 
 def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tuple[FloatArray, BoolArray]:  # noqa: ANN401
-    """Return red, green and blue of a window (3, h, w), scaled as the raster declares, and where it has data (h, w).
+    """Return red, green and blue of a window (3, h, w), scaled as declared, and where it has data (h, w).
 
     Args:
         raster: open.
@@ -43,34 +43,34 @@ def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tup
     bands = raster.read(tile.bands, window=outer)
     with np.errstate(over="ignore"):  # what is too large becomes infinite, which is no data
         values = bands.astype(np.float32)
-    if tile.scaled:
+    if any(each != (1, 0) for each in tile.scales):
         scales, offsets = np.array(tile.scales, np.float32).T[..., None, None]
         values = values * scales + offsets
-    seen = _declared(raster, tile, bands, outer)
+    valid = _declared(raster, tile, bands, outer)
     if np.issubdtype(bands.dtype, np.floating):
-        seen &= np.isfinite(values).all(axis=0)
+        valid &= np.isfinite(values).all(axis=0)
     for fill in tile.fills:
-        seen = seen & ~(values == np.float32(fill)).any(axis=0)
+        valid &= ~(values == np.float32(fill)).any(axis=0)
     if black:
-        seen &= bands.any(axis=0)
+        valid &= bands.any(axis=0)
     if rim:
-        seen &= ~_collar(bands)
+        valid &= ~_collar(bands)
     row, column = int(window.row_off) - top, int(window.col_off) - left
     inner = slice(row, row + int(window.height)), slice(column, column + int(window.width))
-    return values[:, *inner], seen[inner]
+    return values[:, *inner], valid[inner]
 
 
 def _declared(raster: Any, tile: Tile, bands: Array, window: Window) -> BoolArray:  # noqa: ANN401
-    """Return where neither the mask, nor the alpha band, nor the no-data value says that there is nothing.
+    """Return where neither the mask, nor the alpha band, nor the no-data value declares no data.
 
     A value that is also a colour, which is any value of 8 bits and 0, means no data only where all bands that declare
-    one hold it. Any other, such as -9999, means no data in whichever band it stands.
+    one hold it. Any other, such as -9999, means no data in whichever band it occurs.
     """
-    seen = np.ones(bands.shape[1:], bool)
+    valid = np.ones(bands.shape[1:], bool)
     if MaskFlags.per_dataset in raster.mask_flag_enums[tile.bands[0] - 1]:
-        seen &= raster.read_masks(tile.bands[0], window=window) > 0
+        valid &= raster.read_masks(tile.bands[0], window=window) > 0
     elif ColorInterp.alpha in raster.colorinterp:  # GDAL's mask leaves it out where there is a no-data value
-        seen &= raster.read(raster.colorinterp.index(ColorInterp.alpha) + 1, window=window) > 0
+        valid &= raster.read(raster.colorinterp.index(ColorInterp.alpha) + 1, window=window) > 0
     colours = []
     for band, value in zip(bands, tile.no_data, strict=True):
         if value is None or math.isnan(value):
@@ -78,8 +78,8 @@ def _declared(raster: Any, tile: Tile, bands: Array, window: Window) -> BoolArra
         if bands.dtype == np.uint8 or value == 0:
             colours.append(band == value)
         else:
-            seen &= band != value
-    return seen & ~np.all(colours, axis=0) if colours else seen
+            valid &= band != value
+    return valid & ~np.all(colours, axis=0) if colours else valid
 
 
 def _collar(bands: Array) -> BoolArray:
@@ -96,7 +96,7 @@ def _collar(bands: Array) -> BoolArray:
 
 
 def undeclared_fill(values: FloatArray, dtype: str) -> tuple[float, float] | None:
-    """Return a fill value that no header declares and the share of pixels that hold it; `None` where there is none.
+    """Return a fill value that no header declares and the share of pixels that hold it, or `None`.
 
     It is the lowest or the highest value, held by many pixels, far from all others, and none that a sensor delivers:
     negative, or the largest of its type. Others may be a glint, a saturated roof, or a roof without red.

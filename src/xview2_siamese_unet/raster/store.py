@@ -1,7 +1,7 @@
 """All scenes of a dataset in one memory-mapped array of bytes: what training and scoring read.
 
-A crop of 512² from it costs a fifth of a millisecond, where two PNGs and two masks cost 60 to 140. Beside the pixels
-stands one record a scene, written after its pixels: a scene without a record was torn by a killed run and is not read.
+A crop of 512² from it costs a fifth of a millisecond, where two PNGs and two masks cost 60 to 140. Each scene has one
+record, written after its pixels: a scene without a record was interrupted while it was packed and is not read.
 
 Files in the folder of a store:
     pixels.u8      (n, h, w, 8) uint8: pre RGB, post RGB, building 0/1, damage 0–5
@@ -12,24 +12,47 @@ Files in the folder of a store:
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.raster.record import RECORD
+from xview2_siamese_unet.damage import N_CODES
+from xview2_siamese_unet.errors import DataError, StorageError
 
-CHANNELS: Final = 8
-_AT_ONCE: Final = 1 << 17
-"""Bytes asked for in one call: of a longer range, a system may read no more than it reads ahead on its own."""
+if TYPE_CHECKING:  # a command that only opens a store does not import pandas and rasterio
+    from xview2_siamese_unet.raster.masks import Kind, SceneMasks
+    from xview2_siamese_unet.raster.rasterize import Shape
+
 ByteArray = npt.NDArray[np.uint8]
+CHANNELS: Final = 8
+RECORD: Final = np.dtype(
+    [
+        ("key", "S32"),
+        ("building_pixels", "<i8", (2,)),
+        ("damage_pixels", "<i8", (N_CODES,)),
+        ("valid_pixels", "<i8", (2,)),
+        ("channel_sums", "<i8", (2, 3)),
+        ("channel_squares", "<i8", (2, 3)),
+    ]
+)
+"""`scene_key` of the pixels, and counts as integers, which add up exactly; the first axis of the last three is (pre,
+post). `valid_pixels` leaves out black ones, which hold no data."""
+_VALUES: Final = np.arange(256, dtype=np.int64)
+# Bytes asked for in one call: of a longer range, a system may read no more than it reads ahead on its own.
+_READ_AHEAD: Final = 1 << 17
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_PACK: Final = "Run kedro run --pipelines data_processing with the same environment first."
+_REBUILD: Final = "Remove the folder and run kedro run --pipelines data_processing again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +63,27 @@ class Scene:
 
     @property
     def pre(self) -> ByteArray:
-        """Image from before the disaster."""
+        """Pre-disaster image."""
         return self.pixels[..., 0:3]
 
     @property
     def post(self) -> ByteArray:
-        """Image from after the disaster."""
+        """Post-disaster image."""
         return self.pixels[..., 3:6]
 
     @property
     def building(self) -> ByteArray:
-        """Truth of localisation, from the pre-disaster label."""
+        """Ground truth of localisation, from the pre-disaster label."""
         return self.pixels[..., 6]
 
     @property
     def damage(self) -> ByteArray:
-        """Truth of damage, from the post-disaster label."""
+        """Ground truth of damage, from the post-disaster label."""
         return self.pixels[..., 7]
 
 
 class Store:
     """A store opened for reading; cheap to pickle, so that each worker maps the files itself.
-
-    Args:
-        folder: where the three files lie.
 
     Raises:
         DataError: there is no store in the folder.
@@ -73,12 +93,7 @@ class Store:
         self.folder = folder
         manifest = read_manifest(folder)
         if manifest is None:
-            raise DataError(
-                str(folder),
-                found="no store",
-                allowed="a store that data_processing wrote",
-                remedy="run kedro run --pipelines data_processing with the same environment first",
-            )
+            raise DataError(f"{folder} contains no store.", hint=_PACK)
         self.scenes: tuple[str, ...] = tuple(manifest["scenes"])
         self.height: int = manifest["height"]
         self.width: int = manifest["width"]
@@ -86,7 +101,7 @@ class Store:
         self._maps: tuple[ByteArray, npt.NDArray[Any]] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the folder only: a memory map would travel as a copy of all its pixels."""
+        """Pickle the folder only: a memory map would be copied with all its pixels."""
         return Store, (self.folder,)
 
     def __len__(self) -> int:
@@ -96,17 +111,12 @@ class Store:
         """Return the row of each scene.
 
         Raises:
-            DataError: a scene that is not in the store, or whose packing was cut short.
+            DataError: a scene that is not in the store, or whose packing was interrupted.
         """
         keys = self.records["key"]
         for name in names:
             if name not in self._row or not keys[self._row[name]]:
-                raise DataError(
-                    str(self.folder),
-                    found=f"no finished scene {name}",
-                    allowed="the scenes that data_processing packed",
-                    remedy="run kedro run --pipelines data_processing with the same environment again",
-                )
+                raise DataError(f"{self.folder} contains no finished scene {name}.", hint=_PACK)
         return [self._row[name] for name in names]
 
     @property
@@ -136,10 +146,10 @@ class Store:
         return Scene(self.pixels[self.rows([name])[0]])
 
     def prefetch(self, row: int, top: int = 0, bottom: int | None = None) -> None:
-        """Have lines of a scene read from the disk in one go, and no others.
+        """Ask the operating system to read lines of a scene, and no others; does nothing where that is impossible.
 
-        Left alone, a system reads ahead of and around every line that is touched: of a crop from a disk, four times as
-        much as is needed. Where nothing can be asked for, nothing happens.
+        By default a system reads ahead of and around every line that is touched: for a crop, four times as much as
+        is needed.
 
         Args:
             row: of the scene.
@@ -152,8 +162,8 @@ class Store:
         line = self.width * CHANNELS
         first = (row * self.height + top) * line
         last = (row * self.height + (self.height if bottom is None else bottom)) * line
-        for start in range(first - first % mmap.PAGESIZE, last, _AT_ONCE):
-            pages.madvise(mmap.MADV_WILLNEED, start, min(_AT_ONCE, last - start))
+        for start in range(first - first % mmap.PAGESIZE, last, _READ_AHEAD):
+            pages.madvise(mmap.MADV_WILLNEED, start, min(_READ_AHEAD, last - start))
 
     def _map(self) -> tuple[ByteArray, npt.NDArray[Any]]:
         if self._maps is None:
@@ -165,10 +175,7 @@ class Store:
                 )
             except (OSError, ValueError) as error:
                 raise DataError(
-                    str(self.folder),
-                    found=f"a file that is missing or too short for {len(self)} scenes ({error})",
-                    allowed="the files as data_processing wrote them",
-                    remedy="remove the folder and run kedro run --pipelines data_processing again",
+                    f"A file of {self.folder} is missing or too short for {len(self)} scenes ({error}).", hint=_REBUILD
                 ) from error
         return self._maps
 
@@ -185,10 +192,136 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
-        raise DataError(
-            str(path),
-            found=f"text that is no manifest ({error})",
-            allowed="the file as data_processing wrote it",
-            remedy="remove the folder and run kedro run --pipelines data_processing again",
-        ) from error
+        raise DataError(f"{path} is not a manifest of a store ({error}).", hint=_REBUILD) from error
     return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The row of a store to which a scene (height, width) is written."""
+
+    folder: Path
+    row: int
+
+    def made_from(self) -> str | None:
+        """Return the key of the pixels, `None` where there are none."""
+        with (self.folder / "records.bin").open("rb", buffering=0) as records:
+            record = os.pread(records.fileno(), RECORD.itemsize, self.row * RECORD.itemsize)
+        return str(np.frombuffer(record, RECORD)["key"][0], "ascii") or None
+
+    def write(self, read: Callable[[], ByteArray], made_from: str | None) -> None:
+        """Write the pixels of a scene, then its record.
+
+        The record is erased first and written last, so that an interrupted run leaves none and the scene is packed
+        again.
+
+        Raises:
+            DataError: the pixels cannot be read.
+            StorageError: no space is left.
+        """
+        self._write_record(bytes(RECORD.itemsize))
+        pixels = read()
+        record = count_scene(pixels)
+        record["key"] = made_from
+        _write(self.folder / "pixels.u8", pixels, self.row * pixels.nbytes)
+        self._write_record(record.tobytes())
+
+    def _write_record(self, record: bytes) -> None:
+        with (self.folder / "records.bin").open("r+b", buffering=0) as records:
+            os.pwrite(records.fileno(), record, self.row * RECORD.itemsize)
+
+
+def _write(path: Path, pixels: ByteArray, offset: int) -> None:
+    # Not through a memory map, where a full disk is a signal that kills the process and no error.
+    try:
+        with path.open("r+b", buffering=0) as file:
+            data, written = pixels.reshape(-1), 0
+            while written < data.size:
+                written += os.pwrite(file.fileno(), data[written:].data, offset + written)
+            os.fsync(file.fileno())  # pixels are on the disk before their record is
+    except OSError as error:
+        if error.errno in _FULL:
+            raise full_disk(path.parent, pixels.nbytes, 0) from error
+        raise
+
+
+def full_disk(folder: Path, needed: int, free: int) -> StorageError:
+    """Return the error of a store that does not fit; sizes in bytes."""
+    return StorageError(
+        f"{folder} has {free / 1e9:.1f} GB of free space; the store needs {needed / 1e9:.1f} GB.",
+        hint="Free space, set storage to a larger disk, or use a subset (dataset.use_main_dataset, dataset.subset).",
+    )
+
+
+def scene_bytes(height: int, width: int) -> int:
+    """Return the bytes that one scene takes in a store."""
+    return height * width * CHANNELS + RECORD.itemsize
+
+
+def read_scene(images: tuple[Path, Path], masks: SceneMasks, shape: Shape) -> ByteArray:
+    """Return the pixels of a scene as the store keeps them, (h, w, 8).
+
+    Args:
+        images: pre- and post-disaster image.
+        masks: of the scene.
+        shape: height and width of all scenes of the store.
+
+    Raises:
+        DataError: an image or a mask that cannot be used.
+    """
+    from xview2_siamese_unet.raster.io import read_rgb  # noqa: PLC0415  rasterio is slow to import
+
+    pixels = np.empty((*shape, CHANNELS), np.uint8)
+    for first, image in zip((0, 3), images, strict=True):
+        pixels[..., first : first + 3] = _checked(read_rgb(image), shape, image)
+    kinds: tuple[Kind, Kind] = ("building", "damage")
+    for channel, kind in zip((6, 7), kinds, strict=True):
+        pixels[..., channel] = _checked(masks.read(kind), shape, masks.path(kind))
+    return pixels
+
+
+def _checked(array: ByteArray, shape: Shape, path: Path) -> ByteArray:
+    if array.shape[:2] != shape:
+        raise DataError(
+            f"{path} has {array.shape[1]} × {array.shape[0]} pixels; the other scenes have {shape[1]} × {shape[0]}.",
+            hint="Leave the scene out, or put scenes of another size into a dataset of their own (dataset.name).",
+        )
+    return array
+
+
+def scene_key(images: tuple[Path, Path], masks_made_from: str) -> str:
+    """Return 32 characters that change when an image, a label or the rule changes.
+
+    A PNG ends with checksums of all its pixels, so its size and last 64 bytes stand for the whole file. A TIFF has
+    none; its size and modification time stand for it, because reading every file would take too long.
+    """
+    digest = blake2b(masks_made_from.encode(), digest_size=16)
+    for image in images:
+        try:
+            status = image.stat()
+            if image.suffix.lower() == ".png":
+                with image.open("rb") as file:
+                    file.seek(max(status.st_size - 64, 0))
+                    digest.update(status.st_size.to_bytes(8) + file.read())
+            else:
+                digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+        except OSError as error:
+            from xview2_siamese_unet.raster.io import unreadable  # noqa: PLC0415  rasterio is slow to import
+
+            raise unreadable(image, error.strerror) from error
+    return digest.hexdigest()
+
+
+def count_scene(pixels: ByteArray) -> npt.NDArray[Any]:
+    """Return the record of one scene (h, w, 8) without its key."""
+    record = np.zeros((), RECORD)
+    # Pillow counts bytes as they are; `np.bincount` would first make an integer of eight bytes of each.
+    halves = (Image.fromarray(np.ascontiguousarray(pixels[..., part])) for part in (slice(0, 4), slice(4, 8)))
+    bins = np.array([half.histogram() for half in halves], np.int64).reshape(CHANNELS, 256)
+    record["building_pixels"] = bins[6, :2]
+    record["damage_pixels"] = bins[7, :N_CODES]
+    record["channel_sums"] = (bins[:6] @ _VALUES).reshape(2, 3)
+    record["channel_squares"] = (bins[:6] @ _VALUES**2).reshape(2, 3)
+    for date, (red, green, blue) in enumerate((range(3), range(3, 6))):
+        record["valid_pixels"][date] = np.count_nonzero(pixels[..., red] | pixels[..., green] | pixels[..., blue])
+    return record

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from xview2_siamese_unet.damage import N_CODES, Damage
-from xview2_siamese_unet.raster.probability import LEVELS, NO_DATA, confidence
+from xview2_siamese_unet.raster.io import LEVELS, NO_DATA, confidence
 from xview2_siamese_unet.raster.store import Scene
 from xview2_siamese_unet.report.figures import INK, MUTED, compact, percent
 

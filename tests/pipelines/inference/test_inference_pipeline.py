@@ -33,7 +33,7 @@ from xview2_siamese_unet.cli.assess import assess
 from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import CheckpointError, DataError
-from xview2_siamese_unet.inference.predict import predict_scenes
+from xview2_siamese_unet.inference.prediction import predict_scenes
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.pipelines.inference import create_pipeline
 from xview2_siamese_unet.raster.grid import Grid

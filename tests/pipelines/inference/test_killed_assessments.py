@@ -17,7 +17,7 @@ from kedro.framework.startup import bootstrap_project
 bootstrap_project(Path.cwd())
 from xview2_siamese_unet.cli.assess import assess
 import exactextract, segmentation_models_pytorch, torch._dynamo
-from xview2_siamese_unet.inference import answer, layers, vote
+from xview2_siamese_unet.inference import buildings, prediction
 from xview2_siamese_unet.pipelines.inference import pages, pipeline
 
 def child(out):

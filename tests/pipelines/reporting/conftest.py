@@ -22,7 +22,7 @@ from xview2_siamese_unet.config.reporting import PanelParams, ReportingParams
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
-from xview2_siamese_unet.raster.probability import as_bytes
+from xview2_siamese_unet.raster.io import as_bytes
 
 CONF = Path(__file__).parents[3] / "conf" / "base"
 NAMES = [f"{event}_{number:08d}" for event in ("socal-fire", "palu-tsunami") for number in range(3)]

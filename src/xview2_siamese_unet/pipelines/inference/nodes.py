@@ -5,7 +5,6 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +12,20 @@ from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.datasets.assess_folder import Rows
-from xview2_siamese_unet.datasets.assess_layers import Layers
-from xview2_siamese_unet.inference.folder import PRODUCTS, blocks_folder, check_out
-from xview2_siamese_unet.inference.harmonise import Harmonised, harmonise
-from xview2_siamese_unet.inference.record import (
-    Predicted,
-    code_version,
-    describe_model,
-    describe_pair,
-    describe_vectors,
-    fingerprint,
-    newest,
-    settings,
-    versions,
-)
-from xview2_siamese_unet.inference.style import buildings_style, outline_style
-from xview2_siamese_unet.raster.grid_cog import RasterContent
-from xview2_siamese_unet.raster.probability import BANDS, LEVELS
-from xview2_siamese_unet.raster.stitch_store import BlockStore
-from xview2_siamese_unet.raster.window_plan import WindowPlan
+from xview2_siamese_unet.datasets.assessment import Layers, Rows
+from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
+from xview2_siamese_unet.inference.products import PRODUCTS, blocks_folder, buildings_style, check_out, outline_style
+from xview2_siamese_unet.inference.record import Predicted, describe, describe_model, model_warnings, newest_input
+from xview2_siamese_unet.raster.cog import RasterContent
+from xview2_siamese_unet.raster.io import BANDS, LEVELS
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
 # geopandas, pandas and torch are slow to import: only inside the functions that need them.
-FABRICATED_MODEL = "the model was trained on fabricated scenes: on real images its answers mean nothing"
-_FABRICATED = "sample"
 _log = logging.getLogger(__name__)
 
 
-def harmonise_pair(params: InferenceParams, folder: Path) -> Harmonised:
-    """Return both dates on one grid, once it is sure that the products may be written.
+def harmonise_pair(params: InferenceParams, folder: Path) -> HarmonisedPair:
+    """Return both images on one grid, after a check that the products may be written.
 
     Whatever can be refused is refused here, before hours of work.
     """
@@ -56,13 +40,13 @@ def harmonise_pair(params: InferenceParams, folder: Path) -> Harmonised:
 
 
 def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the checkpoint that the parameters name, else the best one of this environment, and say which."""
-    from xview2_siamese_unet.inference.answer import choose_model  # noqa: PLC0415
+    """Return and log the checkpoint that the parameters name, else the best one of this environment."""
+    from xview2_siamese_unet.inference.prediction import choose_model  # noqa: PLC0415
 
     checkpoint = choose_model(params.model, finished)
     model = describe_model(checkpoint)
-    if model["dataset"] == _FABRICATED:
-        _log.warning(FABRICATED_MODEL)
+    for warning in model_warnings(model):
+        _log.warning(warning)
     where = params.model or "the best of this environment"
     _log.info("model: %s (%s, trained on %s, epoch %s)", where, model["id"], model["dataset"], model["epoch"])
     return checkpoint
@@ -70,75 +54,58 @@ def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict
 
 def predict_raster(
     *,
-    harmonised: Harmonised,
+    harmonised: HarmonisedPair,
     checkpoint: dict[str, Any],
     params: InferenceParams,
     hardware: HardwareParams,
     folder: Path,
 ) -> Iterator[tuple[Rows, Predicted]]:
     """Yield the blocks of the pair row by row, without those that an earlier run of the same has left in the folder."""
-    from xview2_siamese_unet.inference.answer import NetAnswer  # noqa: PLC0415
-    from xview2_siamese_unet.inference.windowed import predict_rows  # noqa: PLC0415
+    from xview2_siamese_unet.inference.prediction import WindowPredictor, predict_rows  # noqa: PLC0415
     from xview2_siamese_unet.models.checkpoint import vote_weights_of  # noqa: PLC0415
     from xview2_siamese_unet.models.hardware import device_warnings  # noqa: PLC0415
 
     pair, windows, started = harmonised.pair, params.windows, time.monotonic()
-    answer = NetAnswer(checkpoint, hardware, tta=windows.tta)
-    record = _describe(harmonised, checkpoint, params, hardware)
-    record["warnings"] += device_warnings(hardware.device)  # the log has them from where the device is picked
-    record |= {"tta": answer.tta, "vote_weights": vote_weights_of(checkpoint), "device": answer.device}
-    plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
-    run, when = record["run_id"], newest(pair)
-    store, batch_size = BlockStore(blocks_folder(folder) / run), windows.batch_size or answer.usual_batch
-    for number, columns in predict_rows(pair, plan, answer, store, batch_size, answer.thresholds):
-        yield {run: {number: columns}}, Predicted(pair, plan, record, when)
-    # Memory may have run out in the last row.
-    record["warnings"] += answer.warnings
+    predict = WindowPredictor(checkpoint, hardware, tta=windows.tta)
+    record = describe(harmonised, checkpoint, params, hardware)
+    record["warnings"] += device_warnings(hardware.device)  # logged already where the device is chosen
+    record |= {"tta": predict.tta, "vote_weights": vote_weights_of(checkpoint), "device": predict.device}
+    predicted = Predicted(
+        pair, WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap), record, newest_input(pair)
+    )
+    store = BlockStore(blocks_folder(folder) / record["run_id"])
+    batch_size = windows.batch_size or predict.usual_batch
+    for number, columns in predict_rows(pair, predicted.plan, predict, store, batch_size, predict.thresholds):
+        yield {record["run_id"]: {number: columns}}, predicted
+    record["warnings"] += predict.warnings  # last, because memory may have run out in the last row
     record["seconds"] = {"predict": round(time.monotonic() - started, 1)}
-    yield {run: {}}, Predicted(pair, plan, record, when)
-
-
-def _describe(
-    harmonised: Harmonised, checkpoint: dict[str, Any], params: InferenceParams, hardware: HardwareParams
-) -> dict[str, Any]:
-    """Return inputs, model and settings as plain values."""
-    pair, model = describe_pair(harmonised.pair), describe_model(checkpoint)
-    doubts = [FABRICATED_MODEL] if model["dataset"] == _FABRICATED else []
-    return {
-        "run_id": fingerprint(pair, model, params, hardware)[:12],
-        "code": code_version(),
-        "versions": versions(),
-        "model": model,
-        **pair,
-        "polygons": describe_vectors(params),
-        "registration": asdict(harmonised.shift) if harmonised.shift else None,
-        "warnings": [*harmonised.warnings, *doubts],
-        "settings": settings(params, hardware),
-    }
+    yield {record["run_id"]: {}}, predicted
 
 
 def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterContent, RasterContent]:
     """Return the damage codes and the probabilities as rasters that are written block by block."""
-    from xview2_siamese_unet.inference.windowed import FinishedBlocks  # noqa: PLC0415
+    from xview2_siamese_unet.inference.prediction import FinishedBlocks  # noqa: PLC0415
 
-    grid = predicted.pair.grid
-    blocks = FinishedBlocks(predicted.plan, BlockStore(blocks_of_runs / predicted.record["run_id"]))
-    tags = {"TIFFTAG_SOFTWARE": f"xview2-siamese-unet {predicted.record['code']}", "RUN": predicted.record["run_id"]}
+    grid, record = predicted.pair.grid, predicted.record
+    blocks = FinishedBlocks(predicted.plan, BlockStore(blocks_of_runs / record["run_id"]))
+    tags = {"TIFFTAG_SOFTWARE": f"xview2-siamese-unet {record['code']}", "RUN": record["run_id"]}
     colours = {int(code): (*code.rgb, 255 if code else 0) for code in Damage}
     legend = {f"CLASS_{int(code)}": code.word for code in Damage}
-    codes = blocks.codes(predicted.record["vote_weights"])
+    codes = blocks.codes(record["vote_weights"])
     damage = RasterContent(grid, ("damage",), codes, colours, tags={**tags, **legend})
     probability = RasterContent(grid, BANDS, blocks.shares(), scale=1 / LEVELS, tags=tags)
     return damage, probability
 
 
 def outline_buildings(
-    harmonised: Harmonised, params: InferenceParams, damage: Path, probability: Path
+    harmonised: HarmonisedPair, params: InferenceParams, damage: Path, probability: Path
 ) -> tuple[Any, dict[str, Any]]:
     """Return the user's footprints, else outlines of the model's own mask, as a GeoDataFrame, and how it was moved."""
-    from xview2_siamese_unet.inference import footprint_shift  # noqa: PLC0415
-    from xview2_siamese_unet.inference.layers import model_buildings  # noqa: PLC0415
-    from xview2_siamese_unet.raster.outline import building_outlines  # noqa: PLC0415
+    from xview2_siamese_unet.inference.buildings import building_outlines, model_buildings  # noqa: PLC0415
+    from xview2_siamese_unet.inference.coregistration import (  # noqa: PLC0415
+        estimate_footprint_shift,
+        move_footprints,
+    )
 
     outlines, grid, wanted = harmonised.footprints, harmonised.pair.grid, params.buildings
     if outlines is None:
@@ -147,12 +114,13 @@ def outline_buildings(
         return model_buildings(polygons, grid), {"moved": False, "warnings": [doubt] if small else []}
     if wanted.footprint_shift == "off":
         return outlines, {"moved": False, "warnings": []}
-    shift = footprint_shift.estimate_footprint_shift(outlines, probability, grid)
-    doubts = [] if shift.sure else ["no shift of the footprints could be measured: they were not moved"]
+    shift = estimate_footprint_shift(outlines, probability, grid)
     measured = {"columns": shift.columns, "rows": shift.rows, "confidence": shift.confidence}
-    found = {**measured, "moved": shift.sure, "warnings": doubts}
     _log.info("shift of the footprints onto the predicted buildings: %s", measured)
-    return (footprint_shift.moved(outlines, shift, grid.pixel) if shift.sure else outlines), found
+    if not shift.is_reliable:
+        doubt = "no shift of the footprints could be measured: they were not moved"
+        return outlines, {**measured, "moved": False, "warnings": [doubt]}
+    return move_footprints(outlines, shift, grid.pixel), {**measured, "moved": True, "warnings": []}
 
 
 def vote_buildings(
@@ -163,29 +131,26 @@ def vote_buildings(
     params: InferenceParams,
 ) -> Layers:
     """Return the layers of buildings, of the area looked at and of the area with data."""
-    from xview2_siamese_unet.inference import layers  # noqa: PLC0415
-    from xview2_siamese_unet.inference.vote import vote  # noqa: PLC0415
+    from xview2_siamese_unet.inference import buildings as room  # noqa: PLC0415
 
-    grid, record = predicted.pair.grid, predicted.record
+    pair, record = predicted.pair, predicted.record
     facts = {
         "pre_id": record["pre"]["name"],
         "pre_date": record["pre"]["date"],
         "post_id": record["post"]["name"],
         "post_date": record["post"]["date"],
-        "gsd_m": grid.pixel,
+        "gsd_m": pair.grid.pixel,
         "model_id": record["model"]["id"],
         "run_id": record["run_id"],
     }
     weights = record["vote_weights"] or (1.0, 1.0, 1.0, 1.0)
-    voted = vote(outlines, probability, grid, params.buildings, predicted.pair.aoi, weights)
+    buildings = room.assess_buildings(outlines, probability, pair.grid, params.buildings, pair.aoi, weights)
     if params.footprints is None:
-        voted = layers.straightened(voted, params.buildings.simplify * grid.pixel)
-    voted["shift_px"] = layers.shifts(voted, predicted.pair)
-    buildings = layers.with_provenance(voted, facts)
+        buildings = room.simplify_outlines(buildings, params.buildings.simplify * pair.grid.pixel)
     frames = {
-        "buildings": buildings,
-        "aoi": layers.area_of_interest(predicted.pair),
-        "valid_area": layers.valid_area(damage, grid),
+        "buildings": room.add_provenance(room.add_shift(buildings, pair), facts),
+        "aoi": room.area_of_interest(pair),
+        "valid_area": room.valid_area(damage, pair.grid),
     }
     styles = {"buildings": buildings_style(), "aoi": outline_style(), "valid_area": outline_style()}
     return Layers(frames, styles, predicted.stamp)
@@ -193,33 +158,29 @@ def vote_buildings(
 
 def in_formats(buildings: Path, params: InferenceParams) -> dict[str, Any]:
     """Return the buildings once for each format that is asked for."""
-    from xview2_siamese_unet.inference.layers import read_buildings  # noqa: PLC0415
+    from xview2_siamese_unet.inference.buildings import read_buildings  # noqa: PLC0415
 
     return {name: read_buildings(buildings) for name in params.formats}
 
 
-def summarise(buildings: Path, harmonised: Harmonised, footprint_shift: dict[str, Any]) -> tuple[str, str]:
+def summarise(buildings: Path, harmonised: HarmonisedPair, footprint_shift: dict[str, Any]) -> tuple[str, str]:
     """Return the numbers, with warnings on them, as JSON, and the numbers as a table."""
-    from xview2_siamese_unet.inference.layers import read_buildings  # noqa: PLC0415
-    from xview2_siamese_unet.inference.summary import (  # noqa: PLC0415
-        assign_zones,
-        summarise_buildings,
-        summary_table,
-        summary_warnings,
-    )
+    from xview2_siamese_unet.inference import summary  # noqa: PLC0415
+    from xview2_siamese_unet.inference.buildings import read_buildings  # noqa: PLC0415
 
     frame = read_buildings(buildings)
-    zoned = assign_zones(frame, harmonised.zones)
-    table = summary_table(frame, zoned)
-    warnings = [*footprint_shift["warnings"], *summary_warnings(frame, zoned)]
+    zoned = summary.assign_zones(frame, harmonised.zones)
+    table = summary.summary_table(frame, zoned)
+    warnings = [*footprint_shift["warnings"], *summary.summary_warnings(frame, zoned)]
     for warning in warnings:
         _log.warning(warning)
-    return json.dumps(summarise_buildings(table, warnings), indent=2, allow_nan=False), table.to_csv(index=False)
+    numbers = summary.summarise_buildings(table, warnings)
+    return json.dumps(numbers, indent=2, allow_nan=False), table.to_csv(index=False)
 
 
 def write_map(predicted: Predicted, buildings: Path, summary: str) -> str:
     """Return the map as one HTML file."""
-    from xview2_siamese_unet.inference.layers import read_buildings  # noqa: PLC0415
+    from xview2_siamese_unet.inference.buildings import read_buildings  # noqa: PLC0415
     from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
 
     return pages.write_map(predicted, read_buildings(buildings), json.loads(summary)["warnings"])
@@ -229,7 +190,7 @@ def write_report(predicted: Predicted, summary: str) -> str:
     """Return the numbers as one HTML file."""
     from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
 
-    return pages.write_report(predicted, summary)
+    return pages.write_report(predicted, json.loads(summary))
 
 
 def write_record(

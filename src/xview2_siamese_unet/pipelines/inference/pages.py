@@ -1,6 +1,5 @@
-"""Translates an assessment into what its pages show."""
+"""Translates an assessment into the contents of its pages."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import shapely
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.inference.record import Predicted
-from xview2_siamese_unet.raster.window_preview import previews
 from xview2_siamese_unet.report.assessment import (
     AssessmentContent,
     MapBuildings,
@@ -33,27 +31,27 @@ def write_map(predicted: Predicted, buildings: Any, warnings: list[str]) -> str:
         warnings: on the counts of buildings.
     """
     grid, record = predicted.pair.grid, predicted.record
-    there = buildings[~shapely.is_empty(buildings.geometry.to_numpy()) & buildings.geometry.notna().to_numpy()]
-    there = there[there.geometry.intersects(shapely.box(*grid.bounds)).to_numpy()]
+    # A missing or empty geometry intersects nothing.
+    shown = buildings[buildings.geometry.intersects(shapely.box(*grid.bounds)).to_numpy()]
     content = MapContent(
         title="Building damage",
-        pictures=previews(predicted.pair, _PICTURE),
+        pictures=predicted.pair.previews(_PICTURE),
         size=(grid.width, grid.height),
         pixel=grid.pixel,
-        buildings=_buildings(there, predicted),
+        buildings=_buildings(shown, predicted),
         notes=[
             *(f"{name}: {value}" for name, value in _provenance(record).items()),
-            f"buildings on this map: {len(there)} of {len(buildings)}; the others lie outside or have no polygon",
+            f"buildings on this map: {len(shown)} of {len(buildings)}; the others lie outside or have no polygon",
         ],
         warnings=[*record["warnings"], *warnings],
     )
     return render_map(content)
 
 
-def write_report(predicted: Predicted, summary: str) -> str:
+def write_report(predicted: Predicted, numbers: dict[str, Any]) -> str:
     """Return the report as HTML."""
-    numbers, record = json.loads(summary), predicted.record
-    pre, post = previews(predicted.pair, _SMALL_PICTURE)
+    record = predicted.record
+    pre, post = predicted.pair.previews(_SMALL_PICTURE)
     content = AssessmentContent(
         title="Building damage",
         note=numbers["note"],

@@ -40,7 +40,7 @@ def predict(
     Raises:
         DataError: the dataset has lost a scene since the splits were made.
     """
-    from xview2_siamese_unet.inference.predict import predict_scenes  # noqa: PLC0415  torch is slow to import
+    from xview2_siamese_unet.inference.prediction import predict_scenes  # noqa: PLC0415  torch is slow to import
 
     georeference = georeferences(scenes)
     wanted = splits.loc[splits["split"] == params.split, "scene"].tolist()

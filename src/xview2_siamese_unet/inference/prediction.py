@@ -1,0 +1,321 @@
+"""Predictions of a trained net: for the scenes of a store, and for a pair of rasters window by window.
+
+Bands of a block of a raster: probability of background and of the four damage classes in steps of 1/254, then the
+damage code; 255 everywhere where not both images hold data.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from math import ceil
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from xview2_siamese_unet.config.modelling import HardwareParams, Tta
+from xview2_siamese_unet.errors import CheckpointError
+from xview2_siamese_unet.models.checkpoint import prediction_of, read_weights, thresholds_of, vote_weights_of
+from xview2_siamese_unet.models.postprocess import (
+    Block,
+    Thresholds,
+    decide,
+    probabilities,
+    scored_bytes,
+    vote,
+    vote_blocks,
+)
+from xview2_siamese_unet.models.predictor import predictor_of
+from xview2_siamese_unet.progress import track
+from xview2_siamese_unet.raster.io import NO_DATA
+from xview2_siamese_unet.raster.reader import Pair, PairReader, Patch
+from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.raster.windows import BlockStore, Stitched, WindowPlan, stitch_row
+
+ByteArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+Predict = Callable[[ByteArray, ByteArray], FloatArray]
+"""Bytes of both images (b, h, w, 3) → probabilities (b, h, w, 1 + k) of background and the k damage classes."""
+_CONTEXT: Final = 64  # pixels on each side of where the halves of a window meet
+_PARTS: Final = {"state", "model", "classes", "channels"}
+_USE: Final = (
+    "Use the ..._best_siamese_unet_state.pth or the .safetensors file that training writes when it finishes, one "
+    "folder above the epoch checkpoints."
+)
+_log = logging.getLogger(__name__)
+
+
+class ScenePrediction(NamedTuple):
+    """The prediction for one scene: damage codes (h, w), and probabilities (5, h, w) in steps of 1/254."""
+
+    name: str
+    codes: ByteArray
+    probabilities: ByteArray
+
+
+def predict_scenes(
+    checkpoint: Mapping[str, Any], store: Store, names: Sequence[str], hardware: HardwareParams, *, batch_size: int
+) -> Iterator[ScenePrediction]:
+    """Yield the prediction for each scene; memory does not grow with their number.
+
+    Args:
+        checkpoint: a trained net.
+        store: of the scenes.
+        names: of the scenes.
+        hardware: device and precision.
+        batch_size: scenes at a time.
+    """
+    predict, weights = predictor_of(checkpoint, hardware), vote_weights_of(checkpoint)
+    rows = store.rows(names)
+    for first in track("batches of scenes predicted", ceil(len(rows) / batch_size), range(0, len(rows), batch_size)):
+        images = torch.from_numpy(store.pixels[rows[first : first + batch_size]][..., :6]).permute(0, 3, 1, 2)
+        shares = probabilities(predict(images[:, :3], images[:, 3:]))
+        codes, stored = decide(shares, thresholds_of(checkpoint)).cpu().numpy(), scored_bytes(shares)
+        if weights is not None:
+            # As in an assessment, pixels that are black in either image have no part in the vote.
+            valid = ((images[:, :3] > 0).any(dim=1) & (images[:, 3:] > 0).any(dim=1)).numpy()
+            voted = [vote(*scene, weights) for scene in zip(np.where(valid, codes, NO_DATA), stored, strict=True)]
+            codes = np.where(valid, voted, codes)
+        yield from map(ScenePrediction, names[first : first + batch_size], codes, stored)
+
+
+class WindowPredictor:
+    """A trained net as `Predict`: when memory runs out, it halves the batch, then the window.
+
+    Args:
+        checkpoint: a trained net.
+        hardware: device and precision.
+        tta: test-time augmentation; `None`: as the checkpoint was scored.
+
+    Attributes:
+        tta: the augmentation in use.
+        warnings: about another augmentation than the checkpoint was scored with, and about memory that ran out.
+
+    Raises:
+        CheckpointError: a checkpoint that does not fit.
+    """
+
+    def __init__(self, checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta: Tta | None = None) -> None:
+        tuned = prediction_of(checkpoint)
+        self.thresholds, self.tta = thresholds_of(checkpoint), tta or tuned.tta
+        self._net = predictor_of(checkpoint, hardware, tta=self.tta)
+        self.device = self._net.device
+        self.warnings: list[str] = []
+        if tuned.tta != self.tta:
+            self._warn(
+                f"The model was scored with test-time augmentation {tuned.tta!r} and is applied here with {tta!r}"
+                " (inference.windows.tta): its scores do not hold for these results"
+            )
+
+    @property
+    def usual_batch(self) -> int:
+        """Windows at a time: on a CPU, more than one would not fit in its caches."""
+        return 1 if self.device == "cpu" else 4
+
+    def __call__(self, pre: ByteArray, post: ByteArray) -> FloatArray:
+        """Return probabilities; see `Predict`."""
+        try:
+            return self._predict(pre, post)
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error) or (len(pre) == 1 and max(pre.shape[1:3]) < 4 * _CONTEXT):
+                raise
+        torch.cuda.empty_cache()
+        count, height, width = pre.shape[:3]
+        self._warn(f"out of memory with {count} windows of {height} × {width} pixels at a time: they were halved")
+        return self._predict_halves(pre, post)
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warnings:  # memory runs out at every batch alike
+            self.warnings.append(warning)
+            _log.warning(warning)
+
+    def _predict_halves(self, pre: ByteArray, post: ByteArray) -> FloatArray:
+        """Predict two halves of the batch, or else of the window, with some context beyond where these meet."""
+        axis = 0 if len(pre) > 1 else 1 + int(np.argmax(pre.shape[1:3]))
+        context = _CONTEXT if axis else 0
+        half = pre.shape[axis] // 64 * 32 if axis else pre.shape[axis] // 2
+        parts = slice(0, half + context), slice(half - context, None)
+        first, second = (self(_cut(pre, axis, part), _cut(post, axis, part)) for part in parts)
+        return np.concatenate([_cut(first, axis, slice(0, half)), _cut(second, axis, slice(context, None))], axis=axis)
+
+    def _predict(self, pre: ByteArray, post: ByteArray) -> FloatArray:
+        logits = self._net(*(torch.from_numpy(image).permute(0, 3, 1, 2) for image in (pre, post)))
+        shares: FloatArray = probabilities(logits).permute(0, 2, 3, 1).cpu().numpy()
+        return shares
+
+
+def _cut(array: npt.NDArray[Any], axis: int, part: slice) -> npt.NDArray[Any]:
+    return array[(slice(None),) * axis + (part,)]
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # On a CPU, torch has no error of its own for it.
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+
+
+def predict_rows(
+    pair: Pair,
+    plan: WindowPlan,
+    predict: Predict,
+    store: BlockStore,
+    batch_size: int,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008  a tuple never changes
+) -> Iterator[tuple[int, Iterator[dict[str, npt.NDArray[Any] | None]]]]:
+    """Yield each row that the store does not hold yet: its number, and for each column kind → array.
+
+    A column is computed when it is asked for. Each row has to be in the store before the next one is asked for. The
+    prediction at a pixel does not depend on `batch_size`, on where an earlier run stopped, or on the size of the grid.
+
+    Args:
+        pair: the images.
+        plan: windows over its grid.
+        predict: the net.
+        store: of the finished rows.
+        batch_size: windows at a time.
+        thresholds: probabilities from which a pixel is building.
+    """
+    waiting = [i for i in range(plan.rows) if not store.has_row(i)]
+    if len(waiting) < plan.rows:
+        _log.info(
+            "resuming an assessment that was stopped: %d of %d rows are done", plan.rows - len(waiting), plan.rows
+        )
+    with pair.open() as reader:
+        for i in track("rows assessed", len(waiting), waiting):
+            blocks = enumerate(_predict_row(reader, plan, predict, store, i, batch_size))
+            yield i, (_encode_block(plan, i, j, *each, thresholds) for j, each in blocks)
+
+
+def _predict_row(
+    reader: PairReader, plan: WindowPlan, predict: Predict, store: BlockStore, i: int, batch_size: int
+) -> Iterator[tuple[Stitched, Patch]]:
+    """Yield what each window of a row finishes, with its pixels."""
+    with store.read_row(i - 1) as before:
+        patches = (reader.read(*plan.corner(i, j), *plan.extent(i, j)) for j in range(plan.columns))
+        waiting: deque[Patch] = deque()  # read, and not finished yet: as many as there are in a batch
+        predictions = _predict_patches(plan, i, patches, predict, batch_size, waiting)
+        for stitched in stitch_row(plan, i, predictions, lambda j: before.read("below", j)):
+            yield stitched, waiting.popleft()
+
+
+def _predict_patches(
+    plan: WindowPlan, i: int, patches: Iterator[Patch], predict: Predict, batch_size: int, waiting: deque[Patch]
+) -> Iterator[FloatArray | None]:
+    """Yield a prediction for each patch; those without data in the part that is used are skipped."""
+    read = ((patch, bool(patch.valid[plan.used(i, j)].any())) for j, patch in enumerate(patches))
+    while batch := list(islice(read, batch_size)):
+        waiting.extend(patch for patch, _ in batch)
+        # The last window of a row may be narrower: only neighbours of one shape go together.
+        shapes = groupby((patch for patch, has_data in batch if has_data), key=lambda patch: patch.valid.shape)
+        stacks = ([np.stack(images) for images in zip(*same, strict=True)] for _, same in shapes)
+        predictions = (one for pre, post, _ in stacks for one in predict(pre, post))
+        for _, has_data in batch:
+            yield next(predictions) if has_data else None
+
+
+def _encode_block(
+    plan: WindowPlan, i: int, j: int, stitched: Stitched, patch: Patch, thresholds: Thresholds
+) -> dict[str, npt.NDArray[Any] | None]:
+    used, block = plan.used(i, j), plan.block(i, j)
+    rows, columns = (slice(u.start, u.start + b.stop - b.start) for u, b in zip(used, block, strict=True))
+    valid = patch.valid[rows, columns]
+    codes = encode(stitched.block, valid, thresholds) if stitched.block is not None and valid.any() else None
+    return {"block": codes, "below": stitched.below}
+
+
+def encode(shares: FloatArray, valid: npt.NDArray[np.bool_], thresholds: Thresholds) -> ByteArray:
+    """Return probabilities (h, w, 1 + k) as bytes, followed by the damage code: (6, h, w), 255 where not valid."""
+    tensor = torch.from_numpy(np.moveaxis(shares, 2, 0)[None])
+    block = np.concatenate([scored_bytes(tensor)[0], decide(tensor, thresholds).numpy()])
+    block[:, ~valid] = NO_DATA
+    return block
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedBlocks:
+    """The blocks that hold data, row by row; they can be read more than once.
+
+    Raises:
+        StorageError: a row is not in the store.
+    """
+
+    plan: WindowPlan
+    store: BlockStore
+
+    def __iter__(self) -> Iterator[Block]:
+        """Read one block at a time."""
+        for i in range(self.plan.rows):
+            with self.store.read_row(i) as row:
+                for j in range(self.plan.columns):
+                    if (block := row.read("block", j)) is not None:
+                        yield Block(*self.plan.block(i, j), block[-1], block[:-1])
+
+    def codes(self, weights: Sequence[float] | None = None) -> Iterator[tuple[slice, slice, ByteArray]]:
+        """Yield rows, columns and damage codes (1, h, w), with one class in each building if there are weights."""
+        plain = ((rows, columns, codes) for rows, columns, codes, _ in self)
+        for rows, columns, codes in plain if weights is None else vote_blocks(self, weights):
+            yield rows, columns, codes[None]
+
+    def shares(self) -> Iterator[tuple[slice, slice, ByteArray]]:
+        """Yield rows, columns and probabilities (5, h, w) in steps of 1/254."""
+        return ((rows, columns, shares) for rows, columns, _, shares in self)
+
+
+def choose_model(path: Path | None, finished: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the checkpoint at a path if one is given, else the best one of the environment.
+
+    Raises:
+        CheckpointError: there is neither, or it is not a checkpoint.
+    """
+    if path is not None:
+        return read_model(path.expanduser())
+    if finished is None:
+        raise CheckpointError(
+            "There is no model: --model names none, and this environment has trained none.",
+            hint="Name one with --model, or run kedro run with the same environment first.",
+        )
+    return _checked(finished, "The best model of this environment")
+
+
+def read_model(path: Path) -> dict[str, Any]:
+    """Return a checkpoint from a file, whatever its name; nothing in it is executed.
+
+    Raises:
+        CheckpointError: no such file, or one that is no checkpoint of this project.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no file'}.", hint=_USE)
+    path.open("rb").close()  # a missing permission is no damage, but torch raises the same for some damages
+    try:
+        content = read_weights(path)
+    except Exception as error:  # torch and safetensors raise half a dozen kinds for one cause: a file that is not ours
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, of another format, "
+            "or holds Python objects, which are never loaded because they could run code.",
+            hint=_USE,
+        ) from error
+    return _checked(content, str(path))
+
+
+def _checked(content: object, name: str) -> dict[str, Any]:
+    if isinstance(content, dict) and content.keys() >= _PARTS:
+        return content
+    raise CheckpointError(f"{name} is no checkpoint of this project: it holds {_kind(content)}.", hint=_USE)
+
+
+def _kind(content: object) -> str:
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__}"
+    if "pytorch-lightning_version" in content:
+        if "pretrained" not in content:
+            return "a checkpoint of PyTorch Lightning from another project"
+        return f"epoch {content['epoch']} of a training, to resume from"
+    if content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        first = next(iter(content))
+        return f"a bare state_dict ({len(content)} tensors, {first} the first) without the settings of a model"
+    return f"a dictionary of {', '.join(map(str, [*content][:5])) or 'nothing'}"

@@ -1,0 +1,267 @@
+"""Overlapping windows over a grid, the blending of their predictions, and the finished blocks on disk.
+
+Windows of `size` pixels lie `size − overlap` apart. The first begins and the last ends at the edge of the grid, as a
+scene does in training and scoring; a grid of up to `size` pixels is a single window. Where two windows meet, a quarter
+of the overlap on each side is context only, because a net cannot see beyond its window; over the half between, they
+blend linearly. A net whose field of view is not larger than that quarter predicts the same at every pixel, whatever the
+windows. Arrays of predictions are (rows, columns, channels).
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.errors import StorageError
+
+_MULTIPLE: Final = 32  # of the sides of a window: an encoder halves five times
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Windows along the rows or the columns of a grid.
+
+    Attributes:
+        length: pixels of the grid.
+        size: side of a window.
+        overlap: pixels that neighbours share, a multiple of 4.
+    """
+
+    length: int
+    size: int
+    overlap: int
+
+    @property
+    def step(self) -> int:
+        """Pixels from one window to the next."""
+        return self.size - self.overlap
+
+    @property
+    def margin(self) -> int:
+        """Pixels of context, of which nothing is used, at each side of a window that has a neighbour there."""
+        return self.overlap // 4
+
+    @property
+    def ramp(self) -> int:
+        """Pixels over which neighbours blend."""
+        return self.overlap - 2 * self.margin
+
+    @property
+    def count(self) -> int:
+        """Number of windows."""
+        return 1 + max(0, -(-(self.length - self.size) // self.step))
+
+    def extent(self, k: int) -> int:
+        """Return the length of window k: `size`, or less where the grid ends inside it."""
+        return min(self.size, -(-(self.length - k * self.step) // _MULTIPLE) * _MULTIPLE)
+
+    def block(self, k: int) -> slice:
+        """Return the pixels of the grid that are finished once window k is known."""
+        first = k * self.step + self.margin if k else 0
+        return slice(first, (k + 1) * self.step + self.margin if k + 1 < self.count else self.length)
+
+    def used(self, k: int) -> slice:
+        """Return the pixels of window k that are used: those of its block, and those where the next one blends in."""
+        block, corner = self.block(k), k * self.step
+        return slice(block.start - corner, block.stop - corner + self.ramp * (k + 1 < self.count))
+
+    def weights(self, k: int) -> FloatArray:
+        """Return the weight of each used pixel of window k; those of neighbours add up to 1."""
+        used = self.used(k)
+        weights = np.ones(used.stop - used.start, np.float32)
+        up = (np.arange(self.ramp, dtype=np.float32) + 0.5) / max(self.ramp, 1)
+        if k:
+            weights[: self.ramp] = up
+        if k + 1 < self.count:
+            weights[len(weights) - self.ramp :] = up[::-1]
+        return weights
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """Windows over a grid of `height` × `width` pixels; `i` and `j` count their rows and columns.
+
+    Attributes:
+        height: rows of the grid.
+        width: columns of the grid.
+        size: side of a window.
+        overlap: pixels that neighbours share, a multiple of 4.
+    """
+
+    height: int
+    width: int
+    size: int
+    overlap: int
+
+    @property
+    def vertical(self) -> Axis:
+        """Windows along the rows of the grid."""
+        return Axis(self.height, self.size, self.overlap)
+
+    @property
+    def horizontal(self) -> Axis:
+        """Windows along the columns of the grid."""
+        return Axis(self.width, self.size, self.overlap)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of windows."""
+        return self.vertical.count
+
+    @property
+    def columns(self) -> int:
+        """Number of columns of windows."""
+        return self.horizontal.count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Yield (i, j) row by row."""
+        return ((i, j) for i in range(self.rows) for j in range(self.columns))
+
+    def corner(self, i: int, j: int) -> tuple[int, int]:
+        """Return the first row and column of a window."""
+        return i * self.vertical.step, j * self.horizontal.step
+
+    def extent(self, i: int, j: int) -> tuple[int, int]:
+        """Return rows and columns of a window; the last ones may reach up to 31 pixels beyond the grid."""
+        return self.vertical.extent(i), self.horizontal.extent(j)
+
+    def block(self, i: int, j: int) -> tuple[slice, slice]:
+        """Return the rows and columns of the grid that are finished once window (i, j) is known."""
+        return self.vertical.block(i), self.horizontal.block(j)
+
+    def used(self, i: int, j: int) -> tuple[slice, slice]:
+        """Return the rows and columns of window (i, j) that are used."""
+        return self.vertical.used(i), self.horizontal.used(j)
+
+
+class Stitched(NamedTuple):
+    """What one more window finishes; `None` where no window has data.
+
+    Attributes:
+        block: finished values (rows, columns, channels) of the block.
+        below: weighted part of the first rows of the block underneath (ramp, columns, channels).
+    """
+
+    block: FloatArray | None
+    below: FloatArray | None
+
+
+def stitch_row(
+    plan: WindowPlan, i: int, predictions: Iterable[FloatArray | None], above: Callable[[int], FloatArray | None]
+) -> Iterator[Stitched]:
+    """Yield what each window of row i finishes; memory holds two windows.
+
+    Args:
+        plan: the windows.
+        i: row.
+        predictions: (rows, columns, channels) of each window of the row from left to right; `None`: without data.
+        above: column → `below` of the row before.
+    """
+    left = None
+    for j, prediction in enumerate(predictions):
+        rows, columns = (block.stop - block.start for block in plan.block(i, j))
+        zone = None
+        if prediction is not None:
+            weights = plan.vertical.weights(i)[:, None] * plan.horizontal.weights(j)[None, :]
+            zone = prediction[plan.used(i, j)] * weights[..., None]
+        upper, lower = _split(zone, rows)
+        left_upper, left_lower = _split(left, rows)
+        yield Stitched(
+            _add((rows, columns), upper, left_upper, above(j)),
+            _add((plan.vertical.ramp, columns), lower, left_lower),
+        )
+        left = None if zone is None else zone[:, columns:]
+
+
+def _split(zone: FloatArray | None, rows: int) -> tuple[FloatArray | None, FloatArray | None]:
+    return (None, None) if zone is None else (zone[:rows], zone[rows:])
+
+
+def _add(shape: tuple[int, int], *parts: FloatArray | None) -> FloatArray | None:
+    """Sum arrays that share their upper left corner, cut to `shape`, always in the same order."""
+    known = [part for part in parts if part is not None and part.size]
+    if not known:
+        return None
+    total = np.zeros((*shape, known[0].shape[2]), np.float32)
+    for part in known:
+        rows, columns = min(part.shape[0], shape[0]), min(part.shape[1], shape[1])
+        total[:rows, :columns] += part[:rows, :columns]
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class BlockStore:
+    """Finished blocks in `folder` while an assessment runs: one file for each row of windows, written atomically.
+
+    A killed run resumes after the last finished row.
+    """
+
+    folder: Path
+
+    def has_row(self, i: int) -> bool:
+        """Return whether row i is finished."""
+        return self._path(i).exists()
+
+    def write_row(self, i: int, columns: Iterable[dict[str, Array | None]]) -> None:
+        """Write the arrays of each column of row i by kind, as they come; `None` is not written."""
+        with (
+            whole_file(self._path(i)) as part,
+            zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
+        ):
+            for j, kinds in enumerate(columns):
+                for kind, array in kinds.items():
+                    if array is not None:
+                        buffer = io.BytesIO()
+                        np.save(buffer, array, allow_pickle=False)
+                        file.writestr(f"{kind}_{j}.npy", buffer.getbuffer())
+
+    def read_row(self, i: int) -> RowReader:
+        """Open row i for reading; −1, before the first, is empty.
+
+        Raises:
+            StorageError: the row is not there.
+        """
+        if i < 0:
+            return RowReader(None)
+        try:
+            return RowReader(zipfile.ZipFile(self._path(i)))
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"{self._path(i)} is missing, though this run has written it.",
+                hint="Repeat the command, which writes what is missing, and let nothing else clear the folder.",
+            ) from error
+
+    def _path(self, i: int) -> Path:
+        return self.folder / f"row_{i:06d}.zip"
+
+
+@dataclass(frozen=True, slots=True)
+class RowReader:
+    """One row, open; `None` reads as an empty row."""
+
+    file: zipfile.ZipFile | None
+
+    def __enter__(self) -> RowReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.file is not None:
+            self.file.close()
+
+    def read(self, kind: str, j: int) -> Array | None:
+        """Return an array of column j, or `None` where there is none."""
+        name = f"{kind}_{j}.npy"
+        if self.file is None or name not in self.file.NameToInfo:
+            return None
+        array: Array = np.load(io.BytesIO(self.file.read(name)), allow_pickle=False)
+        return array

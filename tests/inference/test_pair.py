@@ -1,0 +1,248 @@
+"""Any two rasters come out on one grid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from image_pair import Smooth, Write, pair_of, whole
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.warp import calculate_default_transform, reproject
+from rasterio.windows import Window
+
+from xview2_siamese_unet.config.inference import InferenceParams
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
+from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.reader import TileReader
+from xview2_siamese_unet.raster.source import read_source
+
+
+def classes(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+    """A net of one pixel: five classes by how much darker the image has become."""
+    change = post.astype(int).sum(axis=2) - pre.astype(int).sum(axis=2)
+    return np.digitize(change, [-300, -100, 100, 300])
+
+
+def test_dates_on_one_grid_come_out_byte_by_byte(write_raster: Write, smooth: Smooth) -> None:
+    images = smooth(), smooth(phase=1.0)
+    found = pair_of(*(write_raster(f"{k}.tif", image) for k, image in enumerate(images)))
+    pre, post, valid = whole(found)
+    np.testing.assert_array_equal(pre, images[0])
+    np.testing.assert_array_equal(post, images[1])
+    assert valid.all()
+    assert not found.warnings
+
+
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rasterio's own
+def test_any_crs_depth_order_and_extent_gives_the_same_classes(write_raster: Write, smooth: Smooth) -> None:
+    """Before: 16 bits, BGR and near infrared, another zone, finer. After: degrees, alpha. Against both as they were."""
+    before, after = smooth(400, 500), smooth(400, 500, phase=0.8)
+    plain = [write_raster(f"plain{k}.tif", image) for k, image in enumerate((before, after))]
+    deep = np.concatenate([before[..., ::-1], before[..., :1]], axis=2).astype(np.uint16) * 257
+    zone = write_raster("deep.tif", deep, nodata=0)
+    meaning = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]
+    pre = _reprojected(zone, zone.with_name("pre.tif"), "EPSG:32616", 0.3, meaning)
+    clear = write_raster("clear.tif", np.concatenate([after, np.full_like(after[..., :1], 255)], axis=2))
+    post = _reprojected(clear, clear.with_name("post.tif"), "EPSG:4326", None, [*list(ColorInterp)[3:7]])
+    found = pair_of(pre, post, stretch=None)
+    assert found.pair.stretch[1] is None
+    aligned = harmonise(InferenceParams(pre=plain[0], post=plain[1], registration="off"))
+    # The stretch of 16 bits is found in percentiles; the net of this test looks at absolute values, so it is given.
+    stretch = (found.pair.stretch[0]._replace(low=0, high=65535), None)
+    moved = replace(found.pair, grid=aligned.pair.grid, stretch=stretch)
+    seen, asked = whole(HarmonisedPair(moved, ())), whole(aligned)
+    both = seen[2] & asked[2]
+    assert both.mean() > 0.95
+    same = classes(*seen[:2])[both] == classes(*asked[:2])[both]
+    assert same.mean() >= 0.995
+
+
+def _reprojected(source: Path, target: Path, crs: str, pixel: float | None, meaning: list[ColorInterp]) -> Path:
+    with rasterio.open(source) as raster:
+        bands = raster.read()
+        transform, width, height = calculate_default_transform(
+            raster.crs, crs, raster.width, raster.height, *raster.bounds, resolution=pixel
+        )
+        profile = {**raster.profile, "crs": crs, "transform": transform, "width": width, "height": height}
+        with rasterio.open(target, "w", **profile) as out:
+            warped = np.zeros((len(bands), height, width), bands.dtype)
+            reproject(
+                bands,
+                warped,
+                src_transform=raster.transform,
+                src_crs=raster.crs,
+                dst_transform=transform,
+                dst_crs=crs,
+                resampling=Resampling.cubic,
+            )
+            out.write(warped)
+            out.colorinterp = meaning
+    return target
+
+
+def test_rotated_and_south_up_rasters_are_put_upright(write_raster: Write, smooth: Smooth) -> None:
+    image = smooth(200, 200)
+    plain = write_raster("plain.tif", image)
+    south_up = write_raster("south.tif", image[::-1], Affine(0.5, 0, 500_000, 0, 0.5, 4_000_000 - 100))
+    pre, post, valid = whole(pair_of(plain, south_up))
+    assert valid.all()
+    np.testing.assert_array_equal(pre, post)
+    around = Affine.translation(500_050, 4_000_000 - 50)
+    turned = around @ Affine.rotation(90) @ ~around @ Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+    quarter = write_raster("quarter.tif", np.rot90(image, -1), turned)
+    pre, post, valid = whole(pair_of(plain, quarter))
+    assert valid.mean() > 0.98
+    assert np.abs(pre.astype(int) - post)[valid].max() <= 4  # GDAL's warper is right to an eighth of a pixel
+
+
+@pytest.mark.parametrize("how", ["nodata", "alpha", "black"])
+def test_pixels_without_data_in_either_date_are_not_valid(write_raster: Write, smooth: Smooth, how: str) -> None:
+    image, holey = smooth(), smooth(phase=1)
+    pre = write_raster("pre.tif", image)
+    if how == "alpha":
+        alpha = np.full((*holey.shape[:2], 1), 255, np.uint8)
+        alpha[50:100, 60:90] = 0
+        holey = np.concatenate([holey, alpha], axis=2)
+        post = write_raster("post.tif", holey, photometric="RGB", alpha="YES")
+    else:
+        holey[50:100, 60:90] = 0 if how == "black" else 254
+        post = write_raster("post.tif", holey, nodata=254 if how == "nodata" else None)
+    _, after, valid = whole(pair_of(pre, post))
+    expected = np.ones(image.shape[:2], bool)
+    expected[50:100, 60:90] = False
+    if how == "nodata":  # GDAL calls a pixel no data band by band only where all are
+        expected &= ~(holey == 254).all(axis=2)
+    np.testing.assert_array_equal(valid, expected)
+    assert (after[50:100, 60:90] == 0).all()
+
+
+def test_tiles_of_a_folder_are_one_image(write_raster: Write, smooth: Smooth) -> None:
+    image = smooth(200, 300)
+    plain = write_raster("plain.tif", image)
+    for k, left in enumerate((0, 100, 200)):
+        place = Affine(0.5, 0, 500_000 + left / 2, 0, -0.5, 4_000_000)
+        write_raster(f"tiles/{k}.tif", image[:, left : left + 100], place)
+    pre, post, valid = whole(pair_of(plain, plain.parent / "tiles"))
+    assert valid.all()
+    np.testing.assert_array_equal(pre, post)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_seam_is_lost_between_tiles_beside_the_grid(write_raster: Write, smooth: Smooth, seed: int) -> None:
+    """A pixel has data when its centre lies in one of the tiles, also on the border of two, whatever rounding says."""
+    draw = np.random.default_rng(seed)
+    pixel = float(draw.choice([0.3, 0.31, 0.46, 0.5, draw.uniform(0.1, 3)]))
+    aside, finer = draw.choice([0.5, 0.5, 0.25, draw.uniform(0, 1)]), draw.choice([1, 1, 1.5])
+    left, top, own, side = draw.uniform(2e5, 8e5), draw.uniform(1e5, 9e6), pixel / finer, round(60 * finer)
+    grid = Grid("EPSG:32615", left, top, pixel, 50, 50)
+    west, north = left + (aside - 5) * pixel, top - (aside - 5) * pixel
+    image, seen = smooth(side, side), np.zeros((50, 50), int)
+    cuts = [slice(0, side // 3), slice(side // 3, side // 2 + 1), slice(side // 2 + 1, side)]
+    for k, (rows, columns) in enumerate(product(cuts, cuts)):
+        place = Affine(own, 0, west + columns.start * own, 0, -own, north - rows.start * own)
+        path = write_raster(f"{k}.tif", image[rows, columns], place)
+        tile = TileReader(read_source(path).tiles[0], grid, grid.transform, black=True)
+        seen += tile.read(Window(0, 0, 50, 50))[1]
+        tile.close()
+    centres = np.arange(50) + 0.5
+    ends = (aside - 5, aside - 5 + side / finer)
+    inside = (centres > ends[0] + 1e-3) & (centres < ends[1] - 1e-3)
+    assert inside.sum() >= 49
+    np.testing.assert_array_equal(seen[np.ix_(inside, inside)], 1)
+
+
+def test_one_stretch_serves_both_deep_dates(write_raster: Write, smooth: Smooth) -> None:
+    dark, bright = (smooth(phase=p).astype(np.uint16) * f for p, f in ((0, 4), (1, 8)))
+    found = pair_of(write_raster("a.tif", dark), write_raster("b.tif", bright))
+    assert found.pair.stretch[0] == found.pair.stretch[1] is not None
+    pre, post, _ = whole(found)
+    assert post.mean() > 1.5 * pre.mean()
+
+
+def test_the_stretch_that_is_found_gives_the_same_classes_as_the_bytes_it_came_from(
+    write_raster: Write, smooth: Smooth
+) -> None:
+    """Eleven bits in sixteen, as satellites deliver them, with a few specular highlights."""
+    images = [np.clip((smooth(phase=p).astype(int) - 127) * 3 + 127, 1, 255).astype(np.uint8) for p in (0, 0.8)]
+    paths = []
+    for name, image in zip("ab", images, strict=True):
+        deep = (image.astype(np.uint16) * 7 + 60)[..., ::-1].copy()
+        deep[::40, ::40] = 30_000
+        order = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
+        paths.append(write_raster(f"{name}.tif", deep, colorinterp=order))
+    found = pair_of(*paths)
+    stretch = found.pair.stretch[0]
+    assert stretch == found.pair.stretch[1]
+    assert (stretch.low, stretch.high) == pytest.approx((67, 255 * 7 + 60), abs=8)
+    seen = classes(*whole(found)[:2])
+    assert (seen == classes(*images)).mean() >= 0.995
+
+
+@pytest.mark.parametrize("glint", [1.0, 1.4, 3e30])
+def test_reflectance_is_stretched_like_other_deep_images(write_raster: Write, smooth: Smooth, glint: float) -> None:
+    images = [(smooth(phase=p) / 255).astype(np.float32) for p in (0, 0.8)]
+    for image in images:
+        image[::40, ::40] = glint
+    found = pair_of(*(write_raster(f"{k}.tif", image) for k, image in enumerate(images)))
+    assert found.pair.stretch[0] == found.pair.stretch[1]
+    assert found.pair.stretch[0] == pytest.approx((7 / 255, 247 / 255), abs=0.01)
+    assert not found.warnings
+    seen = whole(found)
+    assert (classes(*seen[:2]) == classes(smooth(), smooth(phase=0.8))).mean() >= 0.95
+    assert seen.pre.std() > 50
+
+
+def test_dates_in_different_units_are_stretched_each_by_itself_with_a_warning(
+    write_raster: Write, smooth: Smooth
+) -> None:
+    paths = write_raster("a.tif", smooth() / 255), write_raster("b.tif", smooth().astype(np.uint16) * 30)
+    found = pair_of(*paths)
+    assert "in different units" in found.warnings[0]
+    pre, post, _ = whole(found)
+    assert np.abs(pre.astype(int) - post).max() <= 1
+
+
+def test_a_date_of_one_value_has_a_stretch(write_raster: Write) -> None:
+    flat = write_raster("a.tif", np.full((100, 100, 3), 0.25, np.float32))
+    low, high = pair_of(flat, flat).pair.stretch[0]
+    assert (low, high) == pytest.approx((0.25, 0.25 + 1 / 255))
+
+
+def test_small_values_in_sixteen_bits_are_bytes(write_raster: Write, smooth: Smooth) -> None:
+    image = smooth()
+    found = pair_of(write_raster("a.tif", image.astype(np.int16)), write_raster("b.tif", image))
+    assert found.pair.stretch == (None, None)
+    assert "both images show the same pixels" in found.warnings[0]
+
+
+def test_nothing_outside_the_area_of_interest_is_valid(write_raster: Write, smooth: Smooth) -> None:
+    path = write_raster("a.tif", smooth())
+    area = shapely.Polygon([(500_020, 3_999_990), (500_070, 3_999_990), (500_020, 3_999_950)])
+    aoi = path.with_name("aoi.geojson")
+    gpd.GeoDataFrame(geometry=[area], crs="EPSG:32615").to_crs("OGC:CRS84").to_file(aoi, engine="pyogrio")
+    found = harmonise(InferenceParams(pre=path, post=path, aoi=aoi, registration="off"))
+    assert (found.pair.grid.width, found.pair.grid.height) == (100, 80)
+    _, _, valid = whole(found)
+    assert valid.sum() / 4 == pytest.approx(area.area, rel=0.02)
+    far = path.with_name("far.geojson")
+    gpd.GeoDataFrame(geometry=[shapely.Point(0, 0).buffer(1)], crs="OGC:CRS84").to_file(far, engine="pyogrio")
+    with pytest.raises(DataError, match=r"area of interest .* holds no pixel of the overlap"):
+        harmonise(InferenceParams(pre=path, post=path, aoi=far))
+
+
+def test_shift_moves_the_later_image(write_raster: Write, smooth: Smooth) -> None:
+    image = smooth()
+    moved = np.roll(image, (3, -2), axis=(0, 1))
+    found = pair_of(write_raster("a.tif", image), write_raster("b.tif", moved))
+    pre, post, valid = whole(HarmonisedPair(replace(found.pair, shift=(-2.0, 3.0)), ()))
+    inner = slice(5, -5), slice(5, -5)
+    np.testing.assert_array_equal(pre[inner], post[inner])
+    assert valid[inner].all()
