@@ -1,8 +1,8 @@
-"""Peak memory of an assessment against the size of the scene: sparse pairs, a stand-in net, all rasters written.
+"""Peak memory of an assessment by image size: sparse pairs, a stub network, all rasters written.
 
     uv run python benchmarks/bench_assess_memory.py [side ...]      default: 20000 40000
 
-Each size runs in a process of its own, because a peak never falls again. About 700 MB are torch and its libraries.
+Each size runs in its own process, because a peak never decreases. About 700 MB are torch and its libraries.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def measure(side: int, folder: Path) -> None:
 
 
 def main(sides: list[int]) -> None:
-    """Print a table, and how the peaks of the first and the last size compare."""
+    """Print a table and the ratio of the last peak to the first."""
     peaks = []
     for side in sides:
         with tempfile.TemporaryDirectory() as folder:

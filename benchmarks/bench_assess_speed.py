@@ -1,10 +1,10 @@
-"""Seconds a megapixel on the CPU: windows as an assessment takes them, against whole tiles in a plain fp32 loop.
+"""CPU time of an assessment per megapixel, against a plain fp32 loop over whole tiles.
 
     uv run python benchmarks/bench_assess_speed.py [encoder] [side]      default: resnet50 2048
 
-Both run the same net with random weights over the same pair, turn by turn in one process. Ours counts everything from
-files to finished blocks on disk, overlap included; the plain loop counts the net and its softmax alone, on tiles of
-1024 pixels that lie in memory already.
+Both run the same network with random weights on the same pair, alternating in one process. Our time covers everything
+from the files to the finished blocks on disk, overlap included. The plain loop counts only the network and its softmax,
+on tiles of 1024 pixels that are already in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.prediction import WindowPredictor, predict_rows
 from xview2_siamese_unet.models.build import build_net
-from xview2_siamese_unet.models.checkpoint import restore
+from xview2_siamese_unet.models.predictor import restore
 from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
 TILE = 1024
@@ -33,7 +33,7 @@ TURNS = 2
 
 
 def fabricate(folder: Path, side: int) -> InferenceParams:
-    """Write a pair of noise and return what an assessment of it needs."""
+    """Write a noise pair and return the parameters to assess it."""
     place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 5e5, 0, -0.5, 4e6), "tiled": True}
     size = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": side, "width": side}
     for seed, name in enumerate(("pre.tif", "post.tif")):
@@ -43,7 +43,7 @@ def fabricate(folder: Path, side: int) -> InferenceParams:
 
 
 def fabricate_checkpoint(encoder: str) -> dict[str, Any]:
-    """Return a net of random weights as a checkpoint."""
+    """Return a checkpoint of a network with random weights."""
     torch.manual_seed(0)
     model = ModelParams.model_validate({"encoder": {"name": encoder}})
     return {
@@ -56,7 +56,7 @@ def fabricate_checkpoint(encoder: str) -> dict[str, Any]:
 
 
 def plain(checkpoint: dict[str, Any], params: InferenceParams) -> None:
-    """Run the net over whole tiles, one by one, in single precision."""
+    """Run the network over whole tiles, one by one, in single precision."""
     net, normalise, _ = restore(checkpoint)
     net.eval()
     dates = []

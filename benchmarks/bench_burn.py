@@ -1,11 +1,12 @@
-"""From one label JSON to one mask of 1024², against a plain version of two other ways; one core, one run.
+"""Burning one label file into a mask of 1024², against two plain implementations; one core.
 
     OMP_NUM_THREADS=1 uv run python benchmarks/bench_burn.py ../shared/xbd [ROUNDS]
 
-The seed's way: json → pandas → geopandas → rasterio. The fill way: json → shapely → fillPoly on a full-size mask for
-each polygon, which is then laid over the others. All three make the same classes of the same labels; ours and the
-seed's also the same pixels. The first target is missed: a twentieth of the seed's time is little more than ours needs
-to read the text, by msgspec and GEOS. OpenCV is no part of the project, so bring it:
+The university project's way: json → pandas → geopandas → rasterio. The fill way: json → shapely → fillPoly on a
+full-size mask per polygon, which is then laid over the others. All three give the same classes for the same labels;
+ours and the university project's also the same pixels. The first target is missed: a twentieth of the university
+project's time is little more than msgspec and GEOS need to read the text. OpenCV is not a dependency; the command adds
+it:
 
     uv run --with opencv-python-headless python benchmarks/bench_burn.py ../shared/xbd
 """
@@ -29,8 +30,7 @@ from shapely.wkt import loads
 
 from xview2_siamese_unet.damage import OVERLAP_PRIORITY, SUBTYPES
 from xview2_siamese_unet.raster.rasterize import rasterize_damage
-from xview2_siamese_unet.xbd.labels import parse_label
-from xview2_siamese_unet.xbd.polygons import parse_polygons
+from xview2_siamese_unet.xbd.labels import parse_label, parse_polygons
 
 SHAPE = (1024, 1024)
 RANK = {code: rank for rank, code in enumerate(reversed(OVERLAP_PRIORITY))}
@@ -38,7 +38,7 @@ Way = Callable[[Path], object]
 
 
 def read(path: Path) -> tuple[np.ndarray, list[int]]:
-    """Read what ours burns: polygons and their classes."""
+    """Read polygons and their classes."""
     label = parse_label(path.read_bytes(), "post", where=path.name)
     return parse_polygons([b.xy for b in label.buildings], path.name), [b.damage for b in label.buildings]
 
@@ -48,9 +48,9 @@ def ours(path: Path) -> np.ndarray:
 
 
 def seed(path: Path) -> np.ndarray:
-    """Do as the project at 80b7726 does: each label a table, each table one of geometries, rows painted by rasterio.
+    """Burn as the university project at 80b7726 does: label to table to geometries, rasterised by rasterio.
 
-    Only the order is ours: there the last building of the file stays on top.
+    Only the drawing order is ours; there, the last building of the file stays on top.
     """
     with path.open() as file:
         label = pd.read_json(file)
@@ -80,7 +80,7 @@ def fill(path: Path) -> np.ndarray:
 
 
 def milliseconds(way: Way, labels: list[Path]) -> float:
-    started = time.process_time()  # of this process alone: others may use the machine
+    started = time.process_time()  # of this process only
     for path in labels:
         way(path)
     return 1000 * (time.process_time() - started) / len(labels)
@@ -89,10 +89,10 @@ def milliseconds(way: Way, labels: list[Path]) -> float:
 def main(root: Path, rounds: int) -> None:
     cv2.setNumThreads(1)
     labels = sorted(root.glob("*/labels/*_post_disaster.json"))
-    for path in labels:  # warms the files, and shows that the same is made
+    for path in labels:  # warms the file cache and checks that all masks are equal
         assert (ours(path) == seed(path)).all(), path
         assert (ours(path) == fill(path)).mean() > 0.95, path
-    # In turns, so that whatever else the machine does slows all of them.
+    # Alternating, so that other load slows all of them.
     taken = [[milliseconds(way, labels) for way in (ours, read, seed, fill)] for _ in range(rounds)]
     mine, reading, theirs, filled = (statistics.median(column) for column in zip(*taken, strict=True))
     print(f"one label JSON → mask, CPU time, mean of {len(labels)} labels, median of {rounds} rounds in turns")

@@ -1,13 +1,13 @@
-"""Training pairs that are in no cache: random 512² crops in the layout of the store, and in two others.
+"""Uncached training pairs: random 512² crops from the layout of the store and from two others.
 
     OMP_NUM_THREADS=1 uv run python benchmarks/bench_cold_read.py [FOLDER [SCENES]]
 
-FOLDER decides which disk or network file system is measured. Every round reads one crop of every second scene, in
-random order, and begins with none of the files in memory. Counted are seconds, and bytes that came from the disk.
+FOLDER decides which disk or network file system is measured. Every round reads one crop from every second scene in
+random order and starts with none of the files in memory. Measured are seconds and bytes read from disk.
 
-Ours asks for the lines of a crop in one go (`Store.prefetch`). Beside it: the same file as the system guesses at it,
-the same scenes in tiles of 256², and a file for each scene. Lines stay, for a crop of 512² hardly ever begins where a
-tile does, and 11,034 files would bring as many openings.
+The store requests all lines of a crop at once (`Store.prefetch`). The alternatives: the same file with the system's own
+read-ahead, the same scenes in tiles of 256², and one file per scene. The store keeps lines, because a 512² crop hardly
+ever starts at a tile, and 11,034 files would have to be opened one by one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def append(path: Path, pixels: Pixels) -> None:
 
 
 def write_lines(folder: Path, pixels: Pixels) -> None:
-    """Write what data_processing writes: one file, scene after scene, line after line."""
+    """Write one file as data_processing does: scene after scene, line after line."""
     manifest = folder / "manifest.json"
     scenes = json.loads(manifest.read_text())["scenes"] if manifest.exists() else []
     append(folder / "pixels.u8", pixels)
@@ -101,19 +101,19 @@ WAYS: dict[str, tuple[str, Callable[[Path], Read]]] = {
 
 
 def forget(folder: Path) -> None:
-    """Drop the files from memory; nothing may have them mapped."""
+    """Drop the files from the page cache; no process may have them mapped."""
     for path in folder.rglob("*.u8"):
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def from_disk() -> int:
-    """Return the bytes that this process has had read from a disk so far."""
+    """Return the bytes that this process has read from disk so far."""
     return int(Path("/proc/self/io").read_text().split("\nread_bytes: ")[1].split()[0])
 
 
 def measure(folder: Path, opened: Callable[[Path], Read], crops: list[tuple[int, ...]]) -> tuple[float, float, int]:
-    """Return seconds and bytes a crop, and a checksum."""
+    """Return seconds and bytes per crop, and a checksum."""
     forget(folder)
     read, checksum = opened(folder), 0
     before, started = from_disk(), time.perf_counter()
@@ -131,7 +131,7 @@ def main(parent: str | None, scenes: int) -> None:
                 write(
                     Path(folder) / name, np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, CHANNELS), np.uint8)
                 )
-        os.sync()  # what is not yet written cannot be dropped
+        os.sync()  # unwritten pages cannot be dropped
         found: dict[str, list[tuple[float, float, int]]] = {name: [] for name in WAYS}
         for _ in range(ROUNDS):
             order, places = rng.permutation(np.arange(0, scenes, 2)), rng.integers(0, SIDE - CROP + 1, (scenes, 2))

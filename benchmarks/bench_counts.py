@@ -1,8 +1,8 @@
-"""Pixels by class of a split: from the records of the store, against a pass over decoded pairs; one core, one run.
+"""Pixels per class of a split: from the records of the store, against decoding all pairs; one core.
 
     OMP_NUM_THREADS=1 uv run python benchmarks/bench_counts.py ../shared/xbd
 
-Taking the counts costs time once, while a scene is packed and in memory anyway; that is printed as well.
+Counting costs time once, while a scene is packed and in memory anyway; that time is printed too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from bench_read import decode, prepare
 from xview2_siamese_unet.damage import N_CODES
 from xview2_siamese_unet.raster.store import count_scene
-from xview2_siamese_unet.stats.balance import count_classes
+from xview2_siamese_unet.stats import count_classes
 
 
 def main(root: Path) -> None:

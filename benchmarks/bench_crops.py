@@ -1,9 +1,9 @@
-"""A training crop of 512² chosen from several: all weighed at once, against a count of classes for each of them.
+"""Choosing a 512² training crop among several: all candidates weighed at once, against one by one.
 
     OMP_NUM_THREADS=1 uv run python benchmarks/bench_crops.py      [CROPS]
 
-Fabricated scenes of 1024² with 400 buildings each, in memory already. Both ways see the same draws, 20 at a turn, and
-must end with the same pixels. Where there is one crop nothing is chosen: that line is what reading it costs.
+Synthetic scenes of 1024² with 400 buildings each, already in memory. Both ways get the same random crops, alternate
+every 20, and must return the same pixels. With one candidate nothing is chosen: that line is the cost of reading.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from small_store import write_store
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.crops import RARITY, Crops, corners
-from xview2_siamese_unet.training.draws import Draw
+from xview2_siamese_unet.training.samplers import CropIndex
 
 SIDE, CROP, SCENES, TURN = 1024, 512, 4, 20
 
@@ -36,11 +36,11 @@ def draw_scene(seed: int) -> np.ndarray:
     return pixels
 
 
-def plain(store: Store, draw: Draw, candidates: int) -> np.ndarray:
+def plain(store: Store, index: CropIndex, candidates: int) -> np.ndarray:
     """Count the classes of every candidate on its own."""
-    scene, crops = store.pixels[draw.scene], []
-    for top, left in corners(SIDE, SIDE, CROP, draw.seed, candidates).tolist():
-        store.prefetch(draw.scene, top, top + CROP)
+    scene, crops = store.pixels[index.scene], []
+    for top, left in corners(SIDE, SIDE, CROP, index.seed, candidates).tolist():
+        store.prefetch(index.scene, top, top + CROP)
         crops.append(scene[top : top + CROP, left : left + CROP])
     if candidates == 1:
         return np.array(crops[0])
@@ -49,19 +49,19 @@ def plain(store: Store, draw: Draw, candidates: int) -> np.ndarray:
 
 def compare(store: Store, candidates: int, crops: int) -> str:
     chosen = Crops(store, store.scenes, CROP, candidates)
-    ways: dict[str, Callable[[Draw], np.ndarray]] = {
-        "each counted": lambda draw: plain(store, draw, candidates),
-        "ours": lambda draw: chosen[draw].numpy(),
+    ways: dict[str, Callable[[CropIndex], np.ndarray]] = {
+        "each counted": lambda index: plain(store, index, candidates),
+        "ours": lambda index: chosen[index].numpy(),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for start in range(0, crops, TURN):
-        draws = [Draw(seed % SCENES, seed) for seed in range(start, min(start + TURN, crops))]
-        assert all(np.array_equal(*(way(draw) for way in ways.values())) for draw in draws)
+        indices = [CropIndex(seed % SCENES, seed) for seed in range(start, min(start + TURN, crops))]
+        assert all(np.array_equal(*(way(index) for way in ways.values())) for index in indices)
         for name, way in ways.items():
             started = time.process_time()
-            for draw in draws:
-                way(draw)
-            seconds[name].append((time.process_time() - started) / len(draws))
+            for index in indices:
+                way(index)
+            seconds[name].append((time.process_time() - started) / len(indices))
     theirs, ours = (1000 * statistics.median(seconds[name]) for name in ways)
     return f"  of {candidates:2d}: each counted {theirs:6.2f} ms, ours {ours:6.2f} ms   ratio {theirs / ours:5.1f}"
 
@@ -69,7 +69,7 @@ def compare(store: Store, candidates: int, crops: int) -> str:
 def main(crops: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = write_store(Path(folder) / "store", {f"s{seed}": draw_scene(seed) for seed in range(SCENES)})
-        print(f"one {CROP}² crop of a scene of {SIDE}², CPU time, median of turns, {crops} draws in all")
+        print(f"one {CROP}² crop of a scene of {SIDE}², CPU time, median of turns, {crops} crops in all")
         for candidates in (1, 2, 10):
             print(compare(store, candidates, crops))
 

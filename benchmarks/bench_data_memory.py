@@ -1,12 +1,11 @@
-"""Whether the memory of data_processing grows with the number of scenes: peak of 40 and of 400 fabricated scenes of 1024².
+"""Peak memory of data_processing with 40 and with 400 synthetic scenes of 1024².
 
     OMP_NUM_THREADS=1 uv run python benchmarks/bench_data_memory.py [FEW MANY]
 
-The sample is drawn once; the further scenes are the same images under other names, with labels of their own whose
-buildings have uids of their own. Each number of scenes is a `kedro run --pipelines data_processing` in a process of its
-own on one core, which is measured whole: imports, catalog, report. Target: below 15 %. Takes about 10 GB of disk for a
-while.
-"""  # noqa: E501
+The sample is drawn once; the other scenes are the same images under other names, with their own labels and uids. Each
+number of scenes is a `kedro run --pipelines data_processing` in its own process on one core, measured as a whole:
+imports, catalog, report. Target: growth below 15 %. Needs about 10 GB of disk while it runs.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ import yaml
 
 from xview2_siamese_unet.config.dataset import SampleParams, SampleScenes
 from xview2_siamese_unet.synthetic import plan_sample, write_scene
-from xview2_siamese_unet.xbd.names import parse_stem
+from xview2_siamese_unet.xbd.scenes import parse_stem
 
 PROJECT = Path(__file__).parents[1]
 SIDE, DISTINCT = 1024, 20
@@ -31,7 +30,7 @@ _UID = re.compile(rb'("uid":")([0-9a-f]{6})')
 
 
 def fabricate(root: Path) -> None:
-    """Draw the scenes that all others repeat."""
+    """Draw the scenes that are repeated."""
     part = DISTINCT // 4
     sample = SampleParams(size=SIDE, scenes=SampleScenes(tier1=part, tier3=part, hold=part, test=part))
     for scene in plan_sample(sample):

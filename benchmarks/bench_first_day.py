@@ -1,9 +1,9 @@
-"""What each step of the first day takes: its commands as the page has them, from an empty folder, on scenes of xBD.
+"""Duration of each step of docs/start.md: its commands, from an empty folder, on scenes of xBD.
 
     uv run python benchmarks/bench_first_day.py ../shared/xbd
 
-The page is docs/start.md; step 1 has been done by whoever runs this. Step 6 assesses the first scene of test, about a
-million pixels; step 7 ends when the page of the lineage is shown. Every command must end with 0.
+Do step 1 yourself first. Step 6 assesses the first test scene, about a million pixels; step 7 ends when the lineage
+page is shown. Every command must exit with 0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "docs"))  # the tests type the same page, with tiny scenes
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "docs"))  # the tests run the same page with tiny scenes
 
 from docs_blocks import DOCS, blocks
 from typed import commands, do, lay_down_project, type_line, write_geotiff
@@ -24,7 +24,7 @@ HOUR = 3600
 
 
 def bring_scenes(xbd: Path, given: Path) -> None:
-    """Lay down what the page calls /path/to: xBD, and a pair of images as GeoTIFFs."""
+    """Create what the page calls /path/to: xBD, and an image pair as GeoTIFFs."""
     given.mkdir(parents=True)
     (given / "xbd").symlink_to(xbd)
     before = min((xbd / "test" / "images").glob("*_pre_disaster.*"))
@@ -33,7 +33,7 @@ def bring_scenes(xbd: Path, given: Path) -> None:
 
 
 def main(xbd: Path) -> None:
-    """Type the page and print a line for each step."""
+    """Run the commands of the page and print a line per step."""
     page = DOCS / "start.md"
     text = page.read_text(encoding="utf-8")
     steps = [(text.count("\n", 0, step.start()), step[1]) for step in re.finditer(r"(?m)^## (\d\. .*)$", text)]

@@ -1,9 +1,9 @@
-"""Multiply-adds and weights of the nets, for a pair of scenes.
+"""Multiply-adds and weights of the networks for one pair of scenes.
 
     uv run python benchmarks/bench_macs.py [--encoder resnet50] [--side 1024]
 
-Counted by torch's FlopCounterMode on tensors without content; training takes about three times as many. The way of the
-project that this one replaces has two encoders without skips; its decoders cost little because they look at little.
+Counted by torch's FlopCounterMode on tensors without content; training takes about three times as many. The university
+project's network (`seed`) has two encoders without skips; its decoders are cheap because they see little.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NETS: dict[str, dict[str, Any]] = {
 
 
 def count(model: dict[str, Any], encoder: str, side: int) -> tuple[float, float, float]:
-    """Return 10⁹ multiply-adds of the net and of all but its encoders, and 10⁶ weights."""
+    """Return 10⁹ multiply-adds of the network and of all but its encoders, and 10⁶ weights."""
     with torch.device("meta"):
         net = build_net(ModelParams.model_validate({"encoder": {"name": encoder}} | model), 5).eval()
         image = torch.empty(1, 3, side, side)

@@ -1,9 +1,9 @@
-"""The main job on the built-in sample as a newcomer runs it: time, memory and score, for several seeds of the net.
+"""The main job on the built-in sample: time, memory and score for several seeds.
 
     uv run python benchmarks/bench_main_job.py [SEED ...]      default: 0 1 2
 
-Each seed runs in an empty folder of its own. The score is that of the test split; the best constant answer stands
-beside it. Wanted: 4 minutes, 4 GB, a score 0.30 above the constant answer, localisation F1 of 0.70.
+Each seed runs in an empty folder. The score is that of the test split, next to the best constant answer. Targets: 4
+minutes, 4 GB, a score 0.30 above the constant answer, localisation F1 of 0.70.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def run(project: Path, seed: str) -> tuple[float, int]:
 
 
 def watch(process: psutil.Process, peaks: list[int]) -> None:
-    """Note the largest memory until the process ends."""
+    """Record the largest memory until the process ends."""
     while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
         try:
             family = [process, *process.children(recursive=True)]
             peaks[0] = max(peaks[0], sum(member.memory_info().rss for member in family))
-        except psutil.NoSuchProcess:  # one of them ended between two lines
+        except psutil.NoSuchProcess:  # a process ended in between
             continue
         time.sleep(0.1)
 

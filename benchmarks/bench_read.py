@@ -1,8 +1,8 @@
-"""Reading a training pair: a 512² crop from the store, against decoding two PNGs and two masks of 1024² to floats.
+"""Reading a training pair: a 512² crop from the store, against decoding two PNGs and two masks of 1024².
 
     OMP_NUM_THREADS=1 uv run python benchmarks/bench_read.py ../shared/xbd
 
-Also times packing, and says from it what all 11,034 pairs of xBD take in time and disk.
+Also measures packing and extrapolates its time and disk space to all 11,034 pairs of xBD.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CROP = 512
 
 
 def prepare(root: Path, out: Path) -> tuple[Store, list[tuple[Path, ...]]]:
-    """Run data_processing on one core; print what each step takes a scene. Return store and files of each scene."""
+    """Run data_processing on one core; print seconds per scene and step. Return the store and the scenes' files."""
     params, executor = DataProcessingParams(), ExecutorParams()
     dataset = DatasetParams(source="xbd", root=root, name="bench")
     started = time.process_time()

@@ -1,11 +1,10 @@
-"""Whether the memory of scoring grows with the number of scenes: peak of 40 and of 400 fabricated scenes of 1024².
+"""Peak memory of scoring with 40 and with 400 synthetic scenes of 1024².
 
     uv run python benchmarks/bench_report_memory.py [FEW MANY]
 
-Each number of scenes runs in a process of its own and does what the reporting pipeline does after the prediction:
-counts pixels and probabilities, matches buildings, scores, writes the report with its pictures. A few scenes
-repeat, mapped from files. Measured is anonymous memory every 10 ms, for the pages of a mapped file are the system's to
-drop. Target: below 15 %.
+Each number of scenes runs in its own process and does what the reporting pipeline does after prediction: count pixels
+and probabilities, match buildings, score, write the report with its pictures. A few scenes repeat, mapped from files.
+Anonymous memory is sampled every 10 ms, because the system may drop pages of a mapped file. Target: growth below 15 %.
 """
 
 from __future__ import annotations
@@ -30,13 +29,12 @@ from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.metrics.matching import match_scenes
-from xview2_siamese_unet.metrics.table import count_scenes
+from xview2_siamese_unet.metrics.buildings import match_scenes
+from xview2_siamese_unet.metrics.summary import count_scenes
 from xview2_siamese_unet.pipelines.reporting import nodes
-from xview2_siamese_unet.plots.curves import draw_curves
-from xview2_siamese_unet.plots.histogram import draw_class_histogram
 from xview2_siamese_unet.raster.io import read_bands, write_probabilities
 from xview2_siamese_unet.raster.store import Scene
+from xview2_siamese_unet.report.figures import draw_class_histogram, draw_curves
 
 SIDE, DISTINCT = 1024, 4
 COLUMNS = ("train_loss", "validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
@@ -58,7 +56,7 @@ OF_TRAINING: dict[str, Any] = {
     "checkpoint": RUN,
     "problems": pd.DataFrame(columns=["scene", "where", "found", "consequence"]),
 }
-"""What the report says beside the scores."""
+"""What the report needs beside the scores."""
 
 
 class Peak:
@@ -110,13 +108,13 @@ def fabricate(folder: Path) -> tuple[list[Any], list[Any]]:
 
 
 class Store:
-    """Stands in for a store of any number of scenes: the few that were drawn, over and over."""
+    """A store of any number of scenes that repeats a few synthetic ones."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def scene(self, name: str) -> Scene:
-        """Return the one that stands in for a name."""
+        """Return the scene used for a name."""
         return Scene(np.load(self.root / f"pixels{int(name[-8:]) % DISTINCT}.npy", mmap_mode="r"))
 
 
@@ -127,7 +125,7 @@ def save(figure: Figure, kind: str) -> bytes:
 
 
 def measure(scenes: int) -> None:
-    """Score so many scenes as the pipeline does, and print peak memory, size of the page, both in MiB, and seconds."""
+    """Score the scenes as the pipeline does; print peak memory and page size in MiB, and seconds."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         drawn, files = fabricate(root)

@@ -1,9 +1,9 @@
-"""How long the official score of two folders takes here, and by four comparisons a class as the official script does.
+"""Official score of two folders, against four comparisons per class as in the official script.
 
     uv run python benchmarks/bench_score.py [SCENES]
 
-Both read the same files, written for the purpose, in turns and in one process each. The plain version decodes with
-Pillow, looks at the values with `np.unique` and compares four times a class, as the script does. Target: 4 ×.
+Both read the same generated files, alternating, in one process each. The plain version decodes with Pillow, checks the
+values with `np.unique` and compares four times per class, as the official script does. Target: 4 ×.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from xview2_siamese_unet.metrics.folders import OFFICIAL_SIDE, count_folders
+from xview2_siamese_unet.metrics.challenge import OFFICIAL_SIDE, count_folders
 from xview2_siamese_unet.metrics.summary import summarise_folders
 
 ROUNDS = 3
 
 
 def write_scenes(root: Path, scenes: int) -> tuple[Path, Path]:
-    """Write both folders: about a hundred buildings a scene, predicted a little beside where they are."""
+    """Write both folders: about a hundred buildings per scene, predicted with a small offset."""
     rng = np.random.default_rng(0)
     folders = root / "predictions", root / "targets"
     for folder in folders:

@@ -1,9 +1,9 @@
-"""How long `kedro run --help` takes here, and in an empty Kedro project with the same packages installed.
+"""Time of `kedro run --help`, against an empty Kedro project with the same packages.
 
     uv run python benchmarks/bench_startup.py [RUNS]
 
-The two take turns, so that whatever else the machine does slows both. Target: a ratio of at most 1.3. `kedro registry
-list` imports every pipeline, as in any Kedro project, and is shown beside.
+The two alternate, so that other load slows both. Target: a ratio of at most 1.3. `kedro registry list`, which imports
+every pipeline in any Kedro project, is measured too.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main(runs: int) -> None:
         empty = Path(folder)
         make_empty_project(empty)
         for command, target in ((("run", "--help"), "  (target: at most 1.3)"), (("registry", "list"), "")):
-            seconds(empty, *command), seconds(HERE, *command)  # writes the byte code of both
+            seconds(empty, *command), seconds(HERE, *command)  # compiles the bytecode of both
             pairs = [(seconds(empty, *command), seconds(HERE, *command)) for _ in range(runs)]
             there, here = (statistics.median(column) for column in zip(*pairs, strict=True))
             print(f"kedro {' '.join(command)}, median of {runs} alternating runs")

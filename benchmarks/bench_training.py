@@ -1,12 +1,12 @@
-"""Training pairs a second: ours, and a plain loop in the way of the project that this one replaces, on the same pixels.
+"""Training pairs per second, against a plain loop like the university project's, on the same pixels.
 
     uv run python benchmarks/bench_training.py [--encoder resnet50] [--side 512] [--batch 4] [--steps 6] [--device cpu]
 
-The plain loop: two PNGs of a whole scene are decoded for each pair, as float32; two unshared nets without skips in
-float32; after every step a TensorBoard histogram of each weight and each gradient. Ours: a crop of the memory-mapped
-store, one shared U-Net, the numbers and the memory format that the hardware likes best. Both end in an optimiser step
-on the same count of pixels. Scenes are noise of xBD's size, which is harder to decode than real ones by about a half;
-`--side` is what both train on, so only the decoding of whole scenes is theirs alone.
+The plain loop decodes two PNGs of a whole scene per pair to float32, trains two separate networks without skips in
+float32, and writes a TensorBoard histogram of each weight and gradient after every step. Ours reads a crop of the
+memory-mapped store and trains one shared U-Net in the precision and memory format that suit the hardware. Both end in
+an optimiser step on the same number of pixels. Scenes are noise of xBD's size, about half again as slow to decode as
+real ones. Both train on `--side`; only the plain loop decodes whole scenes.
 
 Targets: 2.5 times on a CPU; on an H200 8 times, 3 times the same loop without histograms, and data waits below 5 %.
 """
@@ -27,17 +27,23 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
-from xview2_siamese_unet.config.training import AugmentationParams, DamageLossMix, LossMix, TrainingParams
+from xview2_siamese_unet.config.modelling import (
+    AugmentationParams,
+    DamageLossMix,
+    HardwareParams,
+    LossMix,
+    ModelParams,
+    TrainingParams,
+)
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.hardware import pick_device, pick_precision
-from xview2_siamese_unet.models.normalise import Normalise
+from xview2_siamese_unet.models.siamese_unet import Normalise
 from xview2_siamese_unet.raster.store import RECORD, Store, count_scene
-from xview2_siamese_unet.training.augment import augment
+from xview2_siamese_unet.training.augmentation import augment
 from xview2_siamese_unet.training.crops import Crops
-from xview2_siamese_unet.training.draws import Draws, Shard
+from xview2_siamese_unet.training.data import Batch, unpack
 from xview2_siamese_unet.training.losses import focal_loss, mix_losses
-from xview2_siamese_unet.training.pairs import Batch, unpack
+from xview2_siamese_unet.training.samplers import CropSampler
 
 SCENE = 1024
 MEAN = [100.0] * 3, [50.0] * 3
@@ -68,7 +74,7 @@ def fabricate(folder: Path, n: int) -> Store:
 
 
 def decoded(folder: Path, n: int, batch: int, side: int) -> Iterator[Batch]:
-    """Batches in the plain way: whole scenes from PNGs, as floats, cut to the side that both train on."""
+    """Yield batches of the plain loop: whole scenes from PNGs, as floats, cropped to `--side`."""
 
     def read(row: int, name: str) -> Tensor:
         return torch.from_numpy(np.array(Image.open(folder / f"{row}_{name}.png")))
@@ -82,10 +88,10 @@ def decoded(folder: Path, n: int, batch: int, side: int) -> Iterator[Batch]:
 
 
 def cropped(store: Store, batch: int, side: int) -> Iterator[Tensor]:
-    """Batches in our way: crops of bytes from the memory map."""
+    """Yield batches of this project: byte crops from the memory map."""
     crops = Crops(store, store.scenes, side)
-    draws = Draws([1.0] * len(store), TrainingParams(batch_size=batch, crops_per_scene=1000), Shard())
-    waiting = iter(draws)
+    sampler = CropSampler([1.0] * len(store), TrainingParams(batch_size=batch, crops_per_scene=1000))
+    waiting = iter(sampler)
     while True:
         yield torch.stack([crops[next(waiting)] for _ in range(batch)])
 
@@ -138,7 +144,7 @@ def our_step(encoder: str, device: str) -> Step:
 
 
 class Way:
-    """One way to train, timed step by step."""
+    """A training loop, timed step by step."""
 
     def __init__(self, batches: Iterator[Tensor | Batch], step: Step) -> None:
         self._batches, self._step = batches, step
@@ -146,7 +152,7 @@ class Way:
         self.waited: list[float] = []
 
     def take(self, device: str, *, count: bool) -> None:
-        """Make one step; `count` whether its time is kept."""
+        """Run one step; `count` keeps its time."""
         started = time.perf_counter()
         pixels = next(self._batches)
         loaded = time.perf_counter()

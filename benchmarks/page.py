@@ -1,8 +1,8 @@
-"""Run benchmarks and write what they print into docs/benchmarks.md, each under its own words.
+"""Run benchmarks and write their output, with their docstrings, to docs/benchmarks.md.
 
     uv run python benchmarks/page.py [NAME ...]      such as: bench_burn bench_score; default: all of them
 
-A section that is not run again stays as it is. Run this on a machine that does nothing else.
+Other sections stay unchanged. Run this on an idle machine.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """\
 # Benchmarks
 
-Every section is one script of `benchmarks/`: its words, its command, and what it printed. The other way always runs in
-the same run. `uv run python benchmarks/page.py` makes this page anew, `… page.py bench_score` one section of it.
-Anything that names a GPU was not measured unless its section names the device. `../shared/xbd` stands for a folder of
-xBD.
+Each section is one script of `benchmarks/`: description, command and output. What is compared always runs in the same
+invocation. `uv run python benchmarks/page.py` regenerates this page, `… page.py bench_score` one section. Nothing was
+measured on a GPU unless its section names the device. `../shared/xbd` stands for a folder of xBD.
 """
 
 
 class Benchmark(NamedTuple):
-    """One script as its docstring describes it."""
+    """A benchmark script, parsed from its docstring."""
 
     name: str
     title: str
@@ -42,11 +41,11 @@ class Benchmark(NamedTuple):
 
 
 def read(path: Path) -> Benchmark:
-    """Return what the docstring says: a title, an indented command, and the rest."""
+    """Parse the docstring: title, indented command, description."""
     title, *rest = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")
     commands = [part.strip() for part in rest if part.startswith("    ")]
     prose = "\n\n".join(part for part in rest if not part.startswith("    "))
-    # The last command brings what the comparison needs; options in brackets and notes after them stay out.
+    # The last command installs what the comparison needs. Drop optional arguments in brackets and notes.
     command = re.sub(r"\s*(\[.*|\s{3,}.*)", "", commands[-1])
     return Benchmark(path.stem, title.rstrip("."), prose, command)
 
@@ -73,11 +72,11 @@ def measure(benchmark: Benchmark) -> str:
 
 
 PARALLEL = {"bench_first_day", "bench_main_job", "bench_training", "bench_assess_speed", "bench_startup"}
-"""What may use every core."""
+"""Benchmarks that may use every core."""
 
 
 def machine() -> str:
-    """Return what it ran on."""
+    """Return a description of the machine."""
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {version('torch')}"
     info = Path("/proc/cpuinfo")
@@ -87,7 +86,7 @@ def machine() -> str:
 
 
 def main(names: list[str]) -> None:
-    """Measure what is named and put it into the page."""
+    """Run the named benchmarks and update the page."""
     benchmarks = [read(path) for path in sorted(HERE.glob("bench_*.py"))]
     unknown = set(names) - {benchmark.name for benchmark in benchmarks}
     if unknown:

@@ -1,11 +1,11 @@
-"""What each ingredient of the recipe adds: named variants and seeds, trained and scored by Kedro, as a Markdown table.
+"""Ablation of the recipe `strong`: named variants and seeds, trained and scored by Kedro, as a Markdown table.
 
     uv run python benchmarks/results.py OUT [--xbd ROOT] [--encoder resnet50] [--weights hub] [--epochs 30] [--dry-run]
 
-Variants: the university project's settings (seed_002), our recipe (strong), and the recipe without each of its
-ingredients, or with another part. On `--xbd` nets learn from tier1 and tier3, validate on hold, and are scored on test;
-without it, on the built-in sample. Every run is an experiment below OUT/conf; a finished one is not run again, and
-variants that differ only in how they answer share their weights. The defaults are small enough for a CPU.
+Variants: the university project's settings (seed_002), the recipe (strong), and the recipe with one component removed
+or replaced. With `--xbd`, networks train on tier1 and tier3, validate on hold and are scored on test; without it, they
+use the built-in sample. Every run is an experiment below OUT/conf. Finished runs are reused, and variants that differ
+only in `prediction` share their weights. The defaults are small enough for a CPU.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ WITHOUT: dict[str, Tree] = {
     "vote per building": {"prediction": {"vote": "none"}},
     "tuned thresholds": {"prediction": {"tune": False}},
 }
-"""What is left out → what then differs from the recipe."""
+"""Removed component → parameters that differ from the recipe."""
 
 
 def otherwise(args: argparse.Namespace) -> dict[str, Tree]:
-    """Return what is taken in place of a part → what then differs from the recipe."""
+    """Return replaced component → parameters that differ from the recipe."""
     return {
         "a decoder at half the size": {"model": {"decoder_channels": args.decoder[:-1]}},
         "two nets": {"model": {"share_weights": False}},
@@ -133,7 +133,7 @@ def metrics_of(args: argparse.Namespace, variant: str, seed: int) -> list[Path]:
 def run(args: argparse.Namespace, variant: str, seed: int) -> None:
     from kedro.framework.startup import bootstrap_project  # noqa: PLC0415  a dry run needs no Kedro
 
-    from xview2_siamese_unet.session import ProjectSession  # noqa: PLC0415
+    from xview2_siamese_unet.runs import ProjectSession  # noqa: PLC0415
 
     bootstrap_project(PROJECT)
     env, conf = f"{USER}/{folder_name(variant, seed)}", str(args.out / "conf")

@@ -1,6 +1,6 @@
-"""Make the pictures of the README and the docs from what `kedro run` left: `uv run python docs/pictures.py`.
+"""Make the pictures of the README and the docs from the output of `kedro run`: `uv run python docs/pictures.py`.
 
-Only fabricated scenes are shown. Pages are photographed with Chromium, where the machine has it.
+Only synthetic scenes are shown. Screenshots need Chromium.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, par
 from xview2_siamese_unet.raster.export import write_geotiffs
 from xview2_siamese_unet.raster.io import read_rgb
 from xview2_siamese_unet.synthetic import plan_sample, write_scene
-from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.xbd.scenes import list_pairs
 
 PROJECT = Path(__file__).parents[1]
 IMAGES = PROJECT / "docs" / "images"
 REPORTS = max((PROJECT / "data" / "08_reporting" / "default" / "quickstart").glob("*/"), default=PROJECT)
 TOWN, TOWN_SIDE = ("sample-tsunami", 0), 1024
 PANEL = 457
-"""Pixels that Kedro-Viz gives to a dataset that is opened."""
+"""Width in pixels of the Kedro-Viz panel of an opened dataset."""
 SHOWN = {"hurricane": 3, "wildfire": 6, "tsunami": 0, "volcano": 1, "earthquake": 12}
 
 
 def draw_sample(path: Path) -> None:
-    """Draw some scenes of the sample, before above after."""
+    """Draw some scenes of the sample, pre-disaster above post-disaster."""
     params = SampleParams()
     with tempfile.TemporaryDirectory() as folder:
         for scene in plan_sample(params):
@@ -53,7 +53,7 @@ def draw_sample(path: Path) -> None:
 
 
 def photograph(page: str, path: Path, size: str, seconds: int = 1) -> None:
-    """Take a picture of a page with a headless Chromium, after the page had some seconds for its scripts."""
+    """Take a screenshot of a page with headless Chromium after giving its scripts some seconds."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         sys.exit("No Chromium on this machine: install it, or take the pictures of pages elsewhere.")
@@ -72,7 +72,7 @@ def photograph(page: str, path: Path, size: str, seconds: int = 1) -> None:
 
 
 def photograph_map(path: Path) -> None:
-    """Assess a fabricated town with the checkpoint of the quickstart and take a picture of its map."""
+    """Assess a synthetic town with the quickstart's checkpoint and take a screenshot of its map."""
     params = SampleParams(size=TOWN_SIDE)
     town = next(scene for scene in plan_sample(params) if scene.id.disaster == TOWN[0] and scene.id.number == TOWN[1])
     with tempfile.TemporaryDirectory() as folder:
@@ -86,13 +86,13 @@ def photograph_map(path: Path) -> None:
 
 
 def photograph_lineage(path: Path, shown: str) -> None:
-    """Build Kedro-Viz as a static site and put two pictures side by side: the whole lineage, and one dataset opened."""
+    """Build Kedro-Viz as a static site; join two screenshots: the whole lineage, and an opened dataset."""
     env = {**os.environ, "KEDRO_ENV": "default/quickstart"}
     subprocess.run(["kedro", "viz", "build", "--include-previews"], check=True, cwd=PROJECT, env=env)  # noqa: S607
     site = PROJECT / "build"
     nodes = json.loads((site / "api" / "main").read_text())["nodes"]
     opened = next(node["id"] for node in nodes if node["name"] == shown)
-    # No tour, which would cover the picture, and none of the panels at the left.
+    # Hide the tour, which would cover the picture, and the panels at the left.
     look = {"showFeatureHints": False, "theme": "light", "visible": {"sidebar": False, "miniMap": False}}
     serve = partial(SimpleHTTPRequestHandler, directory=str(site))
     with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server, tempfile.TemporaryDirectory() as folder:
@@ -113,7 +113,7 @@ def photograph_lineage(path: Path, shown: str) -> None:
 
 
 def photograph_report(page: str, path: Path) -> None:
-    """Put three parts of a report side by side: its head, what it says of probabilities, and the worst buildings."""
+    """Join screenshots of three parts of a report: head, probabilities and worst buildings."""
     style = "width: 1060px; height: 1400px; border: 0"
     frames = (f'<iframe src="{page}{part}" style="{style}"></iframe>' for part in ("", "#probabilities", "#buildings"))
     with tempfile.TemporaryDirectory() as folder:

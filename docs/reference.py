@@ -14,9 +14,9 @@ from typing import Annotated, Final, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from xview2_siamese_unet.config.base import Strict
 from xview2_siamese_unet.config.globals import NAME, Globals
 from xview2_siamese_unet.config.tree import Parameters
+from xview2_siamese_unet.config.validation import Strict
 
 DOCS: Final = Path(__file__).parent
 MADE: Final = "<!-- Made by docs/reference.py: change the code, then run it. -->\n"

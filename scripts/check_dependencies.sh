@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 resolutions=(${1:-lowest-direct highest})
 tests=("${@:2}")
-[ ${#tests[@]} -gt 0 ] || tests=(tests/xbd tests/raster tests/config tests/models tests/inference tests/plots tests/report tests/metrics
+[ ${#tests[@]} -gt 0 ] || tests=(tests/xbd tests/raster tests/config tests/models tests/inference tests/report tests/metrics
   tests/stats tests/datasets tests/cli)
 
 environment=$(mktemp -d)

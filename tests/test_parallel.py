@@ -29,7 +29,7 @@ def process(_: int) -> int:
 
 
 def refuse(number: int) -> int:
-    raise DataError("job", found=str(number), allowed="another", remedy="try again")
+    raise DataError(f"Job {number} failed.", hint="Try again.")
 
 
 def die(_: int) -> int:
@@ -73,7 +73,7 @@ def test_processes_are_others() -> None:
 def test_an_error_of_a_job_arrives_whole(executor: ExecutorParams) -> None:
     with pytest.raises(DataError) as caught:
         list(parallel_map(refuse, [7], executor, "jobs"))
-    assert (caught.value.where, caught.value.found, caught.value.remedy) == ("job", "7", "try again")
+    assert (caught.value.message, caught.value.hint) == ("Job 7 failed.", "Try again.")
 
 
 def test_an_error_shows_before_the_jobs_that_wait_have_run() -> None:
@@ -103,7 +103,7 @@ def test_dask_runs_where_a_scheduler_says(scheduler: str) -> None:
     seen = set(parallel_map(process, range(4), executor, "processes"))
     assert len(seen) == 1
     assert os.getpid() not in seen
-    with pytest.raises(DataError, match="found 7"):
+    with pytest.raises(DataError, match="Job 7"):
         list(parallel_map(refuse, [7], executor, "jobs"))
 
 

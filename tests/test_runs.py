@@ -12,7 +12,7 @@ from kept_runs import RUN, write_run
 from xview2_siamese_unet import runs
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.runs import begin_run, choose_run, describe_run, differences, find_run, list_runs
+from xview2_siamese_unet.runs import begin_run, choose_run, describe_run, differences, find_run, flatten, list_runs
 
 NEWER = "2026-02-02T00.00.00.000Z"
 
@@ -161,3 +161,15 @@ def test_a_record_holds_every_setting_that_makes_a_result() -> None:
     assert record["settings"]["training"]["epochs"] == 3
     assert not {"reporting", "inference", "run"} & record["settings"].keys()
     assert differences(record, wanted("d", training={"epochs": 3})) == []
+
+
+def test_flatten_names_every_leaf() -> None:
+    settings = {"a": {"b": 1, "c": [1, "x", None]}, "losses": [{"name": "focal"}, {"name": "dice"}], "empty": {}}
+    assert flatten(settings) == {
+        "a.b": "1",
+        "a.c": "1, x, –",
+        "losses[0].name": "focal",
+        "losses[1].name": "dice",
+        "empty": "{}",
+    }
+    assert flatten({"yes": True, "nothing": [], "rate": 1e-4}) == {"yes": "true", "nothing": "", "rate": "0.0001"}

@@ -1,4 +1,4 @@
-"""`python -m xview2_siamese_unet`: `kedro run` where the package is installed and there is no project folder."""
+"""`python -m xview2_siamese_unet`: `kedro run` of the installed package."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner
 from kedro.utils import find_kedro_project
 
-from xview2_siamese_unet.environments import use_logging
+from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.errors import ConfigError, cause_of
-from xview2_siamese_unet.session import ProjectSession
+from xview2_siamese_unet.runs import ProjectSession
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ class Assessment:
 
     def picture(self, side: int = 768) -> bytes:
         """Return the damage raster as a PNG of at most `side` pixels."""
-        from xview2_siamese_unet.datasets.assess_raster import picture  # noqa: PLC0415
+        from xview2_siamese_unet.datasets.rasters import picture  # noqa: PLC0415
 
         return picture(self.folder / "damage.tif", side)
 

@@ -1,4 +1,4 @@
-"""Files that change as a whole or not at all, whatever ends the writing: an error, a full disk, a killed process."""
+"""Atomic writes: a file is the old one or the new one, whatever interrupts writing: an error, a full disk, a kill."""
 
 from __future__ import annotations
 
@@ -7,41 +7,43 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from types import TracebackType
+from typing import Any, Final
+
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
 PART: Final = ".part"
-"""Ending of the hidden folders in which files are written; a killed process leaves its own."""
+"""Suffix of the hidden folders in which files are written; a killed process leaves its own."""
 IN_USE: Final = ".assessment.lock"
-"""Name of the file in the folder that an assessment is writing to."""
+"""Name of the lock file in the folder that an assessment writes to."""
 WRITTEN: Final = ".work/written.txt"
-"""Where an assessment under way lists the SHA-256 of every file that it puts into the folder, before it is there."""
+"""File in which a running assessment lists the SHA-256 of every file before it puts it into the folder."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NOTHING_LEFT: Final = 1024**2
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; what lies there takes the place of `path` when the block ends without an error.
+    """Yield a path to write to, which replaces `path` if the block ends without an error.
 
-    The path has the name of the file and a new folder beside it for itself, in which a library may leave what it needs
-    while it writes; the folder is gone when the block ends.
+    It has the name of the file, in a temporary folder of its own beside it, where a library may leave other files.
 
     Args:
-        path: of the file; its folder is made where it is missing.
+        path: of the file; missing folders are made.
 
     Raises:
-        OSError: with `errno` and `filename`, also where a library that writes to a full disk says neither; and where
-            the path is not one for a file.
+        OSError: with `errno` and `filename`, even if a library does not give them for a full disk; or `path` is no
+            place for a file.
     """
     require_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with TemporaryDirectory(PART, f".{path.name}.", path.parent, ignore_cleanup_errors=True) as folder:
             part = Path(folder) / path.name
-            with _full_disk_has_a_number(part):
+            with _name_full_disk(part):
                 yield part
                 _require_own(path)
                 note_written(path.parent, [sha256(part)] if (path.parent / WRITTEN).is_file() else [])
@@ -52,6 +54,51 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file as UTF-8."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+class AtomicLocalFileSystem(LocalFileSystem):  # type: ignore[misc]
+    """fsspec's local files, written atomically: a file is renamed when it is closed without an error.
+
+    Reading, appending and transactions of fsspec are unchanged.
+    """
+
+    def open(self, path: str, mode: str = "rb", **options: Any) -> Any:  # noqa: ANN401
+        """Open as fsspec does."""
+        if "w" not in mode or options.get("compression") or self._intrans:
+            return super().open(path, mode, **options)
+        text = {key: value for key, value in options.items() if key in ("encoding", "errors", "newline")}
+        return _AtomicFile(Path(self._strip_protocol(path)), mode, text)
+
+
+class _AtomicFile:
+    """A file being written. An error inside `with` drops it, and so does not closing it."""
+
+    def __init__(self, path: Path, mode: str, text: dict[str, Any]) -> None:
+        with ExitStack() as stack:
+            part = stack.enter_context(whole_file(path))
+            self._file = stack.enter_context(part.open(mode, **text))
+            self._ending = stack.pop_all()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._file, name)
+
+    def __enter__(self) -> Any:  # noqa: ANN401
+        return self._file
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.__exit__(kind, error, trace)
+
+    def close(self) -> None:
+        """Finish and rename the file."""
+        self._ending.close()
+
+
 def sha256(path: Path) -> str:
     """Return the digest of a file."""
     with path.open("rb") as file:
@@ -59,37 +106,31 @@ def sha256(path: Path) -> str:
 
 
 def written(folder: Path) -> set[str]:
-    """Return the digests of what the assessment under way in a folder, or one that was stopped, has put there."""
+    """Return the digests of the files that the running or last interrupted assessment has put into a folder."""
     ledger = folder / WRITTEN
     return set(ledger.read_text(encoding="ascii").split()) if ledger.is_file() else set()
 
 
 def note_written(folder: Path, digests: Iterable[str]) -> None:
-    """Add to those digests."""
+    """Add to these digests."""
     for digest in digests:
         with (folder / WRITTEN).open("a", encoding="ascii") as ledger:
-            ledger.write(f"\n{digest}")  # in this order, a line that a killed process has torn spoils no other
+            ledger.write(f"\n{digest}")  # line end first: a line that a killed process left incomplete spoils no other
 
 
 def _require_own(path: Path) -> None:
-    """Look whether an assessment under way would replace a file that none has written, such as one of the user."""
+    """Refuse to replace a file that no assessment has written, such as one of the user, during an assessment."""
     if (path.parent / WRITTEN).is_file() and path.is_file() and sha256(path) not in written(path.parent):
         raise FileExistsError(errno.EEXIST, "a file that no assessment has written", str(path))
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file as UTF-8: a reader sees the old one or the new one."""
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
 def require_place(path: Path) -> None:
-    """Look whether a file may be made there, or one that is there be replaced.
+    """Require that a file can be made or replaced at a path.
 
     Raises:
-        OSError: a folder, a device or the like lies there, or a file where a folder is needed.
+        OSError: it is a folder, a device or the like, or a file is where a folder is needed.
     """
-    # A rename would put a file in the place of a device or a pipe.
+    # A rename would replace a device or a pipe with a file.
     if path.exists() and not path.is_file():
         kind = (errno.EISDIR, "a folder") if path.is_dir() else (errno.EEXIST, "a device or the like")
         raise OSError(*kind, str(path))
@@ -99,14 +140,14 @@ def require_place(path: Path) -> None:
 
 
 def nearest_existing(path: Path) -> Path:
-    """Return the path, or the nearest above it that is there."""
+    """Return the path, or the nearest one above it that exists."""
     return next(place for place in (path, *path.parents) if place.exists())
 
 
 def remove_debris(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder and below; no other may be writing there.
+    """Remove what killed processes left incomplete below a folder that no other process writes to.
 
-    But an assessment may: what is below a folder in use stays.
+    Folders that an assessment uses are left alone.
     """
     for part in list(folder.rglob(f".*{PART}")):
         if not any((above / IN_USE).exists() for above in part.parents):
@@ -114,8 +155,8 @@ def remove_debris(folder: Path) -> None:
 
 
 @contextmanager
-def _full_disk_has_a_number(part: Path) -> Iterator[None]:
-    """Libraries such as GDAL say in words of their own, and not always of what, that a disk is full."""
+def _name_full_disk(part: Path) -> Iterator[None]:
+    """Raise `ENOSPC` for errors without a number on a full disk: libraries such as GDAL use messages of their own."""
     try:
         yield
     except Exception as error:

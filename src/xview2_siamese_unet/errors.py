@@ -1,12 +1,12 @@
-"""Every error that a user can cause: a plain sentence with the offending value, then what to do next.
+"""Errors that a user can correct: a sentence with the offending value, and a hint.
 
 ProjectError
     ConfigError      a parameter, an environment or a catalog entry
     DataError        an image, a label or a folder of the dataset
         LabelError   the text of one label file
-    StaleError       something on disk that was made with other settings than today's
+    StaleError       data on disk that other settings made
     CheckpointError  a file of weights
-    StorageError     a disk that is full, a path that may not be written to, or one that another run is writing to
+    StorageError     a full disk, an unwritable path, or a path that another run writes to
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ProjectError(Exception):
         return f"{self.message} {self.hint}".strip()
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild by keyword, so that an error raised in a worker process reaches its parent whole."""
+        """Rebuild by keyword, so that an error of a worker process is complete."""
         return _rebuild, (type(self), *self.args)
 
 
@@ -74,11 +74,11 @@ class DataError(ProjectError):
 
 
 class LabelError(DataError):
-    """The text of one label file does not say what an xBD label says."""
+    """The text of one label file is no xBD label."""
 
 
 class StaleError(ProjectError):
-    """What lies on disk was made with other settings than those of this run."""
+    """Data on disk that other settings than those of this run made."""
 
 
 class CheckpointError(ProjectError):
@@ -86,7 +86,7 @@ class CheckpointError(ProjectError):
 
 
 class StorageError(ProjectError):
-    """A disk is full, a path may not be written to or is no file, or another run is writing to it."""
+    """A disk is full, a path cannot be written, or another run is writing to it."""
 
 
 _ROOM: Final = "Free space, or choose a larger disk (storage in conf, or --out of a command), and run again."
@@ -106,9 +106,9 @@ _STORAGE: Final = {
 
 
 def cause_of(error: BaseException) -> ProjectError | None:
-    """Return what the user can do something about in an error and in what caused it; `None` for a defect.
+    """Return the error that the user can correct in a chain; `None` for a defect.
 
-    Kedro wraps what a dataset raises, so ours may be any link of the chain. What the disk refuses counts as well.
+    Kedro wraps the errors of datasets, so ours may be any link of the chain. Errors of the disk count as well.
     """
     links = list(chain(error))
     ours = next((link for link in links if isinstance(link, ProjectError)), None)

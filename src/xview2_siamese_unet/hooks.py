@@ -1,4 +1,4 @@
-"""Logging and timing of a run, whichever pipelines it has."""
+"""Hooks that log, time and end a run, and keep ranks above 0 from writing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.distributed import get_rank
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +21,9 @@ QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_s
 
 
 class Steps:
-    """Logs each node in one line as it starts, where Kedro logs ten, and in the end the seconds of each pipeline.
+    """Logs each node in one line, where Kedro logs ten, and the time of pipelines.
 
-    The time of a node runs from its first input to its last output: a generator works while its parts are saved.
+    A node is timed from its first input to its last output, because a generator works while its parts are saved.
     """
 
     def __init__(self) -> None:
@@ -39,55 +39,37 @@ class Steps:
     @hook_impl
     def before_dataset_loaded(self, node: Node) -> None:
         """Log the node at its first input."""
-        self._start(node)
-
-    @hook_impl
-    def before_node_run(self, node: Node) -> None:
-        """Log a node without inputs."""
-        self._start(node)
-
-    @hook_impl
-    def after_node_run(self, node: Node) -> None:
-        """Read the clock."""
-        self._read_clock(node)
-
-    @hook_impl
-    def after_dataset_saved(self, node: Node) -> None:
-        """Read the clock again."""
-        self._read_clock(node)
-
-    @hook_impl
-    def after_pipeline_run(self) -> None:
-        """Log how long each pipeline took."""
-        self._log()
-
-    @hook_impl
-    def on_pipeline_error(self) -> None:
-        """Log how long those took that ended before."""
-        self._log()
-
-    def _start(self, node: Node) -> None:
         if node.name not in self._started:
             self._started[node.name] = time.monotonic()
             logger.info("%d of %d: %s", len(self._started), self._total, node.name)
 
-    def _read_clock(self, node: Node) -> None:
+    before_node_run = before_dataset_loaded  # of a node without inputs
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Record the time of the node so far."""
         for pipeline in node.tags:
             self._seconds.setdefault(pipeline, {})[node.name] = time.monotonic() - self._started[node.name]
 
-    def _log(self) -> None:
+    after_dataset_saved = after_node_run
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Log the time of each pipeline."""
         for pipeline, seconds in self._seconds.items():
             logger.info("%s took %.1f s", pipeline, sum(seconds.values()))
             logger.debug("%s", ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items()))
 
+    on_pipeline_error = after_pipeline_run
+
 
 class RankZeroWrites:
-    """Under `torchrun` each process runs the same pipeline; only rank 0 writes files and logs."""
+    """Lets only rank 0 write files and log; all ranks of `torchrun` run the pipeline."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Keep the outputs of the other ranks in memory."""
-        if launched_shard().rank == 0:
+        if get_rank() == 0:
             return
         for name in QUIET:
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -96,21 +78,21 @@ class RankZeroWrites:
 
 
 class RunEnding:
-    """Prints the score and the path of the report of a run that made them."""
+    """Prints the score and the path of the report at the end of a run that made them."""
 
     def __init__(self) -> None:
         self._paths: dict[str, str] = {}
 
     @hook_impl
     def after_catalog_created(self, conf_catalog: Mapping[str, Any]) -> None:
-        """Remember the paths, which a dataset does not show."""
+        """Keep the paths, which a dataset does not expose."""
         self._paths = {name: entry["filepath"] for name, entry in conf_catalog.items() if "filepath" in entry}
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Print the score of `metrics` and the path of `report`, each if this run made it."""
+        """Print the score and the path, each if this run made it."""
         made = pipeline.all_outputs()
-        if launched_shard().rank > 0:
+        if get_rank() > 0:
             return
         if "metrics" in made:
             # click and not the log: a log handler would wrap the path, and a path must stay one word to be copied.
@@ -121,6 +103,6 @@ class RunEnding:
 
 def _headline(metrics: Mapping[str, float]) -> str:
     return (
-        f"Score: {metrics['score']:.3f} (best constant answer {metrics['constant_prediction_score']:.3f}), "
+        f"Score: {metrics['score']:.3f} (best constant prediction {metrics['constant_prediction_score']:.3f}), "
         f"localisation F1 {metrics['localization_f1']:.3f}, damage F1 {metrics['damage_f1']:.3f}"
     )

@@ -1,4 +1,4 @@
-"""Sessions that would write to the same folders come one after the other; a training that ends removes old runs."""
+"""File locks between sessions that write to the same folders, and removal of old runs after a training."""
 
 from __future__ import annotations
 
@@ -17,31 +17,30 @@ from kedro.pipeline import Pipeline
 from xview2_siamese_unet.atomic import IN_USE, nearest_existing, remove_debris
 from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.runs import MODELS, Run, list_runs, remove_run
-from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.distributed import get_rank
 
 if TYPE_CHECKING:
-    from xview2_siamese_unet.environments import UserExperimentConfigLoader
+    from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 
 logger = logging.getLogger(__name__)
 
 FOLDER: Final = ".locks"
-"""Below the storage; its files are empty and stay."""
+"""Folder of lock files below the storage; they are empty and stay."""
 _EXPERIMENT: Final = {"feature_statistics", "modelling", "reporting"}
-"""Tags of the pipelines whose results are those of one run."""
+"""Tags of the pipelines whose results belong to one run."""
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""Numbers of errors of a disk without locks: NFS without lockd, Lustre without flock."""
+"""`errno` on file systems without locks: NFS without lockd, Lustre without flock."""
 _WHOLE: Final = {"scenes"}
-"""Datasets that no part of a job array makes."""
+"""Datasets that a job array does not make in shards."""
 
 
 class Locks:
-    """Lets one session at a time make a dataset, others wait for it; work on a run; and assess into a folder.
+    """Hooks that let one session at a time work on a run, assess into a folder, or make a dataset.
 
-    Runs of one experiment that other settings make do not wait for each other.
-
-    They are locks of the operating system: one that is killed frees its own. On a disk without locks a run warns and
-    goes on without: a lock made of a mere file would outlive a killed run. Free of them are the parts of a dataset
-    that a job array burns and packs, which keep apart by themselves, and all processes of `torchrun` but the first.
+    A second session waits for a dataset and is refused otherwise. Runs of one experiment with different settings do
+    not exclude each other. The locks are those of the operating system, so that a killed process frees its own; on a
+    file system without locks a session logs a warning and runs without. The shards of a job array need no locks, and
+    only rank 0 of `torchrun` takes any.
     """
 
     def __init__(self) -> None:
@@ -55,23 +54,23 @@ class Locks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Remember it: only a run needs to know where it writes."""
+        """Keep the context: the folders are needed only if a pipeline runs."""
         self._context = context
 
     @hook_impl
     def after_catalog_created(self, catalog: DataCatalog) -> None:
-        """Remember it: an assessment may lie anywhere."""
+        """Keep the catalog: it has the folder of an assessment."""
         self._catalog = catalog
 
-    @hook_impl(trylast=True)  # a run that other hooks refuse has taken nothing
+    @hook_impl(trylast=True)  # a run that other hooks refuse takes no lock
     def before_pipeline_run(self, pipeline: Pipeline) -> None:
-        """Take the locks that the run needs.
+        """Take the locks of the run.
 
         Raises:
             StorageError: another session works on the same run, or assesses into the same folder.
         """
-        self._release()  # what a run of this process held when somebody interrupted it
-        if launched_shard().rank > 0 or self._context is None:
+        self._release()  # locks of an interrupted run of this process
+        if get_rank() > 0 or self._context is None:
             return
         config = cast("UserExperimentConfigLoader", self._context.config_loader)
         named = config["globals"]
@@ -87,36 +86,36 @@ class Locks:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        """Let others make the dataset when this run has."""
+        """Release the dataset as soon as this run has made it."""
         self._unsaved.discard(dataset_name)
         if not self._unsaved and (lock := self._held.pop("dataset", None)):
             lock.release()
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Remove the oldest runs behind a training, and let others work on this one."""
+        """Remove the oldest runs after a training, and release this one."""
         if self._keep is not None and self._worked_on is not None:
             self._remove_old(*self._worked_on, self._keep)
         self._release()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Let others work on both."""
+        """Release all locks."""
         self._release()
 
     def _begin_run(self, storage: Path, name: str, run: Run) -> None:
-        # By its settings and not its id: of two first sessions with the same ones, each would begin a run of its own.
+        # By its settings, not its id: two first sessions with equal settings would begin a run each.
         if not self._take("run", _lock_of(storage, name, run)):
             raise StorageError(
                 f"Another session works on this run of {name}.",
-                hint="Wait until it ends, or change a setting; a notebook lets go when its kernel ends.",
+                hint="Wait until it ends, or change a setting; a notebook releases it when its kernel ends.",
             )
         self._worked_on = storage, name, run
         for folder in storage.glob(f"0?_*/{name}/{run.name}"):
             remove_debris(folder)
 
     def _remove_old(self, storage: Path, name: str, mine: Run, keep: int) -> None:
-        """Remove all but the newest finished runs, and what is unfinished and older than these; none that is in use."""
+        """Remove all runs but the newest `keep` finished ones and unfinished newer ones; none that is in use."""
         runs = list_runs(storage / MODELS / name)
         kept = [run.name for run in runs if run.is_finished][:keep]
         old = [run for run in runs if kept and run.name < min(kept) and run.name != mine.name]
@@ -124,31 +123,29 @@ class Locks:
         for run in removed:
             remove_run(storage, name, run)
         if removed:
-            logger.info("%d old runs removed, for keep is %d: %s", len(removed), keep, ", ".join(removed))
+            logger.info("removed %d old runs because keep is %d: %s", len(removed), keep, ", ".join(removed))
 
     def _begin_assessment(self, folder: Path) -> None:
-        """Hold the folder itself, which may be reached from other storages, and by who may write there only."""
+        """Lock the folder itself: other storages may share it, and only users who can write to it may lock it."""
         if not nearest_existing(folder).is_dir():
-            return  # nothing can be written there, as the run itself will say
+            return  # nothing can be written there: the run itself reports that
         self._made = [place for place in (folder, *folder.parents) if not place.exists()]
         if not self._take("assessment", folder / IN_USE):
             self._release()
             raise StorageError(
-                str(folder),
-                found="another assessment that is under way",
-                allowed="one at a time in a folder",
-                remedy="wait until it ends, or choose another folder; a notebook lets go when its kernel ends",
+                f"Another assessment is writing to {folder}.",
+                hint="Wait until it ends, or choose another folder; a notebook releases it when its kernel ends.",
             )
 
     def _wait_for_dataset(self, storage: Path, name: str) -> None:
         path = storage / FOLDER / f"datasets/{name}.lock"
         if not self._take("dataset", path):
-            logger.info("another run makes dataset %s: waiting until it is there", name)
+            logger.info("another run makes dataset %s: waiting until it is finished", name)
             self._take("dataset", path, seconds=-1)
 
     def _take(self, what: str, path: Path, seconds: float = 0) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Nodes run in threads, and any of them may be the one that releases.
+        # Nodes run in threads, and any of them may release it.
         lock = FileLock(path, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire(timeout=seconds, poll_interval=0.2)

@@ -1,13 +1,13 @@
-"""One function over many jobs: here, in processes or on a Dask cluster, with a progress bar.
+"""A parallel map over many jobs: serial, in processes or on a Dask cluster, with a progress bar.
 
-`parallel_map` is the only place that starts processes for scenes; `params:executor` says where it runs.
+`parallel_map` is the only place that starts processes for scenes; `params:executor` configures it.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -22,29 +22,21 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.progress import progress
 
 Job = TypeVar("Job")
-Job_co = TypeVar("Job_co", covariant=True)
 Result = TypeVar("Result")
 Value = TypeVar("Value")
 Value_contra = TypeVar("Value_contra", contravariant=True)
 _INSTALL: Final = "Install it with uv sync --extra cluster."
 _AHEAD: Final = 8
-"""Jobs in flight for each worker: scenes differ by less than this in the time that they take."""
-
-
-class Jobs(Protocol[Job_co]):
-    """Any number of jobs, which need not be in memory at once."""
-
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Job_co]: ...
+"""Jobs in flight per worker: scenes differ by less than this factor in the time that they take."""
 
 
 def parallel_map(
-    function: Callable[[Job], Result], jobs: Jobs[Job], executor: ExecutorParams, what: str
+    function: Callable[[Job], Result], jobs: Sequence[Job], executor: ExecutorParams, what: str
 ) -> Iterator[Result]:
-    """Yield the results in the order of the jobs; which process computes a job changes nothing in its result.
+    """Yield the results in the order of the jobs; they do not depend on the executor.
 
-    Of each worker, some jobs are in flight, so that memory is bound by workers and not by jobs. A job that is slower
-    than the others holds up what is yielded, but not the other workers, until each of them has done `_AHEAD` more.
+    At most `_AHEAD` jobs per worker are in flight, which bounds memory. A slow job delays the results, but no other
+    worker until then.
 
     Args:
         function: importable by name, so that a spawned process finds it.
@@ -53,7 +45,7 @@ def parallel_map(
         what: a noun for the progress bar, such as `scenes packed`.
 
     Raises:
-        ConfigError: Dask is asked for and not installed, or no scheduler answers.
+        ConfigError: Dask is requested but not installed, or no scheduler answers.
         DataError: a worker died.
     """
     workers = executor.workers or usable_cores()
@@ -74,12 +66,12 @@ def parallel_map(
 
 @dataclass(frozen=True, slots=True)
 class Lazy(Generic[Value]):
-    """A value that is made where and when it is saved.
+    """A value that is made when it is saved, by the process that saves it.
 
     Attributes:
-        make: returns it; importable by name and picklable, so that any process can call it.
-        made_from: a text that changes with everything that the value is made from, or a function that returns it where
-            that takes time; `None` for a value that is never made twice.
+        make: returns the value; importable by name and picklable.
+        made_from: a key that changes with everything that makes the value, or a function that returns it; `None` for a
+            value that is never made again.
     """
 
     make: Callable[[], Value]
@@ -87,17 +79,17 @@ class Lazy(Generic[Value]):
 
 
 class Partition(Protocol[Value_contra]):
-    """Where one value is kept, as one or more files."""
+    """The files of one value."""
 
     def made_from(self) -> str | None:
-        """Return the text that the value there was written with, `None` where it is missing or damaged."""
+        """Return the key that the value was written with, `None` if it is missing or damaged."""
 
     def write(self, make: Callable[[], Value_contra], made_from: str | None) -> None:
-        """Make the value and write it, the text last: a killed process leaves none, or the old one."""
+        """Make the value and write it, the key last: a killed process leaves none or the old value."""
 
 
 def make_missing(job: tuple[Partition[Value], Lazy[Value]], *, skip: bool = False) -> bool | DataError:
-    """Make a value unless it is there already; return whether that was needed, or where `skip` allows it the error.
+    """Make a value unless it is up to date; return whether it was made, or with `skip` the error.
 
     Raises:
         DataError: the value cannot be made.
@@ -117,11 +109,11 @@ def make_missing(job: tuple[Partition[Value], Lazy[Value]], *, skip: bool = Fals
 
 
 def usable_cores() -> int:
-    """Return the cores that this process may use, which on a shared machine are fewer than there are."""
+    """Return the number of cores that this process may use; on a shared machine not all of them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Jobs[Job], most: int) -> Iterator[Result]:
+def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Sequence[Job], most: int) -> Iterator[Result]:
     waiting = iter(jobs)
     running: deque[Future[Result]] = deque()
     try:
@@ -131,7 +123,7 @@ def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Jobs[Job
             running.extend(pool.submit(function, job) for job in islice(waiting, 1))
             yield result
     except Exception as error:
-        # Dask's own class is known by name, for Dask need not be installed.
+        # By name, because Dask may not be installed.
         if not isinstance(error, BrokenProcessPool) and type(error).__name__ != "KilledWorker":
             raise
         raise DataError(
@@ -139,7 +131,7 @@ def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Jobs[Job
             hint="Lower executor.workers and run again; finished scenes are kept.",
         ) from error
     finally:
-        for future in running:  # an error shows when the jobs that have begun end, and not all that wait
+        for future in running:  # an error then surfaces when running jobs end, not all that wait
             future.cancel()
 
 
@@ -167,7 +159,7 @@ def _cluster(scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one o
     if scheduler is None:
         from distributed import LocalCluster  # noqa: PLC0415
 
-        # Without an address its pages are open to the network, on one port that two runs would both want.
+        # By default, the dashboard is open to the network, on one port for all runs.
         pages = "127.0.0.1:0"
         return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=pages)  # type: ignore[no-untyped-call]
     if scheduler == "slurm":

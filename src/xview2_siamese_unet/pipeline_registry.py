@@ -1,4 +1,4 @@
-"""Which pipelines there are: every folder below `pipelines` that has a `create_pipeline`."""
+"""The pipeline registry: every folder below `pipelines` with a `create_pipeline`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAIN_JOB: Final = ("data_processing", "feature_statistics", "modelling", "report
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return the pipelines by name: those that a run asks for, all without it."""
+    """Return the pipelines by name: those that a run asks for, or all."""
     try:
         found = find_pipelines(raise_errors=True)
     except ImportError as error:
-        if error.__cause__ is None:  # no such folder: of a KeyError, Kedro tells the user which names are like it
+        if error.__cause__ is None:  # no such folder: for a KeyError, Kedro suggests similar names
             raise KeyError(str(error)) from error
         raise
     # The tag names the pipeline of a node in any run; Kedro-Viz filters by it.

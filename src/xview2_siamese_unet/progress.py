@@ -1,4 +1,4 @@
-"""A progress bar with rate and remaining time where somebody watches, and a line now and then where nobody does."""
+"""Progress: a bar on a terminal, log lines without one."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rich.text import Text
 
 Item = TypeVar("Item")
 STDERR: Final = Console(stderr=True)
-"""Where logs, warnings and bars go."""
+"""Console of logs, warnings and bars."""
 SILENCE: Final = 30.0
-"""Seconds between two lines of a log."""
+"""Seconds between two log lines."""
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar on the terminal; yields what to call after each part.
+    """Show progress; yields a function to call after each part.
 
     Args:
         what: a noun, such as `scenes packed`.
-        total: parts there are.
+        total: number of parts.
     """
     console = Console(stderr=True)
     if not is_watched(console):
@@ -39,7 +39,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
 
 
 def track(what: str, total: int, parts: Iterable[Item]) -> Iterator[Item]:
-    """Yield `parts` under a bar."""
+    """Yield `parts` and show progress."""
     with progress(what, total) as advance:
         for part in parts:
             yield part
@@ -47,30 +47,30 @@ def track(what: str, total: int, parts: Iterable[Item]) -> Iterator[Item]:
 
 
 def is_watched(console: Console) -> bool:
-    """Return whether a bar makes sense: on a terminal, unless the user asked for quiet."""
+    """Return whether to draw bars: on a terminal, unless the user asked for quiet."""
     return console.is_terminal and logging.getLogger(__package__).isEnabledFor(logging.INFO)
 
 
 class _Lines:
-    """The same for a log: parts done and seconds to go, not more often than every `SILENCE` seconds."""
+    """Log lines of finished parts and remaining time, at most one per `SILENCE` seconds."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total, self._done = what, total, 0
-        self._started = self._told = time.monotonic()
+        self._started = self._logged = time.monotonic()
 
     def advance(self) -> None:
         """Count a part."""
         self._done += 1
         now = time.monotonic()
-        if now - self._told >= SILENCE:
-            self._told = now
+        if now - self._logged >= SILENCE:
+            self._logged = now
             left = (now - self._started) / self._done * (self._total - self._done)
             _log.info("%s: %d of %d, about %.0f s to go", self._what, self._done, self._total, left)
 
 
 class _Rate(ProgressColumn):
-    """Parts a second."""
+    """Parts per second."""
 
     def render(self, task: Task) -> Text:
-        """Return the speed, once there is one."""
+        """Return the speed if it is known."""
         return Text(f"{task.speed:.1f}/s" if task.speed else "")

@@ -1,4 +1,4 @@
-"""The runs of an experiment: which one a session works on, what makes two runs the same, and which ones are removed.
+"""The runs of an experiment: which one a session uses, when two runs are the same, and how old ones are removed.
 
 A run is a folder `<layer>/<group>/<experiment>/<run>` in each layer from 04_feature to 08_reporting. `run.json` in
 06_models says what made it: every setting, `--params` included, the digest of the code, and the digest of the data.
@@ -9,18 +9,24 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from kedro.framework.context import KedroContext
+from kedro.framework.session import KedroSession
 from kedro.io.core import generate_timestamp
+from pydantic import BaseModel
 
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.report.settings import flatten
-from xview2_siamese_unet.training.commit import code_digest
+from xview2_siamese_unet.training.distributed import get_rank
+from xview2_siamese_unet.training.provenance import code_digest
+
+if TYPE_CHECKING:
+    from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +34,15 @@ MODELS: Final = "06_models"
 _RECORD: Final = "run.json"
 _CODE: Final = (
     *("xbd.ingest", "xbd.splits", "raster.masks", "raster.store"),
-    *("stats.balance", "stats.moments", "training.fit", "pipelines.modelling.nodes"),
+    *("stats", "training.trainer", "pipelines.modelling.nodes"),
 )
 """Modules whose code, with all that they import, decides what a net learns."""
 LOOKS: Final = frozenset({"reporting", "inference", "run"})
 """Sections that a run is looked at with: they are not part of what made it."""
+_MAKERS: Final = {"__default__", "data_processing", "feature_statistics", "modelling"}
+"""Pipelines that write what decides a run; all others read an existing one."""
 _INDIFFERENT: Final = (
-    *("hardware.", "dataloader.", "dataset.root", "data_processing.shard.", "data_processing.write_png"),
+    *("hardware.", "dataloader.", "dataset.root", "data_processing.shard."),
     *("training.reuse", "training.lr_find"),
 )
 """Beginnings of the keys that change how fast or where a result is made, and not the result."""
@@ -230,3 +238,57 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} is no record of a run ({type(error).__name__}: {error}).", hint=f"Remove {path.parent}."
         ) from error
     return record
+
+
+class ProjectSession(KedroSession):
+    """A session of Kedro that chooses the run of the experiment before the catalog names its files.
+
+    Attributes:
+        begins_runs: whether the pipelines of the session make a run.
+        worked_on: the run that they make.
+    """
+
+    begins_runs = False
+    worked_on: Run
+
+    def load_context(self) -> KedroContext:
+        """Open the configuration, whose catalog names the files of one run."""
+        context = super().load_context()
+        loader = cast("UserExperimentConfigLoader", context.config_loader)
+        loader.project, loader.begins_runs = context.project_path, self.begins_runs
+        if self.begins_runs:
+            self.worked_on = loader.run
+            if get_rank() == 0:
+                logger.info(self.worked_on.reason)
+        return context
+
+    def run(self, *args: Any, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Run as Kedro does."""
+        self.begins_runs = bool({*(options.get("pipeline_names") or ["__default__"])} & _MAKERS)
+        return super().run(*args, **options)
+
+
+def flatten(settings: object) -> dict[str, str]:
+    """Return nested settings as `a.b.c` → value as text, in the order given; parameter models count as mappings."""
+    return dict(_leaves(settings, ""))
+
+
+def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping | BaseModel) for inner in value):
+        for number, inner in enumerate(value):
+            yield from _leaves(inner, f"{path}[{number}]")
+    else:
+        yield path, _text(value)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)

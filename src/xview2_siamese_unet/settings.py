@@ -1,21 +1,21 @@
-"""What Kedro reads first: how this project loads its configuration, and what happens around a run."""
+"""Kedro settings: configuration loader, session and hooks."""
 
 from typing import Any
 
 from fsspec import register_implementation  # type: ignore[import-untyped]
 
-from xview2_siamese_unet.datasets.whole_files import WholeFiles
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.atomic import AtomicLocalFileSystem
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.hooks import RankZeroWrites, RunEnding, Steps
 from xview2_siamese_unet.locks import Locks
-from xview2_siamese_unet.session import ProjectSession
+from xview2_siamese_unet.runs import ProjectSession
 
-# Before any dataset is made: those of Kedro open their files through fsspec and can be given no other way to. Without
-# this, a full disk leaves half a table in the place of a whole one (tests/reliability/test_whole_files.py).
-register_implementation("file", WholeFiles, clobber=True)
+# Before any dataset is made: those of Kedro open their files through fsspec. Without this, a full disk leaves half a
+# table in place of a whole one (tests/reliability/test_atomic.py).
+register_implementation("file", AtomicLocalFileSystem, clobber=True)
 
 HOOKS = (RankZeroWrites(), Steps(), RunEnding(), Locks())
-# `.telemetry` silences the command line; a packaged run, which has no such file beside it, is silenced here.
+# `.telemetry` turns telemetry off for the command line; a packaged run has no such file and is covered here.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 SESSION_CLASS = ProjectSession
 CONFIG_LOADER_CLASS = UserExperimentConfigLoader

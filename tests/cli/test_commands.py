@@ -1,4 +1,4 @@
-"""The environment holds for every way into Kedro: run, catalog, notebooks, Kedro-Viz, a packaged run."""
+"""Every way into Kedro reads the environment: run, catalog, notebooks, Kedro-Viz, a packaged run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 
+from xview2_siamese_unet import __main__ as packaged
+from xview2_siamese_unet.config_loader import overlooked_logging
+
 WriteProject = Callable[[dict[str, str]], Path]
 
 LAB = {
@@ -24,7 +27,7 @@ LAB = {
     "logging.yml": (Path(__file__).parents[2] / "conf" / "logging.yml").read_text(),
 }
 METRICS = "lab_data/08_reporting/lab/002/metrics.json"
-NOBODY = "found 'nobody', which has no folder in users"
+NOBODY = "Unknown user 'nobody' in --env nobody"
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def test_bad_parameters_end_any_command_in_one_line(project: Path) -> None:
     (project / "conf" / "local").mkdir()
     (project / "conf" / "local" / "parameters.yml").write_text("dataset: {sample: {size: 1}}")
     done = python(project, "-m", "kedro", "catalog", "describe-datasets", KEDRO_ENV="lab")
-    assert ended_in_one_line(done, "parameters of lab/e2: found dataset.sample.size: 1"), done.stderr
+    assert ended_in_one_line(done, "dataset.sample.size"), done.stderr
 
 
 def test_a_malformed_version_is_one_line(project: Path) -> None:
@@ -158,7 +161,7 @@ def test_a_packaged_run_reads_its_archive_and_sends_no_telemetry(
     done = python(elsewhere, "-c", PACKAGED, *options, "--env", "lab/e2")
     assert done.returncode == 0, done.stderr
     assert json.loads((elsewhere / METRICS).read_text())["dataset"] == "y"
-    assert "Score: 0.500 (best constant answer 0.100)" in done.stdout
+    assert "Score: 0.500 (best constant prediction 0.100)" in done.stdout
     assert not (elsewhere / ".config" / "kedro").exists()
     done = python(elsewhere, "-m", "xview2_siamese_unet", *options, "--env", "nobody")
     assert ended_in_one_line(done, NOBODY), done.stderr
@@ -226,7 +229,7 @@ show("kedro", cli)
     assert set(shown.values()) == {"True"}, shown
 
 
-RESULT = ["Score: 0.500 (best constant answer 0.100), localisation F1 0.500, damage F1 0.500"]
+RESULT = ["Score: 0.500 (best constant prediction 0.100), localisation F1 0.500, damage F1 0.500"]
 
 
 def test_results_are_on_stdout_and_logs_and_warnings_on_stderr(project: Path) -> None:
@@ -250,3 +253,38 @@ def test_check_prints_json_alone(shipped: Path) -> None:
             image.write(pixels)
     done = python(shipped, "-m", "kedro", "assess", "pre.tif", "post.tif", "--check", "--verbose")
     assert json.loads(done.stdout)["grid"]["crs"] == "EPSG:32614", done.stderr
+
+
+@pytest.mark.parametrize("given", [{}, {"standalone_mode": False}])
+def test_options_go_to_run_and_only_a_prompt_keeps_python_alive(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, bool]
+) -> None:
+    configured: list[str] = []
+    monkeypatch.setattr(packaged, "configure_project", configured.append)
+    monkeypatch.setattr(packaged, "find_run_command", lambda package: lambda *args, **kwargs: (package, args, kwargs))
+    expected = {"standalone_mode": given.get("standalone_mode", True)}
+    assert packaged.main(["--env", "x"], **given) == ("xview2_siamese_unet", (["--env", "x"],), expected)
+    assert configured == ["xview2_siamese_unet"]
+
+
+def test_the_projects_logging_holds_in_the_folders_below_it(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert overlooked_logging(shipped) is None  # Kedro finds it
+    monkeypatch.chdir(shipped / "src")
+    assert overlooked_logging(shipped) == shipped / "conf" / "logging.yml"
+
+
+def test_a_logging_file_that_somebody_named_or_put_there_is_left_alone(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shipped / "src")
+    with monkeypatch.context() as patch:
+        patch.setenv("KEDRO_LOGGING_CONFIG", "mine.yml")
+        assert overlooked_logging(shipped) is None
+    (shipped / "src/conf").mkdir()
+    (shipped / "src/conf/logging.yml").touch()
+    assert overlooked_logging(shipped) is None
+
+
+def test_outside_a_project_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert overlooked_logging(None) is None

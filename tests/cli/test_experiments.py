@@ -12,7 +12,7 @@ from kedro.framework.startup import bootstrap_project
 
 from kept_runs import RUN, write_run
 from xview2_siamese_unet.assessment import _checkpoint_of
-from xview2_siamese_unet.cli.configuration import open_configuration
+from xview2_siamese_unet.cli.command import open_configuration
 from xview2_siamese_unet.cli.experiment import experiment
 from xview2_siamese_unet.errors import ConfigError
 
@@ -47,12 +47,12 @@ def test_a_copy_has_the_settings_of_every_file_that_a_run_reads(shipped: Path, f
 
 
 @pytest.mark.usefixtures("shipped")
-def test_a_new_one_starts_with_what_base_says() -> None:
+def test_a_new_experiment_has_the_settings_of_base() -> None:
     call("new", "empty")
     assert open_configuration("default/empty")["parameters"]["training"]["epochs"] == 40
 
 
-def test_a_copy_of_one_that_says_nothing_yet_starts_like_it(shipped: Path) -> None:
+def test_a_copy_of_an_empty_experiment_is_equal(shipped: Path) -> None:
     call("new", "a")
     assert "edit conf/experiments/b/parameters.yml" in call("new", "b", "--from", "a").output
     texts = [(shipped / "conf/experiments" / name / "parameters.yml").read_text() for name in "ab"]
@@ -62,15 +62,12 @@ def test_a_copy_of_one_that_says_nothing_yet_starts_like_it(shipped: Path) -> No
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (("strong",), "experiment strong: found it exists"),
-        (("../out",), "a name that cannot be a folder"),
-        (
-            ("mine", "--from", "stronk"),
-            "--from stronk: found no such experiment; allowed: quickstart, seed_002, strong",
-        ),
+        (("strong",), "'strong' already exists"),
+        (("../out",), "cannot be the name"),
+        (("mine", "--from", "stronk"), "Unknown experiment 'stronk'.*: quickstart, seed_002, strong"),
     ],
 )
-def test_a_name_that_will_not_do_changes_nothing(shipped: Path, args: tuple[str, ...], sentence: str) -> None:
+def test_a_refused_name_changes_nothing(shipped: Path, args: tuple[str, ...], sentence: str) -> None:
     before = sorted(shipped.rglob("*"))
     with pytest.raises(ConfigError, match=sentence):
         call("new", *args)
@@ -113,7 +110,7 @@ def test_a_terminal_of_80_columns_shows_every_cell_on_one_line(shipped: Path, mo
     assert len(row.split()) == 7
 
 
-def test_names_are_listed_and_made_for_an_environment_that_is_still_to_come(
+def test_names_are_listed_and_created_for_an_unknown_environment(
     shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KEDRO_ENV", "default/mine")
@@ -124,12 +121,12 @@ def test_names_are_listed_and_made_for_an_environment_that_is_still_to_come(
 
 
 @pytest.mark.usefixtures("shipped")
-def test_a_user_that_is_not_there_has_no_list() -> None:
-    with pytest.raises(ConfigError, match="--user nobody: found no such user; allowed: default, example_slurm"):
+def test_an_unknown_user_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown user 'nobody'.*: default, example_slurm"):
         call("list", "--user", "nobody")
 
 
-def test_a_long_name_stands_whole_in_the_list(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_name_is_not_truncated(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     name = "n" * 100
     call("new", name)
@@ -149,14 +146,14 @@ def require_the_others(reason: str) -> None:
 
 
 @pytest.mark.parametrize("text", ['{"score": 0.6', "[]\udcff", '{"intervals": {}}', '{"intervals": {"score": 1}}', "1"])
-def test_numbers_that_are_none_do_not_end_the_list(shipped: Path, text: str) -> None:
+def test_damaged_scores_do_not_end_the_list(shipped: Path, text: str) -> None:
     write_score(shipped, "strong", 0.75)
     path = write_score(shipped, "002", 0.61)
     path.write_bytes(text.encode(errors="surrogateescape"))
-    require_the_others(f"default/seed_002 is not shown: {path}: found no numbers of a score (")
+    require_the_others(f"default/seed_002 is not shown: {path} holds no scores (")
 
 
-def test_numbers_that_may_not_be_read_do_not_end_the_list(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_scores_do_not_end_the_list(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_score(shipped, "strong", 0.75)
     closed, read = write_score(shipped, "002", 0.61), Path.read_text
 

@@ -1,4 +1,4 @@
-"""A mistake of the user ends in one sentence on stderr."""
+"""A mistake of the user is one sentence on stderr."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_missing_file_names_the_pipeline_that_makes_it(path: str, pipeline: st
     )
 
 
-def test_what_kedro_refuses_before_it_runs_is_its_own_sentence() -> None:
+def test_an_error_of_kedro_before_the_run_is_its_own_sentence() -> None:
     with pytest.raises(ValueError, match="trainn") as caught:
         Pipeline([Node(lambda: 1, None, "x", name="train")]).filter(node_names=["trainn"])
     assert sentence_of(caught.value) == "Pipeline does not contain nodes named ['trainn']."
@@ -125,4 +125,4 @@ def test_several_processes_only_train(
     launch(1, 2)
     monkeypatch.setattr(kedro_run, "callback", lambda **_: None)
     error = str(CliRunner().invoke(run, options).exception)
-    assert ("2 processes, which share modelling alone" in error) is refused
+    assert ("2 processes, but only modelling" in error) is refused

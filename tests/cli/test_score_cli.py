@@ -14,9 +14,9 @@ from rich.table import Table
 
 from kept_runs import RUN, write_run
 from xview2_siamese_unet.cli import cli
-from xview2_siamese_unet.cli.score import open_console
+from xview2_siamese_unet.cli.command import open_console
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.metrics.table import COUNT_COLUMNS
+from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_another_size_is_refused_unless_asked_for(folders: list[str]) -> None:
             Image.new("L", (64, 64)).save(Path(folder) / f"test_{kind}_00001_{end}.png")
     refused = CliRunner().invoke(cli, ["score", *folders])
     assert isinstance(refused.exception, DataError)
-    assert "found 64 × 64 pixels" in str(refused.exception)
+    assert "64 × 64 pixels" in str(refused.exception)
     assert CliRunner().invoke(cli, ["score", *folders, "--any-size"]).exit_code == 0
 
 
@@ -104,7 +104,7 @@ def test_compare_reads_two_experiments_and_names_what_is_missing(
     command = ["compare", "default/one", "default/two", "--out", "page.html"]
     done = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert "training.learning_rate" in done.output
-    assert "default/two minus default/one, the same 2 scenes" in done.output
+    assert "default/two minus default/one, paired over the same 2 scenes" in done.output
     assert "0.5</td>" in (project / "page.html").read_text()
     assert "0.9" not in (project / "page.html").read_text()
     missing = CliRunner().invoke(cli, ["compare", "default/one", "default/three"])

@@ -11,9 +11,8 @@ from kedro.io import DatasetError
 from xview2_siamese_unet.config.data_processing import DataProcessingParams
 from xview2_siamese_unet.config.dataset import DatasetParams, SampleParams, SampleScenes
 from xview2_siamese_unet.config.execution import ExecutorParams
-from xview2_siamese_unet.datasets.buildings import BuildingsDataset
 from xview2_siamese_unet.datasets.partitions import DownloadDataset, MasksDataset, SceneFolderDataset
-from xview2_siamese_unet.datasets.store import StoreDataset
+from xview2_siamese_unet.datasets.store import BuildingsDataset, StoreDataset
 from xview2_siamese_unet.errors import ProjectError
 from xview2_siamese_unet.pipelines.data_processing.nodes import (
     burn_masks,

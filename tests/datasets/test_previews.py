@@ -16,11 +16,10 @@ import torch
 from PIL import Image
 from sample_data import process, provide
 
-from xview2_siamese_unet.datasets.buildings import BuildingsDataset
-from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
-from xview2_siamese_unet.datasets.html import HtmlDataset
+from xview2_siamese_unet.datasets.files import CheckpointDataset, HtmlDataset
 from xview2_siamese_unet.datasets.partitions import MasksDataset
 from xview2_siamese_unet.datasets.preview import ROWS, picture_of_masks
+from xview2_siamese_unet.datasets.store import BuildingsDataset
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.io import write_mask
 from xview2_siamese_unet.xbd.ingest import BUILDING_COLUMNS

@@ -56,7 +56,7 @@ def test_a_shown_explanation_names_lines_that_say_so() -> None:
     """What `doctor --explain` prints on the page, without a run."""
     page = list(blocks(DOCS / "start.md"))
     written = {block.title: block.text for block in page if block.title}
-    (shown,) = (block.text for block in page if "<- holds" in block.text)
+    (shown,) = (block.text for block in page if "<- in effect" in block.text)
     key = shown.split()[0].split(".")[-1]
     for value, path, number in re.findall(r"^ +(\S+) +(conf/\S+):(\d+)", shown, re.MULTILINE):
         text = written.get(path) or (PROJECT / path).read_text(encoding="utf-8")

@@ -41,6 +41,8 @@ ELSEWHERE = {
     "socal-fire": "sample-wildfire",
 }
 """What a page writes for the reader's own → what that is here."""
+REFUSES_TINY = {"--pipelines submission": "1024 × 1024"}
+"""Command that takes scenes of the official size only → what it says of tiny ones."""
 TINY = {
     "dataset": {"sample": {"size": 64, "scenes": {"tier1": 6, "tier3": 4, "hold": 3, "test": 4}}},
     "model": {"encoder": {"name": "resnet18", "weights": {"source": "none"}}, "decoder_channels": [16, 8, 8, 8, 8]},
@@ -144,6 +146,10 @@ def type_line(command: str, project: Path, patience: float = 240) -> None:
         return
     done = run(command, project)
     said, _ = done.communicate(timeout=patience)
+    if refusal := next((words for part, words in REFUSES_TINY.items() if part in command), None):
+        assert done.returncode == 1, f"{command}\n{said}"
+        assert refusal in said
+        return
     assert done.returncode == 0, f"{command}\n{said}"
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from kedro.framework.startup import bootstrap_project
 
-from xview2_siamese_unet.session import ProjectSession
+from xview2_siamese_unet.runs import ProjectSession
 
 PROJECT = Path(__file__).parents[2]
 

@@ -16,9 +16,11 @@ import pytest
 import torch
 from kedro.io import DatasetError
 
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import StaleError
 from xview2_siamese_unet.raster.io import read_mask
 from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 RunKedro = Callable[..., None]
 OFFICIAL = {
@@ -56,6 +58,24 @@ def test_everything_that_the_catalog_names_is_there(main_run: Path) -> None:
         f"08_reporting/{first(main_run)}/panels.png",
     }
     assert any(name.startswith(f"06_models/{first(main_run)}/tensorboard_logs/") for name in made)
+
+
+def test_every_file_belongs_to_an_entry_of_the_catalog(main_run: Path) -> None:
+    runtime = {"run": first(main_run).rpartition("/")[2]}
+    loader = UserExperimentConfigLoader(
+        main_run.parent / "conf", env="default/quickstart", runtime_params=runtime, **CONFIG_LOADER_ARGS
+    )
+    entries = set()
+    for entry in loader["catalog"].values():
+        if place := entry.get("filepath") or entry.get("path"):
+            # An entry of several folders names nothing else in the folder that holds them.
+            entries |= {main_run.parent / place / part for part in entry.get("folders", {"": ""}).values()}
+    run = main_run.glob(f"*/{first(main_run)}/**/*")
+    # A lock is empty and holds no data.
+    shared = (path for path in main_run.rglob("*") if not {"quickstart", ".locks"} & {*path.parts})
+    files = {path for path in (*run, *shared) if path.is_file()}
+    assert files
+    assert {str(path.relative_to(main_run)) for path in files if entries.isdisjoint((path, *path.parents))} == set()
 
 
 def test_a_run_from_a_folder_below_the_project_writes_nothing_there(main_run: Path) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from xview2_siamese_unet.cli.events import leave_events_out
+from xview2_siamese_unet.cli.leave_events_out import leave_events_out
 
 
 def only(storage: Path, pattern: str) -> Path:

@@ -71,7 +71,7 @@ def run(folder: Path, pipeline: Pipeline = REPORTING) -> DataCatalog:
 
 
 @pytest.mark.parametrize("launched", [False, True])
-def test_rank_zero_writes_and_says_where_and_how_good(
+def test_rank_zero_writes_and_prints_score_and_report(
     tmp_path: Path, launch: Launch, capsys: pytest.CaptureFixture[str], launched: bool
 ) -> None:
     if launched:
@@ -79,7 +79,7 @@ def test_rank_zero_writes_and_says_where_and_how_good(
     run(tmp_path)
     assert (tmp_path / "metrics.json").is_file()
     score_line, report_line = capsys.readouterr().out.splitlines()[-2:]
-    assert score_line == "Score: 0.712 (best constant answer 0.061), localisation F1 0.800, damage F1 0.500"
+    assert score_line == "Score: 0.712 (best constant prediction 0.061), localisation F1 0.800, damage F1 0.500"
     assert report_line == f"Report: {tmp_path}/report.html"
 
 
@@ -90,7 +90,7 @@ def test_each_step_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert ours == ["1 of 2: score", "2 of 2: write"]
 
 
-def test_other_ranks_compute_the_same_write_nothing_and_keep_quiet(
+def test_other_ranks_write_and_log_nothing(
     tmp_path: Path, launch: Launch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     launch(3, 4)
@@ -113,7 +113,7 @@ def test_a_rank_that_torchrun_did_not_set_is_no_rank(
     assert "Score: 0.712" in capsys.readouterr().out
 
 
-def test_every_node_of_the_project_tells_its_pipeline(registered: dict[str, Pipeline]) -> None:
+def test_every_node_is_tagged_with_its_pipeline(registered: dict[str, Pipeline]) -> None:
     assert all(node.tags == {name} for name in registered if name != "__default__" for node in registered[name].nodes)
 
 
@@ -149,9 +149,7 @@ def test_what_ended_before_a_failure_is_logged(tmp_path: Path, caplog: pytest.Lo
     ]
 
 
-def test_a_run_that_made_neither_score_nor_report_says_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_without_score_and_report_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path)
     capsys.readouterr()
     run(tmp_path, Pipeline([Node(write, "metrics", "text", name="write")]))

@@ -131,7 +131,7 @@ def test_keep_removes_the_oldest_finished_runs_and_counts_them(
     kept = [names[2], names[4], names[5]]
     for layer in ("06_models", "08_reporting"):
         assert sorted(path.name for path in (tmp_path / "data" / layer / "lab/002").iterdir()) == kept
-    assert caplog.messages == [f"3 old runs removed, for keep is 2: {names[3]}, {names[1]}, {names[0]}"]
+    assert caplog.messages == [f"removed 3 old runs because keep is 2: {names[3]}, {names[1]}, {names[0]}"]
 
 
 def test_keep_spares_the_run_that_was_worked_on(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_run_waits_for_a_dataset_and_says_so_once(locks: Locks, hold: Hold, ca
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         locks.before_pipeline_run(DATA)
     assert 0.4 < time.monotonic() - started < 10
-    assert caplog.messages == ["another run makes dataset sample: waiting until it is there"]
+    assert caplog.messages == ["another run makes dataset sample: waiting until it is finished"]
 
 
 def test_a_dataset_is_free_when_the_last_of_it_is_saved(tmp_path: Path, locks: Locks) -> None:
@@ -206,7 +206,7 @@ def test_a_second_assessment_into_the_same_folder_is_refused_and_touches_nothing
     first.before_pipeline_run(WRITES_TO_A_FOLDER)
     (out / "damage.tif").write_text("half")
     before = sorted(out.iterdir())
-    with pytest.raises(StorageError, match=r"a/out: found another assessment that is under way; allowed:"):
+    with pytest.raises(StorageError, match=r"Another assessment .*a/out"):
         second.before_pipeline_run(WRITES_TO_A_FOLDER)
     assert sorted(out.iterdir()) == before
     assessing(tmp_path, out / "inside").before_pipeline_run(WRITES_TO_A_FOLDER)

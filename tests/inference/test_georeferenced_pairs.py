@@ -21,7 +21,7 @@ from rasterio.warp import Resampling, reproject
 
 from image_pair import Smooth, Write, pair_of, whole
 from xview2_siamese_unet.config.inference import InferenceParams
-from xview2_siamese_unet.datasets.assess_layers import FormatsDataset
+from xview2_siamese_unet.datasets.assessment import FormatsDataset
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import geodesic_areas
 from xview2_siamese_unet.inference.pair import harmonise

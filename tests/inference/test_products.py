@@ -12,8 +12,7 @@ import pytest
 import shapely
 
 from xview2_siamese_unet.atomic import sha256, write_atomically, written
-from xview2_siamese_unet.datasets.assess_folder import RecordDataset
-from xview2_siamese_unet.datasets.assess_layers import FormatsDataset, Layers, LayersDataset
+from xview2_siamese_unet.datasets.assessment import FormatsDataset, Layers, LayersDataset, RecordDataset
 from xview2_siamese_unet.errors import DataError, StorageError, cause_of
 from xview2_siamese_unet.inference.buildings import read_buildings
 from xview2_siamese_unet.inference.products import PRODUCTS, begin, check_out

@@ -14,12 +14,12 @@ import pyproj
 import pytest
 import shapely
 from affine import Affine
-from image_pair import fill
 from shapely.affinity import rotate
 
+from image_pair import fill
 from xview2_siamese_unet.config.inference import InferenceParams
-from xview2_siamese_unet.datasets.assess_layers import LayersDataset
-from xview2_siamese_unet.datasets.assess_raster import CogDataset
+from xview2_siamese_unet.datasets.assessment import LayersDataset
+from xview2_siamese_unet.datasets.rasters import CogDataset
 from xview2_siamese_unet.inference.buildings import read_buildings
 from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.record import Predicted

@@ -7,8 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
-from xview2_siamese_unet.config.prediction import Tta
+from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams, Tta
 from xview2_siamese_unet.inference.prediction import WindowPredictor
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.postprocess import probabilities

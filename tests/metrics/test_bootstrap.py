@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xview2_siamese_unet.config.modelling import Unclassified
-from xview2_siamese_unet.metrics.bootstrap import differences, draw_weights, intervals, scores_of_sums
-from xview2_siamese_unet.metrics.scores import official_score, present_class_damage_f1
-from xview2_siamese_unet.metrics.table import COUNT_COLUMNS, DAMAGE_COLUMNS, each
+from xview2_siamese_unet.metrics.bootstrap import differences, draw_weights, intervals
+from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, DAMAGE_COLUMNS, total
+from xview2_siamese_unet.metrics.scores import official_score
 
 HITS = {1: 0.9, 2: 0.5, 3: 0.6, 4: 0.7}
 """Share of the pixels of a class that the simulated model gets right, on average over scenes."""
@@ -31,21 +30,6 @@ def draw_table(rng: np.random.Generator, scenes: int) -> pd.DataFrame:
     return pd.DataFrame(table).assign(scene=[f"s{number}" for number in range(scenes)])
 
 
-def draw_any(rng: np.random.Generator, scenes: int) -> pd.DataFrame:
-    """Counts with classes that are absent or never hit."""
-    counts = rng.integers(0, 50, (scenes, 40)) * (rng.random(40) < 0.4)
-    return pd.DataFrame(counts, columns=COUNT_COLUMNS).assign(scene=[str(number) for number in range(scenes)])
-
-
-@pytest.mark.parametrize("policy", ["ignore", "no_damage", "class"])
-def test_scores_of_many_sums_are_those_of_each(policy: Unclassified) -> None:
-    table = draw_any(np.random.default_rng(0), 200)
-    together = scores_of_sums(table[COUNT_COLUMNS].to_numpy(), policy)
-    for place, counts in enumerate(each(table).values()):
-        alone = official_score(counts, policy) | {"present_class_damage_f1": present_class_damage_f1(counts, policy)}
-        assert {key: values[place] for key, values in together.items()} == pytest.approx(alone, abs=1e-12)
-
-
 def test_a_draw_takes_as_many_scenes_as_there_are() -> None:
     weights = draw_weights(30, draws=50, seed=4)
     assert weights.shape == (50, 30)
@@ -59,9 +43,9 @@ def test_intervals_hold_the_score_and_repeat_by_seed() -> None:
     first = intervals(table)
     assert first == intervals(table)
     assert first != intervals(table, seed=1)
-    score = scores_of_sums(table[COUNT_COLUMNS].to_numpy().sum(axis=0, keepdims=True))
+    score = official_score(total(table))
     for key, (low, high) in first.items():
-        assert low < score[key][0] < high, key
+        assert low < score[key] < high, key
         assert 0.001 < high - low < 0.3, key
 
 
@@ -72,12 +56,12 @@ def test_one_scene_alone_has_no_width() -> None:
 
 def test_intervals_cover_a_known_truth_in_95_of_100_repetitions() -> None:
     rng = np.random.default_rng(3)
-    truth = scores_of_sums(draw_table(rng, 100_000)[COUNT_COLUMNS].to_numpy().sum(axis=0, keepdims=True))
+    truth = official_score(total(draw_table(rng, 100_000)))
     repetitions = 400
     covered = dict.fromkeys(truth, 0)
     for seed in range(repetitions):
         for key, (low, high) in intervals(draw_table(rng, 120), draws=400, seed=seed).items():
-            covered[key] += low <= truth[key][0] <= high
+            covered[key] += low <= truth[key] <= high
     for key, count in covered.items():
         assert count / repetitions == pytest.approx(0.95, abs=0.03), key
 

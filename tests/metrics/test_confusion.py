@@ -41,19 +41,19 @@ GOOD = np.zeros((4, 4), np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("building", "damage", "predicted", "where", "found"),
+    ("building", "damage", "predicted", "message"),
     [
-        (GOOD + np.uint8(2), GOOD, GOOD, "socal-fire_00000001, building truth", "the value 2"),
-        (GOOD, GOOD + np.uint8(6), GOOD, "socal-fire_00000001, damage truth", "the value 6"),
-        (GOOD, GOOD, GOOD + np.uint8(255), "socal-fire_00000001, prediction", "the value 255"),
-        (GOOD, GOOD, GOOD.astype(np.int64), "socal-fire_00000001, prediction", "int64"),
-        (GOOD, GOOD, GOOD[:3], "socal-fire_00000001, prediction", r"shape \(3, 4\)"),
-        (GOOD[0], GOOD[0], GOOD[0], "socal-fire_00000001, building truth", r"shape \(4,\)"),
-        (GOOD[:0], GOOD[:0], GOOD[:0], "socal-fire_00000001, building truth", r"shape \(0, 4\)"),
+        (GOOD + np.uint8(2), GOOD, GOOD, "building truth holds the value 2"),
+        (GOOD, GOOD + np.uint8(6), GOOD, "damage truth holds the value 6"),
+        (GOOD, GOOD, GOOD + np.uint8(255), "prediction holds the value 255"),
+        (GOOD, GOOD, GOOD.astype(np.int64), "prediction has int64 values"),
+        (GOOD, GOOD, GOOD[:3], r"prediction has the shape \(3, 4\)"),
+        (GOOD[0], GOOD[0], GOOD[0], r"building truth has the shape \(4,\)"),
+        (GOOD[:0], GOOD[:0], GOOD[:0], r"building truth has the shape \(0, 4\)"),
     ],
 )
 def test_a_wrong_array_is_refused_by_name(
-    building: np.ndarray, damage: np.ndarray, predicted: np.ndarray, where: str, found: str
+    building: np.ndarray, damage: np.ndarray, predicted: np.ndarray, message: str
 ) -> None:
-    with pytest.raises(DataError, match=f"^{where}: found {found}"):
+    with pytest.raises(DataError, match=f"^socal-fire_00000001, {message}"):
         count_scene(building, damage, predicted, scene="socal-fire_00000001")

@@ -50,11 +50,11 @@ def holds(net: SiameseUNet, date: str, state: dict[str, torch.Tensor]) -> bool:
 def test_an_unknown_encoder_names_the_nearest(name: str, near: str) -> None:
     with pytest.raises(ConfigError, match=r"model\.encoder\.name") as caught:
         build_net(ModelParams.model_validate({"encoder": {"name": name}}), 5)
-    assert near in caught.value.remedy
+    assert near in caught.value.hint
 
 
 def test_an_unknown_timm_encoder_is_refused_in_our_sentence() -> None:
-    with pytest.raises(ConfigError, match=r"model\.encoder\.name: found tu-nonsense"):
+    with pytest.raises(ConfigError, match=r"model\.encoder\.name tu-nonsense"):
         build_net(ModelParams.model_validate({"encoder": {"name": "tu-nonsense"}}), 5)
 
 
@@ -84,7 +84,7 @@ def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
     state = encoder_state(1)
     first = next(iter(state))
     save_file(state | {first: torch.ones(3)}, path)
-    with pytest.raises(CheckpointError, match=rf"1 of {len(state)} tensors missing or of another shape, {first}"):
+    with pytest.raises(CheckpointError, match=rf"1 of {len(state)} tensors .* {first}"):
         load_encoder_weights(net(), encoder(source="file", path=path))
 
 
@@ -92,14 +92,14 @@ def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
 def test_a_file_without_weights_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text("no weights")
-    with pytest.raises(CheckpointError, match="a file that holds no weights"):
+    with pytest.raises(CheckpointError, match="holds no weights"):
         load_encoder_weights(net(), encoder(source="file", path=path))
 
 
 def test_a_pth_that_is_no_dictionary_of_tensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save([1, 2], path)
-    with pytest.raises(CheckpointError, match="a file that holds no weights"):
+    with pytest.raises(CheckpointError, match="holds no weights"):
         load_encoder_weights(net(), encoder(source="file", path=path))
 
 
@@ -115,8 +115,8 @@ def test_offline_the_sentence_names_the_flag(
     before = constants.HF_HUB_OFFLINE
     with pytest.raises(ConfigError) as caught:
         load_encoder_weights(net(), encoder(name, source=source))
-    assert f"imagenet of {name}" in caught.value.found
-    assert "model.encoder.weights.source" in caught.value.remedy
+    assert f"imagenet of {name}" in caught.value.message
+    assert "model.encoder.weights.source" in caught.value.hint
     assert before == constants.HF_HUB_OFFLINE
 
 
@@ -132,13 +132,13 @@ def test_hf_hub_offline_0_is_not_offline(monkeypatch: pytest.MonkeyPatch, source
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # which is how the hub reads a 0
-    monkeypatch.setattr("xview2_siamese_unet.models.build._encoder", watched)
+    monkeypatch.setattr("xview2_siamese_unet.models.build._smp_encoder", watched)
     read_from_hub(encoder(source=source))
     assert seen == [offline]
 
 
 def test_unknown_names_of_weights_are_refused_in_the_same_sentence() -> None:
-    with pytest.raises(ConfigError, match="imagnet of resnet18, which cannot be had here"):
+    with pytest.raises(ConfigError, match=r"imagnet of resnet18 .*the hub"):
         load_encoder_weights(net(), encoder("resnet18", source="hub", name="imagnet"))
 
 
@@ -148,7 +148,7 @@ def test_building_reaches_for_no_weights() -> None:
 
 
 def test_weights_from_a_file_need_its_path() -> None:
-    with pytest.raises(ValueError, match="source file needs path"):
+    with pytest.raises(ValueError, match="needs path"):
         encoder(source="file")
 
 
@@ -164,7 +164,7 @@ def test_weights_from_a_file_need_its_path() -> None:
 )
 def test_an_encoder_without_five_levels_of_any_image_is_refused(architecture: str, name: str) -> None:
     params = {"encoder": {"name": name}, "architecture": architecture}
-    with pytest.raises(ConfigError, match=rf"model\.encoder\.name: found {name}, which cannot be used"):
+    with pytest.raises(ConfigError, match=rf"model\.encoder\.name {name} cannot be used"):
         build_net(ModelParams.model_validate(params), 5)
 
 

@@ -33,7 +33,7 @@ def test_the_device_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_gpu_that_is_not_there_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu(monkeypatch, False)
-    with pytest.raises(ConfigError, match=r"hardware\.device: found gpu"):
+    with pytest.raises(ConfigError, match=r"hardware\.device is gpu"):
         pick_device("gpu")
 
 

@@ -15,7 +15,7 @@ from scipy import ndimage
 from xview2_siamese_unet.models.postprocess import (
     Block,
     Thresholds,
-    connect,
+    connected_components,
     decide,
     probabilities,
     scored_bytes,
@@ -73,7 +73,7 @@ def by_hand(codes: np.ndarray, shares: np.ndarray, weights: tuple[float, ...]) -
 
 
 def test_corners_do_not_connect() -> None:
-    numbers, count = connect(np.array([[1, 0, 0, 0], [0, 2, 3, 255], [0, 0, 0, 3]], np.uint8))
+    numbers, count = connected_components(np.array([[1, 0, 0, 0], [0, 2, 3, 255], [0, 0, 0, 3]], np.uint8))
     assert count == 3
     assert numbers[1, 1] == numbers[1, 2] != numbers[0, 0]
     assert numbers[1, 3] == 0

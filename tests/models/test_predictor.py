@@ -6,21 +6,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
-from xview2_siamese_unet.config.prediction import PredictionParams, Tta
+from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams, PredictionParams, Tta
+from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.build import build_net
-from xview2_siamese_unet.models.checkpoint import prediction_of, predictor_of
-from xview2_siamese_unet.models.normalise import Normalise
+from xview2_siamese_unet.models.checkpoint import prediction_of
 from xview2_siamese_unet.models.postprocess import Temperatures, decide, probabilities
-from xview2_siamese_unet.models.predictor import Predictor, folded
-from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.models.predictor import Predictor, fuse_batch_norm, predictor_of, restore
+from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
 
 MODEL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [16, 16, 8, 8, 8]}
 CPU = HardwareParams(device="cpu", precision="32-true")
 
 
 class Watching(nn.Module):
-    """Answers with the pixel itself and remembers what it was shown."""
+    """Returns the pixels themselves and keeps its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +31,7 @@ class Watching(nn.Module):
 
 
 class Corner(nn.Module):
-    """Answers by the place in the image, whatever is shown."""
+    """Returns the position in the image."""
 
     def forward(self, pre: Tensor, post: Tensor) -> Logits:
         place = torch.arange(pre[0, 0].numel(), dtype=torch.float32).view(1, 1, *pre.shape[-2:])
@@ -45,7 +44,7 @@ def images() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(("tta", "views"), [("none", 1), ("flips", 4), ("d4", 8)])
-def test_every_view_is_another_one_and_is_turned_back(tta: Tta, views: int) -> None:
+def test_every_view_differs_and_is_rotated_back(tta: Tta, views: int) -> None:
     net = Watching()
     pre, post = images()
     logits = Predictor(net, nn.Identity(), tta=tta)(pre, post)
@@ -79,12 +78,12 @@ def checkpoint(**changes: object) -> dict[str, Any]:
     return {"state": net.state_dict(), "model": MODEL, "classes": {}, "channels": channels, **changes}
 
 
-def test_a_checkpoint_of_an_earlier_version_answers_plainly() -> None:
+def test_a_checkpoint_of_an_earlier_version_predicts_without_views_or_temperatures() -> None:
     assert prediction_of(checkpoint()) == PredictionParams()
     assert predictor_of(checkpoint(), CPU).temperatures == Temperatures(1.0, 1.0)
 
 
-def test_a_checkpoint_says_how_it_answers_and_a_caller_may_ask_for_other_views() -> None:
+def test_a_checkpoint_sets_the_views_and_a_caller_may_override_them() -> None:
     dates = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
     tuned = checkpoint(prediction={"tta": "d4"}, temperatures={"building": 2.0, "damage": 1.0})
     plain, d4 = (predictor_of(saved, CPU)(*dates) for saved in (checkpoint(), tuned))
@@ -94,7 +93,7 @@ def test_a_checkpoint_says_how_it_answers_and_a_caller_may_ask_for_other_views()
     torch.testing.assert_close(none.damage, plain.damage)
 
 
-def test_no_data_looks_as_what_lies_beyond_a_crop() -> None:
+def test_no_data_becomes_the_mean() -> None:
     image = torch.full((1, 3, 2, 2), 9.0)
     image[..., 0] = 0.0
     image[0, 0, 1, 1] = 0.0  # black in one band only
@@ -105,7 +104,7 @@ def test_no_data_looks_as_what_lies_beyond_a_crop() -> None:
 
 
 class Counting(nn.Module):
-    """Looks at the number of images, which nobody knows while code is traced."""
+    """Depends on the number of images, which is unknown while it is traced."""
 
     def forward(self, image: Tensor) -> Tensor:
         return image * len(image)
@@ -113,4 +112,49 @@ class Counting(nn.Module):
 
 @pytest.mark.parametrize("net", [Counting(), Corner()])
 def test_a_net_that_cannot_be_traced_stays_as_it_is(net: nn.Module) -> None:
-    assert folded(net) is net
+    assert fuse_batch_norm(net) is net
+
+
+def test_a_restored_net_has_its_weights_and_normalisation() -> None:
+    saved = checkpoint(classes={"unclassified": "no_damage"})
+    net, normalise, classes = restore(saved)
+    assert all(torch.equal(value, saved["state"][name]) for name, value in net.state_dict().items())
+    assert normalise(torch.full((1, 3, 1, 1), 5.0)).flatten().tolist() == [4.0, 1.5, 0.5]
+    assert classes.unclassified == "no_damage"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": {}},
+        {"state": {"pre.encoder.conv1.weight": torch.ones(1)}},
+        {"classes": {"unclassified": "class"}},
+        {"classes": {"unclassified": "perhaps"}},
+        {"model": {**MODEL, "fusion": "concat"}},
+        {"model": {**MODEL, "unknown": 1}},
+        {"model": {"encoder": {"name": "gone"}}},
+        {"channels": {"mean": [1.0, 2.0, 3.0]}},
+        {"channels": {"mean": "x", "std": "y"}},
+        {"state": None},
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError, match="does not fit"):
+        restore(checkpoint(**changes))
+
+
+def test_a_missing_part_is_refused() -> None:
+    saved = checkpoint()
+    del saved["channels"]
+    with pytest.raises(CheckpointError, match="'channels'"):
+        restore(saved)
+
+
+def test_a_checkpoint_that_is_older_than_the_bottleneck_is_restored() -> None:
+    wide = {"encoder": {"name": "resnet50"}, "decoder_channels": [8, 8, 8, 8, 8]}
+    with torch.device("meta"):
+        state = build_net(ModelParams.model_validate({**wide, "bottleneck": None}), 5).state_dict()
+    zeros = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in state.items()}
+    net, _, _ = restore(checkpoint(model=wide, state=zeros))
+    assert net.state_dict().keys() == state.keys()

@@ -121,14 +121,14 @@ def test_a_u_net_with_fewer_levels_stops_early_and_is_enlarged(widths: tuple[int
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"decoder": "unetplusplus", "decoder_channels": (16, 16, 8)}, "five decoder_channels"),
         ({"decoder": "fpn", "decoder_channels": (32, 16, 8)}, "a multiple of 32"),
     ],
 )
-def test_channels_that_do_not_fit_the_decoder_are_refused(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_channels_that_do_not_fit_the_decoder_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         small(**changes)
 
 

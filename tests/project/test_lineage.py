@@ -8,7 +8,7 @@ from pathlib import Path
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -11,7 +11,7 @@ import pytest
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.pipeline_registry import MAIN_JOB, register_pipelines
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 

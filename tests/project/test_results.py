@@ -1,4 +1,4 @@
-"""The table of results: what would run, what is taken over, and the arithmetic."""
+"""The table of results: what would run, what is reused, and the arithmetic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "results.py"
@@ -49,7 +49,7 @@ def test_every_variant_is_an_experiment_that_the_project_accepts(results: Module
     )  # each leaves out something that was there
 
 
-def test_a_finished_run_is_taken_over_until_its_settings_change(results: ModuleType, tmp_path: Path) -> None:
+def test_a_finished_run_is_reused_until_its_settings_change(results: ModuleType, tmp_path: Path) -> None:
     args = results.parse([str(tmp_path)])
     tree = results.variants(args)["strong"]
     assert not results.prepare(args, "strong", 0, tree)

@@ -16,7 +16,7 @@ import yaml
 from xview2_siamese_unet.config.data_processing import SplitParams
 from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.config.tree import Parameters
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 from xview2_siamese_unet.xbd.splits import split_scenes
 

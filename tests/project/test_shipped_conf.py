@@ -9,10 +9,10 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from xview2_siamese_unet.config.base import Strict
 from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.config.tree import Parameters
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.config.validation import Strict
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -17,8 +17,7 @@ from xview2_siamese_unet.parallel import Lazy, make_missing
 from xview2_siamese_unet.raster.io import read_mask, read_tag, write_mask
 from xview2_siamese_unet.raster.masks import SceneMasks, compare_targets, rasterize_scene
 from xview2_siamese_unet.xbd.labels import Building, Label, Metadata, format_label
-from xview2_siamese_unet.xbd.names import SceneId
-from xview2_siamese_unet.xbd.pairing import ScenePair
+from xview2_siamese_unet.xbd.scenes import SceneId, ScenePair
 
 PAIR = ScenePair(
     "tier3",
@@ -91,7 +90,7 @@ def test_a_damaged_mask_is_burnt_again(tmp_path: Path, masks: SceneMasks, kind: 
 
 
 def test_geometry_that_is_none_leaves_no_mask(tmp_path: Path, masks: SceneMasks) -> None:
-    with pytest.raises(LabelError, match=r"b\.json: found geometry 'nowhere'"):
+    with pytest.raises(LabelError, match=r"b\.json has geometry 'nowhere'"):
         make_missing((masks, lazy(tmp_path, post="nowhere")))
     assert not list(tmp_path.rglob("*.tif"))
 

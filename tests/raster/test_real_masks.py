@@ -16,10 +16,9 @@ from xview2_siamese_unet.damage import SUBTYPES
 from xview2_siamese_unet.raster.io import read_rgb
 from xview2_siamese_unet.raster.rasterize import rasterize_buildings, rasterize_damage
 from xview2_siamese_unet.raster.store import count_scene
-from xview2_siamese_unet.stats.balance import count_classes
-from xview2_siamese_unet.xbd.labels import parse_label
-from xview2_siamese_unet.xbd.names import Phase
-from xview2_siamese_unet.xbd.polygons import parse_polygons
+from xview2_siamese_unet.stats import count_classes
+from xview2_siamese_unet.xbd.labels import parse_label, parse_polygons
+from xview2_siamese_unet.xbd.scenes import Phase
 
 REAL = Path(__file__).parents[3] / "shared" / "xbd"
 LABELS = sorted(REAL.glob("*/labels/*_post_disaster.json"))

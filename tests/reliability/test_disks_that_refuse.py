@@ -16,7 +16,7 @@ from kedro.framework.startup import bootstrap_project
 
 from xview2_siamese_unet.atomic import whole_file, write_atomically
 from xview2_siamese_unet.errors import StorageError, cause_of
-from xview2_siamese_unet.session import ProjectSession
+from xview2_siamese_unet.runs import ProjectSession
 
 PROJECT = Path(__file__).parents[2]
 SMALL = {"dataset": {"sample": {"size": 64, "scenes": {"tier1": 3, "tier3": 2, "hold": 1, "test": 1}}}}

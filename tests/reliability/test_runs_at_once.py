@@ -23,7 +23,7 @@ PROGRAM = """
 import os, sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from xview2_siamese_unet.session import ProjectSession
+from xview2_siamese_unet.runs import ProjectSession
 from kedro.framework.startup import bootstrap_project
 import rasterio
 project, names, *rounds = sys.argv[1:]
@@ -98,7 +98,7 @@ def test_two_experiments_of_two_users_share_one_dataset(storages: tuple[Storage,
     rounds = (shared, "default/quickstart,lab/second"), (alone, "default/quickstart")
     codes, said = run(tmp_path, "data_processing", *rounds)
     assert codes == ["0 0", "0"], said
-    assert said.count("another run makes dataset sample: waiting until it is there") == 1
+    assert said.count("another run makes dataset sample: waiting until it is finished") == 1
     # Sample, masks and store, by whoever came first and by the one alone.
     assert said.count(": 23 made, 0 still valid") == 3 * 2, said
     assert said.count(": 0 made, 23 still valid") == 3

@@ -11,12 +11,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from xview2_siamese_unet.metrics.probabilities import CURVES, STEPS
+from xview2_siamese_unet.metrics.calibration import CURVES, STEPS
+from xview2_siamese_unet.metrics.confusion import DAMAGE_COLUMNS, LOCALIZATION_COLUMNS
 from xview2_siamese_unet.metrics.summary import summarise
-from xview2_siamese_unet.metrics.table import DAMAGE_COLUMNS, LOCALIZATION_COLUMNS
-from xview2_siamese_unet.report.page import LIMITS, NAMES, ReportContent, render_report
-from xview2_siamese_unet.report.provenance import provenance_of
-from xview2_siamese_unet.report.settings import flatten
+from xview2_siamese_unet.report.page import (
+    CALIBRATION,
+    CHARTS,
+    LIMITS,
+    NAMES,
+    provenance_of,
+    render_report,
+    warnings_of,
+)
 
 HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(2)>&amp;{{ 7*7 }}"""
 
@@ -47,19 +53,15 @@ def histograms() -> pd.DataFrame:
     return pd.DataFrame(rows | {"seen": (1000 * seen).astype(int), "true": (1000 * seen * share).astype(int)})
 
 
-def content(**changes: Any) -> ReportContent:  # noqa: ANN401
-    fields = {
-        "title": "Title",
-        "source": "xbd",
-        "metrics": metrics(),
-        "charts": {"A chart": SVG},
-        "calibration": {"A curve": SVG},
-        "panels": png(),
-        "buildings": png(),
-        "settings": {"a": "1"},
-        "provenance": {"code": "1.0"},
-    }
-    return ReportContent(**(fields | changes))
+FIGURES = {name: SVG for name in (*CHARTS, *CALIBRATION)} | {name: png() for name in ("panels", "worst_buildings")}
+
+
+SETTINGS = {"dataset.source": "xbd"}
+
+
+def render(**changes: Any) -> str:  # noqa: ANN401
+    given = {"title": "Title", "metrics": metrics(), "figures": FIGURES, "settings": SETTINGS}
+    return render_report(**(given | {"provenance": {"code": "1.0"}} | changes))
 
 
 class Tags(HTMLParser):
@@ -85,37 +87,33 @@ def parse(page: str) -> Tags:
 
 
 def test_page_is_well_nested_and_loads_nothing() -> None:
-    page = render_report(content())
+    page = render()
     tags = parse(page)
     sources = [attrs["src"] for tag, attrs in tags.seen if tag == "img"]
-    assert len(sources) == 4
+    assert len(sources) == len(FIGURES)
     assert all(source is not None and source.startswith("data:image/") for source in sources)
     assert {tag for tag, _ in tags.seen}.isdisjoint({"script", "link", "iframe", "object"})
     assert not re.search(r"https?://|url\(|@import", page)
 
 
 def test_hostile_text_is_escaped_wherever_it_comes_from() -> None:
-    page = render_report(
-        content(
-            title=HOSTILE,
-            metrics=metrics(event=HOSTILE, split=HOSTILE),
-            settings={HOSTILE: HOSTILE},
-            provenance={HOSTILE: HOSTILE},
-            warnings=[HOSTILE],
-            charts={HOSTILE: SVG},
-            calibration={HOSTILE: SVG},
-        )
+    page = render(
+        title=HOSTILE,
+        metrics=metrics(event=HOSTILE, split=HOSTILE),
+        settings=SETTINGS | {HOSTILE: HOSTILE},
+        provenance={HOSTILE: HOSTILE},
+        warnings=[HOSTILE],
     )
     tags = parse(page)
     assert "script" not in {tag for tag, _ in tags.seen}
     assert not [attrs for _, attrs in tags.seen if "onerror" in attrs]
-    assert sum(tag == "img" for tag, _ in tags.seen) == 4
-    assert page.count("{{ 7*7 }}") >= 12
+    assert sum(tag == "img" for tag, _ in tags.seen) == len(FIGURES)
+    assert page.count("{{ 7*7 }}") >= 10
 
 
 def test_numbers_are_those_of_the_metrics() -> None:
     numbers = metrics()
-    page = render_report(content(metrics=numbers))
+    page = render(metrics=numbers)
     for name, row in numbers["damage"].items():
         found = re.search(rf"{name}</th><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", page)
         assert found is not None
@@ -132,7 +130,7 @@ def test_numbers_are_those_of_the_metrics() -> None:
 
 def test_scores_of_buildings_are_those_of_the_metrics() -> None:
     numbers = metrics()["buildings"]
-    page = render_report(content())
+    page = render()
     for name, row in (numbers["sizes"] | numbers["damage"]).items():
         cells = "".join(f"<td>{row[key]:.3f}</td>" for key in ("precision", "recall", "f1"))
         assert f"{name}</th>{cells}<td>{row['support']:,}</td></tr>" in page
@@ -140,21 +138,21 @@ def test_scores_of_buildings_are_those_of_the_metrics() -> None:
     assert f"F1 <strong>{numbers['f1']:.3f}</strong> (95 %: {low:.3f} to {high:.3f};" in page
 
 
-def test_intervals_stand_beside_their_numbers() -> None:
+def test_intervals_follow_their_numbers() -> None:
     numbers = metrics()
-    page = render_report(content(metrics=numbers))
+    page = render(metrics=numbers)
     for key, words in NAMES.items():
         low, high = numbers["intervals"][key]
         value = f"<td>{numbers[key]:.3f}</td><td>{low:.3f} to {high:.3f}</td>"
         assert f'<th scope="row">{words}</th>{value}' in page
     low, high = numbers["intervals"]["score"]
-    assert f'<b>{numbers["score"]:.3f}</b><span class="sure">95 %: {low:.3f} to {high:.3f}</span>' in page
+    assert f'<b>{numbers["score"]:.3f}</b><span class="interval">95 %: {low:.3f} to {high:.3f}</span>' in page
     assert f"<td></td><td>{numbers['macro_over_events']['score']:.3f}</td>" in page
 
 
 def test_probabilities_are_those_of_the_metrics() -> None:
     numbers = metrics()
-    page = render_report(content(metrics=numbers))
+    page = render(metrics=numbers)
     assert set(numbers["probabilities"]) == set(CURVES)
     for name, row in numbers["probabilities"].items():
         cells = f"<td>{row['average_precision']:.3f}</td><td>{row['ece']:.3f}</td>"
@@ -165,47 +163,47 @@ def test_probabilities_are_those_of_the_metrics() -> None:
 def test_an_event_of_many_scenes_has_an_interval() -> None:
     numbers = metrics()
     numbers["events"]["b"] |= {"n_scenes": 9, "score_interval": [0.123, 0.456]}
-    assert '<span class="sure quiet">0.123 to 0.456</span>' in render_report(content(metrics=numbers))
+    assert '<span class="interval quiet">0.123 to 0.456</span>' in render(metrics=numbers)
 
 
 def test_limits_are_on_every_page_and_the_licence_only_where_xbd_is() -> None:
-    fabricated, real = (render_report(content(source=source)) for source in ("sample", "xbd"))
-    for page in (fabricated, real):
+    synthetic, real = (render(settings={"dataset.source": source}) for source in ("sample", "xbd"))
+    for page in (synthetic, real):
         assert "2505.08117" in page
         assert "EMS-98" in page
         assert page.count("<li>") == len(LIMITS)
     assert "CC BY-NC-SA 4.0" in real
-    assert "CC BY-NC-SA 4.0" not in fabricated
-    assert "scenes are fabricated" in fabricated
-    assert "scenes are fabricated" not in real
+    assert "CC BY-NC-SA 4.0" not in synthetic
+    assert "scenes are synthetic" in synthetic
+    assert "scenes are synthetic" not in real
 
 
 @pytest.mark.parametrize(("score", "said"), [(0.1, True), (0.2, True), (0.3, False)])
 def test_a_model_no_better_than_a_constant_is_called_so(score: float, said: bool) -> None:
-    page = render_report(content(metrics=metrics() | {"score": score, "constant_prediction_score": 0.2}))
+    page = render(metrics=metrics() | {"score": score, "constant_prediction_score": 0.2})
     assert ("This one does not." in page) is said
 
 
 def test_a_score_on_training_scenes_is_called_so() -> None:
     warning = "Scenes of the training split are among those scored"
-    assert warning in render_report(content(metrics=metrics(split="train")))
-    assert warning not in render_report(content())
+    assert warning in render(metrics=metrics(split="train"))
+    assert warning not in render()
 
 
-def test_a_tiny_score_is_no_zero() -> None:
-    page = render_report(content(metrics=metrics() | {"damage_f1": 4e-6}))
+def test_a_tiny_score_is_not_shown_as_zero() -> None:
+    page = render(metrics=metrics() | {"damage_f1": 4e-6})
     assert "<b>&lt; 0.001</b>" in page
 
 
 def test_figures_are_embedded_whole() -> None:
-    page = render_report(content())
-    svg, curve, jpeg, buildings = re.findall(r'src="data:image/([a-z+]+);base64,([^"]+)"', page)
-    assert (svg[0], curve[0], jpeg[0], buildings[0]) == ("svg+xml", "svg+xml", "jpeg", "jpeg")
-    assert base64.b64decode(svg[1]) == SVG
-    assert base64.b64decode(jpeg[1])[:2] == b"\xff\xd8"
+    *charts, panels, buildings = re.findall(r'src="data:image/([a-z+]+);base64,([^"]+)"', render())
+    assert {(kind, base64.b64decode(data)) for kind, data in charts} == {("svg+xml", SVG)}
+    for kind, data in (panels, buildings):
+        assert kind == "jpeg"
+        assert base64.b64decode(data)[:2] == b"\xff\xd8"
 
 
-def test_provenance_tells_what_was_fitted_on_validation_where_something_was() -> None:
+def test_provenance_includes_what_was_tuned_on_validation() -> None:
     checkpoint: dict[str, Any] = {
         "version": "0.9",
         "dataset": "xbd",
@@ -216,7 +214,7 @@ def test_provenance_tells_what_was_fitted_on_validation_where_something_was() ->
     run = {"id": "2026", "settings": {"dataset": {"name": "sample", "source": "sample"}}}
     rows = provenance_of(checkpoint, run, None, "beef", {"training.seed": "1", "data.seed": "2", "x": "3"})
     assert rows["seeds"] == "training 1, data 2"
-    assert (rows["run"], rows["data"]) == ("2026", "sample (fabricated scenes)")
+    assert (rows["run"], rows["data"]) == ("2026", "sample (synthetic scenes)")
     assert rows["epoch"] == "3, the best of 5"
     assert rows["fingerprint of the scored scenes and their truth"] == "beef"
     assert rows["model file"] == "not named (reporting.model_file)"
@@ -241,13 +239,35 @@ def test_provenance_tells_what_was_fitted_on_validation_where_something_was() ->
     assert error == "building 0.100 → 0.020, damage 0.200 → 0.030"
 
 
-def test_flatten_names_every_leaf() -> None:
-    settings = {"a": {"b": 1, "c": [1, "x", None]}, "losses": [{"name": "focal"}, {"name": "dice"}], "empty": {}}
-    assert flatten(settings) == {
-        "a.b": "1",
-        "a.c": "1, x, –",
-        "losses[0].name": "focal",
-        "losses[1].name": "dice",
-        "empty": "{}",
-    }
-    assert flatten({"yes": True, "nothing": [], "rate": 1e-4}) == {"yes": "true", "nothing": "", "rate": "0.0001"}
+NONE = pd.DataFrame(columns=["scene", "problem", "remedy", "consequence"])
+SUMMARY: dict[str, Any] = {"n_scenes": 100, "damage": {"minor-damage": {"support": 1}, "destroyed": {"support": 5}}}
+CHECKPOINT: dict[str, Any] = {"epoch": 3, "history": [{"epoch": epoch} for epoch in range(5)]}
+COUNTS = {"pre": {}, "post": {"background": 9, "no-damage": 5, "minor-damage": 1, "major-damage": 1, "destroyed": 1}}
+UNSEEN = {"pre": {}, "post": {**COUNTS["post"], "major-damage": 0}}
+PROBLEM = {"scene": "a", "problem": "labels/a.json: found no uid", "consequence": "left out"}
+
+
+def test_a_sound_result_has_no_warning() -> None:
+    assert warnings_of(SUMMARY, NONE, CHECKPOINT, COUNTS) == []
+    assert warnings_of(SUMMARY, NONE, CHECKPOINT | {"history": []}, COUNTS) == []
+
+
+def test_a_class_without_training_pixels_is_a_warning() -> None:
+    (warning,) = warnings_of(SUMMARY, NONE, CHECKPOINT, UNSEEN)
+    assert "No training scene shows major-damage" in warning
+
+
+@pytest.mark.parametrize(
+    ("metrics", "problems", "checkpoint", "sentence"),
+    [
+        ({"n_scenes": 29}, NONE, {}, "Only 29 scenes were scored: the intervals are rough."),
+        ({"damage": {"destroyed": {"support": 0}}}, NONE, {}, "No scored scene holds destroyed: "),
+        ({}, NONE, {"epoch": 4}, "The best epoch, 4, was the last one: "),
+        ({}, pd.DataFrame([PROBLEM] * 2), {}, "2 scenes left out; the first: labels/a.json: found no uid."),
+    ],
+)
+def test_each_problem_is_one_warning(
+    metrics: dict[str, Any], problems: pd.DataFrame, checkpoint: dict[str, Any], sentence: str
+) -> None:
+    (warning,) = warnings_of(SUMMARY | metrics, problems, CHECKPOINT | checkpoint, COUNTS)
+    assert warning.startswith(sentence)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.xbd.names import parse_stem
+from xview2_siamese_unet.xbd.scenes import parse_stem
 
 PROJECT = Path(__file__).parents[2]
 KEYS = ("user", "experiment", "group", "default_experiment", "dataset.name", "foldernames.checkpoints")

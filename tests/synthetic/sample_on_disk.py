@@ -12,7 +12,7 @@ from PIL import Image
 
 from xview2_siamese_unet.synthetic import SampleScene
 from xview2_siamese_unet.xbd.labels import Label, parse_label
-from xview2_siamese_unet.xbd.names import Phase
+from xview2_siamese_unet.xbd.scenes import Phase
 
 SIZE = 256
 

@@ -13,7 +13,7 @@ from small_store import write_store
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.data import TrainingData
-from xview2_siamese_unet.training.fit import Folders
+from xview2_siamese_unet.training.trainer import Folders
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Averaged weights, and the statistics of batch norms with them."""
+"""Averaged weights and batch norm statistics."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData
-from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.module import DamageModule
+from xview2_siamese_unet.training.trainer import Folders, fit
 
 MakeRecipe = Callable[..., Recipe]
 State = dict[str, Tensor]

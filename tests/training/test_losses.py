@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from xview2_siamese_unet.config.training import DamageLossMix, LossMix
+from xview2_siamese_unet.config.modelling import DamageLossMix, LossMix
 from xview2_siamese_unet.damage import IGNORE
 from xview2_siamese_unet.training.losses import (
-    Spread,
+    ReduceMean,
     dice_loss,
     focal_loss,
     lovasz_loss,
@@ -141,13 +141,13 @@ def test_two_classes_off_cost_more_than_one() -> None:
 @pytest.mark.parametrize(
     "loss",
     [
-        lambda logits, target, spread: focal_loss(logits, target, torch.arange(1.0, 6.0), 2.0, spread),
+        lambda logits, target, reduce_mean: focal_loss(logits, target, torch.arange(1.0, 6.0), 2.0, reduce_mean),
         dice_loss,
         ordinal_loss,
     ],
     ids=["focal", "dice", "ordinal"],
 )
-def test_processes_share_a_batch_and_its_loss(loss: Callable[[Tensor, Tensor, Spread], Tensor]) -> None:
+def test_processes_share_a_batch_and_its_loss(loss: Callable[[Tensor, Tensor, ReduceMean], Tensor]) -> None:
     logits, target, _ = scene(7, 5)
     target[0, :3] = 0  # classes are not spread alike over the two parts
     whole = logits.clone().requires_grad_()

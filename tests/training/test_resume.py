@@ -1,4 +1,4 @@
-"""A run that was cut off goes on as if it had not been; another run starts anew."""
+"""Killed runs resume with the same result."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import torch
 from tiny_training import last, same, scripted
 
 from xview2_siamese_unet.config.modelling import Recipe
+from xview2_siamese_unet.training.checkpointing import AtomicCheckpointIO
 from xview2_siamese_unet.training.data import TrainingData
-from xview2_siamese_unet.training.fit import Folders, fit
 from xview2_siamese_unet.training.module import DamageModule
+from xview2_siamese_unet.training.trainer import Folders, fit
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -98,10 +99,8 @@ def test_a_run_that_stopped_early_is_not_gone_on_with(
 
 
 def test_checkpoints_of_epochs_appear_whole(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xview2_siamese_unet.training.loop import _WholeFiles  # noqa: PLC0415
-
     path = folders.checkpoints / "last.ckpt"
-    _WholeFiles().save_checkpoint({"weights": torch.ones(3)}, path)
+    AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(3)}, path)
 
     def broken(content: object, file: Path) -> None:
         file.write_bytes(b"half")
@@ -109,7 +108,7 @@ def test_checkpoints_of_epochs_appear_whole(folders: Folders, monkeypatch: pytes
 
     monkeypatch.setattr(torch, "save", broken)
     with pytest.raises(Killed):
-        _WholeFiles().save_checkpoint({"weights": torch.zeros(3)}, path)
+        AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(3)}, path)
     assert torch.load(path, weights_only=True)["weights"].sum() == 3
     shutil.rmtree(folders.checkpoints)
 

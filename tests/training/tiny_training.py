@@ -20,10 +20,10 @@ from xview2_siamese_unet.config.modelling import (
     TrainingParams,
 )
 from xview2_siamese_unet.models.build import build_net
-from xview2_siamese_unet.models.normalise import Normalise
+from xview2_siamese_unet.models.siamese_unet import Normalise
 from xview2_siamese_unet.training.data import TrainingData
-from xview2_siamese_unet.training.fit import Folders
 from xview2_siamese_unet.training.module import DamageModule
+from xview2_siamese_unet.training.trainer import Folders
 
 SIDE = 64
 BASE: dict[str, dict[str, Any]] = {

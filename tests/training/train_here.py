@@ -12,7 +12,7 @@ from tiny_training import make_recipe
 
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.data import TrainingData
-from xview2_siamese_unet.training.fit import Folders, fit
+from xview2_siamese_unet.training.trainer import Folders, fit
 
 
 def main(store: Path, folder: Path, changes: dict[str, dict[str, object]]) -> None:

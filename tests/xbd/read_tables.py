@@ -15,7 +15,7 @@ from xview2_siamese_unet.xbd.ingest import (
     read_labels,
     tabulate_labels,
 )
-from xview2_siamese_unet.xbd.pairing import list_pairs, pairs_of, tabulate_pairs
+from xview2_siamese_unet.xbd.scenes import list_pairs, pairs_of, tabulate_pairs
 
 
 class Tables(NamedTuple):

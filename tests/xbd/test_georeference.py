@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_scenes import EPSG, LEFT, PIXEL, TOP, degrees, square, wkt
 
 from xview2_siamese_unet.xbd.georeference import fit_georeference, utm_zone
-from xview2_siamese_unet.xbd.polygons import parse_polygons
+from xview2_siamese_unet.xbd.labels import parse_polygons
 
 RING = square(100, 200, 50)
 

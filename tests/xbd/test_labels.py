@@ -10,8 +10,8 @@ from tiny_scenes import building, metadata
 
 from xview2_siamese_unet.damage import SUBTYPES, Damage
 from xview2_siamese_unet.errors import LabelError
-from xview2_siamese_unet.xbd.labels import Building, Label, Metadata, format_label, parse_label
-from xview2_siamese_unet.xbd.names import PHASES, Phase, SceneId
+from xview2_siamese_unet.xbd.labels import Building, Label, Metadata, format_label, parse_label, parse_polygons
+from xview2_siamese_unet.xbd.scenes import PHASES, Phase, SceneId
 
 SCENE = SceneId("hurricane-michael", 399)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -115,19 +115,20 @@ def test_an_empty_scene_is_an_ordinary_scene() -> None:
 def refusal(data: bytes, phase: Phase = "post", **options: bool) -> LabelError:
     with pytest.raises(LabelError) as caught:
         parse_label(data, phase, where="a.json", **options)
-    assert caught.value.where == "a.json"
+    assert caught.value.message.startswith("a.json")
+    assert caught.value.hint
     return caught.value
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"features": {}}', b"\xff\xfe{}", b"[" * 100_000])
 def test_text_that_is_no_label(data: bytes) -> None:
-    assert "no xBD label" in refusal(data).found
+    assert "no xBD label" in refusal(data).message
 
 
 def test_stripped_properties_are_named() -> None:
     told = raw()
     told["features"]["xy"][1]["properties"] = {"uid": "u2"}
-    assert "feature_type" in refusal(json.dumps(told).encode()).found
+    assert "feature_type" in refusal(json.dumps(told).encode()).message
 
 
 @pytest.mark.parametrize("subtype", ["no damage", "", "background", "No-damage", None])
@@ -135,18 +136,65 @@ def test_a_subtype_that_is_none(subtype: str | None) -> None:
     told = raw()
     told["features"]["xy"][1]["properties"]["subtype"] = subtype
     error = refusal(json.dumps(told).encode())
-    assert "u2" in error.found
-    assert "un-classified" in error.allowed
+    assert "u2" in error.message
+    assert "un-classified" in error.message
 
 
 def test_one_uid_on_two_buildings() -> None:
     told = raw()
     told["features"]["xy"][1]["properties"]["uid"] = "u1"
-    assert "same uid" in refusal(json.dumps(told).encode()).found
+    assert "same uid" in refusal(json.dumps(told).encode()).message
 
 
 def test_degrees_of_other_buildings() -> None:
     told = raw()
     told["features"]["lng_lat"].pop()
-    assert "1 buildings in features.lng_lat and 2" in refusal(json.dumps(told).encode(), georeferenced=True).found
+    assert "1 buildings in features.lng_lat and 2" in refusal(json.dumps(told).encode(), georeferenced=True).message
     assert len(parse(told).buildings) == 2
+
+
+GOOD = "POLYGON ((0 0, 9.3e-05 4, 4 4, 0 0))"
+
+
+def test_numbers_as_xbd_writes_them() -> None:
+    (polygon,) = parse_polygons([GOOD], "a.json")
+    assert polygon.exterior.coords[1] == (9.3e-05, 4.0)
+    (polygon,) = parse_polygons(["POLYGON ((-1.4e-05 0, 1024 1.1234567890123456789, 4 4, -1.4e-05 0))"], "a.json")
+    assert polygon.bounds == (-1.4e-05, 0, 1024, 4)
+
+
+def test_none_is_none() -> None:
+    assert parse_polygons([], "a.json").shape == (0,)
+
+
+def test_a_ring_that_crosses_itself_is_taken_as_it_is() -> None:
+    (polygon,) = parse_polygons(["POLYGON ((0 0, 4 4, 4 0, 0 4, 0 0))"], "a.json")
+    assert not polygon.is_valid
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "POINT (1 1)",
+        "POLYGON EMPTY",
+        "MULTIPOLYGON EMPTY",
+        "GEOMETRYCOLLECTION (POLYGON ((0 0, 1 0, 1 1, 0 0)))",
+        "POLYGON ((0 0, 1 0, 1 1))",
+        "POLYGON ((0 0, 1 0))",
+        "POLYGON ((0 0, nan 0, 1 1, 0 0))",
+        "POLYGON ((0 0, inf 0, 1 1, 0 0))",
+        "POLYGON ((0 0, 1e300 0, 1 1, 0 0))",
+        "POLYGON 0 0",
+        "POLYGON ((0 0, 1 0, 1 1, 0 0",
+    ],
+)
+def test_what_is_no_polygon_is_refused_and_shown(text: str) -> None:
+    with pytest.raises(LabelError) as caught:
+        parse_polygons([GOOD, text, GOOD], "a.json")
+    assert caught.value.message.startswith(f"a.json has geometry {text[:60]!r}")
+
+
+def test_a_number_beyond_floats_is_refused_without_a_warning() -> None:
+    with pytest.raises(LabelError, match="1E310"):
+        parse_polygons(["1E310"], "label.json")

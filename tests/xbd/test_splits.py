@@ -156,7 +156,7 @@ def test_events_left_out_are_tested_on_alone() -> None:
     of_split = {split: {event[s] for s, v in got.items() if v == split} for split in SPLITS}
     assert of_split["test"] == {"joplin-tornado", "socal-fire"}
     assert not of_split["test"] & (of_split["train"] | of_split["validation"])
-    with pytest.raises(ConfigError, match="leave_events_out: found joplin-storm; allowed: guatemala-volcano, "):
+    with pytest.raises(ConfigError, match=r"joplin-storm.* guatemala-volcano, "):
         dealt(scenes, SplitParams(leave_events_out=("joplin-storm",)))
 
 
@@ -196,16 +196,16 @@ def test_a_file_as_excel_writes_it(tmp_path: Path, encoding: str) -> None:
     ("text", "found"),
     [
         ("name,split\na,train\n", "columns name, split"),
-        ("scene,split\na_00000001,training\n", "split training"),
-        ("scene,split\na_00000009,train\n", "scene a_00000009"),
-        ("scene,split\na_00000001,\n", "split nan"),
-        ("scene,split\na_00000001,train\na_00000001,test\n", "scene twice: a_00000001"),
+        ("scene,split\na_00000001,training\n", "training, which is no split"),
+        ("scene,split\na_00000009,train\n", "a_00000009, which is no scene"),
+        ("scene,split\na_00000001,\n", "nan, which is no split"),
+        ("scene,split\na_00000001,train\na_00000001,test\n", "a_00000001, a scene that is listed twice"),
     ],
 )
 def test_a_file_that_cannot_be_meant(tmp_path: Path, text: str, found: str) -> None:
     with pytest.raises(DataError) as caught:
         from_file(tmp_path / "s.csv", text)
-    assert caught.value.found == found
+    assert found in caught.value.message
 
 
 @pytest.mark.parametrize("text", ["", '"', "a,b\n1,2,3\n"])

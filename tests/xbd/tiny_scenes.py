@@ -11,7 +11,7 @@ from PIL import Image
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.xbd.labels import Building, Label, Metadata, format_label
-from xview2_siamese_unet.xbd.names import PHASES, Phase, SceneId
+from xview2_siamese_unet.xbd.scenes import PHASES, Phase, SceneId
 
 LEFT, TOP, PIXEL, EPSG = 500_000.25, 3_400_000.75, 0.5, 32616
 

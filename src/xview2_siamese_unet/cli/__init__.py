@@ -1,4 +1,4 @@
-"""Our part of the `kedro` command: own commands, a `run` of our own, and one sentence for a mistake of the user."""
+"""Commands of the project for `kedro`, and errors as one sentence."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import traceback
 from typing import Any, Final
 
 import click
-from kedro.framework.cli import project
 from kedro.framework.cli.hooks import cli_hook_impl
+from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import KedroCliError
 from kedro.framework.startup import ProjectMetadata
 from kedro.io import DatasetError
@@ -18,27 +18,28 @@ from kedro.io import DatasetError
 from xview2_siamese_unet.cli.assess import assess
 from xview2_siamese_unet.cli.command import ProjectCommand
 from xview2_siamese_unet.cli.doctor import doctor
-from xview2_siamese_unet.cli.events import leave_events_out
 from xview2_siamese_unet.cli.experiment import experiment
+from xview2_siamese_unet.cli.leave_events_out import leave_events_out
 from xview2_siamese_unet.cli.score import compare, score
 from xview2_siamese_unet.cli.slurm import slurm
-from xview2_siamese_unet.environments import use_logging
+from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.errors import WINDOWS, ConfigError, cause_of, chain
-from xview2_siamese_unet.training.processes import launched_shard
+from xview2_siamese_unet.training.distributed import get_world_size
 
 if sys.platform == "win32":
     raise SystemExit(WINDOWS)
 
-_SHARED_OUT: Final = "modelling"
-"""The pipeline that several processes share."""
-_REFUSING: Final = (
+_PACKAGE: Final = "xview2_siamese_unet"
+_DISTRIBUTED: Final = "modelling"
+"""The only pipeline that runs in several processes."""
+_CHECKING: Final = (
     "kedro.framework.",
     "kedro.io.data_catalog",
     "kedro.pipeline.pipeline",
     "kedro.runner.",
     "kedro.utils",
 )
-"""Modules of Kedro that raise before anything runs, in a sentence: names and options that do not exist."""
+"""Modules of Kedro that raise before anything runs, in a sentence, for names and options that do not exist."""
 _MAKERS: Final = {"04": "feature_statistics", "06": "modelling", "07": "reporting", "08": "reporting"}
 """Number of a layer → the pipeline that makes it; data_processing makes the others."""
 
@@ -49,54 +50,54 @@ def cli() -> None:
 
 
 def _run(**options: Any) -> Any:  # noqa: ANN401
-    """Run as Kedro does, but for options that would fail hours later, or do nothing without a word."""
+    """Run as Kedro does, but refuse options that would fail later or do nothing."""
     if options["is_async"]:
-        raise ConfigError("--async does not work with nodes that yield their results.", hint="Leave it out.")
+        raise ConfigError("--async does not work with generator nodes.", hint="Leave it out.")
     if options["load_versions"]:
-        raise ConfigError("--load-versions has nothing to choose: no dataset is versioned.", hint="Leave it out.")
-    world = launched_shard().world
-    if world > 1 and {*(options["pipelines"] or ()), options["pipeline"]} - {None} != {_SHARED_OUT}:
+        raise ConfigError("--load-versions has no effect: no dataset is versioned.", hint="Leave it out.")
+    world = get_world_size()
+    if world > 1 and {*(options["pipelines"] or ()), options["pipeline"]} - {None} != {_DISTRIBUTED}:
         raise ConfigError(
-            f"torchrun launched {world} processes, which share {_SHARED_OUT} alone.",
+            f"torchrun launched {world} processes, but only {_DISTRIBUTED} runs in several.",
             hint="Run kedro run --pipelines data_processing,feature_statistics, then torchrun with "
-            f"-m kedro run --pipelines {_SHARED_OUT}, then kedro run --pipelines reporting.",
+            f"-m kedro run --pipelines {_DISTRIBUTED}, then kedro run --pipelines reporting.",
         )
-    return click.get_current_context().invoke(project.run, **options)
+    return click.get_current_context().invoke(kedro_run, **options)
 
 
-run = ProjectCommand("run", callback=_run, params=list(project.run.params), help=project.run.help)
+run = ProjectCommand("run", callback=_run, params=list(kedro_run.params), help=kedro_run.help)
 for command in (assess, compare, doctor, experiment, leave_events_out, run, score, slurm):
     cli.add_command(command)
 
 
 class CommandHooks:
-    """What happens around each command of `kedro`, those of Kedro and of plugins included."""
+    """Hooks around each command of `kedro`, including those of Kedro and of plugins."""
 
     @cli_hook_impl
     def before_command_run(self, project_metadata: ProjectMetadata | None) -> None:
-        """Log as the project says, also in the folders below it."""
-        if project_metadata is not None and project_metadata.package_name == __package__:
+        """Use the project's logging configuration, also in the folders below it."""
+        if project_metadata is not None and project_metadata.package_name == _PACKAGE:
             use_logging(project_metadata.project_path)
 
     @cli_hook_impl
     def after_command_run(self) -> None:
-        """End a command that failed in one sentence, if it was a mistake of the user; Kedro is handling its error."""
-        end_in_one_sentence(sys.exc_info()[1])
+        """End a failed command with one sentence if the user can correct it."""
+        end_in_one_sentence(sys.exc_info()[1])  # the error that Kedro is handling
 
 
 def end_in_one_sentence(error: BaseException | None) -> None:
-    """Print a sentence for what the user can mend and exit with 1.
+    """Print a sentence for an error that the user can correct and exit with 1.
 
-    Nothing happens for every other error, and for all of them under `--verbose` or with our logger at DEBUG.
+    Any other error is left alone, and all of them under `--verbose` or with our logger at DEBUG.
     """
-    verbose = KedroCliError.VERBOSE_ERROR or logging.getLogger(__package__).isEnabledFor(logging.DEBUG)
+    verbose = KedroCliError.VERBOSE_ERROR or logging.getLogger(_PACKAGE).isEnabledFor(logging.DEBUG)
     if isinstance(error, Exception) and not verbose and (sentence := sentence_of(error)):
         click.secho(sentence, err=True, fg="red")
         raise SystemExit(1)
 
 
 def sentence_of(error: Exception) -> str | None:
-    """Return what the user can mend about an error, `None` for a defect."""
+    """Return what the user can correct about an error, `None` for a defect."""
     if ours := cause_of(error):
         return str(ours)
     missing = next((link for link in chain(error) if isinstance(link, FileNotFoundError) and link.filename), None)
@@ -105,9 +106,9 @@ def sentence_of(error: Exception) -> str | None:
         maker = _MAKERS.get(layer[1] if layer else "", "data_processing")
         return f"{missing.filename} does not exist. Run kedro run --pipelines {maker} first, or together with this."
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    refused = str(frame.f_globals.get("__name__")).startswith(_REFUSING)
-    return " ".join(str(error).split()) if refused else None
+    by_kedro = str(frame.f_globals.get("__name__")).startswith(_CHECKING)
+    return " ".join(str(error).split()) if by_kedro else None
 
 
 hooks = CommandHooks()
-"""What `kedro.cli_hooks` in pyproject.toml names."""
+"""Named by `kedro.cli_hooks` in pyproject.toml."""

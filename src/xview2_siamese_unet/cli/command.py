@@ -1,21 +1,40 @@
-"""What the commands of this project have in common: how much they say, and how Ctrl-C ends them."""
+"""What all commands share: verbosity, Ctrl-C, --out, console, project and configuration."""
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import signal
-from typing import Any, Final
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from kedro.framework.cli.utils import KedroCliError
+from kedro.framework.project import settings
+from kedro.utils import find_kedro_project
 
+from xview2_siamese_unet.atomic import nearest_existing, require_place
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
+from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
+
+if TYPE_CHECKING:
+    from kedro.io import CatalogProtocol
+    from rich.console import Console
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 STOPPED: Final = 128 + signal.SIGINT
+"""Exit status of a command that SIGINT ended, as shells and schedulers expect."""
 _LOGGERS: Final = ("kedro", "xview2_siamese_unet")
+_WIDTH: Final = 1000
 _log = logging.getLogger(__name__)
 
 
 class ProjectCommand(click.Command):
-    """A command with `--quiet` and `--verbose`; Ctrl-C ends it with 130, the code that shells and schedulers know."""
+    """A command with `--quiet` and `--verbose`; Ctrl-C ends it with status 130."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **options)
@@ -25,7 +44,7 @@ class ProjectCommand(click.Command):
         ]
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:  # noqa: ANN401
-        """Parse the options as click does."""
+        """Parse the options."""
         try:
             return super().make_context(*args, **options)
         except KedroCliError as error:
@@ -33,7 +52,7 @@ class ProjectCommand(click.Command):
             raise click.ClickException(error.message) from error
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
-        """Run the command as click does."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
@@ -53,3 +72,74 @@ def _level(name: str, level: int, text: str) -> click.Option:
             logging.getLogger(logger).setLevel(level)
 
     return click.Option([name], is_flag=True, expose_value=False, is_eager=True, callback=callback, help=text)
+
+
+env_option: Final = click.option(
+    "--env", "-e", help="User and experiment, such as lab/002. Default: KEDRO_ENV or default/quickstart."
+)
+
+
+def out_option(text: str) -> Callable[[Command], Command]:
+    """Return the option `--out`, which refuses an unwritable path before any work."""
+    return click.option("--out", type=click.Path(path_type=Path), callback=_require_writable, help=text)
+
+
+def _require_writable(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None:
+        require_place(path)
+        if not os.access(nearest_existing(path.parent), os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return path
+
+
+def open_console() -> Console:
+    """Return a console as wide as the terminal; elsewhere it truncates no name."""
+    from rich.console import Console  # noqa: PLC0415  slow to import
+
+    fits = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console() if fits else Console(width=_WIDTH)
+
+
+def find_project() -> Path:
+    """Return the folder of the project around the current one.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    project: Path | None = find_kedro_project(Path.cwd())
+    if project is None:
+        raise ConfigError(f"{Path.cwd()} is not inside a Kedro project.", hint="Change into the project's folder.")
+    return project
+
+
+def conf_folder() -> Path:
+    """Return the folder of the project's configuration."""
+    return find_project() / str(settings.CONF_SOURCE)
+
+
+def open_configuration(env: str | None) -> UserExperimentConfigLoader:
+    """Return the configuration of `<user>/<experiment>`, by default of KEDRO_ENV.
+
+    Its catalog names the files of the newest finished run, or of the run after an `@`.
+    """
+    chosen, _, run = (env or os.environ.get("KEDRO_ENV") or "").partition("@")
+    given = {"run": run} if run else None
+    return UserExperimentConfigLoader(
+        str(conf_folder()), env=chosen or None, runtime_params=given, **CONFIG_LOADER_ARGS
+    )
+
+
+def open_catalog(name: str) -> CatalogProtocol[Any, Any]:
+    """Return the catalog of `<user>/<experiment>`: newest run, or the one after `@`."""
+    from kedro.framework.session import KedroSession  # noqa: PLC0415  slow to import
+
+    env, _, run = name.partition("@")
+    session = KedroSession.create(env=env, runtime_params={"run": run} if run else None)
+    with session:
+        return session.load_context().catalog
+
+
+def find_path(loader: UserExperimentConfigLoader, dataset: str) -> Path:
+    """Return the path of a dataset of the catalog."""
+    entry: dict[str, Any] = loader["catalog"][dataset]
+    return find_project() / Path(entry["filepath"])

@@ -1,23 +1,45 @@
-"""`kedro doctor`: what this machine and this configuration have, and what is in the way of a run."""
+"""`kedro doctor`: check a run before it starts, and explain the value of a key."""
 
 from __future__ import annotations
 
 import json
-from typing import Final
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import click
+import yaml  # type: ignore[import-untyped]
+from pydantic import BaseModel
 
-from xview2_siamese_unet.cli.command import ProjectCommand
-from xview2_siamese_unet.cli.configuration import Source, explain, open_configuration
+from xview2_siamese_unet.cli.command import ProjectCommand, conf_folder, env_option, find_project, open_configuration
+from xview2_siamese_unet.config.globals import Globals
+from xview2_siamese_unet.config.tree import Parameters
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
+from xview2_siamese_unet.errors import ConfigError
 
 _COLOURS: Final = {"good": "green", "note": "yellow", "bad": "red"}
+_KINDS: Final[dict[str, type[BaseModel]]] = {"parameters": Parameters, "globals": Globals}
+_SECTION: Final = object()
+"""In place of a value, where a key is missing or names a section."""
+_GLOBAL: Final = re.compile(r"\$\{\s*globals:\s*([\w.]+)\s*\}")
 
 
 @click.command(cls=ProjectCommand)
-@click.option("--env", "-e", help="User and experiment, such as lab/002; else KEDRO_ENV, else default/quickstart.")
-@click.option("--explain", "keys", multiple=True, metavar="KEY", help="Say where the value of a key comes from.")
+@env_option
+@click.option(
+    "--explain",
+    "keys",
+    multiple=True,
+    metavar="KEY",
+    help="Show the value of a key and the files that set it.",
+)
 def doctor(env: str | None, keys: tuple[str, ...]) -> None:
-    """Look at the machine, the configuration and the data; exit with 1 if a run would fail.
+    """Check the machine, the configuration and the data before a run.
+
+    Exits with status 1 if a run would fail.
 
     \b
     kedro doctor --env lab/002
@@ -32,18 +54,94 @@ def doctor(env: str | None, keys: tuple[str, ...]) -> None:
 
     findings = list(run_checks(loader))
     for finding in findings:
-        remedy = f"; next: {finding.remedy}" if finding.remedy else ""
         # Lines and no table: a path must stay one word to be copied.
         state = click.style(f"{finding.state:<5}", fg=_COLOURS[finding.state])
-        click.echo(f"{state} {finding.what:<19} {finding.found.removesuffix('.')}{remedy}")
+        hint = f". {finding.hint}" if finding.hint else ""
+        click.echo(f"{state} {finding.subject:<19} {finding.message.removesuffix('.')}{hint}")
     if any(finding.state == "bad" for finding in findings):
         raise SystemExit(1)
+
+
+class Source(NamedTuple):
+    """One place that sets a key."""
+
+    where: str
+    """File and line, or the default of the code."""
+    value: object
+
+
+def explain(loader: UserExperimentConfigLoader, key: str) -> tuple[object, list[Source]]:
+    """Return the value in effect and every place that sets a key, weakest first.
+
+    Where the last of them is `${globals:...}`, the places that set that global follow.
+
+    Args:
+        loader: of the user and experiment.
+        key: dotted, such as `training.learning_rate`; a key of parameters goes before one of globals.
+
+    Raises:
+        ConfigError: no such key.
+    """
+    for kind in _KINDS:
+        value = _walk(loader[kind], key)
+        if value is not _SECTION:
+            sources = _sources(loader, kind, key)
+            named = _GLOBAL.fullmatch(str(sources[-1].value)) if sources else None
+            return value, sources + (_sources(loader, "globals", named[1]) if named else [])
+    near = get_close_matches(key, [leaf for kind in _KINDS for leaf in leaves(loader[kind])], n=3)
+    raise ConfigError(
+        f"--explain {key}: neither parameters nor globals have such a key with a value.",
+        hint=f"Try {' or '.join(near)}." if near else "See conf/base for the keys.",
+    )
+
+
+def leaves(tree: dict[str, Any], above: str = "") -> Iterator[str]:
+    """Yield the dotted key of every value."""
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}"
+
+
+def _walk(tree: object, key: str) -> object:
+    for part in key.split("."):
+        if not isinstance(tree, dict) or part not in tree:
+            return _SECTION
+        tree = tree[part]
+    return _SECTION if isinstance(tree, dict) and tree else tree
+
+
+def _sources(loader: UserExperimentConfigLoader, kind: str, key: str) -> list[Source]:
+    files = [source for layer in loader.layers for source in _set_in(kind, layer, key)]
+    model = _KINDS[kind]
+    # Globals need a user and an experiment, which have no default.
+    required = {name: name for name, field in model.model_fields.items() if field.is_required()}
+    default = _walk(model(**required).model_dump(mode="json", by_alias=True), key) if key not in required else _SECTION
+    return files if default is _SECTION else [Source("the default of the code", default), *files]
+
+
+def _set_in(kind: str, layer: str, key: str) -> Iterator[Source]:
+    """Yield each place where a layer sets a key, with the value as written there."""
+    for path in layer_files(str(conf_folder()), layer, kind):
+        node = _composed(path)
+        for part in key.split("."):
+            pairs = node.value if isinstance(node, yaml.MappingNode) else []
+            node = next((value for name, value in pairs if name.value == part), None)
+        if node is not None:
+            value = yaml.SafeLoader("").construct_document(node)
+            yield Source(f"{path.relative_to(find_project())}:{node.start_mark.line + 1}", value)
+
+
+@cache  # a command asks for many keys of few files
+def _composed(path: Path) -> yaml.Node:
+    return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
 
 
 def _explained(key: str, value: object, sources: list[Source]) -> str:
     width = max((len(json.dumps(source.value, default=str)) for source in sources), default=0)
     lines = [f"{key} = {json.dumps(value, default=str)}"]
     for source in sources:
-        holds = "  <- holds" if source is sources[-1] else ""
-        lines.append(f"  {json.dumps(source.value, default=str):<{width}}  {source.where}{holds}")
+        mark = "  <- in effect" if source is sources[-1] else ""
+        lines.append(f"  {json.dumps(source.value, default=str):<{width}}  {source.where}{mark}")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,63 +14,74 @@ from typing import Any, Final
 import click
 from rich.table import Table
 
-from xview2_siamese_unet.cli.command import ProjectCommand
-from xview2_siamese_unet.cli.configuration import conf_folder, find_path, find_project, open_configuration
-from xview2_siamese_unet.cli.score import open_console
+from xview2_siamese_unet.cli.command import (
+    ProjectCommand,
+    conf_folder,
+    find_path,
+    find_project,
+    open_configuration,
+    open_console,
+)
 from xview2_siamese_unet.config.globals import NAME
-from xview2_siamese_unet.environments import known_names, layer_files
+from xview2_siamese_unet.config_loader import known_names, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
 from xview2_siamese_unet.runs import list_runs
 
 _FIRST: Final = """\
 # What this experiment tries: only the keys that differ from conf/base/parameters*.yml.
 """
-_NAME_OF_ANOTHER: Final = re.compile(r"^experiment:.*\n?", re.MULTILINE)
+_OWN_NAME: Final = re.compile(r"^experiment:.*\n?", re.MULTILINE)
+_COLUMNS: Final = ("score", "95 %", "localisation\nF1", "damage\nF1", "scenes", "scored")
 
 
 @click.group()
 def experiment() -> None:
-    """Make an experiment, or list those there are with their scores."""
+    """Create an experiment, or list the experiments with their scores."""
 
 
 @experiment.command(cls=ProjectCommand)
 @click.argument("name")
-@click.option("--from", "model", metavar="EXPERIMENT", help="Start from the settings of this one.")
+@click.option("--from", "model", metavar="EXPERIMENT", help="Copy the settings of this experiment.")
 def new(name: str, model: str | None) -> None:
-    """Make the folder conf/experiments/NAME.
+    """Create the folder conf/experiments/NAME.
 
     \b
     kedro experiment new bigger-crops --from strong
     """  # noqa: D301  click takes the escaped character
-    folder = conf_folder() / "experiments"
-    _require(name, model, known_names(str(conf_folder()), "experiments"))
+    folder, known = conf_folder() / "experiments", known_names(str(conf_folder()), "experiments")
+    require_name(name)
+    if name in known:
+        raise ConfigError(
+            f"Experiment {name!r} already exists.", hint=f"Choose another name or edit conf/experiments/{name}."
+        )
+    _require_known("experiment", [model] if model else [], known)
     copied = {} if model is None else dict(copy_files(model))
     fill_folder(folder / name, copied or {Path("parameters.yml"): _FIRST})
-    shown, made = ((folder / name / part).relative_to(find_project()) for part in ("", _file_of_settings(name)))
-    click.echo(f"Made {shown}. Next: edit {made}, then uv run kedro run --env <user>/{name}")
+    settings = next(iter(layer_files(str(conf_folder()), f"experiments/{name}", "parameters")), "parameters.yml")
+    shown, made = ((folder / name / part).relative_to(find_project()) for part in ("", settings))
+    click.echo(f"Created {shown}. Next: edit {made}, then uv run kedro run --env <user>/{name}")
 
 
 @experiment.command("list", cls=ProjectCommand)
-@click.option("--user", "users", multiple=True, help="Only of this user; may be given again.")
-@click.option("--all", "everything", is_flag=True, help="Also what was never scored.")
-@click.option("--runs", is_flag=True, help="Each run that is kept, not the newest alone.")
+@click.option("--user", "users", multiple=True, help="Only experiments of this user; repeatable.")
+@click.option("--all", "everything", is_flag=True, help="Include experiments without a score.")
+@click.option("--runs", is_flag=True, help="List each kept run, not only the newest.")
 def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool) -> None:
-    """List the experiments that have a report with the scores of their newest finished run, the best first.
+    """List the experiments with the scores of their newest finished run, best first.
 
-    One that cannot be read says why, and the others are shown.
+    An experiment that cannot be read is named below the table with the reason.
 
     \b
     kedro experiment list --user lab --all
     kedro experiment list --runs
     """  # noqa: D301  click takes the escaped character
     known_users, known = (known_names(str(conf_folder()), kind) for kind in ("users", "experiments"))
-    _require_users(users, known_users)
+    _require_known("user", users, known_users)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("experiment", overflow="fold")
-    for column in ("score", "95 %", "localisation\nF1", "damage\nF1", "scenes", "scored"):
+    for column in _COLUMNS:
         table.add_column(column, justify="left" if column == "scored" else "right", no_wrap=True)
-    names = [f"{user}/{name}" for user in users or known_users for name in known]
-    rows, unreadable = _rows(names, each_run=runs)
+    rows, unreadable = _rows([f"{user}/{name}" for user in users or known_users for name in known], each_run=runs)
     for cells in sorted(rows, key=lambda cells: cells[1], reverse=True):
         if everything or any(cells[1:]):
             table.add_row(*cells)
@@ -83,40 +94,32 @@ def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool) ->
 
 
 def _rows(names: list[str], *, each_run: bool) -> tuple[list[list[str]], list[str]]:
-    """Return the cells of the experiments that can be read, and why the others cannot."""
+    """Return cells of the readable experiments, and reasons for the others."""
     rows, unreadable = [], []
     for name in names:
         try:
-            rows += [_row(run) for run in (_runs_of(name) if each_run else [name])]
+            folder = open_configuration(name).run.folder.parent if each_run else None
+            rows += [_row(f"{name}@{run.name}") for run in list_runs(folder)] if folder else [_row(name)]
         except (ProjectError, OSError) as error:
             unreadable.append(f"{name} is not shown: {cause_of(error) or error}")
     return rows, unreadable
 
 
-def _runs_of(name: str) -> list[str]:
-    return [f"{name}@{run.name}" for run in list_runs(open_configuration(name).run.folder.parent)]
-
-
 def _row(name: str) -> list[str]:
-    loader = open_configuration(name)
-    path = find_path(loader, "metrics")
+    path = find_path(open_configuration(name), "metrics")
     if not path.is_file():
-        return [name, *[""] * 6]
+        return [name, *[""] * len(_COLUMNS)]
     try:
         cells = _numbers(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(
-            str(path),
-            found=f"no numbers of a score ({type(error).__name__}: {error})",
-            allowed="what reporting wrote, whole",
-            remedy=f"run kedro run --env {name.partition('@')[0]} --pipelines reporting",
+            f"{path} holds no scores ({type(error).__name__}: {error}).",
+            hint=f"Run kedro run --env {name.partition('@')[0]} --pipelines reporting.",
         ) from error
-    return [name, *cells, f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d}" if any(cells) else ""]
+    return [name, *cells, f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d}"]
 
 
 def _numbers(metrics: dict[str, Any]) -> list[str]:
-    if "intervals" not in metrics:  # by a version before them
-        return [""] * 5
     return [
         f"{metrics['score']:.3f}",
         "{:.3f}–{:.3f}".format(*metrics["intervals"]["score"]),
@@ -126,47 +129,30 @@ def _numbers(metrics: dict[str, Any]) -> list[str]:
     ]
 
 
-def _require(name: str, model: str | None, known: list[str]) -> None:
-    require_name(name)
-    if name in known:
-        raise ConfigError(
-            f"experiment {name}", found="it exists", allowed="a new name", remedy=f"edit conf/experiments/{name}"
-        )
-    if model is not None and model not in known:
-        raise ConfigError(f"--from {model}", found="no such experiment", allowed=", ".join(known), remedy="name one")
-
-
-def _require_users(users: tuple[str, ...], known: list[str]) -> None:
-    for user in users:
-        if user not in known:
-            raise ConfigError(f"--user {user}", found="no such user", allowed=", ".join(known), remedy="name one")
+def _require_known(kind: str, names: Sequence[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"Unknown {kind} {name!r}.", hint=f"Known {kind}s: {', '.join(known)}.")
 
 
 def require_name(name: str) -> None:
-    """Refuse a name that is no single part of a path.
+    """Require a name that can be a folder.
 
     Raises:
-        ConfigError: so it is.
+        ConfigError: any other name.
     """
     if not re.fullmatch(NAME, name):
         raise ConfigError(
-            f"experiment {name!r}",
-            found="a name that cannot be a folder",
-            allowed="letters, digits, '.', '_' and '-', the first a letter or digit",
-            remedy="choose another name",
+            f"{name!r} cannot be the name of an experiment.",
+            hint="Use letters, digits, '.', '_' and '-', beginning with a letter or digit.",
         )
 
 
-def _file_of_settings(name: str) -> Path:
-    found = layer_files(str(conf_folder()), f"experiments/{name}", "parameters")
-    return found[0] if found else Path("parameters.yml")
-
-
 def copy_files(name: str) -> Iterator[tuple[Path, str]]:
-    """Yield the files of an experiment without the name that one may have given itself, which is its folder on disk."""
+    """Yield path and text of the files of an experiment, without its own name."""
     for path in layer_files(str(conf_folder()), f"experiments/{name}"):
         text = path.read_text(encoding="utf-8")
-        kept = _NAME_OF_ANOTHER.sub("", text) if path.name == "globals.yml" else text
+        kept = _OWN_NAME.sub("", text) if path.name == "globals.yml" else text
         if any(line.strip() and not line.lstrip().startswith("#") for line in kept.splitlines()):
             yield path.relative_to(conf_folder() / "experiments" / name), kept
 

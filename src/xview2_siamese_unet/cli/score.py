@@ -1,27 +1,23 @@
-"""`kedro score` and `kedro compare`. What a command needs is imported when it runs."""
+"""`kedro score` and `kedro compare`."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
-from xview2_siamese_unet.cli.command import ProjectCommand
-from xview2_siamese_unet.cli.out import out_option
+from xview2_siamese_unet.atomic import write_atomically
+from xview2_siamese_unet.cli.command import ProjectCommand, open_catalog, open_console, out_option
 from xview2_siamese_unet.config.modelling import Unclassified
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.runs import flatten
 
 if TYPE_CHECKING:
-    from kedro.io import CatalogProtocol
-    from rich.console import Console
+    from xview2_siamese_unet.report.comparison import Experiment
 
-    from xview2_siamese_unet.metrics.comparison import Experiment
-
-_WIDTH: Final = 1000
 _FOLDER: Final = click.Path(path_type=Path)
 
 
@@ -29,13 +25,13 @@ _FOLDER: Final = click.Path(path_type=Path)
 @click.argument("predictions", type=_FOLDER)
 @click.argument("targets", type=_FOLDER)
 @out_option("Also write the numbers to this JSON file.")
-@click.option("--any-size", is_flag=True, help="Take files of another size than the official 1024 × 1024 pixels.")
+@click.option("--any-size", is_flag=True, help="Accept files of other sizes than the official 1024 × 1024 pixels.")
 @click.option(
     "--unclassified",
     type=click.Choice(get_args(Unclassified)),
     default="ignore",
     show_default=True,
-    help="What un-classified truth means, where the targets hold it; the official ones do not.",
+    help="Meaning of un-classified truth in the targets; the official ones have none.",
 )
 def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, unclassified: Unclassified) -> None:
     """Print the official xView2 score of two folders.
@@ -46,8 +42,8 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
     \b
     kedro score predictions targets --out score.json
     """  # noqa: D301  click takes the escaped character
-    from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415  pandas and rasterio are slow to import
-    from xview2_siamese_unet.metrics.folders import OFFICIAL_SIDE, count_folders, is_official  # noqa: PLC0415
+    # pandas and rasterio are slow to import.
+    from xview2_siamese_unet.metrics.challenge import OFFICIAL_SIDE, count_folders, is_official  # noqa: PLC0415
     from xview2_siamese_unet.metrics.summary import summarise_folders  # noqa: PLC0415
 
     side = OFFICIAL_SIDE if is_official(targets) and not any_size else None
@@ -59,19 +55,18 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
 
 @click.command(cls=ProjectCommand)
 @click.argument("experiments", metavar="EXPERIMENT EXPERIMENT...", nargs=-1, required=True)
-@out_option("Also write a page to this HTML file.")
+@out_option("Also write the comparison to this HTML file.")
 def compare(experiments: tuple[str, ...], out: Path | None) -> None:
-    """Put experiments that were scored side by side, each against the first.
+    """Compare scored experiments with the first one.
 
-    An EXPERIMENT is named as for --env, <user>/<experiment>, which means its newest finished run;
-    <user>/<experiment>@<run> names another. Shown are the settings that differ, as the runs were made with them, scores
-    with 95 % intervals, their paired differences, and the scenes that changed most.
+    An EXPERIMENT is <user>/<experiment>, as for --env, for its newest finished run, or <user>/<experiment>@<run>.
+    Prints the settings in which the runs differ, scores with 95 % intervals, their paired differences, and the scenes
+    that changed most.
 
     \b
     kedro compare lab/strong lab/bigger-crops --out comparison.html
     kedro compare lab/strong@2026-11-26T05.29.19.123Z lab/strong
     """  # noqa: D301  click takes the escaped character
-    from xview2_siamese_unet.atomic import write_atomically  # noqa: PLC0415
     from xview2_siamese_unet.report import comparison  # noqa: PLC0415
 
     if len(set(experiments)) != len(experiments) or len(experiments) < 2:
@@ -82,26 +77,8 @@ def compare(experiments: tuple[str, ...], out: Path | None) -> None:
     open_console().print(comparison.comparison_tables(compared))
 
 
-def open_console() -> Console:
-    """Return a console as wide as the terminal, or where there is none wide enough to cut no name off."""
-    from rich.console import Console  # noqa: PLC0415
-
-    fits = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console() if fits else Console(width=_WIDTH)
-
-
-def open_catalog(name: str) -> CatalogProtocol[Any, Any]:
-    """Return the catalog of `<user>/<experiment>`, of its newest finished run or of the one behind an `@`."""
-    from kedro.framework.session import KedroSession  # noqa: PLC0415
-
-    env, _, run = name.partition("@")
-    session = KedroSession.create(env=env, runtime_params={"run": run} if run else None)
-    with session:
-        return session.load_context().catalog
-
-
 def open_experiment(name: str) -> Experiment:
-    """Read what a run of an experiment left behind, through its own catalog.
+    """Return a scored run of an experiment, read through its own catalog.
 
     Args:
         name: `<user>/<experiment>` or `<user>/<experiment>@<run>`.
@@ -109,15 +86,13 @@ def open_experiment(name: str) -> Experiment:
     Raises:
         DataError: it was not scored.
     """
-    from xview2_siamese_unet.errors import DataError  # noqa: PLC0415
-    from xview2_siamese_unet.metrics.comparison import Experiment  # noqa: PLC0415
-    from xview2_siamese_unet.report.settings import flatten  # noqa: PLC0415
+    from xview2_siamese_unet.report.comparison import Experiment  # noqa: PLC0415
 
     catalog, env = open_catalog(name), name.partition("@")[0]
     if absent := [needed for needed in ("run", "scene_counts", "metrics") if not catalog.exists(needed)]:
         raise DataError(f"{name} has no {', '.join(absent)}.", hint=f"Run kedro run --env {env} first.")
-    policy, run = catalog.load("metrics")["unclassified"], catalog.load("run")
-    return Experiment(name, catalog.load("scene_counts"), policy, flatten(run["settings"]))
+    unclassified, run = catalog.load("metrics")["unclassified"], catalog.load("run")
+    return Experiment(name, catalog.load("scene_counts"), unclassified, flatten(run["settings"]))
 
 
 def _lines(numbers: Mapping[str, Any]) -> str:

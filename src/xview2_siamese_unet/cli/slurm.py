@@ -1,4 +1,4 @@
-"""`kedro slurm`: the job script with an environment and a number of nodes filled in."""
+"""`kedro slurm`: submit the job script for an environment and a number of nodes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 from kedro.utils import find_kedro_project
 
-from xview2_siamese_unet.cli.command import ProjectCommand
-from xview2_siamese_unet.cli.configuration import open_configuration
+from xview2_siamese_unet.cli.command import ProjectCommand, open_configuration
 from xview2_siamese_unet.errors import ConfigError
 
 _SCRIPT = Path("slurm") / "train.sh"
@@ -19,14 +18,14 @@ _SCRIPT = Path("slurm") / "train.sh"
 
 @click.command(cls=ProjectCommand, context_settings={"ignore_unknown_options": True})
 @click.option("--env", "-e", required=True, help="User and experiment, such as lab/002.")
-@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Machines to train on.")
-@click.option("--dry-run", is_flag=True, help="Print the command and the script, and submit nothing.")
+@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Number of nodes to train on.")
+@click.option("--dry-run", is_flag=True, help="Print the command and the script without submitting.")
 @click.argument("run_options", nargs=-1, type=click.UNPROCESSED)
 def slurm(env: str, nodes: int, dry_run: bool, run_options: tuple[str, ...]) -> None:
-    """Train ENV on a Slurm cluster; RUN_OPTIONS go to `kedro run`.
+    """Train ENV on a Slurm cluster; RUN_OPTIONS are passed to `kedro run`.
 
-    Submits slurm/train.sh, which goes back into the queue when its time is up and goes on where it stopped. Options of
-    sbatch (partition, account) come from the cluster's defaults or the environment variables that sbatch reads.
+    Submits slurm/train.sh, which requeues itself when its time is up and resumes from the last finished epoch. Set
+    options of sbatch (partition, account) with the environment variables that sbatch reads.
 
     \b
     kedro slurm --env lab/strong --nodes 2 --dry-run
@@ -35,19 +34,14 @@ def slurm(env: str, nodes: int, dry_run: bool, run_options: tuple[str, ...]) -> 
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     script = project / _SCRIPT
     if not script.is_file():
-        raise ConfigError(str(script), found="no file", allowed="the job script", remedy="call this inside the project")
-    open_configuration(env)  # a job would wait in the queue before it said what is wrong
+        raise ConfigError(f"{script} does not exist.", hint="Run this command inside the project.")
+    open_configuration(env)  # a job would wait in the queue before it failed
     command = ["sbatch", "--nodes", str(nodes), str(_SCRIPT), env, *run_options]
     if dry_run:
         click.echo(f"{shlex.join(command)}\n\n{script.read_text(encoding='utf-8')}", nl=False)
         return
     if shutil.which("sbatch") is None:
-        raise ConfigError(
-            "sbatch",
-            found="no such command",
-            allowed="a machine with Slurm",
-            remedy="log in to the cluster, or look with --dry-run",
-        )
+        raise ConfigError("There is no command sbatch here.", hint="Log in to the cluster, or use --dry-run.")
     done = subprocess.run(command, check=False, cwd=project)  # noqa: S603  a list, no shell
-    if done.returncode:  # sbatch has said why
+    if done.returncode:  # sbatch has printed the reason
         raise SystemExit(done.returncode)

@@ -1,1 +1,1 @@
-"""Parameters as frozen models: one for each section of the configuration, unknown keys refused."""
+"""Parameters as strict, frozen models, one for each section of the configuration."""

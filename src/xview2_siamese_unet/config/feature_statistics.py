@@ -1,4 +1,4 @@
-"""From masks to weights."""
+"""Class weights and sample weights from the masks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from xview2_siamese_unet.config.base import Strict
+from xview2_siamese_unet.config.validation import Strict
 
 
 class ClassWeightParams(Strict):
-    """How pixel counts become one weight a class; weights are scaled to a mean of 1 and then clipped."""
+    """Class weights from pixel counts, scaled to a mean of 1 and then clipped."""
 
     method: Literal["inverse", "sqrt_inverse", "effective_number", "list", "none"] = "sqrt_inverse"
     """`effective_number` is (1 − beta) / (1 − beta ** count), Cui et al. 2019, doi:10.1109/CVPR.2019.00949."""
@@ -21,17 +21,17 @@ class ClassWeightParams(Strict):
     post: tuple[float, ...] | None = None
     """Only for `list`: weights of background and the damage classes that are trained."""
     clip: float | None = Field(default=10.0, gt=0)
-    """No weight above this; `null` clips nothing."""
+    """Largest weight; `null` clips nothing."""
 
     @model_validator(mode="after")
-    def _lists_where_asked(self) -> Self:
+    def _both_lists(self) -> Self:
         if self.method == "list" and (self.pre is None or self.post is None):
-            raise ValueError("method list needs both pre and post")
+            raise ValueError("needs both pre and post for method list")
         return self
 
 
 class SampleWeightParams(Strict):
-    """How often a scene is drawn: in proportion to the number below.
+    """Sampling weights of the training scenes.
 
     1 + damaged·[any minor, major, destroyed] + rare·[any minor, major] + rare_pixels·(minor + major) / buildings
 
@@ -49,7 +49,7 @@ class SampleWeightParams(Strict):
 
 
 class FeatureStatisticsParams(Strict):
-    """From masks to weights."""
+    """Class weights and sample weights from the masks."""
 
     class_weights: ClassWeightParams = ClassWeightParams()
     sample_weights: SampleWeightParams = SampleWeightParams()

@@ -1,4 +1,4 @@
-"""Where and for whom a run works: what every layer of the configuration and the catalog may refer to."""
+"""User, experiment, storage and executor: values of `${globals:...}`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from xview2_siamese_unet.config.base import Strict
 from xview2_siamese_unet.config.execution import ExecutorParams
+from xview2_siamese_unet.config.validation import Strict
 
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""What may become one part of a path: no separator, and never `.` or `..`."""
+"""Pattern of one part of a path: no separator, and never `.` or `..`."""
 
 PathPart = Annotated[str, Field(pattern=NAME, max_length=100)]
 
@@ -19,51 +19,55 @@ PathPart = Annotated[str, Field(pattern=NAME, max_length=100)]
 def _local(folder: object) -> object:
     # `Path` would quietly make the folder `s3:/bucket` of a URL, and Kedro would make a folder called `~`.
     if isinstance(folder, str) and "://" in folder:
-        raise ValueError("a folder of this machine or its cluster, not a URL")
+        raise ValueError("must be a folder of this machine or its cluster, not a URL")
     return folder
 
 
 class DatasetGlobals(Strict):
-    """Which scenes, as the catalog needs to know."""
+    """The dataset, as the catalog needs to know it."""
 
     name: PathPart = "sample"
-    """Folder below which everything made from these scenes goes."""
+    """Name of the folders for what is made from these scenes."""
     source: Literal["sample", "xbd"] = "sample"
     """The built-in sample, or a download of xBD."""
     root: Annotated[Path, BeforeValidator(_local), AfterValidator(Path.expanduser)] | None = None
-    """Folder that holds tier1, tier3, hold and test, only for `source: xbd`; a relative path starts at the project."""
+    """Folder that holds tier1, tier3, hold and test, only for `source: xbd`; a relative path starts at the project
+    folder."""
 
 
 class FolderNames(Strict):
-    """Names of what a run writes below the folder of its experiment."""
+    """Names of folders and files of a run."""
 
     tensorboard_logs: PathPart = "tensorboard_logs"
-    """Folder of the curves that TensorBoard shows."""
+    """Folder of the TensorBoard logs."""
     checkpoints: PathPart = "checkpoints"
-    """Folder of the best weights and of those to go on from."""
+    """Folder of the checkpoints."""
     logfiles: PathPart = "logfiles"
-    """Folder of the history and the log of the training."""
+    """Folder of history and log of the training."""
     class_counts_file: PathPart = "class_counts.json"
     """Pixels of each class in the training split."""
     sample_weights_file: PathPart = "sample_weights.pth"
-    """How often each training scene is drawn."""
+    """Sampling weight of each training scene."""
 
 
 class Globals(Strict):
-    """What `${globals:...}` may name. `user` and `experiment` come from `--env` unless a file says otherwise."""
+    """Values of `${globals:...}`.
+
+    `user` and `experiment` come from `--env` unless a file sets them.
+    """
 
     user: PathPart
-    """Who runs."""
+    """Name of the user."""
     experiment: PathPart
-    """What is tried; the name of its folder and of its checkpoints."""
+    """Name of the experiment, of its folder and of its checkpoints."""
     group: PathPart = Field(default_factory=lambda known: known["user"])
-    """Folder that holds the experiments of one person or team; the user unless given."""
+    """Folder of the experiments of one person or team; by default the user."""
     default_experiment: PathPart = "quickstart"
-    """What `--env <user>` without an experiment runs."""
+    """Experiment of `--env <user>`."""
     storage: Annotated[Path, BeforeValidator(_local), AfterValidator(Path.expanduser)] = Path("data")
-    """Root of the layers 01_raw to 08_reporting; a relative path starts at the project."""
+    """Root of the layers 01_raw to 08_reporting; a relative path starts at the project folder."""
     keep: int | None = Field(default=None, ge=1)
-    """Finished runs of an experiment that stay on the disk; a training that ends removes older ones. `null`: all."""
+    """Finished runs of an experiment that are kept; a training that ends removes older ones. `null`: all."""
     dataset: DatasetGlobals = DatasetGlobals()
     executor: ExecutorParams = ExecutorParams()
     foldernames: FolderNames = FolderNames()

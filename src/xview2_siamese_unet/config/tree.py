@@ -1,8 +1,7 @@
-"""The whole tree of parameters, so that sections which this run does not read are checked as well."""
+"""The tree of all parameters."""
 
 from __future__ import annotations
 
-from xview2_siamese_unet.config.base import Strict
 from xview2_siamese_unet.config.data_processing import DataProcessingParams
 from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.execution import ExecutorParams
@@ -19,13 +18,14 @@ from xview2_siamese_unet.config.modelling import (
     TrainingParams,
 )
 from xview2_siamese_unet.config.reporting import ReportingParams, SubmissionParams
+from xview2_siamese_unet.config.validation import Strict
 
 
 class Parameters(Strict):
-    """Everything that parameters files may say; `params:<section>` gives one field to a node."""
+    """All parameters; `params:<section>` passes one section to a node."""
 
     run: str | None = None
-    """Id of a run; `null`: the one that these settings, data and code make, or the newest where one is looked at."""
+    """Id of a run; `null`: the run of these settings, data and code, or the newest one for commands that only read."""
     dataset: DatasetParams = DatasetParams()
     executor: ExecutorParams = ExecutorParams()
     data_processing: DataProcessingParams = DataProcessingParams()

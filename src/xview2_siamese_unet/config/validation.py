@@ -1,162 +1,130 @@
-"""Raw configuration → a model, or one sentence that a person can act on."""
+"""The base of all parameter models, and readable errors of validation."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Final, NamedTuple, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from xview2_siamese_unet.config.base import Strict
 from xview2_siamese_unet.errors import ConfigError
 
-Model = TypeVar("Model", bound=Strict)
 
-_WORDS: Final = {
-    "missing": "a value",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
+class Strict(BaseModel):
+    """A section of parameters: unknown keys are refused, and values never change.
+
+    Text is converted to a number or flag (`"3"`, `"yes"`), because `--params` passes text. A flag is no number: YAML
+    reads `yes` as one, which would count as 1.
+
+    A `ValueError` of a validator is the rest of a sentence that begins with the key: "must be odd".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_flag_for_a_number(cls, values: Any) -> Any:  # noqa: ANN401  a mapping, or what pydantic refuses
+        """Make pydantic refuse a flag where a number belongs, by writing it as text."""
+        if not isinstance(values, dict):
+            return values
+        flags = {name for name, value in values.items() if isinstance(value, bool) and cls._is_number(name)}
+        return values | {name: str(values[name]).lower() for name in flags}
+
+    @classmethod
+    def _is_number(cls, name: str) -> bool:
+        annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
+        kinds = {annotation, *get_args(annotation)}
+        return bool(kinds & {int, float}) and bool not in kinds
+
+
+Model = TypeVar("Model", bound=Strict)
+Fields = dict[str, FieldInfo]
+_LONGEST: Final = 60
+_KINDS: Final = {
+    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
+    **dict.fromkeys(("list_type", "tuple_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a section of keys"),
     "finite_number": "a finite number",
     "string_type": "text (in YAML between quotes)",
     "path_type": "a path",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "a section of keys",
-    "model_type": "a section of keys",
-    "model_attributes_type": "a section of keys",
-    "literal_error": "{expected}",
-    "union_tag_invalid": "with {discriminator} one of {expected_tags}",
-    "union_tag_not_found": "with the key {discriminator}",
-    "string_pattern_mismatch": "text that matches {pattern}",
+    "missing": "given",
 }
-"""Pydantic's kinds of error → what is allowed, in the words of somebody who writes YAML."""
-
-_REPEATED: Final = "default_factory_not_called"
-_LONGEST: Final = 60
-
+"""Pydantic's types of errors → what the key must be, where pydantic's own message is in the words of Python."""
 _LIMITS: Final = {
-    "gt": "above {}",
-    "ge": "{} or more",
-    "lt": "below {}",
-    "le": "{} or less",
+    "gt": "greater than {}",
+    "ge": "at least {}",
+    "lt": "less than {}",
+    "le": "at most {}",
     "multiple_of": "a multiple of {}",
 }
-"""Pydantic's names of limits → the same in words."""
-
-Fields = dict[str, FieldInfo]
-
-
-class _Problem(NamedTuple):
-    found: str
-    allowed: str
-    remedy: str
 
 
 def validate(raw: Mapping[str, Any], model: type[Model], where: str) -> Model:
     """Return `raw` as an instance of `model`.
 
     Args:
-        raw: what the files say, already merged.
-        model: what they may say.
-        where: name for error messages, such as `parameters of lab/002`.
+        raw: merged content of the files.
+        model: what they may hold.
+        where: for error messages, such as `parameters of lab/002`.
 
     Raises:
-        ConfigError: an unknown or missing key, a value of another type or out of its range; every problem at once.
+        ConfigError: unknown or missing keys, values of another type or out of range; all of them at once.
     """
     try:
         return model.model_validate(raw)
     except ValidationError as error:
         # A default made of another field only repeats that field's problem.
-        own = (
-            details for details in error.errors(include_url=False) if details["type"] != "default_factory_not_called"
-        )
-        problems = [_problem(details, model, raw) for details in own]
-    found, allowed, remedy = (" and ".join(dict.fromkeys(parts)) for parts in zip(*problems, strict=True))
-    raise ConfigError(where, found=found, allowed=allowed, remedy=remedy)
+        found = [each for each in error.errors(include_url=False) if each["type"] != "default_factory_not_called"]
+        described = [_describe(each, model) for each in found]
+    problems, hints = (dict.fromkeys(texts) for texts in zip(*described, strict=True))
+    raise ConfigError(f"{where}: {'; '.join(problems)}.", hint=" ".join(hints))
 
 
-def _problem(details: ErrorDetails, model: type[Strict], raw: Mapping[str, Any]) -> _Problem:
-    path, fields = _locate(details["loc"], model, raw)
-    key = ".".join(path) or "everything"
+def _describe(details: ErrorDetails, model: type[Strict]) -> tuple[str, str]:
+    """Return the problem and what to do about it."""
+    path = [str(part) for part in details["loc"] if part != "[key]"]
+    key, fields = ".".join(path) or "everything", _fields(path, model)
     if details["type"] == "extra_forbidden":
-        return _unknown(path, fields)
-    found = "nothing" if details["type"] == "missing" else _shown(details["input"])
-    allowed = _allowed(details, fields.get(path[-1]) if path else None)
-    return _Problem(f"{key}: {found}", f"{key}: {allowed}", f"correct {key}")
+        nearest = get_close_matches(path[-1], fields, n=1)
+        known = f"unknown key {key}; {'.'.join(path[:-1]) or 'the top level'} has the keys {', '.join(fields)}"
+        other = ".".join([*path[:-1], *nearest])
+        return known, f"Write {other} instead of {key}." if nearest else f"Remove {key}."
+    if details["type"] == "value_error":
+        rest = details["msg"].removeprefix("Value error, ")
+    else:
+        rest = f"must be {_allowed(details, fields.get(path[-1]) if path else None)}"
+    value = details["input"]
+    given = "" if isinstance(value, Mapping) or details["type"] == "missing" else f", got {_shown(value)}"
+    return f"{key} {rest}{given}", f"Correct {key}."
 
 
-def _unknown(path: list[str], fields: Fields) -> _Problem:
-    *parents, name = path
-    key = ".".join(path)
-    nearest = get_close_matches(name, fields, n=1)
-    return _Problem(
-        f"the unknown key {key}",
-        f"{'.'.join(parents) or 'at the top'}: the keys {', '.join(fields)}",
-        f"write {'.'.join([*parents, *nearest])} in place of {key}" if nearest else f"remove {key}",
-    )
-
-
-def _locate(loc: tuple[int | str, ...], model: type[Strict], raw: Any) -> tuple[list[str], Fields]:  # noqa: ANN401
-    """Return the path of a key as written in the files, and the fields of the section that holds it.
-
-    Pydantic names the chosen member of a union as if that were a key; such a part only narrows the models.
-    """
-    path: list[str] = []
-    fields: Fields = {}
-    models = [model]
-    for part in loc:
-        known = _fields(models)
-        if isinstance(raw, Mapping) and (part in raw or part in known):
-            fields = known
-            models = list(_models(known[str(part)].annotation)) if part in known else []
-            raw = raw.get(part)
-        elif isinstance(part, int) and isinstance(raw, list):
-            fields, raw = {}, raw[part] if part < len(raw) else None
-        else:
-            models = [m for m in models if _is_named(m, part)] or models
-            continue
-        path.append(str(part))
-    return path, fields
-
-
-def _fields(models: list[type[Strict]]) -> Fields:
-    return {field.alias or name: field for model in models for name, field in model.model_fields.items()}
-
-
-def _models(annotation: object) -> Iterator[type[Strict]]:
-    if isinstance(annotation, type) and issubclass(annotation, Strict):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _models(inner)
-
-
-def _is_named(model: type[Strict], part: int | str) -> bool:
-    return part == model.__name__ or any(part in get_args(f.annotation) for f in model.model_fields.values())
+def _fields(path: Sequence[str], model: type[Strict]) -> Fields:
+    """Return the fields of the section that holds a key."""
+    for part in path[:-1]:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, Strict)):
+            return {}
+        model = inner
+    return model.model_fields
 
 
 def _allowed(details: ErrorDetails, field: FieldInfo | None) -> str:
-    context = details.get("ctx", {})
-    limits = {name: context[name] for name in _LIMITS if name in context}  # of a list's item, which has no field
+    context, kind = details.get("ctx", {}), details["type"]
+    limits = {name: context[name] for name in _LIMITS if name in context}  # of an item of a list, which has no field
     for item in field.metadata if field else []:
         limits |= {name: getattr(item, name) for name in _LIMITS if hasattr(item, name)}
-    words = [text.format(limits[name]) for name, text in _LIMITS.items() if name in limits]
-    kind = details["type"]
-    if kind in _WORDS:
-        words.insert(0, _WORDS[kind].format(**context))
-    return ", ".join(words) or details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    words = [_KINDS[kind]] if kind in _KINDS else []
+    words += [text.format(limits[name]) for name, text in _LIMITS.items() if name in limits]
+    message = details["msg"].removeprefix("Input should be ").replace("String should match", "text that matches")
+    return ", ".join(words) or message
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "a section of keys"
     text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -1,7 +1,8 @@
-"""Folders of scenes: a node returns what makes each scene, and saving makes those that are missing or out of date."""
+"""Folders of partitions: a node returns one function per partition; saving calls those of missing or stale ones."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,30 +13,32 @@ from typing import Any, Generic, NoReturn, TypeVar
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 
+from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.config.data_processing import ShardParams
 from xview2_siamese_unet.config.execution import ExecutorParams
+from xview2_siamese_unet.datasets.files import OneFile
 from xview2_siamese_unet.datasets.preview import picture_of_masks, picture_of_pairs
-from xview2_siamese_unet.datasets.stamp import check_stamp
-from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.errors import ConfigError, DataError, StaleError
 from xview2_siamese_unet.parallel import Lazy, Partition, make_missing, parallel_map
 from xview2_siamese_unet.raster.masks import SceneMasks
 from xview2_siamese_unet.xbd.archives import is_archive
-from xview2_siamese_unet.xbd.pairing import SceneFiles
+from xview2_siamese_unet.xbd.scenes import SceneFiles
 
 _log = logging.getLogger(__name__)
 Loaded = TypeVar("Loaded")
+STAMP = "made_with.json"
 
 
 class Partitions(dict[str, Lazy[Any]]):
-    """Kedro's lazily saved partitions, name → what makes it, and how they are to be made.
+    """Lazily saved partitions, name → function, and how to make them.
 
     Args:
-        makers: of all partitions, also where a shard makes only some of them.
+        makers: of all partitions, even if a shard makes only some of them.
         what: a noun for the log, such as `scene masks`.
-        made_with: settings that all partitions of the folder share, if any; a folder of others is refused.
+        made_with: settings that all partitions of the folder share; a folder made with others is refused.
         executor: where they are made.
         shard: the part of them that this run makes.
-        skip: leave a partition out that cannot be made; else it stops the run.
+        skip: leave out a partition that cannot be made instead of stopping the run.
     """
 
     def __init__(
@@ -53,11 +56,11 @@ class Partitions(dict[str, Lazy[Any]]):
 
 
 class PartitionsDataset(AbstractDataset[Partitions, Loaded], Generic[Loaded]):
-    """A folder of partitions; memory does not grow with their number, and a killed run resumes.
+    """A folder of partitions; memory does not grow with their number, and an interrupted run resumes.
 
     Args:
         filepath: the folder.
-        metadata: for Kedro-Viz and the like; ignored here.
+        metadata: for Kedro-Viz; ignored here.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -69,7 +72,7 @@ class PartitionsDataset(AbstractDataset[Partitions, Loaded], Generic[Loaded]):
 
         Raises:
             StaleError: the folder was made with other settings.
-            DataError: a partition cannot be made, and none may be left out.
+            DataError: a partition cannot be made, and `skip` is false.
         """
         if data.made_with:
             check_stamp(self._folder, data.made_with)
@@ -85,7 +88,7 @@ class PartitionsDataset(AbstractDataset[Partitions, Loaded], Generic[Loaded]):
         return {name: result for name, result in zip(names, results, strict=True) if not isinstance(result, bool)}
 
     def _partition(self, name: str) -> Partition[Any]:
-        """Return where a partition is kept."""
+        """Return the files of a partition."""
         raise NotImplementedError
 
     def _exists(self) -> bool:
@@ -96,13 +99,13 @@ class PartitionsDataset(AbstractDataset[Partitions, Loaded], Generic[Loaded]):
 
 
 class SceneFolderDataset(PartitionsDataset[Path]):
-    """A folder in the layout of the xBD download: files by the name of the last of them; loading returns the folder.
+    """A folder in the layout of the xBD download, a partition per scene; loading returns the folder.
 
     Args:
-        filepath: the folder; a download that is a folder is read where it lies, and never written to.
+        filepath: the folder; unused if the download is a folder, which is read in place and never written to.
         source: `xbd` or `sample`.
         path: the download of `xbd`.
-        metadata: for Kedro-Viz and the like; ignored here.
+        metadata: for Kedro-Viz; ignored here.
     """
 
     def __init__(
@@ -114,14 +117,14 @@ class SceneFolderDataset(PartitionsDataset[Path]):
         self._folder = download if download is not None and self._is_download else self._folder
 
     def save(self, data: Partitions) -> None:
-        """Make what is missing.
+        """Make missing files.
 
         Raises:
-            ConfigError: anything is to be written to a download.
+            ConfigError: they would be written to a download.
         """
         if data and self._is_download:
             raise ConfigError(
-                f"{self._folder} is a download, to which nothing is written.",
+                f"{self._folder} is a download, which is never written to.",
                 hint="Set source and root of dataset in globals.yml, or pass both as --params.",
             )
         if data:
@@ -135,17 +138,17 @@ class SceneFolderDataset(PartitionsDataset[Path]):
         return self._folder
 
     def preview(self) -> ImagePreview:
-        """Return some scenes, before and after, as Kedro-Viz shows them."""
+        """Return both images of some scenes, as Kedro-Viz shows them."""
         return ImagePreview(picture_of_pairs(self._folder))
 
 
 class DownloadDataset(AbstractDataset[NoReturn, Path | None]):
-    """The folder or archive that the user has downloaded; `None` for the built-in sample.
+    """The downloaded folder or archive; `None` for the built-in sample.
 
     Args:
         source: `xbd` or `sample`.
         path: of the download, for `xbd`.
-        metadata: for Kedro-Viz and the like; ignored here.
+        metadata: for Kedro-Viz; ignored here.
     """
 
     def __init__(self, *, source: str, path: str | None, metadata: dict[str, Any] | None = None) -> None:
@@ -158,7 +161,7 @@ class DownloadDataset(AbstractDataset[NoReturn, Path | None]):
 
     def save(self, data: NoReturn) -> None:
         """Refuse: inputs are never written to."""
-        raise DatasetError("a download is only read")
+        raise DatasetError("A download is read only.")
 
     def _exists(self) -> bool:
         return self._path is None or self._path.exists()
@@ -168,15 +171,76 @@ class DownloadDataset(AbstractDataset[NoReturn, Path | None]):
 
 
 class MasksDataset(PartitionsDataset[Callable[[str], SceneMasks]]):
-    """Masks by `<tier>/<scene>`; loading returns a function: name → `SceneMasks`, which reads them on request."""
+    """Masks by `<tier>/<scene>`; loading returns a function, name → `SceneMasks`, which reads them on request."""
 
     def _partition(self, name: str) -> SceneMasks:
         return SceneMasks(self._folder, name)
 
     def load(self) -> Callable[[str], SceneMasks]:
-        """Return where the masks of a scene are."""
+        """Return the function."""
         return partial(SceneMasks, self._folder)
 
     def preview(self) -> ImagePreview:
         """Return masks of some scenes, as Kedro-Viz shows them."""
         return ImagePreview(picture_of_masks(self._folder))
+
+
+class StampDataset(OneFile[Mapping[str, Any], Mapping[str, Any]]):
+    """`made_with.json`, the settings that made another file of its folder; saving other settings is refused.
+
+    Args:
+        filepath: of the settings.
+        of: name of the file that was made with them; as long as it is missing, settings are replaced.
+        metadata: for Kedro-Viz; ignored here.
+    """
+
+    def __init__(self, *, filepath: str, of: str, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self._of = self._path.with_name(of)
+
+    def save(self, data: Mapping[str, Any]) -> None:
+        """Write the settings, or compare them with the saved ones.
+
+        Raises:
+            StaleError: the file was made with other settings.
+        """
+        if not self._of.exists():
+            self._path.unlink(missing_ok=True)
+        check_stamp(self._path.parent, data)
+
+    def load(self) -> Mapping[str, Any]:
+        """Return the settings."""
+        return _read_stamp(self._path)
+
+
+def check_stamp(folder: Path, made_with: Mapping[str, Any]) -> None:
+    """Write `made_with` into a new folder, or compare it with the saved settings.
+
+    Raises:
+        StaleError: the folder was made with other settings; nothing in it was changed.
+    """
+    path = folder / STAMP
+    if path.exists():
+        refuse_other_settings(folder, _read_stamp(path), made_with)
+    else:
+        write_atomically(path, json.dumps(made_with, indent=2))
+
+
+def _read_stamp(path: Path) -> dict[str, Any]:
+    try:
+        made_with: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise StaleError(f"{path} is no JSON ({error}).", hint=f"Remove {path.parent}; it is made again.") from error
+    return made_with
+
+
+def refuse_other_settings(folder: Path, made: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise a StaleError that names the settings in which two stamps differ, if they do."""
+    wanted = json.loads(json.dumps(wanted))
+    differing = [key for key in sorted({*made, *wanted}) if made.get(key) != wanted.get(key)]
+    if differing:
+        values = ", ".join(f"{key} {made.get(key)} (now {wanted.get(key)})" for key in differing)
+        raise StaleError(
+            f"{folder} was made with {values}.",
+            hint="Choose another dataset.name, or remove the folder to remake it.",
+        )

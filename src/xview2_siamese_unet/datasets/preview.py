@@ -1,4 +1,4 @@
-"""Small pictures of big data, for Kedro-Viz: base64 PNG."""
+"""Previews for Kedro-Viz of scenes, masks and the store, as base64 PNG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.io import read_mask, read_rgb
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.xbd.pairing import list_pairs
+from xview2_siamese_unet.xbd.scenes import list_pairs
 
 ByteArray = npt.NDArray[np.uint8]
 ROWS: Final = 3
@@ -26,7 +26,7 @@ _PALETTE: Final = np.array([code.rgb for code in Damage], np.uint8)
 
 
 def picture_of_pairs(folder: Path) -> str:
-    """Return some scenes of a dataset folder, before and after side by side."""
+    """Return some scenes of a dataset folder, both images side by side."""
     pairs, _ = list_pairs(folder)
     return _sheet([read_rgb(folder / pair.images["pre"]), read_rgb(folder / pair.images["post"])] for pair in pairs)
 
@@ -38,7 +38,7 @@ def picture_of_masks(folder: Path) -> str:
 
 
 def picture_of_store(store: Store) -> str:
-    """Return some scenes of a store: before, after, damage."""
+    """Return some scenes of a store: both images and damage."""
     scenes = (store.scene(name) for name in store.scenes)
     return _sheet([scene.pre, scene.post, _paint(scene.damage, store.folder)] for scene in scenes)
 

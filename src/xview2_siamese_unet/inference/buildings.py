@@ -24,7 +24,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.config.inference import BuildingParams
-from xview2_siamese_unet.config.prediction import VoteWeights
+from xview2_siamese_unet.config.modelling import VoteWeights
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.io import BANDS, LEVELS, NO_DATA

@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xview2_siamese_unet.config.modelling import HardwareParams
-from xview2_siamese_unet.config.prediction import Tta
+from xview2_siamese_unet.config.modelling import HardwareParams, Tta
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.models.checkpoint import prediction_of, predictor_of, thresholds_of, vote_weights_of
+from xview2_siamese_unet.models.checkpoint import prediction_of, read_weights, thresholds_of, vote_weights_of
 from xview2_siamese_unet.models.postprocess import (
     Block,
     Thresholds,
@@ -32,7 +31,7 @@ from xview2_siamese_unet.models.postprocess import (
     vote,
     vote_blocks,
 )
-from xview2_siamese_unet.models.weights_file import read_weights
+from xview2_siamese_unet.models.predictor import predictor_of
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.io import NO_DATA
 from xview2_siamese_unet.raster.reader import Pair, PairReader, Patch

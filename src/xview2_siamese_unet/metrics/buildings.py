@@ -1,20 +1,42 @@
-"""Scores of buildings, each of which weighs the same whatever its size: ours, not official."""
+"""Matching and scores of buildings, each counted once; not official.
+
+Buildings of truth and prediction are matched one to one where their intersection over union is above one half; above
+one half a building has at most one partner (Kirillov et al. 2019, Panoptic Segmentation, arXiv 1801.00868). A true
+building is a polygon of the pre-disaster label, so touching neighbours stay two; a predicted one is a connected
+component of the map (pixels that share a side) with the class of most of its pixels, the worse where two classes tie.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any, Final
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow.parquet as pq
+import shapely
+from rasterio.features import rasterize
+from scipy import ndimage
 
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.config.reporting import IntervalParams
-from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
-from xview2_siamese_unet.metrics.bootstrap import bounds, draw_weights, f1_of_sums
-from xview2_siamese_unet.metrics.confusion import IntArray
-from xview2_siamese_unet.metrics.scores import class_scores, scored_damage
+from xview2_siamese_unet.damage import N_CODES, SCORED, SUBTYPES, Damage
+from xview2_siamese_unet.metrics.bootstrap import bounds, draw_weights
+from xview2_siamese_unet.metrics.confusion import IntArray, Predictions, UInt8Array
+from xview2_siamese_unet.metrics.scores import FloatArray, class_scores, scored_damage
+from xview2_siamese_unet.raster.io import LEVELS
+from xview2_siamese_unet.xbd.labels import parse_polygons
 
+logger = logging.getLogger(__name__)
+MATCHED: Final = 0.5
+MATCH_COLUMNS: Final = {
+    "scene": "str", "disaster": "str", "disaster_type": "str", "uid": "str",
+    "truth": "int64", "predicted": "int64", "pixels": "int64", "iou": "float64", "confidence": "float64",
+    "top": "int64", "left": "int64", "bottom": "int64", "right": "int64",
+}  # fmt: skip
+"""One row a building, columns as in `Matches`; a false alarm has no uid."""
 SIZES: Final = {
     "below 10 × 10 px": (0, 100),
     "10 × 10 to 20 × 20 px": (100, 400),
@@ -22,58 +44,198 @@ SIZES: Final = {
     "40 × 40 px and more": (1600, np.iinfo(np.int64).max),
 }
 """Name → pixels from, below; a pixel of xBD is about half a metre wide."""
+InstanceArray = npt.NDArray[np.int32]
+Rule = Literal["centre", "outline"]
+
+
+class Matches(NamedTuple):
+    """All buildings of one scene: the true ones, then the false alarms.
+
+    Attributes:
+        truth: code of each, 0 for a false alarm.
+        predicted: code of each, 0 for a missed one.
+        pixels: size of the true building, or of the false alarm; 0 where another polygon hides all of it.
+        iou: of the match, 0 without one.
+        confidence: mean probability of the predicted class over the predicted building, of background over a missed
+            one; NaN for a class without a probability.
+        top, left, bottom, right: bounding box in pixels, the last two outside of it; 0 without a pixel.
+    """
+
+    truth: IntArray
+    predicted: IntArray
+    pixels: IntArray
+    iou: FloatArray
+    confidence: FloatArray
+    top: IntArray
+    left: IntArray
+    bottom: IntArray
+    right: IntArray
+
+
+def burn_instances(wkt: Sequence[str], shape: tuple[int, int], rule: Rule, *, scene: str) -> InstanceArray:
+    """Return the number of the polygon at each pixel, from 1, else 0: int32 (h, w).
+
+    Where polygons overlap, the smaller one stays, because it could vanish otherwise.
+
+    Raises:
+        LabelError: a text that is no polygon.
+    """
+    polygons = parse_polygons(wkt, scene)
+    order = np.argsort(-shapely.area(polygons), kind="stable").tolist()
+    if not order:
+        return np.zeros(shape, np.int32)
+    shapes = [(polygons[index], index + 1) for index in order]
+    instances: InstanceArray = rasterize(shapes, out_shape=shape, dtype="int32", all_touched=rule == "outline")
+    return instances
+
+
+def match_buildings(
+    instances: InstanceArray, codes: Sequence[int], predicted: UInt8Array, probabilities: UInt8Array
+) -> Matches:
+    """Match the buildings of one scene.
+
+    Args:
+        instances: int32 (h, w), number of the true building at each pixel, from 1; 0 elsewhere.
+        codes: damage code of each true building.
+        predicted: uint8 (h, w), predicted damage codes.
+        probabilities: uint8 (5, h, w), of background and the four classes in steps of 1/254.
+    """
+    components, n_components = ndimage.label(predicted)
+    built = np.flatnonzero((instances > 0) | (components > 0))
+    true, part = instances.ravel()[built].astype(np.int64), components.ravel()[built].astype(np.int64)
+    sizes, part_sizes = np.bincount(true, minlength=len(codes) + 1), np.bincount(part, minlength=n_components + 1)
+    pairs, shared = np.unique(true * len(part_sizes) + part, return_counts=True)
+    pair_true, pair_part = np.divmod(pairs, len(part_sizes))
+    iou = shared / (sizes[pair_true] + part_sizes[pair_part] - shared)
+    hit = (pair_true > 0) & (pair_part > 0) & (iou > MATCHED)
+    alarms = np.setdiff1d(np.arange(1, n_components + 1), pair_part[hit])
+    pair_true, pair_part = pair_true[hit], pair_part[hit]
+    votes = np.bincount(part * N_CODES + predicted.ravel()[built], minlength=(n_components + 1) * N_CODES)
+    part_codes = N_CODES - 1 - votes.reshape(-1, N_CODES)[:, ::-1].argmax(axis=1)
+    seen = probabilities.reshape(len(probabilities), -1)[:, built]
+    part_confidence = _mean_probability(part, part_codes, seen)
+    code, best = np.zeros_like(sizes), np.zeros(len(sizes))
+    confidence = _mean_probability(true, np.zeros_like(sizes), seen)
+    code[pair_true], best[pair_true], confidence[pair_true] = (
+        part_codes[pair_part],
+        iou[hit],
+        part_confidence[pair_part],
+    )
+    boxes = np.concatenate([_boxes(instances, len(codes)), _boxes(components, n_components)[alarms - 1]])
+    none = np.zeros(len(alarms), np.int64)
+    return Matches(
+        np.concatenate([np.asarray(codes, np.int64), none]),
+        np.concatenate([code[1:], part_codes[alarms]]),
+        np.concatenate([sizes[1:], part_sizes[alarms]]),
+        np.concatenate([best[1:], none]),
+        np.concatenate([confidence[1:], part_confidence[alarms]]),
+        *boxes.T,
+    )
+
+
+def _mean_probability(labels: IntArray, codes: IntArray, probabilities: UInt8Array) -> FloatArray:
+    """Return the mean probability of the code of each label over its pixels.
+
+    Labels (k,), codes (n,), probabilities (5, k) → (n,).
+    """
+    of_pixel = codes[labels]
+    known = of_pixel < len(probabilities)
+    values = np.where(known, probabilities[of_pixel * known, np.arange(len(labels))] / LEVELS, np.nan)
+    sums, sizes = np.bincount(labels, values, len(codes)), np.bincount(labels, minlength=len(codes))
+    return sums / np.maximum(sizes, 1)
+
+
+def _boxes(labels: npt.NDArray[np.integer], n: int) -> IntArray:
+    """Return top, left, bottom, right of labels 1 to n, int64 (n, 4); 0 if absent."""
+    slices = ndimage.find_objects(labels, n)
+    boxes = [(0, 0, 0, 0) if at is None else (at[0].start, at[1].start, at[0].stop, at[1].stop) for at in slices]
+    return np.array(boxes, np.int64).reshape(-1, 4)
+
+
+def match_scenes(
+    predictions: Predictions, probabilities: Predictions, counts: pd.DataFrame, buildings: pq.ParquetFile, rule: Rule
+) -> pd.DataFrame:
+    """Return the table of matched and missed buildings and of false alarms.
+
+    Holds one scene in memory at a time. True buildings without a pixel of their own, outside the image or hidden under
+    others, are left out and counted in a warning.
+
+    Args:
+        predictions: scene name → loader of its predicted damage map.
+        probabilities: scene name → loader of its probabilities, uint8 (5, h, w), see `match_buildings`.
+        counts: the scenes to score; columns scene, disaster, disaster_type.
+        buildings: columns uid, scene, damage (its word), pre_polygon (WKT in pixels).
+        rule: how masks are burnt, see `MaskParams.rule`.
+    """
+    labels = buildings.read(columns=["uid", "scene", "damage", "pre_polygon"]).to_pandas()
+    of_scene = dict(iter(labels.groupby("scene")))
+    tables = []
+    for facts in counts[["scene", "disaster", "disaster_type"]].to_dict("records"):
+        name = facts["scene"]
+        prediction = predictions[name](), probabilities[name]()
+        tables.append(_scene_table(facts, of_scene.get(name, labels.iloc[:0]), prediction, rule))
+    table = pd.concat(tables, ignore_index=True)
+    labelled = int(labels["scene"].isin(counts["scene"]).sum())
+    if hidden := labelled - int((table["truth"] > 0).sum()):
+        logger.warning("%d of %d labelled buildings have no pixel of their own and are not matched", hidden, labelled)
+    return table
+
+
+def _scene_table(
+    facts: Mapping[Any, Any], buildings: pd.DataFrame, prediction: tuple[UInt8Array, UInt8Array], rule: Rule
+) -> pd.DataFrame:
+    height, width = prediction[0].shape
+    instances = burn_instances(list(buildings["pre_polygon"]), (height, width), rule, scene=facts["scene"])
+    matches = match_buildings(instances, [SUBTYPES[word] for word in buildings["damage"]], *prediction)
+    uids = [*buildings["uid"], *[""] * (len(matches.truth) - len(buildings))]
+    table = pd.DataFrame({**matches._asdict(), "uid": uids}).assign(**facts)
+    return table.loc[table["pixels"] > 0, list(MATCH_COLUMNS)].astype(MATCH_COLUMNS)
 
 
 def building_confusion(matches: pd.DataFrame) -> IntArray:
-    """Return int64 (6, 6): rows truth with 0 for false alarms, columns prediction with 0 for missed buildings."""
+    """Return int64 (6, 6), rows truth; row 0 false alarms, column 0 missed buildings."""
     joint = matches["truth"].to_numpy(np.int64) * N_CODES + matches["predicted"].to_numpy(np.int64)
     return np.bincount(joint, minlength=N_CODES**2).astype(np.int64).reshape(N_CODES, N_CODES)
 
 
 def summarise_buildings(
-    matches: pd.DataFrame, scenes: int, policy: Unclassified, params: IntervalParams
+    matches: pd.DataFrame, scenes: int, unclassified: Unclassified, params: IntervalParams
 ) -> dict[str, Any]:
-    """Return what `metrics.json` says about buildings.
+    """Return the section `buildings` of `metrics.json`.
 
-    Keys: `precision`, `recall`, `f1`, `support` of finding a building; `f1_interval` (95 %, over scenes); `damage`
-    (scores of each class by the rules of the official score, a building in place of a pixel); `sizes` (as the first
-    four, false alarms by their own size); `confusion` (counts before the policy).
+    Keys: `precision`, `recall`, `f1`, `support` of detection; `f1_interval` (95 %, over scenes); `damage` (scores of
+    each class by the rules of the official score, a building in place of a pixel); `sizes` (as the first four, false
+    alarms by their own size); `confusion` (counts of all codes).
 
     Args:
-        matches: table of `matching.match_scenes`.
-        scenes: how many scenes were scored, those without a building among them.
-        policy: what un-classified truth means.
+        matches: table of `match_scenes`.
+        scenes: how many scenes were scored, with or without buildings.
+        unclassified: what un-classified truth means.
         params: of the interval.
     """
     confusion = building_confusion(matches)
-    scores = class_scores(scored_damage(confusion, policy))
-    sizes = {
-        name: matches[matches["pixels"].between(low, high, inclusive="left")] for name, (low, high) in SIZES.items()
-    }
+    damage = class_scores(scored_damage(confusion, unclassified))
+    # A scene without any building adds nothing to a draw, but may be drawn.
+    each = np.zeros((scenes, 2, 2), np.int64)
+    for row, (_, buildings) in enumerate(matches.groupby("scene", sort=True)):
+        each[row] = _detection(building_confusion(buildings))
+    sums = draw_weights(scenes, draws=params.draws, seed=params.seed) @ each.reshape(scenes, 4)
+    sizes = {name: matches["pixels"].between(*limits, inclusive="left") for name, limits in SIZES.items()}
     return {
-        **_found(confusion),
-        "f1_interval": _interval(matches, scenes, params),
-        "damage": {code.word: asdict(scores[code]) for code in SCORED},
-        "sizes": {name: _found(building_confusion(rows)) for name, rows in sizes.items()},
+        **_detection_scores(confusion),
+        "f1_interval": bounds({"f1": class_scores(sums.reshape(-1, 2, 2)).f1[:, 1]})["f1"],
+        "damage": {code.word: damage.of(code) for code in SCORED},
+        "sizes": {name: _detection_scores(building_confusion(matches[rows])) for name, rows in sizes.items()},
         "confusion": confusion.tolist(),
     }
 
 
-def _found(confusion: IntArray) -> dict[str, float]:
-    found = asdict(class_scores(_binary(confusion))[1])
-    return {key: found[key] for key in ("precision", "recall", "f1", "support")}
-
-
-def _binary(confusion: IntArray) -> IntArray:
-    """Reduce (..., 6, 6) to found or not, (..., 2, 2)."""
+def _detection(confusion: IntArray) -> IntArray:
+    """Reduce counts of codes, (6, 6), to building or none, (2, 2)."""
     first = [Damage.BACKGROUND, Damage.NO_DAMAGE]
-    return np.add.reduceat(np.add.reduceat(confusion, first, axis=-2), first, axis=-1)
+    return np.add.reduceat(np.add.reduceat(confusion, first, axis=0), first, axis=1)
 
 
-def _interval(matches: pd.DataFrame, scenes: int, params: IntervalParams) -> list[float]:
-    """Draw scenes; one without any building adds nothing, and still may be drawn."""
-    each = np.zeros((scenes, N_CODES, N_CODES), np.int64)
-    for place, (_, rows) in enumerate(matches.groupby("scene", sort=True)):
-        each[place] = building_confusion(rows)
-    sums = draw_weights(scenes, draws=params.draws, seed=params.seed) @ _binary(each).reshape(scenes, 4)
-    return bounds({"f1": f1_of_sums(sums.reshape(-1, 2, 2))[:, 1]})["f1"]
+def _detection_scores(confusion: IntArray) -> dict[str, float]:
+    scores = class_scores(_detection(confusion)).of(1)
+    return {key: scores[key] for key in ("precision", "recall", "f1", "support")}

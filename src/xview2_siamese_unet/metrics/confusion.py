@@ -1,9 +1,10 @@
-"""Pixels of a scene → int64 counts: everything a score needs, from one histogram."""
+"""Confusion counts of pixels, int64, from one histogram of each scene."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,21 +12,28 @@ import numpy.typing as npt
 from xview2_siamese_unet.damage import N_CODES
 from xview2_siamese_unet.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 UInt8Array = npt.NDArray[np.uint8]
 IntArray = npt.NDArray[np.int64]
+Predictions = Mapping[str, Callable[[], UInt8Array]]
+"""Scene name → loader of its predicted damage map, uint8 (h, w)."""
 
+LOCALIZATION_COLUMNS: Final = [f"localization_{truth}_{predicted}" for truth in range(2) for predicted in range(2)]
+DAMAGE_COLUMNS: Final = [f"damage_{truth}_{predicted}" for truth in range(N_CODES) for predicted in range(N_CODES)]
+COUNT_COLUMNS: Final = [*LOCALIZATION_COLUMNS, *DAMAGE_COLUMNS]
+"""Of a table with one row a scene; `damage_4_2` counts pixels of truth 4 (destroyed) predicted as 2 (minor-damage)."""
 _SHAPE: Final = (2, 2, N_CODES, N_CODES)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Counts:
-    """How often each truth met each prediction, in pixels; adds up over scenes with a plain `+`.
+    """Confusion matrices in pixels, rows truth; any leading axes, such as scenes.
 
     Attributes:
-        localization: int64 (2, 2); rows truth, columns prediction; 0 background, 1 building.
-            The truth is the building mask of the pre-disaster label.
-        damage: int64 (6, 6); rows truth, columns prediction; codes of `Damage`.
-            The truth is the damage mask of the post-disaster label.
+        localization: int64 (..., 2, 2); 0 background, 1 building; truth of the pre-disaster label.
+        damage: int64 (..., 6, 6); codes of `Damage`; truth of the post-disaster label.
     """
 
     localization: IntArray
@@ -39,6 +47,26 @@ class Counts:
         """Return the counts of no scene."""
         return cls(np.zeros((2, 2), np.int64), np.zeros((N_CODES, N_CODES), np.int64))
 
+    @classmethod
+    def from_rows(cls, rows: IntArray) -> Counts:
+        """Return the counts of int64 (..., 40), columns as `COUNT_COLUMNS`."""
+        lead = rows.shape[:-1]
+        return cls(rows[..., :4].reshape(*lead, 2, 2), rows[..., 4:].reshape(*lead, N_CODES, N_CODES))
+
+    def row(self) -> IntArray:
+        """Return the counts of one scene in the order of `COUNT_COLUMNS`, int64 (40,)."""
+        return np.concatenate([self.localization.ravel(), self.damage.ravel()])
+
+
+def rows_of(table: pd.DataFrame) -> IntArray:
+    """Return the counts of a table, int64 (scenes, 40)."""
+    return table[COUNT_COLUMNS].to_numpy(np.int64)
+
+
+def total(table: pd.DataFrame) -> Counts:
+    """Return the sum of all scenes of a table."""
+    return Counts.from_rows(rows_of(table).sum(axis=0))
+
 
 def count_scene(
     building: UInt8Array, damage: UInt8Array, predicted: UInt8Array, *, scene: str, located: UInt8Array | None = None
@@ -50,8 +78,8 @@ def count_scene(
         damage: uint8 (h, w), truth of the post-disaster label, codes 0 to 5.
         predicted: uint8 (h, w), codes 0 to 5.
         scene: name for error messages.
-        located: uint8 (h, w), 1 where a building is predicted and 0 elsewhere, where any predicted damage is void;
-            unless given, a building is predicted where the predicted code is above 0.
+        located: uint8 (h, w), 1 where a building is predicted; predicted damage elsewhere does not count. By default a
+            building is predicted where the predicted code is above 0.
 
     Raises:
         DataError: another type, shape or value than the above.
@@ -63,40 +91,36 @@ def count_scene(
         ("prediction", predicted, N_CODES - 1),
         ("predicted buildings", located, 1),
     ):
-        _check(mask, building.shape, highest, where=f"{scene}, {name}")
+        _check(mask, building.shape, highest, f"{scene}, {name}")
     # 2 × 2 × 6 × 6 = 144 joint codes still fit a byte, so one copy of the scene holds them all.
     joint = located * np.uint8(_SHAPE[1])
     for size, mask in zip((*_SHAPE[2:], 1), (building, damage, predicted), strict=True):
         joint += mask
         joint *= np.uint8(size)
-    missed, found = histogram(joint)[: int(np.prod(_SHAPE))].reshape(_SHAPE)
-    by_code: IntArray = found.sum(axis=0)
-    by_code[:, 0] += missed.sum(axis=(0, 2))
-    return Counts(np.stack([missed.sum(axis=(1, 2)), found.sum(axis=(1, 2))], axis=1), by_code)
+    outside, inside = histogram(joint)[: int(np.prod(_SHAPE))].reshape(_SHAPE)
+    by_code: IntArray = inside.sum(axis=0)
+    by_code[:, 0] += outside.sum(axis=(0, 2))
+    return Counts(np.stack([outside.sum(axis=(1, 2)), inside.sum(axis=(1, 2))], axis=1), by_code)
 
 
 def histogram(codes: UInt8Array) -> IntArray:
-    """Return how often each of the 256 values of a byte stands in an array, int64 (256,).
-
-    Most of a scene is 0, and is left out first: `np.bincount` takes eight bytes for each pixel that it counts.
-    """
+    """Return how often each of the 256 values of a byte occurs, int64 (256,)."""
+    # Most of a scene is 0 and is left out first: `np.bincount` takes eight bytes for each pixel that it counts.
     counts = np.bincount(codes[codes > 0], minlength=256).astype(np.int64)
     counts[0] = codes.size - counts.sum()
     return counts
 
 
-def _check(mask: UInt8Array, shape: tuple[int, ...], highest: int, *, where: str) -> None:
+def _check(mask: UInt8Array, shape: tuple[int, ...], highest: int, where: str) -> None:
     problem = None
     if mask.dtype != np.uint8:
-        problem = f"{mask.dtype} values"
+        problem = f"has {mask.dtype} values"
     elif mask.ndim != 2 or mask.shape != shape or mask.size == 0:
-        problem = f"shape {mask.shape}"
+        problem = f"has the shape {mask.shape}"
     elif (value := int(mask.max())) > highest:
-        problem = f"the value {value}"
+        problem = f"holds the value {value}"
     if problem is not None:
         raise DataError(
-            where,
-            found=problem,
-            allowed=f"uint8 codes 0 to {highest}, two axes, as large as the building truth {shape}",
-            remedy="make masks and predictions again with the settings of this run",
+            f"{where} {problem}; uint8 codes 0 to {highest} in the shape {shape} are needed.",
+            hint="Make masks and predictions again with the settings of this run.",
         )

@@ -1,124 +1,180 @@
-"""Tables of counts → what `metrics.json` says, in plain Python numbers."""
+"""Counts of each scene as a table, and the contents of `metrics.json`.
+
+Columns of the table: `scene`, `split`, `disaster`, `disaster_type`, then 4 + 36 int64 counts of pixels. Any grouping or
+resampling of scenes is a sum of rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.config.reporting import IntervalParams
-from xview2_siamese_unet.damage import SCORED, Damage
-from xview2_siamese_unet.metrics import table as counted
+from xview2_siamese_unet.damage import SCORED
+from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.bootstrap import intervals
 from xview2_siamese_unet.metrics.buildings import summarise_buildings
-from xview2_siamese_unet.metrics.confusion import Counts, IntArray
-from xview2_siamese_unet.metrics.probabilities import summarise_probabilities
+from xview2_siamese_unet.metrics.calibration import summarise_probabilities
+from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, Counts, Predictions, count_scene, rows_of, total
 from xview2_siamese_unet.metrics.scores import (
+    DAMAGE_SHARE,
+    LOCALIZATION_SHARE,
     class_scores,
     constant_scores,
     official_score,
-    present_class_damage_f1,
+    ratio,
     scored_damage,
 )
+from xview2_siamese_unet.raster.store import Store
 
 _DEFAULT: Final = IntervalParams()
+
+
+def count_scenes(
+    predictions: Predictions, store: Store, scenes: pd.DataFrame, splits: pd.DataFrame, split: str
+) -> pd.DataFrame:
+    """Return the table of counts of all scenes of a split, sorted by scene.
+
+    Holds one scene in memory at a time. Predictions of scenes outside the split are not read.
+
+    Args:
+        predictions: scene name → loader of its predicted damage map.
+        store: truth of the scenes.
+        scenes: columns scene, disaster, disaster_type.
+        splits: columns scene, split.
+        split: the split to score.
+
+    Raises:
+        DataError: the split is empty, or has a scene that is not predicted or not listed exactly once.
+    """
+    wanted = splits.loc[splits["split"] == split, ["scene", "split"]]
+    table = wanted.merge(scenes[["scene", "disaster", "disaster_type"]], on="scene", how="left")
+    table = table.sort_values("scene", ignore_index=True)
+    _check(table, split, predictions)
+    rows = []
+    for name in table["scene"]:
+        truth = store.scene(name)
+        rows.append(count_scene(truth.building, truth.damage, predictions[name](), scene=name).row())
+    return table.join(pd.DataFrame(np.array(rows), columns=COUNT_COLUMNS))
+
+
+def fingerprint(table: pd.DataFrame) -> str:
+    """Return a digest of the scenes of a table and their truth, not of predictions."""
+    counts = Counts.from_rows(rows_of(table.sort_values("scene")))
+    truth = np.hstack([counts.localization.sum(axis=2), counts.damage.sum(axis=2)])
+    names = "\n".join(sorted(table["scene"]))
+    return blake2b(names.encode() + truth.astype("<i8").tobytes(), digest_size=16).hexdigest()
+
+
+def scene_scores(table: pd.DataFrame, unclassified: Unclassified = "ignore") -> pd.Series[float]:
+    """Return a score to rank scenes with buildings by; ours, not official.
+
+    Official shares, but the plain mean of the F1 of the classes in the scene: a harmonic mean is 0 as soon as one small
+    class is missed, which ranks nothing. A scene whose buildings are all ignored is ranked by localisation alone.
+    """
+    counts = Counts.from_rows(rows_of(table))
+    located = class_scores(counts.localization).f1[:, 1]
+    scores = class_scores(scored_damage(counts.damage, unclassified))
+    f1, present = scores.f1[:, list(SCORED)], (scores.support[:, list(SCORED)] > 0).sum(axis=1)
+    mixed = LOCALIZATION_SHARE * located + DAMAGE_SHARE * ratio(f1.sum(axis=1), present)
+    built = counts.localization[:, 1].any(axis=1)
+    values = np.where(present > 0, mixed, located)[built]
+    return pd.Series(values, index=table["scene"].astype(str).to_numpy()[built], dtype=float)
 
 
 def summarise(
     table: pd.DataFrame,
     matches: pd.DataFrame,
     probabilities: pd.DataFrame,
-    policy: Unclassified = "ignore",
+    unclassified: Unclassified = "ignore",
     params: IntervalParams = _DEFAULT,
 ) -> dict[str, Any]:
-    """Return everything that `metrics.json` says.
+    """Return everything in `metrics.json`.
 
-    Keys: the seven official ones; ours: `intervals` (95 %, of each score), `constant_prediction` and its `_score`,
-    `present_class_damage_f1`, `localization` and `damage` (scores of each class), `events` and `disaster_types`
-    (official scores of each, with `score_interval`, null for one scene), `macro_over_events` (their plain mean),
-    `n_scenes`, `splits` (scenes of each split), `unclassified` (the policy), `confusion` (counts before the policy),
+    Keys: the seven official ones; ours: `present_class_damage_f1`, `intervals` (95 %, of each score),
+    `constant_prediction` and its `_score`, `localization` and `damage` (scores of each class), `events` and
+    `disaster_types` (official scores of each, with `score_interval`, null for one scene), `macro_over_events` (their
+    plain mean), `n_scenes`, `splits` (scenes of each split), `unclassified`, `confusion` (counts of all codes),
     `buildings` (see `summarise_buildings`), `probabilities` (see `summarise_probabilities`).
 
     Args:
         table: counts of pixels, one row a scene.
         matches: one row a building, of the same scenes.
         probabilities: histograms, of the same scenes.
-        policy: what un-classified truth means.
+        unclassified: what un-classified truth means.
         params: of the intervals.
     """
-    counts = counted.total(table)
-    answer, constant = max(constant_scores(counts, policy).items(), key=lambda item: item[1])
-    events = _groups(table, "disaster", policy, params)
+    counts = total(table)
+    constant = constant_scores(counts, unclassified)
+    best = max(constant, key=constant.__getitem__)
+    events = _groups(table, "disaster", unclassified, params)
+    localization = class_scores(counts.localization)
+    damage = class_scores(scored_damage(counts.damage, unclassified))
     return {
-        **scores_of(counts, policy),
-        "intervals": intervals(table, policy, draws=params.draws, seed=params.seed),
-        "constant_prediction": answer.word,
-        "constant_prediction_score": constant,
-        "localization": by_word(counts.localization, ("background", "building"), range(2)),
-        "damage": by_word(scored_damage(counts.damage, policy), [code.word for code in Damage], SCORED),
+        **summarise_folders(table, unclassified, params),
+        "constant_prediction": best.word,
+        "constant_prediction_score": constant[best],
+        "localization": {"background": localization.of(0), "building": localization.of(1)},
+        "damage": {code.word: damage.of(code) for code in SCORED},
         "events": events,
         "macro_over_events": _macro(events),
-        "disaster_types": _groups(table, "disaster_type", policy, params),
-        "n_scenes": len(table),
+        "disaster_types": _groups(table, "disaster_type", unclassified, params),
         "splits": {str(split): int(n) for split, n in table["split"].value_counts().items()},
-        "unclassified": policy,
-        "confusion": _confusion(counts),
-        "buildings": summarise_buildings(matches, len(table), policy, params),
+        "unclassified": unclassified,
+        "buildings": summarise_buildings(matches, len(table), unclassified, params),
         "probabilities": summarise_probabilities(probabilities),
     }
 
 
 def summarise_folders(
-    table: pd.DataFrame, policy: Unclassified = "ignore", params: IntervalParams = _DEFAULT
+    table: pd.DataFrame, unclassified: Unclassified = "ignore", params: IntervalParams = _DEFAULT
 ) -> dict[str, Any]:
-    """Return the official numbers and some of ours, for scenes of which nothing but masks is known."""
-    counts = counted.total(table)
+    """Return the numbers of scenes of which only masks are known."""
+    counts = total(table)
     return {
-        **scores_of(counts, policy),
-        "intervals": intervals(table, policy, draws=params.draws, seed=params.seed),
+        **official_score(counts, unclassified),
+        "intervals": intervals(table, unclassified, draws=params.draws, seed=params.seed),
         "n_scenes": len(table),
-        "confusion": _confusion(counts),
+        "confusion": {"localization": counts.localization.tolist(), "damage": counts.damage.tolist()},
     }
 
 
-def by_word(matrix: IntArray, words: Sequence[str], codes: Iterable[int]) -> dict[str, dict[str, float]]:
-    """Return the scores of some classes of a matrix of counts: word → scores."""
-    scores = class_scores(matrix)
-    return {words[code]: asdict(scores[code]) for code in codes}
-
-
-def scores_of(counts: Counts, policy: Unclassified) -> dict[str, float]:
-    """Return the seven official numbers and `present_class_damage_f1`."""
-    return official_score(counts, policy) | {"present_class_damage_f1": present_class_damage_f1(counts, policy)}
-
-
 def _macro(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Return the plain mean over groups, so that an event with many scenes weighs no more than one with few."""
+    """Return the plain mean over groups, in which each weighs the same."""
     means = pd.DataFrame(groups).drop(index=["n_scenes", "score_interval"]).mean(axis=1)
     return {str(key): float(value) for key, value in means.items()}
 
 
 def _groups(
-    table: pd.DataFrame, column: str, policy: Unclassified, params: IntervalParams
+    table: pd.DataFrame, column: str, unclassified: Unclassified, params: IntervalParams
 ) -> dict[str, dict[str, Any]]:
-    rows = dict(iter(table.groupby(table[column].astype(str))))
-    return {
-        name: {
-            **scores_of(counts, policy),
-            "score_interval": _interval(rows[name], policy, params),
-            "n_scenes": len(rows[name]),
-        }
-        for name, counts in counted.total_by(table, column).items()
-    }
+    groups = {}
+    for name, rows in table.groupby(table[column].astype(str)):
+        drawn = intervals(rows, unclassified, draws=params.draws, seed=params.seed) if len(rows) > 1 else {}
+        scores: dict[str, Any] = official_score(total(rows), unclassified)
+        groups[str(name)] = scores | {"score_interval": drawn.get("score"), "n_scenes": len(rows)}
+    return groups
 
 
-def _interval(rows: pd.DataFrame, policy: Unclassified, params: IntervalParams) -> list[float] | None:
-    """Return the 95 % interval of the score; a single scene tells nothing of others."""
-    return intervals(rows, policy, draws=params.draws, seed=params.seed)["score"] if len(rows) > 1 else None
-
-
-def _confusion(counts: Counts) -> dict[str, Any]:
-    return {"localization": counts.localization.tolist(), "damage": counts.damage.tolist()}
+def _check(table: pd.DataFrame, split: str, predictions: Predictions) -> None:
+    if table.empty:
+        raise DataError(
+            f"Split {split} has no scene.",
+            hint="Change data_processing.split, or score another split (reporting.split).",
+        )
+    for problem, rows in (
+        ("is listed more than once in the tables of scenes and splits", table["scene"].duplicated()),
+        ("is not in the table of scenes", table["disaster"].isna()),
+        ("has no prediction", ~table["scene"].isin(list(predictions))),
+    ):
+        if rows.any():
+            raise DataError(
+                f"Scene {table.loc[rows, 'scene'].iloc[0]} {problem} ({rows.sum()} of {len(table)} scenes of split "
+                f"{split}).",
+                hint="Run data_processing and reporting again with the same environment.",
+            )

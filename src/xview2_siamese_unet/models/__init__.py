@@ -1,1 +1,1 @@
-"""Torch modules, and the one place where a name becomes a module."""
+"""The nets, their checkpoints, and what leads from grey values to damage classes."""

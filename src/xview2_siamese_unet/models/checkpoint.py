@@ -1,25 +1,27 @@
-"""What a checkpoint holds: plain tensors, numbers and texts, so that it loads with `weights_only=True`."""
+"""Checkpoints: what they hold, and their files.
+
+A checkpoint is plain tensors, numbers and texts, so that it loads with `weights_only=True`. As .safetensors, all that
+is no tensor is JSON in the header.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from xview2_siamese_unet.config.modelling import ClassesParams, HardwareParams, ModelParams
-from xview2_siamese_unet.config.prediction import PredictionParams, Tta, VoteWeights
-from xview2_siamese_unet.errors import CheckpointError, ConfigError
-from xview2_siamese_unet.models.build import DamageNet, build_net
-from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
-from xview2_siamese_unet.models.normalise import Normalise
-from xview2_siamese_unet.models.postprocess import Temperatures, Thresholds
-from xview2_siamese_unet.models.predictor import Predictor, folded
+from xview2_siamese_unet.config.modelling import PredictionParams, VoteWeights
+from xview2_siamese_unet.models.postprocess import Thresholds
 
 
 class Checkpoint(TypedDict):
-    """All that is needed to answer with a net, and to know where it comes from."""
+    """A trained net, its decision rule, and its origin."""
 
     state: dict[str, Tensor]
     model: dict[str, Any]
@@ -44,62 +46,60 @@ class Checkpoint(TypedDict):
 
 
 def thresholds_of(checkpoint: Mapping[str, Any]) -> Thresholds:
-    """Return the thresholds that go with the weights; one half where a checkpoint says nothing of them."""
+    """Return the thresholds of a checkpoint; one half if it has none."""
     return Thresholds(**checkpoint.get("thresholds", {}))
 
 
 def prediction_of(checkpoint: Mapping[str, Any]) -> PredictionParams:
-    """Return how the net answers, with the weights of the vote as tuned."""
+    """Return how a checkpoint predicts, with tuned vote weights."""
     return PredictionParams.model_validate(checkpoint.get("prediction", {}))
 
 
 def vote_weights_of(checkpoint: Mapping[str, Any]) -> VoteWeights | None:
-    """Return what the classes count where each predicted building gets one; nothing where each pixel keeps its own."""
-    how = prediction_of(checkpoint)
-    return how.vote_weights if how.vote == "connected" else None
+    """Return the class weights of the vote within a building; `None` without a vote."""
+    params = prediction_of(checkpoint)
+    return params.vote_weights if params.vote == "connected" else None
 
 
-def predictor_of(checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta: Tta | None = None) -> Predictor:
-    """Return a trained net ready to answer, on the device and in the numbers that `hardware` asks for.
+def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint; weights that two U-Nets share are written once.
 
     Args:
-        checkpoint: a trained net.
-        hardware: where and in which numbers to compute.
-        tta: views whose logits are averaged; nothing: those that the checkpoint was tuned with.
-
-    Raises:
-        CheckpointError: a part is missing, or the weights do not fit the net that the file describes.
+        checkpoint: tensors under `state`, and what JSON can hold.
+        path: of a file that nobody reads yet.
     """
-    device = pick_device(hardware.device)
-    net, normalise, _ = restore(checkpoint)
-    return Predictor(
-        folded(net.eval()).to(memory_format=torch.channels_last),
-        normalise,
-        device=device,
-        dtype=autocast_dtype(hardware, device),
-        tta=tta or prediction_of(checkpoint).tta,
-        temperatures=Temperatures(**checkpoint.get("temperatures", {})),
-    )
+    names: dict[tuple[int, tuple[int, ...]], str] = {}
+    aliases: dict[str, str] = {}
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in checkpoint["state"].items():
+        # An empty tensor has no address, and a view of the same memory may have another shape.
+        key = (tensor.data_ptr() or id(tensor), tuple(tensor.shape))
+        if key in names:
+            aliases[name] = names[key]
+        else:
+            names[key], tensors[name] = name, tensor.contiguous()
+    order = list(checkpoint["state"])
+    rest = {name: value for name, value in checkpoint.items() if name != "state"}
+    header = {"checkpoint": rest, "aliases": aliases, "order": order}
+    save_file(tensors, path, metadata={name: json.dumps(value) for name, value in header.items()})
 
 
-def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, ClassesParams]:
-    """Return the net with its weights, what normalises its images, and what its classes mean.
+def read_weights(path: Path) -> Any:  # noqa: ANN401
+    """Return the content of a .safetensors file or one of `torch.save`; runs no code."""
+    with path.open("rb") as file:
+        if file.read(9)[8:] == b"{":  # eight bytes of length, then JSON
+            return read_safetensors(path)
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)  # given a path, torch would look at the name
 
-    Raises:
-        CheckpointError: a part is missing, or the weights do not fit the net that the file describes.
-    """
-    try:
-        classes = ClassesParams.model_validate(checkpoint["classes"])
-        # A checkpoint that says nothing of a bottleneck is older than the bottleneck.
-        model = ModelParams.model_validate({"bottleneck": None, **checkpoint["model"]})
-        net = build_net(model, classes.damage_classes)
-        net.load_state_dict(checkpoint["state"])
-        normalise = Normalise(**checkpoint["channels"])
-    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            "checkpoint",
-            found=f"weights that do not fit ({str(error).splitlines()[0]})",
-            allowed="a checkpoint that the modelling pipeline of this version wrote",
-            remedy="run kedro run --pipelines modelling with the same environment again",
-        ) from error
-    return net, normalise, classes
+
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """Return what `write_safetensors` wrote; of another file, its tensors by name."""
+    with safe_open(path, framework="pt", device="cpu") as file:
+        metadata = file.metadata() or {}
+        if "checkpoint" not in metadata:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it cannot be iterated over
+        header = {name: json.loads(value) for name, value in metadata.items()}
+        aliases = header["aliases"]
+        state = {name: file.get_tensor(aliases.get(name, name)) for name in header["order"]}
+    return {"state": state, **header["checkpoint"]}

@@ -1,4 +1,4 @@
-"""Which device computes, and in which numbers."""
+"""The device and the precision of a computation."""
 
 from __future__ import annotations
 
@@ -20,29 +20,27 @@ _DEV = Path("/dev")
 _log = logging.getLogger(__name__)
 
 
-def pick_device(asked: str) -> str:
-    """Return `cuda` or `cpu`; log once in a process that `auto` passes over a GPU.
+def pick_device(device: str) -> str:
+    """Return `cuda` or `cpu`; warn once if `auto` does not use a GPU of this machine.
 
     Raises:
-        ConfigError: a GPU is asked for and there is none.
+        ConfigError: `gpu` without a GPU.
     """
-    there = torch.cuda.is_available()
-    if asked == "gpu" and not there:
+    available = torch.cuda.is_available()
+    if device == "gpu" and not available:
         raise ConfigError(
-            "hardware.device",
-            found="gpu on a machine where torch sees none",
-            allowed="auto, cpu, or gpu where there is one",
-            remedy="set hardware.device to auto, or check the driver with nvidia-smi",
+            "hardware.device is gpu, but torch detects none.",
+            hint="Set hardware.device to auto, or check the driver with nvidia-smi.",
         )
-    for warning in device_warnings(asked):
+    for warning in device_warnings(device):
         _warn_once(warning)
-    return "cuda" if there and asked != "cpu" else "cpu"
+    return "cuda" if available and device != "cpu" else "cpu"
 
 
-def device_warnings(asked: str) -> list[str]:
-    """Return a sentence if `auto` takes the CPU of a machine that has a GPU: hours instead of minutes."""
+def device_warnings(device: str) -> list[str]:
+    """Return a sentence if `auto` does not use a GPU of this machine."""
     sign = _sign_of_gpu()
-    if asked != "auto" or torch.cuda.is_available() or sign is None:
+    if device != "auto" or torch.cuda.is_available() or sign is None:
         return []
     built = torch.version.cuda or torch.version.hip
     remedy = "check the driver with nvidia-smi" if built else "install a torch that is built with CUDA"
@@ -68,17 +66,17 @@ def _warn_once(warning: str) -> None:
 
 
 def pick_precision(params: HardwareParams, device: str) -> Precision:
-    """Return a precision of Lightning's Trainer; `auto` is bfloat16 where the hardware computes in it."""
+    """Return a precision of Lightning's Trainer; `auto` is bfloat16 if supported."""
     if params.precision != "auto":
         return params.precision
     if device == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    # On a CPU without such instructions bfloat16 is emulated, and slower than float32.
-    # The function is younger than the oldest torch that we take.
+    # A CPU without these instructions emulates bfloat16, which is slower than float32.
+    # The function is younger than the oldest torch that is supported.
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16-mixed" if capabilities.get("avx512_bf16", False) else "32-true"
 
 
 def autocast_dtype(params: HardwareParams, device: str) -> torch.dtype | None:
-    """Return the numbers that a trained net computes in, `None` for float32."""
+    """Return the dtype of autocast for a trained net, `None` for float32."""
     return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(pick_precision(params, device))

@@ -1,4 +1,4 @@
-"""Logits → probabilities → damage codes: the decision rule that validation, scoring and assessment share."""
+"""The decision rule from logits to damage codes, for validation, scoring, assessment."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import coo_array, csgraph
 from torch import Tensor
 
 from xview2_siamese_unet.damage import SCORED, Damage
@@ -22,14 +21,14 @@ IntArray = npt.NDArray[np.int64]
 
 
 class Temperatures(NamedTuple):
-    """By what the logits of each head are divided, Guo et al. 2017, arXiv:1706.04599; no order of classes changes."""
+    """Divisors of the logits of each head, Guo et al. 2017, arXiv:1706.04599."""
 
     building: float = 1.0
     damage: float = 1.0
 
 
 class Thresholds(NamedTuple):
-    """From which probability a pixel is building: of whatever class, and where the damage head sees damage.
+    """Probabilities above which a pixel is building: of any class, or predicted damaged.
 
     A collapsed roof looks less like a roof, so `damaged` is the lower of the two.
     """
@@ -39,7 +38,7 @@ class Thresholds(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Part of a grid: rows and columns, damage codes (h, w), probabilities (5, h, w) in steps of 1/254."""
+    """Part of a grid: damage codes (h, w), probabilities (5, h, w) in steps of 1/254."""
 
     rows: slice
     columns: slice
@@ -48,36 +47,31 @@ class Block(NamedTuple):
 
 
 def probabilities(logits: Logits) -> Tensor:
-    """Return probabilities (b, 1 + k, h, w) of background and of the k damage classes that the net knows, 4 or 5.
+    """Return probabilities (b, 1 + k, h, w) of background and k damage classes, 4 or 5.
 
-    Whether there is a building is for the localisation head alone to say; the damage head shares it out.
+    The localisation head alone gives the probability of a building, which the damage head divides among the classes.
     """
-    there = torch.softmax(logits.building.float(), dim=1)[:, 1:]
-    return torch.cat([1 - there, there * torch.softmax(logits.damage[:, 1:].float(), dim=1)], dim=1)
+    building = torch.softmax(logits.building.float(), dim=1)[:, 1:]
+    return torch.cat([1 - building, building * torch.softmax(logits.damage[:, 1:].float(), dim=1)], dim=1)
 
 
-def answers(shares: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the probability of a building and the most likely damage code if there is one, each (b, h, w)."""
+def most_likely(shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the probability of a building and its likeliest damage code, (b, h, w)."""
     return 1 - shares[:, 0], shares[:, 1:].argmax(dim=1) + 1
 
 
 def decide(shares: Tensor, thresholds: Thresholds = Thresholds()) -> Tensor:  # noqa: B008  a tuple never changes
-    """Return damage codes (b, h, w), uint8: 0 where there is no building, else the most likely damage class.
-
-    Args:
-        shares: as `probabilities` returns them.
-        thresholds: probabilities from which a pixel is building.
-    """
-    probability, damage = answers(shares)
+    """Return damage codes (b, h, w), uint8, of `probabilities`; 0 is no building."""
+    probability, damage = most_likely(shares)
     damaged = (damage >= Damage.MINOR_DAMAGE) & (damage <= Damage.DESTROYED)
     building = (probability > thresholds.building) | (damaged & (probability > thresholds.damaged))
     return (damage * building).to(torch.uint8)
 
 
 def scored_bytes(shares: Tensor) -> ByteArray:
-    """Return probabilities (b, 5, h, w) of background and the four scored classes in steps of 1/254.
+    """Return probabilities (b, 5, h, w) of background and scored classes × 254, uint8.
 
-    Un-classified, where the net knows it, is shared out among the four.
+    The probability of un-classified, if the net has that class, is divided among the four.
     """
     known = shares[:, int(SCORED[0]) : int(SCORED[-1]) + 1]
     if shares.shape[1] > 1 + len(SCORED):
@@ -85,22 +79,19 @@ def scored_bytes(shares: Tensor) -> ByteArray:
     return as_bytes(torch.cat([shares[:, :1], known], dim=1).cpu().numpy())
 
 
-def connect(codes: ByteArray) -> tuple[npt.NDArray[np.int32], int]:
-    """Return the number of the building that each pixel (h, w) belongs to, 0 for none, and how many there are.
-
-    Pixels that touch by a side belong together.
-    """
+def connected_components(codes: ByteArray) -> tuple[npt.NDArray[np.int32], int]:
+    """Return the building of each pixel (h, w), 0 for none, and the count."""
     numbers = np.empty(codes.shape, np.int32)
     return numbers, int(ndimage.label((codes != Damage.BACKGROUND) & (codes != NO_DATA), output=numbers))
 
 
-def sum_shares(numbers: npt.NDArray[np.int32], count: int, shares: ByteArray) -> npt.NDArray[np.float64]:
-    """Return the summed probabilities of the four damage classes in each building (count, 4).
+def sum_probabilities(numbers: npt.NDArray[np.int32], count: int, shares: ByteArray) -> npt.NDArray[np.float64]:
+    """Return the summed probabilities of damage classes in each building (count, 4).
 
     Args:
-        numbers: of buildings (h, w), as `connect` returns them.
+        numbers: of buildings (h, w), as `connected_components` returns them.
         count: of buildings.
-        shares: of background and the four classes (5, h, w).
+        shares: probabilities of background and the four classes (5, h, w).
     """
     inside = numbers > 0
     own = numbers[inside] - 1
@@ -108,12 +99,12 @@ def sum_shares(numbers: npt.NDArray[np.int32], count: int, shares: ByteArray) ->
 
 
 def vote(codes: ByteArray, shares: ByteArray, weights: Sequence[float]) -> ByteArray:
-    """Return codes (h, w) with one class in each building; which pixels are building does not change.
+    """Return codes (h, w) with one class for each connected component.
 
     Args:
-        codes: damage codes (h, w), 255 where there are no data.
-        shares: of background and the four classes (5, h, w).
-        weights: what the sum of each of the four classes counts.
+        codes: damage codes (h, w), 255 is no data.
+        shares: probabilities of background and the four classes (5, h, w).
+        weights: factors of the summed probabilities of the four classes.
     """
     height, width = codes.shape
     ((_, _, voted),) = vote_blocks([Block(slice(0, height), slice(0, width), codes, shares)], weights)
@@ -121,35 +112,35 @@ def vote(codes: ByteArray, shares: ByteArray, weights: Sequence[float]) -> ByteA
 
 
 def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[tuple[slice, slice, ByteArray]]:
-    """Yield rows, columns and codes of each block after `vote`, which is the same however blocks cut the buildings.
+    """Yield rows, columns and codes of each block after a `vote` of whole buildings.
 
     Memory grows with the number of buildings, not with the grid.
 
     Args:
-        blocks: of one grid, row by row and from left to right, without those that hold no data; read twice.
+        blocks: of one grid, row by row, without those of no data; read twice.
         weights: as for `vote`.
     """
     sums, pairs = _count_votes(blocks)
     edges = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(sums), len(sums)))
-    count, owner = connected_components(edges, directed=False)
+    count, owner = csgraph.connected_components(edges, directed=False)
     totals = np.zeros((count, len(SCORED)))
     np.add.at(totals, owner, sums)
-    elected = (totals * weights).argmax(axis=1) + int(Damage.NO_DAMAGE)
+    voted_codes = (totals * weights).argmax(axis=1) + int(Damage.NO_DAMAGE)
     first = 0
     for rows, columns, codes, _ in blocks:
-        numbers, found = connect(codes)
-        own = np.concatenate([[Damage.BACKGROUND], elected[owner[first : first + found]]]).astype(np.uint8)
+        numbers, count_here = connected_components(codes)
+        own = np.concatenate([[Damage.BACKGROUND], voted_codes[owner[first : first + count_here]]]).astype(np.uint8)
         yield rows, columns, np.where(numbers > 0, own[numbers], codes)
-        first += found
+        first += count_here
 
 
 def _count_votes(blocks: Iterable[Block]) -> tuple[npt.NDArray[np.float64], IntArray]:
-    """Return the summed probabilities of each part of a building (n, 4) and which parts touch across blocks (m, 2)."""
+    """Return sums (n, 4) of parts of buildings, and pairs of parts that touch (m, 2)."""
     sums, pairs, parts = [np.empty((0, len(SCORED)))], [np.empty((0, 2), np.int64)], 0
     edges: dict[tuple[str, int, int], IntArray] = {}
     for rows, columns, codes, shares in blocks:
-        numbers, count = connect(codes)
-        sums.append(sum_shares(numbers, count, shares))
+        numbers, count = connected_components(codes)
+        sums.append(sum_probabilities(numbers, count, shares))
         named = np.where(numbers > 0, numbers + np.int64(parts - 1), -1)
         for side, near in (("above", named[0]), ("left", named[:, 0])):
             far = edges.pop((side, rows.start, columns.start), None)

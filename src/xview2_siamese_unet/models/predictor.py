@@ -1,31 +1,37 @@
-"""A trained net with all that stands between grey values and logits to decide on."""
+"""Trained nets that predict: restored, normalised, with augmented views."""
 
 from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
-from xview2_siamese_unet.config.prediction import Tta
+from xview2_siamese_unet.config.modelling import ClassesParams, HardwareParams, ModelParams, Tta
+from xview2_siamese_unet.errors import CheckpointError, ConfigError
+from xview2_siamese_unet.models.build import DamageNet, build_net
+from xview2_siamese_unet.models.checkpoint import prediction_of
+from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.models.postprocess import Temperatures
-from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
 
 _log = logging.getLogger(__name__)
-_TURNS: dict[Tta, tuple[int, ...]] = {"flips": (0, 2), "d4": (0, 1, 2, 3)}
+_TURNS: dict[Tta, tuple[int, ...]] = {"none": (0,), "flips": (0, 2), "d4": (0, 1, 2, 3)}
 
 
 class Predictor:
-    """Grey values of both dates → logits: the one way in which scenes are tuned on, scored, and rasters assessed.
+    """Grey values of both images → logits, alike for tuning, scoring and assessing.
 
     Args:
-        net: what answers; it is moved to the device.
-        normalise: grey values → what the net expects.
+        net: it is moved to the device.
+        normalise: grey values → input of the net.
         device: `cuda` or `cpu`.
-        dtype: numbers to compute in; `None` for float32.
+        dtype: of autocast; `None` for float32.
         tta: views whose logits are averaged.
         temperatures: by which the averaged logits are divided.
     """
@@ -45,35 +51,75 @@ class Predictor:
         self._net = net.to(device).eval()
         self._normalise = normalise.to(device)
         self._dtype = dtype
-        self._views = [*itertools.product(_TURNS[tta], (False, True))] if tta != "none" else [(0, False)]
+        self._views = [*itertools.product(_TURNS[tta], (False,) if tta == "none" else (False, True))]
 
     @torch.inference_mode()
     def __call__(self, pre: Tensor, post: Tensor) -> Logits:
-        """Return float32 logits of both heads; both dates (b, 3, h, w) in grey values, sides multiples of 32."""
+        """Return float32 logits of images (b, 3, h, w), 0–255, sides multiples of 32."""
         with torch.autocast(self.device, self._dtype, enabled=self._dtype is not None):
-            dates = [self._normalise(date.to(self.device).float()) for date in (pre, post)]
-            total = self._view(dates, *self._views[0])
+            images = [self._normalise(image.to(self.device).float()) for image in (pre, post)]
+            total = self._view(images, *self._views[0])
             for view in self._views[1:]:
-                total = Logits(*map(torch.add, total, self._view(dates, *view)))
+                total = Logits(*map(torch.add, total, self._view(images, *view)))
         n = len(self._views)
         return Logits(total.building / n / self.temperatures.building, total.damage / n / self.temperatures.damage)
 
-    def _view(self, dates: list[Tensor], turns: int, flip: bool) -> Logits:
-        """Return the answer to the dates as seen from another side, turned back."""
-        seen = (torch.rot90(date.flip(-1) if flip else date, turns, (-2, -1)) for date in dates)
+    def _view(self, images: list[Tensor], turns: int, flip: bool) -> Logits:
+        """Return the logits of flipped and rotated images, rotated and flipped back."""
+        seen = (torch.rot90(image.flip(-1) if flip else image, turns, (-2, -1)) for image in images)
         back = (torch.rot90(head.float(), -turns, (-2, -1)) for head in self._net(*seen))
         return Logits(*(head.flip(-1) if flip else head for head in back))
 
 
-def folded(net: nn.Module) -> nn.Module:
-    """Return the net with each batch norm as part of the convolution before it: the same answer in less time.
+def predictor_of(checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta: Tta | None = None) -> Predictor:
+    """Return the predictor of a checkpoint.
 
     Args:
-        net: in evaluation mode.
+        checkpoint: of a trained net.
+        hardware: device and precision.
+        tta: views whose logits are averaged; `None` for those of the checkpoint.
+
+    Raises:
+        CheckpointError: a part is missing, or the weights do not fit the net that the file describes.
     """
+    device = pick_device(hardware.device)
+    net, normalise, _ = restore(checkpoint)
+    return Predictor(
+        fuse_batch_norm(net.eval()).to(memory_format=torch.channels_last),
+        normalise,
+        device=device,
+        dtype=autocast_dtype(hardware, device),
+        tta=tta or prediction_of(checkpoint).tta,
+        temperatures=Temperatures(**checkpoint.get("temperatures", {})),
+    )
+
+
+def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, ClassesParams]:
+    """Return the net with its weights, its normalisation, and its classes.
+
+    Raises:
+        CheckpointError: a part is missing, or the weights do not fit the net that the file describes.
+    """
+    try:
+        classes = ClassesParams.model_validate(checkpoint["classes"])
+        # A checkpoint without the key is older than the bottleneck.
+        model = ModelParams.model_validate({"bottleneck": None, **checkpoint["model"]})
+        net = build_net(model, classes.damage_classes)
+        net.load_state_dict(checkpoint["state"])
+        normalise = Normalise(**checkpoint["channels"])
+    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"The checkpoint does not fit the net that it describes ({str(error).splitlines()[0]}).",
+            hint="Train it with kedro run --pipelines modelling of this version and the same environment.",
+        ) from error
+    return net, normalise, classes
+
+
+def fuse_batch_norm(net: nn.Module) -> nn.Module:
+    """Return a net in evaluation mode with batch norms fused into convolutions."""
     try:
         return fuse(net)
     except (TraceError, NameError, RuntimeError, TypeError) as error:
-        # Code that looks at values or lengths, or keeps modules in lists, cannot be followed.
-        _log.debug("batch norms stay apart: %s", error)
+        # Code that depends on values or lengths, or keeps modules in lists, cannot be traced.
+        _log.debug("batch norms are not fused: %s", error)
         return net

@@ -1,8 +1,8 @@
-"""The net of the university project, for comparison: two nets without skips that meet at their logits.
+"""The net of the university project: two nets without skips, fused at their logits.
 
-ElenaScholz/xView2SiameseUNet at 80b7726, built anew from its description: a ResNet, four transposed convolutions from
-1/32 to 1/2, bilinear to full size; no normalisation in the decoder, no weights shared, and the damage net never sees
-the pre-disaster image: the eight channels of logits are joined by a 3 × 3 and a 1 × 1 convolution.
+After ElenaScholz/xView2SiameseUNet at 80b7726: a ResNet, four transposed convolutions from 1/32 to 1/2, bilinear to
+full size; no normalisation in the decoder and no shared weights. The damage net sees the post-disaster image alone; a
+3 × 3 and a 1 × 1 convolution fuse the logits of both.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class SeedNet(nn.Module):
         )
 
     def localise(self, pre: Tensor) -> Tensor:
-        """Return the building logits alone, without the cost of the other date."""
+        """Return the building logits alone, without the cost of the other image."""
         logits: Tensor = self.pre(pre)
         return logits
 
     def forward(self, pre: Tensor, post: Tensor) -> Logits:
-        """Return the logits of both dates for normalised images (b, 3, h, w)."""
+        """Return the logits of both heads for normalised images (b, 3, h, w)."""
         building = self.pre(pre)
         return Logits(building, self.fusion(torch.cat([building, self.post(post)], dim=1)))

@@ -1,4 +1,4 @@
-"""The Siamese U-Net: one U-Net looks at both dates, two heads answer.
+"""The Siamese U-Net: a U-Net for both images, and two heads.
 
 Shapes: b scenes, c channels of the last decoder level, k damage classes, h × w pixels.
 """
@@ -17,21 +17,41 @@ _TIMES = {"concat": 2, "difference": 1, "both": 3}
 
 
 class Logits(NamedTuple):
-    """What the two heads say: `building` (b, 2, h, w) on the pre image, `damage` (b, k, h, w) on both."""
+    """Logits of the heads: `building` (b, 2, h, w) and `damage` (b, k, h, w)."""
 
     building: Tensor
     damage: Tensor
 
 
+class Normalise(nn.Module):
+    """Subtract the mean, divide by the standard deviation, in grey values; (b, 3, h, w).
+
+    Black in all three bands is no data and becomes the mean, like the zeros by which convolutions pad a crop.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the normalised images."""
+        normalised: Tensor = (image - self.mean) / self.std
+        return normalised * image.any(dim=1, keepdim=True)
+
+
 class UNet(nn.Module):
-    """An encoder and a decoder of segmentation-models-pytorch: (b, 3, h, w) → (b, c, h / stride, w / stride).
+    """Encoder and decoder: (b, 3, h, w) → (b, c, h / stride, w / stride).
 
     Args:
-        encoder: gives features of each level, the image itself first.
-        decoder: over these.
+        encoder: image → features of each level, the image itself first.
+        decoder: features of all levels → those of its last level.
         channels: c.
-        stride: pixels of the image to one of the decoder.
-        multiple: of what h and w must be; `stride` where it is `None`.
+        stride: pixels of the image for each of the decoder.
+        multiple: h and w must be multiples of it; `stride` if `None`.
     """
 
     def __init__(
@@ -50,15 +70,15 @@ class UNet(nn.Module):
         return features
 
 
-class NarrowedDecoder(nn.Module):
-    """A decoder behind a 1 × 1 convolution that brings the deepest features down to fewer channels.
+class BottleneckDecoder(nn.Module):
+    """A decoder behind a 1 × 1 convolution that narrows the deepest features.
 
-    The first convolution of a U-Net over ResNet50 takes 2048 channels beside 1024, more than any other takes.
+    With ResNet50 the first convolution of a U-Net takes 2048 + 1024 channels, by far the most of all.
 
     Args:
-        decoder: over levels whose deepest has `narrow` channels.
-        wide: channels of the deepest level.
-        narrow: channels that are left of it.
+        decoder: for levels whose deepest has `narrow` channels.
+        wide: channels of the deepest level of the encoder.
+        narrow: channels it is reduced to.
     """
 
     def __init__(self, decoder: nn.Module, wide: int, narrow: int) -> None:
@@ -75,17 +95,16 @@ class NarrowedDecoder(nn.Module):
 
 
 class SiameseUNet(nn.Module):
-    """Localisation from the pre-disaster features alone, damage from those of both dates.
+    """Localisation from pre-disaster features alone, damage from fused features.
 
     So the building mask never depends on the post-disaster image.
 
     Args:
         pre: U-Net for the pre-disaster image.
-        post: U-Net for the post-disaster image; the same object shares its weights.
+        post: U-Net for the post-disaster image; the same object to share weights.
         damage_classes: k.
-        fusion: what the damage head sees.
-        at_all_levels: join the dates at each level of the encoder, and decode what is joined; otherwise only behind
-            the decoder.
+        fusion: of the features of both images.
+        at_all_levels: fuse at each level of the encoder, then decode; otherwise fuse what the decoder returns.
     """
 
     def __init__(self, pre: UNet, post: UNet, damage_classes: int, fusion: Fusion, *, at_all_levels: bool) -> None:
@@ -95,7 +114,7 @@ class SiameseUNet(nn.Module):
         self.fusion = fusion
         channels, times = pre.channels, _TIMES[fusion]
         if at_all_levels:
-            # Back to the width of each level, so that the same decoder takes one date and both alike.
+            # Back to the width of each level, so that the same decoder takes the features of one image or both.
             self.widths: Sequence[int] = pre.encoder.out_channels  # type: ignore[assignment]
             self.joints = nn.ModuleList(nn.Conv2d(times * width, width, 1) for width in self.widths[1:] if width)
         self.building_head = nn.Conv2d(channels, 2, 3, padding=1)
@@ -107,34 +126,34 @@ class SiameseUNet(nn.Module):
         )
 
     def localise(self, pre: Tensor) -> Tensor:
-        """Return the building logits alone, without the cost of the other date."""
+        """Return the building logits alone, without the cost of the other image."""
         return self._enlarge(self.building_head(self.pre(pad(pre, self.pre.multiple))), pre)
 
     def forward(self, pre: Tensor, post: Tensor) -> Logits:
         """Return the logits of both heads for normalised images (b, 3, h, w)."""
         padded = pad(pre, self.pre.multiple), pad(post, self.pre.multiple)
         if hasattr(self, "joints"):
-            before, both = self._decode_joined(*padded)
+            before, both = self._fuse_then_decode(*padded)
         else:
-            before, after = self._decode_each(*padded)
+            before, after = self._decode_both(*padded)
             both = fuse(before, after, self.fusion)
         return Logits(self._enlarge(self.building_head(before), pre), self._enlarge(self.damage_head(both), pre))
 
-    def _decode_each(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
+    def _decode_both(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
         if self.pre is not self.post:
             return self.pre(pre), self.post(post)
-        # One pass over both dates: twice the batch costs less than two passes.
+        # One pass over both images: twice the batch costs less than two passes.
         before, after = self.pre(torch.cat([pre, post])).chunk(2)
         return before, after
 
-    def _decode_joined(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
+    def _fuse_then_decode(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
         if self.pre is self.post:
             stacked = self.pre.encoder(torch.cat([pre, post]))
             levels = [level.chunk(2) for level in stacked]
         else:
             levels = [*zip(self.pre.encoder(pre), self.post.encoder(post), strict=True)]
         joints = iter(self.joints)
-        # No decoder looks at the image itself, and a level without channels, which some encoders have, stays as it is.
+        # No decoder uses the image itself, and a level without channels, which some encoders have, stays as it is.
         joined = [levels[0][0]]
         for (before, after), width in zip(levels[1:], self.widths[1:], strict=True):
             joined.append(next(joints)(fuse(before, after, self.fusion)) if width else before)
@@ -145,22 +164,22 @@ class SiameseUNet(nn.Module):
         return first, second
 
     def _enlarge(self, logits: Tensor, image: Tensor) -> Tensor:
-        """Bring logits to the size of the image, without what it was padded by."""
+        """Resize logits to the padded image and crop them to the image."""
         if self.pre.stride > 1:
             logits = functional.interpolate(logits, scale_factor=self.pre.stride, mode="bilinear", align_corners=False)
         return logits[..., : image.shape[-2], : image.shape[-1]]
 
 
-@torch.fx.wrap  # which lets a net be traced although this looks at sizes
+@torch.fx.wrap  # so that a net can be traced although this depends on sizes
 def pad(image: Tensor, multiple: int) -> Tensor:
-    """Return the image with zeros below and to the right, up to sides that are multiples."""
+    """Return the image with zeros added below and to the right, up to multiples."""
     height, width = image.shape[-2:]
     more = (0, -width % multiple, 0, -height % multiple)
     return functional.pad(image, more) if any(more) else image
 
 
 def fuse(before: Tensor, after: Tensor, fusion: Fusion) -> Tensor:
-    """Join the features of both dates, each (b, c, h, w), along the channels."""
+    """Fuse the features of both images, each (b, c, h, w), along the channels."""
     match fusion:
         case "concat":
             return torch.cat([before, after], dim=1)

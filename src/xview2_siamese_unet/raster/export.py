@@ -12,8 +12,7 @@ from PIL import Image
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.io import create, read_rgb
 from xview2_siamese_unet.xbd.ingest import Row, georeference
-from xview2_siamese_unet.xbd.names import PHASES
-from xview2_siamese_unet.xbd.pairing import ScenePair
+from xview2_siamese_unet.xbd.scenes import PHASES, ScenePair
 
 
 def png_name(pair: ScenePair) -> str:

@@ -16,8 +16,8 @@ from xview2_siamese_unet.raster.io import read_mask, read_tag, write_mask
 from xview2_siamese_unet.raster.rasterize import Mask, Rule, rasterize_buildings, rasterize_damage
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import read_again
-from xview2_siamese_unet.xbd.pairing import ScenePair
-from xview2_siamese_unet.xbd.polygons import parse_polygons
+from xview2_siamese_unet.xbd.labels import parse_polygons
+from xview2_siamese_unet.xbd.scenes import ScenePair
 
 Kind = Literal["building", "damage"]
 _CODES: Final[dict[Kind, int]] = {"building": 2, "damage": N_CODES}

@@ -16,7 +16,7 @@ import shapely
 from rasterio.features import rasterize
 
 from xview2_siamese_unet.damage import OVERLAP_PRIORITY
-from xview2_siamese_unet.xbd.polygons import PolygonArray
+from xview2_siamese_unet.xbd.labels import PolygonArray
 
 Mask = npt.NDArray[np.uint8]
 Shape = tuple[int, int]

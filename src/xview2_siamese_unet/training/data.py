@@ -1,23 +1,41 @@
-"""What a net learns from, and the marks by which a run knows its own traces."""
+"""Training data, its dataloaders, and batches on the device.
+
+A scene is bytes (h, w, 8) until it is on the device: pre RGB, post RGB, building, damage. That is a quarter of the
+traffic of floats, and no arithmetic in the workers.
+"""
 
 from __future__ import annotations
 
-from hashlib import blake2b, file_digest
-from typing import NamedTuple
+import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from xview2_siamese_unet.config.modelling import Recipe
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Subset
+
+from xview2_siamese_unet.config.modelling import DataloaderParams, Recipe, Unclassified
+from xview2_siamese_unet.damage import IGNORE, OVERLAP_PRIORITY, Damage
+from xview2_siamese_unet.errors import ConfigError, StorageError
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.training.commit import code_digest
+from xview2_siamese_unet.training.crops import Crops, DeviceCrops, DeviceScenes, WholeScenes
+from xview2_siamese_unet.training.distributed import get_rank, get_world_size
+from xview2_siamese_unet.training.samplers import CropSampler
+
+Loader = DataLoader[Tensor]
 
 
 class TrainingData(NamedTuple):
-    """What a net learns from.
+    """What a net is trained on.
 
     Attributes:
         name: of the dataset, for the checkpoint.
-        store: where the scenes are.
-        train: names of the scenes that are learnt from.
-        validation: names of the scenes that decide which epoch was best; none of them is in `train`.
+        store: the scenes.
+        train: names of the training scenes.
+        validation: names of the validation scenes, none of them in `train`.
         sample_weights: how often each scene of `train` is drawn, (n,).
         class_weights: `pre` (2,) and `post` (k,).
         channels: `mean` and `std` of red, green and blue, in grey values.
@@ -34,23 +52,122 @@ class TrainingData(NamedTuple):
     events: list[str]
 
 
-def data_fingerprint(data: TrainingData) -> str:
-    """Return a text that changes with any scene, its place in the splits, and any number measured on the scenes."""
-    digest = blake2b(digest_size=16)
-    for names in (data.train, data.validation):
-        rows = data.store.rows(names)
-        digest.update("\n".join(names).encode() + data.store.records[rows]["key"].tobytes())
-    digest.update(repr((data.sample_weights, data.class_weights, data.channels)).encode())
-    return digest.hexdigest()
+class Batch(NamedTuple):
+    """`pre` and `post`, 0–255, (b, 3, h, w); `building` and `damage` codes (b, h, w)."""
+
+    pre: Tensor
+    post: Tensor
+    building: Tensor
+    damage: Tensor
 
 
-def fingerprint(data: TrainingData, recipe: Recipe) -> str:
-    """Return a text that changes with anything that changes the result: settings, scenes, first weights, code."""
-    without: dict[str, bool | set[str]] = {"dataloader": True, "hardware": True, "training": {"reuse", "lr_find"}}
-    digest = blake2b(code_digest("training.fit").encode(), digest_size=16)
-    digest.update(recipe.model_dump_json(exclude=without).encode() + data_fingerprint(data).encode())
-    weights = recipe.model.encoder.weights
-    if weights.source == "file" and weights.path is not None and weights.path.is_file():
-        with weights.path.open("rb") as file:
-            digest.update(file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+def unpack(pixels: Tensor, unclassified: Unclassified, dilation: int = 1) -> Batch:
+    """Split bytes (b, h, w, 8) into images, as channels_last views, and targets.
+
+    Args:
+        pixels: of a batch.
+        unclassified: what un-classified pixels of the damage target become.
+        dilation: side of the square by which buildings of the damage target grow.
+    """
+    images = pixels[..., :6].permute(0, 3, 1, 2).float()
+    damage = dilate(pixels[..., 7].long(), dilation)
+    code = {"ignore": IGNORE, "no_damage": int(Damage.NO_DAMAGE), "class": int(Damage.UNCLASSIFIED)}[unclassified]
+    damage = damage.where(damage != Damage.UNCLASSIFIED, code)
+    return Batch(images[:, :3], images[:, 3:], pixels[..., 6].long(), damage)
+
+
+def dilate(damage: Tensor, side: int) -> Tensor:
+    """Grow buildings of damage codes (b, h, w) by a square; the higher priority wins.
+
+    A label seldom matches its roof to the pixel, least of all in the post-disaster image.
+    """
+    if side == 1:
+        return damage
+    order = torch.tensor([Damage.BACKGROUND, *reversed(OVERLAP_PRIORITY)], device=damage.device)
+    rank = order.argsort()[damage]
+    grown = functional.max_pool2d(rank.float().unsqueeze(1), side, stride=1, padding=side // 2).squeeze(1)
+    return order[grown.long()]
+
+
+def training_loader(data: TrainingData, recipe: Recipe, cores: int, device: DeviceScenes | None = None) -> Loader:
+    """Return the loader of this rank's training crops.
+
+    Args:
+        data: training scenes.
+        recipe: batch, crop, sampler and workers.
+        cores: that this process may use.
+        device: the scenes, if they are in the memory of the device.
+
+    Raises:
+        ConfigError: the batch size is no multiple of the world size.
+    """
+    training, world_size = recipe.training, get_world_size()
+    if training.batch_size % world_size:
+        raise ConfigError(
+            f"training.batch_size {training.batch_size} cannot be shared evenly by {world_size} processes.",
+            hint=f"Set training.batch_size to a multiple of {world_size}.",
+        )
+    sampler = CropSampler(data.sample_weights, training)
+    own, crop = training.batch_size // world_size, (training.crop, training.crop_candidates)
+    if device is not None:
+        crops = DeviceCrops(device, data.train, *crop)
+        return DataLoader(crops, batch_size=own, sampler=sampler, collate_fn=_as_it_is)
+    workers = _workers(recipe.dataloader, cores)
+    return DataLoader(Crops(data.store, data.train, *crop), batch_size=own, sampler=sampler, **workers)
+
+
+def validation_loader(data: TrainingData, recipe: Recipe, cores: int, device: DeviceScenes | None = None) -> Loader:
+    """Return the loader of this rank's whole validation scenes; see `training_loader`.
+
+    A batch has about as many pixels as one of training.
+
+    Raises:
+        ConfigError: there are fewer scenes than processes.
+    """
+    store, world_size = data.store, get_world_size()
+    if len(data.validation) < world_size:
+        raise ConfigError(
+            f"{len(data.validation)} validation scenes are too few for {world_size} processes.",
+            hint="Launch fewer processes, or raise data_processing.split.validation.",
+        )
+    crop = min(recipe.training.crop or store.width, store.width)
+    batch = max(1, recipe.training.batch_size // world_size * crop**2 // (store.height * store.width))
+    own = data.validation[get_rank() :: world_size]
+    if device is not None:
+        return DataLoader(Subset(device.pixels, device.rows(own)), batch_size=batch)  # type: ignore[arg-type]
+    return DataLoader(WholeScenes(store, own), batch_size=batch, **_workers(recipe.dataloader, cores))
+
+
+@contextmanager
+def shared_memory_errors() -> Iterator[None]:
+    """Explain the error of workers that fill up /dev/shm, through which they send batches.
+
+    Raises:
+        StorageError: they did.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # A worker raises the first message, or a bus error kills it with the second. Either may be a link of the chain,
+        # because torch raises again while Lightning ends the workers.
+        if not re.search(r"shared memory\(shm\)|out of shared memory", "".join(traceback.format_exception(error))):
+            raise
+        raise StorageError(
+            "The dataloader workers ran out of shared memory (/dev/shm), which is small in containers.",
+            hint="Start the container with a larger --shm-size, or set dataloader.num_workers_multiplier: 0.",
+        ) from error
+
+
+def _as_it_is(batch: Any) -> Tensor:  # noqa: ANN401  torch expects a list of samples; this is a whole batch
+    whole: Tensor = batch
+    return whole
+
+
+def _workers(params: DataloaderParams, cores: int) -> dict[str, Any]:
+    workers = round(params.num_workers_multiplier * cores)
+    return {
+        "num_workers": workers,
+        "multiprocessing_context": "spawn" if workers else None,  # a fork after torch has computed hangs
+        "persistent_workers": workers > 0,
+        "pin_memory": params.pin_memory and torch.cuda.is_available(),
+    }

@@ -1,10 +1,10 @@
-"""What one step of training and of validation does; the loop around it is Lightning's."""
+"""The LightningModule: steps of training and validation, optimiser and schedule."""
 
 from __future__ import annotations
 
 import logging
 from functools import reduce
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import lightning
 import numpy as np
@@ -19,27 +19,26 @@ from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.models.build import DamageNet
-from xview2_siamese_unet.models.normalise import Normalise
 from xview2_siamese_unet.models.postprocess import decide, probabilities
-from xview2_siamese_unet.models.siamese_unet import Logits
-from xview2_siamese_unet.training.augment import augment
-from xview2_siamese_unet.training.losses import Spread, mix_losses
-from xview2_siamese_unet.training.pairs import Batch, unpack
-from xview2_siamese_unet.training.panel import Panels
-from xview2_siamese_unet.training.schedule import learning_rate
+from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
+from xview2_siamese_unet.training.augmentation import augment
+from xview2_siamese_unet.training.data import Batch, unpack
+from xview2_siamese_unet.training.learning_rate import learning_rate
+from xview2_siamese_unet.training.logging import Panels, StepProfiler
+from xview2_siamese_unet.training.losses import ReduceMean, mix_losses
 
 _log = logging.getLogger(__name__)
-_LOOKED_AT = 10  # steps between two looks at the loss
-_PARTS = ("train_loss_localization", "train_loss_damage")
+_CHECK_EVERY = 10  # steps between two checks of the loss
+_LOSSES = ("train_loss_localization", "train_loss_damage")
 _VALIDATED = ("validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
 
 
 class DamageModule(lightning.LightningModule):
-    """A Siamese U-Net while it learns.
+    """A Siamese U-Net in training.
 
     Args:
-        net: what learns.
-        normalise: grey values → what the net expects.
+        net: with its first weights.
+        normalise: grey values → input of the net.
         recipe: losses, optimiser and schedule.
         class_weights: `pre` (2,) and `post` (k,), for the loss.
     """
@@ -60,19 +59,17 @@ class DamageModule(lightning.LightningModule):
         self.recipe = recipe
         use_weights = recipe.focal_loss.alpha == "class_weights"
         for phase, weights in class_weights.items():
-            # None is no buffer; a tensor moves to the device with the module.
             self.register_buffer(f"alpha_{phase}", torch.tensor(weights) if use_weights else None, persistent=False)
         self.history: list[dict[str, float]] = []
         self.pretrained: dict[str, str] = {}
-        self.profile: dict[str, float] = {}
         self._counts = Counts.zero()
-        self._losses: list[Tensor] = []
+        self._validation_losses: list[Tensor] = []
         self._panels = Panels()
         self._rate = 0.0
         self.train()
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training, which frozen batch norms do not follow."""
+        """Switch to training mode, except for frozen batch norms."""
         super().train(mode)
         if self.recipe.training.batch_norm == "freeze":
             for layer in self.net.modules():
@@ -81,57 +78,53 @@ class DamageModule(lightning.LightningModule):
         return self
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
-        """Make what is random in a step a function of seed, step and process: a resumed run repeats it."""
-        # Not the steps of the optimiser, of which one may take several batches.
+        """Seed the step, so that a resumed run repeats it."""
+        # Batches are counted, not optimiser steps, of which one may take several batches.
         step = self.current_epoch * int(self.trainer.num_training_batches) + batch_idx
         numbers = np.random.SeedSequence([self.recipe.training.seed, step, self.global_rank])
         torch.manual_seed(int(numbers.generate_state(1)[0]))
 
     def training_step(self, pixels: Tensor) -> Tensor:
         """Return the loss of one batch of bytes (b, h, w, 8)."""
-        parts = self._parts_of(pixels, self._spread)
-        loss = reduce(torch.add, parts)
+        losses = self._training_losses(pixels, self._mean_over_ranks)
+        loss = reduce(torch.add, losses)
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        of_all: dict[str, Any] = {"on_epoch": True, "batch_size": len(pixels), "sync_dist": True}
-        self.log("train_loss", loss, on_step=True, prog_bar=True, **of_all)
-        self.log_dict(dict(zip(_PARTS, parts, strict=False)), on_step=False, **of_all)  # the first stage has one part
+        how: dict[str, Any] = {"on_epoch": True, "batch_size": len(pixels), "sync_dist": True}
+        self.log("train_loss", loss, on_step=True, prog_bar=True, **how)
+        self.log_dict(dict(zip(_LOSSES, losses, strict=False)), on_step=False, **how)  # the first stage has one
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
-        """Stop a net that diverged; not at every step, because to read the loss is to wait for the device.
+        """Stop a net that diverged.
 
         Raises:
-            ConfigError: the loss is no number.
+            ConfigError: the loss is not finite.
         """
-        skipped = self.trainer.precision == "16-mixed"  # its scaler leaves such a step out, and the net recovers
-        if not skipped and batch_idx % _LOOKED_AT == 0:
-            self._refuse_divergence(outputs["loss"], "a step")
+        skipped = self.trainer.precision == "16-mixed"  # the gradient scaler skips such a step, and the net recovers
+        # Not at every step, because reading the loss waits for the device.
+        if not skipped and batch_idx % _CHECK_EVERY == 0:
+            self._refuse_divergence(outputs["loss"], "training")
 
-    def loss_of(self, pixels: Tensor, spread: Spread) -> Tensor:
-        """Return the loss of one batch of bytes (b, h, w, 8), augmented anew; needs no trainer.
+    def training_loss(self, pixels: Tensor, reduce_mean: ReduceMean) -> Tensor:
+        """Return the loss of bytes (b, h, w, 8) on the module's device, without a trainer."""
+        return reduce(torch.add, self._training_losses(pixels, reduce_mean))
 
-        Args:
-            pixels: where the module is.
-            spread: mean of numbers over all processes.
-        """
-        return reduce(torch.add, self._parts_of(pixels, spread))
-
-    def _parts_of(self, pixels: Tensor, spread: Spread) -> list[Tensor]:
-        """Return what each head adds to the loss: localisation, and damage where it learns."""
+    def _training_losses(self, pixels: Tensor, reduce_mean: ReduceMean) -> list[Tensor]:
+        """Return the weighted loss of localisation, and of damage if it has a weight."""
         training = self.recipe.training
         truth = unpack(pixels, self.recipe.classes.unclassified, training.damage_dilation)
         batch = augment(truth, training.augmentation)
         if self.recipe.loss_weights.post:
-            return self._losses_of(self._forward(batch), batch, spread)
-        return [self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch, spread)]
+            return self._losses(self._forward(batch), batch, reduce_mean)
+        return [self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch, reduce_mean)]
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting anew, in every process with the same net: each has seen other batches to normalise by."""
-        self._counts, self._losses, self._panels = Counts.zero(), [], Panels()
-        if self.trainer.world_size > 1:
+        """Reset the counts, and average batch norm statistics over ranks."""
+        self._counts, self._validation_losses, self._panels = Counts.zero(), [], Panels()
+        if self.trainer.world_size > 1:  # each rank has seen other batches
             for buffer in self.net.buffers():
                 if buffer.is_floating_point():
-                    buffer.copy_(self._mean(buffer.clone()))
+                    buffer.copy_(self._reduce(buffer.clone(), "mean"))
 
     def configure_gradient_clipping(
         self,
@@ -139,7 +132,8 @@ class DamageModule(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the gradient and log its length in one pass; Lightning itself refuses a fused optimiser in bfloat16."""
+        """Clip the gradient and log its norm."""
+        # Not by Lightning, which refuses to clip for a fused optimiser in bfloat16.
         if gradient_clip_val is None:
             norm = torch.nn.utils.get_total_norm([w.grad for w in self.net.parameters() if w.grad is not None])
         else:
@@ -147,55 +141,61 @@ class DamageModule(lightning.LightningModule):
         self.log("gradient_norm", norm)
 
     def validation_step(self, pixels: Tensor, batch_idx: int) -> None:
-        """Add one batch of whole scenes to counts and losses; what they are does not depend on how they are batched."""
+        """Count a batch of whole scenes; results do not depend on the batch size."""
         batch = unpack(pixels, self.recipe.classes.unclassified)
         logits = self._forward(batch)
         for n in range(len(pixels)):
-            alone = Logits(*(part[n : n + 1] for part in logits)), Batch(*(part[n : n + 1] for part in batch))
-            # Processes have different numbers of scenes to validate, and would wait for each other.
-            self._losses.append(reduce(torch.add, self._losses_of(*alone, torch.clone)))
-        for scene, answer in zip(pixels.cpu().numpy(), decide(probabilities(logits)).cpu().numpy(), strict=True):
-            self._counts += count_scene(scene[..., 6], scene[..., 7], answer, scene="validation")
-            self._panels.offer(scene, answer)
+            scene = Logits(*(part[n : n + 1] for part in logits)), Batch(*(part[n : n + 1] for part in batch))
+            # No reduction over ranks, which have different numbers of scenes and would wait for each other.
+            self._validation_losses.append(reduce(torch.add, self._losses(*scene, torch.clone)))
+        for truth, predicted in zip(pixels.cpu().numpy(), decide(probabilities(logits)).cpu().numpy(), strict=True):
+            self._counts += count_scene(truth[..., 6], truth[..., 7], predicted, scene="validation")
+            self._panels.offer(truth, predicted)
 
     def on_validation_epoch_end(self) -> None:
-        """Log loss and official score of all scenes, whichever process looked at them.
+        """Log loss and official score of the scenes of all ranks.
 
         Raises:
-            ConfigError: the loss is no number; no checkpoint has been written of this epoch.
+            ConfigError: the loss is not finite; no checkpoint of this epoch has been written.
         """
-        total = sum(self._losses, torch.zeros((), device=self.device))
-        scenes = torch.tensor(float(len(self._losses)), device=self.device)
-        loss = self._sum(total) / self._sum(scenes)
+        total = sum(self._validation_losses, torch.zeros((), device=self.device))
+        scenes = torch.tensor(float(len(self._validation_losses)), device=self.device)
+        loss = self._reduce(total, "sum") / self._reduce(scenes, "sum")
         self._refuse_divergence(loss, "validation")
         self.log("validation_loss", loss)
-        counts = (
-            self._sum(torch.from_numpy(part).to(self.device))
-            for part in (self._counts.localization, self._counts.damage)
+        counts = Counts(
+            *(
+                self._reduce(torch.from_numpy(part).to(self.device), "sum").cpu().numpy()
+                for part in (self._counts.localization, self._counts.damage)
+            )
         )
-        scores = official_score(Counts(*(part.cpu().numpy() for part in counts)), self.recipe.classes.unclassified)
+        scores = official_score(counts, self.recipe.classes.unclassified)
         self.log_dict({f"validation_{name}": value for name, value in scores.items() if name != "score"})
         self.log("validation_score", scores["score"], prog_bar=True)
         if isinstance(self.logger, TensorBoardLogger) and self.trainer.is_global_zero:
-            self.logger.experiment.add_image("validation", self._panels.picture(), self.global_step, dataformats="HWC")
+            self.logger.experiment.add_image("validation", self._panels.image(), self.global_step, dataformats="HWC")
 
     def on_train_epoch_end(self) -> None:
         """Add a row to the history; validation has already run."""
         logged = self.trainer.callback_metrics
         row = {name: float(logged[name]) for name in ("train_loss_epoch", *_VALIDATED)}
         row["train_loss"] = row.pop("train_loss_epoch")
-        parts = {name: float(logged[name]) for name in _PARTS if name in logged}
-        self.history.append({"epoch": self.current_epoch, "learning_rate": self._rate, **row, **parts, **self.profile})
         text = ", ".join(f"{name} {value:.4f}" for name, value in row.items())
         _log.info("epoch %d: %s", self.current_epoch, text.replace("validation_", "validation "))
+        row |= {name: float(logged[name]) for name in _LOSSES if name in logged}
+        profiler = self.trainer.profiler  # type: ignore[attr-defined]
+        if isinstance(profiler, StepProfiler):
+            pairs = len(self.trainer.train_dataloader.sampler) * self.trainer.world_size  # type: ignore[union-attr]
+            row |= profiler.end_epoch(self.current_epoch, pairs)
+        self.history.append({"epoch": self.current_epoch, "learning_rate": self._rate, **row})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what a resumed run needs beside weights and optimiser."""
+        """Add history and origin of the first weights, for a resumed run."""
         checkpoint["history"] = self.history
         checkpoint["pretrained"] = self.pretrained
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the history up again."""
+        """Restore history and origin of the first weights."""
         self.history = checkpoint["history"]
         self.pretrained = checkpoint["pretrained"]
 
@@ -207,33 +207,31 @@ class DamageModule(lightning.LightningModule):
             self.net.parameters(),
             lr=peak,
             weight_decay=training.weight_decay,
-            fused=self.trainer.precision != "16-mixed",  # which would scale gradients back behind the clipping
+            fused=self.trainer.precision != "16-mixed",  # which would unscale gradients after the clipping
         )
         epoch = training.epochs / float(self.trainer.estimated_stepping_batches)
+        # Not SequentialLR of LinearLR and CosineAnnealingWarmRestarts: these count whole steps, where warmup_epochs
+        # may be a fraction, and LinearLR cannot start from an eta_min of 0.
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate(step * epoch, peak, training.scheduler, training.warmup_epochs) / peak
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _refuse_divergence(self, loss: Tensor, of: str) -> None:
+    def _refuse_divergence(self, loss: Tensor, kind: str) -> None:
         if not loss.isfinite():
-            rate, epoch = self.recipe.training.learning_rate, self.current_epoch
+            rate = self.recipe.training.learning_rate
             raise ConfigError(
-                "training.learning_rate",
-                found=f"{rate:g}, with which the net diverged: in epoch {epoch} the loss of {of} is {loss:g}",
-                allowed="a rate at which the loss stays a number",
-                remedy=f"lower it, for example to {rate / 10:g}, or with hardware.precision 16-mixed take bf16-mixed",
+                f"The net diverged with training.learning_rate {rate:g}: the {kind} loss in epoch "
+                f"{self.current_epoch} is {loss:g}.",
+                hint=f"Lower the rate, for example to {rate / 10:g}, or replace hardware.precision 16-mixed by "
+                "bf16-mixed.",
             )
 
-    def _sum(self, number: Tensor) -> Tensor:
-        total: Tensor = self.trainer.strategy.reduce(number, reduce_op="sum")
-        return total
+    def _reduce(self, number: Tensor, operation: Literal["sum", "mean"]) -> Tensor:
+        reduced: Tensor = self.trainer.strategy.reduce(number, reduce_op=operation)
+        return reduced
 
-    def _mean(self, number: Tensor) -> Tensor:
-        mean: Tensor = self.trainer.strategy.reduce(number, reduce_op="mean")
-        return mean
-
-    def _spread(self, numbers: Tensor) -> Tensor:
+    def _mean_over_ranks(self, numbers: Tensor) -> Tensor:
         if self.trainer.world_size == 1:
             return numbers
         gathered: Tensor = self.all_gather(numbers, sync_grads=True)  # type: ignore[assignment]
@@ -243,13 +241,17 @@ class DamageModule(lightning.LightningModule):
         logits: Logits = self.net(self.normalise(batch.pre), self.normalise(batch.post))
         return logits
 
-    def _losses_of(self, logits: Logits, batch: Batch, spread: Spread) -> list[Tensor]:
+    def _losses(self, logits: Logits, batch: Batch, reduce_mean: ReduceMean) -> list[Tensor]:
         mix, weight = self.recipe.training.losses.post, self.recipe.loss_weights.post
         gamma = self.recipe.focal_loss.gamma
-        post = mix_losses(logits.damage, batch.damage, mix, alpha=self.alpha_post, gamma=gamma, spread=spread)
-        return [self._localization_loss(logits.building, batch, spread), weight * post]
+        damage = mix_losses(
+            logits.damage, batch.damage, mix, alpha=self.alpha_post, gamma=gamma, reduce_mean=reduce_mean
+        )
+        return [self._localization_loss(logits.building, batch, reduce_mean), weight * damage]
 
-    def _localization_loss(self, building: Tensor, batch: Batch, spread: Spread) -> Tensor:
+    def _localization_loss(self, building: Tensor, batch: Batch, reduce_mean: ReduceMean) -> Tensor:
         mix, weight = self.recipe.training.losses.pre, self.recipe.loss_weights.pre
         gamma = self.recipe.focal_loss.gamma
-        return weight * mix_losses(building, batch.building, mix, alpha=self.alpha_pre, gamma=gamma, spread=spread)
+        return weight * mix_losses(
+            building, batch.building, mix, alpha=self.alpha_pre, gamma=gamma, reduce_mean=reduce_mean
+        )

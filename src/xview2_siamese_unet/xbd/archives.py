@@ -1,4 +1,4 @@
-"""A zipped or tarred download → the files of a dataset folder, without trusting a single path or size in it."""
+"""A zipped or tarred download → the files of a dataset folder, without trusting any path or size in it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,19 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.xbd.pairing import FOLDERS, SUFFIXES
+from xview2_siamese_unet.xbd.scenes import FOLDERS, SUFFIXES
 
 logger = logging.getLogger(__name__)
 ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 UNPACKED: Final = "unpacked.json"
-"""Name of the file that says that an archive was unpacked to its end."""
+"""Name of the file that marks an archive as unpacked to its end."""
 LARGEST: Final = 256 * 1024**2
-"""Bytes of one file: ten times the largest of xBD. What is larger is a bomb or no scene."""
-_DAMAGE: Final = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    RuntimeError,
-)
-"""What a damaged archive raises; `RuntimeError` is that of zipfile, for a password or an unknown way of packing."""
-_NO_DISK: Final = (None, errno.EINVAL)
-"""Numbers of errors that are none of the disk: of gzip and bzip2, and of a place that a zip file names wrongly."""
+"""Bytes of one file: ten times the largest of xBD. A larger one is a decompression bomb or no scene."""
+_DAMAGED: Final = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+"""Errors of a damaged archive; zipfile raises `RuntimeError` for a password or an unknown compression."""
+_NOT_OF_DISK: Final = (None, errno.EINVAL)
+"""`errno` of errors that do not come from the disk: of gzip and bzip2, and of a wrong offset in a zip file."""
+_AGAIN: Final = "Download it again, or unpack it and set dataset.root to the folder."
 _KINDS: Final = {**SUFFIXES, "targets": (".png", ".tif", ".tiff")}
 _TIERS: Final = {folder for folders in FOLDERS.values() for folder in folders}
 
@@ -46,8 +40,8 @@ def is_archive(path: Path) -> bool:
 def unpack(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Yield path and content of each file of a scene in an archive, and at the end of `UNPACKED`.
 
-    Only `<tier>/<images|labels|targets>/<file>` is taken, wherever in the archive it lies, and only plain files; so no
-    path in it can lead out of a folder. How many others there are is logged.
+    Only regular files `<tier>/<images|labels|targets>/<file>` are unpacked, at any depth in the archive; so no path in
+    it can lead out of a folder. The number of other files is logged.
 
     Raises:
         DataError: the archive is damaged, holds no scene, a file of a scene twice or as a link, or one that is larger
@@ -68,14 +62,14 @@ def unpack(archive: Path) -> Iterator[tuple[str, bytes]]:
                     f"{archive} holds {place} twice, as {taken[place]} and as {name}.", hint="Pack one dataset alone."
                 )
             yield place, _read(source, f"{archive}: {name}")
-    except (*_DAMAGE, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in _NO_DISK:
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NOT_OF_DISK:
             raise
-        said = " ".join(str(error).split())
-        raise _refusal(str(archive), f"an archive that cannot be read ({said})", "a whole zip or tar file") from error
+        reason = " ".join(str(error).split())
+        raise DataError(f"{archive} is an archive that cannot be read ({reason}).", hint=_AGAIN) from error
     if not taken:
-        raise _refusal(str(archive), "no scene", "files such as tier1/images/….png and tier1/labels/….json in it")
-    logger.info("%s: %d files of scenes unpacked, %d other files passed over", archive, len(taken), others)
+        raise DataError(f"{archive} has no scene: no tier1/images/….png or tier1/labels/….json.", hint=_AGAIN)
+    logger.info("%s: unpacked %d files of scenes, ignored %d other files", archive, len(taken), others)
     yield UNPACKED, json.dumps({"files": len(taken)}).encode()
 
 
@@ -100,7 +94,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
 
 
 def _require_end(tarred: tarfile.TarFile) -> None:
-    """Read on from where tarfile stopped, which takes a damaged header for the end and leaves a checksum untested."""
+    """Read on from where tarfile stopped: it takes a damaged header for the end and leaves a checksum untested."""
     stream, zeros = tarred.fileobj, 0
     if stream is None:
         raise tarfile.ReadError("it is closed")
@@ -126,9 +120,5 @@ def _place(name: str) -> str | None:
 def _read(source: IO[bytes], where: str) -> bytes:
     content = source.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise _refusal(where, f"more than {LARGEST >> 20} MiB in one file", "files as large as those of xBD")
+        raise DataError(f"{where} has more than {LARGEST >> 20} MiB, far more than a file of xBD.", hint=_AGAIN)
     return content
-
-
-def _refusal(where: str, found: str, allowed: str) -> DataError:
-    return DataError(where, found=found, allowed=allowed, remedy="download it again, or unpack it and name the folder")

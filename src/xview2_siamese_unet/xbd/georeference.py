@@ -1,4 +1,4 @@
-"""The place of a scene on Earth, from its label alone.
+"""The georeference of a scene, from its label alone.
 
 Every xBD scene lies exactly north-up with square pixels in a UTM zone, though its PNG does not say so. Least squares of
 the polygons in pixels against the same polygons in degrees gives the transform back to well under a millimetre.
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyproj
 import shapely
 
-from xview2_siamese_unet.xbd.polygons import PolygonArray
+from xview2_siamese_unet.xbd.labels import PolygonArray
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,9 +39,9 @@ class Georeference:
 
 
 def fit_georeference(xy: PolygonArray, lng_lat: PolygonArray) -> Georeference | None:
-    """Return the grid that fits polygons in pixels and in degrees; `None` where there are none or no grid fits.
+    """Return the grid that fits polygons in pixels and in degrees; `None` without polygons or if no grid fits.
 
-    A grid fits when no vertex is off by more than a pixel: a scene without a place is better than one in a wrong place.
+    A grid fits if no vertex is off by more than a pixel: no georeference is better than a wrong one.
 
     Args:
         xy: (n,) polygons in pixels, x to the right and y down.
@@ -52,14 +52,14 @@ def fit_georeference(xy: PolygonArray, lng_lat: PolygonArray) -> Georeference | 
     if not len(pixels) or not same or not np.ptp(pixels, axis=0).any() or (np.abs(degrees) > (180, 84)).any():
         return None
     longitude, latitude = degrees.mean(axis=0)
-    # An event that crosses a zone border lies on one grid, so a scene may lie on that of the zone beside its own.
-    zones = {utm_zone(longitude + beside, latitude) for beside in (-6, 0, 6)}
+    # An event that crosses a zone border has one grid, so the grid of a scene may belong to an adjacent zone.
+    zones = {utm_zone(longitude + shift, latitude) for shift in (-6, 0, 6)}
     best = min((_fit(pixels, degrees, epsg) for epsg in sorted(zones)), key=lambda grid: grid.residual)
     return best if best.pixel > 0 and best.residual <= best.pixel else None
 
 
 def _fit(xy: FloatArray, lng_lat: FloatArray, epsg: int) -> Georeference:
-    east, north = _to_zone(epsg).transform(lng_lat[:, 0], lng_lat[:, 1])
+    east, north = utm_transformer(epsg).transform(lng_lat[:, 0], lng_lat[:, 1])
     left, top, pixel = _least_squares(xy, np.asarray(east), np.asarray(north))
     placed = np.hypot(left + pixel * xy[:, 0] - east, top - pixel * xy[:, 1] - north)
     return Georeference(epsg, left, top, pixel, float(placed.max()))
@@ -86,5 +86,6 @@ def _least_squares(xy: FloatArray, east: FloatArray, north: FloatArray) -> tuple
 
 
 @lru_cache(maxsize=128)
-def _to_zone(epsg: int) -> pyproj.Transformer:
+def utm_transformer(epsg: int) -> pyproj.Transformer:
+    """Return the transformer from longitude and latitude to metres in a UTM zone."""
     return pyproj.Transformer.from_crs("OGC:CRS84", f"EPSG:{epsg}", always_xy=True)

@@ -1,6 +1,6 @@
-"""The labels of a dataset as tables: scenes, buildings and problems.
+"""Labels of a dataset → tables of scenes, buildings and problems.
 
-Each step reads the labels that it needs: reading one again takes less than keeping what it holds.
+Each step reads the labels that it needs: parsing one again is cheaper than keeping its content.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ import shapely
 
 from xview2_siamese_unet.errors import DataError, LabelError
 from xview2_siamese_unet.xbd.georeference import Georeference, fit_georeference
-from xview2_siamese_unet.xbd.labels import Building, Label, parse_label
-from xview2_siamese_unet.xbd.names import PHASES, Phase
-from xview2_siamese_unet.xbd.pairing import ScenePair
-from xview2_siamese_unet.xbd.polygons import PolygonArray, parse_polygons
+from xview2_siamese_unet.xbd.labels import Building, Label, PolygonArray, parse_label, parse_polygons
+from xview2_siamese_unet.xbd.scenes import PHASES, Phase, ScenePair
 
 SCENE_COLUMNS: Final = {
     "scene": "str", "tier": "str", "disaster": "str", "disaster_type": "str",
@@ -30,15 +28,15 @@ SCENE_COLUMNS: Final = {
     "epsg": "Int64", "left": "float64", "top": "float64", "pixel": "float64", "residual": "float64",
     "labels_key": "str",
 }  # fmt: skip
-"""One row a scene: paths below the dataset folder, size in pixels, buildings, and the UTM grid in metres where it is
-known. Of the buildings, `clipped` reach over the edge of an image, and `outside` have no part in it at all."""
+"""One row per scene: paths below the dataset folder, size in pixels, buildings, and the UTM grid in metres if known.
+Of the buildings, `clipped` extend over the edge of an image, and `outside` are entirely outside of one."""
 BUILDING_COLUMNS: Final = {
     "uid": "str", "scene": "str", "damage": "str", "polygon": "str", "pre_polygon": "str", "area": "float64",
 }  # fmt: skip
-"""One row a post-disaster building: its damage word, WKT in pixels of the post- and of the pre-disaster image, and the
-area of the former in square pixels."""
+"""One row per building: its damage label, WKT in pixels of the post- and of the pre-disaster image, and the area of the
+former in square pixels."""
 PROBLEM_COLUMNS: Final = {name: "str" for name in ("scene", "problem", "remedy", "consequence")}
-"""One row a problem: what is wrong, what to do, and what became of the scene (`LEFT_OUT` or `NO_PLACE`)."""
+"""One row per problem: what is wrong, what to do, and the consequence (`LEFT_OUT` or `NO_PLACE`)."""
 BUILDING_SCHEMA: Final = pa.schema(
     [(name, pa.float64() if kind == "float64" else pa.string()) for name, kind in BUILDING_COLUMNS.items()]
 )
@@ -46,18 +44,18 @@ LEFT_OUT: Final = "left out"
 NO_PLACE: Final = "used without georeference"
 
 _GROUP: Final = 2048
-"""Buildings in memory at a time, about."""
+"""About how many buildings are in memory at a time."""
 
 ReadShape = Callable[[Path], tuple[int, int, int]]
 Row = dict[str, Any]
 
 
 class SceneLabels(NamedTuple):
-    """What the labels of one scene say.
+    """The labels of one scene.
 
     Attributes:
-        scene: a row of `SCENE_COLUMNS`, `None` where the scene is left out; a key that is missing is not known.
-        problem: a row of `PROBLEM_COLUMNS`, where there is one.
+        scene: a row of `SCENE_COLUMNS`, `None` if the scene is left out; unknown values are missing.
+        problem: a row of `PROBLEM_COLUMNS`, if there is one.
     """
 
     scene: Row | None
@@ -71,10 +69,10 @@ def read_labels(root: Path, pair: ScenePair, *, read_shape: ReadShape, stop: boo
         root: the dataset folder.
         pair: the files of the scene.
         read_shape: path of an image → bands, height, width.
-        stop: raise a problem; else leave the scene out and say why.
+        stop: raise a problem instead of leaving the scene out.
 
     Raises:
-        DataError: the scene cannot be used, and `stop` is asked for.
+        DataError: the scene cannot be used, and `stop` is true.
     """
     try:
         row = _read_scene(root, pair, read_shape)
@@ -86,15 +84,15 @@ def read_labels(root: Path, pair: ScenePair, *, read_shape: ReadShape, stop: boo
 def tabulate_labels(
     root: Path, files: pd.DataFrame, results: Iterable[SceneLabels]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the table of scenes that can be used and the table of problems.
+    """Return the table of usable scenes and the table of problems.
 
     Args:
         root: the dataset folder.
         files: of `FILE_COLUMNS`; its problems come first.
-        results: of the scenes that are asked for.
+        results: of `read_labels`, for the requested scenes.
 
     Raises:
-        DataError: not one of the scenes can be used.
+        DataError: no scene can be used.
     """
     incomplete = files.loc[files["problem"] != "", ["scene", "problem", "remedy"]].assign(consequence=LEFT_OUT)
     problems, scenes = list(incomplete.itertuples(index=False, name=None)), []
@@ -114,10 +112,10 @@ def _table(rows: list[Any], columns: dict[str, str]) -> pd.DataFrame:
 
 
 def read_again(root: Path, pair: ScenePair, labels_key: str) -> dict[Phase, Label]:
-    """Return both labels of a scene that is in the table of scenes.
+    """Return both labels of a scene in the table of scenes.
 
     Raises:
-        DataError: they are not those of the table.
+        DataError: they have changed since.
     """
     labels, key = _parse(root, pair, georeferenced=False)
     if key != labels_key:
@@ -143,31 +141,28 @@ def read_buildings(root: Path, work: tuple[ScenePair, str]) -> list[Row]:
             "area": area,
         }
         for (post, pre), area in zip(joined, areas, strict=True)
-        if post.damage is not None  # parse_label sees to it in every post-disaster label
+        if post.damage is not None  # always: parse_label requires it of a post-disaster label
     ]
 
 
 def building_tables(scenes: Iterable[list[Row]]) -> Iterator[pa.Table]:
     """Yield the buildings of all scenes in tables of some thousand rows, so that memory does not grow with them."""
     rows: list[Row] = []
-    weight = 0
     for buildings in scenes:
         rows += buildings
-        weight += 1 + len(buildings)
-        if weight >= _GROUP:
+        if len(rows) >= _GROUP:
             yield pa.Table.from_pylist(rows, BUILDING_SCHEMA)
-            rows, weight = [], 0
-    if weight:
-        yield pa.Table.from_pylist(rows, BUILDING_SCHEMA)
+            rows = []
+    yield pa.Table.from_pylist(rows, BUILDING_SCHEMA)
 
 
 def georeferences(scenes: pd.DataFrame) -> dict[str, Georeference | None]:
-    """Return the place of each scene of a scenes table, `None` where its label did not tell."""
+    """Return the georeference of each scene of a scenes table, `None` if it is not known."""
     return {row["scene"]: georeference(row) for row in scenes.to_dict("records")}
 
 
 def georeference(scene: Mapping[Any, Any]) -> Georeference | None:
-    """Return the place of a scene, a row of the scenes table; `None` where it is not known."""
+    """Return the georeference of a row of the scenes table, `None` if it is not known."""
     known = pd.notna(scene["epsg"])
     return Georeference(**{field.name: scene[field.name] for field in fields(Georeference)}) if known else None
 
@@ -176,7 +171,7 @@ def problem_row(scene: str, error: DataError, *, stop: bool) -> tuple[str, ...]:
     """Return the row of a scene that is left out.
 
     Raises:
-        DataError: the error itself, where `stop` is asked for.
+        DataError: the error itself, if `stop` is true.
     """
     if stop:
         raise error
@@ -187,7 +182,7 @@ def _no_place(pair: ScenePair) -> tuple[str, ...]:
     return (
         str(pair.scene),
         f"{pair.labels['post']} has features.lng_lat that no north-up UTM grid fits within a pixel.",
-        "Restore the label from the download if its masks are to lie in the right place.",
+        "Restore the label from the download if its masks need a georeference.",
         NO_PLACE,
     )
 
@@ -219,7 +214,7 @@ def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> Row:
 
 
 def _beyond(dates: Iterable[PolygonArray], width: int, height: int) -> tuple[int, int]:
-    """Return how many buildings reach over the edge at either date, and how many of them are wholly outside at one."""
+    """Return how many buildings extend over the edge at either date, and how many are entirely outside at one."""
     over, outside = [], []
     for polygons in dates:
         left, top, right, bottom = shapely.bounds(polygons).reshape(-1, 4).T
@@ -234,10 +229,8 @@ def _read(label: Path) -> bytes:
         return label.read_bytes()
     except OSError as error:
         raise LabelError(
-            str(label),
-            found=f"a file that cannot be read ({error.strerror})",
-            allowed="a label that this user may read",
-            remedy="restore the file from the download, or set data_processing.on_problem: skip",
+            f"{label} cannot be read ({error.strerror}).",
+            hint="Restore the file from the download, or set data_processing.on_problem: skip.",
         ) from error
 
 
@@ -246,7 +239,7 @@ def _scene_row(pair: ScenePair, labels: dict[Phase, Label]) -> Row:
     return {
         "scene": str(pair.scene),
         "tier": pair.tier,
-        "disaster": metadata.disaster,  # early names, such as test_pre_00000, do not tell
+        "disaster": metadata.disaster,  # early names, such as test_pre_00000, do not have it
         "disaster_type": metadata.disaster_type,
         **{f"{phase}_image": pair.images[phase] for phase in PHASES},
         **{f"{phase}_date": labels[phase].metadata.capture_date for phase in PHASES},
@@ -261,10 +254,8 @@ def _joined(labels: dict[Phase, Label], pair: ScenePair) -> list[tuple[Building,
     after = labels["post"].buildings
     if before.keys() != {building.uid for building in after}:
         raise LabelError(
-            pair.labels["pre"],
-            found=f"{len(before)} buildings, where {pair.labels['post']} has {len(after)} or others",
-            allowed="the same uids in both labels of a scene",
-            remedy="restore both labels from the download, or set data_processing.on_problem: skip",
+            f"{pair.labels['pre']} has {len(before)} buildings, but {pair.labels['post']} has {len(after)} or others.",
+            hint="Restore both labels from the download, or set data_processing.on_problem: skip.",
         )
     return [(building, before[building.uid]) for building in after]
 
@@ -274,8 +265,7 @@ def _check_size(image: Path, label: Label, read_shape: ReadShape) -> None:
     expected = label.metadata.height, label.metadata.width
     if (height, width) != expected or bands == 2:
         raise DataError(
-            str(image),
-            found=f"{width} × {height} pixels in {bands} band(s)",
-            allowed=f"{expected[1]} × {expected[0]}, as its label says, in 3 bands or one",
-            remedy="restore the image from the download, or set data_processing.on_problem: skip",
+            f"{image} has {width} × {height} pixels in {bands} band(s), not {expected[1]} × {expected[0]} as in its "
+            "label, in 3 bands or one.",
+            hint="Restore the image from the download, or set data_processing.on_problem: skip.",
         )

@@ -1,19 +1,23 @@
-"""One label JSON ↔ its buildings and metadata.
+"""One label JSON: its metadata, its buildings, and their polygons.
 
-msgspec decodes typed structs straight from bytes and skips every key that is not named here; that is what makes a label
-cost a tenth of a millisecond. Geometry stays WKT text until somebody needs a polygon: most readers never do.
+msgspec decodes typed structs from bytes and skips every key that is not named here, so that a label takes a tenth of a
+millisecond. Geometry stays WKT until `parse_polygons`: most readers never need polygons.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
+import shapely
 
 from xview2_siamese_unet.damage import SUBTYPES, Damage
 from xview2_siamese_unet.errors import LabelError
-from xview2_siamese_unet.xbd.names import Phase
+from xview2_siamese_unet.xbd.scenes import Phase
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +52,8 @@ class Building(msgspec.Struct, frozen=True):
     Attributes:
         uid: joins the two dates; geometry does not (it differs between them in every scene).
         xy: polygon in pixels of the image, x to the right and y down, as WKT; may reach over the edge.
-        damage: what the post-disaster label says; `None` in a pre-disaster label, which says nothing.
-        lng_lat: the same polygon in degrees (WGS 84), as WKT; `None` where the reader did not ask for it.
+        damage: class of a post-disaster label; `None` in a pre-disaster label.
+        lng_lat: the same polygon in degrees (WGS 84), as WKT; `None` if the reader did not ask for it.
     """
 
     uid: str
@@ -59,7 +63,7 @@ class Building(msgspec.Struct, frozen=True):
 
 
 class Label(msgspec.Struct, frozen=True):
-    """What one label file says."""
+    """The content of one label file."""
 
     metadata: Metadata
     buildings: tuple[Building, ...]
@@ -95,12 +99,18 @@ class _WholeFile(msgspec.Struct):
     metadata: Metadata
 
 
+PolygonArray = npt.NDArray[np.object_]
 _PIXELS: Final = msgspec.json.Decoder(_PixelFile)
 _WHOLE: Final = msgspec.json.Decoder(_WholeFile)
+_RESTORE: Final = "Restore the file from the download, or set data_processing.on_problem: skip."
+_CORRECT: Final = "Correct the label, or set data_processing.on_problem: skip."
+_FARTHEST: Final = 1e7
+"""Larger coordinates, in pixels or in degrees, are typing errors and soon overflow."""
+_POLYGONS: Final = (int(shapely.GeometryType.POLYGON), int(shapely.GeometryType.MULTIPOLYGON))
 
 
 def parse_label(data: bytes, phase: Phase, *, where: str, georeferenced: bool = False) -> Label:
-    """Return what a label file says.
+    """Return the content of a label file.
 
     Args:
         data: the bytes of the file, UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
@@ -118,16 +128,13 @@ def parse_label(data: bytes, phase: Phase, *, where: str, georeferenced: bool = 
         file = _WHOLE.decode(text) if georeferenced else _PIXELS.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LabelError(
-            where,
-            found=f"text that is no xBD label ({error})",
-            allowed="JSON with features.lng_lat, features.xy and metadata as in the xBD download",
-            remedy="restore the file from the download, or set data_processing.on_problem: skip",
+            f"{where} is no xBD label, which is JSON with features.lng_lat, features.xy and metadata ({error}).",
+            hint=_RESTORE,
         ) from error
     features = file.features
     if other := next((f.properties for f in features.xy if f.properties.feature_type != "building"), None):
         raise LabelError(
-            f"{where} has a feature of type {other.feature_type!r} ({other.uid}), which is no building.",
-            hint="Correct the label, or set data_processing.on_problem: skip.",
+            f"{where} has a feature of type {other.feature_type!r} ({other.uid}), which is no building.", hint=_CORRECT
         )
     degrees = _degrees(features, where) if isinstance(features, _AllFeatures) else {}
     buildings = tuple(
@@ -135,12 +142,7 @@ def parse_label(data: bytes, phase: Phase, *, where: str, georeferenced: bool = 
         for f in features.xy
     )
     if len({b.uid for b in buildings}) != len(buildings):
-        raise LabelError(
-            where,
-            found="the same uid on two buildings",
-            allowed="each uid once in a file",
-            remedy="restore the file from the download, or set data_processing.on_problem: skip",
-        )
+        raise LabelError(f"{where} has the same uid on two buildings.", hint=_RESTORE)
     return Label(file.metadata, buildings)
 
 
@@ -164,10 +166,8 @@ def _damage(properties: _Properties, phase: Phase, where: str) -> Damage | None:
     damage = SUBTYPES.get(properties.subtype or "")
     if damage is None:
         raise LabelError(
-            where,
-            found=f"subtype {properties.subtype!r} on building {properties.uid}",
-            allowed=", ".join(SUBTYPES),
-            remedy="correct the label, or set data_processing.on_problem: skip",
+            f"{where} has subtype {properties.subtype!r} on building {properties.uid}, none of {', '.join(SUBTYPES)}.",
+            hint=_CORRECT,
         )
     return damage
 
@@ -176,9 +176,29 @@ def _degrees(features: _AllFeatures, where: str) -> dict[str, str]:
     degrees = {f.properties.uid: f.wkt for f in features.lng_lat}
     if len(features.lng_lat) != len(features.xy) or degrees.keys() != {f.properties.uid for f in features.xy}:
         raise LabelError(
-            where,
-            found=f"{len(features.lng_lat)} buildings in features.lng_lat and {len(features.xy)} in features.xy",
-            allowed="the same uids in both",
-            remedy="restore the file from the download, or set data_processing.on_problem: skip",
+            f"{where} has {len(features.lng_lat)} buildings in features.lng_lat and {len(features.xy)} in features.xy, "
+            "or other uids.",
+            hint=_RESTORE,
         )
     return degrees
+
+
+def parse_polygons(wkt: Sequence[str], where: str) -> PolygonArray:
+    """Return the polygons of WKT texts, (n,) shapely geometries; a ring may cross itself.
+
+    Raises:
+        LabelError: a text that is no polygon, is empty, or has a coordinate that is not finite or far too large.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):  # of coordinates written nan or 1E310, refused below
+        polygons: PolygonArray = shapely.from_wkt(np.asarray(wkt, dtype=object), on_invalid="ignore")
+    usable = np.isin(shapely.get_type_id(polygons), _POLYGONS) & ~shapely.is_empty(polygons)
+    coordinates, owners = shapely.get_coordinates(polygons, return_index=True)
+    strange = ~(np.abs(coordinates) < _FARTHEST).all(axis=1)  # so written, NaN is strange as well
+    usable[owners[strange]] = False
+    if not usable.all():
+        raise LabelError(
+            f"{where} has geometry {wkt[int(np.argmin(usable))][:60]!r}, not POLYGON ((x y, x y, x y, …)) with finite "
+            "numbers.",
+            hint=_CORRECT,
+        )
+    return polygons

@@ -1,17 +1,15 @@
-"""Which scene belongs to which split, and which scenes a subset keeps.
+"""The split of each scene, and the scenes of a subset.
 
-The choice goes round in the numbers of an event, as many as the shares need to come out even (3/4 and 1/4: four
-scenes), and a hash of the event says where it starts. So the split of a scene depends on its own name alone: adding a
-scene moves no other, and every event is in every split. Shares hold for any run of consecutive numbers: to one scene
-for training and for two splits that use the whole folder, to less than two for a further split.
-No rule can be exact for arbitrary subsets too: each subset of one scene would already have to break it, or a later
-scene would have to move an earlier one.
+The scene numbers of an event are dealt to the splits in cycles, as long as the shares need to come out even (3/4 and
+1/4: four scenes); a hash of the event gives the start. So the split of a scene depends only on its own name: adding a
+scene moves no other, and every event is in every split. Shares hold for any consecutive numbers: to one scene for
+training and for two splits that use the whole folder, to less than two for a further split.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from hashlib import blake2b
 from json import detect_encoding
@@ -25,7 +23,7 @@ import pandas as pd
 from xview2_siamese_unet.config.data_processing import SplitParams
 from xview2_siamese_unet.config.dataset import SubsetParams
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.xbd.names import parse_stem
+from xview2_siamese_unet.xbd.scenes import parse_stem
 
 logger = logging.getLogger(__name__)
 Split = Literal["train", "validation", "test"]
@@ -33,10 +31,10 @@ SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 
 
 def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
-    """Return the table (scene, split), one row for each scene that a split uses, in the order of `scenes`.
+    """Return the table (scene, split), one row per scene that a split uses, in the order of `scenes`.
 
     Args:
-        scenes: with the columns scene, tier and disaster, and buildings where `keep_empty` is below 1.
+        scenes: with the columns scene, tier and disaster, and buildings if `keep_empty` is below 1.
         params: shares of the folders, or events to leave out, or a file.
 
     Raises:
@@ -50,15 +48,15 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
             columns=["scene", "split"],
         ).astype("str")
     if params.leave_events_out:
-        table = _leave_out(table, scenes, params.leave_events_out)
-    table = _all_three(_thin_out(table, scenes, params))
+        table = _hold_out(table, scenes, params.leave_events_out)
+    table = _require_all_splits(_thin_out(table, scenes, params))
     if unused := len(scenes) - len(table):
         logger.warning("%d of %d scenes are in no split (data_processing.split)", unused, len(scenes))
     return table
 
 
 def _thin_out(table: pd.DataFrame, scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
-    """Drop training scenes without buildings, each by its own name, until about the share of them is left."""
+    """Drop training scenes without buildings, by a hash of their names, so that about `keep_empty` of them remain."""
     if params.keep_empty == 1:
         return table
     empty = set(scenes.loc[scenes["buildings"] == 0, "scene"])
@@ -75,10 +73,10 @@ def leave_out(table: pd.DataFrame, scenes: Collection[str]) -> pd.DataFrame:
     Raises:
         ConfigError: a split has no scene left.
     """
-    return _all_three(table[~table["scene"].isin(list(scenes))].reset_index(drop=True))
+    return _require_all_splits(table[~table["scene"].isin(list(scenes))].reset_index(drop=True))
 
 
-def _all_three(table: pd.DataFrame) -> pd.DataFrame:
+def _require_all_splits(table: pd.DataFrame) -> pd.DataFrame:
     for split in SPLITS:
         if split not in set(table["split"]):
             raise ConfigError(
@@ -92,7 +90,7 @@ def _all_three(table: pd.DataFrame) -> pd.DataFrame:
 def choose_subset(scenes: pd.DataFrame, params: SubsetParams) -> pd.DataFrame:
     """Return the rows of `scenes` that the subset keeps: the same share of every folder and event.
 
-    A count is shared out over folders and events in proportion to their size (largest remainder).
+    A count is divided among folders and events in proportion to their size (largest remainder).
     """
     groups = scenes.groupby(["tier", "disaster"], sort=True)["scene"]
     sizes = groups.size()
@@ -109,7 +107,7 @@ def choose_subset(scenes: pd.DataFrame, params: SubsetParams) -> pd.DataFrame:
 
 
 def _assign(row: object, params: SplitParams) -> Split | None:
-    """Return the split of one scene, or `None` where its folder has scenes to spare."""
+    """Return the split of one scene, `None` if the shares leave it out."""
     scene = parse_stem(f"{row.scene}_pre_disaster")[0]  # type: ignore[attr-defined]
     # A share such as 0.1 is meant as 1/10, not as the binary fraction nearest to it; nine digits tell any two apart.
     shares = {split: Fraction(getattr(params, split).get(row.tier, 0)).limit_denominator(10**9) for split in SPLITS}  # type: ignore[attr-defined]
@@ -119,7 +117,7 @@ def _assign(row: object, params: SplitParams) -> Split | None:
 
 
 def _pick(place: int, shares: Mapping[Split, Fraction]) -> Split | None:
-    """Give a place of a block to the first split whose running total steps up there; the others share what is left."""
+    """Return the first split whose running total steps up at a place of the cycle; the others share what is left."""
     left = Fraction(1)
     for split, share in shares.items():
         part = min(share / left, Fraction(1)) if left > 0 else Fraction(0)  # shares may add up to a billionth over 1
@@ -136,15 +134,13 @@ def _hash(text: str) -> float:
     return int.from_bytes(blake2b(text.encode(), digest_size=6).digest()) / 2**48
 
 
-def _leave_out(table: pd.DataFrame, scenes: pd.DataFrame, events: Iterable[str]) -> pd.DataFrame:
+def _hold_out(table: pd.DataFrame, scenes: pd.DataFrame, events: Iterable[str]) -> pd.DataFrame:
     known = set(scenes["disaster"])
     for event in events:
         if event not in known:
             raise ConfigError(
-                "data_processing.split.leave_events_out",
-                found=event,
-                allowed=", ".join(sorted(known)),
-                remedy="name events of the dataset",
+                f"data_processing.split.leave_events_out names {event}, which is no event of the dataset.",
+                hint=f"Choose among {', '.join(sorted(known))}.",
             )
     held_out = scenes.loc[scenes["disaster"].isin(list(events)), "scene"]
     seen = table[~table["scene"].isin(held_out) & (table["split"] != "test")]
@@ -157,28 +153,18 @@ def _read(path: Path, known: set[str]) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, encoding=detect_encoding(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise ConfigError(
-            "data_processing.split.file",
-            found=f"{path}, which cannot be read ({error})",
-            allowed="a CSV with the columns scene and split",
-            remedy="correct the path or the file",
+            f"data_processing.split.file {path} cannot be read ({error}).",
+            hint="Correct the path or the file, a CSV with the columns scene and split.",
         ) from error
-    where = str(path)
     if not {"scene", "split"} <= set(table.columns):
-        raise DataError(
-            where, found=f"columns {', '.join(table.columns)}", allowed="scene, split", remedy="name the columns so"
-        )
-    _refuse(where, "split", set(table["split"]) - set(SPLITS), SPLITS)
-    _refuse(where, "scene", set(table["scene"]) - known, ("the scenes of the dataset",))
-    twice = set(table.loc[table["scene"].duplicated(), "scene"])
-    _refuse(where, "scene twice:", twice, ("each scene once",))
+        raise DataError(f"{path} has columns {', '.join(table.columns)}.", hint="Name two of them scene and split.")
+    scenes, splits = table["scene"], table["split"]
+    _refuse(path, set(splits) - set(SPLITS), f"which is no split ({', '.join(SPLITS)})")
+    _refuse(path, set(scenes) - known, "which is no scene of the dataset")
+    _refuse(path, set(scenes[scenes.duplicated()]), "a scene that is listed twice")
     return table[["scene", "split"]].reset_index(drop=True)
 
 
-def _refuse(where: str, what: str, found: set[str], allowed: Sequence[str]) -> None:
-    if found:
-        raise DataError(
-            where,
-            found=f"{what} {', '.join(map(str, sorted(found, key=str)[:3]))}",
-            allowed=", ".join(allowed),
-            remedy="correct the file",
-        )
+def _refuse(path: Path, wrong: set[str], why: str) -> None:
+    if wrong:
+        raise DataError(f"{path} names {', '.join(sorted(map(str, wrong))[:3])}, {why}.", hint="Correct the file.")

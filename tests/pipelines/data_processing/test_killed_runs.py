@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":  # a spawned worker reads this file too, and needs none of it
-    from xview2_siamese_unet.datasets.buildings import BuildingsDataset
+    from xview2_siamese_unet.datasets.store import BuildingsDataset
     from xview2_siamese_unet.datasets.partitions import MasksDataset, SceneFolderDataset
     from xview2_siamese_unet.datasets.store import StoreDataset
     from xview2_siamese_unet.config.data_processing import DataProcessingParams

@@ -13,7 +13,7 @@ from xview2_siamese_unet.config.modelling import ClassesParams
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.pipelines.feature_statistics import create_pipeline, nodes
 from xview2_siamese_unet.raster.store import RECORD
-from xview2_siamese_unet.stats.balance import count_classes
+from xview2_siamese_unet.stats import count_classes
 
 NAMES = [f"a-fire_{n:08d}" for n in range(4)]
 SPLITS = pd.DataFrame({"scene": [NAMES[2], NAMES[0], NAMES[3]], "split": ["train", "train", "test"]})

@@ -31,7 +31,7 @@ from xview2_siamese_unet.assessment import Assessment
 from xview2_siamese_unet.assessment import assess as assess_in_python
 from xview2_siamese_unet.cli.assess import assess
 from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
-from xview2_siamese_unet.environments import UserExperimentConfigLoader
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import CheckpointError, DataError
 from xview2_siamese_unet.inference.prediction import predict_scenes
 from xview2_siamese_unet.models.build import build_net

@@ -18,17 +18,18 @@ from xview2_siamese_unet import __version__
 from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.modelling import ModelParams, Recipe
 from xview2_siamese_unet.config.tree import Parameters
-from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
+from xview2_siamese_unet.datasets.files import CheckpointDataset
 from xview2_siamese_unet.errors import CheckpointError, StaleError
 from xview2_siamese_unet.models.build import build_net
-from xview2_siamese_unet.models.checkpoint import Checkpoint, restore
+from xview2_siamese_unet.models.checkpoint import Checkpoint
+from xview2_siamese_unet.models.predictor import restore
 from xview2_siamese_unet.pipelines.modelling import create_pipeline
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.stats.moments import IMAGENET
-from xview2_siamese_unet.training import fit as fit_room
-from xview2_siamese_unet.training.commit import code_commit
+from xview2_siamese_unet.stats import IMAGENET
+from xview2_siamese_unet.training import trainer
 from xview2_siamese_unet.training.data import TrainingData
-from xview2_siamese_unet.training.fit import Folders
+from xview2_siamese_unet.training.provenance import code_commit
+from xview2_siamese_unet.training.trainer import Folders
 
 SETTINGS: dict[str, Any] = {
     "model": {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": (16, 16, 8, 8, 8)},
@@ -50,13 +51,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the pipeline with other settings; returns what it made, and under `trained` whether it trained."""
     trained: list[int] = []
-    fit = fit_room.fit
+    fit = trainer.fit
 
     def counting(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> Checkpoint:
         trained.append(1)
         return fit(data, recipe, folders, cores=cores)
 
-    monkeypatch.setattr(fit_room, "fit", counting)
+    monkeypatch.setattr(trainer, "fit", counting)
 
     def go(class_weights: list[float] | None = None, **changes: dict[str, Any]) -> dict[str, Any]:
         trained.clear()
@@ -132,7 +133,7 @@ def test_a_damaged_checkpoint_stops_a_run_and_without_it_the_epochs_are_not_trai
     path, last = folder / "e_best_siamese_unet_state.pth", folder / "epochs" / "last.ckpt"
     first, epoch = run(), last.stat().st_mtime_ns
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match=f"next: delete {path}, "):
+    with pytest.raises(CheckpointError, match=f"Delete {path} and"):
         run()
     path.unlink()
     again = run()

@@ -1,31 +1,29 @@
-"""Translates between the catalog and the rooms of the library; no arithmetic here."""
+"""Nodes of `data_processing`: raw folder → scenes, buildings, masks, splits, store."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xview2_siamese_unet import __version__
+from xview2_siamese_unet import __version__, stats
 from xview2_siamese_unet.config.data_processing import DataProcessingParams
 from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.datasets.partitions import Partitions
-from xview2_siamese_unet.datasets.stamp import made_from
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.parallel import Lazy, parallel_map
-from xview2_siamese_unet.pipelines.data_processing.ingest_page import render_ingest_page
 from xview2_siamese_unet.raster.io import read_shape
 from xview2_siamese_unet.raster.masks import SceneMasks, compare_targets, rasterize_scene
 from xview2_siamese_unet.raster.store import Store, read_scene, scene_key
 from xview2_siamese_unet.runs import describe_run
-from xview2_siamese_unet.stats import buildings
-from xview2_siamese_unet.synthetic import draw_scene, plan_sample, scene_name
-from xview2_siamese_unet.training.commit import code_commit, code_digest
+from xview2_siamese_unet.synthetic import draw_scene, drawing_code, plan_sample, scene_name
+from xview2_siamese_unet.training.provenance import code_commit, code_digest
 from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive, unpack
 from xview2_siamese_unet.xbd.ingest import (
     building_tables,
@@ -34,18 +32,24 @@ from xview2_siamese_unet.xbd.ingest import (
     read_labels,
     tabulate_labels,
 )
-from xview2_siamese_unet.xbd.pairing import ScenePair, list_pairs, pairs_of, tabulate_pairs, unread_folders
+from xview2_siamese_unet.xbd.scenes import ScenePair, list_pairs, pairs_of, tabulate_pairs, unread_folders
 from xview2_siamese_unet.xbd.splits import choose_subset, leave_out, split_scenes
 
 _log = logging.getLogger(__name__)
+_STYLE: Final = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+td, th { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: left; overflow-wrap: anywhere }
+"""
 
 
 def provide_scenes(download: Path | None, dataset: DatasetParams, executor: ExecutorParams) -> Partitions:
-    """Draw the built-in sample or unpack an archive, lazily; a folder of scenes is read where it lies."""
+    """Draw the built-in sample or unpack an archive, lazily; a folder of scenes is read in place."""
     if download is None:
         sample = dataset.sample
         drawn = {scene_name(scene): Lazy(partial(draw_scene, scene, sample.size)) for scene in plan_sample(sample)}
-        return Partitions(drawn, what="sample scenes", made_with=sample.model_dump(mode="json"), executor=executor)
+        made_with = {**sample.model_dump(mode="json"), "code": drawing_code()}
+        return Partitions(drawn, what="sample scenes", made_with=made_with, executor=executor)
     if is_archive(download):
         made_with = {"archive": download.name, "bytes": download.stat().st_size}
         return Partitions({UNPACKED: Lazy(partial(unpack, download))}, what="archives", made_with=made_with)
@@ -56,7 +60,7 @@ def list_scenes(folder: Path, params: DataProcessingParams) -> pd.DataFrame:
     """Return the files of each scene, or what is wrong with them.
 
     Raises:
-        DataError: the folder holds no scene, or one is not complete and none may be left out.
+        DataError: the folder has no scene, or one is incomplete and `on_problem` is `stop`.
     """
     pairs, problems = list_pairs(folder)
     if unread := unread_folders(folder):
@@ -72,8 +76,8 @@ def parse_labels(
     """Read both labels of each scene; return the settings that chose the scenes, and tables of scenes and problems.
 
     Raises:
-        ConfigError: a part of the scenes is asked for, where the tables are of all of them.
-        DataError: a scene cannot be used, and none may be left out; or none is left.
+        ConfigError: a shard of the scenes is requested, but the tables need all of them.
+        DataError: a scene cannot be used and `on_problem` is `stop`; or none is left.
     """
     if params.shard.count > 1:
         raise ConfigError(
@@ -111,7 +115,7 @@ def tabulate_buildings(
 def burn_masks(
     folder: Path, files: pd.DataFrame, scenes: pd.DataFrame, params: DataProcessingParams, executor: ExecutorParams
 ) -> Partitions:
-    """Burn the polygons of both labels of each scene into its two masks, lazily."""
+    """Rasterise the polygons of both labels of each scene into its two masks, lazily."""
     rule = params.masks.rule
     burnt = {
         _name(scene): Lazy(
@@ -166,24 +170,24 @@ def pack_scenes(
 
 
 def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.DataFrame:
-    """Deal the scenes to train, validation and test; before packing, so that a mistake in the shares shows at once."""
+    """Assign scenes to splits; before packing, so that a mistake in the shares shows at once."""
     return split_scenes(scenes, params.split)
 
 
 def begin_run(dealt: pd.DataFrame, store: Store, settings: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Return what makes this run, and its splits, which leave out the scenes that could not be packed."""
+    """Return the record of this run, and its splits without the scenes that could not be packed."""
     made = describe_run(settings, store.digest) | {"version": __version__, "commit": code_commit()}
     return made, leave_out(dealt, {scene for scene, *_ in store.problems})
 
 
 def count_buildings(scenes: pd.DataFrame, table: pq.ParquetFile) -> pd.DataFrame:
-    """Return how many buildings of each class and size every scene has."""
+    """Return the number of buildings of each class and size in each scene."""
     with table:
         parts = (part.to_pandas() for part in table.iter_batches(columns=["scene", "damage", "area"]))
-        return buildings.count_buildings(scenes, parts)
+        return stats.count_buildings(scenes, parts)
 
 
-def report_ingest(  # noqa: PLR0913  a page joins everything
+def report_ingest(  # noqa: PLR0913  the page joins all results
     *,
     folder: Path,
     scenes: pd.DataFrame,
@@ -193,8 +197,8 @@ def report_ingest(  # noqa: PLR0913  a page joins everything
     store: Store,
     splits: pd.DataFrame,
 ) -> str:
-    """Return a page of what the folder holds, how our masks agree with its targets, and every problem."""
-    counts = buildings.summarise_buildings(scenes, building_counts)
+    """Return a page of the content of the folder, the agreement of masks and targets, and every problem."""
+    counts = stats.summarise_buildings(scenes, building_counts)
     agreement = compare_targets(folder, scenes, masks)
     all_problems = pd.concat([problems, pd.DataFrame(store.problems, columns=problems.columns)])
     placed = scenes["residual"].dropna()
@@ -205,7 +209,7 @@ def report_ingest(  # noqa: PLR0913  a page joins everything
         _log.warning("%d buildings are outside of their image and have no pixel in a mask", outside)
     summary += f" {scenes['clipped'].sum()} buildings are cut at the edge of their image, {outside} are outside of it."
     if len(placed):
-        summary += f" {len(placed)} scenes have a place on Earth, to {1000 * placed.max():.2g} mm."
+        summary += f" {len(placed)} scenes are georeferenced, to {1000 * placed.max():.2g} mm."
     if len(agreement):
         least = agreement["agreement"].min()
         summary += f" Masks and targets of {len(agreement)} scenes agree in {least:.2%} of pixels or more."
@@ -217,11 +221,22 @@ def report_ingest(  # noqa: PLR0913  a page joins everything
         "By size": counts["size"].reset_index(),
         "By event and size": counts["event and size"].reset_index(),
         "Problems": all_problems,
-        "Equal pixels of our damage masks and the targets of the download": agreement.assign(
+        "Agreement of damage masks with the targets of the download, in pixels": agreement.assign(
             agreement=agreement["agreement"].map("{:.2%}".format)
         ),
     }
-    return render_ingest_page(f"Scenes of {folder.name}", summary, tables)
+    return render_page(f"Scenes of {folder.name}", summary, tables)
+
+
+def render_page(title: str, summary: str, tables: Mapping[str, pd.DataFrame]) -> str:
+    """Return a self-contained HTML page with every text escaped; empty tables are left out."""
+    parts = [f"<h1>{escape(title)}</h1>\n<p>{escape(summary)}</p>"]
+    with pd.option_context("display.max_colwidth", None):  # or else to_html shortens long texts
+        for caption, table in tables.items():
+            if len(table):
+                parts.append(f"<h2>{escape(caption)}</h2>\n{table.to_html(index=False, border=0, justify='left')}")
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{"".join(parts)}\n</body></html>\n'
 
 
 def _scenes_by_split(scenes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
@@ -230,8 +245,8 @@ def _scenes_by_split(scenes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame
 
 
 def _masks_key(scene: Mapping[Any, Any], params: DataProcessingParams) -> str:
-    """Return a text that changes with everything that the masks of a scene are made from, the code among it."""
-    return made_from(scene["labels_key"], params.masks.rule, code_digest("raster.masks"))
+    """Return a text that changes with everything that makes the masks of a scene, code included."""
+    return "-".join([scene["labels_key"], params.masks.rule, code_digest("raster.masks")])
 
 
 def _name(scene: Mapping[Any, Any]) -> str:
@@ -239,7 +254,7 @@ def _name(scene: Mapping[Any, Any]) -> str:
 
 
 def _with_files(scenes: pd.DataFrame, files: pd.DataFrame) -> Iterator[tuple[Mapping[Any, Any], ScenePair]]:
-    """Yield the row and the files of each scene that can be used."""
+    """Yield the row and the files of each usable scene."""
     pairs = {str(pair.scene): pair for pair in pairs_of(files)}
     for scene in scenes.to_dict("records"):
         yield scene, pairs[scene["scene"]]

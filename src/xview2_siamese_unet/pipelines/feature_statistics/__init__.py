@@ -1,4 +1,4 @@
-"""Store and splits → counts and weights of classes and scenes, moments of channels, histogram."""
+"""Store and splits → class counts, class weights, sample weights, channel statistics, charts."""
 
 from xview2_siamese_unet.pipelines.feature_statistics.pipeline import create_pipeline
 

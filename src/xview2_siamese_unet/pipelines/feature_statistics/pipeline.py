@@ -1,11 +1,11 @@
-"""Store and splits → counts and weights of classes and scenes, moments of channels, histogram."""
+"""Store and splits → class counts, class weights, sample weights, channel statistics, charts."""
 
 from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.pipelines.feature_statistics import nodes
-from xview2_siamese_unet.plots.histogram import draw_class_histogram
+from xview2_siamese_unet.report.figures import draw_class_histogram
 
 
 def create_pipeline(**_: object) -> Pipeline:

@@ -12,8 +12,7 @@ from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.datasets.assess_folder import Rows
-from xview2_siamese_unet.datasets.assess_layers import Layers
+from xview2_siamese_unet.datasets.assessment import Layers, Rows
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 from xview2_siamese_unet.inference.products import PRODUCTS, blocks_folder, buildings_style, check_out, outline_style
 from xview2_siamese_unet.inference.record import Predicted, describe, describe_model, model_warnings, newest_input

@@ -1,4 +1,4 @@
-"""Translates between the catalog and the training room; no arithmetic here."""
+"""Nodes of the pipeline `modelling`."""
 
 import logging
 from pathlib import Path
@@ -7,47 +7,13 @@ from typing import Any
 import pandas as pd
 
 from xview2_siamese_unet.config.dataset import DatasetParams
-from xview2_siamese_unet.config.modelling import (
-    ClassesParams,
-    DataloaderParams,
-    FocalLossParams,
-    HardwareParams,
-    LossWeightsParams,
-    ModelParams,
-    PredictionParams,
-    Recipe,
-    TrainingParams,
-)
+from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import StaleError
 from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.stats.moments import IMAGENET
+from xview2_siamese_unet.stats import IMAGENET
 
 _log = logging.getLogger(__name__)
-
-
-def collect_recipe(  # noqa: PLR0913  one parameter for each section of the configuration
-    *,
-    model: ModelParams,
-    classes: ClassesParams,
-    training: TrainingParams,
-    prediction: PredictionParams,
-    loss_weights: LossWeightsParams,
-    focal_loss: FocalLossParams,
-    dataloader: DataloaderParams,
-    hardware: HardwareParams,
-) -> Recipe:
-    """Join the sections that decide what a net learns."""
-    return Recipe(
-        model=model,
-        classes=classes,
-        training=training,
-        prediction=prediction,
-        loss_weights=loss_weights,
-        focal_loss=focal_loss,
-        dataloader=dataloader,
-        hardware=hardware,
-    )
 
 
 def train(  # noqa: PLR0913  a net is made of all of these
@@ -62,17 +28,18 @@ def train(  # noqa: PLR0913  a net is made of all of these
     dataset: DatasetParams,
     folders: dict[str, Path],
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
-    """Return the checkpoint of the best epoch, for two formats, and the history of all epochs.
+    """Return the best epoch's checkpoint, for two formats, and the history.
 
-    Training resumes from what the folder of checkpoints holds: the last epoch, or the finished checkpoint.
+    Training resumes from the folder of checkpoints: from the last epoch, or the finished checkpoint.
 
     Raises:
         StaleError: the run is finished, and its splits, features or first weights have changed since.
     """
-    from xview2_siamese_unet.training.data import TrainingData, fingerprint  # noqa: PLC0415
-    from xview2_siamese_unet.training.epochs import finished_checkpoint  # noqa: PLC0415
-    from xview2_siamese_unet.training.fit import Folders, fit  # noqa: PLC0415  torch is slow to import
-    from xview2_siamese_unet.training.processes import launched_here  # noqa: PLC0415
+    # torch is slow to import
+    from xview2_siamese_unet.training.checkpointing import fingerprint, finished_checkpoint  # noqa: PLC0415
+    from xview2_siamese_unet.training.data import TrainingData  # noqa: PLC0415
+    from xview2_siamese_unet.training.distributed import get_local_world_size  # noqa: PLC0415
+    from xview2_siamese_unet.training.trainer import Folders, fit  # noqa: PLC0415
 
     measured = recipe.model.normalisation == "measured"
     data = TrainingData(
@@ -88,7 +55,7 @@ def train(  # noqa: PLR0913  a net is made of all of these
     )
     checkpoint = finished_checkpoint(folders["checkpoints"])
     if checkpoint is None:
-        cores = max(1, usable_cores() // launched_here())
+        cores = max(1, usable_cores() // get_local_world_size())
         checkpoint = dict(fit(data, recipe, Folders(**folders), cores=cores))
     elif checkpoint["fingerprint"] != fingerprint(data, recipe):
         raise StaleError(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.pipelines.modelling import nodes
-
-_SECTIONS = ("model", "classes", "training", "prediction", "loss_weights", "focal_loss", "dataloader", "hardware")
+from xview2_siamese_unet.config.modelling import Recipe
+from xview2_siamese_unet.pipelines.modelling.nodes import train
 
 
 def create_pipeline(**_: object) -> Pipeline:
     """Return the pipeline `modelling`."""
     return Pipeline(
         [
-            Node(nodes.collect_recipe, {name: f"params:{name}" for name in _SECTIONS}, "recipe", name="collect_recipe"),
+            Node(Recipe, {name: f"params:{name}" for name in Recipe.model_fields}, "recipe", name="collect_recipe"),
             Node(
-                nodes.train,
+                train,
                 {
                     "recipe": "recipe",
                     "store": "store",

@@ -1,4 +1,4 @@
-"""Translates between the catalog and the rooms of the library; no arithmetic here."""
+"""Node of `png_export`: scenes as 8-bit PNG in the layout of the challenge."""
 
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from xview2_siamese_unet.datasets.partitions import Partitions
 from xview2_siamese_unet.parallel import Lazy
 from xview2_siamese_unet.raster.export import convert_scene, last_change, png_name
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.xbd.pairing import pairs_of
+from xview2_siamese_unet.xbd.scenes import pairs_of
 
 
 def convert_scenes(folder: Path, files: pd.DataFrame, store: Store, executor: ExecutorParams) -> Partitions:

@@ -8,7 +8,7 @@ from xview2_siamese_unet.pipelines.png_export import nodes
 
 
 def create_pipeline(**_: object) -> Pipeline:
-    """Return the pipeline `png_export`, which runs only where it is asked for."""
+    """Return the pipeline `png_export`, which runs only on request."""
     return Pipeline(
         [
             Node(

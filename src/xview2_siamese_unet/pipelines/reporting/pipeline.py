@@ -1,4 +1,4 @@
-"""Wiring of the reporting pipeline."""
+"""Wiring of the reporting pipeline: predictions, counts, scores, figures, report."""
 
 from __future__ import annotations
 
@@ -6,87 +6,49 @@ from typing import Final
 
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.metrics.table import count_scenes
-from xview2_siamese_unet.pipelines.reporting.nodes import (
-    CALIBRATION,
-    CHARTS,
-    count_probabilities,
-    match_buildings,
-    plot_buildings,
-    plot_confusion,
-    plot_panels,
-    plot_probabilities,
-    plot_scored_classes,
-    predict,
-    score,
-    write_report,
-)
-from xview2_siamese_unet.plots.curves import draw_curves
+from xview2_siamese_unet.metrics.summary import count_scenes
+from xview2_siamese_unet.pipelines.reporting import nodes
+from xview2_siamese_unet.report.figures import draw_curves
+from xview2_siamese_unet.report.page import CALIBRATION, CHARTS
 
 _PARAMS: Final = "params:reporting"
-_MATRICES: Final = ["localization_confusion", "damage_confusion", "building_confusion"]
-_PROBABILITIES: Final = ["precision_recall", "reliability"]
-_OF_PREDICT: Final = {
-    "checkpoint": "checkpoint",
-    "store": "store",
-    "scenes": "scenes",
-    "splits": "splits",
+_PREDICT: Final = {
+    **{name: name for name in ("checkpoint", "store", "scenes", "splits")},
     "params": _PARAMS,
     "hardware": "params:hardware",
 }
-_OF_COUNTS: Final = ["predictions", "store", "scenes", "splits", "params:reporting.split"]
-_OF_MATCHES: Final = [
-    "predictions",
-    "probabilities",
-    "scene_counts",
-    "buildings",
-    "run",
-]
-_OF_SUMMARY: Final = ["scene_counts", "building_matches", "probability_counts", "checkpoint", _PARAMS]
-_OF_REPORT: Final = {
-    "metrics": "metrics",
+_COUNTS: Final = ["predictions", "store", "scenes", "splits", "params:reporting.split"]
+_MATCHES: Final = ["predictions", "probabilities", "scene_counts", "buildings", "run"]
+_PROBABILITIES: Final = ["probabilities", "store", "scene_counts", "checkpoint"]
+_SCORE: Final = ["scene_counts", "building_matches", "probability_counts", "checkpoint", _PARAMS]
+_PANELS: Final = ["scene_counts", "predictions", "probabilities", "store", "metrics", _PARAMS]
+_BUILDINGS: Final = ["building_matches", "predictions", "probabilities", "store", _PARAMS]
+_REPORT: Final = {
     "counts": "scene_counts",
-    "class_counts": "class_counts",
     "params": _PARAMS,
-    "run": "run",
-    "checkpoint": "checkpoint",
     "problems": "ingest_report",
+    **{name: name for name in ("metrics", "class_counts", "run", "checkpoint")},
     **{name: name for name in (*CHARTS, *CALIBRATION, "panels", "worst_buildings")},
 }
+_MATRICES: Final = ["localization_confusion", "damage_confusion", "building_confusion"]
+_DIAGRAMS: Final = ["precision_recall", "reliability"]
 
 
 def create_pipeline(**_: object) -> Pipeline:
     """Return the pipeline from `checkpoint` to `report`."""
     return Pipeline(
         [
-            Node(predict, _OF_PREDICT, ["predictions", "probabilities"], name="predict"),
-            Node(count_scenes, _OF_COUNTS, "scene_counts", name="count_confusion"),
-            Node(match_buildings, _OF_MATCHES, "building_matches", name="match_buildings"),
-            Node(
-                count_probabilities,
-                ["probabilities", "store", "scene_counts", "checkpoint"],
-                "probability_counts",
-                name="count_probabilities",
-            ),
-            Node(score, _OF_SUMMARY, "metrics", name="score"),
-            Node(plot_confusion, "metrics", _MATRICES, name="plot_confusion"),
-            Node(plot_scored_classes, "metrics", "scored_classes", name="plot_scored_classes"),
-            Node(
-                plot_probabilities, "probability_counts", ["precision_recall", "reliability"], name="plot_probabilities"
-            ),
+            Node(nodes.predict, _PREDICT, ["predictions", "probabilities"], name="predict"),
+            Node(count_scenes, _COUNTS, "scene_counts", name="count_confusion"),
+            Node(nodes.match_buildings, _MATCHES, "building_matches", name="match_buildings"),
+            Node(nodes.count_probabilities, _PROBABILITIES, "probability_counts", name="count_probabilities"),
+            Node(nodes.score, _SCORE, "metrics", name="score"),
+            Node(nodes.plot_confusion, "metrics", _MATRICES, name="plot_confusion"),
+            Node(nodes.plot_scored_classes, "metrics", "scored_classes", name="plot_scored_classes"),
+            Node(nodes.plot_probabilities, "probability_counts", _DIAGRAMS, name="plot_probabilities"),
             Node(draw_curves, "history", "training_curves", name="plot_curves"),
-            Node(
-                plot_panels,
-                ["scene_counts", "predictions", "probabilities", "store", "metrics", _PARAMS],
-                "panels",
-                name="plot_panels",
-            ),
-            Node(
-                plot_buildings,
-                ["building_matches", "predictions", "probabilities", "store", _PARAMS],
-                "worst_buildings",
-                name="plot_buildings",
-            ),
-            Node(write_report, _OF_REPORT, "report", name="write_report"),
+            Node(nodes.plot_panels, _PANELS, "panels", name="plot_panels"),
+            Node(nodes.plot_buildings, _BUILDINGS, "worst_buildings", name="plot_buildings"),
+            Node(nodes.write_report, _REPORT, "report", name="write_report"),
         ]
     )

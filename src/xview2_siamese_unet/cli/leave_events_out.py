@@ -1,0 +1,176 @@
+"""`kedro leave-events-out EVENT...`: measure generalisation to unseen events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from xview2_siamese_unet.atomic import write_atomically
+from xview2_siamese_unet.cli.command import (
+    ProjectCommand,
+    conf_folder,
+    env_option,
+    find_path,
+    find_project,
+    open_catalog,
+    open_configuration,
+    open_console,
+    out_option,
+)
+from xview2_siamese_unet.cli.experiment import copy_files, fill_folder, require_name
+from xview2_siamese_unet.cli.score import open_experiment
+from xview2_siamese_unet.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
+    from xview2_siamese_unet.report.comparison import Experiment
+
+_LONGEST: Final = 100
+"""Characters in the name of an experiment, which is a folder."""
+_KEY: Final = "data_processing.split.leave_events_out"
+_NOTE: Final = (
+    "{held} is trained without {events} and tested on all of their scenes. Both are scored here on the {scenes} scenes "
+    "of {events} in the test split of {mixed}, which is trained on other scenes of {events}. {held} is also trained "
+    "on fewer scenes, {few} instead of {many}, and each is trained once: the drop includes both effects."
+)
+
+
+@click.command("leave-events-out", cls=ProjectCommand)
+@click.argument("events", metavar="EVENT...", nargs=-1, required=True)
+@click.option("--name", help="Name of the new experiment. Default: <experiment>_without_<event>.")
+@out_option("HTML file of the comparison. Default: next to the report.")
+@env_option
+def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None, env: str | None) -> None:
+    """Train without some events, and report the drop of the score on them.
+
+    Runs the experiment of --env; copies it in conf/experiments with every EVENT, such as socal-fire, left out; trains
+    and scores the copy; and compares both on the test scenes that they share. Finished results are reused, so the same
+    command resumes after an interruption.
+
+    \b
+    kedro leave-events-out socal-fire palu-tsunami --env lab/strong
+    """  # noqa: D301  click takes the escaped character
+    from xview2_siamese_unet.report import comparison  # noqa: PLC0415  pandas and matplotlib are slow to import
+
+    mixed = open_configuration(env)
+    _require_mixed(mixed)
+    user, experiment = mixed.user_and_experiment
+    held = name or "_".join([experiment, "without", *events])
+    _require_folder(mixed, held, events)
+    _require_scenes(_run(f"{user}/{experiment}", "data_processing"), events)
+    first = _run(f"{user}/{experiment}", "__default__")
+    _create(experiment, held, events)
+    _require_own_folders(mixed, open_configuration(f"{user}/{held}"))
+    both = open_experiment(first), open_experiment(_run(f"{user}/{held}", "__default__"))
+    drops = list(_drops(both, events))
+    compared = comparison.compare(both, " ".join([_note(both, events), *drops]))
+    out = out or find_path(open_configuration(both[1].name), "report").with_name("leave_events_out.html")
+    write_atomically(out, comparison.render_comparison(compared))
+    open_console().print(comparison.comparison_tables(compared))
+    click.echo("\n".join([*drops, f"Page: {out}"]))
+
+
+def _note(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> str:
+    mixed, held = (each.name for each in both)
+    many, few = (int((open_catalog(name).load("splits")["split"] == "train").sum()) for name in (mixed, held))
+    scenes = len(set(both[0].counts["scene"]) & set(both[1].counts["scene"]))
+    return _NOTE.format(mixed=mixed, held=held, events=" and ".join(events), scenes=scenes, few=few, many=many)
+
+
+def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iterator[str]:
+    """Yield a sentence for each event, and one for several together."""
+    from xview2_siamese_unet.report.comparison import difference  # noqa: PLC0415
+
+    for group in (*((event,) for event in events), *([events] if len(events) > 1 else [])):
+        parts = (replace(each, counts=each.counts[each.counts["disaster"].isin(group)]) for each in both)
+        result = difference(*parts)
+        drop, (seen, unseen) = result.numbers["score"], (scores["score"] for scores in result.scores)
+        yield (
+            f"Score on {result.scenes} scenes of {' and '.join(group)}: {seen:.3f} seen, {unseen:.3f} unseen, "
+            f"{drop.value:+.3f} (95 %: {drop.low:+.3f} to {drop.high:+.3f})."
+        )
+
+
+def _run(env: str, pipeline: str) -> str:
+    """Run a pipeline; return the run as `kedro compare` names it."""
+    from xview2_siamese_unet.runs import ProjectSession  # noqa: PLC0415
+
+    click.secho(f"kedro run --env {env} --pipelines {pipeline}", bold=True, err=True)
+    session: Any = ProjectSession.create(find_project(), env=env)
+    with session:
+        session.run(pipeline_names=[pipeline])
+    return f"{env}@{session.worked_on.name}"
+
+
+def _create(experiment: str, held: str, events: tuple[str, ...]) -> None:
+    """Write the settings without the events, unless an earlier call has."""
+    from omegaconf import OmegaConf  # noqa: PLC0415
+
+    folder = conf_folder() / "experiments"
+    if (folder / held).exists():
+        return
+    files = dict(copy_files(experiment))
+    section = _KEY.partition(".")[0]
+    # Kedro refuses a section in two files of one layer, so the key goes where its section is.
+    target = next((path for path, text in files.items() if section in OmegaConf.create(text)), Path("parameters.yml"))
+    settings = OmegaConf.create(files.get(target, "{}"))
+    OmegaConf.update(settings, _KEY, list(events))
+    if target.suffix == ".json":
+        files[target] = json.dumps(OmegaConf.to_container(settings), indent=2)
+    else:
+        files[target] = f"# As {experiment}, without some events.\n{OmegaConf.to_yaml(settings)}"
+    fill_folder(folder / held, files)
+
+
+def _require_mixed(loader: UserExperimentConfigLoader) -> None:
+    # Only the test split holds scenes of an event that neither experiment was trained on.
+    parameters = loader["parameters"]
+    left_out, split = parameters["data_processing"]["split"]["leave_events_out"], parameters["reporting"]["split"]
+    if left_out or split != "test":
+        raise ConfigError(
+            f"{'/'.join(loader.user_and_experiment)} has {_KEY} {left_out} and reporting.split {split}.",
+            hint="Name an experiment that leaves no event out and is scored on the test split.",
+        )
+
+
+def _require_folder(loader: UserExperimentConfigLoader, held: str, events: tuple[str, ...]) -> None:
+    require_name(held)
+    if len(held) > _LONGEST:
+        raise ConfigError(
+            f"The name of the new experiment has {len(held)} characters, more than {_LONGEST}.",
+            hint="Choose a shorter one with --name.",
+        )
+    if held in loader.known("experiments"):
+        parameters = open_configuration(f"{loader.user_and_experiment[0]}/{held}")["parameters"]
+        left_out = parameters["data_processing"]["split"]["leave_events_out"]
+        if set(left_out) != set(events):
+            raise ConfigError(
+                f"Experiment {held!r} exists and leaves out {', '.join(left_out) or 'no event'}, not "
+                f"{', '.join(events)}.",
+                hint="Choose another name with --name.",
+            )
+
+
+def _require_own_folders(mixed: UserExperimentConfigLoader, held: UserExperimentConfigLoader) -> None:
+    if mixed["globals"]["experiment"] == (name := held["globals"]["experiment"]):
+        raise ConfigError(
+            f"{'/'.join(held.user_and_experiment)} would write to the folders of the other experiment, because "
+            f"globals of the user or of conf/local name both {name!r}.",
+            hint="Remove the key experiment from them.",
+        )
+
+
+def _require_scenes(env: str, events: tuple[str, ...]) -> None:
+    catalog = open_catalog(env)
+    scenes = catalog.load("splits").merge(catalog.load("scenes")[["scene", "disaster"]], on="scene")
+    tested = set(scenes.loc[scenes["split"] == "test", "disaster"])
+    if absent := [event for event in events if event not in tested]:
+        raise DataError(
+            f"The test split of {env} has no scene of {', '.join(absent)}.",
+            hint=f"Name events of the test split: {', '.join(sorted(tested))}.",
+        )

@@ -1,0 +1,192 @@
+"""Datasets of one assessment: its folder, its blocks while it runs, its vector layers, and the record that ends it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Never
+
+from kedro.io import DatasetError
+from kedro_datasets._typing import TablePreview
+
+from xview2_siamese_unet.atomic import PART, sha256, whole_file, write_atomically, written
+from xview2_siamese_unet.datasets.files import OneFile
+from xview2_siamese_unet.inference.products import PRODUCTS, begin, work_folder
+from xview2_siamese_unet.raster.windows import Array, BlockStore
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+Rows = Mapping[str, Mapping[int, Iterable[dict[str, Array | None]]]]
+"""Id of a run → number of a row → the arrays of each of its columns, kind → array."""
+_LAYER_STYLES: Final = """
+CREATE TABLE layer_styles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
+    f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
+    useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME
+)"""
+
+
+class AssessmentDataset(OneFile[Never, Path]):
+    """The folder that an assessment writes to, which need not exist yet; read only."""
+
+    def load(self) -> Path:
+        """Return the folder."""
+        return self._path
+
+    def save(self, data: Never) -> None:
+        """Refuse: the products have entries of their own."""
+        raise DatasetError(f"{self._path} is read only.")
+
+    def _exists(self) -> bool:
+        return True
+
+
+class BlocksDataset(OneFile[Rows, Path]):
+    """The blocks of the current run, each row written atomically; loading returns their folder.
+
+    Saving the first row begins the assessment: it removes the record of an earlier one and the blocks of other runs.
+    """
+
+    def save(self, data: Rows) -> None:
+        """Add rows to those that exist."""
+        begin(self._path.parents[1])
+        self._path.mkdir(exist_ok=True)
+        for other in self._path.iterdir():
+            if other.name not in data:
+                shutil.rmtree(other, ignore_errors=True)
+        for run, rows in data.items():
+            for number, columns in rows.items():
+                BlockStore(self._path / run).write_row(number, columns)
+
+    def load(self) -> Path:
+        """Return the folder, with one folder per run."""
+        return self._path
+
+    def _exists(self) -> bool:
+        return False  # it may be incomplete; the node resumes from it
+
+
+class RecordDataset(OneFile[dict[str, Any], dict[str, Any]]):
+    """`run.json`, which marks an assessment as finished."""
+
+    def save(self, data: dict[str, Any]) -> None:
+        """Write the record, then remove what only an interrupted run would need."""
+        write_atomically(self._path, json.dumps(data, indent=2, allow_nan=False))
+        folder = self._path.parent
+        shutil.rmtree(work_folder(folder), ignore_errors=True)
+        for product in PRODUCTS:  # nothing else: the folder is the user's, and other runs may write below it
+            for part in folder.glob(f".{product}.*{PART}"):
+                shutil.rmtree(part, ignore_errors=True)
+
+    def load(self) -> dict[str, Any]:
+        """Return the record."""
+        record: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The content of a GeoPackage.
+
+    Attributes:
+        frames: layer → rows, the main layer first.
+        styles: layer → style of QGIS (QML).
+        stamp: time of the file, ISO 8601; given, so that equal content gives equal bytes.
+    """
+
+    frames: dict[str, gpd.GeoDataFrame]
+    styles: dict[str, str]
+    stamp: str
+
+
+class LayersDataset(OneFile[Layers, Path]):
+    """A GeoPackage with the style of each layer, written atomically; loading returns its path."""
+
+    def save(self, data: Layers) -> None:
+        """Write all layers and styles."""
+        import pyogrio  # noqa: PLC0415  loads GDAL
+
+        from xview2_siamese_unet.inference.vector_formats import plain_path  # noqa: PLC0415
+
+        before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
+        try:
+            with whole_file(self._path) as part:
+                with plain_path(part) as plain:
+                    for name, frame in data.frames.items():
+                        pyogrio.write_dataframe(
+                            frame, plain, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
+                        )
+                _write_styles(part, data)
+        finally:
+            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+
+    def load(self) -> Path:
+        """Return the path."""
+        return self._path
+
+    def preview(self, nrows: int = 10) -> TablePreview:
+        """Return the first rows without polygons, as Kedro-Viz shows them."""
+        import pyogrio  # noqa: PLC0415
+
+        table = pyogrio.read_dataframe(f"GPKG:{self._path}", layer=0, read_geometry=False, max_features=nrows)
+        return TablePreview(json.loads(table.to_json(orient="split", index=False)))
+
+
+def _write_styles(path: Path, layers: Layers) -> None:
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(_LAYER_STYLES)
+        file.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier, last_change) VALUES (?, ?, ?, ?)",
+            ("layer_styles", "attributes", "layer_styles", layers.stamp),
+        )
+        for name, qml in layers.styles.items():
+            file.execute(
+                "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,"
+                " styleQML, styleSLD, useAsDefault, description, update_time)"
+                " VALUES ('', '', ?, 'geom', ?, ?, '', 1, '', ?)",
+                (name, name, qml, layers.stamp),
+            )
+
+
+class FormatsDataset(OneFile["dict[str, gpd.GeoDataFrame]", list[Path]]):
+    """The same rows as GeoJSON and GeoParquet, each written atomically; loading returns the files that exist."""
+
+    def save(self, data: dict[str, gpd.GeoDataFrame]) -> None:
+        """Write `geojson` (RFC 7946) and `geoparquet`; remove what an earlier assessment wrote in another format."""
+        for name, suffix in _SUFFIXES.items():
+            path = self._path.with_suffix(suffix)
+            if name in data:
+                with whole_file(path) as part:
+                    _write_format(data[name], part)
+            elif path.is_file() and sha256(path) in written(path.parent):
+                path.unlink()
+
+    def load(self) -> list[Path]:
+        """Return the files that exist."""
+        return [path for suffix in _SUFFIXES.values() if (path := self._path.with_suffix(suffix)).is_file()]
+
+    def _exists(self) -> bool:
+        return bool(self.load())
+
+
+_SUFFIXES: Final = {"geojson": ".geojson", "geoparquet": ".parquet"}
+
+
+def _write_format(frame: gpd.GeoDataFrame, path: Path) -> None:
+    if path.suffix == ".parquet":
+        frame.to_parquet(path, index=False, schema_version="1.1.0", write_covering_bbox=True)
+        return
+    import pyogrio  # noqa: PLC0415
+
+    from xview2_siamese_unet.inference.vector_formats import plain_path  # noqa: PLC0415
+
+    with plain_path(path) as plain:
+        # Longitude and latitude with seven decimals, right-hand rule, no `crs`.
+        pyogrio.write_dataframe(frame, plain, driver="GeoJSON", RFC7946="YES")

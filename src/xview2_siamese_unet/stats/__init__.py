@@ -1,1 +1,0 @@
-"""Numbers about the data: counts, weights, channel moments."""

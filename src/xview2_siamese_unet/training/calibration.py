@@ -1,0 +1,106 @@
+"""Temperature scaling of both heads, fitted to pixels of the validation scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from torch import Tensor
+
+from xview2_siamese_unet.config.modelling import Unclassified
+from xview2_siamese_unet.damage import IGNORE, Damage
+from xview2_siamese_unet.models.postprocess import Temperatures
+from xview2_siamese_unet.models.predictor import Predictor
+from xview2_siamese_unet.training.data import unpack
+from xview2_siamese_unet.training.distributed import all_gather
+
+_LOWEST, _HIGHEST = 0.05, 20.0
+_BINS: Final = 15
+
+
+class LogitSample(NamedTuple):
+    """Logits (n, k), float32, and true classes (n,), int64, 0 to k − 1, of pixels."""
+
+    logits: npt.NDArray[np.float32]
+    truth: npt.NDArray[np.int64]
+
+
+def sample_logits(
+    predict: Predictor, batches: Iterable[Tensor], unclassified: Unclassified, most: int
+) -> tuple[LogitSample, LogitSample]:
+    """Return pixels for the building head, and those of known class for the damage head.
+
+    Neighbouring pixels are so alike that a random sample is as good as all, and needs constant memory.
+
+    Args:
+        predict: without temperatures.
+        batches: bytes (b, h, w, 8) of scenes.
+        unclassified: what un-classified truth means.
+        most: pixels of a scene for each head.
+    """
+    random = torch.Generator().manual_seed(0)
+    building: list[LogitSample] = []
+    damage: list[LogitSample] = []
+    for pixels in batches:
+        truth = unpack(pixels.to(predict.device), unclassified)
+        logits = predict(truth.pre, truth.post)
+        for scene in range(len(pixels)):
+            everything = torch.arange(truth.building[scene].numel(), device=predict.device)
+            building.append(_draw(logits.building[scene], truth.building[scene], everything, most, random))
+            known = (truth.damage[scene] != IGNORE) & (truth.damage[scene] != Damage.BACKGROUND)
+            inside = known.flatten().nonzero().squeeze(1)
+            damage.append(_draw(logits.damage[scene, 1:], truth.damage[scene] - 1, inside, most, random))
+    return _gather(building), _gather(damage)
+
+
+def _draw(logits: Tensor, truth: Tensor, among: Tensor, most: int, random: torch.Generator) -> LogitSample:
+    if len(among) > most:
+        among = among[torch.randint(len(among), (most,), generator=random).to(among.device)]
+    drawn = logits.flatten(1)[:, among].T.float()
+    return LogitSample(drawn.cpu().numpy(), truth.flatten()[among].cpu().numpy())
+
+
+def _gather(own: list[LogitSample]) -> LogitSample:
+    parts = [part for rank in all_gather(own) for part in rank]
+    return LogitSample(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def calibrate(building: LogitSample, damage: LogitSample) -> tuple[Temperatures, dict[str, float]]:
+    """Return temperatures, and calibration errors of both heads before and after."""
+    temperatures = Temperatures(fit_temperature(building), fit_temperature(damage))
+    errors = {}
+    for name, sample in (("building", building), ("damage", damage)):
+        errors[f"{name}_ece_before"] = calibration_error(sample)
+        errors[f"{name}_ece_after"] = calibration_error(sample, getattr(temperatures, name))
+    return temperatures, errors
+
+
+def fit_temperature(sample: LogitSample) -> float:
+    """Return the likeliest temperature; 1 if that would raise the calibration error."""
+    if not len(sample.truth):
+        return 1.0
+    low, high = np.log([_LOWEST, _HIGHEST])
+    found = minimize_scalar(lambda x: _log_loss(sample, np.exp(x)), bounds=(low, high), method="bounded")
+    temperature = float(np.exp(found.x))
+    return temperature if calibration_error(sample, temperature) <= calibration_error(sample) else 1.0
+
+
+def _log_loss(sample: LogitSample, temperature: float) -> float:
+    log_p = log_softmax(sample.logits / temperature, axis=1)
+    return float(-np.take_along_axis(log_p, sample.truth[:, None], axis=1).mean())
+
+
+def calibration_error(sample: LogitSample, temperature: float = 1.0) -> float:
+    """Return the expected calibration error over 15 bins, Naeini et al. 2015."""
+    if not len(sample.truth):
+        return 0.0
+    log_p = log_softmax(sample.logits / temperature, axis=1)
+    confidence, right = np.exp(log_p.max(axis=1)), log_p.argmax(axis=1) == sample.truth
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(bins, weights=confidence - right, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))

@@ -1,0 +1,378 @@
+"""Training from store to checkpoint: stages, Lightning's Trainer, callbacks."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import lightning
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    RichProgressBar,
+)
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from rich import get_console
+from timm.layers.norm_act import convert_sync_batchnorm
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from xview2_siamese_unet import __version__
+from xview2_siamese_unet.config.modelling import LossWeightsParams, Recipe
+from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.models.build import build_net, load_encoder_weights
+from xview2_siamese_unet.models.checkpoint import Checkpoint
+from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device, pick_precision
+from xview2_siamese_unet.models.siamese_unet import Normalise
+from xview2_siamese_unet.progress import is_watched
+from xview2_siamese_unet.training.checkpointing import (
+    AtomicCheckpointIO,
+    EpochCheckpoint,
+    best_epoch,
+    data_fingerprint,
+    fingerprint,
+    last_epoch,
+)
+from xview2_siamese_unet.training.crops import DeviceScenes, load_to_device
+from xview2_siamese_unet.training.data import (
+    Loader,
+    TrainingData,
+    shared_memory_errors,
+    training_loader,
+    validation_loader,
+)
+from xview2_siamese_unet.training.distributed import (
+    destroy_process_group,
+    get_local_world_size,
+    get_rank,
+    get_world_size,
+    is_torchrun,
+)
+from xview2_siamese_unet.training.learning_rate import find_rate, report_rate
+from xview2_siamese_unet.training.logging import StepProfiler, log_to, quiet_lightning
+from xview2_siamese_unet.training.module import DamageModule
+from xview2_siamese_unet.training.provenance import code_commit
+from xview2_siamese_unet.training.tuning import DecisionRule, tune_decision_rule
+
+_log = logging.getLogger(__name__)
+_FEW_STEPS: Final = 200  # a rule of thumb: the quickstart takes 600 to learn its sample
+_SIDE: Final = 64  # pixels from which on only what is pooled on purpose becomes a single value
+_LICENCE = "Weights trained on xBD come under its licence, CC BY-NC-SA 4.0; those of the built-in sample are free."
+
+
+class Folders(NamedTuple):
+    """Folders that a training writes to."""
+
+    tensorboard_logs: Path
+    checkpoints: Path
+    logfiles: Path
+
+
+class Host(NamedTuple):
+    """Cores of this process, `cuda` or `cpu`, and the scenes if they are on the device."""
+
+    cores: int
+    device: str
+    scenes: DeviceScenes | None
+
+
+def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> Checkpoint:
+    """Train a net, or resume a killed training; return the best epoch's checkpoint.
+
+    Args:
+        data: training and validation scenes.
+        recipe: all settings.
+        folders: for logs and checkpoints of epochs.
+        cores: that this process may use.
+
+    Raises:
+        ConfigError: settings that no net can be trained with.
+        CheckpointError: the checkpoint of an epoch is damaged.
+        StorageError: shared memory is too small for the dataloader workers.
+    """
+    refuse_single_images(data, recipe)
+    with log_to(folders.logfiles / "training.log"), quiet_lightning(), shared_memory_errors():
+        names, device = [*data.train, *data.validation], pick_device(recipe.hardware.device)
+        _warn_of_idle_gpus(device)
+        host = Host(cores, device, load_to_device(data.store, names, recipe.dataloader, device))
+        start = _localization_stage(data, recipe, folders, host)
+        module = _train(data, recipe, folders, host, start=start)
+        _log.info("best epoch %d of %d", _best_row(module)["epoch"], len(module.history))
+        module.net.load_state_dict(best_epoch(folders.checkpoints / "epochs")[0])
+        scenes = partial(validation_loader, data, recipe, host.cores, host.scenes)
+        rule = tune_decision_rule(module.net, module.normalise, scenes, len(data.validation), recipe)
+    destroy_process_group()
+    return _checkpoint(module, rule, data)
+
+
+def _warn_of_idle_gpus(device: str) -> None:
+    gpus = torch.cuda.device_count() if device == "cuda" else 0
+    if get_local_world_size() < gpus:
+        _log.warning(
+            "This training uses %d of the %d GPUs of this machine. Start it with torchrun --nproc-per-node %d "
+            "-m kedro run --pipelines modelling to use all, or set CUDA_VISIBLE_DEVICES to those meant.",
+            *(get_local_world_size(), gpus, gpus),
+        )
+
+
+def _localization_stage(data: TrainingData, recipe: Recipe, folders: Folders, host: Host) -> Path | None:
+    """Train localisation alone, if asked for; return the folder of its epochs."""
+    if not recipe.training.localization_epochs:
+        return None
+    by_loss = recipe.training.monitor == "validation_loss"
+    changes = {
+        "epochs": recipe.training.localization_epochs,
+        "lr_find": False,
+        "monitor": "validation_loss" if by_loss else "validation_localization_f1",
+    }
+    training, weights = recipe.training.model_copy(update=changes), LossWeightsParams(pre=1.0, post=0.0)
+    inside = Folders(*(folder / "localization" for folder in folders))
+    _log.info("first stage: localisation alone")
+    _train(data, recipe.model_copy(update={"training": training, "loss_weights": weights}), inside, host)
+    return inside.checkpoints / "epochs"
+
+
+def _train(
+    data: TrainingData, recipe: Recipe, folders: Folders, host: Host, *, start: Path | None = None
+) -> DamageModule:
+    epochs = folders.checkpoints / "epochs"
+    last = last_epoch(epochs)
+    training = training_loader(data, recipe, host.cores, host.scenes)
+    validation = validation_loader(data, recipe, host.cores, host.scenes)
+    if recipe.training.lr_find and last is not None:
+        _log.warning("training.lr_find measures nothing in a resumed run; training.reuse=false begins a new one")
+    elif recipe.training.lr_find and get_rank() == 0:
+        _test_rates(new_module(data, recipe, start=start, fresh=True), training, host.device, folders.logfiles)
+    module = new_module(data, recipe, start=start, fresh=last is None)
+    trainer = make_trainer(module, host.device, folders.tensorboard_logs, epochs)
+    _log.info("training on %s (%s): %d scenes", host.device, trainer.precision, len(data.train))
+    if (steps := len(training) * recipe.training.epochs // recipe.training.accumulate) < _FEW_STEPS:
+        _log.warning(
+            "only %d optimiser steps in all, which is few: raise training.crops_per_scene or training.epochs, or "
+            "lower training.batch_size",
+            steps,
+        )
+    try:
+        trainer.fit(module, training, validation, ckpt_path=last, weights_only=True)
+    except SIGTERMException as stop:
+        _log.warning("stopped by SIGTERM; the same command resumes after the last finished epoch")
+        # Lightning exits with 0 here, which looks like success to a scheduler.
+        raise SystemExit(128 + signal.SIGTERM) from stop
+    return module
+
+
+def _test_rates(module: DamageModule, batches: Loader, device: str, folder: Path) -> None:
+    module.to(device).train()
+    training, dtype = module.recipe.training, autocast_dtype(module.recipe.hardware, device)
+    optimizer = torch.optim.AdamW(module.net.parameters(), weight_decay=training.weight_decay, fused=True)
+
+    def loss_of(pixels: Tensor) -> Tensor:
+        with torch.autocast(device, dtype, enabled=dtype is not None):
+            return module.training_loss(pixels.to(device), torch.clone)
+
+    report_rate(find_rate(optimizer, loss_of, batches), training.learning_rate, folder)
+
+
+def new_module(data: TrainingData, recipe: Recipe, *, start: Path | None, fresh: bool) -> DamageModule:
+    """Return a module with its first weights.
+
+    Args:
+        data: channel statistics and class weights.
+        recipe: all settings.
+        start: folder of the epochs of an earlier stage, whose best weights it starts from.
+        fresh: whether it needs first weights, and not those of a checkpoint to resume from.
+    """
+    lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
+    net = build_net(recipe.model, recipe.classes.damage_classes)
+    pretrained: dict[str, str] = {}
+    if fresh and start is None:
+        pretrained = load_encoder_weights(net, recipe.model.encoder)
+    elif fresh and start is not None:
+        weights, pretrained = best_epoch(start)
+        net.load_state_dict(weights)
+    module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights)
+    module.pretrained = pretrained
+    if recipe.hardware.channels_last:
+        module.to(memory_format=torch.channels_last)
+    if recipe.hardware.compile:
+        net.compile()
+    return module
+
+
+def _mode(recipe: Recipe) -> str:
+    return "min" if recipe.training.monitor.endswith("loss") else "max"
+
+
+def _best_row(module: DamageModule) -> dict[str, float]:
+    choose, monitor = min if _mode(module.recipe) == "min" else max, module.recipe.training.monitor
+    return choose(module.history, key=lambda row: row[monitor])
+
+
+def _checkpoint(module: DamageModule, rule: DecisionRule, data: TrainingData) -> Checkpoint:
+    best, recipe = _best_row(module), module.recipe
+    return Checkpoint(
+        state={name: value.cpu() for name, value in module.net.state_dict().items()},
+        model=recipe.model.model_dump(mode="json"),
+        classes=recipe.classes.model_dump(mode="json"),
+        channels=data.channels,
+        temperatures=rule.temperatures._asdict(),
+        calibration=rule.calibration,
+        thresholds=rule.thresholds._asdict(),
+        prediction=recipe.prediction.model_dump() | {"vote_weights": [*rule.vote_weights]},
+        pretrained=module.pretrained,
+        events=data.events,
+        data_fingerprint=data_fingerprint(data),
+        fingerprint=fingerprint(data, recipe),
+        recipe=recipe.model_dump(mode="json"),
+        dataset=data.name,
+        licence=_LICENCE,
+        version=__version__,
+        commit=code_commit(),
+        epoch=int(best["epoch"]),
+        scores={name: value for name, value in best.items() if name.startswith("validation_")},
+        history=module.history,
+    )
+
+
+def refuse_single_images(data: TrainingData, recipe: Recipe) -> None:
+    """Refuse batches of one image if a batch norm would see one value for each channel.
+
+    Raises:
+        ConfigError: it would.
+    """
+    training, world_size = recipe.training, get_world_size()
+    crops = len(data.train) * training.crops_per_scene
+    # The range test runs in one process, whose batch norms see its own images only.
+    synchronised = training.batch_norm == "synchronise" and world_size > 1 and not training.lr_find
+    enough = training.batch_size >= 2 * world_size and crops > world_size
+    if enough or synchronised or training.batch_norm == "freeze" or not (norms := _single_value_norms(data, recipe)):
+        return
+    raised = []
+    if training.batch_size < 2 * world_size:
+        raised.append(f"training.batch_size to {2 * world_size} or more")
+    if crops <= world_size:
+        raised.append(f"training.crops_per_scene to {world_size // len(data.train) + 1} or more")
+    raise ConfigError(
+        f"Each process trains on one image at a time (training.batch_size {training.batch_size}, crops in an epoch "
+        f"{crops}, processes {world_size}), of which batch norm {norms[0]} sees a single value for each channel.",
+        hint=f"Set {' and '.join(raised)}, or training.batch_norm to freeze.",
+    )
+
+
+def _single_value_norms(data: TrainingData, recipe: Recipe) -> list[str]:
+    """Return the batch norms that see one value for each channel of one crop."""
+    net = build_net(recipe.model, recipe.classes.damage_classes).eval()
+    single: list[str] = []
+
+    def look(name: str, values: Tensor) -> None:
+        if values.numel() == values.shape[1]:
+            single.append(name)
+
+    for name, layer in net.named_modules():
+        if isinstance(layer, _BatchNorm):
+            layer.register_forward_pre_hook(lambda _, given, name=name: look(name, given[0]))
+    height, width = (min(recipe.training.crop or side, side, _SIDE) for side in (data.store.height, data.store.width))
+    image = torch.zeros(1, 3, height, width)
+    with torch.no_grad():
+        if recipe.training.localization_epochs or not recipe.loss_weights.post:
+            net.localise(image)
+        if recipe.loss_weights.post:
+            net.forward(image, image)  # with shared weights both images may form one batch
+    return single
+
+
+def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epochs: Path) -> lightning.Trainer:
+    """Return the Trainer of a module, whose batch norms it may synchronise.
+
+    Args:
+        module: to be trained.
+        device: `cuda` or `cpu`.
+        tensorboard_logs: folder for TensorBoard.
+        epochs: folder for `best.ckpt` and `last.ckpt`.
+
+    Raises:
+        ConfigError: batch norms are to be synchronised between CPUs.
+    """
+    recipe, world_size, local = module.recipe, get_world_size(), get_local_world_size()
+    training = recipe.training
+    if training.batch_norm == "synchronise" and world_size > 1:
+        if device == "cpu":
+            raise ConfigError(
+                "training.batch_norm synchronise needs GPUs, but this training runs on CPUs.",
+                hint="Set training.batch_norm to learn, or train on GPUs.",
+            )
+        # Not by Lightning's `sync_batchnorm`, which drops the activation inside of timm's BatchNormAct2d.
+        module.net = convert_sync_batchnorm(module.net)  # type: ignore[no-untyped-call]
+    single = LightningEnvironment()
+    if not is_torchrun():
+        # Lightning takes its rank from RANK, LOCAL_RANK or SLURM_PROCID, whoever set them, and logs on rank 0 only.
+        single.set_global_rank(0)
+    return lightning.Trainer(
+        accelerator=device,
+        devices=local,
+        num_nodes=world_size // local,
+        # Broadcasting buffers at every step would wait for ranks with fewer scenes to validate.
+        strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=_has_unused_weights(module))
+        if world_size > 1
+        else "auto",
+        plugins=[AtomicCheckpointIO(), *([] if is_torchrun() else [single])],
+        use_distributed_sampler=False,  # CropSampler knows its rank
+        precision=pick_precision(recipe.hardware, device),
+        max_epochs=training.epochs,
+        gradient_clip_val=training.gradient_clip,
+        accumulate_grad_batches=training.accumulate,
+        deterministic=recipe.hardware.deterministic,
+        logger=TensorBoardLogger(tensorboard_logs, name=""),
+        profiler=StepProfiler() if recipe.hardware.profile else None,
+        callbacks=_callbacks(recipe, epochs),
+        enable_progress_bar=is_watched(get_console()),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+    )
+
+
+def _has_unused_weights(module: DamageModule) -> bool:
+    """Return whether some weight gets no gradient, for which DDP would wait in vain.
+
+    That is the damage head in the first stage, fusion of levels that a decoder does not use, and classifying layers of
+    some encoders.
+    """
+    net, image = module.net.eval(), torch.zeros(1, 3, 64, 64)  # training mode would move the batch norms
+    logits = net.forward(image, image) if module.recipe.loss_weights.post else [net.localise(image)]
+    weights = [weight for weight in net.parameters() if weight.requires_grad]
+    gradients = torch.autograd.grad([part.sum() for part in logits], weights, allow_unused=True)
+    module.train()
+    return any(gradient is None for gradient in gradients)
+
+
+def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
+    training, mode = recipe.training, _mode(recipe)
+    # Both when the history of an epoch is complete. Lightning's `save_last` writes only after an epoch that was better.
+    how: Any = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    best = EpochCheckpoint(epochs, filename="best", monitor=training.monitor, mode=mode, **how)
+    last = EpochCheckpoint(epochs, filename="last", **how)
+    stop = ResumableEarlyStopping(training.monitor, min_delta=training.delta, patience=training.patience, mode=mode)
+    callbacks: list[Callback] = [best, last, stop, LearningRateMonitor("step")]
+    if training.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=training.ema_decay))
+    if is_watched(get_console()):
+        callbacks.append(RichProgressBar())
+    return callbacks
+
+
+class ResumableEarlyStopping(EarlyStopping):
+    """Early stopping that trains no further epoch when a stopped run is resumed."""
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Stop at once if patience had run out."""
+        trainer.should_stop = self.wait_count >= self.patience

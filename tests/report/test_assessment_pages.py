@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import shapely
+
+from xview2_siamese_unet.report.assessment import (
+    AssessmentContent,
+    MapBuildings,
+    MapContent,
+    render_assessment,
+    render_map,
+)
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+def content(polygons: list[shapely.Geometry], fact: str = "b1") -> MapContent:
+    count = len(polygons)
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 255, (2, 40, 60, 3), dtype=np.uint8)
+    buildings = MapBuildings(
+        polygons=np.array(polygons, dtype=object),
+        classes=[number % 5 for number in range(count)],
+        confidence=np.array([np.nan if number % 5 == 4 else 0.75 for number in range(count)]),
+        area=np.full(count, 12.34),
+        facts={"building_id": [fact] * count},
+    )
+    return MapContent("Town", (pictures[0], pictures[1]), (600, 400), 0.5, buildings, ["before: pre.tif", EVIL])
+
+
+def embedded(page: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_outlines_come_back_from_the_page() -> None:
+    holed = shapely.box(10, 10, 50, 40).difference(shapely.box(20, 20, 30, 30))
+    both = shapely.MultiPolygon([holed, shapely.box(100.25, 5, 110, 9.9)])
+    data = embedded(render_map(content([both])))
+    rings = [np.cumsum(np.array(ring).reshape(-1, 2), axis=0) / data["units"] for ring in data["rings"][0]]
+    found = shapely.union_all([shapely.Polygon(rings[0], [rings[1]]), shapely.Polygon(rings[2])])
+    assert found.symmetric_difference(both).area < 0.5
+
+
+def test_classes_confidence_and_area_are_those_given() -> None:
+    data = embedded(render_map(content([shapely.box(k, 0, k + 1, 1) for k in range(5)])))
+    assert data["class"] == [0, 1, 2, 3, 4]
+    assert data["confidence"] == [0.75] * 4 + [None]
+    assert data["area"] == [12.3] * 5
+    assert [kind["word"] for kind in data["classes"]][3:] == ["destroyed", "not assessed"]
+
+
+def test_nothing_is_loaded_and_no_other_script_runs() -> None:
+    page = render_map(content([shapely.box(0, 0, 1, 1)], fact=EVIL))
+    assert not re.search(r"""<[^>]*(?:src|href)=["']?(?!["']?data:)|url\(|@import|https?://""", page)
+    assert "default-src 'none'" in page
+    assert page.count("<script") == 2
+    assert embedded(page)["facts"]["building_id"] == [EVIL]
+
+
+@pytest.mark.parametrize("count", [0, 50_000])
+def test_many_buildings_make_a_page_of_limited_size(count: int) -> None:
+    corners = np.random.default_rng(0).uniform(0, 20_000, (count, 2))
+    boxes = shapely.box(corners[:, 0], corners[:, 1], corners[:, 0] + 20, corners[:, 1] + 15)
+    assert len(render_map(content(list(boxes)))) < 25_000_000
+
+
+def test_report_escapes_and_ranks_cells() -> None:
+    row = {"buildings": 4, "no-damage": 1, "minor-damage": 0, "major-damage": 1, "destroyed": 1}
+    row |= {"abstained": 0, "not_assessed": 1, "damaged_share_of_all": 0.5, "damaged_share_of_assessed": 2 / 3}
+    worse = row | {"destroyed": 9, "name": "worse"}
+    picture = np.zeros((4, 4, 3), np.uint8)
+    page = render_assessment(
+        AssessmentContent(
+            title="T",
+            note="note",
+            warnings=[EVIL],
+            whole=row,
+            classes=[{"class": "destroyed", "buildings": 1234, "share_of_all": 0.25, "share_of_assessed": None}],
+            cells=[row | {"name": EVIL}, worse],
+            zones=[row | {"name": "<b>zone</b>"}],
+            pictures={"before": picture},
+            provenance={"model": EVIL},
+        )
+    )
+    assert "<script" not in page
+    assert "&lt;b&gt;zone&lt;/b&gt;" in page
+    assert "1,234</td><td>25.0%</td><td>–</td>" in page
+    assert "50.0% of all, 66.7% of those assessed" in page
+    assert page.index(">worse<") < page.index("&lt;/script&gt;", page.index("south-west"))

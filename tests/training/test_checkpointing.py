@@ -1,0 +1,203 @@
+"""Checkpoints of epochs, damaged ones included, and fingerprints."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_training import draw_scene, same
+
+from small_store import write_store
+from xview2_siamese_unet.config.modelling import Recipe
+from xview2_siamese_unet.errors import CheckpointError
+from xview2_siamese_unet.models.checkpoint import Checkpoint
+from xview2_siamese_unet.training.checkpointing import fingerprint
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.trainer import Folders, fit
+
+MakeRecipe = Callable[..., Recipe]
+CHANGES: list[dict[str, Any]] = [
+    {"model": {"encoder": {"name": "resnet18"}}},
+    {"model": {"encoder": {"weights": {"source": "cache"}}}},
+    {"model": {"encoder": {"weights": {"name": "ssl"}}}},
+    {"model": {"encoder": {"weights": {"path": "w.pth"}}}},
+    {"model": {"decoder_channels": (16, 16, 8, 8, 16)}},
+    {"model": {"share_weights": False}},
+    {"model": {"fusion": "concat"}},
+    {"model": {"fusion_levels": "all"}},
+    {"model": {"bottleneck": 8}},
+    {"model": {"decoder": "upernet"}},
+    {"model": {"normalisation": "imagenet"}},
+    {"classes": {"unclassified": "class"}},
+    {"training": {"patience": 3}},
+    {"training": {"delta": 0.1}},
+    {"training": {"monitor": "validation_loss"}},
+    {"training": {"epochs": 3}},
+    {"prediction": {"tta": "flips"}},
+    {"prediction": {"vote": "connected"}},
+    {"prediction": {"vote_weights": (1.0, 2.0, 1.0, 1.0)}},
+    {"prediction": {"tune": True}},
+    {"prediction": {"calibrate": False}},
+]
+
+
+def test_other_weights_in_the_same_file_change_the_fingerprint(
+    data: TrainingData, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.pth"
+    own = recipe(model={"encoder": {"weights": {"source": "file", "path": path}}})
+    path.write_bytes(b"one")
+    first = fingerprint(data, own)
+    path.write_bytes(b"two")
+    assert fingerprint(data, own) != first
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_any_setting_that_changes_the_result_changes_the_fingerprint(
+    data: TrainingData, recipe: MakeRecipe, changes: dict[str, Any]
+) -> None:
+    assert fingerprint(data, recipe(**changes)) != fingerprint(data, recipe())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataloader": {"num_workers_multiplier": 2}},
+        {"dataloader": {"pin_memory": False}},
+        {"dataloader": {"location": "device"}},
+        {"training": {"reuse": False}},
+        {"training": {"lr_find": True}},
+        {"hardware": {"profile": True}},
+        {"hardware": {"device": "auto"}},
+        {"hardware": {"precision": "16-mixed"}},
+    ],
+    ids=str,
+)
+def test_what_changes_no_result_changes_no_fingerprint(
+    data: TrainingData, recipe: MakeRecipe, changes: dict[str, Any]
+) -> None:
+    assert fingerprint(data, recipe(**changes)) == fingerprint(data, recipe())
+
+
+def test_any_datum_changes_the_fingerprint(data: TrainingData, recipe: MakeRecipe, tmp_path: Path) -> None:
+    scenes = {name: data.store.pixels[row] for row, name in enumerate(data.store.scenes)}
+    others = [
+        data._replace(train=data.train[:3]),
+        data._replace(validation=["s5", "s4"]),
+        data._replace(sample_weights=[1.0, 2.0, 1.0, 3.0]),
+        data._replace(class_weights=data.class_weights | {"pre": [1.0, 3.0]}),
+        data._replace(channels=data.channels | {"mean": [1.0, 2.0, 3.0]}),
+        *(data._replace(store=write_store(tmp_path / name, scenes | {name: draw_scene(99)})) for name in ("s0", "s5")),
+    ]
+    marks = {fingerprint(each, recipe()) for each in (data, *others)}
+    assert len(marks) == 1 + len(others)
+
+
+def test_other_code_is_another_fingerprint(
+    data: TrainingData, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint(data, recipe())
+    monkeypatch.setattr("xview2_siamese_unet.training.checkpointing.code_digest", lambda *_: "other")
+    assert fingerprint(data, recipe()) != before
+
+
+MakeRecipe = Callable[..., Recipe]
+SETTINGS = {"epochs": 1, "localization_epochs": 1}
+
+
+def a_list(_: bytes) -> bytes:
+    written = io.BytesIO()
+    torch.save([1, 2], written)
+    return written.getvalue()
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "truncated": lambda whole: whole[: len(whole) // 2],
+    "a beginning": lambda whole: whole[:5000],  # for which torch blames the disk
+    "without its last byte": lambda whole: whole[:-1],
+    "empty": lambda _: b"",
+    "junk": lambda whole: b"\x80junk" * (len(whole) // 5),
+    "zeros": lambda whole: bytes(len(whole)),
+    "something else": a_list,
+}
+
+
+@pytest.fixture(scope="module")
+def finished(
+    data: TrainingData, recipe: MakeRecipe, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Checkpoint]:
+    """Return the folder of a finished training of two stages, and what it made."""
+    folder = tmp_path_factory.mktemp("finished")
+    own = Folders(*(folder / name for name in ("tensorboard_logs", "checkpoints", "logfiles")))
+    return folder, fit(data, recipe(training=SETTINGS), own, cores=1)
+
+
+@pytest.fixture
+def folders(finished: tuple[Path, Checkpoint], tmp_path: Path) -> Folders:
+    """Of a copy of it."""
+    shutil.copytree(finished[0], tmp_path / "copy")
+    return Folders(*(tmp_path / "copy" / name for name in ("tensorboard_logs", "checkpoints", "logfiles")))
+
+
+def refused(data: TrainingData, recipe: Recipe, folders: Folders, name: str, remedy: str) -> None:
+    """Look for the one sentence, and whether every checkpoint is as it was."""
+    before = {path: path.read_bytes() for path in folders.checkpoints.rglob("*.ckpt")}
+    with pytest.raises(CheckpointError, match=f"^{re.escape(str(folders.checkpoints / name))} (is|holds) .*{remedy}"):
+        fit(data, recipe, folders, cores=1)
+    assert {path: path.read_bytes() for path in folders.checkpoints.rglob("*.ckpt")} == before
+
+
+@pytest.mark.parametrize("stage", ["epochs", "localization/epochs"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_last_epoch_is_named_and_without_it_training_begins_anew(
+    *,
+    data: TrainingData,
+    folders: Folders,
+    recipe: MakeRecipe,
+    finished: tuple[Path, Checkpoint],
+    stage: str,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    path = folders.checkpoints / stage / "last.ckpt"
+    path.write_bytes(damage(path.read_bytes()))
+    refused(data, recipe(training=SETTINGS), folders, f"{stage}/last.ckpt", f"Delete {re.escape(str(path))} and")
+    path.unlink()
+    assert same(fit(data, recipe(training=SETTINGS), folders, cores=1)["state"], finished[1]["state"])
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES.values(), None], ids=[*DAMAGES, "gone"])
+def test_a_damaged_best_epoch_is_named_and_without_its_folder_the_stage_begins_anew(
+    *,
+    data: TrainingData,
+    folders: Folders,
+    recipe: MakeRecipe,
+    finished: tuple[Path, Checkpoint],
+    damage: Callable[[bytes], bytes] | None,
+) -> None:
+    path = folders.checkpoints / "epochs" / "best.ckpt"
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    remedy = f"Delete {re.escape(str(path.parent))} and"
+    refused(data, recipe(training=SETTINGS), folders, "epochs/best.ckpt", remedy)
+    shutil.rmtree(path.parent)
+    assert same(fit(data, recipe(training=SETTINGS), folders, cores=1)["state"], finished[1]["state"])
+
+
+def test_a_damaged_best_epoch_of_the_first_stage_is_named_where_the_second_would_start_from_it(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, finished: tuple[Path, Checkpoint]
+) -> None:
+    path = folders.checkpoints / "localization" / "epochs" / "best.ckpt"
+    path.write_bytes(path.read_bytes()[:1000])
+    shutil.rmtree(folders.checkpoints / "epochs")
+    remedy = f"Delete {re.escape(str(path.parent))} and"
+    refused(data, recipe(training=SETTINGS), folders, "localization/epochs/best.ckpt", remedy)
+    shutil.rmtree(path.parent)
+    assert same(fit(data, recipe(training=SETTINGS), folders, cores=1)["state"], finished[1]["state"])

@@ -1,0 +1,122 @@
+"""Training with several processes, and killed processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from train_here import main
+
+from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.training.distributed import is_torchrun
+
+SCRIPT = Path(__file__).with_name("train_here.py")
+# No batch statistics and no randomness except the sampler: these depend on the number of processes.
+# And weights that hardly move: AdamW divides each gradient by its own size, so it turns a gradient of rounding errors
+# into a whole step.
+PLAIN = {
+    "model": {"share_weights": True},
+    "training": {
+        "epochs": 1,
+        "learning_rate": 1e-12,
+        "batch_size": 4,
+        "crop": None,
+        "crops_per_scene": 27,
+        "batch_norm": "freeze",
+        "augmentation": {"flips": False, "brightness": 0.0, "contrast": 0.0},
+        "losses": {"pre": {"dice": 1.0}, "post": {"dice": 1.0}},
+    },
+}
+
+
+def start(store: Store, folder: Path, changes: dict[str, Any], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, *launcher, str(SCRIPT), str(store.folder), str(folder), json.dumps(changes)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    return text
+
+
+def last(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(folder / "b" / "epochs" / "last.ckpt", weights_only=True)
+    return found
+
+
+def gradient_means(checkpoint: dict[str, Any]) -> list[torch.Tensor]:
+    """The running means of AdamW, of the gradients of all steps."""
+    return [state["exp_avg"] for state in checkpoint["optimizer_states"][0]["state"].values()]
+
+
+@pytest.mark.slow
+def test_gradients_losses_and_scores_of_two_processes_are_those_of_one(store: Store, tmp_path: Path) -> None:
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    process = start(store, tmp_path / "two", PLAIN, torchrun)
+    main(store.folder, tmp_path / "one", PLAIN)
+    text = finish(process)
+    one, two = last(tmp_path / "one"), last(tmp_path / "two")
+    assert one["global_step"] == two["global_step"] == 20
+    for key, value in one["history"][0].items():
+        assert two["history"][0][key] == pytest.approx(value, rel=1e-5), key
+    gradients = gradient_means(one), gradient_means(two)
+    total = torch.stack([gradient.norm() for gradient in gradients[0]]).norm()
+    for alone, together in zip(*gradients, strict=True):
+        # To a thousandth of its own length; of the whole gradient's where a weight has none worth the name.
+        assert (together - alone).norm() < 1e-3 * alone.norm() + 1e-6 * total
+    assert len(list((tmp_path / "two" / "a").rglob("events.*"))) == 1  # the other process writes nothing
+    assert "destroy_process_group" not in text
+    assert "Warning" not in text
+
+
+@pytest.mark.slow
+def test_processes_do_not_wait_for_weights_that_take_no_part(store: Store, tmp_path: Path) -> None:
+    # The first stage leaves the damage head alone, and this encoder ends in layers that only classify.
+    settings: dict[str, Any] = {
+        "model": {"encoder": {"name": "efficientnet-b0"}},
+        "training": {"epochs": 1, "localization_epochs": 1, "batch_size": 4, "crops_per_scene": 4},
+    }
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    finish(start(store, tmp_path, settings, torchrun))
+    assert last(tmp_path)["global_step"] == 3
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_an_epoch_to_go_on_from(store: Store, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"training": {"epochs": 500, "crops_per_scene": 4, "patience": 1000}}
+    codes = {signal.SIGTERM: 143, signal.SIGKILL: -9}
+    runs = {kind: start(store, tmp_path / kind.name, settings) for kind in codes}
+    waited = time.monotonic() + 120
+    for kind in codes:
+        while not (tmp_path / kind.name / "b" / "epochs" / "last.ckpt").exists() and time.monotonic() < waited:
+            time.sleep(0.05)
+    time.sleep(0.3)  # somewhere in a step, or in the middle of a checkpoint
+    for kind, process in runs.items():
+        process.send_signal(kind)
+        process.communicate(timeout=60)
+        assert process.returncode == codes[kind]
+        found = last(tmp_path / kind.name)
+        assert len(found["history"]) == found["epoch"] + 1
+        assert "state_dict" in found
+
+
+@pytest.mark.parametrize("by_torchrun", [True, False])
+def test_the_launcher_is_the_one_that_torch_knows(monkeypatch: pytest.MonkeyPatch, by_torchrun: bool) -> None:
+    monkeypatch.setenv("RANK", "1")
+    if by_torchrun:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
+    assert is_torchrun() == torch.distributed.is_torchelastic_launched() == by_torchrun

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from xview2_siamese_unet.config.modelling import Recipe
+from xview2_siamese_unet.metrics.confusion import Counts, count_scene
+from xview2_siamese_unet.metrics.scores import official_score
+from xview2_siamese_unet.models.checkpoint import thresholds_of
+from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities, scored_bytes, vote
+from xview2_siamese_unet.models.predictor import Predictor
+from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.training import trainer, tuning
+from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.trainer import Folders, fit
+from xview2_siamese_unet.training.tuning import (
+    collect_buildings,
+    count_predictions,
+    damage_f1,
+    tune_thresholds,
+    tune_vote_weights,
+)
+
+
+class Timid(nn.Module):
+    """Finds every building and its class, but with probability 0.3, and 0.15 where there is damage."""
+
+    def forward(self, pre: Tensor, post: Tensor) -> Logits:
+        truth = pre[:, 0].long()
+        random = torch.Generator().manual_seed(0)
+        p = torch.where(truth == 0, 0.05, torch.where((truth >= 2) & (truth <= 4), 0.15, 0.3))
+        p = p + 0.02 * torch.rand(p.shape, generator=random)
+        building = torch.stack([1 - p, p], dim=1).log()
+        return Logits(building, nn.functional.one_hot(truth, 6).movedim(-1, 1).float())
+
+
+def dense_scenes() -> Tensor:
+    random = np.random.default_rng(0)
+    pixels = np.zeros((3, 16, 16, 8), np.uint8)
+    pixels[..., 7] = random.choice(6, (3, 16, 16), p=[0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
+    pixels[..., 0], pixels[..., 6] = pixels[..., 7], pixels[..., 7] > 0
+    return torch.from_numpy(pixels)
+
+
+def score(thresholds: Thresholds) -> float:
+    counts = Counts.zero()
+    for pixels in dense_scenes():
+        image = pixels.permute(2, 0, 1)[None].float()
+        predicted = decide(probabilities(Timid()(image, image)), thresholds)[0].numpy()
+        counts += count_scene(pixels[..., 6].numpy(), pixels[..., 7].numpy(), predicted, scene="s")
+    return official_score(counts)["score"]
+
+
+def test_the_tune_thresholds_are_those_of_a_search_over_all() -> None:
+    predictions = count_predictions(Predictor(Timid(), nn.Identity()), dense_scenes().split(2))
+    assert predictions.sum() == 3 * 16 * 16
+    best = tune_thresholds(predictions, "ignore")
+    tried = [Thresholds(upper / 10, lower / 10) for upper, lower in itertools.product(range(1, 9), repeat=2)]
+    assert score(best) == pytest.approx(max(score(each) for each in tried), abs=1e-9)
+    assert score(best) > score(Thresholds()) + 0.5
+    assert best.damaged <= best.building <= 0.3
+
+
+def test_one_half_stays_unless_something_is_better() -> None:
+    perfect = np.zeros((50, 6, 2, 6), np.int64)
+    for code in range(1, 5):
+        perfect[49, code, 1, code] = 10
+    perfect[0, 1, 0, 0] = 100
+    assert tune_thresholds(perfect, "ignore") == Thresholds(0.5, 0.5)
+
+
+@pytest.mark.parametrize("tune", [True, False])
+def test_thresholds_are_tuned_where_asked_for_and_saved(
+    data: TrainingData,
+    folders: Folders,
+    recipe: Callable[..., Recipe],
+    monkeypatch: pytest.MonkeyPatch,
+    tune: bool,
+) -> None:
+    tuned = Thresholds(0.4, 0.2)
+    monkeypatch.setattr("xview2_siamese_unet.training.tuning.tune_thresholds", lambda *_: tuned)
+    checkpoint = fit(data, recipe(prediction={"tune": tune}), folders, cores=1)
+    assert thresholds_of(checkpoint) == (tuned if tune else Thresholds())
+
+
+def test_a_checkpoint_without_thresholds_means_one_half() -> None:
+    assert thresholds_of({}) == Thresholds(0.5, 0.5)
+
+
+EVEN = (1.0, 1.0, 1.0, 1.0)
+
+
+class Hesitant(nn.Module):
+    """Finds every building, but mistakes most of the minor damage for none."""
+
+    def forward(self, pre: Tensor, post: Tensor) -> Logits:
+        truth = pre[:, 0].long()
+        random = torch.Generator().manual_seed(0)
+        damage = 2 * nn.functional.one_hot(truth, 6).movedim(-1, 1) + torch.randn(
+            (len(pre), 6, *pre.shape[-2:]), generator=random
+        )
+        damage[:, 1] += 2.0
+        x = torch.where(truth == 0, -3.0, 3.0)
+        return Logits(torch.stack([-x, x], dim=1), damage)
+
+
+def scenes() -> Tensor:
+    random = np.random.default_rng(0)
+    pixels = np.zeros((2, 32, 32, 8), np.uint8)
+    for scene in pixels:
+        for row in range(0, 32, 8):
+            for column in range(0, 32, 8):
+                scene[row + 1 : row + 6, column + 1 : column + 6, 7] = random.integers(0, 6)
+    pixels[..., 0], pixels[..., 6] = pixels[..., 7], pixels[..., 7] > 0
+    return torch.from_numpy(pixels)
+
+
+def scored(weights: tuple[float, ...] | None) -> float:
+    """Damage F1 the long way: every pixel decided, voted and counted."""
+    counts = Counts.zero()
+    for pixels in scenes().split(1):
+        image = pixels[..., :3].permute(0, 3, 1, 2).float()
+        shares = probabilities(Predictor(Hesitant(), nn.Identity())(image, image))
+        codes = decide(shares)[0].numpy()
+        if weights:
+            codes = vote(codes, scored_bytes(shares)[0], weights)
+        counts += count_scene(pixels[0, ..., 6].numpy(), pixels[0, ..., 7].numpy(), codes, scene="s")
+    return official_score(counts)["damage_f1"]
+
+
+def test_damage_f1_of_buildings_is_that_of_pixels_and_better_weights_are_found() -> None:
+    buildings = collect_buildings(Predictor(Hesitant(), nn.Identity()), scenes().split(1), Thresholds())
+    for weights in (EVEN, (1.0, 3.0, 2.0, 1.5)):
+        assert damage_f1(buildings, weights, "ignore") == pytest.approx(scored(weights), abs=1e-9)
+    best = tune_vote_weights(buildings, EVEN, "ignore")
+    assert scored(best) > scored(EVEN)
+    assert scored(best) > scored(None)
+
+
+def test_the_first_weights_stay_unless_something_is_better() -> None:
+    buildings = collect_buildings(Predictor(Hesitant(), nn.Identity()), scenes().split(1), Thresholds())
+    best = tune_vote_weights(buildings, EVEN, "ignore")
+    assert tune_vote_weights(buildings, best, "ignore") == best
+
+
+@pytest.mark.parametrize(
+    ("prediction", "is_tuned"),
+    [
+        ({"tune": True, "vote": "connected"}, True),
+        ({"tune": False, "vote": "connected"}, False),
+        ({"tune": True, "vote": "none"}, False),
+    ],
+)
+def test_weights_are_tuned_where_asked_for_and_saved(
+    *,
+    data: TrainingData,
+    folders: Folders,
+    recipe: Callable[..., Recipe],
+    monkeypatch: pytest.MonkeyPatch,
+    prediction: dict[str, object],
+    is_tuned: bool,
+) -> None:
+    tuned, given = (1.0, 2.0, 3.0, 4.0), (4.0, 3.0, 2.0, 1.0)
+    monkeypatch.setattr(tuning, "tune_vote_weights", lambda *_: tuned)
+    made = fit(data, recipe(prediction={**prediction, "vote_weights": given}), folders, cores=1)
+    assert made["prediction"]["vote_weights"] == [*(tuned if is_tuned else given)]
+
+
+def test_another_decision_rule_trains_nothing(
+    data: TrainingData, folders: Folders, recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fit(data, recipe(), folders, cores=1)
+    monkeypatch.setattr(trainer.DamageModule, "training_step", lambda *_: pytest.fail("trained again"))
+    again = fit(data, recipe(prediction={"tta": "flips", "tune": True}), folders, cores=1)
+    assert again["history"] == first["history"]
+    assert again["fingerprint"] != first["fingerprint"]
+    assert again["prediction"]["tta"] == "flips"
