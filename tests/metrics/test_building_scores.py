@@ -147,7 +147,7 @@ def test_the_smaller_of_two_overlapping_polygons_stays() -> None:
     wkt = [shapely.box(2, 2, 4, 4).wkt, shapely.box(0, 0, 8, 8).wkt]
     assert np.bincount(burn_instances(wkt, (8, 8), "centre", scene="a").ravel()).tolist() == [0, 4, 60]
     assert not burn_instances([], (8, 8), "centre", scene="a").any()
-    with pytest.raises(LabelError, match=r"^a: found geometry 'POINT"):
+    with pytest.raises(LabelError, match=r"^a has geometry 'POINT"):
         burn_instances(["POINT (1 1)"], (8, 8), "centre", scene="a")
 
 

@@ -88,7 +88,7 @@ def test_a_damaged_mask_is_burnt_again(tmp_path: Path, masks: SceneMasks, kind: 
 
 
 def test_geometry_that_is_none_leaves_no_mask(tmp_path: Path, masks: SceneMasks) -> None:
-    with pytest.raises(LabelError, match=r"b\.json: found geometry 'nowhere'"):
+    with pytest.raises(LabelError, match=r"b\.json has geometry 'nowhere'"):
         make_missing((masks, lazy(tmp_path, post="nowhere")))
     assert not list(tmp_path.rglob("*.tif"))
 
