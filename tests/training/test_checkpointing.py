@@ -155,7 +155,7 @@ def refused(data: TrainingData, recipe: Recipe, folders: Folders, name: str, rem
 
 @pytest.mark.parametrize("stage", ["epochs", "localization/epochs"])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_last_epoch_is_named_and_without_it_training_begins_anew(
+def test_a_damaged_last_epoch_is_refused_and_without_it_training_restarts(
     *,
     data: TrainingData,
     folders: Folders,
@@ -172,7 +172,7 @@ def test_a_damaged_last_epoch_is_named_and_without_it_training_begins_anew(
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES.values(), None], ids=[*DAMAGES, "gone"])
-def test_a_damaged_best_epoch_is_named_and_without_its_folder_the_stage_begins_anew(
+def test_a_damaged_best_epoch_is_refused_and_without_its_folder_the_stage_restarts(
     *,
     data: TrainingData,
     folders: Folders,
@@ -191,7 +191,7 @@ def test_a_damaged_best_epoch_is_named_and_without_its_folder_the_stage_begins_a
     assert same(fit(data, recipe(training=SETTINGS), folders, cores=1)["state"], finished[1]["state"])
 
 
-def test_a_damaged_best_epoch_of_the_first_stage_is_named_where_the_second_would_start_from_it(
+def test_a_damaged_best_epoch_of_the_first_stage_is_refused(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, finished: tuple[Path, Checkpoint]
 ) -> None:
     path = folders.checkpoints / "localization" / "epochs" / "best.ckpt"

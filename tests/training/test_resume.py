@@ -55,7 +55,7 @@ def test_two_epochs_and_two_more_are_four(
     assert at_once["history"] == resumed["history"]
 
 
-def test_early_stopping_goes_on_counting(
+def test_early_stopping_resumes_its_count(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = recipe(training={"epochs": 6, "patience": 3, "batch_size": 4})
@@ -68,7 +68,7 @@ def test_early_stopping_goes_on_counting(
     assert len(fit(data, settings, folders, cores=1)["history"]) == 4
 
 
-def test_a_run_goes_on_in_a_folder_that_was_moved(
+def test_a_run_resumes_in_a_folder_that_was_moved(
     data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, after = (Folders(*(tmp_path / place / name for name in ("a", "b", "c"))) for place in ("here", "there"))
@@ -86,7 +86,7 @@ def test_a_run_goes_on_in_a_folder_that_was_moved(
     assert torch.equal(made["state"]["building_head.weight"], best["net.building_head.weight"])
 
 
-def test_a_run_that_stopped_early_is_not_gone_on_with(
+def test_a_run_that_stopped_early_is_not_resumed(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"epochs": 6, "patience": 2, "batch_size": 4}
@@ -113,7 +113,7 @@ def test_checkpoints_of_epochs_appear_whole(folders: Folders, monkeypatch: pytes
     shutil.rmtree(folders.checkpoints)
 
 
-def test_a_run_killed_while_it_writes_an_epoch_leaves_the_one_before_whole_and_goes_on_from_it(
+def test_a_run_killed_while_it_writes_an_epoch_resumes_from_the_one_before(
     data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, halves = (Folders(*(tmp_path / run / name for name in ("a", "b", "c"))) for run in ("whole", "halves"))
