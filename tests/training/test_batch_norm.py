@@ -15,8 +15,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models.build import build_net
+from xview2_siamese_unet.training.batch_norm import refuse_single_images
 from xview2_siamese_unet.training.data import TrainingData
-from xview2_siamese_unet.training.trainer import Folders, fit, make_trainer, refuse_single_images
+from xview2_siamese_unet.training.trainer import Folders, fit, make_trainer
 
 MakeRecipe = Callable[..., Recipe]
 Launch = Callable[[int, int], None]
