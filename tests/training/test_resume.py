@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import torch
 from tiny_training import last, same, scripted
 
 from xview2_siamese_unet.config.modelling import Recipe
-from xview2_siamese_unet.training.checkpointing import AtomicCheckpointIO
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.trainer import Folders, fit
@@ -96,21 +94,6 @@ def test_a_run_that_stopped_early_is_not_resumed(
     assert len(first["history"]) == 3
     again = fit(data, recipe(training=settings), folders, cores=1)
     assert again["history"] == first["history"]
-
-
-def test_checkpoints_of_epochs_appear_whole(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = folders.checkpoints / "last.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(3)}, path)
-
-    def broken(content: object, file: Path) -> None:
-        file.write_bytes(b"half")
-        raise Killed
-
-    monkeypatch.setattr(torch, "save", broken)
-    with pytest.raises(Killed):
-        AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(3)}, path)
-    assert torch.load(path, weights_only=True)["weights"].sum() == 3
-    shutil.rmtree(folders.checkpoints)
 
 
 def test_a_run_killed_while_it_writes_an_epoch_resumes_from_the_one_before(
