@@ -9,7 +9,6 @@ import shapely
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.inference.record import Predicted
 from xview2_siamese_unet.report.assessment import (
-    AssessmentContent,
     MapBuildings,
     MapContent,
     render_assessment,
@@ -52,29 +51,20 @@ def write_report(predicted: Predicted, numbers: dict[str, Any]) -> str:
     """Return the report as HTML."""
     record = predicted.record
     pre, post = predicted.pair.previews(_SMALL_PICTURE)
-    content = AssessmentContent(
-        title="Building damage",
-        note=numbers["note"],
-        warnings=[*record["warnings"], *numbers["warnings"]],
-        whole=numbers["all"],
-        classes=numbers["classes"],
-        cells=numbers["cells_500_m"],
-        zones=numbers["zones"],
-        pictures={"before": pre, "after": post},
-        provenance=_provenance(record),
-    )
-    return render_assessment(content)
+    pictures = {"Pre-disaster image": pre, "Post-disaster image": post}
+    warnings = [*record["warnings"], *numbers["warnings"]]
+    return render_assessment("Building damage", numbers, pictures, _provenance(record), warnings)
 
 
 def _provenance(record: dict[str, Any]) -> dict[str, str]:
     grid, model = record["grid"], record["model"]
-    dates = {"before": record["pre"], "after": record["post"]}
+    dates = {"pre-disaster image": record["pre"], "post-disaster image": record["post"]}
     columns, rows = record["shift_px"]
-    bent = "" if record["shift_field_px"] is None else ", and a little more or less from place to place"
+    bent = "" if record["shift_field_px"] is None else ", and a local shift that varies over the image"
     return {
         **{date: f"{source['name']}, {source['date'] or 'date not stated'}" for date, source in dates.items()},
         "grid": f"{grid['width']} × {grid['height']} pixels of {grid['pixel_m']:.3g} m, {grid['crs']}",
-        "moved": f"the image after by {columns:g} columns and {rows:g} rows of pixels{bent}",
+        "shift": f"post-disaster image by {columns:g} columns and {rows:g} rows of pixels{bent}",
         "model": f"{model['id']}, trained on {model['dataset']}",
         "run": f"{record['run_id']}, code {record['code']}",
     }
