@@ -34,11 +34,7 @@ _PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones")
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """A finished assessment.
-
-    Attributes:
-        folder: of the products.
-    """
+    """A finished assessment, by the folder of its products."""
 
     folder: Path
 
@@ -120,10 +116,14 @@ def look(
 
     with _session({"pre": pre, "post": post, **more}, env, None) as session:
         parameters = session.load_context().params["inference"]
-        found = harmonise(InferenceParams.model_validate(parameters, from_attributes=True))
-    shift = None if found.shift is None else {**asdict(found.shift), "sure": found.shift.is_reliable}
-    buildings = None if found.footprints is None else len(found.footprints)
-    return {**describe_pair(found.pair), "registration": shift, "footprints": buildings, "warnings": found.warnings}
+        harmonised = harmonise(InferenceParams.model_validate(parameters, from_attributes=True))
+    shift, footprints = harmonised.shift, harmonised.footprints
+    return {
+        **describe_pair(harmonised.pair),
+        "registration": None if shift is None else {**asdict(shift), "sure": shift.is_reliable},
+        "footprints": None if footprints is None else len(footprints),
+        "warnings": harmonised.warnings,
+    }
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def _without_advice() -> Iterator[None]:
 
 @contextmanager
 def _session(inference: dict[str, Any], env: str | None, device: str | None) -> Iterator[Any]:
-    """Open a session of the project; errors of the user are raised as they are, not as those of Kedro."""
+    """Open a session of the project; errors of the user are raised as they are."""
     project = _find_project()
     if project is not None and __package__ != framework.PACKAGE_NAME:
         bootstrap_project(project)
@@ -194,7 +194,7 @@ def _find_project() -> Path | None:
 
 
 def _plain(key: str, value: Any) -> Any:  # noqa: ANN401
-    """Return a value as in YAML; relative paths start at the folder of the caller, not of the project."""
+    """Return a value as in YAML; relative paths start at the caller's folder."""
     if key in _PATHS and value is not None:
         return str(Path(value).expanduser().absolute())
     return list(value) if isinstance(value, tuple) else value

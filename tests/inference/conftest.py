@@ -1,47 +1,5 @@
-"""Fabricated rasters and nets whose answers are known."""
+"""Fixtures for rasters, which two rooms share."""
 
-from __future__ import annotations
+from image_pair import smooth, write_raster
 
-from collections.abc import Callable
-from pathlib import Path
-
-import numpy as np
-import pytest
-import rasterio
-from affine import Affine
-
-WriteRaster = Callable[..., Path]
-ORIGIN = (500_000.0, 4_000_000.0)
-
-
-@pytest.fixture
-def write_raster(tmp_path: Path) -> WriteRaster:
-    """Write (h, w, bands) as a GeoTIFF below `tmp_path`; more keywords go to rasterio."""
-
-    def write(name: str, image: np.ndarray, transform: Affine | None = None, **profile: object) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        bands = image[..., None] if image.ndim == 2 else image
-        height, width, count = bands.shape
-        place = {"crs": "EPSG:32615", "transform": transform or Affine(0.5, 0, ORIGIN[0], 0, -0.5, ORIGIN[1])}
-        options = {"dtype": bands.dtype, "count": count, "height": height, "width": width, **place, **profile}
-        meaning = options.pop("colorinterp", None)
-        with rasterio.open(path, "w", driver="GTiff", **options) as target:
-            target.write(np.moveaxis(bands, 2, 0))
-            if meaning:
-                target.colorinterp = meaning
-        return path
-
-    return write
-
-
-@pytest.fixture
-def smooth() -> Callable[..., np.ndarray]:
-    """An image of slow waves, (h, w, 3) bytes: resampling changes it little."""
-
-    def make(height: int = 200, width: int = 300, phase: float = 0.0) -> np.ndarray:
-        y, x = np.mgrid[0:height, 0:width]
-        bands = [127 + 120 * np.sin(x / (23 + 5 * k) + phase + k) * np.cos(y / (31 - 4 * k)) for k in range(3)]
-        return np.clip(np.rint(np.stack(bands, axis=2)), 1, 255).astype(np.uint8)
-
-    return make
+__all__ = ["smooth", "write_raster"]

@@ -14,9 +14,9 @@ import pyproj
 import pytest
 import shapely
 from affine import Affine
-from image_pair import fill
 from shapely.affinity import rotate
 
+from image_pair import fill
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.datasets.assessment import LayersDataset
 from xview2_siamese_unet.datasets.rasters import CogDataset

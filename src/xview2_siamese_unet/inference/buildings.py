@@ -1,4 +1,4 @@
-"""Buildings: outlines from the damage raster, one class for each by a zonal vote or the reason for none, layers."""
+"""Buildings: outlines, one class for each by a zonal vote or the reason for none, layers."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _BLOCK: Final = 2048  # pixels along the sides of a block, and of the overview f
 
 
 def building_outlines(path: Path, *, min_area: float, side: int = _BLOCK) -> tuple[Polygons, int]:
-    """Return the connected components of building in a raster from north to south, and the number of smaller ones.
+    """Return the connected components of building, north to south, and how many are smaller.
 
-    Pixels that share a side are connected. Memory is bounded by blocks, and the result does not depend on them.
+    Pixels that share a side are connected. Blocks of `side` pixels bound the memory and do not change the result.
 
     Args:
         path: raster of damage codes on a grid in metres.
         min_area: square metres below which a component is left out.
-        side: pixels of the blocks that are read one at a time.
+        side: pixels.
     """
     whole: list[Any] = []
     cut: list[Any] = []
@@ -83,7 +83,7 @@ def _blocks(width: int, height: int, side: int) -> Iterator[Window]:
 
 
 def model_buildings(polygons: Polygons, grid: Grid) -> gpd.GeoDataFrame:
-    """Return the model's own outlines with an id made of their position in decimetres, the same in every run."""
+    """Return the model's outlines with an id of their position in decimetres."""
     points = shapely.get_coordinates(shapely.point_on_surface(polygons)) if len(polygons) else np.empty((0, 2))
     ids = [f"{round(east * 10)}_{round(north * 10)}" for east, north in points]
     return gpd.GeoDataFrame({"building_id": ids, "footprint_source": "model"}, geometry=polygons, crs=grid.crs)
@@ -97,15 +97,15 @@ def assess_buildings(
     aoi: BaseGeometry | None = None,
     weights: VoteWeights = (1.0, 1.0, 1.0, 1.0),
 ) -> gpd.GeoDataFrame:
-    """Return the outlines with class, probabilities, confidence and status; rows and order stay.
+    """Return the outlines with class, probabilities, confidence and status; order stays.
 
     Every visible pixel votes with the share of it that the outline covers times its probability of being building.
     For outlines along pixels that is the vote of `models.postprocess`.
 
     Args:
         outlines: `building_id` and polygons in the system of the grid.
-        probability: raster of five bands, background and the four damage classes, in steps of 1/254.
-        grid: grid of that raster.
+        probability: raster of background and the four damage classes, in steps of 1/254.
+        grid: of that raster.
         params: when a building is assessed.
         aoi: area of interest in the system of the grid; pixels outside of it are no data in the raster.
         weights: factors of the mean probabilities of no damage to destroyed.
@@ -241,13 +241,13 @@ def geodesic_areas(frame: gpd.GeoDataFrame) -> FloatArray:
 
 
 def simplify_outlines(buildings: gpd.GeoDataFrame, metres: float) -> gpd.GeoDataFrame:
-    """Return the buildings with outlines simplified by at most so many metres, and their new areas."""
+    """Return the buildings with simplified outlines, and their new areas."""
     simple = buildings.set_geometry(buildings.geometry.simplify(metres))
     return simple.assign(area_m2=geodesic_areas(simple).round(2))
 
 
 def add_shift(buildings: gpd.GeoDataFrame, pair: Pair) -> gpd.GeoDataFrame:
-    """Add the column `shift_px`: by how many pixels the post-disaster image was moved at each building."""
+    """Add by how many pixels the post-disaster image was moved at each building."""
     columns, rows = pair.shift
     total = np.full((2, len(buildings)), [[rows], [columns]])
     if pair.field is not None:
@@ -258,7 +258,7 @@ def add_shift(buildings: gpd.GeoDataFrame, pair: Pair) -> gpd.GeoDataFrame:
 
 
 def add_provenance(buildings: gpd.GeoDataFrame, facts: Mapping[str, Any]) -> gpd.GeoDataFrame:
-    """Add the Copernicus EMS grade, and columns that are the same for all buildings; the geometry comes last."""
+    """Add the Copernicus EMS grade and columns with one value; the geometry comes last."""
     buildings = buildings.assign(cems_grade=buildings["damage"].map(CEMS).fillna("Not analysed"), **facts)
     return buildings[[*buildings.columns.drop(buildings.geometry.name), buildings.geometry.name]]
 
@@ -269,7 +269,7 @@ def read_buildings(package: Path) -> gpd.GeoDataFrame:
 
 
 def area_of_interest(pair: Pair) -> gpd.GeoDataFrame:
-    """Return the layer of the area of interest within the grid, else of the frame of the grid."""
+    """Return the layer of the area of interest, else of the frame of the grid."""
     frame, crs = shapely.box(*pair.grid.bounds), pair.grid.crs
     if pair.aoi is None:
         return gpd.GeoDataFrame({"name": ["overlap of the two dates"]}, geometry=[frame], crs=crs)
@@ -277,7 +277,7 @@ def area_of_interest(pair: Pair) -> gpd.GeoDataFrame:
 
 
 def valid_area(damage: Path, grid: Grid) -> gpd.GeoDataFrame:
-    """Return the layer of where both images hold data, at the resolution of an overview of the damage raster."""
+    """Return the layer of where both images hold data, from an overview."""
     with rasterio.open(damage, driver="GTiff") as raster:
         scale = max(1.0, max(grid.width, grid.height) / _BLOCK)
         size = max(1, round(grid.height / scale)), max(1, round(grid.width / scale))

@@ -1,4 +1,4 @@
-"""Co-registration: the shift of the post-disaster image, and of footprints, in pixels of the common grid.
+"""Co-registration: shifts of the post-disaster image and of footprints, in pixels.
 
 Phase correlation of edges: light, season and sensor change grey values, roads and roofs stay. The correlation surfaces
 of many windows are added, so that what they share stands out and what a disaster has changed does not. Where the
@@ -123,7 +123,7 @@ def estimate_shift(patches: Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any], n
 
 
 def _without_borders(valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return the pixels away from large holes, whose borders are the same edges in both images."""
+    """Leave out the borders of large holes, which are the same edges in both images."""
     if valid.all():
         return valid
     holes = binary_opening(~valid, np.ones((_BLURRED, _BLURRED), bool))
@@ -143,7 +143,7 @@ def _edges(image: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> FloatArray:
 
 
 def _correlate(pre: FloatArray, post: FloatArray) -> FloatArray:
-    """Return the phase correlation at each shift (256, 256), shift 0 in the middle; a Gaussian peak for a pure shift.
+    """Return the phase correlation at each shift (256, 256), shift 0 in the middle.
 
     Not `skimage.registration.phase_cross_correlation`, which returns a shift and no surface to add up.
     """
@@ -156,7 +156,7 @@ def _correlate(pre: FloatArray, post: FloatArray) -> FloatArray:
 
 
 def _peak(surface: FloatArray) -> tuple[float, float, float]:
-    """Return columns, rows (to a fraction of a pixel) and confidence of the highest point within reach."""
+    """Return columns, rows and confidence of the highest point within reach."""
     middle = SIDE // 2
     near = surface[middle - _FARTHEST : middle + _FARTHEST + 1, middle - _FARTHEST : middle + _FARTHEST + 1]
     row, column = np.unravel_index(near.argmax(), near.shape)
@@ -169,7 +169,7 @@ def _peak(surface: FloatArray) -> tuple[float, float, float]:
 
 
 def _vertex(three: FloatArray) -> float:
-    """Return the offset of the top of a Gaussian through three neighbours from the one in the middle."""
+    """Return the offset of the top of a Gaussian through three neighbours from the middle."""
     low, middle, high = np.log(np.maximum(three, 1e-12))
     bend = low - 2 * middle + high
     return float(np.clip(0.5 * (low - high) / bend, -0.5, 0.5)) if bend < 0 else 0.0
@@ -212,7 +212,7 @@ def _interpolator(positions: FloatArray, shifts: FloatArray) -> RBFInterpolator:
 
 
 def _held_out_errors(positions: FloatArray, shifts: FloatArray) -> FloatArray:
-    """Return the distance of each window from a field through the windows of the other folds."""
+    """Return the errors of a field through the other folds at each window."""
     errors = np.empty(len(positions))
     for fold in range(_FOLDS):
         out = np.arange(len(positions)) % _FOLDS == fold
@@ -221,19 +221,13 @@ def _held_out_errors(positions: FloatArray, shifts: FloatArray) -> FloatArray:
 
 
 def estimate_footprint_shift(footprints: gpd.GeoDataFrame, probability: Path, grid: Grid) -> Shift:
-    """Return where the model predicts the buildings that the footprints outline, in pixels of the grid.
-
-    Args:
-        footprints: polygons in the system of the grid.
-        probability: raster of probabilities, that of background first.
-        grid: grid of that raster.
-    """
+    """Return where the model predicts the buildings of the footprints, in pixels of the grid."""
     with rasterio.open(probability, driver="GTiff") as raster:
         return estimate_shift(_footprint_patches(footprints.geometry.to_numpy(), raster, grid))
 
 
 def _footprint_patches(shapes: Any, raster: Any, grid: Grid) -> Iterator[Patch]:  # noqa: ANN401
-    """Yield footprints and predicted buildings as two images, in windows that hold footprints."""
+    """Yield footprints and predicted buildings as two images."""
     tree = shapely.STRtree(shapes)
     for top, left in _footprint_windows(shapes, grid):
         rows, columns = min(SIDE, grid.height - top), min(SIDE, grid.width - left)
@@ -249,7 +243,7 @@ def _footprint_patches(shapes: Any, raster: Any, grid: Grid) -> Iterator[Patch]:
 
 
 def _footprint_windows(shapes: Any, grid: Grid) -> list[tuple[int, int]]:  # noqa: ANN401
-    """Return first row and column of windows that hold footprints, spread over all of them."""
+    """Return first row and column of windows that hold footprints, spread over all."""
     centroids = shapely.get_coordinates(shapely.centroid(shapes))
     cells = np.floor((centroids - [grid.left, grid.top]) / (grid.pixel * SIDE) * [1, -1]).astype(int)[:, ::-1]
     inside = ((cells >= 0) & (cells * SIDE < [grid.height, grid.width])).all(axis=1)

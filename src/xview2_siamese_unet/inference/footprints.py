@@ -1,4 +1,4 @@
-"""Polygons that a user brings: footprints, zones, an area of interest. Rows and order stay; doubts become warnings."""
+"""Polygons of a user: footprints, zones, an area of interest; doubts become warnings."""
 
 from __future__ import annotations
 
@@ -25,13 +25,7 @@ _DEGREES: Final = "OGC:CRS84"
 
 
 class Given(NamedTuple):
-    """A layer that a user brings.
-
-    Attributes:
-        frame: its rows.
-        warnings: what a person should know about them.
-        columns: names of all columns of the file.
-    """
+    """A layer of a user: its rows, warnings on it, and the names of all columns of the file."""
 
     frame: gpd.GeoDataFrame
     warnings: tuple[str, ...]
@@ -39,10 +33,12 @@ class Given(NamedTuple):
 
 
 def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = ()) -> Given:
-    """Return a layer as valid polygons in another system; a geometry without any area comes out empty.
+    """Return a layer as valid polygons in another system, in its order.
+
+    A geometry without any area comes out empty.
 
     Args:
-        path: GeoPackage, GeoJSON, GeoJSON lines, FlatGeobuf, Shapefile or GeoParquet; `|layername=...` names a layer.
+        path: as for `read_table`.
         crs: coordinate reference system of the result.
         where: name of the parameter for error messages.
         wanted: columns to read.
@@ -72,7 +68,7 @@ def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = ()) 
 
 
 def _polygons(geometries: Any) -> tuple[Any, dict[str, npt.NDArray[np.bool_]]]:  # noqa: ANN401
-    """Return the polygons of each row in two dimensions, and what was left out of which rows."""
+    """Return the flat polygons of each row, and what was left out of which rows."""
     polygons = np.array(geometries, object)
     collections = shapely.get_type_id(polygons) == _COLLECTION
     doubts = {"have heights (Z), which are left out": shapely.has_z(polygons)}
@@ -94,7 +90,7 @@ def _parts(shape: Any) -> Iterator[Any]:  # noqa: ANN401
 
 
 def _reproject(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tuple[Any, npt.NDArray[np.bool_]]:  # noqa: ANN401
-    """Return the geometries in another system, and which of them cannot be placed in it; those come out empty."""
+    """Return the geometries in another system, empty where they cannot be placed, and where."""
     try:
         placed = gpd.GeoSeries(geometries, crs=source).to_crs(crs).to_numpy().copy()
     except ProjError as error:
@@ -134,7 +130,7 @@ def _title(crs: Any) -> str:  # noqa: ANN401
 
 
 def outside(given: Given, frame: Any, what: str, region: str) -> Iterator[str]:  # noqa: ANN401
-    """Yield a warning if no row of a layer (`what`) lies in a frame (`region`); both are in one system."""
+    """Yield a warning if no row of a layer (`what`) lies in a frame (`region`)."""
     geometries = given.frame.geometry.to_numpy()
     known = geometries[~shapely.is_empty(geometries)]
     if not len(known) or shapely.intersects(known, frame).any():
@@ -201,7 +197,7 @@ def _fault(values: pd.Series[Any], *, unique: bool) -> str | None:
 
 
 def _texts(values: pd.Series[Any]) -> list[str | None]:
-    """Return the values as text; whole numbers that a file stores as floating-point numbers have no decimals."""
+    """Return the values as text, whole numbers in floating point without decimals."""
     floating = values.dtype.kind == "f"
     return [  # through NumPy, because Python would write 3.1 in single precision as 3.0999999046325684
         None if missing else str(int(value)) if floating and float(value).is_integer() else str(value)
@@ -210,7 +206,7 @@ def _texts(values: pd.Series[Any]) -> list[str | None]:
 
 
 def given_buildings(path: Path, crs: str, id_column: str | None) -> Given:
-    """Return a user's footprints as `building_id`, `footprint_source` and polygons; rows and order stay.
+    """Return a user's footprints as `building_id`, `footprint_source` and polygons.
 
     Raises:
         DataError: a file or a column that cannot be used.
@@ -223,9 +219,7 @@ def given_buildings(path: Path, crs: str, id_column: str | None) -> Given:
 
 
 def given_zones(path: Path, column: str | None) -> Given:
-    """Return a user's zones as `name` and polygons in degrees, which hold a country as well as a street.
-
-    Rows of one name are parts of one zone.
+    """Return a user's zones as `name` and polygons in degrees; rows of one name are one zone.
 
     Raises:
         DataError: a file or a column that cannot be used.

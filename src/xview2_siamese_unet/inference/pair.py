@@ -1,4 +1,4 @@
-"""Two images of a user → one pair on one grid, co-registered and in one radiometry, or the reason why not."""
+"""Two images of a user → a pair on one grid, co-registered and in one radiometry."""
 
 from __future__ import annotations
 
@@ -141,14 +141,14 @@ def _check_size(grid: Grid, params: InferenceParams) -> None:
 
 
 def _windows(grid: Grid, side: int = SIDE, most: int = _SHIFT_WINDOWS) -> Iterator[tuple[int, int]]:
-    """Yield first row and column of windows from edge to edge, which overlap by half on a small grid."""
+    """Yield first row and column of windows from edge to edge, at most half overlapping."""
     axes = [max(length - side, 0) for length in (grid.height, grid.width)]
     firsts = [np.linspace(0, last, min(most, last // (side // 2) + 1)).astype(int) for last in axes]
     return ((int(top), int(left)) for top in firsts[0] for left in firsts[1])
 
 
 def _sample(pair: Pair) -> Samples:
-    """Return samples from small windows from edge to edge of the grid: borders of fill values lie at the edges."""
+    """Return samples of windows from edge to edge: borders of fill values lie at the edges."""
     before, after = [np.empty((0, 3), np.float32)], [np.empty((0, 3), np.float32)]
     with pair.open() as reader:
         for top, left in _windows(pair.grid, _SIDE, _SAMPLES):
@@ -161,7 +161,7 @@ def _sample(pair: Pair) -> Samples:
 
 
 def _without_fill(pair: Pair) -> tuple[Pair, Samples, list[str]]:
-    """Return the pair without fill values that no header declares, samples of it, and a warning for each value."""
+    """Return the pair without undeclared fill values, samples of it, and warnings."""
     samples, warnings = _sample(pair), []
     for _ in range(_MOST_FILLS):
         images = []
@@ -185,7 +185,7 @@ def _without_fill(pair: Pair) -> tuple[Pair, Samples, list[str]]:
 
 
 def _collar_warnings(pair: Pair, samples: Samples) -> Iterator[str]:
-    """Count the pixels that are treated as a black border blurred by lossy compression."""
+    """Warn of pixels that are treated as a black border blurred by lossy compression."""
     for source in (pair.pre, pair.post):
         if pair.black_is_no_data and any(tile.lossy for tile in source.tiles):
             plain = replace(source, tiles=tuple(replace(tile, lossy=False) for tile in source.tiles))
@@ -204,7 +204,7 @@ def _measure_shift(pair: Pair) -> Shift:
 
 
 def _coregister(pair: Pair, shift: Shift, *, local: bool) -> Pair:
-    """Return the pair with the post-disaster image moved as far as the shift is reliable."""
+    """Return the pair with the post-disaster image moved, if the shift is reliable."""
     grid = pair.grid
     if local and shift.local:
         middles = np.array(list(_windows(grid)), float)[[one.window for one in shift.local]] + SIDE / 2
@@ -238,7 +238,7 @@ def _shift_warnings(shift: Shift | None, field: ShiftField | None) -> Iterator[s
 def _stretches(
     pair: Pair, samples: Samples, given: tuple[float, float] | None
 ) -> tuple[Stretch | None, Stretch | None]:
-    """Return one stretch for images in one unit: a stretch for each would show damage where light has changed."""
+    """Return one stretch for images in one unit: two would show damage where light changed."""
     if given is not None:
         return Stretch(*given), Stretch(*given)
     units = [_unit(source, values) for source, values in zip((pair.pre, pair.post), samples, strict=True)]
@@ -251,7 +251,7 @@ def _stretches(
 
 
 def _unit(source: Source, values: FloatArray) -> float | None:
-    """Return the value that is about one grey level, in reflectance or in more than 8 bits; `None` for bytes."""
+    """Return the value of one grey level, for reflectance or more than 8 bits, else `None`."""
     if source.dtype == "uint8" or not len(values):
         return None
     # Not the largest value: it may be a glint, or a fill value.

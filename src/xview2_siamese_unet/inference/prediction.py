@@ -1,4 +1,4 @@
-"""Predictions of a trained net: for the scenes of a store, and for a pair of rasters window by window.
+"""Predictions of a net: for scenes of a store, and for a pair of rasters by windows.
 
 Bands of a block of a raster: probability of background and of the four damage classes in steps of 1/254, then the
 damage code; 255 everywhere where not both images hold data.
@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 
 
 class ScenePrediction(NamedTuple):
-    """The prediction for one scene: damage codes (h, w), and probabilities (5, h, w) in steps of 1/254."""
+    """Damage codes (h, w) and probabilities (5, h, w), in steps of 1/254, of a scene."""
 
     name: str
     codes: ByteArray
@@ -62,15 +62,7 @@ class ScenePrediction(NamedTuple):
 def predict_scenes(
     checkpoint: Mapping[str, Any], store: Store, names: Sequence[str], hardware: HardwareParams, *, batch_size: int
 ) -> Iterator[ScenePrediction]:
-    """Yield the prediction for each scene; memory does not grow with their number.
-
-    Args:
-        checkpoint: a trained net.
-        store: of the scenes.
-        names: of the scenes.
-        hardware: device and precision.
-        batch_size: scenes at a time.
-    """
+    """Yield the prediction for each scene; memory is bounded by `batch_size` scenes."""
     predict, weights = predictor_of(checkpoint, hardware), vote_weights_of(checkpoint)
     rows = store.rows(names)
     for first in track("batches of scenes predicted", ceil(len(rows) / batch_size), range(0, len(rows), batch_size)):
@@ -88,14 +80,9 @@ def predict_scenes(
 class WindowPredictor:
     """A trained net as `Predict`: when memory runs out, it halves the batch, then the window.
 
-    Args:
-        checkpoint: a trained net.
-        hardware: device and precision.
-        tta: test-time augmentation; `None`: as the checkpoint was scored.
-
     Attributes:
-        tta: the augmentation in use.
-        warnings: about another augmentation than the checkpoint was scored with, and about memory that ran out.
+        tta: test-time augmentation, by default as the checkpoint was scored.
+        warnings: about another augmentation than that, and about memory that ran out.
 
     Raises:
         CheckpointError: a checkpoint that does not fit.
@@ -136,7 +123,7 @@ class WindowPredictor:
             _log.warning(warning)
 
     def _predict_halves(self, pre: ByteArray, post: ByteArray) -> FloatArray:
-        """Predict two halves of the batch, or else of the window, with some context beyond where these meet."""
+        """Predict halves of the batch, else of the window, with context where these meet."""
         axis = 0 if len(pre) > 1 else 1 + int(np.argmax(pre.shape[1:3]))
         context = _CONTEXT if axis else 0
         half = pre.shape[axis] // 64 * 32 if axis else pre.shape[axis] // 2
@@ -167,18 +154,10 @@ def predict_rows(
     batch_size: int,
     thresholds: Thresholds = Thresholds(),  # noqa: B008  a tuple never changes
 ) -> Iterator[tuple[int, Iterator[dict[str, npt.NDArray[Any] | None]]]]:
-    """Yield each row that the store does not hold yet: its number, and for each column kind → array.
+    """Yield each row that the store does not hold yet: number, and for each column kind → array.
 
     A column is computed when it is asked for. Each row has to be in the store before the next one is asked for. The
     prediction at a pixel does not depend on `batch_size`, on where an earlier run stopped, or on the size of the grid.
-
-    Args:
-        pair: the images.
-        plan: windows over its grid.
-        predict: the net.
-        store: of the finished rows.
-        batch_size: windows at a time.
-        thresholds: probabilities from which a pixel is building.
     """
     waiting = [i for i in range(plan.rows) if not store.has_row(i)]
     if len(waiting) < plan.rows:
@@ -206,7 +185,7 @@ def _predict_row(
 def _predict_patches(
     plan: WindowPlan, i: int, patches: Iterator[Patch], predict: Predict, batch_size: int, waiting: deque[Patch]
 ) -> Iterator[FloatArray | None]:
-    """Yield a prediction for each patch; those without data in the part that is used are skipped."""
+    """Yield a prediction for each patch; those without data in the used part are skipped."""
     read = ((patch, bool(patch.valid[plan.used(i, j)].any())) for j, patch in enumerate(patches))
     while batch := list(islice(read, batch_size)):
         waiting.extend(patch for patch, _ in batch)
@@ -229,7 +208,7 @@ def _encode_block(
 
 
 def encode(shares: FloatArray, valid: npt.NDArray[np.bool_], thresholds: Thresholds) -> ByteArray:
-    """Return probabilities (h, w, 1 + k) as bytes, followed by the damage code: (6, h, w), 255 where not valid."""
+    """Return probabilities (h, w, 1 + k) as a block (6, h, w)."""
     tensor = torch.from_numpy(np.moveaxis(shares, 2, 0)[None])
     block = np.concatenate([scored_bytes(tensor)[0], decide(tensor, thresholds).numpy()])
     block[:, ~valid] = NO_DATA
@@ -256,7 +235,7 @@ class FinishedBlocks:
                         yield Block(*self.plan.block(i, j), block[-1], block[:-1])
 
     def codes(self, weights: Sequence[float] | None = None) -> Iterator[tuple[slice, slice, ByteArray]]:
-        """Yield rows, columns and damage codes (1, h, w), with one class in each building if there are weights."""
+        """Yield rows, columns and codes (1, h, w), by weights with one class a building."""
         plain = ((rows, columns, codes) for rows, columns, codes, _ in self)
         for rows, columns, codes in plain if weights is None else vote_blocks(self, weights):
             yield rows, columns, codes[None]

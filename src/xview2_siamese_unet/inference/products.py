@@ -46,7 +46,7 @@ def work_folder(folder: Path) -> Path:
 
 
 def blocks_folder(folder: Path) -> Path:
-    """Return the folder of the blocks of an assessment, those of each run in a folder of its id."""
+    """Return the folder of the blocks, those of each run in a folder of its id."""
     return work_folder(folder) / "blocks"
 
 
@@ -61,8 +61,7 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool, inputs: Iter
 
     Raises:
         ConfigError: the two folders differ.
-        DataError: the folder holds an assessment already, a file that none has written or an input would be replaced,
-            or the path is not one for a folder.
+        DataError: no folder, an assessment already, or a file that none has written or an input would be replaced.
     """
     if asked is not None and asked.expanduser().resolve() != folder.resolve():
         raise ConfigError(
@@ -90,7 +89,7 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool, inputs: Iter
 
 
 def _check_inputs(folder: Path, inputs: Iterable[Path | None]) -> None:
-    """Refuse inputs that the products would replace, and a folder of images that would come to hold the products."""
+    """Refuse inputs that the products would replace, or whose folder would hold them."""
     for path in inputs:
         if path is None:
             continue
@@ -123,12 +122,12 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def _foreign_files(folder: Path, digests: set[str], products: Mapping[str, str]) -> list[str]:
-    """Return the names in a folder that the products need, but that no assessment has written.
+    """Return the names that the products need and other programs have written.
 
     Args:
         folder: of the assessment.
         digests: SHA-256 of what a stopped assessment has written.
-        products: name and SHA-256 of the products of a finished one; `begin` keeps those that were changed since.
+        products: name and SHA-256 of those of a finished one; `begin` keeps the ones that were changed since.
     """
     existing = [name for name in PRODUCTS[1:] if (folder / name).exists() and name not in products]
     foreign = [name for name in existing if not (folder / name).is_file() or sha256(folder / name) not in digests]
@@ -141,7 +140,7 @@ def _foreign_files(folder: Path, digests: set[str], products: Mapping[str, str])
 
 
 def begin(folder: Path) -> None:
-    """Record what earlier assessments have written, which may be replaced, and remove the record of a finished one.
+    """Record what may be replaced, and remove the record of a finished assessment.
 
     A product that was changed since, also by QGIS when it opened it, is kept under another name.
     """
@@ -161,7 +160,7 @@ def begin(folder: Path) -> None:
 
 
 def buildings_style() -> str:
-    """Return the style of the layer of buildings: a colour for each class, a grey hatch if not assessed."""
+    """Return the QGIS style of the buildings: a colour a class, a hatch if not assessed."""
     labels = {str(int(code)): code.word for code in SCORED} | {"": "not assessed"}
     symbols = [
         _SYMBOL.format(name=number, fill=_rgba(code.rgb, 190), style="solid", line=_rgba(code.rgb, 255))

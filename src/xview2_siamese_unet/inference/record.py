@@ -1,4 +1,4 @@
-"""The record of an assessment (`run.json`): everything needed to repeat it, and to recognise its unfinished work."""
+"""The record of an assessment (`run.json`): everything needed to repeat it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,7 @@ _SYNTHETIC = "sample"
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """A pair whose every block has been predicted.
-
-    Attributes:
-        pair: the images.
-        plan: windows over their grid.
-        record: inputs, model and settings as plain values.
-        stamp: time of the newest input.
-    """
+    """A predicted pair: windows over its grid, the record so far, time of the newest input."""
 
     pair: Pair
     plan: WindowPlan
@@ -44,7 +37,7 @@ class Predicted:
 def describe(
     harmonised: HarmonisedPair, checkpoint: Mapping[str, Any], params: InferenceParams, hardware: HardwareParams
 ) -> dict[str, Any]:
-    """Return inputs, model and settings as plain values; `run_id` depends on everything that decides the pixels."""
+    """Return inputs, model and settings; `run_id` depends on all that decides the pixels."""
     pair, model = describe_pair(harmonised.pair), describe_model(checkpoint)
     windows, numbers = params.windows.model_dump(mode="json"), hardware.model_dump(mode="json")
     deciding = json.dumps([__version__, pair, model, windows, numbers], sort_keys=True)
@@ -103,7 +96,7 @@ def _describe_source(source: Source) -> dict[str, Any]:
 
 
 def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the provenance and the tuning of a checkpoint; its id is the beginning of its fingerprint."""
+    """Return provenance and tuning of a checkpoint; its id begins its fingerprint."""
     provenance = ("fingerprint", "dataset", "licence", "version", "commit", "epoch", "scores")
     tuning = ("prediction", "temperatures", "thresholds")
     model = {key: checkpoint.get(key) for key in (*provenance, *tuning)}
@@ -125,6 +118,6 @@ def _describe_vectors(params: InferenceParams) -> dict[str, Any]:
 
 
 def newest_input(pair: Pair) -> str:
-    """Return the modification time of the newest input: a time for products that is the same in every run."""
+    """Return the time of the newest input: a time for products, the same in every run."""
     times = [tile.path.stat().st_mtime for source in (pair.pre, pair.post) for tile in source.tiles]
     return datetime.fromtimestamp(max(times), UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")

@@ -1,4 +1,4 @@
-"""Counts of buildings by class, 500 m cell and zone; those that are not assessed are counted apart."""
+"""Counts of buildings by class, 500 m cell and zone; not assessed ones apart."""
 
 from __future__ import annotations
 
@@ -44,12 +44,7 @@ class Zoned(NamedTuple):
 
 
 def assign_zones(buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None) -> Zoned | None:
-    """Return the zones that hold a point inside each building; rows of one name are one zone.
-
-    Args:
-        buildings: in metres.
-        zones: `name` and polygons, in degrees.
-    """
+    """Return the zones (in degrees) that hold a point inside each building."""
     if zones is None:
         return None
     numbers, names = pd.factorize(zones["name"])
@@ -67,15 +62,11 @@ def assign_zones(buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None) ->
 
 
 def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd.DataFrame:
-    """Return a row for all buildings, for each 500 m cell that holds any, and for each zone, also without buildings.
+    """Return a row for all buildings, each 500 m cell that holds any, and each zone.
 
     A building counts once at each level, by a point inside it and in the first of zones that overlap. Columns: `level`,
     `name`, `buildings`, one for each class, `abstained`, `not_assessed`, and the share of damaged ones of all and of
     those assessed.
-
-    Args:
-        buildings: with status and label, in metres.
-        zoned: their zones.
     """
     kinds = _kinds(buildings)
     rows = [_count("all", "all", kinds)]
@@ -88,14 +79,9 @@ def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd
 
 
 def summary_warnings(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> list[str]:
-    """Return warnings, with counts, about buildings without a class and buildings in several zones.
-
-    Args:
-        buildings: with status and reason, in metres.
-        zoned: their zones.
-    """
+    """Return warnings about buildings without a class and buildings in several zones."""
     warnings = [] if len(buildings) else ["the assessment holds no building"]
-    for status, what in ((NOT_ASSESSED, "were not assessed"), (ABSTAINED, "have no answer")):
+    for status, what in ((NOT_ASSESSED, "were not assessed"), (ABSTAINED, "have no predicted class")):
         reasons = buildings.loc[buildings["status"] == status, "reason"]
         reasons = reasons.str.replace(_PARTLY, "mostly hidden", regex=True)
         if len(reasons):
@@ -122,7 +108,7 @@ def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
 
 
 def summarise_buildings(table: pd.DataFrame, warnings: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the table as plain values, the totals also class by class, and the warnings on it."""
+    """Return the table and the warnings as plain values, the totals also class by class."""
     rows = [
         {str(key): None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")
     ]
@@ -138,7 +124,7 @@ def summarise_buildings(table: pd.DataFrame, warnings: Sequence[str] = ()) -> di
 
 
 def _classes(whole: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each class, and for abstained and not assessed, which have no share of those assessed."""
+    """Return a row for each class, abstained and not assessed."""
     assessed = sum(whole[word] for word in _CLASSES)
     return [
         {

@@ -1,4 +1,4 @@
-"""Vector files: the format of a file, which of its layers holds polygons, and its rows as they are stored."""
+"""Vector files: their format, the layer with polygons, and its rows as stored."""
 
 from __future__ import annotations
 
@@ -28,18 +28,7 @@ _TEXT: Final = (".geojson", ".json")
 _LINES: Final = (".geojsonl", ".geojsons", ".ndjson", ".jsonl")
 _MAGIC: Final = {".gpkg": b"SQLite format 3\0", ".fgb": b"fgb", ".shp": b"\0\0\x27\x0a"}
 _FORMATS: Final = (".gpkg", ".fgb", ".shp", ".parquet", *_TEXT, *_LINES)
-_OTHERS: Final = {
-    ".kml": "KML",
-    ".kmz": "KMZ",
-    ".gml": "GML",
-    ".gdb": "an Esri file geodatabase",
-    ".csv": "CSV",
-    ".tab": "MapInfo",
-    ".mif": "MapInfo",
-    ".dxf": "DXF",
-    ".zip": "a ZIP archive",
-    ".gz": "a gzip archive",
-}
+_ARCHIVES: Final = (".zip", ".gz")
 _NO_AREA: Final = ("Point", "LineString")  # in the names of types, such as MultiLineString or Measured 3D Point
 _MEGABYTES: Final = 2_000
 _MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
@@ -54,25 +43,13 @@ _GDAL: Final = {
 }
 # By default, pandas makes floating-point numbers of whole numbers with gaps.
 _WHOLE: Final = {
-    pa.int8(): pd.Int8Dtype(),
-    pa.int16(): pd.Int16Dtype(),
-    pa.int32(): pd.Int32Dtype(),
-    pa.int64(): pd.Int64Dtype(),
-    pa.uint8(): pd.UInt8Dtype(),
-    pa.uint16(): pd.UInt16Dtype(),
-    pa.uint32(): pd.UInt32Dtype(),
-    pa.uint64(): pd.UInt64Dtype(),
+    pa.type_for_alias(name.lower()): pd.api.types.pandas_dtype(name)
+    for name in (f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))
 }
 
 
 class Table(NamedTuple):
-    """Rows of one layer.
-
-    Attributes:
-        frame: the geometry and those of the wanted columns that the layer has.
-        columns: names of all its columns.
-        warnings: what GDAL reported while it read the file.
-    """
+    """Rows of one layer: the wanted columns, names of all its columns, warnings of GDAL."""
 
     frame: gpd.GeoDataFrame
     columns: list[str]
@@ -86,10 +63,10 @@ def split_layer(path: Path) -> tuple[Path, str | None]:
 
 
 def read_table(path: Path, wanted: Iterable[str], where: str) -> Table:
-    """Return the rows of the one polygon layer of a file, or of the layer that the path names.
+    """Return the rows of the one polygon layer of a file, or of the layer that is named.
 
     Args:
-        path: a file, followed by `|layername=NAME` to choose a layer.
+        path: GeoPackage, GeoJSON, GeoJSON lines, FlatGeobuf, Shapefile or GeoParquet; `|layername=NAME` names a layer.
         wanted: columns to read, in any case; a GeoParquet file comes with all of them.
         where: name of the parameter for error messages.
 
@@ -116,12 +93,12 @@ def _check_format(path: Path, where: str) -> None:
     if not path.exists():
         raise DataError(f"{path} ({where}): no such file.", hint="Check the path.")
     if ending not in _FORMATS or not path.is_file():
-        what = _OTHERS.get(ending, "a folder" if path.is_dir() else "not a supported vector format")
-        unpack = "Unpack it and name the file inside" if ending in (".zip", ".gz") else ""
+        unpack = "Unpack it and name the file inside" if ending in _ARCHIVES else ""
         options = "-a_srs EPSG:4326 -oo GEOM_POSSIBLE_NAMES=WKT,wkt,geometry " if ending == ".csv" else ""
         convert = f"Convert it with ogr2ogr {options}{path.stem}.gpkg {path.name}, or export it from QGIS as GeoPackage"
         raise DataError(
-            f"{path} ({where}) is {what}.", hint=f"{unpack or convert}. Formats read: {', '.join(_FORMATS)}."
+            f"{path} ({where}) is not a supported vector file.",
+            hint=f"{unpack or convert}. Formats read: {', '.join(_FORMATS)}.",
         )
     most = _MEGABYTES_OF_TEXT if ending in (*_TEXT, *_LINES) else _MEGABYTES
     if path.stat().st_size > most * 10**6:
@@ -197,7 +174,7 @@ def _matters(warning: warnings.WarningMessage) -> bool:
 def _read_layer(
     source: str, layer: str, names: set[str]
 ) -> tuple[dict[str, Any], list[str], gpd.GeoDataFrame, list[str]]:
-    """Return the properties of a layer, the names of all columns, the rows with the columns `names`, and warnings."""
+    """Return properties, names of all columns, rows with the columns `names`, and warnings."""
     if pyogrio.read_info(source, layer=layer)["encoding"] == "UTF-8":
         return *_read_rows(source, layer, names), []
     try:  # a shapefile that names no encoding: hardly any other text is valid UTF-8
@@ -237,7 +214,7 @@ def _check_utf8(frame: gpd.GeoDataFrame) -> None:
 
 @contextmanager
 def _utf8(path: Path) -> Iterator[Path]:
-    """Yield the same text in UTF-8 and without a byte order mark, which GDAL does not skip before lines."""
+    """Yield the text in UTF-8, without a byte order mark, which GDAL does not skip in lines."""
     with path.open("rb") as file:
         encoding = json.detect_encoding(file.read(4)) if path.suffix.lower() in (*_TEXT, *_LINES) else "utf-8"
     if encoding == "utf-8":
@@ -278,7 +255,7 @@ def _connection(path: Path) -> Iterator[str]:
 
 @contextmanager
 def plain_path(path: Path) -> Iterator[Path]:
-    """Yield a path to the same file without `!`, at which pyogrio would split it, through a link to its folder."""
+    """Yield a path to the file without `!`, at which pyogrio would split it."""
     if "!" not in str(path.parent) or os.name == "nt":
         yield path
         return

@@ -1,4 +1,4 @@
-"""Cloud-optimised GeoTIFFs (COG), written block by block and renamed when they are complete."""
+"""Write cloud-optimised GeoTIFFs (COG) block by block."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RasterContent:
     """A uint8 raster to be written.
 
     Attributes:
-        grid: where it lies.
+        grid: of the raster.
         bands: names of the bands.
         blocks: rows, columns and pixels (bands, h, w) of every block with data, each pixel once.
         colours: code → RGBA, for a raster of one band with classes.
@@ -92,7 +92,7 @@ def _write_plain(path: Path, content: RasterContent) -> None:
 
 
 def read_small(path: Path, side: int) -> ByteArray:
-    """Return all bands (bands, h, w) with at most `side` pixels along the longer side, from overviews."""
+    """Return the bands (bands, h, w), at most `side` pixels long, from overviews."""
     with rasterio.open(path, driver="GTiff") as raster:
         factor = max(1.0, max(raster.shape) / side)
         size = [max(1, round(length / factor)) for length in raster.shape]

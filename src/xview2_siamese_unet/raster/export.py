@@ -1,4 +1,4 @@
-"""Scenes of any release in formats that other tools read: 8-bit PNGs as in the challenge, or GeoTIFFs."""
+"""Export scenes for other tools: 8-bit PNGs as in the challenge, or GeoTIFFs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,6 @@ def convert_scene(root: Path, pair: ScenePair) -> Iterator[tuple[str, bytes]]:
 
     Nothing is stretched, so that the two images stay comparable; negative values and no data become black.
 
-    Args:
-        root: the dataset folder.
-        pair: the files of the scene.
-
     Raises:
         DataError: an image that cannot be read, or holds values above 255.
     """
@@ -47,18 +43,13 @@ def last_change(root: Path, pair: ScenePair) -> str:
 
 
 def write_geotiffs(root: Path, scene: Row, folder: Path) -> tuple[Path, Path]:
-    """Write both images of a scene as GeoTIFFs with georeference and date, and return their paths.
-
-    Args:
-        root: the dataset folder.
-        scene: a row of `SCENE_COLUMNS`.
-        folder: of `<scene>_pre_disaster.tif` and `<scene>_post_disaster.tif`.
+    """Write both images of a row of `SCENE_COLUMNS` as GeoTIFFs with georeference and date.
 
     Raises:
         DataError: an image that cannot be read, or a scene without a georeference.
     """
-    place = georeference(scene)
-    if place is None:
+    location = georeference(scene)
+    if location is None:
         raise DataError(
             f"Scene {scene['scene']} has no georeference: its label does not give one.",
             hint="Choose a scene with an epsg in the table of scenes.",
@@ -66,7 +57,7 @@ def write_geotiffs(root: Path, scene: Row, folder: Path) -> tuple[Path, Path]:
     pre, post = (folder / f"{scene['scene']}_{phase}_disaster.tif" for phase in PHASES)
     for path, phase in ((pre, "pre"), (post, "post")):
         pixels, taken = np.moveaxis(read_rgb(root / scene[f"{phase}_image"]), 2, 0), scene[f"{phase}_date"]
-        with create(path, pixels.shape, place, compress="deflate", photometric="RGB") as target:
+        with create(path, pixels.shape, location, compress="deflate", photometric="RGB") as target:
             target.write(pixels)
             # 2011-05-22T10:00:00.000Z in a label, 2011:05:22 10:00:00 in a TIFF
             target.update_tags(TIFFTAG_DATETIME=taken[:10].replace("-", ":") + " " + taken[11:19])

@@ -1,4 +1,4 @@
-"""The common grid of both images: north-up, square pixels, a UTM zone, whole pixels of the overlap."""
+"""The common grid of a pair: north-up, square pixels, UTM, the overlap of its images."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from xview2_siamese_unet.xbd.georeference import utm_zone
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A north-up grid of square pixels in metres.
+    """A north-up grid of square pixels.
 
     Attributes:
-        crs: coordinate reference system, `EPSG:…` where it has a code, else WKT.
+        crs: `EPSG:…` if it has a code, else WKT.
         left: easting of the left edge in metres.
         top: northing of the top edge in metres.
         pixel: side of a pixel in metres.
@@ -58,13 +58,13 @@ class Grid:
         )
 
     def window(self, west: float, south: float, east: float, north: float) -> Window:
-        """Return the pixels whose centres lie in a rectangle in metres, clipped to the grid; its size may be 0."""
+        """Return the pixels whose centres lie in a rectangle in metres; the size may be 0."""
         columns = [min(max(value, 0), self.width) for value in _span(west - self.left, east - self.left, self.pixel)]
         rows = [min(max(value, 0), self.height) for value in _span(self.top - north, self.top - south, self.pixel)]
         return Window(columns[0], rows[0], columns[1] - columns[0], rows[1] - rows[0])
 
     def coarser(self, side: int) -> Grid:
-        """Return the grid with pixels so large that its longer side has at most `side` of them."""
+        """Return the grid with larger pixels, at most `side` along its longer side."""
         factor = max(1.0, max(self.width, self.height) / side)
         width, height = (max(1, round(length / factor)) for length in (self.width, self.height))
         return replace(self, pixel=self.pixel * factor, width=width, height=height)
@@ -72,13 +72,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where an image lies.
-
-    Attributes:
-        crs: its coordinate reference system.
-        outline: its edge in that system.
-        transform: from column and row of its (first) raster to that system.
-    """
+    """Where an image lies: its edge in its own system, and the transform of its (first) raster."""
 
     crs: CRS
     outline: BaseGeometry
@@ -93,7 +87,7 @@ class Area(NamedTuple):
 
 
 def common_grid(pre: Extent, post: Extent, pixel: float | None = None, aoi: Area | None = None) -> Grid:
-    """Return the grid of the overlap of two images, at the coarser pixel size or a given one.
+    """Return the grid of the overlap of two images, within an area of interest.
 
     An image in a UTM zone keeps its zone, and the coarser one its own pixels, so that nothing is resampled needlessly.
 
@@ -129,11 +123,8 @@ def common_grid(pre: Extent, post: Extent, pixel: float | None = None, aoi: Area
 
 
 def clip(area: Area, frame: BaseGeometry, crs: CRS) -> BaseGeometry:
-    """Return the part of an area inside a frame, in the coordinate reference system of the frame.
-
-    Clipped in the system of the area, which may be larger than a UTM zone can express; with a margin, because
-    reprojected edges bend.
-    """
+    """Return the part of an area inside a frame, in the system of the frame."""
+    # In the system of the area, which may be larger than a UTM zone can express; wider, because edges bend.
     west, south, east, north = frame.bounds
     wider = frame.buffer(max(east - west, north - south) / 100)
     inside = wrap_longitude(area.shape, area.crs).intersection(reproject(wider, crs, area.crs))
@@ -142,7 +133,7 @@ def clip(area: Area, frame: BaseGeometry, crs: CRS) -> BaseGeometry:
 
 
 def wrap_longitude(shape: BaseGeometry, crs: CRS) -> BaseGeometry:
-    """Return a shape in degrees together with its copies 360 degrees to the west and to the east.
+    """Return a shape in degrees with its copies 360 degrees to the west and to the east.
 
     A shape across 180 degrees is split there (RFC 7946), or continues to 181 or -181: one of the three copies meets it.
     A polygon that spans more than half of the Earth, and not all of it, jumps from 180 to -180.
@@ -158,13 +149,13 @@ def wrap_longitude(shape: BaseGeometry, crs: CRS) -> BaseGeometry:
 
 
 def _unwrap(shape: BaseGeometry) -> BaseGeometry:
-    """Return a shape that jumps from 180 to -180 degrees with longitudes that continue beyond 180."""
+    """Continue a shape that jumps from 180 to -180 degrees beyond 180."""
     moved: BaseGeometry = shapely.transform(shape, lambda xy: xy + np.where(xy < 0, [360, 0], 0))
     return shapely.make_valid(moved)
 
 
 def pixel_size(image: Extent, crs: CRS) -> float:
-    """Return the side of a pixel in metres: the square root of the area of one in the middle of the image."""
+    """Return the side of a pixel in the middle of an image in metres (root of its area)."""
     if image.crs == crs:
         return math.sqrt(abs(image.transform.determinant))
     x, y = image.outline.centroid.coords[0]
@@ -176,7 +167,7 @@ def pixel_size(image: Extent, crs: CRS) -> float:
 
 
 def _span(low: float, high: float, pixel: float) -> tuple[int, int]:
-    """Return the first pixel and the one after the last whose centre lies between two distances."""
+    """Return the first and the end of the pixels whose centres lie between two distances."""
     return math.ceil(low / pixel - 0.5 - 1e-6), math.floor(high / pixel - 0.5 + 1e-6) + 1
 
 
@@ -189,7 +180,7 @@ def _origin(anchor: Extent, crs: CRS, pixel: float) -> tuple[float, float]:
 
 
 def _shared_crs(pre: Extent, post: Extent) -> CRS:
-    """Return the UTM zone of an image that has one, else that of the middle of the overlap."""
+    """Return the UTM zone of an image in one, else that of the middle of the overlap."""
     for image in (pre, post):
         if is_utm(image.crs):
             return image.crs
@@ -218,7 +209,7 @@ def is_on_earth(crs: CRS) -> bool:
 
 
 def reproject(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
-    """Return a shape in another system, with vertices added so that its edges bend as they should."""
+    """Return a shape in another system, its edges bent by additional vertices."""
     if source == target:
         return shape
     # 500 m and 21 points a side keep an outline exact to a centimetre.

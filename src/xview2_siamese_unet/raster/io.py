@@ -94,9 +94,9 @@ def unreadable(path: Path, reason: object) -> DataError:
 
 
 def _as_bytes(bands: npt.NDArray[Any], nodata: float | None, path: Path) -> ByteArray:
-    """Clip and cast: xBD's GeoTIFFs hold the bytes of the PNGs as Int16 with −99 for no data, which becomes black.
+    """Clip and cast: never a stretch, which would differ between the images of a scene.
 
-    Never a stretch: it would differ from image to image, and between the two dates of a scene.
+    xBD's GeoTIFFs hold the bytes of the PNGs as Int16 with −99 for no data, which becomes black.
     """
     if bands.dtype == np.uint8:
         return bands
@@ -144,7 +144,7 @@ def read_tag(path: Path, name: str) -> str | None:
 
 
 def write_mask(path: Path, mask: ByteArray, georeference: Georeference | None = None, **tags: str) -> None:
-    """Write damage codes (h, w) atomically as a GeoTIFF with the class colours and tags."""
+    """Write damage codes (h, w) as a GeoTIFF with the class colours and tags, atomically."""
     with create(path, (1, *mask.shape), georeference, compress="deflate", zlevel=1) as target:
         target.write(mask, 1)
         target.write_colormap(1, _COLOURMAP)
@@ -152,7 +152,7 @@ def write_mask(path: Path, mask: ByteArray, georeference: Georeference | None = 
 
 
 def write_probabilities(path: Path, probabilities: ByteArray, georeference: Georeference | None = None) -> None:
-    """Write probabilities (5, h, w) of background and the four damage classes atomically as a GeoTIFF."""
+    """Write probabilities (5, h, w) in steps of 1/254 as a GeoTIFF, atomically."""
     # Neighbours differ little: their differences compress better than the bytes themselves.
     with create(path, probabilities.shape, georeference, compress="deflate", zlevel=1, predictor=2) as target:
         target.write(probabilities)
@@ -167,7 +167,7 @@ def as_bytes(probabilities: npt.NDArray[np.floating]) -> ByteArray:
 
 
 def confidence(shares: ByteArray, codes: ByteArray) -> ByteArray:
-    """Return the probability of the predicted class at each pixel in steps of 1/254; 255 where it has none.
+    """Return the probability of the predicted class in steps of 1/254; 255 if it has none.
 
     Args:
         shares: probabilities of background and the four damage classes, uint8 (5, h, w).
@@ -180,7 +180,7 @@ def confidence(shares: ByteArray, codes: ByteArray) -> ByteArray:
 
 @contextmanager
 def create(path: Path, shape: tuple[int, ...], georeference: Georeference | None, **options: object) -> Iterator[Any]:
-    """Open a new uint8 GeoTIFF (bands, h, w) for writing; it appears under its name once it is complete."""
+    """Open a new uint8 GeoTIFF (bands, h, w) for writing; it is renamed when complete."""
     count, height, width = shape
     profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "height": height, "width": width, **options}
     if georeference is not None:

@@ -1,4 +1,4 @@
-"""The two masks of a scene on disk: `<tier>/<scene>_building.tif` (0/1) and `<tier>/<scene>_damage.tif` (0–5)."""
+"""The two masks of a scene: `<tier>/<scene>_building.tif` (0/1), `…_damage.tif` (0–5)."""
 
 from __future__ import annotations
 
@@ -34,17 +34,10 @@ class MaskPair(NamedTuple):
 def rasterize_scene(
     root: Path, pair: ScenePair, labels_key: str, rule: Rule, georeference: Georeference | None
 ) -> MaskPair:
-    """Rasterise the building mask from the pre-disaster label and the damage mask from the post-disaster label.
-
-    Args:
-        root: the dataset folder.
-        pair: the files of the scene.
-        labels_key: of the table of scenes.
-        rule: see `MaskParams.rule`.
-        georeference: of the scene, if known.
+    """Rasterise buildings of the pre-disaster label and damage of the post-disaster label.
 
     Raises:
-        DataError: the labels are not those of the table.
+        DataError: the labels are not those of the table of scenes (`labels_key`).
     """
     labels = read_again(root, pair, labels_key)
     shape = labels["post"].metadata.height, labels["post"].metadata.width
@@ -98,14 +91,10 @@ class SceneMasks:
 
 
 def compare_targets(folder: Path, scenes: pd.DataFrame, masks: Callable[[str], SceneMasks]) -> pd.DataFrame:
-    """Return the columns scene and agreement: the share of pixels that equal the target of the download.
+    """Return the share of pixels that equal the target of the download: scene, agreement.
 
     Expect 97 % and more: targets draw outlines. They leave un-classified buildings out, and so does the comparison.
-
-    Args:
-        folder: the dataset folder; scenes without a target have no row.
-        scenes: of `xbd.ingest.SCENE_COLUMNS`.
-        masks: `<tier>/<scene>` → our masks.
+    Scenes (rows of `SCENE_COLUMNS`) without a target have no row.
     """
     rows = []
     for scene in scenes.itertuples():

@@ -1,4 +1,4 @@
-"""Pixels that hold no data: what an image declares, what its values show, and black borders blurred by JPEG."""
+"""Pixels without data: declared, fill values, and black borders blurred by JPEG."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FILL_GAP: Final = 0.5  # of the range of all other values
 
 
 def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tuple[FloatArray, BoolArray]:  # noqa: ANN401
-    """Return red, green and blue of a window (3, h, w), scaled as declared, and where it has data (h, w).
+    """Return scaled colours of a window (3, h, w), and where it has data (h, w).
 
     Args:
         raster: open.
@@ -61,7 +61,7 @@ def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tup
 
 
 def _declared(raster: Any, tile: Tile, bands: Array, window: Window) -> BoolArray:  # noqa: ANN401
-    """Return where neither the mask, nor the alpha band, nor the no-data value declares no data.
+    """Return where the mask, the alpha band and the no-data value declare data.
 
     A value that is also a colour, which is any value of 8 bits and 0, means no data only where all bands that declare
     one hold it. Any other, such as -9999, means no data in whichever band it occurs.
@@ -69,7 +69,7 @@ def _declared(raster: Any, tile: Tile, bands: Array, window: Window) -> BoolArra
     valid = np.ones(bands.shape[1:], bool)
     if MaskFlags.per_dataset in raster.mask_flag_enums[tile.bands[0] - 1]:
         valid &= raster.read_masks(tile.bands[0], window=window) > 0
-    elif ColorInterp.alpha in raster.colorinterp:  # GDAL's mask leaves it out where there is a no-data value
+    elif ColorInterp.alpha in raster.colorinterp:  # GDAL's mask ignores it if there is a no-data value
         valid &= raster.read(raster.colorinterp.index(ColorInterp.alpha) + 1, window=window) > 0
     colours = []
     for band, value in zip(bands, tile.no_data, strict=True):
@@ -83,7 +83,7 @@ def _declared(raster: Any, tile: Tile, bands: Array, window: Window) -> BoolArra
 
 
 def _collar(bands: Array) -> BoolArray:
-    """Return the nearly black pixels that lossy compression leaves where a black border meets the image."""
+    """Return the nearly black pixels that lossy compression leaves along a black border."""
     black = np.asarray(~bands.any(axis=0))
     if np.count_nonzero(black) < _BLOCK**2:
         return np.zeros_like(black)
@@ -96,14 +96,10 @@ def _collar(bands: Array) -> BoolArray:
 
 
 def undeclared_fill(values: FloatArray, dtype: str) -> tuple[float, float] | None:
-    """Return a fill value that no header declares and the share of pixels that hold it, or `None`.
+    """Return a fill value that no header declares and its share of the values (n, 3).
 
     It is the lowest or the highest value, held by many pixels, far from all others, and none that a sensor delivers:
     negative, or the largest of its type. Others may be a glint, a saturated roof, or a roof without red.
-
-    Args:
-        values: of pixels with data (n, 3).
-        dtype: of the raster.
     """
     kind = np.dtype(dtype)
     largest = np.iinfo(kind).max if kind.kind in "iu" else _HUGE

@@ -59,7 +59,7 @@ def _rasterize(polygons: PolygonArray, codes: Mask, shape: Shape, rule: Rule) ->
 
 
 def _spans(polygons: PolygonArray, shape: Shape) -> tuple[IntArray, IntArray, IntArray]:
-    """Return runs of pixels inside polygons: polygon, first pixel in the flattened image, length."""
+    """Return runs inside polygons: polygon, first pixel of the flattened image, length."""
     height, width = shape
     owner, (x1, y1), (x2, y2) = _rising_edges(polygons)
     # An edge crosses the centres of the rows first … last − 1; with a half-open range, neighbours share no row.
@@ -75,7 +75,7 @@ def _spans(polygons: PolygonArray, shape: Shape) -> tuple[IntArray, IntArray, In
 
 
 def _rising_edges(polygons: PolygonArray) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Return polygon (n,), upper end (x, y) and lower end (x, y), each (2, n), of every edge that is not level."""
+    """Return polygon (n,), upper and lower end (x, y), each (2, n), of all edges not level."""
     parts, part_owner = shapely.get_parts(polygons, return_index=True)
     rings, ring_part = shapely.get_rings(parts, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)

@@ -1,4 +1,4 @@
-"""Pixels of both images on the common grid, read in windows: memory does not grow with the rasters."""
+"""Read both images on the common grid in windows: memory does not grow with them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _STRIP: Final = 128  # rows of a preview that are read at once
 
 
 class Patch(NamedTuple):
-    """One window of a pair: `pre` and `post` (h, w, 3) bytes, `valid` (h, w) where both images hold data."""
+    """One window: `pre`, `post` (h, w, 3) bytes, `valid` (h, w) where both have data."""
 
     pre: ByteArray
     post: ByteArray
@@ -60,7 +60,7 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShiftField:
-    """A shift between two images that varies over the grid: values at nodes, bilinear between them.
+    """A shift between two images that varies over the grid, bilinear between nodes.
 
     Attributes:
         spacing: rows and columns of pixels from node to node; the first node is the upper left corner of the grid.
@@ -73,7 +73,7 @@ class ShiftField:
     columns: DoubleArray
 
     def at(self, rows: npt.NDArray[Any], columns: npt.NDArray[Any]) -> DoubleArray:
-        """Return the shift at positions in pixels of the grid: rows, then columns (2, ...)."""
+        """Return the shift (rows, columns) (2, ...) at positions in pixels of the grid."""
         position = np.stack(np.broadcast_arrays(rows / self.spacing[0], columns / self.spacing[1]))
         shifts = [map_coordinates(each, position, order=1, mode="nearest") for each in (self.rows, self.columns)]
         return np.round(np.stack(shifts) * _SHIFT_STEPS) / _SHIFT_STEPS
@@ -96,7 +96,7 @@ class Pair:
         grid: the common grid.
         pre: the pre-disaster image.
         post: the post-disaster image.
-        stretch: of the pre- and of the post-disaster image.
+        stretch: of both.
         shift: columns and rows by which the post-disaster image is moved onto the pre-disaster image.
         field: local shifts to add to it; then `shift` is in whole pixels.
         black_is_no_data: whether 0 in all three bands means no data.
@@ -141,7 +141,7 @@ class PairReader:
     post: ImageReader
 
     def read(self, top: int, left: int, height: int, width: int) -> Patch:
-        """Return a window, which may reach beyond the grid: it is black and without data there."""
+        """Return a window, which may reach beyond the grid: black and without data there."""
         pre, pre_valid = self.pre.read_bytes(top, left, height, width)
         if not pre_valid.any():
             return Patch(pre, np.zeros_like(pre), pre_valid)
@@ -187,7 +187,7 @@ class ImageReader:
         return np.stack(bands, axis=2), map_coordinates(valid.astype(np.float32), position, order=1) > 1 - 1e-4
 
     def read_bytes(self, top: int, left: int, height: int, width: int) -> tuple[ByteArray, BoolArray]:
-        """Return the window as bytes (h, w, 3), black where there is no data, and where there is data (h, w)."""
+        """Return bytes (h, w, 3), black where there is no data, and where there is data (h, w)."""
         values, valid = self.read(top, left, height, width)
         if not valid.any():
             return np.zeros(values.shape, np.uint8), valid
@@ -227,7 +227,7 @@ class ImageReader:
 
 
 def _window_of(tile: Tile, grid: Grid) -> tuple[int, int, int, int]:
-    """Return first row and column and those after the last of a tile on the grid, with a margin."""
+    """Return first row and column, end row and column of a tile on the grid, with a margin."""
     west, south, east, north = transform_bounds(tile.extent.crs, grid.crs, *tile.extent.outline.bounds)
     window = grid.window(west, south, east, north)
     return (
@@ -239,16 +239,10 @@ def _window_of(tile: Tile, grid: Grid) -> tuple[int, int, int, int]:
 
 
 class TileReader:
-    """One raster, read on a grid: its own pixels where they are those of the grid, else resampled.
+    """One raster, read on a grid: its own pixels if they are those of the grid, else resampled.
 
     Resampling goes by blocks of the grid, so that a pixel has the same value in any window. Pixels without data take no
-    part in it.
-
-    Args:
-        tile: the raster.
-        grid: system and size of the pixels to read.
-        transform: from column and row of the grid to its system, including the shift of the image.
-        black: whether 0 in all three bands is no data.
+    part in it. `transform` is that of the grid, moved by the shift of the image.
     """
 
     def __init__(self, tile: Tile, grid: Grid, transform: Affine, *, black: bool) -> None:
@@ -325,7 +319,7 @@ class TileReader:
         return resampled, data
 
     def _needed(self, target: Affine) -> tuple[int, int, int, int]:
-        """Return first row and column, rows and columns of the raster that one block needs."""
+        """Return first row and column, height and width of the raster that one block needs."""
         ticks = np.linspace(0, self._side, 5)
         x, y = _apply(target, *(each.ravel() for each in np.meshgrid(ticks, ticks)))
         extent = self._tile.extent

@@ -1,4 +1,4 @@
-"""One image of a pair: a GeoTIFF, a VRT or a folder of GeoTIFF tiles; its headers are checked before it is read.
+"""One image of a pair: a GeoTIFF, a VRT or a folder of GeoTIFF tiles, and its headers.
 
 Each file opens with the driver that its ending names. A VRT is text that may name anything: its sources must be
 GeoTIFFs in its own folder or below.
@@ -39,17 +39,6 @@ from xview2_siamese_unet.raster.grid import (
 
 DRIVERS: Final = {".tif": "GTiff", ".tiff": "GTiff", ".vrt": "VRT"}
 _TIFF: Final = (".tif", ".tiff")
-_FORMATS: Final = {
-    ".ecw": "ECW",
-    ".img": "ERDAS Imagine",
-    ".j2k": "JPEG 2000",
-    ".jp2": "JPEG 2000",
-    ".jpeg": "JPEG",
-    ".jpg": "JPEG",
-    ".ntf": "NITF",
-    ".png": "PNG",
-    ".sid": "MrSID",
-}
 _ARCHIVES: Final = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar")
 _USABLE_DATA_MASKS: Final = {"clouds", "udm", "udm2"}  # of several bands
 _LISTED: Final = 6  # names in a message
@@ -106,7 +95,7 @@ class Source:
     """One image.
 
     Attributes:
-        path: what the user named.
+        path: as the user named it.
         tiles: its rasters; where they overlap, the first by name wins.
         extent: of all of them; system and transform are those of the first or the finest.
         dtype: of the pixels, floating-point where they are scaled.
@@ -125,9 +114,7 @@ class Source:
 def read_source(path: Path, bands: tuple[int, int, int] | None = None) -> Source:
     """Read the headers of one image; no pixel is decoded.
 
-    Args:
-        path: a GeoTIFF, a VRT, or a folder of GeoTIFF tiles.
-        bands: numbers of red, green and blue; `None`: by the colour interpretation, else the first three.
+    Without `bands`, red, green and blue are those of the colour interpretation, else the first three.
 
     Raises:
         DataError: missing, not readable, unsafe, without a georeference, too few bands, tiles of several types.
@@ -157,13 +144,10 @@ def read_source(path: Path, bands: tuple[int, int, int] | None = None) -> Source
 
 
 def _image_files(path: Path) -> tuple[list[Path], list[str]]:
-    """Return the files of an image in the order of their names, and warnings about files that are left out.
+    """Return the files of an image by name, and warnings about files that are left out.
 
     Hidden files and those of file managers (`._tile.tif`, `.DS_Store`, `Thumbs.db`) are no tiles. Subfolders are
     searched if the folder holds no GeoTIFF itself. Of a vendor's delivery the rasters named `visual` are used.
-
-    Raises:
-        DataError: nothing there, or another format.
     """
     if not path.is_dir():
         if not (path.is_file() and path.suffix.lower() in DRIVERS):
@@ -221,13 +205,13 @@ def _unusable(path: Path, doubts: Sequence[str] = ()) -> DataError:
     if ending in _ARCHIVES:
         return DataError(f"{path} is an archive.", hint="Unpack it, and name the GeoTIFF or the folder of tiles in it.")
     return DataError(
-        f"{path} is a {_FORMATS.get(ending, ending or 'nameless')} file, which is not read.",
+        f"{path} is not a GeoTIFF (.tif, .tiff) or a VRT (.vrt).",
         hint=f"Convert it: rio convert {path.name} {path.stem}.tif, or gdal_translate for formats that rio lacks.",
     )
 
 
 class _NoColourError(DataError):
-    """A raster of one or two bands; beside colour images it is a mask or a panchromatic band."""
+    """A raster of one or two bands: beside colour images, a mask or a panchromatic band."""
 
 
 def _read_tiles(files: list[Path], bands: tuple[int, int, int] | None) -> tuple[list[Tile], list[Path]]:
@@ -255,7 +239,7 @@ def _guessed_bands(path: Path, tiles: list[Tile]) -> Iterator[str]:
 
 
 def _hidden_tiles(path: Path, outlines: list[BaseGeometry]) -> Iterator[str]:
-    """Warn of tiles that lie wholly below others: the folder may hold two images of one area."""
+    """Warn of tiles that lie wholly below others: the folder may hold two images."""
     tree, hidden = shapely.STRtree(outlines), 0
     for number, outline in enumerate(outlines):
         earlier = [outlines[other] for other in tree.query(outline) if other < number]
@@ -302,12 +286,13 @@ def open_raster(path: Path) -> Any:  # noqa: ANN401
     """Open a raster for reading with the one driver that its ending names.
 
     Raises:
-        DataError: its overviews or its mask lie in a file that is no TIFF, or in one of another name. GDAL would open
-            that with any driver.
+        DataError: its overviews or its mask lie in another file, which GDAL would open with any driver.
     """
     for sidecar in (path.with_name(path.name + ending) for ending in _SIDECARS):
-        if sidecar.is_file() and not _is_tiff(sidecar):
-            raise _foreign_overviews(f"{sidecar} is not a TIFF.")
+        if sidecar.is_file():
+            with sidecar.open("rb") as file:
+                if file.read(4) not in _TIFF_MAGIC:
+                    raise _foreign_overviews(f"{sidecar} is not a TIFF.")
     # Without a list of the folder, GDAL looks for the names above and not for such as .Ovr.
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
         # An absolute path: GDAL takes a name that begins with GTIFF_DIR: for an address.
@@ -316,11 +301,6 @@ def open_raster(path: Path) -> Any:  # noqa: ANN401
         raster.close()
         raise _foreign_overviews(f"{path} has its overviews in {elsewhere}.")
     return raster
-
-
-def _is_tiff(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) in _TIFF_MAGIC
 
 
 def _foreign_overviews(message: str) -> DataError:
@@ -339,7 +319,7 @@ def unreadable(path: Path, error: RasterioError) -> DataError:
 
 
 def _extent_of(path: Path, raster: Any) -> Extent:  # noqa: ANN401
-    """Return where a raster lies: by its transform, else by ground control points that lie on a straight grid."""
+    """Return where a raster lies: by its transform, else by regular ground control points."""
     transform, crs = raster.transform, raster.crs
     points, system = raster.gcps
     if transform.is_identity and points:
@@ -385,7 +365,7 @@ def _fit_control_points(path: Path, points: Sequence[GroundControlPoint], crs: C
 
 
 def _choose_bands(path: Path, raster: Any, bands: tuple[int, int, int] | None) -> tuple[tuple[int, int, int], int]:  # noqa: ANN401
-    """Return the numbers of red, green and blue, and the number of bands if that is a guess, else 0."""
+    """Return the numbers of red, green and blue, and how many bands a guess was among, or 0."""
     count, meaning, guessed = raster.count, list(raster.colorinterp), 0
     if count < 3:
         hint = "Expand its colour table: gdal_translate -expand rgb." if ColorInterp.palette in meaning else ""
@@ -416,10 +396,10 @@ def _choose_bands(path: Path, raster: Any, bands: tuple[int, int, int] | None) -
 
 
 def check_vrt(path: Path) -> bool:
-    """Refuse a VRT that names anything but GeoTIFFs in its own folder or below; return whether any is lossy.
+    """Return whether any source of a VRT is lossy.
 
     Raises:
-        DataError: such a VRT.
+        DataError: it names anything but GeoTIFFs in its own folder or below.
     """
     if path.stat().st_size > _VRT_BYTES:
         raise _unsafe_vrt(path, "too much text")

@@ -57,7 +57,7 @@ _REBUILD: Final = "Remove the folder and run kedro run --pipelines data_processi
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Views into the store, uint8: `pre` and `post` (h, w, 3), `building` (h, w) 0/1, `damage` (h, w) 0–5."""
+    """Views into the store, uint8: images (h, w, 3), building (h, w) 0/1, damage (h, w) 0–5."""
 
     pixels: ByteArray
 
@@ -121,7 +121,7 @@ class Store:
 
     @property
     def problems(self) -> list[list[str]]:
-        """Rows of `xbd.ingest.PROBLEM_COLUMNS` of the scenes that were left out while packing."""
+        """Rows of `PROBLEM_COLUMNS` of the scenes that were left out while packing."""
         path = self.folder / "problems.json"
         rows: list[list[str]] = json.loads(path.read_text()) if path.exists() else []
         return rows
@@ -146,15 +146,9 @@ class Store:
         return Scene(self.pixels[self.rows([name])[0]])
 
     def prefetch(self, row: int, top: int = 0, bottom: int | None = None) -> None:
-        """Ask the operating system to read lines of a scene, and no others; does nothing where that is impossible.
+        """Ask the operating system to read the lines `top` to `bottom` of a scene, if it can.
 
-        By default a system reads ahead of and around every line that is touched: for a crop, four times as much as
-        is needed.
-
-        Args:
-            row: of the scene.
-            top: first line.
-            bottom: line behind the last; `None` for the end of the scene.
+        By default it reads ahead of and around every line that is touched: for a crop, four times as much as is needed.
         """
         pages = self.pixels.base
         if not isinstance(pages, mmap.mmap) or not hasattr(pages, "madvise"):
@@ -212,8 +206,7 @@ class Slot:
     def write(self, read: Callable[[], ByteArray], made_from: str | None) -> None:
         """Write the pixels of a scene, then its record.
 
-        The record is erased first and written last, so that an interrupted run leaves none and the scene is packed
-        again.
+        The record is erased first, so that an interrupted run leaves none and the scene is packed again.
 
         Raises:
             DataError: the pixels cannot be read.
@@ -261,13 +254,8 @@ def scene_bytes(height: int, width: int) -> int:
 def read_scene(images: tuple[Path, Path], masks: SceneMasks, shape: Shape) -> ByteArray:
     """Return the pixels of a scene as the store keeps them, (h, w, 8).
 
-    Args:
-        images: pre- and post-disaster image.
-        masks: of the scene.
-        shape: height and width of all scenes of the store.
-
     Raises:
-        DataError: an image or a mask that cannot be used.
+        DataError: an image or a mask that cannot be used, or is not of this shape (h, w).
     """
     from xview2_siamese_unet.raster.io import read_rgb  # noqa: PLC0415  rasterio is slow to import
 
@@ -322,6 +310,6 @@ def count_scene(pixels: ByteArray) -> npt.NDArray[Any]:
     record["damage_pixels"] = bins[7, :N_CODES]
     record["channel_sums"] = (bins[:6] @ _VALUES).reshape(2, 3)
     record["channel_squares"] = (bins[:6] @ _VALUES**2).reshape(2, 3)
-    for date, (red, green, blue) in enumerate((range(3), range(3, 6))):
-        record["valid_pixels"][date] = np.count_nonzero(pixels[..., red] | pixels[..., green] | pixels[..., blue])
+    for image, (red, green, blue) in enumerate((range(3), range(3, 6))):
+        record["valid_pixels"][image] = np.count_nonzero(pixels[..., red] | pixels[..., green] | pixels[..., blue])
     return record

@@ -1,4 +1,4 @@
-"""Overlapping windows over a grid, the blending of their predictions, and the finished blocks on disk.
+"""Overlapping windows over a grid, the blending of predictions, finished blocks on disk.
 
 Windows of `size` pixels lie `size − overlap` apart. The first begins and the last ends at the edge of the grid, as a
 scene does in training and scoring; a grid of up to `size` pixels is a single window. Where two windows meet, a quarter
@@ -29,13 +29,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Windows along the rows or the columns of a grid.
-
-    Attributes:
-        length: pixels of the grid.
-        size: side of a window.
-        overlap: pixels that neighbours share, a multiple of 4.
-    """
+    """Windows along the rows or columns of a grid; lengths in pixels, overlap divisible by 4."""
 
     length: int
     size: int
@@ -48,7 +42,7 @@ class Axis:
 
     @property
     def margin(self) -> int:
-        """Pixels of context, of which nothing is used, at each side of a window that has a neighbour there."""
+        """Pixels of context at each side of a window with a neighbour, of which nothing is used."""
         return self.overlap // 4
 
     @property
@@ -71,12 +65,12 @@ class Axis:
         return slice(first, (k + 1) * self.step + self.margin if k + 1 < self.count else self.length)
 
     def used(self, k: int) -> slice:
-        """Return the pixels of window k that are used: those of its block, and those where the next one blends in."""
+        """Return the used pixels of window k: of its block, and where the next one blends in."""
         block, corner = self.block(k), k * self.step
         return slice(block.start - corner, block.stop - corner + self.ramp * (k + 1 < self.count))
 
     def weights(self, k: int) -> FloatArray:
-        """Return the weight of each used pixel of window k; those of neighbours add up to 1."""
+        """Return the weights of the used pixels of window k; those of neighbours add up to 1."""
         used = self.used(k)
         weights = np.ones(used.stop - used.start, np.float32)
         up = (np.arange(self.ramp, dtype=np.float32) + 0.5) / max(self.ramp, 1)
@@ -89,14 +83,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """Windows over a grid of `height` × `width` pixels; `i` and `j` count their rows and columns.
-
-    Attributes:
-        height: rows of the grid.
-        width: columns of the grid.
-        size: side of a window.
-        overlap: pixels that neighbours share, a multiple of 4.
-    """
+    """Windows over a grid of `height` × `width` pixels; `i`, `j` count their rows and columns."""
 
     height: int
     width: int
@@ -123,20 +110,16 @@ class WindowPlan:
         """Number of columns of windows."""
         return self.horizontal.count
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Yield (i, j) row by row."""
-        return ((i, j) for i in range(self.rows) for j in range(self.columns))
-
     def corner(self, i: int, j: int) -> tuple[int, int]:
         """Return the first row and column of a window."""
         return i * self.vertical.step, j * self.horizontal.step
 
     def extent(self, i: int, j: int) -> tuple[int, int]:
-        """Return rows and columns of a window; the last ones may reach up to 31 pixels beyond the grid."""
+        """Return rows and columns of a window; the last may reach 31 pixels beyond the grid."""
         return self.vertical.extent(i), self.horizontal.extent(j)
 
     def block(self, i: int, j: int) -> tuple[slice, slice]:
-        """Return the rows and columns of the grid that are finished once window (i, j) is known."""
+        """Return the rows and columns of the grid that window (i, j) finishes."""
         return self.vertical.block(i), self.horizontal.block(j)
 
     def used(self, i: int, j: int) -> tuple[slice, slice]:
@@ -148,7 +131,7 @@ class Stitched(NamedTuple):
     """What one more window finishes; `None` where no window has data.
 
     Attributes:
-        block: finished values (rows, columns, channels) of the block.
+        block: values (rows, columns, channels).
         below: weighted part of the first rows of the block underneath (ramp, columns, channels).
     """
 
@@ -164,7 +147,7 @@ def stitch_row(
     Args:
         plan: the windows.
         i: row.
-        predictions: (rows, columns, channels) of each window of the row from left to right; `None`: without data.
+        predictions: (rows, columns, channels) of each window from left to right; `None`: without data.
         above: column → `below` of the row before.
     """
     left = None
@@ -188,7 +171,7 @@ def _split(zone: FloatArray | None, rows: int) -> tuple[FloatArray | None, Float
 
 
 def _add(shape: tuple[int, int], *parts: FloatArray | None) -> FloatArray | None:
-    """Sum arrays that share their upper left corner, cut to `shape`, always in the same order."""
+    """Sum arrays that share their upper left corner, cut to `shape`, in a fixed order."""
     known = [part for part in parts if part is not None and part.size]
     if not known:
         return None
@@ -201,10 +184,7 @@ def _add(shape: tuple[int, int], *parts: FloatArray | None) -> FloatArray | None
 
 @dataclass(frozen=True, slots=True)
 class BlockStore:
-    """Finished blocks in `folder` while an assessment runs: one file for each row of windows, written atomically.
-
-    A killed run resumes after the last finished row.
-    """
+    """Finished blocks in `folder`: one file a row of windows, from which a killed run resumes."""
 
     folder: Path
 
@@ -213,7 +193,7 @@ class BlockStore:
         return self._path(i).exists()
 
     def write_row(self, i: int, columns: Iterable[dict[str, Array | None]]) -> None:
-        """Write the arrays of each column of row i by kind, as they come; `None` is not written."""
+        """Write the arrays of each column of row i by kind; `None` is not written."""
         with (
             whole_file(self._path(i)) as part,
             zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,

@@ -25,10 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def harmonise_pair(params: InferenceParams, folder: Path) -> HarmonisedPair:
-    """Return both images on one grid, after a check that the products may be written.
-
-    Whatever can be refused is refused here, before hours of work.
-    """
+    """Return both images on one grid; whatever can be refused is refused here."""
     inputs = (params.pre, params.post, params.model, params.footprints, params.aoi, params.zones)
     check_out(folder, params.out, overwrite=params.overwrite, inputs=inputs)
     harmonised = harmonise(params)
@@ -40,7 +37,7 @@ def harmonise_pair(params: InferenceParams, folder: Path) -> HarmonisedPair:
 
 
 def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict[str, Any]:
-    """Return and log the checkpoint that the parameters name, else the best one of this environment."""
+    """Return and log the checkpoint that is named, else the best one of this environment."""
     from xview2_siamese_unet.inference.prediction import choose_model  # noqa: PLC0415
 
     checkpoint = choose_model(params.model, finished)
@@ -60,7 +57,7 @@ def predict_raster(
     hardware: HardwareParams,
     folder: Path,
 ) -> Iterator[tuple[Rows, Predicted]]:
-    """Yield the blocks of the pair row by row, without those that an earlier run of the same has left in the folder."""
+    """Yield the blocks of the pair by rows, without those that a stopped run has left."""
     from xview2_siamese_unet.inference.prediction import WindowPredictor, predict_rows  # noqa: PLC0415
     from xview2_siamese_unet.models.checkpoint import vote_weights_of  # noqa: PLC0415
     from xview2_siamese_unet.models.hardware import device_warnings  # noqa: PLC0415
@@ -83,7 +80,7 @@ def predict_raster(
 
 
 def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterContent, RasterContent]:
-    """Return the damage codes and the probabilities as rasters that are written block by block."""
+    """Return damage codes and probabilities as rasters, written block by block."""
     from xview2_siamese_unet.inference.prediction import FinishedBlocks  # noqa: PLC0415
 
     grid, record = predicted.pair.grid, predicted.record
@@ -100,7 +97,7 @@ def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterCon
 def outline_buildings(
     harmonised: HarmonisedPair, params: InferenceParams, damage: Path, probability: Path
 ) -> tuple[Any, dict[str, Any]]:
-    """Return the user's footprints, else outlines of the model's own mask, as a GeoDataFrame, and how it was moved."""
+    """Return the user's footprints, else the model's outlines, and how they were moved."""
     from xview2_siamese_unet.inference.buildings import building_outlines, model_buildings  # noqa: PLC0415
     from xview2_siamese_unet.inference.coregistration import (  # noqa: PLC0415
         estimate_footprint_shift,
@@ -196,14 +193,7 @@ def write_report(predicted: Predicted, summary: str) -> str:
 def write_record(
     predicted: Predicted, footprint_shift: dict[str, Any], formats: list[Path], **products: str | Path
 ) -> dict[str, Any]:
-    """Return the record of the run: what made it, and the SHA-256 of every product.
-
-    Args:
-        predicted: the record so far.
-        footprint_shift: how the footprints were moved.
-        formats: files of the buildings in other formats.
-        products: all others, name → text or path.
-    """
+    """Return the record of the run: what made it, and the SHA-256 of every product."""
     numbers = json.loads(str(products["summary.json"]))
     counts = numbers["all"]
     _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))

@@ -15,20 +15,14 @@ from xview2_siamese_unet.report.assessment import (
     render_map,
 )
 
-_PICTURE = 2560  # pixels of the longer side; about a megabyte a date
+_PICTURE = 2560  # pixels of the longer side; about a megabyte an image
 _SMALL_PICTURE = 900
 _FACTS = ("building_id", "status", "reason", "confidence", "p_none", "p_minor", "p_major", "p_destroyed")
 _MORE_FACTS = ("area_m2", "visible_fraction", "footprint_source")
 
 
 def write_map(predicted: Predicted, buildings: Any, warnings: list[str]) -> str:  # noqa: ANN401  a GeoDataFrame
-    """Return the map as HTML.
-
-    Args:
-        predicted: the pair, and the record with the warnings so far.
-        buildings: rows of the main layer.
-        warnings: on the counts of buildings.
-    """
+    """Return the map as HTML, with warnings on the counts of buildings."""
     grid, record = predicted.pair.grid, predicted.record
     # A missing or empty geometry intersects nothing.
     shown = buildings[buildings.geometry.intersects(shapely.box(*grid.bounds)).to_numpy()]
@@ -40,7 +34,7 @@ def write_map(predicted: Predicted, buildings: Any, warnings: list[str]) -> str:
         buildings=_buildings(shown, predicted),
         notes=[
             *(f"{name}: {value}" for name, value in _provenance(record).items()),
-            f"buildings on this map: {len(shown)} of {len(buildings)}; the others lie outside or have no polygon",
+            f"buildings on this map: {len(shown)} of {len(buildings)}; others are outside of it or have no polygon",
         ],
         warnings=[*record["warnings"], *warnings],
     )
@@ -58,13 +52,13 @@ def write_report(predicted: Predicted, numbers: dict[str, Any]) -> str:
 
 def _provenance(record: dict[str, Any]) -> dict[str, str]:
     grid, model = record["grid"], record["model"]
-    dates = {"pre-disaster image": record["pre"], "post-disaster image": record["post"]}
+    images = {"pre-disaster image": record["pre"], "post-disaster image": record["post"]}
     columns, rows = record["shift_px"]
-    bent = "" if record["shift_field_px"] is None else ", and a local shift that varies over the image"
+    varying = "" if record["shift_field_px"] is None else ", varying over the scene"
     return {
-        **{date: f"{source['name']}, {source['date'] or 'date not stated'}" for date, source in dates.items()},
+        **{name: f"{image['name']}, {image['date'] or 'date not stated'}" for name, image in images.items()},
         "grid": f"{grid['width']} × {grid['height']} pixels of {grid['pixel_m']:.3g} m, {grid['crs']}",
-        "shift": f"post-disaster image by {columns:g} columns and {rows:g} rows of pixels{bent}",
+        "co-registration": f"post-disaster image moved by {columns:g} columns and {rows:g} rows of pixels{varying}",
         "model": f"{model['id']}, trained on {model['dataset']}",
         "run": f"{record['run_id']}, code {record['code']}",
     }

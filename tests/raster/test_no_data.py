@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from image_pair import Smooth, Write, pair_of, whole
 
+from image_pair import Smooth, Write, pair_of, whole
 from xview2_siamese_unet.inference.pair import HarmonisedPair
 
 HOLE = slice(50, 110), slice(60, 120)
@@ -159,7 +159,7 @@ def test_a_collar_of_jpeg_is_no_data(write_raster: Write, smooth: Smooth, mosaic
 
 
 def mosaic_of(path: Path) -> Path:
-    from test_vrt import vrt  # noqa: PLC0415
+    from test_source import vrt  # noqa: PLC0415
 
     return vrt(path.parent, path.name)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from image_pair import fill
 from scipy.ndimage import uniform_filter
 
+from image_pair import fill
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.inference.pair import harmonise
@@ -124,8 +124,8 @@ def test_a_stopped_run_goes_on_and_ends_the_same(pair: Pair, tmp_path: Path) -> 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_windowed import Net, assess
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
+from test_predict_rows import Net, assess
 net, left = Net(), int(sys.argv[4])
 def dying(pre, post):
     if left and sum(net.batches) >= left:

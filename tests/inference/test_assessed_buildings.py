@@ -143,21 +143,6 @@ def test_areas_are_those_of_the_ellipsoid(epsg: int) -> None:
     assert geodesic_areas(one.to_crs(epsg))[0] == pytest.approx(400, rel=0.005)
 
 
-@pytest.mark.parametrize("kind", ["gpkg", "geojson", "parquet", "fgb"])
-def test_footprints_in_are_buildings_out(tmp_path: Path, probability: Path, kind: str) -> None:
-    shapes = [box(150, 10), box(5, 5), box(100, 50), box(900, 5)]
-    given = gpd.GeoDataFrame({"id": ["d", "c", "b", "a"]}, geometry=shapes, crs=GRID.crs).to_crs("OGC:CRS84")
-    path = tmp_path / f"footprints.{kind}"
-    given.to_parquet(path) if kind == "parquet" else given.to_file(path, engine="pyogrio", SPATIAL_INDEX="NO") if (
-        kind == "fgb"
-    ) else given.to_file(path, engine="pyogrio")
-    buildings = given_buildings(path, GRID.crs, None).frame
-    found = assess_buildings(buildings, probability, GRID, BuildingParams())
-    assert found["building_id"].tolist() == ["d", "c", "b", "a"]
-    assert found["damage"].isna().tolist() == [True, False, False, True]
-    np.testing.assert_allclose(shapely.area(buildings.geometry), [50] * 4, rtol=1e-6)
-
-
 def test_of_an_outline_that_is_not_valid_the_polygon_is_judged(tmp_path: Path, probability: Path) -> None:
     whole, square = box(5, 5), box(100, 50)
     west, south, east, north = whole.bounds

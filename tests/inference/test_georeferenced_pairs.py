@@ -14,12 +14,12 @@ import rasterio
 import shapely
 from affine import Affine
 from click.testing import CliRunner
-from image_pair import Smooth, Write, pair_of, whole
 from rasterio.control import GroundControlPoint
 from rasterio.rio.main import main_group
 from rasterio.rpc import RPC
 from rasterio.warp import Resampling, reproject
 
+from image_pair import Smooth, Write, pair_of, whole
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.datasets.assessment import FormatsDataset
 from xview2_siamese_unet.errors import DataError

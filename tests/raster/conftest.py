@@ -1,0 +1,5 @@
+"""Fixtures for rasters, which two rooms share."""
+
+from image_pair import smooth, write_raster
+
+__all__ = ["smooth", "write_raster"]
