@@ -8,7 +8,6 @@ import pytest
 import shapely
 
 from xview2_siamese_unet.report.assessment import (
-    AssessmentContent,
     MapBuildings,
     MapContent,
     render_assessment,
@@ -73,19 +72,14 @@ def test_report_escapes_and_ranks_cells() -> None:
     row |= {"abstained": 0, "not_assessed": 1, "damaged_share_of_all": 0.5, "damaged_share_of_assessed": 2 / 3}
     worse = row | {"destroyed": 9, "name": "worse"}
     picture = np.zeros((4, 4, 3), np.uint8)
-    page = render_assessment(
-        AssessmentContent(
-            title="T",
-            note="note",
-            warnings=[EVIL],
-            whole=row,
-            classes=[{"class": "destroyed", "buildings": 1234, "share_of_all": 0.25, "share_of_assessed": None}],
-            cells=[row | {"name": EVIL}, worse],
-            zones=[row | {"name": "<b>zone</b>"}],
-            pictures={"before": picture},
-            provenance={"model": EVIL},
-        )
-    )
+    numbers = {
+        "note": "note",
+        "all": row,
+        "classes": [{"class": "destroyed", "buildings": 1234, "share_of_all": 0.25, "share_of_assessed": None}],
+        "cells_500_m": [row | {"name": EVIL}, worse],
+        "zones": [row | {"name": "<b>zone</b>"}],
+    }
+    page = render_assessment("T", numbers, {"before": picture}, {"model": EVIL}, [EVIL])
     assert "<script" not in page
     assert "&lt;b&gt;zone&lt;/b&gt;" in page
     assert "1,234</td><td>25.0%</td><td>–</td>" in page

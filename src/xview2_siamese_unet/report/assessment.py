@@ -74,33 +74,6 @@ class MapContent:
     warnings: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AssessmentContent:
-    """Everything in the report.
-
-    Attributes:
-        title: heading.
-        note: what the reader must know before anything else.
-        warnings: of the assessment.
-        whole: counts and shares of all buildings.
-        classes: count and shares of each class, and of buildings without one by status.
-        cells: counts and shares of each cell.
-        zones: counts and shares of each zone that the user named.
-        pictures: caption → picture (h, w, 3).
-        provenance: flat, name → value.
-    """
-
-    title: str
-    note: str
-    warnings: Sequence[str]
-    whole: Mapping[str, Any]
-    classes: Sequence[Mapping[str, Any]]
-    cells: Sequence[Mapping[str, Any]]
-    zones: Sequence[Mapping[str, Any]]
-    pictures: Mapping[str, ByteArray]
-    provenance: Mapping[str, str]
-
-
 def render_map(content: MapContent) -> str:
     """Return the map; text from data is escaped, and only its own script may run."""
     folder = files("xview2_siamese_unet.report") / "templates"
@@ -124,20 +97,36 @@ def render_map(content: MapContent) -> str:
     )
 
 
-def render_assessment(content: AssessmentContent) -> str:
-    """Return the report; text from data is escaped."""
+def render_assessment(
+    title: str,
+    numbers: Mapping[str, Any],
+    pictures: Mapping[str, ByteArray],
+    provenance: Mapping[str, str],
+    warnings: Sequence[str],
+) -> str:
+    """Return the report; text from data is escaped.
+
+    Args:
+        title: heading.
+        numbers: what `inference.summary.summarise_buildings` returns.
+        pictures: caption → picture (h, w, 3).
+        provenance: flat, name → value.
+        warnings: of the assessment.
+    """
     damaged = [code.word for code in SCORED[1:]]
-    cells = [row for row in content.cells if any(row[word] for word in damaged)]
+    cells = [row for row in numbers["cells_500_m"] if any(row[word] for word in damaged)]
     return (
         page_environment()
         .get_template("assessment.html.j2")
         .render(
-            content=content,
-            whole=content.whole,
+            title=title,
+            numbers=numbers,
+            whole=numbers["all"],
+            warnings=warnings,
+            provenance=provenance,
             cells=sorted(cells, key=lambda row: (-sum(row[word] for word in damaged), row["name"]))[:_CELLS],
-            cell_count=len(content.cells),
             colours={code.word: code.colour for code in SCORED},
-            pictures={caption: _jpeg(picture) for caption, picture in content.pictures.items()},
+            pictures={caption: _jpeg(picture) for caption, picture in pictures.items()},
             limits=LIMITS[:3],
             share=lambda value: "–" if value is None else f"{value:.1%}",
         )

@@ -9,7 +9,6 @@ import shapely
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.inference.record import Predicted
 from xview2_siamese_unet.report.assessment import (
-    AssessmentContent,
     MapBuildings,
     MapContent,
     render_assessment,
@@ -46,18 +45,9 @@ def write_report(predicted: Predicted, numbers: dict[str, Any]) -> str:
     """Return the report as HTML."""
     record = predicted.record
     pre, post = predicted.pair.previews(_SMALL_PICTURE)
-    content = AssessmentContent(
-        title="Building damage",
-        note=numbers["note"],
-        warnings=[*record["warnings"], *numbers["warnings"]],
-        whole=numbers["all"],
-        classes=numbers["classes"],
-        cells=numbers["cells_500_m"],
-        zones=numbers["zones"],
-        pictures={"pre-disaster": pre, "post-disaster": post},
-        provenance=_provenance(record),
-    )
-    return render_assessment(content)
+    pictures = {"Pre-disaster image": pre, "Post-disaster image": post}
+    warnings = [*record["warnings"], *numbers["warnings"]]
+    return render_assessment("Building damage", numbers, pictures, _provenance(record), warnings)
 
 
 def _provenance(record: dict[str, Any]) -> dict[str, str]:
