@@ -2,8 +2,8 @@
 
     uv run python benchmarks/bench_main_job.py [SEED ...]      default: 0 1 2
 
-Each seed runs in an empty folder. The score is that of the test split, next to the best constant answer. Targets: 4
-minutes, 4 GB, a score 0.30 above the constant answer, localisation F1 of 0.70.
+Each seed runs in an empty folder. The score is that of the test split, next to the best constant prediction. Targets: 4
+minutes, 4 GB, a score 0.30 above the constant prediction, localisation F1 of 0.70.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(seeds: list[str]) -> None:
             f"{metrics['localization_f1']:>15.3f}   {metrics['damage_f1']:>9.3f}",
             flush=True,
         )
-    print(f"best constant answer: {metrics['constant_prediction']}, {metrics['constant_prediction_score']:.3f}")
+    print(f"best constant prediction: {metrics['constant_prediction']}, {metrics['constant_prediction_score']:.3f}")
 
 
 def run(project: Path, seed: str) -> tuple[float, int]:

@@ -24,7 +24,6 @@ import pyarrow.parquet as pq
 import shapely
 from matplotlib.figure import Figure
 
-from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.config.tree import Parameters
@@ -35,6 +34,7 @@ from xview2_siamese_unet.pipelines.reporting import nodes
 from xview2_siamese_unet.raster.io import read_bands, write_probabilities
 from xview2_siamese_unet.raster.store import Scene
 from xview2_siamese_unet.report.figures import draw_class_histogram, draw_curves
+from xview2_siamese_unet.report.page import CALIBRATION, CHARTS
 
 SIDE, DISTINCT = 1024, 4
 COLUMNS = ("train_loss", "validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
@@ -51,8 +51,7 @@ RUN = {
 }
 OF_TRAINING: dict[str, Any] = {
     "class_counts": {"pre": {"background": 9, "building": 1}, "post": {code.word: 1 for code in Damage}},
-    "dataset": DatasetParams(),
-    "settings": SETTINGS,
+    "run": {"id": "0", "settings": SETTINGS},
     "checkpoint": RUN,
     "problems": pd.DataFrame(columns=["scene", "where", "found", "consequence"]),
 }
@@ -147,8 +146,8 @@ def measure(scenes: int) -> None:
         predicted = nodes.count_probabilities(probabilities, store, counts, RUN)
         metrics = nodes.score(counts, matches, predicted, RUN, params)
         shown = predictions, probabilities, store
-        figures = dict(zip(nodes.CHARTS, nodes.plot_confusion(metrics), strict=False))
-        figures |= dict(zip(nodes.CALIBRATION, nodes.plot_probabilities(predicted), strict=True))
+        figures = dict(zip(CHARTS, nodes.plot_confusion(metrics), strict=False))
+        figures |= dict(zip(CALIBRATION, nodes.plot_probabilities(predicted), strict=True))
         figures["scored_classes"] = nodes.plot_scored_classes(metrics)
         figures["training_curves"] = draw_curves(HISTORY)
         figures["class_histogram"] = draw_class_histogram(OF_TRAINING["class_counts"])

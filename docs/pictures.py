@@ -35,7 +35,7 @@ REPORTS = max((PROJECT / "data" / "08_reporting" / "default" / "quickstart").glo
 TOWN, TOWN_SIDE = ("sample-tsunami", 0), 1024
 PANEL = 457
 """Width in pixels of the Kedro-Viz panel of an opened dataset."""
-SHOWN = {"hurricane": 3, "wildfire": 6, "tsunami": 0, "volcano": 1, "earthquake": 12}
+SHOWN = {"hurricane": 9, "wildfire": 0, "tsunami": 9, "volcano": 0, "earthquake": 6}
 
 
 def draw_sample(path: Path) -> None:

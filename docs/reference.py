@@ -1,16 +1,18 @@
-"""Write the page of parameters from the code: `uv run python docs/reference.py`.
+"""Write docs/parameters.md and conf/base/parameters_*.yml from the code: `uv run python docs/reference.py`.
 
-A test holds the page to what this would write.
+Defaults and meanings stand in `config/` alone. A test compares the files with what this writes.
 """
 
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Final, Literal, Union, get_args, get_origin
 
+import yaml  # type: ignore[import-untyped]
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -22,13 +24,26 @@ DOCS: Final = Path(__file__).parent
 MADE: Final = "<!-- Made by docs/reference.py: change the code, then run it. -->\n"
 PAGE: Final = """# Parameters
 
-Every key that a file of `conf/` may set, what it may be and what it is otherwise. An unknown key, or a value that is
-not allowed, ends a command before anything is written. `null` takes a value back. `conf/base` holds the same keys with
-the same defaults; an experiment writes only what differs; `--params training.epochs=3` overrides a value for one run.
-`--params run=<id>` names a run to look at or to resume, in place of the newest.
+Every key of the files in `conf/`, its allowed values and its default. Unknown keys and invalid values stop a command
+before it writes anything. `null` unsets a value. `conf/base` lists the same keys with the same defaults; an experiment
+contains only what differs; `--params training.epochs=3` overrides a value for one run, and `--params run=<id>` selects
+a run instead of the newest.
 
 ## Files `parameters*.yml`
 """
+BASE: Final = {
+    "data": ("dataset", "executor", "data_processing", "feature_statistics"),
+    "inference": ("inference",),
+    "modelling": (
+        *("model", "classes", "training", "prediction", "loss_weights", "focal_loss", "dataloader", "hardware", "run"),
+    ),
+    "reporting": ("reporting", "submission"),
+}
+FROM_GLOBALS: Final = {
+    **{key: f"${{globals:{key}}}" for key in ("dataset.source", "dataset.name", "dataset.root")},
+    **{key: f"${{globals:{key}}}" for key in ("executor.kind", "executor.workers", "executor.scheduler")},
+    "reporting.model_file": "${globals:experiment}_best_siamese_unet_state.pth",
+}
 GLOBALS: Final = """## Files `globals.yml`
 
 What the catalog needs to know, and what other layers may refer to as `${globals:...}`.
@@ -51,6 +66,29 @@ def parameters_page() -> str:
         if isinstance(model := field.annotation, type)
     ]
     return "\n".join([PAGE, *sections, GLOBALS, _table(Globals, "")])
+
+
+def base_file(sections: Iterable[str]) -> str:
+    """Return YAML of all keys of some sections with their defaults, each below its meaning."""
+    lines = [line for name in sections for line in ("", *_yaml(Parameters(), [name], "", ""))]
+    return "\n".join(["# Made by docs/reference.py from the models in config/: change these, then run it.", *lines, ""])
+
+
+def _yaml(model: Strict, names: Iterable[str], above: str, indent: str) -> Iterator[str]:
+    for name in names:
+        field, value = type(model).model_fields[name], getattr(model, name)
+        choices = (
+            f" Choices: {', '.join(get_args(field.annotation))}." if get_origin(field.annotation) is Literal else ""
+        )
+        meaning = " ".join((field.description or type(value).__doc__ or "").split()) + choices
+        yield from textwrap.wrap(meaning, 120, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+        if isinstance(value, Strict):
+            yield f"{indent}{name}:"
+            yield from _yaml(value, type(value).model_fields, f"{above}{name}.", f"{indent}  ")
+        else:
+            default = yaml.safe_dump(model.model_dump(mode="json")[name], default_flow_style=True, width=1000)
+            shown = FROM_GLOBALS.get(above + name, default.removesuffix("...\n").strip())
+            yield f"{indent}{name}: {shown}"
 
 
 def _summary(model: type[Strict]) -> str:
@@ -123,3 +161,5 @@ def _cell(text: str) -> str:
 
 if __name__ == "__main__":
     (DOCS / "parameters.md").write_text(MADE + parameters_page(), encoding="utf-8")
+    for name, sections in BASE.items():
+        (DOCS.parent / "conf" / "base" / f"parameters_{name}.yml").write_text(base_file(sections), encoding="utf-8")

@@ -104,7 +104,7 @@ def test_reuse_of_an_older_run_names_the_newer_one(tmp_path: Path, experiment: P
     write_run(tmp_path, "lab/002", NEWER, training={"epochs": 3})
     name, reason = choose(experiment)
     assert name == RUN
-    assert f"other commands take the newer run {NEWER}" in reason
+    assert f"other commands use the newer run {NEWER}" in reason
 
 
 def test_a_named_run_is_resumed_with_its_own_settings_only(tmp_path: Path, experiment: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_damaged_record_is_named(tmp_path: Path, experiment: Path) -> None:
     write_run(tmp_path, "lab/002")
     for text in ("{", "[]", "{}"):
         (experiment / RUN / "run.json").write_text(text)
-        with pytest.raises(DataError, match=rf"run.json is no record of a run .*Remove .*{RUN}"):
+        with pytest.raises(DataError, match=rf"run.json is not a record of a run .*Remove .*{RUN}"):
             list_runs(experiment)
 
 
@@ -153,7 +153,7 @@ def test_results_of_an_older_layout_are_named(experiment: Path) -> None:
     old = experiment / "checkpoints" / "002_best_siamese_unet_state.pth"
     old.parent.mkdir(parents=True)
     old.touch()
-    assert f"{old} is of a version that kept no runs" in choose(experiment)[1]
+    assert f"{old} is of a version without runs" in choose(experiment)[1]
 
 
 def test_a_record_holds_every_setting_that_makes_a_result() -> None:

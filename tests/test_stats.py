@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xview2_siamese_unet.config.feature_statistics import ClassWeightParams, SampleWeightParams
@@ -198,6 +198,7 @@ def test_a_dataset_without_buildings_has_all_columns() -> None:
     assert tables["size"].to_numpy().sum() == 0
 
 
+@settings(max_examples=16)  # pandas takes 30 ms each
 @given(st.lists(st.booleans(), min_size=4, max_size=4))
 def test_counts_of_parts_add_up(chosen: list[bool]) -> None:
     def total(scenes: pd.DataFrame) -> pd.DataFrame:
@@ -208,6 +209,7 @@ def test_counts_of_parts_add_up(chosen: list[bool]) -> None:
     assert total(first).add(total(second), fill_value=0).loc[whole.index, whole.columns].astype("int64").equals(whole)
 
 
+@settings(max_examples=16)  # pandas takes 30 ms each
 @given(st.lists(st.integers(0, 4), max_size=3))
 def test_the_table_may_come_in_any_parts(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), 4]

@@ -23,46 +23,27 @@ WINDOWS: Final = (
 class ProjectError(Exception):
     """Base of the tree: `DataError("post.tif has no coordinate reference system.", hint="Assign one with ...")`.
 
-    The form with `found`, `allowed` and `remedy` is the older one; new code writes a sentence and a hint.
-
     Args:
-        message: a sentence that names the offending file, key or value; in the older form the file or key alone.
+        message: a sentence that names the offending file, key or value.
         hint: what the user does next, a sentence in the imperative.
-        found: what stands there.
-        allowed: what may stand there.
-        remedy: what the user does next.
     """
 
-    def __init__(self, message: str, *, hint: str = "", found: str = "", allowed: str = "", remedy: str = "") -> None:
-        super().__init__(message, hint, found, allowed, remedy)
-        self.where = message
-        self.found = found
-        self.allowed = allowed
-        self.remedy = remedy or hint
-
-    @property
-    def message(self) -> str:
-        """What is wrong, without the hint."""
-        return f"{self.where}: found {self.found}" if self.found else self.where
-
-    @property
-    def hint(self) -> str:
-        """What the user does next."""
-        return self.remedy
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
 
     def __str__(self) -> str:
         """Return the message and the hint."""
-        if self.found:
-            return f"{self.message}; allowed: {self.allowed}; next: {self.remedy}."
         return f"{self.message} {self.hint}".strip()
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild by keyword, so that an error of a worker process is complete."""
-        return _rebuild, (type(self), *self.args)
+        return _rebuild, (type(self), self.message, self.hint)
 
 
-def _rebuild(kind: type[ProjectError], message: str, hint: str, found: str, allowed: str, remedy: str) -> ProjectError:
-    return kind(message, hint=hint, found=found, allowed=allowed, remedy=remedy)
+def _rebuild(kind: type[ProjectError], message: str, hint: str) -> ProjectError:
+    return kind(message, hint=hint)
 
 
 class ConfigError(ProjectError):
@@ -89,19 +70,19 @@ class StorageError(ProjectError):
     """A disk is full, a path cannot be written, or another run is writing to it."""
 
 
-_ROOM: Final = "Free space, or choose a larger disk (storage in conf, or --out of a command), and run again."
-_RIGHT: Final = "Correct the permissions, or choose another folder (storage in conf, or --out of a command)."
-_PLACE: Final = "Choose another path."
+_FREE_SPACE: Final = "Free space, or choose a larger disk (storage in conf, or --out of a command), and run again."
+_PERMISSIONS: Final = "Correct the permissions, or choose another folder (storage in conf, or --out of a command)."
+_OTHER_PATH: Final = "Choose another path."
 _STORAGE: Final = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
-    errno.EROFS: _RIGHT,
-    errno.EACCES: _RIGHT,
-    errno.EPERM: _RIGHT,
-    errno.EEXIST: _PLACE,
-    errno.EISDIR: _PLACE,
-    errno.ENOTDIR: _PLACE,
-    errno.ENAMETOOLONG: _PLACE,
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EROFS: _PERMISSIONS,
+    errno.EACCES: _PERMISSIONS,
+    errno.EPERM: _PERMISSIONS,
+    errno.EEXIST: _OTHER_PATH,
+    errno.EISDIR: _OTHER_PATH,
+    errno.ENOTDIR: _OTHER_PATH,
+    errno.ENAMETOOLONG: _OTHER_PATH,
 }
 
 
@@ -112,11 +93,11 @@ def cause_of(error: BaseException) -> ProjectError | None:
     """
     links = list(chain(error))
     ours = next((link for link in links if isinstance(link, ProjectError)), None)
-    return ours or next((said for link in links if (said := _storage_error(link))), None)
+    return ours or next((refusal for link in links if (refusal := _storage_error(link))), None)
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what caused it, as a traceback shows them."""
+    """Yield an error and its causes, as a traceback shows them."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -126,9 +107,9 @@ def _storage_error(error: BaseException) -> StorageError | None:
     if not isinstance(error, OSError):
         return None
     hint = _STORAGE.get(error.errno or 0)
-    # A refusal without a file is none of the disk: a port, a process. A disk that fills up often names no file.
-    if hint is None or (error.filename is None and hint is not _ROOM):
+    # An error without a file is not of the disk, but of a port or a process; only a full disk often names no file.
+    if hint is None or (error.filename is None and hint is not _FREE_SPACE):
         return None
     reason = str(error.strerror)
-    # Of the first letter alone, for what follows may be a path.
+    # Only the first letter: a path may follow.
     return StorageError(f"{error.filename or 'The disk'}: {reason[:1].lower()}{reason[1:]}.", hint=hint)

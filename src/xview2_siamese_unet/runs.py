@@ -38,14 +38,14 @@ _CODE: Final = (
 )
 """Modules whose code, with all that they import, decides what a net learns."""
 LOOKS: Final = frozenset({"reporting", "inference", "run"})
-"""Sections that a run is looked at with: they are not part of what made it."""
+"""Sections that are not part of what makes a run: they only read one."""
 _MAKERS: Final = {"__default__", "data_processing", "feature_statistics", "modelling"}
 """Pipelines that write what decides a run; all others read an existing one."""
 _INDIFFERENT: Final = (
     *("hardware.", "dataloader.", "dataset.root", "data_processing.shard."),
     *("training.reuse", "training.lr_find"),
 )
-"""Beginnings of the keys that change how fast or where a result is made, and not the result."""
+"""Beginnings of the keys that change speed or place of a result, but not the result."""
 
 
 class Run(NamedTuple):
@@ -54,7 +54,7 @@ class Run(NamedTuple):
     Attributes:
         folder: below 06_models.
         record: what made it, see `describe_run`.
-        reason: why a session works on it, for the log.
+        reason: why a session uses it, for the log.
     """
 
     folder: Path
@@ -68,23 +68,23 @@ class Run(NamedTuple):
 
     @property
     def key(self) -> str:
-        """A text that two runs share where at most their data tell them apart."""
+        """A digest of settings and code: two runs with the same one differ at most in their data."""
         deciding = json.dumps([_deciding(self.record), self.record["code"]], sort_keys=True)
         return blake2b(deciding.encode(), digest_size=8).hexdigest()
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has a trained net."""
+        """Whether it has a trained model."""
         return any(self.folder.glob("*/*_best_siamese_unet_state.pth"))
 
     @property
     def has_begun(self) -> bool:
-        """Whether an epoch of its training has ended."""
+        """Whether an epoch of its training has finished."""
         return any(self.folder.rglob("last.ckpt"))
 
 
 def describe_run(settings: Mapping[str, Any], data: str | None) -> dict[str, Any]:
-    """Return what makes a run: settings without those of reporting and inference, digest of the code, and data.
+    """Return what makes a run: its settings, a digest of the code, and one of the data.
 
     Args:
         settings: all parameters.
@@ -95,9 +95,9 @@ def describe_run(settings: Mapping[str, Any], data: str | None) -> dict[str, Any
 
 
 def differences(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Return by what one record would give another result than the other, such as `training.epochs 20 (here 3)`.
+    """Return the differences between two records, such as `training.epochs 20 (now 3)`.
 
-    Data that are not known yet count as the same.
+    Unknown data count as the same.
     """
     one, other = _deciding(made), _deciding(wanted)
     keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
@@ -117,15 +117,15 @@ def list_runs(experiment: Path) -> list[Run]:
 
 
 def find_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, alike: bool) -> Run:
-    """Return the run that a session looks at: the one that is named, or else the newest that is finished.
+    """Return the run that a session reads: the named one, or the newest finished one.
 
-    Where there is none, it is the newest of all, or a new one without any files.
+    Without a finished run it is the newest of all, or a new one without any files.
 
     Args:
         experiment: folder of its runs in 06_models.
         named: id of a run.
         wanted: what makes the run of this session, see `describe_run`.
-        alike: whether only runs count that have these settings and this code.
+        alike: whether the run must have these settings and this code.
 
     Raises:
         ConfigError: there is no such run.
@@ -147,21 +147,21 @@ def find_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, ali
     why = ", ".join(differences(newest.record, wanted)) or "it is not finished"
     raise ConfigError(
         f"No finished run of {shown} has these settings; of its newest run {newest.name}: {why}.",
-        hint="Leave them out to take the newest run, name another with --params run=..., or train with them first.",
+        hint="Leave them out to use the newest run, name another with --params run=..., or train with them first.",
     )
 
 
 def choose_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, reuse: bool) -> Run:
-    """Return the run that a session makes or goes on with: the newest that is the same, or else a new one.
+    """Return the run that a session makes or resumes: the newest equal one, or else a new one.
 
     Args:
         experiment: folder of its runs in 06_models.
-        named: id of the run that is meant.
+        named: id of a run.
         wanted: what makes the run of this session, see `describe_run`.
-        reuse: whether a run whose training has begun counts.
+        reuse: whether a run whose training has begun is resumed.
 
     Raises:
-        ConfigError: the run that is named does not exist, or other settings, data or code have made it.
+        ConfigError: the named run does not exist, or has other settings, data or code.
         DataError: a record that cannot be read.
     """
     if named is not None:
@@ -178,13 +178,13 @@ def choose_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, r
         reason = f"run {same.name} {'is finished and reused' if same.is_finished else 'is resumed'}: same settings, "
         reason += "scenes and code"
         if (newest := next((run.name for run in runs if run.is_finished), "")) > same.name:
-            reason += f"; other commands take the newer run {newest}, or the one that you name"
+            reason += f"; other commands use the newer run {newest}, or the named one"
         return same._replace(reason=reason)
     new = Run(experiment / _now(), wanted)
     found = differences(runs[0].record, wanted) if runs else []
     why = f"run {runs[0].name} has {', '.join(found) or 'begun, and training.reuse is false'}" if runs else "the first"
     if not runs and (old := next(experiment.glob("*/*_best_siamese_unet_state.pth"), None)):
-        why += f"; {old} is of a version that kept no runs: name it with --model, or remove it"
+        why += f"; {old} is of a version without runs: name it with --model, or remove it"
     return new._replace(reason=f"run {new.name} is new: {why}")
 
 
@@ -194,7 +194,7 @@ def _now() -> str:
 
 
 def begin_run(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a new run; where it differs in `prediction` alone from an earlier one, take its epochs.
+    """Write the record of a new run; reuse the epochs of one that differs only in `prediction`.
 
     Args:
         folder: of the run, in 06_models.
@@ -203,23 +203,23 @@ def begin_run(folder: Path, record: Mapping[str, Any]) -> None:
     for run in list_runs(folder.parent):
         found = differences(run.record, record)
         if run.has_begun and found and all(each.startswith("prediction.") for each in found):
-            logger.info("run %s takes the epochs of run %s: only how the net answers differs", folder.name, run.name)
+            logger.info("run %s reuses the epochs of run %s: only prediction differs", folder.name, run.name)
             for epochs in run.folder.rglob("epochs"):
                 shutil.copytree(epochs, folder / epochs.relative_to(run.folder))
             break
-    # Last, because a folder without a record is no run.
+    # Last, because a folder without a record is not a run.
     write_atomically(folder / _RECORD, json.dumps({"id": folder.name, **record}, indent=2))
 
 
 def remove_run(storage: Path, experiment: str, run: str) -> None:
-    """Remove all that a run made.
+    """Remove all files of a run.
 
     Args:
         storage: root of the layers.
         experiment: `<group>/<experiment>`.
         run: its id.
     """
-    # Its record goes first: what a kill leaves is no run any more.
+    # The record first: what a killed removal leaves is not a run any more.
     (storage / MODELS / experiment / run / _RECORD).unlink(missing_ok=True)
     for folder in storage.glob(f"0?_*/{experiment}/{run}"):
         shutil.rmtree(folder)
@@ -235,7 +235,7 @@ def _read(path: Path) -> dict[str, Any]:
         record["settings"], record["code"], record["data"]
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(
-            f"{path} is no record of a run ({type(error).__name__}: {error}).", hint=f"Remove {path.parent}."
+            f"{path} is not a record of a run ({type(error).__name__}: {error}).", hint=f"Remove {path.parent}."
         ) from error
     return record
 

@@ -103,7 +103,7 @@ def test_an_assessment_outside_of_the_project(tmp_path: Path, where: str, senten
     assert ("a line of a log" in done.stderr) == (where == "checkout")
 
 
-def test_kedro_viz_reads_the_environment_and_refuses_an_unknown_one_without_our_hooks(project: Path) -> None:
+def test_kedro_viz_reads_the_environment(project: Path) -> None:
     script = """
 import os
 from pathlib import Path
@@ -267,15 +267,13 @@ def test_options_go_to_run_and_only_a_prompt_keeps_python_alive(
     assert configured == ["xview2_siamese_unet"]
 
 
-def test_the_projects_logging_holds_in_the_folders_below_it(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_logging_configuration_applies_in_subfolders(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert overlooked_logging(shipped) is None  # Kedro finds it
     monkeypatch.chdir(shipped / "src")
     assert overlooked_logging(shipped) == shipped / "conf" / "logging.yml"
 
 
-def test_a_logging_file_that_somebody_named_or_put_there_is_left_alone(
-    shipped: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_explicit_or_local_logging_file_is_kept(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shipped / "src")
     with monkeypatch.context() as patch:
         patch.setenv("KEDRO_LOGGING_CONFIG", "mine.yml")
@@ -285,6 +283,6 @@ def test_a_logging_file_that_somebody_named_or_put_there_is_left_alone(
     assert overlooked_logging(shipped) is None
 
 
-def test_outside_a_project_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_a_project_no_logging_file_is_overlooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert overlooked_logging(None) is None

@@ -48,7 +48,7 @@ def download(shipped: Path) -> Path:
     return shipped / "xbd"
 
 
-def test_it_counts_the_pairs_of_a_download_whose_root_starts_at_the_project(
+def test_pairs_of_a_download_with_a_relative_root_are_counted(
     shipped: Path, download: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(shipped / "src")

@@ -35,7 +35,7 @@ FILES = ("parameters.yaml", "parameters.json", "parameters/x.yml", "deep/paramet
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_copy_has_the_settings_of_every_file_that_a_run_reads(shipped: Path, file: str) -> None:
+def test_a_copy_has_the_settings_of_every_file(shipped: Path, file: str) -> None:
     model = shipped / "conf/experiments/model"
     (model / file).parent.mkdir(parents=True)
     (model / file).write_text('{"training": {"epochs": 3}}')

@@ -49,7 +49,7 @@ def test_the_copy_differs_only_in_the_events_and_its_name(shipped: Path, model: 
 
 
 @pytest.mark.parametrize("file", ["parameters.json", "parameters.yaml", "parameters/split.yml"])
-def test_the_copy_has_the_settings_of_every_file_that_a_run_reads(shipped: Path, file: str) -> None:
+def test_the_copy_has_the_settings_of_every_file(shipped: Path, file: str) -> None:
     path = shipped / "conf/experiments/model" / file
     path.parent.mkdir(parents=True)
     path.write_text('{"data_processing": {"split": {"train": {"tier1": 0.5}}}}')

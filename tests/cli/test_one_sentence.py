@@ -43,7 +43,7 @@ def test_our_error_anywhere_in_the_chain_is_the_only_line(error: Exception, caps
     assert capsys.readouterr() == ("", f"{OURS}\n")
 
 
-def test_an_error_raised_while_ours_was_handled_counts_unless_ours_was_dismissed() -> None:
+def test_an_error_in_the_context_counts_unless_suppressed() -> None:
     during, dismissed = raised(KeyError("a")), raised(KeyError("b"))
     during.__context__ = dismissed.__context__ = OURS
     during.__suppress_context__, dismissed.__suppress_context__ = False, True
@@ -74,7 +74,7 @@ def test_an_error_of_kedro_before_the_run_is_its_own_sentence() -> None:
 
 
 @pytest.mark.parametrize("defect", [raised(DatasetError("x"), ZeroDivisionError()), raised(ValueError("of a node"))])
-def test_a_defect_of_the_program_keeps_its_traceback(defect: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_defect_keeps_its_traceback(defect: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     end_in_one_sentence(defect)
     assert capsys.readouterr().err == ""
 
@@ -90,7 +90,7 @@ def test_debug_and_verbose_show_the_traceback(
     assert capsys.readouterr().err == ""
 
 
-def test_importing_the_commands_changes_nothing_of_python_kedro_or_click() -> None:
+def test_importing_the_commands_patches_nothing() -> None:
     script = """
 import sys
 from kedro.framework.cli.project import run
@@ -111,7 +111,7 @@ def test_run_has_all_options_of_kedro() -> None:
     ("options", "sentence"),
     [(["--async"], "--async does not work"), (["--load-versions", "metrics:1"], "no dataset is versioned")],
 )
-def test_an_option_that_would_do_nothing_or_fail_later_is_refused(options: list[str], sentence: str) -> None:
+def test_options_without_effect_are_refused(options: list[str], sentence: str) -> None:
     assert sentence in str(CliRunner().invoke(run, options).exception)
 
 

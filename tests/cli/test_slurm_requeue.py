@@ -93,9 +93,7 @@ def is_there(process: int) -> bool:
     return True
 
 
-def test_a_job_that_has_the_time_runs_three_phases_and_stays_out_of_the_queue(
-    submit: Submit, log: Callable[[str], list[str]]
-) -> None:
+def test_a_job_with_enough_time_runs_three_phases(submit: Submit, log: Callable[[str], list[str]]) -> None:
     assert ended(submit("--params", "training.epochs=3")) == 0
     runs = log("uv")
     assert [line.split("--pipelines ")[1] for line in runs] == [f"{one} --params training.epochs=3" for one in PHASES]
@@ -103,7 +101,7 @@ def test_a_job_that_has_the_time_runs_three_phases_and_stays_out_of_the_queue(
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_when_the_time_is_nearly_up_the_phase_is_stopped_and_the_job_goes_back_into_the_queue_once(
+def test_a_job_out_of_time_stops_its_phase_and_requeues_once(
     submit: Submit, log: Callable[[str], list[str]], phase: str
 ) -> None:
     job = submit(LASTS=phase, AT_STOP="143")
@@ -126,7 +124,7 @@ def test_a_second_signal_changes_nothing(submit: Submit, log: Callable[[str], li
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_phase_that_ends_well_all_the_same_needs_the_queue_only_if_another_follows(
+def test_a_finished_phase_requeues_only_if_another_follows(
     submit: Submit, log: Callable[[str], list[str]], phase: str
 ) -> None:
     job = submit(LASTS=phase, AT_STOP="0")
@@ -161,7 +159,7 @@ def test_a_phase_that_fails_ends_the_job_with_its_code(
     ],
     ids=["none", "beside others", "the last counts", "in a file"],
 )
-def test_a_restart_resumes_its_run_whatever_the_job_was_asked_to_reuse(
+def test_a_restart_always_reuses_its_run(
     submit: Submit, log: Callable[[str], list[str]], given: list[str], resumed: list[str]
 ) -> None:
     assert ended(submit(*given, SLURM_RESTART_COUNT="1")) == 0
@@ -171,7 +169,7 @@ def test_a_restart_resumes_its_run_whatever_the_job_was_asked_to_reuse(
     assert reported.endswith(f"{REPORTING} {' '.join(given)}".strip())
 
 
-def test_the_first_start_takes_over_what_it_was_asked_to(submit: Submit, log: Callable[[str], list[str]]) -> None:
+def test_the_first_start_keeps_the_given_reuse(submit: Submit, log: Callable[[str], list[str]]) -> None:
     assert ended(submit("--params", "training.reuse=false", SLURM_RESTART_COUNT="0")) == 0
     assert log("srun")[-1].endswith(f"--pipelines {TRAINING} --params training.reuse=false")
 
@@ -185,7 +183,7 @@ def test_each_process_gets_the_cores_that_the_job_asked_for(submit: Submit, log:
 
 
 @pytest.mark.parametrize("seen", ["0", "1"])
-def test_a_job_whose_gpus_torch_does_not_see_fails_before_its_first_phase(
+def test_a_job_with_invisible_gpus_fails_before_its_first_phase(
     submit: Submit, log: Callable[[str], list[str]], seen: str
 ) -> None:
     job = submit(SEEN=seen)

@@ -90,7 +90,7 @@ def test_a_bad_value_is_named_with_what_is_allowed(raw: dict[str, object], model
     assert len(str(error)) < 200
 
 
-def test_an_unknown_key_is_answered_with_the_nearest_of_its_section() -> None:
+def test_an_unknown_key_gets_the_nearest_of_its_section() -> None:
     error = refused({"dataset": {"sample": {"sead": 1}}})
     assert "unknown key dataset.sample.sead; dataset.sample has the keys seed, size, scenes" in error.message
     assert error.hint == "Write dataset.sample.seed instead of dataset.sample.sead."

@@ -133,7 +133,7 @@ TREES = st.recursive(
 
 
 @given(TREES, TREES)
-def test_soft_merge_keeps_all_of_the_upper_tree_and_what_it_leaves_of_the_lower(a: Tree, b: Tree) -> None:
+def test_soft_merge_is_a_recursive_update(a: Tree, b: Tree) -> None:
     merged = _soften(a, b)
     assert merged.keys() == a.keys() | b.keys()
     assert _soften(merged, b) == merged

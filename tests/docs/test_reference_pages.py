@@ -1,4 +1,4 @@
-"""The generated page of parameters matches the code."""
+"""The generated files of parameters match the code."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_the_page_is_what_the_code_would_write(reference: ModuleType) -> None:
     made = reference.MADE + reference.parameters_page()
     assert (DOCS / "parameters.md").read_text(encoding="utf-8") == made, "run `uv run python docs/reference.py`"
+
+
+def test_the_base_configuration_is_what_the_code_would_write(reference: ModuleType) -> None:
+    base = DOCS.parent / "conf" / "base"
+    assert {path.stem.removeprefix("parameters_") for path in base.glob("parameters*.yml")} == set(reference.BASE)
+    for name, sections in reference.BASE.items():
+        made = reference.base_file(sections)
+        assert (base / f"parameters_{name}.yml").read_text(encoding="utf-8") == made, "run docs/reference.py"
 
 
 def test_every_key_stands_there_with_a_meaning(reference: ModuleType) -> None:

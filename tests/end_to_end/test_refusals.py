@@ -26,7 +26,7 @@ def download(tmp_path: Path) -> Path:
 
 
 def refused(run_kedro: RunKedro, root: Path, name: str) -> ProjectError:
-    with pytest.raises(Exception, match=r"allowed|dataset\.root") as caught:
+    with pytest.raises(Exception, match=r"data_processing|dataset\.root") as caught:
         run_kedro("data_processing", dataset={"source": "xbd", "root": str(root), "name": name})
     error: BaseException | None = caught.value
     while error is not None and not isinstance(error, ProjectError):
@@ -76,12 +76,12 @@ def test_a_label_whose_image_is_gone(run_kedro: RunKedro, storage: Path, downloa
     error = refused(run_kedro, download, "gone")
     scene = image.name.removesuffix("_post_disaster.png")
     assert isinstance(error, DataError)
-    assert str(error).startswith(f"hold/{scene}: found no post image; allowed: ")
+    assert str(error).startswith(f"hold/{scene} has no post image")
     assert files(storage) == before
 
 
 def test_an_event_that_is_not_in_the_dataset(run_kedro: RunKedro, main_run: Path) -> None:
     before = [path.read_bytes() for path in main_run.glob("05_model_input/default/quickstart/*/splits.csv")]
-    with pytest.raises(ConfigError, match=r"leave_events_out: found atlantis; allowed: sample-"):
+    with pytest.raises(ConfigError, match=r"atlantis.* sample-"):
         run_kedro("data_processing", data_processing={"split": {"leave_events_out": ["atlantis"]}})
     assert [path.read_bytes() for path in main_run.glob("05_model_input/default/quickstart/*/splits.csv")] == before

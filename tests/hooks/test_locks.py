@@ -146,7 +146,7 @@ def test_keep_spares_the_run_that_was_worked_on(tmp_path: Path) -> None:
     assert left == [names[0], names[2]]
 
 
-def test_a_run_waits_for_a_dataset_and_says_so_once(locks: Locks, hold: Hold, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_waits_for_a_dataset_and_logs_it_once(locks: Locks, hold: Hold, caplog: pytest.LogCaptureFixture) -> None:
     first = hold(DATASET)
     threading.Timer(0.5, first.kill).start()
     started = time.monotonic()
@@ -176,7 +176,7 @@ def test_a_run_that_fails_frees_both(tmp_path: Path, locks: Locks) -> None:
     assert is_free(tmp_path, EXPERIMENT)
 
 
-def test_the_run_after_one_that_was_interrupted_here_is_not_refused(locks: Locks) -> None:
+def test_an_interrupted_run_releases_its_lock(locks: Locks) -> None:
     locks.before_pipeline_run(DATA + TRAINING)
     locks.before_pipeline_run(DATA + TRAINING)
 
@@ -214,7 +214,7 @@ def test_a_second_assessment_into_the_same_folder_is_refused_and_touches_nothing
     second.before_pipeline_run(WRITES_TO_A_FOLDER)
 
 
-def test_a_refused_run_lets_go_of_what_it_had_taken(tmp_path: Path) -> None:
+def test_a_refused_run_releases_its_locks(tmp_path: Path) -> None:
     first, second = (assessing(tmp_path, tmp_path / "out") for _ in range(2))
     first.before_pipeline_run(WRITES_TO_A_FOLDER)
     with pytest.raises(StorageError):
@@ -222,7 +222,7 @@ def test_a_refused_run_lets_go_of_what_it_had_taken(tmp_path: Path) -> None:
     assert is_free(tmp_path, EXPERIMENT)
 
 
-def test_the_lock_of_a_folder_goes_with_its_run(tmp_path: Path) -> None:
+def test_the_lock_of_a_folder_is_removed_after_the_run(tmp_path: Path) -> None:
     locks, out = assessing(tmp_path, tmp_path / "a" / "out"), tmp_path / "a" / "out"
     locks.before_pipeline_run(WRITES_TO_A_FOLDER)
     locks.on_pipeline_error()  # refused before anything was written

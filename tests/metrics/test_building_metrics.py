@@ -138,7 +138,7 @@ def test_half_is_no_match_and_a_tie_goes_to_the_worse() -> None:
     assert match_buildings(truth, [1], tied, np.zeros((5, 4, 8), np.uint8)).predicted.tolist() == [3]
 
 
-def test_confidence_is_the_mean_probability_of_the_predicted_class_and_boxes_hold_the_building() -> None:
+def test_confidence_and_bounding_boxes() -> None:
     truth = np.zeros((8, 8), np.int32)
     truth[:4, :2], truth[6:, 5:] = 1, 2
     predicted = np.zeros((8, 8), np.uint8)

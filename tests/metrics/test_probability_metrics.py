@@ -85,7 +85,7 @@ def count(scenes: list[tuple[np.ndarray, SimpleNamespace]], unclassified: str = 
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["ignore", "class", "no_damage"]))
-def test_curves_are_those_of_a_look_at_every_pixel(seed: int, unclassified: str) -> None:
+def test_curves_equal_slow_references(seed: int, unclassified: str) -> None:
     scenes = [draw([seed, number]) for number in range(3)]
     summary = summarise_probabilities(count(scenes, unclassified))
     for name, pixels in slow_pixels(scenes, unclassified).items():

@@ -53,7 +53,7 @@ def test_an_unknown_encoder_names_the_nearest(name: str, near: str) -> None:
     assert near in caught.value.hint
 
 
-def test_an_unknown_timm_encoder_is_refused_in_our_sentence() -> None:
+def test_an_unknown_timm_encoder_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.encoder\.name tu-nonsense"):
         build_net(ModelParams.model_validate({"encoder": {"name": "tu-nonsense"}}), 5)
 
@@ -105,7 +105,7 @@ def test_a_pth_that_is_no_dictionary_of_tensors_is_refused(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("source", ["cache", "hub"])
 @pytest.mark.parametrize("name", ["resnet18", NAME])
-def test_offline_the_sentence_names_the_flag(
+def test_missing_weights_offline_are_an_error(
     source: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants  # noqa: PLC0415
@@ -137,12 +137,12 @@ def test_hf_hub_offline_0_is_not_offline(monkeypatch: pytest.MonkeyPatch, source
     assert seen == [offline]
 
 
-def test_unknown_names_of_weights_are_refused_in_the_same_sentence() -> None:
+def test_unknown_names_of_weights_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"imagnet of resnet18 .*the hub"):
         load_encoder_weights(net(), encoder("resnet18", source="hub", name="imagnet"))
 
 
-def test_building_reaches_for_no_weights() -> None:
+def test_building_downloads_nothing() -> None:
     params = {"encoder": {"name": NAME, "weights": {"source": "hub"}}, "decoder_channels": (16, 16, 8, 8, 8)}
     assert build_net(ModelParams.model_validate(params), 5)
 

@@ -24,14 +24,14 @@ def gpu(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
 
 
-def test_the_device_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_follows_the_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu(monkeypatch, True)
     assert [pick_device(asked) for asked in ("auto", "gpu", "cpu")] == ["cuda", "cuda", "cpu"]
     gpu(monkeypatch, False)
     assert [pick_device(asked) for asked in ("auto", "cpu")] == ["cpu", "cpu"]
 
 
-def test_a_gpu_that_is_not_there_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gpu_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu(monkeypatch, False)
     with pytest.raises(ConfigError, match=r"hardware\.device is gpu"):
         pick_device("gpu")
@@ -46,7 +46,7 @@ def show(sign: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("sign", ["nvidia0", "nvidia3", "nvidia-smi", "CUDA_VISIBLE_DEVICES=0,1"])
-def test_auto_warns_once_that_it_passes_over_a_gpu(
+def test_auto_warns_once_of_an_unused_gpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, sign: str
 ) -> None:
     gpu(monkeypatch, False)
@@ -61,7 +61,7 @@ def test_auto_warns_once_that_it_passes_over_a_gpu(
 
 
 @pytest.mark.parametrize("hidden", [None, "", "-1", "NoDevFiles"])
-def test_auto_does_not_warn_where_no_gpu_is_or_is_meant(
+def test_auto_does_not_warn_without_a_gpu_or_if_it_is_hidden(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hidden: str | None
 ) -> None:
     gpu(monkeypatch, False)
@@ -71,7 +71,7 @@ def test_auto_does_not_warn_where_no_gpu_is_or_is_meant(
     assert device_warnings("auto") == []
 
 
-def test_a_gpu_that_is_used_is_not_warned_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_used_gpu_is_no_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     gpu(monkeypatch, True)
     show("nvidia0", tmp_path, monkeypatch)
     assert device_warnings("auto") == []
@@ -89,21 +89,21 @@ def test_the_advice_depends_on_what_torch_is_built_for(
 
 
 @pytest.mark.parametrize(("there", "picked"), [(True, "bf16-mixed"), (False, "16-mixed")])
-def test_a_gpu_computes_in_bfloat16_where_it_can(monkeypatch: pytest.MonkeyPatch, there: bool, picked: str) -> None:
+def test_auto_precision_of_a_gpu(monkeypatch: pytest.MonkeyPatch, there: bool, picked: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: there)
     assert pick_precision(HardwareParams(), "cuda") == picked
 
 
 @pytest.mark.parametrize(("there", "picked"), [(True, "bf16-mixed"), (False, "32-true")])
-def test_a_cpu_computes_in_bfloat16_where_it_can(monkeypatch: pytest.MonkeyPatch, there: bool, picked: str) -> None:
+def test_auto_precision_of_a_cpu(monkeypatch: pytest.MonkeyPatch, there: bool, picked: str) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": there}, raising=False)
     assert pick_precision(HardwareParams(), "cpu") == picked
 
 
-def test_a_torch_that_cannot_tell_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_torch_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert pick_precision(HardwareParams(), "cpu") == "32-true"
 
 
-def test_what_is_asked_for_is_taken() -> None:
+def test_a_given_precision_is_used() -> None:
     assert pick_precision(HardwareParams(precision="16-mixed"), "cpu") == "16-mixed"

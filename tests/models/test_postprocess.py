@@ -33,7 +33,7 @@ def pixel(building: float, damage: list[float]) -> torch.Tensor:
     return probabilities(Logits(one, torch.tensor(damage).view(1, -1, 1, 1)))
 
 
-def test_localisation_decides_where_and_damage_what() -> None:
+def test_localisation_decides_where_and_damage_which_class() -> None:
     assert decide(pixel(0.9, [0.0, 1.0, 5.0, 2.0, 3.0])).item() == 2
     assert decide(pixel(0.4, [0.0, 1.0, 5.0, 2.0, 3.0])).item() == 0
     assert decide(pixel(0.4, [0.0, 1.0, 5.0, 2.0, 3.0]), Thresholds(0.3)).item() == 2

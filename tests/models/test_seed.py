@@ -12,11 +12,11 @@ def seed_net(encoder: str = "tu-test_resnet", classes: int = 6) -> torch.nn.Modu
     return build_net(ModelParams.model_validate({"architecture": "seed", "encoder": {"name": encoder}}), classes)
 
 
-def test_it_is_as_large_as_the_net_that_it_stands_for() -> None:
+def test_it_has_as_many_weights_as_the_original() -> None:
     assert sum(p.numel() for p in seed_net("resnet50").parameters()) == pytest.approx(69.1e6, rel=0.002)
 
 
-def test_both_heads_answer_at_full_size_and_learn() -> None:
+def test_both_heads_predict_at_full_size_and_get_gradients() -> None:
     pre, post = torch.rand(2, 2, 3, 64, 32)
     net = seed_net()
     logits = net(pre, post)
@@ -29,7 +29,7 @@ def test_both_heads_answer_at_full_size_and_learn() -> None:
     assert all(learnt)
 
 
-def test_the_dates_meet_at_their_logits_only() -> None:
+def test_images_are_fused_at_their_logits_only() -> None:
     net = seed_net().eval()
     pre, post = torch.rand(2, 1, 3, 64, 64)
     assert net.pre.encoder is not net.post.encoder

@@ -22,7 +22,7 @@ def images() -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("fusion", ["concat", "difference", "both"])
-def test_both_heads_answer_at_full_size(share: bool, fusion: str) -> None:
+def test_both_heads_predict_at_full_size(share: bool, fusion: str) -> None:
     logits = small(share_weights=share, fusion=fusion)(*images())
     assert logits.building.shape == (2, 2, 64, 32)
     assert logits.damage.shape == (2, 5, 64, 32)
@@ -45,14 +45,14 @@ def test_shared_weights_are_one_u_net_and_twins_are_two() -> None:
     assert sum(p.numel() for p in twins.parameters()) - sum(p.numel() for p in shared.parameters()) == inside
 
 
-def test_one_pass_over_both_dates_is_two_passes() -> None:
+def test_one_pass_over_both_images_equals_two() -> None:
     net = small()
     pre, post = images()
     before, after = net.pre(pre), net.pre(post)
     torch.testing.assert_close(net(pre, post).damage, net.damage_head(fuse(before, after, "both")))
 
 
-def test_fusion_joins_the_dates() -> None:
+def test_fusion_joins_the_features() -> None:
     before, after = torch.tensor([1.0]).view(1, 1, 1, 1), torch.tensor([3.0]).view(1, 1, 1, 1)
     assert fuse(before, after, "concat").flatten().tolist() == [1, 3]
     assert fuse(before, after, "difference").flatten().tolist() == [2]
@@ -75,7 +75,7 @@ def made(decoder: str, **changes: object) -> SiameseUNet:
 
 @pytest.mark.parametrize("levels", ["last", "all"])
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_every_decoder_answers_at_full_size_and_keeps_post_out_of_the_mask(decoder: str, levels: str) -> None:
+def test_every_decoder_predicts_at_full_size_with_a_mask_of_the_pre_image(decoder: str, levels: str) -> None:
     net = made(decoder, fusion_levels=levels)
     pre, post = images()
     one, other = net(pre, post), net(pre, 1 - post)
@@ -87,7 +87,7 @@ def test_every_decoder_answers_at_full_size_and_keeps_post_out_of_the_mask(decod
 
 @pytest.mark.parametrize("levels", ["last", "all"])
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_sides_that_are_no_multiples_are_answered_at_their_size(decoder: str, levels: str) -> None:
+def test_sides_that_are_no_multiples_keep_their_size(decoder: str, levels: str) -> None:
     net = made(decoder, fusion_levels=levels)
     pre, post = (date[..., :50, :31] for date in images())
     seen = net(pre, post)
@@ -104,7 +104,7 @@ def test_padding_lies_below_and_to_the_right() -> None:
 
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("fusion", ["concat", "difference", "both"])
-def test_dates_can_be_joined_at_all_levels(share: bool, fusion: str) -> None:
+def test_features_can_be_fused_at_all_levels(share: bool, fusion: str) -> None:
     net = small(share_weights=share, fusion=fusion, fusion_levels="all")
     logits = net(*images())
     assert logits.damage.shape == (2, 5, 64, 32)
@@ -113,7 +113,7 @@ def test_dates_can_be_joined_at_all_levels(share: bool, fusion: str) -> None:
 
 
 @pytest.mark.parametrize(("widths", "stride"), [((16, 16, 8, 8), 2), ((16, 16, 8), 4)])
-def test_a_u_net_with_fewer_levels_stops_early_and_is_enlarged(widths: tuple[int, ...], stride: int) -> None:
+def test_a_u_net_with_fewer_levels_is_resized(widths: tuple[int, ...], stride: int) -> None:
     net = small(decoder_channels=widths)
     pre, post = images()
     assert net.pre(pre).shape == (2, 8, 64 // stride, 32 // stride)

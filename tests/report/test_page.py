@@ -179,12 +179,12 @@ def test_limits_are_on_every_page_and_the_licence_only_where_xbd_is() -> None:
 
 
 @pytest.mark.parametrize(("score", "said"), [(0.1, True), (0.2, True), (0.3, False)])
-def test_a_model_no_better_than_a_constant_is_called_so(score: float, said: bool) -> None:
+def test_a_model_no_better_than_a_constant_is_marked(score: float, said: bool) -> None:
     page = render(metrics=metrics() | {"score": score, "constant_prediction_score": 0.2})
     assert ("This one does not." in page) is said
 
 
-def test_a_score_on_training_scenes_is_called_so() -> None:
+def test_a_score_on_training_scenes_is_marked() -> None:
     warning = "Scenes of the training split are among those scored"
     assert warning in render(metrics=metrics(split="train"))
     assert warning not in render()

@@ -21,7 +21,7 @@ def coordinates(height: int, width: int) -> Batch:
 
 
 @given(seed=st.integers(0, 2**32), square=st.booleans())
-def test_geometry_keeps_both_dates_and_masks_in_register(seed: int, square: bool) -> None:
+def test_flips_keep_images_and_masks_aligned(seed: int, square: bool) -> None:
     torch.manual_seed(seed)
     seen = augment(coordinates(8, 8 if square else 12), AugmentationParams(**STILL))
     assert torch.equal(seen.pre, seen.post)
@@ -30,7 +30,7 @@ def test_geometry_keeps_both_dates_and_masks_in_register(seed: int, square: bool
     assert seen.damage.shape == (2, 8, 8 if square else 12)
 
 
-def test_all_eight_symmetries_of_a_square_come_up_and_four_of_a_rectangle() -> None:
+def test_all_symmetries_of_a_square_and_a_rectangle_occur() -> None:
     torch.manual_seed(0)
     for width, symmetries in ((8, 8), (12, 4)):
         seen = {
@@ -40,7 +40,7 @@ def test_all_eight_symmetries_of_a_square_come_up_and_four_of_a_rectangle() -> N
         assert len(seen) == symmetries
 
 
-def test_without_flips_and_light_nothing_changes() -> None:
+def test_no_augmentation_changes_nothing() -> None:
     before = coordinates(8, 8)
     after = augment(before, AugmentationParams(flips=False, **STILL))
     assert all(torch.equal(*parts) for parts in zip(before, after, strict=True))
@@ -77,7 +77,7 @@ MOVED = {"rotate": 25.0, "scale": 0.2, "shift": 0.1}
 
 
 @given(seed=st.integers(0, 2**32), wide=st.booleans(), key=st.sampled_from([*MOVED]))
-def test_turns_scales_and_shifts_keep_all_in_register(seed: int, wide: bool, key: str) -> None:
+def test_affine_maps_keep_images_and_masks_aligned(seed: int, wide: bool, key: str) -> None:
     torch.manual_seed(seed)
     before = coordinates(32, 48 if wide else 32)
     seen = augment(before, AugmentationParams(**STILL, **{key: MOVED[key]}))
@@ -96,7 +96,7 @@ def test_each_scene_moves_by_its_own_amount(key: str) -> None:
     assert not torch.equal(seen.pre[0], seen.pre[1])
 
 
-def test_a_turn_keeps_distances_in_a_rectangle() -> None:
+def test_rotation_keeps_distances_in_a_rectangle() -> None:
     torch.manual_seed(3)
     seen = augment(coordinates(32, 64), AugmentationParams(flips=False, **STILL, rotate=30.0)).pre[0, :2, 12:20, 28:36]
     down, right = seen.diff(dim=1)[:, :, :-1], seen.diff(dim=2)[:, :-1]

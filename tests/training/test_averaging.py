@@ -64,7 +64,7 @@ def test_weights_and_statistics_of_batch_norms_are_averaged_over_the_steps(
     assert moved
 
 
-def test_validated_saved_and_answered_with_are_the_averaged_statistics(
+def test_averaged_statistics_are_validated_and_saved(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     validated: list[State] = []
@@ -81,7 +81,7 @@ def test_validated_saved_and_answered_with_are_the_averaged_statistics(
     assert same(dict(made["state"]), {name: best[f"net.{name}"] for name in made["state"]})
 
 
-def test_averaging_changes_nothing_that_is_learnt(
+def test_averaging_does_not_change_the_training(
     data: TrainingData, tmp_path: Path, recipe: MakeRecipe, steps: list[State]
 ) -> None:
     learnt = []

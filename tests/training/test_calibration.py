@@ -35,7 +35,7 @@ def sample(temperature: float, classes: int = 4, n: int = 20_000) -> LogitSample
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 3.0])
 @pytest.mark.parametrize("classes", [2, 5])
-def test_the_temperature_that_spoilt_the_logits_is_found(temperature: float, classes: int) -> None:
+def test_the_temperature_of_scaled_logits_is_recovered(temperature: float, classes: int) -> None:
     spoilt = sample(temperature, classes)
     found = fit_temperature(spoilt)
     assert found == pytest.approx(temperature, rel=0.05)
@@ -99,7 +99,7 @@ def test_a_sample_holds_pixels_of_known_classes(unclassified: str, known: set[in
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_checkpoint_is_calibrated_where_asked_for(
+def test_calibrate_sets_the_temperatures_of_the_checkpoint(
     data: TrainingData, folders: Folders, recipe: Callable[..., Recipe], asked: bool
 ) -> None:
     made = fit(data, recipe(prediction={"calibrate": asked}), folders, cores=1)

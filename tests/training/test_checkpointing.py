@@ -17,7 +17,7 @@ from small_store import write_store
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.checkpoint import Checkpoint
-from xview2_siamese_unet.training.checkpointing import fingerprint
+from xview2_siamese_unet.training.checkpointing import best_epoch, fingerprint, last_epoch
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.trainer import Folders, fit
 
@@ -107,7 +107,6 @@ def test_other_code_is_another_fingerprint(
     assert fingerprint(data, recipe()) != before
 
 
-MakeRecipe = Callable[..., Recipe]
 SETTINGS = {"epochs": 1, "localization_epochs": 1}
 
 
@@ -140,64 +139,54 @@ def finished(
 
 @pytest.fixture
 def folders(finished: tuple[Path, Checkpoint], tmp_path: Path) -> Folders:
-    """Of a copy of it."""
+    """Return the folders of a copy of it."""
     shutil.copytree(finished[0], tmp_path / "copy")
     return Folders(*(tmp_path / "copy" / name for name in ("tensorboard_logs", "checkpoints", "logfiles")))
 
 
-def refused(data: TrainingData, recipe: Recipe, folders: Folders, name: str, remedy: str) -> None:
-    """Look for the one sentence, and whether every checkpoint is as it was."""
-    before = {path: path.read_bytes() for path in folders.checkpoints.rglob("*.ckpt")}
-    with pytest.raises(CheckpointError, match=f"^{re.escape(str(folders.checkpoints / name))} (is|holds) .*{remedy}"):
-        fit(data, recipe, folders, cores=1)
-    assert {path: path.read_bytes() for path in folders.checkpoints.rglob("*.ckpt")} == before
-
-
-@pytest.mark.parametrize("stage", ["epochs", "localization/epochs"])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_last_epoch_is_named_and_without_it_training_begins_anew(
-    *,
-    data: TrainingData,
-    folders: Folders,
-    recipe: MakeRecipe,
-    finished: tuple[Path, Checkpoint],
-    stage: str,
-    damage: Callable[[bytes], bytes],
-) -> None:
-    path = folders.checkpoints / stage / "last.ckpt"
-    path.write_bytes(damage(path.read_bytes()))
-    refused(data, recipe(training=SETTINGS), folders, f"{stage}/last.ckpt", f"Delete {re.escape(str(path))} and")
-    path.unlink()
-    assert same(fit(data, recipe(training=SETTINGS), folders, cores=1)["state"], finished[1]["state"])
-
-
-@pytest.mark.parametrize("damage", [*DAMAGES.values(), None], ids=[*DAMAGES, "gone"])
-def test_a_damaged_best_epoch_is_named_and_without_its_folder_the_stage_begins_anew(
-    *,
-    data: TrainingData,
-    folders: Folders,
-    recipe: MakeRecipe,
-    finished: tuple[Path, Checkpoint],
-    damage: Callable[[bytes], bytes] | None,
-) -> None:
-    path = folders.checkpoints / "epochs" / "best.ckpt"
-    if damage is None:
-        path.unlink()
-    else:
+def test_a_damaged_file_is_refused_with_what_to_delete(folders: Folders, damage: Callable[[bytes], bytes]) -> None:
+    epochs = folders.checkpoints / "epochs"
+    for path, read, delete in (
+        (epochs / "last.ckpt", last_epoch, epochs / "last.ckpt"),
+        (epochs / "best.ckpt", best_epoch, epochs),
+    ):
+        read(epochs)
         path.write_bytes(damage(path.read_bytes()))
-    remedy = f"Delete {re.escape(str(path.parent))} and"
-    refused(data, recipe(training=SETTINGS), folders, "epochs/best.ckpt", remedy)
-    shutil.rmtree(path.parent)
-    assert same(fit(data, recipe(training=SETTINGS), folders, cores=1)["state"], finished[1]["state"])
+        with pytest.raises(CheckpointError, match=f"^{re.escape(str(path))} (is|holds) ") as caught:
+            read(epochs)
+        assert f"Delete {delete} and" in caught.value.hint
 
 
-def test_a_damaged_best_epoch_of_the_first_stage_is_named_where_the_second_would_start_from_it(
-    data: TrainingData, folders: Folders, recipe: MakeRecipe, finished: tuple[Path, Checkpoint]
+@pytest.mark.parametrize(
+    ("name", "delete", "gone"),
+    [
+        ("epochs/last.ckpt", "epochs/last.ckpt", ()),
+        ("localization/epochs/last.ckpt", "localization/epochs/last.ckpt", ()),
+        ("epochs/best.ckpt", "epochs", ()),
+        ("epochs/best.ckpt", "epochs", ("epochs/best.ckpt",)),
+        ("localization/epochs/best.ckpt", "localization/epochs", ("epochs/best.ckpt", "epochs/last.ckpt")),
+    ],
+    ids=["last", "last of the first stage", "best", "missing best", "best of the first stage"],
+)
+def test_training_stops_at_a_damaged_epoch_and_resumes_after_the_hint(
+    *,
+    data: TrainingData,
+    folders: Folders,
+    recipe: MakeRecipe,
+    finished: tuple[Path, Checkpoint],
+    name: str,
+    delete: str,
+    gone: tuple[str, ...],
 ) -> None:
-    path = folders.checkpoints / "localization" / "epochs" / "best.ckpt"
+    path, advised = folders.checkpoints / name, folders.checkpoints / delete
     path.write_bytes(path.read_bytes()[:1000])
-    shutil.rmtree(folders.checkpoints / "epochs")
-    remedy = f"Delete {re.escape(str(path.parent))} and"
-    refused(data, recipe(training=SETTINGS), folders, "localization/epochs/best.ckpt", remedy)
-    shutil.rmtree(path.parent)
+    for each in gone:
+        (folders.checkpoints / each).unlink()
+    before = {path: path.read_bytes() for path in folders.checkpoints.rglob("*.ckpt")}
+    with pytest.raises(CheckpointError, match=re.escape(f"{path} is ")) as caught:
+        fit(data, recipe(training=SETTINGS), folders, cores=1)
+    assert f"Delete {advised} and" in caught.value.hint
+    assert {path: path.read_bytes() for path in folders.checkpoints.rglob("*.ckpt")} == before
+    shutil.rmtree(advised) if advised.is_dir() else advised.unlink()
     assert same(fit(data, recipe(training=SETTINGS), folders, cores=1)["state"], finished[1]["state"])

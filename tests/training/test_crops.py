@@ -61,7 +61,7 @@ def test_the_first_of_the_rarest_crops_is_taken_everywhere(masks: Store, side: i
 
 
 @pytest.mark.parametrize(("side", "candidates"), [(5, 1), (5, 10), (40, 10)])
-def test_lines_of_the_candidates_are_asked_for_once(
+def test_lines_of_the_candidates_are_prefetched_once(
     masks: Store, monkeypatch: pytest.MonkeyPatch, side: int, candidates: int
 ) -> None:
     spans: list[range] = []
@@ -84,7 +84,7 @@ def test_a_crop_is_a_window_of_its_scene_in_all_channels(store: Store, index: in
     assert any(np.array_equal(scene[y : y + 32, x : x + 32], crop) for y, x in places)
 
 
-def test_every_place_of_a_crop_comes_up() -> None:
+def test_every_position_of_a_crop_occurs() -> None:
     found = corners(64, 64, 32, 0, 600)
     assert set(found[:, 0]) == set(found[:, 1]) == set(range(33))
 

@@ -64,7 +64,7 @@ def gradient_means(checkpoint: dict[str, Any]) -> list[torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_gradients_losses_and_scores_of_two_processes_are_those_of_one(store: Store, tmp_path: Path) -> None:
+def test_gradients_losses_and_scores_of_two_ranks_equal_those_of_one(store: Store, tmp_path: Path) -> None:
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     process = start(store, tmp_path / "two", PLAIN, torchrun)
     main(store.folder, tmp_path / "one", PLAIN)
@@ -84,7 +84,7 @@ def test_gradients_losses_and_scores_of_two_processes_are_those_of_one(store: St
 
 
 @pytest.mark.slow
-def test_processes_do_not_wait_for_weights_that_take_no_part(store: Store, tmp_path: Path) -> None:
+def test_ranks_do_not_wait_for_unused_weights(store: Store, tmp_path: Path) -> None:
     # The first stage leaves the damage head alone, and this encoder ends in layers that only classify.
     settings: dict[str, Any] = {
         "model": {"encoder": {"name": "efficientnet-b0"}},
@@ -96,7 +96,7 @@ def test_processes_do_not_wait_for_weights_that_take_no_part(store: Store, tmp_p
 
 
 @pytest.mark.slow
-def test_a_killed_run_leaves_an_epoch_to_go_on_from(store: Store, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_a_whole_epoch(store: Store, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"training": {"epochs": 500, "crops_per_scene": 4, "patience": 1000}}
     codes = {signal.SIGTERM: 143, signal.SIGKILL: -9}
     runs = {kind: start(store, tmp_path / kind.name, settings) for kind in codes}
@@ -115,7 +115,7 @@ def test_a_killed_run_leaves_an_epoch_to_go_on_from(store: Store, tmp_path: Path
 
 
 @pytest.mark.parametrize("by_torchrun", [True, False])
-def test_the_launcher_is_the_one_that_torch_knows(monkeypatch: pytest.MonkeyPatch, by_torchrun: bool) -> None:
+def test_is_torchrun_agrees_with_torch(monkeypatch: pytest.MonkeyPatch, by_torchrun: bool) -> None:
     monkeypatch.setenv("RANK", "1")
     if by_torchrun:
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")

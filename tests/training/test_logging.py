@@ -13,7 +13,7 @@ from xview2_siamese_unet.training.logging import Panels, draw_panel
 from xview2_siamese_unet.training.trainer import Folders, fit
 
 
-def test_tensorboard_shows_numbers_and_a_scene_and_no_histogram(
+def test_tensorboard_has_scalars_and_an_image_and_no_histogram(
     data: TrainingData, folders: Folders, recipe: Callable[..., Recipe]
 ) -> None:
     fit(data, recipe(training={"epochs": 2, "crops_per_scene": 8}), folders, cores=1)
@@ -48,7 +48,7 @@ def test_the_scenes_with_most_damage_are_shown_whatever_their_order() -> None:
     assert np.array_equal(*pictures)
 
 
-def test_a_panel_is_four_pictures_beside_each_other() -> None:
+def test_a_panel_is_four_images_side_by_side() -> None:
     scene = draw_scene(0)
     panel = draw_panel(scene, np.full((64, 64), 4, np.uint8))
     assert panel.shape == (64, 256, 3)

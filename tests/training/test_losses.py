@@ -70,7 +70,7 @@ def test_an_ignored_pixel_changes_neither_loss_nor_gradient() -> None:
     assert logits.grad[~ignored].any()
 
 
-def test_where_all_is_ignored_the_loss_is_nought_and_so_is_its_slope() -> None:
+def test_without_pixels_loss_and_gradient_are_0() -> None:
     logits = torch.randn(1, 5, 4, 4, requires_grad=True)
     loss = focal_loss(logits, torch.full((1, 4, 4), IGNORE), torch.ones(5), 2.0)
     loss.backward()
@@ -80,7 +80,7 @@ def test_where_all_is_ignored_the_loss_is_nought_and_so_is_its_slope() -> None:
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
-def test_a_pixel_that_is_surely_right_has_a_finite_slope(gamma: float) -> None:
+def test_a_certain_pixel_has_a_finite_gradient(gamma: float) -> None:
     logits = torch.tensor([80.0, -80.0]).view(1, 2, 1, 1).requires_grad_()
     focal_loss(logits, torch.zeros(1, 1, 1, dtype=torch.int64), None, gamma).backward()
     assert logits.grad is not None
@@ -147,7 +147,7 @@ def test_two_classes_off_cost_more_than_one() -> None:
     ],
     ids=["focal", "dice", "ordinal"],
 )
-def test_processes_share_a_batch_and_its_loss(loss: Callable[[Tensor, Tensor, ReduceMean], Tensor]) -> None:
+def test_ranks_share_a_batch_and_its_loss(loss: Callable[[Tensor, Tensor, ReduceMean], Tensor]) -> None:
     logits, target, _ = scene(7, 5)
     target[0, :3] = 0  # classes are not spread alike over the two parts
     whole = logits.clone().requires_grad_()
@@ -180,7 +180,7 @@ def test_overlaps_of_localisation_count_every_pixel() -> None:
 
 
 @pytest.mark.parametrize("mix", [DamageLossMix(**ALL, ordinal=1.0), DamageLossMix(focal=0.0)])
-def test_a_mix_of_nothing_is_nought_with_a_slope(mix: DamageLossMix) -> None:
+def test_a_mix_of_nothing_has_a_gradient_of_0(mix: DamageLossMix) -> None:
     logits = torch.randn(1, 5, 4, 4, requires_grad=True)
     loss = mix_losses(logits, torch.full((1, 4, 4), IGNORE), mix, alpha=torch.ones(5), gamma=2.0)
     loss.backward()
@@ -189,7 +189,7 @@ def test_a_mix_of_nothing_is_nought_with_a_slope(mix: DamageLossMix) -> None:
     assert not logits.grad.any()
 
 
-def test_every_process_divides_by_the_mean_weight_of_all() -> None:
+def test_every_rank_divides_by_the_mean_weight_of_all() -> None:
     logits, target, alpha = scene(5, 5)
     mean = alpha[target[target != IGNORE]].sum() / 2
     halves = [focal_loss(logits[i : i + 1], target[i : i + 1], alpha, 2.0, lambda _: mean) for i in (0, 1)]

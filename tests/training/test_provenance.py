@@ -30,7 +30,7 @@ def git(folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def test_code_of_a_repository_has_its_commit_and_says_that_it_was_changed(file: Path) -> None:
+def test_code_in_a_repository_has_its_commit_and_a_dirty_mark(file: Path) -> None:
     git(file.parent, "add", ".")
     git(file.parent, "commit", "--quiet", "--message", "code")
     commit = git(file.parent, "rev-parse", "--short", "HEAD")

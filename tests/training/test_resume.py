@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import torch
 from tiny_training import last, same, scripted
 
 from xview2_siamese_unet.config.modelling import Recipe
-from xview2_siamese_unet.training.checkpointing import AtomicCheckpointIO
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.trainer import Folders, fit
@@ -55,7 +53,7 @@ def test_two_epochs_and_two_more_are_four(
     assert at_once["history"] == resumed["history"]
 
 
-def test_early_stopping_goes_on_counting(
+def test_early_stopping_resumes_its_count(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = recipe(training={"epochs": 6, "patience": 3, "batch_size": 4})
@@ -68,7 +66,7 @@ def test_early_stopping_goes_on_counting(
     assert len(fit(data, settings, folders, cores=1)["history"]) == 4
 
 
-def test_a_run_goes_on_in_a_folder_that_was_moved(
+def test_a_run_resumes_in_a_folder_that_was_moved(
     data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, after = (Folders(*(tmp_path / place / name for name in ("a", "b", "c"))) for place in ("here", "there"))
@@ -86,7 +84,7 @@ def test_a_run_goes_on_in_a_folder_that_was_moved(
     assert torch.equal(made["state"]["building_head.weight"], best["net.building_head.weight"])
 
 
-def test_a_run_that_stopped_early_is_not_gone_on_with(
+def test_a_run_that_stopped_early_is_not_resumed(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"epochs": 6, "patience": 2, "batch_size": 4}
@@ -98,22 +96,7 @@ def test_a_run_that_stopped_early_is_not_gone_on_with(
     assert again["history"] == first["history"]
 
 
-def test_checkpoints_of_epochs_appear_whole(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = folders.checkpoints / "last.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(3)}, path)
-
-    def broken(content: object, file: Path) -> None:
-        file.write_bytes(b"half")
-        raise Killed
-
-    monkeypatch.setattr(torch, "save", broken)
-    with pytest.raises(Killed):
-        AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(3)}, path)
-    assert torch.load(path, weights_only=True)["weights"].sum() == 3
-    shutil.rmtree(folders.checkpoints)
-
-
-def test_a_run_killed_while_it_writes_an_epoch_leaves_the_one_before_whole_and_goes_on_from_it(
+def test_a_run_killed_while_it_writes_an_epoch_resumes_from_the_one_before(
     data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, halves = (Folders(*(tmp_path / run / name for name in ("a", "b", "c"))) for run in ("whole", "halves"))

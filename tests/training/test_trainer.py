@@ -14,12 +14,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from tiny_training import draw_scene, last, same, scripted
 from tiny_training import new_module as plain_module
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from small_store import write_store
 from xview2_siamese_unet.config.modelling import Recipe, TrainingParams
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.predictor import restore
 from xview2_siamese_unet.training import trainer
 from xview2_siamese_unet.training.data import TrainingData
@@ -50,7 +48,7 @@ def test_the_best_epoch_is_kept_and_not_the_last(
     assert not same(checkpoint["state"], weights[3])
 
 
-def test_history_has_one_row_an_epoch(data: TrainingData, folders: Folders, recipe: MakeRecipe) -> None:
+def test_history_has_one_row_for_each_epoch(data: TrainingData, folders: Folders, recipe: MakeRecipe) -> None:
     checkpoint = fit(data, recipe(training={"epochs": 3}), folders, cores=1)
     history = checkpoint["history"]
     assert [row["epoch"] for row in history] == [0, 1, 2]
@@ -61,9 +59,7 @@ def test_history_has_one_row_an_epoch(data: TrainingData, folders: Folders, reci
     assert history[2]["train_loss"] < history[0]["train_loss"]
 
 
-def test_the_losses_of_both_heads_add_up_to_that_of_training(
-    data: TrainingData, folders: Folders, recipe: MakeRecipe
-) -> None:
+def test_the_losses_of_both_heads_add_up(data: TrainingData, folders: Folders, recipe: MakeRecipe) -> None:
     settings = recipe(training={"epochs": 1, "localization_epochs": 1}, loss_weights={"pre": 3.0, "post": 0.5})
     row = fit(data, settings, folders, cores=1)["history"][0]
     parts = row["train_loss_localization"], row["train_loss_damage"]
@@ -74,7 +70,7 @@ def test_the_losses_of_both_heads_add_up_to_that_of_training(
     assert "train_loss_damage" not in first
 
 
-def test_the_learning_rate_of_an_epoch_is_that_of_its_last_step(
+def test_history_has_the_learning_rate_of_the_last_step(
     data: TrainingData, folders: Folders, recipe: MakeRecipe
 ) -> None:
     # Two steps an epoch and a restart after each: the rate after the last step would be the peak again.
@@ -111,7 +107,7 @@ def test_the_same_settings_give_the_same_weights_and_another_seed_gives_others(
     assert not same(first, state("third", 1))
 
 
-def test_nothing_is_learnt_from_validation(data: TrainingData, tmp_path: Path, recipe: MakeRecipe) -> None:
+def test_validation_scenes_do_not_change_the_weights(data: TrainingData, tmp_path: Path, recipe: MakeRecipe) -> None:
     scenes = {name: data.store.pixels[row] for row, name in enumerate(data.store.scenes)}
     others = scenes | {"s4": draw_scene(40), "s5": draw_scene(50)}
     states = []
@@ -124,7 +120,7 @@ def test_nothing_is_learnt_from_validation(data: TrainingData, tmp_path: Path, r
     assert states[0][1] != states[1][1]
 
 
-def test_a_run_leaves_a_log_and_tensorboard_files_and_says_nothing_of_lightning(
+def test_a_run_writes_its_log_and_hides_that_of_lightning(
     data: TrainingData,
     folders: Folders,
     recipe: MakeRecipe,
@@ -150,7 +146,7 @@ def test_an_epoch_is_one_line_of_the_log(
     assert sum("epoch 0:" in line for line in lines) == sum("epoch 1:" in line for line in lines) == 1
 
 
-def test_pretrained_weights_are_read_for_a_new_net_and_not_to_go_on(
+def test_pretrained_weights_are_read_for_a_new_net_only(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
@@ -172,7 +168,7 @@ def test_every_meaning_of_unclassified_trains(
 
 
 @pytest.mark.parametrize(("few", "warns"), [(5, True), (4, False)])
-def test_a_run_of_few_steps_says_so(
+def test_few_steps_are_a_warning(
     *,
     data: TrainingData,
     folders: Folders,
@@ -209,7 +205,7 @@ def test_a_net_that_diverged_stops_at_once_and_names_the_learning_rate(
 
 
 @pytest.mark.parametrize(("gpus", "launched", "used"), [(4, 0, 1), (4, 2, 2), (4, 4, None), (1, 0, None)])
-def test_gpus_that_a_training_leaves_idle_are_warned_of(
+def test_idle_gpus_are_a_warning(
     *,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -240,7 +236,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("monitor", MONITORS)
-def test_the_epoch_that_is_best_by_what_is_monitored_is_kept_and_patience_counts_from_it(
+def test_monitor_decides_the_best_epoch_and_patience(
     data: TrainingData,
     folders: Folders,
     recipe: Callable[..., Recipe],
@@ -263,7 +259,7 @@ def test_the_epoch_that_is_best_by_what_is_monitored_is_kept_and_patience_counts
 
 
 @pytest.mark.parametrize("architecture", ["siamese_unet", "seed"])
-def test_the_whole_net_starts_from_the_weights_of_localisation(
+def test_the_second_stage_starts_from_the_weights_of_the_first(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
     starts: list[dict[str, torch.Tensor]] = []
@@ -285,7 +281,7 @@ def test_the_whole_net_starts_from_the_weights_of_localisation(
     assert list((folders.tensorboard_logs / "localization").rglob("events.*"))
 
 
-def test_the_first_stage_leaves_damage_alone(data: TrainingData, tmp_path: Path, recipe: MakeRecipe) -> None:
+def test_the_first_stage_does_not_train_the_damage_head(data: TrainingData, tmp_path: Path, recipe: MakeRecipe) -> None:
     folders = Folders(*(tmp_path / name for name in ("a", "b", "c")))
     fit(data, recipe(training={"epochs": 1, "localization_epochs": 2}), folders, cores=1)
     found = torch.load(folders.checkpoints / "localization" / "epochs" / "last.ckpt", weights_only=True)
@@ -330,7 +326,7 @@ def test_the_first_stage_keeps_its_best_epoch_of_localisation(
 
 
 @pytest.mark.slow
-def test_eight_pairs_are_learnt_by_heart(folders: Folders, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+def test_a_net_overfits_eight_scenes(folders: Folders, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     scenes = {f"s{n}": draw_scene(n) for n in range(8)}
     data = TrainingData(
         name="eight",
@@ -377,59 +373,12 @@ def test_a_profile_in_device_memory_logs_shares_and_changes_nothing_else(
     assert caplog.text.count("the bottleneck is") == 2
 
 
-@pytest.mark.parametrize("name", ["tu-efficientnet_lite0", "tu-test_resnet"])
-def test_synchronised_batch_norms_keep_their_activations(
-    data: TrainingData, recipe: MakeRecipe, tmp_path: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    launch(0, 2)
-    monkeypatch.setattr("lightning.Trainer", dict)  # the machine may have no GPU
-    settings = recipe(model={"encoder": {"name": name}}, training={"batch_norm": "synchronise"})
-    module = plain_module(data, settings)
-    images = 255 * torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for _ in range(3):
-            module.net(*images)  # statistics that differ from layer to layer
-        before = module.eval().net(*images)
-    arguments = make_trainer(module, "cuda", tmp_path, tmp_path)
-    with torch.no_grad():
-        after = module.eval().net(*images)
-    norms = [layer for layer in module.net.modules() if isinstance(layer, _BatchNorm)]
-    assert norms
-    assert all(isinstance(layer, torch.nn.SyncBatchNorm) for layer in norms)
-    assert not arguments.get("sync_batchnorm")  # Lightning would convert once more
-    assert all(torch.equal(*pair) for pair in zip(after, before, strict=True))
-    restored = build_net(settings.model, settings.classes.damage_classes)
-    restored.load_state_dict(module.net.state_dict())
-    with torch.no_grad():
-        assert all(torch.equal(*pair) for pair in zip(restored.eval()(*images), before, strict=True))
-
-
-@pytest.mark.parametrize("kind", ["learn", "freeze"])
-def test_batch_norms_are_synchronised_only_where_asked_for(
-    data: TrainingData, recipe: MakeRecipe, tmp_path: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    launch(0, 2)
-    monkeypatch.setattr("lightning.Trainer", dict)
-    module = plain_module(data, recipe(training={"batch_norm": kind}))
-    make_trainer(module, "cuda", tmp_path, tmp_path)
-    assert not any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in module.net.modules())
-
-
-def test_batch_norms_of_cpus_cannot_be_synchronised(
-    data: TrainingData, recipe: MakeRecipe, tmp_path: Path, launch: Launch
-) -> None:
-    launch(0, 2)
-    module = plain_module(data, recipe(training={"batch_norm": "synchronise"}))
-    with pytest.raises(ConfigError, match=r"training\.batch_norm synchronise needs GPUs"):
-        make_trainer(module, "cpu", tmp_path, tmp_path)
-
-
 @pytest.mark.parametrize(
     "variables",
     [{"RANK": "1", "WORLD_SIZE": "2"}, {"LOCAL_RANK": "1"}, {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}],
     ids=lambda variables: next(iter(variables)),
 )
-def test_a_rank_that_torchrun_did_not_set_is_no_rank(
+def test_a_rank_without_torchrun_is_ignored(
     data: TrainingData,
     folders: Folders,
     recipe: MakeRecipe,
@@ -486,7 +435,7 @@ def test_hardware_and_loop_parameters_reach_lightning(
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_net_is_compiled_and_its_channels_are_last_where_asked_for(
+def test_compile_and_channels_last_apply_to_the_net(
     data: TrainingData, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
     compiled = []

@@ -75,7 +75,7 @@ def test_one_half_stays_unless_something_is_better() -> None:
 
 
 @pytest.mark.parametrize("tune", [True, False])
-def test_thresholds_are_tuned_where_asked_for_and_saved(
+def test_tuned_thresholds_are_saved(
     data: TrainingData,
     folders: Folders,
     recipe: Callable[..., Recipe],
@@ -156,7 +156,7 @@ def test_the_first_weights_stay_unless_something_is_better() -> None:
         ({"tune": True, "vote": "none"}, False),
     ],
 )
-def test_weights_are_tuned_where_asked_for_and_saved(
+def test_tuned_vote_weights_are_saved(
     *,
     data: TrainingData,
     folders: Folders,

@@ -133,7 +133,7 @@ def _house(
     rgb = np.array(roofs[rng.integers(len(roofs))]) * rng.uniform(0.85, 1.12) + rng.normal(0, 0.012, 3)
     red, green, blue = rgb.clip(0.05, 0.9).tolist()
     angle, seed = streets.angle + rng.normal(0, 0.03), int(rng.integers(2**32))
-    is_built = rng.random() < 0.62
+    is_built = rng.random() < 0.70
     is_clear = nearest(np.array(s), streets.block) > half_length + streets.half_width + 3
     house = House(*streets.position(s, t), angle, half_length, half_width, roof, (red, green, blue), seed)
     return house if is_built and is_clear else None

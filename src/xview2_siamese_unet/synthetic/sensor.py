@@ -55,8 +55,8 @@ def take_shot(rng: np.random.Generator, phase: Phase) -> Shot:
         gain=(red, green, blue),
         gamma=1 + wide * rng.uniform(-0.14, 0.16),
         haze=wide * rng.uniform(0, 0.10),
-        blur=rng.uniform(0.6, 0.9),
-        noise=rng.uniform(2, 4),
+        blur=rng.uniform(0.5, 0.8),
+        noise=rng.uniform(1.5, 3.0),
         shift=(far * math.cos(turn), far * math.sin(turn)),
     )
 

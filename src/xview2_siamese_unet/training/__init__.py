@@ -1,1 +1,1 @@
-"""Weights change here."""
+"""Training: data, losses, the loop, calibration and checkpoints."""

@@ -43,9 +43,6 @@ class DamageModule(lightning.LightningModule):
         class_weights: `pre` (2,) and `post` (k,), for the loss.
     """
 
-    alpha_pre: Tensor | None
-    alpha_post: Tensor | None
-
     def __init__(
         self,
         net: DamageNet,
@@ -116,7 +113,8 @@ class DamageModule(lightning.LightningModule):
         batch = augment(truth, training.augmentation)
         if self.recipe.loss_weights.post:
             return self._losses(self._forward(batch), batch, reduce_mean)
-        return [self._localization_loss(self.net.localise(self.normalise(batch.pre)), batch, reduce_mean)]
+        building = self.net.localise(self.normalise(batch.pre))
+        return [self._head_loss("pre", building, batch.building, reduce_mean)]
 
     def on_validation_epoch_start(self) -> None:
         """Reset the counts, and average batch norm statistics over ranks."""
@@ -242,16 +240,13 @@ class DamageModule(lightning.LightningModule):
         return logits
 
     def _losses(self, logits: Logits, batch: Batch, reduce_mean: ReduceMean) -> list[Tensor]:
-        mix, weight = self.recipe.training.losses.post, self.recipe.loss_weights.post
-        gamma = self.recipe.focal_loss.gamma
-        damage = mix_losses(
-            logits.damage, batch.damage, mix, alpha=self.alpha_post, gamma=gamma, reduce_mean=reduce_mean
-        )
-        return [self._localization_loss(logits.building, batch, reduce_mean), weight * damage]
+        building = self._head_loss("pre", logits.building, batch.building, reduce_mean)
+        return [building, self._head_loss("post", logits.damage, batch.damage, reduce_mean)]
 
-    def _localization_loss(self, building: Tensor, batch: Batch, reduce_mean: ReduceMean) -> Tensor:
-        mix, weight = self.recipe.training.losses.pre, self.recipe.loss_weights.pre
-        gamma = self.recipe.focal_loss.gamma
-        return weight * mix_losses(
-            building, batch.building, mix, alpha=self.alpha_pre, gamma=gamma, reduce_mean=reduce_mean
-        )
+    def _head_loss(
+        self, phase: Literal["pre", "post"], logits: Tensor, target: Tensor, reduce_mean: ReduceMean
+    ) -> Tensor:
+        mix, weight = getattr(self.recipe.training.losses, phase), getattr(self.recipe.loss_weights, phase)
+        alpha, gamma = getattr(self, f"alpha_{phase}"), self.recipe.focal_loss.gamma
+        loss: Tensor = weight * mix_losses(logits, target, mix, alpha=alpha, gamma=gamma, reduce_mean=reduce_mean)
+        return loss

@@ -94,7 +94,7 @@ def run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return go
 
 
-def test_a_run_leaves_a_checkpoint_that_answers_and_a_history(run: Run) -> None:
+def test_a_run_makes_a_checkpoint_and_a_history(run: Run) -> None:
     made = run()
     assert made["trained"]
     assert made["history"]["epoch"].tolist() == [0]
@@ -105,7 +105,7 @@ def test_a_run_leaves_a_checkpoint_that_answers_and_a_history(run: Run) -> None:
     assert made["checkpoint"]["dataset"] == "sample"
 
 
-def test_nothing_is_trained_again_when_nothing_changed(run: Run) -> None:
+def test_a_finished_run_is_reused(run: Run) -> None:
     first = run()
     again = run(dataloader={"pin_memory": False, "num_workers_multiplier": 0})
     assert not again["trained"]
@@ -148,7 +148,7 @@ def test_normalisation_follows_the_weights_that_it_is_for(run: Run) -> None:
     assert made["checkpoint"]["channels"] == IMAGENET
 
 
-def test_a_checkpoint_says_where_it_comes_from_in_both_formats(run: Run, tmp_path: Path) -> None:
+def test_a_checkpoint_holds_its_origin_in_both_formats(run: Run, tmp_path: Path) -> None:
     net = build_net(ModelParams.model_validate(SETTINGS["model"]), 5)
     path = tmp_path / "encoder.safetensors"
     save_file({name: value.clone() for name, value in net.pre.encoder.state_dict().items()}, path)
