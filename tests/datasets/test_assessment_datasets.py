@@ -19,7 +19,7 @@ from xview2_siamese_unet.datasets.assessment import BlocksDataset, Layers, Layer
 from xview2_siamese_unet.datasets.rasters import CogDataset
 from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.windows import BlockStore
+from xview2_siamese_unet.raster.windows import BlockStore, read_block
 
 
 def test_saving_the_record_clears_the_own_work_and_nothing_else(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_blocks_of_one_run_add_up_and_those_of_another_go(tmp_path: Path) -> Non
     assert not (tmp_path / "run.json").exists()
     assert (tmp_path / ".work/written.txt").read_text().split() == ["abc"]
     with BlockStore(blocks.load() / "1").read_row(1) as row:
-        assert row.read("block", 0).tolist() == [1, 1, 1]
+        assert read_block(row, "block", 0).tolist() == [1, 1, 1]
     blocks.save({"1": {}})
     assert sorted(path.name for path in blocks.load().rglob("*")) == ["1", "row_000000.zip", "row_000001.zip"]
     blocks.save({"2": {0: []}})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 
 from xview2_siamese_unet.errors import StorageError
-from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan, stitch_row
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan, read_block, stitch_row
 
 FloatArray = npt.NDArray[np.float32]
 SIZE, OVERLAP = 64, 32
@@ -34,12 +34,12 @@ def tiled(image: FloatArray, plan: WindowPlan, store: BlockStore) -> FloatArray:
             height, width = plan.extent(i, j)
             answers.append(net(padded[top : top + height, left : left + width]))
         with store.read_row(i - 1) as before:
-            row = stitch_row(plan, i, answers, lambda j, before=before: before.read("below", j))
+            row = stitch_row(plan, i, answers, lambda j, before=before: read_block(before, "below", j))
             store.write_row(i, ({"block": each.block, "below": each.below} for each in row))
         with store.read_row(i) as row:
             for j in range(plan.columns):
                 rows, columns = plan.block(i, j)
-                block = row.read("block", j)
+                block = read_block(row, "block", j)
                 whole[rows, columns] = block[: rows.stop - rows.start, : columns.stop - columns.start]
     return whole
 
@@ -106,13 +106,13 @@ def test_a_row_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
     assert not store.has_row(0)
     store.write_row(0, [{"block": np.arange(3)}])
     with store.read_row(0) as row:
-        assert row.read("block", 0).tolist() == [0, 1, 2]
-        assert row.read("below", 0) is None
+        assert read_block(row, "block", 0).tolist() == [0, 1, 2]
+        assert read_block(row, "below", 0) is None
 
 
 def test_a_row_that_somebody_removed_is_missed(tmp_path: Path) -> None:
     store = BlockStore(tmp_path)
     with store.read_row(-1) as nothing:
-        assert nothing.read("below", 0) is None
+        assert read_block(nothing, "below", 0) is None
     with pytest.raises(StorageError, match=r"row_000001\.zip is missing"):
         store.read_row(1)

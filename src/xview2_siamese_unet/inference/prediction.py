@@ -36,7 +36,7 @@ from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.io import NO_DATA
 from xview2_siamese_unet.raster.reader import Pair, PairReader, Patch
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.raster.windows import BlockStore, Stitched, WindowPlan, stitch_row
+from xview2_siamese_unet.raster.windows import BlockStore, Stitched, WindowPlan, read_block, stitch_row
 
 ByteArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -178,7 +178,7 @@ def _predict_row(
         patches = (reader.read(*plan.corner(i, j), *plan.extent(i, j)) for j in range(plan.columns))
         waiting: deque[Patch] = deque()  # read, and not finished yet: as many as there are in a batch
         predictions = _predict_patches(plan, i, patches, predict, batch_size, waiting)
-        for stitched in stitch_row(plan, i, predictions, lambda j: before.read("below", j)):
+        for stitched in stitch_row(plan, i, predictions, lambda j: read_block(before, "below", j)):
             yield stitched, waiting.popleft()
 
 
@@ -231,7 +231,7 @@ class FinishedBlocks:
         for i in range(self.plan.rows):
             with self.store.read_row(i) as row:
                 for j in range(self.plan.columns):
-                    if (block := row.read("block", j)) is not None:
+                    if (block := read_block(row, "block", j)) is not None:
                         yield Block(*self.plan.block(i, j), block[-1], block[:-1])
 
     def codes(self, weights: Sequence[float] | None = None) -> Iterator[tuple[slice, slice, ByteArray]]:

@@ -205,16 +205,16 @@ class BlockStore:
                         np.save(buffer, array, allow_pickle=False)
                         file.writestr(f"{kind}_{j}.npy", buffer.getbuffer())
 
-    def read_row(self, i: int) -> RowReader:
-        """Open row i for reading; −1, before the first, is empty.
+    def read_row(self, i: int) -> zipfile.ZipFile:
+        """Open row i for `read_block`; −1, before the first, is empty.
 
         Raises:
             StorageError: the row is not there.
         """
         if i < 0:
-            return RowReader(None)
+            return zipfile.ZipFile(io.BytesIO(), "w")
         try:
-            return RowReader(zipfile.ZipFile(self._path(i)))
+            return zipfile.ZipFile(self._path(i))
         except FileNotFoundError as error:
             raise StorageError(
                 f"{self._path(i)} is missing, though this run has written it.",
@@ -225,23 +225,10 @@ class BlockStore:
         return self.folder / f"row_{i:06d}.zip"
 
 
-@dataclass(frozen=True, slots=True)
-class RowReader:
-    """One row, open; `None` reads as an empty row."""
-
-    file: zipfile.ZipFile | None
-
-    def __enter__(self) -> RowReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.file is not None:
-            self.file.close()
-
-    def read(self, kind: str, j: int) -> Array | None:
-        """Return an array of column j, or `None` where there is none."""
-        name = f"{kind}_{j}.npy"
-        if self.file is None or name not in self.file.NameToInfo:
-            return None
-        array: Array = np.load(io.BytesIO(self.file.read(name)), allow_pickle=False)
-        return array
+def read_block(row: zipfile.ZipFile, kind: str, j: int) -> Array | None:
+    """Return an array of column j of an open row, or `None` where there is none."""
+    name = f"{kind}_{j}.npy"
+    if name not in row.NameToInfo:
+        return None
+    array: Array = np.load(io.BytesIO(row.read(name)), allow_pickle=False)
+    return array
