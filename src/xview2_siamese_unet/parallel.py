@@ -19,7 +19,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.progress import progress
+from xview2_siamese_unet.progress import track
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -49,7 +49,7 @@ def parallel_map(
         DataError: a worker died.
     """
     workers = executor.workers or usable_cores()
-    with progress(what, len(jobs)) as advance, ExitStack() as stack:
+    with ExitStack() as stack:
         results: Iterator[Result]
         if executor.kind == "serial":
             results = map(function, jobs)
@@ -59,9 +59,7 @@ def parallel_map(
             results = _in_flight(pool, function, jobs, workers * _AHEAD)
         else:
             results = _in_flight(stack.enter_context(_dask(executor, workers)), function, jobs, workers * _AHEAD)
-        for result in results:
-            advance()
-            yield result
+        yield from track(what, len(jobs), results)
 
 
 @dataclass(frozen=True, slots=True)

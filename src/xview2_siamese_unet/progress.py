@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
 from rich.console import Console
@@ -20,30 +19,21 @@ SILENCE: Final = 30.0
 _log = logging.getLogger(__name__)
 
 
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show progress; yields a function to call after each part.
+def track(what: str, total: int, parts: Iterable[Item]) -> Iterator[Item]:
+    """Yield `parts` and show progress.
 
     Args:
         what: a noun, such as `scenes packed`.
         total: number of parts.
+        parts: the parts.
     """
     console = Console(stderr=True)
     if not is_watched(console):
-        yield _Lines(what, total).advance
+        yield from _log_progress(what, total, parts)
         return
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
-
-
-def track(what: str, total: int, parts: Iterable[Item]) -> Iterator[Item]:
-    """Yield `parts` and show progress."""
-    with progress(what, total) as advance:
-        for part in parts:
-            yield part
-            advance()
+        yield from bar.track(parts, total=total)
 
 
 def is_watched(console: Console) -> bool:
@@ -51,21 +41,16 @@ def is_watched(console: Console) -> bool:
     return console.is_terminal and logging.getLogger(__package__).isEnabledFor(logging.INFO)
 
 
-class _Lines:
-    """Log lines of finished parts and remaining time, at most one per `SILENCE` seconds."""
-
-    def __init__(self, what: str, total: int) -> None:
-        self._what, self._total, self._done = what, total, 0
-        self._started = self._logged = time.monotonic()
-
-    def advance(self) -> None:
-        """Count a part."""
-        self._done += 1
+def _log_progress(what: str, total: int, parts: Iterable[Item]) -> Iterator[Item]:
+    """Log finished parts and remaining time, at most once in `SILENCE` seconds."""
+    started = logged = time.monotonic()
+    for done, part in enumerate(parts, start=1):
+        yield part
         now = time.monotonic()
-        if now - self._logged >= SILENCE:
-            self._logged = now
-            left = (now - self._started) / self._done * (self._total - self._done)
-            _log.info("%s: %d of %d, about %.0f s to go", self._what, self._done, self._total, left)
+        if now - logged >= SILENCE:
+            logged = now
+            left = (now - started) / done * (total - done)
+            _log.info("%s: %d of %d, about %.0f s to go", what, done, total, left)
 
 
 class _Rate(ProgressColumn):
