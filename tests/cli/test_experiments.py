@@ -93,7 +93,8 @@ def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
     assert lines[2][1:6] == ["0.750", "0.740–0.760", "0.800", "0.700", "9"]
 
 
-def test_the_newest_finished_run_is_listed_and_each_on_request(shipped: Path) -> None:
+def test_the_newest_finished_run_is_listed_and_each_on_request(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     newer, unfinished = "2026-02-01T00.00.00.000Z", "2026-03-01T00.00.00.000Z"
     for run, score in ((RUN, 0.75), (newer, 0.61)):
         write_score(shipped, "strong", score, run)
