@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from xview2_siamese_unet.config.feature_statistics import ClassWeightParams, SampleWeightParams
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import SUBTYPES, Damage
 from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.types import AnyArray, Float64Array, Int64Array
 
 ClassCounts = dict[str, dict[str, int]]
 """`pre`: pixels of background and building; `post`: pixels of each damage label."""
-FloatArray = npt.NDArray[np.float64]
 IMAGENET: Final = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
 """Grey values 0 to 255 that ImageNet weights were trained with (torchvision, documentation of its models)."""
 SIZES: Final = {"under 50 m²": 50.0, "50 to 150 m²": 150.0, "150 to 500 m²": 500.0, "500 m² and more": float("inf")}
@@ -28,7 +27,7 @@ _KEYS: Final = ["scene", "tier", "disaster", "damage", "size"]
 _log = logging.getLogger(__name__)
 
 
-def count_classes(records: npt.NDArray[Any]) -> ClassCounts:
+def count_classes(records: AnyArray) -> ClassCounts:
     """Return the pixels by class of some scenes.
 
     Args:
@@ -41,7 +40,7 @@ def count_classes(records: npt.NDArray[Any]) -> ClassCounts:
     }
 
 
-def tabulate_balance(splits: pd.DataFrame, damage_pixels: npt.NDArray[np.int64], counts: pd.DataFrame) -> pd.DataFrame:
+def tabulate_balance(splits: pd.DataFrame, damage_pixels: Int64Array, counts: pd.DataFrame) -> pd.DataFrame:
     """Return how the damage classes are distributed over the splits.
 
     Args:
@@ -86,7 +85,7 @@ def weigh_classes(counts: ClassCounts, params: ClassWeightParams, unclassified: 
     }
 
 
-def _weigh(pixels: FloatArray, params: ClassWeightParams, phase: str, words: list[str]) -> FloatArray:
+def _weigh(pixels: Float64Array, params: ClassWeightParams, phase: str, words: list[str]) -> Float64Array:
     seen = pixels > 0
     weights = _raw_weights(pixels, params, phase)
     if params.method not in ("list", "none"):
@@ -100,7 +99,7 @@ def _weigh(pixels: FloatArray, params: ClassWeightParams, phase: str, words: lis
     return np.minimum(weights, params.clip)
 
 
-def _raw_weights(pixels: FloatArray, params: ClassWeightParams, phase: str) -> FloatArray:
+def _raw_weights(pixels: Float64Array, params: ClassWeightParams, phase: str) -> Float64Array:
     share = np.maximum(pixels, 1.0)
     match params.method:
         case "inverse":
@@ -116,7 +115,7 @@ def _raw_weights(pixels: FloatArray, params: ClassWeightParams, phase: str) -> F
             return np.ones_like(pixels)
 
 
-def _listed(weights: tuple[float, ...] | None, classes: int, phase: str) -> FloatArray:
+def _listed(weights: tuple[float, ...] | None, classes: int, phase: str) -> Float64Array:
     if weights is None or len(weights) != classes:
         count = 0 if weights is None else len(weights)
         raise ConfigError(
@@ -126,7 +125,7 @@ def _listed(weights: tuple[float, ...] | None, classes: int, phase: str) -> Floa
     return np.asarray(weights, np.float64)
 
 
-def weigh_samples(records: npt.NDArray[Any], params: SampleWeightParams) -> FloatArray:
+def weigh_samples(records: AnyArray, params: SampleWeightParams) -> Float64Array:
     """Return one weight per scene, (n,), by the rules of `SampleWeightParams`.
 
     Args:
@@ -139,11 +138,11 @@ def weigh_samples(records: npt.NDArray[Any], params: SampleWeightParams) -> Floa
     damaged = rare | (damage[:, Damage.DESTROYED] > 0)
     built = (records["building_pixels"][:, 1] > 0) | (buildings > 0)
     bonus = params.damaged * damaged + params.rare * rare + params.rare_pixels * rare_pixels / np.maximum(buildings, 1)
-    weights: FloatArray = np.where(built, 1 + bonus, params.empty)
+    weights: Float64Array = np.where(built, 1 + bonus, params.empty)
     return weights
 
 
-def channel_statistics(records: npt.NDArray[Any]) -> dict[str, dict[str, list[float]]]:
+def channel_statistics(records: AnyArray) -> dict[str, dict[str, list[float]]]:
     """Return mean and standard deviation of red, green and blue: for each date, and for both together.
 
     Args:
@@ -163,7 +162,7 @@ def channel_statistics(records: npt.NDArray[Any]) -> dict[str, dict[str, list[fl
     }
 
 
-def _moments(count: np.int64, total: npt.NDArray[np.int64], squares: npt.NDArray[np.int64]) -> dict[str, list[float]]:
+def _moments(count: np.int64, total: Int64Array, squares: Int64Array) -> dict[str, list[float]]:
     mean = total / max(int(count), 1)
     variance = squares / max(int(count), 1) - mean**2
     return {"mean": mean.tolist(), "std": np.sqrt(np.maximum(variance, 1.0)).tolist()}

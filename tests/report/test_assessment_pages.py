@@ -7,12 +7,7 @@ import numpy as np
 import pytest
 import shapely
 
-from xview2_siamese_unet.report.assessment import (
-    MapBuildings,
-    MapContent,
-    render_assessment,
-    render_map,
-)
+from xview2_siamese_unet.report.assessment import MapBuildings, MapContent, render_assessment, render_map
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 

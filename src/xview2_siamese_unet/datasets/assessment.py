@@ -17,12 +17,13 @@ from kedro_datasets._typing import TablePreview
 from xview2_siamese_unet.atomic import PART, sha256, whole_file, write_atomically, written
 from xview2_siamese_unet.datasets.files import OneFile
 from xview2_siamese_unet.inference.products import PRODUCTS, begin, work_folder
-from xview2_siamese_unet.raster.windows import Array, BlockStore
+from xview2_siamese_unet.raster.windows import BlockStore
+from xview2_siamese_unet.types import AnyArray
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-Rows = Mapping[str, Mapping[int, Iterable[dict[str, Array | None]]]]
+Rows = Mapping[str, Mapping[int, Iterable[dict[str, AnyArray | None]]]]
 """Id of a run → number of a row → the arrays of each of its columns, kind → array."""
 _LAYER_STYLES: Final = """
 CREATE TABLE layer_styles (

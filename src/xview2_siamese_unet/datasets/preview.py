@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.io import read_mask, read_rgb
 from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.types import UInt8Array
 from xview2_siamese_unet.xbd.scenes import list_pairs
 
-ByteArray = npt.NDArray[np.uint8]
 ROWS: Final = 3
 _SIDE: Final = 256
 _PALETTE: Final = np.array([code.rgb for code in Damage], np.uint8)
@@ -47,7 +46,7 @@ def _building(damage: Path) -> Path:
     return damage.with_name(damage.name.replace("_damage.tif", "_building.tif"))
 
 
-def _paint(mask: ByteArray, where: Path) -> ByteArray:
+def _paint(mask: UInt8Array, where: Path) -> UInt8Array:
     if (highest := int(mask.max())) >= len(_PALETTE):
         raise DataError(
             f"{where} contains class code {highest}, which is not defined.",
@@ -56,7 +55,7 @@ def _paint(mask: ByteArray, where: Path) -> ByteArray:
     return _PALETTE[mask]
 
 
-def _sheet(rows: Iterable[Sequence[ByteArray]]) -> str:
+def _sheet(rows: Iterable[Sequence[UInt8Array]]) -> str:
     """Join the first rows; each picture (h, w, 3) is reduced to fit."""
     lines = [np.hstack([_reduce(picture) for picture in row]) for row in islice(rows, ROWS)]
     buffer = io.BytesIO()
@@ -64,5 +63,5 @@ def _sheet(rows: Iterable[Sequence[ByteArray]]) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _reduce(picture: ByteArray) -> ByteArray:
+def _reduce(picture: UInt8Array) -> UInt8Array:
     return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize((_SIDE, _SIDE), Image.Resampling.BOX))

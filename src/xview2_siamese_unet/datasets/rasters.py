@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
@@ -16,33 +15,33 @@ from xview2_siamese_unet.datasets.files import OneFile
 from xview2_siamese_unet.raster.cog import RasterContent, read_small, write_cog
 from xview2_siamese_unet.raster.io import NO_DATA, read_bands, read_mask, write_mask, write_probabilities
 from xview2_siamese_unet.report.panels import chequer, hatch
+from xview2_siamese_unet.types import UInt8Array
 from xview2_siamese_unet.xbd.georeference import Georeference
 
-ByteArray: TypeAlias = npt.NDArray[np.uint8]
-Placed: TypeAlias = tuple[ByteArray, Georeference | None]
+Placed: TypeAlias = tuple[UInt8Array, Georeference | None]
 """Pixels, and their georeference if it is known."""
 
 
-class MaskDataset(OneFile[Placed, ByteArray]):
+class MaskDataset(OneFile[Placed, UInt8Array]):
     """Damage codes (h, w) with the class colours."""
 
     def save(self, data: Placed) -> None:
         """Write the codes."""
         write_mask(self._path, *data)
 
-    def load(self) -> ByteArray:
+    def load(self) -> UInt8Array:
         """Return the codes."""
         return read_mask(self._path)
 
 
-class ProbabilityDataset(OneFile[Placed, ByteArray]):
+class ProbabilityDataset(OneFile[Placed, UInt8Array]):
     """Probabilities (5, h, w) of background and the four damage classes, in steps of 1/254."""
 
     def save(self, data: Placed) -> None:
         """Write the probabilities."""
         write_probabilities(self._path, *data)
 
-    def load(self) -> ByteArray:
+    def load(self) -> UInt8Array:
         """Return the probabilities."""
         return read_bands(self._path)
 

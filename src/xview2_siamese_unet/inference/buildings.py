@@ -29,8 +29,8 @@ from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.io import BANDS, LEVELS, NO_DATA
 from xview2_siamese_unet.raster.reader import Pair
+from xview2_siamese_unet.types import BoolArray, Float64Array, UInt8Array
 
-FloatArray = npt.NDArray[np.float64]
 Polygons = Any  # numpy array of shapely polygons, which has no type of its own
 SHARES: Final = ("p_none", "p_minor", "p_major", "p_destroyed")
 ASSESSED: Final = "assessed"
@@ -138,7 +138,7 @@ def _status(
     grid: Grid,
     aoi: BaseGeometry | None,
     zonal: _Zonal,
-    shares: FloatArray,
+    shares: Float64Array,
     params: BuildingParams,
 ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.object_]]:
     """Return status and reason of each building; the first rule that holds decides."""
@@ -147,7 +147,7 @@ def _status(
     elsewhere = np.zeros(len(polygons), bool) if aoi is None else ~shapely.intersects(polygons, aoi)
     where = "in both images" if aoi is None else "in both images and inside the area of interest"
     partly = np.array([f"only {share:.0%} of it is visible {where}" for share in visible], object)
-    rules: list[tuple[npt.NDArray[np.bool_], str, Any]] = [
+    rules: list[tuple[BoolArray, str, Any]] = [
         (shapely.is_empty(polygons), NOT_ASSESSED, "no polygon"),
         (~shapely.intersects(polygons, shapely.box(*grid.bounds)), NOT_ASSESSED, "outside the overlap of the images"),
         (elsewhere, NOT_ASSESSED, "outside the area of interest"),
@@ -170,11 +170,11 @@ class _Zonal(NamedTuple):
         visible: share of the outline's area that has data (n,).
     """
 
-    means: FloatArray
-    visible: FloatArray
+    means: Float64Array
+    visible: Float64Array
 
     @property
-    def built(self) -> FloatArray:
+    def built(self) -> Float64Array:
         """Mean probability of building (n,)."""
         return 1 - self.means[:, 0]
 
@@ -203,8 +203,8 @@ class _Band(RasterSource):  # type: ignore[misc]  # exactextract has no types
     def srs_wkt(self) -> None:
         return None
 
-    def read_window(self, x0: int, y0: int, nx: int, ny: int) -> npt.NDArray[np.uint8]:
-        values: npt.NDArray[np.uint8] = self._raster.read(self._number, window=Window(x0, y0, nx, ny))
+    def read_window(self, x0: int, y0: int, nx: int, ny: int) -> UInt8Array:
+        values: UInt8Array = self._raster.read(self._number, window=Window(x0, y0, nx, ny))
         return values
 
 
@@ -233,7 +233,7 @@ def _zonal_means(outlines: gpd.GeoDataFrame, probability: Path, grid: Grid) -> _
     return _Zonal(means, visible)
 
 
-def geodesic_areas(frame: gpd.GeoDataFrame) -> FloatArray:
+def geodesic_areas(frame: gpd.GeoDataFrame) -> Float64Array:
     """Return areas in square metres on the ellipsoid, which no projection distorts."""
     geod = pyproj.Geod(ellps="WGS84")
     degrees = frame.geometry.to_crs("OGC:CRS84")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 import shapely
 from affine import Affine
@@ -27,11 +26,11 @@ from scipy.spatial import KDTree
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.io import NO_DATA
 from xview2_siamese_unet.raster.reader import Patch, ShiftField
+from xview2_siamese_unet.types import AnyArray, BoolArray, Float64Array
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-FloatArray = npt.NDArray[np.float64]
 SIDE: Final = 256
 """Pixels along the sides of a window."""
 _FARTHEST: Final = 24  # pixels; a larger shift is not searched for
@@ -103,7 +102,7 @@ class Shift:
         return float(np.hypot(self.columns, self.rows))
 
 
-def estimate_shift(patches: Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.bool_]]]) -> Shift:
+def estimate_shift(patches: Iterable[tuple[AnyArray, AnyArray, BoolArray]]) -> Shift:
     """Return the shift that windows of both images agree on.
 
     Args:
@@ -122,7 +121,7 @@ def estimate_shift(patches: Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any], n
     return Shift(*_peak(total), used, tuple(local)) if used else Shift(0.0, 0.0, 0.0, 0)
 
 
-def _without_borders(valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _without_borders(valid: BoolArray) -> BoolArray:
     """Leave out the borders of large holes, which are the same edges in both images."""
     if valid.all():
         return valid
@@ -130,19 +129,19 @@ def _without_borders(valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return valid & ~binary_dilation(holes, np.ones((3, 3), bool), iterations=_BLURRED) if holes.any() else valid
 
 
-def _edges(image: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> FloatArray:
+def _edges(image: AnyArray, valid: BoolArray) -> Float64Array:
     grey = image.mean(axis=2)
     grey[~valid] = grey[valid].mean()
-    strength: FloatArray = gaussian_gradient_magnitude(grey, 1.0)
+    strength: Float64Array = gaussian_gradient_magnitude(grey, 1.0)
     # Where data end there is an edge in both images, at the same pixel whatever the shift.
     strength[~valid] = 0
     strength = np.minimum(strength, np.percentile(strength, 98))
     window = np.hanning(SIDE)
-    tapered: FloatArray = (strength - strength.mean()) * np.outer(window, window)
+    tapered: Float64Array = (strength - strength.mean()) * np.outer(window, window)
     return tapered
 
 
-def _correlate(pre: FloatArray, post: FloatArray) -> FloatArray:
+def _correlate(pre: Float64Array, post: Float64Array) -> Float64Array:
     """Return the phase correlation at each shift (256, 256), shift 0 in the middle.
 
     Not `skimage.registration.phase_cross_correlation`, which returns a shift and no surface to add up.
@@ -151,11 +150,11 @@ def _correlate(pre: FloatArray, post: FloatArray) -> FloatArray:
     narrow = np.exp(-2 * (np.pi * _WIDTH * fft.fftfreq(SIDE)) ** 2)
     strength = np.abs(cross)
     cross = np.divide(cross, strength, out=np.zeros_like(cross), where=strength > 1e-9 * max(strength.max(), 1e-9))
-    surface: FloatArray = fft.fftshift(fft.ifft2(cross * np.outer(narrow, narrow)).real)
+    surface: Float64Array = fft.fftshift(fft.ifft2(cross * np.outer(narrow, narrow)).real)
     return surface
 
 
-def _peak(surface: FloatArray) -> tuple[float, float, float]:
+def _peak(surface: Float64Array) -> tuple[float, float, float]:
     """Return columns, rows and confidence of the highest point within reach."""
     middle = SIDE // 2
     near = surface[middle - _FARTHEST : middle + _FARTHEST + 1, middle - _FARTHEST : middle + _FARTHEST + 1]
@@ -168,14 +167,14 @@ def _peak(surface: FloatArray) -> tuple[float, float, float]:
     return columns, rows, round(confidence, 1)
 
 
-def _vertex(three: FloatArray) -> float:
+def _vertex(three: Float64Array) -> float:
     """Return the offset of the top of a Gaussian through three neighbours from the middle."""
     low, middle, high = np.log(np.maximum(three, 1e-12))
     bend = low - 2 * middle + high
     return float(np.clip(0.5 * (low - high) / bend, -0.5, 0.5)) if bend < 0 else 0.0
 
 
-def estimate_field(positions: FloatArray, shifts: FloatArray, size: tuple[int, int]) -> ShiftField | None:
+def estimate_field(positions: Float64Array, shifts: Float64Array, size: tuple[int, int]) -> ShiftField | None:
     """Fit a field to the shifts of windows; `None` where one shift for all is as good.
 
     A window that contradicts its neighbours is left out. A field that does not predict windows that were held out is
@@ -206,12 +205,12 @@ def estimate_field(positions: FloatArray, shifts: FloatArray, size: tuple[int, i
     return ShiftField((float(nodes[0][1]), float(nodes[1][1])), rows, columns)
 
 
-def _interpolator(positions: FloatArray, shifts: FloatArray) -> RBFInterpolator:
+def _interpolator(positions: Float64Array, shifts: Float64Array) -> RBFInterpolator:
     # This kernel does not overshoot beyond the outermost windows and accepts windows that lie in one line.
     return RBFInterpolator(positions, shifts, smoothing=_SMOOTHING, kernel="linear", degree=0)
 
 
-def _held_out_errors(positions: FloatArray, shifts: FloatArray) -> FloatArray:
+def _held_out_errors(positions: Float64Array, shifts: Float64Array) -> Float64Array:
     """Return the errors of a field through the other folds at each window."""
     errors = np.empty(len(positions))
     for fold in range(_FOLDS):

@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyproj
 import shapely
@@ -16,6 +15,7 @@ from pyproj.exceptions import ProjError
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.vector_formats import read_table, split_layer
+from xview2_siamese_unet.types import BoolArray
 
 _POLYGONAL: Final = (3, 6)  # ids of Polygon and MultiPolygon in GEOS
 _COLLECTION: Final = 7
@@ -67,7 +67,7 @@ def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = ()) 
     return Given(frame.set_geometry(placed, crs=crs), tuple(warnings), tuple(columns))
 
 
-def _polygons(geometries: Any) -> tuple[Any, dict[str, npt.NDArray[np.bool_]]]:  # noqa: ANN401
+def _polygons(geometries: Any) -> tuple[Any, dict[str, BoolArray]]:  # noqa: ANN401
     """Return the flat polygons of each row, and what was left out of which rows."""
     polygons = np.array(geometries, object)
     collections = shapely.get_type_id(polygons) == _COLLECTION
@@ -89,7 +89,7 @@ def _parts(shape: Any) -> Iterator[Any]:  # noqa: ANN401
             yield from _parts(part)
 
 
-def _reproject(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tuple[Any, npt.NDArray[np.bool_]]:  # noqa: ANN401
+def _reproject(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tuple[Any, BoolArray]:  # noqa: ANN401
     """Return the geometries in another system, empty where they cannot be placed, and where."""
     try:
         placed = gpd.GeoSeries(geometries, crs=source).to_crs(crs).to_numpy().copy()

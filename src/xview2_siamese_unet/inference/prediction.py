@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from xview2_siamese_unet.config.modelling import HardwareParams, Tta
@@ -37,10 +36,9 @@ from xview2_siamese_unet.raster.io import NO_DATA
 from xview2_siamese_unet.raster.reader import Pair, PairReader, Patch
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.raster.windows import BlockStore, Stitched, WindowPlan, read_block, stitch_row
+from xview2_siamese_unet.types import AnyArray, BoolArray, Float32Array, UInt8Array
 
-ByteArray = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
-Predict = Callable[[ByteArray, ByteArray], FloatArray]
+Predict = Callable[[UInt8Array, UInt8Array], Float32Array]
 """Bytes of both images (b, h, w, 3) → probabilities (b, h, w, 1 + k) of background and the k damage classes."""
 _CONTEXT: Final = 64  # pixels on each side of where the halves of a window meet
 _PARTS: Final = {"state", "model", "classes", "channels"}
@@ -55,8 +53,8 @@ class ScenePrediction(NamedTuple):
     """Damage codes (h, w) and probabilities (5, h, w), in steps of 1/254, of a scene."""
 
     name: str
-    codes: ByteArray
-    probabilities: ByteArray
+    codes: UInt8Array
+    probabilities: UInt8Array
 
 
 def predict_scenes(
@@ -105,7 +103,7 @@ class WindowPredictor:
         """Windows at a time: on a CPU, more than one would not fit in its caches."""
         return 1 if self.device == "cpu" else 4
 
-    def __call__(self, pre: ByteArray, post: ByteArray) -> FloatArray:
+    def __call__(self, pre: UInt8Array, post: UInt8Array) -> Float32Array:
         """Return probabilities; see `Predict`."""
         try:
             return self._predict(pre, post)
@@ -122,7 +120,7 @@ class WindowPredictor:
             self.warnings.append(warning)
             _log.warning(warning)
 
-    def _predict_halves(self, pre: ByteArray, post: ByteArray) -> FloatArray:
+    def _predict_halves(self, pre: UInt8Array, post: UInt8Array) -> Float32Array:
         """Predict halves of the batch, else of the window, with context where these meet."""
         axis = 0 if len(pre) > 1 else 1 + int(np.argmax(pre.shape[1:3]))
         context = _CONTEXT if axis else 0
@@ -131,13 +129,13 @@ class WindowPredictor:
         first, second = (self(_cut(pre, axis, part), _cut(post, axis, part)) for part in parts)
         return np.concatenate([_cut(first, axis, slice(0, half)), _cut(second, axis, slice(context, None))], axis=axis)
 
-    def _predict(self, pre: ByteArray, post: ByteArray) -> FloatArray:
+    def _predict(self, pre: UInt8Array, post: UInt8Array) -> Float32Array:
         logits = self._net(*(torch.from_numpy(image).permute(0, 3, 1, 2) for image in (pre, post)))
-        shares: FloatArray = probabilities(logits).permute(0, 2, 3, 1).cpu().numpy()
+        shares: Float32Array = probabilities(logits).permute(0, 2, 3, 1).cpu().numpy()
         return shares
 
 
-def _cut(array: npt.NDArray[Any], axis: int, part: slice) -> npt.NDArray[Any]:
+def _cut(array: AnyArray, axis: int, part: slice) -> AnyArray:
     return array[(slice(None),) * axis + (part,)]
 
 
@@ -153,7 +151,7 @@ def predict_rows(
     store: BlockStore,
     batch_size: int,
     thresholds: Thresholds = Thresholds(),  # noqa: B008  a tuple never changes
-) -> Iterator[tuple[int, Iterator[dict[str, npt.NDArray[Any] | None]]]]:
+) -> Iterator[tuple[int, Iterator[dict[str, AnyArray | None]]]]:
     """Yield each row that the store does not hold yet: number, and for each column kind → array.
 
     A column is computed when it is asked for. Each row has to be in the store before the next one is asked for. The
@@ -184,7 +182,7 @@ def _predict_row(
 
 def _predict_patches(
     plan: WindowPlan, i: int, patches: Iterator[Patch], predict: Predict, batch_size: int, waiting: deque[Patch]
-) -> Iterator[FloatArray | None]:
+) -> Iterator[Float32Array | None]:
     """Yield a prediction for each patch; those without data in the used part are skipped."""
     read = ((patch, bool(patch.valid[plan.used(i, j)].any())) for j, patch in enumerate(patches))
     while batch := list(islice(read, batch_size)):
@@ -199,7 +197,7 @@ def _predict_patches(
 
 def _encode_block(
     plan: WindowPlan, i: int, j: int, stitched: Stitched, patch: Patch, thresholds: Thresholds
-) -> dict[str, npt.NDArray[Any] | None]:
+) -> dict[str, AnyArray | None]:
     used, block = plan.used(i, j), plan.block(i, j)
     rows, columns = (slice(u.start, u.start + b.stop - b.start) for u, b in zip(used, block, strict=True))
     valid = patch.valid[rows, columns]
@@ -207,7 +205,7 @@ def _encode_block(
     return {"block": codes, "below": stitched.below}
 
 
-def encode(shares: FloatArray, valid: npt.NDArray[np.bool_], thresholds: Thresholds) -> ByteArray:
+def encode(shares: Float32Array, valid: BoolArray, thresholds: Thresholds) -> UInt8Array:
     """Return probabilities (h, w, 1 + k) as a block (6, h, w)."""
     tensor = torch.from_numpy(np.moveaxis(shares, 2, 0)[None])
     block = np.concatenate([scored_bytes(tensor)[0], decide(tensor, thresholds).numpy()])
@@ -234,13 +232,13 @@ class FinishedBlocks:
                     if (block := read_block(row, "block", j)) is not None:
                         yield Block(*self.plan.block(i, j), block[-1], block[:-1])
 
-    def codes(self, weights: Sequence[float] | None = None) -> Iterator[tuple[slice, slice, ByteArray]]:
+    def codes(self, weights: Sequence[float] | None = None) -> Iterator[tuple[slice, slice, UInt8Array]]:
         """Yield rows, columns and codes (1, h, w), by weights with one class a building."""
         plain = ((rows, columns, codes) for rows, columns, codes, _ in self)
         for rows, columns, codes in plain if weights is None else vote_blocks(self, weights):
             yield rows, columns, codes[None]
 
-    def shares(self) -> Iterator[tuple[slice, slice, ByteArray]]:
+    def shares(self) -> Iterator[tuple[slice, slice, UInt8Array]]:
         """Yield rows, columns and probabilities (5, h, w) in steps of 1/254."""
         return ((rows, columns, shares) for rows, columns, _, shares in self)
 

@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import shapely
 from rasterio.crs import CRS
@@ -16,6 +15,7 @@ from rasterio.crs import CRS
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.inference.buildings import ABSTAINED, ASSESSED, NOT_ASSESSED
 from xview2_siamese_unet.raster.grid import wrap_longitude
+from xview2_siamese_unet.types import Int64Array
 
 CELL: Final = 500
 """Metres; the cells of other rapid damage products."""
@@ -39,7 +39,7 @@ class Zoned(NamedTuple):
     """
 
     names: list[str]
-    first: npt.NDArray[np.int64]
+    first: Int64Array
     several: int
 
 

@@ -24,9 +24,10 @@ from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.config.reporting import IntervalParams
 from xview2_siamese_unet.damage import N_CODES, SCORED, SUBTYPES, Damage
 from xview2_siamese_unet.metrics.bootstrap import bounds, draw_weights
-from xview2_siamese_unet.metrics.confusion import IntArray, Predictions, UInt8Array
-from xview2_siamese_unet.metrics.scores import FloatArray, class_scores, scored_damage
+from xview2_siamese_unet.metrics.confusion import Predictions
+from xview2_siamese_unet.metrics.scores import class_scores, scored_damage
 from xview2_siamese_unet.raster.io import LEVELS
+from xview2_siamese_unet.types import Float64Array, Int32Array, Int64Array, UInt8Array
 from xview2_siamese_unet.xbd.labels import parse_polygons
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ SIZES: Final = {
     "40 × 40 px and more": (1600, np.iinfo(np.int64).max),
 }
 """Name → pixels from, below; a pixel of xBD is about half a metre wide."""
-InstanceArray = npt.NDArray[np.int32]
+InstanceArray = Int32Array
 Rule = Literal["centre", "outline"]
 
 
@@ -61,15 +62,15 @@ class Matches(NamedTuple):
         top, left, bottom, right: bounding box in pixels, the last two outside of it; 0 without a pixel.
     """
 
-    truth: IntArray
-    predicted: IntArray
-    pixels: IntArray
-    iou: FloatArray
-    confidence: FloatArray
-    top: IntArray
-    left: IntArray
-    bottom: IntArray
-    right: IntArray
+    truth: Int64Array
+    predicted: Int64Array
+    pixels: Int64Array
+    iou: Float64Array
+    confidence: Float64Array
+    top: Int64Array
+    left: Int64Array
+    bottom: Int64Array
+    right: Int64Array
 
 
 def burn_instances(wkt: Sequence[str], shape: tuple[int, int], rule: Rule, *, scene: str) -> InstanceArray:
@@ -133,7 +134,7 @@ def match_buildings(
     )
 
 
-def _mean_probability(labels: IntArray, codes: IntArray, probabilities: UInt8Array) -> FloatArray:
+def _mean_probability(labels: Int64Array, codes: Int64Array, probabilities: UInt8Array) -> Float64Array:
     """Return the mean probability of the code of each label over its pixels.
 
     Labels (k,), codes (n,), probabilities (5, k) → (n,).
@@ -145,7 +146,7 @@ def _mean_probability(labels: IntArray, codes: IntArray, probabilities: UInt8Arr
     return sums / np.maximum(sizes, 1)
 
 
-def _boxes(labels: npt.NDArray[np.integer], n: int) -> IntArray:
+def _boxes(labels: npt.NDArray[np.integer], n: int) -> Int64Array:
     """Return top, left, bottom, right of labels 1 to n, int64 (n, 4); 0 if absent."""
     slices = ndimage.find_objects(labels, n)
     boxes = [(0, 0, 0, 0) if at is None else (at[0].start, at[1].start, at[0].stop, at[1].stop) for at in slices]
@@ -192,7 +193,7 @@ def _scene_table(
     return table.loc[table["pixels"] > 0, list(MATCH_COLUMNS)].astype(MATCH_COLUMNS)
 
 
-def building_confusion(matches: pd.DataFrame) -> IntArray:
+def building_confusion(matches: pd.DataFrame) -> Int64Array:
     """Return int64 (6, 6), rows truth; row 0 false alarms, column 0 missed buildings."""
     joint = matches["truth"].to_numpy(np.int64) * N_CODES + matches["predicted"].to_numpy(np.int64)
     return np.bincount(joint, minlength=N_CODES**2).astype(np.int64).reshape(N_CODES, N_CODES)
@@ -230,12 +231,12 @@ def summarise_buildings(
     }
 
 
-def _detection(confusion: IntArray) -> IntArray:
+def _detection(confusion: Int64Array) -> Int64Array:
     """Reduce counts of codes, (6, 6), to building or none, (2, 2)."""
     first = [Damage.BACKGROUND, Damage.NO_DAMAGE]
     return np.add.reduceat(np.add.reduceat(confusion, first, axis=0), first, axis=1)
 
 
-def _detection_scores(confusion: IntArray) -> dict[str, float]:
+def _detection_scores(confusion: Int64Array) -> dict[str, float]:
     scores = class_scores(_detection(confusion)).of(1)
     return {key: scores[key] for key in ("precision", "recall", "f1", "support")}

@@ -9,15 +9,14 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import SCORED, Damage
-from xview2_siamese_unet.metrics.confusion import IntArray, Predictions, UInt8Array
-from xview2_siamese_unet.metrics.scores import FloatArray
+from xview2_siamese_unet.metrics.confusion import Predictions
 from xview2_siamese_unet.raster.io import LEVELS
 from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.types import BoolArray, Float64Array, Int64Array, UInt8Array
 
 STEPS: Final = LEVELS + 1
 BINS: Final = 15
@@ -30,9 +29,9 @@ CURVES: Final = (BUILDING, *(code.word for code in SCORED), MOST_LIKELY)
 class PrecisionRecall(NamedTuple):
     """Precision and recall at each probability, from the highest down; each (n,)."""
 
-    probability: FloatArray
-    precision: FloatArray
-    recall: FloatArray
+    probability: Float64Array
+    precision: Float64Array
+    recall: Float64Array
 
     @property
     def average_precision(self) -> float:
@@ -49,9 +48,9 @@ class Reliability(NamedTuple):
         pixels: int64.
     """
 
-    predicted: FloatArray
-    observed: FloatArray
-    pixels: IntArray
+    predicted: Float64Array
+    observed: Float64Array
+    pixels: Int64Array
 
     @property
     def ece(self) -> float:
@@ -84,7 +83,7 @@ def count_probabilities(
 
 def count_scene_probabilities(
     probabilities: UInt8Array, building: UInt8Array, damage: UInt8Array, unclassified: Unclassified
-) -> IntArray:
+) -> Int64Array:
     """Return pixels of each probability, and those of the class: (curves, steps, 2).
 
     A pixel whose probability of a building rounds to 0 counts as step 0 of every class.
@@ -148,6 +147,6 @@ def _summary(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _histogram(steps: IntArray, true: npt.NDArray[np.bool_]) -> IntArray:
+def _histogram(steps: Int64Array, true: BoolArray) -> Int64Array:
     joint = np.bincount(steps * 2 + true, minlength=2 * STEPS).reshape(STEPS, 2)
     return np.stack([joint.sum(axis=1), joint[:, 1]], axis=1)

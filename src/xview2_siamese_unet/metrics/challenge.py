@@ -20,8 +20,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, IntArray, Predictions, UInt8Array, count_scene
+from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, Predictions, count_scene
 from xview2_siamese_unet.raster.io import DRIVERS, read_shape
+from xview2_siamese_unet.types import Int64Array, UInt8Array
 
 logger = logging.getLogger(__name__)
 OFFICIAL_SIDE: Final = 1024
@@ -166,7 +167,7 @@ def _warn(count: int, what: str, partner: str) -> None:
         logger.warning("%d %s have no %s and are not scored", count, what, partner)
 
 
-def _count(files: MaskFiles, planes: UInt8Array) -> IntArray:
+def _count(files: MaskFiles, planes: UInt8Array) -> Int64Array:
     official = files.building.suffix == ".png"
     for path, plane in zip(files[1:], planes, strict=True):
         _read(path, plane, N_CODES - 2 if official else N_CODES - 1)

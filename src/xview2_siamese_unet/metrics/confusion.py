@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from xview2_siamese_unet.damage import N_CODES
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.types import Int64Array, UInt8Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-UInt8Array = npt.NDArray[np.uint8]
-IntArray = npt.NDArray[np.int64]
 Predictions = Mapping[str, Callable[[], UInt8Array]]
 """Scene name → loader of its predicted damage map, uint8 (h, w)."""
 
@@ -36,8 +34,8 @@ class Counts:
         damage: int64 (..., 6, 6); codes of `Damage`; truth of the post-disaster label.
     """
 
-    localization: IntArray
-    damage: IntArray
+    localization: Int64Array
+    damage: Int64Array
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(self.localization + other.localization, self.damage + other.damage)
@@ -48,17 +46,17 @@ class Counts:
         return cls(np.zeros((2, 2), np.int64), np.zeros((N_CODES, N_CODES), np.int64))
 
     @classmethod
-    def from_rows(cls, rows: IntArray) -> Counts:
+    def from_rows(cls, rows: Int64Array) -> Counts:
         """Return the counts of int64 (..., 40), columns as `COUNT_COLUMNS`."""
         lead = rows.shape[:-1]
         return cls(rows[..., :4].reshape(*lead, 2, 2), rows[..., 4:].reshape(*lead, N_CODES, N_CODES))
 
-    def row(self) -> IntArray:
+    def row(self) -> Int64Array:
         """Return the counts of one scene in the order of `COUNT_COLUMNS`, int64 (40,)."""
         return np.concatenate([self.localization.ravel(), self.damage.ravel()])
 
 
-def rows_of(table: pd.DataFrame) -> IntArray:
+def rows_of(table: pd.DataFrame) -> Int64Array:
     """Return the counts of a table, int64 (scenes, 40)."""
     return table[COUNT_COLUMNS].to_numpy(np.int64)
 
@@ -98,12 +96,12 @@ def count_scene(
         joint += mask
         joint *= np.uint8(size)
     outside, inside = histogram(joint)[: int(np.prod(_SHAPE))].reshape(_SHAPE)
-    by_code: IntArray = inside.sum(axis=0)
+    by_code: Int64Array = inside.sum(axis=0)
     by_code[:, 0] += outside.sum(axis=(0, 2))
     return Counts(np.stack([outside.sum(axis=(1, 2)), inside.sum(axis=(1, 2))], axis=1), by_code)
 
 
-def histogram(codes: UInt8Array) -> IntArray:
+def histogram(codes: UInt8Array) -> Int64Array:
     """Return how often each of the 256 values of a byte occurs, int64 (256,)."""
     # Most of a scene is 0 and is left out first: `np.bincount` takes eight bytes for each pixel that it counts.
     counts = np.bincount(codes[codes > 0], minlength=256).astype(np.int64)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
-from xview2_siamese_unet.metrics.confusion import Counts, IntArray
+from xview2_siamese_unet.metrics.confusion import Counts
+from xview2_siamese_unet.types import Float64Array, Int64Array
 
-FloatArray = npt.NDArray[np.float64]
 EPSILON: Final = 1e-6
 LOCALIZATION_SHARE: Final = 0.3
 DAMAGE_SHARE: Final = 0.7
@@ -34,18 +34,18 @@ class ClassScores(NamedTuple):
         support: pixels that truly have this class, int64.
     """
 
-    precision: FloatArray
-    recall: FloatArray
-    f1: FloatArray
-    iou: FloatArray
-    support: IntArray
+    precision: Float64Array
+    recall: Float64Array
+    f1: Float64Array
+    iou: Float64Array
+    support: Int64Array
 
     def of(self, code: int) -> dict[str, Any]:
         """Return name → plain number of one class of a single matrix."""
         return {name: values[code].item() for name, values in self._asdict().items()}
 
 
-def class_scores(matrices: IntArray) -> ClassScores:
+def class_scores(matrices: Int64Array) -> ClassScores:
     """Return the scores of each class of confusion matrices, int64 (..., k, k)."""
     hits = np.diagonal(matrices, axis1=-2, axis2=-1)
     true, predicted = matrices.sum(axis=-1), matrices.sum(axis=-2)
@@ -53,7 +53,7 @@ def class_scores(matrices: IntArray) -> ClassScores:
     return ClassScores(ratio(hits, predicted), ratio(hits, true), ratio(2 * hits, both), ratio(hits, both - hits), true)
 
 
-def scored_damage(damage: IntArray, unclassified: Unclassified) -> IntArray:
+def scored_damage(damage: Int64Array, unclassified: Unclassified) -> Int64Array:
     """Return the counts (..., 6, 6) with only the rows of truth that are scored.
 
     Un-classified truth counts as no-damage with `no_damage` and is left out with `ignore` and `class`. A predicted
@@ -66,7 +66,7 @@ def scored_damage(damage: IntArray, unclassified: Unclassified) -> IntArray:
     return scored
 
 
-def official_scores(counts: Counts, unclassified: Unclassified = "ignore") -> dict[str, FloatArray]:
+def official_scores(counts: Counts, unclassified: Unclassified = "ignore") -> dict[str, Float64Array]:
     """Return the official numbers under their own keys, and one of ours: key → (...).
 
     All perfect gives 1.0000007, and a class that is absent or never hit pulls `damage_f1` to about 4e-6: so does the
@@ -103,6 +103,6 @@ def constant_scores(counts: Counts, unclassified: Unclassified = "ignore") -> di
     return dict(zip(codes, scores.tolist(), strict=True))
 
 
-def ratio(above: npt.NDArray[np.generic], below: npt.NDArray[np.generic]) -> FloatArray:
+def ratio(above: npt.NDArray[np.generic], below: npt.NDArray[np.generic]) -> Float64Array:
     """Return a quotient, float64, 0 where the divisor is 0."""
     return np.divide(above, below, out=np.zeros(np.shape(below)), where=below != 0)  # type: ignore[no-any-return]

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy import ndimage
 from scipy.sparse import coo_array, csgraph
@@ -15,9 +14,7 @@ from torch import Tensor
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.models.siamese_unet import Logits
 from xview2_siamese_unet.raster.io import NO_DATA, as_bytes
-
-ByteArray = npt.NDArray[np.uint8]
-IntArray = npt.NDArray[np.int64]
+from xview2_siamese_unet.types import Float64Array, Int32Array, Int64Array, UInt8Array
 
 
 class Temperatures(NamedTuple):
@@ -42,8 +39,8 @@ class Block(NamedTuple):
 
     rows: slice
     columns: slice
-    codes: ByteArray
-    shares: ByteArray
+    codes: UInt8Array
+    shares: UInt8Array
 
 
 def probabilities(logits: Logits) -> Tensor:
@@ -68,7 +65,7 @@ def decide(shares: Tensor, thresholds: Thresholds = Thresholds()) -> Tensor:  # 
     return (damage * building).to(torch.uint8)
 
 
-def scored_bytes(shares: Tensor) -> ByteArray:
+def scored_bytes(shares: Tensor) -> UInt8Array:
     """Return probabilities (b, 5, h, w) of background and scored classes × 254, uint8.
 
     The probability of un-classified, if the net has that class, is divided among the four.
@@ -79,13 +76,13 @@ def scored_bytes(shares: Tensor) -> ByteArray:
     return as_bytes(torch.cat([shares[:, :1], known], dim=1).cpu().numpy())
 
 
-def connected_components(codes: ByteArray) -> tuple[npt.NDArray[np.int32], int]:
+def connected_components(codes: UInt8Array) -> tuple[Int32Array, int]:
     """Return the building of each pixel (h, w), 0 for none, and the count."""
     numbers = np.empty(codes.shape, np.int32)
     return numbers, int(ndimage.label((codes != Damage.BACKGROUND) & (codes != NO_DATA), output=numbers))
 
 
-def sum_probabilities(numbers: npt.NDArray[np.int32], count: int, shares: ByteArray) -> npt.NDArray[np.float64]:
+def sum_probabilities(numbers: Int32Array, count: int, shares: UInt8Array) -> Float64Array:
     """Return the summed probabilities of damage classes in each building (count, 4).
 
     Args:
@@ -98,7 +95,7 @@ def sum_probabilities(numbers: npt.NDArray[np.int32], count: int, shares: ByteAr
     return np.stack([np.bincount(own, share[inside], minlength=count) for share in shares[1:]], axis=1)
 
 
-def vote(codes: ByteArray, shares: ByteArray, weights: Sequence[float]) -> ByteArray:
+def vote(codes: UInt8Array, shares: UInt8Array, weights: Sequence[float]) -> UInt8Array:
     """Return codes (h, w) with one class for each connected component.
 
     Args:
@@ -111,7 +108,7 @@ def vote(codes: ByteArray, shares: ByteArray, weights: Sequence[float]) -> ByteA
     return voted
 
 
-def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[tuple[slice, slice, ByteArray]]:
+def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[tuple[slice, slice, UInt8Array]]:
     """Yield rows, columns and codes of each block after a `vote` of whole buildings.
 
     Memory grows with the number of buildings, not with the grid.
@@ -134,10 +131,10 @@ def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[t
         first += count_here
 
 
-def _count_votes(blocks: Iterable[Block]) -> tuple[npt.NDArray[np.float64], IntArray]:
+def _count_votes(blocks: Iterable[Block]) -> tuple[Float64Array, Int64Array]:
     """Return sums (n, 4) of parts of buildings, and pairs of parts that touch (m, 2)."""
     sums, pairs, parts = [np.empty((0, len(SCORED)))], [np.empty((0, 2), np.int64)], 0
-    edges: dict[tuple[str, int, int], IntArray] = {}
+    edges: dict[tuple[str, int, int], Int64Array] = {}
     for rows, columns, codes, shares in blocks:
         numbers, count = connected_components(codes)
         sums.append(sum_probabilities(numbers, count, shares))

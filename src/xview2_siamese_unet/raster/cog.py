@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
@@ -16,8 +14,8 @@ from rasterio.windows import Window
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.io import NO_DATA
+from xview2_siamese_unet.types import UInt8Array
 
-ByteArray = npt.NDArray[np.uint8]
 _BLOCK: Final = 512
 _CACHE_MEGABYTES: Final = 128
 
@@ -37,7 +35,7 @@ class RasterContent:
 
     grid: Grid
     bands: tuple[str, ...]
-    blocks: Iterable[tuple[slice, slice, ByteArray]]
+    blocks: Iterable[tuple[slice, slice, UInt8Array]]
     colours: Mapping[int, tuple[int, int, int, int]] | None = None
     scale: float = 1.0
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -91,10 +89,10 @@ def _write_plain(path: Path, content: RasterContent) -> None:
         target.update_tags(**content.tags)
 
 
-def read_small(path: Path, side: int) -> ByteArray:
+def read_small(path: Path, side: int) -> UInt8Array:
     """Return the bands (bands, h, w), at most `side` pixels long, from overviews."""
     with rasterio.open(path, driver="GTiff") as raster:
         factor = max(1.0, max(raster.shape) / side)
         size = [max(1, round(length / factor)) for length in raster.shape]
-        bands: ByteArray = raster.read(out_shape=(raster.count, *size))
+        bands: UInt8Array = raster.read(out_shape=(raster.count, *size))
     return bands

@@ -23,6 +23,7 @@ from rasterio.io import MemoryFile
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.types import AnyArray, UInt8Array
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 DRIVERS: Final = {".png": "PNG", ".tif": "GTiff", ".tiff": "GTiff"}
@@ -32,7 +33,6 @@ NO_DATA: Final = 255
 """Of rasters of damage codes and of probabilities."""
 BANDS: Final = (Damage.BACKGROUND.word, *(code.word for code in SCORED))
 """Names of the bands of a raster of probabilities."""
-ByteArray = npt.NDArray[np.uint8]
 _XBD_NO_DATA: Final = -99
 _COLOURMAP: Final = {int(code): (*code.rgb, 255) for code in Damage}
 
@@ -55,7 +55,7 @@ def read_shape(path: Path) -> tuple[int, int, int]:
         return source.count, source.height, source.width
 
 
-def read_rgb(path: Path) -> ByteArray:
+def read_rgb(path: Path) -> UInt8Array:
     """Return an image as uint8 (h, w, 3); a single band is grey.
 
     Raises:
@@ -76,7 +76,7 @@ def read_rgb(path: Path) -> ByteArray:
     return np.ascontiguousarray(np.moveaxis(bands, 0, 2))
 
 
-def _decode_png(path: Path) -> ByteArray:
+def _decode_png(path: Path) -> UInt8Array:
     """Decode 8-bit RGB or RGBA with Pillow: GDAL returns a truncated file as if its rest were black."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
@@ -93,7 +93,7 @@ def unreadable(path: Path, reason: object) -> DataError:
     )
 
 
-def _as_bytes(bands: npt.NDArray[Any], nodata: float | None, path: Path) -> ByteArray:
+def _as_bytes(bands: AnyArray, nodata: float | None, path: Path) -> UInt8Array:
     """Clip and cast: never a stretch, which would differ between the images of a scene.
 
     xBD's GeoTIFFs hold the bytes of the PNGs as Int16 with −99 for no data, which becomes black.
@@ -109,11 +109,11 @@ def _as_bytes(bands: npt.NDArray[Any], nodata: float | None, path: Path) -> Byte
             f"{path} holds values from {lowest:g} to {highest:g} ({bands.dtype}); xBD images hold 0 to 255.",
             hint="Scale both images of the scene to bytes with one and the same rule.",
         )
-    whole: ByteArray = bands.clip(0, 255).astype(np.uint8)
+    whole: UInt8Array = bands.clip(0, 255).astype(np.uint8)
     return whole
 
 
-def read_mask(path: Path) -> ByteArray:
+def read_mask(path: Path) -> UInt8Array:
     """Return a mask as uint8 (h, w).
 
     Raises:
@@ -125,14 +125,14 @@ def read_mask(path: Path) -> ByteArray:
                 f"{path} has {source.count} band(s) of {source.dtypes[0]}; a mask has one of uint8.",
                 hint="Write the mask again, or move the file away.",
             )
-        mask: ByteArray = source.read(1)
+        mask: UInt8Array = source.read(1)
     return mask
 
 
-def read_bands(path: Path) -> ByteArray:
+def read_bands(path: Path) -> UInt8Array:
     """Return all bands of a uint8 raster (bands, h, w)."""
     with _open(path) as source:
-        bands: ByteArray = source.read()
+        bands: UInt8Array = source.read()
     return bands
 
 
@@ -143,7 +143,7 @@ def read_tag(path: Path, name: str) -> str | None:
     return value
 
 
-def write_mask(path: Path, mask: ByteArray, georeference: Georeference | None = None, **tags: str) -> None:
+def write_mask(path: Path, mask: UInt8Array, georeference: Georeference | None = None, **tags: str) -> None:
     """Write damage codes (h, w) as a GeoTIFF with the class colours and tags, atomically."""
     with create(path, (1, *mask.shape), georeference, compress="deflate", zlevel=1) as target:
         target.write(mask, 1)
@@ -151,7 +151,7 @@ def write_mask(path: Path, mask: ByteArray, georeference: Georeference | None = 
         target.update_tags(**tags)
 
 
-def write_probabilities(path: Path, probabilities: ByteArray, georeference: Georeference | None = None) -> None:
+def write_probabilities(path: Path, probabilities: UInt8Array, georeference: Georeference | None = None) -> None:
     """Write probabilities (5, h, w) in steps of 1/254 as a GeoTIFF, atomically."""
     # Neighbours differ little: their differences compress better than the bytes themselves.
     with create(path, probabilities.shape, georeference, compress="deflate", zlevel=1, predictor=2) as target:
@@ -160,13 +160,13 @@ def write_probabilities(path: Path, probabilities: ByteArray, georeference: Geor
         target.scales = [1 / LEVELS] * len(BANDS)
 
 
-def as_bytes(probabilities: npt.NDArray[np.floating]) -> ByteArray:
+def as_bytes(probabilities: npt.NDArray[np.floating]) -> UInt8Array:
     """Return probabilities of any shape in steps of 1/254."""
-    whole: ByteArray = np.rint(probabilities.clip(0, 1) * LEVELS).astype(np.uint8)
+    whole: UInt8Array = np.rint(probabilities.clip(0, 1) * LEVELS).astype(np.uint8)
     return whole
 
 
-def confidence(shares: ByteArray, codes: ByteArray) -> ByteArray:
+def confidence(shares: UInt8Array, codes: UInt8Array) -> UInt8Array:
     """Return the probability of the predicted class in steps of 1/254; 255 if it has none.
 
     Args:

@@ -6,16 +6,13 @@ import math
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 from scipy import ndimage
 
 from xview2_siamese_unet.raster.source import Tile
+from xview2_siamese_unet.types import AnyArray, BoolArray, Float32Array
 
-Array = npt.NDArray[Any]
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float32]
 COLLAR: Final = 24
 """Pixels around a window that decide on its collars."""
 _BLOCK: Final = 8  # side of a block of JPEG; a border holds some that are wholly black
@@ -26,7 +23,7 @@ _HUGE: Final = 1e30  # of floating-point fill values such as 3.4e38
 _FILL_GAP: Final = 0.5  # of the range of all other values
 
 
-def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tuple[FloatArray, BoolArray]:  # noqa: ANN401
+def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tuple[Float32Array, BoolArray]:  # noqa: ANN401
     """Return scaled colours of a window (3, h, w), and where it has data (h, w).
 
     Args:
@@ -60,7 +57,7 @@ def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tup
     return values[:, *inner], valid[inner]
 
 
-def _declared(raster: Any, tile: Tile, bands: Array, window: Window) -> BoolArray:  # noqa: ANN401
+def _declared(raster: Any, tile: Tile, bands: AnyArray, window: Window) -> BoolArray:  # noqa: ANN401
     """Return where the mask, the alpha band and the no-data value declare data.
 
     A value that is also a colour, which is any value of 8 bits and 0, means no data only where all bands that declare
@@ -82,7 +79,7 @@ def _declared(raster: Any, tile: Tile, bands: Array, window: Window) -> BoolArra
     return valid & ~np.all(colours, axis=0) if colours else valid
 
 
-def _collar(bands: Array) -> BoolArray:
+def _collar(bands: AnyArray) -> BoolArray:
     """Return the nearly black pixels that lossy compression leaves along a black border."""
     black = np.asarray(~bands.any(axis=0))
     if np.count_nonzero(black) < _BLOCK**2:
@@ -95,7 +92,7 @@ def _collar(bands: Array) -> BoolArray:
     return grown
 
 
-def undeclared_fill(values: FloatArray, dtype: str) -> tuple[float, float] | None:
+def undeclared_fill(values: Float32Array, dtype: str) -> tuple[float, float] | None:
     """Return a fill value that no header declares and its share of the values (n, 3).
 
     It is the lowest or the highest value, held by many pixels, far from all others, and none that a sensor delivers:

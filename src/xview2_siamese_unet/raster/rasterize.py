@@ -11,18 +11,16 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 from rasterio.features import rasterize
 
 from xview2_siamese_unet.damage import OVERLAP_PRIORITY
+from xview2_siamese_unet.types import Float64Array, Int64Array, UInt8Array
 from xview2_siamese_unet.xbd.labels import PolygonArray
 
-Mask = npt.NDArray[np.uint8]
+Mask = UInt8Array
 Shape = tuple[int, int]
 Rule = Literal["centre", "outline"]
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 _RANK: dict[int, int] = {code: rank for rank, code in enumerate(reversed(OVERLAP_PRIORITY))}
 
 
@@ -58,7 +56,7 @@ def _rasterize(polygons: PolygonArray, codes: Mask, shape: Shape, rule: Rule) ->
     return mask
 
 
-def _spans(polygons: PolygonArray, shape: Shape) -> tuple[IntArray, IntArray, IntArray]:
+def _spans(polygons: PolygonArray, shape: Shape) -> tuple[Int64Array, Int64Array, Int64Array]:
     """Return runs inside polygons: polygon, first pixel of the flattened image, length."""
     height, width = shape
     owner, (x1, y1), (x2, y2) = _rising_edges(polygons)
@@ -74,7 +72,7 @@ def _spans(polygons: PolygonArray, shape: Shape) -> tuple[IntArray, IntArray, In
     return line // height, line % height * width + start, crossings[1::2] - crossings[0::2]
 
 
-def _rising_edges(polygons: PolygonArray) -> tuple[IntArray, FloatArray, FloatArray]:
+def _rising_edges(polygons: PolygonArray) -> tuple[Int64Array, Float64Array, Float64Array]:
     """Return polygon (n,), upper and lower end (x, y), each (2, n), of all edges not level."""
     parts, part_owner = shapely.get_parts(polygons, return_index=True)
     rings, ring_part = shapely.get_rings(parts, return_index=True)
@@ -85,7 +83,7 @@ def _rising_edges(polygons: PolygonArray) -> tuple[IntArray, FloatArray, FloatAr
     return part_owner[ring_part[ring[:-1][kept]]], np.where(falls, end, begin).T, np.where(falls, begin, end).T
 
 
-def _ranges(starts: IntArray, lengths: IntArray) -> IntArray:
+def _ranges(starts: Int64Array, lengths: Int64Array) -> Int64Array:
     """Return start, start + 1, … of each range, concatenated."""
     ends = np.cumsum(lengths)
     return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if len(ends) else 0)

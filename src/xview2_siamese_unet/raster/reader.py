@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
@@ -24,11 +23,8 @@ from shapely.geometry.base import BaseGeometry
 from xview2_siamese_unet.raster.grid import Grid, pixel_size, transformer
 from xview2_siamese_unet.raster.no_data import read_colours
 from xview2_siamese_unet.raster.source import Source, Tile, open_raster, unreadable
+from xview2_siamese_unet.types import AnyArray, BoolArray, Float32Array, Float64Array, UInt8Array
 
-ByteArray = npt.NDArray[np.uint8]
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
 _OPEN_TILES: Final = 24
 _CACHE_MEGABYTES: Final = 128
 _TILE_MARGIN: Final = 32  # pixels of the grid around a tile, for shift and rounding
@@ -46,8 +42,8 @@ _STRIP: Final = 128  # rows of a preview that are read at once
 class Patch(NamedTuple):
     """One window: `pre`, `post` (h, w, 3) bytes, `valid` (h, w) where both have data."""
 
-    pre: ByteArray
-    post: ByteArray
+    pre: UInt8Array
+    post: UInt8Array
     valid: BoolArray
 
 
@@ -69,16 +65,16 @@ class ShiftField:
     """
 
     spacing: tuple[float, float]
-    rows: DoubleArray
-    columns: DoubleArray
+    rows: Float64Array
+    columns: Float64Array
 
-    def at(self, rows: npt.NDArray[Any], columns: npt.NDArray[Any]) -> DoubleArray:
+    def at(self, rows: AnyArray, columns: AnyArray) -> Float64Array:
         """Return the shift (rows, columns) (2, ...) at positions in pixels of the grid."""
         position = np.stack(np.broadcast_arrays(rows / self.spacing[0], columns / self.spacing[1]))
         shifts = [map_coordinates(each, position, order=1, mode="nearest") for each in (self.rows, self.columns)]
         return np.round(np.stack(shifts) * _SHIFT_STEPS) / _SHIFT_STEPS
 
-    def window(self, top: int, left: int, height: int, width: int) -> DoubleArray:
+    def window(self, top: int, left: int, height: int, width: int) -> Float64Array:
         """Return the shift at the pixels of a window (2, h, w)."""
         return self.at(top + np.arange(height)[:, None] + 0.5, left + np.arange(width)[None, :] + 0.5)
 
@@ -118,7 +114,7 @@ class Pair:
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_MEGABYTES), ImageReader(self, 0) as pre, ImageReader(self, 1) as post:
             yield PairReader(pre, post)
 
-    def previews(self, side: int) -> tuple[ByteArray, ByteArray]:
+    def previews(self, side: int) -> tuple[UInt8Array, UInt8Array]:
         """Return both images (h, w, 3) with at most `side` pixels along the longer side."""
         grid = self.grid.coarser(side)
         factor = grid.pixel / self.grid.pixel
@@ -174,7 +170,7 @@ class ImageReader:
         while self._open:
             self._open.popitem()[1].close()
 
-    def read(self, top: int, left: int, height: int, width: int) -> tuple[FloatArray, BoolArray]:
+    def read(self, top: int, left: int, height: int, width: int) -> tuple[Float32Array, BoolArray]:
         """Return unscaled values (h, w, 3) and where there are any (h, w)."""
         if self._field is None:
             return self._mosaic(top, left, height, width)
@@ -186,7 +182,7 @@ class ImageReader:
         # A pixel that touches a hole becomes a hole.
         return np.stack(bands, axis=2), map_coordinates(valid.astype(np.float32), position, order=1) > 1 - 1e-4
 
-    def read_bytes(self, top: int, left: int, height: int, width: int) -> tuple[ByteArray, BoolArray]:
+    def read_bytes(self, top: int, left: int, height: int, width: int) -> tuple[UInt8Array, BoolArray]:
         """Return bytes (h, w, 3), black where there is no data, and where there is data (h, w)."""
         values, valid = self.read(top, left, height, width)
         if not valid.any():
@@ -197,7 +193,7 @@ class ImageReader:
         pixels[~valid] = 0
         return pixels, valid
 
-    def _mosaic(self, top: int, left: int, height: int, width: int) -> tuple[FloatArray, BoolArray]:
+    def _mosaic(self, top: int, left: int, height: int, width: int) -> tuple[Float32Array, BoolArray]:
         values = np.zeros((height, width, 3), np.float32)
         valid = np.zeros((height, width), bool)
         for number, (first_row, first_column, last_row, last_column) in enumerate(self._windows):
@@ -260,7 +256,7 @@ class TileReader:
         self._side = max(1, min(_BLOCK, int(_MOST / max(finer, 1))))
         self._block = lru_cache(maxsize=_CACHED)(self._resample)
 
-    def read(self, window: Window) -> tuple[FloatArray, BoolArray]:
+    def read(self, window: Window) -> tuple[Float32Array, BoolArray]:
         """Return colours (3, h, w) of a window of the grid and where there is data (h, w)."""
         top, left, height, width = (int(each) for each in (window.row_off, window.col_off, window.height, window.width))
         if self._same:
@@ -282,7 +278,7 @@ class TileReader:
         self._block.cache_clear()  # it refers to itself, so that its memory would wait for the garbage collector
         self._raster.close()
 
-    def _read_own(self, top: int, left: int, height: int, width: int) -> tuple[FloatArray, BoolArray]:
+    def _read_own(self, top: int, left: int, height: int, width: int) -> tuple[Float32Array, BoolArray]:
         """Return a window of the raster itself; beyond its edges there is no data."""
         colours, valid = np.zeros((3, height, width), np.float32), np.zeros((height, width), bool)
         up, down = max(top, 0), min(top + height, self._raster.height)
@@ -293,7 +289,7 @@ class TileReader:
             colours[:, *inner], valid[inner] = read_colours(self._raster, self._tile, own, black=self._black)
         return colours, valid
 
-    def _resample(self, i: int, j: int) -> tuple[FloatArray, BoolArray]:
+    def _resample(self, i: int, j: int) -> tuple[Float32Array, BoolArray]:
         """Return block (i, j) of the grid."""
         side = self._side
         target = self._transform @ Affine.translation(j * side, i * side)
@@ -339,7 +335,7 @@ class TileReader:
         return top, left, bottom - top, right - left
 
 
-def _apply(transform: Affine, x: Any, y: Any) -> tuple[DoubleArray, DoubleArray]:  # noqa: ANN401
+def _apply(transform: Affine, x: Any, y: Any) -> tuple[Float64Array, Float64Array]:  # noqa: ANN401
     return transform.a * x + transform.b * y + transform.c, transform.d * x + transform.e * y + transform.f
 
 

@@ -23,17 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from xview2_siamese_unet.damage import N_CODES
 from xview2_siamese_unet.errors import DataError, StorageError
+from xview2_siamese_unet.types import AnyArray, UInt8Array
 
 if TYPE_CHECKING:  # a command that only opens a store does not import pandas and rasterio
     from xview2_siamese_unet.raster.masks import Kind, SceneMasks
     from xview2_siamese_unet.raster.rasterize import Shape
 
-ByteArray = npt.NDArray[np.uint8]
 CHANNELS: Final = 8
 RECORD: Final = np.dtype(
     [
@@ -59,25 +58,25 @@ _REBUILD: Final = "Remove the folder and run kedro run --pipelines data_processi
 class Scene:
     """Views into the store, uint8: images (h, w, 3), building (h, w) 0/1, damage (h, w) 0–5."""
 
-    pixels: ByteArray
+    pixels: UInt8Array
 
     @property
-    def pre(self) -> ByteArray:
+    def pre(self) -> UInt8Array:
         """Pre-disaster image."""
         return self.pixels[..., 0:3]
 
     @property
-    def post(self) -> ByteArray:
+    def post(self) -> UInt8Array:
         """Post-disaster image."""
         return self.pixels[..., 3:6]
 
     @property
-    def building(self) -> ByteArray:
+    def building(self) -> UInt8Array:
         """Ground truth of localisation, from the pre-disaster label."""
         return self.pixels[..., 6]
 
     @property
-    def damage(self) -> ByteArray:
+    def damage(self) -> UInt8Array:
         """Ground truth of damage, from the post-disaster label."""
         return self.pixels[..., 7]
 
@@ -98,7 +97,7 @@ class Store:
         self.height: int = manifest["height"]
         self.width: int = manifest["width"]
         self._row = {name: row for row, name in enumerate(self.scenes)}
-        self._maps: tuple[ByteArray, npt.NDArray[Any]] | None = None
+        self._maps: tuple[UInt8Array, AnyArray] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the folder only: a memory map would be copied with all its pixels."""
@@ -127,12 +126,12 @@ class Store:
         return rows
 
     @property
-    def pixels(self) -> ByteArray:
+    def pixels(self) -> UInt8Array:
         """All scenes, uint8 (n, h, w, 8), mapped and not read."""
         return self._map()[0]
 
     @property
-    def records(self) -> npt.NDArray[Any]:
+    def records(self) -> AnyArray:
         """One `RECORD` a scene, (n,)."""
         return self._map()[1]
 
@@ -159,7 +158,7 @@ class Store:
         for start in range(first - first % mmap.PAGESIZE, last, _READ_AHEAD):
             pages.madvise(mmap.MADV_WILLNEED, start, min(_READ_AHEAD, last - start))
 
-    def _map(self) -> tuple[ByteArray, npt.NDArray[Any]]:
+    def _map(self) -> tuple[UInt8Array, AnyArray]:
         if self._maps is None:
             shape = (len(self), self.height, self.width, CHANNELS)
             try:
@@ -203,7 +202,7 @@ class Slot:
             record = os.pread(records.fileno(), RECORD.itemsize, self.row * RECORD.itemsize)
         return str(np.frombuffer(record, RECORD)["key"][0], "ascii") or None
 
-    def write(self, read: Callable[[], ByteArray], made_from: str | None) -> None:
+    def write(self, read: Callable[[], UInt8Array], made_from: str | None) -> None:
         """Write the pixels of a scene, then its record.
 
         The record is erased first, so that an interrupted run leaves none and the scene is packed again.
@@ -224,7 +223,7 @@ class Slot:
             os.pwrite(records.fileno(), record, self.row * RECORD.itemsize)
 
 
-def _write(path: Path, pixels: ByteArray, offset: int) -> None:
+def _write(path: Path, pixels: UInt8Array, offset: int) -> None:
     # Not through a memory map, where a full disk is a signal that kills the process and no error.
     try:
         with path.open("r+b", buffering=0) as file:
@@ -251,7 +250,7 @@ def scene_bytes(height: int, width: int) -> int:
     return height * width * CHANNELS + RECORD.itemsize
 
 
-def read_scene(images: tuple[Path, Path], masks: SceneMasks, shape: Shape) -> ByteArray:
+def read_scene(images: tuple[Path, Path], masks: SceneMasks, shape: Shape) -> UInt8Array:
     """Return the pixels of a scene as the store keeps them, (h, w, 8).
 
     Raises:
@@ -268,7 +267,7 @@ def read_scene(images: tuple[Path, Path], masks: SceneMasks, shape: Shape) -> By
     return pixels
 
 
-def _checked(array: ByteArray, shape: Shape, path: Path) -> ByteArray:
+def _checked(array: UInt8Array, shape: Shape, path: Path) -> UInt8Array:
     if array.shape[:2] != shape:
         raise DataError(
             f"{path} has {array.shape[1]} × {array.shape[0]} pixels; the other scenes have {shape[1]} × {shape[0]}.",
@@ -300,7 +299,7 @@ def scene_key(images: tuple[Path, Path], masks_made_from: str) -> str:
     return digest.hexdigest()
 
 
-def count_scene(pixels: ByteArray) -> npt.NDArray[Any]:
+def count_scene(pixels: UInt8Array) -> AnyArray:
     """Return the record of one scene (h, w, 8) without its key."""
     record = np.zeros((), RECORD)
     # Pillow counts bytes as they are; `np.bincount` would first make an integer of eight bytes of each.

@@ -14,17 +14,15 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.errors import StorageError
+from xview2_siamese_unet.types import AnyArray, Float32Array
 
 _MULTIPLE: Final = 32  # of the sides of a window: an encoder halves five times
-Array = npt.NDArray[Any]
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class Axis:
         block, corner = self.block(k), k * self.step
         return slice(block.start - corner, block.stop - corner + self.ramp * (k + 1 < self.count))
 
-    def weights(self, k: int) -> FloatArray:
+    def weights(self, k: int) -> Float32Array:
         """Return the weights of the used pixels of window k; those of neighbours add up to 1."""
         used = self.used(k)
         weights = np.ones(used.stop - used.start, np.float32)
@@ -135,12 +133,12 @@ class Stitched(NamedTuple):
         below: weighted part of the first rows of the block underneath (ramp, columns, channels).
     """
 
-    block: FloatArray | None
-    below: FloatArray | None
+    block: Float32Array | None
+    below: Float32Array | None
 
 
 def stitch_row(
-    plan: WindowPlan, i: int, predictions: Iterable[FloatArray | None], above: Callable[[int], FloatArray | None]
+    plan: WindowPlan, i: int, predictions: Iterable[Float32Array | None], above: Callable[[int], Float32Array | None]
 ) -> Iterator[Stitched]:
     """Yield what each window of row i finishes; memory holds two windows.
 
@@ -166,11 +164,11 @@ def stitch_row(
         left = None if zone is None else zone[:, columns:]
 
 
-def _split(zone: FloatArray | None, rows: int) -> tuple[FloatArray | None, FloatArray | None]:
+def _split(zone: Float32Array | None, rows: int) -> tuple[Float32Array | None, Float32Array | None]:
     return (None, None) if zone is None else (zone[:rows], zone[rows:])
 
 
-def _add(shape: tuple[int, int], *parts: FloatArray | None) -> FloatArray | None:
+def _add(shape: tuple[int, int], *parts: Float32Array | None) -> Float32Array | None:
     """Sum arrays that share their upper left corner, cut to `shape`, in a fixed order."""
     known = [part for part in parts if part is not None and part.size]
     if not known:
@@ -192,7 +190,7 @@ class BlockStore:
         """Return whether row i is finished."""
         return self._path(i).exists()
 
-    def write_row(self, i: int, columns: Iterable[dict[str, Array | None]]) -> None:
+    def write_row(self, i: int, columns: Iterable[dict[str, AnyArray | None]]) -> None:
         """Write the arrays of each column of row i by kind; `None` is not written."""
         with (
             whole_file(self._path(i)) as part,
@@ -225,10 +223,10 @@ class BlockStore:
         return self.folder / f"row_{i:06d}.zip"
 
 
-def read_block(row: zipfile.ZipFile, kind: str, j: int) -> Array | None:
+def read_block(row: zipfile.ZipFile, kind: str, j: int) -> AnyArray | None:
     """Return an array of column j of an open row, or `None` where there is none."""
     name = f"{kind}_{j}.npy"
     if name not in row.NameToInfo:
         return None
-    array: Array = np.load(io.BytesIO(row.read(name)), allow_pickle=False)
+    array: AnyArray = np.load(io.BytesIO(row.read(name)), allow_pickle=False)
     return array

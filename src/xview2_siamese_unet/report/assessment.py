@@ -10,14 +10,13 @@ from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 from PIL import Image
 
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.report.page import LIMITS, jpeg_uri, page_environment
+from xview2_siamese_unet.types import Float64Array, UInt8Array
 
-ByteArray = npt.NDArray[np.uint8]
 # A letter for each class, so that nothing depends on colour alone.
 _LETTERS: Final = ("N", "m", "M", "D")
 _LEGEND: Final = (
@@ -46,8 +45,8 @@ class MapBuildings:
 
     polygons: Any
     classes: Sequence[int]
-    confidence: npt.NDArray[np.float64]
-    area: npt.NDArray[np.float64]
+    confidence: Float64Array
+    area: Float64Array
     facts: Mapping[str, Sequence[str]]
 
 
@@ -66,7 +65,7 @@ class MapContent:
     """
 
     title: str
-    pictures: tuple[ByteArray, ByteArray]
+    pictures: tuple[UInt8Array, UInt8Array]
     size: tuple[int, int]
     pixel: float
     buildings: MapBuildings
@@ -100,7 +99,7 @@ def render_map(content: MapContent) -> str:
 def render_assessment(
     title: str,
     numbers: Mapping[str, Any],
-    pictures: Mapping[str, ByteArray],
+    pictures: Mapping[str, UInt8Array],
     provenance: Mapping[str, str],
     warnings: Sequence[str],
 ) -> str:
@@ -133,7 +132,7 @@ def render_assessment(
     )
 
 
-def _jpeg(picture: ByteArray) -> str:
+def _jpeg(picture: UInt8Array) -> str:
     return jpeg_uri(Image.fromarray(picture), quality=82, subsampling=2)
 
 

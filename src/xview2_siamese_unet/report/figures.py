@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.metrics.calibration import BUILDING, MOST_LIKELY, curves_of, precision_recall, reliability
-from xview2_siamese_unet.metrics.confusion import IntArray
+from xview2_siamese_unet.types import Float64Array, Int64Array
 
 INK: Final = "#1f2933"
 MUTED: Final = "#5b6770"
@@ -150,13 +150,13 @@ def draw_class_histogram(counts: ClassCounts) -> Figure:
     return figure
 
 
-def row_shares(matrix: IntArray) -> npt.NDArray[np.float64]:
+def row_shares(matrix: Int64Array) -> Float64Array:
     """Return each row divided by its sum; NaN where a row is empty."""
     sums = matrix.sum(axis=1, keepdims=True).astype(float)
     return np.asarray(matrix / np.where(sums > 0, sums, np.nan))
 
 
-def draw_matrix(matrix: IntArray, words: Sequence[str], title: str, unit: str) -> Figure:
+def draw_matrix(matrix: Int64Array, words: Sequence[str], title: str, unit: str) -> Figure:
     """Return a confusion matrix; cells show row share, count and column share.
 
     Shade is the share of the row, so that a rare class reads as well as a common one.

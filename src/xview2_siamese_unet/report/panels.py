@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -22,9 +21,8 @@ from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.raster.io import LEVELS, NO_DATA, confidence
 from xview2_siamese_unet.raster.store import Scene
 from xview2_siamese_unet.report.figures import INK, MUTED, compact, percent
+from xview2_siamese_unet.types import BoolArray, UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
-BoolArray = npt.NDArray[np.bool_]
 Prediction = tuple[UInt8Array, UInt8Array]
 """Predicted codes (h, w) and probabilities in steps of 1/254 (5, h, w)."""
 Window = tuple[slice, slice]

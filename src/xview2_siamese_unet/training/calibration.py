@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
@@ -18,6 +17,7 @@ from xview2_siamese_unet.models.postprocess import Temperatures
 from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.training.data import unpack
 from xview2_siamese_unet.training.distributed import all_gather
+from xview2_siamese_unet.types import Float32Array, Int64Array
 
 _LOWEST, _HIGHEST = 0.05, 20.0
 _BINS: Final = 15
@@ -26,8 +26,8 @@ _BINS: Final = 15
 class LogitSample(NamedTuple):
     """Logits (n, k), float32, and true classes (n,), int64, 0 to k − 1, of pixels."""
 
-    logits: npt.NDArray[np.float32]
-    truth: npt.NDArray[np.int64]
+    logits: Float32Array
+    truth: Int64Array
 
 
 def sample_logits(

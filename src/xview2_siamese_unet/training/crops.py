@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,6 +16,7 @@ from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.distributed import get_local_rank
 from xview2_siamese_unet.training.samplers import CropIndex
+from xview2_siamese_unet.types import Int64Array, UInt8Array
 
 RARITY: Final = np.array([0, 1, 5, 5, 2, 0])
 """Weight of a pixel of each class in the choice among candidate crops, as the winner of the xView2 challenge had it."""
@@ -25,7 +25,7 @@ _SHARE: Final = 0.6  # of the free GPU memory; the rest is for weights and activ
 _log = logging.getLogger(__name__)
 
 
-def corners(height: int, width: int, side: int, seed: int, n: int) -> npt.NDArray[np.int64]:
+def corners(height: int, width: int, side: int, seed: int, n: int) -> Int64Array:
     """Return the upper left corners of n random squares, (n, 2): row and column."""
     random = np.random.default_rng(seed)
     return np.stack([random.integers((height - side + 1, width - side + 1)) for _ in range(n)])
@@ -59,7 +59,7 @@ class Crops(Dataset[Tensor]):
         return torch.from_numpy(np.array(scene[top : top + side, left : left + side]))
 
 
-def _rarest(damage: npt.NDArray[np.uint8], tried: npt.NDArray[np.int64], side: int) -> int:
+def _rarest(damage: UInt8Array, tried: Int64Array, side: int) -> int:
     """Return which square (n, 2) of the damage (h, w) has most rare classes."""
     if len(tried) == 1:
         return 0
@@ -73,7 +73,7 @@ def _rarest(damage: npt.NDArray[np.uint8], tried: npt.NDArray[np.int64], side: i
     return int(np.argmax([square.sum(axis=1, dtype=np.uint32).sum() for square in squares]))
 
 
-def _rarity(damage: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _rarity(damage: UInt8Array) -> UInt8Array:
     # Indexing with an array of bytes makes one of 64-bit numbers first, which takes five times as long.
     return np.frombuffer(damage.tobytes().translate(_TABLE), np.uint8).reshape(damage.shape)
 

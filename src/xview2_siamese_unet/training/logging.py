@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.profilers import SimpleProfiler
 
 from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.types import UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
 _PALETTE: Final = np.array([code.rgb for code in Damage], np.uint8)
 _DAMAGED: Final = (Damage.MINOR_DAMAGE, Damage.MAJOR_DAMAGE, Damage.DESTROYED)
 _SIDE: Final = 256

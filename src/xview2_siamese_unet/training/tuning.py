@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from xview2_siamese_unet.config.modelling import Recipe, Unclassified, VoteWeights
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
-from xview2_siamese_unet.metrics.confusion import Counts, IntArray
+from xview2_siamese_unet.metrics.confusion import Counts
 from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.models.postprocess import (
@@ -34,6 +33,7 @@ from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.training.calibration import calibrate, sample_logits
 from xview2_siamese_unet.training.data import unpack
 from xview2_siamese_unet.training.distributed import all_gather
+from xview2_siamese_unet.types import Float64Array, Int64Array, UInt8Array
 
 _log = logging.getLogger(__name__)
 _PIXELS: Final = 4_000_000  # for calibration, over all scenes
@@ -92,7 +92,7 @@ def tune_decision_rule(net: nn.Module, normalise: nn.Module, scenes: Scenes, n: 
     return rule
 
 
-def count_predictions(predict: Predictor, batches: Iterable[Tensor]) -> IntArray:
+def count_predictions(predict: Predictor, batches: Iterable[Tensor]) -> Int64Array:
     """Return how often each prediction met each truth, int64 (50, 6, 2, 6).
 
     Axes: probability of a building in steps of 0.02, most likely damage code, true building, true damage code.
@@ -106,11 +106,11 @@ def count_predictions(predict: Predictor, batches: Iterable[Tensor]) -> IntArray
         step = (torch.ceil(probability * _STEPS) - 1).clamp(0, _STEPS - 1).long()
         joint = ((step * _SHAPE[1] + damage) * _SHAPE[2] + pixels[..., 6]) * _SHAPE[3] + pixels[..., 7]
         total += torch.bincount(joint.flatten(), minlength=len(total))
-    counted: IntArray = np.sum(all_gather(total.cpu().numpy()), axis=0)
+    counted: Int64Array = np.sum(all_gather(total.cpu().numpy()), axis=0)
     return counted.reshape(_SHAPE)
 
 
-def tune_thresholds(predictions: IntArray, unclassified: Unclassified) -> Thresholds:
+def tune_thresholds(predictions: Int64Array, unclassified: Unclassified) -> Thresholds:
     """Return the thresholds with the highest official score, by default one half.
 
     Args:
@@ -131,7 +131,7 @@ def tune_thresholds(predictions: IntArray, unclassified: Unclassified) -> Thresh
     return max([Thresholds(), *pairs], key=score)
 
 
-def _counts(predicted: IntArray, everything: IntArray) -> Counts:
+def _counts(predicted: Int64Array, everything: Int64Array) -> Counts:
     """Return the counts of pixels (code, true building, true code) that are buildings."""
     missed = (everything - predicted).sum(axis=0)
     localization = np.stack([missed.sum(axis=1), predicted.sum(axis=(0, 2))], axis=1)
@@ -149,9 +149,9 @@ class Buildings(NamedTuple):
         missed: pixels of each true code in no building, (6,).
     """
 
-    probabilities: npt.NDArray[np.float64]
-    truth: IntArray
-    missed: IntArray
+    probabilities: Float64Array
+    truth: Int64Array
+    missed: Int64Array
 
 
 def collect_buildings(predict: Predictor, batches: Iterable[Tensor], thresholds: Thresholds) -> Buildings:
@@ -167,7 +167,7 @@ def collect_buildings(predict: Predictor, batches: Iterable[Tensor], thresholds:
     return Buildings(np.concatenate(sums), np.concatenate(truths), np.sum(missed, axis=0))
 
 
-def _buildings(codes: npt.NDArray[np.uint8], shares: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> Buildings:
+def _buildings(codes: UInt8Array, shares: UInt8Array, truth: UInt8Array) -> Buildings:
     numbers, count = connected_components(codes)
     joint = numbers.astype(np.int64) * N_CODES + truth
     met = np.bincount(joint.ravel(), minlength=(count + 1) * N_CODES).reshape(count + 1, N_CODES)

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import pyproj
 import shapely
 
+from xview2_siamese_unet.types import Float64Array
 from xview2_siamese_unet.xbd.labels import PolygonArray
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def fit_georeference(xy: PolygonArray, lng_lat: PolygonArray) -> Georeference | 
     return best if best.pixel > 0 and best.residual <= best.pixel else None
 
 
-def _fit(xy: FloatArray, lng_lat: FloatArray, epsg: int) -> Georeference:
+def _fit(xy: Float64Array, lng_lat: Float64Array, epsg: int) -> Georeference:
     east, north = utm_transformer(epsg).transform(lng_lat[:, 0], lng_lat[:, 1])
     left, top, pixel = _least_squares(xy, np.asarray(east), np.asarray(north))
     placed = np.hypot(left + pixel * xy[:, 0] - east, top - pixel * xy[:, 1] - north)
@@ -71,7 +69,7 @@ def utm_zone(longitude: float, latitude: float) -> int:
     return (32600 if latitude >= 0 else 32700) + zone
 
 
-def _least_squares(xy: FloatArray, east: FloatArray, north: FloatArray) -> tuple[float, float, float]:
+def _least_squares(xy: Float64Array, east: Float64Array, north: Float64Array) -> tuple[float, float, float]:
     """Solve east = left + pixel·x and north = top − pixel·y for the three unknowns.
 
     Centred first: eastings of 10⁶ m beside pixels of 0.5 m would cost half of the digits.

@@ -8,12 +8,7 @@ import shapely
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.inference.record import Predicted
-from xview2_siamese_unet.report.assessment import (
-    MapBuildings,
-    MapContent,
-    render_assessment,
-    render_map,
-)
+from xview2_siamese_unet.report.assessment import MapBuildings, MapContent, render_assessment, render_map
 
 _PICTURE = 2560  # pixels of the longer side; about a megabyte an image
 _SMALL_PICTURE = 900
