@@ -8,19 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import pandas as pd
 from kedro.framework import project as framework
 from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner
 from kedro.utils import find_kedro_project
 
+from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config_loader import use_logging
+from xview2_siamese_unet.datasets.rasters import picture
 from xview2_siamese_unet.errors import ConfigError, cause_of
+from xview2_siamese_unet.inference.pair import harmonise
+from xview2_siamese_unet.inference.record import describe_pair
 from xview2_siamese_unet.runs import ProjectSession
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _RECORD: Final = "run.json"
 # Kedro advises to resume with --from-nodes, which an assessment does not need, and repeats the error.
@@ -52,14 +54,10 @@ class Assessment:
     @property
     def summary(self) -> pd.DataFrame:
         """Counts and shares of all buildings, of each cell and of each zone."""
-        import pandas as pd  # noqa: PLC0415  slow to import
-
         return pd.read_csv(self.folder / "summary.csv")
 
     def picture(self, side: int = 768) -> bytes:
         """Return the damage raster as a PNG of at most `side` pixels."""
-        from xview2_siamese_unet.datasets.rasters import picture  # noqa: PLC0415
-
         return picture(self.folder / "damage.tif", side)
 
 
@@ -110,10 +108,6 @@ def look(
     Raises:
         ProjectError: the images cannot be assessed.
     """
-    from xview2_siamese_unet.config.inference import InferenceParams  # noqa: PLC0415
-    from xview2_siamese_unet.inference.pair import harmonise  # noqa: PLC0415  GDAL is slow to import
-    from xview2_siamese_unet.inference.record import describe_pair  # noqa: PLC0415
-
     with _session({"pre": pre, "post": post, **more}, env, None) as session:
         parameters = session.load_context().params["inference"]
         harmonised = harmonise(InferenceParams.model_validate(parameters, from_attributes=True))

@@ -215,9 +215,10 @@ import click
 from xview2_siamese_unet.cli import cli
 def show(path, command):
     if isinstance(command, click.Group):
-        for name, each in command.commands.items():
+        context = click.Context(command)
+        for name in command.list_commands(context):
             if name != "run":  # which is Kedro's
-                show(f"{path} {name}", each)
+                show(f"{path} {name}", command.get_command(context, name))
     else:
         text = command.get_help(click.Context(command, info_name=path))
         print(path, any(line.startswith(f"  {path} ") for line in text.splitlines()))

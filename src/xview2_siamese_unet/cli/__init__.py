@@ -11,17 +11,11 @@ from typing import Any, Final
 import click
 from kedro.framework.cli.hooks import cli_hook_impl
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import KedroCliError
+from kedro.framework.cli.utils import KedroCliError, LazyGroup
 from kedro.framework.startup import ProjectMetadata
 from kedro.io import DatasetError
 
-from xview2_siamese_unet.cli.assess import assess
 from xview2_siamese_unet.cli.command import ProjectCommand
-from xview2_siamese_unet.cli.doctor import doctor
-from xview2_siamese_unet.cli.experiment import experiment
-from xview2_siamese_unet.cli.leave_events_out import leave_events_out
-from xview2_siamese_unet.cli.score import compare, score
-from xview2_siamese_unet.cli.slurm import slurm
 from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.errors import WINDOWS, ConfigError, cause_of, chain
 from xview2_siamese_unet.training.distributed import get_world_size
@@ -30,6 +24,16 @@ if sys.platform == "win32":
     raise SystemExit(WINDOWS)
 
 _PACKAGE: Final = "xview2_siamese_unet"
+_COMMANDS: Final = {
+    "assess": f"{__name__}.assess.assess",
+    "compare": f"{__name__}.score.compare",
+    "doctor": f"{__name__}.doctor.doctor",
+    "experiment": f"{__name__}.experiment.experiment",
+    "leave-events-out": f"{__name__}.leave_events_out.leave_events_out",
+    "score": f"{__name__}.score.score",
+    "slurm": f"{__name__}.slurm.slurm",
+}
+"""Commands that are imported when they are called, because pandas and GDAL are slow to import."""
 _DISTRIBUTED: Final = "modelling"
 """The only pipeline that runs in several processes."""
 _CHECKING: Final = (
@@ -42,11 +46,6 @@ _CHECKING: Final = (
 """Modules of Kedro that raise before anything runs, in a sentence, for names and options that do not exist."""
 _MAKERS: Final = {"04": "feature_statistics", "06": "modelling", "07": "reporting", "08": "reporting"}
 """Number of a layer → the pipeline that makes it; data_processing makes the others."""
-
-
-@click.group(name="xview2_siamese_unet")
-def cli() -> None:
-    """Commands of this project."""
 
 
 def _run(**options: Any) -> Any:  # noqa: ANN401
@@ -66,8 +65,8 @@ def _run(**options: Any) -> Any:  # noqa: ANN401
 
 
 run = ProjectCommand("run", callback=_run, params=list(kedro_run.params), help=kedro_run.help)
-for command in (assess, compare, doctor, experiment, leave_events_out, run, score, slurm):
-    cli.add_command(command)
+cli = LazyGroup(_PACKAGE, help="Commands of this project.", lazy_subcommands=_COMMANDS)
+cli.add_command(run)
 
 
 class CommandHooks:

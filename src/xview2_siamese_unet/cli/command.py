@@ -9,21 +9,20 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from kedro.framework.cli.utils import KedroCliError
 from kedro.framework.project import settings
+from kedro.framework.session import KedroSession
+from kedro.io import CatalogProtocol
 from kedro.utils import find_kedro_project
+from rich.console import Console
 
 from xview2_siamese_unet.atomic import nearest_existing, require_place
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
-
-if TYPE_CHECKING:
-    from kedro.io import CatalogProtocol
-    from rich.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 STOPPED: Final = 128 + signal.SIGINT
@@ -94,8 +93,6 @@ def _require_writable(_context: click.Context, _option: click.Parameter, path: P
 
 def open_console() -> Console:
     """Return a console as wide as the terminal; elsewhere it truncates no name."""
-    from rich.console import Console  # noqa: PLC0415  slow to import
-
     fits = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console() if fits else Console(width=_WIDTH)
 
@@ -131,8 +128,6 @@ def open_configuration(env: str | None) -> UserExperimentConfigLoader:
 
 def open_catalog(name: str) -> CatalogProtocol[Any, Any]:
     """Return the catalog of `<user>/<experiment>`: newest run, or the one after `@`."""
-    from kedro.framework.session import KedroSession  # noqa: PLC0415  slow to import
-
     env, _, run = name.partition("@")
     session = KedroSession.create(env=env, runtime_params={"run": run} if run else None)
     with session:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
+from omegaconf import OmegaConf
 
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.cli.command import (
@@ -24,11 +25,11 @@ from xview2_siamese_unet.cli.command import (
 )
 from xview2_siamese_unet.cli.experiment import copy_files, fill_folder, require_name
 from xview2_siamese_unet.cli.score import open_experiment
+from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
-    from xview2_siamese_unet.report.comparison import Experiment
+from xview2_siamese_unet.report import comparison
+from xview2_siamese_unet.report.comparison import Experiment, difference
+from xview2_siamese_unet.runs import ProjectSession
 
 _LONGEST: Final = 100
 """Characters in the name of an experiment, which is a folder."""
@@ -55,8 +56,6 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     \b
     kedro leave-events-out socal-fire palu-tsunami --env lab/strong
     """  # noqa: D301  click takes the escaped character
-    from xview2_siamese_unet.report import comparison  # noqa: PLC0415  pandas and matplotlib are slow to import
-
     mixed = open_configuration(env)
     _require_mixed(mixed)
     user, experiment = mixed.user_and_experiment
@@ -84,8 +83,6 @@ def _note(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> str:
 
 def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iterator[str]:
     """Yield a sentence for each event, and one for several together."""
-    from xview2_siamese_unet.report.comparison import difference  # noqa: PLC0415
-
     for group in (*((event,) for event in events), *([events] if len(events) > 1 else [])):
         parts = (replace(each, counts=each.counts[each.counts["disaster"].isin(group)]) for each in both)
         result = difference(*parts)
@@ -98,8 +95,6 @@ def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iter
 
 def _run(env: str, pipeline: str) -> str:
     """Run a pipeline; return the run as `kedro compare` names it."""
-    from xview2_siamese_unet.runs import ProjectSession  # noqa: PLC0415
-
     click.secho(f"kedro run --env {env} --pipelines {pipeline}", bold=True, err=True)
     session: Any = ProjectSession.create(find_project(), env=env)
     with session:
@@ -109,8 +104,6 @@ def _run(env: str, pipeline: str) -> str:
 
 def _create(experiment: str, held: str, events: tuple[str, ...]) -> None:
     """Write the settings without the events, unless an earlier call has."""
-    from omegaconf import OmegaConf  # noqa: PLC0415
-
     folder = conf_folder() / "experiments"
     if (folder / held).exists():
         return

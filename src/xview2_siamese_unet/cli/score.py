@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import Any, Final, get_args
 
 import click
 
@@ -13,10 +13,11 @@ from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.cli.command import ProjectCommand, open_catalog, open_console, out_option
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.metrics.challenge import OFFICIAL_SIDE, count_folders, is_official
+from xview2_siamese_unet.metrics.summary import summarise_folders
+from xview2_siamese_unet.report import comparison
+from xview2_siamese_unet.report.comparison import Experiment
 from xview2_siamese_unet.runs import flatten
-
-if TYPE_CHECKING:
-    from xview2_siamese_unet.report.comparison import Experiment
 
 _FOLDER: Final = click.Path(path_type=Path)
 
@@ -42,10 +43,6 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
     \b
     kedro score predictions targets --out score.json
     """  # noqa: D301  click takes the escaped character
-    # pandas and rasterio are slow to import.
-    from xview2_siamese_unet.metrics.challenge import OFFICIAL_SIDE, count_folders, is_official  # noqa: PLC0415
-    from xview2_siamese_unet.metrics.summary import summarise_folders  # noqa: PLC0415
-
     side = OFFICIAL_SIDE if is_official(targets) and not any_size else None
     numbers = summarise_folders(count_folders(predictions, targets, side=side), unclassified)
     if out is not None:
@@ -67,8 +64,6 @@ def compare(experiments: tuple[str, ...], out: Path | None) -> None:
     kedro compare lab/strong lab/bigger-crops --out comparison.html
     kedro compare lab/strong@2026-11-26T05.29.19.123Z lab/strong
     """  # noqa: D301  click takes the escaped character
-    from xview2_siamese_unet.report import comparison  # noqa: PLC0415
-
     if len(set(experiments)) != len(experiments) or len(experiments) < 2:
         raise click.UsageError("Name two experiments or more, each once.")
     compared = comparison.compare([open_experiment(name) for name in experiments])
@@ -86,8 +81,6 @@ def open_experiment(name: str) -> Experiment:
     Raises:
         DataError: it was not scored.
     """
-    from xview2_siamese_unet.report.comparison import Experiment  # noqa: PLC0415
-
     catalog, env = open_catalog(name), name.partition("@")[0]
     if absent := [needed for needed in ("run", "scene_counts", "metrics") if not catalog.exists(needed)]:
         raise DataError(f"{name} has no {', '.join(absent)}.", hint=f"Run kedro run --env {env} first.")
