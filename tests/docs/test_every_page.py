@@ -88,7 +88,7 @@ def test_every_page_with_commands_is_run_somewhere() -> None:
     assert typed == {*PAGES, *ON_OTHERS}
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_every_command_of_these_pages_works(folder: Path) -> None:
     typed = (block for page in PAGES for block in blocks(PROJECT / page) if block.language == "bash")
     # A page that repeats another's command shows nothing new.

@@ -36,7 +36,7 @@ def assert_dictionary_holds(folder: Path) -> None:
     assert sorted(first_column(page, "## `run.json`")) == sorted(json.loads((folder / "run.json").read_text()))
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_every_line_of_the_first_day_works(folder: Path) -> None:
     for block in blocks(DOCS / "start.md"):
         do(block, folder)

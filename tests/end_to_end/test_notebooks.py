@@ -26,7 +26,6 @@ def test_a_notebook_has_no_outputs_and_defines_nothing(path: Path) -> None:
     assert not any(isinstance(node, defined) for node in ast.walk(ast.parse(code)))
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of Jupyter's own event loop; the kernel is another process
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_a_notebook_runs(path: Path, small_project: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "xbd"
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(
         not SHARED.is_dir(), reason="needs 42 real xBD scenes in ../shared/xbd, which may not be copied"
     ),
@@ -26,7 +25,7 @@ BUILDINGS = {
 """Of the README beside the scenes."""
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_from_real_scenes_to_a_report(run_kedro: Callable[..., None], storage: Path) -> None:
     run_kedro(
         env="default/seed_002",

@@ -36,7 +36,6 @@ def test_a_second_run_reuses_what_is_valid_and_gives_the_same_score(project: Pat
     assert metrics(main_run).read_bytes() == before
 
 
-@pytest.mark.slow
 def test_only_missing_outputs_make_what_is_missing(project: Path, main_run: Path) -> None:
     score = metrics(main_run)
     before = score.read_bytes()
@@ -47,7 +46,6 @@ def test_only_missing_outputs_make_what_is_missing(project: Path, main_run: Path
     assert score.read_bytes() == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "nodes"),
     [
@@ -102,7 +100,6 @@ def test_a_run_without_its_inputs_names_the_pipeline_that_makes_them(project: Pa
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
 def test_the_packaged_run(project: Path, main_run: Path) -> None:
     conf = ["--conf-source", str(project / "conf")]
     done = kedro(project, *conf, "--pipelines", "feature_statistics", module="xview2_siamese_unet")

@@ -17,7 +17,7 @@ def only(storage: Path, pattern: str) -> Path:
     return path
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_the_drop_on_an_unseen_event(small_project: Path, monkeypatch: pytest.MonkeyPatch, main_run: Path) -> None:
     monkeypatch.chdir(small_project)
     splits = pd.read_csv(only(main_run, "05_model_input/default/quickstart/*/splits.csv"))

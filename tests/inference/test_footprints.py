@@ -403,7 +403,6 @@ def test_missing_parts_of_a_shapefile_are_named(tmp_path: Path) -> None:
         read_polygons(path, CRS, "x")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows allows none of these in a name")
 @pytest.mark.parametrize("ending", ["gpkg", "geojson", "geojsonl", "fgb", "parquet", "shp"])
 def test_names_that_other_programs_split_are_read(tmp_path: Path, ending: str) -> None:
     folder = tmp_path / "Über wow! #2 & 100% 'x' [v1]?"

@@ -143,7 +143,7 @@ def assess(images: Path, out: Path, answer: Callable[..., np.ndarray]) -> None:
     write_cog(out / "damage.tif", RasterContent(pair.grid, ("damage",), FinishedBlocks(plan, store).codes()))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.slow
 def test_a_run_that_is_killed_ends_with_the_same_bytes(pair: Pair, tmp_path: Path) -> None:
     images, calm, wild = tmp_path, tmp_path / "calm", tmp_path / "wild"
     assess(images, calm, Net())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import geopandas as gpd
@@ -150,7 +149,6 @@ def test_a_folder_inside_of_the_images_is_refused(tmp_path: Path) -> None:
     check_out(tmp_path / "out", None, overwrite=True, inputs=[tmp_path / "pre"])
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows makes links for administrators only")
 def test_inputs_that_are_linked_to_products_are_refused(finished: Path) -> None:
     (finished.parent / "link").symlink_to(finished)
     (finished.parent / "hard.gpkg").hardlink_to(finished / "buildings.gpkg")

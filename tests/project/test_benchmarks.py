@@ -35,7 +35,7 @@ def test_every_benchmark_is_here() -> None:
     assert SMALLEST.keys() | elsewhere == {path.stem for path in FOLDER.glob("bench_*.py")}
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALLEST)
 def test_a_benchmark_prints_numbers(name: str, tmp_path: Path) -> None:
     if "{xbd}" in SMALLEST[name] and not XBD.is_dir():

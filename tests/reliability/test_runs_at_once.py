@@ -93,6 +93,7 @@ def run(folder: Path, pipelines: str, *rounds: tuple[Storage, str]) -> tuple[lis
 DATASET = ("01_raw/sample/**/*", "02_intermediate/sample/*", "03_primary/sample/**/*", "05_model_input/sample/**/*")
 
 
+@pytest.mark.slow
 def test_two_experiments_of_two_users_share_one_dataset(storages: tuple[Storage, Storage], tmp_path: Path) -> None:
     shared, alone = storages
     rounds = (shared, "default/quickstart,lab/second"), (alone, "default/quickstart")
@@ -106,7 +107,7 @@ def test_two_experiments_of_two_users_share_one_dataset(storages: tuple[Storage,
     assert not list(tmp_path.rglob("*.part"))
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_whole_jobs_at_once_score_as_one_alone(storages: tuple[Storage, Storage], tmp_path: Path) -> None:
     shared, alone = storages
     rounds = (shared, "default/quickstart,lab/second,default/quickstart"), (alone, "default/quickstart")

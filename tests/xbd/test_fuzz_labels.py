@@ -81,7 +81,7 @@ def read(data: bytes, phase: Phase) -> Label | None:
 
 
 NAMES = [SCENE.stem("pre"), f"challenge_train_images_{SCENE.stem('post')}", "test_pre_00001"]
-OFTEN = pytest.mark.parametrize("share", [0.05, pytest.param(1.0, marks=pytest.mark.soak)], ids=["some", "all"])
+OFTEN = pytest.mark.parametrize("share", [0.05, pytest.param(1.0, marks=pytest.mark.slow)], ids=["some", "all"])
 """Some of the ten thousand in every run of the tests, all where there is time."""
 
 

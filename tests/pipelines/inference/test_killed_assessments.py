@@ -44,8 +44,7 @@ print("last", wait(child("wild")))
 """
 
 
-@pytest.mark.soak
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.slow
 def test_killed_ten_times_and_started_again_gives_the_same_bytes(material: Path, project: Path) -> None:
     given = [str(material / name) for name in ("pre.tif", "post.tif")]
     options = ["--model", str(material / "model.pth"), "--overwrite", "--device", "cpu"]

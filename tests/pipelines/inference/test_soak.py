@@ -33,8 +33,7 @@ print(json.dumps(numbers))
 """
 
 
-@pytest.mark.soak
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows counts handles, not files")
+@pytest.mark.slow
 def test_memory_and_open_files_do_not_grow(material: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
     for seed, name in enumerate(("pre", "post")):
