@@ -67,13 +67,9 @@ def test_a_part_of_the_run(project: Path, main_run: Path, options: list[str], no
     ("options", "sentence"),
     [
         (["--from-nodes", "trainn"], "Pipeline does not contain nodes named ['trainn']"),
-        (["--to-outputs", "metricss"], "metricss"),
-        (["--tags", "nope"], "Pipeline contains no nodes after applying all provided filters"),
-        (["--namespaces", "nope"], "nope"),
         (["--pipelines", "modeling"], "Did you mean one of these instead? modelling"),
         (["--runner", "Nope"], "Nope"),
         (["--async"], "--async does not work with generator nodes"),
-        (["--load-versions", "metrics:2026-01-01T00.00.00.000Z"], "no dataset is versioned"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
