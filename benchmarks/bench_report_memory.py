@@ -55,7 +55,7 @@ OF_TRAINING: dict[str, Any] = {
     "checkpoint": RUN,
     "problems": pd.DataFrame(columns=["scene", "where", "found", "consequence"]),
 }
-"""What the report needs beside the scores."""
+"""What the report needs next to the scores."""
 
 
 class Peak:

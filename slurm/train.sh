@@ -23,8 +23,8 @@ environment=${1:?"name the environment: sbatch slurm/train.sh USER/EXPERIMENT"}
 shift
 cd "${SLURM_SUBMIT_DIR:?"start this with sbatch"}"
 
-# Three minutes before the time is up: the phase in progress is told to stop, and the job goes back into the queue. The
-# next start takes over the data that are there and goes on after the last whole epoch, so nothing is left to save here.
+# Three minutes before the time limit, the running phase is stopped and the job is requeued. The next start reuses the
+# data and resumes after the last whole epoch, so nothing has to be saved here.
 stopping=
 child=
 stop() {
@@ -73,7 +73,7 @@ resume() {
     case $1 in
       --params) given=${2:-} && shift ;;
       --params=*) given=${1#*=} ;;
-      # A file may hold params of its own, which --params would put aside: better anew than with other settings.
+      # A file may set params itself, which --params would override: start again rather than with other settings.
       -c* | --config | --config=*) options=("${all[@]}") && return ;;
       *) options+=("$1") ;;
     esac
@@ -85,7 +85,7 @@ resume() {
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000))
 gpus=${SLURM_GPUS_ON_NODE:-0}
-# Not every version of srun knows how many cores the job asked for.
+# Not every version of srun inherits the number of cores of the job.
 on_each_node=(srun --ntasks="$SLURM_NNODES" --ntasks-per-node=1 --kill-on-bad-exit=1
   ${SLURM_CPUS_PER_TASK:+--cpus-per-task "$SLURM_CPUS_PER_TASK"})
 

@@ -29,7 +29,7 @@ _NOTHING_LEFT: Final = 1024**2
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to, which replaces `path` if the block ends without an error.
 
-    It has the name of the file, in a temporary folder of its own beside it, where a library may leave other files.
+    It has the name of the file, in a temporary folder of its own next to it, where a library may leave other files.
 
     Args:
         path: of the file; missing folders are made.

@@ -101,7 +101,7 @@ class AugmentationParams(Strict):
     """Random changes of a training batch, computed on its device."""
 
     flips: bool = True
-    """Flips and quarter turns, alike for images and masks."""
+    """Flips and quarter turns, the same for images and masks."""
     brightness: float = Field(default=0.15, ge=0, lt=1)
     """Largest relative change of brightness, for each image alone."""
     contrast: float = Field(default=0.15, ge=0, lt=1)
@@ -122,7 +122,7 @@ class LossMix(Strict):
     focal: LossWeight = 1.0
     """Softmax focal loss, with `focal_loss.gamma` and `focal_loss.alpha`."""
     cross_entropy: LossWeight = 0.0
-    """Cross entropy, with class weights if `focal_loss.alpha` says so."""
+    """Cross entropy, with class weights if `focal_loss.alpha` sets them."""
     dice: LossWeight = 0.0
     """One minus the Dice coefficient, a smooth F1."""
     lovasz: LossWeight = 0.0

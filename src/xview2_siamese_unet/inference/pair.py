@@ -193,7 +193,7 @@ def _collar_warnings(pair: Pair, samples: Samples) -> Iterator[str]:
             if every > len(samples[0]):
                 yield (
                     f"{1 - len(samples[0]) / every:.1%} of the sampled pixels of {source.path.name} are nearly black "
-                    "beside a black border of a lossy image: they hold no data"
+                    "next to a black border of a lossy image: they hold no data"
                 )
 
 

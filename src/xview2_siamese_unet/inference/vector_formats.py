@@ -296,7 +296,7 @@ def _is_lines(path: Path) -> bool:
 
 
 def _feature_ids(path: Path, rows: int, *, lines: bool, needed: bool) -> list[Any]:
-    """Return the `id` beside the properties of each feature, if they are needed.
+    """Return the `id` next to the properties of each feature, if they are needed.
 
     GDAL invents numbers where some are missing or repeat, and skips what is no feature: then the rows that it has read
     are fewer, which raises a ValueError.

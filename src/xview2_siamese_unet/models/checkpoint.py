@@ -66,7 +66,7 @@ def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
 
     Args:
         checkpoint: tensors under `state`, and what JSON can hold.
-        path: of a file that nobody reads yet.
+        path: of a file that no process reads yet.
     """
     names: dict[tuple[int, tuple[int, ...]], str] = {}
     aliases: dict[str, str] = {}

@@ -25,7 +25,7 @@ _TURNS: dict[Tta, tuple[int, ...]] = {"none": (0,), "flips": (0, 2), "d4": (0, 1
 
 
 class Predictor:
-    """Grey values of both images → logits, alike for tuning, scoring and assessing.
+    """Grey values of both images → logits, the same for tuning, scoring and assessing.
 
     Args:
         net: it is moved to the device.

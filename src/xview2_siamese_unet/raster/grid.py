@@ -159,7 +159,7 @@ def pixel_size(image: Extent, crs: CRS) -> float:
     if image.crs == crs:
         return math.sqrt(abs(image.transform.determinant))
     x, y = image.outline.centroid.coords[0]
-    step = 100.0  # pixels; a single one loses digits beside northings of 10⁶ m
+    step = 100.0  # pixels; a single one loses digits next to northings of 10⁶ m
     own = image.transform
     corners = [(x, y), (x + step * own.a, y + step * own.d), (x + step * own.b, y + step * own.e)]
     (x0, y0), (x1, y1), (x2, y2) = (transformer(image.crs, crs).transform(*corner) for corner in corners)

@@ -17,7 +17,7 @@ COLLAR: Final = 24
 """Pixels around a window that decide on its collars."""
 _BLOCK: Final = 8  # side of a block of JPEG; a border holds some that are wholly black
 _REACH: Final = COLLAR - _BLOCK  # the side of a block whose colours are at half resolution
-_NEARLY_BLACK: Final = 24  # of 255; of the pixels beside black ones, JPEG of usual quality leaves 95 % below it
+_NEARLY_BLACK: Final = 24  # of 255; of the pixels next to black ones, JPEG of usual quality leaves 95 % below it
 _FILL_SHARE: Final = 0.002  # of the pixels; specular highlights are rarer
 _HUGE: Final = 1e30  # of floating-point fill values such as 3.4e38
 _FILL_GAP: Final = 0.5  # of the range of all other values

@@ -2,7 +2,7 @@
 
 All edges of a scene are intersected with all rows of pixel centres at once, in arrays, where
 `rasterio.features.rasterize` takes every polygon apart in Python first. The pixels are the same: the intersections are
-computed in GDAL's order of operations, so that they are rounded alike.
+computed in GDAL's order of operations, so that rounding is the same.
 """
 
 from __future__ import annotations

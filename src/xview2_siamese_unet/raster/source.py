@@ -75,7 +75,7 @@ class Tile:
         lossy: whether compression has changed its bytes.
         fills: values of pixels without data that it does not declare.
         taken: date and time that the file states, if any.
-        guessed: number of its bands, if nothing says which of them are red, green and blue.
+        guessed: number of its bands, if no metadata names red, green and blue.
     """
 
     path: Path
@@ -211,11 +211,11 @@ def _unusable(path: Path, doubts: Sequence[str] = ()) -> DataError:
 
 
 class _NoColourError(DataError):
-    """A raster of one or two bands: beside colour images, a mask or a panchromatic band."""
+    """A raster of one or two bands: next to colour images, a mask or a panchromatic band."""
 
 
 def _read_tiles(files: list[Path], bands: tuple[int, int, int] | None) -> tuple[list[Tile], list[Path]]:
-    """Return the colour images, and the files with too few bands beside them."""
+    """Return the colour images, and the files with too few bands next to them."""
     tiles, grey, refused = [], [], None
     for file in files:
         try:
@@ -305,7 +305,7 @@ def open_raster(path: Path) -> Any:  # noqa: ANN401
 
 def _foreign_overviews(message: str) -> DataError:
     return DataError(
-        f"{message} Overviews and masks must be TIFF, in the image or beside it in a file of its name.",
+        f"{message} Overviews and masks must be TIFF, in the image or next to it in a file of its name.",
         hint="Remove that file, or write the image again with gdal_translate -of COG.",
     )
 
@@ -431,5 +431,5 @@ def check_vrt(path: Path) -> bool:
 def _unsafe_vrt(path: Path, reason: str) -> DataError:
     return DataError(
         f"{path} is a VRT with {reason}; only mosaics of GeoTIFFs in its own folder or below are read.",
-        hint="Build it with gdalbuildvrt beside its tiles, or name the folder of tiles instead.",
+        hint="Build it with gdalbuildvrt next to its tiles, or name the folder of tiles instead.",
     )

@@ -70,7 +70,7 @@ def draw_cars(rng: np.random.Generator, canvas: Canvas, streets: Streets) -> Non
 
 
 def draw_yard(canvas: Canvas, house: House) -> None:
-    """Draw paved ground beside a house, in the greys of roofs."""
+    """Draw paved ground next to a house, in the greys of roofs."""
     rng = house.rng(0)
     part = canvas.around(house.x, house.y, house.angle, 2 * house.reach)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Augmentation of a batch: geometry alike for images and masks, light for each image."""
+"""Augmentation of a batch: geometry, the same for images and masks, light for each image."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def focal_loss(
     Args:
         logits: (b, k, h, w).
         target: (b, h, w), int64, 0 to k − 1 or `IGNORE`; the loss is 0 if all are ignored.
-        alpha: class weights (k,); `None` weighs all alike.
+        alpha: class weights (k,); `None` weights all equally.
         gamma: focusing parameter.
         reduce_mean: over all ranks.
     """

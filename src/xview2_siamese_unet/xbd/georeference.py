@@ -72,7 +72,7 @@ def utm_zone(longitude: float, latitude: float) -> int:
 def _least_squares(xy: Float64Array, east: Float64Array, north: Float64Array) -> tuple[float, float, float]:
     """Solve east = left + pixel·x and north = top − pixel·y for the three unknowns.
 
-    Centred first: eastings of 10⁶ m beside pixels of 0.5 m would cost half of the digits.
+    Centred first: eastings of 10⁶ m next to pixels of 0.5 m would cost half of the digits.
     """
     x, y = xy[:, 0] - xy[:, 0].mean(), xy[:, 1] - xy[:, 1].mean()
     pixel = float((x @ (east - east.mean()) - y @ (north - north.mean())) / (x @ x + y @ y))
