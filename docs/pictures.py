@@ -86,7 +86,7 @@ def photograph_map(path: Path) -> None:
 
 
 def photograph_lineage(path: Path, shown: str) -> None:
-    """Build Kedro-Viz as a static site; join two screenshots: the whole lineage, and an opened dataset."""
+    """Build Kedro-Viz as a static site; join two screenshots: a pipeline, and an opened dataset."""
     env = {**os.environ, "KEDRO_ENV": "default/quickstart"}
     subprocess.run(["kedro", "viz", "build", "--include-previews"], check=True, cwd=PROJECT, env=env)  # noqa: S607
     site = PROJECT / "build"
@@ -94,11 +94,12 @@ def photograph_lineage(path: Path, shown: str) -> None:
     opened = next(node["id"] for node in nodes if node["name"] == shown)
     # Hide the tour, which would cover the picture, and the panels at the left.
     look = {"showFeatureHints": False, "theme": "light", "visible": {"sidebar": False, "miniMap": False}}
+    look["layer"] = {"visible": False}  # the bands of the layers halve the zoom
     serve = partial(SimpleHTTPRequestHandler, directory=str(site))
     with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server, tempfile.TemporaryDirectory() as folder:
         Thread(target=server.serve_forever, daemon=True).start()
         pictures = []
-        for name, address in (("whole", "/?pid=__default__"), ("opened", f"/?pid=__default__&sid={opened}")):
+        for name, address in (("graph", "/?pid=data_processing"), ("opened", f"/?pid=reporting&sid={opened}")):
             (site / "open.html").write_text(
                 "<script>localStorage.setItem('showFeatureHints', 'false');"
                 f"localStorage.setItem('KedroViz', '{json.dumps(look)}'); location.href = '{address}';</script>"
