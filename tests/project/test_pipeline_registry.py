@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from kedro.framework.project import pipelines
@@ -14,9 +14,6 @@ from kedro.pipeline import Pipeline
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.pipeline_registry import MAIN_JOB, register_pipelines
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
-
-NOT_IN_THE_CATALOG: Final = {"recipe"}
-"""Eight parameters as one: a declared dataset in memory would keep `ParallelRunner` from the main job."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +48,7 @@ def test_every_dataset_of_every_pipeline_is_in_the_catalog(
 ) -> None:
     used = {name.partition("@")[0] for pipeline in registered.values() for name in pipeline.datasets()}
     absent = {name for name in used - catalog.keys() if name != "parameters" and not name.startswith("params:")}
-    assert absent == NOT_IN_THE_CATALOG
+    assert absent == set()
 
 
 def test_every_entry_of_the_catalog_is_used(registered: dict[str, Pipeline], catalog: dict[str, Any]) -> None:

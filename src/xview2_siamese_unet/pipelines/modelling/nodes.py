@@ -18,7 +18,6 @@ _log = logging.getLogger(__name__)
 
 def train(  # noqa: PLR0913  a net is made of all of these
     *,
-    recipe: Recipe,
     store: Store,
     scenes: pd.DataFrame,
     splits: pd.DataFrame,
@@ -27,6 +26,7 @@ def train(  # noqa: PLR0913  a net is made of all of these
     channel_statistics: dict[str, dict[str, list[float]]],
     dataset: DatasetParams,
     folders: dict[str, Path],
+    **settings: Any,  # noqa: ANN401  the fields of Recipe
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     """Return the best epoch's checkpoint, for two formats, and the history.
 
@@ -41,6 +41,7 @@ def train(  # noqa: PLR0913  a net is made of all of these
     from xview2_siamese_unet.training.distributed import get_local_world_size  # noqa: PLC0415
     from xview2_siamese_unet.training.trainer import Folders, fit  # noqa: PLC0415
 
+    recipe = Recipe(**settings)
     measured = recipe.model.normalisation == "measured"
     data = TrainingData(
         name=dataset.name,

@@ -12,11 +12,9 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the pipeline `modelling`."""
     return Pipeline(
         [
-            Node(Recipe, {name: f"params:{name}" for name in Recipe.model_fields}, "recipe", name="collect_recipe"),
             Node(
                 train,
                 {
-                    "recipe": "recipe",
                     "store": "store",
                     "scenes": "scenes",
                     "splits": "splits",
@@ -25,6 +23,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "channel_statistics": "channel_statistics",
                     "dataset": "params:dataset",
                     "folders": "training_folders",
+                    **{name: f"params:{name}" for name in Recipe.model_fields},
                 },
                 ["checkpoint", "weights", "history"],
                 name="train",
