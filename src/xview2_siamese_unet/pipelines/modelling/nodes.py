@@ -42,7 +42,6 @@ def train(  # noqa: PLR0913  a net is made of all of these
     from xview2_siamese_unet.training.trainer import Folders, fit  # noqa: PLC0415
 
     recipe = Recipe(**settings)
-    measured = recipe.model.normalisation == "measured"
     data = TrainingData(
         name=dataset.name,
         store=store,
@@ -50,7 +49,7 @@ def train(  # noqa: PLR0913  a net is made of all of these
         validation=splits.loc[splits["split"] == "validation", "scene"].tolist(),
         sample_weights=sample_weights["weights"],
         class_weights=class_weights,
-        channels=channel_statistics["both"] if measured else IMAGENET,
+        channels=channel_statistics["both"] if recipe.model.normalisation == "measured" else IMAGENET,
         # Not from the names of the scenes: that of test_pre_00000 holds none.
         events=sorted(set(scenes.loc[scenes["scene"].isin(sample_weights["scenes"]), "disaster"])),
     )
