@@ -131,6 +131,22 @@ def test_rasters_are_put_on_top_of_each_other(write_raster: Callable[..., Path])
     assert left.shift is None
 
 
+@pytest.mark.parametrize(("rows", "expected"), [(1.5, 0), (2.5, 2.5)])
+def test_only_shifts_of_two_pixels_and_more_are_corrected(
+    write_raster: Callable[..., Path], rows: float, expected: float
+) -> None:
+    image = town(9, 700)
+    moved = shift(image, (rows, 0), order=3, mode="reflect")
+    paths = [
+        write_raster(f"{k}.tif", np.repeat(each.clip(1, 255)[..., None], 3, axis=2).astype(np.uint8))
+        for k, each in enumerate((image, moved))
+    ]
+    found = harmonise(InferenceParams(pre=paths[0], post=paths[1]))
+    assert found.shift is not None
+    assert found.shift.rows == pytest.approx(rows, abs=0.3)
+    assert found.pair.shift == pytest.approx((0, expected), abs=0.3)
+
+
 def bent(image: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the image shifted by a field that changes from place to place, and that field (rows, columns)."""
     y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]] / len(image)

@@ -107,8 +107,8 @@ class InferenceParams(Strict):
     max_pixels: int = Field(default=20_000_000_000, ge=1)
     """Largest grid that is assessed."""
     registration: Annotated[Literal["auto", "global", "off"], _WORD_OFF] = "auto"
-    """Co-registration: `global` corrects one shift between the images if it is certain, `auto` also one that varies
-    over the image; `off` corrects none."""
+    """Co-registration: `global` corrects one shift of 2 pixels or more between the images if it is certain, `auto` also
+    one that varies over the image; `off` corrects none."""
     images: ImageParams = ImageParams()
     windows: WindowParams = WindowParams()
     buildings: BuildingParams = BuildingParams()

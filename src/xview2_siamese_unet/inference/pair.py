@@ -28,7 +28,9 @@ _SAMPLES: Final = 6  # windows along each axis
 _SIDE: Final = 96
 _MOST_FILLS: Final = 2  # values of one image: a low and a high one
 _SHIFT_WINDOWS: Final = 12  # along each axis
-_SMALL_SHIFT: Final = 0.25  # pixels; moving by less would only blur
+# Pixels. Images that models are trained on lie as far apart, and moving by less costs score: 0.751 instead of 0.757 on 44
+# synthetic scenes with shifts of up to 2 pixels, even where whole pixels blur nothing.
+_SMALL_SHIFT: Final = 2.0
 _LARGE_SHIFT: Final = 3.0
 _PERCENTILES: Final = (0.5, 99.5)
 _SMALL_OVERLAP: Final = 0.1  # of the smaller image
