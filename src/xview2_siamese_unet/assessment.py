@@ -114,7 +114,7 @@ def look(
     shift, footprints = harmonised.shift, harmonised.footprints
     return {
         **describe_pair(harmonised.pair),
-        "registration": None if shift is None else {**asdict(shift), "sure": shift.is_reliable},
+        "registration": None if shift is None else {**asdict(shift), "reliable": shift.is_reliable},
         "footprints": None if footprints is None else len(footprints),
         "warnings": harmonised.warnings,
     }

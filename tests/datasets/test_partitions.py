@@ -22,7 +22,7 @@ from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.datasets.partitions import DownloadDataset, SceneFolderDataset, check_stamp
 from xview2_siamese_unet.errors import ConfigError, StaleError
 from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, provide_scenes
-from xview2_siamese_unet.pipelines.png_export.nodes import convert_scenes
+from xview2_siamese_unet.pipelines.png_export import convert_scenes
 
 
 def test_the_sample_is_drawn_once_and_only_where_it_is_missing(drawn: Path, tmp_path: Path) -> None:

@@ -145,6 +145,7 @@ def test_only_shifts_of_two_pixels_and_more_are_corrected(
     assert found.shift is not None
     assert found.shift.rows == pytest.approx(rows, abs=0.3)
     assert found.pair.shift == pytest.approx((0, expected), abs=0.3)
+    assert ["not corrected" in warning for warning in found.warnings] == ([] if expected else [True])
 
 
 def bent(image: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:

@@ -101,7 +101,7 @@ def find_project() -> Path:
     """Return the folder of the project around the current one.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the current folder lies in no project.
     """
     project: Path | None = find_kedro_project(Path.cwd())
     if project is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -87,9 +88,9 @@ class PartitionsDataset(AbstractDataset[Partitions, Loaded], Generic[Loaded]):
         _log.info("%s: %d made, %d still valid and reused", data.what, made, reused)
         return {name: result for name, result in zip(names, results, strict=True) if not isinstance(result, bool)}
 
+    @abstractmethod
     def _partition(self, name: str) -> Partition[Any]:
         """Return the files of a partition."""
-        raise NotImplementedError
 
     def _exists(self) -> bool:
         return self._folder.is_dir()

@@ -32,6 +32,7 @@ _SHIFT_WINDOWS: Final = 12  # along each axis
 # 0.757 on 44 synthetic scenes with shifts of up to 2 pixels. So does moving by whole pixels, which blurs nothing.
 _SMALL_SHIFT: Final = 2.0
 _LARGE_SHIFT: Final = 3.0
+_NO_SHIFT: Final = 0.5  # pixels; the error of a measured shift
 _PERCENTILES: Final = (0.5, 99.5)
 _SMALL_OVERLAP: Final = 0.1  # of the smaller image
 _CLIPPED: Final = 0.05  # of the pixels; a stretch by percentiles clips a hundredth
@@ -215,7 +216,7 @@ def _coregister(pair: Pair, shift: Shift, *, local: bool) -> Pair:
             rows, columns = (round(float(np.median(each))) for each in (field.rows, field.columns))
             rest = ShiftField(field.spacing, field.rows - rows, field.columns - columns)
             return replace(pair, shift=(columns, rows), field=rest)
-    if shift.is_reliable and shift.size > _SMALL_SHIFT:
+    if shift.is_reliable and shift.size >= _SMALL_SHIFT:
         return replace(pair, shift=(round(shift.columns, 2), round(shift.rows, 2)))
     return pair
 
@@ -232,6 +233,11 @@ def _shift_warnings(shift: Shift | None, field: ShiftField | None) -> Iterator[s
         )
     elif not shift.is_reliable:
         yield "no shift between the images could be measured: nothing was moved, compare them by eye first"
+    elif _NO_SHIFT <= shift.size < _SMALL_SHIFT:
+        yield (
+            f"the post-disaster image is shifted by {shift.size:.1f} pixels; shifts below {_SMALL_SHIFT:.0f} pixels "
+            "are not corrected"
+        )
     elif shift.size > _LARGE_SHIFT:
         yield f"the post-disaster image was shifted by {shift.size:.1f} pixels, and was moved back"
 

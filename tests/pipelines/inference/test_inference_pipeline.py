@@ -296,7 +296,7 @@ def test_check_only_looks(material: Path, project: Path) -> None:
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert report["grid"]["crs"] == "EPSG:32615"
-    assert report["registration"]["sure"] is False
+    assert report["registration"]["reliable"] is False
     assert [path.name for path in project.iterdir() if path.name not in ("conf", "src", "pyproject.toml")] == []
     assert CliRunner().invoke(assess, given).exit_code == 2
 
