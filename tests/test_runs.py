@@ -45,6 +45,8 @@ def test_the_first_run_is_new_and_nothing_is_written(experiment: Path) -> None:
         {},
         {"hardware": {"device": "cpu", "precision": "32-true"}},
         {"dataloader": {"pin_memory": False}},
+        {"executor": {"kind": "processes", "workers": 2}},
+        {"submission": {"part": "hold"}},
         {"reporting": {"title": "Another"}},
         {"inference": {"max_pixels": 1}},
         {"training": {"lr_find": True}},

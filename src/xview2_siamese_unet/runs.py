@@ -42,7 +42,7 @@ LOOKS: Final = frozenset({"reporting", "inference", "run"})
 _MAKERS: Final = {"__default__", "data_processing", "feature_statistics", "modelling"}
 """Pipelines that write what decides a run; all others read an existing one."""
 _INDIFFERENT: Final = (
-    *("hardware.", "dataloader.", "dataset.root", "data_processing.shard."),
+    *("executor.", "hardware.", "dataloader.", "dataset.root", "data_processing.shard.", "submission."),
     *("training.reuse", "training.lr_find"),
 )
 """Beginnings of the keys that change speed or place of a result, but not the result."""
