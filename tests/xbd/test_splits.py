@@ -39,7 +39,7 @@ def complete() -> pd.DataFrame:
     return table(rows)
 
 
-def dealt(scenes: pd.DataFrame, params: SplitParams | None = None) -> dict[str, str]:
+def assigned(scenes: pd.DataFrame, params: SplitParams | None = None) -> dict[str, str]:
     split = split_scenes(scenes, params or SplitParams())
     return dict(zip(split["scene"], split["split"], strict=True))
 
@@ -47,7 +47,7 @@ def dealt(scenes: pd.DataFrame, params: SplitParams | None = None) -> dict[str, 
 def test_the_complete_dataset_gives_the_pairs_of_the_seed() -> None:
     scenes = complete()
     assert scenes["tier"].value_counts().to_dict() == {"tier1": 2798, "tier3": 6369, "hold": 933, "test": 933}
-    assert Counter(dealt(scenes).values()) == {"train": 7574, "validation": 2526, "test": 933}
+    assert Counter(assigned(scenes).values()) == {"train": 7574, "validation": 2526, "test": 933}
 
 
 # One scene of each, so that no split is without any.
@@ -62,7 +62,7 @@ NUMBERED = st.lists(
 @given(NUMBERED, st.integers(0, 3))
 def test_adding_scenes_moves_no_other_and_no_scene_is_in_two_splits(rows: list, seed: int) -> None:
     params = SplitParams(seed=seed)
-    before = dealt(table(ANCHORS + rows[: len(rows) // 2]), params)
+    before = assigned(table(ANCHORS + rows[: len(rows) // 2]), params)
     split = split_scenes(table(ANCHORS + rows), params)
     assert split["scene"].is_unique
     after = dict(zip(split["scene"], split["split"], strict=True))
@@ -74,12 +74,12 @@ def test_adding_scenes_moves_no_other_and_no_scene_is_in_two_splits(rows: list, 
 def test_shares_are_exact_to_one_scene_for_consecutive_numbers(first: int, count: int, seed: int, percent: int) -> None:
     rows = [("tier3", "a-fire", first + i) for i in range(count)]
     shares = SplitParams(train={"tier1": 1, "tier3": 0.75}, seed=seed)
-    got = Counter(v for k, v in dealt(table(ANCHORS + rows), shares).items() if k.startswith("a-fire"))
+    got = Counter(v for k, v in assigned(table(ANCHORS + rows), shares).items() if k.startswith("a-fire"))
     assert abs(got["train"] - 0.75 * count) <= 1
     assert got["train"] + got["validation"] == count
 
     part = SplitParams(train={"tier1": 1, "tier3": percent / 100}, validation={"hold": 1}, seed=seed)
-    got = Counter(v for k, v in dealt(table(ANCHORS + rows), part).items() if k.startswith("a-fire"))
+    got = Counter(v for k, v in assigned(table(ANCHORS + rows), part).items() if k.startswith("a-fire"))
     assert abs(got["train"] - percent / 100 * count) <= 1
 
 
@@ -93,7 +93,7 @@ def test_any_share_is_exact_to_one_scene(first: int, count: int, seed: int, shar
 
     def counted(train: float, validation: float) -> Counter[str]:
         params = SplitParams(train={"tier1": 1, "tier3": train}, validation={"hold": 1, "tier3": validation}, seed=seed)
-        return Counter(v for k, v in dealt(table(ANCHORS + rows), params).items() if k.startswith("a-fire"))
+        return Counter(v for k, v in assigned(table(ANCHORS + rows), params).items() if k.startswith("a-fire"))
 
     both = counted(share, 1 - share)
     assert abs(both["train"] - share * count) <= 1 + 1e-5
@@ -107,7 +107,7 @@ def test_any_share_is_exact_to_one_scene(first: int, count: int, seed: int, shar
 @pytest.mark.parametrize(("share", "of_thousand"), [(0.004, 4), (0.006, 6), (0.996, 996), (0.1234, 123)])
 def test_a_share_of_a_thousand_scenes(share: float, of_thousand: int) -> None:
     params = SplitParams(train={"tier1": 1, "tier3": 1 - share}, validation={"hold": 1, "tier3": share})
-    got = Counter(dealt(table(ANCHORS + [("tier3", "a-fire", i) for i in range(1000)]), params).values())
+    got = Counter(assigned(table(ANCHORS + [("tier3", "a-fire", i) for i in range(1000)]), params).values())
     assert abs(got["validation"] - 1 - of_thousand) <= (share * 1000 != of_thousand)
 
 
@@ -115,7 +115,7 @@ def test_the_default_choice_has_not_moved() -> None:
     """Three quarters of a folder, computed from the hash of the event as it always was."""
     for event in ("joplin-tornado", "woolsey-fire", "a-fire"):
         start = int(int.from_bytes(blake2b(f"0:{event}".encode(), digest_size=6).digest()) / 2**48 * 4)
-        got = dealt(table(ANCHORS + [("tier3", event, i) for i in range(40)]))
+        got = assigned(table(ANCHORS + [("tier3", event, i) for i in range(40)]))
         expected = {f"{event}_{i:08d}": "validation" if (i + start) % 4 == 0 else "train" for i in range(40)}
         assert {scene: split for scene, split in got.items() if scene.startswith(event)} == expected
 
@@ -128,7 +128,7 @@ def test_three_shares_of_one_folder(a: int, b: int, c: int) -> None:
         train=shares[0] | {"tier1": 1}, validation=shares[1] | {"hold": 1}, test=shares[2] | {"test": 1}
     )
     rows = [("tier3", "a-fire", i) for i in range(whole * 3)]
-    got = Counter(v for k, v in dealt(table(ANCHORS + rows), params).items() if k.startswith("a-fire"))
+    got = Counter(v for k, v in assigned(table(ANCHORS + rows), params).items() if k.startswith("a-fire"))
     assert [got[split] for split in SPLITS] == [3 * a, 3 * b, 3 * c]
 
 
@@ -136,7 +136,7 @@ def test_three_shares_of_one_folder(a: int, b: int, c: int) -> None:
 def test_empty_scenes_are_thinned_out_of_training_alone(share: float) -> None:
     scenes = complete()
     empty = set(scenes.loc[scenes["buildings"] == 0, "scene"])
-    whole, thinned = dealt(scenes), dealt(scenes, SplitParams(keep_empty=share))
+    whole, thinned = assigned(scenes), assigned(scenes, SplitParams(keep_empty=share))
     assert {s: v for s, v in whole.items() if s in thinned} == thinned
     gone = whole.keys() - thinned.keys()
     assert gone <= {s for s in empty if whole[s] == "train"}
@@ -146,23 +146,23 @@ def test_empty_scenes_are_thinned_out_of_training_alone(share: float) -> None:
 
 def test_another_seed_chooses_other_scenes() -> None:
     scenes = complete()
-    assert dealt(scenes, SplitParams(seed=1)) != dealt(scenes, SplitParams(seed=2))
+    assert assigned(scenes, SplitParams(seed=1)) != assigned(scenes, SplitParams(seed=2))
 
 
 def test_events_left_out_are_tested_on_alone() -> None:
     scenes = complete()
-    got = dealt(scenes, SplitParams(leave_events_out=("joplin-tornado", "socal-fire")))
+    got = assigned(scenes, SplitParams(leave_events_out=("joplin-tornado", "socal-fire")))
     event = dict(zip(scenes["scene"], scenes["disaster"], strict=True))
     of_split = {split: {event[s] for s, v in got.items() if v == split} for split in SPLITS}
     assert of_split["test"] == {"joplin-tornado", "socal-fire"}
     assert not of_split["test"] & (of_split["train"] | of_split["validation"])
     with pytest.raises(ConfigError, match=r"joplin-storm.* guatemala-volcano, "):
-        dealt(scenes, SplitParams(leave_events_out=("joplin-storm",)))
+        assigned(scenes, SplitParams(leave_events_out=("joplin-storm",)))
 
 
 def test_a_split_without_scenes_stops() -> None:
     with pytest.raises(ConfigError, match=r"data_processing\.split\.validation"):
-        dealt(table([("tier1", "a", 1), ("test", "a", 2)]))
+        assigned(table([("tier1", "a", 1), ("test", "a", 2)]))
 
 
 def test_scenes_that_drop_out_move_no_other() -> None:
@@ -175,7 +175,7 @@ def test_scenes_that_drop_out_move_no_other() -> None:
 
 def from_file(path: Path, text: str) -> dict[str, str]:
     path.write_text(text)
-    return dealt(table([("tier1", "a", i) for i in range(3)]), SplitParams(file=path))
+    return assigned(table([("tier1", "a", i) for i in range(3)]), SplitParams(file=path))
 
 
 def test_a_file_decides(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_file_decides(tmp_path: Path) -> None:
 def test_a_file_as_excel_writes_it(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "s.csv"
     path.write_bytes("scene,split\r\nb_00000001,train\r\nb_00000002,validation\r\nb_00000003,test\r\n".encode(encoding))
-    got = dealt(table([("tier1", "b", i) for i in (1, 2, 3)]), SplitParams(file=path))
+    got = assigned(table([("tier1", "b", i) for i in (1, 2, 3)]), SplitParams(file=path))
     assert got == {"b_00000001": "train", "b_00000002": "validation", "b_00000003": "test"}
 
 
@@ -213,7 +213,7 @@ def test_a_file_that_is_no_table(tmp_path: Path, text: str) -> None:
     with pytest.raises((ConfigError, DataError), match="scene"):
         from_file(tmp_path / "s.csv", text)
     with pytest.raises(ConfigError, match="cannot be read"):
-        dealt(table(ANCHORS), SplitParams(file=tmp_path / "absent.csv"))
+        assigned(table(ANCHORS), SplitParams(file=tmp_path / "absent.csv"))
 
 
 @given(st.floats(0.01, 1), st.one_of(st.none(), st.integers(1, 200)))

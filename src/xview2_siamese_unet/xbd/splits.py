@@ -1,6 +1,6 @@
 """The split of each scene, and the scenes of a subset.
 
-The scene numbers of an event are dealt to the splits in cycles, as long as the shares need to come out even (3/4 and
+The scene numbers of an event are assigned to the splits in cycles, as long as the shares need to come out even (3/4 and
 1/4: four scenes); a hash of the event gives the start. So the split of a scene depends only on its own name: adding a
 scene moves no other, and every event is in every split. Shares hold for any consecutive numbers: to one scene for
 training and for two splits that use the whole folder, to less than two for a further split.

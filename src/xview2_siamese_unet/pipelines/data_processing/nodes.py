@@ -174,10 +174,10 @@ def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.Data
     return split_scenes(scenes, params.split)
 
 
-def begin_run(dealt: pd.DataFrame, store: Store, settings: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
+def begin_run(assigned: pd.DataFrame, store: Store, settings: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return the record of this run, and its splits without the scenes that could not be packed."""
     made = describe_run(settings, store.digest) | {"version": __version__, "commit": code_commit()}
-    return made, leave_out(dealt, {scene for scene, *_ in store.problems})
+    return made, leave_out(assigned, {scene for scene, *_ in store.problems})
 
 
 def count_buildings(scenes: pd.DataFrame, table: pq.ParquetFile) -> pd.DataFrame:
@@ -240,8 +240,8 @@ def render_page(title: str, summary: str, tables: Mapping[str, pd.DataFrame]) ->
 
 
 def _scenes_by_split(scenes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    dealt = scenes[["scene", "tier"]].merge(splits, on="scene", how="left").fillna({"split": "no split"})
-    return pd.crosstab(dealt["tier"], dealt["split"]).reset_index()
+    assigned = scenes[["scene", "tier"]].merge(splits, on="scene", how="left").fillna({"split": "no split"})
+    return pd.crosstab(assigned["tier"], assigned["split"]).reset_index()
 
 
 def _masks_key(scene: Mapping[Any, Any], params: DataProcessingParams) -> str:
