@@ -380,11 +380,11 @@ def test_geojson_without_a_collection(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.kml", "not a supported vector file.*ogr2ogr a.gpkg a.kml"),
-        ("a.csv", "not a supported.*GEOM_POSSIBLE_NAMES"),
-        ("a.zip", "not a supported.*Unpack it"),
-        ("a.gdb", "not a supported.*ogr2ogr a.gpkg a.gdb"),
-        ("a.pickle", "not a supported vector file.*Convert it"),
+        ("a.kml", "is KML.*ogr2ogr a.gpkg a.kml"),
+        ("a.csv", "is CSV.*GEOM_POSSIBLE_NAMES"),
+        ("a.zip", "ZIP archive. Unpack it"),
+        ("a.gdb", "file geodatabase.*ogr2ogr a.gpkg a.gdb"),
+        ("a.pickle", "is not a supported vector format.*Convert it"),
     ],
 )
 def test_other_formats_are_named_and_how_to_convert_them(tmp_path: Path, name: str, words: str) -> None:

@@ -142,10 +142,10 @@ def test_pixels_that_are_no_colours_are_refused(
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("post.jp2", r"post\.jp2 is not a GeoTIFF.*rio convert post\.jp2 post\.tif"),
-        ("post.ecw", "not a GeoTIFF.*gdal_translate"),
+        ("post.jp2", r"post\.jp2 is a JPEG 2000 file.*rio convert post\.jp2 post\.tif"),
+        ("post.ecw", "ECW.*gdal_translate"),
         ("post.zip", "is an archive.*Unpack"),
-        ("post.xyz", "not a GeoTIFF"),
+        ("post.xyz", r"is a \.xyz file"),
         ("folder/a.jp2", r"holds no GeoTIFF \(1 \.jp2\)"),
     ],
 )

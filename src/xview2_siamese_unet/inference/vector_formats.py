@@ -28,6 +28,18 @@ _TEXT: Final = (".geojson", ".json")
 _LINES: Final = (".geojsonl", ".geojsons", ".ndjson", ".jsonl")
 _MAGIC: Final = {".gpkg": b"SQLite format 3\0", ".fgb": b"fgb", ".shp": b"\0\0\x27\x0a"}
 _FORMATS: Final = (".gpkg", ".fgb", ".shp", ".parquet", *_TEXT, *_LINES)
+_OTHERS: Final = {
+    ".kml": "KML",
+    ".kmz": "KMZ",
+    ".gml": "GML",
+    ".gdb": "an Esri file geodatabase",
+    ".csv": "CSV",
+    ".tab": "MapInfo",
+    ".mif": "MapInfo",
+    ".dxf": "DXF",
+    ".zip": "a ZIP archive",
+    ".gz": "a gzip archive",
+}
 _ARCHIVES: Final = (".zip", ".gz")
 _NO_AREA: Final = ("Point", "LineString")  # in the names of types, such as MultiLineString or Measured 3D Point
 _MEGABYTES: Final = 2_000
@@ -93,12 +105,12 @@ def _check_format(path: Path, where: str) -> None:
     if not path.exists():
         raise DataError(f"{path} ({where}): no such file.", hint="Check the path.")
     if ending not in _FORMATS or not path.is_file():
+        kind = _OTHERS.get(ending, "a folder" if path.is_dir() else "not a supported vector format")
         unpack = "Unpack it and name the file inside" if ending in _ARCHIVES else ""
         options = "-a_srs EPSG:4326 -oo GEOM_POSSIBLE_NAMES=WKT,wkt,geometry " if ending == ".csv" else ""
         convert = f"Convert it with ogr2ogr {options}{path.stem}.gpkg {path.name}, or export it from QGIS as GeoPackage"
         raise DataError(
-            f"{path} ({where}) is not a supported vector file.",
-            hint=f"{unpack or convert}. Formats read: {', '.join(_FORMATS)}.",
+            f"{path} ({where}) is {kind}.", hint=f"{unpack or convert}. Formats read: {', '.join(_FORMATS)}."
         )
     most = _MEGABYTES_OF_TEXT if ending in (*_TEXT, *_LINES) else _MEGABYTES
     if path.stat().st_size > most * 10**6:

@@ -39,6 +39,17 @@ from xview2_siamese_unet.raster.grid import (
 
 DRIVERS: Final = {".tif": "GTiff", ".tiff": "GTiff", ".vrt": "VRT"}
 _TIFF: Final = (".tif", ".tiff")
+_FORMATS: Final = {
+    ".ecw": "ECW",
+    ".img": "ERDAS Imagine",
+    ".j2k": "JPEG 2000",
+    ".jp2": "JPEG 2000",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".ntf": "NITF",
+    ".png": "PNG",
+    ".sid": "MrSID",
+}
 _ARCHIVES: Final = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar")
 _USABLE_DATA_MASKS: Final = {"clouds", "udm", "udm2"}  # of several bands
 _LISTED: Final = 6  # names in a message
@@ -204,8 +215,9 @@ def _unusable(path: Path, doubts: Sequence[str] = ()) -> DataError:
         return DataError(f"{path}: no such file or folder.", hint="Check the path.")
     if ending in _ARCHIVES:
         return DataError(f"{path} is an archive.", hint="Unpack it, and name the GeoTIFF or the folder of tiles in it.")
+    kind = _FORMATS.get(ending, ending or "nameless")
     return DataError(
-        f"{path} is not a GeoTIFF (.tif, .tiff) or a VRT (.vrt).",
+        f"{path} is a {kind} file; GeoTIFF (.tif, .tiff) and VRT (.vrt) are read.",
         hint=f"Convert it: rio convert {path.name} {path.stem}.tif, or gdal_translate for formats that rio lacks.",
     )
 
