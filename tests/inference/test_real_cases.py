@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from xview2_siamese_unet.config.inference import InferenceParams
+from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -41,6 +42,35 @@ def look(folder: Path, pre: str, post: str, **more: Path) -> tuple[HarmonisedPai
     grid = found.pair.grid
     with found.pair.open() as reader:
         return found, int(reader.read(0, 0, grid.height, grid.width).valid.sum())
+
+
+@pytest.mark.parametrize("aside", ["", "_aside"])
+def test_no_data_in_one_band(case: Callable[[str], Path], aside: str) -> None:
+    folder = case("12")
+    for kind, valid in (("u8", 160_000), ("f32", 156_400), ("nan", 156_400)):
+        found, seen = look(folder, f"pre_{kind}.tif", f"post_{kind}{aside}.tif")
+        assert seen == valid
+        if kind != "u8":
+            assert found.pair.stretch[0] == found.pair.stretch[1] == pytest.approx((0.11, 0.67), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fill", "stretch"), [("undeclared", -9999, (0.11, 0.67)), ("u16undeclared", 65535, (660, 4040))]
+)
+def test_an_undeclared_fill_value(
+    case: Callable[[str], Path], kind: str, fill: int, stretch: tuple[float, float]
+) -> None:
+    found, seen = look(case("12"), f"pre_{kind}.tif", f"post_{kind}.tif")
+    assert seen == 400 * 388
+    assert found.pair.stretch[0] == pytest.approx(stretch, rel=0.02)
+    assert sum(f"hold {fill}" in warning for warning in found.warnings) == 2
+
+
+def test_control_points_alone_and_no_place_at_all(case: Callable[[str], Path]) -> None:
+    found, seen = look(case("01"), "pre.tif", "post.tif")
+    assert (found.pair.grid.left, found.pair.grid.top, seen) == (486_000, 2_148_000, 160_000)
+    with pytest.raises(DataError, match="has no transform"):
+        look(case("01"), "pre_noplace.tif", "post_noplace.tif")
 
 
 @pytest.mark.parametrize(
@@ -84,3 +114,9 @@ def test_files_as_they_are_delivered(
     said = [each for each in found.warnings if "shift between" not in each]
     assert bool(said) == (warning is not None)
     assert warning is None or any(warning in each for each in said)
+
+
+def test_names_with_any_character(case: Callable[[str], Path]) -> None:
+    folder = next(path for path in case("24").iterdir() if path.is_dir())
+    pre, post = sorted(folder.glob("p*.TIF"), reverse=True)
+    assert look(folder, pre.name, post.name)[1] == 160_000
