@@ -9,15 +9,11 @@ from typing import Any
 from kedro.framework.cli.utils import find_run_command
 from kedro.framework.project import configure_project
 
-from xview2_siamese_unet.errors import WINDOWS
+from xview2_siamese_unet.cli import end_in_one_sentence
 
 
 def main(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
     """Run pipelines with the options of `kedro run`, among them `--conf-source`."""
-    if sys.platform == "win32":
-        raise SystemExit(WINDOWS)
-    from xview2_siamese_unet.cli import end_in_one_sentence  # noqa: PLC0415  refuses to be imported on Windows
-
     package = Path(__file__).parent.name
     configure_project(package)
     kwargs.setdefault("standalone_mode", not hasattr(sys, "ps1"))

@@ -94,7 +94,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
     @cached_property
     def run(self) -> Run:
         """The run whose files the catalog names."""
-        from xview2_siamese_unet.raster.store import Store, read_manifest  # noqa: PLC0415  not all commands need numpy
+        from xview2_siamese_unet.raster.store import Store, read_manifest  # noqa: PLC0415  numpy is slow to import
 
         named, parameters = self["globals"], self["parameters"]
         storage = (self.project or Path(self.conf_source).absolute().parent) / named["storage"]

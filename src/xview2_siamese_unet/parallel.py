@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context
+from types import ModuleType
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from xview2_siamese_unet.config.execution import ExecutorParams
@@ -136,15 +137,15 @@ def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Sequence
 @contextmanager
 def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
     try:
-        from distributed import Client  # noqa: PLC0415  an extra, and slow to import
+        import distributed  # noqa: PLC0415  an extra, and slow to import
     except ImportError as error:
         raise ConfigError("executor.kind is dask, which is not installed.", hint=_INSTALL) from error
     with ExitStack() as stack:
-        cluster = _cluster(executor.scheduler, workers)
+        cluster = _cluster(distributed, executor.scheduler, workers)
         if not isinstance(cluster, str):
             stack.enter_context(cluster)
         try:
-            client = Client(cluster)  # type: ignore[no-untyped-call]
+            client = distributed.Client(cluster)  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"No Dask scheduler answers at {executor.scheduler or 'this machine'} ({error}).",
@@ -153,13 +154,11 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
         yield stack.enter_context(client).get_executor()
 
 
-def _cluster(scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one of Dask's classes, or an address
+def _cluster(distributed: ModuleType, scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one of Dask's classes, or an address
     if scheduler is None:
-        from distributed import LocalCluster  # noqa: PLC0415
-
         # By default, the dashboard is open to the network, on one port for all runs.
         pages = "127.0.0.1:0"
-        return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=pages)  # type: ignore[no-untyped-call]
+        return distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=pages)
     if scheduler == "slurm":
         try:
             jobqueue = import_module("dask_jobqueue")

@@ -22,8 +22,8 @@ from pydantic import BaseModel
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.training.distributed import get_rank
 from xview2_siamese_unet.training.provenance import code_digest
+from xview2_siamese_unet.training.ranks import get_rank
 
 if TYPE_CHECKING:
     from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 MODELS: Final = "06_models"
 _RECORD: Final = "run.json"
 _CODE: Final = (
-    *("xbd.ingest", "xbd.splits", "raster.masks", "raster.store"),
+    *("xbd.ingest", "xbd.splits", "raster.masks", "raster.packing"),
     *("stats", "training.trainer", "pipelines.modelling.nodes"),
 )
 """Modules whose code, with all that they import, decides what a net learns."""

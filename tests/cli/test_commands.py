@@ -68,7 +68,8 @@ def test_windows_is_refused_in_one_line(project: Path, module: str) -> None:
     script = f"""
 import {module} as module, sys
 sys.platform = "win32"
-del sys.modules["{module}"]
+for name in ("{module}", "xview2_siamese_unet.cli"):
+    sys.modules.pop(name, None)
 from importlib import import_module
 getattr(import_module("{module}"), "main", print)()
 """
@@ -176,19 +177,34 @@ def test_a_command_in_the_project_sends_no_telemetry(project: Path, monkeypatch:
     assert not (project / ".config" / "kedro").exists()
 
 
-def test_listing_pipelines_imports_nothing_heavy(project_path: Path) -> None:
-    script = """
+HEAVY = """
 import sys
 from kedro.framework.cli import main
-sys.argv = ["kedro", "registry", "list"]
+sys.argv[0] = "kedro"
 try:
     main()
 finally:
     print("heavy:", sorted({"torch", "lightning", "torchvision", "segmentation_models_pytorch"} & sys.modules.keys()))
 """
-    done = python(project_path, "-c", script, HOME=os.environ["HOME"])
+
+
+def test_listing_pipelines_imports_nothing_heavy(project_path: Path) -> None:
+    done = python(project_path, "-c", HEAVY, "registry", "list", HOME=os.environ["HOME"])
     assert done.returncode == 0, done.stderr
     assert "- __default__" in done.stdout
+    assert "heavy: []" in done.stdout
+
+
+def test_data_processing_imports_nothing_heavy(project_path: Path, tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    shutil.copytree(project_path / "conf", conf)
+    (conf / "local").mkdir(exist_ok=True)
+    (conf / "local" / "globals.yml").write_text(f"storage: {tmp_path}\nexecutor: {{kind: serial}}\n")
+    small = ",".join(f"dataset.sample.scenes.{tier}=1" for tier in ("tier1", "tier3", "hold", "test"))
+    options = ["--conf-source", str(conf), "--params", f"dataset.sample.size=64,{small}"]
+    done = python(project_path, "-c", HEAVY, "run", "--pipelines", "data_processing", *options, HOME=os.environ["HOME"])
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("03_primary/**/*.tif"))) == 8
     assert "heavy: []" in done.stdout
 
 

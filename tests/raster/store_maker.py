@@ -13,7 +13,8 @@ from PIL import Image
 from xview2_siamese_unet.parallel import Lazy, make_missing
 from xview2_siamese_unet.raster.io import write_mask
 from xview2_siamese_unet.raster.masks import SceneMasks
-from xview2_siamese_unet.raster.store import RECORD, Slot, read_scene, scene_key
+from xview2_siamese_unet.raster.packing import read_scene, scene_key
+from xview2_siamese_unet.raster.store import RECORD, Slot
 
 HEIGHT, WIDTH = 12, 16
 

@@ -9,19 +9,19 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Never
+from typing import Any, Final, Never
 
+import geopandas as gpd
+import pyogrio
 from kedro.io import DatasetError
 from kedro_datasets._typing import TablePreview
 
 from xview2_siamese_unet.atomic import PART, sha256, whole_file, write_atomically, written
 from xview2_siamese_unet.datasets.files import OneFile
 from xview2_siamese_unet.inference.products import PRODUCTS, begin, work_folder
+from xview2_siamese_unet.inference.vector_formats import plain_path
 from xview2_siamese_unet.raster.windows import BlockStore
 from xview2_siamese_unet.types import AnyArray
-
-if TYPE_CHECKING:
-    import geopandas as gpd
 
 Rows = Mapping[str, Mapping[int, Iterable[dict[str, AnyArray | None]]]]
 """Id of a run → number of a row → the arrays of each of its columns, kind → array."""
@@ -111,10 +111,6 @@ class LayersDataset(OneFile[Layers, Path]):
 
     def save(self, data: Layers) -> None:
         """Write all layers and styles."""
-        import pyogrio  # noqa: PLC0415  loads GDAL
-
-        from xview2_siamese_unet.inference.vector_formats import plain_path  # noqa: PLC0415
-
         before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
         try:
@@ -134,8 +130,6 @@ class LayersDataset(OneFile[Layers, Path]):
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """Return the first rows without polygons, as Kedro-Viz shows them."""
-        import pyogrio  # noqa: PLC0415
-
         table = pyogrio.read_dataframe(f"GPKG:{self._path}", layer=0, read_geometry=False, max_features=nrows)
         return TablePreview(json.loads(table.to_json(orient="split", index=False)))
 
@@ -156,7 +150,7 @@ def _write_styles(path: Path, layers: Layers) -> None:
             )
 
 
-class FormatsDataset(OneFile["dict[str, gpd.GeoDataFrame]", list[Path]]):
+class FormatsDataset(OneFile[dict[str, gpd.GeoDataFrame], list[Path]]):
     """The same rows as GeoJSON and GeoParquet, each written atomically; loading returns the files that exist."""
 
     def save(self, data: dict[str, gpd.GeoDataFrame]) -> None:
@@ -184,10 +178,6 @@ def _write_format(frame: gpd.GeoDataFrame, path: Path) -> None:
     if path.suffix == ".parquet":
         frame.to_parquet(path, index=False, schema_version="1.1.0", write_covering_bbox=True)
         return
-    import pyogrio  # noqa: PLC0415
-
-    from xview2_siamese_unet.inference.vector_formats import plain_path  # noqa: PLC0415
-
     with plain_path(path) as plain:
         # Longitude and latitude with seven decimals, right-hand rule, no `crs`.
         pyogrio.write_dataframe(frame, plain, driver="GeoJSON", RFC7946="YES")

@@ -17,6 +17,8 @@ from xview2_siamese_unet.runs import begin_run, differences
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from xview2_siamese_unet.models.checkpoint import CheckpointFormat
+
 Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
 _TENSORS = {"state", "history"}
@@ -94,13 +96,8 @@ class CheckpointDataset(OneFile[Any, Any]):
 
     def save(self, data: Any) -> None:  # noqa: ANN401
         """Write the checkpoint."""
-        import torch  # noqa: PLC0415  slow to import, and most runs touch no weights
-
-        from xview2_siamese_unet.models.checkpoint import write_safetensors  # noqa: PLC0415
-
-        write = write_safetensors if self._path.suffix == ".safetensors" else torch.save
         with whole_file(self._path) as part:
-            write(data, part)
+            self._format.write(data, part)
 
     def load(self) -> Any:  # noqa: ANN401
         """Return what was saved, on the CPU.
@@ -108,10 +105,6 @@ class CheckpointDataset(OneFile[Any, Any]):
         Raises:
             CheckpointError: the file is missing, damaged, or holds more than tensors, numbers and texts.
         """
-        import torch  # noqa: PLC0415
-
-        from xview2_siamese_unet.models.checkpoint import read_safetensors  # noqa: PLC0415
-
         if not self._path.exists():
             if self._optional:
                 return None
@@ -120,10 +113,9 @@ class CheckpointDataset(OneFile[Any, Any]):
                 hint="Run kedro run --pipelines modelling with the same environment first.",
             )
         self._path.open("rb").close()  # raises an error of the disk, which torch reports like a damaged file
+        read = self._format.read
         try:
-            if self._path.suffix == ".safetensors":
-                return read_safetensors(self._path)
-            return torch.load(self._path, map_location="cpu", weights_only=True)
+            return read(self._path)
         except Exception as error:  # torch raises half a dozen classes for a file that is no checkpoint
             raise CheckpointError(
                 f"{self._path} is damaged or cannot be trusted ({type(error).__name__}): it is no file of tensors, "
@@ -131,6 +123,12 @@ class CheckpointDataset(OneFile[Any, Any]):
                 # Training reads this file first, too, so that a rerun alone would stop here again.
                 hint=f"Delete {self._path}, and run kedro run with this environment to make it again.",
             ) from error
+
+    @property
+    def _format(self) -> CheckpointFormat:
+        from xview2_siamese_unet.models.checkpoint import format_of  # noqa: PLC0415  torch is slow to import
+
+        return format_of(self._path)
 
     def _exists(self) -> bool:
         return self._optional or super()._exists()

@@ -10,26 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import geopandas as gpd
 import numpy as np
 import rasterio
+import scipy
 import shapely
 from affine import Affine
 from rasterio.features import rasterize
 from rasterio.windows import Window
 from scipy import fft
-from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import binary_dilation, binary_opening, gaussian_gradient_magnitude
-from scipy.spatial import KDTree
 
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.io import NO_DATA
 from xview2_siamese_unet.raster.reader import Patch, ShiftField
 from xview2_siamese_unet.types import AnyArray, BoolArray, Float64Array
-
-if TYPE_CHECKING:
-    import geopandas as gpd
 
 SIDE: Final = 256
 """Pixels along the sides of a window."""
@@ -187,7 +184,7 @@ def estimate_field(positions: Float64Array, shifts: Float64Array, size: tuple[in
     """
     if len(positions) < _FEWEST:
         return None
-    near: Any = KDTree(positions).query(positions, _NEIGHBOURS + 1)[1]
+    near: Any = scipy.spatial.KDTree(positions).query(positions, _NEIGHBOURS + 1)[1]
     kept = np.hypot(*(shifts - np.median(shifts[near[:, 1:]], axis=1)).T) <= _OUTLIER
     if kept.sum() < max(_FEWEST, _AGREEING * len(kept)):
         return None
@@ -205,9 +202,9 @@ def estimate_field(positions: Float64Array, shifts: Float64Array, size: tuple[in
     return ShiftField((float(nodes[0][1]), float(nodes[1][1])), rows, columns)
 
 
-def _interpolator(positions: Float64Array, shifts: Float64Array) -> RBFInterpolator:
+def _interpolator(positions: Float64Array, shifts: Float64Array) -> scipy.interpolate.RBFInterpolator:
     # This kernel does not overshoot beyond the outermost windows and accepts windows that lie in one line.
-    return RBFInterpolator(positions, shifts, smoothing=_SMOOTHING, kernel="linear", degree=0)
+    return scipy.interpolate.RBFInterpolator(positions, shifts, smoothing=_SMOOTHING, kernel="linear", degree=0)
 
 
 def _held_out_errors(positions: Float64Array, shifts: Float64Array) -> Float64Array:

@@ -14,6 +14,7 @@ from rasterio.crs import CRS
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.coregistration import SIDE, Shift, estimate_field, estimate_shift
+from xview2_siamese_unet.inference.footprints import given_area, given_buildings, given_zones, outside
 from xview2_siamese_unet.raster.grid import Area, Grid, clip, common_grid, reproject, wrap_longitude
 from xview2_siamese_unet.raster.no_data import undeclared_fill
 from xview2_siamese_unet.raster.reader import Pair, ShiftField, Stretch
@@ -96,25 +97,21 @@ def harmonise(params: InferenceParams) -> HarmonisedPair:
 
 def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[Any, Any, tuple[str, ...]]:  # noqa: ANN401
     """Return footprints on the grid, zones in degrees, and warnings on both."""
-    from xview2_siamese_unet.inference import footprints as vectors  # noqa: PLC0415  geopandas is slow to import
-
     region = "the overlap of the images" if params.aoi is None else "the area of interest"
     buildings = zones = None
     warnings: list[str] = []
     if params.footprints is not None:
-        given = vectors.given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
-        buildings, warnings = given.frame, [*given.warnings, *vectors.outside(given, overlap, "footprints", region)]
+        given = given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
+        buildings, warnings = given.frame, [*given.warnings, *outside(given, overlap, "footprints", region)]
     if params.zones is not None:
-        given = vectors.given_zones(params.zones.expanduser(), params.zone_column)
+        given = given_zones(params.zones.expanduser(), params.zone_column)
         wgs84 = CRS.from_epsg(4326)
         degrees = wrap_longitude(reproject(overlap, CRS.from_string(grid.crs), wgs84), wgs84)
-        zones, warnings = given.frame, [*warnings, *given.warnings, *vectors.outside(given, degrees, "zones", region)]
+        zones, warnings = given.frame, [*warnings, *given.warnings, *outside(given, degrees, "zones", region)]
     return buildings, zones, tuple(warnings)
 
 
 def _area(path: Path) -> tuple[Area, tuple[str, ...]]:
-    from xview2_siamese_unet.inference.footprints import given_area  # noqa: PLC0415  geopandas is slow to import
-
     given = given_area(path)
     return Area(CRS.from_epsg(4326), given.frame.geometry.union_all()), given.warnings
 

@@ -21,6 +21,7 @@ import torch
 from xview2_siamese_unet.config.modelling import HardwareParams, Tta
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.checkpoint import prediction_of, read_weights, thresholds_of, vote_weights_of
+from xview2_siamese_unet.models.hardware import device_warnings
 from xview2_siamese_unet.models.postprocess import (
     Block,
     Thresholds,
@@ -80,7 +81,9 @@ class WindowPredictor:
 
     Attributes:
         tta: test-time augmentation, by default as the checkpoint was scored.
-        warnings: about another augmentation than that, and about memory that ran out.
+        thresholds: of the checkpoint.
+        vote_weights: class weights of its vote within a building; `None` without a vote.
+        warnings: about an unused GPU, another augmentation than that, and memory that ran out.
 
     Raises:
         CheckpointError: a checkpoint that does not fit.
@@ -88,10 +91,11 @@ class WindowPredictor:
 
     def __init__(self, checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta: Tta | None = None) -> None:
         tuned = prediction_of(checkpoint)
-        self.thresholds, self.tta = thresholds_of(checkpoint), tta or tuned.tta
+        self.thresholds, self.vote_weights = thresholds_of(checkpoint), vote_weights_of(checkpoint)
+        self.tta = tta or tuned.tta
         self._net = predictor_of(checkpoint, hardware, tta=self.tta)
         self.device = self._net.device
-        self.warnings: list[str] = []
+        self.warnings = device_warnings(hardware.device)  # logged already where the device is chosen
         if tuned.tta != self.tta:
             self._warn(
                 f"The model was scored with test-time augmentation {tuned.tta!r} and is applied here with {tta!r}"

@@ -16,6 +16,7 @@ from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.inference.pair import HarmonisedPair
+from xview2_siamese_unet.inference.vector_formats import split_layer
 from xview2_siamese_unet.raster.reader import Pair
 from xview2_siamese_unet.raster.source import Source
 from xview2_siamese_unet.raster.windows import WindowPlan
@@ -110,8 +111,6 @@ def model_warnings(model: Mapping[str, Any]) -> list[str]:
 
 def _describe_vectors(params: InferenceParams) -> dict[str, Any]:
     """Return name, layer and digest of the polygons that the user brings."""
-    from xview2_siamese_unet.inference.vector_formats import split_layer  # noqa: PLC0415  geopandas is slow to import
-
     given = {"footprints": params.footprints, "aoi": params.aoi, "zones": params.zones}
     files = {key: split_layer(path.expanduser()) for key, path in given.items() if path is not None}
     return {key: {"name": path.name, "layer": layer, "sha256": sha256(path)} for key, (path, layer) in files.items()}

@@ -13,6 +13,7 @@ from typing import Any, Final
 import segmentation_models_pytorch as smp
 import timm
 import torch
+from huggingface_hub import constants
 from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
 from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
@@ -167,8 +168,6 @@ def read_from_hub(params: EncoderParams) -> dict[str, Tensor]:
 def _offline(cache_only: bool) -> Iterator[None]:
     """Prevent downloads while only the cache may be used."""
     # The constant is HF_HUB_OFFLINE as the hub parses it, once: 0 is not offline.
-    from huggingface_hub import constants  # noqa: PLC0415
-
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or cache_only
     try:

@@ -7,9 +7,10 @@ is no tensor is JSON in the header.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from safetensors import safe_open
@@ -59,6 +60,20 @@ def vote_weights_of(checkpoint: Mapping[str, Any]) -> VoteWeights | None:
     """Return the class weights of the vote within a building; `None` without a vote."""
     params = prediction_of(checkpoint)
     return params.vote_weights if params.vote == "connected" else None
+
+
+class CheckpointFormat(NamedTuple):
+    """How a file of a checkpoint is written and read; reading runs no code."""
+
+    write: Callable[[Any, Path], None]
+    read: Callable[[Path], Any]
+
+
+def format_of(path: Path) -> CheckpointFormat:
+    """Return the format that the suffix names: .safetensors, else that of `torch.save`."""
+    if path.suffix == ".safetensors":
+        return CheckpointFormat(write_safetensors, read_safetensors)
+    return CheckpointFormat(torch.save, partial(torch.load, map_location="cpu", weights_only=True))
 
 
 def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -28,10 +28,6 @@ from PIL import Image
 from xview2_siamese_unet.damage import N_CODES
 from xview2_siamese_unet.errors import DataError, StorageError
 from xview2_siamese_unet.types import AnyArray, UInt8Array
-
-if TYPE_CHECKING:  # a command that only opens a store does not import pandas and rasterio
-    from xview2_siamese_unet.raster.masks import Kind, SceneMasks
-    from xview2_siamese_unet.raster.rasterize import Shape
 
 CHANNELS: Final = 8
 RECORD: Final = np.dtype(
@@ -44,8 +40,8 @@ RECORD: Final = np.dtype(
         ("channel_squares", "<i8", (2, 3)),
     ]
 )
-"""`scene_key` of the pixels, and counts as integers, which add up exactly; the first axis of the last three is (pre,
-post). `valid_pixels` leaves out black ones, which hold no data."""
+"""`packing.scene_key` of the pixels, and counts as integers, which add up exactly; the first axis of the last three is
+(pre, post). `valid_pixels` leaves out black ones, which hold no data."""
 _VALUES: Final = np.arange(256, dtype=np.int64)
 # Bytes asked for in one call: of a longer range, a system may read no more than it reads ahead on its own.
 _READ_AHEAD: Final = 1 << 17
@@ -248,55 +244,6 @@ def full_disk(folder: Path, needed: int, free: int) -> StorageError:
 def scene_bytes(height: int, width: int) -> int:
     """Return the bytes that one scene takes in a store."""
     return height * width * CHANNELS + RECORD.itemsize
-
-
-def read_scene(images: tuple[Path, Path], masks: SceneMasks, shape: Shape) -> UInt8Array:
-    """Return the pixels of a scene as the store keeps them, (h, w, 8).
-
-    Raises:
-        DataError: an image or a mask that cannot be used, or is not of this shape (h, w).
-    """
-    from xview2_siamese_unet.raster.io import read_rgb  # noqa: PLC0415  rasterio is slow to import
-
-    pixels = np.empty((*shape, CHANNELS), np.uint8)
-    for first, image in zip((0, 3), images, strict=True):
-        pixels[..., first : first + 3] = _checked(read_rgb(image), shape, image)
-    kinds: tuple[Kind, Kind] = ("building", "damage")
-    for channel, kind in zip((6, 7), kinds, strict=True):
-        pixels[..., channel] = _checked(masks.read(kind), shape, masks.path(kind))
-    return pixels
-
-
-def _checked(array: UInt8Array, shape: Shape, path: Path) -> UInt8Array:
-    if array.shape[:2] != shape:
-        raise DataError(
-            f"{path} has {array.shape[1]} × {array.shape[0]} pixels; the other scenes have {shape[1]} × {shape[0]}.",
-            hint="Leave the scene out, or put scenes of another size into a dataset of their own (dataset.name).",
-        )
-    return array
-
-
-def scene_key(images: tuple[Path, Path], masks_made_from: str) -> str:
-    """Return 32 characters that change when an image, a label or the rule changes.
-
-    A PNG ends with checksums of all its pixels, so its size and last 64 bytes stand for the whole file. A TIFF has
-    none; its size and modification time stand for it, because reading every file would take too long.
-    """
-    digest = blake2b(masks_made_from.encode(), digest_size=16)
-    for image in images:
-        try:
-            status = image.stat()
-            if image.suffix.lower() == ".png":
-                with image.open("rb") as file:
-                    file.seek(max(status.st_size - 64, 0))
-                    digest.update(status.st_size.to_bytes(8) + file.read())
-            else:
-                digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
-        except OSError as error:
-            from xview2_siamese_unet.raster.io import unreadable  # noqa: PLC0415  rasterio is slow to import
-
-            raise unreadable(image, error.strerror) from error
-    return digest.hexdigest()
 
 
 def count_scene(pixels: UInt8Array) -> AnyArray:

@@ -22,7 +22,7 @@ from xview2_siamese_unet.damage import IGNORE, OVERLAP_PRIORITY, Damage
 from xview2_siamese_unet.errors import ConfigError, StorageError
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.crops import Crops, DeviceCrops, DeviceScenes, WholeScenes
-from xview2_siamese_unet.training.distributed import get_rank, get_world_size
+from xview2_siamese_unet.training.ranks import get_rank, get_world_size
 from xview2_siamese_unet.training.samplers import CropSampler
 
 Loader = DataLoader[Tensor]

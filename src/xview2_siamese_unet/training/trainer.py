@@ -48,17 +48,12 @@ from xview2_siamese_unet.training.data import (
     training_loader,
     validation_loader,
 )
-from xview2_siamese_unet.training.distributed import (
-    destroy_process_group,
-    get_local_world_size,
-    get_rank,
-    get_world_size,
-    is_torchrun,
-)
+from xview2_siamese_unet.training.distributed import destroy_process_group
 from xview2_siamese_unet.training.learning_rate import find_rate, report_rate
 from xview2_siamese_unet.training.logging import StepProfiler, log_to, quiet_lightning
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.provenance import code_commit
+from xview2_siamese_unet.training.ranks import get_local_world_size, get_rank, get_world_size, is_torchrun
 from xview2_siamese_unet.training.tuning import DecisionRule, tune_decision_rule
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.parallel import Lazy, parallel_map
 from xview2_siamese_unet.raster.io import read_shape
 from xview2_siamese_unet.raster.masks import SceneMasks, compare_targets, rasterize_scene
-from xview2_siamese_unet.raster.store import Store, read_scene, scene_key
+from xview2_siamese_unet.raster.packing import read_scene, scene_key
+from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.runs import describe_run
 from xview2_siamese_unet.synthetic import draw_scene, drawing_code, plan_sample, scene_name
 from xview2_siamese_unet.training.provenance import code_commit, code_digest
@@ -157,7 +158,7 @@ def pack_scenes(
         images = folder / scene["pre_image"], folder / scene["post_image"]
         packed[scene["scene"]] = Lazy(
             partial(read_scene, images, masks(_name(scene)), sizes[0]),
-            made_from=partial(scene_key, images, _masks_key(scene, params) + code_digest("raster.store")),
+            made_from=partial(scene_key, images, _masks_key(scene, params) + code_digest("raster.packing")),
         )
     return Partitions(
         packed,

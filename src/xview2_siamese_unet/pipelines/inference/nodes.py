@@ -8,19 +8,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
+
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assessment import Layers, Rows
+from xview2_siamese_unet.inference.buildings import (
+    add_provenance,
+    add_shift,
+    area_of_interest,
+    assess_buildings,
+    building_outlines,
+    model_buildings,
+    read_buildings,
+    simplify_outlines,
+    valid_area,
+)
+from xview2_siamese_unet.inference.coregistration import estimate_footprint_shift, move_footprints
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 from xview2_siamese_unet.inference.products import PRODUCTS, blocks_folder, buildings_style, check_out, outline_style
 from xview2_siamese_unet.inference.record import Predicted, describe, describe_model, model_warnings, newest_input
+from xview2_siamese_unet.inference.summary import assign_zones, summarise_buildings, summary_table, summary_warnings
+from xview2_siamese_unet.pipelines.inference import pages
 from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.io import BANDS, LEVELS
 from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
-# geopandas, pandas and torch are slow to import: only inside the functions that need them.
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +53,7 @@ def harmonise_pair(params: InferenceParams, folder: Path) -> HarmonisedPair:
 
 def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict[str, Any]:
     """Return and log the checkpoint that is named, else the best one of this environment."""
-    from xview2_siamese_unet.inference.prediction import choose_model  # noqa: PLC0415
+    from xview2_siamese_unet.inference.prediction import choose_model  # noqa: PLC0415  torch is slow to import
 
     checkpoint = choose_model(params.model, finished)
     model = describe_model(checkpoint)
@@ -58,15 +73,13 @@ def predict_raster(
     folder: Path,
 ) -> Iterator[tuple[Rows, Predicted]]:
     """Yield the blocks of the pair by rows, without those that a stopped run has left."""
+    # torch is slow to import
     from xview2_siamese_unet.inference.prediction import WindowPredictor, predict_rows  # noqa: PLC0415
-    from xview2_siamese_unet.models.checkpoint import vote_weights_of  # noqa: PLC0415
-    from xview2_siamese_unet.models.hardware import device_warnings  # noqa: PLC0415
 
     pair, windows, started = harmonised.pair, params.windows, time.monotonic()
     predict = WindowPredictor(checkpoint, hardware, tta=windows.tta)
     record = describe(harmonised, checkpoint, params, hardware)
-    record["warnings"] += device_warnings(hardware.device)  # logged already where the device is chosen
-    record |= {"tta": predict.tta, "vote_weights": vote_weights_of(checkpoint), "device": predict.device}
+    record |= {"tta": predict.tta, "vote_weights": predict.vote_weights, "device": predict.device}
     predicted = Predicted(
         pair, WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap), record, newest_input(pair)
     )
@@ -81,7 +94,7 @@ def predict_raster(
 
 def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterContent, RasterContent]:
     """Return damage codes and probabilities as rasters, written block by block."""
-    from xview2_siamese_unet.inference.prediction import FinishedBlocks  # noqa: PLC0415
+    from xview2_siamese_unet.inference.prediction import FinishedBlocks  # noqa: PLC0415  torch is slow to import
 
     grid, record = predicted.pair.grid, predicted.record
     blocks = FinishedBlocks(predicted.plan, BlockStore(blocks_of_runs / record["run_id"]))
@@ -96,14 +109,8 @@ def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterCon
 
 def outline_buildings(
     harmonised: HarmonisedPair, params: InferenceParams, damage: Path, probability: Path
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
     """Return the user's footprints, else the model's outlines, and how they were moved."""
-    from xview2_siamese_unet.inference.buildings import building_outlines, model_buildings  # noqa: PLC0415
-    from xview2_siamese_unet.inference.coregistration import (  # noqa: PLC0415
-        estimate_footprint_shift,
-        move_footprints,
-    )
-
     outlines, grid, wanted = harmonised.footprints, harmonised.pair.grid, params.buildings
     if outlines is None:
         polygons, small = building_outlines(damage, min_area=wanted.min_area)
@@ -121,15 +128,13 @@ def outline_buildings(
 
 
 def vote_buildings(
-    outlines: Any,  # noqa: ANN401  a GeoDataFrame, and geopandas is slow to import
+    outlines: gpd.GeoDataFrame,
     predicted: Predicted,
     damage: Path,
     probability: Path,
     params: InferenceParams,
 ) -> Layers:
     """Return the layers of buildings, of the area looked at and of the area with data."""
-    from xview2_siamese_unet.inference import buildings as room  # noqa: PLC0415
-
     pair, record = predicted.pair, predicted.record
     facts = {
         "pre_id": record["pre"]["name"],
@@ -141,13 +146,13 @@ def vote_buildings(
         "run_id": record["run_id"],
     }
     weights = record["vote_weights"] or (1.0, 1.0, 1.0, 1.0)
-    buildings = room.assess_buildings(outlines, probability, pair.grid, params.buildings, pair.aoi, weights)
+    buildings = assess_buildings(outlines, probability, pair.grid, params.buildings, pair.aoi, weights)
     if params.footprints is None:
-        buildings = room.simplify_outlines(buildings, params.buildings.simplify * pair.grid.pixel)
+        buildings = simplify_outlines(buildings, params.buildings.simplify * pair.grid.pixel)
     frames = {
-        "buildings": room.add_provenance(room.add_shift(buildings, pair), facts),
-        "aoi": room.area_of_interest(pair),
-        "valid_area": room.valid_area(damage, pair.grid),
+        "buildings": add_provenance(add_shift(buildings, pair), facts),
+        "aoi": area_of_interest(pair),
+        "valid_area": valid_area(damage, pair.grid),
     }
     styles = {"buildings": buildings_style(), "aoi": outline_style(), "valid_area": outline_style()}
     return Layers(frames, styles, predicted.stamp)
@@ -155,38 +160,28 @@ def vote_buildings(
 
 def in_formats(buildings: Path, params: InferenceParams) -> dict[str, Any]:
     """Return the buildings once for each format that is asked for."""
-    from xview2_siamese_unet.inference.buildings import read_buildings  # noqa: PLC0415
-
     return {name: read_buildings(buildings) for name in params.formats}
 
 
 def summarise(buildings: Path, harmonised: HarmonisedPair, footprint_shift: dict[str, Any]) -> tuple[str, str]:
     """Return the numbers, with warnings on them, as JSON, and the numbers as a table."""
-    from xview2_siamese_unet.inference import summary  # noqa: PLC0415
-    from xview2_siamese_unet.inference.buildings import read_buildings  # noqa: PLC0415
-
     frame = read_buildings(buildings)
-    zoned = summary.assign_zones(frame, harmonised.zones)
-    table = summary.summary_table(frame, zoned)
-    warnings = [*footprint_shift["warnings"], *summary.summary_warnings(frame, zoned)]
+    zoned = assign_zones(frame, harmonised.zones)
+    table = summary_table(frame, zoned)
+    warnings = [*footprint_shift["warnings"], *summary_warnings(frame, zoned)]
     for warning in warnings:
         _log.warning(warning)
-    numbers = summary.summarise_buildings(table, warnings)
+    numbers = summarise_buildings(table, warnings)
     return json.dumps(numbers, indent=2, allow_nan=False), table.to_csv(index=False)
 
 
 def write_map(predicted: Predicted, buildings: Path, summary: str) -> str:
     """Return the map as one HTML file."""
-    from xview2_siamese_unet.inference.buildings import read_buildings  # noqa: PLC0415
-    from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
-
     return pages.write_map(predicted, read_buildings(buildings), json.loads(summary)["warnings"])
 
 
 def write_report(predicted: Predicted, summary: str) -> str:
     """Return the numbers as one HTML file."""
-    from xview2_siamese_unet.pipelines.inference import pages  # noqa: PLC0415
-
     return pages.write_report(predicted, json.loads(summary))
 
 

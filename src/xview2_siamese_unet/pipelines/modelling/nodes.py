@@ -12,6 +12,7 @@ from xview2_siamese_unet.errors import StaleError
 from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.stats import IMAGENET
+from xview2_siamese_unet.training.ranks import get_local_world_size
 
 _log = logging.getLogger(__name__)
 
@@ -35,14 +36,10 @@ def train(  # noqa: PLR0913  a net is made of all of these
     Raises:
         StaleError: the run is finished, and its splits, features or first weights have changed since.
     """
-    # torch is slow to import
-    from xview2_siamese_unet.training.checkpointing import fingerprint, finished_checkpoint  # noqa: PLC0415
-    from xview2_siamese_unet.training.data import TrainingData  # noqa: PLC0415
-    from xview2_siamese_unet.training.distributed import get_local_world_size  # noqa: PLC0415
-    from xview2_siamese_unet.training.trainer import Folders, fit  # noqa: PLC0415
+    from xview2_siamese_unet.training import checkpointing, data, trainer  # noqa: PLC0415  torch is slow to import
 
     recipe = Recipe(**settings)
-    data = TrainingData(
+    training_data = data.TrainingData(
         name=dataset.name,
         store=store,
         train=sample_weights["scenes"],
@@ -53,11 +50,11 @@ def train(  # noqa: PLR0913  a net is made of all of these
         # Not from the names of the scenes: that of test_pre_00000 holds none.
         events=sorted(set(scenes.loc[scenes["scene"].isin(sample_weights["scenes"]), "disaster"])),
     )
-    checkpoint = finished_checkpoint(folders["checkpoints"])
+    checkpoint = checkpointing.finished_checkpoint(folders["checkpoints"])
     if checkpoint is None:
         cores = max(1, usable_cores() // get_local_world_size())
-        checkpoint = dict(fit(data, recipe, Folders(**folders), cores=cores))
-    elif checkpoint["fingerprint"] != fingerprint(data, recipe):
+        checkpoint = dict(trainer.fit(training_data, recipe, trainer.Folders(**folders), cores=cores))
+    elif checkpoint["fingerprint"] != checkpointing.fingerprint(training_data, recipe):
         raise StaleError(
             f"Run {folders['checkpoints'].parent.name} is finished, and its splits, features or first weights have "
             "changed since.",
