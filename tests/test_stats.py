@@ -18,7 +18,7 @@ from xview2_siamese_unet.stats import (
     channel_statistics,
     count_buildings,
     count_classes,
-    summarise_buildings,
+    tabulate_building_counts,
     trained_counts,
     weigh_classes,
     weigh_samples,
@@ -181,7 +181,7 @@ BUILDINGS = pd.DataFrame(
 
 
 def summary(scenes: pd.DataFrame, buildings: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    return summarise_buildings(scenes, count_buildings(scenes, [buildings]))
+    return tabulate_building_counts(scenes, count_buildings(scenes, [buildings]))
 
 
 def test_counts_by_hand() -> None:

@@ -184,7 +184,7 @@ def count_buildings(scenes: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> pd.D
     return counts.groupby(_KEYS, as_index=False, sort=False).agg(buildings=("buildings", "sum"))
 
 
-def summarise_buildings(scenes: pd.DataFrame, counts: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def tabulate_building_counts(scenes: pd.DataFrame, counts: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return summaries of `count_buildings`; they add up over any parts of a dataset.
 
     Returns:

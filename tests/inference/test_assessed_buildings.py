@@ -24,7 +24,7 @@ from xview2_siamese_unet.inference.buildings import (
     valid_area,
 )
 from xview2_siamese_unet.inference.footprints import given_buildings, given_zones
-from xview2_siamese_unet.inference.summary import assign_zones, summarise_buildings, summary_table, summary_warnings
+from xview2_siamese_unet.inference.summary import assign_zones, summary_numbers, summary_table, summary_warnings
 from xview2_siamese_unet.raster.grid import Grid
 
 Write = Callable[..., Path]
@@ -132,7 +132,7 @@ def test_a_scene_without_buildings_gives_an_empty_layer(write_raster: Write, pro
     polygons, _ = building_outlines(path, min_area=0)
     found = assess_buildings(model_buildings(polygons, GRID), probability, GRID, BuildingParams())
     assert len(found) == 0
-    assert summarise_buildings(summary_table(found))["all"]["buildings"] == 0
+    assert summary_numbers(summary_table(found))["all"]["buildings"] == 0
     zones = gpd.GeoDataFrame({"name": ["A"]}, geometry=[shapely.box(-94, 36, -93, 37)], crs="OGC:CRS84")
     assert summary_table(found, assign_zones(found, zones))["buildings"].tolist() == [0, 0, 0]
 
@@ -195,7 +195,7 @@ def test_zones_count_each_building_once_and_say_how_many_are_in_none(probability
         "2 of 4 buildings were not assessed: 1 no data, 1 no polygon",
         "1 building lies in more than one zone and counts in the first of them in the file",
     ]
-    numbers = summarise_buildings(table, warnings)
+    numbers = summary_numbers(table, warnings)
     assert numbers["warnings"] == warnings
     assert [row["name"] for row in numbers["zones"]] == ["A", "B", "outside of all zones"]
     kinds = {row["class"]: row for row in numbers["classes"]}

@@ -16,10 +16,10 @@ from xview2_siamese_unet.errors import LabelError
 from xview2_siamese_unet.metrics.buildings import (
     SIZES,
     building_confusion,
+    building_scores,
     burn_instances,
     match_buildings,
     match_scenes,
-    summarise_buildings,
 )
 
 SIDE = 48
@@ -94,7 +94,7 @@ def test_confusion_and_f1_are_those_of_brute_force(seed: int) -> None:
         {"a": lambda: predicted}, {"a": lambda: NO_PROBABILITIES}, SCENE, stored(table_of("a", wkt, codes)), "centre"
     )
     np.testing.assert_array_equal(building_confusion(table), confusion)
-    assert summarise_buildings(table, 1, "ignore", PARAMS)["f1"] == pytest.approx(f1, abs=1e-12)
+    assert building_scores(table, 1, "ignore", PARAMS)["f1"] == pytest.approx(f1, abs=1e-12)
 
 
 SCENE = pd.DataFrame({"scene": ["a"], "disaster": ["x"], "disaster_type": ["fire"]})
@@ -204,7 +204,7 @@ def test_summary_counts_buildings_by_size_and_class() -> None:
             "pixels": [50, 100, 399, 2000, 90],
         }
     )
-    summary = summarise_buildings(table, 4, "no_damage", PARAMS)
+    summary = building_scores(table, 4, "no_damage", PARAMS)
     assert (summary["precision"], summary["recall"], summary["support"]) == (3 / 4, 3 / 4, 4)
     assert [row["support"] for row in summary["sizes"].values()] == [1, 2, 0, 1]
     assert list(summary["sizes"]) == list(SIZES)

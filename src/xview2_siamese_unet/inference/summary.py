@@ -107,7 +107,7 @@ def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
     }
 
 
-def summarise_buildings(table: pd.DataFrame, warnings: Sequence[str] = ()) -> dict[str, Any]:
+def summary_numbers(table: pd.DataFrame, warnings: Sequence[str] = ()) -> dict[str, Any]:
     """Return the table and the warnings as plain values, the totals also class by class."""
     rows = [
         {str(key): None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")

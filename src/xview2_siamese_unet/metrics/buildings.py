@@ -199,7 +199,7 @@ def building_confusion(matches: pd.DataFrame) -> Int64Array:
     return np.bincount(joint, minlength=N_CODES**2).astype(np.int64).reshape(N_CODES, N_CODES)
 
 
-def summarise_buildings(
+def building_scores(
     matches: pd.DataFrame, scenes: int, unclassified: Unclassified, params: IntervalParams
 ) -> dict[str, Any]:
     """Return the section `buildings` of `metrics.json`.

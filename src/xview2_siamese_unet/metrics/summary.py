@@ -18,7 +18,7 @@ from xview2_siamese_unet.config.reporting import IntervalParams
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.bootstrap import intervals
-from xview2_siamese_unet.metrics.buildings import summarise_buildings
+from xview2_siamese_unet.metrics.buildings import building_scores
 from xview2_siamese_unet.metrics.calibration import summarise_probabilities
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, Counts, Predictions, count_scene, rows_of, total
 from xview2_siamese_unet.metrics.scores import (
@@ -100,7 +100,7 @@ def summarise(
     `constant_prediction` and its `_score`, `localization` and `damage` (scores of each class), `events` and
     `disaster_types` (official scores of each, with `score_interval`, null for one scene), `macro_over_events` (their
     plain mean), `n_scenes`, `splits` (scenes of each split), `unclassified`, `confusion` (counts of all codes),
-    `buildings` (see `summarise_buildings`), `probabilities` (see `summarise_probabilities`).
+    `buildings` (see `building_scores`), `probabilities` (see `summarise_probabilities`).
 
     Args:
         table: counts of pixels, one row a scene.
@@ -126,7 +126,7 @@ def summarise(
         "disaster_types": _groups(table, "disaster_type", unclassified, params),
         "splits": {str(split): int(n) for split, n in table["split"].value_counts().items()},
         "unclassified": unclassified,
-        "buildings": summarise_buildings(matches, len(table), unclassified, params),
+        "buildings": building_scores(matches, len(table), unclassified, params),
         "probabilities": summarise_probabilities(probabilities),
     }
 

@@ -107,7 +107,7 @@ def render_assessment(
 
     Args:
         title: heading.
-        numbers: what `inference.summary.summarise_buildings` returns.
+        numbers: what `inference.summary.summary_numbers` returns.
         pictures: caption → picture (h, w, 3).
         provenance: flat, name → value.
         warnings: of the assessment.

@@ -199,7 +199,7 @@ def report_ingest(  # noqa: PLR0913  the page joins all results
     splits: pd.DataFrame,
 ) -> str:
     """Return a page of the content of the folder, the agreement of masks and targets, and every problem."""
-    counts = stats.summarise_buildings(scenes, building_counts)
+    counts = stats.tabulate_building_counts(scenes, building_counts)
     agreement = compare_targets(folder, scenes, masks)
     all_problems = pd.concat([problems, pd.DataFrame(store.problems, columns=problems.columns)])
     placed = scenes["residual"].dropna()

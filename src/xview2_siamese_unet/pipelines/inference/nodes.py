@@ -30,7 +30,7 @@ from xview2_siamese_unet.inference.coregistration import estimate_footprint_shif
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 from xview2_siamese_unet.inference.products import PRODUCTS, blocks_folder, buildings_style, check_out, outline_style
 from xview2_siamese_unet.inference.record import Predicted, describe, describe_model, model_warnings, newest_input
-from xview2_siamese_unet.inference.summary import assign_zones, summarise_buildings, summary_table, summary_warnings
+from xview2_siamese_unet.inference.summary import assign_zones, summary_numbers, summary_table, summary_warnings
 from xview2_siamese_unet.pipelines.inference import pages
 from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.io import BANDS, LEVELS
@@ -171,7 +171,7 @@ def summarise(buildings: Path, harmonised: HarmonisedPair, footprint_shift: dict
     warnings = [*footprint_shift["warnings"], *summary_warnings(frame, zoned)]
     for warning in warnings:
         _log.warning(warning)
-    numbers = summarise_buildings(table, warnings)
+    numbers = summary_numbers(table, warnings)
     return json.dumps(numbers, indent=2, allow_nan=False), table.to_csv(index=False)
 
 
