@@ -13,7 +13,7 @@ from xview2_siamese_unet.metrics.buildings import MATCH_COLUMNS
 from xview2_siamese_unet.metrics.calibration import CURVES, STEPS
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, Counts, total
 from xview2_siamese_unet.metrics.scores import official_score
-from xview2_siamese_unet.metrics.summary import count_scenes, fingerprint, scene_scores, summarise
+from xview2_siamese_unet.metrics.summary import count_scenes, scene_scores, scenes_fingerprint, summarise
 
 BUILDING = np.array([[0, 1], [1, 1]], np.uint8)
 DAMAGE = np.array([[0, 1], [4, 5]], np.uint8)
@@ -87,10 +87,10 @@ def test_fingerprint_follows_scenes_and_truth_and_no_prediction() -> None:
         count_scenes({name: lambda found=found: found for name in "abc"}, OneAtATime(), SCENES, ALL_TEST, "test")
         for found in (DAMAGE, np.zeros((2, 2), np.uint8))
     )
-    assert fingerprint(one) == fingerprint(other) == fingerprint(one[::-1])
-    assert fingerprint(one) != fingerprint(one[1:])
-    assert fingerprint(one) != fingerprint(one.assign(scene=["a", "b", "d"]))
-    assert fingerprint(one) != fingerprint(one.assign(damage_4_4=one["damage_4_4"] + 1))
+    assert scenes_fingerprint(one) == scenes_fingerprint(other) == scenes_fingerprint(one[::-1])
+    assert scenes_fingerprint(one) != scenes_fingerprint(one[1:])
+    assert scenes_fingerprint(one) != scenes_fingerprint(one.assign(scene=["a", "b", "d"]))
+    assert scenes_fingerprint(one) != scenes_fingerprint(one.assign(damage_4_4=one["damage_4_4"] + 1))
 
 
 PREDICTED = {name: lambda: DAMAGE for name in "abc"}

@@ -17,7 +17,7 @@ from small_store import write_store
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.checkpoint import Checkpoint
-from xview2_siamese_unet.training.checkpointing import best_epoch, fingerprint, last_epoch
+from xview2_siamese_unet.training.checkpointing import best_epoch, last_epoch, training_fingerprint
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.trainer import Folders, fit
 
@@ -53,16 +53,16 @@ def test_other_weights_in_the_same_file_change_the_fingerprint(
     path = tmp_path / "w.pth"
     own = recipe(model={"encoder": {"weights": {"source": "file", "path": path}}})
     path.write_bytes(b"one")
-    first = fingerprint(data, own)
+    first = training_fingerprint(data, own)
     path.write_bytes(b"two")
-    assert fingerprint(data, own) != first
+    assert training_fingerprint(data, own) != first
 
 
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
 def test_any_setting_that_changes_the_result_changes_the_fingerprint(
     data: TrainingData, recipe: MakeRecipe, changes: dict[str, Any]
 ) -> None:
-    assert fingerprint(data, recipe(**changes)) != fingerprint(data, recipe())
+    assert training_fingerprint(data, recipe(**changes)) != training_fingerprint(data, recipe())
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_any_setting_that_changes_the_result_changes_the_fingerprint(
 def test_what_changes_no_result_changes_no_fingerprint(
     data: TrainingData, recipe: MakeRecipe, changes: dict[str, Any]
 ) -> None:
-    assert fingerprint(data, recipe(**changes)) == fingerprint(data, recipe())
+    assert training_fingerprint(data, recipe(**changes)) == training_fingerprint(data, recipe())
 
 
 def test_any_datum_changes_the_fingerprint(data: TrainingData, recipe: MakeRecipe, tmp_path: Path) -> None:
@@ -95,16 +95,16 @@ def test_any_datum_changes_the_fingerprint(data: TrainingData, recipe: MakeRecip
         data._replace(channels=data.channels | {"mean": [1.0, 2.0, 3.0]}),
         *(data._replace(store=write_store(tmp_path / name, scenes | {name: draw_scene(99)})) for name in ("s0", "s5")),
     ]
-    marks = {fingerprint(each, recipe()) for each in (data, *others)}
+    marks = {training_fingerprint(each, recipe()) for each in (data, *others)}
     assert len(marks) == 1 + len(others)
 
 
 def test_other_code_is_another_fingerprint(
     data: TrainingData, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = fingerprint(data, recipe())
+    before = training_fingerprint(data, recipe())
     monkeypatch.setattr("xview2_siamese_unet.training.checkpointing.code_digest", lambda *_: "other")
-    assert fingerprint(data, recipe()) != before
+    assert training_fingerprint(data, recipe()) != before
 
 
 SETTINGS = {"epochs": 1, "localization_epochs": 1}

@@ -63,7 +63,7 @@ def count_scenes(
     return table.join(pd.DataFrame(np.array(rows), columns=COUNT_COLUMNS))
 
 
-def fingerprint(table: pd.DataFrame) -> str:
+def scenes_fingerprint(table: pd.DataFrame) -> str:
     """Return a digest of the scenes of a table and their truth, not of predictions."""
     counts = Counts.from_rows(rows_of(table.sort_values("scene")))
     truth = np.hstack([counts.localization.sum(axis=2), counts.damage.sum(axis=2)])

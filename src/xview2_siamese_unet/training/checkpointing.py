@@ -36,7 +36,7 @@ def data_fingerprint(data: TrainingData) -> str:
     return digest.hexdigest()
 
 
-def fingerprint(data: TrainingData, recipe: Recipe) -> str:
+def training_fingerprint(data: TrainingData, recipe: Recipe) -> str:
     """Return a digest of settings, scenes, first weights and code."""
     without: dict[str, bool | set[str]] = {"dataloader": True, "hardware": True, "training": {"reuse", "lr_find"}}
     digest = blake2b(code_digest("training.trainer").encode(), digest_size=16)

@@ -37,8 +37,8 @@ from xview2_siamese_unet.training.checkpointing import (
     EpochCheckpoint,
     best_epoch,
     data_fingerprint,
-    fingerprint,
     last_epoch,
+    training_fingerprint,
 )
 from xview2_siamese_unet.training.crops import DeviceScenes, load_to_device
 from xview2_siamese_unet.training.data import (
@@ -223,7 +223,7 @@ def _checkpoint(module: DamageModule, rule: DecisionRule, data: TrainingData) ->
         pretrained=module.pretrained,
         events=data.events,
         data_fingerprint=data_fingerprint(data),
-        fingerprint=fingerprint(data, recipe),
+        fingerprint=training_fingerprint(data, recipe),
         recipe=recipe.model_dump(mode="json"),
         dataset=data.name,
         licence=_LICENCE,

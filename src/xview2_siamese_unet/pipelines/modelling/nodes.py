@@ -54,7 +54,7 @@ def train(  # noqa: PLR0913  a net is made of all of these
     if checkpoint is None:
         cores = max(1, usable_cores() // get_local_world_size())
         checkpoint = dict(trainer.fit(training_data, recipe, trainer.Folders(**folders), cores=cores))
-    elif checkpoint["fingerprint"] != checkpointing.fingerprint(training_data, recipe):
+    elif checkpoint["fingerprint"] != checkpointing.training_fingerprint(training_data, recipe):
         raise StaleError(
             f"Run {folders['checkpoints'].parent.name} is finished, and its splits, features or first weights have "
             "changed since.",

@@ -14,7 +14,7 @@ from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics import buildings as building_metrics
 from xview2_siamese_unet.metrics import calibration
 from xview2_siamese_unet.metrics.confusion import Predictions
-from xview2_siamese_unet.metrics.summary import fingerprint, scene_scores, summarise
+from xview2_siamese_unet.metrics.summary import scene_scores, scenes_fingerprint, summarise
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.report import figures as charts
 from xview2_siamese_unet.report.page import provenance_of, render_report, warnings_of
@@ -172,7 +172,7 @@ def write_report(  # noqa: PLR0913  a report joins everything
         metrics=metrics,
         figures=figures,
         settings=settings,
-        provenance=provenance_of(checkpoint, run, params.model_file, fingerprint(counts), settings),
+        provenance=provenance_of(checkpoint, run, params.model_file, scenes_fingerprint(counts), settings),
         warnings=warnings_of(metrics, problems, checkpoint, class_counts),
     )
 
