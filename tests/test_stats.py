@@ -13,7 +13,7 @@ from xview2_siamese_unet.damage import SUBTYPES
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.raster.store import RECORD, count_scene
 from xview2_siamese_unet.stats import (
-    SIZES,
+    AREA_SIZES,
     UNKNOWN,
     channel_statistics,
     count_buildings,
@@ -188,7 +188,7 @@ def test_counts_by_hand() -> None:
     tables = summary(SCENES, BUILDINGS)
     assert tables["folder"].loc["tier1", ["scenes", "empty", "no-damage", "destroyed"]].tolist() == [3, 1, 1, 2]
     assert tables["event"].loc["b"].tolist() == [2, 1, 0, 1, 0, 0, 0]
-    assert tables["size"].sum(axis=1).to_dict() == dict(zip([*SIZES, UNKNOWN], [1, 1, 0, 1, 1], strict=True))
+    assert tables["size"].sum(axis=1).to_dict() == dict(zip([*AREA_SIZES, UNKNOWN], [1, 1, 0, 1, 1], strict=True))
 
 
 def test_a_dataset_without_buildings_has_all_columns() -> None:

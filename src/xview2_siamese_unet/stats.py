@@ -19,7 +19,12 @@ ClassCounts = dict[str, dict[str, int]]
 """`pre`: pixels of background and building; `post`: pixels of each damage label."""
 IMAGENET: Final = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
 """Grey values 0 to 255 that ImageNet weights were trained with (torchvision, documentation of its models)."""
-SIZES: Final = {"under 50 m²": 50.0, "50 to 150 m²": 150.0, "150 to 500 m²": 500.0, "500 m² and more": float("inf")}
+AREA_SIZES: Final = {
+    "under 50 m²": 50.0,
+    "50 to 150 m²": 150.0,
+    "150 to 500 m²": 500.0,
+    "500 m² and more": float("inf"),
+}
 """Size class → its upper limit: sheds, houses, large houses, halls."""
 UNKNOWN: Final = "size unknown"
 _RARE: Final = [Damage.MINOR_DAMAGE, Damage.MAJOR_DAMAGE]
@@ -176,7 +181,7 @@ def count_buildings(scenes: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> pd.D
         parts: the table of buildings (columns scene, damage and area of `xbd.ingest.BUILDING_COLUMNS`), in any parts.
 
     Returns:
-        A table of scene, tier, disaster, damage, size (of `SIZES`, or `UNKNOWN` if the scene has no georeference)
+        A table of scene, tier, disaster, damage, size (of `AREA_SIZES`, or `UNKNOWN` if the scene has no georeference)
         and buildings, without rows of zero.
     """
     facts = scenes[["scene", "tier", "disaster", "pixel"]]
@@ -195,13 +200,13 @@ def tabulate_building_counts(scenes: pd.DataFrame, counts: pd.DataFrame) -> dict
         "folder": _scenes(scenes, "tier").join(_classes(counts, "tier")).fillna(0).astype("int64"),
         "event": _scenes(scenes, "disaster").join(_classes(counts, "disaster")).fillna(0).astype("int64"),
         "event and size": _classes(counts, ["disaster", "size"]),
-        "size": _classes(counts, "size").reindex([*SIZES, UNKNOWN], fill_value=0),
+        "size": _classes(counts, "size").reindex([*AREA_SIZES, UNKNOWN], fill_value=0),
     }
 
 
 def _count(buildings: pd.DataFrame) -> pd.DataFrame:
     square_metres = buildings["area"] * buildings["pixel"] ** 2
-    sizes = pd.cut(square_metres, [-1.0, *SIZES.values()], labels=list(SIZES), right=False)
+    sizes = pd.cut(square_metres, [-1.0, *AREA_SIZES.values()], labels=list(AREA_SIZES), right=False)
     sized = buildings.assign(size=sizes.astype("object").fillna(UNKNOWN).astype("str"))
     return sized.groupby(_KEYS, as_index=False, sort=False).agg(buildings=("area", "size"))
 

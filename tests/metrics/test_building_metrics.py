@@ -14,7 +14,7 @@ from xview2_siamese_unet.config.reporting import IntervalParams
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.errors import LabelError
 from xview2_siamese_unet.metrics.buildings import (
-    SIZES,
+    PIXEL_SIZES,
     building_confusion,
     building_scores,
     burn_instances,
@@ -207,7 +207,7 @@ def test_summary_counts_buildings_by_size_and_class() -> None:
     summary = building_scores(table, 4, "no_damage", PARAMS)
     assert (summary["precision"], summary["recall"], summary["support"]) == (3 / 4, 3 / 4, 4)
     assert [row["support"] for row in summary["sizes"].values()] == [1, 2, 0, 1]
-    assert list(summary["sizes"]) == list(SIZES)
+    assert list(summary["sizes"]) == list(PIXEL_SIZES)
     assert summary["sizes"]["below 10 × 10 px"]["precision"] == 0.5
     assert [summary["damage"][code.word]["f1"] for code in SCORED] == [1, 0, 0, 1]
     assert summary["damage"]["no-damage"]["support"] == 2

@@ -38,7 +38,7 @@ MATCH_COLUMNS: Final = {
     "top": "int64", "left": "int64", "bottom": "int64", "right": "int64",
 }  # fmt: skip
 """One row a building, columns as in `Matches`; a false alarm has no uid."""
-SIZES: Final = {
+PIXEL_SIZES: Final = {
     "below 10 × 10 px": (0, 100),
     "10 × 10 to 20 × 20 px": (100, 400),
     "20 × 20 to 40 × 40 px": (400, 1600),
@@ -221,7 +221,7 @@ def building_scores(
     for row, (_, buildings) in enumerate(matches.groupby("scene", sort=True)):
         each[row] = _detection(building_confusion(buildings))
     sums = draw_weights(scenes, draws=params.draws, seed=params.seed) @ each.reshape(scenes, 4)
-    sizes = {name: matches["pixels"].between(*limits, inclusive="left") for name, limits in SIZES.items()}
+    sizes = {name: matches["pixels"].between(*limits, inclusive="left") for name, limits in PIXEL_SIZES.items()}
     return {
         **_detection_scores(confusion),
         "f1_interval": bounds({"f1": class_scores(sums.reshape(-1, 2, 2)).f1[:, 1]})["f1"],
