@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from xview2_siamese_unet.config.dataset import Tier
-from xview2_siamese_unet.config.validation import Strict
+from xview2_siamese_unet.config.validation import Share, Strict
 
-Share = Annotated[float, Field(ge=0, le=1)]
 TierShares = dict[Tier, Share]
 
 

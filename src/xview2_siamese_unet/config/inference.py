@@ -9,10 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from xview2_siamese_unet.config.modelling import Tta
-from xview2_siamese_unet.config.validation import Strict
+from xview2_siamese_unet.config.validation import Share, Strict
 
 Bands = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
-Share = Annotated[float, Field(ge=0, le=1)]
 _WORD_OFF = BeforeValidator(lambda value: "off" if value is False else value)
 """YAML reads the bare word off as false."""
 Format = Literal["geojson", "geoparquet"]
