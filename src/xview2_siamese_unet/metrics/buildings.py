@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from xview2_siamese_unet.metrics.bootstrap import bounds, draw_weights
 from xview2_siamese_unet.metrics.confusion import Predictions
 from xview2_siamese_unet.metrics.scores import class_scores, scored_damage
 from xview2_siamese_unet.raster.io import LEVELS
+from xview2_siamese_unet.raster.rasterize import Rule
 from xview2_siamese_unet.types import Float64Array, Int32Array, Int64Array, UInt8Array
 from xview2_siamese_unet.xbd.labels import parse_polygons
 
@@ -46,7 +47,6 @@ PIXEL_SIZES: Final = {
 }
 """Name → pixels from, below; a pixel of xBD is about half a metre wide."""
 InstanceArray = Int32Array
-Rule = Literal["centre", "outline"]
 
 
 class Matches(NamedTuple):
