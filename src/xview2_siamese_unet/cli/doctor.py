@@ -62,7 +62,7 @@ def doctor(env: str | None, keys: tuple[str, ...]) -> None:
         raise SystemExit(1)
 
 
-class Source(NamedTuple):
+class Setting(NamedTuple):
     """One place that sets a key."""
 
     where: str
@@ -70,7 +70,7 @@ class Source(NamedTuple):
     value: object
 
 
-def explain(loader: UserExperimentConfigLoader, key: str) -> tuple[object, list[Source]]:
+def explain(loader: UserExperimentConfigLoader, key: str) -> tuple[object, list[Setting]]:
     """Return the value in effect and every place that sets a key, weakest first.
 
     Where the last of them is `${globals:...}`, the places that set that global follow.
@@ -112,16 +112,16 @@ def _walk(tree: object, key: str) -> object:
     return _SECTION if isinstance(tree, dict) and tree else tree
 
 
-def _sources(loader: UserExperimentConfigLoader, kind: str, key: str) -> list[Source]:
+def _sources(loader: UserExperimentConfigLoader, kind: str, key: str) -> list[Setting]:
     files = [source for layer in loader.layers for source in _set_in(kind, layer, key)]
     model = _KINDS[kind]
     # Globals need a user and an experiment, which have no default.
     required = {name: name for name, field in model.model_fields.items() if field.is_required()}
     default = _walk(model(**required).model_dump(mode="json", by_alias=True), key) if key not in required else _SECTION
-    return files if default is _SECTION else [Source("the default of the code", default), *files]
+    return files if default is _SECTION else [Setting("the default of the code", default), *files]
 
 
-def _set_in(kind: str, layer: str, key: str) -> Iterator[Source]:
+def _set_in(kind: str, layer: str, key: str) -> Iterator[Setting]:
     """Yield each place where a layer sets a key, with the value as written there."""
     for path in layer_files(str(conf_folder()), layer, kind):
         node = _composed(path)
@@ -130,7 +130,7 @@ def _set_in(kind: str, layer: str, key: str) -> Iterator[Source]:
             node = next((value for name, value in pairs if name.value == part), None)
         if node is not None:
             value = yaml.SafeLoader("").construct_document(node)
-            yield Source(f"{path.relative_to(find_project())}:{node.start_mark.line + 1}", value)
+            yield Setting(f"{path.relative_to(find_project())}:{node.start_mark.line + 1}", value)
 
 
 @cache  # a command asks for many keys of few files
@@ -138,7 +138,7 @@ def _composed(path: Path) -> yaml.Node:
     return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
 
 
-def _explained(key: str, value: object, sources: list[Source]) -> str:
+def _explained(key: str, value: object, sources: list[Setting]) -> str:
     width = max((len(json.dumps(source.value, default=str)) for source in sources), default=0)
     lines = [f"{key} = {json.dumps(value, default=str)}"]
     for source in sources:
