@@ -35,7 +35,7 @@ BUILDING_WORDS: Final = ("background", "building")
 DAMAGE_WORDS: Final = tuple(code.word for code in Damage)
 FEW: Final = 50
 """Pixels below which a bin of a reliability diagram is not drawn, because it is noise; the ECE counts it."""
-ClassCounts = Mapping[str, Mapping[str, int]]
+PanelCounts = Mapping[str, Mapping[str, int]]
 """Panel, such as a date (`pre`, `post`) or a split → class word → pixels."""
 
 
@@ -128,7 +128,7 @@ def draw_curves(history: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_class_histogram(counts: ClassCounts) -> Figure:
+def draw_class_histogram(counts: PanelCounts) -> Figure:
     """Return bars on a logarithmic axis, one panel for each key of `counts`."""
     figure = _figure(10, 1.2 + 0.42 * max(max(len(classes), 1) for classes in counts.values()))
     # The axis starts at 1, since a logarithm has no 0, and leaves room for the text behind each bar.

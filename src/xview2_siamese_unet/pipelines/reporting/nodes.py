@@ -20,6 +20,7 @@ from xview2_siamese_unet.report import figures as charts
 from xview2_siamese_unet.report.page import provenance_of, render_report, warnings_of
 from xview2_siamese_unet.report.panels import building_row, choose_scenes, draw_panels, scene_row, worst_buildings
 from xview2_siamese_unet.runs import flatten
+from xview2_siamese_unet.stats import ClassCounts
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import georeferences
 
@@ -158,7 +159,7 @@ def write_report(  # noqa: PLR0913  a report joins everything
     *,
     metrics: dict[str, Any],
     counts: pd.DataFrame,
-    class_counts: charts.ClassCounts,
+    class_counts: ClassCounts,
     params: ReportingParams,
     run: dict[str, Any],
     checkpoint: dict[str, Any],
