@@ -103,7 +103,7 @@ def test_a_scene_that_is_a_vrt_by_another_name_is_refused(tmp_path: Path, name: 
 
 
 def test_rasters_open_with_three_drivers() -> None:
-    assert {*io.DRIVERS.values(), *source.DRIVERS.values()} == {"PNG", "GTiff", "VRT"}
+    assert {*io.IMAGE_DRIVERS.values(), *source.SOURCE_DRIVERS.values()} == {"PNG", "GTiff", "VRT"}
 
 
 OPENED = re.compile(r"\brasterio\.open\(([^()]|\([^()]*\))*\)")

@@ -21,7 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, Predictions, count_scene
-from xview2_siamese_unet.raster.io import DRIVERS, read_shape
+from xview2_siamese_unet.raster.io import IMAGE_DRIVERS, read_shape
 from xview2_siamese_unet.types import Int64Array, UInt8Array
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def _count(files: MaskFiles, planes: UInt8Array) -> Int64Array:
 def _read(path: Path, plane: UInt8Array, highest: int) -> None:
     """Read one mask under the rules of the official script, its header first."""
     try:
-        with rasterio.open(path, driver=DRIVERS[path.suffix]) as source:
+        with rasterio.open(path, driver=IMAGE_DRIVERS[path.suffix]) as source:
             problem = _problem_of_header(source, plane.shape)
             if problem is None:
                 source.read(1, out=plane)

@@ -26,7 +26,7 @@ from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.types import AnyArray, UInt8Array
 from xview2_siamese_unet.xbd.georeference import Georeference
 
-DRIVERS: Final = {".png": "PNG", ".tif": "GTiff", ".tiff": "GTiff"}
+IMAGE_DRIVERS: Final = {".png": "PNG", ".tif": "GTiff", ".tiff": "GTiff"}
 LEVELS: Final = 254
 """Probability 1 as a byte."""
 NO_DATA: Final = 255
@@ -43,7 +43,7 @@ def _open(path: Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver=DRIVERS[path.suffix.lower()]) as source:
+            with rasterio.open(path, driver=IMAGE_DRIVERS[path.suffix.lower()]) as source:
                 yield source
     except RasterioIOError as error:
         raise unreadable(path, error) from error

@@ -37,7 +37,7 @@ from xview2_siamese_unet.raster.grid import (
     reproject,
 )
 
-DRIVERS: Final = {".tif": "GTiff", ".tiff": "GTiff", ".vrt": "VRT"}
+SOURCE_DRIVERS: Final = {".tif": "GTiff", ".tiff": "GTiff", ".vrt": "VRT"}
 _TIFF: Final = (".tif", ".tiff")
 _FORMATS: Final = {
     ".ecw": "ECW",
@@ -161,7 +161,7 @@ def _image_files(path: Path) -> tuple[list[Path], list[str]]:
     searched if the folder holds no GeoTIFF itself. Of a vendor's delivery the rasters named `visual` are used.
     """
     if not path.is_dir():
-        if not (path.is_file() and path.suffix.lower() in DRIVERS):
+        if not (path.is_file() and path.suffix.lower() in SOURCE_DRIVERS):
             raise _unusable(path)
         return [path], []
     tiles, doubts = _tiffs(path, path.iterdir()), []
@@ -308,7 +308,7 @@ def open_raster(path: Path) -> Any:  # noqa: ANN401
     # Without a list of the folder, GDAL looks for the names above and not for such as .Ovr.
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
         # An absolute path: GDAL takes a name that begins with GTIFF_DIR: for an address.
-        raster = rasterio.open(path.absolute(), driver=DRIVERS[path.suffix.lower()])
+        raster = rasterio.open(path.absolute(), driver=SOURCE_DRIVERS[path.suffix.lower()])
     if elsewhere := raster.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
         raster.close()
         raise _foreign_overviews(f"{path} has its overviews in {elsewhere}.")
