@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
@@ -17,7 +17,7 @@ from kedro_datasets._typing import ImagePreview
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.config.data_processing import ShardParams
 from xview2_siamese_unet.config.execution import ExecutorParams
-from xview2_siamese_unet.datasets.files import OneFile
+from xview2_siamese_unet.datasets.files import Loaded, OneFile
 from xview2_siamese_unet.datasets.preview import picture_of_masks, picture_of_pairs
 from xview2_siamese_unet.errors import ConfigError, DataError, StaleError
 from xview2_siamese_unet.parallel import Lazy, Partition, make_missing, parallel_map
@@ -26,7 +26,6 @@ from xview2_siamese_unet.xbd.archives import is_archive
 from xview2_siamese_unet.xbd.scenes import SceneFiles
 
 _log = logging.getLogger(__name__)
-Loaded = TypeVar("Loaded")
 STAMP = "made_with.json"
 
 
