@@ -31,7 +31,6 @@ from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 from xview2_siamese_unet.inference.products import PRODUCTS, blocks_folder, buildings_style, check_out, outline_style
 from xview2_siamese_unet.inference.record import Predicted, describe, describe_model, model_warnings, newest_input
 from xview2_siamese_unet.inference.summary import assign_zones, summary_numbers, summary_table, summary_warnings
-from xview2_siamese_unet.pipelines.inference import pages
 from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.io import BANDS, LEVELS
 from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
@@ -173,16 +172,6 @@ def summarise(buildings: Path, harmonised: HarmonisedPair, footprint_shift: dict
         _log.warning(warning)
     numbers = summary_numbers(table, warnings)
     return json.dumps(numbers, indent=2, allow_nan=False), table.to_csv(index=False)
-
-
-def write_map(predicted: Predicted, buildings: Path, summary: str) -> str:
-    """Return the map as one HTML file."""
-    return pages.write_map(predicted, read_buildings(buildings), json.loads(summary)["warnings"])
-
-
-def write_report(predicted: Predicted, summary: str) -> str:
-    """Return the numbers as one HTML file."""
-    return pages.write_report(predicted, json.loads(summary))
 
 
 def write_record(

@@ -1,5 +1,7 @@
 """Translates an assessment into the contents of its pages."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import pandas as pd
 import shapely
 
 from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.inference.buildings import read_buildings
 from xview2_siamese_unet.inference.record import Predicted
 from xview2_siamese_unet.report.assessment import MapBuildings, MapContent, render_assessment, render_map
 
@@ -16,11 +19,12 @@ _FACTS = ("building_id", "status", "reason", "confidence", "p_none", "p_minor", 
 _MORE_FACTS = ("area_m2", "visible_fraction", "footprint_source")
 
 
-def write_map(predicted: Predicted, buildings: Any, warnings: list[str]) -> str:  # noqa: ANN401  a GeoDataFrame
-    """Return the map as HTML, with warnings on the counts of buildings."""
+def write_map(predicted: Predicted, buildings: Path, summary: str) -> str:
+    """Return the map as one HTML file, with warnings on the counts of buildings."""
     grid, record = predicted.pair.grid, predicted.record
+    frame = read_buildings(buildings)
     # A missing or empty geometry intersects nothing.
-    shown = buildings[buildings.geometry.intersects(shapely.box(*grid.bounds)).to_numpy()]
+    shown = frame[frame.geometry.intersects(shapely.box(*grid.bounds)).to_numpy()]
     content = MapContent(
         title="Building damage",
         pictures=predicted.pair.previews(_PICTURE),
@@ -29,16 +33,16 @@ def write_map(predicted: Predicted, buildings: Any, warnings: list[str]) -> str:
         buildings=_buildings(shown, predicted),
         notes=[
             *(f"{name}: {value}" for name, value in _provenance(record).items()),
-            f"buildings on this map: {len(shown)} of {len(buildings)}; others are outside of it or have no polygon",
+            f"buildings on this map: {len(shown)} of {len(frame)}; others are outside of it or have no polygon",
         ],
-        warnings=[*record["warnings"], *warnings],
+        warnings=[*record["warnings"], *json.loads(summary)["warnings"]],
     )
     return render_map(content)
 
 
-def write_report(predicted: Predicted, numbers: dict[str, Any]) -> str:
-    """Return the report as HTML."""
-    record = predicted.record
+def write_assessment(predicted: Predicted, summary: str) -> str:
+    """Return the numbers as one HTML file."""
+    record, numbers = predicted.record, json.loads(summary)
     pre, post = predicted.pair.previews(_SMALL_PICTURE)
     pictures = {"Pre-disaster image": pre, "Post-disaster image": post}
     warnings = [*record["warnings"], *numbers["warnings"]]

@@ -6,7 +6,7 @@ from typing import Final
 
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.pipelines.inference import nodes
+from xview2_siamese_unet.pipelines.inference import nodes, pages
 
 _PARAMS: Final = "params:inference"
 _RASTERS: Final = ["damage_raster", "probability_raster"]
@@ -55,8 +55,8 @@ def create_pipeline(**_: object) -> Pipeline:
                 name="summarise_buildings",
             ),
             Node(nodes.in_formats, [buildings, _PARAMS], "buildings_in_other_formats", name="in_formats"),
-            Node(nodes.write_map, ["predicted", buildings, summary], "assessment_map", name="write_map"),
-            Node(nodes.write_report, ["predicted", summary], "assessment_report", name="write_assessment"),
+            Node(pages.write_map, ["predicted", buildings, summary], "assessment_map", name="write_map"),
+            Node(pages.write_assessment, ["predicted", summary], "assessment_report", name="write_assessment"),
             Node(nodes.write_record, _RECORD, "assessment_record", name="write_record"),
         ]
     )
