@@ -32,25 +32,25 @@ def store() -> SimpleNamespace:
 
 
 def test_only_the_training_split_is_counted(store: SimpleNamespace) -> None:
-    counts = nodes.count_classes(store, SPLITS)
+    counts = nodes.count_training_classes(store, SPLITS)
     assert counts == count_classes(store.records[[0, 2]])
     store.records["damage_pixels"][[1, 3]] = 0
-    assert nodes.count_classes(store, SPLITS) == counts
+    assert nodes.count_training_classes(store, SPLITS) == counts
 
 
 def test_the_weights_of_scenes_name_their_scenes_in_order(store: SimpleNamespace) -> None:
     store.records["damage_pixels"][2] = [100, 0, 0, 0, 0, 0]
     store.records["building_pixels"][2] = [100, 0]
     params = FeatureStatisticsParams()
-    got = nodes.weigh_samples(store, SPLITS, params)
+    got = nodes.weigh_training_scenes(store, SPLITS, params)
     assert got == {"scenes": [NAMES[2], NAMES[0]], "weights": [params.sample_weights.empty, 3.0]}
 
 
 def test_class_weights_follow_the_policy_of_the_experiment(store: SimpleNamespace) -> None:
-    counts = nodes.count_classes(store, SPLITS)
+    counts = nodes.count_training_classes(store, SPLITS)
     params = FeatureStatisticsParams()
     lengths = {
-        policy: len(nodes.weigh_classes(counts, params, ClassesParams(unclassified=policy))["post"])
+        policy: len(nodes.weigh_counted_classes(counts, params, ClassesParams(unclassified=policy))["post"])
         for policy in ("ignore", "class")
     }
     assert lengths == {"ignore": 5, "class": 6}
@@ -66,7 +66,7 @@ def test_the_balance_of_classes_stands_in_a_table_and_a_figure(store: SimpleName
             "buildings": [2, 3, 4, 50],
         }
     )
-    table = nodes.tabulate_balance(store, SPLITS, counts)
+    table = nodes.balance_splits(store, SPLITS, counts)
     assert list(table.columns) == ["split", "class", "scenes", "buildings", "pixels", "share"]
     rows = table.set_index(["split", "class"])
     assert list(rows.index) == [(split, code.word) for split in ("train", "test") for code in Damage]
@@ -83,7 +83,7 @@ def test_the_balance_of_classes_stands_in_a_table_and_a_figure(store: SimpleName
 
 def test_a_split_without_buildings_has_rows_of_nothing(store: SimpleNamespace) -> None:
     store.records["damage_pixels"][:, 1:] = 0
-    table = nodes.tabulate_balance(store, SPLITS, pd.DataFrame({"scene": [], "damage": [], "buildings": []}))
+    table = nodes.balance_splits(store, SPLITS, pd.DataFrame({"scene": [], "damage": [], "buildings": []}))
     assert table["buildings"].sum() == 0
     assert set(table.loc[table["class"] != "background", "share"]) == {0.0}
     assert nodes.plot_balance(table).axes

@@ -11,12 +11,12 @@ from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.report.figures import draw_class_histogram
 
 
-def count_classes(store: Store, splits: pd.DataFrame) -> stats.ClassCounts:
+def count_training_classes(store: Store, splits: pd.DataFrame) -> stats.ClassCounts:
     """Return the pixels of each class in the training split, at both dates."""
     return stats.count_classes(_training_records(store, splits))
 
 
-def tabulate_balance(store: Store, splits: pd.DataFrame, building_counts: pd.DataFrame) -> pd.DataFrame:
+def balance_splits(store: Store, splits: pd.DataFrame, building_counts: pd.DataFrame) -> pd.DataFrame:
     """Return scenes, buildings and pixels of each class in each split."""
     records = store.records[store.rows(splits["scene"].tolist())]
     return stats.tabulate_balance(splits, records["damage_pixels"], building_counts)
@@ -31,14 +31,16 @@ def plot_balance(class_balance: pd.DataFrame) -> Figure:
     return draw_class_histogram(counts)
 
 
-def weigh_classes(
+def weigh_counted_classes(
     class_counts: stats.ClassCounts, params: FeatureStatisticsParams, classes: ClassesParams
 ) -> dict[str, list[float]]:
     """Return one weight per class of each head."""
     return stats.weigh_classes(class_counts, params.class_weights, classes.unclassified)
 
 
-def weigh_samples(store: Store, splits: pd.DataFrame, params: FeatureStatisticsParams) -> dict[str, list[object]]:
+def weigh_training_scenes(
+    store: Store, splits: pd.DataFrame, params: FeatureStatisticsParams
+) -> dict[str, list[object]]:
     """Return the scenes of the training split and their sampling weights."""
     weights = stats.weigh_samples(_training_records(store, splits), params.sample_weights)
     return {"scenes": _training_scenes(splits), "weights": weights.tolist()}

@@ -12,22 +12,22 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the pipeline `feature_statistics`."""
     return Pipeline(
         [
-            Node(nodes.count_classes, ["store", "splits"], "class_counts", name="count_classes"),
+            Node(nodes.count_training_classes, ["store", "splits"], "class_counts", name="count_classes"),
             Node(
-                nodes.weigh_classes,
+                nodes.weigh_counted_classes,
                 ["class_counts", "params:feature_statistics", "params:classes"],
                 "class_weights",
                 name="weigh_classes",
             ),
             Node(
-                nodes.weigh_samples,
+                nodes.weigh_training_scenes,
                 ["store", "splits", "params:feature_statistics"],
                 "sample_weights",
                 name="weigh_samples",
             ),
             Node(nodes.measure_channels, ["store", "splits"], "channel_statistics", name="measure_channels"),
             Node(
-                nodes.tabulate_balance,
+                nodes.balance_splits,
                 ["store", "splits", "building_counts"],
                 "class_balance",
                 name="tabulate_balance",
