@@ -175,13 +175,13 @@ def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.Data
     return split_scenes(scenes, params.split)
 
 
-def begin_run(assigned: pd.DataFrame, store: Store, settings: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
+def record_run(assigned: pd.DataFrame, store: Store, settings: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return the record of this run, and its splits without the scenes that could not be packed."""
     made = describe_run(settings, store.digest) | {"version": __version__, "commit": code_commit()}
     return made, leave_out(assigned, {scene for scene, *_ in store.problems})
 
 
-def count_buildings(scenes: pd.DataFrame, table: pq.ParquetFile) -> pd.DataFrame:
+def count_saved_buildings(scenes: pd.DataFrame, table: pq.ParquetFile) -> pd.DataFrame:
     """Return the number of buildings of each class and size in each scene."""
     with table:
         parts = (part.to_pandas() for part in table.iter_batches(columns=["scene", "damage", "area"]))

@@ -27,7 +27,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 "buildings",
                 name="tabulate_buildings",
             ),
-            Node(nodes.count_buildings, ["scenes", "buildings"], "building_counts", name="count_buildings"),
+            Node(nodes.count_saved_buildings, ["scenes", "buildings"], "building_counts", name="count_buildings"),
             Node(nodes.burn_masks, [*files, "scenes", params, executor], "masks", name="burn_masks"),
             Node(nodes.assign_splits, ["scenes", params], "assigned_splits", name="assign_splits"),
             Node(nodes.pack_scenes, ["raw_scenes", "scenes", "masks", params, executor], "store", name="pack_scenes"),
@@ -45,6 +45,6 @@ def create_pipeline(**_: object) -> Pipeline:
                 "ingest_page",
                 name="report_ingest",
             ),
-            Node(nodes.begin_run, ["assigned_splits", "store", "parameters"], ["run", "splits"], name="begin_run"),
+            Node(nodes.record_run, ["assigned_splits", "store", "parameters"], ["run", "splits"], name="begin_run"),
         ]
     )
