@@ -143,8 +143,8 @@ def measure(scenes: int) -> None:
         peak, params, started = Peak(), ReportingParams(), time.perf_counter()
         counts = count_scenes(predictions, store, facts, split, "test")
         matches = match_scenes(predictions, probabilities, counts, pq.ParquetFile(root / "buildings.parquet"), "centre")
-        predicted = nodes.count_probabilities(probabilities, store, counts, RUN)
-        metrics = nodes.score(counts, matches, predicted, RUN, params)
+        predicted = nodes.count_predicted_probabilities(probabilities, store, counts, RUN)
+        metrics = nodes.score_predictions(counts, matches, predicted, RUN, params)
         shown = predictions, probabilities, store
         figures = dict(zip(CHARTS, nodes.plot_confusion(metrics), strict=False))
         figures |= dict(zip(CALIBRATION, nodes.plot_probabilities(predicted), strict=True))

@@ -66,7 +66,7 @@ def test_the_balance_of_classes_stands_in_a_table_and_a_figure(store: SimpleName
             "buildings": [2, 3, 4, 50],
         }
     )
-    table = nodes.balance_splits(store, SPLITS, counts)
+    table = nodes.tabulate_split_classes(store, SPLITS, counts)
     assert list(table.columns) == ["split", "class", "scenes", "buildings", "pixels", "share"]
     rows = table.set_index(["split", "class"])
     assert list(rows.index) == [(split, code.word) for split in ("train", "test") for code in Damage]
@@ -83,7 +83,7 @@ def test_the_balance_of_classes_stands_in_a_table_and_a_figure(store: SimpleName
 
 def test_a_split_without_buildings_has_rows_of_nothing(store: SimpleNamespace) -> None:
     store.records["damage_pixels"][:, 1:] = 0
-    table = nodes.balance_splits(store, SPLITS, pd.DataFrame({"scene": [], "damage": [], "buildings": []}))
+    table = nodes.tabulate_split_classes(store, SPLITS, pd.DataFrame({"scene": [], "damage": [], "buildings": []}))
     assert table["buildings"].sum() == 0
     assert set(table.loc[table["class"] != "background", "share"]) == {0.0}
     assert nodes.plot_balance(table).axes

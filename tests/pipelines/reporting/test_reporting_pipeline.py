@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.pipelines.reporting import create_pipeline
-from xview2_siamese_unet.pipelines.reporting.nodes import count_probabilities, score, write_report
+from xview2_siamese_unet.pipelines.reporting.nodes import count_predicted_probabilities, score_predictions, write_report
 from xview2_siamese_unet.pipelines.submission import submit
 from xview2_siamese_unet.report.page import svg_uri
 
@@ -57,8 +57,11 @@ def test_scoring_follows_the_meaning_of_unclassified_in_training(world: dict[str
     scores, seen = {}, {}
     for meaning in ("ignore", "no_damage"):
         checkpoint = world["checkpoint"] | {"classes": {"unclassified": meaning}}
-        said = count_probabilities(*arguments, checkpoint)
-        scores[meaning], seen[meaning] = score(counts, matches, said, checkpoint, params), said["seen"].sum()
+        said = count_predicted_probabilities(*arguments, checkpoint)
+        scores[meaning], seen[meaning] = (
+            score_predictions(counts, matches, said, checkpoint, params),
+            said["seen"].sum(),
+        )
         assert scores[meaning]["unclassified"] == meaning
     assert scores["ignore"]["damage_f1_no_damage"] != scores["no_damage"]["damage_f1_no_damage"]
     assert seen["ignore"] < seen["no_damage"]

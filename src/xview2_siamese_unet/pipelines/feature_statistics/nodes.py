@@ -16,7 +16,7 @@ def count_training_classes(store: Store, splits: pd.DataFrame) -> stats.ClassCou
     return stats.count_classes(_training_records(store, splits))
 
 
-def balance_splits(store: Store, splits: pd.DataFrame, building_counts: pd.DataFrame) -> pd.DataFrame:
+def tabulate_split_classes(store: Store, splits: pd.DataFrame, building_counts: pd.DataFrame) -> pd.DataFrame:
     """Return scenes, buildings and pixels of each class in each split."""
     records = store.records[store.rows(splits["scene"].tolist())]
     return stats.tabulate_balance(splits, records["damage_pixels"], building_counts)

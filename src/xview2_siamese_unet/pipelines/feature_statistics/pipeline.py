@@ -27,7 +27,7 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             Node(nodes.measure_channels, ["store", "splits"], "channel_statistics", name="measure_channels"),
             Node(
-                nodes.balance_splits,
+                nodes.tabulate_split_classes,
                 ["store", "splits", "building_counts"],
                 "class_balance",
                 name="tabulate_balance",

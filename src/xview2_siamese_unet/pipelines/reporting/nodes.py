@@ -55,14 +55,14 @@ def predict(
         yield {scene.name: (scene.codes, place)}, {scene.name: (scene.probabilities, place)}
 
 
-def count_probabilities(
+def count_predicted_probabilities(
     probabilities: Predictions, store: Store, counts: pd.DataFrame, checkpoint: dict[str, Any]
 ) -> pd.DataFrame:
     """Return histograms of predicted probabilities and their observed frequency."""
     return calibration.count_probabilities(probabilities, store, counts, _unclassified(checkpoint))
 
 
-def match_buildings(
+def match_predicted_buildings(
     predictions: Predictions,
     probabilities: Predictions,
     counts: pd.DataFrame,
@@ -74,7 +74,7 @@ def match_buildings(
     return building_metrics.match_scenes(predictions, probabilities, counts, buildings, rule)
 
 
-def score(
+def score_predictions(
     counts: pd.DataFrame,
     matches: pd.DataFrame,
     probabilities: pd.DataFrame,

@@ -40,9 +40,9 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(nodes.predict, _PREDICT, ["predictions", "probabilities"], name="predict"),
             Node(count_scenes, _COUNTS, "scene_counts", name="count_confusion"),
-            Node(nodes.match_buildings, _MATCHES, "building_matches", name="match_buildings"),
-            Node(nodes.count_probabilities, _PROBABILITIES, "probability_counts", name="count_probabilities"),
-            Node(nodes.score, _SCORE, "metrics", name="score"),
+            Node(nodes.match_predicted_buildings, _MATCHES, "building_matches", name="match_buildings"),
+            Node(nodes.count_predicted_probabilities, _PROBABILITIES, "probability_counts", name="count_probabilities"),
+            Node(nodes.score_predictions, _SCORE, "metrics", name="score"),
             Node(nodes.plot_confusion, "metrics", _MATRICES, name="plot_confusion"),
             Node(nodes.plot_scored_classes, "metrics", "scored_classes", name="plot_scored_classes"),
             Node(nodes.plot_probabilities, "probability_counts", _DIAGRAMS, name="plot_probabilities"),
