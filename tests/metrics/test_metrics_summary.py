@@ -13,7 +13,7 @@ from xview2_siamese_unet.metrics.buildings import MATCH_COLUMNS
 from xview2_siamese_unet.metrics.calibration import CURVES, STEPS
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, Counts, total
 from xview2_siamese_unet.metrics.scores import official_score
-from xview2_siamese_unet.metrics.summary import count_scenes, scene_scores, scenes_fingerprint, summarise
+from xview2_siamese_unet.metrics.summary import count_scenes, scene_scores, scenes_fingerprint, summarise_scores
 
 BUILDING = np.array([[0, 1], [1, 1]], np.uint8)
 DAMAGE = np.array([[0, 1], [4, 5]], np.uint8)
@@ -127,7 +127,7 @@ def table() -> pd.DataFrame:
 
 
 def test_summary_is_plain_and_agrees_with_itself(table: pd.DataFrame) -> None:
-    summary = summarise(table, NO_BUILDINGS, NO_PROBABILITIES)
+    summary = summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["n_scenes"] == 7
     assert summary["splits"] == {"test": 7}
@@ -138,7 +138,7 @@ def test_summary_is_plain_and_agrees_with_itself(table: pd.DataFrame) -> None:
 
 
 def test_each_event_is_scored_from_its_own_scenes(table: pd.DataFrame) -> None:
-    events = summarise(table, NO_BUILDINGS, NO_PROBABILITIES, "no_damage")["events"]
+    events = summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES, "no_damage")["events"]
     for event, rows in table.groupby("disaster"):
         expected = official_score(total(rows), "no_damage")
         assert {key: events[event][key] for key in expected} == expected
@@ -150,7 +150,7 @@ def test_each_event_is_scored_from_its_own_scenes(table: pd.DataFrame) -> None:
 
 
 def test_macro_weighs_each_event_the_same(table: pd.DataFrame) -> None:
-    summary = summarise(table, NO_BUILDINGS, NO_PROBABILITIES)
+    summary = summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES)
     for key, value in summary["macro_over_events"].items():
         assert value == pytest.approx(np.mean([numbers[key] for numbers in summary["events"].values()]))
     assert "n_scenes" not in summary["macro_over_events"]
@@ -158,7 +158,7 @@ def test_macro_weighs_each_event_the_same(table: pd.DataFrame) -> None:
 
 def test_intervals_are_part_of_the_summary_and_follow_the_seed(table: pd.DataFrame) -> None:
     one, again, other = (
-        summarise(table, NO_BUILDINGS, NO_PROBABILITIES, "ignore", IntervalParams(draws=100, seed=seed))
+        summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES, "ignore", IntervalParams(draws=100, seed=seed))
         for seed in (1, 1, 2)
     )
     assert one == again

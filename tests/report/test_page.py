@@ -13,7 +13,7 @@ from PIL import Image
 
 from xview2_siamese_unet.metrics.calibration import CURVES, STEPS
 from xview2_siamese_unet.metrics.confusion import DAMAGE_COLUMNS, LOCALIZATION_COLUMNS
-from xview2_siamese_unet.metrics.summary import summarise
+from xview2_siamese_unet.metrics.summary import summarise_scores
 from xview2_siamese_unet.report.page import (
     CALIBRATION,
     CHARTS,
@@ -44,7 +44,7 @@ def metrics(event: str = "socal-fire", split: str = "test") -> dict[str, Any]:
     matches = pd.DataFrame(
         {"scene": "a", "truth": codes[:, 0], "predicted": codes[:, 1], "pixels": range(20, 4020, 20)}
     )
-    return summarise(table, matches[codes.any(axis=1)], histograms())
+    return summarise_scores(table, matches[codes.any(axis=1)], histograms())
 
 
 def histograms() -> pd.DataFrame:

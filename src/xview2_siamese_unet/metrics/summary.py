@@ -87,7 +87,7 @@ def scene_scores(table: pd.DataFrame, unclassified: Unclassified = "ignore") -> 
     return pd.Series(values, index=table["scene"].astype(str).to_numpy()[built], dtype=float)
 
 
-def summarise(
+def summarise_scores(
     table: pd.DataFrame,
     matches: pd.DataFrame,
     probabilities: pd.DataFrame,

@@ -73,7 +73,7 @@ def render_report(
 
     Args:
         title: heading.
-        metrics: what `metrics.summary.summarise` returns.
+        metrics: what `metrics.summary.summarise_scores` returns.
         figures: the files of `CHARTS` and `CALIBRATION` as SVG, `panels` and `worst_buildings` as PNG.
         settings: dotted key → value; `dataset.source` decides on the notes on synthetic scenes and on the licence.
         provenance: flat, name → value.
@@ -203,7 +203,7 @@ def warnings_of(
     """Return the warnings of a report, as sentences.
 
     Args:
-        metrics: what `metrics.summary.summarise` returns.
+        metrics: what `metrics.summary.summarise_scores` returns.
         problems: one row a problem of the dataset; columns problem, consequence.
         checkpoint: the scored model, see `models.checkpoint.Checkpoint`.
         class_counts: pixels of each class in the training split, see `stats.balance.count_classes`.

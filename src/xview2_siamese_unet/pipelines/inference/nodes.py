@@ -162,7 +162,9 @@ def in_formats(buildings: Path, params: InferenceParams) -> dict[str, Any]:
     return {name: read_buildings(buildings) for name in params.formats}
 
 
-def summarise(buildings: Path, harmonised: HarmonisedPair, footprint_shift: dict[str, Any]) -> tuple[str, str]:
+def summarise_assessment(
+    buildings: Path, harmonised: HarmonisedPair, footprint_shift: dict[str, Any]
+) -> tuple[str, str]:
     """Return the numbers, with warnings on them, as JSON, and the numbers as a table."""
     frame = read_buildings(buildings)
     zoned = assign_zones(frame, harmonised.zones)

@@ -49,7 +49,7 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             Node(nodes.vote_buildings, ["outlines", "predicted", *_RASTERS, _PARAMS], buildings, name="vote"),
             Node(
-                nodes.summarise,
+                nodes.summarise_assessment,
                 [buildings, "harmonised", "footprint_shift"],
                 [summary, "assessment_table"],
                 name="summarise_buildings",

@@ -14,7 +14,7 @@ from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics import buildings as building_metrics
 from xview2_siamese_unet.metrics import calibration
 from xview2_siamese_unet.metrics.confusion import Predictions
-from xview2_siamese_unet.metrics.summary import scene_scores, scenes_fingerprint, summarise
+from xview2_siamese_unet.metrics.summary import scene_scores, scenes_fingerprint, summarise_scores
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.report import figures as charts
 from xview2_siamese_unet.report.page import provenance_of, render_report, warnings_of
@@ -82,7 +82,7 @@ def score_predictions(
     params: ReportingParams,
 ) -> dict[str, Any]:
     """Return all scores of pixels, buildings and probabilities."""
-    return summarise(counts, matches, probabilities, _unclassified(checkpoint), params.intervals)
+    return summarise_scores(counts, matches, probabilities, _unclassified(checkpoint), params.intervals)
 
 
 def plot_confusion(metrics: dict[str, Any]) -> tuple[Figure, Figure, Figure]:
