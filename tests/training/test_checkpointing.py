@@ -17,7 +17,7 @@ from small_store import write_store
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.checkpoint import Checkpoint
-from xview2_siamese_unet.training.checkpointing import best_epoch, last_epoch, training_fingerprint
+from xview2_siamese_unet.training.checkpointing import best_weights, last_epoch, training_fingerprint
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.trainer import Folders, fit
 
@@ -149,7 +149,7 @@ def test_a_damaged_file_is_refused_with_what_to_delete(folders: Folders, damage:
     epochs = folders.checkpoints / "epochs"
     for path, read, delete in (
         (epochs / "last.ckpt", last_epoch, epochs / "last.ckpt"),
-        (epochs / "best.ckpt", best_epoch, epochs),
+        (epochs / "best.ckpt", best_weights, epochs),
     ):
         read(epochs)
         path.write_bytes(damage(path.read_bytes()))

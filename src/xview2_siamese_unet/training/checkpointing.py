@@ -71,7 +71,7 @@ def last_epoch(epochs: Path) -> Path | None:
     return path
 
 
-def best_epoch(epochs: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def best_weights(epochs: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the net's weights in the best epoch, and the origin of its first weights.
 
     Raises:

@@ -35,7 +35,7 @@ from xview2_siamese_unet.training.batch_norm import refuse_single_images, synchr
 from xview2_siamese_unet.training.checkpointing import (
     AtomicCheckpointIO,
     EpochCheckpoint,
-    best_epoch,
+    best_weights,
     data_fingerprint,
     last_epoch,
     training_fingerprint,
@@ -99,7 +99,7 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         start = _localization_stage(data, recipe, folders, host)
         module = _train(data, recipe, folders, host, start=start)
         _log.info("best epoch %d of %d", _best_row(module)["epoch"], len(module.history))
-        module.net.load_state_dict(best_epoch(folders.checkpoints / "epochs")[0])
+        module.net.load_state_dict(best_weights(folders.checkpoints / "epochs")[0])
         scenes = partial(validation_loader, data, recipe, host.cores, host.scenes)
         rule = tune_decision_rule(module.net, module.normalise, scenes, len(data.validation), recipe)
     destroy_process_group()
@@ -189,7 +189,7 @@ def new_module(data: TrainingData, recipe: Recipe, *, start: Path | None, fresh:
     if fresh and start is None:
         pretrained = load_encoder_weights(net, recipe.model.encoder)
     elif fresh and start is not None:
-        weights, pretrained = best_epoch(start)
+        weights, pretrained = best_weights(start)
         net.load_state_dict(weights)
     module = DamageModule(net, Normalise(**data.channels), recipe, data.class_weights)
     module.pretrained = pretrained
