@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xview2_siamese_unet.raster.store import RECORD, Store, count_scene
+from xview2_siamese_unet.raster.store import RECORD, Store, scene_record
 
 
 def write_store(folder: Path, scenes: dict[str, np.ndarray]) -> Store:
@@ -17,7 +17,7 @@ def write_store(folder: Path, scenes: dict[str, np.ndarray]) -> Store:
     height, width = next(iter(scenes.values())).shape[:2]
     records = np.zeros(len(scenes), RECORD)
     for row, (name, pixels) in enumerate(scenes.items()):
-        records[row] = count_scene(pixels)
+        records[row] = scene_record(pixels)
         records[row]["key"] = f"{name}{pixels.sum()}".encode()
     np.stack(list(scenes.values())).tofile(folder / "pixels.u8")
     records.tofile(folder / "records.bin")

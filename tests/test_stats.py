@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from xview2_siamese_unet.config.feature_statistics import ClassWeightParams, SampleWeightParams
 from xview2_siamese_unet.damage import SUBTYPES
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.raster.store import RECORD, count_scene
+from xview2_siamese_unet.raster.store import RECORD, scene_record
 from xview2_siamese_unet.stats import (
     AREA_SIZES,
     UNKNOWN,
@@ -55,7 +55,7 @@ def pixels_of(seed: int) -> np.ndarray:
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=6), st.integers(0, 6))
 def test_counts_of_parts_add_up_to_those_of_the_whole(seeds: list[int], cut: int) -> None:
     scenes = [pixels_of(seed) for seed in seeds]
-    table = np.stack([count_scene(scene) for scene in scenes])
+    table = np.stack([scene_record(scene) for scene in scenes])
     whole, first, second = (count_classes(part) for part in (table, table[:cut], table[cut:]))
     for phase, words in whole.items():
         assert words == {word: first[phase][word] + second[phase][word] for word in words}
@@ -230,7 +230,7 @@ def pixels_with_gaps(count: int, seed: int) -> np.ndarray:
 @given(st.integers(1, 4), st.integers(0, 10_000))
 def test_mean_and_deviation_of_the_pixels_that_hold_data(count: int, seed: int) -> None:
     pixels = pixels_with_gaps(count, seed)
-    got = channel_statistics(np.stack([count_scene(scene) for scene in pixels]))
+    got = channel_statistics(np.stack([scene_record(scene) for scene in pixels]))
     pre, post = pixels[:, 2:, :, 0:3].reshape(-1, 3), pixels[..., 3:6].reshape(-1, 3)
     for name, values in (("pre", pre), ("post", post), ("both", np.concatenate([pre, post]))):
         assert got[name]["mean"] == pytest.approx(values.mean(axis=0))
@@ -240,7 +240,7 @@ def test_mean_and_deviation_of_the_pixels_that_hold_data(count: int, seed: int) 
 def test_a_flat_or_empty_channel_divides_nothing_by_zero(caplog: pytest.LogCaptureFixture) -> None:
     flat = np.full((4, 4, 8), 7, np.uint8)
     flat[..., 6:] = 0
-    assert channel_statistics(count_scene(flat)[None])["both"] == {"mean": [7] * 3, "std": [1] * 3}
+    assert channel_statistics(scene_record(flat)[None])["both"] == {"mean": [7] * 3, "std": [1] * 3}
     assert channel_statistics(np.zeros(1, RECORD))["pre"] == {"mean": [0] * 3, "std": [1] * 3}
     assert [message.split(" image")[0] for message in caplog.messages] == ["no pre-disaster", "no post-disaster"]
 

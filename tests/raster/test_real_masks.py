@@ -15,7 +15,7 @@ from shapely import from_wkt
 from xview2_siamese_unet.damage import SUBTYPES
 from xview2_siamese_unet.raster.io import read_rgb
 from xview2_siamese_unet.raster.rasterize import rasterize_buildings, rasterize_damage
-from xview2_siamese_unet.raster.store import count_scene
+from xview2_siamese_unet.raster.store import scene_record
 from xview2_siamese_unet.stats import count_classes
 from xview2_siamese_unet.xbd.labels import parse_label, parse_polygons
 from xview2_siamese_unet.xbd.scenes import Phase
@@ -74,7 +74,7 @@ def test_counts_of_classes_are_those_of_an_independent_count() -> None:
         building, damage = ours(post)
         scene = np.zeros((*SHAPE, 8), np.uint8)
         scene[..., 6], scene[..., 7] = building, damage
-        records.append(count_scene(scene))
+        records.append(scene_record(scene))
         for row, mask in zip(pixels, theirs(post), strict=True):
             codes, counts = np.unique(mask, return_counts=True)
             row[codes] += counts

@@ -209,7 +209,7 @@ class Slot:
         """
         self._write_record(bytes(RECORD.itemsize))
         pixels = read()
-        record = count_scene(pixels)
+        record = scene_record(pixels)
         record["key"] = made_from
         _write(self.folder / "pixels.u8", pixels, self.row * pixels.nbytes)
         self._write_record(record.tobytes())
@@ -246,7 +246,7 @@ def scene_bytes(height: int, width: int) -> int:
     return height * width * CHANNELS + RECORD.itemsize
 
 
-def count_scene(pixels: UInt8Array) -> AnyArray:
+def scene_record(pixels: UInt8Array) -> AnyArray:
     """Return the record of one scene (h, w, 8) without its key."""
     record = np.zeros((), RECORD)
     # Pillow counts bytes as they are; `np.bincount` would first make an integer of eight bytes of each.
