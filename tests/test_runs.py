@@ -12,7 +12,15 @@ from kept_runs import RUN, write_run
 from xview2_siamese_unet import runs
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.runs import begin_run, choose_run, describe_run, differences, find_run, flatten, list_runs
+from xview2_siamese_unet.runs import (
+    begin_run,
+    choose_run,
+    describe_run,
+    find_run,
+    flatten,
+    list_runs,
+    record_differences,
+)
 
 NEWER = "2026-02-02T00.00.00.000Z"
 
@@ -162,7 +170,7 @@ def test_a_record_holds_every_setting_that_makes_a_result() -> None:
     record = json.loads(json.dumps(wanted("d", training={"epochs": 3})))
     assert record["settings"]["training"]["epochs"] == 3
     assert not {"reporting", "inference", "run"} & record["settings"].keys()
-    assert differences(record, wanted("d", training={"epochs": 3})) == []
+    assert record_differences(record, wanted("d", training={"epochs": 3})) == []
 
 
 def test_flatten_names_every_leaf() -> None:

@@ -94,7 +94,7 @@ def describe_run(settings: Mapping[str, Any], data: str | None) -> dict[str, Any
     return {"settings": made, "code": code_digest(*_CODE), "data": data}
 
 
-def differences(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def record_differences(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Return the differences between two records, such as `training.epochs 20 (now 3)`.
 
     Unknown data count as the same.
@@ -141,10 +141,10 @@ def find_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, ali
     newest = next((run for run in runs if run.is_finished), next(iter(runs), Run(experiment / _now(), wanted)))
     if not alike or not runs:
         return newest
-    same = (run for run in runs if run.is_finished and not differences(run.record, wanted | {"data": None}))
+    same = (run for run in runs if run.is_finished and not record_differences(run.record, wanted | {"data": None}))
     if found := next(same, None):
         return found
-    why = ", ".join(differences(newest.record, wanted)) or "it is not finished"
+    why = ", ".join(record_differences(newest.record, wanted)) or "it is not finished"
     raise ConfigError(
         f"No finished run of {shown} has these settings; of its newest run {newest.name}: {why}.",
         hint="Leave them out to use the newest run, name another with --params run=..., or train with them first.",
@@ -166,7 +166,7 @@ def choose_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, r
     """
     if named is not None:
         run = find_run(experiment, named, wanted, alike=False)
-        if found := differences(run.record, wanted):
+        if found := record_differences(run.record, wanted):
             raise ConfigError(
                 f"Run {named} cannot be resumed: it has {', '.join(found)}.",
                 hint="Leave run out to begin a new one, or restore what made it.",
@@ -174,14 +174,14 @@ def choose_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, r
         return run._replace(reason=f"run {named}, as named")
     runs = list_runs(experiment)
     usable = (run for run in runs if reuse or not (run.has_begun or run.is_finished))
-    if same := next((run for run in usable if not differences(run.record, wanted)), None):
+    if same := next((run for run in usable if not record_differences(run.record, wanted)), None):
         reason = f"run {same.name} {'is finished and reused' if same.is_finished else 'is resumed'}: same settings, "
         reason += "scenes and code"
         if (newest := next((run.name for run in runs if run.is_finished), "")) > same.name:
             reason += f"; other commands use the newer run {newest}, or the named one"
         return same._replace(reason=reason)
     new = Run(experiment / _now(), wanted)
-    found = differences(runs[0].record, wanted) if runs else []
+    found = record_differences(runs[0].record, wanted) if runs else []
     why = f"run {runs[0].name} has {', '.join(found) or 'begun, and training.reuse is false'}" if runs else "the first"
     if not runs and (old := next(experiment.glob("*/*_best_siamese_unet_state.pth"), None)):
         why += f"; {old} is of a version without runs: name it with --model, or remove it"
@@ -201,7 +201,7 @@ def begin_run(folder: Path, record: Mapping[str, Any]) -> None:
         record: see `describe_run`.
     """
     for run in list_runs(folder.parent):
-        found = differences(run.record, record)
+        found = record_differences(run.record, record)
         if run.has_begun and found and all(each.startswith("prediction.") for each in found):
             logger.info("run %s reuses the epochs of run %s: only prediction differs", folder.name, run.name)
             for epochs in run.folder.rglob("epochs"):

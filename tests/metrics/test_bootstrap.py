@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xview2_siamese_unet.metrics.bootstrap import differences, draw_weights, intervals
+from xview2_siamese_unet.metrics.bootstrap import draw_weights, intervals, score_differences
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, DAMAGE_COLUMNS, total
 from xview2_siamese_unet.metrics.scores import official_score
 
@@ -73,8 +73,8 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_zero_for_the_sam
     moved = table[DAMAGE_COLUMNS[1 * 6 + 0]] // 2
     better["damage_1_0"] -= moved
     better["damage_1_1"] += moved
-    assert set(map(tuple, differences(table, table).values())) == {(0.0, 0.0)}
-    low, high = differences(table, better)["damage_f1_no_damage"]
+    assert set(map(tuple, score_differences(table, table).values())) == {(0.0, 0.0)}
+    low, high = score_differences(table, better)["damage_f1_no_damage"]
     assert 0 < low < high
     alone = intervals(table)["damage_f1_no_damage"]
     assert high - low < (alone[1] - alone[0]) / 2

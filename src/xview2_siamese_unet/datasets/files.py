@@ -12,7 +12,7 @@ from kedro_datasets._typing import HTMLPreview, JSONPreview
 from xview2_siamese_unet.atomic import whole_file, write_atomically
 from xview2_siamese_unet.errors import CheckpointError, StaleError
 from xview2_siamese_unet.report.page import png_uri, svg_uri
-from xview2_siamese_unet.runs import begin_run, differences
+from xview2_siamese_unet.runs import begin_run, record_differences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,7 +150,7 @@ class RunRecordDataset(OneFile[dict[str, Any], dict[str, Any]]):
         """
         if not self._path.exists():
             begin_run(self._path.parent, data)
-        elif found := differences(self.load(), data):
+        elif found := record_differences(self.load(), data):
             raise StaleError(
                 f"Run {self._path.parent.name} cannot be continued: it has {', '.join(found)}.",
                 hint="Start the same command again: a new run begins, and this one stays as it is.",

@@ -36,7 +36,7 @@ def intervals(
     return bounds(_drawn_scores(table, draw_weights(len(table), draws=draws, seed=seed), unclassified))
 
 
-def differences(
+def score_differences(
     table: pd.DataFrame,
     other: pd.DataFrame,
     unclassified: tuple[Unclassified, Unclassified] = ("ignore", "ignore"),

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.metrics.bootstrap import differences, intervals
+from xview2_siamese_unet.metrics.bootstrap import intervals, score_differences
 from xview2_siamese_unet.metrics.confusion import total
 from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.metrics.summary import scene_scores
@@ -143,7 +143,7 @@ def difference(first: Experiment, second: Experiment, *, shown: int = 10) -> Dif
     one, two = (each.counts.set_index("scene").loc[common].reset_index() for each in (first, second))
     meanings = first.unclassified, second.unclassified
     scores = official_score(total(one), meanings[0]), official_score(total(two), meanings[1])
-    bounds = differences(one, two, meanings)
+    bounds = score_differences(one, two, meanings)
     numbers = {key: Number(scores[1][key] - scores[0][key], *bounds[key]) for key in bounds}
     changes = pd.DataFrame({"before": scene_scores(one, meanings[0]), "after": scene_scores(two, meanings[1])})
     changes = changes.assign(change=changes["after"] - changes["before"])
