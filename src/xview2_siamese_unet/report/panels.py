@@ -286,7 +286,7 @@ def _write(axes: Axes, position: tuple[float, float], text: str, size: float, **
     axes.text(*position, text, fontdict=font, parse_math=False)
 
 
-def fit(array: UInt8Array, side: int, resample: Image.Resampling) -> UInt8Array:
+def resize(array: UInt8Array, side: int, resample: Image.Resampling) -> UInt8Array:
     """Return an image or a mask scaled to a longer side of `side` pixels."""
     height, width = array.shape[:2]
     scale = side / max(height, width)
@@ -296,20 +296,20 @@ def fit(array: UInt8Array, side: int, resample: Image.Resampling) -> UInt8Array:
 
 def show_image(image: UInt8Array, side: int) -> UInt8Array:
     """Return a scaled image, uint8 (h, w, 3); a chequer marks pixels without data."""
-    return _mark_no_data(fit(image, side, Image.Resampling.BOX), _no_data(image, side))
+    return _mark_no_data(resize(image, side, Image.Resampling.BOX), _no_data(image, side))
 
 
 def show_codes(codes: UInt8Array, image: UInt8Array, side: int) -> UInt8Array:
     """Return class codes, uint8 (h, w), over a dimmed grey image, both scaled."""
-    grey = fit(image, side, Image.Resampling.BOX).mean(axis=2, keepdims=True)
+    grey = resize(image, side, Image.Resampling.BOX).mean(axis=2, keepdims=True)
     dimmed = np.broadcast_to(40 + 0.35 * grey, (*grey.shape[:2], 3)).astype(np.uint8)
     # Hatches are drawn after scaling, which would blur them.
-    return hatch(fit(codes, side, Image.Resampling.NEAREST), _mark_no_data(dimmed, _no_data(image, side)))
+    return hatch(resize(codes, side, Image.Resampling.NEAREST), _mark_no_data(dimmed, _no_data(image, side)))
 
 
 def show_confidence(confidences: UInt8Array, side: int) -> UInt8Array:
     """Return probabilities in steps of 1/254, uint8 (h, w), as colour; 255: no data."""
-    small = fit(confidences, side, Image.Resampling.NEAREST)
+    small = resize(confidences, side, Image.Resampling.NEAREST)
     return _mark_no_data(_CONFIDENCE[small], small == NO_DATA)
 
 
@@ -340,7 +340,7 @@ def chequer(shape: tuple[int, ...]) -> UInt8Array:
 
 def _no_data(image: UInt8Array, side: int) -> BoolArray:
     nothing = (image == 0).all(axis=2).astype(np.uint8)
-    return fit(nothing, side, Image.Resampling.NEAREST) > 0
+    return resize(nothing, side, Image.Resampling.NEAREST) > 0
 
 
 def _mark_no_data(picture: UInt8Array, nothing: BoolArray) -> UInt8Array:
