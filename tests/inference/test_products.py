@@ -13,7 +13,7 @@ import shapely
 from xview2_siamese_unet.atomic import sha256, write_atomically, written
 from xview2_siamese_unet.datasets.assessment import FormatsDataset, Layers, LayersDataset, RecordDataset
 from xview2_siamese_unet.errors import DataError, StorageError, cause_of
-from xview2_siamese_unet.inference.buildings import read_buildings
+from xview2_siamese_unet.inference.buildings import read_building_layer
 from xview2_siamese_unet.inference.products import PRODUCTS, begin, check_out
 
 TEXTS = ("damage.tif", "buildings.gpkg", "summary.csv")
@@ -163,7 +163,7 @@ def test_exclamation_marks_in_the_path_are_allowed(tmp_path: Path) -> None:
     frame = gpd.GeoDataFrame({"id": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
     package = LayersDataset(filepath=str(folder / "buildings.gpkg"))
     package.save(Layers({"a": frame, "b": frame}, {"a": "<qgis/>"}, "2026-01-01T00:00:00Z"))
-    assert read_buildings(package.load())["id"].tolist() == package.preview()["data"][0] == [1]
+    assert read_building_layer(package.load())["id"].tolist() == package.preview()["data"][0] == [1]
     FormatsDataset(filepath=str(folder / "buildings")).save({"geojson": frame, "geoparquet": frame})
     assert len(json.loads((folder / "buildings.geojson").read_text())["features"]) == 1
     names = {"buildings.gpkg", "buildings.geojson", "buildings.parquet"}

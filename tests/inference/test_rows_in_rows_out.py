@@ -20,7 +20,7 @@ from image_pair import fill
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.datasets.assessment import LayersDataset
 from xview2_siamese_unet.datasets.rasters import CogDataset
-from xview2_siamese_unet.inference.buildings import read_buildings
+from xview2_siamese_unet.inference.buildings import read_building_layer
 from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.record import Predicted
 from xview2_siamese_unet.pipelines.inference import nodes
@@ -96,7 +96,7 @@ def assess(params: InferenceParams, folder: Path) -> tuple[gpd.GeoDataFrame, tup
     outlines, _ = nodes.outline_buildings(harmonised, params, *paths)
     package = LayersDataset(filepath=str(folder / "buildings.gpkg"))
     package.save(nodes.vote_buildings(outlines, predicted, *paths, params))
-    return read_buildings(package.load()), harmonised.warnings
+    return read_building_layer(package.load()), harmonised.warnings
 
 
 def visible_share(shape: Any, seen: np.ndarray) -> float:  # noqa: ANN401

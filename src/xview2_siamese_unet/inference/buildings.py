@@ -263,7 +263,7 @@ def add_provenance(buildings: gpd.GeoDataFrame, facts: Mapping[str, Any]) -> gpd
     return buildings[[*buildings.columns.drop(buildings.geometry.name), buildings.geometry.name]]
 
 
-def read_buildings(package: Path) -> gpd.GeoDataFrame:
+def read_building_layer(package: Path) -> gpd.GeoDataFrame:
     """Return the rows of the first layer of a GeoPackage."""
     return pyogrio.read_dataframe(f"GPKG:{package}", layer=0)  # with the driver: a path may hold an exclamation mark
 

@@ -22,7 +22,7 @@ from xview2_siamese_unet.inference.buildings import (
     assess_buildings,
     building_outlines,
     model_buildings,
-    read_buildings,
+    read_building_layer,
     simplify_outlines,
     valid_area,
 )
@@ -159,14 +159,14 @@ def vote_buildings(
 
 def in_formats(buildings: Path, params: InferenceParams) -> dict[str, Any]:
     """Return the buildings once for each format that is asked for."""
-    return {name: read_buildings(buildings) for name in params.formats}
+    return {name: read_building_layer(buildings) for name in params.formats}
 
 
 def summarise_assessment(
     buildings: Path, harmonised: HarmonisedPair, footprint_shift: dict[str, Any]
 ) -> tuple[str, str]:
     """Return the numbers, with warnings on them, as JSON, and the numbers as a table."""
-    frame = read_buildings(buildings)
+    frame = read_building_layer(buildings)
     zoned = assign_zones(frame, harmonised.zones)
     table = summary_table(frame, zoned)
     warnings = [*footprint_shift["warnings"], *summary_warnings(frame, zoned)]

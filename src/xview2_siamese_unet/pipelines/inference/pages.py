@@ -9,7 +9,7 @@ import pandas as pd
 import shapely
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.inference.buildings import read_buildings
+from xview2_siamese_unet.inference.buildings import read_building_layer
 from xview2_siamese_unet.inference.record import Predicted
 from xview2_siamese_unet.report.assessment import MapBuildings, MapContent, render_assessment, render_map
 
@@ -22,7 +22,7 @@ _MORE_FACTS = ("area_m2", "visible_fraction", "footprint_source")
 def write_map(predicted: Predicted, buildings: Path, summary: str) -> str:
     """Return the map as one HTML file, with warnings on the counts of buildings."""
     grid, record = predicted.pair.grid, predicted.record
-    frame = read_buildings(buildings)
+    frame = read_building_layer(buildings)
     # A missing or empty geometry intersects nothing.
     shown = frame[frame.geometry.intersects(shapely.box(*grid.bounds)).to_numpy()]
     content = MapContent(
