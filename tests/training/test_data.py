@@ -16,7 +16,7 @@ from xview2_siamese_unet.training.data import (
     dilate,
     shared_memory_errors,
     training_loader,
-    unpack,
+    unpack_batch,
     validation_loader,
 )
 
@@ -35,13 +35,13 @@ def pixel(damage: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(("unclassified", "code"), [("ignore", IGNORE), ("no_damage", 1), ("class", 5)])
 def test_unclassified_pixels_become_the_chosen_code(unclassified: Unclassified, code: int) -> None:
-    assert unpack(pixel(5), unclassified).damage.item() == code
-    assert unpack(pixel(5), unclassified).building.item() == 1
-    assert [unpack(pixel(damage), unclassified).damage.item() for damage in range(5)] == [0, 1, 2, 3, 4]
+    assert unpack_batch(pixel(5), unclassified).damage.item() == code
+    assert unpack_batch(pixel(5), unclassified).building.item() == 1
+    assert [unpack_batch(pixel(damage), unclassified).damage.item() for damage in range(5)] == [0, 1, 2, 3, 4]
 
 
 def test_unpack_splits_the_channels() -> None:
-    batch = unpack(pixel(2), "ignore")
+    batch = unpack_batch(pixel(2), "ignore")
     assert batch.pre.flatten().tolist() == [1, 2, 3]
     assert batch.post.flatten().tolist() == [4, 5, 6]
     assert (batch.pre.dtype, batch.damage.dtype) == (torch.float32, torch.int64)
@@ -125,7 +125,7 @@ def test_buildings_grow_by_the_square_and_the_rarer_class_wins() -> None:
 def test_only_the_truth_of_damage_grows() -> None:
     pixels = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
     pixels[0, 4, 4, 6], pixels[0, 4, 4, 7] = 1, 3
-    batch = unpack(pixels, "ignore", 3)
+    batch = unpack_batch(pixels, "ignore", 3)
     assert (batch.building.sum(), (batch.damage == 3).sum()) == (1, 9)
 
 

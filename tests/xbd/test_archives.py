@@ -40,7 +40,7 @@ def pack(path: Path, files: dict[str, bytes]) -> Path:
 
 def unpack(archive: Path, folder: Path) -> int:
     """Unpack below a folder; return the number of files."""
-    SceneFiles(folder, UNPACKED).write(partial(archives.unpack, archive))
+    SceneFiles(folder, UNPACKED).write(partial(archives.unpack_archive, archive))
     files: int = json.loads((folder / UNPACKED).read_text())["files"]
     (folder / UNPACKED).unlink()
     return files

@@ -15,7 +15,7 @@ from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import IGNORE, Damage
 from xview2_siamese_unet.models.postprocess import Temperatures
 from xview2_siamese_unet.models.predictor import Predictor
-from xview2_siamese_unet.training.data import unpack
+from xview2_siamese_unet.training.data import unpack_batch
 from xview2_siamese_unet.training.distributed import all_gather
 from xview2_siamese_unet.types import Float32Array, Int64Array
 
@@ -47,7 +47,7 @@ def sample_logits(
     building: list[LogitSample] = []
     damage: list[LogitSample] = []
     for pixels in batches:
-        truth = unpack(pixels.to(predict.device), unclassified)
+        truth = unpack_batch(pixels.to(predict.device), unclassified)
         logits = predict(truth.pre, truth.post)
         for scene in range(len(pixels)):
             everything = torch.arange(truth.building[scene].numel(), device=predict.device)

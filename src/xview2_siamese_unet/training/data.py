@@ -61,7 +61,7 @@ class Batch(NamedTuple):
     damage: Tensor
 
 
-def unpack(pixels: Tensor, unclassified: Unclassified, dilation: int = 1) -> Batch:
+def unpack_batch(pixels: Tensor, unclassified: Unclassified, dilation: int = 1) -> Batch:
     """Split bytes (b, h, w, 8) into images, as channels_last views, and targets.
 
     Args:

@@ -22,7 +22,7 @@ from xview2_siamese_unet.models.build import DamageNet
 from xview2_siamese_unet.models.postprocess import decide, probabilities
 from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
 from xview2_siamese_unet.training.augmentation import augment
-from xview2_siamese_unet.training.data import Batch, unpack
+from xview2_siamese_unet.training.data import Batch, unpack_batch
 from xview2_siamese_unet.training.learning_rate import learning_rate
 from xview2_siamese_unet.training.logging import Panels, StepProfiler
 from xview2_siamese_unet.training.losses import ReduceMean, mix_losses
@@ -109,7 +109,7 @@ class DamageModule(lightning.LightningModule):
     def _training_losses(self, pixels: Tensor, reduce_mean: ReduceMean) -> list[Tensor]:
         """Return the weighted loss of localisation, and of damage if it has a weight."""
         training = self.recipe.training
-        truth = unpack(pixels, self.recipe.classes.unclassified, training.damage_dilation)
+        truth = unpack_batch(pixels, self.recipe.classes.unclassified, training.damage_dilation)
         batch = augment(truth, training.augmentation)
         if self.recipe.loss_weights.post:
             return self._losses(self._forward(batch), batch, reduce_mean)
@@ -140,7 +140,7 @@ class DamageModule(lightning.LightningModule):
 
     def validation_step(self, pixels: Tensor, batch_idx: int) -> None:
         """Count a batch of whole scenes; results do not depend on the batch size."""
-        batch = unpack(pixels, self.recipe.classes.unclassified)
+        batch = unpack_batch(pixels, self.recipe.classes.unclassified)
         logits = self._forward(batch)
         for n in range(len(pixels)):
             scene = Logits(*(part[n : n + 1] for part in logits)), Batch(*(part[n : n + 1] for part in batch))

@@ -31,7 +31,7 @@ from xview2_siamese_unet.models.postprocess import (
 )
 from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.training.calibration import calibrate, sample_logits
-from xview2_siamese_unet.training.data import unpack
+from xview2_siamese_unet.training.data import unpack_batch
 from xview2_siamese_unet.training.distributed import all_gather
 from xview2_siamese_unet.types import Float64Array, Int64Array, UInt8Array
 
@@ -100,7 +100,7 @@ def count_predictions(predict: Predictor, batches: Iterable[Tensor]) -> Int64Arr
     total = torch.zeros(int(np.prod(_SHAPE)), dtype=torch.int64, device=predict.device)
     for batch in batches:
         pixels = batch.to(predict.device)
-        images = unpack(pixels, "ignore")
+        images = unpack_batch(pixels, "ignore")
         probability, damage = most_likely(probabilities(predict(images.pre, images.post)))
         # The step whose lower end the probability is above, as `decide` compares.
         step = (torch.ceil(probability * _STEPS) - 1).clamp(0, _STEPS - 1).long()
@@ -158,7 +158,7 @@ def collect_buildings(predict: Predictor, batches: Iterable[Tensor], thresholds:
     """Return the predicted buildings of scenes, one row each."""
     own: list[Buildings] = []
     for pixels in batches:
-        images = unpack(pixels, "ignore")
+        images = unpack_batch(pixels, "ignore")
         shares = probabilities(predict(images.pre, images.post))
         codes, truth = decide(shares, thresholds).cpu().numpy(), pixels[..., 7].cpu().numpy()
         own += [_buildings(*scene) for scene in zip(codes, scored_bytes(shares), truth, strict=True)]

@@ -37,7 +37,7 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ENDINGS) and path.is_file()
 
 
-def unpack(archive: Path) -> Iterator[tuple[str, bytes]]:
+def unpack_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Yield path and content of each file of a scene in an archive, and at the end of `UNPACKED`.
 
     Only regular files `<tier>/<images|labels|targets>/<file>` are unpacked, at any depth in the archive; so no path in

@@ -25,7 +25,7 @@ from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.runs import describe_run
 from xview2_siamese_unet.synthetic import draw_scene, drawing_code, plan_sample, scene_name
 from xview2_siamese_unet.training.provenance import code_commit, code_digest
-from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive, unpack
+from xview2_siamese_unet.xbd.archives import UNPACKED, is_archive, unpack_archive
 from xview2_siamese_unet.xbd.ingest import (
     building_tables,
     georeference,
@@ -53,7 +53,7 @@ def provide_scenes(download: Path | None, dataset: DatasetParams, executor: Exec
         return Partitions(drawn, what="sample scenes", made_with=made_with, executor=executor)
     if is_archive(download):
         made_with = {"archive": download.name, "bytes": download.stat().st_size}
-        return Partitions({UNPACKED: Lazy(partial(unpack, download))}, what="archives", made_with=made_with)
+        return Partitions({UNPACKED: Lazy(partial(unpack_archive, download))}, what="archives", made_with=made_with)
     return Partitions({}, what="scenes")
 
 
