@@ -46,7 +46,7 @@ def _open(path: Path) -> Iterator[Any]:
             with rasterio.open(path, driver=IMAGE_DRIVERS[path.suffix.lower()]) as source:
                 yield source
     except RasterioIOError as error:
-        raise unreadable(path, error) from error
+        raise unreadable_image(path, error) from error
 
 
 def read_shape(path: Path) -> tuple[int, int, int]:
@@ -82,10 +82,10 @@ def _decode_png(path: Path) -> UInt8Array:
         with Image.open(path, formats=("PNG",)) as image:
             return np.asarray(image)[..., :3]
     except (OSError, SyntaxError) as error:
-        raise unreadable(path, error) from error
+        raise unreadable_image(path, error) from error
 
 
-def unreadable(path: Path, reason: object) -> DataError:
+def unreadable_image(path: Path, reason: object) -> DataError:
     """Return the error of an image that cannot be read."""
     return DataError(
         f"{path} cannot be read ({reason}).",

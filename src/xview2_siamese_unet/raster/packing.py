@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.raster.io import read_rgb, unreadable
+from xview2_siamese_unet.raster.io import read_rgb, unreadable_image
 from xview2_siamese_unet.raster.masks import Kind, SceneMasks
 from xview2_siamese_unet.raster.rasterize import Shape
 from xview2_siamese_unet.raster.store import CHANNELS
@@ -56,5 +56,5 @@ def scene_key(images: tuple[Path, Path], masks_made_from: str) -> str:
             else:
                 digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
         except OSError as error:
-            raise unreadable(image, error.strerror) from error
+            raise unreadable_image(image, error.strerror) from error
     return digest.hexdigest()

@@ -22,7 +22,7 @@ from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.raster.grid import Grid, pixel_size, transformer
 from xview2_siamese_unet.raster.no_data import read_colours
-from xview2_siamese_unet.raster.source import Source, Tile, open_raster, unreadable
+from xview2_siamese_unet.raster.source import Source, Tile, open_raster, unreadable_raster
 from xview2_siamese_unet.types import AnyArray, BoolArray, Float32Array, Float64Array, UInt8Array
 
 _OPEN_TILES: Final = 24
@@ -205,7 +205,7 @@ class ImageReader:
             try:
                 colours, data = self._tile(number).read(Window(west, up, east - west, down - up))
             except RasterioError as error:
-                raise unreadable(self._source.tiles[number].path, error) from error
+                raise unreadable_raster(self._source.tiles[number].path, error) from error
             new = data & ~valid[inner]
             values[inner][new] = np.moveaxis(colours, 0, 2)[new]
             valid[inner] |= new

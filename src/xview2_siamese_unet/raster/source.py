@@ -291,7 +291,7 @@ def _read_tile(path: Path, bands: tuple[int, int, int] | None) -> Tile:
                 guessed=guessed,
             )
     except RasterioError as error:
-        raise unreadable(path, error) from error
+        raise unreadable_raster(path, error) from error
 
 
 def open_raster(path: Path) -> Any:  # noqa: ANN401
@@ -322,7 +322,7 @@ def _foreign_overviews(message: str) -> DataError:
     )
 
 
-def unreadable(path: Path, error: RasterioError) -> DataError:
+def unreadable_raster(path: Path, error: RasterioError) -> DataError:
     """Return the error of a raster whose header or pixels cannot be read."""
     return DataError(
         f"{path} cannot be read ({error.__cause__ or error}).",
