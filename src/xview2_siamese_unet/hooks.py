@@ -14,7 +14,7 @@ from kedro.pipeline import Node, Pipeline
 
 from xview2_siamese_unet.training.ranks import get_rank
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_siamese_unet")
 """Loggers that log on rank 0 only; each has a level of its own in conf/logging.yml."""
@@ -41,7 +41,7 @@ class Steps:
         """Log the node at its first input."""
         if node.name not in self._started:
             self._started[node.name] = time.monotonic()
-            logger.info("%d of %d: %s", len(self._started), self._total, node.name)
+            _log.info("%d of %d: %s", len(self._started), self._total, node.name)
 
     before_node_run = before_dataset_loaded  # of a node without inputs
 
@@ -57,8 +57,8 @@ class Steps:
     def after_pipeline_run(self) -> None:
         """Log the time of each pipeline."""
         for pipeline, seconds in self._seconds.items():
-            logger.info("%s took %.1f s", pipeline, sum(seconds.values()))
-            logger.debug("%s", ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items()))
+            _log.info("%s took %.1f s", pipeline, sum(seconds.values()))
+            _log.debug("%s", ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items()))
 
     on_pipeline_error = after_pipeline_run
 

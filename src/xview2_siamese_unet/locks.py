@@ -22,7 +22,7 @@ from xview2_siamese_unet.training.ranks import get_rank
 if TYPE_CHECKING:
     from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 FOLDER: Final = ".locks"
 """Folder of lock files below the storage; they are empty and stay."""
@@ -123,7 +123,7 @@ class Locks:
         for run in removed:
             remove_run(storage, name, run)
         if removed:
-            logger.info("removed %d old runs because keep is %d: %s", len(removed), keep, ", ".join(removed))
+            _log.info("removed %d old runs because keep is %d: %s", len(removed), keep, ", ".join(removed))
 
     def _begin_assessment(self, folder: Path) -> None:
         """Lock the folder itself: other storages may share it, and only users who can write to it may lock it."""
@@ -140,7 +140,7 @@ class Locks:
     def _wait_for_dataset(self, storage: Path, name: str) -> None:
         path = storage / FOLDER / f"datasets/{name}.lock"
         if not self._take("dataset", path):
-            logger.info("another run makes dataset %s: waiting until it is finished", name)
+            _log.info("another run makes dataset %s: waiting until it is finished", name)
             self._take("dataset", path, seconds=-1)
 
     def _take(self, what: str, path: Path, seconds: float = 0) -> bool:
@@ -154,7 +154,7 @@ class Locks:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            logger.warning(
+            _log.warning(
                 "%s: this file system does not support locks. Do not start two runs that write here at the same time",
                 path.parent,
             )

@@ -28,7 +28,7 @@ from xview2_siamese_unet.training.ranks import get_rank
 if TYPE_CHECKING:
     from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 MODELS: Final = "06_models"
 _RECORD: Final = "run.json"
@@ -203,7 +203,7 @@ def begin_run(folder: Path, record: Mapping[str, Any]) -> None:
     for run in list_runs(folder.parent):
         found = record_differences(run.record, record)
         if run.has_begun and found and all(each.startswith("prediction.") for each in found):
-            logger.info("run %s reuses the epochs of run %s: only prediction differs", folder.name, run.name)
+            _log.info("run %s reuses the epochs of run %s: only prediction differs", folder.name, run.name)
             for epochs in run.folder.rglob("epochs"):
                 shutil.copytree(epochs, folder / epochs.relative_to(run.folder))
             break
@@ -259,7 +259,7 @@ class ProjectSession(KedroSession):
         if self.begins_runs:
             self.worked_on = loader.run
             if get_rank() == 0:
-                logger.info(self.worked_on.reason)
+                _log.info(self.worked_on.reason)
         return context
 
     def run(self, *args: Any, **options: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -21,7 +21,7 @@ from xview2_siamese_unet.datasets.preview import picture_of_store
 from xview2_siamese_unet.raster.store import CHANNELS, RECORD, Slot, Store, full_disk, read_manifest, scene_bytes
 from xview2_siamese_unet.xbd.ingest import BUILDING_SCHEMA, problem_row
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class StoreDataset(PartitionsDataset[Store]):
@@ -39,7 +39,7 @@ class StoreDataset(PartitionsDataset[Store]):
         left_out = self._make(data)
         problems = sorted(problem_row(scene, error, stop=False) for scene, error in left_out.items())
         for scene, problem, *_ in problems:
-            logger.warning("%s left out: %s", scene, problem)
+            _log.warning("%s left out: %s", scene, problem)
         if data.shard.count == 1:  # a shard does not know the problems of others
             write_atomically(self._folder / "problems.json", json.dumps(problems))
 
@@ -67,7 +67,7 @@ class StoreDataset(PartitionsDataset[Store]):
         packed = {name for name, key in zip(known, keys, strict=False) if key}
         missing = len(set(scenes) - packed)
         needed, free = missing * each, shutil.disk_usage(self._folder).free
-        logger.info("store: %d scenes to pack, %.1f GB; %.1f GB are free", missing, needed / 1e9, free / 1e9)
+        _log.info("store: %d scenes to pack, %.1f GB; %.1f GB are free", missing, needed / 1e9, free / 1e9)
         if needed > free:
             raise full_disk(self._folder, needed, free)
 

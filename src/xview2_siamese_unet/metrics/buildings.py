@@ -31,7 +31,7 @@ from xview2_siamese_unet.raster.rasterize import Rule
 from xview2_siamese_unet.types import Float64Array, Int32Array, Int64Array, UInt8Array
 from xview2_siamese_unet.xbd.labels import parse_polygons
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 MATCHED: Final = 0.5
 MATCH_COLUMNS: Final = {
     "scene": "str", "disaster": "str", "disaster_type": "str", "uid": "str",
@@ -178,7 +178,7 @@ def match_scenes(
     table = pd.concat(tables, ignore_index=True)
     labelled = int(labels["scene"].isin(counts["scene"]).sum())
     if hidden := labelled - int((table["truth"] > 0).sum()):
-        logger.warning("%d of %d labelled buildings have no pixel of their own and are not matched", hidden, labelled)
+        _log.warning("%d of %d labelled buildings have no pixel of their own and are not matched", hidden, labelled)
     return table
 
 

@@ -24,7 +24,7 @@ from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, Predictions, co
 from xview2_siamese_unet.raster.io import IMAGE_DRIVERS, read_shape
 from xview2_siamese_unet.types import Int64Array, UInt8Array
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 OFFICIAL_SIDE: Final = 1024
 """Height and width of every official file, in pixels."""
 _MOST_IDS: Final = 100_000  # ids have five digits
@@ -164,7 +164,7 @@ def _files(folder: Path, pattern: str) -> Iterator[Path]:
 
 def _warn(count: int, what: str, partner: str) -> None:
     if count:
-        logger.warning("%d %s have no %s and are not scored", count, what, partner)
+        _log.warning("%d %s have no %s and are not scored", count, what, partner)
 
 
 def _count(files: MaskFiles, planes: UInt8Array) -> Int64Array:

@@ -17,7 +17,7 @@ from typing import IO, Final
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd.scenes import FOLDERS, SUFFIXES
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 UNPACKED: Final = "unpacked.json"
 """Name of the file that marks an archive as unpacked to its end."""
@@ -69,7 +69,7 @@ def unpack_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
         raise DataError(f"{archive} is an archive that cannot be read ({reason}).", hint=_AGAIN) from error
     if not taken:
         raise DataError(f"{archive} has no scene: no tier1/images/….png or tier1/labels/….json.", hint=_AGAIN)
-    logger.info("%s: unpacked %d files of scenes, ignored %d other files", archive, len(taken), others)
+    _log.info("%s: unpacked %d files of scenes, ignored %d other files", archive, len(taken), others)
     yield UNPACKED, json.dumps({"files": len(taken)}).encode()
 
 

@@ -25,7 +25,7 @@ from xview2_siamese_unet.config.dataset import SubsetParams
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.xbd.scenes import parse_stem
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 
@@ -51,7 +51,7 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
         table = _hold_out(table, scenes, params.leave_events_out)
     table = _require_all_splits(_thin_out(table, scenes, params))
     if unused := len(scenes) - len(table):
-        logger.warning("%d of %d scenes are in no split (data_processing.split)", unused, len(scenes))
+        _log.warning("%d of %d scenes are in no split (data_processing.split)", unused, len(scenes))
     return table
 
 
