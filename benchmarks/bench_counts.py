@@ -16,7 +16,7 @@ import numpy as np
 
 from bench_read import decode, prepare
 from xview2_siamese_unet.damage import N_CODES
-from xview2_siamese_unet.raster.store import count_scene
+from xview2_siamese_unet.raster.store import scene_record
 from xview2_siamese_unet.stats import count_classes
 
 
@@ -40,7 +40,7 @@ def main(root: Path) -> None:
         pixels = [np.array(store.scene(name).pixels) for name in names]
         started = time.process_time()
         for scene in pixels:
-            count_scene(scene)
+            scene_record(scene)
         once = time.process_time() - started
     print(f"class counts of {len(names)} scenes, CPU time")
     print(f"  records of the store            {1000 * mine:9.2f} ms")

@@ -38,7 +38,7 @@ from xview2_siamese_unet.config.modelling import (
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.hardware import pick_device, pick_precision
 from xview2_siamese_unet.models.siamese_unet import Normalise
-from xview2_siamese_unet.raster.store import RECORD, Store, count_scene
+from xview2_siamese_unet.raster.store import RECORD, Store, scene_record
 from xview2_siamese_unet.training.augmentation import augment
 from xview2_siamese_unet.training.crops import Crops
 from xview2_siamese_unet.training.data import Batch, unpack
@@ -64,7 +64,7 @@ def fabricate(folder: Path, n: int) -> Store:
                 Image.fromarray(channels).save(folder / f"{row}_{name}.png")
             Image.fromarray(pixels[..., 6]).save(folder / f"{row}_building.png")
             Image.fromarray(pixels[..., 7]).save(folder / f"{row}_damage.png")
-            records[row] = count_scene(pixels)
+            records[row] = scene_record(pixels)
             records[row]["key"] = b"made"
             file.write(pixels.tobytes())
     records.tofile(folder / "records.bin")

@@ -25,12 +25,12 @@ if sys.platform == "win32":
 
 _PACKAGE: Final = "xview2_siamese_unet"
 _COMMANDS: Final = {
-    "assess": f"{__name__}.assess.assess",
-    "compare": f"{__name__}.score.compare",
+    "assess": f"{__name__}.assess.assess_command",
+    "compare": f"{__name__}.score.compare_command",
     "doctor": f"{__name__}.doctor.doctor",
     "experiment": f"{__name__}.experiment.experiment",
     "leave-events-out": f"{__name__}.leave_events_out.leave_events_out",
-    "score": f"{__name__}.score.score",
+    "score": f"{__name__}.score.score_command",
     "slurm": f"{__name__}.slurm.slurm",
 }
 """Commands that are imported when they are called, because pandas and GDAL are slow to import."""

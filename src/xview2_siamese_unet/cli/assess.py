@@ -18,7 +18,7 @@ _REFUSED: Final = 2
 _PATH: Final = click.Path(path_type=Path)
 
 
-@click.command(cls=ProjectCommand)
+@click.command("assess", cls=ProjectCommand)
 @click.argument("pre", type=_PATH)
 @click.argument("post", type=_PATH)
 @click.option("--out", type=_PATH, help="Folder of the products.")
@@ -42,7 +42,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Device to run on.")
 @click.option("--check", is_flag=True, help="Validate the inputs, print grid, shift and warnings, and exit.")
 @env_option
-def assess(*, check: bool, device: str | None, env: str | None, **inference: Any) -> None:  # noqa: ANN401
+def assess_command(*, check: bool, device: str | None, env: str | None, **inference: Any) -> None:  # noqa: ANN401
     """Find damaged buildings between an image PRE and an image POST of a disaster.
 
     Each is a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system. The same as `kedro run

@@ -22,7 +22,7 @@ from xview2_siamese_unet.runs import flatten
 _FOLDER: Final = click.Path(path_type=Path)
 
 
-@click.command(cls=ProjectCommand)
+@click.command("score", cls=ProjectCommand)
 @click.argument("predictions", type=_FOLDER)
 @click.argument("targets", type=_FOLDER)
 @out_option("Also write the numbers to this JSON file.")
@@ -34,7 +34,9 @@ _FOLDER: Final = click.Path(path_type=Path)
     show_default=True,
     help="Meaning of un-classified truth in the targets; the official ones have none.",
 )
-def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, unclassified: Unclassified) -> None:
+def score_command(
+    predictions: Path, targets: Path, out: Path | None, any_size: bool, unclassified: Unclassified
+) -> None:
     """Print the official xView2 score of two folders.
 
     PREDICTIONS and TARGETS are named as in the challenge, <test|hold>_<localization|damage>_<id>_prediction.png and
@@ -50,10 +52,10 @@ def score(predictions: Path, targets: Path, out: Path | None, any_size: bool, un
     click.echo(_lines(numbers))
 
 
-@click.command(cls=ProjectCommand)
+@click.command("compare", cls=ProjectCommand)
 @click.argument("experiments", metavar="EXPERIMENT EXPERIMENT...", nargs=-1, required=True)
 @out_option("Also write the comparison to this HTML file.")
-def compare(experiments: tuple[str, ...], out: Path | None) -> None:
+def compare_command(experiments: tuple[str, ...], out: Path | None) -> None:
     """Compare scored experiments with the first one.
 
     An EXPERIMENT is <user>/<experiment>, as for --env, for its newest finished run, or <user>/<experiment>@<run>.

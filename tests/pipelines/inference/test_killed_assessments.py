@@ -15,7 +15,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 from kedro.framework.startup import bootstrap_project
 bootstrap_project(Path.cwd())
-from xview2_siamese_unet.cli.assess import assess
+from xview2_siamese_unet.cli.assess import assess_command
 import exactextract, segmentation_models_pytorch, torch._dynamo
 from xview2_siamese_unet.inference import buildings, prediction
 from xview2_siamese_unet.pipelines.inference import pages, pipeline
@@ -24,7 +24,7 @@ def child(out):
     pid = os.fork()
     if pid == 0:
         sys.stdout = sys.stderr
-        assess([*sys.argv[1:], "--format", "geojson", "--out", out])
+        assess_command([*sys.argv[1:], "--format", "geojson", "--out", out])
     return pid
 
 def wait(pid):
