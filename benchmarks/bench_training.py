@@ -41,7 +41,7 @@ from xview2_siamese_unet.models.siamese_unet import Normalise
 from xview2_siamese_unet.raster.store import RECORD, Store, scene_record
 from xview2_siamese_unet.training.augmentation import augment
 from xview2_siamese_unet.training.crops import Crops
-from xview2_siamese_unet.training.data import Batch, unpack
+from xview2_siamese_unet.training.data import Batch, unpack_batch
 from xview2_siamese_unet.training.losses import focal_loss, mix_losses
 from xview2_siamese_unet.training.samplers import CropSampler
 
@@ -129,7 +129,7 @@ def our_step(encoder: str, device: str) -> Step:
     half = pick_precision(HardwareParams(), device) == "bf16-mixed"
 
     def step(pixels: Tensor) -> None:
-        batch = augment(unpack(pixels.to(device, non_blocking=True), "ignore"), AugmentationParams())
+        batch = augment(unpack_batch(pixels.to(device, non_blocking=True), "ignore"), AugmentationParams())
         with torch.autocast(device, torch.bfloat16, enabled=half):
             logits = net(normalise(batch.pre), normalise(batch.post))
             how = {"gamma": 2.0}

@@ -19,8 +19,8 @@ from xview2_siamese_unet.report.panels import (
     choose_scenes,
     densest_window,
     draw_panels,
-    fit,
     hatch,
+    resize,
     scene_row,
     show_codes,
     show_confidence,
@@ -65,7 +65,7 @@ def test_no_data_is_a_light_chequer_in_image_and_mask() -> None:
 
 def test_codes_are_scaled_without_mixing() -> None:
     codes = np.random.default_rng(0).integers(0, 6, (100, 60)).astype(np.uint8)
-    small = fit(codes, 50, 0)
+    small = resize(codes, 50, 0)
     assert small.shape == (50, 30)
     assert set(np.unique(small)) <= set(range(6))
 

@@ -206,7 +206,7 @@ def warnings_of(
         metrics: what `metrics.summary.summarise_scores` returns.
         problems: one row a problem of the dataset; columns problem, consequence.
         checkpoint: the scored model, see `models.checkpoint.Checkpoint`.
-        class_counts: pixels of each class in the training split, see `stats.balance.count_classes`.
+        class_counts: pixels of each class in the training split, see `stats.count_classes`.
     """
     warnings = []
     if metrics["n_scenes"] < _FEW_SCENES:
