@@ -14,7 +14,7 @@ from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assessment import Layers, Rows
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
-from xview2_siamese_unet.inference.products import PRODUCTS, blocks_folder, buildings_style, check_out, outline_style
+from xview2_siamese_unet.inference.products import blocks_folder, buildings_style, check_out, outline_style, products
 from xview2_siamese_unet.inference.record import Predicted, describe, describe_model, model_warnings, newest_input
 from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.io import BANDS, LEVELS
@@ -191,19 +191,19 @@ def write_report(predicted: Predicted, summary: str) -> str:
 
 
 def write_record(
-    predicted: Predicted, footprint_shift: dict[str, Any], formats: list[Path], **products: str | Path
+    predicted: Predicted, footprint_shift: dict[str, Any], formats: list[Path], **made: str | Path
 ) -> dict[str, Any]:
     """Return the record of the run: what made it, and the SHA-256 of every product."""
-    numbers = json.loads(str(products["summary.json"]))
+    numbers = json.loads(str(made["summary.json"]))
     counts = numbers["all"]
     _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))
-    everything = products | {path.name: path for path in formats}
+    everything = made | {path.name: path for path in formats}
     return {
         **predicted.record,
         "warnings": [*predicted.record["warnings"], *numbers["warnings"]],
         "footprint_shift": footprint_shift,
         "buildings": counts,
-        "products": {name: _digest(everything[name]) for name in PRODUCTS if name in everything},
+        "products": {name: _digest(everything[name]) for name in products() if name in everything},
     }
 
 
