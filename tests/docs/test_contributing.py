@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -19,15 +21,18 @@ import torch
 from affine import Affine
 from docs_blocks import PROJECT, blocks
 from kedro.framework.startup import bootstrap_project
+from kedro.io import DatasetError
 
 from xview2_siamese_unet.assessment import assess
 from xview2_siamese_unet.config.modelling import DamageLossMix, ModelParams
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
-from xview2_siamese_unet.damage import IGNORE
+from xview2_siamese_unet.damage import IGNORE, Damage
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.inference.building_formats import FORMATS
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.decoders import DECODERS
+from xview2_siamese_unet.raster.io import read_mask
+from xview2_siamese_unet.runs import ProjectSession
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 from xview2_siamese_unet.training.losses import LOSSES, mix_losses
 
@@ -61,7 +66,7 @@ def run(title: str) -> None:
 
 
 def test_each_example_has_a_test_and_a_place() -> None:
-    tested = {"models/decoders.py", "training/losses.py", "inference/building_formats.py"}
+    tested = {"models/decoders.py", "training/losses.py", "inference/building_formats.py", "datasets/graded.py"}
     assert EXAMPLES.keys() == tested
     assert [title for title in EXAMPLES if not (SOURCE / title).parent.is_dir()] == []
     assert [title for title, block in EXAMPLES.items() if len(block.text.strip().splitlines()) > 17] == []
@@ -173,3 +178,67 @@ def test_an_output_format(project: Path, load: Load) -> None:
     again = assess("pre.tif", "post.tif", "out", device="cpu", overwrite=True, **more | {"formats": []})
     assert "buildings.csv" not in again.record["products"]
     assert (again.folder / "buildings.changed.csv").read_text() == "mine"
+
+
+SCENES = (("train", "tier1", 20), ("validation", "hold", 12), ("test", "test", 8))
+"""Folder, tier, and side of the squares in pixels."""
+CORNERS = ((2, 3), (30, 5), (4, 40))
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Scenes as the example reads them, of three squares in degrees each, and a module with the example."""
+    for number, (part, _, side) in enumerate(SCENES):
+        place, left, top = tmp_path / "pairs" / part / str(number), 400_000 + 100 * number, 5_600_000
+        for seed, name in enumerate(("a.tif", "b.tif")):
+            write_tif(place / name, noise(seed + 2 * number, 64), Affine(0.5, 0, left, 0, -0.5, top))
+        squares = [
+            shapely.box(left + 0.5 * x, top - 0.5 * (y + side), left + 0.5 * (x + side), top - 0.5 * y)
+            for x, y in CORNERS
+        ]
+        frame = gpd.GeoDataFrame({"grade": [0, 3, number]}, geometry=squares, crs="EPSG:32632")
+        frame.to_crs("OGC:CRS84").to_file(place / "buildings.geojson", engine="pyogrio")
+    (tmp_path / "graded.py").write_text(EXAMPLES["datasets/graded.py"].text)
+    return tmp_path / "pairs"
+
+
+def process() -> SimpleNamespace:
+    """Run data_processing; return some of what it made."""
+    with ProjectSession.create(Path.cwd(), env="ada/strong") as session:
+        session.run(pipeline_names=["data_processing"])
+        catalog = session.load_context().catalog
+        names = ("raw_scenes", "scenes", "buildings", "masks", "store", "splits")
+        return SimpleNamespace(**{name: catalog[name].load() for name in names})
+
+
+def test_a_dataset_in_another_layout(project: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(pairs.parent)
+    (entry,) = (block.text for block in blocks(PAGE) if "catalog" in block.title)
+    entry = entry.replace("xview2_siamese_unet.datasets.graded", "graded").replace("/path/to/pairs", str(pairs))
+    (project / "conf/users/ada/catalog.yml").write_text(entry)
+    (project / "conf/users/ada/globals.yml").write_text("dataset: {name: ahr, source: other}")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pairs.rglob("*") if path.is_file()}
+    made = process()
+    assert made.scenes["buildings"].tolist() == [3, 3, 3]
+    assert set(made.scenes["epsg"]) == {32632}
+    assert made.buildings.read().to_pandas().groupby("scene").size().tolist() == [3, 3, 3]
+    assert sorted(made.splits["split"]) == ["test", "train", "validation"]
+    for number, (part, tier, side) in enumerate(SCENES):
+        scene, grades = f"ahr-flood_0000000{number}", [Damage.NO_DAMAGE, Damage.DESTROYED, Damage.NO_DAMAGE + number]
+        expected = np.zeros((64, 64), np.uint8)
+        for (x, y), code in zip(CORNERS, grades, strict=True):
+            expected[y : y + side, x : x + side] = code
+        masks = made.masks(f"{tier}/{scene}")
+        np.testing.assert_array_equal(masks.read("damage"), expected)
+        np.testing.assert_array_equal(read_mask(masks.path("building")), expected > 0)
+        with rasterio.open(pairs / part / f"{number}/b.tif") as image:
+            np.testing.assert_array_equal(made.store.scene(scene).post, np.moveaxis(image.read(), 0, 2))
+    assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before}
+    assert all(path.is_symlink() for path in made.raw_scenes.glob("*/images/*"))
+    label = pairs / "train/0/buildings.geojson"
+    told = json.loads(label.read_text())
+    told["features"] = told["features"][:2]
+    label.write_text(json.dumps(told))
+    with pytest.raises(DatasetError, match="other scenes"):  # which no run may see change
+        process()
+    assert sorted(process().scenes["buildings"]) == [2, 3, 3]
