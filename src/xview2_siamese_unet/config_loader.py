@@ -30,6 +30,8 @@ from xview2_siamese_unet.config.globals import NAME, Globals
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.config.validation import validate
 from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.inference.building_formats import check_formats
+from xview2_siamese_unet.models.decoders import find_decoder
 from xview2_siamese_unet.runs import LOOKS, MODELS, Run, choose_run, describe_run, find_run
 
 _ARCHIVES: Final = {"application/x-tar": "tar://::", "application/zip": "zip://::"}
@@ -140,6 +142,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
     def _parameters_of(self, files: Mapping[str, Any]) -> dict[str, Any]:
         parameters = validate(files, Parameters, f"parameters of {'/'.join(self.user_and_experiment)}")
         self._require_one_dataset(parameters.dataset)
+        _require_known_names(parameters)
         return parameters.model_dump(mode="json", by_alias=True)
 
     def _require_one_dataset(self, dataset: DatasetParams) -> None:
@@ -162,6 +165,17 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
                 f"Known {kind}: {', '.join(known) or 'none'}.",
                 hint=f"Create {self.conf_source}/{kind}/<name> to add one.",
             )
+
+
+def _require_known_names(parameters: Parameters) -> None:
+    """Require that the tables of decoders, losses and formats have the names that the parameters choose."""
+    find_decoder(parameters.model)
+    check_formats(parameters.inference.formats)
+    losses = parameters.training.losses
+    if losses.pre.model_extra or losses.post.model_extra:
+        from xview2_siamese_unet.training.losses import check_losses  # noqa: PLC0415  torch is slow to import
+
+        check_losses(losses)
 
 
 def overlooked_logging(project: Path | None) -> Path | None:

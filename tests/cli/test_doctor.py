@@ -65,6 +65,12 @@ def test_an_archive_is_good(shipped: Path, download: Path) -> None:
     assert f"bad   dataset             {archive} is no folder" in call("--env", "default/strong").output
 
 
+def test_a_dataset_in_another_layout_is_named(shipped: Path) -> None:
+    (shipped / "conf/users/default/globals.yml").write_text("dataset: {name: mine, source: other}")
+    (shipped / "conf/users/default/catalog.yml").write_text("download: {type: mine.Pairs, path: x}")
+    assert "mine: scenes of mine.Pairs, converted in the first run" in call("--env", "default/strong").output
+
+
 @pytest.mark.parametrize(("on_problem", "state", "code"), [("stop", "bad", 1), ("skip", "note", 0)])
 def test_an_incomplete_scene_is_bad_unless_skipped(
     shipped: Path, download: Path, on_problem: str, state: str, code: int

@@ -62,7 +62,7 @@ def test_a_flag_is_no_number(raw: dict[str, object], sentence: str) -> None:
         ),
         ({"training": {"learning_rate": "abc"}}, Parameters, "must be a number, greater than 0, got 'abc'"),
         ({"dataset": {"subset": {"share": 2}}}, Parameters, "must be greater than 0, at most 1, got 2"),
-        ({"dataset": {"source": "web"}}, Parameters, "dataset.source must be 'sample' or 'xbd', got 'web'"),
+        ({"dataset": {"source": "web"}}, Parameters, "dataset.source must be 'sample', 'xbd' or 'other', got 'web'"),
         ({"dataset": {"use_main_dataset": "maybe"}}, Parameters, "must be true or false, got 'maybe'"),
         ({"dataset": {"name": "../x"}}, Parameters, "dataset.name must be text that matches pattern"),
         ({"dataset": None}, Parameters, "dataset must be a section of keys, got null"),

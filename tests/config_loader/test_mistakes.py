@@ -99,6 +99,20 @@ def test_unusable_globals_stop_construction(
         ({"local/parameters_x.yml": "a: 1", "local/parameters.yml": "a: 2"}, r"Duplicate keys"),
         ({"local/parameters.yml": "dataset: {name: '${globals:datast.name}'}"}, r"globals have no key 'datast.name'"),
         ({"local/parameters.yml": "dataset: {name: '${elsewhere}'}"}, r"elsewhere"),
+        ({"local/parameters.yml": "model: {decoder: unett}"}, r"model\.decoder.*got 'unett'.*example unet"),
+        (
+            {"local/parameters.yml": "model: {decoder: unetplusplus, decoder_channels: [8, 8, 8]}"},
+            r"five decoder_channels.*got \[8, 8, 8\]",
+        ),
+        (
+            {"local/parameters.yml": "training: {losses: {post: {dicee: 1}}}"},
+            r"losses\.post.*'dicee'.*example dice",
+        ),
+        ({"local/parameters.yml": "training: {losses: {pre: {dicee: 0}}}"}, r"losses\.pre.*got 'dicee'"),
+        ({"local/parameters.yml": "training: {losses: {pre: {ordinal: 1}}}"}, r"losses\.pre.*lovasz, got 'ordinal'"),
+        ({"local/parameters.yml": "training: {losses: {pre: {dicee: -1}}}"}, r"losses\.pre\.dicee.*at least 0"),
+        ({"local/parameters.yml": "training: {losses: {pre: {dicee: yes}}}"}, r"losses\.pre\.dicee.*a number"),
+        ({"local/parameters.yml": "inference: {formats: [kml]}"}, r"formats.*geojson, geoparquet, got 'kml'"),
     ],
 )
 def test_unusable_parameters_stop_their_reader(

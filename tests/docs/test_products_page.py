@@ -14,7 +14,7 @@ from docs_blocks import DOCS, first_column
 
 from xview2_siamese_unet.config.inference import BuildingParams
 from xview2_siamese_unet.inference.buildings import CEMS, add_provenance, assess_buildings
-from xview2_siamese_unet.inference.products import PRODUCTS
+from xview2_siamese_unet.inference.products import products
 from xview2_siamese_unet.inference.summary import summary_table
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.io import BANDS
@@ -48,4 +48,4 @@ def test_every_column_of_the_summary(buildings: gpd.GeoDataFrame) -> None:
 def test_every_band_grade_and_file() -> None:
     assert first_column(PAGE, "## `probability.tif`") == list(BANDS)
     assert all(grade in TEXT for grade in CEMS.values())
-    assert set(PRODUCTS) <= set(re.findall(r"[a-z]+\.[a-z]+", " ".join(re.findall(r"^## (.*)$", TEXT, re.MULTILINE))))
+    assert set(products()) <= set(re.findall(r"[a-z]+\.[a-z]+", " ".join(re.findall(r"^## (.*)$", TEXT, re.MULTILINE))))

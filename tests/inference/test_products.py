@@ -9,13 +9,15 @@ from pathlib import Path
 import geopandas as gpd
 import pytest
 import shapely
+from kedro.io import DatasetError
 
 from xview2_siamese_unet.atomic import sha256, write_atomically, written
 from xview2_siamese_unet.datasets.assessment import FormatsDataset, Layers, LayersDataset, RecordDataset
-from xview2_siamese_unet.errors import DataError, StorageError, cause_of
+from xview2_siamese_unet.errors import ConfigError, DataError, StorageError, cause_of
 from xview2_siamese_unet.inference.buildings import read_building_layer
-from xview2_siamese_unet.inference.products import PRODUCTS, begin, check_out
+from xview2_siamese_unet.inference.products import begin, check_out, products
 
+PRODUCTS = products()
 TEXTS = ("damage.tif", "buildings.gpkg", "summary.csv")
 
 
@@ -26,8 +28,8 @@ def write(folder: Path, word: str = "ours") -> None:
 
 
 def finish(folder: Path) -> None:
-    products = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).exists()}
-    RecordDataset(filepath=str(folder / "run.json")).save({"run_id": "1", "products": products})
+    digests = {name: sha256(folder / name) for name in PRODUCTS[1:] if (folder / name).exists()}
+    RecordDataset(filepath=str(folder / "run.json")).save({"run_id": "1", "products": digests})
 
 
 @pytest.fixture
@@ -168,3 +170,15 @@ def test_exclamation_marks_in_the_path_are_allowed(tmp_path: Path) -> None:
     assert len(json.loads((folder / "buildings.geojson").read_text())["features"]) == 1
     names = {"buildings.gpkg", "buildings.geojson", "buildings.parquet"}
     assert {path.name for path in folder.iterdir()} == names
+
+
+def test_no_two_products_have_one_name() -> None:
+    assert len(set(PRODUCTS)) == len(PRODUCTS) == 10
+
+
+def test_an_unknown_format_is_refused_before_any_is_written(tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame({"id": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
+    with pytest.raises(DatasetError, match="formats must be one of geojson, geoparquet, got 'kml'") as refused:
+        FormatsDataset(filepath=str(tmp_path / "buildings")).save({"geojson": frame, "kml": frame})
+    assert isinstance(cause_of(refused.value), ConfigError)
+    assert list(tmp_path.iterdir()) == []

@@ -53,6 +53,13 @@ def test_an_unknown_encoder_names_the_nearest(name: str, near: str) -> None:
     assert near in caught.value.hint
 
 
+@pytest.mark.parametrize(("name", "near"), [("unett", "unet"), ("FPN", "unet"), ("segfromer", "segformer")])
+def test_an_unknown_decoder_names_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"model.decoder must be one of unet, .*segformer, got '{name}'") as caught:
+        build_net(ModelParams.model_validate({"encoder": {"name": NAME}, "decoder": name}), 5)
+    assert near in caught.value.hint
+
+
 def test_an_unknown_timm_encoder_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.encoder\.name tu-nonsense"):
         build_net(ModelParams.model_validate({"encoder": {"name": "tu-nonsense"}}), 5)

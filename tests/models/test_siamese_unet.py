@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from xview2_siamese_unet.config.modelling import ModelParams
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.siamese_unet import SiameseUNet, fuse, pad
 
@@ -128,7 +129,7 @@ def test_a_u_net_with_fewer_levels_is_resized(widths: tuple[int, ...], stride: i
     ],
 )
 def test_channels_that_do_not_fit_the_decoder_are_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         small(**changes)
 
 

@@ -167,15 +167,15 @@ def test_an_event_of_many_scenes_has_an_interval() -> None:
 
 
 def test_limits_are_on_every_page_and_the_licence_only_where_xbd_is() -> None:
-    synthetic, real = (render(settings={"dataset.source": source}) for source in ("sample", "xbd"))
-    for page in (synthetic, real):
+    synthetic, real, other = (render(settings={"dataset.source": source}) for source in ("sample", "xbd", "other"))
+    for page in (synthetic, real, other):
         assert "2505.08117" in page
         assert "EMS-98" in page
         assert page.count("<li>") == len(LIMITS)
     assert "CC BY-NC-SA 4.0" in real
-    assert "CC BY-NC-SA 4.0" not in synthetic
+    assert "CC BY-NC-SA 4.0" not in synthetic + other
     assert "scenes are synthetic" in synthetic
-    assert "scenes are synthetic" not in real
+    assert "scenes are synthetic" not in real + other
 
 
 @pytest.mark.parametrize(("score", "said"), [(0.1, True), (0.2, True), (0.3, False)])
@@ -215,6 +215,8 @@ def test_provenance_includes_what_was_tuned_on_validation() -> None:
     rows = provenance_of(checkpoint, run, None, "beef", {"training.seed": "1", "data.seed": "2", "x": "3"})
     assert rows["seeds"] == "training 1, data 2"
     assert (rows["run"], rows["data"]) == ("2026", "sample (synthetic scenes)")
+    mine = {"id": "1", "settings": {"dataset": {"name": "mine", "source": "other"}}}
+    assert provenance_of(checkpoint, mine, None, "beef", {})["data"] == "mine (a dataset in another layout)"
     assert rows["epoch"] == "3, the best of 5"
     assert rows["fingerprint of the scored scenes and their truth"] == "beef"
     assert rows["model file"] == "not named (reporting.model_file)"

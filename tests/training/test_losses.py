@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from xview2_siamese_unet.config.modelling import DamageLossMix, LossMix
+from xview2_siamese_unet.config.modelling import DamageLossMix, LossesParams, LossMix
 from xview2_siamese_unet.damage import IGNORE
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.training.losses import (
     ReduceMean,
+    check_losses,
     dice_loss,
     focal_loss,
     lovasz_loss,
@@ -177,6 +179,18 @@ def test_overlaps_of_localisation_count_every_pixel() -> None:
     mix = LossMix(focal=0.0, dice=1.0, lovasz=1.0)
     mixed = mix_losses(logits, target, mix, alpha=None, gamma=2.0)
     torch.testing.assert_close(mixed, dice_loss(logits, target) + lovasz_loss(logits, target))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+@pytest.mark.parametrize(("kind", "name"), [(LossMix, "dicee"), (DamageLossMix, "dicee"), (LossMix, "ordinal")])
+def test_a_name_that_is_no_loss_of_the_head_is_refused(kind: type[LossMix], name: str, weight: float) -> None:
+    head, mix = "post" if kind is DamageLossMix else "pre", kind.model_validate({name: weight})
+    logits, target, _ = scene(6, 5)
+    with pytest.raises(ConfigError, match=rf"key of training\.losses\.{head} must be one of focal, .*, got '{name}'"):
+        mix_losses(logits, target, mix, alpha=None, gamma=2.0)
+    with pytest.raises(ConfigError, match=rf"training\.losses\.{head}.*got '{name}'") as caught:
+        check_losses(LossesParams.model_construct(**{"pre": LossMix(), "post": DamageLossMix(), head: mix}))
+    assert name == "ordinal" or "dice" in caught.value.hint
 
 
 @pytest.mark.parametrize("mix", [DamageLossMix(**ALL, ordinal=1.0), DamageLossMix(focal=0.0)])

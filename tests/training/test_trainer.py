@@ -183,6 +183,12 @@ def test_few_steps_are_a_warning(
     assert ("only 4 optimiser steps" in caplog.text) == warns
 
 
+def test_an_unknown_loss_is_refused_before_training(data: TrainingData, recipe: MakeRecipe, folders: Folders) -> None:
+    with pytest.raises(ConfigError, match=r"training\.losses\.post must be one of .*, got 'dicee'"):
+        fit(data, recipe(training={"losses": {"post": {"dicee": 1.0}}}), folders, cores=1)
+    assert not folders.logfiles.exists()
+
+
 @pytest.mark.parametrize("found", ["step", "validation"])
 def test_a_net_that_diverged_stops_at_once_and_names_the_learning_rate(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, found: str

@@ -155,6 +155,22 @@ def test_a_scene_with_impossible_degrees_is_used_without_a_place(folder: Path) -
     assert problems[["scene", "consequence"]].to_dict("records") == [{"scene": str(A), "consequence": NO_PLACE}]
 
 
+def test_a_scene_without_any_degrees_is_used_without_a_place(folder: Path) -> None:
+    path = folder / f"tier1/labels/{A.stem('post')}.json"
+    told = json.loads(path.read_text())
+    told["features"]["lng_lat"][0]["wkt"] = ""
+    path.write_text(json.dumps(told))
+    with pytest.raises(LabelError, match="geometry ''"):
+        read(folder)
+    for feature in told["features"]["lng_lat"]:
+        feature["wkt"] = ""
+    path.write_text(json.dumps(told))
+    scenes, buildings, problems = read(folder)
+    assert scenes["epsg"].isna().all()
+    assert len(buildings) == 2
+    assert problems[["scene", "consequence"]].to_dict("records") == [{"scene": str(A), "consequence": NO_PLACE}]
+
+
 def test_buildings_over_the_edge_are_counted(tmp_path: Path) -> None:
     """An image of 64 pixels: one building inside, two over an edge, one that only touches it, two outside."""
     places = [(1, 1), (-2, 3), (60, 60), (54, 54), (64, 1), (-40, -40)]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import click
 from kedro.framework.cli.utils import env_option
 
 from xview2_siamese_unet import assessment
 from xview2_siamese_unet.cli.command import ProjectCommand
-from xview2_siamese_unet.config.inference import Format
 from xview2_siamese_unet.errors import ProjectError
+from xview2_siamese_unet.inference.building_formats import FORMATS
 
 _REFUSED: Final = 2
 _PATH: Final = click.Path(path_type=Path)
@@ -36,7 +36,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option("--aoi", type=_PATH, help="Area of interest: polygons outside of which nothing is assessed.")
 @click.option("--zones", type=_PATH, help="Polygons, such as districts, to count buildings by.")
 @click.option(
-    "--format", "formats", type=click.Choice(get_args(Format)), multiple=True, help="Also write the buildings as this."
+    "--format", "formats", type=click.Choice([*FORMATS]), multiple=True, help="Also write the buildings as this."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing assessment in the folder; other files stay.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Device to run on.")

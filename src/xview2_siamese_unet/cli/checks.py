@@ -99,6 +99,10 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     if dataset["source"] == "sample":
         yield Finding("dataset", "good", f"{dataset['name']}: the built-in sample, made in the first run")
         return
+    if dataset["source"] == "other":
+        kind = loader["catalog"]["download"]["type"]
+        yield Finding("dataset", "good", f"{dataset['name']}: scenes of {kind}, converted in the first run")
+        return
     root = find_project() / (dataset["root"] or "")
     if is_archive(root):
         yield Finding("dataset", "good", f"{dataset['name']}: {root}, unpacked in the first run")

@@ -1,4 +1,4 @@
-"""The dataset: the built-in sample, or a download of xBD."""
+"""The dataset: the built-in sample, a download of xBD, or one in another layout."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from xview2_siamese_unet.config.validation import Strict
 
 Tier = Literal["tier1", "tier3", "hold", "test"]
 """A folder of the xBD download."""
+Source = Literal["sample", "xbd", "other"]
 SceneCount = Annotated[int, Field(ge=0, le=100_000)]
 
 
@@ -49,8 +50,9 @@ class SubsetParams(Strict):
 class DatasetParams(Strict):
     """The scenes."""
 
-    source: Literal["sample", "xbd"] = "sample"
-    """`sample` makes synthetic scenes; `xbd` reads a download in place."""
+    source: Source = "sample"
+    """`sample` makes synthetic scenes; `xbd` reads a download in place; `other` converts the dataset of the catalog
+    entry `download`, which has another layout."""
     name: str = Field(default="sample", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the folders for what is made from these scenes, so that two datasets never mix."""
     root: Path | None = None

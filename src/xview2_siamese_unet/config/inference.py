@@ -14,8 +14,6 @@ from xview2_siamese_unet.config.validation import Share, Strict
 Bands = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 _WORD_OFF = BeforeValidator(lambda value: "off" if value is False else value)
 """YAML reads the bare word off as false."""
-Format = Literal["geojson", "geoparquet"]
-"""Formats of the buildings in addition to the GeoPackage."""
 
 
 class ImageParams(Strict):
@@ -97,8 +95,9 @@ class InferenceParams(Strict):
     zone_column: str | None = None
     """Column of the zones with their names; `null`: the first of `name`, `id` that is not empty, or else row
     numbers. Rows of one name are one zone."""
-    formats: tuple[Format, ...] = ()
-    """Additional formats of the buildings: GeoJSON (RFC 7946), GeoParquet."""
+    formats: tuple[str, ...] = ()
+    """Additional formats of the buildings: `geojson` (RFC 7946), `geoparquet`, or another name in
+    `inference/building_formats.py`."""
     overwrite: bool = False
     """Replace an earlier assessment in the folder."""
     pixel_size: float | None = Field(default=None, gt=0)

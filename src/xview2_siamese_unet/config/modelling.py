@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from xview2_siamese_unet.config.validation import Strict
 
@@ -60,8 +60,9 @@ class ModelParams(Strict):
     architecture: Literal["siamese_unet", "seed"] = "siamese_unet"
     """`seed`: the net of the university project, two nets without skips, for comparison."""
     encoder: EncoderParams = EncoderParams()
-    decoder: Literal["unet", "unetplusplus", "fpn", "upernet", "segformer"] = "unet"
-    """Of segmentation-models-pytorch; the last three predict at a quarter of the size, and logits are resized."""
+    decoder: str = "unet"
+    """`unet`, `unetplusplus`, `fpn`, `upernet` or `segformer` of segmentation-models-pytorch, or another name in
+    `models/decoders.py`; these last three predict at a quarter of the size, and logits are resized."""
     decoder_channels: tuple[Width, ...] = Field(default=(256, 128, 64, 32, 16), min_length=3, max_length=5)
     """Channels from the deepest level to the full size; `unet` with fewer than five stops at a half or a quarter of it.
     `fpn` takes the first two (pyramid and segmentation, a multiple of 32), `upernet` and `segformer` the first."""
@@ -76,14 +77,6 @@ class ModelParams(Strict):
     """Fuse the features of the decoder, or those of each level of the encoder, which are then decoded."""
     normalisation: Literal["measured", "imagenet"] = "measured"
     """Mean and standard deviation of the training split, or of ImageNet."""
-
-    @model_validator(mode="after")
-    def _channels_fit_the_decoder(self) -> Self:
-        if self.decoder == "unetplusplus" and len(self.decoder_channels) < 5:
-            raise ValueError("needs five decoder_channels for decoder unetplusplus")
-        if self.decoder == "fpn" and self.decoder_channels[1] % 32:
-            raise ValueError("needs a multiple of 32 as second of decoder_channels for decoder fpn")
-        return self
 
 
 class SchedulerParams(Strict):
@@ -117,7 +110,17 @@ class AugmentationParams(Strict):
 
 
 class LossMix(Strict):
-    """Weights of the losses summed for the localisation head; 0 leaves one out."""
+    """Weights of the losses summed for the localisation head; 0 leaves one out.
+
+    Other losses of `training/losses.py` than these are named in the same way.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, LossWeight]  # of losses without a field; `check_losses` refuses unknown names
+
+    @classmethod
+    def _is_number(cls, name: str) -> bool:
+        return True
 
     focal: LossWeight = 1.0
     """Softmax focal loss, with `focal_loss.gamma` and `focal_loss.alpha`."""

@@ -44,6 +44,7 @@ class Strict(BaseModel):
 
 
 Model = TypeVar("Model", bound=Strict)
+Entry = TypeVar("Entry")
 Fields = dict[str, FieldInfo]
 _LONGEST: Final = 60
 _KINDS: Final = {
@@ -86,6 +87,26 @@ def validate(raw: Mapping[str, Any], model: type[Model], where: str) -> Model:
         described = [_describe(each, model) for each in found]
     problems, hints = (dict.fromkeys(texts) for texts in zip(*described, strict=True))
     raise ConfigError(f"{where}: {'; '.join(problems)}.", hint=" ".join(hints))
+
+
+def look_up(table: Mapping[str, Entry], name: str, key: str) -> Entry:
+    """Return the entry of a name that users choose.
+
+    Args:
+        table: all names.
+        name: the chosen one.
+        key: begins the sentence of the error, such as `model.decoder`.
+
+    Raises:
+        ConfigError: no such name; the hint has the nearest ones.
+    """
+    if name in table:
+        return table[name]
+    near = get_close_matches(name, table, 3) or list(table)[:3]
+    raise ConfigError(
+        f"{key} must be one of {', '.join(table)}, got {_shown(name)}.",
+        hint=f"Choose for example {' or '.join(near)}.",
+    )
 
 
 def _describe(details: ErrorDetails, model: type[Strict]) -> tuple[str, str]:

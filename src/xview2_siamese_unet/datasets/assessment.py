@@ -18,7 +18,8 @@ from kedro_datasets._typing import TablePreview
 
 from xview2_siamese_unet.atomic import PART, sha256, whole_file, write_atomically, written
 from xview2_siamese_unet.datasets.files import OneFile
-from xview2_siamese_unet.inference.products import PRODUCTS, begin, work_folder
+from xview2_siamese_unet.inference.building_formats import FORMATS, check_formats
+from xview2_siamese_unet.inference.products import begin, products, work_folder
 from xview2_siamese_unet.inference.vector_formats import plain_path
 from xview2_siamese_unet.raster.windows import BlockStore
 from xview2_siamese_unet.types import AnyArray
@@ -81,7 +82,7 @@ class RecordDataset(OneFile[dict[str, Any], dict[str, Any]]):
         write_atomically(self._path, json.dumps(data, indent=2, allow_nan=False))
         folder = self._path.parent
         shutil.rmtree(work_folder(folder), ignore_errors=True)
-        for product in PRODUCTS:  # nothing else: the folder is the user's, and other runs may write below it
+        for product in products():  # nothing else: the folder is the user's, and other runs may write below it
             for part in folder.glob(f".{product}.*{PART}"):
                 shutil.rmtree(part, ignore_errors=True)
 
@@ -151,33 +152,27 @@ def _write_styles(path: Path, layers: Layers) -> None:
 
 
 class FormatsDataset(OneFile[dict[str, gpd.GeoDataFrame], list[Path]]):
-    """The same rows as GeoJSON and GeoParquet, each written atomically; loading returns the files that exist."""
+    """The same rows in some of `FORMATS`, each written atomically; loading returns the files that exist."""
 
     def save(self, data: dict[str, gpd.GeoDataFrame]) -> None:
-        """Write `geojson` (RFC 7946) and `geoparquet`; remove what an earlier assessment wrote in another format."""
-        for name, suffix in _SUFFIXES.items():
+        """Write each format, and remove what an earlier assessment wrote in another one.
+
+        Raises:
+            ConfigError: no such format; nothing has been written.
+        """
+        check_formats(data)
+        for name, (suffix, write) in FORMATS.items():
             path = self._path.with_suffix(suffix)
             if name in data:
                 with whole_file(path) as part:
-                    _write_format(data[name], part)
+                    write(data[name], part)
             elif path.is_file() and sha256(path) in written(path.parent):
                 path.unlink()
 
     def load(self) -> list[Path]:
         """Return the files that exist."""
-        return [path for suffix in _SUFFIXES.values() if (path := self._path.with_suffix(suffix)).is_file()]
+        paths = (self._path.with_suffix(suffix) for suffix, _ in FORMATS.values())
+        return [path for path in paths if path.is_file()]
 
     def _exists(self) -> bool:
         return bool(self.load())
-
-
-_SUFFIXES: Final = {"geojson": ".geojson", "geoparquet": ".parquet"}
-
-
-def _write_format(frame: gpd.GeoDataFrame, path: Path) -> None:
-    if path.suffix == ".parquet":
-        frame.to_parquet(path, index=False, schema_version="1.1.0", write_covering_bbox=True)
-        return
-    with plain_path(path) as plain:
-        # Longitude and latitude with seven decimals, right-hand rule, no `crs`.
-        pyogrio.write_dataframe(frame, plain, driver="GeoJSON", RFC7946="YES")

@@ -103,7 +103,7 @@ class SceneFolderDataset(PartitionsDataset[Path]):
 
     Args:
         filepath: the folder; unused if the download is a folder, which is read in place and never written to.
-        source: `xbd` or `sample`.
+        source: `xbd`, `sample` or `other`.
         path: the download of `xbd`.
         metadata: for Kedro-Viz; ignored here.
     """
@@ -143,10 +143,10 @@ class SceneFolderDataset(PartitionsDataset[Path]):
 
 
 class DownloadDataset(AbstractDataset[NoReturn, Path | None]):
-    """The downloaded folder or archive; `None` for the built-in sample.
+    """The downloaded folder or archive; `None` for other sources than xBD.
 
     Args:
-        source: `xbd` or `sample`.
+        source: `xbd`, `sample` or `other`.
         path: of the download, for `xbd`.
         metadata: for Kedro-Viz; ignored here.
     """

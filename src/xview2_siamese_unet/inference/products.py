@@ -17,20 +17,10 @@ from xml.sax.saxutils import quoteattr
 from xview2_siamese_unet.atomic import PART, WRITTEN, nearest_existing, note_written, sha256, written
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.inference.building_formats import FORMATS
 
-PRODUCTS: Final = (
-    "run.json",
-    "damage.tif",
-    "probability.tif",
-    "buildings.gpkg",
-    "buildings.geojson",
-    "buildings.parquet",
-    "summary.json",
-    "summary.csv",
-    "map.html",
-    "report.html",
-)
-"""First the record, without which an assessment is not finished; some are written only on request."""
+RECORD: Final = "run.json"
+"""The record, without which an assessment is not finished."""
 _SYMBOL: Final = (
     '<symbol type="fill" name="{name}" alpha="1"><layer class="SimpleFill" enabled="1"><Option type="Map">'
     '<Option type="QString" name="color" value="{fill}"/><Option type="QString" name="style" value="{style}"/>'
@@ -38,6 +28,12 @@ _SYMBOL: Final = (
     '<Option type="QString" name="outline_width" value="0.3"/></Option></layer></symbol>'
 )
 _log = logging.getLogger(__name__)
+
+
+def products() -> tuple[str, ...]:
+    """Return the names of all files, the record first; some are written only on request."""
+    layers = ("buildings.gpkg", *(f"buildings{suffix}" for suffix, _ in FORMATS.values()))
+    return (RECORD, "damage.tif", "probability.tif", *layers, "summary.json", "summary.csv", "map.html", "report.html")
 
 
 def work_folder(folder: Path) -> Path:
@@ -75,12 +71,12 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool, inputs: Iter
     record = _read_record(folder)
     if record is not None and not overwrite:
         raise DataError(
-            f"{folder} already holds an assessment ({', '.join([PRODUCTS[0], *record['products']])}).",
+            f"{folder} already holds an assessment ({', '.join([RECORD, *record['products']])}).",
             hint="Choose another folder with --out, or replace the assessment with --overwrite.",
         )
     foreign = _foreign_files(folder, written(folder), {} if record is None else record["products"])
-    if record is None and (folder / PRODUCTS[0]).exists():
-        foreign.insert(0, PRODUCTS[0])
+    if record is None and (folder / RECORD).exists():
+        foreign.insert(0, RECORD)
     if foreign:
         raise DataError(
             f"{folder} contains files that were not written by an assessment: {', '.join(foreign)}.",
@@ -98,7 +94,7 @@ def _check_inputs(folder: Path, inputs: Iterable[Path | None]) -> None:
             raise DataError(
                 f"{folder} lies in the folder of input images {given}.", hint="Choose another folder with --out."
             )
-        if any(_same(given, folder / name) for name in PRODUCTS):
+        if any(_same(given, folder / name) for name in products()):
             raise DataError(
                 f"The input {given} lies where the assessment writes its products.",
                 hint="Move it elsewhere, or choose another folder with --out.",
@@ -114,22 +110,22 @@ def _same(one: Path, other: Path) -> bool:
 def _read_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of a finished assessment, if there is one."""
     try:
-        record = json.loads((folder / PRODUCTS[0]).read_text(encoding="utf-8"))
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     ours = isinstance(record, dict) and "run_id" in record and isinstance(record.get("products"), dict)
     return record if ours else None
 
 
-def _foreign_files(folder: Path, digests: set[str], products: Mapping[str, str]) -> list[str]:
+def _foreign_files(folder: Path, digests: set[str], finished: Mapping[str, str]) -> list[str]:
     """Return the names that the products need and other programs have written.
 
     Args:
         folder: of the assessment.
         digests: SHA-256 of what a stopped assessment has written.
-        products: name and SHA-256 of those of a finished one; `begin` keeps the ones that were changed since.
+        finished: name and SHA-256 of the products of a finished one; `begin` keeps those that were changed since.
     """
-    existing = [name for name in PRODUCTS[1:] if (folder / name).exists() and name not in products]
+    existing = [name for name in products()[1:] if (folder / name).exists() and name not in finished]
     foreign = [name for name in existing if not (folder / name).is_file() or sha256(folder / name) not in digests]
     # The GeoPackage is open elsewhere, or its writer was killed: SQLite would apply what is left to the new one.
     foreign += [name for end in ("wal", "shm", "journal") if (folder / (name := f"buildings.gpkg-{end}")).exists()]
@@ -147,16 +143,16 @@ def begin(folder: Path) -> None:
     record, ledger = _read_record(folder), folder / WRITTEN
     ledger.parent.mkdir(parents=True, exist_ok=True)
     ledger.touch()
-    products = {} if record is None else record["products"]
-    for name, digest in products.items():
+    finished = {} if record is None else record["products"]
+    for name, digest in finished.items():
         path = folder / name
         if path.is_file() and sha256(path) != digest:
             names = (path.with_stem(f"{path.stem}.changed{number or ''}") for number in count())
             kept = next(name for name in names if not name.exists())
             path.rename(kept)
             _log.warning("%s was changed after the assessment that is replaced: it is kept as %s", name, kept.name)
-    note_written(folder, products.values())
-    (folder / PRODUCTS[0]).unlink(missing_ok=True)
+    note_written(folder, finished.values())
+    (folder / RECORD).unlink(missing_ok=True)
 
 
 def buildings_style() -> str:

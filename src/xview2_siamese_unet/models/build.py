@@ -1,4 +1,4 @@
-"""Parameters → a net: architectures, encoders, decoders, and pretrained weights."""
+"""Parameters → a net: architectures, encoders, and pretrained weights."""
 
 from __future__ import annotations
 
@@ -8,36 +8,29 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
 
 import segmentation_models_pytorch as smp
 import timm
 import torch
 from huggingface_hub import constants
-from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
-from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
-from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
-from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
-from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 from torch import Tensor, nn
 
 from xview2_siamese_unet.config.modelling import EncoderParams, ModelParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.models.checkpoint import read_weights
+from xview2_siamese_unet.models.decoders import DEPTH, find_decoder
 from xview2_siamese_unet.models.seed import SeedNet, SeedUNet
 from xview2_siamese_unet.models.siamese_unet import BottleneckDecoder, SiameseUNet, UNet
 
 DamageNet = SiameseUNet | SeedNet
 _log = logging.getLogger(__name__)
-_DEPTH: Final = 5
-"""Levels of an encoder below the image itself, each half as large as the one above."""
 
 
 def build_net(params: ModelParams, damage_classes: int) -> DamageNet:
     """Return the net with random weights; never downloads, so it works offline.
 
     Raises:
-        ConfigError: no such encoder, or one without five levels for any image size.
+        ConfigError: no such encoder or decoder, or an encoder without five levels for any image size.
     """
     if params.architecture == "seed":
         pre, post = (SeedUNet(_encoder(params.encoder.name), classes) for classes in (2, damage_classes))
@@ -49,29 +42,13 @@ def build_net(params: ModelParams, damage_classes: int) -> DamageNet:
 
 
 def _unet(params: ModelParams) -> UNet:
-    encoder, widths = _encoder(params.encoder.name), params.decoder_channels
-    levels: dict[str, Any] = {"encoder_channels": encoder.out_channels}
-    match params.decoder:
-        case "unet" | "unetplusplus":
-            decoder, stride = _unet_decoder(params, encoder), 2 ** (_DEPTH - len(widths))
-            # Only the plain one resizes each level to the next, whatever its size.
-            return UNet(encoder, decoder, widths[-1], stride, None if params.decoder == "unet" else 2**_DEPTH)
-        case "fpn":
-            pyramid = FPNDecoder(**levels, pyramid_channels=widths[0], segmentation_channels=widths[1])
-            return UNet(encoder, pyramid, widths[1], 4, 2**_DEPTH)
-        case "upernet":
-            return UNet(encoder, UPerNetDecoder(**levels, decoder_channels=widths[0]), widths[0], 4)
-        case "segformer":
-            return UNet(encoder, SegformerDecoder(**levels, segmentation_channels=widths[0]), widths[0], 4)
-
-
-def _unet_decoder(params: ModelParams, encoder: nn.Module) -> nn.Module:
-    kind = UnetDecoder if params.decoder == "unet" else UnetPlusPlusDecoder
+    kind, encoder = find_decoder(params), _encoder(params.encoder.name)
     channels: list[int] = [*encoder.out_channels]  # type: ignore[misc]
-    wide, narrow = channels[-1], min(channels[-1], params.bottleneck or channels[-1])
-    widths = params.decoder_channels
-    decoder = kind(encoder_channels=(*channels[:-1], narrow), decoder_channels=widths, n_blocks=len(widths))
-    return BottleneckDecoder(decoder, wide, narrow) if narrow < wide else decoder
+    wide = channels[-1]
+    narrow = min(wide, params.bottleneck or wide) if kind.narrows else wide
+    built = kind.build((*channels[:-1], narrow), params)
+    decoder = BottleneckDecoder(built.module, wide, narrow) if narrow < wide else built.module
+    return UNet(encoder, decoder, built.channels, built.stride, built.multiple)
 
 
 def _encoder(name: str) -> nn.Module:
@@ -97,7 +74,7 @@ def _test_levels(encoder: nn.Module) -> None:
     with torch.no_grad():
         levels = [tuple(level.shape[-2:]) for level in encoder.eval()(torch.zeros(1, 3, height, width))]
     encoder.train()
-    if levels != [(height >> k, width >> k) for k in range(_DEPTH + 1)]:
+    if levels != [(height >> k, width >> k) for k in range(DEPTH + 1)]:
         raise ValueError(f"levels of {levels} pixels for an image of {(height, width)}")
 
 
@@ -109,7 +86,7 @@ def _smp_encoder(name: str, weights: str | bool | None) -> nn.Module:
             f"model.encoder.name {name} is neither an encoder of segmentation-models-pytorch nor tu-<name> of timm.",
             hint=f"Choose for example {' or '.join(near)}.",
         )
-    encoder: nn.Module = smp.encoders.get_encoder(name, in_channels=3, depth=_DEPTH, weights=weights)
+    encoder: nn.Module = smp.encoders.get_encoder(name, in_channels=3, depth=DEPTH, weights=weights)
     return encoder
 
 

@@ -10,12 +10,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from PIL import Image
+from rasterio import Affine
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import MemoryFile
@@ -53,6 +55,21 @@ def read_shape(path: Path) -> tuple[int, int, int]:
     """Return bands, height and width of an image without decoding its pixels."""
     with _open(path) as source:
         return source.count, source.height, source.width
+
+
+class ImageGrid(NamedTuple):
+    """Size of an image in pixels, and its georeference; without one, `crs` is `None` and `transform` the identity."""
+
+    width: int
+    height: int
+    crs: CRS | None
+    transform: Affine
+
+
+def read_grid(path: Path) -> ImageGrid:
+    """Return the grid of an image without decoding its pixels."""
+    with _open(path) as source:
+        return ImageGrid(source.width, source.height, source.crs, source.transform)
 
 
 def read_rgb(path: Path) -> UInt8Array:
@@ -185,7 +202,7 @@ def create(path: Path, shape: tuple[int, ...], georeference: Georeference | None
     profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "height": height, "width": width, **options}
     if georeference is not None:
         left, top, pixel = georeference.left, georeference.top, georeference.pixel
-        profile |= {"crs": f"EPSG:{georeference.epsg}", "transform": rasterio.Affine(pixel, 0, left, 0, -pixel, top)}
+        profile |= {"crs": f"EPSG:{georeference.epsg}", "transform": Affine(pixel, 0, left, 0, -pixel, top)}
     # Through memory: GDAL does not report a disk that is full when it closes a file.
     with warnings.catch_warnings(), MemoryFile() as memory, whole_file(path) as part:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

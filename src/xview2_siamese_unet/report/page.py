@@ -163,7 +163,7 @@ def provenance_of(
         settings: dotted key → value.
     """
     dataset, commit = run["settings"]["dataset"], checkpoint.get("commit")
-    source = "synthetic scenes" if dataset["source"] == "sample" else "xBD"
+    source = {"sample": "synthetic scenes", "xbd": "xBD"}.get(dataset["source"], "a dataset in another layout")
     seeds = {key.removesuffix(".seed"): value for key, value in settings.items() if key.endswith(".seed")}
     code = f"{checkpoint['version']} ({commit})" if commit else checkpoint["version"]  # an installed copy has none
     return {

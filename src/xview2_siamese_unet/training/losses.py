@@ -3,18 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import torch
 from segmentation_models_pytorch.losses import LovaszLoss
 from torch import Tensor
 from torch.nn import functional
 
-from xview2_siamese_unet.config.modelling import DamageLossMix, LossMix
+from xview2_siamese_unet.config.modelling import DamageLossMix, LossesParams, LossMix
+from xview2_siamese_unet.config.validation import look_up
 from xview2_siamese_unet.damage import IGNORE, SCORED, Damage
 
 ReduceMean = Callable[[Tensor], Tensor]
 """Differentiable mean over all ranks, so that a ratio of sums is that of the pixels of all ranks."""
 _TINY = torch.finfo(torch.float32).tiny
+
+
+class Terms(NamedTuple):
+    """What a loss may depend on besides logits and target.
+
+    Attributes:
+        alpha: class weights (k,); `None` weights all equally.
+        gamma: of the focal loss.
+        reduce_mean: over all ranks.
+    """
+
+    alpha: Tensor | None
+    gamma: float
+    reduce_mean: ReduceMean
+
+
+class Loss(NamedTuple):
+    """An entry of `LOSSES`.
+
+    Attributes:
+        function: logits (b, k, h, w), target (b, h, w), int64, 0 to k − 1 or `IGNORE`, and `Terms` → the loss, ().
+        background: whether the damage head counts pixels of the background, which are `IGNORE` otherwise.
+        damage_only: whether the loss needs the damage classes, so that the localisation head has none.
+    """
+
+    function: Callable[[Tensor, Tensor, Terms], Tensor]
+    background: bool = False
+    damage_only: bool = False
+
+
+def check_losses(losses: LossesParams) -> None:
+    """Check the names of the losses of both heads.
+
+    Raises:
+        ConfigError: no such loss of that head.
+    """
+    for mix in (losses.pre, losses.post):
+        _weights(mix)
 
 
 def mix_losses(
@@ -35,20 +75,27 @@ def mix_losses(
         alpha: class weights (k,) of focal and cross entropy.
         gamma: of the focal loss.
         reduce_mean: over all ranks.
+
+    Raises:
+        ConfigError: the mix names no loss of that head.
     """
     of_damage = isinstance(mix, DamageLossMix)
     # Damage is only predicted for buildings, so overlap and ordinal losses of the damage head skip the background.
     inside = target.where(target != Damage.BACKGROUND, IGNORE) if of_damage else target
-    parts: dict[str, Callable[[], Tensor]] = {
-        "focal": lambda: focal_loss(logits, target, alpha, gamma, reduce_mean),
-        "cross_entropy": lambda: focal_loss(logits, target, alpha, 0.0, reduce_mean),
-        "dice": lambda: dice_loss(logits, inside, reduce_mean),
-        "lovasz": lambda: lovasz_loss(logits, inside),
-        "ordinal": lambda: ordinal_loss(logits, inside, reduce_mean),
-    }
-    weights = mix.model_dump()
-    terms = [weights[name] * parts[name]() for name in parts if weights.get(name)]
-    return torch.stack(terms).sum() if terms else logits.sum() * 0
+    terms = Terms(alpha, gamma, reduce_mean)
+    parts = [
+        weight * loss.function(logits, target if loss.background else inside, terms)
+        for loss, weight in _weights(mix)
+        if weight
+    ]
+    return torch.stack(parts).sum() if parts else logits.sum() * 0
+
+
+def _weights(mix: LossMix) -> list[tuple[Loss, float]]:
+    of_damage = isinstance(mix, DamageLossMix)
+    known = {name: loss for name, loss in LOSSES.items() if of_damage or not loss.damage_only}
+    key = f"Each key of training.losses.{'post' if of_damage else 'pre'}"
+    return [(look_up(known, name, key), weight) for name, weight in mix.model_dump().items()]
 
 
 def focal_loss(
@@ -112,3 +159,13 @@ def ordinal_loss(logits: Tensor, target: Tensor, reduce_mean: ReduceMean = lambd
     truth = torch.stack([target <= code for code in SCORED], dim=1)
     distance = (p - truth.float()).square().sum(dim=1) * scored
     return distance.sum() / reduce_mean(scored.sum().float()).clamp_min(_TINY)
+
+
+LOSSES: Final[dict[str, Loss]] = {
+    "focal": Loss(lambda x, y, terms: focal_loss(x, y, terms.alpha, terms.gamma, terms.reduce_mean), background=True),
+    "cross_entropy": Loss(lambda x, y, terms: focal_loss(x, y, terms.alpha, 0.0, terms.reduce_mean), background=True),
+    "dice": Loss(lambda x, y, terms: dice_loss(x, y, terms.reduce_mean)),
+    "lovasz": Loss(lambda x, y, _: lovasz_loss(x, y)),
+    "ordinal": Loss(lambda x, y, terms: ordinal_loss(x, y, terms.reduce_mean), damage_only=True),
+}
+"""Names for `training.losses`; one that has no field in `LossMix` has weight 0 unless it is set."""

@@ -51,6 +51,7 @@ from xview2_siamese_unet.training.data import (
 from xview2_siamese_unet.training.distributed import destroy_process_group
 from xview2_siamese_unet.training.learning_rate import find_rate, report_rate
 from xview2_siamese_unet.training.logging import StepProfiler, log_to, quiet_lightning
+from xview2_siamese_unet.training.losses import check_losses
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.provenance import code_commit
 from xview2_siamese_unet.training.ranks import get_local_world_size, get_rank, get_world_size, is_torchrun
@@ -91,6 +92,7 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         CheckpointError: the checkpoint of an epoch is damaged.
         StorageError: shared memory is too small for the dataloader workers.
     """
+    check_losses(recipe.training.losses)
     refuse_single_images(data, recipe)
     with log_to(folders.logfiles / "training.log"), quiet_lightning(), shared_memory_errors():
         names, device = [*data.train, *data.validation], pick_device(recipe.hardware.device)

@@ -206,7 +206,9 @@ def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> Row:
     joined = _joined(labels, pair)
     before = parse_polygons([pre.xy for _, pre in joined], pair.labels["pre"])
     xy = parse_polygons([post.xy for post, _ in joined], pair.labels["post"])
-    place = fit_georeference(xy, parse_polygons([post.lng_lat or "" for post, _ in joined], pair.labels["post"]))
+    degrees = [post.lng_lat or "" for post, _ in joined]
+    # Another layout may have no degrees at all.
+    place = fit_georeference(xy, parse_polygons(degrees, pair.labels["post"])) if any(degrees) else None
     row = _scene_row(pair, labels)
     clipped, outside = _beyond((before, xy), row["width"], row["height"])
     counted = {"buildings": len(joined), "clipped": clipped, "outside": outside, "labels_key": key}

@@ -106,10 +106,16 @@ class SceneFiles:
         path = self.folder / self.last
         return str(path.stat().st_mtime_ns) if path.exists() else None
 
-    def write(self, make: Callable[[], Iterable[tuple[str, bytes]]], made_from: str | None = None) -> None:
-        """Make the files, path and content, and write each atomically; dated `made_from` if that is given."""
+    def write(self, make: Callable[[], Iterable[tuple[str, bytes | Path]]], made_from: str | None = None) -> None:
+        """Make the files, path and content, and write each atomically; dated `made_from` if that is given.
+
+        Where the content is a path, the file is a link to it.
+        """
         for name, data in make():
             with whole_file(self.folder / name) as part:
+                if isinstance(data, Path):
+                    part.symlink_to(data)
+                    continue  # a date would be that of the original
                 part.write_bytes(data)
                 if made_from is not None:
                     os.utime(part, ns=(int(made_from), int(made_from)))

@@ -44,9 +44,21 @@ td, th { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: left; 
 """
 
 
-def provide_scenes(download: Path | None, dataset: DatasetParams, executor: ExecutorParams) -> Partitions:
-    """Draw the built-in sample or unpack an archive, lazily; a folder of scenes is read in place."""
-    if download is None:
+def provide_scenes(download: Path | Partitions | None, dataset: DatasetParams, executor: ExecutorParams) -> Partitions:
+    """Draw the built-in sample, unpack an archive or convert another layout, lazily; xBD's folder is read in place.
+
+    Raises:
+        ConfigError: the catalog entry `download` is not one of `dataset.source`.
+    """
+    if dataset.source != "sample" and isinstance(download, Partitions) != (dataset.source == "other"):
+        raise ConfigError(
+            f"dataset.source is {dataset.source}, but the catalog entry download is "
+            f"{'no' if dataset.source == 'other' else 'a'} dataset in another layout.",
+            hint="Set dataset.source: other together with an entry download of a subclass of OtherLayout.",
+        )
+    if isinstance(download, Partitions) and dataset.source == "other":
+        return Partitions(download, what=download.what, made_with=download.made_with, executor=executor)
+    if not isinstance(download, Path):
         sample = dataset.sample
         drawn = {scene_name(scene): Lazy(partial(draw_scene, scene, sample.size)) for scene in plan_sample(sample)}
         made_with = {**sample.model_dump(mode="json"), "code": drawing_code()}

@@ -28,7 +28,7 @@ from xview2_siamese_unet.inference.buildings import (
 )
 from xview2_siamese_unet.inference.coregistration import estimate_footprint_shift, move_footprints
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
-from xview2_siamese_unet.inference.products import PRODUCTS, blocks_folder, buildings_style, check_out, outline_style
+from xview2_siamese_unet.inference.products import blocks_folder, buildings_style, check_out, outline_style, products
 from xview2_siamese_unet.inference.record import Predicted, describe, describe_model, model_warnings, newest_input
 from xview2_siamese_unet.inference.summary import assign_zones, summary_numbers, summary_table, summary_warnings
 from xview2_siamese_unet.raster.cog import RasterContent
@@ -177,19 +177,19 @@ def summarise_assessment(
 
 
 def write_record(
-    predicted: Predicted, footprint_shift: dict[str, Any], formats: list[Path], **products: str | Path
+    predicted: Predicted, footprint_shift: dict[str, Any], formats: list[Path], **made: str | Path
 ) -> dict[str, Any]:
     """Return the record of the run: what made it, and the SHA-256 of every product."""
-    numbers = json.loads(str(products["summary.json"]))
+    numbers = json.loads(str(made["summary.json"]))
     counts = numbers["all"]
     _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))
-    everything = products | {path.name: path for path in formats}
+    everything = made | {path.name: path for path in formats}
     return {
         **predicted.record,
         "warnings": [*predicted.record["warnings"], *numbers["warnings"]],
         "footprint_shift": footprint_shift,
         "buildings": counts,
-        "products": {name: _digest(everything[name]) for name in PRODUCTS if name in everything},
+        "products": {name: _digest(everything[name]) for name in products() if name in everything},
     }
 
 
