@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import Affine
 
+from run_command import run_python
 from xview2_siamese_unet import __main__ as packaged
 from xview2_siamese_unet.config_loader import overlooked_logging
 
@@ -35,14 +36,11 @@ def project(write_project: WriteProject) -> Path:
     return write_project(LAB)
 
 
-def python(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "300", "HOME": str(folder), **env}
-    return subprocess.run(  # noqa: S603
-        [sys.executable, *args], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+def python(folder: Path, *args: str, **env: str) -> CompletedProcess[str]:
+    return run_python(folder, *args, **{"HOME": str(folder), **env})
 
 
-def ended_in_one_line(done: subprocess.CompletedProcess[str], sentence: str) -> bool:
+def ended_in_one_line(done: CompletedProcess[str], sentence: str) -> bool:
     return done.returncode == 1 and sentence in done.stderr and done.stderr.count("\n") == 1
 
 
@@ -186,7 +184,7 @@ try:
 finally:
     print("heavy:", sorted({"torch", "lightning", "torchvision", "segmentation_models_pytorch"} & sys.modules.keys()))
 """
-    done = python(project_path, "-c", script, HOME=os.environ["HOME"])
+    done = subprocess.run([sys.executable, "-c", script], cwd=project_path, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
     assert "- __default__" in done.stdout
     assert "heavy: []" in done.stdout
