@@ -91,7 +91,9 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
         merged = self._merge(key, layers)
         if not merged:
             raise MissingConfigException(f"No {key} in {', '.join(layers)} of {self.conf_source}")
-        return self._parameters_of(merged) if key == "parameters" else merged
+        if key == "parameters":  # read by the choice of the run, by the context and by commands
+            merged = self.data[key] = self._parameters_of(merged)
+        return merged
 
     @cached_property
     def run(self) -> Run:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import Affine
 
+from run_command import run_python
 from xview2_siamese_unet import __main__ as packaged
 from xview2_siamese_unet.config_loader import overlooked_logging
 
@@ -35,14 +36,11 @@ def project(write_project: WriteProject) -> Path:
     return write_project(LAB)
 
 
-def python(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "300", "HOME": str(folder), **env}
-    return subprocess.run(  # noqa: S603
-        [sys.executable, *args], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+def python(folder: Path, *args: str, **env: str) -> CompletedProcess[str]:
+    return run_python(folder, *args, **{"HOME": str(folder), **env})
 
 
-def ended_in_one_line(done: subprocess.CompletedProcess[str], sentence: str) -> bool:
+def ended_in_one_line(done: CompletedProcess[str], sentence: str) -> bool:
     return done.returncode == 1 and sentence in done.stderr and done.stderr.count("\n") == 1
 
 
@@ -188,8 +186,14 @@ finally:
 """
 
 
+def start_afresh(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run `HEAVY` in a Python that has imported nothing."""
+    command = [sys.executable, "-c", HEAVY, *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+
+
 def test_listing_pipelines_imports_nothing_heavy(project_path: Path) -> None:
-    done = python(project_path, "-c", HEAVY, "registry", "list", HOME=os.environ["HOME"])
+    done = start_afresh(project_path, "registry", "list")
     assert done.returncode == 0, done.stderr
     assert "- __default__" in done.stdout
     assert "heavy: []" in done.stdout
@@ -202,7 +206,7 @@ def test_data_processing_imports_nothing_heavy(project_path: Path, tmp_path: Pat
     (conf / "local" / "globals.yml").write_text(f"storage: {tmp_path}\nexecutor: {{kind: serial}}\n")
     small = ",".join(f"dataset.sample.scenes.{tier}=1" for tier in ("tier1", "tier3", "hold", "test"))
     options = ["--conf-source", str(conf), "--params", f"dataset.sample.size=64,{small}"]
-    done = python(project_path, "-c", HEAVY, "run", "--pipelines", "data_processing", *options, HOME=os.environ["HOME"])
+    done = start_afresh(project_path, "run", "--pipelines", "data_processing", *options)
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("03_primary/**/*.tif"))) == 8
     assert "heavy: []" in done.stdout

@@ -45,7 +45,10 @@ REFUSES_TINY = {"--pipelines submission": "1024 × 1024"}
 """Command that takes scenes of the official size only → what it says of tiny ones."""
 TINY = {
     "dataset": {"sample": {"size": 64, "scenes": {"tier1": 6, "tier3": 4, "hold": 3, "test": 4}}},
-    "model": {"encoder": {"name": "resnet18", "weights": {"source": "none"}}, "decoder_channels": [16, 8, 8, 8, 8]},
+    "model": {
+        "encoder": {"name": "tu-test_resnet", "weights": {"source": "none"}},
+        "decoder_channels": [16, 8, 8, 8, 8],
+    },
     "training": {"epochs": 1, "localization_epochs": 0, "batch_size": 4, "crop": 64},
     "dataloader": {"num_workers_multiplier": 0},
     "hardware": {"device": "cpu"},

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 import torch
 from kedro.io import DatasetError
 
+from run_command import run_python
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import StaleError
 from xview2_siamese_unet.raster.io import read_mask
@@ -84,9 +83,9 @@ def test_a_run_from_a_folder_below_the_project_writes_nothing_there(main_run: Pa
 
 
 def test_the_command_says_no_more_in_a_folder_below_the_project(main_run: Path) -> None:
-    command = [sys.executable, "-m", "kedro", "run", "--pipelines", "data_processing"]
     folder = main_run.parent / "notebooks"
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603
+    done = run_python(folder, "-m", "kedro", "run", "--pipelines", "data_processing")
+    assert done.returncode == 0, done.stderr
     said = "".join(done.stderr.split())  # a log handler wraps lines
     assert "scenemasks:0made,17stillvalidandreused" in said
     assert "Loadingdata" not in said
@@ -152,6 +151,7 @@ def contents(storage: Path, run: str) -> dict[str, bytes]:
     return {str(path.relative_to(storage)): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_another_setting_makes_a_run_of_its_own(
     main_run: Path, run_kedro: RunKedro, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,7 @@ def test_from_real_scenes_to_a_report(run_kedro: Callable[..., None], storage: P
         dataset={"source": "xbd", "root": str(SHARED.resolve()), "name": "real"},
         training={"epochs": 1, "batch_size": 4, "crop": 128, "crops_per_scene": 1},
         dataloader={"num_workers_multiplier": 0},
-        model={"encoder": {"name": "resnet18", "weights": {"source": "none"}}},
+        model={"encoder": {"name": "tu-test_resnet", "weights": {"source": "none"}}},
     )
     scenes = pd.read_parquet(storage / "02_intermediate/real/scenes.parquet")
     assert scenes["tier"].value_counts().to_dict() == {"tier1": 24, "tier3": 8, "test": 6, "hold": 4}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+
+from run_command import run_python
 
 
 def metrics(storage: Path) -> Path:
@@ -16,10 +16,8 @@ def metrics(storage: Path) -> Path:
     return path
 
 
-def kedro(project: Path, *options: str, module: str = "kedro") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", module, *(["run"] if module == "kedro" else []), *options]
-    wide = os.environ | {"COLUMNS": "300"}
-    return subprocess.run(command, cwd=project, env=wide, capture_output=True, text=True, check=False)  # noqa: S603
+def kedro(project: Path, *options: str, module: str = "kedro") -> CompletedProcess[str]:
+    return run_python(project, "-m", module, *(["run"] if module == "kedro" else []), *options)
 
 
 def files(storage: Path) -> dict[Path, int]:

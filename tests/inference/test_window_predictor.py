@@ -12,7 +12,7 @@ from xview2_siamese_unet.inference.prediction import WindowPredictor
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.postprocess import probabilities
 
-MODEL: dict[str, object] = {"encoder": {"name": "resnet18"}, "decoder_channels": [32, 32, 16, 16, 8]}
+MODEL: dict[str, object] = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [32, 32, 16, 16, 8]}
 DECODERS = ["unet", "unetplusplus", "fpn", "upernet", "segformer"]
 MODELS = [
     {"encoder": {"name": "mit_b0"}},  # cannot be traced, and is not folded

@@ -6,14 +6,13 @@ import errno
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from kedro.framework.startup import bootstrap_project
 
+from run_command import run_python
 from xview2_siamese_unet.atomic import whole_file, write_atomically
 from xview2_siamese_unet.errors import StorageError, cause_of
 from xview2_siamese_unet.runs import ProjectSession
@@ -61,9 +60,8 @@ def test_a_disk_that_fills_up_while_a_dataset_is_made(small_disk: Path, make_con
 
 
 def test_a_run_on_a_read_only_disk_says_so_in_one_sentence(read_only_disk: Path, make_conf: MakeConf) -> None:
-    command = [sys.executable, "-m", "kedro", "run", "--pipelines", "data_processing", "--conf-source"]
     conf = str(make_conf(read_only_disk, **SMALL))
-    done = subprocess.run([*command, conf], cwd=PROJECT, capture_output=True, text=True, check=False)  # noqa: S603
+    done = run_python(PROJECT, "-m", "kedro", "run", "--pipelines", "data_processing", "--conf-source", conf)
     assert done.returncode == 1
     sentence = done.stderr.strip().splitlines()[-1]
     assert sentence.startswith(f"{read_only_disk}")

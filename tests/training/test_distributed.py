@@ -63,6 +63,7 @@ def gradient_means(checkpoint: dict[str, Any]) -> list[torch.Tensor]:
     return [state["exp_avg"] for state in checkpoint["optimizer_states"][0]["state"].values()]
 
 
+@pytest.mark.slow
 def test_gradients_losses_and_scores_of_two_ranks_equal_those_of_one(store: Store, tmp_path: Path) -> None:
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     process = start(store, tmp_path / "two", PLAIN, torchrun)

@@ -114,11 +114,16 @@ def _walk(tree: object, key: str) -> object:
 
 def _sources(loader: UserExperimentConfigLoader, kind: str, key: str) -> list[Setting]:
     files = [source for layer in loader.layers for source in _set_in(kind, layer, key)]
+    default = _walk(_defaults(kind), key)
+    return files if default is _SECTION else [Setting("the default of the code", default), *files]
+
+
+@cache
+def _defaults(kind: str) -> dict[str, Any]:
     model = _KINDS[kind]
     # Globals need a user and an experiment, which have no default.
     required = {name: name for name, field in model.model_fields.items() if field.is_required()}
-    default = _walk(model(**required).model_dump(mode="json", by_alias=True), key) if key not in required else _SECTION
-    return files if default is _SECTION else [Setting("the default of the code", default), *files]
+    return model(**required).model_dump(mode="json", by_alias=True, exclude=set(required))
 
 
 def _set_in(kind: str, layer: str, key: str) -> Iterator[Setting]:

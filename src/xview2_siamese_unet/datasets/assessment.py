@@ -164,8 +164,8 @@ class FormatsDataset(OneFile[dict[str, gpd.GeoDataFrame], list[Path]]):
         for name, (suffix, write) in FORMATS.items():
             path = self._path.with_suffix(suffix)
             if name in data:
-                with whole_file(path) as part:
-                    write(data[name], part)
+                with whole_file(path) as part, plain_path(part) as plain:
+                    write(data[name], plain)
             elif path.is_file() and sha256(path) in written(path.parent):
                 path.unlink()
 

@@ -20,7 +20,7 @@ class Format(NamedTuple):
 
     Attributes:
         suffix: of the file, which is called `buildings` otherwise.
-        write: the layer `buildings` and the path of a new file → nothing.
+        write: the layer `buildings` and the path of a new file, without `!` → nothing.
     """
 
     suffix: str
@@ -38,13 +38,8 @@ def check_formats(names: Iterable[str]) -> None:
 
 
 def _write_geojson(frame: gpd.GeoDataFrame, path: Path) -> None:
-    import pyogrio  # noqa: PLC0415  loads GDAL
-
-    from xview2_siamese_unet.inference.vector_formats import plain_path  # noqa: PLC0415  geopandas is slow to import
-
-    with plain_path(path) as plain:
-        # Longitude and latitude with seven decimals, right-hand rule, no `crs`.
-        pyogrio.write_dataframe(frame, plain, driver="GeoJSON", RFC7946="YES")
+    # Longitude and latitude with seven decimals, right-hand rule, no `crs`.
+    frame.to_file(path, driver="GeoJSON", engine="pyogrio", RFC7946="YES")
 
 
 def _write_geoparquet(frame: gpd.GeoDataFrame, path: Path) -> None:

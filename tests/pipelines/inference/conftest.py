@@ -14,7 +14,7 @@ from kedro.framework.startup import bootstrap_project
 from xview2_siamese_unet.config.modelling import ModelParams
 from xview2_siamese_unet.models.build import build_net
 
-MODEL = {"encoder": {"name": "resnet18"}, "decoder_channels": [16, 16, 8, 8, 8]}
+MODEL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [16, 16, 8, 8, 8]}
 SHIPPED = Path(__file__).parents[3] / "conf"
 
 

@@ -1,0 +1,48 @@
+"""Commands of the project, each in a new process that does not have to import torch and pandas first."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from subprocess import CompletedProcess
+
+# A server that has imported what takes seconds forks for each command. Neither Kedro nor the package is among it: what
+# they read on import, such as variables of the environment, is that of the command.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    ["torch", "geopandas", "pyarrow.parquet", "scipy.interpolate", "matplotlib.figure", "rasterio", "omegaconf", "rich"]
+)
+
+
+def run_python(folder: Path, *args: str, **env: str) -> CompletedProcess[str]:
+    """Run `python -m <module> ...` or `python -c <program> ...` in a folder; `env` adds to the environment."""
+    with tempfile.TemporaryDirectory() as streams:
+        around = {**os.environ, "COLUMNS": "300", **env}
+        process = _FORKS.Process(target=_run, args=(folder, args, around, streams))
+        process.start()
+        process.join(60)
+        if process.exitcode is None:
+            process.kill()
+        stdout, stderr = ((Path(streams) / name).read_text() for name in ("stdout", "stderr"))
+    assert process.exitcode is not None, f"{args} has not ended after a minute: {stderr}"
+    return CompletedProcess(args, process.exitcode, stdout, stderr)
+
+
+def _run(folder: Path, args: tuple[str, ...], env: Mapping[str, str], streams: str) -> None:
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(Path(streams) / name, os.O_WRONLY | os.O_CREAT), descriptor)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.path.insert(0, "")
+    option, what, *rest = args
+    sys.argv = [option, *rest]
+    if option == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        exec(what, {"__name__": "__main__"})  # noqa: S102  as `python -c`
