@@ -1,4 +1,8 @@
-"""Array types. Shapes stand in the docstrings of the functions, as (h, w) for rows and columns."""
+"""Array types. Those with a shape are checked at every call in the tests, by dtype and shape, and not elsewhere.
+
+Axes: h rows and w columns of pixels, b images of a batch, k classes, n items of any kind; a number is a fixed length.
+In one call, a name stands for one length. Types of tensors are in `models.tensors`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
@@ -14,3 +19,49 @@ Int32Array: TypeAlias = npt.NDArray[np.int32]
 Int64Array: TypeAlias = npt.NDArray[np.int64]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 Float64Array: TypeAlias = npt.NDArray[np.float64]
+
+Image = UInt8[UInt8Array, "h w 3"]
+"""Red, green and blue; black is no data."""
+Images = UInt8[UInt8Array, "b h w 3"]
+Mask = UInt8[UInt8Array, "h w"]
+"""Damage codes, or 0 and 1 for a mask of buildings."""
+Pixels = UInt8[UInt8Array, "h w 8"]
+"""A scene of the store: pre-disaster image, post-disaster image, building, damage."""
+Probabilities = UInt8[UInt8Array, "5 h w"]
+"""Of background and the four damage classes, in steps of 1/254."""
+SceneProbabilities = UInt8[UInt8Array, "b 5 h w"]
+Bands = UInt8[UInt8Array, "k h w"]
+Valid = Bool[BoolArray, "h w"]
+"""Where there is data."""
+Values = Float32[Float32Array, "h w 3"]
+"""Colours of an image in its own units."""
+Colours = Float32[Float32Array, "3 h w"]
+"""`Values` as rasterio reads them."""
+Samples = Float32[Float32Array, "n 3"]
+"""Colours of single pixels."""
+WindowPrediction = Float32[Float32Array, "h w k"]
+"""Probabilities of background and the damage classes."""
+WindowPredictions = Float32[Float32Array, "b h w k"]
+Components = Int32[Int32Array, "h w"]
+"""Number of the building of each pixel, from 1; 0 for none."""
+ProbabilitySums = Float64[Float64Array, "n 4"]
+"""Of the four damage classes, summed over the pixels of each building."""
+PartPairs = Int64[Int64Array, "m 2"]
+"""Numbers of two parts of buildings that are one building."""
+Points = Float64[Float64Array, "n 2"]
+"""Rows and columns."""
+Corners = Int64[Int64Array, "n 2"]
+"""First row and column of windows."""
+Flags = Bool[BoolArray, "n"]
+Integers = Int64[Int64Array, "n"]
+Numbers = Float64[Float64Array, "n"]
+Weights = Float32[Float32Array, "n"]
+"""Of the pixels along one side of a window."""
+LocalizationCounts = Int64[Int64Array, "*scenes 2 2"]
+"""Pixels: true class, predicted class."""
+DamageCounts = Int64[Int64Array, "*scenes 6 6"]
+"""Pixels: true code, predicted code."""
+CountRows = Int64[Int64Array, "*scenes 40"]
+"""`LocalizationCounts` and `DamageCounts` as columns of a table."""
+Matrices = Int64[Int64Array, "*scenes k k"]
+"""Confusion counts of k classes."""
