@@ -27,20 +27,25 @@ Mask = UInt8[UInt8Array, "h w"]
 """Damage codes, or 0 and 1 for a mask of buildings."""
 Pixels = UInt8[UInt8Array, "h w 8"]
 """A scene of the store: pre-disaster image, post-disaster image, building, damage."""
+StorePixels = UInt8[UInt8Array, "n h w 8"]
 Probabilities = UInt8[UInt8Array, "5 h w"]
 """Of background and the four damage classes, in steps of 1/254."""
 SceneProbabilities = UInt8[UInt8Array, "b 5 h w"]
-Bands = UInt8[UInt8Array, "k h w"]
+Bands = UInt8[UInt8Array, "bands h w"]
+Confidences = UInt8[UInt8Array, "h w"]
+"""Probability of the predicted class in steps of 1/254; 255 is no data."""
 Valid = Bool[BoolArray, "h w"]
 """Where there is data."""
 Values = Float32[Float32Array, "h w 3"]
 """Colours of an image in its own units."""
 Colours = Float32[Float32Array, "3 h w"]
 """`Values` as rasterio reads them."""
-Samples = Float32[Float32Array, "n 3"]
+PixelValues = Float32[Float32Array, "n 3"]
 """Colours of single pixels."""
 WindowPrediction = Float32[Float32Array, "h w k"]
 """Probabilities of background and the damage classes."""
+Overlap = Float32[Float32Array, "overlap w k"]
+"""The part of a `WindowPrediction` that the windows underneath overlap."""
 WindowPredictions = Float32[Float32Array, "b h w k"]
 Components = Int32[Int32Array, "h w"]
 """Number of the building of each pixel, from 1; 0 for none."""
@@ -50,8 +55,17 @@ PartPairs = Int64[Int64Array, "m 2"]
 """Numbers of two parts of buildings that are one building."""
 Points = Float64[Float64Array, "n 2"]
 """Rows and columns."""
+Nodes = Float64[Float64Array, "rows columns"]
+"""Shift at the nodes of a field."""
+ShiftMap = Float64[Float64Array, "2 h w"]
+"""Rows and columns by which each pixel is shifted."""
+Surface = Float64[Float64Array, "h w"]
+"""Of a correlation, or of the strength of edges."""
 Corners = Int64[Int64Array, "n 2"]
 """First row and column of windows."""
+LineEnds = Float64[Float64Array, "2 n"]
+"""x and y."""
+ClassCodes = UInt8[UInt8Array, "n"]
 Flags = Bool[BoolArray, "n"]
 Integers = Int64[Int64Array, "n"]
 Numbers = Float64[Float64Array, "n"]
@@ -65,3 +79,11 @@ CountRows = Int64[Int64Array, "*scenes 40"]
 """`LocalizationCounts` and `DamageCounts` as columns of a table."""
 Matrices = Int64[Int64Array, "*scenes k k"]
 """Confusion counts of k classes."""
+ClassNumbers = Float64[Float64Array, "*scenes k"]
+ClassSupport = Int64[Int64Array, "*scenes k"]
+DrawWeights = Int64[Int64Array, "draws scenes"]
+Histograms = Int64[Int64Array, "curves 255 2"]
+"""Pixels of each probability in steps of 1/254, and those of the class among them."""
+Histogram = Int64[Int64Array, "255 2"]
+Boxes = Int64[Int64Array, "n 4"]
+"""Top, left, bottom, right in pixels, the last two outside of the box."""
