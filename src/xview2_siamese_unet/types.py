@@ -85,5 +85,7 @@ DrawWeights = Int64[Int64Array, "draws scenes"]
 Histograms = Int64[Int64Array, "curves 255 2"]
 """Pixels of each probability in steps of 1/254, and those of the class among them."""
 Histogram = Int64[Int64Array, "255 2"]
+ClassMeans = Float64[Float64Array, "n 5"]
+"""Mean probability of background and the four damage classes in each building."""
 Boxes = Int64[Int64Array, "n 4"]
 """Top, left, bottom, right in pixels, the last two outside of the box."""
