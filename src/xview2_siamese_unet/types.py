@@ -22,6 +22,8 @@ Float64Array: TypeAlias = npt.NDArray[np.float64]
 
 Image = UInt8[UInt8Array, "h w 3"]
 """Red, green and blue; black is no data."""
+Panel = UInt8[UInt8Array, "panel_h panel_w 3"]
+"""A picture of another size than the scene it shows."""
 Images = UInt8[UInt8Array, "b h w 3"]
 Mask = UInt8[UInt8Array, "h w"]
 """Damage codes, or 0 and 1 for a mask of buildings."""
@@ -53,6 +55,12 @@ ProbabilitySums = Float64[Float64Array, "n 4"]
 """Of the four damage classes, summed over the pixels of each building."""
 PartPairs = Int64[Int64Array, "m 2"]
 """Numbers of two parts of buildings that are one building."""
+LogitRows = Float32[Float32Array, "n k"]
+CodeCounts = Int64[Int64Array, "n 6"]
+"""Pixels of each damage code."""
+CodeTotals = Int64[Int64Array, "6"]
+PredictionCounts = Int64[Int64Array, "50 6 2 6"]
+"""Step of the probability of a building, most likely code, true building, true code."""
 Points = Float64[Float64Array, "n 2"]
 """Rows and columns."""
 Nodes = Float64[Float64Array, "rows columns"]

@@ -21,6 +21,7 @@ Codes = UInt8[Tensor, "b h w"]
 Targets = Int64[Tensor, "b h w"]
 """True class of each pixel, or `IGNORE`."""
 ClassWeights = Float[Tensor, "k"]
+CropTensor = UInt8[Tensor, "h w 8"]
 SceneTensor = UInt8[Tensor, "b h w 8"]
 """Bytes of scenes: pre-disaster image, post-disaster image, building, damage."""
 Scalar = Float[Tensor, ""]
