@@ -75,10 +75,12 @@ def _checked(function: Callable[..., Any], names: dict[str, Any]) -> Callable[..
         if any(type(value).__name__ == "Proxy" for value in values.values()):
             return function(*args, **kwargs)  # torch.fx traces a net with stand-ins for tensors
         with jaxtyped("context"):  # in which the name of an axis stands for one length
-            for name, value in values.items():
-                _check(value, hints.get(name), f"{function.__qualname__}: {name}")
+            for name in hints:
+                if name in values:
+                    _check(values[name], hints[name], f"{function.__qualname__}: {name}")
             result = function(*args, **kwargs)
-            _check(result, returned, f"{function.__qualname__}: the result")
+            if returned is not None:
+                _check(result, returned, f"{function.__qualname__}: the result")
         return result
 
     return checked
@@ -103,6 +105,6 @@ def _has_shape(hint: object) -> bool:
 
 
 def _check(value: object, hint: object, where: str) -> None:
-    if hint is not None and not is_bearable(value, hint):
+    if not is_bearable(value, hint):
         found = f"{value.dtype}{tuple(value.shape)}" if hasattr(value, "dtype") else repr(value)[:200]
         raise AssertionError(f"{where} is {found}, not {hint}")
