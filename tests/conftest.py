@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from shape_check import check_imports
+
 if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
 
@@ -22,6 +24,9 @@ for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY",
 # Before torch is imported: two processes of two threads on two cores take longer than two of one.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Before the package is imported.
+check_imports("xview2_siamese_unet")
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("project", deadline=None)

@@ -13,7 +13,7 @@ from xview2_siamese_unet.config.feature_statistics import ClassWeightParams, Sam
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import SUBTYPES, Damage
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.types import AnyArray, Float64Array, Int64Array
+from xview2_siamese_unet.types import AnyArray, CodeCounts, Float64Array, Int64Array, Numbers
 
 ClassCounts = dict[str, dict[str, int]]
 """`pre`: pixels of background and building; `post`: pixels of each damage label."""
@@ -45,12 +45,12 @@ def count_classes(records: AnyArray) -> ClassCounts:
     }
 
 
-def tabulate_balance(splits: pd.DataFrame, damage_pixels: Int64Array, counts: pd.DataFrame) -> pd.DataFrame:
+def tabulate_balance(splits: pd.DataFrame, damage_pixels: CodeCounts, counts: pd.DataFrame) -> pd.DataFrame:
     """Return how the damage classes are distributed over the splits.
 
     Args:
         splits: a table of scene and split.
-        damage_pixels: of each of its scenes, (n, 6).
+        damage_pixels: of each of its scenes.
         counts: of `count_buildings`.
 
     Returns:
@@ -90,7 +90,7 @@ def weigh_classes(counts: ClassCounts, params: ClassWeightParams, unclassified: 
     }
 
 
-def _weigh(pixels: Float64Array, params: ClassWeightParams, phase: str, words: list[str]) -> Float64Array:
+def _weigh(pixels: Numbers, params: ClassWeightParams, phase: str, words: list[str]) -> Numbers:
     seen = pixels > 0
     weights = _raw_weights(pixels, params, phase)
     if params.method not in ("list", "none"):
@@ -104,7 +104,7 @@ def _weigh(pixels: Float64Array, params: ClassWeightParams, phase: str, words: l
     return np.minimum(weights, params.clip)
 
 
-def _raw_weights(pixels: Float64Array, params: ClassWeightParams, phase: str) -> Float64Array:
+def _raw_weights(pixels: Numbers, params: ClassWeightParams, phase: str) -> Numbers:
     share = np.maximum(pixels, 1.0)
     match params.method:
         case "inverse":
@@ -130,8 +130,8 @@ def _listed(weights: tuple[float, ...] | None, classes: int, phase: str) -> Floa
     return np.asarray(weights, np.float64)
 
 
-def weigh_samples(records: AnyArray, params: SampleWeightParams) -> Float64Array:
-    """Return one weight per scene, (n,), by the rules of `SampleWeightParams`.
+def weigh_samples(records: AnyArray, params: SampleWeightParams) -> Numbers:
+    """Return one weight per scene by the rules of `SampleWeightParams`.
 
     Args:
         records: (n,) of `raster.store.RECORD`.
@@ -143,7 +143,7 @@ def weigh_samples(records: AnyArray, params: SampleWeightParams) -> Float64Array
     damaged = rare | (damage[:, Damage.DESTROYED] > 0)
     built = (records["building_pixels"][:, 1] > 0) | (buildings > 0)
     bonus = params.damaged * damaged + params.rare * rare + params.rare_pixels * rare_pixels / np.maximum(buildings, 1)
-    weights: Float64Array = np.where(built, 1 + bonus, params.empty)
+    weights: Numbers = np.where(built, 1 + bonus, params.empty)
     return weights
 
 

@@ -50,7 +50,7 @@ def test_no_augmentation_changes_nothing() -> None:
 def test_light_changes_each_image_alone_and_no_mask(key: str) -> None:
     torch.manual_seed(0)
     image = 50 + 100 * torch.rand(2, 3, 8, 8)
-    before = Batch(image, image.clone(), torch.ones(2, 8, 8), torch.ones(2, 8, 8))
+    before = Batch(image, image.clone(), torch.ones(2, 8, 8).long(), torch.ones(2, 8, 8).long())
     after = augment(before, AugmentationParams(flips=False, **STILL | {key: 0.3}))
     assert not torch.allclose(after.pre, image)
     assert not torch.allclose(after.pre, after.post)
@@ -65,7 +65,7 @@ def test_no_data_stays_black_and_nothing_else_becomes_it(seed: int) -> None:
     torch.manual_seed(seed)
     image = torch.randint(1, 256, (2, 3, 8, 8)).float()
     image[:, :, :3] = 0
-    masks = torch.zeros(2, 8, 8)
+    masks = torch.zeros(2, 8, 8, dtype=torch.int64)
     after = augment(Batch(image, image, masks, masks), AugmentationParams(flips=False, brightness=0.9, contrast=0.9))
     assert not after.pre[:, :, :3].any()
     assert after.pre[:, :, 3:].any(dim=1).all()

@@ -29,7 +29,7 @@ from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.io import BANDS, LEVELS, NO_DATA
 from xview2_siamese_unet.raster.reader import Pair
-from xview2_siamese_unet.types import BoolArray, Float64Array, UInt8Array
+from xview2_siamese_unet.types import BoolArray, ClassMeans, Float64Array, Mask, Numbers
 
 Polygons = Any  # numpy array of shapely polygons, which has no type of its own
 SHARES: Final = ("p_none", "p_minor", "p_major", "p_destroyed")
@@ -166,16 +166,16 @@ class _Zonal(NamedTuple):
     """Figures of n buildings, each pixel weighted by the share of it that the outline covers.
 
     Attributes:
-        means: mean probability of background and the four damage classes (n, 5); 0 where nothing is visible.
-        visible: share of the outline's area that has data (n,).
+        means: mean probability of background and the four damage classes; 0 where nothing is visible.
+        visible: share of the outline's area that has data.
     """
 
-    means: Float64Array
-    visible: Float64Array
+    means: ClassMeans
+    visible: Numbers
 
     @property
-    def built(self) -> Float64Array:
-        """Mean probability of building (n,)."""
+    def built(self) -> Numbers:
+        """Mean probability of building."""
         return 1 - self.means[:, 0]
 
 
@@ -203,8 +203,8 @@ class _Band(RasterSource):  # type: ignore[misc]  # exactextract has no types
     def srs_wkt(self) -> None:
         return None
 
-    def read_window(self, x0: int, y0: int, nx: int, ny: int) -> UInt8Array:
-        values: UInt8Array = self._raster.read(self._number, window=Window(x0, y0, nx, ny))
+    def read_window(self, x0: int, y0: int, nx: int, ny: int) -> Mask:
+        values: Mask = self._raster.read(self._number, window=Window(x0, y0, nx, ny))
         return values
 
 
@@ -233,7 +233,7 @@ def _zonal_means(outlines: gpd.GeoDataFrame, probability: Path, grid: Grid) -> _
     return _Zonal(means, visible)
 
 
-def geodesic_areas(frame: gpd.GeoDataFrame) -> Float64Array:
+def geodesic_areas(frame: gpd.GeoDataFrame) -> Numbers:
     """Return areas in square metres on the ellipsoid, which no projection distorts."""
     geod = pyproj.Geod(ellps="WGS84")
     degrees = frame.geometry.to_crs("OGC:CRS84")

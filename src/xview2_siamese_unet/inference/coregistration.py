@@ -26,7 +26,7 @@ from scipy.ndimage import binary_dilation, binary_opening, gaussian_gradient_mag
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.io import NO_DATA
 from xview2_siamese_unet.raster.reader import Patch, ShiftField
-from xview2_siamese_unet.types import AnyArray, BoolArray, Float64Array
+from xview2_siamese_unet.types import Image, Numbers, Points, Surface, Valid
 
 SIDE: Final = 256
 """Pixels along the sides of a window."""
@@ -99,11 +99,11 @@ class Shift:
         return float(np.hypot(self.columns, self.rows))
 
 
-def estimate_shift(patches: Iterable[tuple[AnyArray, AnyArray, BoolArray]]) -> Shift:
+def estimate_shift(patches: Iterable[tuple[Image, Image, Valid]]) -> Shift:
     """Return the shift that windows of both images agree on.
 
     Args:
-        patches: bytes of both images (256, 256, 3) and where both hold data (256, 256).
+        patches: both images, 256 × 256 pixels, and where both hold data.
     """
     total, used, local = np.zeros((SIDE, SIDE)), 0, []
     for number, (pre, post, data) in enumerate(patches):
@@ -118,7 +118,7 @@ def estimate_shift(patches: Iterable[tuple[AnyArray, AnyArray, BoolArray]]) -> S
     return Shift(*_peak(total), used, tuple(local)) if used else Shift(0.0, 0.0, 0.0, 0)
 
 
-def _without_borders(valid: BoolArray) -> BoolArray:
+def _without_borders(valid: Valid) -> Valid:
     """Leave out the borders of large holes, which are the same edges in both images."""
     if valid.all():
         return valid
@@ -126,20 +126,20 @@ def _without_borders(valid: BoolArray) -> BoolArray:
     return valid & ~binary_dilation(holes, np.ones((3, 3), bool), iterations=_BLURRED) if holes.any() else valid
 
 
-def _edges(image: AnyArray, valid: BoolArray) -> Float64Array:
+def _edges(image: Image, valid: Valid) -> Surface:
     grey = image.mean(axis=2)
     grey[~valid] = grey[valid].mean()
-    strength: Float64Array = gaussian_gradient_magnitude(grey, 1.0)
+    strength: Surface = gaussian_gradient_magnitude(grey, 1.0)
     # Where data end there is an edge in both images, at the same pixel whatever the shift.
     strength[~valid] = 0
     strength = np.minimum(strength, np.percentile(strength, 98))
     window = np.hanning(SIDE)
-    tapered: Float64Array = (strength - strength.mean()) * np.outer(window, window)
+    tapered: Surface = (strength - strength.mean()) * np.outer(window, window)
     return tapered
 
 
-def _correlate(pre: Float64Array, post: Float64Array) -> Float64Array:
-    """Return the phase correlation at each shift (256, 256), shift 0 in the middle.
+def _correlate(pre: Surface, post: Surface) -> Surface:
+    """Return the phase correlation at each shift, shift 0 in the middle.
 
     Not `skimage.registration.phase_cross_correlation`, which returns a shift and no surface to add up.
     """
@@ -147,11 +147,11 @@ def _correlate(pre: Float64Array, post: Float64Array) -> Float64Array:
     narrow = np.exp(-2 * (np.pi * _WIDTH * fft.fftfreq(SIDE)) ** 2)
     strength = np.abs(cross)
     cross = np.divide(cross, strength, out=np.zeros_like(cross), where=strength > 1e-9 * max(strength.max(), 1e-9))
-    surface: Float64Array = fft.fftshift(fft.ifft2(cross * np.outer(narrow, narrow)).real)
+    surface: Surface = fft.fftshift(fft.ifft2(cross * np.outer(narrow, narrow)).real)
     return surface
 
 
-def _peak(surface: Float64Array) -> tuple[float, float, float]:
+def _peak(surface: Surface) -> tuple[float, float, float]:
     """Return columns, rows and confidence of the highest point within reach."""
     middle = SIDE // 2
     near = surface[middle - _FARTHEST : middle + _FARTHEST + 1, middle - _FARTHEST : middle + _FARTHEST + 1]
@@ -164,22 +164,22 @@ def _peak(surface: Float64Array) -> tuple[float, float, float]:
     return columns, rows, round(confidence, 1)
 
 
-def _vertex(three: Float64Array) -> float:
+def _vertex(three: Numbers) -> float:
     """Return the offset of the top of a Gaussian through three neighbours from the middle."""
     low, middle, high = np.log(np.maximum(three, 1e-12))
     bend = low - 2 * middle + high
     return float(np.clip(0.5 * (low - high) / bend, -0.5, 0.5)) if bend < 0 else 0.0
 
 
-def estimate_field(positions: Float64Array, shifts: Float64Array, size: tuple[int, int]) -> ShiftField | None:
+def estimate_field(positions: Points, shifts: Points, size: tuple[int, int]) -> ShiftField | None:
     """Fit a field to the shifts of windows; `None` where one shift for all is as good.
 
     A window that contradicts its neighbours is left out. A field that does not predict windows that were held out is
     rejected.
 
     Args:
-        positions: middle of each window, rows and columns in pixels (n, 2).
-        shifts: rows and columns in pixels (n, 2).
+        positions: middle of each window, rows and columns in pixels.
+        shifts: rows and columns in pixels.
         size: rows and columns of the grid.
     """
     if len(positions) < _FEWEST:
@@ -202,12 +202,12 @@ def estimate_field(positions: Float64Array, shifts: Float64Array, size: tuple[in
     return ShiftField((float(nodes[0][1]), float(nodes[1][1])), rows, columns)
 
 
-def _interpolator(positions: Float64Array, shifts: Float64Array) -> scipy.interpolate.RBFInterpolator:
+def _interpolator(positions: Points, shifts: Points) -> scipy.interpolate.RBFInterpolator:
     # This kernel does not overshoot beyond the outermost windows and accepts windows that lie in one line.
     return scipy.interpolate.RBFInterpolator(positions, shifts, smoothing=_SMOOTHING, kernel="linear", degree=0)
 
 
-def _held_out_errors(positions: Float64Array, shifts: Float64Array) -> Float64Array:
+def _held_out_errors(positions: Points, shifts: Points) -> Numbers:
     """Return the errors of a field through the other folds at each window."""
     errors = np.empty(len(positions))
     for fold in range(_FOLDS):

@@ -19,10 +19,10 @@ from xview2_siamese_unet.raster.grid import Area, Grid, clip, common_grid, repro
 from xview2_siamese_unet.raster.no_data import undeclared_fill
 from xview2_siamese_unet.raster.reader import Pair, ShiftField, Stretch
 from xview2_siamese_unet.raster.source import Source, read_source
-from xview2_siamese_unet.types import Float32Array
+from xview2_siamese_unet.types import PixelValues
 
-Samples = tuple[Float32Array, Float32Array]
-"""Values (n, 3) of both images at pixels where both hold data."""
+Samples = tuple[PixelValues, PixelValues]
+"""Values of both images at pixels where both hold data."""
 _USUAL_PIXELS: Final = (0.2, 1.5)  # metres; the training images of xBD lie well inside
 _COARSEST: Final = 3.0  # metres
 _SAMPLES: Final = 6  # windows along each axis
@@ -254,7 +254,7 @@ def _stretches(
     return stretches.get(units[0]), stretches.get(units[1])
 
 
-def _unit(source: Source, values: Float32Array) -> float | None:
+def _unit(source: Source, values: PixelValues) -> float | None:
     """Return the value of one grey level, for reflectance or more than 8 bits, else `None`."""
     if source.dtype == "uint8" or not len(values):
         return None
@@ -287,7 +287,7 @@ def _pair_warnings(pair: Pair, samples: Samples) -> Iterator[str]:
         yield from _value_warnings(*each)
 
 
-def _value_warnings(source: Source, values: Float32Array, stretch: Stretch | None) -> Iterator[str]:
+def _value_warnings(source: Source, values: PixelValues, stretch: Stretch | None) -> Iterator[str]:
     """Warn where the bytes of an image show less than its values."""
     low, high = stretch or Stretch(0, 255)
     clipped = float(((values < low) | (values > high)).any(axis=1).mean())

@@ -37,10 +37,19 @@ from xview2_siamese_unet.raster.io import NO_DATA
 from xview2_siamese_unet.raster.reader import Pair, PairReader, Patch
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.raster.windows import BlockStore, Stitched, WindowPlan, read_block, stitch_row
-from xview2_siamese_unet.types import AnyArray, BoolArray, Float32Array, UInt8Array
+from xview2_siamese_unet.types import (
+    AnyArray,
+    Bands,
+    Images,
+    Mask,
+    Probabilities,
+    Valid,
+    WindowPrediction,
+    WindowPredictions,
+)
 
-Predict = Callable[[UInt8Array, UInt8Array], Float32Array]
-"""Bytes of both images (b, h, w, 3) → probabilities (b, h, w, 1 + k) of background and the k damage classes."""
+Predict = Callable[[Images, Images], WindowPredictions]
+"""Both images of some windows → probabilities of background and the damage classes."""
 _CONTEXT: Final = 64  # pixels on each side of where the halves of a window meet
 _PARTS: Final = {"state", "model", "classes", "channels"}
 _USE: Final = (
@@ -51,11 +60,11 @@ _log = logging.getLogger(__name__)
 
 
 class ScenePrediction(NamedTuple):
-    """Damage codes (h, w) and probabilities (5, h, w), in steps of 1/254, of a scene."""
+    """Damage codes and probabilities of a scene."""
 
     name: str
-    codes: UInt8Array
-    probabilities: UInt8Array
+    codes: Mask
+    probabilities: Probabilities
 
 
 def predict_scenes(
@@ -107,7 +116,7 @@ class WindowPredictor:
         """Windows at a time: on a CPU, more than one would not fit in its caches."""
         return 1 if self.device == "cpu" else 4
 
-    def __call__(self, pre: UInt8Array, post: UInt8Array) -> Float32Array:
+    def __call__(self, pre: Images, post: Images) -> WindowPredictions:
         """Return probabilities; see `Predict`."""
         try:
             return self._predict(pre, post)
@@ -124,7 +133,7 @@ class WindowPredictor:
             self.warnings.append(warning)
             _log.warning(warning)
 
-    def _predict_halves(self, pre: UInt8Array, post: UInt8Array) -> Float32Array:
+    def _predict_halves(self, pre: Images, post: Images) -> WindowPredictions:
         """Predict halves of the batch, else of the window, with context where these meet."""
         axis = 0 if len(pre) > 1 else 1 + int(np.argmax(pre.shape[1:3]))
         context = _CONTEXT if axis else 0
@@ -133,9 +142,9 @@ class WindowPredictor:
         first, second = (self(_cut(pre, axis, part), _cut(post, axis, part)) for part in parts)
         return np.concatenate([_cut(first, axis, slice(0, half)), _cut(second, axis, slice(context, None))], axis=axis)
 
-    def _predict(self, pre: UInt8Array, post: UInt8Array) -> Float32Array:
+    def _predict(self, pre: Images, post: Images) -> WindowPredictions:
         logits = self._net(*(torch.from_numpy(image).permute(0, 3, 1, 2) for image in (pre, post)))
-        shares: Float32Array = probabilities(logits).permute(0, 2, 3, 1).cpu().numpy()
+        shares: WindowPredictions = probabilities(logits).permute(0, 2, 3, 1).cpu().numpy()
         return shares
 
 
@@ -186,7 +195,7 @@ def _predict_row(
 
 def _predict_patches(
     plan: WindowPlan, i: int, patches: Iterator[Patch], predict: Predict, batch_size: int, waiting: deque[Patch]
-) -> Iterator[Float32Array | None]:
+) -> Iterator[WindowPrediction | None]:
     """Yield a prediction for each patch; those without data in the used part are skipped."""
     read = ((patch, bool(patch.valid[plan.used(i, j)].any())) for j, patch in enumerate(patches))
     while batch := list(islice(read, batch_size)):
@@ -209,8 +218,8 @@ def _encode_block(
     return {"block": codes, "below": stitched.below}
 
 
-def encode(shares: Float32Array, valid: BoolArray, thresholds: Thresholds) -> UInt8Array:
-    """Return probabilities (h, w, 1 + k) as a block (6, h, w)."""
+def encode(shares: WindowPrediction, valid: Valid, thresholds: Thresholds) -> Bands:
+    """Return probabilities as the six bands of a block."""
     tensor = torch.from_numpy(np.moveaxis(shares, 2, 0)[None])
     block = np.concatenate([scored_bytes(tensor)[0], decide(tensor, thresholds).numpy()])
     block[:, ~valid] = NO_DATA
@@ -236,14 +245,14 @@ class FinishedBlocks:
                     if (block := read_block(row, "block", j)) is not None:
                         yield Block(*self.plan.block(i, j), block[-1], block[:-1])
 
-    def codes(self, weights: Sequence[float] | None = None) -> Iterator[tuple[slice, slice, UInt8Array]]:
-        """Yield rows, columns and codes (1, h, w), by weights with one class a building."""
+    def codes(self, weights: Sequence[float] | None = None) -> Iterator[tuple[slice, slice, Bands]]:
+        """Yield rows, columns and codes as one band, by weights with one class a building."""
         plain = ((rows, columns, codes) for rows, columns, codes, _ in self)
         for rows, columns, codes in plain if weights is None else vote_blocks(self, weights):
             yield rows, columns, codes[None]
 
-    def shares(self) -> Iterator[tuple[slice, slice, UInt8Array]]:
-        """Yield rows, columns and probabilities (5, h, w) in steps of 1/254."""
+    def shares(self) -> Iterator[tuple[slice, slice, Probabilities]]:
+        """Yield rows, columns and probabilities."""
         return ((rows, columns, shares) for rows, columns, _, shares in self)
 
 

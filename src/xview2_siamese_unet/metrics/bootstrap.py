@@ -16,7 +16,7 @@ import pandas as pd
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.metrics.confusion import Counts, rows_of
 from xview2_siamese_unet.metrics.scores import official_scores
-from xview2_siamese_unet.types import Float64Array, Int64Array
+from xview2_siamese_unet.types import DrawWeights, Numbers
 
 LEVEL: Final = 0.95
 """Share of repetitions whose interval holds the truth."""
@@ -24,8 +24,8 @@ DRAWS: Final = 2000
 SEED: Final = 0
 
 
-def draw_weights(scenes: int, *, draws: int = DRAWS, seed: int = SEED) -> Int64Array:
-    """Return how often each draw takes each scene, int64 (draws, scenes)."""
+def draw_weights(scenes: int, *, draws: int = DRAWS, seed: int = SEED) -> DrawWeights:
+    """Return how often each draw takes each scene."""
     return np.random.default_rng(seed).multinomial(scenes, np.full(scenes, 1 / scenes), size=draws)
 
 
@@ -60,11 +60,11 @@ def score_differences(
     return bounds({key: two[key] - one[key] for key in one})
 
 
-def bounds(values: Mapping[str, Float64Array]) -> dict[str, list[float]]:
+def bounds(values: Mapping[str, Numbers]) -> dict[str, list[float]]:
     """Return the middle 95 % of the draws of each number: key → [low, high]."""
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     return {key: np.quantile(drawn, tails).tolist() for key, drawn in values.items()}
 
 
-def _drawn_scores(table: pd.DataFrame, weights: Int64Array, unclassified: Unclassified) -> dict[str, Float64Array]:
+def _drawn_scores(table: pd.DataFrame, weights: DrawWeights, unclassified: Unclassified) -> dict[str, Numbers]:
     return official_scores(Counts.from_rows(weights @ rows_of(table)), unclassified)

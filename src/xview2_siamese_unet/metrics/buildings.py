@@ -28,7 +28,19 @@ from xview2_siamese_unet.metrics.confusion import Predictions
 from xview2_siamese_unet.metrics.scores import class_scores, scored_damage
 from xview2_siamese_unet.raster.io import LEVELS
 from xview2_siamese_unet.raster.rasterize import Rule
-from xview2_siamese_unet.types import Float64Array, Int32Array, Int64Array, UInt8Array
+from xview2_siamese_unet.types import (
+    Boxes,
+    Components,
+    DamageCounts,
+    Float64Array,
+    Int64Array,
+    Integers,
+    LocalizationCounts,
+    Mask,
+    Numbers,
+    Probabilities,
+    UInt8Array,
+)
 from xview2_siamese_unet.xbd.labels import parse_polygons
 
 _log = logging.getLogger(__name__)
@@ -46,7 +58,6 @@ PIXEL_SIZES: Final = {
     "40 × 40 px and more": (1600, np.iinfo(np.int64).max),
 }
 """Name → pixels from, below; a pixel of xBD is about half a metre wide."""
-InstanceArray = Int32Array
 
 
 class Matches(NamedTuple):
@@ -62,19 +73,19 @@ class Matches(NamedTuple):
         top, left, bottom, right: bounding box in pixels, the last two outside of it; 0 without a pixel.
     """
 
-    truth: Int64Array
-    predicted: Int64Array
-    pixels: Int64Array
-    iou: Float64Array
-    confidence: Float64Array
-    top: Int64Array
-    left: Int64Array
-    bottom: Int64Array
-    right: Int64Array
+    truth: Integers
+    predicted: Integers
+    pixels: Integers
+    iou: Numbers
+    confidence: Numbers
+    top: Integers
+    left: Integers
+    bottom: Integers
+    right: Integers
 
 
-def burn_instances(wkt: Sequence[str], shape: tuple[int, int], rule: Rule, *, scene: str) -> InstanceArray:
-    """Return the number of the polygon at each pixel, from 1, else 0: int32 (h, w).
+def burn_instances(wkt: Sequence[str], shape: tuple[int, int], rule: Rule, *, scene: str) -> Components:
+    """Return the number of the polygon at each pixel, from 1, else 0.
 
     Where polygons overlap, the smaller one stays, because it could vanish otherwise.
 
@@ -86,20 +97,20 @@ def burn_instances(wkt: Sequence[str], shape: tuple[int, int], rule: Rule, *, sc
     if not order:
         return np.zeros(shape, np.int32)
     shapes = [(polygons[index], index + 1) for index in order]
-    instances: InstanceArray = rasterize(shapes, out_shape=shape, dtype="int32", all_touched=rule == "outline")
+    instances: Components = rasterize(shapes, out_shape=shape, dtype="int32", all_touched=rule == "outline")
     return instances
 
 
 def match_buildings(
-    instances: InstanceArray, codes: Sequence[int], predicted: UInt8Array, probabilities: UInt8Array
+    instances: Components, codes: Sequence[int], predicted: Mask, probabilities: Probabilities
 ) -> Matches:
     """Match the buildings of one scene.
 
     Args:
-        instances: int32 (h, w), number of the true building at each pixel, from 1; 0 elsewhere.
+        instances: number of the true building at each pixel, from 1; 0 elsewhere.
         codes: damage code of each true building.
-        predicted: uint8 (h, w), predicted damage codes.
-        probabilities: uint8 (5, h, w), of background and the four classes in steps of 1/254.
+        predicted: predicted damage codes.
+        probabilities: of background and the four classes in steps of 1/254.
     """
     components, n_components = ndimage.label(predicted)
     built = np.flatnonzero((instances > 0) | (components > 0))
@@ -146,8 +157,8 @@ def _mean_probability(labels: Int64Array, codes: Int64Array, probabilities: UInt
     return sums / np.maximum(sizes, 1)
 
 
-def _boxes(labels: npt.NDArray[np.integer], n: int) -> Int64Array:
-    """Return top, left, bottom, right of labels 1 to n, int64 (n, 4); 0 if absent."""
+def _boxes(labels: npt.NDArray[np.integer], n: int) -> Boxes:
+    """Return the boxes of labels 1 to n; 0 if absent."""
     slices = ndimage.find_objects(labels, n)
     boxes = [(0, 0, 0, 0) if at is None else (at[0].start, at[1].start, at[0].stop, at[1].stop) for at in slices]
     return np.array(boxes, np.int64).reshape(-1, 4)
@@ -183,7 +194,7 @@ def match_scenes(
 
 
 def _scene_table(
-    facts: Mapping[Any, Any], buildings: pd.DataFrame, prediction: tuple[UInt8Array, UInt8Array], rule: Rule
+    facts: Mapping[Any, Any], buildings: pd.DataFrame, prediction: tuple[Mask, Probabilities], rule: Rule
 ) -> pd.DataFrame:
     height, width = prediction[0].shape
     instances = burn_instances(list(buildings["pre_polygon"]), (height, width), rule, scene=facts["scene"])
@@ -193,8 +204,8 @@ def _scene_table(
     return table.loc[table["pixels"] > 0, list(MATCH_COLUMNS)].astype(MATCH_COLUMNS)
 
 
-def building_confusion(matches: pd.DataFrame) -> Int64Array:
-    """Return int64 (6, 6), rows truth; row 0 false alarms, column 0 missed buildings."""
+def building_confusion(matches: pd.DataFrame) -> DamageCounts:
+    """Return one matrix of buildings, rows truth; row 0 false alarms, column 0 missed buildings."""
     joint = matches["truth"].to_numpy(np.int64) * N_CODES + matches["predicted"].to_numpy(np.int64)
     return np.bincount(joint, minlength=N_CODES**2).astype(np.int64).reshape(N_CODES, N_CODES)
 
@@ -231,12 +242,12 @@ def building_scores(
     }
 
 
-def _detection(confusion: Int64Array) -> Int64Array:
-    """Reduce counts of codes, (6, 6), to building or none, (2, 2)."""
+def _detection(confusion: DamageCounts) -> LocalizationCounts:
+    """Reduce counts of codes to building or none."""
     first = [Damage.BACKGROUND, Damage.NO_DAMAGE]
     return np.add.reduceat(np.add.reduceat(confusion, first, axis=0), first, axis=1)
 
 
-def _detection_scores(confusion: Int64Array) -> dict[str, float]:
+def _detection_scores(confusion: DamageCounts) -> dict[str, float]:
     scores = class_scores(_detection(confusion)).of(1)
     return {key: scores[key] for key in ("precision", "recall", "f1", "support")}

@@ -16,7 +16,7 @@ from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Predictions
 from xview2_siamese_unet.raster.io import LEVELS
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.types import BoolArray, Float64Array, Int64Array, UInt8Array
+from xview2_siamese_unet.types import Flags, Histogram, Histograms, Integers, Mask, Numbers, Probabilities
 
 STEPS: Final = LEVELS + 1
 BINS: Final = 15
@@ -27,11 +27,11 @@ CURVES: Final = (BUILDING, *(code.word for code in SCORED), MOST_LIKELY)
 
 
 class PrecisionRecall(NamedTuple):
-    """Precision and recall at each probability, from the highest down; each (n,)."""
+    """Precision and recall at each probability, from the highest down."""
 
-    probability: Float64Array
-    precision: Float64Array
-    recall: Float64Array
+    probability: Numbers
+    precision: Numbers
+    recall: Numbers
 
     @property
     def average_precision(self) -> float:
@@ -40,17 +40,17 @@ class PrecisionRecall(NamedTuple):
 
 
 class Reliability(NamedTuple):
-    """Reliability diagram: one value for each bin that holds a pixel; each (n,).
+    """Reliability diagram: one value for each bin that holds a pixel.
 
     Attributes:
         predicted: mean predicted probability.
         observed: share of the pixels of the class.
-        pixels: int64.
+        pixels: number of pixels.
     """
 
-    predicted: Float64Array
-    observed: Float64Array
-    pixels: Int64Array
+    predicted: Numbers
+    observed: Numbers
+    pixels: Integers
 
     @property
     def ece(self) -> float:
@@ -82,16 +82,16 @@ def count_probabilities(
 
 
 def count_scene_probabilities(
-    probabilities: UInt8Array, building: UInt8Array, damage: UInt8Array, unclassified: Unclassified
-) -> Int64Array:
-    """Return pixels of each probability, and those of the class: (curves, steps, 2).
+    probabilities: Probabilities, building: Mask, damage: Mask, unclassified: Unclassified
+) -> Histograms:
+    """Return pixels of each probability, and those of the class, of each curve.
 
     A pixel whose probability of a building rounds to 0 counts as step 0 of every class.
 
     Args:
-        probabilities: of background and the four classes in steps of 1/254, uint8 (5, h, w).
-        building: truth of localisation, uint8 (h, w), 0 or 1.
-        damage: truth of damage, uint8 (h, w), codes 0 to 5.
+        probabilities: of background and the four classes in steps of 1/254.
+        building: truth of localisation, 0 or 1.
+        damage: truth of damage, codes 0 to 5.
         unclassified: what un-classified truth means.
     """
     codes = damage.ravel()
@@ -147,6 +147,6 @@ def _summary(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _histogram(steps: Int64Array, true: BoolArray) -> Int64Array:
+def _histogram(steps: Integers, true: Flags) -> Histogram:
     joint = np.bincount(steps * 2 + true, minlength=2 * STEPS).reshape(STEPS, 2)
     return np.stack([joint.sum(axis=1), joint[:, 1]], axis=1)

@@ -22,7 +22,7 @@ from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, Predictions, count_scene
 from xview2_siamese_unet.raster.io import IMAGE_DRIVERS, read_shape
-from xview2_siamese_unet.types import Int64Array, UInt8Array
+from xview2_siamese_unet.types import Bands, CountRows, Mask
 
 _log = logging.getLogger(__name__)
 OFFICIAL_SIDE: Final = 1024
@@ -167,7 +167,7 @@ def _warn(count: int, what: str, partner: str) -> None:
         _log.warning("%d %s have no %s and are not scored", count, what, partner)
 
 
-def _count(files: MaskFiles, planes: UInt8Array) -> Int64Array:
+def _count(files: MaskFiles, planes: Bands) -> CountRows:
     official = files.building.suffix == ".png"
     for path, plane in zip(files[1:], planes, strict=True):
         _read(path, plane, N_CODES - 2 if official else N_CODES - 1)
@@ -179,7 +179,7 @@ def _count(files: MaskFiles, planes: UInt8Array) -> Int64Array:
     return count_scene(building, damage, predicted, scene=files.scene, located=located).row()
 
 
-def _read(path: Path, plane: UInt8Array, highest: int) -> None:
+def _read(path: Path, plane: Mask, highest: int) -> None:
     """Read one mask under the rules of the official script, its header first."""
     try:
         with rasterio.open(path, driver=IMAGE_DRIVERS[path.suffix]) as source:
@@ -220,8 +220,8 @@ def number_scenes(counts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"id": [f"{number:05d}" for number in range(len(scenes))], "scene": scenes})
 
 
-def submission_masks(manifest: pd.DataFrame, predictions: Predictions, part: str) -> Iterator[tuple[str, UInt8Array]]:
-    """Yield file stem and codes, uint8 (1024, 1024), of both files of each scene.
+def submission_masks(manifest: pd.DataFrame, predictions: Predictions, part: str) -> Iterator[tuple[str, Mask]]:
+    """Yield file stem and codes, 1024 × 1024 pixels, of both files of each scene.
 
     Holds one scene in memory at a time. A predicted un-classified building is 1 in the localisation file and 0 in the
     damage file, which has no such class; either way it is no hit, so the official script and our count agree.

@@ -10,7 +10,7 @@ import numpy as np
 
 from xview2_siamese_unet.damage import N_CODES
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.types import Int64Array, UInt8Array
+from xview2_siamese_unet.types import CountRows, DamageCounts, Int64Array, LocalizationCounts, Mask, UInt8Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,12 +30,12 @@ class Counts:
     """Confusion matrices in pixels, rows truth; any leading axes, such as scenes.
 
     Attributes:
-        localization: int64 (..., 2, 2); 0 background, 1 building; truth of the pre-disaster label.
-        damage: int64 (..., 6, 6); codes of `Damage`; truth of the post-disaster label.
+        localization: 0 background, 1 building; truth of the pre-disaster label.
+        damage: codes of `Damage`; truth of the post-disaster label.
     """
 
-    localization: Int64Array
-    damage: Int64Array
+    localization: LocalizationCounts
+    damage: DamageCounts
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(self.localization + other.localization, self.damage + other.damage)
@@ -46,18 +46,18 @@ class Counts:
         return cls(np.zeros((2, 2), np.int64), np.zeros((N_CODES, N_CODES), np.int64))
 
     @classmethod
-    def from_rows(cls, rows: Int64Array) -> Counts:
-        """Return the counts of int64 (..., 40), columns as `COUNT_COLUMNS`."""
+    def from_rows(cls, rows: CountRows) -> Counts:
+        """Return the counts of rows, columns as `COUNT_COLUMNS`."""
         lead = rows.shape[:-1]
         return cls(rows[..., :4].reshape(*lead, 2, 2), rows[..., 4:].reshape(*lead, N_CODES, N_CODES))
 
-    def row(self) -> Int64Array:
-        """Return the counts of one scene in the order of `COUNT_COLUMNS`, int64 (40,)."""
+    def row(self) -> CountRows:
+        """Return the counts of one scene in the order of `COUNT_COLUMNS`."""
         return np.concatenate([self.localization.ravel(), self.damage.ravel()])
 
 
-def rows_of(table: pd.DataFrame) -> Int64Array:
-    """Return the counts of a table, int64 (scenes, 40)."""
+def rows_of(table: pd.DataFrame) -> CountRows:
+    """Return the counts of a table, one row a scene."""
     return table[COUNT_COLUMNS].to_numpy(np.int64)
 
 
@@ -66,17 +66,15 @@ def total(table: pd.DataFrame) -> Counts:
     return Counts.from_rows(rows_of(table).sum(axis=0))
 
 
-def count_scene(
-    building: UInt8Array, damage: UInt8Array, predicted: UInt8Array, *, scene: str, located: UInt8Array | None = None
-) -> Counts:
+def count_scene(building: Mask, damage: Mask, predicted: Mask, *, scene: str, located: Mask | None = None) -> Counts:
     """Return the counts of one scene.
 
     Args:
-        building: uint8 (h, w), truth of the pre-disaster label, 0 or 1.
-        damage: uint8 (h, w), truth of the post-disaster label, codes 0 to 5.
-        predicted: uint8 (h, w), codes 0 to 5.
+        building: truth of the pre-disaster label, 0 or 1.
+        damage: truth of the post-disaster label, codes 0 to 5.
+        predicted: codes 0 to 5.
         scene: name for error messages.
-        located: uint8 (h, w), 1 where a building is predicted; predicted damage elsewhere does not count. By default a
+        located: 1 where a building is predicted; predicted damage elsewhere does not count. By default a
             building is predicted where the predicted code is above 0.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts
-from xview2_siamese_unet.types import Float64Array, Int64Array
+from xview2_siamese_unet.types import ClassNumbers, ClassSupport, DamageCounts, Float64Array, Matrices
 
 EPSILON: Final = 1e-6
 LOCALIZATION_SHARE: Final = 0.3
@@ -24,37 +24,37 @@ _SCORED: Final = list(SCORED)
 
 
 class ClassScores(NamedTuple):
-    """Scores of each class, each (..., k); 0 without a true positive, as official.
+    """Scores of each class, 0 without a true positive, as official.
 
     Attributes:
         precision: true positives among what was predicted.
         recall: true positives among what is true.
         f1: harmonic mean of both.
         iou: intersection over union.
-        support: pixels that truly have this class, int64.
+        support: pixels that truly have this class.
     """
 
-    precision: Float64Array
-    recall: Float64Array
-    f1: Float64Array
-    iou: Float64Array
-    support: Int64Array
+    precision: ClassNumbers
+    recall: ClassNumbers
+    f1: ClassNumbers
+    iou: ClassNumbers
+    support: ClassSupport
 
     def of(self, code: int) -> dict[str, Any]:
         """Return name → plain number of one class of a single matrix."""
         return {name: values[code].item() for name, values in self._asdict().items()}
 
 
-def class_scores(matrices: Int64Array) -> ClassScores:
-    """Return the scores of each class of confusion matrices, int64 (..., k, k)."""
+def class_scores(matrices: Matrices) -> ClassScores:
+    """Return the scores of each class of confusion matrices."""
     hits = np.diagonal(matrices, axis1=-2, axis2=-1)
     true, predicted = matrices.sum(axis=-1), matrices.sum(axis=-2)
     both = true + predicted
     return ClassScores(ratio(hits, predicted), ratio(hits, true), ratio(2 * hits, both), ratio(hits, both - hits), true)
 
 
-def scored_damage(damage: Int64Array, unclassified: Unclassified) -> Int64Array:
-    """Return the counts (..., 6, 6) with only the rows of truth that are scored.
+def scored_damage(damage: DamageCounts, unclassified: Unclassified) -> DamageCounts:
+    """Return the counts with only the rows of truth that are scored.
 
     Un-classified truth counts as no-damage with `no_damage` and is left out with `ignore` and `class`. A predicted
     background stays: there it is a building that was missed.

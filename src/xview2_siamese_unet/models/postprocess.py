@@ -13,8 +13,17 @@ from torch import Tensor
 
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.models.tensors import Codes, ProbabilityTensor, Targets
 from xview2_siamese_unet.raster.io import NO_DATA, as_bytes
-from xview2_siamese_unet.types import Float64Array, Int32Array, Int64Array, UInt8Array
+from xview2_siamese_unet.types import (
+    Components,
+    Int64Array,
+    Mask,
+    PartPairs,
+    Probabilities,
+    ProbabilitySums,
+    SceneProbabilities,
+)
 
 
 class Temperatures(NamedTuple):
@@ -35,16 +44,16 @@ class Thresholds(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Part of a grid: damage codes (h, w), probabilities (5, h, w) in steps of 1/254."""
+    """Part of a grid: damage codes and probabilities."""
 
     rows: slice
     columns: slice
-    codes: UInt8Array
-    shares: UInt8Array
+    codes: Mask
+    shares: Probabilities
 
 
-def probabilities(logits: Logits) -> Tensor:
-    """Return probabilities (b, 1 + k, h, w) of background and k damage classes, 4 or 5.
+def probabilities(logits: Logits) -> ProbabilityTensor:
+    """Return probabilities of background and the damage classes, 4 or 5.
 
     The localisation head alone gives the probability of a building, which the damage head divides among the classes.
     """
@@ -52,21 +61,21 @@ def probabilities(logits: Logits) -> Tensor:
     return torch.cat([1 - building, building * torch.softmax(logits.damage[:, 1:].float(), dim=1)], dim=1)
 
 
-def most_likely(shares: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the probability of a building and its likeliest damage code, (b, h, w)."""
+def most_likely(shares: ProbabilityTensor) -> tuple[Tensor, Targets]:
+    """Return the probability of a building and its likeliest damage code, each (b, h, w)."""
     return 1 - shares[:, 0], shares[:, 1:].argmax(dim=1) + 1
 
 
-def decide(shares: Tensor, thresholds: Thresholds = Thresholds()) -> Tensor:  # noqa: B008  a tuple never changes
-    """Return damage codes (b, h, w), uint8, of `probabilities`; 0 is no building."""
+def decide(shares: ProbabilityTensor, thresholds: Thresholds = Thresholds()) -> Codes:  # noqa: B008  a tuple never changes
+    """Return damage codes of `probabilities`; 0 is no building."""
     probability, damage = most_likely(shares)
     damaged = (damage >= Damage.MINOR_DAMAGE) & (damage <= Damage.DESTROYED)
     building = (probability > thresholds.building) | (damaged & (probability > thresholds.damaged))
     return (damage * building).to(torch.uint8)
 
 
-def scored_bytes(shares: Tensor) -> UInt8Array:
-    """Return probabilities (b, 5, h, w) of background and scored classes × 254, uint8.
+def scored_bytes(shares: ProbabilityTensor) -> SceneProbabilities:
+    """Return probabilities of background and scored classes × 254.
 
     The probability of un-classified, if the net has that class, is divided among the four.
     """
@@ -76,31 +85,33 @@ def scored_bytes(shares: Tensor) -> UInt8Array:
     return as_bytes(torch.cat([shares[:, :1], known], dim=1).cpu().numpy())
 
 
-def connected_components(codes: UInt8Array) -> tuple[Int32Array, int]:
-    """Return the building of each pixel (h, w), 0 for none, and the count."""
+def connected_components(codes: Mask) -> tuple[Components, int]:
+    """Return the building of each pixel, 0 for none, and the count."""
     numbers = np.empty(codes.shape, np.int32)
     return numbers, int(ndimage.label((codes != Damage.BACKGROUND) & (codes != NO_DATA), output=numbers))
 
 
-def sum_probabilities(numbers: Int32Array, count: int, shares: UInt8Array) -> Float64Array:
-    """Return the summed probabilities of damage classes in each building (count, 4).
+def sum_probabilities(numbers: Components, count: int, shares: Probabilities) -> ProbabilitySums:
+    """Return the summed probabilities of damage classes in each building.
 
     Args:
-        numbers: of buildings (h, w), as `connected_components` returns them.
+        numbers: of buildings, as `connected_components` returns them.
         count: of buildings.
-        shares: probabilities of background and the four classes (5, h, w).
+        shares: probabilities of background and the four classes.
     """
     inside = numbers > 0
     own = numbers[inside] - 1
-    return np.stack([np.bincount(own, share[inside], minlength=count) for share in shares[1:]], axis=1)
+    return np.stack(
+        [np.bincount(own, share[inside], minlength=count) for share in shares[1:]], axis=1, dtype=np.float64
+    )
 
 
-def vote(codes: UInt8Array, shares: UInt8Array, weights: Sequence[float]) -> UInt8Array:
-    """Return codes (h, w) with one class for each connected component.
+def vote(codes: Mask, shares: Probabilities, weights: Sequence[float]) -> Mask:
+    """Return codes with one class for each connected component.
 
     Args:
-        codes: damage codes (h, w), 255 is no data.
-        shares: probabilities of background and the four classes (5, h, w).
+        codes: damage codes, 255 is no data.
+        shares: probabilities of background and the four classes.
         weights: factors of the summed probabilities of the four classes.
     """
     height, width = codes.shape
@@ -108,7 +119,7 @@ def vote(codes: UInt8Array, shares: UInt8Array, weights: Sequence[float]) -> UIn
     return voted
 
 
-def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[tuple[slice, slice, UInt8Array]]:
+def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[tuple[slice, slice, Mask]]:
     """Yield rows, columns and codes of each block after a `vote` of whole buildings.
 
     Memory grows with the number of buildings, not with the grid.
@@ -131,8 +142,8 @@ def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[t
         first += count_here
 
 
-def _count_votes(blocks: Iterable[Block]) -> tuple[Float64Array, Int64Array]:
-    """Return sums (n, 4) of parts of buildings, and pairs of parts that touch (m, 2)."""
+def _count_votes(blocks: Iterable[Block]) -> tuple[ProbabilitySums, PartPairs]:
+    """Return sums of parts of buildings, and pairs of parts that touch."""
     sums, pairs, parts = [np.empty((0, len(SCORED)))], [np.empty((0, 2), np.int64)], 0
     edges: dict[tuple[str, int, int], Int64Array] = {}
     for rows, columns, codes, shares in blocks:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
@@ -19,6 +19,7 @@ from xview2_siamese_unet.models.checkpoint import prediction_of
 from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.models.postprocess import Temperatures
 from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
+from xview2_siamese_unet.models.tensors import ImageTensor
 
 _log = logging.getLogger(__name__)
 _TURNS: dict[Tta, tuple[int, ...]] = {"none": (0,), "flips": (0, 2), "d4": (0, 1, 2, 3)}
@@ -54,8 +55,8 @@ class Predictor:
         self._views = [*itertools.product(_TURNS[tta], (False,) if tta == "none" else (False, True))]
 
     @torch.inference_mode()
-    def __call__(self, pre: Tensor, post: Tensor) -> Logits:
-        """Return float32 logits of images (b, 3, h, w), 0–255, sides multiples of 32."""
+    def __call__(self, pre: ImageTensor, post: ImageTensor) -> Logits:
+        """Return float32 logits of images, 0–255, sides multiples of 32."""
         with torch.autocast(self.device, self._dtype, enabled=self._dtype is not None):
             images = [self._normalise(image.to(self.device).float()) for image in (pre, post)]
             total = self._view(images, *self._views[0])
@@ -64,7 +65,7 @@ class Predictor:
         n = len(self._views)
         return Logits(total.building / n / self.temperatures.building, total.damage / n / self.temperatures.damage)
 
-    def _view(self, images: list[Tensor], turns: int, flip: bool) -> Logits:
+    def _view(self, images: list[ImageTensor], turns: int, flip: bool) -> Logits:
         """Return the logits of flipped and rotated images, rotated and flipped back."""
         seen = (torch.rot90(image.flip(-1) if flip else image, turns, (-2, -1)) for image in images)
         back = (torch.rot90(head.float(), -turns, (-2, -1)) for head in self._net(*seen))

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.models.tensors import BuildingLogits, ClassLogits, ImageTensor
 
 
 class SeedUNet(nn.Module):
-    """Encoder and transposed convolutions: (b, 3, h, w) → logits (b, k, h, w)."""
+    """Encoder and transposed convolutions: images → logits."""
 
     def __init__(self, encoder: nn.Module, classes: int) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class SeedUNet(nn.Module):
             steps += [nn.ConvTranspose2d(wide, narrow, 2, stride=2), nn.ReLU(inplace=True)]
         self.decoder = nn.Sequential(*steps, nn.Conv2d(widths[-1], classes, 1))
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: ImageTensor) -> ClassLogits:
         """Return logits at full size."""
         logits = self.decoder(self.encoder(image)[-1])
         return functional.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)
@@ -47,12 +48,12 @@ class SeedNet(nn.Module):
             nn.Conv2d(both, both, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(both, damage_classes, 1)
         )
 
-    def localise(self, pre: Tensor) -> Tensor:
+    def localise(self, pre: ImageTensor) -> BuildingLogits:
         """Return the building logits alone, without the cost of the other image."""
         logits: Tensor = self.pre(pre)
         return logits
 
-    def forward(self, pre: Tensor, post: Tensor) -> Logits:
-        """Return the logits of both heads for normalised images (b, 3, h, w)."""
+    def forward(self, pre: ImageTensor, post: ImageTensor) -> Logits:
+        """Return the logits of both heads for normalised images."""
         building = self.pre(pre)
         return Logits(building, self.fusion(torch.cat([building, self.post(post)], dim=1)))

@@ -1,7 +1,4 @@
-"""The Siamese U-Net: a U-Net for both images, and two heads.
-
-Shapes: b scenes, c channels of the last decoder level, k damage classes, h × w pixels.
-"""
+"""The Siamese U-Net: a U-Net for both images, and two heads."""
 
 from __future__ import annotations
 
@@ -12,19 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from xview2_siamese_unet.models.tensors import BuildingLogits, ClassLogits, Features, FusedFeatures, ImageTensor
+
 Fusion = Literal["concat", "difference", "both"]
 _TIMES = {"concat": 2, "difference": 1, "both": 3}
 
 
 class Logits(NamedTuple):
-    """Logits of the heads: `building` (b, 2, h, w) and `damage` (b, k, h, w)."""
+    """Logits of the heads."""
 
-    building: Tensor
-    damage: Tensor
+    building: BuildingLogits
+    damage: ClassLogits
 
 
 class Normalise(nn.Module):
-    """Subtract the mean, divide by the standard deviation, in grey values; (b, 3, h, w).
+    """Subtract the mean, divide by the standard deviation, in grey values.
 
     Black in all three bands is no data and becomes the mean, like the zeros by which convolutions pad a crop.
     """
@@ -37,19 +36,19 @@ class Normalise(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: ImageTensor) -> ImageTensor:
         """Return the normalised images."""
         normalised: Tensor = (image - self.mean) / self.std
         return normalised * image.any(dim=1, keepdim=True)
 
 
 class UNet(nn.Module):
-    """Encoder and decoder: (b, 3, h, w) → (b, c, h / stride, w / stride).
+    """Encoder and decoder: h × w pixels → features, h / stride × w / stride.
 
     Args:
         encoder: image → features of each level, the image itself first.
         decoder: features of all levels → those of its last level.
-        channels: c.
+        channels: of the features.
         stride: pixels of the image for each of the decoder.
         multiple: h and w must be multiples of it; `stride` if `None`.
     """
@@ -64,7 +63,7 @@ class UNet(nn.Module):
         self.stride = stride
         self.multiple = multiple or stride
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: ImageTensor) -> Features:
         """Return the features of the last decoder level."""
         features: Tensor = self.decoder(self.encoder(image))
         return features
@@ -88,7 +87,7 @@ class BottleneckDecoder(nn.Module):
         )
         self.decoder = decoder
 
-    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+    def forward(self, levels: Sequence[Tensor]) -> Features:
         """Return the features of the last decoder level."""
         features: Tensor = self.decoder([*levels[:-1], self.bottleneck(levels[-1])])
         return features
@@ -102,7 +101,7 @@ class SiameseUNet(nn.Module):
     Args:
         pre: U-Net for the pre-disaster image.
         post: U-Net for the post-disaster image; the same object to share weights.
-        damage_classes: k.
+        damage_classes: of the damage head.
         fusion: of the features of both images.
         at_all_levels: fuse at each level of the encoder, then decode; otherwise fuse what the decoder returns.
     """
@@ -125,12 +124,12 @@ class SiameseUNet(nn.Module):
             nn.Conv2d(2 * channels, damage_classes, 3, padding=1),
         )
 
-    def localise(self, pre: Tensor) -> Tensor:
+    def localise(self, pre: ImageTensor) -> BuildingLogits:
         """Return the building logits alone, without the cost of the other image."""
         return self._enlarge(self.building_head(self.pre(pad(pre, self.pre.multiple))), pre)
 
-    def forward(self, pre: Tensor, post: Tensor) -> Logits:
-        """Return the logits of both heads for normalised images (b, 3, h, w)."""
+    def forward(self, pre: ImageTensor, post: ImageTensor) -> Logits:
+        """Return the logits of both heads for normalised images."""
         padded = pad(pre, self.pre.multiple), pad(post, self.pre.multiple)
         if hasattr(self, "joints"):
             before, both = self._fuse_then_decode(*padded)
@@ -139,14 +138,14 @@ class SiameseUNet(nn.Module):
             both = fuse(before, after, self.fusion)
         return Logits(self._enlarge(self.building_head(before), pre), self._enlarge(self.damage_head(both), pre))
 
-    def _decode_both(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
+    def _decode_both(self, pre: ImageTensor, post: ImageTensor) -> tuple[Features, Features]:
         if self.pre is not self.post:
             return self.pre(pre), self.post(post)
         # One pass over both images: twice the batch costs less than two passes.
         before, after = self.pre(torch.cat([pre, post])).chunk(2)
         return before, after
 
-    def _fuse_then_decode(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
+    def _fuse_then_decode(self, pre: ImageTensor, post: ImageTensor) -> tuple[Features, Features]:
         if self.pre is self.post:
             stacked = self.pre.encoder(torch.cat([pre, post]))
             levels = [level.chunk(2) for level in stacked]
@@ -163,7 +162,7 @@ class SiameseUNet(nn.Module):
         first, second = self.pre.decoder(twice).chunk(2)
         return first, second
 
-    def _enlarge(self, logits: Tensor, image: Tensor) -> Tensor:
+    def _enlarge(self, logits: Features, image: ImageTensor) -> ClassLogits:
         """Resize logits to the padded image and crop them to the image."""
         if self.pre.stride > 1:
             logits = functional.interpolate(logits, scale_factor=self.pre.stride, mode="bilinear", align_corners=False)
@@ -178,8 +177,8 @@ def pad(image: Tensor, multiple: int) -> Tensor:
     return functional.pad(image, more) if any(more) else image
 
 
-def fuse(before: Tensor, after: Tensor, fusion: Fusion) -> Tensor:
-    """Fuse the features of both images, each (b, c, h, w), along the channels."""
+def fuse(before: Features, after: Features, fusion: Fusion) -> FusedFeatures:
+    """Fuse the features of both images along the channels."""
     match fusion:
         case "concat":
             return torch.cat([before, after], dim=1)

@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.io import NO_DATA
-from xview2_siamese_unet.types import UInt8Array
+from xview2_siamese_unet.types import Bands
 
 _BLOCK: Final = 512
 _CACHE_MEGABYTES: Final = 128
@@ -27,7 +27,7 @@ class RasterContent:
     Attributes:
         grid: of the raster.
         bands: names of the bands.
-        blocks: rows, columns and pixels (bands, h, w) of every block with data, each pixel once.
+        blocks: rows, columns and pixels of every block with data, each pixel once.
         colours: code → RGBA, for a raster of one band with classes.
         scale: a stored value times this is the value.
         tags: of the file.
@@ -35,7 +35,7 @@ class RasterContent:
 
     grid: Grid
     bands: tuple[str, ...]
-    blocks: Iterable[tuple[slice, slice, UInt8Array]]
+    blocks: Iterable[tuple[slice, slice, Bands]]
     colours: Mapping[int, tuple[int, int, int, int]] | None = None
     scale: float = 1.0
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -89,10 +89,10 @@ def _write_plain(path: Path, content: RasterContent) -> None:
         target.update_tags(**content.tags)
 
 
-def read_small(path: Path, side: int) -> UInt8Array:
-    """Return the bands (bands, h, w), at most `side` pixels long, from overviews."""
+def read_small(path: Path, side: int) -> Bands:
+    """Return the bands, at most `side` pixels long, from overviews."""
     with rasterio.open(path, driver="GTiff") as raster:
         factor = max(1.0, max(raster.shape) / side)
         size = [max(1, round(length / factor)) for length in raster.shape]
-        bands: UInt8Array = raster.read(out_shape=(raster.count, *size))
+        bands: Bands = raster.read(out_shape=(raster.count, *size))
     return bands

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from PIL import Image
+from PIL import Image as PillowImage
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
@@ -25,7 +25,7 @@ from rasterio.io import MemoryFile
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.types import AnyArray, UInt8Array
+from xview2_siamese_unet.types import AnyArray, Bands, Confidences, Image, Mask, Probabilities, UInt8Array
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 IMAGE_DRIVERS: Final = {".png": "PNG", ".tif": "GTiff", ".tiff": "GTiff"}
@@ -72,8 +72,8 @@ def read_grid(path: Path) -> ImageGrid:
         return ImageGrid(source.width, source.height, source.crs, source.transform)
 
 
-def read_rgb(path: Path) -> UInt8Array:
-    """Return an image as uint8 (h, w, 3); a single band is grey.
+def read_rgb(path: Path) -> Image:
+    """Return an image; a single band is grey.
 
     Raises:
         DataError: not readable, two bands, a palette, values that do not fit in a byte.
@@ -93,10 +93,10 @@ def read_rgb(path: Path) -> UInt8Array:
     return np.ascontiguousarray(np.moveaxis(bands, 0, 2))
 
 
-def _decode_png(path: Path) -> UInt8Array:
+def _decode_png(path: Path) -> Image:
     """Decode 8-bit RGB or RGBA with Pillow: GDAL returns a truncated file as if its rest were black."""
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with PillowImage.open(path, formats=("PNG",)) as image:
             return np.asarray(image)[..., :3]
     except (OSError, SyntaxError) as error:
         raise unreadable_image(path, error) from error
@@ -130,8 +130,8 @@ def _as_bytes(bands: AnyArray, nodata: float | None, path: Path) -> UInt8Array:
     return whole
 
 
-def read_mask(path: Path) -> UInt8Array:
-    """Return a mask as uint8 (h, w).
+def read_mask(path: Path) -> Mask:
+    """Return a mask.
 
     Raises:
         DataError: not readable, more than one band, another type than bytes.
@@ -142,14 +142,14 @@ def read_mask(path: Path) -> UInt8Array:
                 f"{path} has {source.count} band(s) of {source.dtypes[0]}; a mask has one of uint8.",
                 hint="Write the mask again, or move the file away.",
             )
-        mask: UInt8Array = source.read(1)
+        mask: Mask = source.read(1)
     return mask
 
 
-def read_bands(path: Path) -> UInt8Array:
-    """Return all bands of a uint8 raster (bands, h, w)."""
+def read_bands(path: Path) -> Bands:
+    """Return all bands of a uint8 raster."""
     with _open(path) as source:
-        bands: UInt8Array = source.read()
+        bands: Bands = source.read()
     return bands
 
 
@@ -160,16 +160,16 @@ def read_tag(path: Path, name: str) -> str | None:
     return value
 
 
-def write_mask(path: Path, mask: UInt8Array, georeference: Georeference | None = None, **tags: str) -> None:
-    """Write damage codes (h, w) as a GeoTIFF with the class colours and tags, atomically."""
+def write_mask(path: Path, mask: Mask, georeference: Georeference | None = None, **tags: str) -> None:
+    """Write damage codes as a GeoTIFF with the class colours and tags, atomically."""
     with create(path, (1, *mask.shape), georeference, compress="deflate", zlevel=1) as target:
         target.write(mask, 1)
         target.write_colormap(1, _COLOURMAP)
         target.update_tags(**tags)
 
 
-def write_probabilities(path: Path, probabilities: UInt8Array, georeference: Georeference | None = None) -> None:
-    """Write probabilities (5, h, w) in steps of 1/254 as a GeoTIFF, atomically."""
+def write_probabilities(path: Path, probabilities: Probabilities, georeference: Georeference | None = None) -> None:
+    """Write probabilities in steps of 1/254 as a GeoTIFF, atomically."""
     # Neighbours differ little: their differences compress better than the bytes themselves.
     with create(path, probabilities.shape, georeference, compress="deflate", zlevel=1, predictor=2) as target:
         target.write(probabilities)
@@ -183,12 +183,12 @@ def as_bytes(probabilities: npt.NDArray[np.floating]) -> UInt8Array:
     return whole
 
 
-def confidence(shares: UInt8Array, codes: UInt8Array) -> UInt8Array:
+def confidence(shares: Probabilities, codes: Mask) -> Confidences:
     """Return the probability of the predicted class in steps of 1/254; 255 if it has none.
 
     Args:
-        shares: probabilities of background and the four damage classes, uint8 (5, h, w).
-        codes: predicted `Damage` codes, uint8 (h, w).
+        shares: probabilities of background and the four damage classes.
+        codes: predicted `Damage` codes.
     """
     known = codes < len(shares)
     predicted = np.take_along_axis(shares, (codes * known)[None].astype(np.intp), axis=0)[0]

@@ -13,7 +13,8 @@ import pandas as pd
 from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.io import read_mask, read_tag, write_mask
-from xview2_siamese_unet.raster.rasterize import Mask, Rule, rasterize_buildings, rasterize_damage
+from xview2_siamese_unet.raster.rasterize import Rule, rasterize_buildings, rasterize_damage
+from xview2_siamese_unet.types import Mask
 from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import read_again
 from xview2_siamese_unet.xbd.labels import parse_polygons
@@ -24,7 +25,7 @@ _CODES: Final[dict[Kind, int]] = {"building": 2, "damage": N_CODES}
 
 
 class MaskPair(NamedTuple):
-    """Both masks of a scene (h, w), uint8, and its georeference where it is known."""
+    """Both masks of a scene, and its georeference where it is known."""
 
     building: Mask
     damage: Mask

@@ -11,7 +11,7 @@ from rasterio.windows import Window
 from scipy import ndimage
 
 from xview2_siamese_unet.raster.source import Tile
-from xview2_siamese_unet.types import AnyArray, BoolArray, Float32Array
+from xview2_siamese_unet.types import AnyArray, Colours, PixelValues, Valid
 
 COLLAR: Final = 24
 """Pixels around a window that decide on its collars."""
@@ -23,8 +23,8 @@ _HUGE: Final = 1e30  # of floating-point fill values such as 3.4e38
 _FILL_GAP: Final = 0.5  # of the range of all other values
 
 
-def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tuple[Float32Array, BoolArray]:  # noqa: ANN401
-    """Return scaled colours of a window (3, h, w), and where it has data (h, w).
+def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tuple[Colours, Valid]:  # noqa: ANN401
+    """Return scaled colours of a window, and where it has data.
 
     Args:
         raster: open.
@@ -57,7 +57,7 @@ def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tup
     return values[:, *inner], valid[inner]
 
 
-def _declared(raster: Any, tile: Tile, bands: AnyArray, window: Window) -> BoolArray:  # noqa: ANN401
+def _declared(raster: Any, tile: Tile, bands: AnyArray, window: Window) -> Valid:  # noqa: ANN401
     """Return where the mask, the alpha band and the no-data value declare data.
 
     A value that is also a colour, which is any value of 8 bits and 0, means no data only where all bands that declare
@@ -79,21 +79,21 @@ def _declared(raster: Any, tile: Tile, bands: AnyArray, window: Window) -> BoolA
     return valid & ~np.all(colours, axis=0) if colours else valid
 
 
-def _collar(bands: AnyArray) -> BoolArray:
+def _collar(bands: AnyArray) -> Valid:
     """Return the nearly black pixels that lossy compression leaves along a black border."""
     black = np.asarray(~bands.any(axis=0))
     if np.count_nonzero(black) < _BLOCK**2:
         return np.zeros_like(black)
-    border: BoolArray = ndimage.binary_opening(black, np.ones((_BLOCK, _BLOCK), bool))
+    border: Valid = ndimage.binary_opening(black, np.ones((_BLOCK, _BLOCK), bool))
     if not border.any():
         return border
     dark = border | (bands <= _NEARLY_BLACK).all(axis=0)
-    grown: BoolArray = ndimage.binary_dilation(border, np.ones((3, 3), bool), iterations=_REACH, mask=dark)
+    grown: Valid = ndimage.binary_dilation(border, np.ones((3, 3), bool), iterations=_REACH, mask=dark)
     return grown
 
 
-def undeclared_fill(values: Float32Array, dtype: str) -> tuple[float, float] | None:
-    """Return a fill value that no header declares and its share of the values (n, 3).
+def undeclared_fill(values: PixelValues, dtype: str) -> tuple[float, float] | None:
+    """Return a fill value that no header declares and its share of the values.
 
     It is the lowest or the highest value, held by many pixels, far from all others, and none that a sensor delivers:
     negative, or the largest of its type. Others may be a glint, a saturated roof, or a roof without red.

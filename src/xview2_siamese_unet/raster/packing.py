@@ -12,11 +12,11 @@ from xview2_siamese_unet.raster.io import read_rgb, unreadable_image
 from xview2_siamese_unet.raster.masks import Kind, SceneMasks
 from xview2_siamese_unet.raster.rasterize import Shape
 from xview2_siamese_unet.raster.store import CHANNELS
-from xview2_siamese_unet.types import UInt8Array
+from xview2_siamese_unet.types import Pixels, UInt8Array
 
 
-def read_scene(images: tuple[Path, Path], masks: SceneMasks, shape: Shape) -> UInt8Array:
-    """Return the pixels of a scene as the store keeps them, (h, w, 8).
+def read_scene(images: tuple[Path, Path], masks: SceneMasks, shape: Shape) -> Pixels:
+    """Return the pixels of a scene as the store keeps them.
 
     Raises:
         DataError: an image or a mask that cannot be used, or is not of this shape (h, w).

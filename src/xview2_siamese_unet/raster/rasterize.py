@@ -15,10 +15,9 @@ import shapely
 from rasterio.features import rasterize
 
 from xview2_siamese_unet.damage import OVERLAP_PRIORITY
-from xview2_siamese_unet.types import Float64Array, Int64Array, UInt8Array
+from xview2_siamese_unet.types import ClassCodes, Int64Array, Integers, LineEnds, Mask
 from xview2_siamese_unet.xbd.labels import PolygonArray
 
-Mask = UInt8Array
 Shape = tuple[int, int]
 Rule = Literal["centre", "outline"]
 _RANK: dict[int, int] = {code: rank for rank, code in enumerate(reversed(OVERLAP_PRIORITY))}
@@ -45,7 +44,7 @@ def rasterize_buildings(polygons: PolygonArray, shape: Shape, rule: Rule) -> Mas
     return _rasterize(polygons, np.ones(len(polygons), np.uint8), shape, rule)
 
 
-def _rasterize(polygons: PolygonArray, codes: Mask, shape: Shape, rule: Rule) -> Mask:
+def _rasterize(polygons: PolygonArray, codes: ClassCodes, shape: Shape, rule: Rule) -> Mask:
     """Paint in order, so that the last polygon of a pixel wins."""
     if rule == "outline" and len(polygons):  # rasterize refuses an empty list
         mask: Mask = rasterize(zip(polygons, codes, strict=True), out_shape=shape, dtype="uint8", all_touched=True)
@@ -56,7 +55,7 @@ def _rasterize(polygons: PolygonArray, codes: Mask, shape: Shape, rule: Rule) ->
     return mask
 
 
-def _spans(polygons: PolygonArray, shape: Shape) -> tuple[Int64Array, Int64Array, Int64Array]:
+def _spans(polygons: PolygonArray, shape: Shape) -> tuple[Integers, Integers, Integers]:
     """Return runs inside polygons: polygon, first pixel of the flattened image, length."""
     height, width = shape
     owner, (x1, y1), (x2, y2) = _rising_edges(polygons)
@@ -72,8 +71,8 @@ def _spans(polygons: PolygonArray, shape: Shape) -> tuple[Int64Array, Int64Array
     return line // height, line % height * width + start, crossings[1::2] - crossings[0::2]
 
 
-def _rising_edges(polygons: PolygonArray) -> tuple[Int64Array, Float64Array, Float64Array]:
-    """Return polygon (n,), upper and lower end (x, y), each (2, n), of all edges not level."""
+def _rising_edges(polygons: PolygonArray) -> tuple[Integers, LineEnds, LineEnds]:
+    """Return polygon, upper and lower end of all edges not level."""
     parts, part_owner = shapely.get_parts(polygons, return_index=True)
     rings, ring_part = shapely.get_rings(parts, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)
@@ -83,7 +82,7 @@ def _rising_edges(polygons: PolygonArray) -> tuple[Int64Array, Float64Array, Flo
     return part_owner[ring_part[ring[:-1][kept]]], np.where(falls, end, begin).T, np.where(falls, begin, end).T
 
 
-def _ranges(starts: Int64Array, lengths: Int64Array) -> Int64Array:
+def _ranges(starts: Integers, lengths: Integers) -> Int64Array:
     """Return start, start + 1, … of each range, concatenated."""
     ends = np.cumsum(lengths)
     return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if len(ends) else 0)

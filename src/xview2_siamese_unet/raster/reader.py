@@ -23,7 +23,7 @@ from shapely.geometry.base import BaseGeometry
 from xview2_siamese_unet.raster.grid import Grid, pixel_size, transformer
 from xview2_siamese_unet.raster.no_data import read_colours
 from xview2_siamese_unet.raster.source import Source, Tile, open_raster, unreadable_raster
-from xview2_siamese_unet.types import AnyArray, BoolArray, Float32Array, Float64Array, UInt8Array
+from xview2_siamese_unet.types import AnyArray, Colours, Float64Array, Image, Nodes, ShiftMap, Valid, Values
 
 _OPEN_TILES: Final = 24
 _CACHE_MEGABYTES: Final = 128
@@ -40,11 +40,11 @@ _STRIP: Final = 128  # rows of a preview that are read at once
 
 
 class Patch(NamedTuple):
-    """One window: `pre`, `post` (h, w, 3) bytes, `valid` (h, w) where both have data."""
+    """One window of both images; `valid` where both have data."""
 
-    pre: UInt8Array
-    post: UInt8Array
-    valid: BoolArray
+    pre: Image
+    post: Image
+    valid: Valid
 
 
 class Stretch(NamedTuple):
@@ -60,13 +60,13 @@ class ShiftField:
 
     Attributes:
         spacing: rows and columns of pixels from node to node; the first node is the upper left corner of the grid.
-        rows: pixels down at each node (n, m).
-        columns: pixels to the right at each node (n, m).
+        rows: pixels down at each node.
+        columns: pixels to the right at each node.
     """
 
     spacing: tuple[float, float]
-    rows: Float64Array
-    columns: Float64Array
+    rows: Nodes
+    columns: Nodes
 
     def at(self, rows: AnyArray, columns: AnyArray) -> Float64Array:
         """Return the shift (rows, columns) (2, ...) at positions in pixels of the grid."""
@@ -74,8 +74,8 @@ class ShiftField:
         shifts = [map_coordinates(each, position, order=1, mode="nearest") for each in (self.rows, self.columns)]
         return np.round(np.stack(shifts) * _SHIFT_STEPS) / _SHIFT_STEPS
 
-    def window(self, top: int, left: int, height: int, width: int) -> Float64Array:
-        """Return the shift at the pixels of a window (2, h, w)."""
+    def window(self, top: int, left: int, height: int, width: int) -> ShiftMap:
+        """Return the shift at the pixels of a window."""
         return self.at(top + np.arange(height)[:, None] + 0.5, left + np.arange(width)[None, :] + 0.5)
 
     def coarser(self, factor: float) -> ShiftField:
@@ -114,8 +114,8 @@ class Pair:
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_MEGABYTES), ImageReader(self, 0) as pre, ImageReader(self, 1) as post:
             yield PairReader(pre, post)
 
-    def previews(self, side: int) -> tuple[UInt8Array, UInt8Array]:
-        """Return both images (h, w, 3) with at most `side` pixels along the longer side."""
+    def previews(self, side: int) -> tuple[Image, Image]:
+        """Return both images with at most `side` pixels along the longer side."""
         grid = self.grid.coarser(side)
         factor = grid.pixel / self.grid.pixel
         field = None if self.field is None else self.field.coarser(factor)
@@ -170,8 +170,8 @@ class ImageReader:
         while self._open:
             self._open.popitem()[1].close()
 
-    def read(self, top: int, left: int, height: int, width: int) -> tuple[Float32Array, BoolArray]:
-        """Return unscaled values (h, w, 3) and where there are any (h, w)."""
+    def read(self, top: int, left: int, height: int, width: int) -> tuple[Values, Valid]:
+        """Return unscaled values and where there are any."""
         if self._field is None:
             return self._mosaic(top, left, height, width)
         shift = self._field.window(top, left, height, width)
@@ -182,8 +182,8 @@ class ImageReader:
         # A pixel that touches a hole becomes a hole.
         return np.stack(bands, axis=2), map_coordinates(valid.astype(np.float32), position, order=1) > 1 - 1e-4
 
-    def read_bytes(self, top: int, left: int, height: int, width: int) -> tuple[UInt8Array, BoolArray]:
-        """Return bytes (h, w, 3), black where there is no data, and where there is data (h, w)."""
+    def read_bytes(self, top: int, left: int, height: int, width: int) -> tuple[Image, Valid]:
+        """Return bytes, black where there is no data, and where there is data."""
         values, valid = self.read(top, left, height, width)
         if not valid.any():
             return np.zeros(values.shape, np.uint8), valid
@@ -193,7 +193,7 @@ class ImageReader:
         pixels[~valid] = 0
         return pixels, valid
 
-    def _mosaic(self, top: int, left: int, height: int, width: int) -> tuple[Float32Array, BoolArray]:
+    def _mosaic(self, top: int, left: int, height: int, width: int) -> tuple[Values, Valid]:
         values = np.zeros((height, width, 3), np.float32)
         valid = np.zeros((height, width), bool)
         for number, (first_row, first_column, last_row, last_column) in enumerate(self._windows):
@@ -256,8 +256,8 @@ class TileReader:
         self._side = max(1, min(_BLOCK, int(_MOST / max(finer, 1))))
         self._block = lru_cache(maxsize=_CACHED)(self._resample)
 
-    def read(self, window: Window) -> tuple[Float32Array, BoolArray]:
-        """Return colours (3, h, w) of a window of the grid and where there is data (h, w)."""
+    def read(self, window: Window) -> tuple[Colours, Valid]:
+        """Return colours of a window of the grid and where there is data."""
         top, left, height, width = (int(each) for each in (window.row_off, window.col_off, window.height, window.width))
         if self._same:
             return self._read_own(top + self._offset[0], left + self._offset[1], height, width)
@@ -278,7 +278,7 @@ class TileReader:
         self._block.cache_clear()  # it refers to itself, so that its memory would wait for the garbage collector
         self._raster.close()
 
-    def _read_own(self, top: int, left: int, height: int, width: int) -> tuple[Float32Array, BoolArray]:
+    def _read_own(self, top: int, left: int, height: int, width: int) -> tuple[Colours, Valid]:
         """Return a window of the raster itself; beyond its edges there is no data."""
         colours, valid = np.zeros((3, height, width), np.float32), np.zeros((height, width), bool)
         up, down = max(top, 0), min(top + height, self._raster.height)
@@ -289,7 +289,7 @@ class TileReader:
             colours[:, *inner], valid[inner] = read_colours(self._raster, self._tile, own, black=self._black)
         return colours, valid
 
-    def _resample(self, i: int, j: int) -> tuple[Float32Array, BoolArray]:
+    def _resample(self, i: int, j: int) -> tuple[Colours, Valid]:
         """Return block (i, j) of the grid."""
         side = self._side
         target = self._transform @ Affine.translation(j * side, i * side)

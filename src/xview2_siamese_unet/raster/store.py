@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image as PillowImage
 
 from xview2_siamese_unet.damage import N_CODES
 from xview2_siamese_unet.errors import DataError, StorageError
-from xview2_siamese_unet.types import AnyArray, UInt8Array
+from xview2_siamese_unet.types import AnyArray, Image, Mask, Pixels, StorePixels
 
 CHANNELS: Final = 8
 RECORD: Final = np.dtype(
@@ -52,27 +52,27 @@ _REBUILD: Final = "Remove the folder and run kedro run --pipelines data_processi
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Views into the store, uint8: images (h, w, 3), building (h, w) 0/1, damage (h, w) 0–5."""
+    """Views into the store: images, building 0/1, damage 0–5."""
 
-    pixels: UInt8Array
+    pixels: Pixels
 
     @property
-    def pre(self) -> UInt8Array:
+    def pre(self) -> Image:
         """Pre-disaster image."""
         return self.pixels[..., 0:3]
 
     @property
-    def post(self) -> UInt8Array:
+    def post(self) -> Image:
         """Post-disaster image."""
         return self.pixels[..., 3:6]
 
     @property
-    def building(self) -> UInt8Array:
+    def building(self) -> Mask:
         """Ground truth of localisation, from the pre-disaster label."""
         return self.pixels[..., 6]
 
     @property
-    def damage(self) -> UInt8Array:
+    def damage(self) -> Mask:
         """Ground truth of damage, from the post-disaster label."""
         return self.pixels[..., 7]
 
@@ -93,7 +93,7 @@ class Store:
         self.height: int = manifest["height"]
         self.width: int = manifest["width"]
         self._row = {name: row for row, name in enumerate(self.scenes)}
-        self._maps: tuple[UInt8Array, AnyArray] | None = None
+        self._maps: tuple[StorePixels, AnyArray] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the folder only: a memory map would be copied with all its pixels."""
@@ -122,8 +122,8 @@ class Store:
         return rows
 
     @property
-    def pixels(self) -> UInt8Array:
-        """All scenes, uint8 (n, h, w, 8), mapped and not read."""
+    def pixels(self) -> StorePixels:
+        """All scenes, mapped and not read."""
         return self._map()[0]
 
     @property
@@ -154,7 +154,7 @@ class Store:
         for start in range(first - first % mmap.PAGESIZE, last, _READ_AHEAD):
             pages.madvise(mmap.MADV_WILLNEED, start, min(_READ_AHEAD, last - start))
 
-    def _map(self) -> tuple[UInt8Array, AnyArray]:
+    def _map(self) -> tuple[StorePixels, AnyArray]:
         if self._maps is None:
             shape = (len(self), self.height, self.width, CHANNELS)
             try:
@@ -198,7 +198,7 @@ class Slot:
             record = os.pread(records.fileno(), RECORD.itemsize, self.row * RECORD.itemsize)
         return str(np.frombuffer(record, RECORD)["key"][0], "ascii") or None
 
-    def write(self, read: Callable[[], UInt8Array], made_from: str | None) -> None:
+    def write(self, read: Callable[[], Pixels], made_from: str | None) -> None:
         """Write the pixels of a scene, then its record.
 
         The record is erased first, so that an interrupted run leaves none and the scene is packed again.
@@ -219,7 +219,7 @@ class Slot:
             os.pwrite(records.fileno(), record, self.row * RECORD.itemsize)
 
 
-def _write(path: Path, pixels: UInt8Array, offset: int) -> None:
+def _write(path: Path, pixels: Pixels, offset: int) -> None:
     # Not through a memory map, where a full disk is a signal that kills the process and no error.
     try:
         with path.open("r+b", buffering=0) as file:
@@ -246,11 +246,11 @@ def scene_bytes(height: int, width: int) -> int:
     return height * width * CHANNELS + RECORD.itemsize
 
 
-def scene_record(pixels: UInt8Array) -> AnyArray:
-    """Return the record of one scene (h, w, 8) without its key."""
+def scene_record(pixels: Pixels) -> AnyArray:
+    """Return the record of one scene without its key."""
     record = np.zeros((), RECORD)
     # Pillow counts bytes as they are; `np.bincount` would first make an integer of eight bytes of each.
-    halves = (Image.fromarray(np.ascontiguousarray(pixels[..., part])) for part in (slice(0, 4), slice(4, 8)))
+    halves = (PillowImage.fromarray(np.ascontiguousarray(pixels[..., part])) for part in (slice(0, 4), slice(4, 8)))
     bins = np.array([half.histogram() for half in halves], np.int64).reshape(CHANNELS, 256)
     record["building_pixels"] = bins[6, :2]
     record["damage_pixels"] = bins[7, :N_CODES]

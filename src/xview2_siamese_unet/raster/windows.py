@@ -20,7 +20,7 @@ import numpy as np
 
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.errors import StorageError
-from xview2_siamese_unet.types import AnyArray, Float32Array
+from xview2_siamese_unet.types import AnyArray, Float32Array, Overlap, Weights, WindowPrediction
 
 _MULTIPLE: Final = 32  # of the sides of a window: an encoder halves five times
 
@@ -67,7 +67,7 @@ class Axis:
         block, corner = self.block(k), k * self.step
         return slice(block.start - corner, block.stop - corner + self.ramp * (k + 1 < self.count))
 
-    def weights(self, k: int) -> Float32Array:
+    def weights(self, k: int) -> Weights:
         """Return the weights of the used pixels of window k; those of neighbours add up to 1."""
         used = self.used(k)
         weights = np.ones(used.stop - used.start, np.float32)
@@ -129,23 +129,23 @@ class Stitched(NamedTuple):
     """What one more window finishes; `None` where no window has data.
 
     Attributes:
-        block: values (rows, columns, channels).
-        below: weighted part of the first rows of the block underneath (ramp, columns, channels).
+        block: values.
+        below: weighted part of the first rows of the block underneath.
     """
 
-    block: Float32Array | None
-    below: Float32Array | None
+    block: WindowPrediction | None
+    below: Overlap | None
 
 
 def stitch_row(
-    plan: WindowPlan, i: int, predictions: Iterable[Float32Array | None], above: Callable[[int], Float32Array | None]
+    plan: WindowPlan, i: int, predictions: Iterable[WindowPrediction | None], above: Callable[[int], Overlap | None]
 ) -> Iterator[Stitched]:
     """Yield what each window of row i finishes; memory holds two windows.
 
     Args:
         plan: the windows.
         i: row.
-        predictions: (rows, columns, channels) of each window from left to right; `None`: without data.
+        predictions: of each window from left to right; `None`: without data.
         above: column → `below` of the row before.
     """
     left = None

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from xview2_siamese_unet.config.modelling import AugmentationParams
+from xview2_siamese_unet.models.tensors import ImageTensor
 from xview2_siamese_unet.training.data import Batch
 
 
@@ -49,7 +50,7 @@ def _affine(batch: Batch, params: AugmentationParams) -> Batch:
     return Batch(images[:, :3], images[:, 3:], building, damage)
 
 
-def _shift(image: Tensor, most: float) -> Tensor:
+def _shift(image: ImageTensor, most: float) -> ImageTensor:
     """Shift each image by up to `most` pixels along each axis."""
     b, _, h, w = image.shape
     move = torch.stack([_uniform(b, image.device) * 2 * most / side for side in (w, h)], dim=1)
@@ -58,7 +59,7 @@ def _shift(image: Tensor, most: float) -> Tensor:
     return functional.grid_sample(image, grid, "bilinear", align_corners=False)
 
 
-def _relight(image: Tensor, params: AugmentationParams) -> Tensor:
+def _relight(image: ImageTensor, params: AugmentationParams) -> ImageTensor:
     """Change contrast and brightness; black is no data and stays the only black."""
     if params.brightness == params.contrast == 0:
         return image

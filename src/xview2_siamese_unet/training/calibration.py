@@ -17,17 +17,17 @@ from xview2_siamese_unet.models.postprocess import Temperatures
 from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.training.data import unpack_batch
 from xview2_siamese_unet.training.distributed import all_gather
-from xview2_siamese_unet.types import Float32Array, Int64Array
+from xview2_siamese_unet.types import Integers, LogitRows
 
 _LOWEST, _HIGHEST = 0.05, 20.0
 _BINS: Final = 15
 
 
 class LogitSample(NamedTuple):
-    """Logits (n, k), float32, and true classes (n,), int64, 0 to k − 1, of pixels."""
+    """Logits of k classes and true classes, 0 to k − 1, of pixels."""
 
-    logits: Float32Array
-    truth: Int64Array
+    logits: LogitRows
+    truth: Integers
 
 
 def sample_logits(

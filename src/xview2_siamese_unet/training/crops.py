@@ -13,10 +13,11 @@ from torch.utils.data import Dataset
 
 from xview2_siamese_unet.config.modelling import DataloaderParams
 from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.models.tensors import CropTensor, SceneTensor
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.ranks import get_local_rank
 from xview2_siamese_unet.training.samplers import CropIndex
-from xview2_siamese_unet.types import Int64Array, UInt8Array
+from xview2_siamese_unet.types import Corners, Mask
 
 RARITY: Final = np.array([0, 1, 5, 5, 2, 0])
 """Weight of a pixel of each class in the choice among candidate crops, as the winner of the xView2 challenge had it."""
@@ -25,14 +26,14 @@ _SHARE: Final = 0.6  # of the free GPU memory; the rest is for weights and activ
 _log = logging.getLogger(__name__)
 
 
-def corners(height: int, width: int, side: int, seed: int, n: int) -> Int64Array:
-    """Return the upper left corners of n random squares, (n, 2): row and column."""
+def corners(height: int, width: int, side: int, seed: int, n: int) -> Corners:
+    """Return the upper left corners of n random squares."""
     random = np.random.default_rng(seed)
     return np.stack([random.integers((height - side + 1, width - side + 1)) for _ in range(n)])
 
 
 class Crops(Dataset[Tensor]):
-    """Random square crops of scenes, uint8 (side, side, 8).
+    """Random square crops of scenes.
 
     Args:
         store: the scenes.
@@ -47,7 +48,7 @@ class Crops(Dataset[Tensor]):
         self._candidates = candidates
         self._side = None if side is None or side >= min(store.height, store.width) else side
 
-    def __getitem__(self, index: CropIndex) -> Tensor:
+    def __getitem__(self, index: CropIndex) -> CropTensor:
         row = self._rows[index.scene]
         scene = self._store.pixels[row]
         if (side := self._side) is None:
@@ -59,8 +60,8 @@ class Crops(Dataset[Tensor]):
         return torch.from_numpy(np.array(scene[top : top + side, left : left + side]))
 
 
-def _rarest(damage: UInt8Array, tried: Int64Array, side: int) -> int:
-    """Return which square (n, 2) of the damage (h, w) has most rare classes."""
+def _rarest(damage: Mask, tried: Corners, side: int) -> int:
+    """Return which square of the damage has most rare classes."""
     if len(tried) == 1:
         return 0
     low, high = tried.min(axis=0), tried.max(axis=0) + side
@@ -73,7 +74,7 @@ def _rarest(damage: UInt8Array, tried: Int64Array, side: int) -> int:
     return int(np.argmax([square.sum(axis=1, dtype=np.uint32).sum() for square in squares]))
 
 
-def _rarity(damage: UInt8Array) -> UInt8Array:
+def _rarity(damage: Mask) -> Mask:
     # Indexing with an array of bytes makes one of 64-bit numbers first, which takes five times as long.
     return np.frombuffer(damage.tobytes().translate(_TABLE), np.uint8).reshape(damage.shape)
 
@@ -88,7 +89,7 @@ def _line_spans(tops: list[int], side: int) -> list[tuple[int, int]]:
 
 
 class WholeScenes(Dataset[Tensor]):
-    """Whole scenes in order, uint8 (h, w, 8)."""
+    """Whole scenes in order."""
 
     def __init__(self, store: Store, scenes: Sequence[str]) -> None:
         self._store = store
@@ -97,11 +98,11 @@ class WholeScenes(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> CropTensor:
         return _read_scene(self._store, self._rows[index])
 
 
-def _read_scene(store: Store, row: int) -> Tensor:
+def _read_scene(store: Store, row: int) -> CropTensor:
     store.prefetch(row)
     return torch.from_numpy(np.array(store.pixels[row]))
 
@@ -152,7 +153,7 @@ def free_memory(device: str) -> int | None:
 
 
 class DeviceCrops(Dataset[Tensor]):
-    """The same crops as `Crops`, in whole batches, uint8 (b, side, side, 8)."""
+    """The same crops as `Crops`, in whole batches."""
 
     def __init__(self, device: DeviceScenes, scenes: Sequence[str], side: int | None, candidates: int = 1) -> None:
         self._pixels = device.pixels
@@ -162,7 +163,7 @@ class DeviceCrops(Dataset[Tensor]):
         self._candidates = candidates
         self._side = None if side is None or side >= min(self._pixels.shape[1:3]) else side
 
-    def __getitems__(self, indices: Sequence[CropIndex]) -> Tensor:
+    def __getitems__(self, indices: Sequence[CropIndex]) -> SceneTensor:
         rows = self._on_device(self._rows[[index.scene for index in indices]])
         if self._side is None:
             return self._pixels[rows]

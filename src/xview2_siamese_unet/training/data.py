@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Subset
 from xview2_siamese_unet.config.modelling import DataloaderParams, Recipe, Unclassified
 from xview2_siamese_unet.damage import IGNORE, OVERLAP_PRIORITY, Damage
 from xview2_siamese_unet.errors import ConfigError, StorageError
+from xview2_siamese_unet.models.tensors import ImageTensor, SceneTensor, Targets
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.crops import Crops, DeviceCrops, DeviceScenes, WholeScenes
 from xview2_siamese_unet.training.ranks import get_rank, get_world_size
@@ -53,16 +54,16 @@ class TrainingData(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """`pre` and `post`, 0–255, (b, 3, h, w); `building` and `damage` codes (b, h, w)."""
+    """Both images, 0–255, and the codes of both masks."""
 
-    pre: Tensor
-    post: Tensor
-    building: Tensor
-    damage: Tensor
+    pre: ImageTensor
+    post: ImageTensor
+    building: Targets
+    damage: Targets
 
 
-def unpack_batch(pixels: Tensor, unclassified: Unclassified, dilation: int = 1) -> Batch:
-    """Split bytes (b, h, w, 8) into images, as channels_last views, and targets.
+def unpack_batch(pixels: SceneTensor, unclassified: Unclassified, dilation: int = 1) -> Batch:
+    """Split bytes into images, as channels_last views, and targets.
 
     Args:
         pixels: of a batch.
@@ -76,8 +77,8 @@ def unpack_batch(pixels: Tensor, unclassified: Unclassified, dilation: int = 1) 
     return Batch(images[:, :3], images[:, 3:], pixels[..., 6].long(), damage)
 
 
-def dilate(damage: Tensor, side: int) -> Tensor:
-    """Grow buildings of damage codes (b, h, w) by a square; the higher priority wins.
+def dilate(damage: Targets, side: int) -> Targets:
+    """Grow buildings of damage codes by a square; the higher priority wins.
 
     A label seldom matches its roof to the pixel, least of all in the post-disaster image.
     """

@@ -15,7 +15,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.profilers import SimpleProfiler
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.types import UInt8Array
+from xview2_siamese_unet.types import Image, Mask, Panel, Pixels
 
 _PALETTE: Final = np.array([code.rgb for code in Damage], np.uint8)
 _DAMAGED: Final = (Damage.MINOR_DAMAGE, Damage.MAJOR_DAMAGE, Damage.DESTROYED)
@@ -100,21 +100,21 @@ class Panels:
     """Images of the scenes with most damage, the same ones in every epoch."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[int, UInt8Array]] = []
+        self._kept: list[tuple[int, Image]] = []
 
-    def offer(self, scene: UInt8Array, predicted: UInt8Array) -> None:
+    def offer(self, scene: Pixels, predicted: Mask) -> None:
         """Keep a panel of the scene if few have more damage; arguments as `draw_panel`."""
         damaged = int(np.isin(scene[..., 7], _DAMAGED).sum())
         if len(self._kept) < _SHOWN or damaged > self._kept[-1][0]:
             self._kept.append((damaged, draw_panel(scene, predicted)))
             self._kept = sorted(self._kept, key=lambda kept: -kept[0])[:_SHOWN]
 
-    def image(self) -> UInt8Array:
+    def image(self) -> Image:
         """Return the panels from top to bottom, most damage first."""
         return np.concatenate([panel for _, panel in self._kept])
 
 
-def draw_panel(scene: UInt8Array, predicted: UInt8Array) -> UInt8Array:
+def draw_panel(scene: Pixels, predicted: Mask) -> Panel:
     """Return pre, post, truth and prediction side by side, (h, 4 w, 3), about 256 rows.
 
     Args:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from xview2_siamese_unet.config.modelling import DamageLossMix, LossesParams, LossMix
 from xview2_siamese_unet.config.validation import look_up
 from xview2_siamese_unet.damage import IGNORE, SCORED, Damage
+from xview2_siamese_unet.models.tensors import ClassLogits, ClassWeights, Scalar, Targets
 
 ReduceMean = Callable[[Tensor], Tensor]
 """Differentiable mean over all ranks, so that a ratio of sums is that of the pixels of all ranks."""
@@ -58,21 +59,21 @@ def check_losses(losses: LossesParams) -> None:
 
 
 def mix_losses(
-    logits: Tensor,
-    target: Tensor,
+    logits: ClassLogits,
+    target: Targets,
     mix: LossMix,
     *,
-    alpha: Tensor | None,
+    alpha: ClassWeights | None,
     gamma: float,
     reduce_mean: ReduceMean = lambda number: number,
-) -> Tensor:
+) -> Scalar:
     """Return the weighted sum of the losses of one head.
 
     Args:
-        logits: (b, k, h, w).
-        target: (b, h, w), int64, 0 to k − 1 or `IGNORE`.
+        logits: of k classes.
+        target: 0 to k − 1 or `IGNORE`.
         mix: weights of the losses; a `DamageLossMix` for the damage head.
-        alpha: class weights (k,) of focal and cross entropy.
+        alpha: class weights of focal and cross entropy.
         gamma: of the focal loss.
         reduce_mean: over all ranks.
 
@@ -99,20 +100,20 @@ def _weights(mix: LossMix) -> list[tuple[Loss, float]]:
 
 
 def focal_loss(
-    logits: Tensor,
-    target: Tensor,
-    alpha: Tensor | None,
+    logits: ClassLogits,
+    target: Targets,
+    alpha: ClassWeights | None,
     gamma: float,
     reduce_mean: ReduceMean = lambda number: number,
-) -> Tensor:
+) -> Scalar:
     """Return the softmax focal loss, Σ αₜ(1 − pₜ)^γ · −log pₜ / Σ αₜ.
 
     With `gamma` 0 it is cross entropy. The focal loss of segmentation-models-pytorch is one sigmoid for each class.
 
     Args:
-        logits: (b, k, h, w).
-        target: (b, h, w), int64, 0 to k − 1 or `IGNORE`; the loss is 0 if all are ignored.
-        alpha: class weights (k,); `None` weights all equally.
+        logits: of k classes.
+        target: 0 to k − 1 or `IGNORE`; the loss is 0 if all are ignored.
+        alpha: class weights; `None` weights all equally.
         gamma: focusing parameter.
         reduce_mean: over all ranks.
     """
@@ -126,7 +127,7 @@ def focal_loss(
     return modulated.sum() / reduce_mean(weight.sum()).clamp_min(_TINY)
 
 
-def dice_loss(logits: Tensor, target: Tensor, reduce_mean: ReduceMean = lambda number: number) -> Tensor:
+def dice_loss(logits: ClassLogits, target: Targets, reduce_mean: ReduceMean = lambda number: number) -> Scalar:
     """Return 1 − Dice coefficient, the mean over classes 1 to k − 1; absent ones add 0.
 
     The Dice loss of segmentation-models-pytorch cannot be reduced over ranks.
@@ -140,7 +141,7 @@ def dice_loss(logits: Tensor, target: Tensor, reduce_mean: ReduceMean = lambda n
     return loss
 
 
-def lovasz_loss(logits: Tensor, target: Tensor) -> Tensor:
+def lovasz_loss(logits: ClassLogits, target: Targets) -> Scalar:
     """Return the Lovász-softmax loss, Berman et al. 2018, arXiv:1705.08790.
 
     It sorts pixels, so it is that of each rank's own pixels.
@@ -149,7 +150,7 @@ def lovasz_loss(logits: Tensor, target: Tensor) -> Tensor:
     return loss.sum()  # empty without a pixel
 
 
-def ordinal_loss(logits: Tensor, target: Tensor, reduce_mean: ReduceMean = lambda number: number) -> Tensor:
+def ordinal_loss(logits: ClassLogits, target: Targets, reduce_mean: ReduceMean = lambda number: number) -> Scalar:
     """Return the squared earth mover's distance, Hou et al. 2017, arXiv:1611.05916.
 
     The mean of Σ (P(class ≤ c) − [truth ≤ c])² over the pixels of the four scored classes.

@@ -21,6 +21,7 @@ from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.models.build import DamageNet
 from xview2_siamese_unet.models.postprocess import decide, probabilities
 from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
+from xview2_siamese_unet.models.tensors import ClassLogits, Scalar, SceneTensor, Targets
 from xview2_siamese_unet.training.augmentation import augment
 from xview2_siamese_unet.training.data import Batch, unpack_batch
 from xview2_siamese_unet.training.learning_rate import learning_rate
@@ -81,8 +82,8 @@ class DamageModule(lightning.LightningModule):
         numbers = np.random.SeedSequence([self.recipe.training.seed, step, self.global_rank])
         torch.manual_seed(int(numbers.generate_state(1)[0]))
 
-    def training_step(self, pixels: Tensor) -> Tensor:
-        """Return the loss of one batch of bytes (b, h, w, 8)."""
+    def training_step(self, pixels: SceneTensor) -> Scalar:
+        """Return the loss of one batch of bytes."""
         losses = self._training_losses(pixels, self._mean_over_ranks)
         loss = reduce(torch.add, losses)
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -102,11 +103,11 @@ class DamageModule(lightning.LightningModule):
         if not skipped and batch_idx % _CHECK_EVERY == 0:
             self._refuse_divergence(outputs["loss"], "training")
 
-    def training_loss(self, pixels: Tensor, reduce_mean: ReduceMean) -> Tensor:
-        """Return the loss of bytes (b, h, w, 8) on the module's device, without a trainer."""
+    def training_loss(self, pixels: SceneTensor, reduce_mean: ReduceMean) -> Scalar:
+        """Return the loss of bytes on the module's device, without a trainer."""
         return reduce(torch.add, self._training_losses(pixels, reduce_mean))
 
-    def _training_losses(self, pixels: Tensor, reduce_mean: ReduceMean) -> list[Tensor]:
+    def _training_losses(self, pixels: SceneTensor, reduce_mean: ReduceMean) -> list[Scalar]:
         """Return the weighted loss of localisation, and of damage if it has a weight."""
         training = self.recipe.training
         truth = unpack_batch(pixels, self.recipe.classes.unclassified, training.damage_dilation)
@@ -138,7 +139,7 @@ class DamageModule(lightning.LightningModule):
             norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), gradient_clip_val)
         self.log("gradient_norm", norm)
 
-    def validation_step(self, pixels: Tensor, batch_idx: int) -> None:
+    def validation_step(self, pixels: SceneTensor, batch_idx: int) -> None:
         """Count a batch of whole scenes; results do not depend on the batch size."""
         batch = unpack_batch(pixels, self.recipe.classes.unclassified)
         logits = self._forward(batch)
@@ -215,7 +216,7 @@ class DamageModule(lightning.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _refuse_divergence(self, loss: Tensor, kind: str) -> None:
+    def _refuse_divergence(self, loss: Scalar, kind: str) -> None:
         if not loss.isfinite():
             rate = self.recipe.training.learning_rate
             raise ConfigError(
@@ -239,14 +240,14 @@ class DamageModule(lightning.LightningModule):
         logits: Logits = self.net(self.normalise(batch.pre), self.normalise(batch.post))
         return logits
 
-    def _losses(self, logits: Logits, batch: Batch, reduce_mean: ReduceMean) -> list[Tensor]:
+    def _losses(self, logits: Logits, batch: Batch, reduce_mean: ReduceMean) -> list[Scalar]:
         building = self._head_loss("pre", logits.building, batch.building, reduce_mean)
         return [building, self._head_loss("post", logits.damage, batch.damage, reduce_mean)]
 
     def _head_loss(
-        self, phase: Literal["pre", "post"], logits: Tensor, target: Tensor, reduce_mean: ReduceMean
-    ) -> Tensor:
+        self, phase: Literal["pre", "post"], logits: ClassLogits, target: Targets, reduce_mean: ReduceMean
+    ) -> Scalar:
         mix, weight = getattr(self.recipe.training.losses, phase), getattr(self.recipe.loss_weights, phase)
         alpha, gamma = getattr(self, f"alpha_{phase}"), self.recipe.focal_loss.gamma
-        loss: Tensor = weight * mix_losses(logits, target, mix, alpha=alpha, gamma=gamma, reduce_mean=reduce_mean)
+        loss: Scalar = weight * mix_losses(logits, target, mix, alpha=alpha, gamma=gamma, reduce_mean=reduce_mean)
         return loss

@@ -33,7 +33,15 @@ from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.training.calibration import calibrate, sample_logits
 from xview2_siamese_unet.training.data import unpack_batch
 from xview2_siamese_unet.training.distributed import all_gather
-from xview2_siamese_unet.types import Float64Array, Int64Array, UInt8Array
+from xview2_siamese_unet.types import (
+    CodeCounts,
+    CodeTotals,
+    Int64Array,
+    Mask,
+    PredictionCounts,
+    Probabilities,
+    ProbabilitySums,
+)
 
 _log = logging.getLogger(__name__)
 _PIXELS: Final = 4_000_000  # for calibration, over all scenes
@@ -92,8 +100,8 @@ def tune_decision_rule(net: nn.Module, normalise: nn.Module, scenes: Scenes, n: 
     return rule
 
 
-def count_predictions(predict: Predictor, batches: Iterable[Tensor]) -> Int64Array:
-    """Return how often each prediction met each truth, int64 (50, 6, 2, 6).
+def count_predictions(predict: Predictor, batches: Iterable[Tensor]) -> PredictionCounts:
+    """Return how often each prediction met each truth.
 
     Axes: probability of a building in steps of 0.02, most likely damage code, true building, true damage code.
     """
@@ -110,7 +118,7 @@ def count_predictions(predict: Predictor, batches: Iterable[Tensor]) -> Int64Arr
     return counted.reshape(_SHAPE)
 
 
-def tune_thresholds(predictions: Int64Array, unclassified: Unclassified) -> Thresholds:
+def tune_thresholds(predictions: PredictionCounts, unclassified: Unclassified) -> Thresholds:
     """Return the thresholds with the highest official score, by default one half.
 
     Args:
@@ -144,14 +152,14 @@ class Buildings(NamedTuple):
     """Predicted buildings: all that the damage F1 of a vote depends on.
 
     Attributes:
-        probabilities: summed over each building, for the four damage classes, (n, 4).
-        truth: pixels of each true code in each building, (n, 6).
-        missed: pixels of each true code in no building, (6,).
+        probabilities: summed over each building, for the four damage classes.
+        truth: pixels of each true code in each building.
+        missed: pixels of each true code in no building.
     """
 
-    probabilities: Float64Array
-    truth: Int64Array
-    missed: Int64Array
+    probabilities: ProbabilitySums
+    truth: CodeCounts
+    missed: CodeTotals
 
 
 def collect_buildings(predict: Predictor, batches: Iterable[Tensor], thresholds: Thresholds) -> Buildings:
@@ -167,7 +175,7 @@ def collect_buildings(predict: Predictor, batches: Iterable[Tensor], thresholds:
     return Buildings(np.concatenate(sums), np.concatenate(truths), np.sum(missed, axis=0))
 
 
-def _buildings(codes: UInt8Array, shares: UInt8Array, truth: UInt8Array) -> Buildings:
+def _buildings(codes: Mask, shares: Probabilities, truth: Mask) -> Buildings:
     numbers, count = connected_components(codes)
     joint = numbers.astype(np.int64) * N_CODES + truth
     met = np.bincount(joint.ravel(), minlength=(count + 1) * N_CODES).reshape(count + 1, N_CODES)
