@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from xview2_siamese_unet.models.postprocess import Block, connected_components, vote
 from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
+from xview2_siamese_unet.models.vote import Block, connected_components, vote
 
 
 def test_another_dtype_or_number_of_axes_is_refused() -> None:

@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from xview2_siamese_unet.models.postprocess import (
-    Block,
-    Thresholds,
-    connected_components,
-    decide,
-    probabilities,
-    scored_bytes,
-    vote,
-    vote_blocks,
-)
+from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities, scored_bytes
 from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.models.vote import Block, connected_components, vote, vote_blocks
 
 CODES = arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 0, 1, 2, 3, 4, 5]))
 

@@ -12,9 +12,10 @@ from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
 from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.models.checkpoint import thresholds_of
-from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities, scored_bytes, vote
+from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities, scored_bytes
 from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.models.vote import vote
 from xview2_siamese_unet.training import trainer, tuning
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.trainer import Folders, fit

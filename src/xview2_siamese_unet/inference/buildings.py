@@ -100,7 +100,7 @@ def assess_buildings(
     """Return the outlines with class, probabilities, confidence and status; order stays.
 
     Every visible pixel votes with the share of it that the outline covers times its probability of being building.
-    For outlines along pixels that is the vote of `models.postprocess`.
+    For outlines along pixels that is the vote of `models.vote`.
 
     Args:
         outlines: `building_id` and polygons in the system of the grid.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby, islice
 from math import ceil
 from pathlib import Path
@@ -22,16 +21,9 @@ from xview2_siamese_unet.config.modelling import HardwareParams, Tta
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.checkpoint import prediction_of, read_weights, thresholds_of, vote_weights_of
 from xview2_siamese_unet.models.hardware import device_warnings
-from xview2_siamese_unet.models.postprocess import (
-    Block,
-    Thresholds,
-    decide,
-    probabilities,
-    scored_bytes,
-    vote,
-    vote_blocks,
-)
+from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities, scored_bytes
 from xview2_siamese_unet.models.predictor import predictor_of
+from xview2_siamese_unet.models.vote import vote
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.io import NO_DATA
 from xview2_siamese_unet.raster.reader import Pair, PairReader, Patch
@@ -224,36 +216,6 @@ def encode(shares: WindowPrediction, valid: Valid, thresholds: Thresholds) -> Ba
     block = np.concatenate([scored_bytes(tensor)[0], decide(tensor, thresholds).numpy()])
     block[:, ~valid] = NO_DATA
     return block
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedBlocks:
-    """The blocks that hold data, row by row; they can be read more than once.
-
-    Raises:
-        StorageError: a row is not in the store.
-    """
-
-    plan: WindowPlan
-    store: BlockStore
-
-    def __iter__(self) -> Iterator[Block]:
-        """Read one block at a time."""
-        for i in range(self.plan.rows):
-            with self.store.read_row(i) as row:
-                for j in range(self.plan.columns):
-                    if (block := read_block(row, "block", j)) is not None:
-                        yield Block(*self.plan.block(i, j), block[-1], block[:-1])
-
-    def codes(self, weights: Sequence[float] | None = None) -> Iterator[tuple[slice, slice, Bands]]:
-        """Yield rows, columns and codes as one band, by weights with one class a building."""
-        plain = ((rows, columns, codes) for rows, columns, codes, _ in self)
-        for rows, columns, codes in plain if weights is None else vote_blocks(self, weights):
-            yield rows, columns, codes[None]
-
-    def shares(self) -> Iterator[tuple[slice, slice, Probabilities]]:
-        """Yield rows, columns and probabilities."""
-        return ((rows, columns, shares) for rows, columns, _, shares in self)
 
 
 def choose_model(path: Path | None, finished: dict[str, Any] | None) -> dict[str, Any]:

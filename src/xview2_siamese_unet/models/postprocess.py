@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from scipy import ndimage
-from scipy.sparse import coo_array, csgraph
 from torch import Tensor
 
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.models.siamese_unet import Logits
 from xview2_siamese_unet.models.tensors import Codes, ProbabilityTensor, Targets
-from xview2_siamese_unet.raster.io import NO_DATA, as_bytes
+from xview2_siamese_unet.raster.io import as_bytes
 from xview2_siamese_unet.types import (
-    Components,
-    Int64Array,
-    Mask,
-    PartPairs,
-    Probabilities,
-    ProbabilitySums,
     SceneProbabilities,
 )
 
@@ -41,15 +31,6 @@ class Thresholds(NamedTuple):
 
     building: float = 0.5
     damaged: float = 0.5
-
-
-class Block(NamedTuple):
-    """Part of a grid: damage codes and probabilities."""
-
-    rows: slice
-    columns: slice
-    codes: Mask
-    shares: Probabilities
 
 
 def probabilities(logits: Logits) -> ProbabilityTensor:
@@ -83,79 +64,3 @@ def scored_bytes(shares: ProbabilityTensor) -> SceneProbabilities:
     if shares.shape[1] > 1 + len(SCORED):
         known = known * ((1 - shares[:, :1]) / known.sum(dim=1, keepdim=True).clamp_min(1e-30))
     return as_bytes(torch.cat([shares[:, :1], known], dim=1).cpu().numpy())
-
-
-def connected_components(codes: Mask) -> tuple[Components, int]:
-    """Return the building of each pixel, 0 for none, and the count."""
-    numbers = np.empty(codes.shape, np.int32)
-    return numbers, int(ndimage.label((codes != Damage.BACKGROUND) & (codes != NO_DATA), output=numbers))
-
-
-def sum_probabilities(numbers: Components, count: int, shares: Probabilities) -> ProbabilitySums:
-    """Return the summed probabilities of damage classes in each building.
-
-    Args:
-        numbers: of buildings, as `connected_components` returns them.
-        count: of buildings.
-        shares: probabilities of background and the four classes.
-    """
-    inside = numbers > 0
-    own = numbers[inside] - 1
-    return np.stack(
-        [np.bincount(own, share[inside], minlength=count) for share in shares[1:]], axis=1, dtype=np.float64
-    )
-
-
-def vote(codes: Mask, shares: Probabilities, weights: Sequence[float]) -> Mask:
-    """Return codes with one class for each connected component.
-
-    Args:
-        codes: damage codes, 255 is no data.
-        shares: probabilities of background and the four classes.
-        weights: factors of the summed probabilities of the four classes.
-    """
-    height, width = codes.shape
-    ((_, _, voted),) = vote_blocks([Block(slice(0, height), slice(0, width), codes, shares)], weights)
-    return voted
-
-
-def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[tuple[slice, slice, Mask]]:
-    """Yield rows, columns and codes of each block after a `vote` of whole buildings.
-
-    Memory grows with the number of buildings, not with the grid.
-
-    Args:
-        blocks: of one grid, row by row, without those of no data; read twice.
-        weights: as for `vote`.
-    """
-    sums, pairs = _count_votes(blocks)
-    edges = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(sums), len(sums)))
-    count, owner = csgraph.connected_components(edges, directed=False)
-    totals = np.zeros((count, len(SCORED)))
-    np.add.at(totals, owner, sums)
-    voted_codes = (totals * weights).argmax(axis=1) + int(Damage.NO_DAMAGE)
-    first = 0
-    for rows, columns, codes, _ in blocks:
-        numbers, count_here = connected_components(codes)
-        own = np.concatenate([[Damage.BACKGROUND], voted_codes[owner[first : first + count_here]]]).astype(np.uint8)
-        yield rows, columns, np.where(numbers > 0, own[numbers], codes)
-        first += count_here
-
-
-def _count_votes(blocks: Iterable[Block]) -> tuple[ProbabilitySums, PartPairs]:
-    """Return sums of parts of buildings, and pairs of parts that touch."""
-    sums, pairs, parts = [np.empty((0, len(SCORED)))], [np.empty((0, 2), np.int64)], 0
-    edges: dict[tuple[str, int, int], Int64Array] = {}
-    for rows, columns, codes, shares in blocks:
-        numbers, count = connected_components(codes)
-        sums.append(sum_probabilities(numbers, count, shares))
-        named = np.where(numbers > 0, numbers + np.int64(parts - 1), -1)
-        for side, near in (("above", named[0]), ("left", named[:, 0])):
-            far = edges.pop((side, rows.start, columns.start), None)
-            if far is not None:
-                both = (far >= 0) & (near >= 0)
-                pairs.append(np.unique(np.stack([far[both], near[both]], axis=1), axis=0))
-        edges["above", rows.stop, columns.start] = named[-1]
-        edges["left", rows.start, columns.stop] = named[:, -1]
-        parts += count
-    return np.concatenate(sums), np.concatenate(pairs)

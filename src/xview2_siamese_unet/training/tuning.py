@@ -22,14 +22,13 @@ from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.models.postprocess import (
     Temperatures,
     Thresholds,
-    connected_components,
     decide,
     most_likely,
     probabilities,
     scored_bytes,
-    sum_probabilities,
 )
 from xview2_siamese_unet.models.predictor import Predictor
+from xview2_siamese_unet.models.vote import connected_components, sum_probabilities
 from xview2_siamese_unet.training.calibration import calibrate, sample_logits
 from xview2_siamese_unet.training.data import unpack_batch
 from xview2_siamese_unet.training.distributed import all_gather

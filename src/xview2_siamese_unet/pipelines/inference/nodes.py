@@ -15,6 +15,7 @@ from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assessment import Layers, Rows
+from xview2_siamese_unet.inference.blocks import FinishedBlocks
 from xview2_siamese_unet.inference.buildings import (
     add_provenance,
     add_shift,
@@ -93,8 +94,6 @@ def predict_raster(
 
 def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterContent, RasterContent]:
     """Return damage codes and probabilities as rasters, written block by block."""
-    from xview2_siamese_unet.inference.prediction import FinishedBlocks  # noqa: PLC0415  torch is slow to import
-
     grid, record = predicted.pair.grid, predicted.record
     blocks = FinishedBlocks(predicted.plan, BlockStore(blocks_of_runs / record["run_id"]))
     tags = {"TIFFTAG_SOFTWARE": f"xview2-siamese-unet {record['code']}", "RUN": record["run_id"]}
