@@ -25,8 +25,8 @@ def measure(side: int, folder: Path) -> None:
     from rasterio.windows import Window  # noqa: PLC0415
 
     from xview2_siamese_unet.config.inference import InferenceParams  # noqa: PLC0415
-    from xview2_siamese_unet.inference.pair import harmonise  # noqa: PLC0415
     from xview2_siamese_unet.inference.blocks import FinishedBlocks  # noqa: PLC0415
+    from xview2_siamese_unet.inference.pair import harmonise  # noqa: PLC0415
     from xview2_siamese_unet.inference.prediction import predict_rows  # noqa: PLC0415
     from xview2_siamese_unet.raster.cog import RasterContent, write_cog  # noqa: PLC0415
     from xview2_siamese_unet.raster.io import BANDS  # noqa: PLC0415

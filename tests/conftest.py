@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -49,6 +50,10 @@ MINIMAL_CONF = {
     "experiments/quickstart/globals.yml": "",
 }
 """The least that resolves; a test adds files or replaces them."""
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # a million objects of libraries and test modules, through which the collector would go again and again
 
 
 @pytest.fixture(scope="session")

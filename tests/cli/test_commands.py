@@ -199,6 +199,7 @@ def test_listing_pipelines_imports_nothing_heavy(project_path: Path) -> None:
     assert "heavy: []" in done.stdout
 
 
+@pytest.mark.slow
 def test_data_processing_imports_nothing_heavy(project_path: Path, tmp_path: Path) -> None:
     conf = tmp_path / "conf"
     shutil.copytree(project_path / "conf", conf)

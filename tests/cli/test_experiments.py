@@ -99,8 +99,10 @@ def test_the_newest_finished_run_is_listed_and_each_on_request(shipped: Path, mo
     for run, score in ((RUN, 0.75), (newer, 0.61)):
         write_score(shipped, "strong", score, run)
     write_run(shipped / "data", "default/strong", unfinished, finished=False)
-    assert [line.split()[:2] for line in call("list").output.splitlines()[2:3]] == [["default/strong", "0.610"]]
-    rows = [line.split()[:2] for line in call("list", "--runs").output.splitlines()[2:4]]
+    assert [line.split()[:2] for line in call("list", "--user", "default").output.splitlines()[2:3]] == [
+        ["default/strong", "0.610"]
+    ]
+    rows = [line.split()[:2] for line in call("list", "--user", "default", "--runs").output.splitlines()[2:4]]
     assert rows == [[f"default/strong@{RUN}", "0.750"], [f"default/strong@{newer}", "0.610"]]
 
 
@@ -115,10 +117,10 @@ def test_names_are_listed_and_created_for_an_unknown_environment(
     shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KEDRO_ENV", "default/mine")
-    assert "default/strong" in call("list", "--all").output
+    assert "default/strong" in call("list", "--user", "default", "--all").output
     call("new", "mine")
     assert (shipped / "conf/experiments/mine/parameters.yml").is_file()
-    assert "default/mine" in call("list", "--all").output
+    assert "default/mine" in call("list", "--user", "default", "--all").output
 
 
 @pytest.mark.usefixtures("shipped")
@@ -132,9 +134,9 @@ def test_a_long_name_is_not_truncated(shipped: Path, monkeypatch: pytest.MonkeyP
     name = "n" * 100
     call("new", name)
     write_score(shipped, name, 0.7)
-    assert f"default/{name}" in call("list").output
+    assert f"default/{name}" in call("list", "--user", "default").output
     monkeypatch.setenv("COLUMNS", "100")
-    narrow = call("list").output
+    narrow = call("list", "--user", "default").output
     assert narrow.count("n") > 100
     assert "…" not in narrow
 

@@ -38,6 +38,7 @@ def test_the_sample_is_drawn_once_and_only_where_it_is_missing(drawn: Path, tmp_
     assert dataset.load() == tmp_path / "s"
 
 
+@pytest.mark.slow
 def test_two_processes_draw_the_same_sample(drawn: Path, tmp_path: Path) -> None:
     provide(tmp_path / "s", executor=PROCESSES)
     assert contents(tmp_path / "s") == contents(drawn)
@@ -134,6 +135,7 @@ def write_png(
     return dataset
 
 
+@pytest.mark.slow
 def test_the_geotiff_release_as_pngs_is_the_challenge_again(drawn: Path, geotiffs: Path, tmp_path: Path) -> None:
     dataset = write_png(geotiffs, tmp_path / "png")
     assert dataset.exists()

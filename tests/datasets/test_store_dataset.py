@@ -25,6 +25,7 @@ from xview2_siamese_unet.pipelines.data_processing.nodes import burn_masks, pack
 from xview2_siamese_unet.xbd.ingest import BUILDING_SCHEMA
 
 
+@pytest.mark.slow
 def test_masks_and_store_do_not_depend_on_who_makes_them(drawn: Path, tmp_path: Path, scheduler: str) -> None:
     process(drawn, tmp_path / "one", SERIAL)
     process(drawn, tmp_path / "two", PROCESSES)

@@ -91,6 +91,7 @@ def test_real_scenes_with_their_labels_as_footprints(tmp_path: Path) -> None:
         assert (buildings["status"] != "not_assessed").mean() > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "joplin").is_dir(), reason="needs the two mosaics in ../shared/joplin")
 def test_mosaics_in_two_systems(tmp_path: Path) -> None:
     joplin = (SHARED / "joplin").resolve()

@@ -167,6 +167,7 @@ def bent_pair(write_raster: Callable[..., Path]) -> tuple[InferenceParams, np.nd
     return InferenceParams(pre=paths[0], post=paths[1]), field
 
 
+@pytest.mark.slow
 def test_a_shift_that_changes_from_place_to_place_is_found_and_undone(
     bent_pair: tuple[InferenceParams, np.ndarray],
 ) -> None:

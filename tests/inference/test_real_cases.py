@@ -83,6 +83,7 @@ def test_a_scene_across_180_degrees_is_whole(case: Callable[[str], Path], pre: s
     assert seen * found.pair.grid.pixel**2 == pytest.approx(40_000, rel=0 if post == "post" else 0.003)
 
 
+@pytest.mark.slow
 def test_collars_of_jpeg_leave_the_shift_as_it_is(case: Callable[[str], Path]) -> None:
     """The shift of the scene differs from -3 to 7 pixels from place to place: the collars pulled it to nearly none."""
     lossless, lossy = (look(case("04"), f"pre{kind}.tif", f"post{kind}.tif") for kind in ("_lossless", ""))

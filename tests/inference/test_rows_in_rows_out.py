@@ -118,8 +118,10 @@ def polygon(shape: Any) -> Any:  # noqa: ANN401
     return shapely.union_all([part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"])
 
 
-@pytest.mark.parametrize("ending", [*SYSTEMS, "parquet"])
-@pytest.mark.parametrize("kind", ["whole", "gaps", "long", "text"])
+@pytest.mark.parametrize(
+    ("ending", "kind"),
+    [*((ending, "gaps") for ending in [*SYSTEMS, "parquet"]), *(("gpkg", kind) for kind in ("whole", "long", "text"))],
+)
 def test_rows_ids_geometry_and_status(tmp_path: Path, write_raster: Write, ending: str, kind: str) -> None:
     random = np.random.default_rng([2, *ending.encode(), *kind.encode()])
     pixel = PIXELS[kind]

@@ -73,6 +73,7 @@ def footprints(shapes: list[shapely.Geometry], grid: Grid) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame({"building_id": ids, "footprint_source": "test"}, geometry=shapes, crs=grid.crs)
 
 
+@pytest.mark.slow
 @given(
     pixel=st.floats(0.1, 3),
     left=st.floats(2e5, 8e5),

@@ -54,6 +54,7 @@ def test_one_scene_alone_has_no_width() -> None:
     assert all(low == high for low, high in intervals(table, draws=10).values())
 
 
+@pytest.mark.slow
 def test_intervals_cover_a_known_truth_in_95_of_100_repetitions() -> None:
     rng = np.random.default_rng(3)
     truth = official_score(total(draw_table(rng, 100_000)))

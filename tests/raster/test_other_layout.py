@@ -69,7 +69,7 @@ def refusal(root: Path, out: Path) -> ProjectError:
     return error
 
 
-@pytest.mark.parametrize("kind", ["serial", "processes"])
+@pytest.mark.parametrize("kind", ["serial", pytest.param("processes", marks=pytest.mark.slow)])
 def test_pairs_without_a_georeference(root: Path, tmp_path: Path, kind: str) -> None:
     folder = convert(root, tmp_path / "ours", ExecutorParams.model_validate({"kind": kind, "workers": 2}))
     pairs, problems = list_pairs(folder)

@@ -34,6 +34,7 @@ def contents(storage: Path) -> dict[str, bytes]:
     return {re.sub(r"quickstart/[^/]+", "quickstart/RUN", name): path.read_bytes() for path, name in names.items()}
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_a_dataset_is_made(small_disk: Path, make_conf: MakeConf, tmp_path: Path) -> None:
     bootstrap_project(PROJECT)
     conf = make_conf(small_disk, **SMALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from sample_on_disk import SIZE, Sample, ring
@@ -38,6 +39,7 @@ def balanced_accuracy_by_colour(sample: Sample, phase: Phase) -> float:
     return float(np.mean([(guess[colour][truth == d] == d).mean() for d in SCORED]))
 
 
+@pytest.mark.slow
 def test_colour_alone_does_not_tell_the_classes_apart(sample: Sample) -> None:
     assert balanced_accuracy_by_colour(sample, "post") < 0.45
 

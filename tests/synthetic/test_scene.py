@@ -192,6 +192,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
+@pytest.mark.slow
 def test_works_at_the_size_of_xbd(tmp_path: Path) -> None:
     scene = plan_sample(SampleParams(scenes=SMALL))[0]
     write_scene(tmp_path, scene, 1024)

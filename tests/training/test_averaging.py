@@ -81,6 +81,7 @@ def test_averaged_statistics_are_validated_and_saved(
     assert same(dict(made["state"]), {name: best[f"net.{name}"] for name in made["state"]})
 
 
+@pytest.mark.slow
 def test_averaging_does_not_change_the_training(
     data: TrainingData, tmp_path: Path, recipe: MakeRecipe, steps: list[State]
 ) -> None:

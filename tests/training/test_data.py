@@ -47,6 +47,7 @@ def test_unpack_splits_the_channels() -> None:
     assert (batch.pre.dtype, batch.damage.dtype) == (torch.float32, torch.int64)
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_batches(store: Store, recipe: MakeRecipe) -> None:
     def batches(multiplier: float) -> list[torch.Tensor]:
         settings = recipe(dataloader={"num_workers_multiplier": multiplier}, training={"crops_per_scene": 2})

@@ -46,6 +46,7 @@ def test_the_suggestion_is_where_the_loss_falls_fastest() -> None:
     assert suggest(rates.tolist(), (fall + rise).tolist()).suggestion == pytest.approx(1e-3, rel=0.15)
 
 
+@pytest.mark.slow
 def test_rates_rise_until_the_loss_is_far_above_its_lowest(data: TrainingData, recipe: MakeRecipe) -> None:
     torch.manual_seed(0)
     module, batches = new_module(data, recipe()), training_loader(data, recipe(), 1)
@@ -57,6 +58,7 @@ def test_rates_rise_until_the_loss_is_far_above_its_lowest(data: TrainingData, r
     assert curve.suggestion <= curve.rates[max(1, until)]
 
 
+@pytest.mark.slow
 def test_a_suggestion_is_written_next_to_the_logs_and_does_not_change_the_training(
     data: TrainingData, tmp_path: Path, recipe: MakeRecipe, caplog: pytest.LogCaptureFixture
 ) -> None:

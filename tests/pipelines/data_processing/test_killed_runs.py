@@ -93,9 +93,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.as_posix(): (folder / path).read_bytes() for path in files if not path.parent.name.endswith(".part")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "kills"),
-    [("serial", 12), pytest.param("processes", 2, marks=pytest.mark.slow)],
+    [("serial", 12), ("processes", 2)],
     ids=["serial", "processes"],
 )
 def test_the_same_bytes_after_any_number_of_kills(tmp_path: Path, runs: Runs, kind: str, kills: int) -> None:

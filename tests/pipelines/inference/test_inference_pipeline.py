@@ -335,6 +335,7 @@ def test_an_assessment_without_any_answer_warns_everywhere(
     assert len(found) == len(boxes)
 
 
+@pytest.mark.slow
 def test_footprints_inside_the_folder_of_the_products_are_not_touched(material: Path, project: Path) -> None:
     out = project / "mine"
     out.mkdir()
