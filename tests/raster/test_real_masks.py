@@ -68,6 +68,7 @@ def test_every_pixel_is_that_of_an_independent_rasteriser(post: Path) -> None:
         np.testing.assert_array_equal(mine, other)
 
 
+@pytest.mark.slow
 def test_counts_of_classes_are_those_of_an_independent_count() -> None:
     records, pixels = [], np.zeros((2, 256), np.int64)
     for post in LABELS:

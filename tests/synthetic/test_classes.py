@@ -13,6 +13,8 @@ from xview2_siamese_unet.xbd.scenes import Phase
 
 _BINS = 8
 
+pytestmark = pytest.mark.slow
+
 
 def pixels(sample: Sample, tiers: tuple[str, ...], phase: Phase) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Colour, as one of 512 bins, and class of all pixels of the tiers that a building covers."""
@@ -39,7 +41,6 @@ def balanced_accuracy_by_colour(sample: Sample, phase: Phase) -> float:
     return float(np.mean([(guess[colour][truth == d] == d).mean() for d in SCORED]))
 
 
-@pytest.mark.slow
 def test_colour_alone_does_not_tell_the_classes_apart(sample: Sample) -> None:
     assert balanced_accuracy_by_colour(sample, "post") < 0.45
 
