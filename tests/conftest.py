@@ -56,6 +56,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # a million objects of libraries and test modules, through which the collector would go again and again
 
 
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()  # or nanobind calls on exit what is still there a leak
+
+
 @pytest.fixture(scope="session")
 def project_path() -> Path:
     return Path(__file__).parents[1]

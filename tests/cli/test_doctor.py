@@ -14,6 +14,7 @@ from xview2_siamese_unet.cli.command import find_project, open_configuration
 from xview2_siamese_unet.cli.doctor import doctor, leaves
 from xview2_siamese_unet.config.dataset import SampleParams
 from xview2_siamese_unet.errors import ConfigError, ProjectError
+from xview2_siamese_unet.models.pretrained import find_packaged
 from xview2_siamese_unet.synthetic import plan_sample, write_scene
 
 
@@ -148,6 +149,15 @@ def test_weights_that_are_in_the_cache_are_good(tmp_path: Path, monkeypatch: pyt
     done = call()
     assert done.exit_code == 0, done.output
     assert "good  pretrained weights  resnet18 from cache" in done.output
+
+
+def test_the_file_of_packaged_weights_is_named(shipped: Path) -> None:
+    (shipped / "conf/local").mkdir()
+    wanted = "model: {encoder: {name: tu-tf_efficientnet_lite0, weights: {source: package}}}"
+    (shipped / "conf/local/parameters.yml").write_text(wanted)
+    done = call()
+    assert done.exit_code == 0, done.output
+    assert f"lite0 from package: {find_packaged('tu-tf_efficientnet_lite0')}" in done.output
 
 
 def test_explain_lists_the_sources_of_a_value(shipped: Path) -> None:

@@ -19,9 +19,10 @@ from xview2_siamese_unet.atomic import nearest_existing
 from xview2_siamese_unet.cli.command import conf_folder, find_path, find_project
 from xview2_siamese_unet.config.modelling import ClassesParams, EncoderParams, ModelParams
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
-from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.models.build import build_net, read_from_hub
+from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError
+from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.hardware import device_warnings, pick_device
+from xview2_siamese_unet.models.pretrained import find_packaged, read_from_hub
 from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.xbd.archives import is_archive
 from xview2_siamese_unet.xbd.scenes import list_pairs
@@ -147,11 +148,13 @@ def _weights(loader: UserExperimentConfigLoader) -> Finding:
         return Finding(subject, "bad", f"{message}: no file {weights.path}", hint)
     if weights.source == "hub":
         return Finding(subject, "note", f"{message}: the first training needs the network")
-    if weights.source == "cache":
-        try:
+    try:
+        if weights.source == "cache":
             read_from_hub(encoder)
-        except ConfigError as error:
-            return Finding(subject, "bad", f"{message}: {error.message}", error.hint)
+        if weights.source == "package":
+            message += f": {find_packaged(encoder.name)}"
+    except ProjectError as error:
+        return Finding(subject, "bad", f"{message}: {error.message}", error.hint)
     return Finding(subject, "good", message)
 
 

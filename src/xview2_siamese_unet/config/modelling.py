@@ -32,8 +32,9 @@ class ClassesParams(Strict):
 class EncoderWeightsParams(Strict):
     """First weights of the encoder."""
 
-    source: Literal["none", "cache", "hub", "file"] = "none"
-    """`none`: random; `cache`: downloaded before; `hub`: download if needed; `file`: the path below."""
+    source: Literal["none", "package", "cache", "hub", "file"] = "none"
+    """`none`: random; `package`: of an installed package, for `tu-tf_efficientnet_lite0` to `lite2`;
+    `cache`: downloaded before; `hub`: download if needed; `file`: the path below."""
     name: str = "imagenet"
     """Name of the weights in segmentation-models-pytorch, for `cache` and `hub`."""
     path: Path | None = None

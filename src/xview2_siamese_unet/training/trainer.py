@@ -26,9 +26,10 @@ from torch import Tensor
 
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.config.modelling import LossWeightsParams, Recipe
-from xview2_siamese_unet.models.build import build_net, load_encoder_weights
+from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.checkpoint import Checkpoint
 from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device, pick_precision
+from xview2_siamese_unet.models.pretrained import load_encoder_weights
 from xview2_siamese_unet.models.siamese_unet import Normalise
 from xview2_siamese_unet.progress import is_watched
 from xview2_siamese_unet.training.batch_norm import refuse_single_images, synchronise
