@@ -19,17 +19,17 @@ _FORKS.set_forkserver_preload(
 )
 
 
-def run_python(folder: Path, *args: str, **env: str) -> CompletedProcess[str]:
+def run_python(folder: Path, *args: str, timeout: float = 60, **env: str) -> CompletedProcess[str]:
     """Run `python -m <module> ...` or `python -c <program> ...` in a folder; `env` adds to the environment."""
     with tempfile.TemporaryDirectory() as streams:
         around = {**os.environ, "COLUMNS": "300", **env}
         process = _FORKS.Process(target=_run, args=(folder, args, around, streams))
         process.start()
-        process.join(60)
+        process.join(timeout)
         if process.exitcode is None:
             process.kill()
         stdout, stderr = ((Path(streams) / name).read_text() for name in ("stdout", "stderr"))
-    assert process.exitcode is not None, f"{args} has not ended after a minute: {stderr}"
+    assert process.exitcode is not None, f"{args} has not ended after {timeout} s: {stderr}"
     return CompletedProcess(args, process.exitcode, stdout, stderr)
 
 

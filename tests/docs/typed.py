@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ import yaml
 from affine import Affine
 from docs_blocks import PROJECT, Block, lines
 
+from run_command import run_python
 from xview2_siamese_unet.config.dataset import SampleParams, SampleScenes
 from xview2_siamese_unet.raster.io import read_rgb
 from xview2_siamese_unet.synthetic import plan_sample, write_scene
@@ -65,6 +67,12 @@ def local_only(self, address):
     return connect(self, address)
 
 socket.socket.connect = local_only
+"""
+KEDRO = """
+import sys
+from kedro.framework.cli import main
+sys.argv[0] = "kedro"
+main()
 """
 
 
@@ -111,8 +119,7 @@ def filled_in(text: str, folder: Path) -> str:
 
 def run(command: str, where: Path) -> subprocess.Popen[str]:
     env = {key: value for key, value in os.environ.items() if key not in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG")}
-    path = f"{Path(sys.executable).parent}:{where.parent}:{env['PATH']}"
-    env |= {"PATH": path, "PYTHONPATH": str(where.parent), "COLUMNS": "200"}
+    env |= {"PATH": search_path(where), "PYTHONPATH": str(where.parent), "COLUMNS": "200"}
     return subprocess.Popen(  # noqa: S603
         ["/bin/bash", "-c", command],
         cwd=where,
@@ -147,13 +154,36 @@ def type_line(command: str, project: Path, patience: float = 240) -> None:
         options, shown = SERVERS[server]
         serve(command, options, shown.encode(), project)
         return
-    done = run(command, project)
-    said, _ = done.communicate(timeout=patience)
+    code, said = run_kedro(command, project, patience) if is_kedro(command) else run_line(command, project, patience)
     if refusal := next((words for part, words in REFUSES_TINY.items() if part in command), None):
-        assert done.returncode == 1, f"{command}\n{said}"
+        assert code == 1, f"{command}\n{said}"
         assert refusal in said
         return
-    assert done.returncode == 0, f"{command}\n{said}"
+    assert code == 0, f"{command}\n{said}"
+
+
+def is_kedro(command: str) -> bool:
+    """Return whether a line is a command of Kedro and nothing that only a shell understands."""
+    return command.startswith("kedro ") and not set(command) & set("|&;<>$*`")
+
+
+def run_kedro(command: str, where: Path, patience: float) -> tuple[int, str]:
+    """Run a command of Kedro to its end, in a process that has imported torch; return its code and what it printed."""
+    env = {"PATH": search_path(where), "PYTHONPATH": str(where.parent), "COLUMNS": "200"}
+    done = run_python(where, "-c", NO_NETWORK + KEDRO, *shlex.split(command)[1:], timeout=patience, **env)
+    return done.returncode, done.stdout + done.stderr
+
+
+def run_line(command: str, where: Path, patience: float) -> tuple[int, str]:
+    """Run a line of a shell to its end; return its code and what it printed."""
+    done = run(command, where)
+    said, _ = done.communicate(timeout=patience)
+    return done.returncode, said
+
+
+def search_path(where: Path) -> str:
+    """Return where commands are searched for: beside Python, then in the reader's folder."""
+    return f"{Path(sys.executable).parent}:{where.parent}:{os.environ['PATH']}"
 
 
 def serve(command: str, options: str, shown: bytes, project: Path) -> None:
