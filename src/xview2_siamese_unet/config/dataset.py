@@ -11,7 +11,7 @@ from xview2_siamese_unet.config.validation import Strict
 
 Tier = Literal["tier1", "tier3", "hold", "test"]
 """A folder of the xBD download."""
-Source = Literal["sample", "xbd", "other"]
+SourceKind = Literal["sample", "xbd", "other"]
 SceneCount = Annotated[int, Field(ge=0, le=100_000)]
 
 
@@ -50,7 +50,7 @@ class SubsetParams(Strict):
 class DatasetParams(Strict):
     """The scenes."""
 
-    source: Source = "sample"
+    source: SourceKind = "sample"
     """`sample` makes synthetic scenes; `xbd` reads a download in place; `other` converts the dataset of the catalog
     entry `download`, which has another layout."""
     name: str = Field(default="sample", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from xview2_siamese_unet.config.dataset import Source
+from xview2_siamese_unet.config.dataset import SourceKind
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.validation import Strict
 
@@ -29,7 +29,7 @@ class DatasetGlobals(Strict):
 
     name: PathPart = "sample"
     """Name of the folders for what is made from these scenes."""
-    source: Source = "sample"
+    source: SourceKind = "sample"
     """The built-in sample, a download of xBD, or the scenes of the catalog entry `download`."""
     root: Annotated[Path, BeforeValidator(_local), AfterValidator(Path.expanduser)] | None = None
     """Folder that holds tier1, tier3, hold and test, only for `source: xbd`; a relative path starts at the project

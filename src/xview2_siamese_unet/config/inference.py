@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from xview2_siamese_unet.config.modelling import Tta
 from xview2_siamese_unet.config.validation import Share, Strict
 
-Bands = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+BandNumbers = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 _WORD_OFF = BeforeValidator(lambda value: "off" if value is False else value)
 """YAML reads the bare word off as false."""
 
@@ -19,9 +19,9 @@ _WORD_OFF = BeforeValidator(lambda value: "off" if value is False else value)
 class ImageParams(Strict):
     """Grey values → the bytes that the net was trained on."""
 
-    pre_bands: Bands | None = None
+    pre_bands: BandNumbers | None = None
     """Band numbers of red, green and blue in the pre-disaster image; `null`: by its colour interpretation."""
-    post_bands: Bands | None = None
+    post_bands: BandNumbers | None = None
     """The same for the post-disaster image."""
     stretch: tuple[float, float] | None = None
     """Values of both images that become 0 and 255; `null`: 8-bit as it is, more bits by common percentiles."""

@@ -19,7 +19,7 @@ from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.building_formats import FORMATS
 
-RECORD: Final = "run.json"
+RUN_RECORD: Final = "run.json"
 """The record, without which an assessment is not finished."""
 _SYMBOL: Final = (
     '<symbol type="fill" name="{name}" alpha="1"><layer class="SimpleFill" enabled="1"><Option type="Map">'
@@ -33,7 +33,16 @@ _log = logging.getLogger(__name__)
 def products() -> tuple[str, ...]:
     """Return the names of all files, the record first; some are written only on request."""
     layers = ("buildings.gpkg", *(f"buildings{suffix}" for suffix, _ in FORMATS.values()))
-    return (RECORD, "damage.tif", "probability.tif", *layers, "summary.json", "summary.csv", "map.html", "report.html")
+    return (
+        RUN_RECORD,
+        "damage.tif",
+        "probability.tif",
+        *layers,
+        "summary.json",
+        "summary.csv",
+        "map.html",
+        "report.html",
+    )
 
 
 def work_folder(folder: Path) -> Path:
@@ -71,12 +80,12 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool, inputs: Iter
     record = _read_record(folder)
     if record is not None and not overwrite:
         raise DataError(
-            f"{folder} already holds an assessment ({', '.join([RECORD, *record['products']])}).",
+            f"{folder} already holds an assessment ({', '.join([RUN_RECORD, *record['products']])}).",
             hint="Choose another folder with --out, or replace the assessment with --overwrite.",
         )
     foreign = _foreign_files(folder, written(folder), {} if record is None else record["products"])
-    if record is None and (folder / RECORD).exists():
-        foreign.insert(0, RECORD)
+    if record is None and (folder / RUN_RECORD).exists():
+        foreign.insert(0, RUN_RECORD)
     if foreign:
         raise DataError(
             f"{folder} contains files that were not written by an assessment: {', '.join(foreign)}.",
@@ -110,7 +119,7 @@ def _same(one: Path, other: Path) -> bool:
 def _read_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of a finished assessment, if there is one."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = json.loads((folder / RUN_RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     ours = isinstance(record, dict) and "run_id" in record and isinstance(record.get("products"), dict)
@@ -152,7 +161,7 @@ def begin(folder: Path) -> None:
             path.rename(kept)
             _log.warning("%s was changed after the assessment that is replaced: it is kept as %s", name, kept.name)
     note_written(folder, finished.values())
-    (folder / RECORD).unlink(missing_ok=True)
+    (folder / RUN_RECORD).unlink(missing_ok=True)
 
 
 def buildings_style() -> str:

@@ -16,11 +16,11 @@ from xview2_siamese_unet.xbd.scenes import PHASES, ScenePair
 
 
 def png_name(pair: ScenePair) -> str:
-    """Return the path of the last file of `convert_scene`."""
+    """Return the path of the last file of `export_scene`."""
     return f"{pair.tier}/labels/{pair.scene.stem('post')}.json"
 
 
-def convert_scene(root: Path, pair: ScenePair) -> Iterator[tuple[str, bytes]]:
+def export_scene(root: Path, pair: ScenePair) -> Iterator[tuple[str, bytes]]:
     """Yield path and content of both images as PNG, then of both labels.
 
     Nothing is stretched, so that the two images stay comparable; negative values and no data become black.
@@ -36,7 +36,7 @@ def convert_scene(root: Path, pair: ScenePair) -> Iterator[tuple[str, bytes]]:
         yield f"{pair.tier}/labels/{pair.scene.stem(phase)}.json", (root / pair.labels[phase]).read_bytes()
 
 
-def last_change(root: Path, pair: ScenePair) -> str:
+def last_source_change(root: Path, pair: ScenePair) -> str:
     """Return when the files of a scene were last changed, in nanoseconds."""
     paths = (root / name for name in (*pair.images.values(), *pair.labels.values()))
     return str(max(path.stat().st_mtime_ns for path in paths))

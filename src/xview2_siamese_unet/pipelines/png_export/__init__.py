@@ -11,7 +11,7 @@ from kedro.pipeline import Node, Pipeline
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.datasets.partitions import Partitions
 from xview2_siamese_unet.parallel import Lazy
-from xview2_siamese_unet.raster.export import convert_scene, last_change, png_name
+from xview2_siamese_unet.raster.export import export_scene, last_source_change, png_name
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.xbd.scenes import pairs_of
 
@@ -20,7 +20,7 @@ def convert_scenes(folder: Path, files: pd.DataFrame, store: Store, executor: Ex
     """Convert the images of each packed scene to PNG and copy its labels, lazily."""
     used = set(store.scenes) - {scene for scene, *_ in store.problems}
     converted = {
-        png_name(pair): Lazy(partial(convert_scene, folder, pair), made_from=partial(last_change, folder, pair))
+        png_name(pair): Lazy(partial(export_scene, folder, pair), made_from=partial(last_source_change, folder, pair))
         for pair in pairs_of(files)
         if str(pair.scene) in used
     }
