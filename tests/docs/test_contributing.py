@@ -211,6 +211,7 @@ def process() -> SimpleNamespace:
         return SimpleNamespace(**{name: catalog[name].load() for name in names})
 
 
+@pytest.mark.slow
 def test_a_dataset_in_another_layout(project: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(pairs.parent)
     (entry,) = (block.text for block in blocks(PAGE) if "catalog" in block.title)

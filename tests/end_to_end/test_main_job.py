@@ -82,6 +82,7 @@ def test_a_run_from_a_folder_below_the_project_writes_nothing_there(main_run: Pa
     assert {path.suffix for path in notebooks.rglob("*")} == {".ipynb"}
 
 
+@pytest.mark.slow
 def test_the_command_says_no_more_in_a_folder_below_the_project(main_run: Path) -> None:
     folder = main_run.parent / "notebooks"
     done = run_python(folder, "-m", "kedro", "run", "--pipelines", "data_processing")

@@ -47,9 +47,17 @@ def test_only_missing_outputs_make_what_is_missing(project: Path, main_run: Path
 @pytest.mark.parametrize(
     ("options", "nodes"),
     [
-        (["--from-nodes", "score"], {"score", "plot_confusion", "plot_panels", "plot_scored_classes", "write_report"}),
+        pytest.param(
+            ["--from-nodes", "score"],
+            {"score", "plot_confusion", "plot_panels", "plot_scored_classes", "write_report"},
+            marks=pytest.mark.slow,
+        ),
         (["--tags", "feature_statistics"], {"count_classes", "weigh_samples", "plot_balance"}),
-        (["--pipelines", "feature_statistics", "--runner", "ThreadRunner"], {"count_classes", "measure_channels"}),
+        pytest.param(
+            ["--pipelines", "feature_statistics", "--runner", "ThreadRunner"],
+            {"count_classes", "measure_channels"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_part_of_the_run(project: Path, main_run: Path, options: list[str], nodes: set[str]) -> None:
@@ -94,6 +102,7 @@ def test_a_run_without_its_inputs_names_the_pipeline_that_makes_them(project: Pa
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_packaged_run(project: Path, main_run: Path) -> None:
     conf = ["--conf-source", str(project / "conf")]
     done = kedro(project, *conf, "--pipelines", "feature_statistics", module="xview2_siamese_unet")

@@ -166,6 +166,7 @@ def _check_layers(out: Path, record: dict) -> None:
     assert 'label="destroyed"' in styles["buildings"]
 
 
+@pytest.mark.slow
 def test_one_call_from_python_with_formats_and_zones(
     material: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
