@@ -25,9 +25,9 @@ def measure(side: int, folder: Path) -> None:
     from rasterio.windows import Window  # noqa: PLC0415
 
     from xview2_siamese_unet.config.inference import InferenceParams  # noqa: PLC0415
-    from xview2_siamese_unet.inference.blocks import FinishedBlocks  # noqa: PLC0415
     from xview2_siamese_unet.inference.pair import harmonise  # noqa: PLC0415
     from xview2_siamese_unet.inference.prediction import predict_rows  # noqa: PLC0415
+    from xview2_siamese_unet.models.vote import FinishedBlocks  # noqa: PLC0415
     from xview2_siamese_unet.raster.cog import RasterContent, write_cog  # noqa: PLC0415
     from xview2_siamese_unet.raster.io import BANDS  # noqa: PLC0415
     from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan  # noqa: PLC0415

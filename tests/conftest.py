@@ -126,3 +126,13 @@ def write_project(tmp_path: Path, write_conf: WriteConf) -> WriteConf:
         return tmp_path
 
     return write
+
+
+@pytest.fixture
+def shipped(write_project: WriteConf, project_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a project of its own with the configuration that is shipped."""
+    folder = write_project({})
+    shutil.rmtree(folder / "conf")
+    shutil.copytree(project_path / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
+    monkeypatch.chdir(folder)
+    return folder

@@ -12,7 +12,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.training.ranks import get_rank
+from xview2_siamese_unet.training.distributed import get_rank
 
 _log = logging.getLogger(__name__)
 

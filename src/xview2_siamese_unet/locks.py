@@ -17,7 +17,7 @@ from kedro.pipeline import Pipeline
 from xview2_siamese_unet.atomic import IN_USE, nearest_existing, remove_debris
 from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.runs import MODELS, Run, list_runs, remove_run
-from xview2_siamese_unet.training.ranks import get_rank
+from xview2_siamese_unet.training.distributed import get_rank
 
 if TYPE_CHECKING:
     from xview2_siamese_unet.config_loader import UserExperimentConfigLoader

@@ -22,8 +22,8 @@ from pydantic import BaseModel
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.training.distributed import get_rank
 from xview2_siamese_unet.training.provenance import code_digest
-from xview2_siamese_unet.training.ranks import get_rank
 
 if TYPE_CHECKING:
     from xview2_siamese_unet.config_loader import UserExperimentConfigLoader

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import segmentation_models_pytorch as smp
 from click.testing import CliRunner, Result
+from kedro.framework.startup import bootstrap_project
 from safetensors.torch import save_file
 
 from xview2_siamese_unet.cli.command import find_project, open_configuration
@@ -66,10 +67,44 @@ def test_an_archive_is_good(shipped: Path, download: Path) -> None:
     assert f"bad   dataset             {archive} is no folder" in call("--env", "default/strong").output
 
 
-def test_a_dataset_in_another_layout_is_named(shipped: Path) -> None:
+PAIRS = """
+from pathlib import Path
+from xview2_siamese_unet.datasets.other_layout import OtherLayout, OtherScene, SceneId
+
+class Pairs(OtherLayout):
+    def scenes(self):
+        for place in self.path.glob("*"):
+            yield OtherScene("tier1", SceneId("flood", int(place.name)), *(place / name for name in "abc"))
+
+    def buildings(self, scene):
+        raise NotImplementedError
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "scenes", "state", "said"),
+    [
+        ("my_pairs.Pairs", 2, "good", "mine: 2 scenes of my_pairs.Pairs, converted in the first run"),
+        ("my_pairs.Pairs", 0, "bad", "has no scene of Pairs. Correct path in the catalog."),
+        ("my_pairs.Pears", 0, "bad", "mine: my_pairs.Pears lists no scenes: "),
+        ("text.TextDataset", 0, "bad", "mine: the entry download is no dataset in another layout."),
+    ],
+)
+def test_scenes_in_another_layout_are_counted(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, kind: str, scenes: int, state: str, said: str
+) -> None:
+    bootstrap_project(shipped)  # as the command line does
+    (shipped / "my_pairs.py").write_text(PAIRS)
+    monkeypatch.syspath_prepend(shipped)
+    (shipped / "pairs.txt").touch()
+    for number in range(scenes):
+        (shipped / f"pairs/{number}").mkdir(parents=True)
+    where = "filepath: pairs.txt" if kind == "text.TextDataset" else "path: pairs"
     (shipped / "conf/users/default/globals.yml").write_text("dataset: {name: mine, source: other}")
-    (shipped / "conf/users/default/catalog.yml").write_text("download: {type: mine.Pairs, path: x}")
-    assert "mine: scenes of mine.Pairs, converted in the first run" in call("--env", "default/strong").output
+    (shipped / "conf/users/default/catalog.yml").write_text(f"download: {{type: {kind}, {where}}}")
+    (line,) = [line for line in call("--env", "default/strong").output.splitlines() if " dataset " in line]
+    assert line.split()[0] == state
+    assert said in line
 
 
 @pytest.mark.parametrize(("on_problem", "state", "code"), [("stop", "bad", 1), ("skip", "note", 0)])

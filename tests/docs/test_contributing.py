@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,20 +127,13 @@ def noise(seed: int, side: int) -> np.ndarray:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The shipped configuration in a project of its own, which holds nothing else."""
-    folder = tmp_path / "project"
-    shutil.copytree(PROJECT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
-    (folder / "conf/local").mkdir()
-    (folder / "conf/users/ada").mkdir()
-    (folder / "conf/users/ada/globals.yml").touch()
-    (folder / "src").mkdir()
-    (folder / "pyproject.toml").write_text(
-        '[tool.kedro]\npackage_name = "xview2_siamese_unet"\nproject_name = "t"\nkedro_init_version = "1.7.0"\n'
-    )
-    bootstrap_project(folder)
-    monkeypatch.chdir(folder)
-    return folder
+def project(shipped: Path) -> Path:
+    """The shipped configuration in a project of its own, with a user."""
+    (shipped / "conf/local").mkdir()
+    (shipped / "conf/users/ada").mkdir()
+    (shipped / "conf/users/ada/globals.yml").touch()
+    bootstrap_project(shipped)
+    return shipped
 
 
 def test_an_output_format(project: Path, load: Load) -> None:

@@ -16,10 +16,10 @@ from scipy.ndimage import uniform_filter
 from image_pair import fill
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import StorageError
-from xview2_siamese_unet.inference.blocks import FinishedBlocks
 from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.prediction import encode
 from xview2_siamese_unet.models.postprocess import Thresholds
+from xview2_siamese_unet.models.vote import FinishedBlocks
 from xview2_siamese_unet.raster.cog import RasterContent, write_cog
 from xview2_siamese_unet.raster.io import BANDS, LEVELS, NO_DATA
 from xview2_siamese_unet.raster.reader import Pair

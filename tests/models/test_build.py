@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import socket
-from typing import NoReturn
-
 import pytest
 
 from xview2_siamese_unet.config.modelling import ModelParams
@@ -10,15 +7,6 @@ from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models.build import build_net
 
 NAME = "tu-test_resnet"
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> NoReturn:
-        raise OSError("a test reached for the network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from importlib.metadata import PackageNotFoundError, PackagePath, PathDistribution
 from pathlib import Path
 from typing import NoReturn
@@ -20,15 +19,6 @@ from xview2_siamese_unet.models.siamese_unet import SiameseUNet
 
 NAME = "tu-test_resnet"
 LITE = "tu-tf_efficientnet_lite0"
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> NoReturn:
-        raise OSError("a test reached for the network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 def net(seed: int = 0, share: bool = True) -> SiameseUNet:

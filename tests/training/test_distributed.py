@@ -16,7 +16,7 @@ import torch
 from train_here import main
 
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.training.ranks import is_torchrun
+from xview2_siamese_unet.training.distributed import is_torchrun
 
 SCRIPT = Path(__file__).with_name("train_here.py")
 # No batch statistics and no randomness except the sampler: these depend on the number of processes.

@@ -21,8 +21,8 @@ from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models.predictor import restore
 from xview2_siamese_unet.training import trainer
 from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.distributed import get_local_rank
 from xview2_siamese_unet.training.module import DamageModule
-from xview2_siamese_unet.training.ranks import get_local_rank
 from xview2_siamese_unet.training.trainer import Folders, _warn_of_idle_gpus, fit, make_trainer, new_module
 
 MakeRecipe = Callable[..., Recipe]

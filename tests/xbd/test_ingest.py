@@ -143,16 +143,20 @@ def test_a_label_that_cannot_be_opened(folder: Path) -> None:
         read(folder)
 
 
+def assert_used_without_a_place(folder: Path) -> None:
+    scenes, buildings, problems = read(folder)
+    assert scenes["epsg"].isna().all()
+    assert len(buildings) == 2
+    assert problems[["scene", "consequence"]].to_dict("records") == [{"scene": str(A), "consequence": NO_PLACE}]
+
+
 def test_a_scene_with_impossible_degrees_is_used_without_a_place(folder: Path) -> None:
     path = folder / f"tier1/labels/{A.stem('post')}.json"
     told = json.loads(path.read_text())
     for feature in told["features"]["lng_lat"]:
         feature["wkt"] = "POLYGON ((1 1, 2 1, 2 2, 1 2, 1 1))"
     path.write_text(json.dumps(told))
-    scenes, buildings, problems = read(folder)
-    assert scenes["epsg"].isna().all()
-    assert len(buildings) == 2
-    assert problems[["scene", "consequence"]].to_dict("records") == [{"scene": str(A), "consequence": NO_PLACE}]
+    assert_used_without_a_place(folder)
 
 
 def test_a_scene_without_any_degrees_is_used_without_a_place(folder: Path) -> None:
@@ -165,10 +169,7 @@ def test_a_scene_without_any_degrees_is_used_without_a_place(folder: Path) -> No
     for feature in told["features"]["lng_lat"]:
         feature["wkt"] = ""
     path.write_text(json.dumps(told))
-    scenes, buildings, problems = read(folder)
-    assert scenes["epsg"].isna().all()
-    assert len(buildings) == 2
-    assert problems[["scene", "consequence"]].to_dict("records") == [{"scene": str(A), "consequence": NO_PLACE}]
+    assert_used_without_a_place(folder)
 
 
 def test_buildings_over_the_edge_are_counted(tmp_path: Path) -> None:

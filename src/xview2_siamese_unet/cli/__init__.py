@@ -18,7 +18,7 @@ from kedro.io import DatasetError
 from xview2_siamese_unet.cli.command import ProjectCommand
 from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.errors import WINDOWS, ConfigError, cause_of, chain
-from xview2_siamese_unet.training.ranks import get_world_size
+from xview2_siamese_unet.training.distributed import get_world_size
 
 if sys.platform == "win32":
     raise SystemExit(WINDOWS)

@@ -13,13 +13,15 @@ from typing import Final, Literal, NamedTuple
 import psutil
 import rasterio
 import torch
+from kedro.io import DatasetError
 from rasterio.env import GDALVersion
 
 from xview2_siamese_unet.atomic import nearest_existing
-from xview2_siamese_unet.cli.command import conf_folder, find_path, find_project
+from xview2_siamese_unet.cli.command import conf_folder, find_path, find_project, open_catalog
 from xview2_siamese_unet.config.modelling import ClassesParams, EncoderParams, ModelParams
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
-from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError
+from xview2_siamese_unet.datasets.partitions import Partitions
+from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.hardware import device_warnings, pick_device
 from xview2_siamese_unet.models.pretrained import find_packaged, read_from_hub
@@ -101,8 +103,7 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
         yield Finding("dataset", "good", f"{dataset['name']}: the built-in sample, made in the first run")
         return
     if dataset["source"] == "other":
-        kind = loader["catalog"]["download"]["type"]
-        yield Finding("dataset", "good", f"{dataset['name']}: scenes of {kind}, converted in the first run")
+        yield _other_dataset(loader, dataset["name"])
         return
     root = find_project() / (dataset["root"] or "")
     if is_archive(root):
@@ -121,6 +122,23 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
         yield Finding("dataset", "note" if skipped else "bad", problem.message, problem.hint)
     if len(problems) > 3:
         yield Finding("dataset", "note", f"{len(problems) - 3} more problems like these")
+
+
+def _other_dataset(loader: UserExperimentConfigLoader, name: str) -> Finding:
+    """Report the scenes that the class of the catalog entry `download` lists."""
+    kind = loader["catalog"]["download"]["type"]
+    try:
+        scenes = open_catalog("/".join(loader.user_and_experiment)).load("download")
+    except DatasetError as error:
+        cause = cause_of(error)
+        if cause is None:
+            problem = " ".join(str(error).split())  # Kedro's have several lines
+            return Finding("dataset", "bad", f"{name}: {kind} lists no scenes: {problem}", "Correct the class.")
+        return Finding("dataset", "bad", cause.message, cause.hint)
+    if not isinstance(scenes, Partitions):
+        hint = "Name a subclass of OtherLayout as its type in catalog.yml."
+        return Finding("dataset", "bad", f"{name}: the entry download is no dataset in another layout", hint)
+    return Finding("dataset", "good", f"{name}: {len(scenes)} scenes of {kind}, converted in the first run")
 
 
 def _net(loader: UserExperimentConfigLoader) -> Iterator[Finding]:

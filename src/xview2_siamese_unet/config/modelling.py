@@ -119,10 +119,6 @@ class LossMix(Strict):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, LossWeight]  # of losses without a field; `check_losses` refuses unknown names
 
-    @classmethod
-    def _is_number(cls, name: str) -> bool:
-        return True
-
     focal: LossWeight = 1.0
     """Softmax focal loss, with `focal_loss.gamma` and `focal_loss.alpha`."""
     cross_entropy: LossWeight = 0.0
@@ -131,6 +127,10 @@ class LossMix(Strict):
     """One minus the Dice coefficient, a smooth F1."""
     lovasz: LossWeight = 0.0
     """Lovász-softmax, a smooth intersection over union, Berman et al. 2018, arXiv:1705.08790."""
+
+    @classmethod
+    def _is_number(cls, name: str) -> bool:
+        return True  # also a weight without a field
 
 
 class DamageLossMix(LossMix):

@@ -1,4 +1,4 @@
-"""Parameters → a net: architectures, encoders, and pretrained weights."""
+"""Parameters → a net: architectures and encoders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build_net(params: ModelParams, damage_classes: int) -> DamageNet:
         ConfigError: no such encoder or decoder, or an encoder without five levels for any image size.
     """
     if params.architecture == "seed":
-        pre, post = (SeedUNet(build_encoder(params.encoder.name), classes) for classes in (2, damage_classes))
+        pre, post = (SeedUNet(_encoder(params.encoder.name), classes) for classes in (2, damage_classes))
         return SeedNet(pre, post, damage_classes)
     first = _unet(params)
     second = first if params.share_weights else _unet(params)
@@ -34,7 +34,7 @@ def build_net(params: ModelParams, damage_classes: int) -> DamageNet:
 
 
 def _unet(params: ModelParams) -> UNet:
-    kind, encoder = find_decoder(params), build_encoder(params.encoder.name)
+    kind, encoder = find_decoder(params), _encoder(params.encoder.name)
     channels: list[int] = [*encoder.out_channels]  # type: ignore[misc]
     wide = channels[-1]
     narrow = min(wide, params.bottleneck or wide) if kind.narrows else wide
@@ -43,7 +43,7 @@ def _unet(params: ModelParams) -> UNet:
     return UNet(encoder, decoder, built.channels, built.stride, built.multiple)
 
 
-def build_encoder(name: str) -> nn.Module:
+def _encoder(name: str) -> nn.Module:
     """Return an encoder with random weights.
 
     Encoders of timm are tested, because some lack levels or take images of one size only.

@@ -11,9 +11,7 @@ from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.models.siamese_unet import Logits
 from xview2_siamese_unet.models.tensors import Codes, ProbabilityTensor, Targets
 from xview2_siamese_unet.raster.io import as_bytes
-from xview2_siamese_unet.types import (
-    SceneProbabilities,
-)
+from xview2_siamese_unet.types import SceneProbabilities
 
 
 class Temperatures(NamedTuple):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.modelling import EncoderParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
-from xview2_siamese_unet.models.build import DamageNet, build_encoder, is_timm, smp_encoder
+from xview2_siamese_unet.models.build import DamageNet, is_timm, smp_encoder
 from xview2_siamese_unet.models.checkpoint import read_weights
 
 _log = logging.getLogger(__name__)
@@ -68,7 +68,8 @@ def load_encoder_weights(net: DamageNet, params: EncoderParams) -> dict[str, str
         name, state, digest = weights.path.name, _read_file(weights.path), sha256(weights.path)
     elif weights.source == "package":
         path = find_packaged(params.name)
-        name, state, digest = path.name, _in_order(_read_file(path), params.name), PACKAGES[params.name].sha256
+        state = _in_order(_read_file(path), net.pre.encoder.state_dict())
+        name, digest = path.name, PACKAGES[params.name].sha256
     else:
         name, state = f"{params.name} {weights.name}", read_from_hub(params)
         digest = _digest(state)
@@ -107,12 +108,14 @@ def find_packaged(encoder: str) -> Path:
     return found[0]
 
 
-def _in_order(published: dict[str, Tensor], encoder: str) -> dict[str, Tensor]:
-    """Return weights under the names of the encoder, which has the same tensors in the same order, then the classifier.
+def _in_order(published: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return published weights under the names of an encoder.
 
-    The counters of batch norms, which the published weights do not have, stay as they are.
+    Args:
+        published: the same tensors in the same order, then those of the classifier, which an encoder does not have;
+            without the counters of batch norms.
+        own: the state of the encoder, whose counters stay as they are.
     """
-    own = build_encoder(encoder).state_dict()
     counters = {name: tensor for name, tensor in own.items() if name.endswith("num_batches_tracked")}
     named = [name for name in own if name not in counters]
     tensors = [tensor for name, tensor in published.items() if not name.endswith("num_batches_tracked")]

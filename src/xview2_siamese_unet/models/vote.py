@@ -1,8 +1,9 @@
-"""One damage class for each building: the vote of the pixels of a connected component."""
+"""One damage class for each building: the vote of the pixels of a connected component, over the blocks of a grid."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,8 @@ from scipy.sparse import coo_array, csgraph
 
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.raster.io import NO_DATA
-from xview2_siamese_unet.types import Components, Int64Array, Mask, PartPairs, Probabilities, ProbabilitySums
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan, read_block
+from xview2_siamese_unet.types import Bands, Components, Int64Array, Mask, PartPairs, Probabilities, ProbabilitySums
 
 
 class Block(NamedTuple):
@@ -97,3 +99,33 @@ def _count_votes(blocks: Iterable[Block]) -> tuple[ProbabilitySums, PartPairs]:
         edges["left", rows.start, columns.stop] = named[:, -1]
         parts += count
     return np.concatenate(sums), np.concatenate(pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedBlocks:
+    """The blocks that hold data, row by row; they can be read more than once.
+
+    Raises:
+        StorageError: a row is not in the store.
+    """
+
+    plan: WindowPlan
+    store: BlockStore
+
+    def __iter__(self) -> Iterator[Block]:
+        """Read one block at a time."""
+        for i in range(self.plan.rows):
+            with self.store.read_row(i) as row:
+                for j in range(self.plan.columns):
+                    if (block := read_block(row, "block", j)) is not None:
+                        yield Block(*self.plan.block(i, j), block[-1], block[:-1])
+
+    def codes(self, weights: Sequence[float] | None = None) -> Iterator[tuple[slice, slice, Bands]]:
+        """Return rows, columns and codes as one band of each block; with weights, one class for each building."""
+        plain = ((rows, columns, codes) for rows, columns, codes, _ in self)
+        blocks = plain if weights is None else vote_blocks(self, weights)
+        return ((rows, columns, codes[None]) for rows, columns, codes in blocks)
+
+    def shares(self) -> Iterator[tuple[slice, slice, Probabilities]]:
+        """Return rows, columns and probabilities of each block."""
+        return ((rows, columns, shares) for rows, columns, _, shares in self)

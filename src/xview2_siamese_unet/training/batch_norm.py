@@ -13,7 +13,7 @@ from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models.build import DamageNet, build_net
 from xview2_siamese_unet.training.data import TrainingData
-from xview2_siamese_unet.training.ranks import get_world_size
+from xview2_siamese_unet.training.distributed import get_world_size
 
 _SIDE: Final = 64  # pixels from which on only what is pooled on purpose becomes a single value
 

@@ -15,8 +15,7 @@ from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import IGNORE, Damage
 from xview2_siamese_unet.models.postprocess import Temperatures
 from xview2_siamese_unet.models.predictor import Predictor
-from xview2_siamese_unet.training.data import unpack_batch
-from xview2_siamese_unet.training.distributed import all_gather
+from xview2_siamese_unet.training.data import all_gather, unpack_batch
 from xview2_siamese_unet.types import Integers, LogitRows
 
 _LOWEST, _HIGHEST = 0.05, 20.0

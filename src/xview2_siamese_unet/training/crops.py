@@ -15,7 +15,7 @@ from xview2_siamese_unet.config.modelling import DataloaderParams
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models.tensors import CropTensor, SceneTensor
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.training.ranks import get_local_rank
+from xview2_siamese_unet.training.distributed import get_local_rank
 from xview2_siamese_unet.training.samplers import CropIndex
 from xview2_siamese_unet.types import Corners, Mask
 

@@ -10,7 +10,7 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,10 +23,11 @@ from xview2_siamese_unet.errors import ConfigError, StorageError
 from xview2_siamese_unet.models.tensors import ImageTensor, SceneTensor, Targets
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.crops import Crops, DeviceCrops, DeviceScenes, WholeScenes
-from xview2_siamese_unet.training.ranks import get_rank, get_world_size
+from xview2_siamese_unet.training.distributed import get_rank, get_world_size
 from xview2_siamese_unet.training.samplers import CropSampler
 
 Loader = DataLoader[Tensor]
+T = TypeVar("T")
 
 
 class TrainingData(NamedTuple):
@@ -137,6 +138,15 @@ def validation_loader(data: TrainingData, recipe: Recipe, cores: int, device: De
     if device is not None:
         return DataLoader(Subset(device.pixels, device.rows(own)), batch_size=batch)  # type: ignore[arg-type]
     return DataLoader(WholeScenes(store, own), batch_size=batch, **_workers(recipe.dataloader, cores))
+
+
+def all_gather(value: T) -> list[T]:
+    """Return the value of each rank, such as the counts of its part of the validation scenes."""
+    if not torch.distributed.is_initialized():
+        return [value]
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 @contextmanager

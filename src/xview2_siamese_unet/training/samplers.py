@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 
 from xview2_siamese_unet.config.modelling import TrainingParams
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.training.ranks import get_rank, get_world_size
+from xview2_siamese_unet.training.distributed import get_rank, get_world_size
 
 
 class CropIndex(NamedTuple):

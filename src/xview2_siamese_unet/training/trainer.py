@@ -49,13 +49,12 @@ from xview2_siamese_unet.training.data import (
     training_loader,
     validation_loader,
 )
-from xview2_siamese_unet.training.distributed import destroy_process_group
+from xview2_siamese_unet.training.distributed import get_local_world_size, get_rank, get_world_size, is_torchrun
 from xview2_siamese_unet.training.learning_rate import find_rate, report_rate
 from xview2_siamese_unet.training.logging import StepProfiler, log_to, quiet_lightning
 from xview2_siamese_unet.training.losses import check_losses
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.provenance import code_commit
-from xview2_siamese_unet.training.ranks import get_local_world_size, get_rank, get_world_size, is_torchrun
 from xview2_siamese_unet.training.tuning import DecisionRule, tune_decision_rule
 
 _log = logging.getLogger(__name__)
@@ -105,8 +104,15 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         module.net.load_state_dict(best_weights(folders.checkpoints / "epochs")[0])
         scenes = partial(validation_loader, data, recipe, host.cores, host.scenes)
         rule = tune_decision_rule(module.net, module.normalise, scenes, len(data.validation), recipe)
-    destroy_process_group()
+    _destroy_process_group()
     return _checkpoint(module, rule, data)
+
+
+def _destroy_process_group() -> None:
+    """Wait for all ranks and close the connection between them, if there is one."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _warn_of_idle_gpus(device: str) -> None:

@@ -30,8 +30,7 @@ from xview2_siamese_unet.models.postprocess import (
 from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.models.vote import connected_components, sum_probabilities
 from xview2_siamese_unet.training.calibration import calibrate, sample_logits
-from xview2_siamese_unet.training.data import unpack_batch
-from xview2_siamese_unet.training.distributed import all_gather
+from xview2_siamese_unet.training.data import all_gather, unpack_batch
 from xview2_siamese_unet.types import (
     CodeCounts,
     CodeTotals,

@@ -15,7 +15,6 @@ from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.datasets.assessment import Layers, Rows
-from xview2_siamese_unet.inference.blocks import FinishedBlocks
 from xview2_siamese_unet.inference.buildings import (
     add_provenance,
     add_shift,
@@ -32,6 +31,7 @@ from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 from xview2_siamese_unet.inference.products import blocks_folder, buildings_style, check_out, outline_style, products
 from xview2_siamese_unet.inference.record import Predicted, describe, describe_model, model_warnings, newest_input
 from xview2_siamese_unet.inference.summary import assign_zones, summary_numbers, summary_table, summary_warnings
+from xview2_siamese_unet.models.vote import FinishedBlocks
 from xview2_siamese_unet.raster.cog import RasterContent
 from xview2_siamese_unet.raster.io import BANDS, LEVELS
 from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan

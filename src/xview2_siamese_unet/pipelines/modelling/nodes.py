@@ -12,7 +12,7 @@ from xview2_siamese_unet.errors import StaleError
 from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.stats import IMAGENET
-from xview2_siamese_unet.training.ranks import get_local_world_size
+from xview2_siamese_unet.training.distributed import get_local_world_size
 
 _log = logging.getLogger(__name__)
 
