@@ -58,9 +58,9 @@ PartPairs = Int64[Int64Array, "m 2"]
 LogitRows = Float32[Float32Array, "n k"]
 CodeCounts = Int64[Int64Array, "n 6"]
 """Pixels of each damage code."""
-CodeTotals = Int64[Int64Array, "6"]
-PredictionCounts = Int64[Int64Array, "50 6 2 6"]
-"""Step of the probability of a building, most likely code, true building, true code."""
+BlockCodeCounts = Int64[Int64Array, "blocks 6"]
+PredictionCounts = Int64[Int64Array, "blocks 50 6 2 6"]
+"""Block of scenes, step of the probability of a building, most likely code, true building, true code."""
 Points = Float64[Float64Array, "n 2"]
 """Rows and columns."""
 Nodes = Float64[Float64Array, "rows columns"]

@@ -52,8 +52,9 @@ class Counts:
         return cls(rows[..., :4].reshape(*lead, 2, 2), rows[..., 4:].reshape(*lead, N_CODES, N_CODES))
 
     def row(self) -> CountRows:
-        """Return the counts of one scene in the order of `COUNT_COLUMNS`."""
-        return np.concatenate([self.localization.ravel(), self.damage.ravel()])
+        """Return the counts in the order of `COUNT_COLUMNS`."""
+        lead = self.localization.shape[:-2]
+        return np.concatenate([self.localization.reshape(*lead, -1), self.damage.reshape(*lead, -1)], axis=-1)
 
 
 def rows_of(table: pd.DataFrame) -> CountRows:

@@ -22,12 +22,10 @@ from xview2_siamese_unet.metrics.buildings import building_scores
 from xview2_siamese_unet.metrics.calibration import summarise_probabilities
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, Counts, Predictions, count_scene, rows_of, total
 from xview2_siamese_unet.metrics.scores import (
-    DAMAGE_SHARE,
-    LOCALIZATION_SHARE,
     class_scores,
     constant_scores,
+    mean_scores,
     official_score,
-    ratio,
     scored_damage,
 )
 from xview2_siamese_unet.raster.store import Store
@@ -72,18 +70,10 @@ def scenes_fingerprint(table: pd.DataFrame) -> str:
 
 
 def scene_scores(table: pd.DataFrame, unclassified: Unclassified = "ignore") -> pd.Series[float]:
-    """Return a score to rank scenes with buildings by; ours, not official.
-
-    Official shares, but the plain mean of the F1 of the classes in the scene: a harmonic mean is 0 as soon as one small
-    class is missed, which ranks nothing. A scene whose buildings are all ignored is ranked by localisation alone.
-    """
+    """Return the `mean_scores` of the scenes with buildings, to rank them."""
     counts = Counts.from_rows(rows_of(table))
-    located = class_scores(counts.localization).f1[:, 1]
-    scores = class_scores(scored_damage(counts.damage, unclassified))
-    f1, present = scores.f1[:, list(SCORED)], (scores.support[:, list(SCORED)] > 0).sum(axis=1)
-    mixed = LOCALIZATION_SHARE * located + DAMAGE_SHARE * ratio(f1.sum(axis=1), present)
     built = counts.localization[:, 1].any(axis=1)
-    values = np.where(present > 0, mixed, located)[built]
+    values = mean_scores(counts, unclassified)["score"][built]
     return pd.Series(values, index=table["scene"].astype(str).to_numpy()[built], dtype=float)
 
 

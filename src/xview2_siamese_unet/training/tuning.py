@@ -1,14 +1,17 @@
 """The decision rule, tuned on the validation scenes.
 
-First one temperature for each head, then thresholds, then the class weights of the vote within a building. Batches are
-bytes (b, h, w, 8) of scenes; `unclassified` is what un-classified truth means.
+First one temperature for each head, then thresholds, then the class weights of the vote within a building, the last two
+only as far as they also help scenes left out of the search. Batches are bytes (b, h, w, 8) of scenes; `unclassified` is
+what un-classified truth means.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 from xview2_siamese_unet.config.modelling import Recipe, Unclassified, VoteWeights
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts
-from xview2_siamese_unet.metrics.scores import official_score
+from xview2_siamese_unet.metrics.scores import mean_scores
 from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.models.postprocess import (
     Temperatures,
@@ -31,11 +34,16 @@ from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.models.vote import connected_components, sum_probabilities
 from xview2_siamese_unet.training.calibration import calibrate, sample_logits
 from xview2_siamese_unet.training.data import all_gather, unpack_batch
+from xview2_siamese_unet.training.distributed import get_rank, get_world_size
+from xview2_siamese_unet.training.shrinkage import BLOCKS, Shrunk, shrink
 from xview2_siamese_unet.types import (
+    BlockCodeCounts,
+    BoolArray,
     CodeCounts,
-    CodeTotals,
+    CountRows,
     Int64Array,
     Mask,
+    Numbers,
     PredictionCounts,
     Probabilities,
     ProbabilitySums,
@@ -44,7 +52,9 @@ from xview2_siamese_unet.types import (
 _log = logging.getLogger(__name__)
 _PIXELS: Final = 4_000_000  # for calibration, over all scenes
 _STEPS: Final = 50  # of thresholds from 0 to 1
-_SHAPE: Final = (_STEPS, N_CODES, 2, N_CODES)
+_SHAPE: Final = (BLOCKS, _STEPS, N_CODES, 2, N_CODES)
+_LOWER, _UPPER = (index + 1 for index in np.tril_indices(_STEPS - 1)[::-1])
+"""Steps of every pair of thresholds, none of them 0 or 1, the one for damage not above the other."""
 _FACTORS: Final = 2.0 ** np.arange(-4, 4.25, 0.25)
 _ROUNDS: Final = 3
 Scenes = Callable[[], Iterable[Tensor]]
@@ -88,61 +98,95 @@ def tune_decision_rule(net: nn.Module, normalise: nn.Module, scenes: Scenes, n: 
         _log.info("calibration error: %s", ", ".join(f"{name} {value:.4f}" for name, value in errors.items()))
     if not params.tune:
         return rule
-    rule = rule._replace(thresholds=tune_thresholds(count_predictions(predict, scenes()), unclassified))
+    thresholds = tune_thresholds(count_predictions(predict, scenes()), unclassified)
+    rule = rule._replace(thresholds=thresholds.setting)
     _log.info("building above probability %.2f, or above %.2f where damage is predicted", *rule.thresholds)
+    _log_gain("score", thresholds)
     if params.vote == "connected":
-        buildings, start = collect_buildings(predict, scenes(), rule.thresholds), rule.vote_weights
-        rule = rule._replace(vote_weights=tune_vote_weights(buildings, start, unclassified))
-        scores = (damage_f1(buildings, weights, unclassified) for weights in (rule.vote_weights, start))
-        _log.info("vote weights %s: damage F1 %.4f (%.4f with %s)", rule.vote_weights, *scores, start)
+        buildings = collect_buildings(predict, scenes(), rule.thresholds)
+        weights = tune_vote_weights(buildings, params.vote_weights, unclassified)
+        rule = rule._replace(vote_weights=weights.setting)
+        _log.info("vote weights %.3g, %.3g, %.3g, %.3g", *rule.vote_weights)
+        _log_gain("damage F1", weights)
     return rule
+
+
+def _log_gain(name: str, tuned: Shrunk[Any]) -> None:
+    """Say how sure it is that tuning helps."""
+    if tuned.strength:
+        text = "tuned, by %.0f %%: mean %s %+.4f ± %.4f on validation scenes left out of the search"
+        _log.info(text, 100 * tuned.strength, name, tuned.gain, tuned.error)
+    else:
+        _log.info("not tuned: no gain on validation scenes left out of the search exceeds its standard error")
+
+
+def _blocks() -> Iterator[int]:
+    """Yield the block of each validation scene of this rank."""
+    return (scene % BLOCKS for scene in count(get_rank(), get_world_size()))
 
 
 def count_predictions(predict: Predictor, batches: Iterable[Tensor]) -> PredictionCounts:
     """Return how often each prediction met each truth.
 
-    Axes: probability of a building in steps of 0.02, most likely damage code, true building, true damage code.
+    Axes: block of scenes, probability of a building in steps of 0.02, most likely damage code, true building, true
+    damage code.
     """
-    total = torch.zeros(int(np.prod(_SHAPE)), dtype=torch.int64, device=predict.device)
+    total = torch.zeros(math.prod(_SHAPE), dtype=torch.int64, device=predict.device)
+    blocks = _blocks()
     for batch in batches:
         pixels = batch.to(predict.device)
         images = unpack_batch(pixels, "ignore")
         probability, damage = most_likely(probabilities(predict(images.pre, images.post)))
+        block = torch.tensor([next(blocks) for _ in batch], device=predict.device)[:, None, None]
         # The step whose lower end the probability is above, as `decide` compares.
         step = (torch.ceil(probability * _STEPS) - 1).clamp(0, _STEPS - 1).long()
-        joint = ((step * _SHAPE[1] + damage) * _SHAPE[2] + pixels[..., 6]) * _SHAPE[3] + pixels[..., 7]
-        total += torch.bincount(joint.flatten(), minlength=len(total))
+        joint = ((block * _STEPS + step) * N_CODES + damage) * 2 + pixels[..., 6]
+        total += torch.bincount((joint * N_CODES + pixels[..., 7]).flatten(), minlength=len(total))
     counted: Int64Array = np.sum(all_gather(total.cpu().numpy()), axis=0)
     return counted.reshape(_SHAPE)
 
 
-def tune_thresholds(predictions: PredictionCounts, unclassified: Unclassified) -> Thresholds:
-    """Return the thresholds with the highest official score, by default one half.
+def tune_thresholds(predictions: PredictionCounts, unclassified: Unclassified) -> Shrunk[Thresholds]:
+    """Return the thresholds with the highest mean score, as far as that holds on scenes left out; see `shrink`.
 
     Args:
         predictions: as `count_predictions` returns them.
         unclassified: what un-classified truth means.
     """
-    above = predictions[::-1].cumsum(axis=0)[::-1]
-    everything = predictions.sum(axis=0)
+    first = round(Thresholds().building * _STEPS)
+    is_first = np.logical_and(first == _LOWER, first == _UPPER)
+
+    def score(counts: Counts) -> Numbers:
+        return mean_scores(counts, unclassified)["score"]
+
+    def tune(blocks: BoolArray) -> Thresholds:
+        scores = score(_count_above(predictions[blocks].sum(axis=0, keepdims=True), _LOWER, _UPPER))
+        scores[is_first] += 1e-9  # the first ones stay unless others are better
+        best = int(np.argmax(scores))
+        return Thresholds(_UPPER[best] / _STEPS, _LOWER[best] / _STEPS)
+
+    def between(tuned: Thresholds, strength: float) -> Thresholds:
+        steps = (round(first + strength * (value * _STEPS - first)) for value in tuned)
+        return Thresholds(*(step / _STEPS for step in steps))
+
+    def rows(thresholds: Thresholds) -> CountRows:
+        upper, lower = (np.array([round(value * _STEPS)]) for value in thresholds)
+        return _count_above(predictions, lower, upper).row()
+
+    used = predictions.sum(axis=(1, 2, 3, 4)) > 0
+    return shrink(tune=tune, between=between, count=rows, score=score, blocks=used)
+
+
+def _count_above(predictions: PredictionCounts, lower: Int64Array, upper: Int64Array) -> Counts:
+    """Return the counts of each block (and one pair of steps) or of each pair of steps (and one block)."""
+    above = predictions[:, ::-1].cumsum(axis=1)[:, ::-1]
     damaged = np.isin(np.arange(N_CODES), (Damage.MINOR_DAMAGE, Damage.MAJOR_DAMAGE, Damage.DESTROYED))
-
-    def score(thresholds: Thresholds) -> float:
-        lower, upper = (round(value * _STEPS) for value in (thresholds.damaged, thresholds.building))
-        predicted = np.where(damaged[:, None, None], above[lower], above[upper])
-        return official_score(_counts(predicted, everything), unclassified)["score"]
-
-    steps = range(1, _STEPS)
-    pairs = [Thresholds(upper / _STEPS, lower / _STEPS) for upper in steps for lower in steps if lower <= upper]
-    return max([Thresholds(), *pairs], key=score)
-
-
-def _counts(predicted: Int64Array, everything: Int64Array) -> Counts:
-    """Return the counts of pixels (code, true building, true code) that are buildings."""
-    missed = (everything - predicted).sum(axis=0)
-    localization = np.stack([missed.sum(axis=1), predicted.sum(axis=(0, 2))], axis=1)
-    damage = predicted.sum(axis=1).T.copy()
-    damage[:, 0] += missed.sum(axis=0)
+    # Code, true building, true code of the pixels that are taken for buildings.
+    predicted = np.where(damaged[:, None, None], above[:, lower], above[:, upper]).reshape(-1, *_SHAPE[2:])
+    missed = (predictions.sum(axis=1) - predicted).sum(axis=1)
+    localization = np.stack([missed.sum(axis=2), predicted.sum(axis=(1, 3))], axis=2)
+    damage = predicted.sum(axis=2).swapaxes(1, 2).copy()
+    damage[:, :, Damage.BACKGROUND] += missed.sum(axis=1)
     return Counts(localization, damage)
 
 
@@ -152,58 +196,83 @@ class Buildings(NamedTuple):
     Attributes:
         probabilities: summed over each building, for the four damage classes.
         truth: pixels of each true code in each building.
-        missed: pixels of each true code in no building.
+        block: of the scene of each building.
+        missed: pixels of each true code in no building, for each block.
     """
 
     probabilities: ProbabilitySums
     truth: CodeCounts
-    missed: CodeTotals
+    block: Int64Array
+    missed: BlockCodeCounts
 
 
 def collect_buildings(predict: Predictor, batches: Iterable[Tensor], thresholds: Thresholds) -> Buildings:
     """Return the predicted buildings of scenes, one row each."""
     own: list[Buildings] = []
+    blocks = _blocks()
     for pixels in batches:
         images = unpack_batch(pixels, "ignore")
         shares = probabilities(predict(images.pre, images.post))
         codes, truth = decide(shares, thresholds).cpu().numpy(), pixels[..., 7].cpu().numpy()
-        own += [_buildings(*scene) for scene in zip(codes, scored_bytes(shares), truth, strict=True)]
+        own += [_buildings(*scene) for scene in zip(codes, scored_bytes(shares), truth, blocks, strict=False)]
     parts = [part for rank in all_gather(own) for part in rank]
-    sums, truths, missed = zip(*parts, strict=True)
-    return Buildings(np.concatenate(sums), np.concatenate(truths), np.sum(missed, axis=0))
+    sums, truths, numbers, missed = zip(*parts, strict=True)
+    return Buildings(np.concatenate(sums), np.concatenate(truths), np.concatenate(numbers), np.sum(missed, axis=0))
 
 
-def _buildings(codes: Mask, shares: Probabilities, truth: Mask) -> Buildings:
-    numbers, count = connected_components(codes)
+def _buildings(codes: Mask, shares: Probabilities, truth: Mask, block: int) -> Buildings:
+    numbers, found = connected_components(codes)
     joint = numbers.astype(np.int64) * N_CODES + truth
-    met = np.bincount(joint.ravel(), minlength=(count + 1) * N_CODES).reshape(count + 1, N_CODES)
-    return Buildings(sum_probabilities(numbers, count, shares), met[1:], met[0])
+    met = np.bincount(joint.ravel(), minlength=(found + 1) * N_CODES).reshape(found + 1, N_CODES)
+    missed = np.zeros((BLOCKS, N_CODES), np.int64)
+    missed[block] = met[0]
+    return Buildings(sum_probabilities(numbers, found, shares), met[1:], np.full(found, block), missed)
 
 
-def damage_f1(buildings: Buildings, weights: Sequence[float], unclassified: Unclassified) -> float:
-    """Return the damage F1 of the official score after a vote with these weights."""
+def count_votes(buildings: Buildings, weights: Sequence[float]) -> Counts:
+    """Return the counts of damage of each block after a vote with these weights; none of localisation."""
     voted = (buildings.probabilities * weights).argmax(axis=1) + int(Damage.NO_DAMAGE)
-    damage = np.zeros((N_CODES, N_CODES), np.int64)
-    damage[:, Damage.BACKGROUND] = buildings.missed
-    for code in SCORED:
-        damage[:, code] = buildings.truth[voted == code].sum(axis=0)
-    return official_score(Counts(np.zeros((2, 2), np.int64), damage), unclassified)["damage_f1"]
+    joint = buildings.block * N_CODES + voted
+    size = BLOCKS * N_CODES
+    sums = [np.bincount(joint, pixels, minlength=size).reshape(BLOCKS, N_CODES) for pixels in buildings.truth.T]
+    damage = np.stack(sums, axis=1).astype(np.int64)
+    damage[:, :, Damage.BACKGROUND] = buildings.missed
+    return Counts(np.zeros((BLOCKS, 2, 2), np.int64), damage)
 
 
-def tune_vote_weights(buildings: Buildings, start: VoteWeights, unclassified: Unclassified) -> VoteWeights:
-    """Return class weights by coordinate search from `start`.
+def tune_vote_weights(buildings: Buildings, start: VoteWeights, unclassified: Unclassified) -> Shrunk[VoteWeights]:
+    """Return the class weights with the highest mean damage F1, as far as that holds on scenes left out."""
 
-    No change of one of them, by a factor of up to 16, gives a better damage F1.
-    """
-    highest, best = damage_f1(buildings, start, unclassified), [*start]
+    def score(counts: Counts) -> Numbers:
+        return mean_scores(counts, unclassified)["damage_f1"]
+
+    def tune(blocks: BoolArray) -> VoteWeights:
+        return _search_weights(lambda weights: score(_sum(count_votes(buildings, weights), blocks)).item(), start)
+
+    def between(tuned: VoteWeights, strength: float) -> VoteWeights:
+        a, b, c, d = (float(w * (t / w) ** strength) for w, t in zip(start, tuned, strict=True))
+        return a, b, c, d
+
+    used = np.bincount(buildings.block, minlength=BLOCKS) + buildings.missed.sum(axis=1) > 0
+    return shrink(tune=tune, between=between, count=lambda w: count_votes(buildings, w).row(), score=score, blocks=used)
+
+
+def _sum(counts: Counts, blocks: BoolArray) -> Counts:
+    return Counts(counts.localization[blocks].sum(axis=0), counts.damage[blocks].sum(axis=0))
+
+
+def _search_weights(score: Callable[[VoteWeights], float], start: VoteWeights) -> VoteWeights:
+    """Return weights such that no change of one of them, by a factor of up to 16, raises the score."""
+    highest, best = score(start), start
     for _ in range(_ROUNDS):
-        before = [*best]
+        before = best
         for code in range(len(SCORED)):
             for factor in _FACTORS:
-                tried = [*best]
-                tried[code] = float(start[code] * factor)
-                if (score := damage_f1(buildings, tried, unclassified)) > highest:
-                    highest, best = score, tried
+                changed = [*best]
+                changed[code] = float(start[code] * factor)
+                a, b, c, d = changed
+                if (found := score((a, b, c, d))) > highest:
+                    highest, best = found, (a, b, c, d)
         if best == before:
             break
-    return best[0], best[1], best[2], best[3]
+    return best
