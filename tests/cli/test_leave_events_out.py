@@ -35,7 +35,7 @@ def call(*args: str) -> str:
 def test_the_copy_differs_only_in_the_events_and_its_name(shipped: Path, model: str, text: str) -> None:
     if text:
         (shipped / "conf/experiments" / model / "parameters_split.yml").write_text(text)
-    events._create(model, "without", FIRES)
+    events.create_variant(model, "without", events.LEFT_OUT, list(FIRES))
     one, two = (open_configuration(f"default/{name}") for name in (model, "without"))
     wanted = dict(one["parameters"])
     wanted["data_processing"]["split"]["leave_events_out"] = list(FIRES)
@@ -43,7 +43,7 @@ def test_the_copy_differs_only_in_the_events_and_its_name(shipped: Path, model: 
     assert two["parameters"]["reporting"]["model_file"] == "without_best_siamese_unet_state.pth"
     assert two["globals"] == {**one["globals"], "experiment": "without"}
     before = sorted((shipped / "conf").rglob("*"))
-    events._create(model, "without", ("another",))
+    events.create_variant(model, "without", events.LEFT_OUT, list(("another",)))
     assert sorted((shipped / "conf").rglob("*")) == before, "an existing copy is unchanged"
     assert open_configuration("default/without")["parameters"] == two["parameters"]
 
@@ -53,7 +53,7 @@ def test_the_copy_has_the_settings_of_every_file(shipped: Path, file: str) -> No
     path = shipped / "conf/experiments/model" / file
     path.parent.mkdir(parents=True)
     path.write_text('{"data_processing": {"split": {"train": {"tier1": 0.5}}}}')
-    events._create("model", "without", FIRES)
+    events.create_variant("model", "without", events.LEFT_OUT, list(FIRES))
     split = open_configuration("default/without")["parameters"]["data_processing"]["split"]
     assert split["train"]["tier1"] == 0.5
     assert split["leave_events_out"] == list(FIRES)
@@ -71,7 +71,7 @@ def test_an_experiment_that_already_leaves_events_out_is_refused(shipped: Path, 
 
 
 def test_a_folder_of_other_events_is_refused(shipped: Path) -> None:
-    events._create("quickstart", "mine", ("joplin-tornado",))
+    events.create_variant("quickstart", "mine", events.LEFT_OUT, list(("joplin-tornado",)))
     with pytest.raises(ConfigError, match="leaves out joplin-tornado, not socal-fire"):
         call("socal-fire", "--name", "mine")
 
@@ -87,7 +87,7 @@ def test_a_name_that_cannot_be_a_folder_is_refused_before_anything_runs(
     shipped: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     ran: list[object] = []
-    monkeypatch.setattr(events, "_run", lambda *run: ran.append(run))
+    monkeypatch.setattr(events, "run_pipeline", lambda *run: ran.append(run))
     before = sorted(shipped.parent.rglob("*"))
     with pytest.raises(ConfigError, match=r"cannot be the name.*letters"):
         call("socal-fire", f"--name={name}")
@@ -104,7 +104,7 @@ def test_an_event_without_a_test_scene_stops_before_any_training(
     }
     ran: list[tuple[str, str]] = []
     monkeypatch.setattr(events, "open_catalog", lambda _: SimpleNamespace(load=tables.__getitem__))
-    monkeypatch.setattr(events, "_run", lambda *run: ran.append(run))
+    monkeypatch.setattr(events, "run_pipeline", lambda *run: ran.append(run))
     with pytest.raises(DataError, match=r"no scene of socal-fire.*joplin-tornado"):
         call("socal-fire")
     assert ran == [("default/quickstart", "data_processing")]
@@ -114,7 +114,7 @@ def test_an_event_without_a_test_scene_stops_before_any_training(
 def test_two_experiments_with_one_folder_are_refused(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (shipped / "conf/local").mkdir(exist_ok=True)
     (shipped / "conf/local/globals.yml").write_text(yaml.safe_dump({"experiment": "always"}))
-    monkeypatch.setattr(events, "_run", lambda *_: None)
+    monkeypatch.setattr(events, "run_pipeline", lambda *_: None)
     monkeypatch.setattr(events, "_require_scenes", lambda *_: None)
     with pytest.raises(ConfigError, match="name both 'always'"):
         call("socal-fire")

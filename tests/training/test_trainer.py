@@ -52,9 +52,9 @@ def test_history_has_one_row_for_each_epoch(data: TrainingData, folders: Folders
     checkpoint = fit(data, recipe(training={"epochs": 3}), folders, cores=1)
     history = checkpoint["history"]
     assert [row["epoch"] for row in history] == [0, 1, 2]
-    columns = "epoch learning_rate train_loss validation_loss validation_score validation_localization_f1"
+    columns = "epoch learning_rate train_loss validation_loss validation_score validation_mean_score"
     parts = {"train_loss_localization", "train_loss_damage"}
-    assert set(history[0]) == {*columns.split(), "validation_damage_f1", *parts}
+    assert set(history[0]) == {*columns.split(), "validation_localization_f1", "validation_damage_f1", *parts}
     assert all(np.isfinite(list(row.values())).all() for row in history)
     assert history[2]["train_loss"] < history[0]["train_loss"]
 
@@ -234,10 +234,11 @@ def test_idle_gpus_are_a_warning(
 MONITORS = get_args(TrainingParams.model_fields["monitor"].annotation)
 # Each is at its best in another epoch.
 FOUND = {
-    "validation_score": [0.9, 0.5, 0.5, 0.5, 0.5, 0.5],
-    "validation_localization_f1": [0.4, 0.9, 0.5, 0.5, 0.5, 0.5],
-    "validation_damage_f1": [0.4, 0.5, 0.9, 0.5, 0.5, 0.5],
-    "validation_loss": [0.9, 0.8, 0.7, 0.1, 0.5, 0.5],
+    "validation_score": [0.9, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5],
+    "validation_localization_f1": [0.4, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5],
+    "validation_damage_f1": [0.4, 0.5, 0.9, 0.5, 0.5, 0.5, 0.5],
+    "validation_loss": [0.9, 0.8, 0.7, 0.1, 0.5, 0.5, 0.5],
+    "validation_mean_score": [0.4, 0.5, 0.5, 0.6, 0.9, 0.5, 0.5],
 }
 
 
@@ -255,7 +256,7 @@ def test_monitor_decides_the_best_epoch_and_patience(
         log(self, name, FOUND[name][self.current_epoch] if name in FOUND else value, **how)
 
     monkeypatch.setattr(DamageModule, "log", script)
-    settings = recipe(training={"epochs": 6, "patience": 2, "batch_size": 4, "monitor": monitor})
+    settings = recipe(training={"epochs": 7, "patience": 2, "batch_size": 4, "monitor": monitor})
     made = fit(data, settings, folders, cores=1)
     wanted = [*FOUND].index(monitor)
     best = torch.load(folders.checkpoints / "epochs" / "best.ckpt", weights_only=True)

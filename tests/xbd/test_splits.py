@@ -149,6 +149,26 @@ def test_another_seed_chooses_other_scenes() -> None:
     assert assigned(scenes, SplitParams(seed=1)) != assigned(scenes, SplitParams(seed=2))
 
 
+def test_cross_validation_tests_each_scene_once_and_shares_out_every_event() -> None:
+    scenes = complete()
+    events = dict(zip(scenes["scene"], scenes["disaster"], strict=True))
+    folds = [assigned(scenes, SplitParams(fold=(part, 5))) for part in range(1, 6)]
+    assert all(fold.keys() == events.keys() for fold in folds)
+    tested = [name for fold in folds for name, split in fold.items() if split == "test"]
+    assert sorted(tested) == sorted(events)
+    total = Counter(events.values())
+    for fold in folds:
+        count = Counter(events[name] for name, split in fold.items() if split == "test")
+        assert all(abs(count[event] - total[event] / 5) < 1 for event in total)
+        assert Counter(fold.values())["validation"] == pytest.approx(len(scenes) * 4 / 5 / 4, abs=1)
+
+
+@pytest.mark.parametrize("fold", [(0, 3), (4, 3), (1, 1)])
+def test_a_part_that_there_is_not_is_refused(fold: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="fold"):
+        SplitParams(fold=fold)
+
+
 def test_events_left_out_are_tested_on_alone() -> None:
     scenes = complete()
     got = assigned(scenes, SplitParams(leave_events_out=("joplin-tornado", "socal-fire")))

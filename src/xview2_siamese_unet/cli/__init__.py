@@ -27,6 +27,7 @@ _PACKAGE: Final = "xview2_siamese_unet"
 _COMMANDS: Final = {
     "assess": f"{__name__}.assess.assess_command",
     "compare": f"{__name__}.score.compare_command",
+    "cross-validate": f"{__name__}.cross_validate.cross_validate",
     "doctor": f"{__name__}.doctor.doctor",
     "experiment": f"{__name__}.experiment.experiment",
     "leave-events-out": f"{__name__}.leave_events_out.leave_events_out",

@@ -33,7 +33,7 @@ from xview2_siamese_unet.runs import ProjectSession
 
 _LONGEST: Final = 100
 """Characters in the name of an experiment, which is a folder."""
-_KEY: Final = "data_processing.split.leave_events_out"
+LEFT_OUT: Final = "data_processing.split.leave_events_out"
 _NOTE: Final = (
     "{held} is trained without {events} and tested on all of their scenes. Both are scored here on the {scenes} scenes "
     "of {events} in the test split of {mixed}, which is trained on other scenes of {events}. {held} is also trained "
@@ -57,15 +57,15 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     kedro leave-events-out socal-fire palu-tsunami --env lab/strong
     """  # noqa: D301  click takes the escaped character
     mixed = open_configuration(env)
-    _require_mixed(mixed)
+    require_mixed(mixed)
     user, experiment = mixed.user_and_experiment
     held = name or "_".join([experiment, "without", *events])
     _require_folder(mixed, held, events)
-    _require_scenes(_run(f"{user}/{experiment}", "data_processing"), events)
-    first = _run(f"{user}/{experiment}", "__default__")
-    _create(experiment, held, events)
-    _require_own_folders(mixed, open_configuration(f"{user}/{held}"))
-    both = open_experiment(first), open_experiment(_run(f"{user}/{held}", "__default__"))
+    _require_scenes(run_pipeline(f"{user}/{experiment}", "data_processing"), events)
+    first = run_pipeline(f"{user}/{experiment}", "__default__")
+    create_variant(experiment, held, LEFT_OUT, list(events))
+    require_own_folders(mixed, open_configuration(f"{user}/{held}"))
+    both = open_experiment(first), open_experiment(run_pipeline(f"{user}/{held}", "__default__"))
     drops = list(_drops(both, events))
     compared = comparison.compare(both, " ".join([_note(both, events), *drops]))
     out = out or find_path(open_configuration(both[1].name), "report").with_name("leave_events_out.html")
@@ -93,7 +93,7 @@ def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iter
         )
 
 
-def _run(env: str, pipeline: str) -> str:
+def run_pipeline(env: str, pipeline: str) -> str:
     """Run a pipeline; return the run as `kedro compare` names it."""
     click.secho(f"kedro run --env {env} --pipelines {pipeline}", bold=True, err=True)
     session: Any = ProjectSession.create(find_project(), env=env)
@@ -102,31 +102,42 @@ def _run(env: str, pipeline: str) -> str:
     return f"{env}@{session.worked_on.name}"
 
 
-def _create(experiment: str, held: str, events: tuple[str, ...]) -> None:
-    """Write the settings without the events, unless an earlier call has."""
+def create_variant(experiment: str, variant: str, key: str, value: object) -> None:
+    """Write an experiment that differs in one key from another one, unless an earlier call has.
+
+    Args:
+        experiment: the other one.
+        variant: name of the new one.
+        key: dotted.
+        value: what JSON can hold.
+    """
     folder = conf_folder() / "experiments"
-    if (folder / held).exists():
+    if (folder / variant).exists():
         return
     files = dict(copy_files(experiment))
-    section = _KEY.partition(".")[0]
+    section = key.partition(".")[0]
     # Kedro refuses a section in two files of one layer, so the key goes where its section is.
     target = next((path for path, text in files.items() if section in OmegaConf.create(text)), Path("parameters.yml"))
     settings = OmegaConf.create(files.get(target, "{}"))
-    OmegaConf.update(settings, _KEY, list(events))
+    OmegaConf.update(settings, key, value)
     if target.suffix == ".json":
         files[target] = json.dumps(OmegaConf.to_container(settings), indent=2)
     else:
-        files[target] = f"# As {experiment}, without some events.\n{OmegaConf.to_yaml(settings)}"
-    fill_folder(folder / held, files)
+        files[target] = f"# As {experiment}, with another {key}.\n{OmegaConf.to_yaml(settings)}"
+    fill_folder(folder / variant, files)
 
 
-def _require_mixed(loader: UserExperimentConfigLoader) -> None:
-    # Only the test split holds scenes of an event that neither experiment was trained on.
+def require_mixed(loader: UserExperimentConfigLoader) -> None:
+    """Require that an experiment is scored on the test split, which holds scenes of all events.
+
+    Raises:
+        ConfigError: it is scored on another one, or leaves events out.
+    """
     parameters = loader["parameters"]
     left_out, split = parameters["data_processing"]["split"]["leave_events_out"], parameters["reporting"]["split"]
     if left_out or split != "test":
         raise ConfigError(
-            f"{'/'.join(loader.user_and_experiment)} has {_KEY} {left_out} and reporting.split {split}.",
+            f"{'/'.join(loader.user_and_experiment)} has {LEFT_OUT} {left_out} and reporting.split {split}.",
             hint="Name an experiment that leaves no event out and is scored on the test split.",
         )
 
@@ -149,7 +160,12 @@ def _require_folder(loader: UserExperimentConfigLoader, held: str, events: tuple
             )
 
 
-def _require_own_folders(mixed: UserExperimentConfigLoader, held: UserExperimentConfigLoader) -> None:
+def require_own_folders(mixed: UserExperimentConfigLoader, held: UserExperimentConfigLoader) -> None:
+    """Require that two experiments write to different folders.
+
+    Raises:
+        ConfigError: the same one.
+    """
     if mixed["globals"]["experiment"] == (name := held["globals"]["experiment"]):
         raise ConfigError(
             f"{'/'.join(held.user_and_experiment)} would write to the folders of the other experiment, because "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from xview2_siamese_unet.config.dataset import Tier
 from xview2_siamese_unet.config.validation import Share, Strict
@@ -31,12 +31,22 @@ class SplitParams(Strict):
     """Share in the test split, which is scored."""
     leave_events_out: tuple[str, ...] = ()
     """Events of the test split alone, none of whose scenes are used for training or validation."""
+    fold: tuple[PositiveInt, PositiveInt] | None = None
+    """Cross-validation over all scenes, instead of the shares: `[2, 5]` tests on the second of five parts of the scenes
+    of each event, and validates on a quarter of the others."""
     file: Path | None = None
     """A CSV with the columns scene and split, instead of all of the above."""
     keep_empty: Share = 1.0
     """Share of the training scenes without buildings that are kept; validation and test keep all of theirs."""
     seed: int = Field(default=0, ge=0)
     """Start of the systematic choice of scenes in each event; 0 splits all of xBD into 7,574 and 2,526 pairs."""
+
+    @field_validator("fold")
+    @classmethod
+    def _part_of_parts(cls, fold: tuple[int, int] | None) -> tuple[int, int] | None:
+        if fold is not None and not fold[0] <= fold[1] >= 2:
+            raise ValueError(f"is part {fold[0]} of {fold[1]}; there are two parts or more, numbered from 1")
+        return fold
 
     @model_validator(mode="after")
     def _no_scene_twice(self) -> Self:

@@ -165,10 +165,15 @@ class TrainingParams(Strict):
     """Epochs without a better value before training stops."""
     delta: float = Field(default=0.0, ge=0)
     """Change that counts as better."""
-    monitor: Literal["validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1"] = (
-        "validation_score"
-    )
-    """Metric that decides the best checkpoint and early stopping."""
+    monitor: Literal[
+        "validation_loss",
+        "validation_score",
+        "validation_mean_score",
+        "validation_localization_f1",
+        "validation_damage_f1",
+    ] = "validation_score"
+    """Metric that decides the best checkpoint and early stopping; `validation_mean_score` takes the plain mean of the
+    F1 of the classes in the scenes: the official score tells nothing once a class is missed."""
     crop: int | None = Field(default=512, ge=32, multiple_of=32)
     """Side of the random crop in pixels; `null` trains on whole scenes."""
     crops_per_scene: int = Field(default=1, ge=1)

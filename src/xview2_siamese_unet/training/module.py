@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
-from xview2_siamese_unet.metrics.scores import official_score
+from xview2_siamese_unet.metrics.scores import mean_scores, official_score
 from xview2_siamese_unet.models.build import DamageNet
 from xview2_siamese_unet.models.postprocess import decide, probabilities
 from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
@@ -31,7 +31,7 @@ from xview2_siamese_unet.training.losses import ReduceMean, mix_losses
 _log = logging.getLogger(__name__)
 _CHECK_EVERY = 10  # steps between two checks of the loss
 _LOSSES = ("train_loss_localization", "train_loss_damage")
-_VALIDATED = ("validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
+_VALIDATED = tuple(f"validation_{name}" for name in ("loss", "score", "mean_score", "localization_f1", "damage_f1"))
 
 
 class DamageModule(lightning.LightningModule):
@@ -171,6 +171,7 @@ class DamageModule(lightning.LightningModule):
         scores = official_score(counts, self.recipe.classes.unclassified)
         self.log_dict({f"validation_{name}": value for name, value in scores.items() if name != "score"})
         self.log("validation_score", scores["score"], prog_bar=True)
+        self.log("validation_mean_score", float(mean_scores(counts, self.recipe.classes.unclassified)["score"]))
         if isinstance(self.logger, TensorBoardLogger) and self.trainer.is_global_zero:
             self.logger.experiment.add_image("validation", self._panels.image(), self.global_step, dataformats="HWC")
 

@@ -28,6 +28,7 @@ from xview2_siamese_unet.xbd.scenes import parse_stem
 _log = logging.getLogger(__name__)
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
+_VALIDATION: Final = 4  # one of so many scenes that are not tested validates in cross-validation
 
 
 def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
@@ -42,6 +43,8 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     """
     if params.file is not None:
         table = _read(params.file, set(scenes["scene"]))
+    elif params.fold is not None:
+        table = _cross_validate(scenes, *params.fold)
     else:
         table = pd.DataFrame(
             [(row.scene, split) for row in scenes.itertuples() if (split := _assign(row, params)) is not None],
@@ -52,6 +55,15 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     table = _require_all_splits(_thin_out(table, scenes, params))
     if unused := len(scenes) - len(table):
         _log.warning("%d of %d scenes are in no split (data_processing.split)", unused, len(scenes))
+    return table
+
+
+def _cross_validate(scenes: pd.DataFrame, part: int, parts: int) -> pd.DataFrame:
+    """Deal the scenes to the parts in the order of event and scene, so that each part gets its share of every event."""
+    table = scenes.sort_values(["disaster", "scene"], ignore_index=True)[["scene"]].assign(split="train")
+    tested = table.index % parts == part - 1
+    table.loc[tested, "split"] = "test"
+    table.loc[table.index[~tested][1::_VALIDATION], "split"] = "validation"
     return table
 
 
