@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from run_command import preload
 from shape_check import check_imports
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ MINIMAL_CONF = {
 """The least that resolves; a test adds files or replaces them."""
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
+    preload(trains=any(item.get_closest_marker("slow") for item in session.items))
     gc.freeze()  # a million objects of libraries and test modules, through which the collector would go again and again
 
 

@@ -14,9 +14,22 @@ from subprocess import CompletedProcess
 # A server that has imported what takes seconds forks for each command. Neither Kedro nor the package is among it: what
 # they read on import, such as variables of the environment, is that of the command.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    ["torch", "geopandas", "pyarrow.parquet", "scipy.interpolate", "matplotlib.figure", "rasterio", "omegaconf", "rich"]
+_ALWAYS = (
+    "torch",
+    "geopandas",
+    "pyarrow.parquet",
+    "scipy.interpolate",
+    "matplotlib.figure",
+    "rasterio",
+    "omegaconf",
+    "rich",
 )
+_TRAINING = ("lightning.pytorch", "segmentation_models_pytorch")
+
+
+def preload(*, trains: bool) -> None:
+    """Choose what the server imports before it forks the first process: more of it where commands will train."""
+    _FORKS.set_forkserver_preload([*_ALWAYS, *(_TRAINING if trains else ())])
 
 
 def run_python(folder: Path, *args: str, timeout: float = 60, **env: str) -> CompletedProcess[str]:

@@ -64,7 +64,7 @@ def test_a_copy_of_an_empty_experiment_is_equal(shipped: Path) -> None:
     [
         (("strong",), "'strong' already exists"),
         (("../out",), "cannot be the name"),
-        (("mine", "--from", "stronk"), "Unknown experiment 'stronk'.*: quickstart, seed_002, strong"),
+        (("mine", "--from", "stronk"), "Unknown experiment 'stronk'.*: laptop, quickstart, seed_002, strong"),
     ],
 )
 def test_a_refused_name_changes_nothing(shipped: Path, args: tuple[str, ...], sentence: str) -> None:
@@ -87,9 +87,9 @@ def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
     for name, score in {"002": 0.61, "strong": 0.75}.items():
         write_score(shipped, name, score)
     lines = [line.split() for line in call("list", "--user", "default").output.splitlines()]
-    assert [line[0] for line in lines] == ["localisation", "experiment", "default/strong", "default/seed_002", "1"]
+    assert [line[0] for line in lines] == ["localisation", "experiment", "default/strong", "default/seed_002", "2"]
     everything = [line.split()[0] for line in call("list", "--user", "default", "--all").output.splitlines()]
-    assert everything[1:] == ["experiment", "default/strong", "default/seed_002", "default/quickstart"]
+    assert everything[1:] == ["experiment", "default/strong", "default/seed_002", "default/laptop", "default/quickstart"]
     assert lines[2][1:6] == ["0.750", "0.740–0.760", "0.800", "0.700", "9"]
 
 
