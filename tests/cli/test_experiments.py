@@ -89,7 +89,13 @@ def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
     lines = [line.split() for line in call("list", "--user", "default").output.splitlines()]
     assert [line[0] for line in lines] == ["localisation", "experiment", "default/strong", "default/seed_002", "2"]
     everything = [line.split()[0] for line in call("list", "--user", "default", "--all").output.splitlines()]
-    assert everything[1:] == ["experiment", "default/strong", "default/seed_002", "default/laptop", "default/quickstart"]
+    assert everything[1:] == [
+        "experiment",
+        "default/strong",
+        "default/seed_002",
+        "default/laptop",
+        "default/quickstart",
+    ]
     assert lines[2][1:6] == ["0.750", "0.740–0.760", "0.800", "0.700", "9"]
 
 

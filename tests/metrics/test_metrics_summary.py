@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -147,6 +148,20 @@ def test_each_event_is_scored_from_its_own_scenes(table: pd.DataFrame) -> None:
     assert low <= events["a"]["score"] + 1e-9
     assert events["a"]["score"] - 1e-9 <= high
     assert events["c"]["score_interval"] is None, "one scene has no interval"
+
+
+def test_events_that_the_model_has_not_seen_are_scored_apart(table: pd.DataFrame) -> None:
+    def unseen(seen: list[str] | None) -> dict[str, Any] | None:
+        summary = summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES, seen=seen)
+        return cast("dict[str, Any] | None", summary["unseen_events"])
+
+    found = unseen(["b"])
+    assert found is not None
+    rows = table[table["disaster"] != "b"]
+    assert {key: found[key] for key in official_score(total(rows))} == official_score(total(rows))
+    assert (found["names"], found["n_scenes"]) == (["a", "c"], 4)
+    assert unseen(["a", "b", "c"]) is None
+    assert unseen(None) is None, "of an older checkpoint it is not known"
 
 
 def test_macro_weighs_each_event_the_same(table: pd.DataFrame) -> None:

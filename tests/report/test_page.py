@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from typing import Any
 
@@ -35,7 +36,7 @@ def png() -> bytes:
     return buffer.getvalue()
 
 
-def metrics(event: str = "socal-fire", split: str = "test") -> dict[str, Any]:
+def metrics(event: str = "socal-fire", split: str = "test", seen: Sequence[str] | None = None) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"scene": ["a", "b"], "split": split, "disaster": [event, "b"], "disaster_type": event})
     table[LOCALIZATION_COLUMNS] = rng.integers(1, 1000, (2, 4))
@@ -44,7 +45,7 @@ def metrics(event: str = "socal-fire", split: str = "test") -> dict[str, Any]:
     matches = pd.DataFrame(
         {"scene": "a", "truth": codes[:, 0], "predicted": codes[:, 1], "pixels": range(20, 4020, 20)}
     )
-    return summarise_scores(table, matches[codes.any(axis=1)], histograms())
+    return summarise_scores(table, matches[codes.any(axis=1)], histograms(), seen=seen)
 
 
 def histograms() -> pd.DataFrame:
@@ -148,6 +149,17 @@ def test_intervals_follow_their_numbers() -> None:
     low, high = numbers["intervals"]["score"]
     assert f'<b>{numbers["score"]:.3f}</b><span class="interval">95 %: {low:.3f} to {high:.3f}</span>' in page
     assert f"<td></td><td>{numbers['macro_over_events']['score']:.3f}</td>" in page
+
+
+def test_the_score_on_unseen_events_comes_first() -> None:
+    numbers = metrics(seen=["b"])
+    page = render(metrics=numbers)
+    unseen = numbers["unseen_events"]
+    low, high = unseen["intervals"]["score"]
+    tile = f'<b>{unseen["score"]:.3f}</b><span class="interval">95 %: {low:.3f} to {high:.3f}</span>'
+    assert page.index(tile) < page.index(f"<b>{numbers['score']:.3f}</b>")
+    assert "socal-fire; 1 of 2 scenes" in page
+    assert "Unseen events" not in render(metrics=metrics(seen=["b", "socal-fire"]))
 
 
 def test_probabilities_are_those_of_the_metrics() -> None:

@@ -85,7 +85,7 @@ def cross_validate(by: Literal["event", "scene"], folds: int | None, out: Path |
         create_variant(experiment, fold.experiment, fold.key, fold.value)
         require_own_folders(whole, open_configuration(f"{user}/{fold.experiment}"))
     runs = [run_pipeline(f"{user}/{fold.experiment}", "__default__") for fold in parts]
-    rows, numbers = _pool([fold.name for fold in parts], runs)
+    rows, numbers = _pool(by, [fold.name for fold in parts], runs)
     if out is not None:
         write_atomically(out, json.dumps(numbers, indent=2, allow_nan=False))
     open_console().print(_table(rows | {"all scenes": numbers}))
@@ -110,7 +110,7 @@ def _scenes(experiment: str, folds: int) -> list[Fold]:
     return [Fold(f"fold {n}", f"{experiment}_fold_{n}_of_{folds}", key, [n, folds]) for n in numbers]
 
 
-def _pool(names: list[str], runs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _pool(by: str, names: list[str], runs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the metrics of each fold, and those of all scenes together."""
     catalogs = [open_catalog(run) for run in runs]
     rows = {name: catalog.load("metrics") for name, catalog in zip(names, catalogs, strict=True)}
@@ -118,7 +118,9 @@ def _pool(names: list[str], runs: list[str]) -> tuple[dict[str, Any], dict[str, 
         pd.concat([catalog.load(table) for catalog in catalogs], ignore_index=True) for table in _TABLES
     )
     histogram = histograms.groupby(["curve", "step"], sort=False, as_index=False).sum()
-    return rows, summarise_scores(counts, matches, histogram, catalogs[0].load("metrics")["unclassified"])
+    unclassified = catalogs[0].load("metrics")["unclassified"]
+    seen: list[str] | None = None if by == "scene" else []
+    return rows, summarise_scores(counts, matches, histogram, unclassified, seen=seen)
 
 
 def _table(rows: dict[str, Any]) -> Table:

@@ -6,7 +6,7 @@ resampling of scenes is a sum of rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -83,14 +83,17 @@ def summarise_scores(
     probabilities: pd.DataFrame,
     unclassified: Unclassified = "ignore",
     params: IntervalParams = _DEFAULT,
+    seen: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Return everything in `metrics.json`.
 
     Keys: the seven official ones; ours: `present_class_damage_f1`, `intervals` (95 %, of each score),
     `constant_prediction` and its `_score`, `localization` and `damage` (scores of each class), `events` and
     `disaster_types` (official scores of each, with `score_interval`, null for one scene), `macro_over_events` (their
-    plain mean), `n_scenes`, `splits` (scenes of each split), `unclassified`, `confusion` (counts of all codes),
-    `buildings` (see `building_scores`), `probabilities` (see `summarise_probabilities`).
+    plain mean), `unseen_events` (official scores on scenes of events that the model has not seen, with `intervals`,
+    `names` of the events and `n_scenes`; null where there is none), `n_scenes`, `splits` (scenes of each split),
+    `unclassified`, `confusion` (counts of all codes), `buildings` (see `building_scores`), `probabilities` (see
+    `summarise_probabilities`).
 
     Args:
         table: counts of pixels, one row a scene.
@@ -98,8 +101,10 @@ def summarise_scores(
         probabilities: histograms, of the same scenes.
         unclassified: what un-classified truth means.
         params: of the intervals.
+        seen: events of which the model has seen scenes; `None` if that is not known.
     """
     counts = total(table)
+    unseen = table if seen is None else table[~table["disaster"].isin(list(seen))]
     constant = constant_scores(counts, unclassified)
     best = max(constant, key=constant.__getitem__)
     events = _groups(table, "disaster", unclassified, params)
@@ -113,6 +118,7 @@ def summarise_scores(
         "damage": {code.word: damage.of(code) for code in SCORED},
         "events": events,
         "macro_over_events": _macro(events),
+        "unseen_events": None if seen is None or unseen.empty else _unseen(unseen, unclassified, params),
         "disaster_types": _groups(table, "disaster_type", unclassified, params),
         "splits": {str(split): int(n) for split, n in table["split"].value_counts().items()},
         "unclassified": unclassified,
@@ -132,6 +138,12 @@ def summarise_folders(
         "n_scenes": len(table),
         "confusion": {"localization": counts.localization.tolist(), "damage": counts.damage.tolist()},
     }
+
+
+def _unseen(table: pd.DataFrame, unclassified: Unclassified, params: IntervalParams) -> dict[str, Any]:
+    numbers = summarise_folders(table, unclassified, params)
+    del numbers["confusion"]
+    return {"names": sorted(set(table["disaster"].astype(str))), **numbers}
 
 
 def _macro(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -41,7 +41,7 @@ class TrainingData(NamedTuple):
         sample_weights: how often each scene of `train` is drawn, (n,).
         class_weights: `pre` (2,) and `post` (k,).
         channels: `mean` and `std` of red, green and blue, in grey values.
-        events: disasters of `train`, as the labels name them.
+        events: disasters of `train` and `validation`, as the labels name them.
     """
 
     name: str

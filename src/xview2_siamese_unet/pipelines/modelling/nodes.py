@@ -39,16 +39,17 @@ def train(  # noqa: PLR0913  a net is made of all of these
     from xview2_siamese_unet.training import checkpointing, data, trainer  # noqa: PLC0415  torch is slow to import
 
     recipe = Recipe(**settings)
+    validation = splits.loc[splits["split"] == "validation", "scene"].tolist()
     training_data = data.TrainingData(
         name=dataset.name,
         store=store,
         train=sample_weights["scenes"],
-        validation=splits.loc[splits["split"] == "validation", "scene"].tolist(),
+        validation=validation,
         sample_weights=sample_weights["weights"],
         class_weights=class_weights,
         channels=channel_statistics["both"] if recipe.model.normalisation == "measured" else IMAGENET,
         # Not from the names of the scenes: that of test_pre_00000 holds none.
-        events=sorted(set(scenes.loc[scenes["scene"].isin(sample_weights["scenes"]), "disaster"])),
+        events=sorted(set(scenes.loc[scenes["scene"].isin([*sample_weights["scenes"], *validation]), "disaster"])),
     )
     checkpoint = checkpointing.finished_checkpoint(folders["checkpoints"])
     if checkpoint is None:

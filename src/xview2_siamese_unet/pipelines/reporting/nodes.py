@@ -82,7 +82,8 @@ def score_predictions(
     params: ReportingParams,
 ) -> dict[str, Any]:
     """Return all scores of pixels, buildings and probabilities."""
-    return summarise_scores(counts, matches, probabilities, _unclassified(checkpoint), params.intervals)
+    unclassified, seen = _unclassified(checkpoint), checkpoint.get("events")
+    return summarise_scores(counts, matches, probabilities, unclassified, params.intervals, seen)
 
 
 def plot_confusion(metrics: dict[str, Any]) -> tuple[Figure, Figure, Figure]:
