@@ -29,18 +29,18 @@ SIDE, DISTINCT = 1024, 20
 _UID = re.compile(rb'("uid":")([0-9a-f]{6})')
 
 
-def fabricate(root: Path) -> None:
-    """Draw the scenes that are repeated."""
-    part = DISTINCT // 4
+def fabricate(root: Path, scenes: int) -> None:
+    """Draw the scenes that are repeated, a multiple of four."""
+    part = scenes // 4
     sample = SampleParams(size=SIDE, scenes=SampleScenes(tier1=part, tier3=part, hold=part, test=part))
     for scene in plan_sample(sample):
         write_scene(root, scene, SIDE)
 
 
-def repeat(drawn: Path, root: Path, scenes: int) -> int:
-    """Link images and copy labels under further names until there are `scenes`; return the number of buildings."""
+def repeat(drawn: Path, root: Path, turns: int) -> int:
+    """Link images and copy labels under further names so many times; return the number of buildings."""
     buildings = 0
-    for turn in range(scenes // DISTINCT):
+    for turn in range(turns):
         for path in sorted(drawn.glob("*/*/*.*")):
             scene, phase = parse_stem(path.stem)
             name = f"{scene.disaster}_{scene.number + 1000 * turn:08d}_{phase}_disaster{path.suffix}"
@@ -77,10 +77,11 @@ def main(few: int, many: int) -> None:
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / "drawn"
-        fabricate(drawn)
+        distinct = min(DISTINCT, few)
+        fabricate(drawn, distinct)
         for scenes in (few, many):
             here = Path(folder) / str(scenes)
-            buildings = repeat(drawn, here / "raw", scenes)
+            buildings = repeat(drawn, here / "raw", scenes // distinct)
             memory, seconds = peak(here / "raw", here)
             peaks.append(memory)
             print(f"{scenes:4d} scenes, {buildings:6d} buildings   peak {memory:.0f} MB   {seconds:.0f} s", flush=True)
