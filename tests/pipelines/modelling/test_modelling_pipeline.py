@@ -157,11 +157,8 @@ def test_a_checkpoint_holds_its_origin_in_both_formats(run: Run, tmp_path: Path)
     saved, exported = made["checkpoint"], made["weights"]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert saved["pretrained"] == {"source": "file", "name": "encoder.safetensors", "sha256": digest}
-    assert saved["events"] == [
-        "guatemala-volcano",
-        "joplin-tornado",
-        "palu",
-    ]  # of the labels, not of the names of scenes
+    # Of the labels, not of the names of scenes.
+    assert saved["events"] == ["guatemala-volcano", "joplin-tornado", "palu"]
     assert saved["data_fingerprint"] != saved["fingerprint"]
     assert (saved["version"], saved["commit"]) == (__version__, code_commit())
     assert "CC BY-NC-SA" in saved["licence"]
