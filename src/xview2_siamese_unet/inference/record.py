@@ -23,6 +23,7 @@ from xview2_siamese_unet.raster.windows import WindowPlan
 
 SYNTHETIC_MODEL = "the model was trained on synthetic scenes: its predictions on real images mean nothing"
 _SYNTHETIC = "sample"
+_OTHER_PIXELS = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def describe(
         **pair,
         "polygons": _describe_vectors(params),
         "registration": asdict(harmonised.shift) if harmonised.shift else None,
-        "warnings": [*harmonised.warnings, *model_warnings(model)],
+        "warnings": [*harmonised.warnings, *model_warnings(model), *pixel_warnings(model, harmonised.pair.grid.pixel)],
         "settings": {"inference": named, "hardware": numbers},
     }
 
@@ -97,16 +98,36 @@ def _describe_source(source: Source) -> dict[str, Any]:
 
 
 def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return provenance and tuning of a checkpoint; its id begins its fingerprint."""
+    """Return provenance and tuning of a checkpoint or a card; its id begins its fingerprint.
+
+    Of a card these include its name, its origin and the SHA-256 of every file.
+    """
     provenance = ("fingerprint", "dataset", "licence", "version", "commit", "epoch", "scores")
     tuning = ("prediction", "temperatures", "thresholds")
-    model = {key: checkpoint.get(key) for key in (*provenance, *tuning)}
+    of_card = ("name", "origin", "pixel_size", "members") if "card" in checkpoint else ()
+    model = {key: checkpoint.get(key) for key in (*provenance, *tuning, *of_card)}
     return {"id": str(model["fingerprint"])[:12], **model}
 
 
 def model_warnings(model: Mapping[str, Any]) -> list[str]:
     """Return the warnings on a model as `describe_model` describes it."""
     return [SYNTHETIC_MODEL] if model["dataset"] == _SYNTHETIC else []
+
+
+def pixel_warnings(model: Mapping[str, Any], pixel: float) -> list[str]:
+    """Return a warning if pixels differ by more than a quarter from those that the card of a model names.
+
+    Args:
+        model: as `describe_model` describes it.
+        pixel: of the grid, in metres.
+    """
+    usual = model.get("pixel_size")
+    if usual is None or 1 / _OTHER_PIXELS <= pixel / usual <= _OTHER_PIXELS:
+        return []
+    return [
+        f"the model was trained on pixels of {usual:g} m, and these images have {pixel:.3g} m: expect worse "
+        f"predictions, or set inference.pixel_size: {usual:g}"
+    ]
 
 
 def _describe_vectors(params: InferenceParams) -> dict[str, Any]:
