@@ -225,7 +225,7 @@ def parse_card(path: Path) -> Card:
     """
     try:
         with path.open("rb") as file:
-            raw = yaml.load(file.read(_LARGEST), _Loader)  # noqa: S506  a safe loader
+            raw = _Loader(file.read(_LARGEST)).get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path} cannot be read as YAML ({' '.join(str(error).split())}).", hint="Correct the model card."
