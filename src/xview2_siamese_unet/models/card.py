@@ -172,7 +172,6 @@ class Card(Strict):
     """Of the code that trained the model."""
     architecture: str = ""
     framework: str = ""
-    framework_version: str = ""
     tasks: tuple[str, ...] = ("semantic-segmentation",)
     total_parameters: int | None = None
     pretrained_source: str = ""

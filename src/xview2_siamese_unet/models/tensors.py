@@ -9,6 +9,8 @@ from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
 ImageTensor = Shaped[Tensor, "b 3 h w"]
+PairTensor = Float[Tensor, "b 6 h w"]
+"""Both images, the pre-disaster one first."""
 Features = Float[Tensor, "b c y x"]
 FusedFeatures = Float[Tensor, "b _ y x"]
 """With more channels, unless the features were subtracted."""
