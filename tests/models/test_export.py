@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 import torch
 
-from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
+from small_nets import images_of, small_checkpoint
+from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
-from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.card import parse_card
 from xview2_siamese_unet.models.checkpoint import thresholds_of, vote_weights_of
 from xview2_siamese_unet.models.export import write_model
@@ -21,7 +20,6 @@ from xview2_siamese_unet.models.predictor import restore
 from xview2_siamese_unet.models.trained import TrainedModel, read_model
 
 CPU = HardwareParams(device="cpu", precision="32-true")
-MODEL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [16, 16, 8, 8, 8]}
 SIZES = [(side, 33 + 7 * number) for number, side in enumerate((32, 33, 47, 64, 65, 71, 96, 97, 101, 128))]
 SIZES += [(width, height) for height, width in SIZES]
 TUNED = {
@@ -35,47 +33,19 @@ TUNED = {
 }
 
 
-def checkpoint(variant: dict[str, Any] | None = None, classes: int = 5, **more: object) -> dict[str, Any]:
-    torch.manual_seed(0)
-    model = MODEL | (variant or {})
-    net = build_net(ModelParams.model_validate(model), classes).eval()
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
-    if hasattr(net, "building_head"):
-        with torch.no_grad():
-            net.building_head.weight *= 10  # an untrained net is unsure of everything
-            net.damage_head[-1].weight *= 10
-    return {
-        "state": net.state_dict(),
-        "model": model,
-        "classes": {"unclassified": "class" if classes == 6 else "ignore"},
-        "channels": {"mean": [100.0, 90.0, 80.0], "std": [50.0, 45.0, 40.0]},
-        "fingerprint": "f",
-        **more,
-    }
-
-
-def images_of(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    images = np.random.default_rng(height * width).integers(0, 256, (2, 1, 3, height, width), dtype=np.uint8)
-    images[1, ..., : height // 3, :] = 0  # no data
-    return torch.from_numpy(images[0]), torch.from_numpy(images[1])
-
-
 @pytest.mark.parametrize(
     "variant",
     [
         {},
         {"architecture": "seed"},
-        {"decoder": "fpn", "fusion_levels": "all"},
+        {"decoder": "fpn", "fusion_levels": "all", "decoder_channels": [32, 32, 16]},
         {"share_weights": False, "fusion": "difference"},
         {"decoder": "unetplusplus"},
     ],
     ids=["unet", "seed", "fpn", "separate", "unetplusplus"],
 )
 def test_the_network_gives_the_probabilities_of_the_net(tmp_path: Path, variant: dict[str, Any]) -> None:
-    made = checkpoint(variant)
+    made = small_checkpoint(variant)
     card = write_model("net", made, None, tmp_path / "net.onnx")
     exported = TrainedModel(read_model(card), CPU)
     net, normalise, _ = restore(made)
@@ -97,8 +67,8 @@ def test_the_network_gives_the_probabilities_of_the_net(tmp_path: Path, variant:
 
 @pytest.mark.parametrize("classes", [5, 6])
 @pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
-def test_the_card_has_the_decision_rule_of_the_checkpoint(tmp_path: Path, suffix: str, classes: int) -> None:
-    made = checkpoint(None, classes, **TUNED)
+def test_the_card_has_the_decision_rule_of_the_small_checkpoint(tmp_path: Path, suffix: str, classes: int) -> None:
+    made = small_checkpoint(None, classes, **TUNED)
     content = read_model(write_model("net", made, None, tmp_path / f"net{suffix}"))
     assert thresholds_of(content) == thresholds_of(made)
     assert vote_weights_of(content) == vote_weights_of(made) == (1.0, 2.0, 0.5, 1.0)
@@ -121,7 +91,7 @@ def test_scores_are_those_of_the_report_if_there_is_one(tmp_path: Path) -> None:
         "splits": {"test": 7},
         "intervals": {"score": [0.4, 0.6], "damage_f1": [0.3, 0.5]},
     }
-    made = checkpoint(scores={"validation_score": 0.7})
+    made = small_checkpoint(scores={"validation_score": 0.7})
     scored = parse_card(write_model("a", made, metrics, tmp_path / "a.safetensors"))
     assert scored.scores == {"score": 0.5, "damage_f1": 0.4}
     assert scored.intervals["score"] == (0.4, 0.6)
@@ -132,7 +102,7 @@ def test_scores_are_those_of_the_report_if_there_is_one(tmp_path: Path) -> None:
 
 
 def test_the_network_has_dynamic_axes_and_one_copy_of_shared_weights(tmp_path: Path) -> None:
-    made = checkpoint()
+    made = small_checkpoint()
     card = write_model("net", made, None, tmp_path / "net.onnx")
     model = onnx.load(tmp_path / "net.onnx")
     onnx.checker.check_model(model, full_check=True)
@@ -145,7 +115,7 @@ def test_the_network_has_dynamic_axes_and_one_copy_of_shared_weights(tmp_path: P
 
 
 def test_existing_files_are_kept(tmp_path: Path) -> None:
-    made = checkpoint()
+    made = small_checkpoint()
     write_model("net", made, None, tmp_path / "net.onnx")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     for name in ("net.onnx", "net.safetensors"):
@@ -156,7 +126,7 @@ def test_existing_files_are_kept(tmp_path: Path) -> None:
 
 def test_a_decoder_that_pools_to_a_grid_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="pools"):
-        write_model("net", checkpoint({"decoder": "upernet"}), None, tmp_path / "net.onnx")
+        write_model("net", small_checkpoint({"decoder": "upernet"}), None, tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,5 +137,5 @@ def test_a_trace_with_constant_sizes_is_refused(tmp_path: Path, monkeypatch: pyt
         lambda self, images: torch.cat([images[:, :5] * int(images.shape[-1])], dim=1),
     )
     with pytest.raises(CheckpointError, match="differs from the net by"):
-        write_model("net", checkpoint(), None, tmp_path / "net.onnx")
+        write_model("net", small_checkpoint(), None, tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,6 +27,9 @@ from xview2_siamese_unet.models.predictor import Predictor, predictor_of
 from xview2_siamese_unet.models.tensors import ImageTensor, ProbabilityTensor
 
 Net = Callable[[ImageTensor, ImageTensor], ProbabilityTensor]
+_SMALL: Final = (96, 160)
+"""Height and width of an image for a check."""
+_ROUNDING: Final = 1e-3
 
 
 def read_model(path: Path) -> dict[str, Any]:
@@ -38,6 +42,25 @@ def read_model(path: Path) -> dict[str, Any]:
     if path.suffix in SUFFIXES:
         return read_card(path)
     return read_card(find_card(path)) if path.suffix == ONNX else read_checkpoint(path)
+
+
+def check_model(content: Mapping[str, Any]) -> list[float]:
+    """Load all nets of a model on the CPU and predict a small image; return the mean probabilities.
+
+    Raises:
+        CheckpointError: a net that cannot be used, or whose output holds no probabilities.
+        ConfigError: the packages onnx and onnxruntime are not installed.
+    """
+    model = TrainedModel(content, HardwareParams(device="cpu", precision="32-true"))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 1, 3, *_SMALL), dtype=np.uint8)
+    shares = model(*map(torch.from_numpy, pixels))
+    # Not a number compares as different.
+    if not bool(((shares >= 0).all(dim=1) & ((shares.sum(dim=1) - 1).abs() < _ROUNDING)).all()):
+        raise CheckpointError(
+            "The model predicts no probabilities: some are negative or not a number, or do not add up to 1.",
+            hint="Correct activation and normalisation of its card.",
+        )
+    return [float(share) for share in shares.mean(dim=(0, 2, 3))]
 
 
 class TrainedModel:
