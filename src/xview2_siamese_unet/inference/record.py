@@ -17,6 +17,7 @@ from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.inference.pair import HarmonisedPair
 from xview2_siamese_unet.inference.vector_formats import split_layer
+from xview2_siamese_unet.models.card import runtime_version
 from xview2_siamese_unet.raster.reader import Pair
 from xview2_siamese_unet.raster.source import Source
 from xview2_siamese_unet.raster.windows import WindowPlan
@@ -44,12 +45,13 @@ def describe(
     windows, numbers = params.windows.model_dump(mode="json"), hardware.model_dump(mode="json")
     deciding = json.dumps([__version__, pair, model, windows, numbers], sort_keys=True)
     libraries = ("torch", "numpy", "rasterio", "shapely", "pyproj", "exactextract")
+    runtime = {"onnxruntime": runtime_version()} if "card" in checkpoint else {}
     # Of a file its name alone: its folder is private, and the record is published.
     named = {key: value.name if isinstance(value, Path) else value for key, value in params.model_dump().items()}
     return {
         "run_id": hashlib.sha256(deciding.encode()).hexdigest()[:12],
         "code": __version__,
-        "versions": {name: version(name) for name in libraries},
+        "versions": {name: version(name) for name in libraries} | runtime,
         "model": model,
         **pair,
         "polygons": _describe_vectors(params),

@@ -7,6 +7,8 @@ the terms of a checkpoint (`models/checkpoint.py`), so that both are described a
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -249,6 +251,14 @@ def find_card(path: Path) -> Path:
     if path.name not in {member.file for member in parse_card(card).members}:
         raise CheckpointError(f"{card} does not describe {path.name}.", hint="Add it as a member, or name the card.")
     return card
+
+
+def runtime_version() -> str | None:
+    """Return the version of ONNX Runtime, `None` if it is not installed."""
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        with suppress(PackageNotFoundError):
+            return version(package)
+    return None
 
 
 def write_card(card: Card) -> str:
