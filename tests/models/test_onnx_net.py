@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+import yaml
 from scipy.special import expit, softmax
 
 from onnx_nets import IMAGENET, Activated, Coarse, write_card, write_onnx
 from xview2_siamese_unet.config.modelling import HardwareParams
-from xview2_siamese_unet.models.card import Member
+from xview2_siamese_unet.errors import CheckpointError
+from xview2_siamese_unet.inference.prediction import WindowPredictor
+from xview2_siamese_unet.models.card import Member, parse_card
 from xview2_siamese_unet.models.onnx_net import OnnxNet
 from xview2_siamese_unet.models.trained import TrainedModel, read_model
 
 CPU = HardwareParams(device="cpu", precision="32-true")
-MULTIPLE = {"multiple": 32, "padding": "edge"}
+CARD = Path(__file__).parents[2] / "docs" / "cards" / "beacongis.yml"
 
 
 def pair(height: int, width: int, batch: int = 1) -> np.ndarray:
@@ -30,36 +36,45 @@ def predict(path: Path, images: np.ndarray, **how: Any) -> np.ndarray:  # noqa: 
     return TrainedModel(read_model(path), CPU, **how)(*map(torch.from_numpy, images)).numpy()
 
 
-def reference(folder: Path, pre: np.ndarray, post: np.ndarray, dtype: type) -> np.ndarray:
-    """Return background and four classes of the three networks, straight from ONNX Runtime."""
+def reference(loc: Path, damage: list[Path], pre: np.ndarray, post: np.ndarray, dtype: type) -> np.ndarray:
+    """Return background and four classes of three networks, straight from ONNX Runtime."""
     height, width = pre.shape[-2:]
     more = ((0, 0), (0, 0), (0, -height % 32), (0, -width % 32))
     mean, std = (np.float32(IMAGENET[key]).reshape(1, 3, 1, 1) for key in ("mean", "std"))
-    pre, post = (((np.pad(image, more, "edge") / np.float32(255) - mean) / std).astype(dtype) for image in (pre, post))
+    pre, post = (
+        ((np.pad(image, more, "reflect") / np.float32(255) - mean) / std).astype(dtype) for image in (pre, post)
+    )
     both, run = np.concatenate([pre, post], axis=1), onnxruntime.InferenceSession
-    p = expit(np.float32(run(folder / "loc.onnx").run(None, {"input": pre})[0]))
-    classes = [np.float32(run(folder / f"cls{n}.onnx").run(None, {"input": both})[0]) for n in (1, 2)]
-    damage = np.mean([softmax(each, axis=1) for each in classes], axis=0)
-    return np.concatenate([1 - p, p * damage], axis=1)[..., :height, :width]
+    p = expit(np.float32(run(loc).run(None, {"input": pre})[0]))
+    classes = [np.float32(run(path).run(None, {"input": both})[0]) for path in damage]
+    q = np.mean([softmax(each, axis=1) for each in classes], axis=0)
+    return np.concatenate([1 - p, p * q], axis=1)[..., :height, :width]
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
-def test_three_files_are_one_model(tmp_path: Path, half: bool) -> None:
-    loc = write_onnx(Coarse(3, 1, 0), tmp_path / "loc.onnx", 3, half=half)
-    one, two = (write_onnx(Coarse(6, 4, n), tmp_path / f"cls{n}.onnx", 6, half=half) for n in (1, 2))
-    damage = {"output": "damage", **IMAGENET, **MULTIPLE}
-    card = write_card(
-        tmp_path / "card.yml",
-        {**loc, "input": "pre", "output": "building", **IMAGENET, **MULTIPLE},
-        *({**one, **damage}, {**two, **damage}),
-    )
+def test_three_files_of_the_public_card_are_one_model(tmp_path: Path, half: bool) -> None:
+    card = yaml.safe_load(CARD.read_text())
+    loc, *damage = (tmp_path / member["file"] for member in card["members"])
+    for seed, member in enumerate(card["members"]):
+        bands, classes = (6, 4) if seed else (3, 1)
+        member.update(write_onnx(Coarse(bands, classes, seed), tmp_path / member["file"], bands, half=half))
+    (tmp_path / "card.yml").write_text(json.dumps(card))
     for height, width in ((64, 64), (33, 70), (100, 31), (95, 1), (1, 129)):
         images = pair(height, width, batch=2)
-        found = predict(card, images)
-        wanted = reference(tmp_path, *images, np.float16 if half else np.float32)
+        found = predict(tmp_path / "card.yml", images)
+        wanted = reference(loc, damage, *images, np.float16 if half else np.float32)
         np.testing.assert_allclose(found, wanted, atol=1e-5)
         np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     assert wanted.std() > 0.05
+
+
+def test_the_public_card_is_complete() -> None:
+    card = parse_card(CARD)
+    assert (card.licence, card.pixel_size) == ("CC BY-NC-SA 4.0", 0.5)
+    assert (card.thresholds.building, card.prediction.vote) == (0.4, "connected")
+    assert [member.output for member in card.members] == ["building", "damage", "damage"]
+    with pytest.raises(CheckpointError, match=r"loc_best_fp16\.onnx in .* is no file"):
+        read_model(CARD)
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +164,25 @@ def test_threads_are_those_of_torch(tmp_path: Path, five: Coarse) -> None:
     member = Member.model_validate({**write_onnx(five, tmp_path / "net.onnx", 6), "output": "five"})
     options = OnnxNet(tmp_path, member, CPU)._session.get_session_options()
     assert options.intra_op_num_threads == torch.get_num_threads()
+
+
+def test_memory_that_runs_out_is_halved_by_windows(
+    tmp_path: Path, five: Coarse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = {**write_onnx(five, tmp_path / "net.onnx", 6), "output": "five", "scale": 255, "multiple": 32}
+    windows = WindowPredictor(read_model(write_card(tmp_path / "net.yml", member)), CPU)
+    images = [image.transpose(0, 2, 3, 1) for image in pair(320, 64)]
+    whole, run = windows(*images), OnnxNet._run
+
+    def cramped(self: OnnxNet, values: np.ndarray) -> np.ndarray:
+        if values.shape[2] > 256:
+            session = SimpleNamespace(run=Mock(side_effect=Exception("Failed to allocate memory for requested buffer")))
+            return run(SimpleNamespace(_session=session, _input="", _path=""), values)
+        return run(self, values)
+
+    monkeypatch.setattr(OnnxNet, "_run", cramped)
+    np.testing.assert_allclose(windows(*images), whole, atol=1e-5)
+    assert "out of memory" in windows.warnings[0]
 
 
 def test_a_gpu_without_its_provider_is_warned_of(tmp_path: Path, five: Coarse, monkeypatch: pytest.MonkeyPatch) -> None:

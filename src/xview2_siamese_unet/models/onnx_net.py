@@ -170,6 +170,7 @@ class OnnxNet(nn.Module):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
         options.log_severity_level = 4  # errors are raised
+        options.enable_mem_pattern = False  # which would keep memory for each size of image
         on_gpu = hardware.device == "gpu" or (hardware.device == "auto" and torch.cuda.is_available())
         if on_gpu and _CUDA not in onnxruntime.get_available_providers():
             on_gpu = False
