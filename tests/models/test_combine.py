@@ -65,6 +65,14 @@ def test_an_ensemble_is_the_mean_of_its_members(tmp_path: Path) -> None:
     np.testing.assert_allclose(predict(pair, "flips"), flipped, atol=1e-6)
 
 
+def test_a_member_of_a_member_that_changed_is_refused(tmp_path: Path) -> None:
+    foreign, (one,) = write_foreign(tmp_path / "foreign"), write_seeds(tmp_path, 1)
+    card = write_ensemble("all", [one, foreign], tmp_path / "ensemble")
+    (tmp_path / "ensemble/2/cls.onnx").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"2/cls\.onnx is not the file that foreign\.yml describes"):
+        read_model(card)
+
+
 def test_scenes_and_windows_are_predicted_by_an_ensemble(tmp_path: Path) -> None:
     tuned = {"thresholds": {"building": 0.6, "damaged": 0.3}, "prediction": {"vote": "connected"}}
     paths = write_seeds(tmp_path, **tuned)

@@ -214,6 +214,8 @@ def read_card(path: Path) -> dict[str, Any]:
     for member in card.members:
         for name, digest in {member.file: member.sha256, **member.data}.items():
             _check_file(path, name, digest)
+        if member.is_card:
+            read_card(path.parent / member.file)
     return {**card.model_dump(mode="json"), "card": card, "folder": path.parent, "fingerprint": sha256(path)}
 
 

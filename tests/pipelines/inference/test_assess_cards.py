@@ -84,7 +84,7 @@ def test_networks_from_elsewhere_make_all_products(material: Path, project: Path
     assert (buildings["model_id"] == sha256(foreign)[:12]).all()
     assert buildings.loc[buildings["status"] != "assessed", "damage"].isna().all()
     assert record["versions"]["onnxruntime"] == onnxruntime.__version__
-    assert "xBD" in found.products["report.html"].read_text()
+    assert "trained on xBD, licence: CC BY-NC-SA 4.0" in found.products["report.html"].read_text()
 
 
 @pytest.mark.parametrize(("pixel", "warned"), [(0.41, False), (0.62, False), (0.39, True), (0.65, True)])
@@ -107,6 +107,19 @@ def test_a_bad_card_ends_with_two_and_writes_nothing(material: Path, project: Pa
     done = CliRunner().invoke(assess_command, given)
     assert done.exit_code == 2
     assert "loc.onnx is not the file that foreign.yml describes" in done.output
+    assert not (project / "out").exists()
+
+
+def test_a_network_that_does_not_fit_ends_with_two_and_writes_nothing(
+    material: Path, project: Path, foreign: Path
+) -> None:
+    card = json.loads(foreign.read_text())
+    card["members"][1]["input"] = "post"
+    foreign.write_text(json.dumps(card))
+    given = [*map(str, pair_of(material)), "--out", str(project / "out"), "--model", str(foreign)]
+    done = CliRunner().invoke(assess_command, given)
+    assert done.exit_code == 2
+    assert "has 6 channels, but the card describes 3" in done.output
     assert not (project / "out").exists()
 
 
