@@ -29,8 +29,8 @@ _RECORD: Final = "run.json"
 _ADVICE: Final = ("kedro.runner", "kedro.pipeline")
 _PACKAGE: Final = f'package_name = "{__package__}"'
 """Line in the pyproject.toml of this project."""
-_WEIGHTS: Final = {".pth", ".pt", ".ckpt", ".safetensors"}
-"""Endings of checkpoints; any other model that is not a file is a run."""
+_WEIGHTS: Final = {".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".yml", ".yaml"}
+"""Endings of checkpoints, ONNX networks and cards; any other model that is not a file is a run."""
 _PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones")
 
 
@@ -79,7 +79,8 @@ def assess(
         env: `<user>/<experiment>`, as for `--env`.
         device: `auto`, `cpu` or `gpu`.
         more: any other key of the section `inference` of the parameters: `model`, `footprints`, `zones`, `overwrite`...
-            A model is a file, or a run: `RUN` of the experiment, `USER/EXPERIMENT` or `USER/EXPERIMENT@RUN`.
+            A model is a file (a checkpoint or a model card), or a run: `RUN` of the experiment, `USER/EXPERIMENT` or
+            `USER/EXPERIMENT@RUN`.
 
     Raises:
         ProjectError: the images cannot be assessed, or neither the current folder nor this code lies in a project;

@@ -220,14 +220,14 @@ from click.testing import CliRunner
 from xview2_siamese_unet import cli
 ours = logging.getLogger("xview2_siamese_unet")
 for option in ("--quiet", "--verbose"):
-    for path in ("score", "compare", "slurm", "doctor", "assess", "experiment new", "experiment list"):
+    for path in ("score", "compare", "slurm", "doctor", "assess", "model list", "experiment new", "experiment list"):
         ours.setLevel(logging.INFO)
         CliRunner().invoke(cli.cli, [*path.split(), option, "--help"])
         print(path, option, ours.level)
 """
     done = python(project, "-c", script)
     levels = [line.rsplit(" ", 1)[1] for line in done.stdout.splitlines()]
-    assert levels == ["30"] * 7 + ["10"] * 7, done.stderr
+    assert levels == ["30"] * 8 + ["10"] * 8, done.stderr
 
 
 def test_the_help_of_every_command_shows_an_example(project: Path) -> None:
@@ -247,7 +247,7 @@ show("kedro", cli)
 """
     done = python(project, "-c", script)
     shown = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
-    assert len(shown) == 9
+    assert len(shown) == 15
     assert set(shown.values()) == {"True"}, shown
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def test_a_fresh_clone_can_run() -> None:
     assert "base < users/default < experiments/quickstart" in done.output
     assert "good  net                 siamese_unet with resnet18, " in done.output
     assert "none of this experiment yet. Run kedro run --env default/quickstart." in done.output
+    assert f"good  ONNX Runtime        {version('onnxruntime')}" in done.output
 
 
 def test_a_missing_dataset_is_bad(shipped: Path) -> None:

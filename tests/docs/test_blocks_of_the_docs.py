@@ -9,7 +9,7 @@ from typing import Any
 import click
 import pytest
 import yaml
-from docs_blocks import PROJECT, Block, blocks, kedro_commands, lines
+from docs_blocks import DOCS, PROJECT, Block, blocks, first_column, kedro_commands, lines
 from kedro.framework.cli.cli import KedroCLI
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
@@ -17,6 +17,7 @@ from kedro.framework.startup import bootstrap_project
 from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.config.validation import validate
+from xview2_siamese_unet.models.card import Card, Member
 
 pytestmark = pytest.mark.filterwarnings("ignore:'BaseCommand' is deprecated")  # Kedro-Viz's own
 COMMANDS = kedro_commands()
@@ -84,10 +85,16 @@ def test_scripts_that_a_block_names_are_there(block: Block) -> None:
 @pytest.mark.parametrize("block", YAML, ids=[block.place for block in YAML])
 def test_settings_are_valid(block: Block) -> None:
     values = yaml.safe_load(block.text)
-    if "globals" in block.title:
+    if "card" in block.title:
+        validate(values, Card, block.place)
+    elif "globals" in block.title:
         validate({"user": "you", "experiment": "first", **values}, Globals, block.place)
     else:
         validate(values, Parameters, block.place)
+
+
+def test_each_key_of_a_member_is_described() -> None:
+    assert sorted(first_column(DOCS / "assess.md", "## Models from elsewhere")) == sorted(Member.model_fields)
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=[block.place for block in PYTHON])

@@ -21,6 +21,7 @@ SMALLEST = {
     "bench_crops": "2",
     "bench_data_memory": "4 8",
     "bench_macs": "--encoder resnet18 --side 64",
+    "bench_onnx": "resnet18 128",
     "bench_read": "{xbd}",
     "bench_report_memory": "1 2",
     "bench_score": "2",

@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "doctor": f"{__name__}.doctor.doctor",
     "experiment": f"{__name__}.experiment.experiment",
     "leave-events-out": f"{__name__}.leave_events_out.leave_events_out",
+    "model": f"{__name__}.model.model",
     "score": f"{__name__}.score.score_command",
     "slurm": f"{__name__}.slurm.slurm",
 }

@@ -25,8 +25,8 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option(
     "--model",
     type=_PATH,
-    help="File of a checkpoint, or a run: RUN of --env, USER/EXPERIMENT or USER/EXPERIMENT@RUN. "
-    "Default: the newest finished run of --env.",
+    help="File of a checkpoint, a model card (.yml, or the .onnx next to it), or a run: RUN of --env, USER/EXPERIMENT "
+    "or USER/EXPERIMENT@RUN. Default: the newest finished run of --env.",
 )
 @click.option(
     "--footprints",

@@ -23,6 +23,7 @@ from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_
 from xview2_siamese_unet.datasets.partitions import Partitions
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
 from xview2_siamese_unet.models.build import build_net
+from xview2_siamese_unet.models.card import runtime_version
 from xview2_siamese_unet.models.hardware import device_warnings, pick_device
 from xview2_siamese_unet.models.pretrained import find_packaged, read_from_hub
 from xview2_siamese_unet.parallel import usable_cores
@@ -62,6 +63,8 @@ def run_checks(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
 def _versions() -> Iterator[Finding]:
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     yield Finding("versions", "good", f"Python {platform.python_version()}, {packages}")
+    if runtime := runtime_version():
+        yield Finding("ONNX Runtime", "good", f"{runtime}, for model cards with ONNX networks")
     if GDALVersion.runtime() >= GDALVersion.parse(_MIN_GDAL):
         yield Finding("GDAL", "good", rasterio.__gdal_version__)
     else:

@@ -54,7 +54,7 @@ def new(name: str, model: str | None) -> None:
         raise ConfigError(
             f"Experiment {name!r} already exists.", hint=f"Choose another name or edit conf/experiments/{name}."
         )
-    _require_known("experiment", [model] if model else [], known)
+    require_known("experiment", [model] if model else [], known)
     copied = {} if model is None else dict(copy_files(model))
     fill_folder(folder / name, copied or {Path("parameters.yml"): _FIRST})
     settings = next(iter(layer_files(str(conf_folder()), f"experiments/{name}", "parameters")), "parameters.yml")
@@ -76,7 +76,7 @@ def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool) ->
     kedro experiment list --runs
     """  # noqa: D301  click takes the escaped character
     known_users, known = (known_names(str(conf_folder()), kind) for kind in ("users", "experiments"))
-    _require_known("user", users, known_users)
+    require_known("user", users, known_users)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("experiment", overflow="fold")
     for column in _COLUMNS:
@@ -129,7 +129,12 @@ def _numbers(metrics: dict[str, Any]) -> list[str]:
     ]
 
 
-def _require_known(kind: str, names: Sequence[str], known: list[str]) -> None:
+def require_known(kind: str, names: Sequence[str], known: list[str]) -> None:
+    """Require that all names are among the known ones.
+
+    Raises:
+        ConfigError: one is not.
+    """
     for name in names:
         if name not in known:
             raise ConfigError(f"Unknown {kind} {name!r}.", hint=f"Known {kind}s: {', '.join(known)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Final, TypeVar, get_args
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -130,7 +130,10 @@ def _describe(details: ErrorDetails, model: type[Strict]) -> tuple[str, str]:
 def _fields(path: Sequence[str], model: type[Strict]) -> Fields:
     """Return the fields of the section that holds a key."""
     for part in path[:-1]:
+        if part.isdigit():  # an item of a list of sections
+            continue
         inner = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = next(iter(get_args(inner)), inner) if get_origin(inner) is tuple else inner
         if not (isinstance(inner, type) and issubclass(inner, Strict)):
             return {}
         model = inner

@@ -1,4 +1,4 @@
-"""Predictions of a net: for scenes of a store, and for a pair of rasters by windows.
+"""Predictions of a model: for scenes of a store, and for a pair of rasters by windows.
 
 Bands of a block of a raster: probability of background and of the four damage classes in steps of 1/254, then the
 damage code; 255 everywhere where not both images hold data.
@@ -19,10 +19,10 @@ import torch
 
 from xview2_siamese_unet.config.modelling import HardwareParams, Tta
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.models.checkpoint import prediction_of, read_weights, thresholds_of, vote_weights_of
+from xview2_siamese_unet.models.checkpoint import check_checkpoint, prediction_of, thresholds_of, vote_weights_of
 from xview2_siamese_unet.models.hardware import device_warnings
-from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities, scored_bytes
-from xview2_siamese_unet.models.predictor import predictor_of
+from xview2_siamese_unet.models.postprocess import Thresholds, decide, scored_bytes
+from xview2_siamese_unet.models.trained import TrainedModel, read_model
 from xview2_siamese_unet.models.vote import vote
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.io import NO_DATA
@@ -43,11 +43,6 @@ from xview2_siamese_unet.types import (
 Predict = Callable[[Images, Images], WindowPredictions]
 """Both images of some windows → probabilities of background and the damage classes."""
 _CONTEXT: Final = 64  # pixels on each side of where the halves of a window meet
-_PARTS: Final = {"state", "model", "classes", "channels"}
-_USE: Final = (
-    "Use the ..._best_siamese_unet_state.pth or the .safetensors file that training writes when it finishes, one "
-    "folder above the epoch checkpoints."
-)
 _log = logging.getLogger(__name__)
 
 
@@ -62,12 +57,20 @@ class ScenePrediction(NamedTuple):
 def predict_scenes(
     checkpoint: Mapping[str, Any], store: Store, names: Sequence[str], hardware: HardwareParams, *, batch_size: int
 ) -> Iterator[ScenePrediction]:
-    """Yield the prediction for each scene; memory is bounded by `batch_size` scenes."""
-    predict, weights = predictor_of(checkpoint, hardware), vote_weights_of(checkpoint)
+    """Yield the prediction for each scene; memory is bounded by `batch_size` scenes.
+
+    Args:
+        checkpoint: or a card, see `read_model`.
+        store: pixels of the scenes.
+        names: of the scenes.
+        hardware: device and precision.
+        batch_size: scenes at a time.
+    """
+    predict, weights = TrainedModel(checkpoint, hardware), vote_weights_of(checkpoint)
     rows = store.rows(names)
     for first in track("batches of scenes predicted", ceil(len(rows) / batch_size), range(0, len(rows), batch_size)):
         images = torch.from_numpy(store.pixels[rows[first : first + batch_size]][..., :6]).permute(0, 3, 1, 2)
-        shares = probabilities(predict(images[:, :3], images[:, 3:]))
+        shares = predict(images[:, :3], images[:, 3:])
         codes, stored = decide(shares, thresholds_of(checkpoint)).cpu().numpy(), scored_bytes(shares)
         if weights is not None:
             # As in an assessment, pixels that are black in either image have no part in the vote.
@@ -78,7 +81,7 @@ def predict_scenes(
 
 
 class WindowPredictor:
-    """A trained net as `Predict`: when memory runs out, it halves the batch, then the window.
+    """A trained model as `Predict`: when memory runs out, it halves the batch, then the window.
 
     Attributes:
         tta: test-time augmentation, by default as the checkpoint was scored.
@@ -87,16 +90,16 @@ class WindowPredictor:
         warnings: about an unused GPU, another augmentation than that, and memory that ran out.
 
     Raises:
-        CheckpointError: a checkpoint that does not fit.
+        CheckpointError: a checkpoint that does not fit, or a member of a card that cannot be used.
     """
 
     def __init__(self, checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta: Tta | None = None) -> None:
         tuned = prediction_of(checkpoint)
         self.thresholds, self.vote_weights = thresholds_of(checkpoint), vote_weights_of(checkpoint)
         self.tta = tta or tuned.tta
-        self._net = predictor_of(checkpoint, hardware, tta=self.tta)
-        self.device = self._net.device
-        self.warnings = device_warnings(hardware.device)  # logged already where the device is chosen
+        self._model = TrainedModel(checkpoint, hardware, tta=self.tta)
+        self.device = self._model.device
+        self.warnings = [*device_warnings(hardware.device), *self._model.warnings]  # logged where a device is chosen
         if tuned.tta != self.tta:
             self._warn(
                 f"The model was scored with test-time augmentation {tuned.tta!r} and is applied here with {tta!r}"
@@ -135,8 +138,8 @@ class WindowPredictor:
         return np.concatenate([_cut(first, axis, slice(0, half)), _cut(second, axis, slice(context, None))], axis=axis)
 
     def _predict(self, pre: Images, post: Images) -> WindowPredictions:
-        logits = self._net(*(torch.from_numpy(image).permute(0, 3, 1, 2) for image in (pre, post)))
-        shares: WindowPredictions = probabilities(logits).permute(0, 2, 3, 1).cpu().numpy()
+        images = (torch.from_numpy(image).permute(0, 3, 1, 2) for image in (pre, post))
+        shares: WindowPredictions = self._model(*images).permute(0, 2, 3, 1).cpu().numpy()
         return shares
 
 
@@ -219,10 +222,11 @@ def encode(shares: WindowPrediction, valid: Valid, thresholds: Thresholds) -> Ba
 
 
 def choose_model(path: Path | None, finished: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the checkpoint at a path if one is given, else the best one of the environment.
+    """Return the checkpoint or card at a path if one is given, else the best checkpoint of the environment.
 
     Raises:
-        CheckpointError: there is neither, or it is not a checkpoint.
+        CheckpointError: there is neither, or it cannot be used.
+        ConfigError: a card with unknown keys or values.
     """
     if path is not None:
         return read_model(path.expanduser())
@@ -231,43 +235,4 @@ def choose_model(path: Path | None, finished: dict[str, Any] | None) -> dict[str
             "There is no model: --model names none, and this environment has trained none.",
             hint="Name one with --model, or run kedro run with the same environment first.",
         )
-    return _checked(finished, "The best model of this environment")
-
-
-def read_model(path: Path) -> dict[str, Any]:
-    """Return a checkpoint from a file, whatever its name; nothing in it is executed.
-
-    Raises:
-        CheckpointError: no such file, or one that is no checkpoint of this project.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no file'}.", hint=_USE)
-    path.open("rb").close()  # a missing permission is no damage, but torch raises the same for some damages
-    try:
-        content = read_weights(path)
-    except Exception as error:  # torch and safetensors raise half a dozen kinds for one cause: a file that is not ours
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, of another format, "
-            "or holds Python objects, which are never loaded because they could run code.",
-            hint=_USE,
-        ) from error
-    return _checked(content, str(path))
-
-
-def _checked(content: object, name: str) -> dict[str, Any]:
-    if isinstance(content, dict) and content.keys() >= _PARTS:
-        return content
-    raise CheckpointError(f"{name} is no checkpoint of this project: it holds {_kind(content)}.", hint=_USE)
-
-
-def _kind(content: object) -> str:
-    if not isinstance(content, dict):
-        return f"a {type(content).__name__}"
-    if "pytorch-lightning_version" in content:
-        if "pretrained" not in content:
-            return "a checkpoint of PyTorch Lightning from another project"
-        return f"epoch {content['epoch']} of a training, to resume from"
-    if content and all(isinstance(value, torch.Tensor) for value in content.values()):
-        first = next(iter(content))
-        return f"a bare state_dict ({len(content)} tensors, {first} the first) without the settings of a model"
-    return f"a dictionary of {', '.join(map(str, [*content][:5])) or 'nothing'}"
+    return check_checkpoint(finished, "The best model of this environment")

@@ -17,12 +17,14 @@ from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.inference.pair import HarmonisedPair
 from xview2_siamese_unet.inference.vector_formats import split_layer
+from xview2_siamese_unet.models.card import runtime_version
 from xview2_siamese_unet.raster.reader import Pair
 from xview2_siamese_unet.raster.source import Source
 from xview2_siamese_unet.raster.windows import WindowPlan
 
 SYNTHETIC_MODEL = "the model was trained on synthetic scenes: its predictions on real images mean nothing"
 _SYNTHETIC = "sample"
+_OTHER_PIXELS = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +45,18 @@ def describe(
     windows, numbers = params.windows.model_dump(mode="json"), hardware.model_dump(mode="json")
     deciding = json.dumps([__version__, pair, model, windows, numbers], sort_keys=True)
     libraries = ("torch", "numpy", "rasterio", "shapely", "pyproj", "exactextract")
+    runtime = {"onnxruntime": runtime_version()} if "card" in checkpoint else {}
     # Of a file its name alone: its folder is private, and the record is published.
     named = {key: value.name if isinstance(value, Path) else value for key, value in params.model_dump().items()}
     return {
         "run_id": hashlib.sha256(deciding.encode()).hexdigest()[:12],
         "code": __version__,
-        "versions": {name: version(name) for name in libraries},
+        "versions": {name: version(name) for name in libraries} | runtime,
         "model": model,
         **pair,
         "polygons": _describe_vectors(params),
         "registration": asdict(harmonised.shift) if harmonised.shift else None,
-        "warnings": [*harmonised.warnings, *model_warnings(model)],
+        "warnings": [*harmonised.warnings, *model_warnings(model), *pixel_warnings(model, harmonised.pair.grid.pixel)],
         "settings": {"inference": named, "hardware": numbers},
     }
 
@@ -97,16 +100,36 @@ def _describe_source(source: Source) -> dict[str, Any]:
 
 
 def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return provenance and tuning of a checkpoint; its id begins its fingerprint."""
+    """Return provenance and tuning of a checkpoint or a card; its id begins its fingerprint.
+
+    Of a card these include its name, its origin and the SHA-256 of every file.
+    """
     provenance = ("fingerprint", "dataset", "licence", "version", "commit", "epoch", "scores")
     tuning = ("prediction", "temperatures", "thresholds")
-    model = {key: checkpoint.get(key) for key in (*provenance, *tuning)}
+    of_card = ("name", "origin", "pixel_size", "members") if "card" in checkpoint else ()
+    model = {key: checkpoint.get(key) for key in (*provenance, *tuning, *of_card)}
     return {"id": str(model["fingerprint"])[:12], **model}
 
 
 def model_warnings(model: Mapping[str, Any]) -> list[str]:
     """Return the warnings on a model as `describe_model` describes it."""
     return [SYNTHETIC_MODEL] if model["dataset"] == _SYNTHETIC else []
+
+
+def pixel_warnings(model: Mapping[str, Any], pixel: float) -> list[str]:
+    """Return a warning if pixels differ by more than a quarter from those that the card of a model names.
+
+    Args:
+        model: as `describe_model` describes it.
+        pixel: of the grid, in metres.
+    """
+    usual = model.get("pixel_size")
+    if usual is None or 1 / _OTHER_PIXELS <= pixel / usual <= _OTHER_PIXELS:
+        return []
+    return [
+        f"the model was trained on pixels of {usual:g} m, and these images have {pixel:.3g} m: expect worse "
+        f"predictions, or set inference.pixel_size: {usual:g}"
+    ]
 
 
 def _describe_vectors(params: InferenceParams) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 import torch
 from safetensors import safe_open
@@ -18,7 +18,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from xview2_siamese_unet.config.modelling import PredictionParams, VoteWeights
+from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.postprocess import Thresholds
+
+_PARTS: Final = {"state", "model", "classes", "channels"}
+_USE: Final = (
+    "Use the ..._best_siamese_unet_state.pth or the .safetensors file that training writes when it finishes, one "
+    "folder above the epoch checkpoints."
+)
 
 
 class Checkpoint(TypedDict):
@@ -118,3 +125,47 @@ def read_safetensors(path: Path) -> dict[str, Any]:
         aliases = header["aliases"]
         state = {name: file.get_tensor(aliases.get(name, name)) for name in header["order"]}
     return {"state": state, **header["checkpoint"]}
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a checkpoint from a file, whatever its name; nothing in it is executed.
+
+    Raises:
+        CheckpointError: no such file, or one that is no checkpoint of this project.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no file'}.", hint=_USE)
+    path.open("rb").close()  # a missing permission is no damage, but torch raises the same for some damages
+    try:
+        content = read_weights(path)
+    except Exception as error:  # torch and safetensors raise half a dozen kinds for one cause: a file that is not ours
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, of another format, "
+            "or holds Python objects, which are never loaded because they could run code.",
+            hint=_USE,
+        ) from error
+    return check_checkpoint(content, str(path))
+
+
+def check_checkpoint(content: object, name: str) -> dict[str, Any]:
+    """Return the content of a file if it is a checkpoint of this project.
+
+    Raises:
+        CheckpointError: it is anything else.
+    """
+    if isinstance(content, dict) and content.keys() >= _PARTS:
+        return content
+    raise CheckpointError(f"{name} is no checkpoint of this project: it holds {_kind(content)}.", hint=_USE)
+
+
+def _kind(content: object) -> str:
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__}"
+    if "pytorch-lightning_version" in content:
+        if "pretrained" not in content:
+            return "a checkpoint of PyTorch Lightning from another project"
+        return f"epoch {content['epoch']} of a training, to resume from"
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        first = next(iter(content))
+        return f"a bare state_dict ({len(content)} tensors, {first} the first) without the settings of a model"
+    return f"a dictionary of {', '.join(map(str, [*content][:5])) or 'nothing'}"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.models.siamese_unet import Logits
-from xview2_siamese_unet.models.tensors import Codes, ProbabilityTensor, Targets
+from xview2_siamese_unet.models.tensors import ClassProbabilities, Codes, ProbabilityTensor, SingleProbability, Targets
 from xview2_siamese_unet.raster.io import as_bytes
 from xview2_siamese_unet.types import SceneProbabilities
 
@@ -36,8 +36,22 @@ def probabilities(logits: Logits) -> ProbabilityTensor:
 
     The localisation head alone gives the probability of a building, which the damage head divides among the classes.
     """
-    building = torch.softmax(logits.building.float(), dim=1)[:, 1:]
-    return torch.cat([1 - building, building * torch.softmax(logits.damage[:, 1:].float(), dim=1)], dim=1)
+    return join_heads(building_probability(logits), class_probabilities(logits))
+
+
+def building_probability(logits: Logits) -> SingleProbability:
+    """Return the probability of a building."""
+    return torch.softmax(logits.building.float(), dim=1)[:, 1:]
+
+
+def class_probabilities(logits: Logits) -> ClassProbabilities:
+    """Return the probabilities of the damage classes of a building."""
+    return torch.softmax(logits.damage[:, 1:].float(), dim=1)
+
+
+def join_heads(building: SingleProbability, classes: ClassProbabilities) -> ProbabilityTensor:
+    """Return probabilities of background and the damage classes from those of both heads."""
+    return torch.cat([1 - building, building * classes], dim=1)
 
 
 def most_likely(shares: ProbabilityTensor) -> tuple[Tensor, Targets]:

@@ -9,11 +9,17 @@ from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
 ImageTensor = Shaped[Tensor, "b 3 h w"]
+PairTensor = Float[Tensor, "b 6 h w"]
+"""Both images, the pre-disaster one first."""
 Features = Float[Tensor, "b c y x"]
 FusedFeatures = Float[Tensor, "b _ y x"]
 """With more channels, unless the features were subtracted."""
 BuildingLogits = Float[Tensor, "b 2 h w"]
 ClassLogits = Float[Tensor, "b k h w"]
+SingleProbability = Float[Tensor, "b 1 h w"]
+"""Of a building."""
+ClassProbabilities = Float[Tensor, "b k h w"]
+"""Of the damage classes of a building."""
 ProbabilityTensor = Float[Tensor, "b classes h w"]
 """Of background and the damage classes: one more, or as many as the logits of the damage head."""
 Codes = UInt8[Tensor, "b h w"]

@@ -29,7 +29,14 @@ from xview2_siamese_unet.inference.buildings import (
 from xview2_siamese_unet.inference.coregistration import estimate_footprint_shift, move_footprints
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 from xview2_siamese_unet.inference.products import blocks_folder, buildings_style, check_out, outline_style, products
-from xview2_siamese_unet.inference.record import Predicted, describe, describe_model, model_warnings, newest_input
+from xview2_siamese_unet.inference.record import (
+    Predicted,
+    describe,
+    describe_model,
+    model_warnings,
+    newest_input,
+    pixel_warnings,
+)
 from xview2_siamese_unet.inference.summary import assign_zones, summary_numbers, summary_table, summary_warnings
 from xview2_siamese_unet.models.vote import FinishedBlocks
 from xview2_siamese_unet.raster.cog import RasterContent
@@ -52,7 +59,7 @@ def harmonise_pair(params: InferenceParams, folder: Path) -> HarmonisedPair:
 
 
 def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict[str, Any]:
-    """Return and log the checkpoint that is named, else the best one of this environment."""
+    """Return and log the checkpoint or card that is named, else the best checkpoint of this environment."""
     from xview2_siamese_unet.inference.prediction import choose_model  # noqa: PLC0415  torch is slow to import
 
     checkpoint = choose_model(params.model, finished)
@@ -60,7 +67,8 @@ def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict
     for warning in model_warnings(model):
         _log.warning(warning)
     where = params.model or "the best of this environment"
-    _log.info("model: %s (%s, trained on %s, epoch %s)", where, model["id"], model["dataset"], model["epoch"])
+    epoch = "" if model["epoch"] is None else f", epoch {model['epoch']}"
+    _log.info("model: %s (%s, trained on %s%s)", where, model["id"], model["dataset"], epoch)
     return checkpoint
 
 
@@ -79,6 +87,8 @@ def predict_raster(
     pair, windows, started = harmonised.pair, params.windows, time.monotonic()
     predict = WindowPredictor(checkpoint, hardware, tta=windows.tta)
     record = describe(harmonised, checkpoint, params, hardware)
+    for warning in pixel_warnings(record["model"], pair.grid.pixel):
+        _log.warning(warning)
     record |= {"tta": predict.tta, "vote_weights": predict.vote_weights, "device": predict.device}
     predicted = Predicted(
         pair, WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap), record, newest_input(pair)

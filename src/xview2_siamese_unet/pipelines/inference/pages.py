@@ -58,9 +58,14 @@ def _provenance(record: dict[str, Any]) -> dict[str, str]:
         **{name: f"{image['name']}, {image['date'] or 'date not stated'}" for name, image in images.items()},
         "grid": f"{grid['width']} × {grid['height']} pixels of {grid['pixel_m']:.3g} m, {grid['crs']}",
         "co-registration": f"post-disaster image moved by {columns:g} columns and {rows:g} rows of pixels{varying}",
-        "model": f"{model['id']}, trained on {model['dataset']}",
+        "model": _describe_model(model),
         "run": f"{record['run_id']}, code {record['code']}",
     }
+
+
+def _describe_model(model: dict[str, Any]) -> str:
+    trained = f"{model['id']}, trained on {model['dataset']}"
+    return f"{model['name']}, {trained}, licence: {model['licence']}" if "name" in model else trained
 
 
 def _buildings(frame: Any, predicted: Predicted) -> MapBuildings:  # noqa: ANN401

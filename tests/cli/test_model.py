@@ -1,0 +1,120 @@
+"""`kedro model`: from a run to an exported network, an ensemble, a soup."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from kept_runs import RUN, write_run
+from small_nets import images_of, small_checkpoint
+from xview2_siamese_unet.cli.model import model
+from xview2_siamese_unet.config.modelling import HardwareParams
+from xview2_siamese_unet.errors import CheckpointError, ConfigError
+from xview2_siamese_unet.models.card import parse_card
+from xview2_siamese_unet.models.trained import TrainedModel, read_model
+
+CPU = HardwareParams(device="cpu", precision="32-true")
+OTHER = "2026-02-02T03.04.05.678Z"
+
+
+def call(*args: object) -> Result:
+    return CliRunner().invoke(model, [str(arg) for arg in args], catch_exceptions=False)
+
+
+def write_trained(project: Path, experiment: str, run: str = RUN, seed: int = 0) -> Path:
+    """Write a finished run with a small net; return its checkpoint."""
+    write_run(project / "data", f"default/{experiment}", run)
+    path = next((project / "data/06_models/default" / experiment / run).rglob("*.pth"))
+    torch.save(small_checkpoint(seed=seed, licence="CC0-1.0"), path)
+    return path
+
+
+def write_score(project: Path, experiment: str, score: float) -> None:
+    path = project / "data/08_reporting/default" / experiment / RUN / "metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"score": score, "intervals": {"score": [0.1, 0.9]}, "splits": {"test": 3}}))
+
+
+def test_finished_runs_are_listed(shipped: Path) -> None:
+    assert "No run has a finished model" in call("list").output
+    write_trained(shipped, "quickstart")
+    write_trained(shipped, "quickstart", OTHER)
+    write_run(shipped / "data", "default/strong", finished=False)
+    write_score(shipped, "quickstart", 0.654)
+    lines = [line.split() for line in call("list").output.splitlines()]
+    assert [line[0] for line in lines[1:]] == [f"default/quickstart@{run}" for run in (OTHER, RUN)]
+    assert "0.654" in lines[2]
+    assert "0.654" not in lines[1]
+    assert "No run" in call("list", "--user", "example_slurm").output
+    with pytest.raises(ConfigError, match="Unknown user 'nobody'"):
+        call("list", "--user", "nobody")
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("onnx", ".onnx"), ("bundle", ".safetensors")])
+def test_a_run_is_exported_shown_and_verified(shipped: Path, kind: str, suffix: str) -> None:
+    checkpoint = write_trained(shipped, "quickstart")
+    write_score(shipped, "quickstart", 0.654)
+    card = Path(call("export", "default/quickstart", "--format", kind, "--out", shipped / "out").output.strip())
+    assert sorted(path.name for path in (shipped / "out").iterdir()) == [f"quickstart{suffix}", "quickstart.yml"]
+    net, exported = (TrainedModel(read_model(path), CPU)(*images_of(64, 64)) for path in (checkpoint, card))
+    torch.testing.assert_close(exported, net, atol=1e-5, rtol=0)
+    described = parse_card(card)
+    assert described.scores == {"score": 0.654}
+    assert described.licence == "CC0-1.0"
+    (shipped / "shown.yml").write_text(call("show", card).output)
+    assert parse_card(shipped / "shown.yml") == described
+    assert call("verify", card).exit_code == 0
+    net_file = shipped / "out" / f"quickstart{suffix}"
+    net_file.write_bytes(net_file.read_bytes() + b"x")
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        call("verify", card)
+
+
+def test_a_model_is_named_by_run_file_or_experiment(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_trained(shipped, "quickstart")
+    write_trained(shipped, "quickstart", OTHER, seed=1)
+    monkeypatch.setenv("KEDRO_ENV", "default/quickstart")
+    names = ("default/quickstart", f"default/quickstart@{RUN}", RUN, OTHER, file)
+    origins = [call("show", name).output.partition("fingerprint ")[2].splitlines()[0] for name in names]
+    assert origins == ["net 1", "net 0", "net 0", "net 1", "net 0"]
+    with pytest.raises(ConfigError, match="no finished model"):
+        call("show", "default/strong")
+    with pytest.raises(ConfigError, match="has no run 'gone'"):
+        call("show", "gone")
+    with pytest.raises(CheckpointError, match=r"gone\.pth is no file"):
+        call("show", "gone.pth")
+
+
+def test_runs_become_an_ensemble_and_a_soup(shipped: Path) -> None:
+    names = ["quickstart", "strong"]
+    nets = [read_model(write_trained(shipped, name, seed=seed)) for seed, name in enumerate(names)]
+    runs = [f"default/{name}" for name in names]
+    assert call("ensemble", *runs, "--out", shipped / "both").exit_code == 0
+    found = TrainedModel(read_model(shipped / "both/ensemble.yml"), CPU)(*images_of(64, 64))
+    mean = torch.stack([TrainedModel(net, CPU)(*images_of(64, 64)) for net in nets]).mean(dim=0)
+    torch.testing.assert_close(found, mean, atol=1e-6, rtol=0)
+    assert "not tuned again" in call("average", *runs, "--out", shipped / "soup.pth").output
+    weight = "building_head.weight"
+    mean = (nets[0]["state"][weight] + nets[1]["state"][weight]) / 2
+    torch.testing.assert_close(read_model(shipped / "soup.pth")["state"][weight], mean)
+    with pytest.raises(ConfigError, match="already exists"):
+        call("average", *runs, "--out", shipped / "soup.pth")
+
+
+def test_a_checkpoint_is_no_card(shipped: Path) -> None:
+    with pytest.raises(ConfigError, match="not a card"):
+        call("verify", write_trained(shipped, "quickstart"))
+
+
+def test_the_commands_import_neither_torch_nor_onnxruntime() -> None:
+    program = (
+        "import sys, xview2_siamese_unet.cli.model; print(sorted({'torch', 'onnx', 'onnxruntime'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,132 @@
+"""An assessment by a model card: our net in ONNX, and networks from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pyogrio
+import pytest
+import rasterio
+import torch
+from click.testing import CliRunner
+
+from onnx_nets import IMAGENET, Coarse, write_card, write_onnx
+from xview2_siamese_unet.assessment import Assessment, assess
+from xview2_siamese_unet.atomic import sha256
+from xview2_siamese_unet.cli.assess import assess_command
+from xview2_siamese_unet.models.export import write_model
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # rasterio's own
+]
+
+
+def rasters(found: Assessment) -> tuple[np.ndarray, np.ndarray]:
+    with rasterio.open(found.products["damage.tif"]) as damage, rasterio.open(found.products["probability.tif"]) as p:
+        return damage.read(1), p.read().astype(int)
+
+
+def pair_of(folder: Path) -> tuple[Path, Path]:
+    return folder / "pre.tif", folder / "post.tif"
+
+
+def test_the_exported_network_gives_the_products_of_the_checkpoint(material: Path, project: Path) -> None:
+    checkpoint = torch.load(material / "model.pth", weights_only=True)
+    checkpoint["state"]["building_head.weight"] *= 30  # an untrained net is unsure of everything
+    torch.save(checkpoint, project / "model.pth")
+    write_model("net", checkpoint, None, project / "model" / "net.onnx")
+    ours, onnx = (
+        rasters(
+            assess(*pair_of(material), project / f"out_{Path(name).stem}", model=project / name, registration="off")
+        )
+        for name in ("model.pth", "model/net.onnx")
+    )
+    assert np.mean(onnx[0] == ours[0]) >= 0.9999
+    assert np.abs(onnx[1] - ours[1]).max() <= 1
+    assert len(np.unique(ours[0])) > 2
+
+
+@pytest.fixture
+def foreign(project: Path) -> Path:
+    """The card of a network for buildings and one for damage, trained on pixels of 0.5 m."""
+    folder = project / "foreign"
+    folder.mkdir()
+    loc = write_onnx(Coarse(3, 1, 0), folder / "loc.onnx", 3, half=True)
+    cls = write_onnx(Coarse(6, 4, 1), folder / "cls.onnx", 6, half=True)
+    how = {**IMAGENET, "multiple": 32}
+    members = {**loc, **how, "input": "pre", "output": "building"}, {**cls, **how, "output": "damage"}
+    more = {"licence": "CC BY-NC-SA 4.0", "origin": "somewhere", "dataset": "xBD", "pixel_size": 0.5}
+    more |= {"thresholds": {"building": 0.4, "damaged": 0.4}, "prediction": {"vote": "connected"}}
+    return write_card(folder / "foreign.yml", *members, **more)
+
+
+def test_networks_from_elsewhere_make_all_products(material: Path, project: Path, foreign: Path) -> None:
+    found = assess(*pair_of(material), project / "out", model=foreign, registration="off")
+    record = found.record
+    assert record["model"]["licence"] == "CC BY-NC-SA 4.0"
+    assert record["model"]["origin"] == "somewhere"
+    named = {member["file"]: member["sha256"] for member in record["model"]["members"]}
+    assert named == {name: sha256(foreign.parent / name) for name in ("loc.onnx", "cls.onnx")}
+    assert record["model"]["id"] == sha256(foreign)[:12]
+    assert not any("was trained on pixels" in warning for warning in record["warnings"])
+    codes, shares = rasters(found)
+    seen = codes != 255
+    building = 1 - shares[0] / 254
+    np.testing.assert_allclose(shares[:, seen].sum(axis=0), 254, atol=3)
+    clear = np.abs(building - 0.4) > 0.01
+    assert np.array_equal((codes > 0)[seen & clear], (building > 0.4)[seen & clear])
+    assert len(np.unique(codes[seen])) > 2
+    buildings = pyogrio.read_dataframe(found.products["buildings.gpkg"], layer="buildings")
+    assert (buildings["model_id"] == sha256(foreign)[:12]).all()
+    assert buildings.loc[buildings["status"] != "assessed", "damage"].isna().all()
+    assert record["versions"]["onnxruntime"] == onnxruntime.__version__
+    assert "trained on xBD, licence: CC BY-NC-SA 4.0" in found.products["report.html"].read_text()
+
+
+@pytest.mark.parametrize(("pixel", "warned"), [(0.41, False), (0.62, False), (0.39, True), (0.65, True)])
+def test_other_pixels_than_those_of_the_card_are_warned_of(
+    material: Path, project: Path, foreign: Path, pixel: float, warned: bool
+) -> None:
+    found = assess(*pair_of(material), project / "out", model=foreign, registration="off", pixel_size=pixel)
+    warning = [each for each in found.record["warnings"] if "trained on pixels of 0.5 m" in each]
+    assert len(warning) == warned
+    if warned:
+        assert str(pixel) in warning[0]
+        assert warning[0] in found.products["report.html"].read_text()
+
+
+def test_a_bad_card_ends_with_two_and_writes_nothing(material: Path, project: Path, foreign: Path) -> None:
+    card = json.loads(foreign.read_text())
+    card["members"][0]["sha256"] = "0" * 64
+    foreign.write_text(json.dumps(card))
+    given = [*map(str, pair_of(material)), "--out", str(project / "out"), "--model", str(foreign)]
+    done = CliRunner().invoke(assess_command, given)
+    assert done.exit_code == 2
+    assert "loc.onnx is not the file that foreign.yml describes" in done.output
+    assert not (project / "out").exists()
+
+
+def test_a_network_that_does_not_fit_ends_with_two_and_writes_nothing(
+    material: Path, project: Path, foreign: Path
+) -> None:
+    card = json.loads(foreign.read_text())
+    card["members"][1]["input"] = "post"
+    foreign.write_text(json.dumps(card))
+    given = [*map(str, pair_of(material)), "--out", str(project / "out"), "--model", str(foreign)]
+    done = CliRunner().invoke(assess_command, given)
+    assert done.exit_code == 2
+    assert "has 6 channels, but the card describes 3" in done.output
+    assert not (project / "out").exists()
+
+
+def test_a_missing_card_is_no_run(material: Path, project: Path) -> None:
+    for name in ("gone.yml", "gone.onnx"):
+        given = [*map(str, pair_of(material)), "--out", str(project / "out"), "--model", str(project / name)]
+        done = CliRunner().invoke(assess_command, given)
+        assert done.exit_code == 2
+        assert name.partition(".")[0] in done.output
+        assert not (project / "out").exists()

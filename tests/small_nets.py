@@ -1,0 +1,45 @@
+"""Checkpoints of tiny nets whose answers differ from place to place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from xview2_siamese_unet.config.modelling import ModelParams
+from xview2_siamese_unet.models.build import build_net
+
+MODEL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [16, 16, 8, 8, 8]}
+
+
+def small_checkpoint(
+    variant: dict[str, Any] | None = None, classes: int = 5, seed: int = 0, **more: object
+) -> dict[str, Any]:
+    """Return a checkpoint of a net with random weights and random statistics of its batch norms."""
+    torch.manual_seed(seed)
+    model = MODEL | (variant or {})
+    net = build_net(ModelParams.model_validate(model), classes).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+    if hasattr(net, "building_head"):
+        with torch.no_grad():
+            net.building_head.weight *= 10  # an untrained net is unsure of everything
+            net.damage_head[-1].weight *= 10
+    return {
+        "state": net.state_dict(),
+        "model": model,
+        "classes": {"unclassified": "class" if classes == 6 else "ignore"},
+        "channels": {"mean": [100.0, 90.0, 80.0], "std": [50.0, 45.0, 40.0]},
+        "fingerprint": f"net {seed}",
+        **more,
+    }
+
+
+def images_of(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return both images, uint8 (1, 3, height, width), the second with a black part."""
+    images = np.random.default_rng(height * width).integers(0, 256, (2, 1, 3, height, width), dtype=np.uint8)
+    images[1, ..., : height // 3, :] = 0  # no data
+    return torch.from_numpy(images[0]), torch.from_numpy(images[1])
