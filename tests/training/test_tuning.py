@@ -14,6 +14,7 @@ from xview2_siamese_unet.models.checkpoint import thresholds_of
 from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities, scored_bytes
 from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.models.trained import as_net
 from xview2_siamese_unet.models.vote import vote
 from xview2_siamese_unet.training import trainer, tuning
 from xview2_siamese_unet.training.data import TrainingData
@@ -68,7 +69,7 @@ def score(thresholds: Thresholds) -> float:
 
 
 def test_thresholds_that_help_every_scene_are_those_of_a_search_over_all() -> None:
-    predictions = count_predictions(Predictor(Timid(), nn.Identity()), dense_scenes().split(2))
+    predictions = count_predictions(as_net(Predictor(Timid(), nn.Identity())), dense_scenes().split(2))
     assert predictions.sum(axis=(1, 2, 3, 4)).tolist() == [16 * 16] * 3 + [0] * 17
     tuned = tune_thresholds(predictions, "ignore")
     best = tuned.setting
@@ -89,7 +90,7 @@ def test_one_half_stays_unless_something_is_better() -> None:
 
 
 def test_one_scene_tunes_nothing() -> None:
-    predictions = count_predictions(Predictor(Timid(), nn.Identity()), dense_scenes()[:1].split(1))
+    predictions = count_predictions(as_net(Predictor(Timid(), nn.Identity())), dense_scenes()[:1].split(1))
     assert tune_thresholds(predictions, "ignore").setting == Thresholds()
 
 
@@ -153,7 +154,7 @@ def scored(weights: tuple[float, ...] | None) -> float:
 
 
 def collected() -> Buildings:
-    return collect_buildings(Predictor(Hesitant(), nn.Identity()), scenes().split(1), Thresholds())
+    return collect_buildings(as_net(Predictor(Hesitant(), nn.Identity())), scenes().split(1), Thresholds())
 
 
 def test_votes_are_counted_as_pixels_and_better_weights_are_found() -> None:

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
+import numpy as np
+import pandas as pd
 from rich.table import Table
 
-from xview2_siamese_unet.atomic import sha256, whole_file
+from xview2_siamese_unet.atomic import sha256, whole_file, write_atomically
 from xview2_siamese_unet.cli.command import (
     ProjectCommand,
     conf_folder,
     env_option,
     find_path,
+    open_catalog,
     open_configuration,
     open_console,
     out_option,
 )
 from xview2_siamese_unet.cli.experiment import require_known
+from xview2_siamese_unet.config.modelling import HardwareParams, Unclassified
+from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.config_loader import known_names
-from xview2_siamese_unet.errors import ConfigError, ProjectError, cause_of
-from xview2_siamese_unet.models.card import ONNX, SUFFIXES, Member, find_card, parse_card, write_card
+from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
+from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, count_scene
+from xview2_siamese_unet.models.card import ONNX, SUFFIXES, Card, Member, find_card, parse_card, write_card
+from xview2_siamese_unet.raster.store import Store
+from xview2_siamese_unet.report.comparison import Experiment, compare, comparison_tables
 from xview2_siamese_unet.runs import flatten, list_runs
 
 _BUNDLE: Final = ".safetensors"
@@ -141,17 +149,53 @@ def verify(card: Path) -> None:
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
 @_out_folder
 @click.option("--name", default="ensemble", show_default=True, help="Of the ensemble.")
+@click.option("--tune", is_flag=True, help="Tune thresholds and vote weights on the validation scenes of --env.")
 @env_option
-def ensemble(names: tuple[str, ...], out: Path, name: str, env: str | None) -> None:
+def ensemble(names: tuple[str, ...], out: Path, name: str, *, tune: bool, env: str | None) -> None:
     """Copy models, which are runs, checkpoints or cards, and write a card that averages their probabilities.
 
     \b
     kedro model ensemble lab/seed-0 lab/seed-1 lab/seed-2 --out ensemble
+    kedro model ensemble lab/seed-0 lab/seed-1 --out ensemble --tune --env lab/seed-0
     """  # noqa: D301  click takes the escaped character
-    from xview2_siamese_unet.models.combine import write_ensemble  # noqa: PLC0415  torch is slow to import
+    # torch is slow to import
+    from xview2_siamese_unet.models.combine import write_ensemble  # noqa: PLC0415
+    from xview2_siamese_unet.models.trained import read_model  # noqa: PLC0415
+    from xview2_siamese_unet.training.tuning import tune_model  # noqa: PLC0415
 
-    click.echo(write_ensemble(name, [_find(each, env).path for each in names], out))
-    click.echo(_NOT_TUNED, err=True)
+    scenes = _scenes(env, "validation") if tune else None  # before anything is written
+    card = write_ensemble(name, [_find(each, env).path for each in names], out)
+    if scenes is None:
+        click.echo(_NOT_TUNED, err=True)
+    else:
+        rule = tune_model(read_model(card), *scenes)
+        write_atomically(card, write_card(Card.model_validate({**parse_card(card).model_dump(), **rule})))
+    click.echo(card)
+
+
+@model.command(cls=ProjectCommand)
+@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
+@click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
+@env_option
+def score(names: tuple[str, ...], split: str, env: str | None) -> None:
+    """Score models, which are runs, checkpoints or cards, on a split of --env, and compare them with the first.
+
+    Of an ensemble, each member is scored too.
+
+    \b
+    kedro model score ensemble/ensemble.yml --env lab/seed-0
+    """  # noqa: D301  click takes the escaped character
+    from xview2_siamese_unet.models.trained import members_of, read_model  # noqa: PLC0415  torch is slow to import
+
+    store, scenes, hardware, unclassified = _scenes(env, split)
+    scored = []
+    for name in names:
+        content = read_model(_find(name, env).path)
+        for label, each in {name: content, **members_of(content)}.items():
+            counts = _count(each, store, scenes, hardware)
+            shown = label if label == name else f"{name}: {label}"
+            scored.append(Experiment(shown, counts, unclassified, {}))
+    open_console().print(comparison_tables(compare(scored)))
 
 
 @model.command(cls=ProjectCommand)
@@ -177,6 +221,32 @@ def average(names: tuple[str, ...], out: Path | None, env: str | None) -> None:
         format_of(out).write(soup, part)
     click.echo(out)
     click.echo(_NOT_TUNED, err=True)
+
+
+def _scenes(env: str | None, split: str) -> tuple[Store, list[str], HardwareParams, Unclassified]:
+    """Return the store of an environment, the scenes of a split, its hardware, and what un-classified means."""
+    catalog, parameters = open_catalog(env or ""), Parameters.model_validate(open_configuration(env)["parameters"])
+    if absent := [name for name in ("store", "splits") if not catalog.exists(name)]:
+        raise DataError(
+            f"The environment has no {' and no '.join(absent)}.",
+            hint="Run kedro run --pipelines data_processing with the same --env.",
+        )
+    splits = catalog.load("splits")
+    names = sorted(splits.loc[splits["split"] == split, "scene"])
+    if not names:
+        raise DataError(f"Split {split} has no scene.", hint="Change data_processing.split.")
+    return catalog.load("store"), names, parameters.hardware, parameters.classes.unclassified
+
+
+def _count(content: Mapping[str, Any], store: Store, names: list[str], hardware: HardwareParams) -> pd.DataFrame:
+    """Return the counts of pixels of a model, one row a scene; memory holds one scene."""
+    from xview2_siamese_unet.inference.prediction import predict_scenes  # noqa: PLC0415  torch is slow to import
+
+    rows = []
+    for scene in predict_scenes(content, store, names, hardware, batch_size=1):
+        truth = store.scene(scene.name)
+        rows.append(count_scene(truth.building, truth.damage, scene.codes, scene=scene.name).row())
+    return pd.DataFrame({"scene": names}).join(pd.DataFrame(np.array(rows), columns=COUNT_COLUMNS))
 
 
 def _find(name: str, env: str | None) -> Source:

@@ -63,6 +63,22 @@ def check_model(content: Mapping[str, Any]) -> list[float]:
     return [float(share) for share in shares.mean(dim=(0, 2, 3))]
 
 
+def members_of(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the models of which a card is the ensemble: file → a checkpoint or a card.
+
+    Networks for buildings alone and for damage alone are no models by themselves, and are left out.
+    """
+    if "card" not in content:
+        return {}
+    card, found = content["card"], {}
+    for member in card.members:
+        if not member.is_onnx:
+            found[member.file] = read_model(content["folder"] / member.file)
+        elif member.output not in ("building", "damage"):
+            found[member.file] = {**content, "card": card.model_copy(update={"members": (member,)})}
+    return found if len(found) > 1 else {}
+
+
 class TrainedModel:
     """Grey values of both images → probabilities of background and the damage classes.
 
@@ -92,7 +108,7 @@ class TrainedModel:
             predict = predictor_of(content, hardware, tta=views)
             classes = ClassesParams.model_validate(content["classes"]).damage_classes - 1
             self._note("The checkpoint", predict.device, classes)
-            self._nets = [_whole(predict)]
+            self._nets = [as_net(predict)]
 
     @torch.inference_mode()
     def __call__(self, pre: ImageTensor, post: ImageTensor) -> ProbabilityTensor:
@@ -119,7 +135,7 @@ class TrainedModel:
             if member.output in heads:
                 heads[member.output].append(predict)
             else:
-                yield _whole(predict)
+                yield as_net(predict)
         if heads["building"]:
             yield _joined(heads["building"], heads["damage"])
 
@@ -134,7 +150,8 @@ class TrainedModel:
         self.warnings += [warning for warning in warnings if warning not in self.warnings]
 
 
-def _whole(predict: Predictor) -> Net:
+def as_net(predict: Predictor) -> Net:
+    """Return both images → probabilities of what predicts logits."""
     return lambda pre, post: probabilities(predict(pre, post))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -17,21 +17,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xview2_siamese_unet.config.modelling import Recipe, Unclassified, VoteWeights
+from xview2_siamese_unet.config.modelling import HardwareParams, PredictionParams, Recipe, Unclassified, VoteWeights
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts
 from xview2_siamese_unet.metrics.scores import mean_scores
+from xview2_siamese_unet.models.checkpoint import prediction_of
 from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.models.postprocess import (
     Temperatures,
     Thresholds,
     decide,
     most_likely,
-    probabilities,
     scored_bytes,
 )
 from xview2_siamese_unet.models.predictor import Predictor
+from xview2_siamese_unet.models.trained import Net, TrainedModel, as_net
 from xview2_siamese_unet.models.vote import connected_components, sum_probabilities
+from xview2_siamese_unet.progress import track
+from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.calibration import calibrate, sample_logits
 from xview2_siamese_unet.training.data import all_gather, unpack_batch
 from xview2_siamese_unet.training.distributed import get_rank, get_world_size
@@ -96,19 +99,60 @@ def tune_decision_rule(net: nn.Module, normalise: nn.Module, scenes: Scenes, n: 
         rule = rule._replace(temperatures=predict.temperatures, calibration=errors)
         _log.info("temperatures: %.2f building, %.2f damage", *rule.temperatures)
         _log.info("calibration error: %s", ", ".join(f"{name} {value:.4f}" for name, value in errors.items()))
-    if not params.tune:
-        return rule
-    thresholds = tune_thresholds(count_predictions(predict, scenes()), unclassified)
-    rule = rule._replace(thresholds=thresholds.setting)
-    _log.info("building above probability %.2f, or above %.2f where damage is predicted", *rule.thresholds)
-    _log_gain("score", thresholds)
-    if params.vote == "connected":
-        buildings = collect_buildings(predict, scenes(), rule.thresholds)
-        weights = tune_vote_weights(buildings, params.vote_weights, unclassified)
-        rule = rule._replace(vote_weights=weights.setting)
-        _log.info("vote weights %.3g, %.3g, %.3g, %.3g", *rule.vote_weights)
-        _log_gain("damage F1", weights)
+    if params.tune:
+        thresholds, weights = tune_classes(as_net(predict), scenes, params, unclassified)
+        rule = rule._replace(thresholds=thresholds, vote_weights=weights)
     return rule
+
+
+def tune_classes(
+    net: Net, scenes: Scenes, params: PredictionParams, unclassified: Unclassified
+) -> tuple[Thresholds, VoteWeights]:
+    """Return what leads from probabilities to classes: thresholds, and vote weights if there is a vote.
+
+    Args:
+        net: a net or an ensemble.
+        scenes: returns the batches of all validation scenes, at each call.
+        params: vote, and the first vote weights.
+        unclassified: what un-classified truth means.
+    """
+    thresholds = tune_thresholds(count_predictions(net, scenes()), unclassified)
+    _log.info("building above probability %.2f, or above %.2f where damage is predicted", *thresholds.setting)
+    _log_gain("score", thresholds)
+    if params.vote == "none":
+        return thresholds.setting, params.vote_weights
+    buildings = collect_buildings(net, scenes(), thresholds.setting)
+    weights = tune_vote_weights(buildings, params.vote_weights, unclassified)
+    _log.info("vote weights %.3g, %.3g, %.3g, %.3g", *weights.setting)
+    _log_gain("damage F1", weights)
+    return thresholds.setting, weights.setting
+
+
+def tune_model(
+    content: Mapping[str, Any],
+    store: Store,
+    names: Sequence[str],
+    hardware: HardwareParams,
+    unclassified: Unclassified,
+) -> dict[str, Any]:
+    """Return thresholds and prediction of a finished model, tuned on scenes, as a checkpoint and a card have them.
+
+    Args:
+        content: a checkpoint or a card, see `models.trained.read_model`.
+        store: the scenes.
+        names: of the validation scenes.
+        hardware: device and precision.
+        unclassified: what un-classified truth means.
+    """
+    rows, params = store.rows(names), prediction_of(content)
+
+    def scenes() -> Iterator[Tensor]:
+        for row in track("validation scenes predicted", len(rows), rows):
+            yield torch.from_numpy(np.array(store.pixels[row]))[None]
+
+    thresholds, weights = tune_classes(TrainedModel(content, hardware), scenes, params, unclassified)
+    prediction = params.model_copy(update={"vote_weights": weights, "tune": True})
+    return {"thresholds": thresholds._asdict(), "prediction": prediction.model_dump()}
 
 
 def _log_gain(name: str, tuned: Shrunk[Any]) -> None:
@@ -125,23 +169,25 @@ def _blocks() -> Iterator[int]:
     return (scene % BLOCKS for scene in count(get_rank(), get_world_size()))
 
 
-def count_predictions(predict: Predictor, batches: Iterable[Tensor]) -> PredictionCounts:
+def count_predictions(net: Net, batches: Iterable[Tensor]) -> PredictionCounts:
     """Return how often each prediction met each truth.
 
     Axes: block of scenes, probability of a building in steps of 0.02, most likely damage code, true building, true
     damage code.
     """
-    total = torch.zeros(math.prod(_SHAPE), dtype=torch.int64, device=predict.device)
+    total = torch.zeros(math.prod(_SHAPE), dtype=torch.int64)
     blocks = _blocks()
     for batch in batches:
-        pixels = batch.to(predict.device)
-        images = unpack_batch(pixels, "ignore")
-        probability, damage = most_likely(probabilities(predict(images.pre, images.post)))
-        block = torch.tensor([next(blocks) for _ in batch], device=predict.device)[:, None, None]
+        images = unpack_batch(batch, "ignore")
+        probability, damage = most_likely(net(images.pre, images.post))
+        pixels = batch.to(damage.device)
+        block = torch.tensor([next(blocks) for _ in batch], device=damage.device)[:, None, None]
         # The step whose lower end the probability is above, as `decide` compares.
         step = (torch.ceil(probability * _STEPS) - 1).clamp(0, _STEPS - 1).long()
         joint = ((block * _STEPS + step) * N_CODES + damage) * 2 + pixels[..., 6]
-        total += torch.bincount((joint * N_CODES + pixels[..., 7]).flatten(), minlength=len(total))
+        total = total.to(joint.device) + torch.bincount(
+            (joint * N_CODES + pixels[..., 7]).flatten(), minlength=len(total)
+        )
     counted: Int64Array = np.sum(all_gather(total.cpu().numpy()), axis=0)
     return counted.reshape(_SHAPE)
 
@@ -206,13 +252,13 @@ class Buildings(NamedTuple):
     missed: BlockCodeCounts
 
 
-def collect_buildings(predict: Predictor, batches: Iterable[Tensor], thresholds: Thresholds) -> Buildings:
+def collect_buildings(net: Net, batches: Iterable[Tensor], thresholds: Thresholds) -> Buildings:
     """Return the predicted buildings of scenes, one row each."""
     own: list[Buildings] = []
     blocks = _blocks()
     for pixels in batches:
         images = unpack_batch(pixels, "ignore")
-        shares = probabilities(predict(images.pre, images.post))
+        shares = net(images.pre, images.post)
         codes, truth = decide(shares, thresholds).cpu().numpy(), pixels[..., 7].cpu().numpy()
         own += [_buildings(*scene) for scene in zip(codes, scored_bytes(shares), truth, blocks, strict=False)]
     parts = [part for rank in all_gather(own) for part in rank]
