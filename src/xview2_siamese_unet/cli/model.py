@@ -25,12 +25,10 @@ from xview2_siamese_unet.cli.command import (
 from xview2_siamese_unet.cli.experiment import require_known
 from xview2_siamese_unet.config_loader import known_names
 from xview2_siamese_unet.errors import ConfigError, ProjectError, cause_of
-from xview2_siamese_unet.models.card import ONNX, SUFFIXES, Member, find_card, parse_card, write_card
+from xview2_siamese_unet.models.card import MODEL_SUFFIXES, ONNX, SUFFIXES, Member, find_card, parse_card, write_card
 from xview2_siamese_unet.runs import flatten, list_runs
 
 _BUNDLE: Final = ".safetensors"
-_FILES: Final = {".pth", ".pt", ".ckpt", _BUNDLE, ONNX, *SUFFIXES}
-"""Endings of models; anything else that is no file is a run."""
 _NOT_TUNED: Final = "Thresholds and vote weights are the means of those of the members; they were not tuned again."
 _out_folder: Final = click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
 
@@ -186,7 +184,7 @@ def _find(name: str, env: str | None) -> Source:
         ConfigError: no such user, experiment or run.
     """
     path = Path(name).expanduser()
-    if path.exists() or path.suffix in _FILES:
+    if path.exists() or path.suffix in MODEL_SUFFIXES:
         return Source(
             path.stem.removesuffix("_best_siamese_unet_state").removesuffix("_best_siamese_unet_weights"), path
         )

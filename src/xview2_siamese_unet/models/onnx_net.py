@@ -172,20 +172,22 @@ class OnnxNet(nn.Module):
         options.log_severity_level = 4  # errors are raised
         options.enable_mem_pattern = False  # which would keep memory for each size of image
         on_gpu = hardware.device == "gpu" or (hardware.device == "auto" and torch.cuda.is_available())
-        if on_gpu and _CUDA not in onnxruntime.get_available_providers():
-            on_gpu = False
-            self.warnings.append(
-                f"{self._path.name} runs on the CPU: the installed onnxruntime has no {_CUDA}; onnxruntime-gpu has"
-            )
-            _log.warning(self.warnings[-1])
-        providers = [_CUDA, "CPUExecutionProvider"] if on_gpu else ["CPUExecutionProvider"]
+        wanted = [_CUDA, "CPUExecutionProvider"] if on_gpu else ["CPUExecutionProvider"]
+        providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
         try:
-            return onnxruntime.InferenceSession(self._path, options, providers=providers)
+            session = onnxruntime.InferenceSession(self._path, options, providers=providers, enable_fallback=0)
         except Exception as error:  # ONNX Runtime has a dozen classes without a common base
             raise CheckpointError(
                 f"{self._path} cannot be run by ONNX Runtime {onnxruntime.__version__} ({_first_line(error)}).",
                 hint="Install a newer onnxruntime, or export the network again with an older opset such as 17.",
             ) from error
+        if on_gpu and _CUDA not in session.get_providers():
+            self.warnings.append(
+                f"{self._path.name} runs on the CPU, because ONNX Runtime cannot use the GPU: install onnxruntime-gpu "
+                "and its CUDA libraries, or set hardware.device to cpu"
+            )
+            _log.warning(self.warnings[-1])
+        return session
 
 
 def _parse(path: Path) -> ModelProto:
