@@ -22,6 +22,7 @@ from xview2_siamese_unet.datasets.rasters import picture
 from xview2_siamese_unet.errors import ConfigError, cause_of
 from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.record import describe_pair
+from xview2_siamese_unet.models.card import MODEL_SUFFIXES
 from xview2_siamese_unet.runs import ProjectSession
 
 _RECORD: Final = "run.json"
@@ -29,8 +30,6 @@ _RECORD: Final = "run.json"
 _ADVICE: Final = ("kedro.runner", "kedro.pipeline")
 _PACKAGE: Final = f'package_name = "{__package__}"'
 """Line in the pyproject.toml of this project."""
-_WEIGHTS: Final = {".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".yml", ".yaml"}
-"""Endings of checkpoints, ONNX networks and cards; any other model that is not a file is a run."""
 _PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones")
 
 
@@ -142,7 +141,7 @@ def _session(inference: dict[str, Any], env: str | None, device: str | None) -> 
         bootstrap_project(project)
         use_logging(project)
     model = str(inference.get("model") or "")
-    if model and not Path(model).expanduser().exists() and Path(model).suffix not in _WEIGHTS:
+    if model and not Path(model).expanduser().exists() and Path(model).suffix not in MODEL_SUFFIXES:
         inference = inference | {"model": _checkpoint_of(project, env, model)}
     params: dict[str, Any] = {"inference": {key: _plain(key, value) for key, value in inference.items()}}
     if device is not None:

@@ -32,6 +32,7 @@ from xview2_siamese_unet.config.validation import validate
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.inference.building_formats import check_formats
 from xview2_siamese_unet.models.decoders import find_decoder
+from xview2_siamese_unet.raster.store import Store, read_manifest
 from xview2_siamese_unet.runs import LOOKS, MODELS, Run, choose_run, describe_run, find_run
 
 _ARCHIVES: Final = {"application/x-tar": "tar://::", "application/zip": "zip://::"}
@@ -98,8 +99,6 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
     @cached_property
     def run(self) -> Run:
         """The run whose files the catalog names."""
-        from xview2_siamese_unet.raster.store import Store, read_manifest  # noqa: PLC0415  numpy is slow to import
-
         named, parameters = self["globals"], self["parameters"]
         storage = (self.project or Path(self.conf_source).absolute().parent) / named["storage"]
         store = storage / "05_model_input" / parameters["dataset"]["name"] / "store"

@@ -86,7 +86,7 @@ def test_another_file_than_the_card_describes(
         ({"multiple": 0}, ("multiple", "at least 1")),
         ({"padding": "zero"}, ("padding", "'reflect'")),
         ({"code": "import os"}, ("unknown key members.0.code", "activation")),
-        ({"output": "building"}, ("members with output building and members with output damage",)),
+        ({"output": "building"}, ("members must have both output building and output damage",)),
     ],
     ids=lambda value: next(iter(value.items())) if isinstance(value, dict) else "",
 )
@@ -144,6 +144,7 @@ def test_a_network_without_its_card(member: dict[str, Any], tmp_path: Path) -> N
     write_card(tmp_path / "other.yml", {**member, **FIVE})
     refused(tmp_path / "other.onnx", "does not describe other.onnx")
     refused(tmp_path / "gone.yml", "gone.yml is no file")
+    refused(tmp_path / "gone.onnx", "gone.onnx is no file")
 
 
 Make = Callable[[Path], None]

@@ -190,4 +190,4 @@ def test_a_gpu_without_its_provider_is_warned_of(tmp_path: Path, five: Coarse, m
     member = {**write_onnx(five, tmp_path / "net.onnx", 6), "output": "five"}
     model = TrainedModel(read_model(write_card(tmp_path / "net.yml", member)), HardwareParams(device="gpu"))
     assert model.device == "cpu"
-    assert "no CUDAExecutionProvider" in model.warnings[0]
+    assert "net.onnx runs on the CPU, because ONNX Runtime cannot use the GPU" in model.warnings[0]

@@ -1,59 +1,29 @@
-"""`kedro model`: list, export, verify and combine trained models."""
+"""`kedro model`: list, export, verify, score and combine trained models."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import click
-import numpy as np
-import pandas as pd
+from kedro.framework.cli.utils import LazyGroup
 from rich.table import Table
 
-from xview2_siamese_unet.atomic import sha256, whole_file, write_atomically
-from xview2_siamese_unet.cli.command import (
-    ProjectCommand,
-    conf_folder,
-    env_option,
-    find_path,
-    open_catalog,
-    open_configuration,
-    open_console,
-    out_option,
-)
+from xview2_siamese_unet.cli.command import ProjectCommand, conf_folder, find_path, open_configuration, open_console
 from xview2_siamese_unet.cli.experiment import require_known
-from xview2_siamese_unet.config.modelling import HardwareParams, Unclassified
-from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.config_loader import known_names
-from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
-from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, count_scene
-from xview2_siamese_unet.models.card import ONNX, SUFFIXES, Card, Member, find_card, parse_card, write_card
-from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.report.comparison import Experiment, compare, comparison_tables
+from xview2_siamese_unet.errors import ProjectError, cause_of
 from xview2_siamese_unet.runs import flatten, list_runs
 
-_BUNDLE: Final = ".safetensors"
-_FILES: Final = {".pth", ".pt", ".ckpt", _BUNDLE, ONNX, *SUFFIXES}
-"""Endings of models; anything else that is no file is a run."""
-_NOT_TUNED: Final = "Thresholds and vote weights are the means of those of the members; they were not tuned again."
-_out_folder: Final = click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
-
-
-class Source(NamedTuple):
-    """A model by its file, the name for its export, and the metrics of its report."""
-
-    name: str
-    path: Path
-    metrics: dict[str, Any] | None = None
-
-
-@click.group()
-def model() -> None:
-    """List, export, verify and combine trained models."""
+_LOADING: Final = ("average", "ensemble", "export", "score", "show", "verify")
+"""Commands that are imported when they are called, because torch is slow to import."""
+model = LazyGroup(
+    "model",
+    help="List, export, verify, score and combine trained models.",
+    lazy_subcommands={name: f"{__package__}.trained_model.{name}" for name in _LOADING},
+)
 
 
 @model.command("list", cls=ProjectCommand)
@@ -79,193 +49,6 @@ def list_models(users: tuple[str, ...]) -> None:
         open_console().print(table)
     else:
         click.echo("No run has a finished model. Train one with kedro run.", err=True)
-
-
-@model.command(cls=ProjectCommand)
-@click.argument("name", metavar="CARD|RUN")
-@env_option
-def show(name: str, env: str | None) -> None:
-    """Print a card, or the card of a run or a checkpoint.
-
-    \b
-    kedro model show default/quickstart
-    """  # noqa: D301  click takes the escaped character
-    source = _find(name, env)
-    if source.path.suffix in (ONNX, *SUFFIXES):
-        card = parse_card(find_card(source.path) if source.path.suffix == ONNX else source.path)
-    else:
-        # torch is slow to import
-        from xview2_siamese_unet.models.checkpoint import read_checkpoint  # noqa: PLC0415
-        from xview2_siamese_unet.models.export import card_of  # noqa: PLC0415
-
-        checkpoint = read_checkpoint(source.path)
-        member = Member(file=source.path.name, sha256=sha256(source.path))
-        card = card_of(source.name, checkpoint, source.metrics, member)
-    click.echo(write_card(card), nl=False)
-
-
-@model.command(cls=ProjectCommand)
-@click.argument("name", metavar="RUN|FILE")
-@click.option("--format", "kind", type=click.Choice(["onnx", "bundle"]), required=True, help="Of the net.")
-@_out_folder
-@env_option
-def export(name: str, kind: str, out: Path, env: str | None) -> None:
-    """Write a trained net and its card to a folder.
-
-    `onnx` is a network for ONNX Runtime with dynamic batch, height and width; `bundle` a .safetensors checkpoint.
-
-    \b
-    kedro model export default/quickstart --format onnx --out exported
-    """  # noqa: D301  click takes the escaped character
-    # torch is slow to import
-    from xview2_siamese_unet.models.checkpoint import read_checkpoint  # noqa: PLC0415
-    from xview2_siamese_unet.models.export import write_model  # noqa: PLC0415
-
-    source = _find(name, env)
-    path = out / f"{source.name}{ONNX if kind == 'onnx' else _BUNDLE}"
-    click.echo(write_model(source.name, read_checkpoint(source.path), source.metrics, path))
-
-
-@model.command(cls=ProjectCommand)
-@click.argument("card", type=click.Path(path_type=Path))
-def verify(card: Path) -> None:
-    """Check the files of a CARD against their SHA-256, load each net, and predict a small image.
-
-    \b
-    kedro model verify exported/quickstart.yml
-    """  # noqa: D301  click takes the escaped character
-    # torch is slow to import
-    from xview2_siamese_unet.models.trained import check_model, read_model  # noqa: PLC0415
-
-    content = read_model(card)
-    if "card" not in content:
-        raise ConfigError(f"{card} is a checkpoint, not a card.", hint="Write one with kedro model export.")
-    means = ", ".join(f"{mean:.3f}" for mean in check_model(content))
-    click.echo(f"{content['name']}: every file has the SHA-256 of the card, and its nets predict.")
-    click.echo(f"Mean probabilities of background and the damage classes for noise: {means}.")
-
-
-@model.command(cls=ProjectCommand)
-@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
-@_out_folder
-@click.option("--name", default="ensemble", show_default=True, help="Of the ensemble.")
-@click.option("--tune", is_flag=True, help="Tune thresholds and vote weights on the validation scenes of --env.")
-@env_option
-def ensemble(names: tuple[str, ...], out: Path, name: str, *, tune: bool, env: str | None) -> None:
-    """Copy models, which are runs, checkpoints or cards, and write a card that averages their probabilities.
-
-    \b
-    kedro model ensemble lab/seed-0 lab/seed-1 lab/seed-2 --out ensemble
-    kedro model ensemble lab/seed-0 lab/seed-1 --out ensemble --tune --env lab/seed-0
-    """  # noqa: D301  click takes the escaped character
-    # torch is slow to import
-    from xview2_siamese_unet.models.combine import write_ensemble  # noqa: PLC0415
-    from xview2_siamese_unet.models.trained import read_model  # noqa: PLC0415
-    from xview2_siamese_unet.training.tuning import tune_model  # noqa: PLC0415
-
-    scenes = _scenes(env, "validation") if tune else None  # before anything is written
-    card = write_ensemble(name, [_find(each, env).path for each in names], out)
-    if scenes is None:
-        click.echo(_NOT_TUNED, err=True)
-    else:
-        rule = tune_model(read_model(card), *scenes)
-        write_atomically(card, write_card(Card.model_validate({**parse_card(card).model_dump(), **rule})))
-    click.echo(card)
-
-
-@model.command(cls=ProjectCommand)
-@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
-@env_option
-def score(names: tuple[str, ...], split: str, env: str | None) -> None:
-    """Score models, which are runs, checkpoints or cards, on a split of --env, and compare them with the first.
-
-    Of an ensemble, each member is scored too.
-
-    \b
-    kedro model score ensemble/ensemble.yml --env lab/seed-0
-    """  # noqa: D301  click takes the escaped character
-    from xview2_siamese_unet.models.trained import members_of, read_model  # noqa: PLC0415  torch is slow to import
-
-    store, scenes, hardware, unclassified = _scenes(env, split)
-    scored = []
-    for name in names:
-        content = read_model(_find(name, env).path)
-        for label, each in {name: content, **members_of(content)}.items():
-            counts = _count(each, store, scenes, hardware)
-            shown = label if label == name else f"{name}: {label}"
-            scored.append(Experiment(shown, counts, unclassified, {}))
-    open_console().print(comparison_tables(compare(scored)))
-
-
-@model.command(cls=ProjectCommand)
-@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
-@out_option("Checkpoint to write, .pth or .safetensors.")
-@env_option
-def average(names: tuple[str, ...], out: Path | None, env: str | None) -> None:
-    """Average the weights of runs or checkpoints of one architecture into one checkpoint, a soup.
-
-    \b
-    kedro model average lab/seed-0 lab/seed-1 lab/seed-2 --out soup.safetensors
-    """  # noqa: D301  click takes the escaped character
-    # torch is slow to import
-    from xview2_siamese_unet.models.checkpoint import format_of  # noqa: PLC0415
-    from xview2_siamese_unet.models.combine import average_checkpoints  # noqa: PLC0415
-
-    if out is None:
-        raise click.UsageError("Missing option '--out'.")
-    if out.exists():
-        raise ConfigError(f"{out} already exists.", hint="Choose another file with --out, or remove it.")
-    soup = average_checkpoints([_find(each, env).path for each in names])
-    with whole_file(out) as part:
-        format_of(out).write(soup, part)
-    click.echo(out)
-    click.echo(_NOT_TUNED, err=True)
-
-
-def _scenes(env: str | None, split: str) -> tuple[Store, list[str], HardwareParams, Unclassified]:
-    """Return the store of an environment, the scenes of a split, its hardware, and what un-classified means."""
-    catalog, parameters = open_catalog(env or ""), Parameters.model_validate(open_configuration(env)["parameters"])
-    if absent := [name for name in ("store", "splits") if not catalog.exists(name)]:
-        raise DataError(
-            f"The environment has no {' and no '.join(absent)}.",
-            hint="Run kedro run --pipelines data_processing with the same --env.",
-        )
-    splits = catalog.load("splits")
-    names = sorted(splits.loc[splits["split"] == split, "scene"])
-    if not names:
-        raise DataError(f"Split {split} has no scene.", hint="Change data_processing.split.")
-    return catalog.load("store"), names, parameters.hardware, parameters.classes.unclassified
-
-
-def _count(content: Mapping[str, Any], store: Store, names: list[str], hardware: HardwareParams) -> pd.DataFrame:
-    """Return the counts of pixels of a model, one row a scene; memory holds one scene."""
-    from xview2_siamese_unet.inference.prediction import predict_scenes  # noqa: PLC0415  torch is slow to import
-
-    rows = []
-    for scene in predict_scenes(content, store, names, hardware, batch_size=1):
-        truth = store.scene(scene.name)
-        rows.append(count_scene(truth.building, truth.damage, scene.codes, scene=scene.name).row())
-    return pd.DataFrame({"scene": names}).join(pd.DataFrame(np.array(rows), columns=COUNT_COLUMNS))
-
-
-def _find(name: str, env: str | None) -> Source:
-    """Return a model by its file, `RUN` of --env, `USER/EXPERIMENT` or `USER/EXPERIMENT@RUN`.
-
-    Raises:
-        ConfigError: no such user, experiment or run.
-    """
-    path = Path(name).expanduser()
-    if path.exists() or path.suffix in _FILES:
-        return Source(
-            path.stem.removesuffix("_best_siamese_unet_state").removesuffix("_best_siamese_unet_weights"), path
-        )
-    loader = open_configuration(name if "/" in name else f"{env or os.environ.get('KEDRO_ENV', '')}@{name}")
-    checkpoint, metrics = find_path(loader, "checkpoint"), find_path(loader, "metrics")
-    if not checkpoint.is_file():
-        raise ConfigError(f"{name} has no finished model.", hint="Train it with kedro run, or name another run.")
-    scores = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else None
-    return Source(loader.user_and_experiment[1], checkpoint, scores)
 
 
 def _rows(name: str) -> Iterator[tuple[str, ...]]:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml  # type: ignore[import-untyped]
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.modelling import PredictionParams
@@ -23,6 +23,8 @@ from xview2_siamese_unet.errors import CheckpointError
 
 SUFFIXES: Final = (".yml", ".yaml")
 ONNX: Final = ".onnx"
+MODEL_SUFFIXES: Final = frozenset({".pth", ".pt", ".ckpt", ".safetensors", ONNX, *SUFFIXES})
+"""Endings of checkpoints, ONNX networks and cards; any other model that is no file is a run."""
 _LARGEST: Final = 2**20  # bytes of a card
 _DAMAGE: Final = tuple(Damage(code).word for code in SCORED)
 _BACKGROUND, _UNCLASSIFIED, _BUILDING = Damage.BACKGROUND.word, Damage.UNCLASSIFIED.word, "building"
@@ -178,14 +180,19 @@ class Card(Strict):
     total_parameters: int | None = None
     pretrained_source: str = ""
 
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        outputs = {member.output for member in self.members}
-        if len(outputs & {"building", "damage"}) == 1:
-            raise ValueError("must have members with output building and members with output damage, not one of both")
-        if self.temperatures != TemperatureParams() and not any(member.is_onnx for member in self.members):
-            raise ValueError("must not have temperatures without ONNX members: checkpoints and cards have their own")
-        return self
+    @field_validator("members")
+    @classmethod
+    def _both_heads(cls, members: tuple[Member, ...]) -> tuple[Member, ...]:
+        if len({member.output for member in members} & {"building", "damage"}) == 1:
+            raise ValueError("must have both output building and output damage, not one of them")
+        return members
+
+    @field_validator("temperatures")
+    @classmethod
+    def _of_networks(cls, temperatures: TemperatureParams, info: ValidationInfo) -> TemperatureParams:
+        if temperatures != TemperatureParams() and not any(member.is_onnx for member in info.data.get("members", ())):
+            raise ValueError("must be left out without ONNX members: checkpoints and cards have their own")
+        return temperatures
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -242,8 +249,10 @@ def find_card(path: Path) -> Path:
     """Return the card next to an ONNX network, `x.yml` for `x.onnx`.
 
     Raises:
-        CheckpointError: there is none, or it describes other files.
+        CheckpointError: there is no such network, no card, or one that describes other files.
     """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no file'}.", hint="Name a model card.")
     card = next((place for suffix in SUFFIXES if (place := path.with_suffix(suffix)).is_file()), None)
     if card is None:
         raise CheckpointError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -165,27 +166,43 @@ class OnnxNet(nn.Module):
                 )
 
     def _open(self, hardware: HardwareParams) -> Any:  # noqa: ANN401  onnxruntime has no types
-        import onnxruntime  # noqa: PLC0415  of the extra onnx
-
+        _, onnxruntime = _packages(self._path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
         options.log_severity_level = 4  # errors are raised
         options.enable_mem_pattern = False  # which would keep memory for each size of image
         on_gpu = hardware.device == "gpu" or (hardware.device == "auto" and torch.cuda.is_available())
-        if on_gpu and _CUDA not in onnxruntime.get_available_providers():
-            on_gpu = False
-            self.warnings.append(
-                f"{self._path.name} runs on the CPU: the installed onnxruntime has no {_CUDA}; onnxruntime-gpu has"
-            )
-            _log.warning(self.warnings[-1])
-        providers = [_CUDA, "CPUExecutionProvider"] if on_gpu else ["CPUExecutionProvider"]
+        wanted = [_CUDA, "CPUExecutionProvider"] if on_gpu else ["CPUExecutionProvider"]
+        providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
         try:
-            return onnxruntime.InferenceSession(self._path, options, providers=providers)
+            session = onnxruntime.InferenceSession(self._path, options, providers=providers, enable_fallback=0)
         except Exception as error:  # ONNX Runtime has a dozen classes without a common base
             raise CheckpointError(
                 f"{self._path} cannot be run by ONNX Runtime {onnxruntime.__version__} ({_first_line(error)}).",
                 hint="Install a newer onnxruntime, or export the network again with an older opset such as 17.",
             ) from error
+        if on_gpu and _CUDA not in session.get_providers():
+            self.warnings.append(
+                f"{self._path.name} runs on the CPU, because ONNX Runtime cannot use the GPU: install onnxruntime-gpu "
+                "and its CUDA libraries, or set hardware.device to cpu"
+            )
+            _log.warning(self.warnings[-1])
+        return session
+
+
+def _packages(path: Path) -> tuple[Any, Any]:
+    """Return the modules onnx and onnxruntime, which only the extra `onnx` installs.
+
+    Raises:
+        ConfigError: one is not installed.
+    """
+    try:
+        return import_module("onnx"), import_module("onnxruntime")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{path} needs the package {error.name}, which is not installed.",
+            hint="Install both: uv sync --extra onnx, or pip install onnx onnxruntime.",
+        ) from error
 
 
 def _parse(path: Path) -> ModelProto:
@@ -195,16 +212,9 @@ def _parse(path: Path) -> ModelProto:
         ConfigError: onnx or onnxruntime is not installed.
         CheckpointError: no ONNX file.
     """
+    onnx, _ = _packages(path)
     try:
-        import onnx  # noqa: PLC0415  of the extra onnx
-        import onnxruntime  # noqa: F401, PLC0415  of the extra onnx
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{path} needs the package {error.name}, which is not installed.",
-            hint="Install both: uv sync --extra onnx, or pip install onnx onnxruntime.",
-        ) from error
-    try:
-        model = onnx.load(path, load_external_data=False)
+        model: ModelProto = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf raises DecodeError, of a package that nothing else here names
         raise CheckpointError(f"{path} is no ONNX file ({type(error).__name__}).", hint="Get it again.") from error
     if not model.graph.node:
@@ -213,12 +223,11 @@ def _parse(path: Path) -> ModelProto:
 
 
 def _check_opset(path: Path, model: ModelProto) -> None:
-    from onnx.defs import onnx_opset_version  # noqa: PLC0415  of the extra onnx
-
+    highest = _packages(path)[0].defs.onnx_opset_version()
     opset = max((each.version for each in model.opset_import if each.domain in _OPSET_DOMAINS), default=0)
-    if opset > onnx_opset_version():
+    if opset > highest:
         raise CheckpointError(
-            f"{path} needs opset {opset}, and the installed onnx has up to {onnx_opset_version()}.",
+            f"{path} needs opset {opset}, and the installed onnx has up to {highest}.",
             hint="Install newer versions of onnx and onnxruntime, or export the network again with opset 17.",
         )
 
