@@ -70,7 +70,7 @@ class OnnxNet(nn.Module):
 
         Raises:
             MemoryError: it does not fit into memory.
-            CheckpointError: the network fails, or its output has another shape than the card describes.
+            CheckpointError: the network fails, or its output is not finite or has another shape than the card describes.
         """
         images = {"pre": [pre], "post": [post], "pair": [pre, post]}[self.member.input]
         height, width = pre.shape[-2:]
@@ -82,6 +82,11 @@ class OnnxNet(nn.Module):
                 f"{self._path} returns {_shown(found.shape)} values for {_shown(values.shape)}, but its card describes "
                 f"{_shown(wanted)}.",
                 hint="Correct output and classes of the card, or export the network again.",
+            )
+        if not bool(found.isfinite().all()):
+            raise CheckpointError(
+                f"{self._path} returns values that are not finite.",
+                hint="Correct scale, mean and std of its card, or use a network in float32.",
             )
         return self._logits(found[:, self.member.order, :height, :width])
 
