@@ -202,6 +202,12 @@ def test_channels_that_only_a_run_reveals(tmp_path: Path) -> None:
     refused(card, "returns 1 × 6 × 64 × 64 values", "1 × 5 × 64 × 64")
 
 
+def test_values_that_are_not_finite_are_no_prediction(tmp_path: Path) -> None:
+    card = made(tmp_path / "net.yml", lambda path: write_onnx(Coarse(6, 5, 0), path, 6, half=True), std=[1e-6] * 3)
+    with pytest.raises(CheckpointError, match="not finite"):
+        TrainedModel(read_model(card), CPU)(*torch.full((2, 1, 3, 64, 64), 255, dtype=torch.uint8))
+
+
 def write_external(path: Path, location: str) -> None:
     """Write a network whose weights lie in another file, inside of a subgraph."""
     weight = helper.make_tensor("w", TensorProto.FLOAT, [5, 6, 1, 1], [0.5] * 30)

@@ -223,7 +223,9 @@ def read_card(path: Path) -> dict[str, Any]:
             _check_file(path, name, digest)
         if member.is_card:
             read_card(path.parent / member.file)
-    return {**card.model_dump(mode="json"), "card": card, "folder": path.parent, "fingerprint": sha256(path)}
+    members = [member.model_dump(mode="json", exclude_defaults=True) for member in card.members]
+    content = {**card.model_dump(mode="json"), "members": members}
+    return {**content, "card": card, "folder": path.parent, "fingerprint": sha256(path)}
 
 
 def parse_card(path: Path) -> Card:

@@ -58,7 +58,7 @@ class OnnxNet(nn.Module):
         self._check_signature(_parse(self._path))
         self._session = self._open(hardware)
         (given,) = self._session.get_inputs()
-        self._input, self._dtype = given.name, np.float16 if given.type == "tensor(float16)" else np.float32
+        self._input, self._dtype = given.name, torch.float16 if given.type == "tensor(float16)" else torch.float32
         self._mean, self._std = (torch.tensor(values).view(1, 3, 1, 1) for values in (member.mean, member.std))
 
     @property
@@ -71,18 +71,23 @@ class OnnxNet(nn.Module):
 
         Raises:
             MemoryError: it does not fit into memory.
-            CheckpointError: the network fails, or its output has another shape than the card describes.
+            CheckpointError: the network fails, or its output is not finite or of another shape than described.
         """
         images = {"pre": [pre], "post": [post], "pair": [pre, post]}[self.member.input]
         height, width = pre.shape[-2:]
         values = torch.cat([self._normalise(self._pad(image.float())) for image in images], dim=1)
-        found = torch.from_numpy(self._run(values.numpy().astype(self._dtype, copy=False))).float()
+        found = torch.from_numpy(self._run(values.to(self._dtype).numpy())).float()
         wanted = (len(values), len(self.member.order), *values.shape[-2:])
         if found.shape != wanted:
             raise CheckpointError(
                 f"{self._path} returns {_shown(found.shape)} values for {_shown(values.shape)}, but its card describes "
                 f"{_shown(wanted)}.",
                 hint="Correct output and classes of the card, or export the network again.",
+            )
+        if not bool(found.isfinite().all()):
+            raise CheckpointError(
+                f"{self._path} returns values that are not finite.",
+                hint="Correct scale, mean and std of its card, or use a network in float32.",
             )
         return self._logits(found[:, self.member.order, :height, :width])
 
