@@ -6,18 +6,28 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner, Result
 
 from kept_runs import RUN, write_run
 from small_nets import images_of, small_checkpoint
+from small_store import noisy_scenes, write_store
+from xview2_siamese_unet.cli import trained_model
 from xview2_siamese_unet.cli.model import model
 from xview2_siamese_unet.config.modelling import HardwareParams
-from xview2_siamese_unet.errors import CheckpointError, ConfigError
+from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError
+from xview2_siamese_unet.metrics.confusion import Counts, count_scene
+from xview2_siamese_unet.metrics.scores import official_score
 from xview2_siamese_unet.models.card import parse_card
+from xview2_siamese_unet.models.checkpoint import thresholds_of
+from xview2_siamese_unet.models.postprocess import decide
 from xview2_siamese_unet.models.trained import TrainedModel, read_model
+from xview2_siamese_unet.raster.store import Store
 
 CPU = HardwareParams(device="cpu", precision="32-true")
 OTHER = "2026-02-02T03.04.05.678Z"
@@ -118,3 +128,69 @@ def test_the_commands_import_neither_torch_nor_onnxruntime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def scored(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Make the environment one with four scenes of noise in each split; return their store."""
+    names = {split: [f"{split}_{number}" for number in range(4)] for split in ("train", "validation", "test")}
+    store = write_store(shipped / "store", noisy_scenes([name for group in names.values() for name in group]))
+    splits = pd.DataFrame(
+        [(name, split) for split, group in names.items() for name in group], columns=["scene", "split"]
+    )
+    catalog = SimpleNamespace(load={"store": store, "splits": splits}.__getitem__, exists=lambda _: True)
+    monkeypatch.setattr(trained_model, "open_catalog", lambda _: catalog)
+    return store
+
+
+def score_of(content: dict[str, Any], store: Store) -> float:
+    """The official score on the test scenes, decided pixel by pixel."""
+    counts = Counts.zero()
+    for number in range(4):
+        scene = store.scene(f"test_{number}")
+        images = (torch.tensor(image).permute(2, 0, 1)[None] for image in (scene.pre, scene.post))
+        codes = decide(TrainedModel(content, CPU)(*images), thresholds_of(content))[0].numpy()
+        counts += count_scene(scene.building, scene.damage, codes, scene="s")
+    return official_score(counts)["score"]
+
+
+def test_an_ensemble_and_its_members_are_scored(shipped: Path, scored: Store) -> None:
+    (shipped / "conf/experiments/quickstart/parameters_more.yml").write_text("hardware: {precision: 32-true, device: cpu}")
+    paths = [write_trained(shipped, name, seed=seed) for seed, name in enumerate(("quickstart", "strong"))]
+    call("ensemble", *paths, "--out", shipped / "both")
+    printed = call("score", shipped / "both/ensemble.yml", paths[0]).output
+    row = next(line for line in printed.splitlines() if "official score" in line)
+    contents = [read_model(path) for path in (shipped / "both/ensemble.yml", *paths, paths[0])]
+    for content in contents:
+        assert f"{score_of(content, scored):.3f}" in row
+    assert row.count(" to ") == 4
+
+
+def test_an_ensemble_is_tuned_on_the_validation_scenes(
+    shipped: Path, scored: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def tune(content: dict[str, Any], store: Store, names: list[str], *_: object) -> dict[str, Any]:
+        assert store is scored
+        seen.extend(names)
+        return {"thresholds": {"building": 0.3, "damaged": 0.2}, "prediction": content["prediction"]}
+
+    monkeypatch.setattr(trained_model, "tune_model", tune)
+    paths = [write_trained(shipped, name, seed=seed) for seed, name in enumerate(("quickstart", "strong"))]
+    done = call("ensemble", *paths, "--out", shipped / "both", "--tune")
+    assert seen == [f"validation_{number}" for number in range(4)]
+    assert thresholds_of(read_model(shipped / "both/ensemble.yml")) == (0.3, 0.2)
+    assert "not tuned again" not in done.output
+    assert "not tuned again" in call("ensemble", *paths, "--out", shipped / "other").output
+
+
+def test_a_split_without_scenes_cannot_be_scored(shipped: Path, scored: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = pd.DataFrame({"scene": [], "split": []})
+    catalog = SimpleNamespace(load={"store": scored, "splits": empty}.__getitem__, exists=lambda _: True)
+    monkeypatch.setattr(trained_model, "open_catalog", lambda _: catalog)
+    with pytest.raises(DataError, match="Split test has no scene"):
+        call("score", write_trained(shipped, "quickstart"))
+    monkeypatch.setattr(trained_model, "open_catalog", lambda _: SimpleNamespace(exists=lambda _: False))
+    with pytest.raises(DataError, match="no store and no splits"):
+        call("score", write_trained(shipped, "strong"))

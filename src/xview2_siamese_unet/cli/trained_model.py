@@ -129,8 +129,8 @@ def ensemble(names: tuple[str, ...], out: Path, name: str, *, tune: bool, env: s
     if scenes is None:
         click.echo(_NOT_TUNED, err=True)
     else:
-        rule = tune_model(read_model(card), *scenes)
-        write_atomically(card, write_card(Card.model_validate({**parse_card(card).model_dump(), **rule})))
+        plain = parse_card(card).model_dump(exclude_defaults=True)
+        write_atomically(card, write_card(Card.model_validate(plain | tune_model(read_model(card), *scenes))))
     click.echo(card)
 
 
