@@ -29,7 +29,7 @@ def test_a_fresh_clone_can_run() -> None:
     done = call()
     assert done.exit_code == 0, done.output
     assert "base < users/default < experiments/quickstart" in done.output
-    assert "good  net                 siamese_unet with resnet18, " in done.output
+    assert "good  net                 siamese_unet with tu-tf_efficientnet_lite0, " in done.output
     assert "none of this experiment yet. Run kedro run --env default/quickstart." in done.output
     assert f"good  ONNX Runtime        {version('onnxruntime')}" in done.output
 
@@ -164,7 +164,7 @@ def from_cache(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A configuration that asks for weights from the cache, which is empty."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     (shipped / "conf/local").mkdir()
-    (shipped / "conf/local/parameters.yml").write_text("model: {encoder: {weights: {source: cache}}}")
+    (shipped / "conf/local/parameters.yml").write_text("model: {encoder: {name: resnet18, weights: {source: cache}}}")
 
 
 @pytest.mark.usefixtures("from_cache")
