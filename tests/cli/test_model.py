@@ -155,7 +155,9 @@ def score_of(content: dict[str, Any], store: Store) -> float:
 
 
 def test_an_ensemble_and_its_members_are_scored(shipped: Path, scored: Store) -> None:
-    (shipped / "conf/experiments/quickstart/parameters_more.yml").write_text("hardware: {precision: 32-true, device: cpu}")
+    (shipped / "conf/experiments/quickstart/parameters_more.yml").write_text(
+        "hardware: {precision: 32-true, device: cpu}"
+    )
     paths = [write_trained(shipped, name, seed=seed) for seed, name in enumerate(("quickstart", "strong"))]
     call("ensemble", *paths, "--out", shipped / "both")
     printed = call("score", shipped / "both/ensemble.yml", paths[0]).output

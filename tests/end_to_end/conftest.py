@@ -18,7 +18,10 @@ PROJECT = Path(__file__).parents[2]
 
 SMALL: dict[str, Any] = {
     "dataset": {"sample": {"size": 64, "scenes": {"tier1": 6, "tier3": 4, "hold": 3, "test": 4}}},
-    "model": {"encoder": {"name": "tu-test_resnet", "weights": {"source": "none"}}, "decoder_channels": [16, 8, 8, 8, 8]},
+    "model": {
+        "encoder": {"name": "tu-test_resnet", "weights": {"source": "none"}},
+        "decoder_channels": [16, 8, 8, 8, 8],
+    },
     "training": {"epochs": 2, "batch_size": 4, "crop": 64, "crops_per_scene": 1},
     "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}},
 }

@@ -160,7 +160,10 @@ def test_events_that_the_model_has_not_seen_are_scored_apart(table: pd.DataFrame
     rows = table[table["disaster"] != "b"]
     assert {key: found[key] for key in official_score(total(rows))} == official_score(total(rows))
     assert (found["names"], found["n_scenes"]) == (["a", "c"], 4)
-    assert unseen(["a", "b", "c"]) is None
+    assert unseen(["a", "b", "c"]) == {"names": [], "n_scenes": 0}
+    single = unseen(["a", "b"])
+    assert single is not None
+    assert single["intervals"] is None, "one scene has no interval"
     assert unseen(None) is None, "of an older checkpoint it is not known"
 
 

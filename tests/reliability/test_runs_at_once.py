@@ -14,7 +14,10 @@ import yaml
 PROJECT = Path(__file__).parents[2]
 SMALL = {
     "dataset": {"sample": {"size": 64, "scenes": {"tier1": 9, "tier3": 6, "hold": 4, "test": 4}}},
-    "model": {"encoder": {"name": "tu-test_resnet", "weights": {"source": "none"}}, "decoder_channels": [16, 8, 8, 8, 8]},
+    "model": {
+        "encoder": {"name": "tu-test_resnet", "weights": {"source": "none"}},
+        "decoder_channels": [16, 8, 8, 8, 8],
+    },
     "training": {"epochs": 1, "batch_size": 4, "crop": 64, "crops_per_scene": 1},
     "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}},
 }

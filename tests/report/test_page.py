@@ -152,14 +152,22 @@ def test_intervals_follow_their_numbers() -> None:
 
 
 def test_the_score_on_unseen_events_comes_first() -> None:
-    numbers = metrics(seen=["b"])
-    page = render(metrics=numbers)
-    unseen = numbers["unseen_events"]
-    low, high = unseen["intervals"]["score"]
-    tile = f'<b>{unseen["score"]:.3f}</b><span class="interval">95 %: {low:.3f} to {high:.3f}</span>'
-    assert page.index(tile) < page.index(f"<b>{numbers['score']:.3f}</b>")
+    both, one = metrics(seen=[]), metrics(seen=["b"])
+    page = render(metrics=both)
+    low, high = both["unseen_events"]["intervals"]["score"]
+    tile = f'<b>{both["score"]:.3f}</b><span class="interval">95 %: {low:.3f} to {high:.3f}</span>'
+    assert "b, socal-fire; 2 of 2 scenes" in page
+    assert page.count(tile) == 2
+    page = render(metrics=one)
     assert "socal-fire; 1 of 2 scenes" in page
-    assert "Unseen events" not in render(metrics=metrics(seen=["b", "socal-fire"]))
+    assert page.index(f"<b>{one['unseen_events']['score']:.3f}</b></div>") < page.index(f"<b>{one['score']:.3f}</b>")
+
+
+def test_it_is_said_where_no_event_is_new() -> None:
+    new = "No event here is new"
+    assert new in render(metrics=metrics(seen=["b", "socal-fire"]))
+    assert new not in render(metrics=metrics(seen=None))  # of an older checkpoint it is not known
+    assert new not in render(metrics=metrics(seen=["b"]))
 
 
 def test_probabilities_are_those_of_the_metrics() -> None:

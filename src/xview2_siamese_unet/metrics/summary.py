@@ -90,10 +90,10 @@ def summarise_scores(
     Keys: the seven official ones; ours: `present_class_damage_f1`, `intervals` (95 %, of each score),
     `constant_prediction` and its `_score`, `localization` and `damage` (scores of each class), `events` and
     `disaster_types` (official scores of each, with `score_interval`, null for one scene), `macro_over_events` (their
-    plain mean), `unseen_events` (official scores on scenes of events that the model has not seen, with `intervals`,
-    `names` of the events and `n_scenes`; null where there is none), `n_scenes`, `splits` (scenes of each split),
-    `unclassified`, `confusion` (counts of all codes), `buildings` (see `building_scores`), `probabilities` (see
-    `summarise_probabilities`).
+    plain mean), `unseen_events` (`names` of the events that the model has not seen, `n_scenes` and their official
+    scores, with `intervals` of two scenes or more; null if it is not known what it has seen), `n_scenes`, `splits`
+    (scenes of each split), `unclassified`, `confusion` (counts of all codes), `buildings` (see `building_scores`),
+    `probabilities` (see `summarise_probabilities`).
 
     Args:
         table: counts of pixels, one row a scene.
@@ -104,7 +104,6 @@ def summarise_scores(
         seen: events of which the model has seen scenes; `None` if that is not known.
     """
     counts = total(table)
-    unseen = table if seen is None else table[~table["disaster"].isin(list(seen))]
     constant = constant_scores(counts, unclassified)
     best = max(constant, key=constant.__getitem__)
     events = _groups(table, "disaster", unclassified, params)
@@ -118,7 +117,7 @@ def summarise_scores(
         "damage": {code.word: damage.of(code) for code in SCORED},
         "events": events,
         "macro_over_events": _macro(events),
-        "unseen_events": None if seen is None or unseen.empty else _unseen(unseen, unclassified, params),
+        "unseen_events": None if seen is None else _unseen(table, seen, unclassified, params),
         "disaster_types": _groups(table, "disaster_type", unclassified, params),
         "splits": {str(split): int(n) for split, n in table["split"].value_counts().items()},
         "unclassified": unclassified,
@@ -140,10 +139,15 @@ def summarise_folders(
     }
 
 
-def _unseen(table: pd.DataFrame, unclassified: Unclassified, params: IntervalParams) -> dict[str, Any]:
-    numbers = summarise_folders(table, unclassified, params)
-    del numbers["confusion"]
-    return {"names": sorted(set(table["disaster"].astype(str))), **numbers}
+def _unseen(
+    table: pd.DataFrame, seen: Collection[str], unclassified: Unclassified, params: IntervalParams
+) -> dict[str, Any]:
+    rows = table[~table["disaster"].isin(list(seen))]
+    facts = {"names": sorted(set(rows["disaster"].astype(str))), "n_scenes": len(rows)}
+    if rows.empty:
+        return facts
+    drawn = intervals(rows, unclassified, draws=params.draws, seed=params.seed) if len(rows) > 1 else None
+    return {**facts, **official_score(total(rows), unclassified), "intervals": drawn}
 
 
 def _macro(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
