@@ -161,11 +161,13 @@ def test_an_ensemble_and_its_members_are_scored(shipped: Path, scored: Store) ->
     paths = [write_trained(shipped, name, seed=seed) for seed, name in enumerate(("quickstart", "strong"))]
     call("ensemble", *paths, "--out", shipped / "both")
     printed = call("score", shipped / "both/ensemble.yml", paths[0]).output
-    row = next(line for line in printed.splitlines() if "official score" in line)
+    rows = [line for line in printed.splitlines() if " to " in line]
     contents = [read_model(path) for path in (shipped / "both/ensemble.yml", *paths, paths[0])]
-    for content in contents:
-        assert f"{score_of(content, scored):.3f}" in row
-    assert row.count(" to ") == 4
+    scores = [score_of(content, scored) for content in contents]
+    assert len(rows) == 4
+    for row, score in zip(rows, scores, strict=True):
+        assert f" {score:.3f}  " in row
+    assert [f"{score - scores[0]:+.3f}" in row for row, score in zip(rows, scores, strict=True)][1:] == [True] * 3
 
 
 def test_an_ensemble_is_tuned_on_the_validation_scenes(

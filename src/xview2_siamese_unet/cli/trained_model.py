@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 import click
 import numpy as np
 import pandas as pd
+from rich.table import Table
+from rich.text import Text
 
 from xview2_siamese_unet.atomic import sha256, whole_file, write_atomically
 from xview2_siamese_unet.cli.command import (
@@ -42,7 +44,7 @@ from xview2_siamese_unet.models.combine import average_checkpoints, write_ensemb
 from xview2_siamese_unet.models.export import card_of, write_model
 from xview2_siamese_unet.models.trained import check_model, members_of, read_model
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.report.comparison import Experiment, compare, comparison_tables
+from xview2_siamese_unet.report.comparison import Experiment, Number, difference, scores_with_intervals
 from xview2_siamese_unet.training.tuning import tune_model
 
 _BUNDLE: Final = ".safetensors"
@@ -147,14 +149,22 @@ def score(names: tuple[str, ...], split: str, env: str | None) -> None:
     kedro model score ensemble/ensemble.yml --env lab/seed-0
     """  # noqa: D301  click takes the escaped character
     store, scenes, hardware, unclassified = _scenes(env, split)
-    scored = []
+    scored: list[Experiment] = []
     for name in names:
         content = read_model(_find(name, env).path)
         for label, each in {name: content, **members_of(content)}.items():
             counts = _count(each, store, scenes, hardware)
-            shown = label if label == name else f"{name}: {label}"
-            scored.append(Experiment(shown, counts, unclassified, {}))
-    open_console().print(comparison_tables(compare(scored)))
+            scored.append(Experiment(label if label == name else f"  {label}", counts, unclassified, {}))
+    table = Table(title=f"{len(scenes)} scenes of split {split}, 95 % interval over scenes", title_justify="left")
+    table.add_column("model", overflow="fold")
+    for column in ("score", "localisation F1", "damage F1", "score minus the first"):
+        table.add_column(column, justify="right")
+    for model in scored:
+        numbers = scores_with_intervals(model)
+        cells = [_cell(numbers[key]) for key in ("score", "localization_f1", "damage_f1")]
+        change = "" if model is scored[0] else _cell(difference(scored[0], model).numbers["score"], "+")
+        table.add_row(Text(model.name), *cells, change)
+    open_console().print(table)
 
 
 @click.command(cls=ProjectCommand)
@@ -176,6 +186,10 @@ def average(names: tuple[str, ...], out: Path | None, env: str | None) -> None:
         format_of(out).write(soup, part)
     click.echo(out)
     click.echo(_NOT_TUNED, err=True)
+
+
+def _cell(number: Number, sign: str = "") -> str:
+    return f"{number.value:{sign}.3f}  {number.low:{sign}.3f} to {number.high:{sign}.3f}"
 
 
 def _scenes(env: str | None, split: str) -> tuple[Store, list[str], HardwareParams, Unclassified]:
