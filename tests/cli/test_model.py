@@ -34,7 +34,7 @@ OTHER = "2026-02-02T03.04.05.678Z"
 
 
 def call(*args: object) -> Result:
-    return CliRunner().invoke(model, [str(arg) for arg in args], catch_exceptions=False)
+    return CliRunner(env={"COLUMNS": "300"}).invoke(model, [str(arg) for arg in args], catch_exceptions=False)
 
 
 def write_trained(project: Path, experiment: str, run: str = RUN, seed: int = 0) -> Path:
