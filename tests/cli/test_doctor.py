@@ -79,7 +79,7 @@ class Pairs(OtherLayout):
             yield OtherScene("tier1", SceneId("flood", int(place.name)), *(place / name for name in "abc"))
 
     def buildings(self, scene):
-        raise NotImplementedError
+        return []
 """
 
 

@@ -31,12 +31,13 @@ from xview2_siamese_unet.models.postprocess import (
     scored_bytes,
 )
 from xview2_siamese_unet.models.predictor import Predictor
+from xview2_siamese_unet.models.tensors import SceneTensor
 from xview2_siamese_unet.models.trained import Net, TrainedModel, as_net
 from xview2_siamese_unet.models.vote import connected_components, sum_probabilities
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.calibration import calibrate, sample_logits
-from xview2_siamese_unet.training.data import all_gather, unpack_batch
+from xview2_siamese_unet.training.data import all_gather
 from xview2_siamese_unet.training.distributed import get_rank, get_world_size
 from xview2_siamese_unet.training.shrinkage import BLOCKS, Shrunk, shrink
 from xview2_siamese_unet.types import (
@@ -169,6 +170,12 @@ def _blocks() -> Iterator[int]:
     return (scene % BLOCKS for scene in count(get_rank(), get_world_size()))
 
 
+def _images(batch: SceneTensor) -> tuple[Tensor, Tensor]:
+    """Return both images as bytes, of which a quarter has to be moved to a GPU."""
+    images = batch[..., :6].permute(0, 3, 1, 2)
+    return images[:, :3], images[:, 3:]
+
+
 def count_predictions(net: Net, batches: Iterable[Tensor]) -> PredictionCounts:
     """Return how often each prediction met each truth.
 
@@ -178,8 +185,7 @@ def count_predictions(net: Net, batches: Iterable[Tensor]) -> PredictionCounts:
     total = torch.zeros(math.prod(_SHAPE), dtype=torch.int64)
     blocks = _blocks()
     for batch in batches:
-        images = unpack_batch(batch, "ignore")
-        probability, damage = most_likely(net(images.pre, images.post))
+        probability, damage = most_likely(net(*_images(batch)))
         pixels = batch.to(damage.device)
         block = torch.tensor([next(blocks) for _ in batch], device=damage.device)[:, None, None]
         # The step whose lower end the probability is above, as `decide` compares.
@@ -257,8 +263,7 @@ def collect_buildings(net: Net, batches: Iterable[Tensor], thresholds: Threshold
     own: list[Buildings] = []
     blocks = _blocks()
     for pixels in batches:
-        images = unpack_batch(pixels, "ignore")
-        shares = net(images.pre, images.post)
+        shares = net(*_images(pixels))
         codes, truth = decide(shares, thresholds).cpu().numpy(), pixels[..., 7].cpu().numpy()
         own += [_buildings(*scene) for scene in zip(codes, scored_bytes(shares), truth, blocks, strict=False)]
     parts = [part for rank in all_gather(own) for part in rank]

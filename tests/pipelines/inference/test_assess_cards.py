@@ -99,27 +99,23 @@ def test_other_pixels_than_those_of_the_card_are_warned_of(
         assert warning[0] in found.products["report.html"].read_text()
 
 
-def test_a_bad_card_ends_with_two_and_writes_nothing(material: Path, project: Path, foreign: Path) -> None:
-    card = json.loads(foreign.read_text())
-    card["members"][0]["sha256"] = "0" * 64
-    foreign.write_text(json.dumps(card))
-    given = [*map(str, pair_of(material)), "--out", str(project / "out"), "--model", str(foreign)]
-    done = CliRunner().invoke(assess_command, given)
-    assert done.exit_code == 2
-    assert "loc.onnx is not the file that foreign.yml describes" in done.output
-    assert not (project / "out").exists()
-
-
-def test_a_network_that_does_not_fit_ends_with_two_and_writes_nothing(
-    material: Path, project: Path, foreign: Path
+@pytest.mark.parametrize(
+    ("member", "change", "sentence"),
+    [
+        (0, {"sha256": "0" * 64}, "loc.onnx is not the file that foreign.yml describes"),
+        (1, {"input": "post"}, "has 6 channels, but the card describes 3"),
+    ],
+)
+def test_a_bad_card_ends_with_two_and_writes_nothing(
+    *, material: Path, project: Path, foreign: Path, member: int, change: dict[str, str], sentence: str
 ) -> None:
     card = json.loads(foreign.read_text())
-    card["members"][1]["input"] = "post"
+    card["members"][member] |= change
     foreign.write_text(json.dumps(card))
     given = [*map(str, pair_of(material)), "--out", str(project / "out"), "--model", str(foreign)]
     done = CliRunner().invoke(assess_command, given)
     assert done.exit_code == 2
-    assert "has 6 channels, but the card describes 3" in done.output
+    assert sentence in done.output
     assert not (project / "out").exists()
 
 

@@ -1,0 +1,67 @@
+"""`kedro cross-validate` before it trains: the experiments that it writes, and the errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from xview2_siamese_unet.cli import cross_validate as module
+from xview2_siamese_unet.cli.command import open_configuration
+from xview2_siamese_unet.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def ran(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Run nothing but the command in a project with scenes of three events; the experiments that would be run."""
+    experiments: list[str] = []
+    scenes = pd.DataFrame({"scene": ["a", "b", "c"], "disaster": ["fire", "flood", "wind"]})
+
+    def run(env: str, pipeline: str) -> str:
+        experiments.extend([env] if pipeline == "__default__" else [])
+        return env
+
+    monkeypatch.setattr(module, "run_pipeline", run)
+    monkeypatch.setattr(module, "open_catalog", lambda _: SimpleNamespace(load={"scenes": scenes}.__getitem__))
+    monkeypatch.setattr(module, "_pool", lambda _by, names, runs: (dict.fromkeys(names), runs))
+    monkeypatch.setattr(module, "_table", str)
+    assert shipped.is_dir()
+    return experiments
+
+
+def call(*args: str) -> None:
+    CliRunner().invoke(module.cross_validate, args, catch_exceptions=False)
+
+
+def left_out(env: str) -> list[str]:
+    return list(open_configuration(env)["parameters"]["data_processing"]["split"]["leave_events_out"])
+
+
+def test_each_event_is_left_out_once(ran: list[str]) -> None:
+    call()
+    assert [left_out(env) for env in ran] == [["fire"], ["flood"], ["wind"]]
+    ran.clear()
+    call("--folds", "2")
+    assert [left_out(env) for env in ran] == [["fire", "wind"], ["flood"]]
+    with pytest.raises(DataError, match="3 events make no 4 folds"):
+        call("--folds", "4")
+
+
+def test_folds_of_scenes_differ_in_their_number(ran: list[str]) -> None:
+    call("--by", "scene", "--folds", "3")
+    call("--by", "scene", "--folds", "3")
+    splits = [open_configuration(env)["parameters"]["data_processing"]["split"] for env in ran]
+    assert [list(split["fold"]) for split in splits] == [[1, 3], [2, 3], [3, 3]] * 2
+
+
+def test_a_copy_with_other_settings_is_refused(ran: list[str], shipped: Path) -> None:
+    call("--by", "scene", "--folds", "2")
+    path = shipped / "conf/experiments/quickstart/parameters.yml"
+    path.write_text(path.read_text().replace("epochs: 13", "epochs: 12"))
+    ran.clear()
+    with pytest.raises(ConfigError, match=r"quickstart_fold_1_of_2' exists and has another training\.epochs"):
+        call("--by", "scene", "--folds", "2")
+    assert ran == []
