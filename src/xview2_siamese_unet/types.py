@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
 
-AnyArray: TypeAlias = npt.NDArray[Any]
-BoolArray: TypeAlias = npt.NDArray[np.bool_]
-UInt8Array: TypeAlias = npt.NDArray[np.uint8]
-Int32Array: TypeAlias = npt.NDArray[np.int32]
-Int64Array: TypeAlias = npt.NDArray[np.int64]
-Float32Array: TypeAlias = npt.NDArray[np.float32]
-Float64Array: TypeAlias = npt.NDArray[np.float64]
+# Not numpy.typing.NDArray, which is no class from numpy 2.5 on, as jaxtyping needs one.
+AnyArray: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[Any]]
+BoolArray: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
+UInt8Array: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.uint8]]
+Int32Array: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.int32]]
+Int64Array: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
+Float32Array: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.float32]]
+Float64Array: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]
 
 Image = UInt8[UInt8Array, "h w 3"]
 """Red, green and blue; black is no data."""
