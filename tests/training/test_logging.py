@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import draw_scene
 
@@ -42,7 +43,8 @@ def test_the_scenes_with_most_damage_are_shown_whatever_their_order() -> None:
     for order in ([1, 2, 3, 4, 5, 6], [6, 3, 1, 5, 4, 2]):
         panels = Panels()
         for damaged in order:
-            panels.offer(town(damaged), np.zeros((64, 64), np.uint8))
+            scenes = torch.from_numpy(town(damaged))[None]
+            panels.offer(scenes, torch.zeros(1, 64, 64, dtype=torch.uint8))
         pictures.append(panels.image())
     assert [int(pictures[0][64 * n, 0, 0]) for n in range(4)] == [6, 5, 4, 3]
     assert np.array_equal(*pictures)

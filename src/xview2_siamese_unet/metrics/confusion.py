@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -23,6 +24,10 @@ DAMAGE_COLUMNS: Final = [f"damage_{truth}_{predicted}" for truth in range(N_CODE
 COUNT_COLUMNS: Final = [*LOCALIZATION_COLUMNS, *DAMAGE_COLUMNS]
 """Of a table with one row a scene; `damage_4_2` counts pixels of truth 4 (destroyed) predicted as 2 (minor-damage)."""
 _SHAPE: Final = (2, 2, N_CODES, N_CODES)
+N_JOINT: Final = math.prod(_SHAPE)
+"""Combinations of a predicted building, both truths and a predicted code."""
+Bytes: TypeAlias = Any
+"""Array or tensor of bytes; torch is not imported here."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -50,6 +55,14 @@ class Counts:
         """Return the counts of rows, columns as `COUNT_COLUMNS`."""
         lead = rows.shape[:-1]
         return cls(rows[..., :4].reshape(*lead, 2, 2), rows[..., 4:].reshape(*lead, N_CODES, N_CODES))
+
+    @classmethod
+    def from_joint(cls, joint: Int64Array) -> Counts:
+        """Return the counts of `N_JOINT` numbers of pixels, see `joint_codes`."""
+        outside, inside = joint.reshape(_SHAPE)
+        by_code: Int64Array = inside.sum(axis=0)
+        by_code[:, 0] += outside.sum(axis=(0, 2))
+        return cls(np.stack([outside.sum(axis=(1, 2)), inside.sum(axis=(1, 2))], axis=1), by_code)
 
     def row(self) -> CountRows:
         """Return the counts in the order of `COUNT_COLUMNS`."""
@@ -89,15 +102,17 @@ def count_scene(building: Mask, damage: Mask, predicted: Mask, *, scene: str, lo
         ("predicted buildings", located, 1),
     ):
         _check(mask, building.shape, highest, f"{scene}, {name}")
+    return Counts.from_joint(histogram(joint_codes(located, building, damage, predicted))[:N_JOINT])
+
+
+def joint_codes(located: Bytes, building: Bytes, damage: Bytes, predicted: Bytes) -> Bytes:
+    """Return one code for each combination, below `N_JOINT`; arguments as `count_scene`."""
     # 2 × 2 × 6 × 6 = 144 joint codes still fit a byte, so one copy of the scene holds them all.
-    joint = located * np.uint8(_SHAPE[1])
+    joint = located * _SHAPE[1]
     for size, mask in zip((*_SHAPE[2:], 1), (building, damage, predicted), strict=True):
         joint += mask
-        joint *= np.uint8(size)
-    outside, inside = histogram(joint)[: int(np.prod(_SHAPE))].reshape(_SHAPE)
-    by_code: Int64Array = inside.sum(axis=0)
-    by_code[:, 0] += outside.sum(axis=(0, 2))
-    return Counts(np.stack([outside.sum(axis=(1, 2)), inside.sum(axis=(1, 2))], axis=1), by_code)
+        joint *= size
+    return joint
 
 
 def histogram(codes: UInt8Array) -> Int64Array:

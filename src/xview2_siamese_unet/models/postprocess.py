@@ -56,7 +56,8 @@ def join_heads(building: SingleProbability, classes: ClassProbabilities) -> Prob
 
 def most_likely(shares: ProbabilityTensor) -> tuple[Tensor, Targets]:
     """Return the probability of a building and its likeliest damage code, each (b, h, w)."""
-    return 1 - shares[:, 0], shares[:, 1:].argmax(dim=1) + 1
+    # Not argmax, which takes seven times as long over a dimension that is not the last.
+    return 1 - shares[:, 0], shares[:, 1:].max(dim=1).indices + 1
 
 
 def decide(shares: ProbabilityTensor, thresholds: Thresholds = Thresholds()) -> Codes:  # noqa: B008  a tuple never changes

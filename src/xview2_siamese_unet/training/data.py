@@ -10,6 +10,7 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -85,10 +86,17 @@ def dilate(damage: Targets, side: int) -> Targets:
     """
     if side == 1:
         return damage
-    order = torch.tensor([Damage.BACKGROUND, *reversed(OVERLAP_PRIORITY)], device=damage.device)
-    rank = order.argsort()[damage]
+    order, ranks = _priorities(damage.device)
+    rank = ranks[damage]
     grown = functional.max_pool2d(rank.float().unsqueeze(1), side, stride=1, padding=side // 2).squeeze(1)
     return order[grown.long()]
+
+
+@cache
+def _priorities(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return codes by priority, and the rank of each code, copied to the device once."""
+    order = torch.tensor([Damage.BACKGROUND, *reversed(OVERLAP_PRIORITY)], device=device)
+    return order, order.argsort()
 
 
 def training_loader(data: TrainingData, recipe: Recipe, cores: int, device: DeviceScenes | None = None) -> Loader:

@@ -15,10 +15,10 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.profilers import SimpleProfiler
 
 from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.models.tensors import Codes, SceneTensor
 from xview2_siamese_unet.types import Image, Mask, Panel, Pixels
 
 _PALETTE: Final = np.array([code.rgb for code in Damage], np.uint8)
-_DAMAGED: Final = (Damage.MINOR_DAMAGE, Damage.MAJOR_DAMAGE, Damage.DESTROYED)
 _SIDE: Final = 256
 _SHOWN: Final = 4
 _log = logging.getLogger(__name__)
@@ -102,12 +102,19 @@ class Panels:
     def __init__(self) -> None:
         self._kept: list[tuple[int, Image]] = []
 
-    def offer(self, scene: Pixels, predicted: Mask) -> None:
-        """Keep a panel of the scene if few have more damage; arguments as `draw_panel`."""
-        damaged = int(np.isin(scene[..., 7], _DAMAGED).sum())
-        if len(self._kept) < _SHOWN or damaged > self._kept[-1][0]:
-            self._kept.append((damaged, draw_panel(scene, predicted)))
-            self._kept = sorted(self._kept, key=lambda kept: -kept[0])[:_SHOWN]
+    def offer(self, pixels: SceneTensor, predicted: Codes) -> None:
+        """Keep a panel of each scene of a batch that few have more damage than.
+
+        Args:
+            pixels: of the scenes.
+            predicted: damage codes.
+        """
+        damage = pixels[..., 7]
+        damaged = ((damage >= Damage.MINOR_DAMAGE) & (damage <= Damage.DESTROYED)).sum(dim=(1, 2)).tolist()
+        for n, most in enumerate(damaged):
+            if len(self._kept) < _SHOWN or most > self._kept[-1][0]:
+                self._kept.append((most, draw_panel(pixels[n].cpu().numpy(), predicted[n].cpu().numpy())))
+                self._kept = sorted(self._kept, key=lambda kept: -kept[0])[:_SHOWN]
 
     def image(self) -> Image:
         """Return the panels from top to bottom, most damage first."""
@@ -121,6 +128,6 @@ def draw_panel(scene: Pixels, predicted: Mask) -> Panel:
         scene: (h, w, 8) of the store.
         predicted: damage codes (h, w).
     """
-    truth, prediction = _PALETTE[scene[..., 7]], _PALETTE[predicted]
     step = max(1, scene.shape[0] // _SIDE)
-    return np.concatenate([scene[..., :3], scene[..., 3:6], truth, prediction], axis=1)[::step, ::step]
+    scene, predicted = scene[::step, ::step], predicted[::step, ::step]
+    return np.concatenate([scene[..., :3], scene[..., 3:6], _PALETTE[scene[..., 7]], _PALETTE[predicted]], axis=1)

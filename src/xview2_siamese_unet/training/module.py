@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.metrics.confusion import Counts, count_scene
+from xview2_siamese_unet.metrics.confusion import N_JOINT, Counts, joint_codes
 from xview2_siamese_unet.metrics.scores import mean_scores, official_score
 from xview2_siamese_unet.models.build import DamageNet
 from xview2_siamese_unet.models.postprocess import decide, probabilities
@@ -60,7 +60,7 @@ class DamageModule(lightning.LightningModule):
             self.register_buffer(f"alpha_{phase}", torch.tensor(weights) if use_weights else None, persistent=False)
         self.history: list[dict[str, float]] = []
         self.pretrained: dict[str, str] = {}
-        self._counts = Counts.zero()
+        self._joint = torch.zeros(N_JOINT, dtype=torch.int64)
         self._validation_losses: list[Tensor] = []
         self._panels = Panels()
         self._rate = 0.0
@@ -87,9 +87,9 @@ class DamageModule(lightning.LightningModule):
         losses = self._training_losses(pixels, self._mean_over_ranks)
         loss = reduce(torch.add, losses)
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        how: dict[str, Any] = {"on_epoch": True, "batch_size": len(pixels), "sync_dist": True}
-        self.log("train_loss", loss, on_step=True, prog_bar=True, **how)
-        self.log_dict(dict(zip(_LOSSES, losses, strict=False)), on_step=False, **how)  # the first stage has one
+        self.log("train_loss_step", loss, prog_bar=True)  # of this rank: the others would wait
+        epoch = {"train_loss_epoch": loss, **dict(zip(_LOSSES, losses, strict=False))}  # the first stage has one
+        self.log_dict(epoch, on_step=False, on_epoch=True, batch_size=len(pixels), sync_dist=True)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
@@ -119,7 +119,8 @@ class DamageModule(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Reset the counts, and average batch norm statistics over ranks."""
-        self._counts, self._validation_losses, self._panels = Counts.zero(), [], Panels()
+        self._joint = torch.zeros(N_JOINT, dtype=torch.int64, device=self.device)
+        self._validation_losses, self._panels = [], Panels()
         if self.trainer.world_size > 1:  # each rank has seen other batches
             for buffer in self.net.buffers():
                 if buffer.is_floating_point():
@@ -147,9 +148,10 @@ class DamageModule(lightning.LightningModule):
             scene = Logits(*(part[n : n + 1] for part in logits)), Batch(*(part[n : n + 1] for part in batch))
             # No reduction over ranks, which have different numbers of scenes and would wait for each other.
             self._validation_losses.append(reduce(torch.add, self._losses(*scene, torch.clone)))
-        for truth, predicted in zip(pixels.cpu().numpy(), decide(probabilities(logits)).cpu().numpy(), strict=True):
-            self._counts += count_scene(truth[..., 6], truth[..., 7], predicted, scene="validation")
-            self._panels.offer(truth, predicted)
+        predicted = decide(probabilities(logits))
+        joint = joint_codes((predicted > 0).to(torch.uint8), pixels[..., 6], pixels[..., 7], predicted)
+        self._joint += torch.bincount(joint.flatten(), minlength=N_JOINT)
+        self._panels.offer(pixels, predicted)
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and official score of the scenes of all ranks.
@@ -162,12 +164,7 @@ class DamageModule(lightning.LightningModule):
         loss = self._reduce(total, "sum") / self._reduce(scenes, "sum")
         self._refuse_divergence(loss, "validation")
         self.log("validation_loss", loss)
-        counts = Counts(
-            *(
-                self._reduce(torch.from_numpy(part).to(self.device), "sum").cpu().numpy()
-                for part in (self._counts.localization, self._counts.damage)
-            )
-        )
+        counts = Counts.from_joint(self._reduce(self._joint, "sum").cpu().numpy())
         scores = official_score(counts, self.recipe.classes.unclassified)
         self.log_dict({f"validation_{name}": value for name, value in scores.items() if name != "score"})
         self.log("validation_score", scores["score"], prog_bar=True)

@@ -14,15 +14,16 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
-    EMAWeightAveraging,
     LearningRateMonitor,
     RichProgressBar,
+    WeightAveraging,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich import get_console
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.config.modelling import LossWeightsParams, Recipe
@@ -49,7 +50,13 @@ from xview2_siamese_unet.training.data import (
     training_loader,
     validation_loader,
 )
-from xview2_siamese_unet.training.distributed import get_local_world_size, get_rank, get_world_size, is_torchrun
+from xview2_siamese_unet.training.distributed import (
+    get_local_rank,
+    get_local_world_size,
+    get_rank,
+    get_world_size,
+    is_torchrun,
+)
 from xview2_siamese_unet.training.learning_rate import find_rate, report_rate
 from xview2_siamese_unet.training.logging import StepProfiler, log_to, quiet_lightning
 from xview2_siamese_unet.training.losses import check_losses
@@ -58,6 +65,7 @@ from xview2_siamese_unet.training.provenance import code_commit
 from xview2_siamese_unet.training.tuning import DecisionRule, tune_decision_rule
 
 _log = logging.getLogger(__name__)
+_LOG_EVERY: Final = 10  # steps
 _FEW_STEPS: Final = 200  # a rule of thumb: the quickstart takes 600 to learn its sample
 _LICENCE = "Weights trained on xBD come under its licence, CC BY-NC-SA 4.0; those of the built-in sample are free."
 
@@ -221,7 +229,7 @@ def _best_row(module: DamageModule) -> dict[str, float]:
 def _checkpoint(module: DamageModule, rule: DecisionRule, data: TrainingData) -> Checkpoint:
     best, recipe = _best_row(module), module.recipe
     return Checkpoint(
-        state={name: value.cpu() for name, value in module.net.state_dict().items()},
+        state=module.net.cpu().state_dict(),  # not one tensor at a time, which would store shared weights twice
         model=recipe.model.model_dump(mode="json"),
         classes=recipe.classes.model_dump(mode="json"),
         channels=data.channels,
@@ -281,11 +289,13 @@ def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epoc
         deterministic=recipe.hardware.deterministic,
         logger=TensorBoardLogger(tensorboard_logs, name=""),
         profiler=StepProfiler() if recipe.hardware.profile else None,
-        callbacks=_callbacks(recipe, epochs),
+        callbacks=_callbacks(recipe, epochs, device),
         enable_progress_bar=is_watched(get_console()),
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=_LOG_EVERY,
+        # The fastest convolutions for the one shape of all crops.
+        benchmark=training.crop is not None and not recipe.hardware.deterministic,
     )
 
 
@@ -303,7 +313,7 @@ def _has_unused_weights(module: DamageModule) -> bool:
     return any(gradient is None for gradient in gradients)
 
 
-def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
+def _callbacks(recipe: Recipe, epochs: Path, device: str) -> list[Callback]:
     training, mode = recipe.training, _mode(recipe)
     # Both when the history of an epoch is complete. Lightning's `save_last` writes only after an epoch that was better.
     how: Any = {"save_on_train_epoch_end": True, "enable_version_counter": False}
@@ -312,10 +322,47 @@ def _callbacks(recipe: Recipe, epochs: Path) -> list[Callback]:
     stop = ResumableEarlyStopping(training.monitor, min_delta=training.delta, patience=training.patience, mode=mode)
     callbacks: list[Callback] = [best, last, stop, LearningRateMonitor("step")]
     if training.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=training.ema_decay))
+        callbacks.append(MovingAverage(training.ema_decay, device))
     if is_watched(get_console()):
-        callbacks.append(RichProgressBar())
+        callbacks.append(ProgressBar())
     return callbacks
+
+
+class MovingAverage(WeightAveraging):
+    """Exponential moving average of weights and batch norm statistics, on the device of the module.
+
+    Not Lightning's `EMAWeightAveraging`, which averages one tensor at a time, and on the CPU, where the module is when
+    training begins.
+
+    Args:
+        decay: of the average, per step.
+        device: `cuda` or `cpu`.
+    """
+
+    def __init__(self, decay: float, device: str) -> None:
+        where = torch.device(device, get_local_rank()) if device == "cuda" else torch.device(device)
+        super().__init__(where, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Create the average."""
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:
+            # torch asks at every step whether this is the first one: on a GPU, the answer would take a synchronisation.
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's progress bar, which reads the loss at every tenth step only: reading waits for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._read: dict[str, Any] = {}
+
+    def get_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Any]:
+        """Return the metrics next to the bar."""
+        if trainer.global_step % _LOG_EVERY == 0 or not trainer.training:
+            self._read = super().get_metrics(trainer, pl_module)
+        return self._read
 
 
 class ResumableEarlyStopping(EarlyStopping):
