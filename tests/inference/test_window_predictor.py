@@ -62,19 +62,28 @@ class Cramped(WindowPredictor):
         self.device, self.room, self.error = "cpu", room, error
         self.warnings = []
         self.shapes: list[tuple[int, ...]] = []
+        self.failed = 0
 
     def _predict(self, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
         if pre[..., 0].size > self.room:
+            self.failed += 1
             raise self.error
         self.shapes.append(pre.shape[:3])
         light = uniform_filter((pre.astype(np.float32) - post).mean(axis=3), (1, 17, 17), mode="constant")
         return np.repeat(light[..., None], 5, axis=3)
 
 
-ERRORS = [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    MemoryError(),
+]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=["gpu", "cpu"])
+@pytest.mark.parametrize("error", ERRORS, ids=str)
 def test_halves_of_batch_and_window_give_the_answer_of_the_whole(error: Exception) -> None:
     pre, post = np.random.default_rng(0).integers(0, 255, (2, 3, 320, 416, 3), dtype=np.uint8)
     whole = Cramped(10**9, error)(pre, post)
@@ -85,6 +94,15 @@ def test_halves_of_batch_and_window_give_the_answer_of_the_whole(error: Exceptio
     assert all(side % 32 == 0 for shape in cramped.shapes for side in shape[1:])
     assert all("out of memory" in warning for warning in cramped.warnings)
     assert len(cramped.warnings) == len(set(cramped.warnings)) > 0
+
+
+def test_a_batch_for_which_memory_ran_out_is_not_tried_again() -> None:
+    pre = np.zeros((2, 320, 320, 3), np.uint8)
+    cramped = Cramped(320 * 320, ERRORS[0])
+    for _ in range(3):
+        cramped(pre, pre)
+    assert cramped.failed == 1
+    assert cramped.shapes == [(1, 320, 320)] * 6
 
 
 VIEWS: list[tuple[Tta | None, Tta, bool]] = [(None, "d4", False), ("d4", "d4", False), ("none", "none", True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -23,7 +24,14 @@ from xview2_siamese_unet.training import trainer
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.distributed import get_local_rank
 from xview2_siamese_unet.training.module import DamageModule
-from xview2_siamese_unet.training.trainer import Folders, _warn_of_idle_gpus, fit, make_trainer, new_module
+from xview2_siamese_unet.training.trainer import (
+    Folders,
+    MovingAverage,
+    _warn_of_idle_gpus,
+    fit,
+    make_trainer,
+    new_module,
+)
 
 MakeRecipe = Callable[..., Recipe]
 Launch = Callable[[int, int], None]
@@ -466,3 +474,42 @@ def test_each_batch_has_its_own_seed(
     monkeypatch.setattr(DamageModule, "training_step", watch)
     fit(data, recipe(training={"epochs": 2, "accumulate": 2}), folders, cores=1)
     assert len(set(seeds)) == len(seeds) == 4
+
+
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+@pytest.mark.parametrize("error", [OUT_OF_MEMORY, RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")], ids=str)
+def test_memory_that_ran_out_names_what_to_lower(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def step(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(DamageModule, "training_step", step)
+    with pytest.raises(ConfigError, match=r"batch_size 2 and crops of 32 pixels.*Lower training\.batch_size"):
+        fit(data, recipe(), folders, cores=1)
+
+
+def test_an_operation_without_a_deterministic_form_is_refused(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(self: DamageModule, pixels: Tensor) -> None:
+        torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))  # has none on any device
+
+    monkeypatch.setattr(DamageModule, "training_step", step)
+    try:
+        with pytest.raises(ConfigError, match=r"put_ has no deterministic form"):
+            fit(data, recipe(hardware={"deterministic": True}), folders, cores=1)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_the_average_of_weights_is_on_the_device_and_its_counter_on_the_host(
+    data: TrainingData, recipe: MakeRecipe
+) -> None:
+    module = plain_module(data, recipe())
+    average = MovingAverage(0.9, "meta")
+    average.setup(SimpleNamespace(), module, "fit")
+    assert {weight.device.type for weight in average._average_model.module.parameters()} == {"meta"}
+    assert average._average_model.n_averaged.device.type == "cpu"

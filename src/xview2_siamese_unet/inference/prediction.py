@@ -7,10 +7,10 @@ damage code; 255 everywhere where not both images hold data.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
-from math import ceil
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +20,7 @@ import torch
 from xview2_siamese_unet.config.modelling import HardwareParams, Tta
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.checkpoint import check_checkpoint, prediction_of, thresholds_of, vote_weights_of
-from xview2_siamese_unet.models.hardware import device_warnings
+from xview2_siamese_unet.models.hardware import device_warnings, is_out_of_memory
 from xview2_siamese_unet.models.postprocess import Thresholds, decide, scored_bytes
 from xview2_siamese_unet.models.trained import TrainedModel, read_model
 from xview2_siamese_unet.models.vote import vote
@@ -68,7 +68,9 @@ def predict_scenes(
     """
     predict, weights = TrainedModel(checkpoint, hardware), vote_weights_of(checkpoint)
     rows = store.rows(names)
-    for first in track("batches of scenes predicted", ceil(len(rows) / batch_size), range(0, len(rows), batch_size)):
+    for first in track(
+        "batches of scenes predicted", math.ceil(len(rows) / batch_size), range(0, len(rows), batch_size)
+    ):
         images = torch.from_numpy(store.pixels[rows[first : first + batch_size]][..., :6]).permute(0, 3, 1, 2)
         shares = predict(images[:, :3], images[:, 3:])
         codes, stored = decide(shares, thresholds_of(checkpoint)).cpu().numpy(), scored_bytes(shares)
@@ -106,6 +108,8 @@ class WindowPredictor:
                 " (inference.windows.tta): its scores do not hold for these results"
             )
 
+    _too_large: float = math.inf  # values of a batch for which memory ran out once: no other is tried
+
     @property
     def usual_batch(self) -> int:
         """Windows at a time: on a CPU, more than one would not fit in its caches."""
@@ -113,12 +117,16 @@ class WindowPredictor:
 
     def __call__(self, pre: Images, post: Images) -> WindowPredictions:
         """Return probabilities; see `Predict`."""
+        smallest = len(pre) == 1 and max(pre.shape[1:3]) < 4 * _CONTEXT
+        if pre.size >= self._too_large and not smallest:
+            return self._predict_halves(pre, post)
         try:
             return self._predict(pre, post)
-        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error) or (len(pre) == 1 and max(pre.shape[1:3]) < 4 * _CONTEXT):
+        except (RuntimeError, MemoryError) as error:
+            if smallest or not is_out_of_memory(error):
                 raise
         torch.cuda.empty_cache()
+        self._too_large = pre.size
         count, height, width = pre.shape[:3]
         self._warn(f"out of memory with {count} windows of {height} × {width} pixels at a time: they were halved")
         return self._predict_halves(pre, post)
@@ -145,11 +153,6 @@ class WindowPredictor:
 
 def _cut(array: AnyArray, axis: int, part: slice) -> AnyArray:
     return array[(slice(None),) * axis + (part,)]
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # On a CPU, torch has no error of its own for it.
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
 
 
 def predict_rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from functools import cache
@@ -17,6 +18,7 @@ from xview2_siamese_unet.errors import ConfigError
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 _DEV = Path("/dev")
+_OUT_OF_MEMORY = re.compile("out of memory|allocate memory|_ALLOC_FAILED")
 _log = logging.getLogger(__name__)
 
 
@@ -75,6 +77,12 @@ def pick_precision(params: HardwareParams, device: str) -> Precision:
     # The function is younger than the oldest torch that is supported.
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16-mixed" if capabilities.get("avx512_bf16", False) else "32-true"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of torch, of a library of CUDA or of ONNX Runtime means that memory ran out."""
+    # Only some of them have a class: the CPU, cuDNN, cuBLAS and ONNX Runtime raise a RuntimeError.
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def autocast_dtype(params: HardwareParams, device: str) -> torch.dtype | None:

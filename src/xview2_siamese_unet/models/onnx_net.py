@@ -16,6 +16,7 @@ from torch.nn import functional
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.models.card import Member
+from xview2_siamese_unet.models.hardware import is_out_of_memory
 from xview2_siamese_unet.models.siamese_unet import Logits
 from xview2_siamese_unet.models.tensors import ClassLogits, ImageTensor
 from xview2_siamese_unet.types import AnyArray
@@ -110,7 +111,7 @@ class OnnxNet(nn.Module):
         try:
             (found,) = self._session.run(None, {self._input: values})
         except Exception as error:  # ONNX Runtime has a dozen classes without a common base
-            if "allocate memory" in str(error) or "out of memory" in str(error):
+            if is_out_of_memory(error):
                 raise MemoryError(f"cannot allocate memory for {_shown(values.shape)} values") from error
             raise CheckpointError(
                 f"{self._path} fails for {values.shape[2]} × {values.shape[3]} pixels ({_first_line(error)}).",

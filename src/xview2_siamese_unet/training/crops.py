@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from xview2_siamese_unet.config.modelling import DataloaderParams
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models.tensors import CropTensor, SceneTensor
+from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.distributed import get_local_rank
 from xview2_siamese_unet.training.samplers import CropIndex
@@ -113,8 +114,13 @@ class DeviceScenes:
     def __init__(self, store: Store, names: Sequence[str], device: torch.device) -> None:
         self._row = {name: row for row, name in enumerate(names)}
         self.pixels = torch.empty((len(names), store.height, store.width, 8), dtype=torch.uint8, device=device)
-        for row, stored in enumerate(store.rows(names)):
-            self.pixels[row].copy_(torch.from_numpy(np.array(store.pixels[stored])))
+        # Page-locked memory is copied to a GPU without another copy on the way.
+        staged = torch.empty(self.pixels.shape[1:], dtype=torch.uint8, pin_memory=device.type == "cuda")
+        rows = store.rows(names)
+        for row in track("scenes copied to the device", len(rows), range(len(rows))):
+            store.prefetch(int(rows[min(row + 1, len(rows) - 1)]))  # is read while this one is copied
+            staged.numpy()[...] = store.pixels[rows[row]]
+            self.pixels[row].copy_(staged)
 
     def rows(self, names: Sequence[str]) -> list[int]:
         """Return the rows of the scenes in `pixels`."""
@@ -127,9 +133,10 @@ def load_to_device(store: Store, names: Sequence[str], params: DataloaderParams,
     Raises:
         ConfigError: they are asked for on the device and do not fit.
     """
-    if params.location == "host" or (params.location == "auto" and device == "cpu"):
-        return None
     needed = len(names) * store.height * store.width * 8
+    if params.location == "host" or (params.location == "auto" and device == "cpu"):
+        _log.info("%d scenes (%.2f GB) are read from the store, as a map of the file", len(names), needed / 1e9)
+        return None
     free = free_memory(device)
     if free is None or needed <= _SHARE * free:
         _log.info("%d scenes (%.2f GB) are kept in the memory of the device", len(names), needed / 1e9)

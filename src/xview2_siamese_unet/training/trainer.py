@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -27,9 +30,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.config.modelling import LossWeightsParams, Recipe
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.checkpoint import Checkpoint
-from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device, pick_precision
+from xview2_siamese_unet.models.hardware import autocast_dtype, is_out_of_memory, pick_device, pick_precision
 from xview2_siamese_unet.models.pretrained import load_encoder_weights
 from xview2_siamese_unet.models.siamese_unet import Normalise
 from xview2_siamese_unet.progress import is_watched
@@ -102,7 +106,7 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
     """
     check_losses(recipe.training.losses)
     refuse_single_images(data, recipe)
-    with log_to(folders.logfiles / "training.log"), quiet_lightning(), shared_memory_errors():
+    with log_to(folders.logfiles / "training.log"), quiet_lightning(), shared_memory_errors(), _hardware_errors(recipe):
         names, device = [*data.train, *data.validation], pick_device(recipe.hardware.device)
         _warn_of_idle_gpus(device)
         host = Host(cores, device, load_to_device(data.store, names, recipe.dataloader, device))
@@ -114,6 +118,33 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         rule = tune_decision_rule(module.net, module.normalise, scenes, len(data.validation), recipe)
     _destroy_process_group()
     return _checkpoint(module, rule, data)
+
+
+@contextmanager
+def _hardware_errors(recipe: Recipe) -> Iterator[None]:
+    """Explain errors of torch that other settings avoid.
+
+    Raises:
+        ConfigError: memory ran out, or an operation has no deterministic form.
+    """
+    training = recipe.training
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            side = "whole scenes" if training.crop is None else f"crops of {training.crop} pixels"
+            raise ConfigError(
+                f"Memory ran out with training.batch_size {training.batch_size} and {side}.",
+                hint="Lower training.batch_size, and raise training.accumulate by the same factor, or lower "
+                "training.crop. On a GPU, dataloader.location: host leaves it the memory of the scenes.",
+            ) from error
+        found = re.search(r"(\S+) does not have a deterministic implementation", str(error))
+        if found is None:
+            raise
+        raise ConfigError(
+            f"hardware.deterministic is true, but {found[1]} has no deterministic form on this device.",
+            hint="Set hardware.deterministic to false, or choose another decoder, encoder or loss.",
+        ) from error
 
 
 def _destroy_process_group() -> None:
@@ -163,6 +194,8 @@ def _train(
         _test_rates(new_module(data, recipe, start=start, fresh=True), training, host.device, folders.logfiles)
     module = new_module(data, recipe, start=start, fresh=last is None)
     trainer = make_trainer(module, host.device, folders.tensorboard_logs, epochs)
+    if host.device == "cuda" and trainer.precision == "32-true":
+        torch.set_float32_matmul_precision("high")  # TF32, as convolutions have it by default
     _log.info("training on %s (%s): %d scenes", host.device, trainer.precision, len(data.train))
     if (steps := len(training) * recipe.training.epochs // recipe.training.accumulate) < _FEW_STEPS:
         _log.warning(
@@ -348,7 +381,7 @@ class MovingAverage(WeightAveraging):
         super().setup(trainer, pl_module, stage)
         if self._average_model is not None:
             # torch asks at every step whether this is the first one: on a GPU, the answer would take a synchronisation.
-            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+            self._average_model.n_averaged = torch.tensor(0)
 
 
 class ProgressBar(RichProgressBar):
