@@ -17,7 +17,7 @@ import pytest
 
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.parallel import _in_flight, parallel_map, usable_cores
+from xview2_siamese_unet.parallel import _in_flight, parallel_map, read_ahead, usable_cores
 
 
 def square(number: int) -> int:
@@ -193,3 +193,29 @@ def test_a_bar_is_drawn_on_a_terminal_only(
 
 def test_paths_travel(tmp_path: Path) -> None:
     assert list(parallel_map(Path.exists, [tmp_path, tmp_path / "x"], SERIAL, "paths")) == [True, False]
+
+
+def test_reading_ahead_keeps_order_and_stops_at_n() -> None:
+    read: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(5):
+            read.append(number)
+            yield number
+
+    ahead = read_ahead(numbers(), 2)
+    assert next(ahead) == 0
+    ahead.close()
+    assert read in ([0, 1], [0, 1, 2])
+    assert [*read_ahead(numbers(), 3)] == [0, 1, 2, 3, 4]
+
+
+def test_an_error_while_reading_ahead_comes_after_what_was_read() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise DataError("no more")
+
+    ahead = read_ahead(broken(), 3)
+    assert next(ahead) == 1
+    with pytest.raises(DataError, match="no more"):
+        next(ahead)

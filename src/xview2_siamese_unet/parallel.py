@@ -1,4 +1,4 @@
-"""A parallel map over many jobs: serial, in processes or on a Dask cluster, with a progress bar.
+"""A parallel map over many jobs: serial, in processes or on a Dask cluster, with a progress bar; reading ahead.
 
 `parallel_map` is the only place that starts processes for scenes; `params:executor` configures it.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context
 from types import ModuleType
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.errors import ConfigError, DataError
@@ -29,6 +29,16 @@ Value_contra = TypeVar("Value_contra", contravariant=True)
 _INSTALL: Final = "Install it with uv sync --extra cluster."
 _AHEAD: Final = 8
 """Jobs in flight per worker: scenes differ by less than this factor in the time that they take."""
+
+
+def read_ahead(parts: Iterable[Value], n: int) -> Iterator[Value]:
+    """Yield `parts`, of which another thread computes up to `n` in advance."""
+    iterator, end = iter(parts), object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, iterator, end) for _ in range(n))
+        while (part := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, iterator, end))
+            yield cast(Value, part)
 
 
 def parallel_map(

@@ -24,6 +24,7 @@ from xview2_siamese_unet.models.hardware import device_warnings, is_out_of_memor
 from xview2_siamese_unet.models.postprocess import Thresholds, decide, scored_bytes
 from xview2_siamese_unet.models.trained import TrainedModel, read_model
 from xview2_siamese_unet.models.vote import vote
+from xview2_siamese_unet.parallel import read_ahead
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.io import NO_DATA
 from xview2_siamese_unet.raster.reader import Pair, PairReader, Patch
@@ -175,7 +176,8 @@ def predict_rows(
         )
     with pair.open() as reader:
         for i in track("rows assessed", len(waiting), waiting):
-            blocks = enumerate(_predict_row(reader, plan, predict, store, i, batch_size))
+            # Reading, predicting and writing overlap.
+            blocks = enumerate(read_ahead(_predict_row(reader, plan, predict, store, i, batch_size), 1))
             yield i, (_encode_block(plan, i, j, *each, thresholds) for j, each in blocks)
 
 
@@ -184,7 +186,8 @@ def _predict_row(
 ) -> Iterator[tuple[Stitched, Patch]]:
     """Yield what each window of a row finishes, with its pixels."""
     with store.read_row(i - 1) as before:
-        patches = (reader.read(*plan.corner(i, j), *plan.extent(i, j)) for j in range(plan.columns))
+        windows = (reader.read(*plan.corner(i, j), *plan.extent(i, j)) for j in range(plan.columns))
+        patches = read_ahead(windows, batch_size)
         waiting: deque[Patch] = deque()  # read, and not finished yet: as many as there are in a batch
         predictions = _predict_patches(plan, i, patches, predict, batch_size, waiting)
         for stitched in stitch_row(plan, i, predictions, lambda j: read_block(before, "below", j)):
