@@ -19,6 +19,8 @@
 #SBATCH --output=%x-%j.log
 
 set -euo pipefail
+# The environment was installed where there is a network; a hundred nodes must not check it at once, or without one.
+export UV_NO_SYNC=1
 environment=${1:?"name the environment: sbatch slurm/train.sh USER/EXPERIMENT"}
 shift
 cd "${SLURM_SUBMIT_DIR:?"start this with sbatch"}"

@@ -24,6 +24,15 @@ def test_a_dry_run_prints_the_command_and_the_script(project_path: Path, monkeyp
     assert rest.strip() == (project_path / "slurm" / "train.sh").read_text().strip()
 
 
+def test_gpus_come_with_their_cores(project_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project_path)
+    done = CliRunner().invoke(slurm, ["--env", "default/strong", "--gpus", "h100:4", "--dry-run"])
+    assert "--gpus-per-node h100:4 --cpus-per-task 64 slurm/train.sh" in done.output
+    refused = CliRunner().invoke(slurm, ["--env", "default/strong", "--gpus", "h100", "--dry-run"])
+    assert refused.exit_code == 2
+    assert "does not end in a number" in refused.output
+
+
 def test_without_slurm_is_an_error(project_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(project_path)
     monkeypatch.setenv("PATH", str(tmp_path))

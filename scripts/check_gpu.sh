@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Checks this project on a GPU and writes a page of results: about ten minutes on an H100.
+#
+#   scripts/check_gpu.sh [FOLDER]                the page is FOLDER/report.md; default: data/gpu_check
+#   PYTHON=python3 scripts/check_gpu.sh FOLDER   with another Python than that of `uv run`
+#
+# Finished checks are not repeated: the same command resumes; delete FOLDER/CHECK.log to repeat a check. Without a GPU,
+# the checks that need none run with a tiny net. All files stay in FOLDER.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+here=$PWD
+mkdir -p "${1:-data/gpu_check}" && out=$(cd "${1:-data/gpu_check}" && pwd)
+read -ra python <<<"${PYTHON:-uv run python}"
+export DO_NOT_TRACK=1 COLUMNS=220
+
+facts=$("${python[@]}" -c 'import torch
+gpus = torch.cuda.device_count()
+print(gpus, torch.__version__, torch.cuda.get_device_name() if gpus else "no GPU")') || exit
+read -r gpus torch device <<<"$facts"
+net=(resnet50 512 16) benchmark=(--steps 40 --scenes 16 --batch 16)
+((gpus)) || net=(tu-test_resnet 64 2) benchmark=(--encoder resnet18 --side 64 --steps 2 --scenes 3 --batch 2)
+settings=(
+  "dataset.sample.size=${net[1]}" "model.encoder.name=${net[0]}" model.encoder.weights.source=none
+  "training.crop=${net[1]}" "training.batch_size=${net[2]}" training.crops_per_scene=4 training.localization_epochs=0
+  training.epochs=2 training.warmup_epochs=0.1 prediction.tta=none hardware.profile=true
+)
+
+# A project of its own, so that the runs of the user stay as they are.
+mkdir -p "$out/project"
+cp -r conf src pyproject.toml .telemetry "$out/project"
+
+run() { # PIPELINES KEY=VALUE...: the experiment `strong` on the built-in sample, with other settings
+  local pipelines=$1 all=("${settings[@]}" "${@:2}")
+  (cd "$out/project" && PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}" "${launcher[@]:-${python[@]}}" -m kedro run \
+    --env default/strong --pipelines "$pipelines" --params "$(IFS=, && echo "${all[*]}")")
+}
+train() { run data_processing,feature_statistics,modelling "$@"; }
+kill_and_resume() {
+  train training.epochs=4 training.seed=1 &
+  local training=$!
+  until grep -q "epoch 1:" "$log" || ! kill -0 $training 2>/dev/null; do sleep 0.2; done
+  pkill -TERM -f "training.epochs=4,training.seed=1"
+  wait $training
+  train training.epochs=4 training.seed=1
+}
+repeat() {
+  train hardware.deterministic=true training.reuse=false training.seed=2 &&
+    train hardware.deterministic=true training.reuse=false training.seed=2 &&
+    "${python[@]}" - "$out"/project/data/06_models/*/strong/*/checkpoints/*.pth <<'PY'
+import sys
+from pathlib import Path
+import torch
+newest = sorted(sys.argv[1:], key=lambda name: Path(name).stat().st_mtime)[-2:]
+one, other = (torch.load(name, map_location="cpu", weights_only=True)["state"] for name in newest)
+print("the same weights" if all(torch.equal(one[name], other[name]) for name in one) else "other weights")
+PY
+}
+score_on_cpu() { train && run reporting hardware.device=cpu; }
+run_out() { ! train training.batch_size=4096 training.crops_per_scene=512; }
+two_gpus() { launcher=("${python[@]}" -m torch.distributed.run --nproc-per-node 2) train training.seed=3; }
+benchmark() { "${python[@]}" benchmarks/bench_training.py "${benchmark[@]}" "$@"; }
+tests() { OMP_NUM_THREADS=1 "${python[@]}" -m pytest -q --no-cov -p no:cacheprovider -n "$(nproc)" -m "not slow" tests/training tests/models; }
+doctor() { "${python[@]}" -m kedro doctor; }
+
+check() { # NAME GPUS EXPECTED PATTERN COMMAND...: EXPECTED is for people, PATTERN what the last matching line must match
+  local name=$1 needed=$2 expected=$3 pattern=$4 log="$out/$1.log" result found="" started=$SECONDS
+  if ((gpus < needed)); then
+    result="$([[ $gpus == 0 ]] && echo "no GPU" || echo "$gpus GPU")"
+  else
+    echo "$name ..." >&2
+    if [[ ! -e $log ]]; then
+      "${@:5}" >"$log" 2>&1 && code=0 || code=$?
+      echo "exit status $code after $((SECONDS - started)) s" >>"$log"
+    fi
+    found=$(grep -E "$pattern" "$log" | tail -n 1 | sed -E 's/^\[?[0-9/]+ [0-9:]+\]? +//; s/^ +//; s/INFO +//; s/ +$//; s/\|/\\|/g')
+    result=fail
+    [[ -z $found ]] || ! tail -n 1 "$log" | grep -q "^exit status 0 " || result=pass
+    found+=" ($(tail -n 1 "$log" | grep -oE "[0-9]+ s"))"
+  fi
+  echo "| $name | $result | $expected | $found |" >>"$out/report.part"
+}
+
+{
+  echo "# Checks on a GPU"
+  echo
+  echo "$device, torch $torch, $(nproc) cores, $(date +%F), $(git -C "$here" rev-parse --short HEAD 2>/dev/null || echo "no git"). Logs are next to this page."
+  echo
+  echo "| check | result | expected | found |"
+  echo "| --- | --- | --- | --- |"
+} >"$out/report.part"
+# What is timed comes first.
+check doctor 0 "names the GPU" "^good +GPU|no GPU|CPU" doctor
+check strong 0 "waits for data below 5 %" "pairs/s" train
+check strong_without_ema 0 "EMA costs less than 3 %" "pairs/s" train training.ema_decay=null
+check host_store 0 "not slower than strong by more than 10 %" "pairs/s" train dataloader.location=host
+check float32 0 "TF32: at least half as fast as strong" "pairs/s" train hardware.precision=32-true
+check float16 1 "as fast as strong, no divergence" "pairs/s" train hardware.precision=16-mixed
+check compile 1 "faster than strong" "pairs/s" train hardware.compile=true
+check benchmark 0 "400 pairs/s on an H200" "ours  " benchmark
+check benchmark_host 0 "waits for data below 5 %" "ours  " benchmark --location host
+check benchmark_ema 0 "not slower than benchmark by more than 3 %" "ours  " benchmark --ema 0.999
+check ratio 0 "8 times the plain loop on an H200" "against plain loop" cat "$out/benchmark.log"
+check two_gpus 2 "nearly twice the pairs of strong" "pairs/s" two_gpus
+check tests 0 "all pass" "^[0-9]+ passed" tests
+check deterministic 0 "two runs have the same weights" "^the same weights" repeat
+check resume 0 "resumes after the last finished epoch" "training resumes after epoch" kill_and_resume
+check score_on_cpu 0 "a checkpoint of the GPU is scored on the CPU" "^Score" score_on_cpu
+check out_of_memory 1 "one sentence says what to lower" "Memory ran out" run_out
+mv "$out/report.part" "$out/report.md"
+cat "$out/report.md"
+! grep -q "| fail |" "$out/report.md"
