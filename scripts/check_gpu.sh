@@ -10,10 +10,10 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
 mkdir -p "${1:-data/gpu_check}" && out=$(cd "${1:-data/gpu_check}" && pwd)
-read -ra python <<<"${PYTHON:-uv run python}"
+python=${PYTHON:-$(uv run python -c 'import sys; print(sys.executable)')} || exit
 export DO_NOT_TRACK=1 COLUMNS=220
 
-facts=$("${python[@]}" -c 'import torch
+facts=$("$python" -c 'import torch
 gpus = torch.cuda.device_count()
 print(gpus, torch.__version__, torch.cuda.get_device_name() if gpus else "no GPU")') || exit
 read -r gpus torch device <<<"$facts"
@@ -31,7 +31,7 @@ cp -r conf src pyproject.toml .telemetry "$out/project"
 
 run() { # PIPELINES KEY=VALUE...: the experiment `strong` on the built-in sample, with other settings
   local pipelines=$1 all=("${settings[@]}" "${@:2}")
-  (cd "$out/project" && PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}" "${launcher[@]:-${python[@]}}" -m kedro run \
+  (cd "$out/project" && PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}" "${launcher[@]:-$python}" -m kedro run \
     --env default/strong --pipelines "$pipelines" --params "$(IFS=, && echo "${all[*]}")")
 }
 train() { run data_processing,feature_statistics,modelling "$@"; }
@@ -46,7 +46,7 @@ kill_and_resume() {
 repeat() {
   train hardware.deterministic=true training.reuse=false training.seed=2 &&
     train hardware.deterministic=true training.reuse=false training.seed=2 &&
-    "${python[@]}" - "$out"/project/data/06_models/*/strong/*/checkpoints/*.pth <<'PY'
+    "$python" - "$out"/project/data/06_models/*/strong/*/checkpoints/*.pth <<'PY'
 import sys
 from pathlib import Path
 import torch
@@ -57,10 +57,10 @@ PY
 }
 score_on_cpu() { train && run reporting hardware.device=cpu; }
 run_out() { ! train training.batch_size=4096 training.crops_per_scene=512; }
-two_gpus() { launcher=("${python[@]}" -m torch.distributed.run --nproc-per-node 2) train training.seed=3; }
-benchmark() { "${python[@]}" benchmarks/bench_training.py "${benchmark[@]}" "$@"; }
-tests() { OMP_NUM_THREADS=1 "${python[@]}" -m pytest -q --no-cov -p no:cacheprovider -n "$(nproc)" -m "not slow" tests/training tests/models; }
-doctor() { "${python[@]}" -m kedro doctor; }
+two_gpus() { launcher=("$python" -m torch.distributed.run --nproc-per-node 2) train training.seed=3; }
+benchmark() { "$python" benchmarks/bench_training.py "${benchmark[@]}" "$@"; }
+tests() { OMP_NUM_THREADS=1 "$python" -m pytest -q --no-cov -p no:cacheprovider -n "$(nproc)" -m "not slow" tests/training tests/models; }
+doctor() { "$python" -m kedro doctor; }
 
 check() { # NAME GPUS EXPECTED PATTERN COMMAND...: EXPECTED is for people, PATTERN what the last matching line must match
   local name=$1 needed=$2 expected=$3 pattern=$4 log="$out/$1.log" result found="" started=$SECONDS
