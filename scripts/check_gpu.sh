@@ -91,7 +91,7 @@ check() { # NAME GPUS EXPECTED PATTERN COMMAND...: EXPECTED is for people, PATTE
   echo "| --- | --- | --- | --- |"
 } >"$out/report.part"
 # What is timed comes first.
-check doctor 0 "names the GPU" "^good +GPU|no GPU|CPU" doctor
+check doctor 0 "names the GPU, or says that there is none" "GPU" doctor
 check strong 0 "waits for data below 5 %" "pairs/s" train
 check strong_without_ema 0 "EMA costs less than 3 %" "pairs/s" train training.ema_decay=null
 check host_store 0 "not slower than strong by more than 10 %" "pairs/s" train dataloader.location=host
