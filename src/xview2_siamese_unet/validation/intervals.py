@@ -78,8 +78,13 @@ def _upper(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> AnyArray:
 
 
 def estimated(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> AnyArray:
-    """Return the stratified estimate of a number; half of a stratum without labels."""
-    share = np.where(labelled > 0, found / np.maximum(labelled, 1), 0.5)
+    """Return the stratified estimate of a number, NaN without any label.
+
+    A stratum without labels has the share of all labels.
+    """
+    with np.errstate(invalid="ignore"):
+        usual = found.sum(-1, keepdims=True) / labelled.sum(-1, keepdims=True)
+    share = np.where(labelled > 0, found / np.maximum(labelled, 1), usual)
     return np.asarray((sizes * share).sum(-1))
 
 
@@ -147,7 +152,7 @@ def zone_intervals(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Inte
     """
     rng = np.random.default_rng(SEED)
     x, n = found.sum(0), labelled.sum(0)
-    rate = estimated(x, n, sizes.sum(0)) / max(1, sizes.sum())
+    rate = np.nan_to_num(estimated(x, n, sizes.sum(0)), nan=sizes.sum() / 2) / max(1, sizes.sum())
     rate = float(np.clip(rate, 0.5 / (n.sum() + 1), 1 - 0.5 / (n.sum() + 1)))
     centre = _fitted_centres(found, labelled, rate)  # (spreads, strata)
     logits = centre[:, None, :] + _EFFECTS[:, :, None]  # (spreads, steps, strata)
