@@ -68,7 +68,9 @@ def padded(counts: list[np.ndarray]) -> np.ndarray:
     return np.stack([np.pad(each, ((0, 0), (0, most - each.shape[1]))) for each in counts], axis=1)
 
 
-def simulate(prevalence: float, auc: float, count: int, populations: int, scores: str = "calibrated") -> dict[str, float]:
+def simulate(
+    prevalence: float, auc: float, count: int, populations: int, scores: str = "calibrated"
+) -> dict[str, float]:
     """Return coverage and mean width of both intervals."""
     rng = np.random.default_rng([round(1000 * prevalence), round(100 * auc), count])
     truth = round(prevalence * BUILDINGS)
@@ -114,8 +116,10 @@ def simulate_zones(prevalence: float, auc: float, count: int, differ: float, pop
         drawn = rank <= wanted[stratum]
         shape = (ZONES, len(sizes))
         cell = np.ravel_multi_index((zone, stratum), shape)
-        counts = [np.bincount(cell[rows], minlength=ZONES * len(sizes)).reshape(shape) for rows in
-                  (drawn & damaged, drawn, np.ones(BUILDINGS, bool))]
+        counts = [
+            np.bincount(cell[rows], minlength=ZONES * len(sizes)).reshape(shape)
+            for rows in (drawn & damaged, drawn, np.ones(BUILDINGS, bool))
+        ]
         truth = np.bincount(zone[damaged], minlength=ZONES)
         each = zone_intervals(*counts)
         inside = (each.low <= truth) & (truth <= each.high)
@@ -132,10 +136,13 @@ def rows(populations: int, scores: str = "calibrated") -> Iterator[tuple[str, bo
         ratio = one["width"] / one["plain_width"]
         good = one["coverage"] >= 0.93 and (scores != "calibrated" or auc < 0.95 or prevalence < 0.1 or ratio <= 0.75)
         yield (
-            f"{prevalence:>10.1%} {auc:>5.2f} {count:>6} {one['coverage']:>9.3f} {one['too_high']:>9.3f} "
-            f"{one['too_low']:>8.3f} {one['width']:>7.0f} {one['plain_coverage']:>9.3f} {one['plain_width']:>7.0f} "
-            f"{ratio:>6.2f}{'' if good else '  MISSED'}"
-        ), good
+            (
+                f"{prevalence:>10.1%} {auc:>5.2f} {count:>6} {one['coverage']:>9.3f} {one['too_high']:>9.3f} "
+                f"{one['too_low']:>8.3f} {one['width']:>7.0f} {one['plain_coverage']:>9.3f} {one['plain_width']:>7.0f} "
+                f"{ratio:>6.2f}{'' if good else '  MISSED'}"
+            ),
+            good,
+        )
 
 
 def zone_rows(populations: int) -> Iterator[tuple[str, bool]]:
@@ -144,9 +151,12 @@ def zone_rows(populations: int) -> Iterator[tuple[str, bool]]:
         one = simulate_zones(prevalence, auc, count, differ, populations)
         good = one["coverage"] >= 0.92
         yield (
-            f"{differ:>6.1f} {prevalence:>10.1%} {auc:>5.2f} {count:>6} {one['coverage']:>9.3f} {one['width']:>7.1f}"
-            f"{one['missed']:>7.3f}{'' if good else '  MISSED'}"
-        ), good
+            (
+                f"{differ:>6.1f} {prevalence:>10.1%} {auc:>5.2f} {count:>6} {one['coverage']:>9.3f} "
+                f"{one['width']:>7.1f} {one['missed']:>6.3f}{'' if good else '  MISSED'}"
+            ),
+            good,
+        )
 
 
 def main(populations: int, what: str) -> None:

@@ -38,6 +38,7 @@ BASE: Final = {
         *("model", "classes", "training", "prediction", "loss_weights", "focal_loss", "dataloader", "hardware", "run"),
     ),
     "reporting": ("reporting", "submission"),
+    "validation": ("validation",),
 }
 FROM_GLOBALS: Final = {
     **{key: f"${{globals:{key}}}" for key in ("dataset.source", "dataset.name", "dataset.root")},

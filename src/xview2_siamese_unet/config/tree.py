@@ -19,6 +19,7 @@ from xview2_siamese_unet.config.modelling import (
 )
 from xview2_siamese_unet.config.reporting import ReportingParams, SubmissionParams
 from xview2_siamese_unet.config.validation import Strict
+from xview2_siamese_unet.config.validation_sample import ValidationParams
 
 
 class Parameters(Strict):
@@ -41,3 +42,4 @@ class Parameters(Strict):
     reporting: ReportingParams = ReportingParams()
     submission: SubmissionParams = SubmissionParams()
     inference: InferenceParams = InferenceParams()
+    validation: ValidationParams = ValidationParams()

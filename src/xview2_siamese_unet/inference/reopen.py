@@ -12,7 +12,7 @@ import shapely
 
 from xview2_siamese_unet.errors import DataError, StaleError
 from xview2_siamese_unet.inference.pair import without_fill
-from xview2_siamese_unet.inference.products import read_record
+from xview2_siamese_unet.inference.products import RUN_RECORD, read_record
 from xview2_siamese_unet.inference.record import describe_source
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.reader import Pair, ShiftField, Stretch
@@ -20,7 +20,14 @@ from xview2_siamese_unet.raster.source import Source, read_source
 
 INPUTS: Final = ".inputs.json"
 """File in the folder of an assessment with the paths of its images, which `run.json` leaves out: it is published."""
+ADAPTED: Final = "adapted"
+"""Folder of adapted products in that of an assessment."""
 _IMAGES: Final = ("pre", "post")
+
+
+def assessment_root(folder: Path) -> Path:
+    """Return the folder of the assessment that a folder of adapted products belongs to, else the folder itself."""
+    return folder.parent if folder.name == ADAPTED and not (folder / RUN_RECORD).exists() else folder
 
 
 def describe_inputs(pair: Pair) -> dict[str, str]:

@@ -104,7 +104,7 @@ def post_strata(frame: pd.DataFrame) -> pd.Series[Any]:
     for name, rows in frame.groupby("stratum", sort=False):
         if rows["damage"].fillna(0).nunique() < 2:
             continue
-        parts = stratify(rows, int(rows["drawn"].sum()) // 2)
+        parts = stratify(rows, int(rows["drawn"].sum()) // 4)
         joined: dict[Any, int] = {}
         number = inside = 0
         for part, drawn in rows["drawn"].groupby(parts, sort=True).sum().items():

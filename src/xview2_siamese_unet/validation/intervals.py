@@ -112,7 +112,11 @@ def upper_distribution(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> 
     return Unlabelled(known, total, mean * strength, (1 - mean) * strength)
 
 
-def ratio_interval(part: tuple[AnyArray, ...], rest: tuple[AnyArray, ...]) -> tuple[float, float]:
+Counts = tuple[AnyArray, AnyArray, AnyArray]
+"""`found`, `labelled` and `sizes` of some strata."""
+
+
+def ratio_interval(part: Counts, rest: Counts) -> tuple[float, float]:
     """Return the interval of a share, part / (part + rest), of two numbers from separate strata.
 
     Args:
@@ -127,9 +131,7 @@ def ratio_interval(part: tuple[AnyArray, ...], rest: tuple[AnyArray, ...]) -> tu
     return (float(low), float(high)) if part[0].sum() + rest[0].sum() > 0 else (0.0, 1.0)
 
 
-def _drawn(
-    found: AnyArray, labelled: AnyArray, sizes: AnyArray, rng: np.random.Generator
-) -> tuple[AnyArray, AnyArray]:
+def _drawn(found: AnyArray, labelled: AnyArray, sizes: AnyArray, rng: np.random.Generator) -> tuple[AnyArray, AnyArray]:
     """Return draws of a number, once for lower and once for upper limits."""
     found, labelled, sizes = (np.asarray(each, float) for each in (found, labelled, sizes))
     upper, lower = upper_distribution(found, labelled, sizes), upper_distribution(labelled - found, labelled, sizes)
@@ -195,7 +197,9 @@ def _fitted_centres(found: AnyArray, labelled: AnyArray, rate: float) -> AnyArra
     """
     some = labelled.sum(1) > 0
     found, labelled = found[some], labelled[some]
-    centre = np.repeat(special.logit((found.sum(0) + _LENT * rate) / (labelled.sum(0) + _LENT))[None], len(_ZONE_SPREADS), 0)
+    centre = np.repeat(
+        special.logit((found.sum(0) + _LENT * rate) / (labelled.sum(0) + _LENT))[None], len(_ZONE_SPREADS), 0
+    )
     for _ in range(_EM_STEPS):
         logits = centre[:, None, :] + _EFFECTS[:, :, None]
         weight = special.softmax(_log_likelihood(found, labelled, logits) + _LOG_PRIOR, axis=2)
@@ -208,7 +212,7 @@ def _fitted_centres(found: AnyArray, labelled: AnyArray, rate: float) -> AnyArra
 
 
 def _zone_chunk(
-    zone: tuple[AnyArray, AnyArray, AnyArray],
+    zone: Counts,
     weights: AnyArray,
     logits: AnyArray,
     moved: tuple[AnyArray, AnyArray],

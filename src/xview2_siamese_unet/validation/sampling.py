@@ -15,7 +15,7 @@ import pandas as pd
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.buildings import NOT_ASSESSED, SHARES
-from xview2_siamese_unet.types import Float64Array, Int64Array
+from xview2_siamese_unet.types import AnyArray, Float64Array, Int64Array
 
 NO_MODEL: Final = "no model"
 """Reason of an assessment without predictions, whose buildings are visible."""
@@ -86,7 +86,7 @@ def _zone_strata(index: Any, codes: Int64Array, count: int, zones: Sequence[str]
     return pd.Series(names, index, dtype=object)
 
 
-def allocate(sizes: Int64Array, spread: Float64Array, count: int) -> Int64Array:
+def allocate(sizes: AnyArray, spread: Float64Array, count: int) -> Int64Array:
     """Return the labels of each stratum: Neyman allocation with a minimum, all buildings if there are no more.
 
     Args:
@@ -94,6 +94,7 @@ def allocate(sizes: Int64Array, spread: Float64Array, count: int) -> Int64Array:
         spread: mean expected standard deviation of a label.
         count: labels in total; more if the minima need them.
     """
+    sizes = np.asarray(sizes, np.int64)
     least = np.minimum(LEAST, sizes)
     if count >= sizes.sum():
         return sizes.copy()
@@ -109,9 +110,7 @@ def allocate(sizes: Int64Array, spread: Float64Array, count: int) -> Int64Array:
     return np.minimum(whole, sizes)
 
 
-def new_population(
-    buildings: pd.DataFrame, count: int, seed: int, zones: Sequence[str] | None = None
-) -> pd.DataFrame:
+def new_population(buildings: pd.DataFrame, count: int, seed: int, zones: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the frame that samples are drawn from: `building_id`, `stratum`, `zone`, `number`, `spread`.
 
     Args:
@@ -150,7 +149,7 @@ def draw(population: pd.DataFrame, count: int, drawn: Sequence[str] = ()) -> pd.
     groups = population.groupby("stratum", sort=True)
     sizes, spread = groups.size(), groups["spread"].mean()
     before = population["building_id"].isin(list(drawn)).groupby(population["stratum"]).sum()
-    wanted = np.maximum(allocate(sizes.to_numpy(np.int64), spread.to_numpy(float), count), before.to_numpy())
+    wanted = np.maximum(allocate(sizes.to_numpy(), spread.to_numpy(float), count), before.to_numpy())
     rank = groups["number"].rank(method="first")
     sample = population[rank <= population["stratum"].map(dict(zip(sizes.index, wanted, strict=True)))]
     weight = sample["stratum"].map(dict(zip(sizes.index, sizes / wanted, strict=True)))
