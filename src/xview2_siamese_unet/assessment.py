@@ -145,7 +145,11 @@ def validate(
     given = {"out": folder, "zones": zones, **images}
     validation = {"folder": place, "count": count}
     with _session(_given(given), env, None, {"validation": _given(validation)}) as session, _without_advice():
-        session.run(pipeline_names=["validation"], tags=["sample"], runner=SequentialRunner())
+        session.run(
+            pipeline_names=["validation"],
+            node_names=["draw_sample", "write_labelling_page", "write_shapes"],
+            runner=SequentialRunner(),
+        )
     return place
 
 
@@ -172,7 +176,9 @@ def estimate(
     given = _given({"out": folder, "zones": zones})
     validation = {"folder": place, "labels": labels}
     with _session(given, env, None, {"validation": validation}) as session, _without_advice():
-        session.run(pipeline_names=["validation"], tags=["estimate"], runner=SequentialRunner())
+        session.run(
+            pipeline_names=["validation"], node_names=["estimate", "write_estimates"], runner=SequentialRunner()
+        )
     numbers = (Path(folder).expanduser() / "validation" / "estimates.json").read_text(encoding="utf-8")
     estimates: dict[str, Any] = json.loads(numbers)
     return estimates

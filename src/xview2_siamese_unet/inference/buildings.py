@@ -249,7 +249,7 @@ def simplify_outlines(buildings: gpd.GeoDataFrame, metres: float) -> gpd.GeoData
 def add_shift(buildings: gpd.GeoDataFrame, pair: Pair) -> gpd.GeoDataFrame:
     """Add by how many pixels the post-disaster image was moved at each building."""
     columns, rows = pair.shift
-    total = np.full((2, len(buildings)), [[rows], [columns]])
+    total = np.full((2, len(buildings)), [[rows], [columns]], float)
     if pair.field is not None:
         grid, points = pair.grid, buildings.geometry.representative_point()
         y, x = (grid.top - points.y.to_numpy()) / grid.pixel, (points.x.to_numpy() - grid.left) / grid.pixel

@@ -97,8 +97,6 @@ def estimate(
     known = known.set_index(known["building_id"].astype(str)).loc[everybody["building_id"]]
     table = estimates_table(found, _levels(known, everybody, inference))
     numbers = estimates_numbers(table, accuracy(found), sample=len(drawn), outside=len(frame) - len(everybody))
-    for sentence in numbers["sentences"]:
-        _log.info(sentence)
     return table.to_csv(index=False), json.dumps(numbers, indent=2, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""Wiring of the validation pipeline: `kedro validate` runs the nodes `sample`, `kedro estimate` the others."""
+"""Wiring of the validation pipeline: `kedro validate` runs the nodes of the sample, `kedro estimate` the others."""
 
 from __future__ import annotations
 
@@ -46,4 +46,4 @@ def create_pipeline(**_: object) -> Pipeline:
         ),
         Node(nodes.write_estimates, ["estimates", "assessment"], "estimates_page", name="write_estimates"),
     ]
-    return Pipeline([Pipeline(drawn, tags=["sample"]), Pipeline(estimated, tags=["estimate"])])
+    return Pipeline([*drawn, *estimated])
