@@ -28,6 +28,8 @@ def spread(buildings: gpd.GeoDataFrame, count: int) -> list[str]:
     Buildings are sorted along a Hilbert curve, on which neighbours lie close to each other. The positions are taken in
     the order of the van der Corput sequence: 1/2, 1/4, 3/4, 1/8, ... of the curve.
     """
+    if buildings.empty:
+        return []
     along = buildings["building_id"].to_numpy()[np.argsort(buildings.hilbert_distance().to_numpy(), kind="stable")]
     bits = max(len(along) - 1, 1).bit_length()
     reversed_bits = (int(f"{number:0{bits}b}"[::-1], 2) for number in (*range(1, 2**bits), 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import logging
 import math
@@ -24,14 +23,13 @@ from xview2_siamese_unet.labelling.labels import CANNOT_TELL, NO_BUILDING
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.reader import ImageReader, Pair, PairReader
-from xview2_siamese_unet.report.page import page_environment
+from xview2_siamese_unet.report.page import jpeg_uri, page_environment
 
 _CONTEXT: Final = 100.0  # metres; smallest side of a picture
 _AROUND: Final = 1.8  # times the longer side of the building
 _CLOSE: Final = (30.0, 1.5)  # metres, and times the longer side of the building: what is shown at first
-_PIXELS: Final = 384  # side of a picture in the page
+_PIXELS: Final = 320  # side of a picture in the page
 _WIDEST: Final = 2048  # pixels of the grid that one picture is made from
-_QUALITY: Final = 82
 _UNITS: Final = 1000
 """Steps along the side of a picture in which outlines are drawn."""
 # In the words of the Joint Damage Scale of xBD (Gupta et al. 2019).
@@ -44,7 +42,7 @@ _HINTS: Final = {
 _TOOLS: Final = (
     ("back", "ArrowLeft", ("←", "back")),
     ("next", "ArrowRight", ("→", "next")),
-    ("unlabelled", "n", ("n", "next without label")),
+    ("unlabelled", "n", ("n", "unlabelled")),
     ("undo", "x", ("x", "undo")),
     ("blink", "b", ("b", "blink pre")),
     ("zoom", "z", ("z", "context")),
@@ -60,7 +58,7 @@ def labelling_page(
     ids: Sequence[str],
     *,
     show_prediction: bool,
-    title: str = "Label buildings",
+    title: str = "Damage labels",
 ) -> str:
     """Return a page on which a person gives the buildings a damage class; `labels.read_labels` reads its exports.
 
@@ -164,10 +162,9 @@ def _picture(reader: ImageReader, window: _Window) -> str | None:
     pixels, valid = reader.read_bytes(window.top, window.left, window.side, window.side)
     if not valid.any():
         return None
-    picture, buffer = Image.fromarray(pixels), io.BytesIO()
+    picture = Image.fromarray(pixels)
     picture.thumbnail((_PIXELS, _PIXELS), Image.Resampling.LANCZOS)
-    picture.save(buffer, "webp", quality=_QUALITY, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return jpeg_uri(picture, quality=82, subsampling=2)
 
 
 def _path(polygon: Any, window: _Window) -> str:  # noqa: ANN401

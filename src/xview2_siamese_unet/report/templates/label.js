@@ -2,7 +2,7 @@
 const by = id => document.getElementById(id), data = JSON.parse(by("data").textContent);
 const { buildings, answers } = data, total = buildings.length, place = `labels-${data.key}`;
 const words = answers.map(answer => answer.value), view = { wide: false, outline: true };
-let state = restore(), stored = true;
+let state = restore(), stored = true, shown = -1;
 
 function restore() {
   try {
@@ -64,7 +64,8 @@ function show(text) {
   by("chips").classList.toggle("alone", !data.pre);
   const over = document.querySelector(".over");
   if (building.pre) over.src = building.pre; else over.removeAttribute("src");
-  swipe(building.pre ? +by("swipe").value : 0);
+  if (shown !== n) swipe(0); // or the next building would be judged by its pre-disaster image
+  shown = n;
   for (const name of ["blink", "swipe"]) by(name).disabled = !building.pre;
   by("where").textContent = `Building ${n + 1} of ${total} · ${building.id} · ${building.area} m²`;
   by("progress").value = count;
@@ -97,8 +98,8 @@ function swipe(percent) {
   document.querySelector(".over").style.setProperty("--swipe", `${share}%`);
   by("blink").setAttribute("aria-pressed", share === 100);
   caption.dataset.text ??= caption.textContent;
-  caption.textContent = share === 100 ? "pre-disaster image over the post-disaster image" : caption.dataset.text;
-  caption.classList.toggle("over-post", share === 100);
+  caption.textContent = share === 100 ? "pre-disaster image" : share ? "left: pre-disaster, right: post-disaster image" : caption.dataset.text;
+  caption.classList.toggle("over-post", share > 0);
 }
 
 function download(ending, type, text) {
@@ -126,6 +127,7 @@ function parseCsv(text) {
     if (end !== ",") rows.push([]);
   }
   const [head, ...body] = rows, columns = ["building_id", "damage"].map(name => head.indexOf(name));
+  if (columns.includes(-1)) throw new Error("columns are missing");
   return body.map(row => columns.map(column => row[column])).filter(([id]) => id);
 }
 
@@ -136,9 +138,10 @@ function load(text) {
   } catch { return say("This file holds no labels that this page has exported."); }
   const numbers = new Map(buildings.map((building, n) => [building.id, n]));
   const usable = pairs.filter(([id, label]) => numbers.has(id) && words.includes(label)).map(([id, label]) => [numbers.get(id), label]);
+  const replaced = usable.filter(([n, label]) => state.labels[n] !== null && state.labels[n] !== label).length;
   if (usable.length) change(usable);
   const others = pairs.length - usable.length;
-  show(`${usable.length} labels imported${others ? `, ${others} rows left out: unknown buildings or classes` : ""}.`);
+  show(`${usable.length} labels imported, ${replaced} of them in place of another${others ? `; ${others} rows left out: unknown buildings or classes` : ""}.`);
 }
 
 const keys = {
