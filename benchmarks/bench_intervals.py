@@ -20,8 +20,9 @@ import pandas as pd
 from scipy import special, stats
 
 from xview2_siamese_unet.inference.buildings import SHARES
-from xview2_siamese_unet.validation.intervals import Interval, count_interval, zone_intervals
+from xview2_siamese_unet.validation.intervals import Interval, count_interval
 from xview2_siamese_unet.validation.sampling import allocate, spreads, stratify
+from xview2_siamese_unet.validation.zones import zone_intervals
 
 BUILDINGS = 5000
 PREVALENCES = (0.005, 0.01, 0.03, 0.1, 0.4)

@@ -12,8 +12,9 @@ import pandas as pd
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.types import AnyArray
-from xview2_siamese_unet.validation.intervals import Interval, count_interval, ratio_interval, zone_intervals
+from xview2_siamese_unet.validation.intervals import Interval, count_interval, ratio_interval
 from xview2_siamese_unet.validation.sampling import LEAST, stratify
+from xview2_siamese_unet.validation.zones import zone_intervals
 
 DAMAGED: Final = "damaged"
 SEVERE: Final = "major-damage or destroyed"

@@ -13,24 +13,19 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
 from xview2_siamese_unet.types import AnyArray
 
 LEVEL: Final = 0.95
 """Share of samples whose interval holds the truth."""
 SEED: Final = 0
-DRAWS: Final = 2000
+"""Of these draws."""
+DRAWS: Final = 1000
+"""Of a distribution that has no formula."""
 _PSEUDO: Final = 0.5
-_TAIL: Final = (1 - LEVEL) / 2
-_ZONE_SPREADS: Final = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0])
-_SPREAD_PRIOR: Final = np.array([0.01, 0.04, 0.15, 0.25, 0.3, 0.25])
-_ZONE_STEPS: Final = np.linspace(-3, 3, 41)
-_EFFECTS: Final = _ZONE_SPREADS[:, None] * _ZONE_STEPS
-_LOG_PRIOR: Final = stats.norm.logpdf(_ZONE_STEPS) - special.logsumexp(stats.norm.logpdf(_ZONE_STEPS))
-_EM_STEPS: Final = 20
-_LENT: Final = 2.0
-_CHUNK: Final = 256
+TAIL: Final = (1 - LEVEL) / 2
+"""Share of samples whose interval lies too low, and too high."""
 
 
 class Interval(NamedTuple):
@@ -74,7 +69,7 @@ def limits(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> tuple[AnyArr
 
 def _upper(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> AnyArray:
     left = upper_distribution(found, labelled, sizes)
-    return np.asarray(left.known + left.buildings * stats.beta.ppf(1 - _TAIL, left.a, left.b))
+    return np.asarray(left.known + left.buildings * stats.beta.ppf(1 - TAIL, left.a, left.b))
 
 
 def estimated(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> AnyArray:
@@ -124,112 +119,19 @@ def ratio_interval(part: Counts, rest: Counts) -> tuple[float, float]:
         rest: the same of the other number.
     """
     rng = np.random.default_rng(SEED)
-    (part_low, part_high), (rest_low, rest_high) = (_drawn(*each, rng) for each in (part, rest))
-    low = np.quantile(part_low / np.maximum(part_low + rest_high, 1e-9), _TAIL)
-    high = np.quantile(part_high / np.maximum(part_high + rest_low, 1e-9), 1 - _TAIL)
+    (part_low, part_high), (rest_low, rest_high) = (drawn_numbers(*each, rng) for each in (part, rest))
+    low = np.quantile(part_low / np.maximum(part_low + rest_high, 1e-9), TAIL)
+    high = np.quantile(part_high / np.maximum(part_high + rest_low, 1e-9), 1 - TAIL)
     # Without any building the share is unknown.
     return (float(low), float(high)) if part[0].sum() + rest[0].sum() > 0 else (0.0, 1.0)
 
 
-def _drawn(found: AnyArray, labelled: AnyArray, sizes: AnyArray, rng: np.random.Generator) -> tuple[AnyArray, AnyArray]:
+def drawn_numbers(
+    found: AnyArray, labelled: AnyArray, sizes: AnyArray, rng: np.random.Generator
+) -> tuple[AnyArray, AnyArray]:
     """Return draws of a number, once for lower and once for upper limits."""
     found, labelled, sizes = (np.asarray(each, float) for each in (found, labelled, sizes))
     upper, lower = upper_distribution(found, labelled, sizes), upper_distribution(labelled - found, labelled, sizes)
     high = upper.known + upper.buildings * rng.beta(upper.a, upper.b, DRAWS)
     low = sizes.sum() - lower.known - lower.buildings * rng.beta(lower.a, lower.b, DRAWS)
     return low, high
-
-
-def zone_intervals(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Interval:
-    """Return numbers of buildings of a kind in each zone, with intervals in whole buildings.
-
-    The share of a stratum in a zone is that of the stratum in all zones, moved by an effect of the zone on the logit
-    scale, which is normally distributed. How much zones differ is unknown, and follows from the labels as far as they
-    tell. Zones without labels thus borrow from the strata, with an interval as wide as zones may differ.
-
-    Args:
-        found: labels of that kind (zones, strata).
-        labelled: labels.
-        sizes: buildings.
-    """
-    rng = np.random.default_rng(SEED)
-    x, n = found.sum(0), labelled.sum(0)
-    rate = np.nan_to_num(estimated(x, n, sizes.sum(0)), nan=sizes.sum() / 2) / max(1, sizes.sum())
-    rate = float(np.clip(rate, 0.5 / (n.sum() + 1), 1 - 0.5 / (n.sum() + 1)))
-    centre = _fitted_centres(found, labelled, rate)  # (spreads, strata)
-    logits = centre[:, None, :] + _EFFECTS[:, :, None]  # (spreads, steps, strata)
-    joint = _log_likelihood(found, labelled, logits) + _LOG_PRIOR  # (zones, spreads, steps)
-    of_zone = special.logsumexp(joint, axis=2)
-    # How much zones differ follows from all of them, the effect of a zone from its own labels.
-    weights = joint - of_zone[:, :, None] + (of_zone.sum(0) + np.log(_SPREAD_PRIOR))[:, None]
-    weights = np.exp(weights - weights.max(axis=(1, 2), keepdims=True)).reshape(len(found), -1)
-    low, high = _moved_rates(x, n, sizes.sum(0), (x + _LENT * rate) / (n + _LENT), rng)
-    results = [
-        _zone_chunk(each, weights[rows], logits.reshape(-1, len(x)), (low, high), rng)
-        for start in range(0, len(found), _CHUNK)
-        for rows in [slice(start, start + _CHUNK)]
-        for each in [(found[rows], labelled[rows], sizes[rows])]
-    ]
-    return Interval(*(np.concatenate(parts) for parts in zip(*results, strict=True)))
-
-
-def _moved_rates(
-    found: AnyArray, labelled: AnyArray, sizes: AnyArray, share: AnyArray, rng: np.random.Generator
-) -> tuple[AnyArray, AnyArray]:
-    """Return draws of how far the overall rate may lie from its fit, on the logit scale, for both limits."""
-    whole = max(1, sizes.sum())
-    fitted = special.logit(np.clip((sizes * share).sum() / whole, 1e-9, 1 - 1e-9))
-    drawn = _drawn(found, labelled, sizes, rng)
-    low, high = (special.logit(np.clip(each / whole, 1e-9, 1 - 1e-9)) - fitted for each in drawn)
-    return low, high
-
-
-def _log_likelihood(found: AnyArray, labelled: AnyArray, logits: AnyArray) -> AnyArray:
-    """Return the log likelihood of the labels of each zone (zones, spreads, steps)."""
-    yes = np.einsum("zh,tuh->ztu", found, special.log_expit(logits))
-    return np.asarray(yes + np.einsum("zh,tuh->ztu", labelled - found, special.log_expit(-logits)))
-
-
-def _fitted_centres(found: AnyArray, labelled: AnyArray, rate: float) -> AnyArray:
-    """Return the logit of each stratum in a zone without effect, for each spread (spreads, strata).
-
-    Expectation maximisation over zones with labels; one label at the overall rate keeps each stratum finite.
-    """
-    some = labelled.sum(1) > 0
-    found, labelled = found[some], labelled[some]
-    centre = np.repeat(
-        special.logit((found.sum(0) + _LENT * rate) / (labelled.sum(0) + _LENT))[None], len(_ZONE_SPREADS), 0
-    )
-    for _ in range(_EM_STEPS):
-        logits = centre[:, None, :] + _EFFECTS[:, :, None]
-        weight = special.softmax(_log_likelihood(found, labelled, logits) + _LOG_PRIOR, axis=2)
-        prior = _LENT * np.exp(_LOG_PRIOR)[:, None]
-        counts = np.einsum("ztu,zh->tuh", weight, labelled) + prior
-        share = special.expit(logits)
-        slope = found.sum(0) + _LENT * rate - (counts * share).sum(1)
-        centre += np.clip(slope / (counts * share * (1 - share)).sum(1), -1, 1)
-    return centre
-
-
-def _zone_chunk(
-    zone: Counts,
-    weights: AnyArray,
-    logits: AnyArray,
-    moved: tuple[AnyArray, AnyArray],
-    rng: np.random.Generator,
-) -> Interval:
-    found, labelled, sizes = zone
-    cumulated = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
-    drawn = np.stack([np.searchsorted(row, rng.random(DRAWS)) for row in cumulated], axis=1)
-    drawn = np.minimum(drawn, len(logits) - 1)
-    left = (sizes - labelled).astype(np.int64)
-    lower, upper = (
-        found.sum(1) + rng.binomial(left, special.expit(logits[drawn] + each[:, None, None])).sum(2) for each in moved
-    )
-    low = np.floor(np.quantile(lower, _TAIL, axis=0)).astype(int)
-    high = np.ceil(np.quantile(upper, 1 - _TAIL, axis=0)).astype(int)
-    most = (sizes.sum(1) - (labelled - found).sum(1)).astype(int)
-    flat = (low >= high) & (left.sum(1) > 0)
-    high = np.where(flat, np.minimum(low + 1, most), high)
-    low = np.where(flat & (low == high), low - 1, low)
-    return Interval((lower.mean(0) + upper.mean(0)) / 2, low, high)

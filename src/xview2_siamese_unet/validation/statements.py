@@ -65,7 +65,7 @@ def _sentences(rows: list[dict[str, Any]], accuracy: Mapping[str, Any] | None, o
         yield f"{outside:,} more buildings are not visible or have no id, and are not included."
     if accuracy is not None:
         share = accuracy["overall"]
-        yield f"{share['low']:.0%} to {share['high']:.0%} of the predicted classes are right."
+        yield f"{share['low']:.0%} to {share['high']:.0%} of the buildings have the right predicted class."
         users = accuracy["users"][Damage.DESTROYED.word]
         if users["low"] is not None:
             yield (

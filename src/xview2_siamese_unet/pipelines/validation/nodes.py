@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,23 @@ def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inferen
     return population.to_csv(index=False), sample.assign(seed=params.seed).to_csv(index=False)
 
 
-def write_page(sample: str, buildings: Path, assessment: Path, inference: InferenceParams) -> str:
-    """Return the labelling page, which shows no prediction."""
+def write_page(sample: str, buildings: Path, assessment: Path, folder: Path, inference: InferenceParams) -> str:
+    """Return the labelling page, which shows no prediction; a page of a smaller sample is kept under another name."""
     pair = reopen_pair(assessment_root(assessment), {"pre": inference.pre, "post": inference.post})
     ids = _read_csv(sample)["building_id"].tolist()
     frame = read_building_layer(buildings)
-    return labelling_page(frame, pair, ids, show_prediction=False, title="Validation sample")
+    page = labelling_page(frame, pair, ids, show_prediction=False, title="Validation sample")
+    _keep(folder / "label.html", page)
+    return page
+
+
+def _keep(path: Path, page: str) -> None:
+    """Rename a page that another one replaces: a browser may hold labels of it."""
+    if path.is_file() and path.read_text(encoding="utf-8") != page:
+        names = (path.with_stem(f"{path.stem}.earlier{number or ''}") for number in count())
+        kept = next(name for name in names if not name.exists())
+        path.rename(kept)
+        _log.warning("%s is kept as %s: export its labels, and import them in the new page", path.name, kept.name)
 
 
 def write_shapes(sample: str, buildings: Path, folder: Path, assessment: Path) -> Layers:

@@ -26,7 +26,7 @@ def create_pipeline(**_: object) -> Pipeline:
         ),
         Node(
             nodes.write_page,
-            [_SAMPLE, _BUILDINGS, "assessment", _INFERENCE],
+            [_SAMPLE, _BUILDINGS, "assessment", "validation_folder", _INFERENCE],
             "validation_page",
             name="write_labelling_page",
         ),
