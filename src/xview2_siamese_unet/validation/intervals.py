@@ -2,10 +2,11 @@
 
 The error of the stratified estimate has the usual variance with finite-population correction; its distribution is a
 beta distribution of the same mean and variance over the buildings that are not labelled. Each limit is moved outwards
-by half a building of the stratum in which a label stands for most buildings, after the gamma intervals of Fay and Feuer
-(1997) and their mid-p version (Fay and Kim 2017) for weighted sums of Poisson counts. So an interval lies between the
-buildings that are labelled so and those that are not labelled otherwise, and has a width unless all are labelled.
-Predictions decide which buildings are labelled, and are not used otherwise.
+by half a label of that kind, in the stratum where it changes the estimate most, after the gamma intervals of Fay and
+Feuer (1997) and their mid-p version (Fay and Kim 2017) for weighted sums of Poisson counts; by a whole label if none is
+of that kind, which is nearly the exact limit (Brown, Cai and DasGupta 2001). So an interval lies between the buildings
+that are labelled so and those that are not labelled otherwise, and has a width unless all are labelled. Predictions
+decide which buildings are labelled, and are not used otherwise.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ SEED: Final = 0
 DRAWS: Final = 1000
 """Of a distribution that has no formula."""
 _PSEUDO: Final = 0.5
+_OF_NONE: Final = 1.0
 TAIL: Final = (1 - LEVEL) / 2
 """Share of samples whose interval lies too low, and too high."""
 
@@ -92,9 +94,10 @@ def upper_distribution(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> 
     known = found.sum(-1) + np.where(blank, sizes, 0).sum(-1)
     left = np.where(blank, 0, sizes - labelled)
     labels = np.maximum(labelled, 1)
-    heaviest = np.argmax(left / labels, axis=-1, keepdims=True)
+    heaviest = np.argmax(left * (1 - found / labels) / (labels + _PSEUDO), axis=-1, keepdims=True)
     extra = np.zeros(left.shape)
-    np.put_along_axis(extra, heaviest, _PSEUDO, axis=-1)
+    none = found.sum(-1, keepdims=True) == 0
+    np.put_along_axis(extra, heaviest, np.where(none, _OF_NONE, _PSEUDO), axis=-1)
     share = np.where(extra > 0, (found + extra) / (labels + extra), found / labels)
     # Of a single label the variance is unknown: the largest one.
     variance = np.where(labels > 1, share * (1 - share) * labels / np.maximum(labels - 1, 1), 0.25)

@@ -57,9 +57,10 @@ def _sentences(rows: list[dict[str, Any]], accuracy: Mapping[str, Any] | None, o
         yield f"{statement(row)} are {words} (95 % interval, {row['labelled']:,} labelled)."
     row = by_kind[DAMAGED]
     if row["cannot_tell"]:
+        noun = "building" if row["cannot_tell"] == 1 else "buildings"
         yield (
-            f"For {row['cannot_tell']:,} buildings the labeller could not tell: between {row['low_if_none']:,} if none "
-            f"of these is damaged and {row['high_if_all']:,} if all are."
+            f"For {row['cannot_tell']:,} {noun} the labeller could not tell: between {row['low_if_none']:,} if "
+            f"none of these is damaged and {row['high_if_all']:,} if all are."
         )
     if outside:
         yield f"{outside:,} more buildings are not visible or have no id, and are not included."
