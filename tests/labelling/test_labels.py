@@ -156,6 +156,10 @@ def test_other_encodings_and_missing_files_are_refused(tmp_path: Path, buildings
         read_labels(tmp_path / "none.csv", buildings)
     with pytest.raises(DataError, match="no such file"):
         read_labels(tmp_path / "none.gpkg", buildings)
+    with (tmp_path / "large.csv").open("wb") as file:
+        file.truncate(200_000_000)
+    with pytest.raises(DataError, match="more than 100 MB"):
+        read_labels(tmp_path / "large.csv", buildings)
 
 
 def test_a_label_next_to_predictions_is_read(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:

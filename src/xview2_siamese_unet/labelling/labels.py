@@ -36,6 +36,7 @@ _WORDS: Final[dict[str, Damage | None]] = {
 }
 """A word without spaces, hyphens and underscores → its class."""
 _NUMBERS: Final[dict[int, Damage | None]] = {int(code): code for code in SCORED} | {int(Damage.UNCLASSIFIED): None}
+_MEGABYTES: Final = 100
 _TWIN: Final = 20
 """Labels from which it is suspicious that all equal the predictions."""
 _log = logging.getLogger(__name__)
@@ -110,6 +111,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     """Return `building_id` and `label` as text."""
     if not path.is_file():
         raise DataError(f"{path}: no such file.", hint="Check the path.")
+    if path.stat().st_size > _MEGABYTES * 10**6:
+        raise DataError(f"{path} has more than {_MEGABYTES} MB, too many for labels.", hint="Name another file.")
     data = path.read_bytes()
     try:
         # Spreadsheets write UTF-8 with a byte order mark, or UTF-16 as "Unicode text".
