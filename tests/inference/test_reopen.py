@@ -16,7 +16,7 @@ from image_pair import Smooth, Write, whole
 from xview2_siamese_unet.config.inference import ImageParams, InferenceParams
 from xview2_siamese_unet.errors import DataError, StaleError
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
-from xview2_siamese_unet.inference.reopen import reopen_pair
+from xview2_siamese_unet.inference.reopen import INPUTS, reopen_pair
 from xview2_siamese_unet.raster.reader import Pair, ShiftField
 
 
@@ -68,6 +68,10 @@ def test_images_that_moved_or_changed(assessed: tuple[Pair, Path], tmp_path: Pat
     np.testing.assert_array_equal(whole(HarmonisedPair(reopen_pair(folder, given), ()))[1], before[1])
     with pytest.raises(StaleError, match="is not the post-disaster image that was assessed"):
         reopen_pair(folder, given | {"post": given["pre"]})
+    for content in ("{", "[]", "{}"):
+        (folder / INPUTS).write_text(content)
+        with pytest.raises(DataError, match=r"The pre-disaster image of .* is not at .*answer/pre.tif"):
+            reopen_pair(folder)
     (folder / "run.json").unlink()
     with pytest.raises(DataError, match="holds no finished assessment"):
         reopen_pair(folder)
