@@ -144,7 +144,7 @@ def validate(
     place = _validated(folder)
     given = {"out": folder, "zones": zones, **images}
     validation = {"folder": place, "count": count}
-    with _session(_given(given), env, None, {"validation": _given(validation)}) as session, _without_advice():
+    with _session(_given(given), env, None, more={"validation": _given(validation)}) as session, _without_advice():
         session.run(
             pipeline_names=["validation"],
             node_names=["draw_sample", "write_labelling_page", "write_shapes"],
@@ -175,7 +175,7 @@ def estimate(
         raise DataError(f"{place} holds no validation sample.", hint="Run kedro validate first, and label its page.")
     given = _given({"out": folder, "zones": zones})
     validation = {"folder": place, "labels": labels}
-    with _session(given, env, None, {"validation": validation}) as session, _without_advice():
+    with _session(given, env, None, more={"validation": validation}) as session, _without_advice():
         session.run(
             pipeline_names=["validation"], node_names=["estimate", "write_estimates"], runner=SequentialRunner()
         )
@@ -213,19 +213,24 @@ def _without_advice() -> Iterator[None]:
 
 @contextmanager
 def _session(
-    inference: dict[str, Any], env: str | None, device: str | None, more: Mapping[str, Mapping[str, Any]] | None = None
+    given: dict[str, Any],
+    env: str | None,
+    device: str | None,
+    *,
+    section: str = "inference",
+    more: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterator[Any]:
     """Open a session of the project; errors of the user are raised as they are."""
     project = _find_project()
     if project is not None and __package__ != framework.PACKAGE_NAME:
         bootstrap_project(project)
         use_logging(project)
-    model = str(inference.get("model") or "")
+    model = str(given.get("model") or "")
     if model and not Path(model).expanduser().exists() and Path(model).suffix not in MODEL_SUFFIXES:
-        inference = inference | {"model": _checkpoint_of(project, env, model)}
-    sections: Mapping[str, Mapping[str, Any]] = {"inference": inference, **(more or {})}
+        given = given | {"model": _checkpoint_of(project, env, model)}
+    sections: Mapping[str, Mapping[str, Any]] = {section: given, **(more or {})}
     params: dict[str, Any] = {
-        section: {key: _plain(key, value) for key, value in values.items()} for section, values in sections.items()
+        name: {key: _plain(key, value) for key, value in values.items()} for name, values in sections.items()
     }
     if device is not None:
         params["hardware"] = {"device": device}

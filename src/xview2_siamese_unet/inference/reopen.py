@@ -27,7 +27,7 @@ _IMAGES: Final = ("pre", "post")
 
 def assessment_root(folder: Path) -> Path:
     """Return the folder of the assessment that a folder of adapted products belongs to, else the folder itself."""
-    return folder.parent if folder.name == ADAPTED and not (folder / RUN_RECORD).exists() else folder
+    return folder.parent if folder.name == ADAPTED and (folder.parent / RUN_RECORD).exists() else folder
 
 
 def describe_inputs(pair: Pair) -> dict[str, str]:

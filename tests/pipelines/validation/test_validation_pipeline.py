@@ -114,6 +114,7 @@ def test_adapted_products_share_the_sample_and_have_their_own_estimates(folder: 
     (folder / "adapted").mkdir()
     better = roofs().assign(damage=pd.array(TRUTH, dtype="Int8"))
     pyogrio.write_dataframe(better, folder / "adapted" / "buildings.gpkg", layer="buildings")
+    (folder / "adapted" / "run.json").write_text('{"run_id": "a", "products": {}}')
     zero_shot = assessment.estimate(folder, labels)
     adapted = assessment.estimate(folder / "adapted", labels)
     assert (folder / "adapted" / "validation" / "estimates.csv").is_file()
@@ -121,6 +122,17 @@ def test_adapted_products_share_the_sample_and_have_their_own_estimates(folder: 
     assert adapted["accuracy"]["overall"]["estimate"] == 1
     assert zero_shot["accuracy"]["overall"]["estimate"] < 1
     assert json.loads((folder / "validation" / "estimates.json").read_text()) == zero_shot
+
+
+def test_a_sample_that_comes_after_training(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "adapted").mkdir()
+    shutil.copy(folder / "buildings.gpkg", folder / "adapted" / "buildings.gpkg")
+    (folder / "adapted" / "run.json").write_text('{"run_id": "a", "products": {}}')
+    assert assessment.validate(folder / "adapted", count=20) == folder / "validation"
+    assert "may hold buildings that trained: run kedro adapt again" in caplog.text
+    caplog.clear()
+    assessment.validate(folder / "adapted", count=20)
+    assert "may hold buildings" not in caplog.text
 
 
 def test_an_assessment_without_a_model(folder: Path, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from xview2_siamese_unet.datasets.assessment import Layers
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.inference.buildings import read_building_layer
 from xview2_siamese_unet.inference.footprints import given_zones
-from xview2_siamese_unet.inference.products import outline_style
-from xview2_siamese_unet.inference.reopen import assessment_root, reopen_pair, require_record
+from xview2_siamese_unet.inference.products import RUN_RECORD, outline_style
+from xview2_siamese_unet.inference.reopen import ADAPTED, assessment_root, reopen_pair, require_record
 from xview2_siamese_unet.inference.summary import OUTSIDE, assign_zones, cell_names
 from xview2_siamese_unet.labelling.labels import read_labels
 from xview2_siamese_unet.labelling.page import labelling_page
@@ -45,6 +45,11 @@ def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inferen
     else:
         zones = _zones(frame[inside], inference)
         names = None if zones is None else [zones[0][number] for number in zones[1]]
+        if (folder.parent / ADAPTED / RUN_RECORD).exists():
+            _log.warning(
+                "the sample is drawn after kedro adapt and may hold buildings that trained: run kedro adapt again, which "
+                "leaves the sample out, or the accuracy of the adapted predictions looks better than it is"
+            )
         population, drawn = new_population(frame[inside], params.count, params.seed, names), []
     if hidden := int((~inside).sum()):
         _log.warning("%d of %d buildings are not visible or have no id: no estimate is about them", hidden, len(frame))
