@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "cross-validate": f"{__name__}.cross_validate.cross_validate",
     "doctor": f"{__name__}.doctor.doctor",
     "experiment": f"{__name__}.experiment.experiment",
+    "label": f"{__name__}.label.label_command",
     "leave-events-out": f"{__name__}.leave_events_out.leave_events_out",
     "model": f"{__name__}.model.model",
     "score": f"{__name__}.score.score_command",

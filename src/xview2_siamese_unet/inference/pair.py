@@ -77,7 +77,7 @@ def harmonise(params: InferenceParams) -> HarmonisedPair:
     aoi = None if area is None else clip(area, frame, CRS.from_string(grid.crs))
     footprints, zones, vector_warnings = _vectors(params, grid, frame if aoi is None else aoi)
     pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi)
-    pair, samples, fill_warnings = _without_fill(pair)
+    pair, samples, fill_warnings = without_fill(pair)
     pair = replace(pair, stretch=_stretches(pair, samples, params.images.stretch))
     shift = None if params.registration == "off" else _measure_shift(pair)
     if shift is not None:
@@ -159,7 +159,7 @@ def _sample(pair: Pair) -> Samples:
     return np.concatenate(before), np.concatenate(after)
 
 
-def _without_fill(pair: Pair) -> tuple[Pair, Samples, list[str]]:
+def without_fill(pair: Pair) -> tuple[Pair, Samples, list[str]]:
     """Return the pair without undeclared fill values, samples of it, and warnings."""
     samples, warnings = _sample(pair), []
     for _ in range(_MOST_FILLS):

@@ -84,12 +84,13 @@ def describe_pair(pair: Pair) -> dict[str, Any]:
         },
         "aoi": None if pair.aoi is None else pair.aoi.wkt,
         "black_is_no_data": pair.black_is_no_data,
-        "pre": _describe_source(pair.pre),
-        "post": _describe_source(pair.post),
+        "pre": describe_source(pair.pre),
+        "post": describe_source(pair.post),
     }
 
 
-def _describe_source(source: Source) -> dict[str, Any]:
+def describe_source(source: Source) -> dict[str, Any]:
+    """Return one image as plain values, its files with SHA-256."""
     return {
         "name": source.path.name,
         "date": source.taken,

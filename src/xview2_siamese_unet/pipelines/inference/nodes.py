@@ -37,6 +37,7 @@ from xview2_siamese_unet.inference.record import (
     newest_input,
     pixel_warnings,
 )
+from xview2_siamese_unet.inference.reopen import describe_inputs
 from xview2_siamese_unet.inference.summary import assign_zones, summary_numbers, summary_table, summary_warnings
 from xview2_siamese_unet.models.vote import FinishedBlocks
 from xview2_siamese_unet.raster.cog import RasterContent
@@ -200,6 +201,11 @@ def write_record(
         "buildings": counts,
         "products": {name: _digest(everything[name]) for name in products() if name in everything},
     }
+
+
+def note_inputs(predicted: Predicted, _record: dict[str, Any]) -> dict[str, str]:
+    """Return the paths of the images, for later commands on this machine; last, because the record ends a run."""
+    return describe_inputs(predicted.pair)
 
 
 def _digest(product: str | Path) -> str:

@@ -1,0 +1,95 @@
+"""The images of a finished assessment, opened again on its grid as they were assessed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import shapely
+
+from xview2_siamese_unet.errors import DataError, StaleError
+from xview2_siamese_unet.inference.pair import without_fill
+from xview2_siamese_unet.inference.products import read_record
+from xview2_siamese_unet.inference.record import describe_source
+from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.reader import Pair, ShiftField, Stretch
+from xview2_siamese_unet.raster.source import Source, read_source
+
+INPUTS: Final = ".inputs.json"
+"""File in the folder of an assessment with the paths of its images, which `run.json` leaves out: it is published."""
+_IMAGES: Final = ("pre", "post")
+
+
+def describe_inputs(pair: Pair) -> dict[str, str]:
+    """Return the content of `.inputs.json`: the absolute paths of both images."""
+    return {"pre": str(pair.pre.path.absolute()), "post": str(pair.post.path.absolute())}
+
+
+def require_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a finished assessment.
+
+    Raises:
+        DataError: there is none.
+    """
+    record = read_record(folder)
+    if record is None:
+        raise DataError(
+            f"{folder} holds no finished assessment (run.json).",
+            hint="Name the folder that kedro assess --out has written.",
+        )
+    return record
+
+
+def reopen_pair(folder: Path, given: Mapping[str, Path | None] | None = None) -> Pair:
+    """Return the pair of an assessment with its grid, stretch, shift and area of interest.
+
+    Args:
+        folder: of the assessment.
+        given: `pre` and `post`, if the images have moved; by default the paths in `.inputs.json`.
+
+    Raises:
+        DataError: no assessment, or an image that is not found.
+        StaleError: the images have changed since.
+    """
+    record = require_record(folder)
+    pre, post = (_reopen_source(folder, record, name, (given or {}).get(name)) for name in _IMAGES)
+    grid, field, aoi = dict(record["grid"]), record["shift_field_px"], record["aoi"]
+    grid["pixel"] = grid.pop("pixel_m")
+    first, second = (None if each is None else Stretch(*each) for each in record["stretch"])
+    columns, rows = record["shift_px"]
+    pair = Pair(
+        Grid(**grid),
+        pre,
+        post,
+        stretch=(first, second),
+        shift=(columns, rows),
+        field=None if field is None else _shift_field(field),
+        black_is_no_data=record["black_is_no_data"],
+        aoi=None if aoi is None else shapely.from_wkt(aoi),
+    )
+    return without_fill(pair)[0]
+
+
+def _shift_field(field: Mapping[str, Any]) -> ShiftField:
+    rows, columns = field["spacing"]
+    return ShiftField((rows, columns), np.array(field["rows"], float), np.array(field["columns"], float))
+
+
+def _reopen_source(folder: Path, record: Mapping[str, Any], name: str, given: Path | None) -> Source:
+    """Return one image, which must have the bytes that were assessed."""
+    noted = folder / INPUTS
+    paths = json.loads(noted.read_text(encoding="utf-8")) if noted.is_file() else {}
+    path = given.expanduser().absolute() if given is not None else Path(paths.get(name, folder / record[name]["name"]))
+    hint = f"Name the {name}-disaster image with --{name}."
+    if not path.exists():
+        raise DataError(f"The {name}-disaster image of {folder} is not at {path}.", hint=hint)
+    source = read_source(path, record["settings"]["inference"]["images"][f"{name}_bands"])
+    if describe_source(source)["files"] != record[name]["files"]:
+        raise StaleError(
+            f"{path} is not the {name}-disaster image that was assessed in {folder}: its files or bytes differ.",
+            hint=f"{hint} If the image has changed, assess again.",
+        )
+    return source
