@@ -261,7 +261,8 @@ class _Region(NamedTuple):
         size = (len(self.visible), height * width)
         pixels = sparse.coo_array((np.ones(len(cell), np.float32), (self.owner, cell)), size).tocsr()
         sums: Float32Array = pixels @ level.reshape(channels, -1).T
-        return sums / np.bincount(self.owner, minlength=size[0])[:, None].clip(1).astype(np.float32)
+        counts: Float32Array = np.bincount(self.owner, minlength=size[0]).clip(1).astype(np.float32)
+        return sums / counts[:, None]
 
 
 def sample_patches(outlines: gpd.GeoSeries, pair: Pair, seed: int = 0) -> Float32Array:

@@ -104,8 +104,9 @@ class Head:
 
     def logits(self, features: Float32Array) -> Float64Array:
         """Return the average logits (n, k)."""
-        standard = (features - self.centre) / self.scale
-        return np.asarray(standard @ self.coefficients + self.intercept, np.float64)
+        standard: Float64Array = ((features - self.centre) / self.scale).astype(np.float64)
+        logits: Float64Array = standard @ self.coefficients + self.intercept
+        return logits
 
     def probabilities(self, features: Float32Array, zero_shot: Float64Array | None = None) -> Float64Array:
         """Return the probabilities of the four damage classes (n, 4); NaN where there are no features."""
@@ -119,6 +120,10 @@ def calibrated(
 
     A class without labels keeps its zero-shot probability, and has none without a net; the others share the rest.
     """
+    if not codes:
+        if zero_shot is None:
+            raise DataError("There are neither labels nor a model.", hint="Name labels with --labels.")
+        return zero_shot
     columns = np.asarray(codes) - int(Damage.NO_DAMAGE)
     total = calibration.slope * logits + np.asarray(calibration.shift or (0.0,) * len(codes))
     shares = np.zeros((len(logits), len(SCORED)))
@@ -154,6 +159,14 @@ def fit_head(embedding: Embedding, labelled: Labelled, facts: Mapping[str, Any] 
     coefficients, intercept = fit_blocks(ready.features, ready.classes, embedding.blocks, strength)
     used = {"labels": len(labelled.classes), "strength": strength, **(facts or {})}
     return Head(codes, centre, scale, coefficients, intercept, calibration, embedding.blocks, strength, used)
+
+
+def no_head(blocks: tuple[Block, ...]) -> Head:
+    """Return the head without labels, which leaves the zero-shot probabilities as they are."""
+    width = blocks[-1].stop
+    zeros, ones = np.zeros(width, np.float32), np.ones(width, np.float32)
+    empty = np.zeros((width, 0), np.float32), np.zeros(0, np.float32)
+    return Head((), zeros, ones, *empty, Calibration(), blocks, 1.0, {"labels": 0})
 
 
 def standardisation(embedding: Embedding) -> tuple[Float32Array, Float32Array]:

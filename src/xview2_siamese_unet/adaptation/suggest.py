@@ -110,4 +110,5 @@ def resemblance(places: Float32Array, labelled: Int64Array, everyone: BoolArray 
         _, nearest = cKDTree(places[labelled[rows]]).query(places[seen])
         counts = np.bincount(nearest, minlength=len(rows)).astype(float)
         weights[rows] = (counts / counts.mean()).clip(1 / _CLIP, _CLIP)
-    return weights / weights.mean()
+    shares: Float64Array = weights / weights.mean()
+    return shares
