@@ -14,11 +14,9 @@ import pandas as pd
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.inference.buildings import NOT_ASSESSED, SHARES
+from xview2_siamese_unet.inference.buildings import NO_MODEL, NOT_ASSESSED, SHARES
 from xview2_siamese_unet.types import AnyArray, Float64Array, Int64Array
 
-NO_MODEL: Final = "no model"
-"""Reason of an assessment without predictions, whose buildings are visible."""
 LEAST: Final = 5
 """Labels of a stratum, or all its buildings if it has fewer."""
 _MOST_STRATA: Final = 10

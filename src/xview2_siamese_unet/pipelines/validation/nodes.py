@@ -47,8 +47,8 @@ def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inferen
         names = None if zones is None else [zones[0][number] for number in zones[1]]
         if (folder.parent / ADAPTED / RUN_RECORD).exists():
             _log.warning(
-                "the sample is drawn after kedro adapt and may hold buildings that trained: run kedro adapt again, which "
-                "leaves the sample out, or the accuracy of the adapted predictions looks better than it is"
+                "the sample is drawn after kedro adapt and may hold buildings that trained: run kedro adapt again, "
+                "which leaves the sample out, or the accuracy of the adapted predictions looks better than it is"
             )
         population, drawn = new_population(frame[inside], params.count, params.seed, names), []
     if hidden := int((~inside).sum()):
