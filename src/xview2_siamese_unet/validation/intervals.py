@@ -1,10 +1,10 @@
 """95 % intervals for the number of buildings of a kind, from a stratified random sample.
 
 The error of the stratified estimate has the usual variance with finite-population correction; its distribution is a
-beta distribution of the same mean and variance over the buildings that are not labelled. Each limit is moved outwards
-by half a label of that kind, in the stratum where it changes the estimate most, after the gamma intervals of Fay and
-Feuer (1997) and their mid-p version (Fay and Kim 2017) for weighted sums of Poisson counts; by a whole label if none is
-of that kind, which is nearly the exact limit (Brown, Cai and DasGupta 2001). So an interval lies between the buildings
+beta distribution of the same mean and variance over the buildings that are not labelled. In the stratum where it moves
+a limit outwards most, a Jeffreys posterior replaces the observed share, which says too much where nothing is found; if
+nothing is found at all, the exact limit of Clopper and Pearson does (Brown, Cai and DasGupta 2001). One stratum is
+enough, as in the gamma intervals of Fay and Feuer (1997) for weighted sums. So an interval lies between the buildings
 that are labelled so and those that are not labelled otherwise, and has a width unless all are labelled. Predictions
 decide which buildings are labelled, and are not used otherwise.
 """
@@ -24,8 +24,6 @@ SEED: Final = 0
 """Of these draws."""
 DRAWS: Final = 1000
 """Of a distribution that has no formula."""
-_PSEUDO: Final = 0.5
-_OF_NONE: Final = 1.0
 TAIL: Final = (1 - LEVEL) / 2
 """Share of samples whose interval lies too low, and too high."""
 
@@ -94,14 +92,16 @@ def upper_distribution(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> 
     known = found.sum(-1) + np.where(blank, sizes, 0).sum(-1)
     left = np.where(blank, 0, sizes - labelled)
     labels = np.maximum(labelled, 1)
-    heaviest = np.argmax(left * (1 - found / labels) / (labels + _PSEUDO), axis=-1, keepdims=True)
-    extra = np.zeros(left.shape)
     none = found.sum(-1, keepdims=True) == 0
-    np.put_along_axis(extra, heaviest, np.where(none, _OF_NONE, _PSEUDO), axis=-1)
-    share = np.where(extra > 0, (found + extra) / (labels + extra), found / labels)
+    pseudo = np.where(none, 1.0, 0.5)
+    effect = left * ((found + pseudo) / (labels + 1) - found / labels)
+    heaviest = np.zeros(left.shape, bool)
+    np.put_along_axis(heaviest, np.argmax(effect, axis=-1, keepdims=True), True, axis=-1)
+    heaviest &= effect > 0
+    share = np.where(heaviest, (found + pseudo) / (labels + 1), found / labels)
     # Of a single label the variance is unknown: the largest one.
     variance = np.where(labels > 1, share * (1 - share) * labels / np.maximum(labels - 1, 1), 0.25)
-    of_mean = np.where(extra > 0, share * (1 - share) / (labels + extra), variance / labels)
+    of_mean = np.where(heaviest, share * (1 - share) / (labels + 2), variance / labels)
     total = left.sum(-1)
     mean = (left * share).sum(-1) / np.maximum(total, 1)
     error = (left**2 * of_mean + left * share * (1 - share)).sum(-1) / np.maximum(total, 1) ** 2
