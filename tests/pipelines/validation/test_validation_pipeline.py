@@ -108,6 +108,17 @@ def test_a_larger_sample_keeps_buildings_labels_and_page(folder: Path, caplog: p
     assert numbers["labelled"] == 1
 
 
+def test_a_killed_run_and_zones_that_come_too_late(folder: Path, zones: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = assessment.validate(folder, count=20, zones=zones)
+    before = (place / "sample.csv").read_bytes()
+    assert read(place / "sample.csv")["stratum"].str.startswith("east: ").any()
+    (place / "sample.csv").unlink()
+    assert "earlier sample stay" not in caplog.text
+    assessment.validate(folder, count=20, zones=zones)
+    assert (place / "sample.csv").read_bytes() == before
+    assert "the strata and the seed of the earlier sample stay" in caplog.text
+
+
 def test_adapted_products_share_the_sample_and_have_their_own_estimates(folder: Path, tmp_path: Path) -> None:
     assessment.validate(folder, count=30)
     labels = label(folder, tmp_path / "labels.csv")

@@ -35,13 +35,15 @@ def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inferen
     """Return the population and the sample as CSV; an earlier sample of the folder is enlarged."""
     frame = read_building_layer(buildings)
     inside = in_population(frame)
-    earlier = folder / "population.csv"
+    earlier, seed, drawn = folder / "population.csv", params.seed, []
     if earlier.is_file():
         population = _read_csv(earlier.read_text(encoding="utf-8"))
-        drawn = _read_csv((folder / "sample.csv").read_text(encoding="utf-8"))["building_id"].tolist()
-        _log.info("the sample of %d buildings in %s is enlarged", len(drawn), folder)
-        if inference.zones is not None:
-            _log.warning("the strata of the earlier sample stay: --zones has no effect on what is drawn")
+        if (folder / "sample.csv").is_file():  # not if the first run was killed
+            before = _read_csv((folder / "sample.csv").read_text(encoding="utf-8"))
+            drawn, seed = before["building_id"].tolist(), int(before["seed"].iloc[0])
+            _log.info("the sample of %d buildings in %s is enlarged", len(drawn), folder)
+        if inference.zones is not None or seed != params.seed:
+            _log.warning("the strata and the seed of the earlier sample stay: --zones and validation.seed do nothing")
     else:
         zones = _zones(frame[inside], inference)
         names = None if zones is None else [zones[0][number] for number in zones[1]]
@@ -50,14 +52,14 @@ def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inferen
                 "the sample is drawn after kedro adapt and may hold buildings that trained: run kedro adapt again, "
                 "which leaves the sample out, or the accuracy of the adapted predictions looks better than it is"
             )
-        population, drawn = new_population(frame[inside], params.count, params.seed, names), []
+        population = new_population(frame[inside], params.count, seed, names)
     if hidden := int((~inside).sum()):
         _log.warning("%d of %d buildings are not visible or have no id: no estimate is about them", hidden, len(frame))
     sample = draw(population, params.count, drawn)
     if len(sample) < params.count:
         _log.warning("only %d buildings can be labelled: all of them are in the sample", len(sample))
     _log.info("sample: %d of %d buildings in %d strata", len(sample), len(population), sample["stratum"].nunique())
-    return population.to_csv(index=False), sample.assign(seed=params.seed).to_csv(index=False)
+    return population.to_csv(index=False), sample.assign(seed=seed).to_csv(index=False)
 
 
 def write_page(sample: str, buildings: Path, assessment: Path, folder: Path, inference: InferenceParams) -> str:
