@@ -19,9 +19,8 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from xview2_siamese_unet.inference.buildings import SHARES
 from xview2_siamese_unet.validation.intervals import Interval, count_interval
-from xview2_siamese_unet.validation.sampling import allocate, spreads, stratify
+from xview2_siamese_unet.validation.sampling import allocate, expected_spreads, parts_by_confidence
 from xview2_siamese_unet.validation.zones import zone_intervals
 
 BUILDINGS = 5000
@@ -40,19 +39,19 @@ DISTORTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def as_assessment(probability: np.ndarray) -> pd.DataFrame:
-    """Return a table of buildings as an assessment has it, with two classes."""
-    shares = np.column_stack([1 - probability, 0 * probability, 0 * probability, probability])
-    damage = pd.array(np.where(probability > 0.5, 4, 1), dtype="Int8")
-    return pd.DataFrame(shares, columns=[*SHARES]).assign(damage=damage)
+def draw_strata(logits: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the stratum of each building, and buildings and labels of each stratum, as `kedro validate` does."""
+    probability = special.expit(logits)
+    spread = expected_spreads(np.column_stack([1 - probability, np.zeros((len(logits), 2)), probability]))
+    codes = np.where(probability > 0.5, 4, 1)
+    _, stratum = np.unique(100 * codes + parts_by_confidence(codes, spread, count), return_inverse=True)
+    sizes = np.bincount(stratum)
+    return stratum, sizes, allocate(sizes, np.bincount(stratum, spread) / sizes, count)
 
 
 def draw_counts(rng: np.random.Generator, damaged: np.ndarray, logits: np.ndarray, count: int) -> np.ndarray:
     """Return labels of damage, labels and buildings of each stratum of one sample (3, strata)."""
-    table = as_assessment(special.expit(logits))
-    stratum, _ = pd.factorize(stratify(table, count))
-    sizes = np.bincount(stratum)
-    labelled = allocate(sizes, np.bincount(stratum, spreads(table)) / sizes, count)
+    stratum, sizes, labelled = draw_strata(logits, count)
     of_damage = np.bincount(stratum[damaged], minlength=len(sizes))
     return np.stack([rng.hypergeometric(of_damage, sizes - of_damage, labelled), labelled, sizes])
 
@@ -109,10 +108,7 @@ def simulate_zones(prevalence: float, auc: float, count: int, differ: float, pop
         damaged = rng.random(BUILDINGS) < special.expit(logit)[zone]
         if not damaged.any():
             continue
-        table = as_assessment(special.expit(binormal(rng, damaged, auc)))
-        stratum, _ = pd.factorize(stratify(table, count))
-        sizes = np.bincount(stratum)
-        wanted = allocate(sizes, np.bincount(stratum, spreads(table)) / sizes, count)
+        stratum, sizes, wanted = draw_strata(binormal(rng, damaged, auc), count)
         rank = pd.Series(rng.permutation(BUILDINGS)).groupby(stratum).rank().to_numpy()
         drawn = rank <= wanted[stratum]
         shape = (ZONES, len(sizes))

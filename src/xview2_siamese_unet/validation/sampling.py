@@ -30,12 +30,16 @@ def in_population(buildings: pd.DataFrame) -> pd.Series[bool]:
 
 
 def spreads(buildings: pd.DataFrame) -> Float64Array:
-    """Return the expected standard deviation of a label, by the model's own probabilities.
+    """Return the expected standard deviation of the label of each building, see `expected_spreads`."""
+    return expected_spreads(buildings[[*SHARES]].to_numpy(float))
+
+
+def expected_spreads(shares: Float64Array) -> Float64Array:
+    """Return the expected standard deviation of a label, by the model's own probabilities (buildings, classes).
 
     Only the width of intervals depends on it. Buildings without probabilities have the largest value.
     """
-    shares = buildings[[*SHARES]].to_numpy(float)
-    classes = len(SHARES)
+    classes = shares.shape[1]
     mixed = (1 - 2 * _FLOOR) * np.where(np.isfinite(shares), shares, 1 / classes) + 2 * _FLOOR / classes
     return np.asarray(np.sqrt(1 - (mixed**2).sum(axis=1)))
 
@@ -57,7 +61,25 @@ def stratify(buildings: pd.DataFrame, count: int, zones: Sequence[str] | None = 
     spread = spreads(buildings)
     if zones is not None:
         return _zone_strata(buildings.index, codes, count, zones)
+    part = parts_by_confidence(codes, spread, count)
     names = np.empty(len(codes), object)
+    for code in np.unique(codes):
+        rows = codes == code
+        word = Damage(code).word if code else "no prediction"
+        numbered = np.array([f"{word} {number + 1}" for number in range(part[rows].max() + 1)], object)
+        names[rows] = numbered[part[rows]] if len(numbered) > 1 else word
+    return pd.Series(names, buildings.index, dtype=object)
+
+
+def parts_by_confidence(codes: Int64Array, spread: Float64Array, count: int) -> Int64Array:
+    """Return the part of its class that each building belongs to, from 0 for the most certain ones.
+
+    Args:
+        codes: predicted classes.
+        spread: expected standard deviations, of which each part has about the same sum.
+        count: labels that will be drawn.
+    """
+    part = np.zeros(len(codes), np.int64)
     parts = max(1, min(_MOST_STRATA, count // LEAST))
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
@@ -65,10 +87,8 @@ def stratify(buildings: pd.DataFrame, count: int, zones: Sequence[str] | None = 
         share = spread[rows].sum() / spread.sum()
         cuts = 1 if np.ptp(spread[rows]) == 0 else max(1, round(parts * share))
         reached = np.cumsum(spread[rows]) / spread[rows].sum()
-        part = np.minimum((reached * cuts * (1 - 1e-9)).astype(int), cuts - 1)
-        word = Damage(code).word if code else "no prediction"
-        names[rows] = [word if cuts == 1 else f"{word} {number + 1}" for number in part]
-    return pd.Series(names, buildings.index, dtype=object)
+        part[rows] = np.minimum((reached * cuts * (1 - 1e-9)).astype(int), cuts - 1)
+    return part
 
 
 def _zone_strata(index: Any, codes: Int64Array, count: int, zones: Sequence[str]) -> pd.Series[Any]:  # noqa: ANN401
