@@ -33,7 +33,7 @@ a run instead of the newest.
 """
 BASE: Final = {
     "data": ("dataset", "executor", "data_processing", "feature_statistics"),
-    "inference": ("inference",),
+    "inference": ("inference", "adaptation"),
     "modelling": (
         *("model", "classes", "training", "prediction", "loss_weights", "focal_loss", "dataloader", "hardware", "run"),
     ),

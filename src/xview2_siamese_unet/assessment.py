@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.datasets.rasters import picture
 from xview2_siamese_unet.errors import ConfigError, cause_of
+from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.record import describe_pair
 from xview2_siamese_unet.models.card import MODEL_SUFFIXES
@@ -30,7 +31,7 @@ _RECORD: Final = "run.json"
 _ADVICE: Final = ("kedro.runner", "kedro.pipeline")
 _PACKAGE: Final = f'package_name = "{__package__}"'
 """Line in the pyproject.toml of this project."""
-_PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones")
+_PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones", "folder", "head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,15 @@ def assess(
     """Find damaged buildings in a pair of images; the same as `kedro assess PRE POST --out OUT`.
 
     Args:
-        pre: pre-disaster image: a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system.
+        pre: pre-disaster image: a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system;
+            `none` if there is none.
         post: post-disaster image.
         out: folder of the products.
         env: `<user>/<experiment>`, as for `--env`.
         device: `auto`, `cpu` or `gpu`.
         more: any other key of the section `inference` of the parameters: `model`, `footprints`, `zones`, `overwrite`...
             A model is a file (a checkpoint or a model card), or a run: `RUN` of the experiment, `USER/EXPERIMENT` or
-            `USER/EXPERIMENT@RUN`.
+            `USER/EXPERIMENT@RUN`; or `none`, with footprints.
 
     Raises:
         ProjectError: the images cannot be assessed, or neither the current folder nor this code lies in a project;
@@ -88,6 +90,31 @@ def assess(
     with _session({"pre": pre, "post": post, "out": out, **more}, env, device) as session, _without_advice():
         session.run(pipeline_names=["inference"], runner=SequentialRunner())
     return Assessment(Path(out).expanduser().absolute())
+
+
+def adapt(
+    folder: Path | str,
+    labels: Path | str | Sequence[Path | str] = (),
+    *,
+    env: str | None = None,
+    **more: Any,  # noqa: ANN401
+) -> Assessment:
+    """Assess the buildings of an assessment again with a head fitted on labels; the same as `kedro adapt FOLDER`.
+
+    Args:
+        folder: of the assessment; the products go to `adapted` below it.
+        labels: files of labels.
+        env: `<user>/<experiment>`.
+        more: any other key of the section `adaptation` of the parameters.
+
+    Raises:
+        ProjectError: no assessment, its images are not found, or labels that cannot be used.
+    """
+    files = [labels] if isinstance(labels, (str, Path)) else [*labels]
+    given = {"folder": folder, "labels": [str(Path(file).expanduser().absolute()) for file in files], **more}
+    with _session(given, env, None, section="adaptation") as session, _without_advice():
+        session.run(pipeline_names=["adaptation"], runner=SequentialRunner())
+    return Assessment(Path(folder).expanduser().absolute() / "adapted")
 
 
 def look(
@@ -134,16 +161,23 @@ def _without_advice() -> Iterator[None]:
 
 
 @contextmanager
-def _session(inference: dict[str, Any], env: str | None, device: str | None) -> Iterator[Any]:
+def _session(
+    given: dict[str, Any], env: str | None, device: str | None, *, section: str = "inference"
+) -> Iterator[Any]:
     """Open a session of the project; errors of the user are raised as they are."""
     project = _find_project()
     if project is not None and __package__ != framework.PACKAGE_NAME:
         bootstrap_project(project)
         use_logging(project)
-    model = str(inference.get("model") or "")
-    if model and not Path(model).expanduser().exists() and Path(model).suffix not in MODEL_SUFFIXES:
-        inference = inference | {"model": _checkpoint_of(project, env, model)}
-    params: dict[str, Any] = {"inference": {key: _plain(key, value) for key, value in inference.items()}}
+    model = str(given.get("model") or "")
+    if (
+        model
+        and Path(model) != NONE
+        and not Path(model).expanduser().exists()
+        and Path(model).suffix not in MODEL_SUFFIXES
+    ):
+        given = given | {"model": _checkpoint_of(project, env, model)}
+    params: dict[str, Any] = {section: {key: _plain(key, value) for key, value in given.items()}}
     if device is not None:
         params["hardware"] = {"device": device}
     try:
@@ -189,6 +223,8 @@ def _find_project() -> Path | None:
 
 def _plain(key: str, value: Any) -> Any:  # noqa: ANN401
     """Return a value as in YAML; relative paths start at the caller's folder."""
+    if Path(str(value)) == NONE and key in ("pre", "model"):
+        return str(NONE)
     if key in _PATHS and value is not None:
         return str(Path(value).expanduser().absolute())
     return list(value) if isinstance(value, tuple) else value

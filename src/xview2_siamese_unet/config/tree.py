@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xview2_siamese_unet.config.adaptation import AdaptationParams
 from xview2_siamese_unet.config.data_processing import DataProcessingParams
 from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.execution import ExecutorParams
@@ -41,3 +42,4 @@ class Parameters(Strict):
     reporting: ReportingParams = ReportingParams()
     submission: SubmissionParams = SubmissionParams()
     inference: InferenceParams = InferenceParams()
+    adaptation: AdaptationParams = AdaptationParams()

@@ -84,7 +84,7 @@ def describe_pair(pair: Pair) -> dict[str, Any]:
         },
         "aoi": None if pair.aoi is None else pair.aoi.wkt,
         "black_is_no_data": pair.black_is_no_data,
-        "pre": describe_source(pair.pre),
+        "pre": None if pair.post_only else describe_source(pair.pre),
         "post": describe_source(pair.post),
     }
 

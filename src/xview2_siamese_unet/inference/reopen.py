@@ -20,12 +20,12 @@ from xview2_siamese_unet.raster.source import Source, read_source
 
 INPUTS: Final = ".inputs.json"
 """File in the folder of an assessment with the paths of its images, which `run.json` leaves out: it is published."""
-_IMAGES: Final = ("pre", "post")
 
 
 def describe_inputs(pair: Pair) -> dict[str, str]:
-    """Return the content of `.inputs.json`: the absolute paths of both images."""
-    return {"pre": str(pair.pre.path.absolute()), "post": str(pair.post.path.absolute())}
+    """Return the content of `.inputs.json`: the absolute paths of the images."""
+    paths = {"pre": str(pair.pre.path.absolute()), "post": str(pair.post.path.absolute())}
+    return {"post": paths["post"]} if pair.post_only else paths
 
 
 def require_record(folder: Path) -> dict[str, Any]:
@@ -55,7 +55,9 @@ def reopen_pair(folder: Path, given: Mapping[str, Path | None] | None = None) ->
         StaleError: the images have changed since.
     """
     record = require_record(folder)
-    pre, post = (_reopen_source(folder, record, name, (given or {}).get(name)) for name in _IMAGES)
+    alone = record["pre"] is None
+    post = _reopen_source(folder, record, "post", (given or {}).get("post"))
+    pre = post if alone else _reopen_source(folder, record, "pre", (given or {}).get("pre"))
     grid, field, aoi = dict(record["grid"]), record["shift_field_px"], record["aoi"]
     grid["pixel"] = grid.pop("pixel_m")
     first, second = (None if each is None else Stretch(*each) for each in record["stretch"])
@@ -69,6 +71,7 @@ def reopen_pair(folder: Path, given: Mapping[str, Path | None] | None = None) ->
         field=None if field is None else _shift_field(field),
         black_is_no_data=record["black_is_no_data"],
         aoi=None if aoi is None else shapely.from_wkt(aoi),
+        post_only=alone,
     )
     return without_fill(pair)[0]
 
