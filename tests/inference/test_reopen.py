@@ -11,23 +11,13 @@ import numpy as np
 import pytest
 import shapely
 
+from assessed_folder import write_assessment
 from image_pair import Smooth, Write, whole
 from xview2_siamese_unet.config.inference import ImageParams, InferenceParams
 from xview2_siamese_unet.errors import DataError, StaleError
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
-from xview2_siamese_unet.inference.record import describe_pair
-from xview2_siamese_unet.inference.reopen import INPUTS, describe_inputs, reopen_pair
+from xview2_siamese_unet.inference.reopen import INPUTS, reopen_pair
 from xview2_siamese_unet.raster.reader import Pair, ShiftField
-
-
-def finish(pair: Pair, params: InferenceParams, folder: Path) -> Path:
-    """Write what an assessment leaves that names its images."""
-    folder.mkdir(exist_ok=True)
-    settings = {"inference": params.model_dump(mode="json")}
-    record = {"run_id": "f" * 12, "products": {}, "settings": settings, **describe_pair(pair)}
-    (folder / "run.json").write_text(json.dumps(record))
-    (folder / INPUTS).write_text(json.dumps(describe_inputs(pair)))
-    return folder
 
 
 @pytest.fixture
@@ -43,7 +33,7 @@ def assessed(write_raster: Write, smooth: Smooth, tmp_path: Path) -> tuple[Pair,
     harmonised: HarmonisedPair = harmonise(params)
     assert any("65535" in warning for warning in harmonised.warnings)
     pair = replace(harmonised.pair, shift=(3.0, 0.0))
-    return pair, finish(pair, params, tmp_path / "answer")
+    return pair, write_assessment(tmp_path / "answer", pair, params)
 
 
 def test_the_same_pixels(assessed: tuple[Pair, Path]) -> None:
@@ -60,7 +50,8 @@ def test_a_field_of_shifts_is_kept(assessed: tuple[Pair, Path], tmp_path: Path) 
     nodes = np.linspace(-1, 2, 6).reshape(2, 3)
     field = ShiftField((100.0, 150.0), nodes, -nodes)
     settings = json.loads((folder / "run.json").read_text())["settings"]["inference"]
-    other = finish(replace(pair, field=field), InferenceParams.model_validate(settings), tmp_path / "other")
+    params = InferenceParams.model_validate(settings)
+    other = write_assessment(tmp_path / "other", replace(pair, field=field), params)
     found = reopen_pair(other).field
     assert found is not None
     assert np.abs(found.window(0, 0, 200, 300) - field.window(0, 0, 200, 300)).max() <= 1 / 64
@@ -77,6 +68,10 @@ def test_images_that_moved_or_changed(assessed: tuple[Pair, Path], tmp_path: Pat
     np.testing.assert_array_equal(whole(HarmonisedPair(reopen_pair(folder, given), ()))[1], before[1])
     with pytest.raises(StaleError, match="is not the post-disaster image that was assessed"):
         reopen_pair(folder, given | {"post": given["pre"]})
+    for content in ("{", "[]", "{}"):
+        (folder / INPUTS).write_text(content)
+        with pytest.raises(DataError, match=r"The pre-disaster image of .* is not at .*answer/pre.tif"):
+            reopen_pair(folder)
     (folder / "run.json").unlink()
     with pytest.raises(DataError, match="holds no finished assessment"):
         reopen_pair(folder)

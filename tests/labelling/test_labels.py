@@ -156,6 +156,10 @@ def test_other_encodings_and_missing_files_are_refused(tmp_path: Path, buildings
         read_labels(tmp_path / "none.csv", buildings)
     with pytest.raises(DataError, match="no such file"):
         read_labels(tmp_path / "none.gpkg", buildings)
+    with (tmp_path / "large.csv").open("wb") as file:
+        file.truncate(200_000_000)
+    with pytest.raises(DataError, match="more than 100 MB"):
+        read_labels(tmp_path / "large.csv", buildings)
 
 
 def test_a_label_next_to_predictions_is_read(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
@@ -240,9 +244,15 @@ def test_an_export_of_the_predictions_is_noticed(tmp_path: Path, caplog: pytest.
     )
     path = tmp_path / "x.csv"
     frame[["building_id", "damage"]].to_csv(path, index=False)
-    assert read_labels(path, frame)["damage"].tolist() == codes
-    assert caplog.messages == ["x.csv: all 30 labels equal the predictions of this assessment: are they labels?"]
+    with pytest.raises(DataError, match="all 30 labels equal the predictions of this assessment"):
+        read_labels(path, frame)
+    frame[["building_id", "damage"]].iloc[:25].to_csv(path, index=False)
+    assert read_labels(path, frame)["damage"].tolist() == codes[:25]
+    assert caplog.messages == ["x.csv: all 25 labels equal the predictions of this assessment: are they labels?"]
     caplog.clear()
+    frame[["building_id"]].assign(damage="u").to_csv(path, index=False)
+    assert read_labels(path, frame.assign(damage=pd.array([None] * 30, dtype="Int8")))["damage"].isna().all()
+    frame[["building_id", "damage"]].to_csv(path, index=False)
     frame.loc[3, "damage"] = 1
     read_labels(path, frame)
     assert not caplog.messages

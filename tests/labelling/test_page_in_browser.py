@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pytest
 from browser import BROWSER, Tab, open_browser
 from roofs import EVIL, IDS
 
+from image_pair import Write, pair_of
 from xview2_siamese_unet.labelling.labels import read_labels
 from xview2_siamese_unet.labelling.page import labelling_page
 from xview2_siamese_unet.raster.reader import Pair
@@ -138,3 +140,19 @@ def test_a_browser_that_keeps_nothing_says_so(page: Path, tmp_path: Path) -> Non
         tab.press("1")
         assert tab.value("document.getElementById('unsaved').hidden") is False
         assert tab.text("count") == "1 of 12 labelled"
+
+
+def test_the_post_disaster_image_alone(write_raster: Write, roofs: gpd.GeoDataFrame, tmp_path: Path) -> None:
+    images = [np.full((400, 500, 3), grey, np.uint8) for grey in (0, 120)]  # black is no data
+    pair = pair_of(write_raster("pre.tif", images[0]), write_raster("post.tif", images[1])).pair
+    page = tmp_path / "label.html"
+    page.write_text(labelling_page(roofs, pair, IDS, show_prediction=False), encoding="utf-8")
+    with open_browser(tmp_path / "profile") as tab:
+        tab.open(page)
+        assert tab.value("document.getElementById('pre').offsetWidth") == 0
+        assert tab.value("document.getElementById('post').offsetWidth") > 500
+        tab.press("b", "]", "4")
+        assert tab.text("status") == "Destroyed. Building 2 of 12."
+        assert tab.value("document.getElementById('blink').disabled") is True
+        assert "100%" in tab.value("getComputedStyle(document.querySelector('.over')).clipPath")
+        assert tab.complaints() == []

@@ -83,9 +83,7 @@ def _shift_field(field: Mapping[str, Any]) -> ShiftField:
 
 def _reopen_source(folder: Path, record: Mapping[str, Any], name: str, given: Path | None) -> Source:
     """Return one image, which must have the bytes that were assessed."""
-    noted = folder / INPUTS
-    paths = json.loads(noted.read_text(encoding="utf-8")) if noted.is_file() else {}
-    path = given.expanduser().absolute() if given is not None else Path(paths.get(name, folder / record[name]["name"]))
+    path = given.expanduser().absolute() if given is not None else _noted_path(folder, name, record[name]["name"])
     hint = f"Name the {name}-disaster image with --{name}."
     if not path.exists():
         raise DataError(f"The {name}-disaster image of {folder} is not at {path}.", hint=hint)
@@ -96,3 +94,12 @@ def _reopen_source(folder: Path, record: Mapping[str, Any], name: str, given: Pa
             hint=f"{hint} If the image has changed, assess again.",
         )
     return source
+
+
+def _noted_path(folder: Path, name: str, file: str) -> Path:
+    """Return where an image lay during the assessment; without a readable note, its name in the folder itself."""
+    try:
+        paths: dict[str, str] = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
+        return Path(paths[name])
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder / file

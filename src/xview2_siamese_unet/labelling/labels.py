@@ -36,6 +36,7 @@ _WORDS: Final[dict[str, Damage | None]] = {
 }
 """A word without spaces, hyphens and underscores → its class."""
 _NUMBERS: Final[dict[int, Damage | None]] = {int(code): code for code in SCORED} | {int(Damage.UNCLASSIFIED): None}
+_MEGABYTES: Final = 100
 _TWIN: Final = 20
 """Labels from which it is suspicious that all equal the predictions."""
 _log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def read_labels(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
     rows = _known(rows[~empty], buildings, name)
     rows = rows.assign(damage=_classes(rows["label"], name))
     labels = _once(rows, name)
-    _warn_of_predictions(labels, buildings, name)
+    _refuse_predictions(labels, buildings, name)
     return labels
 
 
@@ -110,6 +111,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     """Return `building_id` and `label` as text."""
     if not path.is_file():
         raise DataError(f"{path}: no such file.", hint="Check the path.")
+    if path.stat().st_size > _MEGABYTES * 10**6:
+        raise DataError(f"{path} has more than {_MEGABYTES} MB, too many for labels.", hint="Name another file.")
     data = path.read_bytes()
     try:
         # Spreadsheets write UTF-8 with a byte order mark, or UTF-16 as "Unicode text".
@@ -251,10 +254,16 @@ def _word(code: Any) -> str:  # noqa: ANN401
     return CANNOT_TELL if pd.isna(code) else Damage(code).word
 
 
-def _warn_of_predictions(labels: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> None:
-    """Warn if every label is the prediction: the file may be an export of the assessment."""
-    if "damage" not in buildings or len(labels) < _TWIN:
+def _refuse_predictions(labels: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> None:
+    """Refuse all predictions of the assessment as labels; warn if every one of some labels is the prediction."""
+    if "damage" not in buildings or labels["damage"].count() < _TWIN:
         return
-    predicted = buildings.dropna(subset=[_ID]).set_index(_ID)["damage"].reindex(labels[_ID]).astype("Int8")
-    if labels["damage"].equals(predicted.reset_index(drop=True)) and labels["damage"].notna().any():
-        _log.warning("%s: all %d labels equal the predictions of this assessment: are they labels?", name, len(labels))
+    predicted = buildings.dropna(subset=[_ID]).set_index(_ID)["damage"].astype("Int8")
+    if not labels["damage"].equals(predicted.reindex(labels[_ID]).reset_index(drop=True)):
+        return
+    if labels["damage"].count() == predicted.count():
+        raise DataError(
+            f"{name}: all {len(labels)} labels equal the predictions of this assessment, for every assessed building.",
+            hint="Label what you see in the images: predictions teach nothing.",
+        )
+    _log.warning("%s: all %d labels equal the predictions of this assessment: are they labels?", name, len(labels))
