@@ -31,7 +31,7 @@ _RECORD: Final = "run.json"
 _ADVICE: Final = ("kedro.runner", "kedro.pipeline")
 _PACKAGE: Final = f'package_name = "{__package__}"'
 """Line in the pyproject.toml of this project."""
-_PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones", "folder", "head")
+_PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones", "head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ def adapt(
         ProjectError: no assessment, its images are not found, or labels that cannot be used.
     """
     files = [labels] if isinstance(labels, (str, Path)) else [*labels]
-    given = {"folder": folder, "labels": [str(Path(file).expanduser().absolute()) for file in files], **more}
-    with _session(given, env, None, section="adaptation") as session, _without_advice():
+    given = {"labels": [str(Path(file).expanduser().absolute()) for file in files], **more}
+    with _session({"out": folder}, env, None, adaptation=given) as session, _without_advice():
         session.run(pipeline_names=["adaptation"], runner=SequentialRunner())
     return Assessment(Path(folder).expanduser().absolute() / "adapted")
 
@@ -162,22 +162,25 @@ def _without_advice() -> Iterator[None]:
 
 @contextmanager
 def _session(
-    given: dict[str, Any], env: str | None, device: str | None, *, section: str = "inference"
+    inference: dict[str, Any], env: str | None, device: str | None, **sections: dict[str, Any]
 ) -> Iterator[Any]:
     """Open a session of the project; errors of the user are raised as they are."""
     project = _find_project()
     if project is not None and __package__ != framework.PACKAGE_NAME:
         bootstrap_project(project)
         use_logging(project)
-    model = str(given.get("model") or "")
+    model = str(inference.get("model") or "")
     if (
         model
         and Path(model) != NONE
         and not Path(model).expanduser().exists()
         and Path(model).suffix not in MODEL_SUFFIXES
     ):
-        given = given | {"model": _checkpoint_of(project, env, model)}
-    params: dict[str, Any] = {section: {key: _plain(key, value) for key, value in given.items()}}
+        inference = inference | {"model": _checkpoint_of(project, env, model)}
+    params: dict[str, Any] = {
+        name: {key: _plain(key, value) for key, value in section.items()}
+        for name, section in {"inference": inference, **sections}.items()
+    }
     if device is not None:
         params["hardware"] = {"device": device}
     try:

@@ -37,8 +37,6 @@ _log = logging.getLogger(__name__)
 
 def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, HarmonisedPair, gpd.GeoDataFrame]:
     """Return the images, the record and the buildings of the assessment; whatever can be refused is refused here."""
-    if params.folder is None:
-        raise ConfigError("adaptation.folder names no assessment.", hint="Run kedro adapt DIR --labels FILE.")
     record = require_record(folder)
     check_out(folder / ADAPTED, None, overwrite=True, inputs=(*params.labels, params.head))
     pair = reopen_pair(folder, {"pre": params.pre, "post": params.post})
@@ -173,6 +171,8 @@ def describe_adapted(predicted: Predicted, head_file: Path, scores: dict[str, An
 
 def layers(adapted: Predicted, frame: gpd.GeoDataFrame, folder: Path) -> Layers:
     """Return the layers of the adapted buildings, as those of an assessment."""
+    if adapted.record["head"]["labels"]:
+        frame = frame.assign(run_id=adapted.record["run_id"])
     frames = {
         "buildings": frame,
         "aoi": area_of_interest(adapted.pair),
