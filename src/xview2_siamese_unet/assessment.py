@@ -32,7 +32,7 @@ _RECORD: Final = "run.json"
 _ADVICE: Final = ("kedro.runner", "kedro.pipeline")
 _PACKAGE: Final = f'package_name = "{__package__}"'
 """Line in the pyproject.toml of this project."""
-_PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones", "folder", "head")
+_PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones", "head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ def adapt(
         ProjectError: no assessment, its images are not found, or labels that cannot be used.
     """
     files = [labels] if isinstance(labels, (str, Path)) else [*labels]
-    given = {"folder": folder, "labels": [str(Path(file).expanduser().absolute()) for file in files], **more}
-    with _session(given, env, None, section="adaptation") as session, _without_advice():
+    given = {"labels": [str(Path(file).expanduser().absolute()) for file in files], **more}
+    with _session({"out": folder}, env, None, adaptation=given) as session, _without_advice():
         session.run(pipeline_names=["adaptation"], runner=SequentialRunner())
     return Assessment(Path(folder).expanduser().absolute() / "adapted")
 
@@ -171,7 +171,7 @@ def validate(
     place = _validated(folder)
     given = {"out": folder, "zones": zones, **images}
     validation = {"folder": place, "count": count}
-    with _session(_given(given), env, None, more={"validation": _given(validation)}) as session, _without_advice():
+    with _session(_given(given), env, None, validation=_given(validation)) as session, _without_advice():
         session.run(
             pipeline_names=["validation"],
             node_names=["draw_sample", "write_labelling_page", "write_shapes"],
@@ -202,7 +202,7 @@ def estimate(
         raise DataError(f"{place} holds no validation sample.", hint="Run kedro validate first, and label its page.")
     given = _given({"out": folder, "zones": zones})
     validation = {"folder": place, "labels": str(Path(labels).expanduser().absolute())}
-    with _session(given, env, None, more={"validation": validation}) as session, _without_advice():
+    with _session(given, env, None, validation=validation) as session, _without_advice():
         session.run(
             pipeline_names=["validation"], node_names=["estimate", "write_estimates"], runner=SequentialRunner()
         )
@@ -240,29 +240,24 @@ def _without_advice() -> Iterator[None]:
 
 @contextmanager
 def _session(
-    given: dict[str, Any],
-    env: str | None,
-    device: str | None,
-    *,
-    section: str = "inference",
-    more: Mapping[str, Mapping[str, Any]] | None = None,
+    inference: dict[str, Any], env: str | None, device: str | None, **sections: dict[str, Any]
 ) -> Iterator[Any]:
     """Open a session of the project; errors of the user are raised as they are."""
     project = _find_project()
     if project is not None and __package__ != framework.PACKAGE_NAME:
         bootstrap_project(project)
         use_logging(project)
-    model = str(given.get("model") or "")
+    model = str(inference.get("model") or "")
     if (
         model
         and Path(model) != NONE
         and not Path(model).expanduser().exists()
         and Path(model).suffix not in MODEL_SUFFIXES
     ):
-        given = given | {"model": _checkpoint_of(project, env, model)}
-    sections: Mapping[str, Mapping[str, Any]] = {section: given, **(more or {})}
+        inference = inference | {"model": _checkpoint_of(project, env, model)}
     params: dict[str, Any] = {
-        name: {key: _plain(key, value) for key, value in values.items()} for name, values in sections.items()
+        name: {key: _plain(key, value) for key, value in section.items()}
+        for name, section in {"inference": inference, **sections}.items()
     }
     if device is not None:
         params["hardware"] = {"device": device}

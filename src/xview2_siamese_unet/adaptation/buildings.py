@@ -58,10 +58,9 @@ def adapt_buildings(
     """
     frame, visible = buildings.copy(), can_be_assessed(buildings) & np.isfinite(shares).all(axis=1)
     confidence = np.nan_to_num(shares).max(axis=1)
-    frame.loc[visible, "status"] = np.where(confidence[visible] < abstain_below, ABSTAINED, ASSESSED)
-    frame.loc[visible, "reason"] = np.where(
-        confidence[visible] < abstain_below, f"confidence below {abstain_below:g}", None
-    )
+    doubtful = visible & (confidence < abstain_below)
+    frame.loc[visible, "status"], frame.loc[visible, "reason"] = ASSESSED, None
+    frame.loc[doubtful, "status"], frame.loc[doubtful, "reason"] = ABSTAINED, f"confidence below {abstain_below:g}"
     frame = with_classes(frame, shares)
     frame["cems_grade"] = frame["damage"].map(CEMS).fillna("Not analysed")
     frame["model_id"] = head_id

@@ -98,8 +98,8 @@ class RandomEncoder:
     """
 
     name = "random"
-    strides = (_STRIDE, _STRIDE)
-    channels = (2 * FILTERS, 2 * FILTERS)
+    strides: tuple[int, ...] = (_STRIDE, _STRIDE)
+    channels: tuple[int, ...] = (2 * FILTERS, 2 * FILTERS)
 
     def __init__(self, patches: Float32Array) -> None:
         filters = _whitened(patches)

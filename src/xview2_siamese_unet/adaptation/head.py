@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.cluster import KMeans
@@ -135,7 +135,8 @@ def calibrated(
     seen = prior[:, columns]
     total = total + calibration.zero_shot * np.log(seen.clip(_FLOOR))
     shares[:, columns] = softmax(total, axis=1) * seen.sum(axis=1, keepdims=True)
-    return shares / shares.sum(axis=1, keepdims=True)
+    whole: Float64Array = shares / shares.sum(axis=1, keepdims=True)
+    return whole
 
 
 def fit_head(embedding: Embedding, labelled: Labelled, facts: Mapping[str, Any] | None = None) -> Head:
@@ -201,7 +202,9 @@ def fit_blocks(
     intercept = np.zeros(count, np.float32)
     for block in blocks:
         part = slice(block.start, block.stop)
-        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500).fit(features[:, part], classes)
+        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500, tol=1e-3).fit(
+            features[:, part], classes
+        )
         slopes, starts = model.coef_, model.intercept_
         if count == 2:  # one row: the logit of the second class over the first
             slopes, starts = np.vstack([-slopes, slopes]) / 2, np.hstack([-starts, starts]) / 2
@@ -294,7 +297,7 @@ def write_head(head: Head, path: Path) -> None:
         "facts": head.facts,
     }
     with whole_file(path) as part:
-        save_file(arrays, part, metadata={"head": json.dumps(rest)})
+        part.write_bytes(save(arrays, metadata={"head": json.dumps(rest)}))
 
 
 def read_head(path: Path) -> Head:

@@ -1,4 +1,4 @@
-"""What a page says about a head: labels, scores with intervals, learning curve, and when it is no better than chance."""
+"""Sentences about a head: labels, scores with intervals, learning curve, and when it is no better than chance."""
 
 from __future__ import annotations
 

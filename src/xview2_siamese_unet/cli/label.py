@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Final
 
 import click
+import pandas as pd
 from rich.table import Table
 
+from xview2_siamese_unet.adaptation.next_labels import next_labels
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.cli.command import ProjectCommand, open_console, out_option
 from xview2_siamese_unet.errors import DataError
@@ -15,7 +17,7 @@ from xview2_siamese_unet.inference.buildings import read_building_layer
 from xview2_siamese_unet.inference.reopen import reopen_pair, require_record
 from xview2_siamese_unet.labelling.agreement import Agreement, kappa
 from xview2_siamese_unet.labelling.labels import read_labels, validation_ids
-from xview2_siamese_unet.labelling.order import spread, visible_buildings
+from xview2_siamese_unet.labelling.order import visible_buildings
 from xview2_siamese_unet.labelling.page import labelling_page
 
 _PATH: Final = click.Path(path_type=Path)
@@ -44,8 +46,8 @@ def label_command(  # noqa: PLR0913  one argument an option
 ) -> None:
     """Write a page on which a person labels the damage of buildings.
 
-    DIR is the folder of an assessment. The page is one HTML file that works without a network. Buildings are spread
-    over the map; those of the validation sample are never asked for.
+    DIR is the folder of an assessment. The page is one HTML file that works without a network. The first 24 buildings
+    represent all; with --labels, those that are uncertain follow. Those of the validation sample are never asked for.
 
     \b
     kedro label assessment --count 100
@@ -61,12 +63,13 @@ def label_command(  # noqa: PLR0913  one argument an option
         raise DataError(
             f"{page} already exists.", hint="Export its labels, then choose another name with --out, or delete it."
         )
-    labelled = [one for path in labels for one in read_labels(path, buildings)["building_id"]]
+    known = pd.concat([pd.DataFrame({"building_id": [], "damage": []}), *(read_labels(p, buildings) for p in labels)])
     least = record["settings"]["inference"]["buildings"]["min_visible"]
-    ids = spread(visible_buildings(buildings, least, [*labelled, *validation_ids(folder)]), count)
-    if not ids:
+    free = visible_buildings(buildings, least, [*known["building_id"], *validation_ids(folder)])["building_id"]
+    if free.empty:
         raise DataError(f"{folder} has no visible building without a label.", hint="There is nothing left to label.")
     pair = reopen_pair(folder, {"pre": pre, "post": post})
+    ids = next_labels(folder, pair, buildings, free.tolist(), count, known)
     write_atomically(page, labelling_page(buildings, pair, ids, show_prediction=show_prediction))
     click.echo(f"{page}: {len(ids)} buildings to label, open it in a browser")
 

@@ -10,10 +10,8 @@ from xview2_siamese_unet.config.validation import Strict
 
 
 class AdaptationParams(Strict):
-    """An assessment and a few labels → buildings assessed by a head fitted on these labels."""
+    """An assessment (the folder `inference.out`) and a few labels → buildings assessed by a head fitted on these."""
 
-    folder: Path | None = None
-    """Folder of the assessment; only with `--params` or `kedro adapt`, because the catalog needs it too."""
     labels: tuple[Path, ...] = ()
     """Files of labels; without any, the buildings keep the classes of the assessment."""
     head: Path | None = None

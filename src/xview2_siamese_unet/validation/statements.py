@@ -20,7 +20,7 @@ _VERBS: Final = {DAMAGED: "damaged", SEVERE: "destroyed or have major damage"}
 
 
 def estimates_numbers(
-    table: pd.DataFrame, accuracy: Mapping[str, Any] | None, *, sample: int, outside: int
+    table: pd.DataFrame, accuracy: Mapping[str, Any] | None, *, sample: int, outside: int, trained: int = 0
 ) -> dict[str, Any]:
     """Return everything as plain values, with sentences.
 
@@ -29,6 +29,7 @@ def estimates_numbers(
         accuracy: see `estimation.accuracy`.
         sample: buildings that were drawn.
         outside: buildings of the assessment that no estimate is about.
+        trained: buildings of the sample that the predictions were trained on.
     """
     rows = [
         {str(key): None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")
@@ -37,9 +38,10 @@ def estimates_numbers(
     whole = levels["all"][0]
     return {
         "note": NOTE,
-        "sentences": list(_sentences(levels["all"], accuracy, outside)),
+        "sentences": list(_sentences(levels["all"], accuracy, outside, trained)),
         "buildings": whole["buildings"],
         "not_included": outside,
+        "trained": trained,
         "sample": sample,
         "labelled": whole["labelled"],
         "cannot_tell": whole["cannot_tell"],
@@ -50,7 +52,9 @@ def estimates_numbers(
     }
 
 
-def _sentences(rows: list[dict[str, Any]], accuracy: Mapping[str, Any] | None, outside: int) -> Iterator[str]:
+def _sentences(
+    rows: list[dict[str, Any]], accuracy: Mapping[str, Any] | None, outside: int, trained: int
+) -> Iterator[str]:
     by_kind = {row["kind"]: row for row in rows}
     for kind, words in _VERBS.items():
         row = by_kind[kind]
@@ -64,6 +68,8 @@ def _sentences(rows: list[dict[str, Any]], accuracy: Mapping[str, Any] | None, o
         )
     if outside:
         yield f"{outside:,} more buildings are not visible or have no id, and are not included."
+    if trained:
+        yield f"{trained:,} labelled buildings trained the predictions, whose accuracy looks better than it is."
     if accuracy is not None:
         share = accuracy["overall"]
         yield f"{share['low']:.0%} to {share['high']:.0%} of the buildings have the right predicted class."

@@ -135,15 +135,17 @@ def test_adapted_products_share_the_sample_and_have_their_own_estimates(folder: 
     assert json.loads((folder / "validation" / "estimates.json").read_text()) == zero_shot
 
 
-def test_a_sample_that_comes_after_training(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sample_that_comes_after_training(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "adapted").mkdir()
-    shutil.copy(folder / "buildings.gpkg", folder / "adapted" / "buildings.gpkg")
     (folder / "adapted" / "run.json").write_text('{"run_id": "a", "products": {}}')
+    trained = roofs().assign(label=pd.array([1] * 40 + [pd.NA] * 20, dtype="Int8"))
+    pyogrio.write_dataframe(trained, folder / "adapted" / "buildings.gpkg", layer="buildings")
     assert assessment.validate(folder / "adapted", count=20) == folder / "validation"
-    assert "may hold buildings that trained: run kedro adapt again" in caplog.text
-    caplog.clear()
-    assessment.validate(folder / "adapted", count=20)
-    assert "may hold buildings" not in caplog.text
+    both = sum(int(one[1:]) < 40 for one in validation_ids(folder))
+    numbers = assessment.estimate(folder / "adapted", label(folder, tmp_path / "labels.csv"))
+    assert f"{both} buildings of the sample trained the head: run kedro adapt again" in caplog.text
+    assert numbers["trained"] == both
+    assert any("looks better than it is" in sentence for sentence in numbers["sentences"])
 
 
 def test_an_assessment_without_a_model(folder: Path, tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ import hashlib
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 
 from xview2_siamese_unet.atomic import sha256
@@ -25,11 +24,11 @@ from xview2_siamese_unet.inference.reopen import reopen_pair, require_record
 from xview2_siamese_unet.pipelines.inference import nodes as inference
 from xview2_siamese_unet.raster.windows import WindowPlan
 
-if TYPE_CHECKING:
-    from xview2_siamese_unet.adaptation.embedding import Embedding
-    from xview2_siamese_unet.adaptation.head import Head, Labelled
-    from xview2_siamese_unet.adaptation.scores import Scores
-
+# Kedro evaluates annotations, and torch and scikit-learn are slow to import.
+Embedding = Any
+Head = Any
+Labelled = Any
+Scores = Any
 ADAPTED: Final = "adapted"
 """Folder of the products below that of the assessment."""
 _EMBEDDING: Final = ".embedding"
@@ -38,8 +37,6 @@ _log = logging.getLogger(__name__)
 
 def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, HarmonisedPair, gpd.GeoDataFrame]:
     """Return the images, the record and the buildings of the assessment; whatever can be refused is refused here."""
-    if params.folder is None:
-        raise ConfigError("adaptation.folder names no assessment.", hint="Run kedro adapt DIR --labels FILE.")
     record = require_record(folder)
     check_out(folder / ADAPTED, None, overwrite=True, inputs=(*params.labels, params.head))
     pair = reopen_pair(folder, {"pre": params.pre, "post": params.post})
@@ -95,7 +92,9 @@ def fit(
 ) -> tuple[Head, dict[str, Any]]:
     """Return the head, fitted or read, and its cross-validated scores."""
     from xview2_siamese_unet.adaptation.head import fit_head, no_head, read_head  # noqa: PLC0415
+    from xview2_siamese_unet.adaptation.next_labels import labelled_buildings  # noqa: PLC0415
     from xview2_siamese_unet.adaptation.report import describe_head, head_warnings  # noqa: PLC0415
+    from xview2_siamese_unet.adaptation.suggest import space  # noqa: PLC0415
 
     if params.head is not None:
         head = read_head(params.head.expanduser())
@@ -110,7 +109,9 @@ def fit(
         }
     if labels.empty:
         return no_head(embedding.blocks), {"warnings": [], "paragraphs": ["No labels: classes of the assessment."]}
-    labelled = _labelled(embedding, buildings, labels)
+    labelled = labelled_buildings(embedding, buildings, labels, space(embedding))
+    if hidden := len(labels) - len(labelled.classes):
+        _log.warning("%d of %d labels are of buildings that are not visible and do not train", hidden, len(labels))
     facts = {"features": list(params.features), "embedding": embedding.digest[:12]}
     head = fit_head(embedding, labelled, facts)
     scores = _scores(head, labelled)
@@ -118,28 +119,6 @@ def fit(
         _log.info(line)
     found = {} if scores is None else asdict(scores)
     return head, {**found, "warnings": head_warnings(head, scores), "paragraphs": paragraphs}
-
-
-def _labelled(embedding: Embedding, buildings: gpd.GeoDataFrame, labels: pd.DataFrame) -> Labelled:
-    from xview2_siamese_unet.adaptation.buildings import zero_shot_of  # noqa: PLC0415
-    from xview2_siamese_unet.adaptation.head import Labelled, spatial_blocks  # noqa: PLC0415
-    from xview2_siamese_unet.adaptation.suggest import resemblance, space  # noqa: PLC0415
-
-    numbers = pd.Index(buildings["building_id"]).get_indexer(labels["building_id"])
-    features = embedding.rows(numbers)
-    seen = np.isfinite(features[:, 0])
-    if not seen.all():
-        _log.warning("%d of %d labels are of buildings that are not visible and do not train", (~seen).sum(), len(seen))
-    numbers, classes = numbers[seen], labels["damage"].to_numpy(np.int64)[seen]
-    middles = buildings.geometry.iloc[numbers].centroid
-    zero_shot = zero_shot_of(buildings)
-    return Labelled(
-        features[seen],
-        classes,
-        spatial_blocks(np.column_stack([middles.x, middles.y])),
-        resemblance(space(embedding), numbers),
-        None if zero_shot is None else zero_shot[numbers],
-    )
 
 
 def _scores(head: Head, labelled: Labelled) -> Scores | None:
@@ -192,6 +171,8 @@ def describe_adapted(predicted: Predicted, head_file: Path, scores: dict[str, An
 
 def layers(adapted: Predicted, frame: gpd.GeoDataFrame, folder: Path) -> Layers:
     """Return the layers of the adapted buildings, as those of an assessment."""
+    if adapted.record["head"]["labels"]:
+        frame = frame.assign(run_id=adapted.record["run_id"])
     frames = {
         "buildings": frame,
         "aoi": area_of_interest(adapted.pair),

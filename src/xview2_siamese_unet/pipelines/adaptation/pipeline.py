@@ -11,7 +11,7 @@ from xview2_siamese_unet.pipelines.inference import nodes as inference
 from xview2_siamese_unet.pipelines.inference import pages
 
 _PARAMS: Final = "params:adaptation"
-_FOLDER: Final = "assessed_folder"
+_FOLDER: Final = "assessment"
 _RECORD: Final = {
     "adapted": "adapted",
     "footprint_shift": "adapted_doubts",

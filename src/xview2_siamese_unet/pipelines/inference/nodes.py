@@ -38,6 +38,7 @@ from xview2_siamese_unet.inference.record import (
     model_warnings,
     newest_input,
     pixel_warnings,
+    refuse_synthetic,
 )
 from xview2_siamese_unet.inference.reopen import describe_inputs
 from xview2_siamese_unet.inference.summary import assign_zones, summary_numbers, summary_table, summary_warnings
@@ -70,6 +71,7 @@ def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict
 
     checkpoint = choose_model(params.model, finished)
     model = describe_model(checkpoint)
+    refuse_synthetic(model, params)
     for warning in model_warnings(model):
         _log.warning(warning)
     where = params.model or "the best of this environment"

@@ -17,8 +17,8 @@ from xview2_siamese_unet.datasets.assessment import Layers
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.inference.buildings import read_building_layer
 from xview2_siamese_unet.inference.footprints import given_zones
-from xview2_siamese_unet.inference.products import RUN_RECORD, outline_style
-from xview2_siamese_unet.inference.reopen import ADAPTED, assessment_root, reopen_pair, require_record
+from xview2_siamese_unet.inference.products import outline_style
+from xview2_siamese_unet.inference.reopen import assessment_root, reopen_pair, require_record
 from xview2_siamese_unet.inference.summary import OUTSIDE, assign_zones, cell_names
 from xview2_siamese_unet.labelling.labels import read_labels
 from xview2_siamese_unet.labelling.page import labelling_page
@@ -47,11 +47,6 @@ def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inferen
     else:
         zones = _zones(frame[inside], inference)
         names = None if zones is None else [zones[0][number] for number in zones[1]]
-        if (folder.parent / ADAPTED / RUN_RECORD).exists():
-            _log.warning(
-                "the sample is drawn after kedro adapt and may hold buildings that trained: run kedro adapt again, "
-                "which leaves the sample out, or the accuracy of the adapted predictions looks better than it is"
-            )
         population = new_population(frame[inside], params.count, seed, names)
     if hidden := int((~inside).sum()):
         _log.warning("%d of %d buildings are not visible or have no id: no estimate is about them", hidden, len(frame))
@@ -115,7 +110,8 @@ def estimate(
     known = frame.dropna(subset=["building_id"])
     known = known.set_index(known["building_id"].astype(str)).loc[everybody["building_id"]]
     table = estimates_table(found, _levels(known, everybody, inference))
-    numbers = estimates_numbers(table, accuracy(found), sample=len(drawn), outside=len(frame) - len(everybody))
+    left_out = {"outside": len(frame) - len(everybody), "trained": _trained(frame, drawn)}
+    numbers = estimates_numbers(table, accuracy(found), sample=len(drawn), **left_out)
     return table.to_csv(index=False), json.dumps(numbers, indent=2, allow_nan=False)
 
 
@@ -134,6 +130,18 @@ def _warn(labels: pd.DataFrame, sample: pd.DataFrame) -> None:
         _log.warning(
             "%d of %d buildings of the sample have no label yet: the intervals are wider", missing, len(sample)
         )
+
+
+def _trained(frame: gpd.GeoDataFrame, sample: pd.DataFrame) -> int:
+    """Return how many buildings of the sample have trained the predictions, which only adapted ones can."""
+    if "label" not in frame:
+        return 0
+    trained = int(frame["building_id"][frame["label"].notna()].isin(sample["building_id"]).sum())
+    if trained:
+        _log.warning(
+            "%d buildings of the sample trained the head: run kedro adapt again, which leaves them out", trained
+        )
+    return trained
 
 
 def _levels(
