@@ -23,6 +23,10 @@ from xview2_siamese_unet.assessment import assess
 from xview2_siamese_unet.config.data_processing import DataProcessingParams
 from xview2_siamese_unet.config.dataset import DatasetParams, SampleParams
 from xview2_siamese_unet.config.execution import ExecutorParams
+from xview2_siamese_unet.inference.buildings import read_building_layer
+from xview2_siamese_unet.inference.reopen import reopen_pair
+from xview2_siamese_unet.labelling.order import spread
+from xview2_siamese_unet.labelling.page import labelling_page
 from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, parse_labels
 from xview2_siamese_unet.raster.export import write_geotiffs
 from xview2_siamese_unet.raster.io import read_rgb
@@ -71,8 +75,8 @@ def photograph(page: str, path: Path, size: str, seconds: int = 1) -> None:
         )
 
 
-def photograph_map(path: Path) -> None:
-    """Assess a synthetic town with the quickstart's checkpoint and take a screenshot of its map."""
+def photograph_assessment(map_path: Path, label_path: Path) -> None:
+    """Assess a synthetic town with the quickstart's checkpoint; take screenshots of its map and labelling page."""
     params = SampleParams(size=TOWN_SIDE)
     town = next(scene for scene in plan_sample(params) if scene.id.disaster == TOWN[0] and scene.id.number == TOWN[1])
     with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +86,12 @@ def photograph_map(path: Path) -> None:
         _, scenes, _ = parse_labels(root, list_scenes(root, data), dataset, data, ExecutorParams())
         found = assess(*write_geotiffs(root, scenes.iloc[0], Path(folder)), out, env="default/quickstart")
         photograph(found.products["map.html"].as_uri(), out / "map.png", "1400,860", seconds=5)
-        Image.open(out / "map.png").convert("RGB").save(path, quality=85)
+        Image.open(out / "map.png").convert("RGB").save(map_path, quality=85)
+        buildings = read_building_layer(out / "buildings.gpkg")
+        page = labelling_page(buildings, reopen_pair(out), spread(buildings, 100), show_prediction=False)
+        (out / "label.html").write_text(page, encoding="utf-8")
+        photograph((out / "label.html").as_uri(), out / "label.png", "1400,860")
+        Image.open(out / "label.png").convert("RGB").save(label_path, quality=85)
 
 
 def photograph_lineage(path: Path, shown: str) -> None:
@@ -133,5 +142,5 @@ if __name__ == "__main__":
     panels = Image.open(REPORTS / "panels.png").convert("RGB")
     panels.crop((0, 0, panels.width, panels.height // 2)).save(IMAGES / "panels.jpg", quality=85)
     photograph_report((REPORTS / "report.html").as_uri(), IMAGES / "report.jpg")
-    photograph_map(IMAGES / "map.jpg")
+    photograph_assessment(IMAGES / "map.jpg", IMAGES / "label.jpg")
     photograph_lineage(IMAGES / "lineage.png", "damage_confusion")

@@ -33,11 +33,12 @@ a run instead of the newest.
 """
 BASE: Final = {
     "data": ("dataset", "executor", "data_processing", "feature_statistics"),
-    "inference": ("inference",),
+    "inference": ("inference", "adaptation"),
     "modelling": (
         *("model", "classes", "training", "prediction", "loss_weights", "focal_loss", "dataloader", "hardware", "run"),
     ),
     "reporting": ("reporting", "submission"),
+    "validation": ("validation",),
 }
 FROM_GLOBALS: Final = {
     **{key: f"${{globals:{key}}}" for key in ("dataset.source", "dataset.name", "dataset.root")},

@@ -1,10 +1,10 @@
-"""`assess()` and `look()` for Python and notebooks: the inference pipeline in a Kedro session."""
+"""`assess()`, `look()`, `validate()` and `estimate()` for Python and notebooks: pipelines in a Kedro session."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +19,11 @@ from kedro.utils import find_kedro_project
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.datasets.rasters import picture
-from xview2_siamese_unet.errors import ConfigError, cause_of
+from xview2_siamese_unet.errors import ConfigError, DataError, cause_of
+from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.record import describe_pair
+from xview2_siamese_unet.inference.reopen import assessment_root, require_record
 from xview2_siamese_unet.models.card import MODEL_SUFFIXES
 from xview2_siamese_unet.runs import ProjectSession
 
@@ -30,7 +32,7 @@ _RECORD: Final = "run.json"
 _ADVICE: Final = ("kedro.runner", "kedro.pipeline")
 _PACKAGE: Final = f'package_name = "{__package__}"'
 """Line in the pyproject.toml of this project."""
-_PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones")
+_PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones", "head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +74,15 @@ def assess(
     """Find damaged buildings in a pair of images; the same as `kedro assess PRE POST --out OUT`.
 
     Args:
-        pre: pre-disaster image: a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system.
+        pre: pre-disaster image: a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system;
+            `none` if there is none.
         post: post-disaster image.
         out: folder of the products.
         env: `<user>/<experiment>`, as for `--env`.
         device: `auto`, `cpu` or `gpu`.
         more: any other key of the section `inference` of the parameters: `model`, `footprints`, `zones`, `overwrite`...
             A model is a file (a checkpoint or a model card), or a run: `RUN` of the experiment, `USER/EXPERIMENT` or
-            `USER/EXPERIMENT@RUN`.
+            `USER/EXPERIMENT@RUN`; or `none`, with footprints.
 
     Raises:
         ProjectError: the images cannot be assessed, or neither the current folder nor this code lies in a project;
@@ -88,6 +91,31 @@ def assess(
     with _session({"pre": pre, "post": post, "out": out, **more}, env, device) as session, _without_advice():
         session.run(pipeline_names=["inference"], runner=SequentialRunner())
     return Assessment(Path(out).expanduser().absolute())
+
+
+def adapt(
+    folder: Path | str,
+    labels: Path | str | Sequence[Path | str] = (),
+    *,
+    env: str | None = None,
+    **more: Any,  # noqa: ANN401
+) -> Assessment:
+    """Assess the buildings of an assessment again with a head fitted on labels; the same as `kedro adapt FOLDER`.
+
+    Args:
+        folder: of the assessment; the products go to `adapted` below it.
+        labels: files of labels.
+        env: `<user>/<experiment>`.
+        more: any other key of the section `adaptation` of the parameters.
+
+    Raises:
+        ProjectError: no assessment, its images are not found, or labels that cannot be used.
+    """
+    files = [labels] if isinstance(labels, (str, Path)) else [*labels]
+    given = {"labels": [str(Path(file).expanduser().absolute()) for file in files], **more}
+    with _session({"out": folder}, env, None, adaptation=given) as session, _without_advice():
+        session.run(pipeline_names=["adaptation"], runner=SequentialRunner())
+    return Assessment(Path(folder).expanduser().absolute() / "adapted")
 
 
 def look(
@@ -120,6 +148,83 @@ def look(
     }
 
 
+def validate(
+    folder: Path | str,
+    *,
+    count: int | None = None,
+    zones: Path | str | None = None,
+    env: str | None = None,
+    **images: Path | str | None,
+) -> Path:
+    """Draw a validation sample of an assessment; the same as `kedro validate DIR`; return its folder.
+
+    Args:
+        folder: of an assessment, or `adapted` in it.
+        count: buildings to label; `None`: that of the parameters.
+        zones: polygons to draw labels in each of.
+        env: `<user>/<experiment>`.
+        images: `pre` and `post`, if they have moved since the assessment.
+
+    Raises:
+        ProjectError: no assessment, images that are not found, or too few labels for the zones.
+    """
+    place = _validated(folder)
+    given = {"out": folder, "zones": zones, **images}
+    validation = {"folder": place, "count": count}
+    with _session(_given(given), env, None, validation=_given(validation)) as session, _without_advice():
+        session.run(
+            pipeline_names=["validation"],
+            node_names=["draw_sample", "write_labelling_page", "write_shapes"],
+            runner=SequentialRunner(),
+        )
+    return place
+
+
+def estimate(
+    folder: Path | str, labels: Path | str, *, zones: Path | str | None = None, env: str | None = None
+) -> dict[str, Any]:
+    """Estimate counts and accuracy from labels of the sample; the same as `kedro estimate DIR --labels FILE`.
+
+    Args:
+        folder: of an assessment, or `adapted` in it.
+        labels: of the buildings of the sample.
+        zones: polygons to estimate counts in.
+        env: `<user>/<experiment>`.
+
+    Returns:
+        The content of `estimates.json`.
+
+    Raises:
+        ProjectError: no sample, or no label of it.
+    """
+    place = _validated(folder)
+    if not (place / "sample.csv").is_file():
+        raise DataError(f"{place} holds no validation sample.", hint="Run kedro validate first, and label its page.")
+    given = _given({"out": folder, "zones": zones})
+    validation = {"folder": place, "labels": str(Path(labels).expanduser().absolute())}
+    with _session(given, env, None, validation=validation) as session, _without_advice():
+        session.run(
+            pipeline_names=["validation"], node_names=["estimate", "write_estimates"], runner=SequentialRunner()
+        )
+    numbers = (Path(folder).expanduser() / "validation" / "estimates.json").read_text(encoding="utf-8")
+    estimates: dict[str, Any] = json.loads(numbers)
+    return estimates
+
+
+def _validated(folder: Path | str) -> Path:
+    """Return the folder of the sample of an assessment, which its adapted products share."""
+    folder = Path(folder).expanduser().absolute()
+    root = assessment_root(folder)
+    require_record(root)
+    if not (folder / "buildings.gpkg").is_file():
+        raise DataError(f"{folder} holds no buildings.gpkg.", hint="Name the folder of an assessment.")
+    return root / "validation"
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
 @contextmanager
 def _without_advice() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in _ADVICE]
@@ -134,16 +239,26 @@ def _without_advice() -> Iterator[None]:
 
 
 @contextmanager
-def _session(inference: dict[str, Any], env: str | None, device: str | None) -> Iterator[Any]:
+def _session(
+    inference: dict[str, Any], env: str | None, device: str | None, **sections: dict[str, Any]
+) -> Iterator[Any]:
     """Open a session of the project; errors of the user are raised as they are."""
     project = _find_project()
     if project is not None and __package__ != framework.PACKAGE_NAME:
         bootstrap_project(project)
         use_logging(project)
     model = str(inference.get("model") or "")
-    if model and not Path(model).expanduser().exists() and Path(model).suffix not in MODEL_SUFFIXES:
+    if (
+        model
+        and Path(model) != NONE
+        and not Path(model).expanduser().exists()
+        and Path(model).suffix not in MODEL_SUFFIXES
+    ):
         inference = inference | {"model": _checkpoint_of(project, env, model)}
-    params: dict[str, Any] = {"inference": {key: _plain(key, value) for key, value in inference.items()}}
+    params: dict[str, Any] = {
+        name: {key: _plain(key, value) for key, value in section.items()}
+        for name, section in {"inference": inference, **sections}.items()
+    }
     if device is not None:
         params["hardware"] = {"device": device}
     try:
@@ -189,6 +304,8 @@ def _find_project() -> Path | None:
 
 def _plain(key: str, value: Any) -> Any:  # noqa: ANN401
     """Return a value as in YAML; relative paths start at the caller's folder."""
+    if Path(str(value)) == NONE and key in ("pre", "model"):
+        return str(NONE)
     if key in _PATHS and value is not None:
         return str(Path(value).expanduser().absolute())
     return list(value) if isinstance(value, tuple) else value

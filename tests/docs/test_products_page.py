@@ -18,6 +18,8 @@ from xview2_siamese_unet.inference.products import products
 from xview2_siamese_unet.inference.summary import summary_table
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.io import BANDS
+from xview2_siamese_unet.validation.estimation import COLUMNS
+from xview2_siamese_unet.validation.sampling import draw, new_population
 
 PAGE = DOCS / "products.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -43,6 +45,13 @@ def test_every_column_of_the_buildings(buildings: gpd.GeoDataFrame) -> None:
 
 def test_every_column_of_the_summary(buildings: gpd.GeoDataFrame) -> None:
     assert first_column(PAGE, "## `summary.csv` and `summary.json`") == list(summary_table(buildings).columns)
+
+
+def test_every_column_of_a_sample_and_its_estimates(buildings: gpd.GeoDataFrame) -> None:
+    population = new_population(buildings, 10, 0)
+    sample = {*draw(population, 10), "seed"}
+    assert set(first_column(PAGE, "## `validation/sample.csv`, `validation/population.csv`")) == {*population, *sample}
+    assert first_column(PAGE, "## `validation/estimates.csv` and `validation/estimates.json`") == list(COLUMNS)
 
 
 def test_every_band_grade_and_file() -> None:

@@ -24,6 +24,7 @@ from docs_blocks import PROJECT, Block, lines
 
 from run_command import run_python
 from xview2_siamese_unet.config.dataset import SampleParams, SampleScenes
+from xview2_siamese_unet.raster.export import SYNTHETIC_TAG
 from xview2_siamese_unet.raster.io import read_rgb
 from xview2_siamese_unet.synthetic import plan_sample, write_scene
 
@@ -108,6 +109,7 @@ def write_geotiff(image: Path, path: Path) -> None:
         path, "w", driver="GTiff", dtype="uint8", count=3, height=height, width=width, **place
     ) as target:
         target.write(pixels)
+        target.update_tags(**SYNTHETIC_TAG)
 
 
 def filled_in(text: str, folder: Path) -> str:

@@ -83,7 +83,7 @@ def test_real_scenes_with_their_labels_as_footprints(tmp_path: Path) -> None:
         outlines = shapely.from_wkt([building.lng_lat for building in label.buildings])
         footprints = tmp_path / f"{disaster}.geojson"
         gpd.GeoDataFrame({"id": ids}, geometry=outlines, crs="OGC:CRS84").to_file(footprints, engine="pyogrio")
-        more = {"footprints": footprints, "formats": ["geojson", "geoparquet"]}
+        more = {"footprints": footprints, "formats": ["geojson", "geoparquet"], "model": "default/quickstart"}
         found = assess(*write_geotiffs(root, scene, tmp_path), tmp_path / disaster, **more)
         buildings = check(found, int(scene["epsg"]))
         assert buildings["building_id"].tolist() == ids
@@ -95,7 +95,11 @@ def test_real_scenes_with_their_labels_as_footprints(tmp_path: Path) -> None:
 @pytest.mark.skipif(not (SHARED / "joplin").is_dir(), reason="needs the two mosaics in ../shared/joplin")
 def test_mosaics_in_two_systems(tmp_path: Path) -> None:
     joplin = (SHARED / "joplin").resolve()
-    more = {"footprints": joplin / "footprints.geojson", "formats": ["geojson", "geoparquet"]}
+    more = {
+        "footprints": joplin / "footprints.geojson",
+        "formats": ["geojson", "geoparquet"],
+        "model": "default/quickstart",
+    }
     found = assess(joplin / "pre", joplin / "post", tmp_path / "out", **more)
     buildings = check(found, 26915)
     given = pyogrio.read_dataframe(joplin / "footprints.geojson")

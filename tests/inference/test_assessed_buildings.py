@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -13,10 +14,12 @@ import shapely
 from affine import Affine
 from shapely.affinity import translate
 
+from image_pair import pair_of
 from xview2_siamese_unet.config.inference import BuildingParams
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import (
     SHARES,
+    add_shift,
     assess_buildings,
     building_outlines,
     geodesic_areas,
@@ -26,6 +29,7 @@ from xview2_siamese_unet.inference.buildings import (
 from xview2_siamese_unet.inference.footprints import given_buildings, given_zones
 from xview2_siamese_unet.inference.summary import assign_zones, summary_numbers, summary_table, summary_warnings
 from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.reader import ShiftField
 
 Write = Callable[..., Path]
 GRID = Grid("EPSG:32615", 500_000, 4_000_000, 0.5, 200, 100)
@@ -255,3 +259,11 @@ def test_valid_area_is_where_there_are_codes(write_raster: Write) -> None:
     assert valid_area(path, GRID).area.sum() == pytest.approx(40 * 100 / 4)
     with rasterio.open(path) as raster:
         assert raster.transform == Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+
+
+def test_a_shift_that_varies_is_added_to_none(write_raster: Write) -> None:
+    image = np.full((40, 60, 3), 90, np.uint8)
+    pair = pair_of(write_raster("pre.tif", image), write_raster("post.tif", image)).pair
+    field = ShiftField((40.0, 60.0), np.full((2, 2), 3.0), np.full((2, 2), 4.0))
+    outlines = gpd.GeoDataFrame(geometry=[shapely.box(500_002, 3_999_990, 500_006, 3_999_995)], crs=pair.grid.crs)
+    assert add_shift(outlines, replace(pair, shift=(0, 0), field=field))["shift_px"].tolist() == [5.0]

@@ -12,7 +12,9 @@ from run_command import run_python
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 XBD = Path(__file__).parents[3] / "shared" / "xbd"
+SANTA_ROSA = XBD.with_name("santa_rosa")
 SMALLEST = {
+    "bench_adaptation": "{santa_rosa} 1",
     "bench_assess_memory": "1000",
     "bench_assess_speed": "resnet18 256",
     "bench_burn": "{xbd} 1",
@@ -20,6 +22,7 @@ SMALLEST = {
     "bench_counts": "{xbd}",
     "bench_crops": "2",
     "bench_data_memory": "4 8",
+    "bench_intervals": "2",
     "bench_macs": "--encoder resnet18 --side 64",
     "bench_onnx": "resnet18 128",
     "bench_read": "{xbd}",
@@ -39,11 +42,13 @@ def test_every_benchmark_is_here() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALLEST)
 def test_a_benchmark_prints_numbers(name: str, tmp_path: Path) -> None:
+    if "{santa_rosa}" in SMALLEST[name] and not SANTA_ROSA.is_dir():
+        pytest.skip("the real scenes of ../shared/santa_rosa are not here")
     if "{xbd}" in SMALLEST[name] and not XBD.is_dir():
         pytest.skip("the real scenes of ../shared/xbd are not here")
     if name == "bench_burn":
         pytest.importorskip("cv2", reason="OpenCV, with which the others burn, is not installed")
-    arguments = shlex.split(SMALLEST[name].format(xbd=XBD, folder=tmp_path))
+    arguments = shlex.split(SMALLEST[name].format(xbd=XBD, santa_rosa=SANTA_ROSA, folder=tmp_path))
     program = (
         "import runpy, sys; sys.path[0] = 'benchmarks'; del sys.argv[0]; runpy.run_path(sys.argv[0], {}, '__main__')"
     )

@@ -9,7 +9,7 @@ import rasterio
 from PIL import Image
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.raster.export import write_geotiffs
+from xview2_siamese_unet.raster.export import is_synthetic, write_geotiffs
 from xview2_siamese_unet.raster.source import read_source
 
 
@@ -23,6 +23,9 @@ def test_a_scene_keeps_its_pixels_and_gains_place_and_date(tmp_path: Path) -> No
     written = write_geotiffs(tmp_path, scene, tmp_path / "out")
     assert [path.name for path in written] == ["s_00000001_pre_disaster.tif", "s_00000001_post_disaster.tif"]
     assert [read_source(path).taken for path in written] == ["2010:01:02 03:04:05", "2011:05:22 10:00:00"]
+    assert not any(map(is_synthetic, written))
+    sample = write_geotiffs(tmp_path, scene | {"scene": "sample-fire_00000001"}, tmp_path / "out")
+    assert all(map(is_synthetic, sample))
     for path, image in zip(written, pixels, strict=True):
         with rasterio.open(path) as raster:
             np.testing.assert_array_equal(np.moveaxis(raster.read(), 0, 2), image)

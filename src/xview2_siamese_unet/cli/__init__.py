@@ -25,15 +25,19 @@ if sys.platform == "win32":
 
 _PACKAGE: Final = "xview2_siamese_unet"
 _COMMANDS: Final = {
+    "adapt": f"{__name__}.adapt.adapt_command",
     "assess": f"{__name__}.assess.assess_command",
     "compare": f"{__name__}.score.compare_command",
     "cross-validate": f"{__name__}.cross_validate.cross_validate",
     "doctor": f"{__name__}.doctor.doctor",
+    "estimate": f"{__name__}.validate.estimate_command",
     "experiment": f"{__name__}.experiment.experiment",
+    "label": f"{__name__}.label.label_command",
     "leave-events-out": f"{__name__}.leave_events_out.leave_events_out",
     "model": f"{__name__}.model.model",
     "score": f"{__name__}.score.score_command",
     "slurm": f"{__name__}.slurm.slurm",
+    "validate": f"{__name__}.validate.validate_command",
 }
 """Commands that are imported when they are called, because pandas and GDAL are slow to import."""
 _DISTRIBUTED: Final = "modelling"

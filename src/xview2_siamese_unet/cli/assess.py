@@ -26,7 +26,7 @@ _PATH: Final = click.Path(path_type=Path)
     "--model",
     type=_PATH,
     help="File of a checkpoint, a model card (.yml, or the .onnx next to it), or a run: RUN of --env, USER/EXPERIMENT "
-    "or USER/EXPERIMENT@RUN. Default: the newest finished run of --env.",
+    "or USER/EXPERIMENT@RUN; none prepares the folder for kedro label. Default: the newest finished run of --env.",
 )
 @click.option(
     "--footprints",
@@ -47,10 +47,11 @@ def assess_command(*, check: bool, device: str | None, env: str | None, **infere
 
     Each is a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system. The same as `kedro run
     --pipelines inference` with these paths as parameters. Exits with status 2 and a one-line error if the images cannot
-    be assessed.
+    be assessed. Without a pre-disaster image, PRE is none.
 
     \b
     kedro assess before.tif after.tif --check
+    kedro assess none after.tif --out assessment --footprints buildings.gpkg --model none
     kedro assess before.tif after.tif --out assessment --footprints buildings.gpkg --env lab/strong
     """  # noqa: D301  click takes the escaped character
     if not check and inference["out"] is None:

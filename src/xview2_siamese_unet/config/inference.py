@@ -78,13 +78,13 @@ class InferenceParams(Strict):
     """Two images → damaged buildings."""
 
     pre: Path | None = None
-    """Pre-disaster image: a GeoTIFF, a VRT, or a folder of GeoTIFF tiles."""
+    """Pre-disaster image: a GeoTIFF, a VRT, or a folder of GeoTIFF tiles; `none` if there is none."""
     post: Path | None = None
     """Post-disaster image."""
     out: Path | None = None
     """Folder of the products; only with `--params` or `kedro assess`, because the catalog needs it too."""
     model: Path | None = None
-    """File of a checkpoint; `null`: the best one of this environment."""
+    """File of a checkpoint; `null`: the best one of this environment; `none`: no model, only what is visible."""
     footprints: Path | None = None
     """Building outlines (GeoPackage, GeoJSON, GeoJSON lines, FlatGeobuf, Shapefile, GeoParquet); of several layers one
     is named as in QGIS, `city.gpkg|layername=houses`, here and below; `null`: the model's own mask."""

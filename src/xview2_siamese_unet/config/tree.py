@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xview2_siamese_unet.config.adaptation import AdaptationParams
 from xview2_siamese_unet.config.data_processing import DataProcessingParams
 from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.execution import ExecutorParams
@@ -19,6 +20,7 @@ from xview2_siamese_unet.config.modelling import (
 )
 from xview2_siamese_unet.config.reporting import ReportingParams, SubmissionParams
 from xview2_siamese_unet.config.validation import Strict
+from xview2_siamese_unet.config.validation_sample import ValidationParams
 
 
 class Parameters(Strict):
@@ -41,3 +43,5 @@ class Parameters(Strict):
     reporting: ReportingParams = ReportingParams()
     submission: SubmissionParams = SubmissionParams()
     inference: InferenceParams = InferenceParams()
+    adaptation: AdaptationParams = AdaptationParams()
+    validation: ValidationParams = ValidationParams()

@@ -36,6 +36,8 @@ SHARES: Final = ("p_none", "p_minor", "p_major", "p_destroyed")
 ASSESSED: Final = "assessed"
 NOT_ASSESSED: Final = "not_assessed"
 ABSTAINED: Final = "abstained"
+NO_MODEL: Final = "no model"
+"""Reason of a visible building in an assessment without a model."""
 CEMS: Final = {1: "No visible damage", 2: "Possibly damaged", 3: "Damaged", 4: "Destroyed"}
 """Our reading of the classes in words of Copernicus EMS rapid mapping; not an official crosswalk."""
 _NO_BUILDING: Final = 1 / LEVELS  # mean probability below which the stored bytes cannot tell classes apart
@@ -119,6 +121,17 @@ def assess_buildings(
     frame["built_fraction"] = np.where(zonal.visible > 0, zonal.built, np.nan).round(4)
     frame["area_m2"] = geodesic_areas(outlines).round(2)
     frame["status"], frame["reason"] = _status(outlines, grid, aoi, zonal, shares, params)
+    return with_classes(frame, shares)
+
+
+def with_classes(frame: gpd.GeoDataFrame, shares: Float64Array) -> gpd.GeoDataFrame:
+    """Return the buildings with the most probable class, probabilities, confidence and margin.
+
+    Args:
+        frame: buildings with `status`: only those assessed get a class, and those abstained from get probabilities.
+        shares: probabilities of no damage to destroyed (n, 4); NaN where there are none.
+    """
+    frame = frame.copy()
     known = (frame["status"] != NOT_ASSESSED).to_numpy() & np.isfinite(shares).all(axis=1)
     assessed = (frame["status"] == ASSESSED).to_numpy()
     ranked = np.sort(shares, axis=1)
@@ -130,6 +143,14 @@ def assess_buildings(
         frame[name] = np.where(known, shares[:, column], np.nan)
     frame["confidence"] = np.where(known, ranked[:, -1], np.nan).round(4)
     frame["margin"] = np.where(known, ranked[:, -1] - ranked[:, -2], np.nan).round(4)
+    return frame
+
+
+def without_model(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return the buildings of an assessment without a model: those visible are not assessed, either."""
+    visible = frame["status"] != NOT_ASSESSED
+    frame = frame.assign(built_fraction=np.nan)
+    frame.loc[visible, ["status", "reason"]] = [NOT_ASSESSED, NO_MODEL]
     return frame
 
 
@@ -249,7 +270,7 @@ def simplify_outlines(buildings: gpd.GeoDataFrame, metres: float) -> gpd.GeoData
 def add_shift(buildings: gpd.GeoDataFrame, pair: Pair) -> gpd.GeoDataFrame:
     """Add by how many pixels the post-disaster image was moved at each building."""
     columns, rows = pair.shift
-    total = np.full((2, len(buildings)), [[rows], [columns]])
+    total = np.full((2, len(buildings)), [[rows], [columns]], float)
     if pair.field is not None:
         grid, points = pair.grid, buildings.geometry.representative_point()
         y, x = (grid.top - points.y.to_numpy()) / grid.pixel, (points.x.to_numpy() - grid.left) / grid.pixel

@@ -50,9 +50,9 @@ def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = ()) 
     name = split_layer(path)[0].name
     geometries, doubts = _polygons(frame.geometry.to_numpy())
     known = ~shapely.is_empty(geometries)
-    placed, lost = _reproject(geometries, frame.crs, crs, f"{name} ({where})")
+    placed, lost = place_shapes(geometries, frame.crs, crs, f"{name} ({where})")
     if known.any() and lost.sum() == known.sum():
-        raise _misplaced(geometries, frame.crs, f"{name} ({where})")
+        raise misplaced(geometries, frame.crs, f"{name} ({where})")
     invalid = ~shapely.is_valid(placed)
     # Without what has collapsed: an outline with a spike would become a polygon and a line.
     placed[invalid] = shapely.make_valid(placed[invalid], method="structure", keep_collapsed=False)
@@ -89,7 +89,7 @@ def _parts(shape: Any) -> Iterator[Any]:  # noqa: ANN401
             yield from _parts(part)
 
 
-def _reproject(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tuple[Any, BoolArray]:  # noqa: ANN401
+def place_shapes(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tuple[Any, BoolArray]:  # noqa: ANN401
     """Return the geometries in another system, empty where they cannot be placed, and where."""
     try:
         placed = gpd.GeoSeries(geometries, crs=source).to_crs(crs).to_numpy().copy()
@@ -108,10 +108,10 @@ def _reproject(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tupl
     return placed, lost
 
 
-def _misplaced(geometries: Any, source: pyproj.CRS, name: str) -> DataError:  # noqa: ANN401
+def misplaced(geometries: Any, source: pyproj.CRS, name: str) -> DataError:  # noqa: ANN401
     """Explain why no row of a file can be placed in another system."""
     west, south, east, north = shapely.total_bounds(geometries)
-    degrees, lost = _reproject(geometries, source, _DEGREES, name)
+    degrees, lost = place_shapes(geometries, source, _DEGREES, name)
     if lost.sum() < (~shapely.is_empty(geometries)).sum():
         corners = [round(float(value), 5) for value in shapely.total_bounds(degrees)]
         return DataError(f"{name} lies too far from the images: {corners} in degrees.", hint="Name another file.")
@@ -175,7 +175,7 @@ def row_names(
         return numbers, [f"{where}: {reason}; row numbers starting at 1 are used, name another column if there is one"]
     if rejected:
         warnings.append(f"{where}: {' and '.join(rejected)}; column {name!r} is used")
-    names = _texts(frame[name])
+    names = as_texts(frame[name])
     if missing := sum(not (each or "").strip() for each in names):
         warnings.append(f"{where}: {missing} of {len(names)} rows have no value in column {name!r}, which stays empty")
     return names, warnings
@@ -183,7 +183,7 @@ def row_names(
 
 def _fault(values: pd.Series[Any], *, unique: bool) -> str | None:
     """Return why a column cannot name rows."""
-    names = [name for name in _texts(values) if (name or "").strip()]
+    names = [name for name in as_texts(values) if (name or "").strip()]
     repeated = len(names) - len(set(names))
     if unique and repeated:
         return f"repeats {repeated} of its values"
@@ -196,7 +196,7 @@ def _fault(values: pd.Series[Any], *, unique: bool) -> str | None:
     return None
 
 
-def _texts(values: pd.Series[Any]) -> list[str | None]:
+def as_texts(values: pd.Series[Any]) -> list[str | None]:
     """Return the values as text, whole numbers in floating point without decimals."""
     floating = values.dtype.kind == "f"
     return [  # through NumPy, because Python would write 3.1 in single precision as 3.0999999046325684

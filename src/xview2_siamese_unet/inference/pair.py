@@ -15,6 +15,7 @@ from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.coregistration import SIDE, Shift, estimate_field, estimate_shift
 from xview2_siamese_unet.inference.footprints import given_area, given_buildings, given_zones, outside
+from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.raster.grid import Area, Grid, clip, common_grid, reproject, wrap_longitude
 from xview2_siamese_unet.raster.no_data import undeclared_fill
 from xview2_siamese_unet.raster.reader import Pair, ShiftField, Stretch
@@ -68,22 +69,23 @@ def harmonise(params: InferenceParams) -> HarmonisedPair:
         ConfigError: an image is not named.
         DataError: an image that cannot be used, two that do not overlap, pixels too coarse, a grid too large.
     """
-    pre = read_source(_required(params.pre, "pre"), params.images.pre_bands)
     post = read_source(_required(params.post, "post"), params.images.post_bands)
+    alone = params.pre == NONE
+    pre = post if alone else read_source(_required(params.pre, "pre"), params.images.pre_bands)
     area, area_warnings = (None, ()) if params.aoi is None else _area(params.aoi.expanduser())
     grid = common_grid(pre.extent, post.extent, params.pixel_size, area)
     _check_size(grid, params)
     frame = shapely.box(*grid.bounds)
     aoi = None if area is None else clip(area, frame, CRS.from_string(grid.crs))
     footprints, zones, vector_warnings = _vectors(params, grid, frame if aoi is None else aoi)
-    pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi)
-    pair, samples, fill_warnings = _without_fill(pair)
+    pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi, post_only=alone)
+    pair, samples, fill_warnings = without_fill(pair)
     pair = replace(pair, stretch=_stretches(pair, samples, params.images.stretch))
-    shift = None if params.registration == "off" else _measure_shift(pair)
+    shift = None if alone or params.registration == "off" else _measure_shift(pair)
     if shift is not None:
         pair = _coregister(pair, shift, local=params.registration == "auto")
     warnings = (
-        *(f"pre-disaster image: {warning}" for warning in pre.warnings),
+        *(f"pre-disaster image: {warning}" for warning in pre.warnings if not alone),
         *(f"post-disaster image: {warning}" for warning in post.warnings),
         *fill_warnings,
         *_collar_warnings(pair, samples),
@@ -159,7 +161,7 @@ def _sample(pair: Pair) -> Samples:
     return np.concatenate(before), np.concatenate(after)
 
 
-def _without_fill(pair: Pair) -> tuple[Pair, Samples, list[str]]:
+def without_fill(pair: Pair) -> tuple[Pair, Samples, list[str]]:
     """Return the pair without undeclared fill values, samples of it, and warnings."""
     samples, warnings = _sample(pair), []
     for _ in range(_MOST_FILLS):
@@ -180,7 +182,7 @@ def _without_fill(pair: Pair) -> tuple[Pair, Samples, list[str]]:
             break
         pair = replace(pair, pre=images[0], post=images[1])
         samples = _sample(pair)
-    return pair, samples, warnings
+    return pair, samples, [*dict.fromkeys(warnings)]
 
 
 def _collar_warnings(pair: Pair, samples: Samples) -> Iterator[str]:
@@ -279,7 +281,7 @@ def _pair_warnings(pair: Pair, samples: Samples) -> Iterator[str]:
     if not len(samples[0]):
         yield "none of the sampled pixels has data in both images"
         return
-    if np.array_equal(*samples):
+    if not pair.post_only and np.array_equal(*samples):
         yield "both images show the same pixels: was one named twice?"
     if pair.stretch[0] != pair.stretch[1]:
         yield "the images are in different units: each was stretched by itself, so changed light looks like change"

@@ -77,7 +77,7 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool, inputs: Iter
     if not nearest.is_dir():
         raise DataError(f"{nearest} is a file, not a folder.", hint="Choose another folder with --out.")
     _check_inputs(folder, inputs)
-    record = _read_record(folder)
+    record = read_record(folder)
     if record is not None and not overwrite:
         raise DataError(
             f"{folder} already holds an assessment ({', '.join([RUN_RECORD, *record['products']])}).",
@@ -116,7 +116,7 @@ def _same(one: Path, other: Path) -> bool:
     return os.path.normcase(one.resolve()) == os.path.normcase(other.resolve())
 
 
-def _read_record(folder: Path) -> dict[str, Any] | None:
+def read_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of a finished assessment, if there is one."""
     try:
         record = json.loads((folder / RUN_RECORD).read_text(encoding="utf-8"))
@@ -149,7 +149,7 @@ def begin(folder: Path) -> None:
 
     A product that was changed since, also by QGIS when it opened it, is kept under another name.
     """
-    record, ledger = _read_record(folder), folder / WRITTEN
+    record, ledger = read_record(folder), folder / WRITTEN
     ledger.parent.mkdir(parents=True, exist_ok=True)
     ledger.touch()
     finished = {} if record is None else record["products"]

@@ -15,11 +15,13 @@ from xview2_siamese_unet import __version__
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
+from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.inference.pair import HarmonisedPair
 from xview2_siamese_unet.inference.vector_formats import split_layer
 from xview2_siamese_unet.models.card import runtime_version
+from xview2_siamese_unet.raster.export import is_synthetic
 from xview2_siamese_unet.raster.reader import Pair
-from xview2_siamese_unet.raster.source import Source
+from xview2_siamese_unet.raster.source import Source, read_source
 from xview2_siamese_unet.raster.windows import WindowPlan
 
 SYNTHETIC_MODEL = "the model was trained on synthetic scenes: its predictions on real images mean nothing"
@@ -84,12 +86,13 @@ def describe_pair(pair: Pair) -> dict[str, Any]:
         },
         "aoi": None if pair.aoi is None else pair.aoi.wkt,
         "black_is_no_data": pair.black_is_no_data,
-        "pre": _describe_source(pair.pre),
-        "post": _describe_source(pair.post),
+        "pre": None if pair.post_only else describe_source(pair.pre),
+        "post": describe_source(pair.post),
     }
 
 
-def _describe_source(source: Source) -> dict[str, Any]:
+def describe_source(source: Source) -> dict[str, Any]:
+    """Return one image as plain values, its files with SHA-256."""
     return {
         "name": source.path.name,
         "date": source.taken,
@@ -114,6 +117,27 @@ def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 def model_warnings(model: Mapping[str, Any]) -> list[str]:
     """Return the warnings on a model as `describe_model` describes it."""
     return [SYNTHETIC_MODEL] if model["dataset"] == _SYNTHETIC else []
+
+
+def refuse_synthetic(model: Mapping[str, Any], params: InferenceParams) -> None:
+    """Refuse a model that saw only synthetic scenes for real images, unless it was asked for by name.
+
+    Args:
+        model: as `describe_model` describes it.
+        params: the images, and the model that was named.
+
+    Raises:
+        CheckpointError: the model is the default, and the post-disaster image does not say that it is synthetic.
+    """
+    if model["dataset"] != _SYNTHETIC or params.model is not None or params.post is None:
+        return
+    post = read_source(params.post.expanduser(), params.images.post_bands)
+    if not is_synthetic(post.tiles[0].path):
+        raise CheckpointError(
+            f"The model of this environment was trained on synthetic scenes, and {params.post.name} is no such scene.",
+            hint="Choose a model with --model or --env; or prepare the folder for labels with --model none. To use "
+            "this model all the same, name it: --model default/quickstart.",
+        )
 
 
 def pixel_warnings(model: Mapping[str, Any], pixel: float) -> list[str]:

@@ -70,7 +70,7 @@ def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd
     """
     kinds = _kinds(buildings)
     rows = [_count("all", "all", kinds)]
-    rows += [_count("cell", str(name), part) for name, part in kinds.groupby(_cells(_points(buildings)))]
+    rows += [_count("cell", str(name), part) for name, part in kinds.groupby(cell_names(buildings))]
     if zoned is not None:
         parts = dict(iter(kinds.groupby(zoned.first)))
         rows += [_count("zone", name, parts.get(number, kinds[:0])) for number, name in enumerate(zoned.names)]
@@ -151,7 +151,9 @@ def _points(buildings: gpd.GeoDataFrame) -> gpd.GeoSeries:
     return gpd.GeoSeries(shapely.point_on_surface(buildings.geometry.to_numpy()), crs=buildings.crs)
 
 
-def _cells(points: gpd.GeoSeries) -> list[str]:
+def cell_names(buildings: gpd.GeoDataFrame) -> list[str]:
+    """Return the south-west corner of the cell that holds a point inside each building."""
+    points = _points(buildings)
     xy = np.column_stack([points.x, points.y])
     known = np.isfinite(xy).all(axis=1)
     corners = np.floor(np.where(known[:, None], xy, 0) / CELL).astype(int) * CELL

@@ -42,6 +42,7 @@ _OTHERS: Final = {
 }
 _ARCHIVES: Final = (".zip", ".gz")
 _NO_AREA: Final = ("Point", "LineString")  # in the names of types, such as MultiLineString or Measured 3D Point
+_NOT_PLACED: Final = ("LineString",)
 _MEGABYTES: Final = 2_000
 _MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
 _MEGABYTES_PER_FEATURE: Final = "16"
@@ -74,13 +75,14 @@ def split_layer(path: Path) -> tuple[Path, str | None]:
     return (path, None) if not separator or path.exists() else (Path(name), layer)
 
 
-def read_table(path: Path, wanted: Iterable[str], where: str) -> Table:
+def read_table(path: Path, wanted: Iterable[str], where: str, *, points: bool = False) -> Table:
     """Return the rows of the one polygon layer of a file, or of the layer that is named.
 
     Args:
         path: GeoPackage, GeoJSON, GeoJSON lines, FlatGeobuf, Shapefile or GeoParquet; `|layername=NAME` names a layer.
         wanted: columns to read, in any case; a GeoParquet file comes with all of them.
         where: name of the parameter for error messages.
+        points: whether a layer of points will do, too.
 
     Raises:
         DataError: missing, another format, unreadable, too large, without a coordinate reference system, or with
@@ -89,7 +91,10 @@ def read_table(path: Path, wanted: Iterable[str], where: str) -> Table:
     file, layer = split_layer(path)
     _check_format(file, where)
     try:
-        table = _read_parquet(file, layer) if file.suffix.lower() == ".parquet" else _read(file, layer, wanted, where)
+        if file.suffix.lower() == ".parquet":
+            table = _read_parquet(file, layer)
+        else:
+            table = _read(file, layer, wanted, where, points=points)
     except (DataSourceError, DataLayerError, shapely.errors.ShapelyError, OSError, ValueError, RecursionError) as error:
         raise _unreadable(file, where, str(error).splitlines()[0]) from error
     if table.frame.crs is None:
@@ -152,7 +157,7 @@ def _read_parquet(path: Path, layer: str | None) -> Table:
     return Table(frame, [str(name) for name in frame.columns if name != frame.geometry.name], [])
 
 
-def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str) -> Table:
+def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str, *, points: bool) -> Table:
     names = {name.lower() for name in wanted}
     before = {option: pyogrio.get_gdal_config_option(option) for option in _GDAL}
     pyogrio.set_gdal_config_options(_GDAL)
@@ -160,7 +165,7 @@ def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str) -> T
         with _utf8(path) as text, _connection(text) as source, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuntimeWarning)
             layers = dict(pyogrio.list_layers(source))
-            chosen = _polygon_layer(path, layers, layer, where)
+            chosen = _chosen_layer(path, layers, layer, where, points=points)
             info, columns, frame, doubts = _read_layer(source, chosen, names)
             if info["driver"] in ("GeoJSON", "GeoJSONSeq"):
                 needed = "id" in names and "id" not in map(str.lower, columns)
@@ -172,7 +177,8 @@ def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str) -> T
     doubts += [str(warning.message) for warning in caught if _matters(warning)]
     others = [name for name, kind in layers.items() if kind and name != chosen] if layer is None else []
     if others:
-        doubts.append(f"the layer {chosen} is read, and not {', '.join(others)}, which holds no polygons")
+        wrong = "neither polygons nor points" if points else "no polygons"
+        doubts.append(f"the layer {chosen} is read, and not {', '.join(others)}, which holds {wrong}")
     if info["driver"] == "GPKG" and (key := info["fid_column"]):  # its primary key, which QGIS shows as a column
         frame, columns = frame.rename_axis(key).reset_index(), [key, *columns]
     return Table(frame, columns, list(dict.fromkeys(f"{path.name}: {doubt}" for doubt in doubts)))
@@ -277,22 +283,23 @@ def plain_path(path: Path) -> Iterator[Path]:
         yield link / path.name
 
 
-def _polygon_layer(path: Path, layers: dict[str, str | None], named: str | None, where: str) -> str:
-    """Return the named layer, else the only one whose declared type allows polygons."""
+def _chosen_layer(path: Path, layers: dict[str, str | None], named: str | None, where: str, *, points: bool) -> str:
+    """Return the named layer, else the only one whose declared type allows polygons (or points)."""
     listed = ", ".join(f"{name} ({kind or 'no geometry'})" for name, kind in layers.items())
     if named is not None:
         if named not in layers:
             raise DataError(f"{path} ({where}) has no layer {named!r}.", hint=f"Name one of its layers: {listed}.")
         return named
-    polygonal = [name for name, kind in layers.items() if kind and not any(each in kind for each in _NO_AREA)]
-    if not polygonal:
-        raise DataError(f"{path} ({where}) has no polygons: {listed}.", hint="Name a file with polygons.")
-    if len(polygonal) > 1:
+    unusable, shapes = (_NOT_PLACED, "polygons or points") if points else (_NO_AREA, "polygons")
+    usable = [name for name, kind in layers.items() if kind and not any(each in kind for each in unusable)]
+    if not usable:
+        raise DataError(f"{path} ({where}) has no {shapes}: {listed}.", hint=f"Name a file with {shapes}.")
+    if len(usable) > 1:
         raise DataError(
-            f"{path} ({where}) has several layers that may hold polygons: {listed}.",
-            hint=f"Name one, in quotes: '{path}{LAYER}{polygonal[0]}'.",
+            f"{path} ({where}) has several layers that may hold {shapes}: {listed}.",
+            hint=f"Name one, in quotes: '{path}{LAYER}{usable[0]}'.",
         )
-    return polygonal[0]
+    return usable[0]
 
 
 def _is_lines(path: Path) -> bool:

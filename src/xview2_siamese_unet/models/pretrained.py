@@ -61,21 +61,40 @@ def load_encoder_weights(net: DamageNet, params: EncoderParams) -> dict[str, str
         ConfigError: weights that do not exist or cannot be downloaded.
         CheckpointError: a file whose weights do not fit the encoder.
     """
-    weights = params.weights
-    if weights.source == "none":
+    if params.weights.source == "none":
         return {}
+    state, origin = _published(params, net.pre.encoder)
+    for unet in {net.pre, net.post}:
+        _load(unet.encoder, state, str(params.weights.path or origin["name"]))
+    return origin
+
+
+def pretrained_encoder(params: EncoderParams) -> tuple[nn.Module, dict[str, str]]:
+    """Return an encoder in evaluation mode with its weights, and their origin as `load_encoder_weights` returns it.
+
+    Raises:
+        ConfigError: no such encoder, or weights that do not exist or cannot be downloaded.
+        CheckpointError: a file whose weights do not fit the encoder.
+    """
+    encoder = smp_encoder(params.name, None)
+    state, origin = _published(params, encoder)
+    _load(encoder, state, origin["name"])
+    return encoder.eval(), origin
+
+
+def _published(params: EncoderParams, encoder: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the weights for an encoder, and their origin."""
+    weights = params.weights
     if weights.source == "file" and weights.path is not None:
         name, state, digest = weights.path.name, _read_file(weights.path), sha256(weights.path)
     elif weights.source == "package":
         path = find_packaged(params.name)
-        state = _in_order(_read_file(path), net.pre.encoder.state_dict())
+        state = _in_order(_read_file(path), encoder.state_dict())
         name, digest = path.name, PACKAGES[params.name].sha256
     else:
         name, state = f"{params.name} {weights.name}", read_from_hub(params)
         digest = _digest(state)
-    for unet in {net.pre, net.post}:
-        _load(unet.encoder, state, str(weights.path or name))
-    return {"source": weights.source, "name": name, "sha256": digest}
+    return state, {"source": weights.source, "name": name, "sha256": digest}
 
 
 def find_packaged(encoder: str) -> Path:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.io import create, read_rgb
+from xview2_siamese_unet.raster.source import open_raster
 from xview2_siamese_unet.xbd.ingest import Row, georeference
 from xview2_siamese_unet.xbd.scenes import PHASES, ScenePair
+
+SYNTHETIC_TAG: Final = {"TIFFTAG_IMAGEDESCRIPTION": "synthetic scene of xview2-siamese-unet"}
+"""Tag of a GeoTIFF of a synthetic scene."""
 
 
 def png_name(pair: ScenePair) -> str:
@@ -42,6 +47,12 @@ def last_source_change(root: Path, pair: ScenePair) -> str:
     return str(max(path.stat().st_mtime_ns for path in paths))
 
 
+def is_synthetic(path: Path) -> bool:
+    """Return whether a GeoTIFF says that it shows a synthetic scene."""
+    with open_raster(path) as raster:
+        return bool(SYNTHETIC_TAG.items() <= raster.tags().items())
+
+
 def write_geotiffs(root: Path, scene: Row, folder: Path) -> tuple[Path, Path]:
     """Write both images of a row of `SCENE_COLUMNS` as GeoTIFFs with georeference and date.
 
@@ -61,4 +72,6 @@ def write_geotiffs(root: Path, scene: Row, folder: Path) -> tuple[Path, Path]:
             target.write(pixels)
             # 2011-05-22T10:00:00.000Z in a label, 2011:05:22 10:00:00 in a TIFF
             target.update_tags(TIFFTAG_DATETIME=taken[:10].replace("-", ":") + " " + taken[11:19])
+            if str(scene["scene"]).startswith("sample-"):
+                target.update_tags(**SYNTHETIC_TAG)
     return pre, post

@@ -55,6 +55,20 @@ def _rasterize(polygons: PolygonArray, codes: ClassCodes, shape: Shape, rule: Ru
     return mask
 
 
+def pixels_inside(polygons: PolygonArray, shape: Shape) -> tuple[Int64Array, Int64Array]:
+    """Return all pixels whose centres lie in a polygon, with repeats where polygons overlap.
+
+    Args:
+        polygons: (n,), in pixels; parts outside the image are clipped.
+        shape: height and width in pixels.
+
+    Returns:
+        The number of the polygon, in rising order, and of the pixel in the flattened image.
+    """
+    owners, starts, lengths = _spans(polygons, shape)
+    return np.repeat(owners, lengths), _ranges(starts, lengths)
+
+
 def _spans(polygons: PolygonArray, shape: Shape) -> tuple[Integers, Integers, Integers]:
     """Return runs inside polygons: polygon, first pixel of the flattened image, length."""
     height, width = shape

@@ -97,6 +97,7 @@ class Pair:
         field: local shifts to add to it; then `shift` is in whole pixels.
         black_is_no_data: whether 0 in all three bands means no data.
         aoi: in the system of the grid; outside of it nothing is valid.
+        post_only: there is no pre-disaster image, and the post-disaster one takes its place.
     """
 
     grid: Grid
@@ -107,6 +108,7 @@ class Pair:
     field: ShiftField | None = None
     black_is_no_data: bool = True
     aoi: BaseGeometry | None = None
+    post_only: bool = False
 
     @contextmanager
     def open(self) -> Iterator[PairReader]:

@@ -102,6 +102,7 @@ def render_assessment(
     pictures: Mapping[str, UInt8Array],
     provenance: Mapping[str, str],
     warnings: Sequence[str],
+    sections: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Return the report; text from data is escaped.
 
@@ -111,6 +112,7 @@ def render_assessment(
         pictures: caption → picture (h, w, 3).
         provenance: flat, name → value.
         warnings: of the assessment.
+        sections: further headings, each with paragraphs.
     """
     damaged = [code.word for code in SCORED[1:]]
     cells = [row for row in numbers["cells_500_m"] if any(row[word] for word in damaged)]
@@ -122,6 +124,7 @@ def render_assessment(
             numbers=numbers,
             whole=numbers["all"],
             warnings=warnings,
+            sections=sections or {},
             provenance=provenance,
             cells=sorted(cells, key=lambda row: (-sum(row[word] for word in damaged), row["name"]))[:_CELLS],
             colours={code.word: code.colour for code in SCORED},

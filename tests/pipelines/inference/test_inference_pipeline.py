@@ -34,6 +34,7 @@ from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import CheckpointError, DataError
 from xview2_siamese_unet.inference.prediction import predict_scenes
+from xview2_siamese_unet.inference.reopen import INPUTS
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.pipelines.inference import create_pipeline
 from xview2_siamese_unet.raster.grid import Grid
@@ -72,7 +73,7 @@ def test_two_images_become_products_that_a_second_run_leaves_alone(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # a GPU whose driver is broken
     done = run(material, out, "--device", "auto")
     assert done.exit_code == 0, done.output
-    assert {path.name for path in out.iterdir()} == PRODUCTS
+    assert {path.name for path in out.iterdir()} == PRODUCTS | {INPUTS}
     record = json.loads((out / "run.json").read_text())
     page = (Path(__file__).parents[3] / "docs" / "products.md").read_text().partition("## `run.json`")[2]
     assert set(re.findall("`([a-z_]+)`", " ".join(re.findall(r"^\| (`[^|]*)\|", page, re.MULTILINE)))) == record.keys()
@@ -209,7 +210,7 @@ def test_one_call_from_python_with_formats_and_zones(
     _check_no_path_leaks(found, material)
     again = {"model": material / "model.pth", "overwrite": True}
     fewer = assess_in_python(material / "pre.tif", material / "post.tif", project / "answer", **again)
-    assert fewer.products.keys() == PRODUCTS == {path.name for path in fewer.folder.iterdir()}
+    assert fewer.products.keys() == PRODUCTS == {path.name for path in fewer.folder.iterdir()} - {INPUTS}
     with pytest.raises(DataError, match="already holds an assessment"):
         assess_in_python(material / "pre.tif", material / "post.tif", fewer.folder, model=material / "model.pth")
 

@@ -25,8 +25,10 @@ from xview2_siamese_unet.inference.buildings import (
     read_building_layer,
     simplify_outlines,
     valid_area,
+    without_model,
 )
 from xview2_siamese_unet.inference.coregistration import estimate_footprint_shift, move_footprints
+from xview2_siamese_unet.inference.no_model import NONE, check_no_model, is_no_model, no_model, visible_rows
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 from xview2_siamese_unet.inference.products import blocks_folder, buildings_style, check_out, outline_style, products
 from xview2_siamese_unet.inference.record import (
@@ -36,7 +38,9 @@ from xview2_siamese_unet.inference.record import (
     model_warnings,
     newest_input,
     pixel_warnings,
+    refuse_synthetic,
 )
+from xview2_siamese_unet.inference.reopen import describe_inputs
 from xview2_siamese_unet.inference.summary import assign_zones, summary_numbers, summary_table, summary_warnings
 from xview2_siamese_unet.models.vote import FinishedBlocks
 from xview2_siamese_unet.raster.cog import RasterContent
@@ -60,10 +64,14 @@ def harmonise_pair(params: InferenceParams, folder: Path) -> HarmonisedPair:
 
 def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict[str, Any]:
     """Return and log the checkpoint or card that is named, else the best checkpoint of this environment."""
+    check_no_model(params)
+    if params.model == NONE:
+        return no_model()
     from xview2_siamese_unet.inference.prediction import choose_model  # noqa: PLC0415  torch is slow to import
 
     checkpoint = choose_model(params.model, finished)
     model = describe_model(checkpoint)
+    refuse_synthetic(model, params)
     for warning in model_warnings(model):
         _log.warning(warning)
     where = params.model or "the best of this environment"
@@ -81,6 +89,9 @@ def predict_raster(
     folder: Path,
 ) -> Iterator[tuple[Rows, Predicted]]:
     """Yield the blocks of the pair by rows, without those that a stopped run has left."""
+    if is_no_model(checkpoint):
+        yield from _see_raster(harmonised, checkpoint, params, hardware)
+        return
     # torch is slow to import
     from xview2_siamese_unet.inference.prediction import WindowPredictor, predict_rows  # noqa: PLC0415
 
@@ -100,6 +111,19 @@ def predict_raster(
     record["warnings"] += predict.warnings  # last, because memory may have run out in the last row
     record["seconds"] = {"predict": round(time.monotonic() - started, 1)}
     yield {record["run_id"]: {}}, predicted
+
+
+def _see_raster(
+    harmonised: HarmonisedPair, checkpoint: dict[str, Any], params: InferenceParams, hardware: HardwareParams
+) -> Iterator[tuple[Rows, Predicted]]:
+    """Yield blocks that only say what is visible."""
+    pair, windows, started = harmonised.pair, params.windows, time.monotonic()
+    record = describe(harmonised, checkpoint, params, hardware) | {"tta": None, "vote_weights": None, "device": "cpu"}
+    plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
+    predicted = Predicted(pair, plan, record, newest_input(pair))
+    for number, columns in visible_rows(pair, plan):
+        yield {record["run_id"]: {number: columns}}, predicted
+    record["seconds"] = {"predict": round(time.monotonic() - started, 1)}
 
 
 def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterContent, RasterContent]:
@@ -145,8 +169,9 @@ def vote_buildings(
     """Return the layers of buildings, of the area looked at and of the area with data."""
     pair, record = predicted.pair, predicted.record
     facts = {
-        "pre_id": record["pre"]["name"],
-        "pre_date": record["pre"]["date"],
+        "basis": "post" if record["pre"] is None else "pair",
+        "pre_id": record["pre"] and record["pre"]["name"],
+        "pre_date": record["pre"] and record["pre"]["date"],
         "post_id": record["post"]["name"],
         "post_date": record["post"]["date"],
         "gsd_m": pair.grid.pixel,
@@ -155,6 +180,8 @@ def vote_buildings(
     }
     weights = record["vote_weights"] or (1.0, 1.0, 1.0, 1.0)
     buildings = assess_buildings(outlines, probability, pair.grid, params.buildings, pair.aoi, weights)
+    if is_no_model(record["model"]):
+        buildings = without_model(buildings)
     if params.footprints is None:
         buildings = simplify_outlines(buildings, params.buildings.simplify * pair.grid.pixel)
     frames = {
@@ -200,6 +227,11 @@ def write_record(
         "buildings": counts,
         "products": {name: _digest(everything[name]) for name in products() if name in everything},
     }
+
+
+def note_inputs(predicted: Predicted, _record: dict[str, Any]) -> dict[str, str]:
+    """Return the paths of the images, for later commands on this machine; last, because the record ends a run."""
+    return describe_inputs(predicted.pair)
 
 
 def _digest(product: str | Path) -> str:

@@ -10,11 +10,13 @@ import shapely
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.inference.buildings import read_building_layer
+from xview2_siamese_unet.inference.no_model import is_no_model
 from xview2_siamese_unet.inference.record import Predicted
 from xview2_siamese_unet.report.assessment import MapBuildings, MapContent, render_assessment, render_map
 
 _PICTURE = 2560  # pixels of the longer side; about a megabyte an image
 _SMALL_PICTURE = 900
+_NO_IMAGE = {"name": "none", "date": None}
 _FACTS = ("building_id", "status", "reason", "confidence", "p_none", "p_minor", "p_major", "p_destroyed")
 _MORE_FACTS = ("area_m2", "visible_fraction", "footprint_source")
 
@@ -45,13 +47,17 @@ def write_assessment(predicted: Predicted, summary: str) -> str:
     record, numbers = predicted.record, json.loads(summary)
     pre, post = predicted.pair.previews(_SMALL_PICTURE)
     pictures = {"Pre-disaster image": pre, "Post-disaster image": post}
+    if record["pre"] is None:
+        del pictures["Pre-disaster image"]
     warnings = [*record["warnings"], *numbers["warnings"]]
-    return render_assessment("Building damage", numbers, pictures, _provenance(record), warnings)
+    return render_assessment(
+        "Building damage", numbers, pictures, _provenance(record), warnings, record.get("sections")
+    )
 
 
 def _provenance(record: dict[str, Any]) -> dict[str, str]:
     grid, model = record["grid"], record["model"]
-    images = {"pre-disaster image": record["pre"], "post-disaster image": record["post"]}
+    images = {"pre-disaster image": record["pre"] or _NO_IMAGE, "post-disaster image": record["post"]}
     columns, rows = record["shift_px"]
     varying = "" if record["shift_field_px"] is None else ", varying over the scene"
     return {
@@ -64,6 +70,8 @@ def _provenance(record: dict[str, Any]) -> dict[str, str]:
 
 
 def _describe_model(model: dict[str, Any]) -> str:
+    if is_no_model(model):
+        return "none"
     trained = f"{model['id']}, trained on {model['dataset']}"
     return f"{model['name']}, {trained}, licence: {model['licence']}" if "name" in model else trained
 

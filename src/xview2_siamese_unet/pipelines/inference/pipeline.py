@@ -58,5 +58,6 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(pages.write_map, ["predicted", buildings, summary], "assessment_map", name="write_map"),
             Node(pages.write_assessment, ["predicted", summary], "assessment_report", name="write_assessment"),
             Node(nodes.write_record, _RECORD, "assessment_record", name="write_record"),
+            Node(nodes.note_inputs, ["predicted", "assessment_record"], "assessment_inputs", name="note_inputs"),
         ]
     )

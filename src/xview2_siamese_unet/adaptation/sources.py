@@ -1,0 +1,44 @@
+"""Sources of features by their names, and the features of the buildings of an assessment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import geopandas as gpd
+
+from xview2_siamese_unet.adaptation.embedding import Embedding, embed, sample_patches
+from xview2_siamese_unet.adaptation.encoders import FILTERS, Encoder, PretrainedEncoder, RandomEncoder
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.raster.reader import Pair
+
+
+def make_encoders(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair) -> list[Encoder]:
+    """Return the encoders of some sources.
+
+    Args:
+        features: `package`, `random`, or names of timm.
+        outlines: of the buildings, near which `random` takes its patches.
+        pair: both images.
+
+    Raises:
+        ConfigError: no such model, or weights that cannot be read.
+        DataError: too few buildings are visible for random convolutions.
+    """
+    encoders: list[Encoder] = []
+    for name in features:
+        if name != "random":
+            encoders.append(PretrainedEncoder(name))
+            continue
+        patches = sample_patches(outlines, pair)
+        if len(patches) < FILTERS:
+            raise DataError(
+                "Too few buildings are visible for random convolutions.", hint="Set adaptation.features to [package]."
+            )
+        encoders.append(RandomEncoder(patches))
+    return encoders
+
+
+def embed_with(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair, folder: Path) -> Embedding:
+    """Return the features of all buildings; those of equal images, outlines and sources are read from `folder`."""
+    return embed(outlines, pair, make_encoders(features, outlines, pair), folder, post_only=pair.post_only)

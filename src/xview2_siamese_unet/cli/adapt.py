@@ -1,0 +1,42 @@
+"""`kedro adapt DIR --labels FILE`: run the adaptation pipeline on an assessment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from kedro.framework.cli.utils import env_option
+
+from xview2_siamese_unet import assessment
+from xview2_siamese_unet.cli.command import ProjectCommand
+
+_PATH: Final = click.Path(path_type=Path)
+
+
+@click.command("adapt", cls=ProjectCommand)
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.option("--labels", type=_PATH, multiple=True, help="File of labels, from kedro label, QGIS or a spreadsheet.")
+@click.option("--head", type=_PATH, help="head.safetensors of another folder of the same event, in place of labels.")
+@click.option(
+    "--features",
+    multiple=True,
+    help="Source of features: package (default), random, or a model of timm. Repeat it to combine several.",
+)
+@click.option("--zones", type=_PATH, help="Polygons, such as districts, to count buildings by.")
+@click.option("--pre", type=_PATH, help="Pre-disaster image, if it has moved since the assessment.")
+@click.option("--post", type=_PATH, help="Post-disaster image, if it has moved.")
+@env_option
+def adapt_command(folder: Path, *, labels: tuple[Path, ...], env: str | None, **adaptation: Any) -> None:  # noqa: ANN401
+    """Assess the buildings of an assessment again, with a head fitted on labels of this event.
+
+    DIR is the folder of an assessment, which stays as it is: the products go to DIR/adapted. A few dozen labels of two
+    classes are enough to begin with.
+
+    \b
+    kedro adapt assessment --labels labels.csv
+    kedro adapt neighbouring --head assessment/adapted/head.safetensors
+    """  # noqa: D301  click takes the escaped character
+    given = {key: value for key, value in adaptation.items() if value not in (None, ())}
+    found = assessment.adapt(folder, labels, env=env, **given)
+    click.echo(f"{found.folder}: {', '.join(found.record['products'])}")

@@ -1,0 +1,87 @@
+"""`kedro label DIR`: a page to label buildings of an assessment with, and the agreement of two labellers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+import pandas as pd
+from rich.table import Table
+
+from xview2_siamese_unet.adaptation.next_labels import next_labels
+from xview2_siamese_unet.atomic import write_atomically
+from xview2_siamese_unet.cli.command import ProjectCommand, open_console, out_option
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.buildings import read_building_layer
+from xview2_siamese_unet.inference.reopen import reopen_pair, require_record
+from xview2_siamese_unet.labelling.agreement import Agreement, kappa
+from xview2_siamese_unet.labelling.labels import read_labels, validation_ids
+from xview2_siamese_unet.labelling.order import visible_buildings
+from xview2_siamese_unet.labelling.page import labelling_page
+
+_PATH: Final = click.Path(path_type=Path)
+_PAGE: Final = "label.html"
+
+
+@click.command("label", cls=ProjectCommand)
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.option("--count", type=click.IntRange(min=1), default=60, show_default=True, help="Number of buildings.")
+@click.option("--labels", type=_PATH, multiple=True, help="Labels so far: their buildings are not asked for again.")
+@out_option(f"Page to write. Default: DIR/{_PAGE}.")
+@click.option("--show-prediction", is_flag=True, help="Show the predicted class, which influences people.")
+@click.option("--pre", type=_PATH, help="Pre-disaster image, if it has moved since the assessment.")
+@click.option("--post", type=_PATH, help="Post-disaster image, if it has moved.")
+@click.option("--compare", type=_PATH, nargs=2, metavar="FILE FILE", help="Print the agreement of two labellers.")
+def label_command(  # noqa: PLR0913  one argument an option
+    folder: Path,
+    *,
+    count: int,
+    labels: tuple[Path, ...],
+    out: Path | None,
+    show_prediction: bool,
+    pre: Path | None,
+    post: Path | None,
+    compare: tuple[Path, Path] | None,
+) -> None:
+    """Write a page on which a person labels the damage of buildings.
+
+    DIR is the folder of an assessment. The page is one HTML file that works without a network. The first 24 buildings
+    represent all; with --labels, those that are uncertain follow. Those of the validation sample are never asked for.
+
+    \b
+    kedro label assessment --count 100
+    kedro label assessment --compare anna.csv ben.csv
+    """  # noqa: D301  click takes the escaped character
+    record, buildings = require_record(folder), read_building_layer(folder / "buildings.gpkg")
+    if compare is not None:
+        first, second = (read_labels(path, buildings) for path in compare)
+        _print(kappa(first, second))
+        return
+    page = out or folder / _PAGE
+    if page.exists():
+        raise DataError(
+            f"{page} already exists.", hint="Export its labels, then choose another name with --out, or delete it."
+        )
+    known = pd.concat([pd.DataFrame({"building_id": [], "damage": []}), *(read_labels(p, buildings) for p in labels)])
+    least = record["settings"]["inference"]["buildings"]["min_visible"]
+    free = visible_buildings(buildings, least, [*known["building_id"], *validation_ids(folder)])["building_id"]
+    if free.empty:
+        raise DataError(f"{folder} has no visible building without a label.", hint="There is nothing left to label.")
+    pair = reopen_pair(folder, {"pre": pre, "post": post})
+    ids = next_labels(folder, pair, buildings, free.tolist(), count, known)
+    write_atomically(page, labelling_page(buildings, pair, ids, show_prediction=show_prediction))
+    click.echo(f"{page}: {len(ids)} buildings to label, open it in a browser")
+
+
+def _print(found: Agreement) -> None:
+    """Print kappa, and the confusion matrix with the first labeller in rows."""
+    words = [str(word) for word in found.confusion.columns]
+    table = Table("", *words, title="First labeller in rows, second in columns", title_justify="left")
+    for word, row in zip(words, found.confusion.to_numpy(), strict=True):
+        table.add_row(word, *map(str, row))
+    console = open_console()
+    console.print(table)
+    console.print(
+        f"Cohen's kappa {found.kappa:.3f} · {found.agreement:.1%} of {found.labels} buildings have equal labels"
+    )

@@ -1,0 +1,112 @@
+"""The images of a finished assessment, opened again on its grid as they were assessed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import shapely
+
+from xview2_siamese_unet.errors import DataError, StaleError
+from xview2_siamese_unet.inference.pair import without_fill
+from xview2_siamese_unet.inference.products import RUN_RECORD, read_record
+from xview2_siamese_unet.inference.record import describe_source
+from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.reader import Pair, ShiftField, Stretch
+from xview2_siamese_unet.raster.source import Source, read_source
+
+INPUTS: Final = ".inputs.json"
+"""File in the folder of an assessment with the paths of its images, which `run.json` leaves out: it is published."""
+ADAPTED: Final = "adapted"
+"""Folder of adapted products in that of an assessment."""
+
+
+def assessment_root(folder: Path) -> Path:
+    """Return the folder of the assessment that a folder of adapted products belongs to, else the folder itself."""
+    return folder.parent if folder.name == ADAPTED and (folder.parent / RUN_RECORD).exists() else folder
+
+
+def describe_inputs(pair: Pair) -> dict[str, str]:
+    """Return the content of `.inputs.json`: the absolute paths of the images."""
+    paths = {"pre": str(pair.pre.path.absolute()), "post": str(pair.post.path.absolute())}
+    return {"post": paths["post"]} if pair.post_only else paths
+
+
+def require_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a finished assessment.
+
+    Raises:
+        DataError: there is none.
+    """
+    record = read_record(folder)
+    if record is None:
+        raise DataError(
+            f"{folder} holds no finished assessment (run.json).",
+            hint="Name the folder that kedro assess --out has written.",
+        )
+    return record
+
+
+def reopen_pair(folder: Path, given: Mapping[str, Path | None] | None = None) -> Pair:
+    """Return the pair of an assessment with its grid, stretch, shift and area of interest.
+
+    Args:
+        folder: of the assessment.
+        given: `pre` and `post`, if the images have moved; by default the paths in `.inputs.json`.
+
+    Raises:
+        DataError: no assessment, or an image that is not found.
+        StaleError: the images have changed since.
+    """
+    record = require_record(folder)
+    alone = record["pre"] is None
+    sources = [_reopen_source(folder, record, name, (given or {}).get(name)) for name in ("pre", "post")[alone:]]
+    pre, post = sources[0], sources[-1]
+    grid, field, aoi = dict(record["grid"]), record["shift_field_px"], record["aoi"]
+    grid["pixel"] = grid.pop("pixel_m")
+    first, second = (None if each is None else Stretch(*each) for each in record["stretch"])
+    columns, rows = record["shift_px"]
+    pair = Pair(
+        Grid(**grid),
+        pre,
+        post,
+        stretch=(first, second),
+        shift=(columns, rows),
+        field=None if field is None else _shift_field(field),
+        black_is_no_data=record["black_is_no_data"],
+        aoi=None if aoi is None else shapely.from_wkt(aoi),
+        post_only=alone,
+    )
+    return without_fill(pair)[0]
+
+
+def _shift_field(field: Mapping[str, Any]) -> ShiftField:
+    rows, columns = field["spacing"]
+    return ShiftField((rows, columns), np.array(field["rows"], float), np.array(field["columns"], float))
+
+
+def _reopen_source(folder: Path, record: Mapping[str, Any], name: str, given: Path | None) -> Source:
+    """Return one image, which must have the bytes that were assessed."""
+    path = given.expanduser().absolute() if given is not None else _noted_path(folder, name, record[name]["name"])
+    hint = f"Name the {name}-disaster image with --{name}."
+    if not path.exists():
+        raise DataError(f"The {name}-disaster image of {folder} is not at {path}.", hint=hint)
+    source = read_source(path, record["settings"]["inference"]["images"][f"{name}_bands"])
+    if describe_source(source)["files"] != record[name]["files"]:
+        raise StaleError(
+            f"{path} is not the {name}-disaster image that was assessed in {folder}: its files or bytes differ.",
+            hint=f"{hint} If the image has changed, assess again.",
+        )
+    return source
+
+
+def _noted_path(folder: Path, name: str, file: str) -> Path:
+    """Return where an image lay during the assessment; without a readable note, its name in the folder itself."""
+    try:
+        paths: dict[str, str] = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
+        return Path(paths[name])
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder / file

@@ -1,0 +1,58 @@
+"""Agreement of two labellers: Cohen's kappa and the confusion matrix behind it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from xview2_siamese_unet.damage import SCORED
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.labelling.labels import CANNOT_TELL
+
+_log = logging.getLogger(__name__)
+
+
+class Agreement(NamedTuple):
+    """Agreement of two labellers.
+
+    Attributes:
+        kappa: 1 for the same labels, 0 for as many equal ones as chance gives, NaN if both used one class only.
+        agreement: share of equal labels.
+        labels: number of buildings that both labelled.
+        confusion: rows: first labeller, columns: second labeller; `cannot-tell` is a class of its own.
+    """
+
+    kappa: float
+    agreement: float
+    labels: int
+    confusion: pd.DataFrame
+
+
+def kappa(first: pd.DataFrame, second: pd.DataFrame) -> Agreement:
+    """Return Cohen's kappa (Cohen 1960) of the buildings that both labelled; a warning counts the others.
+
+    Args:
+        first: as `labels.read_labels` returns them.
+        second: those of the other labeller.
+
+    Raises:
+        DataError: no building has both labels.
+    """
+    both = first.merge(second, on="building_id", suffixes=("_first", "_second"))
+    if not len(both):
+        raise DataError(
+            "The two labellers have no building in common.", hint="Let both label the same page, each on their own."
+        )
+    if alone := len(first) + len(second) - 2 * len(both):
+        _log.warning("%d labels are of buildings that only one of the labellers has labelled", alone)
+    words = {int(code): code.word for code in SCORED} | {0: CANNOT_TELL}
+    one, other = (both[f"damage_{which}"].fillna(0).astype(int) for which in ("first", "second"))
+    counts = pd.crosstab(one, other).reindex(index=list(words), columns=list(words), fill_value=0)
+    shares = counts.to_numpy() / len(both)
+    equal, chance = float(np.trace(shares)), float(shares.sum(axis=1) @ shares.sum(axis=0))
+    confusion = counts.rename(index=words, columns=words).rename_axis(index="first", columns="second")
+    return Agreement((equal - chance) / (1 - chance) if chance < 1 else math.nan, equal, len(both), confusion)

@@ -1,0 +1,269 @@
+"""Labels of buildings, from the labelling page, QGIS or a spreadsheet."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Final
+
+import geopandas as gpd
+import pandas as pd
+
+from xview2_siamese_unet.damage import SCORED, Damage
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.buildings import SHARES
+from xview2_siamese_unet.inference.footprints import as_texts
+from xview2_siamese_unet.inference.vector_formats import read_table, split_layer
+from xview2_siamese_unet.labelling.places import match_shapes
+
+CANNOT_TELL: Final = "cannot-tell"
+NO_BUILDING: Final = "no-building"
+_LABELS: Final = ("label", "damage", "class", "damage_class", "damage_label")
+"""Columns with the class, in any case."""
+_ID: Final = "building_id"
+_TABLES: Final = (".csv", ".tsv", ".txt")
+_WORDS: Final[dict[str, Damage | None]] = {
+    **{re.sub("[^a-z]", "", code.word): code for code in SCORED},
+    **dict.fromkeys(("none", "undamaged", "notdamaged", "novisibledamage", "intact"), Damage.NO_DAMAGE),
+    "minor": Damage.MINOR_DAMAGE,
+    "major": Damage.MAJOR_DAMAGE,
+    **dict.fromkeys(("cannottell", "canttell", "u", "unknown", "unclear", "unclassified", "unsure"), None),
+    "nobuilding": None,
+}
+"""A word without spaces, hyphens and underscores → its class."""
+_NUMBERS: Final[dict[int, Damage | None]] = {int(code): code for code in SCORED} | {int(Damage.UNCLASSIFIED): None}
+_MEGABYTES: Final = 100
+_TWIN: Final = 20
+"""Labels from which it is suspicious that all equal the predictions."""
+_log = logging.getLogger(__name__)
+
+
+def read_labels(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
+    """Return the labels of a file: `building_id` and `damage`, in the order of the file.
+
+    `damage` is 1 to 4 (Int8), or missing if the labeller cannot tell or sees no building. Each building occurs once.
+    Rows that cannot be used are left out and counted in a warning.
+
+    Args:
+        path: CSV with the columns `building_id` (or `id`) and `label` (or `damage`, `class`), or points or polygons in
+            a vector file; `|layername=NAME` names a layer. Shapes without `building_id` belong to the footprint they
+            lie in.
+        buildings: the assessed buildings, `building_id` and polygons.
+
+    Raises:
+        DataError: an unreadable file, predictions in place of labels, unknown classes, labels of one building that
+            disagree, or no row that belongs to a building.
+    """
+    file = split_layer(path)[0]
+    rows = _read_csv(file) if file.suffix.lower() in _TABLES else _read_shapes(path, buildings)
+    name, total = file.name, len(rows)
+    empty = rows["label"].str.strip() == ""
+    _warn(name, total, empty, "have no label yet")
+    rows = _known(rows[~empty], buildings, name)
+    rows = rows.assign(damage=_classes(rows["label"], name))
+    labels = _once(rows, name)
+    _refuse_predictions(labels, buildings, name)
+    return labels
+
+
+def exclude_validation(labels: pd.DataFrame, sample: Collection[str]) -> pd.DataFrame:
+    """Return the labels without those of the validation sample, which must not train; a warning counts them.
+
+    Args:
+        labels: as `read_labels` returns them.
+        sample: ids, see `validation_ids`.
+    """
+    held = labels[_ID].isin(list(sample))
+    if held.any():
+        _log.warning("%d of %d labels belong to the validation sample and do not train", held.sum(), len(labels))
+    return labels[~held].reset_index(drop=True)
+
+
+def require_classes(labels: pd.DataFrame) -> None:
+    """Require at least two classes.
+
+    Raises:
+        DataError: all labels are of one class, or there are none.
+    """
+    classes = labels["damage"].dropna().unique()
+    if len(classes) < 2:
+        only = f"All {labels['damage'].count()} labels are {Damage(classes[0]).word}" if len(classes) else "No label"
+        verb = "" if len(classes) else " names a class"
+        raise DataError(f"{only}{verb}; two classes are needed.", hint="Label buildings of other classes, too.")
+
+
+def validation_ids(folder: Path) -> list[str]:
+    """Return the ids of the validation sample of an assessment; empty without one."""
+    path = folder / "validation" / "sample.csv"
+    return pd.read_csv(path, dtype=str, keep_default_na=False)[_ID].tolist() if path.is_file() else []
+
+
+def _warn(name: str, total: int, rows: pd.Series[bool], what: str) -> None:
+    if rows.any():
+        _log.warning("%s: %d of %d rows %s; they are left out", name, rows.sum(), total, what)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Return `building_id` and `label` as text."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file.", hint="Check the path.")
+    if path.stat().st_size > _MEGABYTES * 10**6:
+        raise DataError(f"{path} has more than {_MEGABYTES} MB, too many for labels.", hint="Name another file.")
+    data = path.read_bytes()
+    try:
+        # Spreadsheets write UTF-8 with a byte order mark, or UTF-16 as "Unicode text".
+        text = data.decode(json.detect_encoding(data[:4])).lstrip("\ufeff")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not valid UTF-8.", hint="Save it again as CSV UTF-8.") from error
+    first, _, rest = text.partition("\n")
+    text = rest if first.lower().startswith("sep=") else text  # a hint of Excel to itself
+    header = text.partition("\n")[0]
+    separator = max(";\t,", key=header.count)
+    try:
+        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1].rstrip(".")
+        raise DataError(f"{path} cannot be read: {reason}.", hint="Save it again as CSV UTF-8.") from error
+    table.columns = table.columns.str.strip()
+    label = _label_column(list(table.columns), path.name)
+    lower = {name.lower(): name for name in reversed(table.columns)}
+    key = lower.get(_ID) or lower.get("id")
+    if key is None:
+        raise DataError(
+            f"{path.name} has no column {_ID} (columns: {', '.join(table.columns)}).",
+            hint=f"Name the column with the ids of the buildings {_ID}.",
+        )
+    return pd.DataFrame({_ID: table[key].fillna(""), "label": table[label].fillna("")})
+
+
+def _read_shapes(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
+    """Return `building_id`, empty where a shape lies in no footprint or in several, and `label` as text."""
+    frame, columns, warnings = read_table(path, (_ID, *_LABELS), "labels", points=True)
+    name = split_layer(path)[0].name
+    for warning in warnings:
+        _log.warning(warning)
+    label = _label_column(columns, name)
+    key = next((column for column in columns if column.lower() == _ID), None)
+    # Other columns, such as fid, are often row numbers, which a footprint may have as its id by accident.
+    ids = pd.Series("" if key is None else [text or "" for text in as_texts(frame[key])], frame.index, dtype=object)
+    labels = pd.Series([text or "" for text in as_texts(frame[label])], frame.index, dtype=object)
+    unplaced = (ids.str.strip() == "") & (labels.str.strip() != "")
+    if unplaced.any():
+        ids[unplaced] = match_shapes(frame[unplaced], buildings, name)
+    return pd.DataFrame({_ID: ids, "label": labels})
+
+
+def _label_column(columns: Collection[str], name: str) -> str:
+    """Return the column with the classes.
+
+    Raises:
+        DataError: none, several, or only one with predictions.
+    """
+    lower = {column.lower() for column in columns}
+    predicted = {"damage", "damage_label"} if lower & {*SHARES, "confidence", "run_id", "model_id"} else set()
+    found = [column for column in columns if column.lower() in _LABELS and column.lower() not in predicted]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(
+            f"{name} has several columns that may hold labels: {', '.join(found)}.",
+            hint="Rename all but one, so that one is called label.",
+        )
+    if predicted & lower:
+        raise DataError(
+            f"{name} holds the predictions of an assessment, and no labels.",
+            hint="Add a column label (text), and enter what you see in the images.",
+        )
+    raise DataError(
+        f"{name} has no column label, damage or class (columns: {', '.join(columns)}).",
+        hint="Name the column with the classes label.",
+    )
+
+
+def _known(rows: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> pd.DataFrame:
+    """Return the rows whose id is that of a building, as the assessment writes it."""
+    known = {str(each) for each in buildings[_ID].dropna()}
+    written = rows[_ID].str.strip()
+    whole = written.str.replace(r"^(\d+)[.,]0+$", r"\1", regex=True)  # a spreadsheet's 12.0, or 12,0
+    ids = written.where(written.isin(known), whole)
+    blank = ids == ""
+    _warn(name, len(rows), blank, "belong to no building")
+    unknown = ~ids.isin(known) & ~blank
+    if unknown.any():
+        first = ids[unknown].iloc[0]
+        if unknown.sum() == (~blank).sum():
+            raise DataError(
+                f"None of the {unknown.sum()} ids in {name} belongs to a building of this assessment; the first is "
+                f"{first!r}.",
+                hint=f"Name the assessment that was labelled. Its ids look like {min(known, default='')!r}.",
+            )
+        _warn(name, len(rows), unknown, f"name buildings that this assessment does not have, such as {first!r}")
+    return rows.assign(building_id=ids)[ids.isin(known)]
+
+
+def _classes(texts: pd.Series[Any], name: str) -> Any:  # noqa: ANN401  an extension array
+    """Return the classes; missing where the labeller cannot tell or sees no building."""
+    codes, unknown = {}, []
+    for text in texts.unique():
+        word, number = re.sub(r"[\W_]+", "", text.casefold()), re.fullmatch(r"(\d+)([.,]0*)?", text.strip())
+        table: dict[Any, Damage | None] = _NUMBERS if number else _WORDS
+        key = int(number[1]) if number else word
+        if key in table or text.strip() == "?":
+            codes[text] = table.get(key)
+        else:
+            unknown.append(text)
+    if unknown:
+        rows = texts.isin(unknown).sum()
+        legend = ", ".join(f"{int(code)} {code.word}" for code in SCORED)
+        raise DataError(
+            f"{name}: {unknown[0]!r} is no damage class ({rows} of {len(texts)} labels are none).",
+            hint=f"Use {legend}, {CANNOT_TELL} or {NO_BUILDING}.",
+        )
+    absent = [text for text in codes if re.sub(r"[\W_]+", "", text.casefold()) == "nobuilding"]
+    if count := texts.isin(absent).sum():
+        _log.warning("%s: %d of %d labels see no building; they count as %s", name, count, len(texts), CANNOT_TELL)
+    return pd.array([codes[text] for text in texts], dtype="Int8")
+
+
+def _once(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return each building once.
+
+    Raises:
+        DataError: labels of one building disagree.
+    """
+    distinct = rows[[_ID, "damage"]].drop_duplicates()
+    disagree = distinct[distinct[_ID].duplicated(keep=False)]
+    if len(disagree):
+        first = disagree[_ID].iloc[0]
+        words = [_word(code) for code in disagree.loc[disagree[_ID] == first, "damage"]]
+        raise DataError(
+            f"{name}: {disagree[_ID].nunique()} buildings have labels that disagree; the first is {first!r}: "
+            f"{' and '.join(words)}.",
+            hint="Keep one label per building. Two labellers have a file each.",
+        )
+    if repeated := len(rows) - len(distinct):
+        _log.warning("%s: %d of %d labels repeat another one; each counts once", name, repeated, len(rows))
+    return distinct.astype({_ID: str}).reset_index(drop=True)
+
+
+def _word(code: Any) -> str:  # noqa: ANN401
+    return CANNOT_TELL if pd.isna(code) else Damage(code).word
+
+
+def _refuse_predictions(labels: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> None:
+    """Refuse all predictions of the assessment as labels; warn if every one of some labels is the prediction."""
+    if "damage" not in buildings or labels["damage"].count() < _TWIN:
+        return
+    predicted = buildings.dropna(subset=[_ID]).set_index(_ID)["damage"].astype("Int8")
+    if not labels["damage"].equals(predicted.reindex(labels[_ID]).reset_index(drop=True)):
+        return
+    if labels["damage"].count() == predicted.count():
+        raise DataError(
+            f"{name}: all {len(labels)} labels equal the predictions of this assessment, for every assessed building.",
+            hint="Label what you see in the images: predictions teach nothing.",
+        )
+    _log.warning("%s: all %d labels equal the predictions of this assessment: are they labels?", name, len(labels))

@@ -1,0 +1,192 @@
+"""Translates between the catalog and the adaptation room."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+import geopandas as gpd
+import pandas as pd
+
+from xview2_siamese_unet.atomic import sha256
+from xview2_siamese_unet.config.adaptation import AdaptationParams
+from xview2_siamese_unet.datasets.assessment import Layers
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.inference.buildings import area_of_interest, read_building_layer, valid_area
+from xview2_siamese_unet.inference.footprints import given_zones
+from xview2_siamese_unet.inference.pair import HarmonisedPair
+from xview2_siamese_unet.inference.products import buildings_style, check_out, outline_style
+from xview2_siamese_unet.inference.record import Predicted, newest_input
+from xview2_siamese_unet.inference.reopen import reopen_pair, require_record
+from xview2_siamese_unet.pipelines.inference import nodes as inference
+from xview2_siamese_unet.raster.windows import WindowPlan
+
+# Kedro evaluates annotations, and torch and scikit-learn are slow to import.
+Embedding = Any
+Head = Any
+Labelled = Any
+Scores = Any
+ADAPTED: Final = "adapted"
+"""Folder of the products below that of the assessment."""
+_EMBEDDING: Final = ".embedding"
+_log = logging.getLogger(__name__)
+
+
+def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, HarmonisedPair, gpd.GeoDataFrame]:
+    """Return the images, the record and the buildings of the assessment; whatever can be refused is refused here."""
+    record = require_record(folder)
+    check_out(folder / ADAPTED, None, overwrite=True, inputs=(*params.labels, params.head))
+    pair = reopen_pair(folder, {"pre": params.pre, "post": params.post})
+    windows = record["settings"]["inference"]["windows"]
+    plan = WindowPlan(pair.grid.height, pair.grid.width, windows["size"], windows["overlap"])
+    zones = None if params.zones is None else given_zones(params.zones.expanduser(), None)
+    if zones is None and record["settings"]["inference"]["zones"] is not None:
+        _log.warning("the assessment counted by zones; name them again with --zones to count the adapted ones")
+    harmonised = HarmonisedPair(pair, zones.warnings if zones else (), zones=zones.frame if zones else None)
+    return Predicted(pair, plan, record, newest_input(pair)), harmonised, read_building_layer(folder / "buildings.gpkg")
+
+
+def read_training_labels(params: AdaptationParams, buildings: gpd.GeoDataFrame, folder: Path) -> pd.DataFrame:
+    """Return the labels of all files that may train, each building once."""
+    from xview2_siamese_unet.labelling.labels import (  # noqa: PLC0415
+        exclude_validation,
+        read_labels,
+        require_classes,
+        validation_ids,
+    )
+
+    read = [read_labels(path.expanduser(), buildings) for path in params.labels]
+    if not read:
+        return pd.DataFrame({"building_id": pd.array([], dtype=object), "damage": pd.array([], dtype="Int8")})
+    labels = pd.concat(read, ignore_index=True)
+    repeated = labels.groupby("building_id")["damage"].nunique(dropna=False)
+    if disagreeing := repeated.index[repeated > 1].tolist():
+        raise DataError(
+            f"The files of labels disagree about {len(disagreeing)} buildings, {disagreeing[0]} the first.",
+            hint="Correct them; kedro label --compare shows how two labellers differ.",
+        )
+    labels = exclude_validation(labels.drop_duplicates("building_id"), validation_ids(folder))
+    unknown = int(labels["damage"].isna().sum())
+    if unknown:
+        _log.warning("%d of %d labels name no class and do not train", unknown, len(labels))
+    labels = labels.dropna().reset_index(drop=True)
+    require_classes(labels)
+    return labels
+
+
+def embed_buildings(
+    predicted: Predicted, buildings: gpd.GeoDataFrame, params: AdaptationParams, folder: Path
+) -> Embedding:
+    """Return the features of all buildings, which a repeated command finds on disk."""
+    # torch is slow to import
+    from xview2_siamese_unet.adaptation.sources import embed_with  # noqa: PLC0415
+
+    return embed_with(params.features, buildings.geometry, predicted.pair, folder / ADAPTED / _EMBEDDING)
+
+
+def fit(
+    embedding: Embedding, buildings: gpd.GeoDataFrame, labels: pd.DataFrame, params: AdaptationParams
+) -> tuple[Head, dict[str, Any]]:
+    """Return the head, fitted or read, and its cross-validated scores."""
+    from xview2_siamese_unet.adaptation.head import fit_head, no_head, read_head  # noqa: PLC0415
+    from xview2_siamese_unet.adaptation.next_labels import labelled_buildings  # noqa: PLC0415
+    from xview2_siamese_unet.adaptation.report import describe_head, head_warnings  # noqa: PLC0415
+    from xview2_siamese_unet.adaptation.suggest import space  # noqa: PLC0415
+
+    if params.head is not None:
+        head = read_head(params.head.expanduser())
+        if head.blocks != embedding.blocks:
+            raise ConfigError(
+                f"{params.head} needs other features than {', '.join(params.features)} of these images.",
+                hint=f"Set adaptation.features to {head.facts.get('features')}, and use the same kind of images.",
+            )
+        return head, {
+            "warnings": [f"the classes rest on {head.facts['labels']} labels of another folder"],
+            "paragraphs": [f"The head was fitted elsewhere on {head.facts['labels']} labels."],
+        }
+    if labels.empty:
+        return no_head(embedding.blocks), {"warnings": [], "paragraphs": ["No labels: classes of the assessment."]}
+    labelled = labelled_buildings(embedding, buildings, labels, space(embedding))
+    if hidden := len(labels) - len(labelled.classes):
+        _log.warning("%d of %d labels are of buildings that are not visible and do not train", hidden, len(labels))
+    facts = {"features": list(params.features), "embedding": embedding.digest[:12]}
+    head = fit_head(embedding, labelled, facts)
+    scores = _scores(head, labelled)
+    for line in (paragraphs := describe_head(head, scores, labelled.classes.tolist())):
+        _log.info(line)
+    found = {} if scores is None else asdict(scores)
+    return head, {**found, "warnings": head_warnings(head, scores), "paragraphs": paragraphs}
+
+
+def _scores(head: Head, labelled: Labelled) -> Scores | None:
+    from xview2_siamese_unet.adaptation.scores import cross_validated  # noqa: PLC0415
+
+    ready = labelled._replace(features=(labelled.features - head.centre) / head.scale)
+    return cross_validated(ready, head.blocks, head.strength)
+
+
+def adapt(
+    predicted: Predicted, buildings: gpd.GeoDataFrame, embedding: Embedding, labels: pd.DataFrame, head_file: Path
+) -> gpd.GeoDataFrame:
+    """Return the buildings with the classes of the head."""
+    from xview2_siamese_unet.adaptation.buildings import (  # noqa: PLC0415
+        adapt_buildings,
+        predict_all,
+        with_labels,
+    )
+    from xview2_siamese_unet.adaptation.head import read_head  # noqa: PLC0415
+
+    head = read_head(head_file)
+    if not head.codes:
+        return with_labels(buildings, labels)
+    least = predicted.record["settings"]["inference"]["buildings"]["abstain_below"]
+    shares = predict_all(head, embedding, buildings)
+    return adapt_buildings(buildings, shares, labels, abstain_below=least, head_id=_head_id(head_file, head))
+
+
+def _head_id(path: Path, head: Head) -> str:
+    return f"head {sha256(path)[:12]}, {head.facts['labels']} labels"
+
+
+def describe_adapted(predicted: Predicted, head_file: Path, scores: dict[str, Any]) -> tuple[Predicted, dict[str, Any]]:
+    """Return the record of the adapted assessment so far, and warnings that each product shows."""
+    from xview2_siamese_unet.adaptation.head import read_head  # noqa: PLC0415
+
+    head, record = read_head(head_file), predicted.record
+    facts = {"id": _head_id(head_file, head), "strength": head.strength, **head.facts, "scores": scores}
+    key = f"{record['run_id']} {sha256(head_file)}"
+    adapted = {
+        **record,
+        "run_id": hashlib.sha256(key.encode()).hexdigest()[:12],
+        "adapted_from": record["run_id"],
+        "head": facts,
+        "sections": {"Adaptation to this event": scores["paragraphs"]},
+    }
+    shift = record["footprint_shift"]
+    return replace(predicted, record=adapted), {**shift, "warnings": [*shift["warnings"], *scores["warnings"]]}
+
+
+def layers(adapted: Predicted, frame: gpd.GeoDataFrame, folder: Path) -> Layers:
+    """Return the layers of the adapted buildings, as those of an assessment."""
+    if adapted.record["head"]["labels"]:
+        frame = frame.assign(run_id=adapted.record["run_id"])
+    frames = {
+        "buildings": frame,
+        "aoi": area_of_interest(adapted.pair),
+        "valid_area": valid_area(folder / "damage.tif", adapted.pair.grid),
+    }
+    styles = {"buildings": buildings_style(), "aoi": outline_style(), "valid_area": outline_style()}
+    return Layers(frames, styles, adapted.stamp)
+
+
+def write_record(
+    adapted: Predicted, footprint_shift: dict[str, Any], head_file: Path, **made: str | Path
+) -> dict[str, Any]:
+    """Return the record of the adapted assessment."""
+    record = inference.write_record(adapted, footprint_shift, [], **made)
+    # The warnings of the assessment stand in its record already.
+    own = list(dict.fromkeys(record["warnings"]))
+    return {**record, "warnings": own, "products": {**record["products"], head_file.name: sha256(head_file)}}

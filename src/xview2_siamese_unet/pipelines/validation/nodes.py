@@ -1,0 +1,177 @@
+"""Translates between the catalog and the validation room; no arithmetic here."""
+
+import io
+import json
+import logging
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+from xview2_siamese_unet.config.inference import InferenceParams
+from xview2_siamese_unet.config.validation_sample import ValidationParams
+from xview2_siamese_unet.datasets.assessment import Layers
+from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.inference.buildings import read_building_layer
+from xview2_siamese_unet.inference.footprints import given_zones
+from xview2_siamese_unet.inference.products import outline_style
+from xview2_siamese_unet.inference.reopen import assessment_root, reopen_pair, require_record
+from xview2_siamese_unet.inference.summary import OUTSIDE, assign_zones, cell_names
+from xview2_siamese_unet.labelling.labels import read_labels
+from xview2_siamese_unet.labelling.page import labelling_page
+from xview2_siamese_unet.report.estimates import render_estimates
+from xview2_siamese_unet.validation.estimation import accuracy, estimates_table, survey
+from xview2_siamese_unet.validation.sampling import draw, in_population, new_population
+from xview2_siamese_unet.validation.statements import estimates_numbers
+
+_log = logging.getLogger(__name__)
+_STAMP = "1970-01-01T00:00:00.000Z"  # equal samples have equal bytes
+
+
+def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inference: InferenceParams) -> tuple[str, str]:
+    """Return the population and the sample as CSV; an earlier sample of the folder is enlarged."""
+    frame = read_building_layer(buildings)
+    inside = in_population(frame)
+    earlier, seed, drawn = folder / "population.csv", params.seed, []
+    if earlier.is_file():
+        population = _read_csv(earlier.read_text(encoding="utf-8"))
+        if (folder / "sample.csv").is_file():  # not if the first run was killed
+            before = _read_csv((folder / "sample.csv").read_text(encoding="utf-8"))
+            drawn, seed = before["building_id"].tolist(), int(before["seed"].iloc[0])
+            _log.info("the sample of %d buildings in %s is enlarged", len(drawn), folder)
+        if inference.zones is not None or seed != params.seed:
+            _log.warning("the strata and the seed of the earlier sample stay: --zones and validation.seed do nothing")
+    else:
+        zones = _zones(frame[inside], inference)
+        names = None if zones is None else [zones[0][number] for number in zones[1]]
+        population = new_population(frame[inside], params.count, seed, names)
+    if hidden := int((~inside).sum()):
+        _log.warning("%d of %d buildings are not visible or have no id: no estimate is about them", hidden, len(frame))
+    sample = draw(population, params.count, drawn)
+    if len(sample) < params.count:
+        _log.warning("only %d buildings can be labelled: all of them are in the sample", len(sample))
+    _log.info("sample: %d of %d buildings in %d strata", len(sample), len(population), sample["stratum"].nunique())
+    return population.to_csv(index=False), sample.assign(seed=seed).to_csv(index=False)
+
+
+def write_page(sample: str, buildings: Path, assessment: Path, folder: Path, inference: InferenceParams) -> str:
+    """Return the labelling page, which shows no prediction; a page of a smaller sample is kept under another name."""
+    pair = reopen_pair(assessment_root(assessment), {"pre": inference.pre, "post": inference.post})
+    ids = _read_csv(sample)["building_id"].tolist()
+    frame = read_building_layer(buildings)
+    page = labelling_page(frame, pair, ids, show_prediction=False, title="Validation sample")
+    _keep(folder / "label.html", page)
+    return page
+
+
+def _keep(path: Path, page: str) -> None:
+    """Rename a page that another one replaces: a browser may hold labels of it."""
+    if path.is_file() and path.read_text(encoding="utf-8") != page:
+        names = (path.with_stem(f"{path.stem}.earlier{number or ''}") for number in count())
+        kept = next(name for name in names if not name.exists())
+        path.rename(kept)
+        _log.warning("%s is kept as %s: export its labels, and import them in the new page", path.name, kept.name)
+
+
+def write_shapes(sample: str, buildings: Path, folder: Path, assessment: Path) -> Layers:
+    """Return the outlines of the sample with an empty column `label`, or the labels entered there so far."""
+    ids = _read_csv(sample)["building_id"]
+    frame = read_building_layer(buildings).dropna(subset=["building_id"])
+    shapes = frame.set_index(frame["building_id"].astype(str)).loc[ids, [frame.geometry.name]]
+    entered = pd.Series(dtype=object)
+    if (earlier := folder / "sample.gpkg").is_file():
+        before = read_building_layer(earlier)
+        entered = before.set_index("building_id")["label"].dropna() if "label" in before else entered
+    if len(entered):
+        _log.info("%s: %d labels are kept", earlier.name, len(entered))
+    layer = shapes.reset_index(names="building_id").assign(label=ids.map(entered).astype(object).to_numpy())
+    layer = gpd.GeoDataFrame(layer[["building_id", "label", "geometry"]], crs=frame.crs)
+    return Layers({"sample": layer}, {"sample": outline_style()}, _STAMP)
+
+
+def estimate(
+    population: str, sample: str, buildings: Path, params: ValidationParams, inference: InferenceParams
+) -> tuple[str, str]:
+    """Return the estimates as a table and as JSON.
+
+    Raises:
+        ConfigError: no labels are named.
+    """
+    if params.labels is None:
+        raise ConfigError("validation.labels names no file.", hint="Use kedro estimate DIR --labels FILE.")
+    frame = read_building_layer(buildings)
+    everybody, drawn = _read_csv(population), _read_csv(sample)
+    labels = read_labels(params.labels.expanduser(), frame)
+    _warn(labels, drawn)
+    found = survey(everybody, frame, drawn["building_id"].tolist(), labels)
+    known = frame.dropna(subset=["building_id"])
+    known = known.set_index(known["building_id"].astype(str)).loc[everybody["building_id"]]
+    table = estimates_table(found, _levels(known, everybody, inference))
+    left_out = {"outside": len(frame) - len(everybody), "trained": _trained(frame, drawn)}
+    numbers = estimates_numbers(table, accuracy(found), sample=len(drawn), **left_out)
+    return table.to_csv(index=False), json.dumps(numbers, indent=2, allow_nan=False)
+
+
+def write_estimates(estimates: str, assessment: Path) -> str:
+    """Return the estimates as one HTML file."""
+    record = require_record(assessment_root(assessment))
+    return render_estimates("Estimated building damage", json.loads(estimates), record)
+
+
+def _warn(labels: pd.DataFrame, sample: pd.DataFrame) -> None:
+    """Log how many labels are not of the sample, and how many buildings of it have no label."""
+    inside = labels["building_id"].isin(sample["building_id"])
+    if others := int((~inside).sum()):
+        _log.warning("%d of %d labels are not of the validation sample and are not used", others, len(labels))
+    if missing := len(sample) - int(inside.sum()):
+        _log.warning(
+            "%d of %d buildings of the sample have no label yet: the intervals are wider", missing, len(sample)
+        )
+
+
+def _trained(frame: gpd.GeoDataFrame, sample: pd.DataFrame) -> int:
+    """Return how many buildings of the sample have trained the predictions, which only adapted ones can."""
+    if "label" not in frame:
+        return 0
+    trained = int(frame["building_id"][frame["label"].notna()].isin(sample["building_id"]).sum())
+    if trained:
+        _log.warning(
+            "%d buildings of the sample trained the head: run kedro adapt again, which leaves them out", trained
+        )
+    return trained
+
+
+def _levels(
+    frame: gpd.GeoDataFrame, population: pd.DataFrame, inference: InferenceParams
+) -> dict[str, tuple[list[str], Any]]:
+    """Return cells, and zones if there are any: names, and the number of the area of each building."""
+    cell, cells = pd.factorize(pd.Series(cell_names(frame)), sort=True)
+    zones = _zones(frame, inference)
+    if zones is None and population["zone"].any():
+        zone, names = pd.factorize(population["zone"], sort=True)
+        zones = list(names), zone
+    return {"cell": (list(cells), cell)} | ({} if zones is None else {"zone": zones})
+
+
+def _zones(frame: gpd.GeoDataFrame, inference: InferenceParams) -> tuple[list[str], Any] | None:
+    """Return the names of the zones and the number of that of each building."""
+    if inference.zones is None:
+        return None
+    given = given_zones(inference.zones.expanduser(), inference.zone_column)
+    for warning in given.warnings:
+        _log.warning(warning)
+    zoned = assign_zones(frame, given.frame)
+    assert zoned is not None  # noqa: S101  for mypy
+    if zoned.several:
+        _log.warning("%d buildings lie in more than one zone and count in the first of them", zoned.several)
+    names = [*map(str, zoned.names), OUTSIDE]
+    number = np.where(zoned.first < 0, len(zoned.names), zoned.first)
+    return (names, number) if (zoned.first < 0).any() else (names[:-1], number)
+
+
+def _read_csv(text: str) -> pd.DataFrame:
+    texts = dict.fromkeys(("building_id", "stratum", "zone"), str)
+    return pd.read_csv(io.StringIO(text), dtype=texts, keep_default_na=False)

@@ -1,0 +1,3 @@
+from image_pair import smooth, write_raster
+
+__all__ = ["smooth", "write_raster"]

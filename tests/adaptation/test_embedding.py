@@ -1,0 +1,123 @@
+"""Features of buildings against means of their pixels, windows, and the files on disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from image_pair import ORIGIN, Smooth, Write, pair_of
+from xview2_siamese_unet.adaptation import embedding as room
+from xview2_siamese_unet.adaptation.embedding import blocks_of, embed, sample_patches
+from xview2_siamese_unet.adaptation.encoders import PATCH, PretrainedEncoder, RandomEncoder
+from xview2_siamese_unet.raster.reader import Pair
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rasterio's own
+
+
+class GreyEncoder:
+    """The image itself, and at stride 4 its block means."""
+
+    name, strides, channels, digest = "grey", (1, 4), (3, 3), "1"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, image: np.ndarray) -> list[np.ndarray]:
+        self.calls += 1
+        full = np.moveaxis(image, 2, 0).astype(np.float32)
+        height, width = image.shape[:2]
+        return [full, full.reshape(3, height // 4, 4, width // 4, 4).mean(axis=(2, 4))]
+
+
+def place(left: float, top: float, right: float, bottom: float) -> shapely.Polygon:
+    """Return a box in pixels of the image as metres."""
+    return shapely.box(ORIGIN[0] + left / 2, ORIGIN[1] - bottom / 2, ORIGIN[0] + right / 2, ORIGIN[1] - top / 2)
+
+
+HOUSES = [(40, 20, 60, 44), (200, 100, 232, 120), (0, 0, 9, 9), (100.2, 50.2, 100.6, 50.4), (900, 900, 910, 910)]
+
+
+@pytest.fixture
+def pair(write_raster: Write, smooth: Smooth) -> Pair:
+    pre, post = smooth(), smooth(phase=1.0)
+    post[:12, :12] = 0
+    return pair_of(write_raster("pre.tif", pre), write_raster("post.tif", post)).pair
+
+
+@pytest.fixture
+def outlines() -> gpd.GeoSeries:
+    return gpd.GeoSeries([*(place(*house) for house in HOUSES), None, shapely.Polygon()], crs="EPSG:32615")
+
+
+def test_means_of_the_pixels_under_the_outline(
+    pair: Pair, outlines: gpd.GeoSeries, smooth: Smooth, tmp_path: Path
+) -> None:
+    made = embed(outlines, pair, [GreyEncoder()], tmp_path)
+    rows = made.rows(np.arange(len(outlines)))
+    columns = {block.name: slice(block.start, block.stop) for block in made.blocks}
+    assert [*columns] == [f"grey {level} {region}" for region in ("outline", "box", "difference") for level in (0, 1)]
+    pre, post = smooth().astype(float), smooth(phase=1.0).astype(float)
+    for number, (left, top, right, bottom) in enumerate(HOUSES[:2]):
+        inside = slice(top, bottom), slice(left, right)
+        mean = post[inside].mean(axis=(0, 1))
+        np.testing.assert_allclose(rows[number, columns["grey 0 outline"]], mean, rtol=2e-3)
+        np.testing.assert_allclose(rows[number, columns["grey 1 outline"]], mean, rtol=2e-3)  # edges on multiples of 4
+        change = mean - pre[inside].mean(axis=(0, 1))
+        np.testing.assert_allclose(rows[number, columns["grey 0 difference"]], change, atol=0.1)
+    box = post[110 - 48 : 110 + 48, 216 - 48 : 216 + 48]
+    np.testing.assert_allclose(rows[1, columns["grey 0 box"]], box.mean(axis=(0, 1)), rtol=2e-3)
+    np.testing.assert_allclose(rows[3, columns["grey 0 outline"]], post[50, 100], rtol=2e-3)  # smaller than a pixel
+    assert np.isnan(rows[[2, 4, 5, 6]]).all()  # no data, outside, no polygon
+    assert np.isfinite(rows[[0, 1, 3]]).all()
+
+
+def test_windows_change_nothing(
+    pair: Pair, outlines: gpd.GeoSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = embed(outlines, pair, [GreyEncoder()], tmp_path / "one").rows(np.arange(7))
+    monkeypatch.setattr(room, "CORE", 64)
+    parts = embed(outlines, pair, [GreyEncoder()], tmp_path / "two").rows(np.arange(7))
+    np.testing.assert_allclose(parts, whole, rtol=2e-3, atol=0.1)
+
+
+def test_equal_content_is_read_from_disk(pair: Pair, outlines: gpd.GeoSeries, tmp_path: Path) -> None:
+    encoder = GreyEncoder()
+    first = embed(outlines, pair, [encoder], tmp_path)
+    before = encoder.calls, first.path.read_bytes()
+    again = embed(outlines, pair, [encoder], tmp_path)
+    assert (encoder.calls, again.path.read_bytes()) == before
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+    moved = outlines.copy()
+    moved.iloc[0] = place(41, 20, 60, 44)
+    assert embed(moved, pair, [encoder], tmp_path).digest != first.digest
+    assert embed(outlines, pair, [encoder], tmp_path, post_only=True).blocks == blocks_of([encoder], pair=False)
+    assert embed(outlines, replace(pair, shift=(1.0, 0.0)), [encoder], tmp_path).digest != first.digest
+
+
+def test_random_convolutions_are_the_same_in_every_run(pair: Pair, outlines: gpd.GeoSeries) -> None:
+    seen = gpd.GeoSeries([outlines.iloc[k] for k in (0, 1, 3)] * 2, crs=outlines.crs)
+    patches = sample_patches(seen, pair)
+    assert patches.shape[1:] == (PATCH, PATCH, 3)
+    one, two = RandomEncoder(patches), RandomEncoder(sample_patches(seen, pair))
+    assert one.digest == two.digest
+    image = np.random.default_rng(0).integers(1, 255, (64, 96, 3)).astype(np.uint8)
+    maps = one(image)
+    assert [each.shape for each in maps] == [(512, 16, 24)] * 2
+    assert all((each >= 0).all() for each in maps)
+    flat = one(np.full((64, 96, 3), 90, np.uint8))  # filters have no mean, so that a flat image gives nothing
+    assert max(float(each.max()) for each in flat) < 1e-2
+
+
+def test_the_packaged_encoder_has_five_levels() -> None:
+    encoder = PretrainedEncoder()
+    assert encoder.strides == (2, 4, 8, 16, 32)
+    levels = encoder(np.zeros((64, 96, 3), np.uint8))
+    assert [level.shape for level in levels] == [
+        (channels, 64 // stride, 96 // stride)
+        for channels, stride in zip(encoder.channels, encoder.strides, strict=True)
+    ]

@@ -1,0 +1,48 @@
+"""Cohen's kappa against published numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.labelling.agreement import kappa
+
+
+def labels(codes: list[int | None], first: int = 0) -> pd.DataFrame:
+    ids = [str(first + number) for number in range(len(codes))]
+    return pd.DataFrame({"building_id": ids, "damage": pd.array(codes, dtype="Int8")})
+
+
+def test_the_usual_example() -> None:
+    """50 grant proposals, 20 and 15 equal, 5 and 10 unequal: 0.4, as in textbooks."""
+    one = labels([1] * 25 + [4] * 25)
+    other = labels([1] * 20 + [4] * 5 + [1] * 10 + [4] * 15)
+    found = kappa(one, other)
+    assert found.kappa == pytest.approx(0.4)
+    assert (found.agreement, found.labels) == (0.7, 50)
+    assert found.confusion.loc["no-damage", "destroyed"] == 5
+    assert found.confusion.loc["destroyed", "no-damage"] == 10
+
+
+def test_the_definition_with_every_class(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(3)
+    one = [None if code == 0 else int(code) for code in rng.integers(0, 5, 200)]
+    other = [code if rng.random() < 0.6 else int(rng.integers(1, 5)) for code in one]
+    equal = sum(a == b for a, b in zip(one, other, strict=True)) / 200
+    chance = sum(one.count(code) * other.count(code) for code in (None, 1, 2, 3, 4)) / 200**2
+    found = kappa(labels(one).sample(frac=1, random_state=1), pd.concat([labels(other), labels([1], 900)]))
+    assert found.kappa == pytest.approx((equal - chance) / (1 - chance))
+    assert found.confusion.to_numpy().sum() == found.labels == 200
+    assert "cannot-tell" in found.confusion.index
+    assert caplog.messages == ["1 labels are of buildings that only one of the labellers has labelled"]
+
+
+def test_the_ends() -> None:
+    assert kappa(labels([1, 2, 3]), labels([1, 2, 3])).kappa == 1
+    assert math.isnan(kappa(labels([1, 1]), labels([1, 1])).kappa)
+    with pytest.raises(DataError, match="no building in common"):
+        kappa(labels([1]), labels([1], 5))

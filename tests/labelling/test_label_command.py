@@ -1,0 +1,91 @@
+"""`kedro label`: which buildings the page asks for, what is refused, and the agreement of two labellers."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+from click.testing import CliRunner, Result
+from roofs import IDS
+
+from assessed_folder import write_assessment
+from xview2_siamese_unet.cli.label import label_command
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.raster.reader import Pair
+
+
+@pytest.fixture
+def folder(pair: Pair, roofs: gpd.GeoDataFrame, tmp_path: Path) -> Path:
+    return write_assessment(tmp_path / "answer!", pair, buildings=roofs)
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(label_command, [str(word) for word in words])
+
+
+def asked(page: Path) -> list[str]:
+    (found,) = re.findall(r'id="data">(.*?)</script>', page.read_text(encoding="utf-8"))
+    return [each["id"] for each in json.loads(found)["buildings"]]
+
+
+def test_visible_buildings_without_a_label_and_never_the_validation_sample(folder: Path, tmp_path: Path) -> None:
+    assert run(folder).exit_code == 0
+    assert sorted(asked(folder / "label.html")) == sorted(set(IDS) - {"7"})  # of which a tenth is visible
+    (folder / "validation").mkdir()
+    (folder / "validation" / "sample.csv").write_text("building_id,stratum\nb1,0\nb2,0\n")
+    (tmp_path / "so far.csv").write_text('building_id,damage\n"a,1",destroyed\nb0,u\n')
+    page = tmp_path / "next.html"
+    done = run(folder, "--labels", tmp_path / "so far.csv", "--out", page)
+    assert done.exit_code == 0, done.output
+    assert done.output == f"{page}: 7 buildings to label, open it in a browser\n"
+    assert sorted(asked(page)) == sorted(set(IDS) - {"7", "b1", "b2", "a,1", "b0"})
+
+
+def test_a_few_of_them_the_same_in_every_run(folder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert run(folder, "--count", 4, "--out", tmp_path / f"{name}.html").exit_code == 0
+    assert len(set(asked(tmp_path / "one.html"))) == 4
+    assert asked(tmp_path / "one.html") == asked(tmp_path / "two.html")
+
+
+def test_a_page_is_never_replaced(folder: Path) -> None:
+    assert run(folder).exit_code == 0
+    before = (folder / "label.html").read_bytes()
+    refused = run(folder, "--count", 3).exception
+    assert isinstance(refused, DataError)
+    assert "label.html already exists" in str(refused)
+    assert (folder / "label.html").read_bytes() == before
+
+
+def test_refusals_write_nothing(folder: Path, tmp_path: Path) -> None:
+    everything = tmp_path / "all.csv"
+    everything.write_text("building_id,label\n" + "".join(f'"{one.replace(chr(34), chr(34) * 2)}",1\n' for one in IDS))
+    for words, sentence in (
+        ((tmp_path,), "holds no finished assessment"),
+        ((folder, "--labels", everything), "no visible building without a label"),
+        ((folder, "--post", tmp_path / "pre.tif"), "is not the post-disaster image that was assessed"),
+    ):
+        refused = run(*words).exception
+        assert sentence in str(refused)
+    assert sorted(path.name for path in folder.iterdir()) == [".inputs.json", "buildings.gpkg", "run.json"]
+
+
+def test_predictions_only_on_request(folder: Path, tmp_path: Path) -> None:
+    for options, shown in (((), False), (("--show-prediction",), True)):
+        page = tmp_path / f"{shown}.html"
+        assert run(folder, *options, "--out", page).exit_code == 0
+        assert ("confidence 0.77" in page.read_text(encoding="utf-8")) is shown
+
+
+def test_agreement_of_two_labellers(folder: Path, tmp_path: Path) -> None:
+    files = [tmp_path / "anna.csv", tmp_path / "ben.csv"]
+    files[0].write_text("building_id,damage\nb0,1\nb1,1\nb2,4\nb3,4\n")
+    files[1].write_text("building_id,damage\nb0,1\nb1,1\nb2,4\nb3,u\n")
+    done = run(folder, "--compare", *files)
+    assert done.exit_code == 0, done.output
+    assert "Cohen's kappa 0.600 · 75.0% of 4 buildings have equal labels" in done.output  # (3/4 - 3/8) / (1 - 3/8)
+    assert re.search(r"destroyed +│ 0 +│ 0 +│ 0 +│ 1 +│ 1", done.output)
+    assert not (folder / "label.html").exists()

@@ -1,0 +1,166 @@
+"""The labelling page as a file: pictures, outlines, escaping, size."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from PIL import Image
+from roofs import EVIL, IDS, SIDE, corners
+
+from image_pair import Write, pair_of
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.labelling.order import spread, visible_buildings
+from xview2_siamese_unet.labelling.page import labelling_page
+from xview2_siamese_unet.raster.reader import Pair
+
+REAL = Path(__file__).parents[2] / ".." / "shared" / "santa_rosa" / "tier3" / "images"
+DATES = ("pre", "post")
+
+
+def content(page: str) -> dict[str, Any]:
+    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+    return dict(json.loads(found))
+
+
+def picture(uri: str) -> np.ndarray:
+    head, _, text = uri.partition(",")
+    assert head == "data:image/jpeg;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
+
+
+def test_the_outline_lies_on_the_building_in_both_pictures(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
+    data = content(labelling_page(roofs, pair, IDS, show_prediction=False))
+    assert [each["id"] for each in data["buildings"]] == IDS
+    for entry in data["buildings"]:
+        points = np.array([float(each) for each in re.findall(r"[\d.]+", entry["path"])]).reshape(-1, 2)
+        for date, colour in (("pre", 0), ("post", 2)):
+            image = picture(entry[date]).astype(int)
+            assert image.shape[:2] == (200, 200)  # 100 m
+            (west, north), (east, south) = (each / 1000 * 200 for each in (points.min(0), points.max(0)))
+            inside = image[round(north) + 2 : round(south) - 2, round(west) + 2 : round(east) - 2]
+            assert (inside[..., colour] - inside[..., 2 - colour]).min() > 100
+            assert (image[..., colour] - image[..., 2 - colour] > 100).sum() == pytest.approx(SIDE**2, rel=0.1)
+        assert entry["zoom"] == pytest.approx(200 / 60, abs=0.01)  # 30 m are shown at first
+        assert entry["metres"] == 100
+
+
+def test_the_place_is_that_of_the_footprint_in_degrees(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
+    data = content(labelling_page(roofs, pair, [IDS[5]], show_prediction=False))
+    found = shapely.geometry.shape(data["buildings"][0]["geometry"])
+    placed = gpd.GeoSeries([found], crs="OGC:CRS84").to_crs(roofs.crs)[0]
+    assert placed.symmetric_difference(roofs.geometry[5]).area < 0.5
+
+
+def test_predictions_are_shown_only_on_request(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
+    hidden = labelling_page(roofs, pair, IDS, show_prediction=False)
+    assert "0.77" not in hidden
+    assert not any(each["prediction"] for each in content(hidden)["buildings"])
+    shown = content(labelling_page(roofs, pair, IDS, show_prediction=True))["buildings"]
+    assert [each["prediction"] for each in shown[2:4]] == [
+        "major-damage, confidence 0.77",
+        "none (only 10% of it is visible)",
+    ]
+
+
+def test_text_is_escaped_and_only_its_own_script_runs(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
+    page = labelling_page(roofs, pair, [EVIL], show_prediction=True, title="<b>&")
+    assert EVIL not in page
+    assert "<b>" not in page.replace("<b>No", "").replace("<b>M", "").replace("<b>Destroyed", "").replace(
+        "<b>Cannot", ""
+    )
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert len(scripts) == 1
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in page
+    assert not re.findall(r"https?://", page)
+
+
+def test_the_page_is_the_same_twice_and_its_labels_are_kept_by_content(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
+    page = labelling_page(roofs, pair, IDS, show_prediction=False)
+    assert labelling_page(roofs, pair, IDS, show_prediction=False) == page
+    assert content(labelling_page(roofs, pair, IDS[::-1], show_prediction=False))["key"] != content(page)["key"]
+
+
+def test_what_the_images_do_not_show(write_raster: Write, roofs: gpd.GeoDataFrame) -> None:
+    """Black is no data: no pre-disaster image in the west, none of either in the very east."""
+    images = [np.full((400, 500, 3), 90, np.uint8) for _ in range(2)]
+    images[0][:, :250] = 0
+    pair = pair_of(write_raster("pre.tif", images[0]), write_raster("post.tif", images[1])).pair
+    data = content(labelling_page(roofs, pair, [IDS[0], IDS[3]], show_prediction=False))
+    assert [each["pre"] is None for each in data["buildings"]] == [True, False]
+    assert all(each["post"] for each in data["buildings"])
+    assert data["pre"] is True
+    assert content(labelling_page(roofs, pair, [IDS[0]], show_prediction=False))["pre"] is False
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["zz", "a,1"], "1 of 2 buildings to label are not in the assessment, the first is 'zz'"),
+        (["7", "7"], "1 buildings are listed twice"),
+        ([], "0 of 0"),
+    ],
+)
+def test_ids_that_cannot_be_shown(pair: Pair, roofs: gpd.GeoDataFrame, ids: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        labelling_page(roofs, pair, ids, show_prediction=False)
+
+
+def test_a_building_outside_of_the_images_is_refused(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
+    away = roofs.set_geometry(roofs.geometry.translate(5000))
+    with pytest.raises(DataError, match="12 buildings lie outside of the images"):
+        labelling_page(away, pair, IDS, show_prediction=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real scenes next to the project")
+def test_two_hundred_real_buildings_stay_below_twenty_megabytes(write_raster: Write) -> None:
+    """Pixels of 0.3 m: a picture has as many pixels as it may have."""
+    scene = sorted(REAL.glob("*_post_disaster.png"))[0]
+    images = [
+        np.asarray(Image.open(scene.with_name(scene.name.replace("post", date))).convert("RGB")) for date in DATES
+    ]
+    place = Affine(0.3, 0, 500_000, 0, -0.3, 4_000_000)
+    pair = pair_of(*(write_raster(f"{date}.tif", image, place) for date, image in zip(DATES, images, strict=True))).pair
+    points = np.random.default_rng(0).uniform(50, 250, (200, 2))
+    outlines = [shapely.box(500_000 + x, 4_000_000 - y - 10, 500_000 + x + 12, 4_000_000 - y) for x, y in points]
+    ids = [str(number) for number in range(200)]
+    frame = gpd.GeoDataFrame({"building_id": ids, "area_m2": 120.0}, geometry=outlines, crs="EPSG:32615")
+    page = labelling_page(frame, pair, ids, show_prediction=False)
+    assert picture(content(page)["buildings"][0]["pre"]).shape == (320, 320, 3)
+    assert 5e6 < len(page.encode()) < 20e6
+
+
+def test_any_first_part_of_the_order_covers_the_map() -> None:
+    rng = np.random.default_rng(1)
+    points = rng.uniform(0, 1000, (777, 2))
+    ids = [str(number) for number in range(len(points))]
+    frame = gpd.GeoDataFrame({"building_id": ids}, geometry=[shapely.Point(*each) for each in points], crs="EPSG:32615")
+    order = spread(frame, 5000)
+    assert sorted(order) == sorted(ids)
+    assert spread(frame.sample(frac=1, random_state=0), 40) == order[:40]
+    for count in (16, 40, 100):
+        chosen = points[[int(one) for one in order[:count]]]
+        reached = np.hypot(*(points[:, None] - chosen[None]).transpose(2, 0, 1)).min(1)
+        drawn = points[rng.permutation(len(points))[:count]]
+        random = np.hypot(*(points[:, None] - drawn[None]).transpose(2, 0, 1)).min(1)
+        assert reached.mean() < random.mean()
+
+
+def test_only_visible_buildings_without_a_label_are_asked_for(roofs: gpd.GeoDataFrame) -> None:
+    chosen = visible_buildings(roofs.assign(building_id=[*IDS[:-1], None]), 0.5, [IDS[0], IDS[4]])
+    assert sorted(chosen["building_id"]) == sorted(set(IDS[:-1]) - {IDS[0], IDS[3], IDS[4]})
+    assert spread(chosen.iloc[:1], 9) == [chosen["building_id"].iloc[0]]
+    assert spread(chosen.iloc[:0], 9) == []
+    assert len(corners()) == len(IDS)
