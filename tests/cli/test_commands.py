@@ -247,7 +247,7 @@ show("kedro", cli)
 """
     done = python(project, "-c", script)
     shown = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
-    assert len(shown) == 17
+    assert len(shown) == 18
     assert set(shown.values()) == {"True"}, shown
 
 
