@@ -45,7 +45,9 @@ def measure(count: int) -> None:
         folder = Path(temporary)
         for name in ("pre", "post"):
             size = {"dtype": "uint8", "count": 3, "height": side, "width": side, "tiled": True}
-            with rasterio.open(folder / name, "w", driver="GTiff", crs="EPSG:32615", transform=place, **size) as file:
+            with rasterio.open(
+                folder / f"{name}.tif", "w", driver="GTiff", crs="EPSG:32615", transform=place, **size
+            ) as file:
                 for top in range(0, side, 512):
                     height = min(512, side - top)
                     window = rasterio.windows.Window(0, top, side, height)
@@ -54,7 +56,7 @@ def measure(count: int) -> None:
         left, top = 500_000 + column * STEP / 2, 4_000_000 - row * STEP / 2
         boxes = shapely.box(left + 4, top - 16, left + 16, top - 4)
         outlines = gpd.GeoSeries(boxes, crs="EPSG:32615")
-        pair = harmonise(InferenceParams(pre=folder / "pre", post=folder / "post", registration="off")).pair
+        pair = harmonise(InferenceParams(pre=folder / "pre.tif", post=folder / "post.tif", registration="off")).pair
         started = time.perf_counter()
         made = embed_with(["package"], outlines, pair, folder)
         embedded = time.perf_counter()
