@@ -61,17 +61,27 @@ def test_images_that_moved_or_changed(assessed: tuple[Pair, Path], tmp_path: Pat
     pair, folder = assessed
     before = whole(HarmonisedPair(pair, ()))
     (tmp_path / "in").rename(tmp_path / "moved")
-    with pytest.raises(DataError, match=r"The pre-disaster image of .* is not at .*in/pre.tif") as refused:
+    with pytest.raises(DataError, match=r"The post-disaster image of .* is not at .*in/post.tif") as refused:
         reopen_pair(folder)
-    assert "--pre" in refused.value.hint
+    assert "--post" in refused.value.hint
     given = {name: tmp_path / "moved" / f"{name}.tif" for name in ("pre", "post")}
     np.testing.assert_array_equal(whole(HarmonisedPair(reopen_pair(folder, given), ()))[1], before[1])
     with pytest.raises(StaleError, match="is not the post-disaster image that was assessed"):
         reopen_pair(folder, given | {"post": given["pre"]})
     for content in ("{", "[]", "{}"):
         (folder / INPUTS).write_text(content)
-        with pytest.raises(DataError, match=r"The pre-disaster image of .* is not at .*answer/pre.tif"):
+        with pytest.raises(DataError, match=r"The post-disaster image of .* is not at .*answer/post.tif"):
             reopen_pair(folder)
     (folder / "run.json").unlink()
     with pytest.raises(DataError, match="holds no finished assessment"):
         reopen_pair(folder)
+
+
+def test_a_post_disaster_image_alone(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+    params = InferenceParams(pre=Path("none"), post=write_raster("post.tif", smooth()), registration="off")
+    pair = harmonise(params).pair
+    folder = write_assessment(tmp_path / "answer", pair, params)
+    assert json.loads((folder / INPUTS).read_text()).keys() == {"post"}
+    found = reopen_pair(folder)
+    assert found.post_only
+    np.testing.assert_array_equal(whole(HarmonisedPair(found, ()))[1], whole(HarmonisedPair(pair, ()))[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -71,6 +72,13 @@ def test_refusals_write_nothing(folder: Path, tmp_path: Path) -> None:
         refused = run(*words).exception
         assert sentence in str(refused)
     assert sorted(path.name for path in folder.iterdir()) == [".inputs.json", "buildings.gpkg", "run.json"]
+
+
+def test_an_assessment_of_a_post_disaster_image_alone(pair: Pair, roofs: gpd.GeoDataFrame, tmp_path: Path) -> None:
+    folder = write_assessment(tmp_path / "alone", replace(pair, pre=pair.post, post_only=True), buildings=roofs)
+    assert run(folder).exit_code == 0
+    (found,) = re.findall(r'id="data">(.*?)</script>', (folder / "label.html").read_text(encoding="utf-8"))
+    assert json.loads(found)["pre"] is False
 
 
 def test_predictions_only_on_request(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,8 @@ def test_what_the_images_do_not_show(write_raster: Write, roofs: gpd.GeoDataFram
     assert all(each["post"] for each in data["buildings"])
     assert data["pre"] is True
     assert content(labelling_page(roofs, pair, [IDS[0]], show_prediction=False))["pre"] is False
+    alone = labelling_page(roofs, replace(pair, pre=pair.post, post_only=True), [IDS[3]], show_prediction=False)
+    assert [(each["pre"] is None, each["post"] is None) for each in content(alone)["buildings"]] == [(True, False)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import click
 import pandas as pd
 from rich.table import Table
 
-from xview2_siamese_unet.adaptation.next_labels import next_labels
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.cli.command import ProjectCommand, open_console, out_option
 from xview2_siamese_unet.errors import DataError
@@ -69,6 +68,8 @@ def label_command(  # noqa: PLR0913  one argument an option
     if free.empty:
         raise DataError(f"{folder} has no visible building without a label.", hint="There is nothing left to label.")
     pair = reopen_pair(folder, {"pre": pre, "post": post})
+    from xview2_siamese_unet.adaptation.next_labels import next_labels  # noqa: PLC0415  torch is slow to import
+
     ids = next_labels(folder, pair, buildings, free.tolist(), count, known)
     write_atomically(page, labelling_page(buildings, pair, ids, show_prediction=show_prediction))
     click.echo(f"{page}: {len(ids)} buildings to label, open it in a browser")

@@ -69,9 +69,10 @@ def harmonise(params: InferenceParams) -> HarmonisedPair:
         ConfigError: an image is not named.
         DataError: an image that cannot be used, two that do not overlap, pixels too coarse, a grid too large.
     """
-    post = read_source(_required(params.post, "post"), params.images.post_bands)
     alone = params.pre == NONE
-    pre = post if alone else read_source(_required(params.pre, "pre"), params.images.pre_bands)
+    first = None if alone else read_source(_required(params.pre, "pre"), params.images.pre_bands)
+    post = read_source(_required(params.post, "post"), params.images.post_bands)
+    pre = first or post
     area, area_warnings = (None, ()) if params.aoi is None else _area(params.aoi.expanduser())
     grid = common_grid(pre.extent, post.extent, params.pixel_size, area)
     _check_size(grid, params)

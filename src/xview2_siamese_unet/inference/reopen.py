@@ -63,8 +63,8 @@ def reopen_pair(folder: Path, given: Mapping[str, Path | None] | None = None) ->
     """
     record = require_record(folder)
     alone = record["pre"] is None
-    sources = [_reopen_source(folder, record, name, (given or {}).get(name)) for name in ("pre", "post")[alone:]]
-    pre, post = sources[0], sources[-1]
+    post = _reopen_source(folder, record, "post", (given or {}).get("post"))
+    pre = post if alone else _reopen_source(folder, record, "pre", (given or {}).get("pre"))
     grid, field, aoi = dict(record["grid"]), record["shift_field_px"], record["aoi"]
     grid["pixel"] = grid.pop("pixel_m")
     first, second = (None if each is None else Stretch(*each) for each in record["stretch"])

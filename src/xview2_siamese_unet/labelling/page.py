@@ -22,7 +22,7 @@ from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.labelling.labels import CANNOT_TELL, NO_BUILDING
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.reader import ImageReader, Pair, PairReader
+from xview2_siamese_unet.raster.reader import ImageReader, Pair
 from xview2_siamese_unet.report.page import jpeg_uri, page_environment
 
 _CONTEXT: Final = 100.0  # metres; smallest side of a picture
@@ -77,8 +77,7 @@ def labelling_page(
     rows = _rows(buildings, ids)
     polygons = _in_pixels(rows, pair.grid)
     degrees = rows.geometry.to_crs("OGC:CRS84").to_numpy()
-    with pair.open() as reader:
-        chips = list(track("buildings cut out", len(rows), _chips(reader, polygons, pair.grid)))
+    chips = track("buildings cut out", len(rows), _chips(pair, polygons))
     entries = [
         {
             "id": str(row.building_id),
@@ -89,7 +88,7 @@ def labelling_page(
         }
         for row, outline, chip in zip(rows.itertuples(), degrees, chips, strict=True)
     ]
-    return _render(entries, title, {"pre": pair.pre.taken, "post": pair.post.taken})
+    return _render(entries, title, {"pre": None if pair.post_only else pair.pre.taken, "post": pair.post.taken})
 
 
 def _rows(buildings: gpd.GeoDataFrame, ids: Sequence[str]) -> gpd.GeoDataFrame:
@@ -135,24 +134,25 @@ class _Window(NamedTuple):
     side: int
 
 
-def _chips(reader: PairReader, polygons: Iterable[Any], grid: Grid) -> Iterator[dict[str, Any]]:
-    """Yield both pictures of each building, its outline and how to show it."""
-    cut = 0
-    for polygon in polygons:
-        west, north, east, south = polygon.bounds
-        extent = max(east - west, south - north)
-        side = math.ceil(max(_CONTEXT / grid.pixel, _AROUND * extent))
-        cut += side > _WIDEST
-        side = min(side, _WIDEST)
-        window = _Window(round((north + south - side) / 2), round((west + east - side) / 2), side)
-        close = max(_CLOSE[0] / grid.pixel, _CLOSE[1] * extent)
-        yield {
-            "pre": _picture(reader.pre, window),
-            "post": _picture(reader.post, window),
-            "path": _path(polygon, window),
-            "zoom": round(max(side / close, 1), 3),
-            "metres": round(side * grid.pixel, 2),
-        }
+def _chips(pair: Pair, polygons: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Yield the pictures of each building, its outline and how to show it."""
+    pixel, cut = pair.grid.pixel, 0
+    with pair.open() as reader:
+        for polygon in polygons:
+            west, north, east, south = polygon.bounds
+            extent = max(east - west, south - north)
+            side = math.ceil(max(_CONTEXT / pixel, _AROUND * extent))
+            cut += side > _WIDEST
+            side = min(side, _WIDEST)
+            window = _Window(round((north + south - side) / 2), round((west + east - side) / 2), side)
+            close = max(_CLOSE[0] / pixel, _CLOSE[1] * extent)
+            yield {
+                "pre": None if pair.post_only else _picture(reader.pre, window),
+                "post": _picture(reader.post, window),
+                "path": _path(polygon, window),
+                "zoom": round(max(side / close, 1), 3),
+                "metres": round(side * pixel, 2),
+            }
     if cut:
         _log.warning("%d buildings are longer than %d pixels: the page shows a part of them", cut, _WIDEST)
 

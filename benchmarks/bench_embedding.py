@@ -1,0 +1,77 @@
+"""Time and peak memory of the features of many footprints: `package`, both images, synthetic rasters.
+
+    uv run python benchmarks/bench_embedding.py [FOOTPRINTS ...]
+
+Footprints are houses of 24 × 24 pixels, one every 40 pixels, on rasters as large as they need; each number runs in a
+process of its own. `fit` is a head fitted on 200 labels, without the scores of the report.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+import shapely
+import torch
+from affine import Affine
+
+from xview2_siamese_unet.adaptation.head import Labelled, fit_head, spatial_blocks
+from xview2_siamese_unet.adaptation.sources import embed_with
+from xview2_siamese_unet.config.inference import InferenceParams
+from xview2_siamese_unet.inference.pair import harmonise
+
+STEP = 40
+LABELS = 200
+
+
+def measure(count: int) -> None:
+    """Print a line for so many footprints."""
+    torch.set_num_threads(1)
+    across = int(np.ceil(count**0.5))
+    side = across * STEP
+    place = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name in ("pre", "post"):
+            size = {"dtype": "uint8", "count": 3, "height": side, "width": side, "tiled": True}
+            with rasterio.open(
+                folder / f"{name}.tif", "w", driver="GTiff", crs="EPSG:32615", transform=place, **size
+            ) as file:
+                for top in range(0, side, 512):
+                    height = min(512, side - top)
+                    window = rasterio.windows.Window(0, top, side, height)
+                    file.write(rng.integers(1, 255, (3, height, side), np.uint8), window=window)
+        column, row = np.divmod(np.arange(count), across)
+        left, top = 500_000 + column * STEP / 2, 4_000_000 - row * STEP / 2
+        boxes = shapely.box(left + 4, top - 16, left + 16, top - 4)
+        outlines = gpd.GeoSeries(boxes, crs="EPSG:32615")
+        pair = harmonise(InferenceParams(pre=folder / "pre.tif", post=folder / "post.tif", registration="off")).pair
+        started = time.perf_counter()
+        made = embed_with(["package"], outlines, pair, folder)
+        embedded = time.perf_counter()
+        labelled = rng.choice(count, min(LABELS, count), replace=False)
+        classes = np.where(rng.random(len(labelled)) < 0.2, 4, 1)
+        points = np.column_stack([left, top])[labelled].astype(float)
+        fit_head(made, Labelled(made.rows(labelled), classes, spatial_blocks(points), np.ones(len(labelled))))
+        fitted = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{count:>10} footprints: embed {embedded - started:6.0f} s, fit {fitted - embedded:5.1f} s, {peak:6.0f} MB")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3 and sys.argv[1] == "--one":
+        measure(int(sys.argv[2]))
+    else:
+        for each in sys.argv[1:] or ("10000", "100000"):
+            subprocess.run([sys.executable, __file__, "--one", each], check=True)  # noqa: S603
