@@ -18,16 +18,10 @@ ON_OTHERS = {
     "docs/benchmarks.md": "minutes to hours each; tests/project/test_benchmarks.py runs each with less",
     "docs/results.md": "days; tests/project/test_results.py runs it with less",
     "docs/index.md": "the first two lines of the README",
+    "docs/new_event.md": "test_new_event.py",
+    "docs/new_event_methods.md": "half an hour; tests/project/test_benchmarks.py runs it with less",
 }
-PAGES = (
-    "README.md",
-    "docs/assess.md",
-    "docs/new_event.md",
-    "docs/data.md",
-    "docs/lineage.md",
-    "docs/research.md",
-    "docs/slurm.md",
-)
+PAGES = ("README.md", "docs/assess.md", "docs/data.md", "docs/lineage.md", "docs/research.md", "docs/slurm.md")
 GLOBALS = """
 storage: /path/to/storage
 dataset: {name: xbd_tiny, source: xbd, root: /path/to/xbd}
@@ -70,7 +64,7 @@ def write_masks(folder: Path) -> None:
 
 
 def write_places(folder: Path) -> None:
-    """Write footprints, an area and districts where the images of the reader lie, and labels of the first footprint."""
+    """Write footprints, an area and districts where the images of the reader lie."""
     west, south = 500_000, 3_999_968
     outlines = {
         "buildings.gpkg": [
@@ -80,8 +74,6 @@ def write_places(folder: Path) -> None:
         "area.geojson": [box(west, south, west + 32, south + 24)],
         "districts.geojson": [box(west, south, west + 16, south + 32), box(west + 16, south, west + 32, south + 32)],
     }
-    for name in ("labels", "anna", "ben"):
-        (folder / f"{name}.csv").write_text("building_id,damage\n1,no-damage\n")
     for name, geometry in outlines.items():
         places = gpd.GeoDataFrame(
             {"name": [f"{name} {i}" for i in range(len(geometry))]}, geometry=geometry, crs="EPSG:32615"
