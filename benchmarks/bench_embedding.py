@@ -25,7 +25,7 @@ import shapely
 import torch
 from affine import Affine
 
-from xview2_siamese_unet.adaptation.head import Labelled, fit_head, spatial_blocks
+from xview2_siamese_unet.adaptation.fitting import Labelled, fit_head, spatial_blocks
 from xview2_siamese_unet.adaptation.sources import embed_with
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.inference.pair import harmonise

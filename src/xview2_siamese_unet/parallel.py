@@ -147,7 +147,7 @@ def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Sequence
 @contextmanager
 def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
     try:
-        import distributed  # noqa: PLC0415  an extra, and slow to import
+        distributed = import_module("distributed")  # an extra, and slow to import
     except ImportError as error:
         raise ConfigError("executor.kind is dask, which is not installed.", hint=_INSTALL) from error
     with ExitStack() as stack:
@@ -155,7 +155,7 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
         if not isinstance(cluster, str):
             stack.enter_context(cluster)
         try:
-            client = distributed.Client(cluster)  # type: ignore[no-untyped-call]
+            client = distributed.Client(cluster)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"No Dask scheduler answers at {executor.scheduler or 'this machine'} ({error}).",

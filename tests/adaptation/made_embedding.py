@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from xview2_siamese_unet.adaptation.embedding import Block, Embedding
-from xview2_siamese_unet.adaptation.head import Labelled
+from xview2_siamese_unet.adaptation.fitting import Labelled
 
 BLOCKS = (Block("made 0 outline", 1.0, 0, 4), Block("made 1 outline", 0.5, 4, 10))
 

@@ -12,8 +12,8 @@ import shapely
 
 from image_pair import ORIGIN, Smooth, Write, pair_of
 from xview2_siamese_unet.adaptation import embedding as room
-from xview2_siamese_unet.adaptation.embedding import blocks_of, embed, sample_patches
-from xview2_siamese_unet.adaptation.encoders import PATCH, PretrainedEncoder, RandomEncoder
+from xview2_siamese_unet.adaptation.embedding import PATCH, blocks_of, embed, sample_patches
+from xview2_siamese_unet.adaptation.encoders import PretrainedEncoder, RandomEncoder
 from xview2_siamese_unet.raster.reader import Pair
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rasterio's own

@@ -10,19 +10,8 @@ import pytest
 from made_embedding import BLOCKS, draw, labelled, write_embedding
 from sklearn.linear_model import LogisticRegression
 
-from xview2_siamese_unet.adaptation.head import (
-    Calibration,
-    Head,
-    calibrated,
-    fit_blocks,
-    fit_head,
-    grouped_folds,
-    merge_rare,
-    no_head,
-    read_head,
-    spatial_blocks,
-    write_head,
-)
+from xview2_siamese_unet.adaptation.fitting import fit_blocks, fit_head, grouped_folds, merge_rare, spatial_blocks
+from xview2_siamese_unet.adaptation.head import Calibration, Head, calibrated, no_head, read_head, write_head
 from xview2_siamese_unet.errors import CheckpointError, DataError
 
 CODES = np.tile([1, 1, 1, 4], 100)
@@ -40,7 +29,7 @@ def test_a_head_learns_two_classes_and_gives_the_others_none(fitted: tuple[Head,
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     assert (shares[:, [1, 2]] == 0).all()
     assert ((shares[:, 3] > 0.5) == (CODES[48:] == 4)).mean() > 0.9
-    assert abs(shares[:, 3].mean() - 0.25) < 0.05
+    assert abs(shares[:, 3].mean() - 0.25) < 0.1  # balanced classes alone would give 0.5
 
 
 def test_averaged_classifiers_are_one_linear_map() -> None:

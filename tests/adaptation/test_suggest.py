@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_embedding import draw, labelled, write_embedding
 
-from xview2_siamese_unet.adaptation.head import fit_head
+from xview2_siamese_unet.adaptation.fitting import fit_head
 from xview2_siamese_unet.adaptation.suggest import representative, resemblance, space, suggest
 
 RNG = np.random.default_rng(0)

@@ -12,15 +12,15 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import geopandas as gpd
 import numpy as np
 import shapely
 from scipy import sparse
 
-from xview2_siamese_unet.adaptation.encoders import PATCH, Encoder
 from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.inference.record import describe_pair
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.rasterize import pixels_inside
@@ -33,6 +33,8 @@ RIM: Final = 64
 """Pixels around a window that only give context; a box around a building lies inside."""
 BOX: Final = 96
 """Pixels along a side of the box around a building."""
+PATCH: Final = 7
+"""Pixels along a side of the patches of random convolutions."""
 _PATCH_WINDOWS: Final = 128
 _PATCHES: Final = 80  # of each of these windows
 _PATCH_SIDE: Final = 64
@@ -41,6 +43,26 @@ _BOX_WEIGHT: Final = 0.5
 _DIFFERENCE_WEIGHT: Final = 0.15
 _VERSION: Final = 1
 Polygons = Any
+
+
+class Encoder(Protocol):
+    """Image → feature maps.
+
+    Attributes:
+        name: of the source.
+        strides: pixels of the image to one of each map.
+        channels: of each map.
+        digest: of everything that decides the features.
+    """
+
+    name: str
+    strides: tuple[int, ...]
+    channels: tuple[int, ...]
+    digest: str
+
+    def __call__(self, image: Image) -> list[Float32Array]:
+        """Return the maps (channels, h / stride, w / stride) of an image whose sides are multiples of 32."""
+        ...
 
 
 class Block(NamedTuple):
@@ -290,8 +312,6 @@ def sample_patches(outlines: gpd.GeoSeries, pair: Pair, seed: int = 0) -> Float3
 
 def _digest(outlines: gpd.GeoSeries, pair: Pair, encoders: Sequence[Encoder], *, post_only: bool) -> str:
     """Return a digest of images, grid, outlines and encoders."""
-    from xview2_siamese_unet.inference.record import describe_pair  # noqa: PLC0415
-
     digest = hashlib.sha256(json.dumps([_VERSION, describe_pair(pair), post_only], sort_keys=True).encode())
     digest.update(json.dumps([[each.name, each.digest] for each in encoders]).encode())
     for outline in shapely.to_wkb(outlines.fillna(shapely.Polygon()).to_numpy()):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from xview2_siamese_unet.adaptation.embedding import PATCH, Encoder
 from xview2_siamese_unet.config.modelling import EncoderParams, EncoderWeightsParams
 from xview2_siamese_unet.models.pretrained import pretrained_encoder
 from xview2_siamese_unet.types import Float32Array, Float64Array, Image
@@ -19,32 +20,11 @@ PACKAGED: Final = "tu-tf_efficientnet_lite0"
 """Encoder of the source `package`, whose ImageNet weights are a dependency."""
 FILTERS: Final = 256
 """Random convolutions; each gives two channels, of its positive and of its negative part."""
-PATCH: Final = 7
 _IMAGENET: Final = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 _STRIDE: Final = 4
 _WHITENING: Final = 0.1
 _CONTRAST: Final = 10.0
 """Grey values squared, added to the variance of a patch: flat patches hold nothing but noise."""
-
-
-class Encoder(Protocol):
-    """Image → feature maps.
-
-    Attributes:
-        name: of the source.
-        strides: pixels of the image to one of each map.
-        channels: of each map.
-        digest: of everything that decides the features.
-    """
-
-    name: str
-    strides: tuple[int, ...]
-    channels: tuple[int, ...]
-    digest: str
-
-    def __call__(self, image: Image) -> list[Float32Array]:
-        """Return the maps (channels, h / stride, w / stride) of an image whose sides are multiples of 32."""
-        ...
 
 
 class PretrainedEncoder:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from xview2_siamese_unet.adaptation.buildings import predict_all, zero_shot_of
 from xview2_siamese_unet.adaptation.embedding import Embedding
-from xview2_siamese_unet.adaptation.head import Head, Labelled, fit_head, spatial_blocks
+from xview2_siamese_unet.adaptation.fitting import Labelled, fit_head, spatial_blocks
+from xview2_siamese_unet.adaptation.head import Head
 from xview2_siamese_unet.adaptation.sources import embed_with
 from xview2_siamese_unet.adaptation.suggest import FIRST, resemblance, space, suggest
 from xview2_siamese_unet.raster.reader import Pair

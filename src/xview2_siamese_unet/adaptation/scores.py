@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from xview2_siamese_unet.adaptation.embedding import Block
-from xview2_siamese_unet.adaptation.head import Labelled, calibrate, calibrated, left_out_logits, merge_rare
+from xview2_siamese_unet.adaptation.fitting import Labelled, calibrate, left_out_logits, merge_rare
+from xview2_siamese_unet.adaptation.head import calibrated
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.metrics.bootstrap import bounds, draw_weights
 from xview2_siamese_unet.types import Float64Array, Int64Array

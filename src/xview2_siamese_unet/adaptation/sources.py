@@ -7,8 +7,8 @@ from pathlib import Path
 
 import geopandas as gpd
 
-from xview2_siamese_unet.adaptation.embedding import Embedding, embed, sample_patches
-from xview2_siamese_unet.adaptation.encoders import FILTERS, Encoder, PretrainedEncoder, RandomEncoder
+from xview2_siamese_unet.adaptation.embedding import Embedding, Encoder, embed, sample_patches
+from xview2_siamese_unet.adaptation.encoders import FILTERS, PretrainedEncoder, RandomEncoder
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.reader import Pair
 

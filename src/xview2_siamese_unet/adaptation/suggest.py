@@ -11,7 +11,8 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from xview2_siamese_unet.adaptation.embedding import Block, Embedding
-from xview2_siamese_unet.adaptation.head import Head, standardisation
+from xview2_siamese_unet.adaptation.fitting import standardisation
+from xview2_siamese_unet.adaptation.head import Head
 from xview2_siamese_unet.types import BoolArray, Float32Array, Float64Array, Int64Array
 
 FIRST: Final = 24

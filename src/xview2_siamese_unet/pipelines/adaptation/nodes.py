@@ -11,6 +11,9 @@ from typing import Any, Final
 import geopandas as gpd
 import pandas as pd
 
+from xview2_siamese_unet.adaptation.buildings import adapt_buildings, predict_all, with_labels
+from xview2_siamese_unet.adaptation.embedding import Embedding
+from xview2_siamese_unet.adaptation.head import Head, no_head, read_head
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.adaptation import AdaptationParams
 from xview2_siamese_unet.datasets.assessment import Layers
@@ -21,14 +24,10 @@ from xview2_siamese_unet.inference.pair import HarmonisedPair
 from xview2_siamese_unet.inference.products import buildings_style, check_out, outline_style
 from xview2_siamese_unet.inference.record import Predicted, newest_input
 from xview2_siamese_unet.inference.reopen import reopen_pair, require_record
+from xview2_siamese_unet.labelling.labels import exclude_validation, read_labels, require_classes, validation_ids
 from xview2_siamese_unet.pipelines.inference import nodes as inference
 from xview2_siamese_unet.raster.windows import WindowPlan
 
-# Kedro evaluates annotations, and torch and scikit-learn are slow to import.
-Embedding = Any
-Head = Any
-Labelled = Any
-Scores = Any
 ADAPTED: Final = "adapted"
 """Folder of the products below that of the assessment."""
 _EMBEDDING: Final = ".embedding"
@@ -51,13 +50,6 @@ def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, Harmonise
 
 def read_training_labels(params: AdaptationParams, buildings: gpd.GeoDataFrame, folder: Path) -> pd.DataFrame:
     """Return the labels of all files that may train, each building once."""
-    from xview2_siamese_unet.labelling.labels import (  # noqa: PLC0415
-        exclude_validation,
-        read_labels,
-        require_classes,
-        validation_ids,
-    )
-
     read = [read_labels(path.expanduser(), buildings) for path in params.labels]
     if not read:
         return pd.DataFrame({"building_id": pd.array([], dtype=object), "damage": pd.array([], dtype="Int8")})
@@ -81,8 +73,7 @@ def embed_buildings(
     predicted: Predicted, buildings: gpd.GeoDataFrame, params: AdaptationParams, folder: Path
 ) -> Embedding:
     """Return the features of all buildings, which a repeated command finds on disk."""
-    # torch is slow to import
-    from xview2_siamese_unet.adaptation.sources import embed_with  # noqa: PLC0415
+    from xview2_siamese_unet.adaptation.sources import embed_with  # noqa: PLC0415  torch is slow to import
 
     return embed_with(params.features, buildings.geometry, predicted.pair, folder / ADAPTED / _EMBEDDING)
 
@@ -91,10 +82,8 @@ def fit(
     embedding: Embedding, buildings: gpd.GeoDataFrame, labels: pd.DataFrame, params: AdaptationParams
 ) -> tuple[Head, dict[str, Any]]:
     """Return the head, fitted or read, and its cross-validated scores."""
-    from xview2_siamese_unet.adaptation.head import fit_head, no_head, read_head  # noqa: PLC0415
-    from xview2_siamese_unet.adaptation.next_labels import labelled_buildings  # noqa: PLC0415
-    from xview2_siamese_unet.adaptation.report import describe_head, head_warnings  # noqa: PLC0415
-    from xview2_siamese_unet.adaptation.suggest import space  # noqa: PLC0415
+    # scikit-learn is slow to import
+    from xview2_siamese_unet.adaptation import fitting, next_labels, report, scores, suggest  # noqa: PLC0415
 
     if params.head is not None:
         head = read_head(params.head.expanduser())
@@ -109,36 +98,23 @@ def fit(
         }
     if labels.empty:
         return no_head(embedding.blocks), {"warnings": [], "paragraphs": ["No labels: classes of the assessment."]}
-    labelled = labelled_buildings(embedding, buildings, labels, space(embedding))
+    labelled = next_labels.labelled_buildings(embedding, buildings, labels, suggest.space(embedding))
     if hidden := len(labels) - len(labelled.classes):
         _log.warning("%d of %d labels are of buildings that are not visible and do not train", hidden, len(labels))
     facts = {"features": list(params.features), "embedding": embedding.digest[:12]}
-    head = fit_head(embedding, labelled, facts)
-    scores = _scores(head, labelled)
-    for line in (paragraphs := describe_head(head, scores, labelled.classes.tolist())):
-        _log.info(line)
-    found = {} if scores is None else asdict(scores)
-    return head, {**found, "warnings": head_warnings(head, scores), "paragraphs": paragraphs}
-
-
-def _scores(head: Head, labelled: Labelled) -> Scores | None:
-    from xview2_siamese_unet.adaptation.scores import cross_validated  # noqa: PLC0415
-
+    head = fitting.fit_head(embedding, labelled, facts)
     ready = labelled._replace(features=(labelled.features - head.centre) / head.scale)
-    return cross_validated(ready, head.blocks, head.strength)
+    scored = scores.cross_validated(ready, head.blocks, head.strength)
+    for line in (paragraphs := report.describe_head(head, scored, labelled.classes.tolist())):
+        _log.info(line)
+    found = {} if scored is None else asdict(scored)
+    return head, {**found, "warnings": report.head_warnings(head, scored), "paragraphs": paragraphs}
 
 
 def adapt(
     predicted: Predicted, buildings: gpd.GeoDataFrame, embedding: Embedding, labels: pd.DataFrame, head_file: Path
 ) -> gpd.GeoDataFrame:
     """Return the buildings with the classes of the head."""
-    from xview2_siamese_unet.adaptation.buildings import (  # noqa: PLC0415
-        adapt_buildings,
-        predict_all,
-        with_labels,
-    )
-    from xview2_siamese_unet.adaptation.head import read_head  # noqa: PLC0415
-
     head = read_head(head_file)
     if not head.codes:
         return with_labels(buildings, labels)
@@ -153,8 +129,6 @@ def _head_id(path: Path, head: Head) -> str:
 
 def describe_adapted(predicted: Predicted, head_file: Path, scores: dict[str, Any]) -> tuple[Predicted, dict[str, Any]]:
     """Return the record of the adapted assessment so far, and warnings that each product shows."""
-    from xview2_siamese_unet.adaptation.head import read_head  # noqa: PLC0415
-
     head, record = read_head(head_file), predicted.record
     facts = {"id": _head_id(head_file, head), "strength": head.strength, **head.facts, "scores": scores}
     key = f"{record['run_id']} {sha256(head_file)}"

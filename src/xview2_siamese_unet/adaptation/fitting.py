@@ -1,0 +1,197 @@
+"""Fitting of a head on a few labels.
+
+One regularised logistic regression for each block of features, whose logits are averaged: with a few dozen labels, a
+regression on all features at once follows the deepest level, which has most of them. The average is calibrated on
+logits of spatially grouped cross-validation: a slope, a shift of each class, and the weight of the zero-shot
+probabilities, each held near 1, 0 and 1 as long as there are few labels.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+
+from xview2_siamese_unet.adaptation.embedding import Block, Embedding
+from xview2_siamese_unet.adaptation.head import FLOOR, Calibration, Head
+from xview2_siamese_unet.damage import SCORED, Damage
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.types import AnyArray, Float32Array, Float64Array, Int64Array
+
+STRENGTHS: Final = (0.1, 1.0, 10.0)
+"""Inverse strengths of regularisation to choose from."""
+_LEAST: Final = 3  # labels of a damage class of its own
+_FOLDS: Final = 5
+_LABELS_PER_BLOCK: Final = 4
+_BLOCKS: Final = (5, 30)
+_SEED: Final = 0
+_TIES: Final = {"slope": 1.0, "shift": 2.0, "zero_shot": 1.0}  # penalties that hold slope, shift, weight at 1, 0, 1
+_log = logging.getLogger(__name__)
+
+
+class Labelled(NamedTuple):
+    """Labelled buildings.
+
+    Attributes:
+        features: (n, d).
+        classes: `Damage` codes (n,).
+        groups: number of the spatial block of each.
+        weights: of each in the calibration, mean 1: how many buildings resemble it.
+        zero_shot: probabilities (n, 4) of a net that has not seen the event; `None` without one.
+    """
+
+    features: Float32Array
+    classes: Int64Array
+    groups: Int64Array
+    weights: Float64Array
+    zero_shot: Float64Array | None = None
+
+    def take(self, rows: AnyArray) -> Labelled:
+        """Return some of them."""
+        return Labelled(*(None if each is None else each[rows] for each in self))  # type: ignore[arg-type]
+
+
+def fit_head(embedding: Embedding, labelled: Labelled, facts: Mapping[str, Any] | None = None) -> Head:
+    """Return a head fitted on labels.
+
+    Args:
+        embedding: features of all buildings, from which the scale of each feature is taken.
+        labelled: labelled buildings; damage classes with fewer than three labels join the most frequent one.
+        facts: to store with the head.
+
+    Raises:
+        DataError: fewer than two classes.
+    """
+    labelled = labelled._replace(classes=merge_rare(labelled.classes))
+    centre, scale = standardisation(embedding)
+    ready = labelled._replace(features=(labelled.features - centre) / scale)
+    codes = tuple(int(code) for code in np.unique(labelled.classes))
+    if len(codes) < 2:
+        raise DataError("The labels are of one class; two are needed.", hint="Label buildings of other classes, too.")
+    strength, calibration = choose_strength(ready, embedding.blocks)
+    coefficients, intercept = fit_blocks(ready.features, ready.classes, embedding.blocks, strength)
+    used = {"labels": len(labelled.classes), "strength": strength, **(facts or {})}
+    return Head(codes, centre, scale, coefficients, intercept, calibration, embedding.blocks, strength, used)
+
+
+def standardisation(embedding: Embedding) -> tuple[Float32Array, Float32Array]:
+    """Return mean and standard deviation of each feature over all buildings, labelled or not."""
+    sample = embedding.sample()
+    spread = sample.std(axis=0)
+    return sample.mean(axis=0), np.where(spread > 0, spread, 1).astype(np.float32)
+
+
+def merge_rare(classes: Int64Array) -> Int64Array:
+    """Return the classes, damage classes with fewer than three labels replaced by the most frequent one."""
+    damaged, counts = np.unique(classes[classes > Damage.NO_DAMAGE], return_counts=True)
+    rare = damaged[counts < _LEAST]
+    if len(damaged) < 2 or not len(rare):
+        return classes
+    into = damaged[np.argmax(counts)]
+    rare = rare[rare != into]
+    moved = np.isin(classes, rare)
+    words = " and ".join(Damage(code).word for code in rare)
+    _log.warning(
+        "%d labels of %s are too few for a class of its own: they count as %s", moved.sum(), words, Damage(into).word
+    )
+    return np.where(moved, into, classes)
+
+
+def fit_blocks(
+    features: Float32Array, classes: Int64Array, blocks: Sequence[Block], strength: float
+) -> tuple[Float32Array, Float32Array]:
+    """Return coefficients (d, k) and intercepts (k,) of the weighted average of one classifier for each block."""
+    count, total = len(np.unique(classes)), sum(block.weight for block in blocks)
+    coefficients = np.zeros((features.shape[1], count), np.float32)
+    intercept = np.zeros(count, np.float32)
+    for block in blocks:
+        part = slice(block.start, block.stop)
+        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500, tol=1e-3).fit(
+            features[:, part], classes
+        )
+        slopes, starts = model.coef_, model.intercept_
+        if count == 2:  # one row: the logit of the second class over the first
+            slopes, starts = np.vstack([-slopes, slopes]) / 2, np.hstack([-starts, starts]) / 2
+        coefficients[part] = block.weight / total * slopes.T
+        intercept += block.weight / total * starts
+    return coefficients, intercept
+
+
+def choose_strength(labelled: Labelled, blocks: Sequence[Block]) -> tuple[float, Calibration]:
+    """Return the strength whose calibrated logits of left-out blocks fit best, and their calibration."""
+    found: dict[float, tuple[float, Calibration]] = {}
+    for strength in STRENGTHS:
+        logits = left_out_logits(labelled, blocks, strength)
+        if logits is None:
+            return 1.0, Calibration(zero_shot=1.0)
+        found[strength] = calibrate(logits, labelled)
+    best = min(found, key=lambda strength: found[strength][0])
+    return best, found[best][1]
+
+
+def left_out_logits(labelled: Labelled, blocks: Sequence[Block], strength: float) -> Float64Array | None:
+    """Return logits (n, k) of heads that have not seen the spatial block; `None` if too few labels for any fold.
+
+    Rows stay NaN where the other folds hold not all classes.
+    """
+    folds = list(grouped_folds(labelled))
+    codes = np.unique(labelled.classes)
+    logits = np.full((len(labelled.classes), len(codes)), np.nan)
+    for train, test in folds:
+        if len(np.unique(labelled.classes[train])) == len(codes):
+            coefficients, intercept = fit_blocks(labelled.features[train], labelled.classes[train], blocks, strength)
+            logits[test] = labelled.features[test] @ coefficients + intercept
+    known = np.isfinite(logits[:, 0])
+    return logits if known.any() and len(np.unique(labelled.classes[known])) == len(codes) else None
+
+
+def grouped_folds(labelled: Labelled) -> list[tuple[Int64Array, Int64Array]]:
+    """Return rows to fit on and rows left out: at most five folds of whole spatial blocks, classes spread evenly."""
+    rarest = np.unique(labelled.classes, return_counts=True)[1].min()
+    count = int(min(_FOLDS, len(np.unique(labelled.groups)), rarest))
+    if count < 2:
+        return []
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=_SEED)
+    return list(folds.split(labelled.features, labelled.classes, labelled.groups))
+
+
+def calibrate(logits: Float64Array, labelled: Labelled) -> tuple[float, Calibration]:
+    """Return the penalised log loss of the best calibration, and the calibration.
+
+    A maximum a posteriori estimate: with few labels slope and weight of the zero-shot probabilities stay near 1, and
+    the shifts near 0.
+    """
+    codes = np.unique(labelled.classes)
+    known = np.isfinite(logits[:, 0])
+    target = np.searchsorted(codes, labelled.classes[known])
+    weights, rows = labelled.weights[known], np.arange(known.sum())
+    offset = np.zeros((known.sum(), len(codes)))
+    if labelled.zero_shot is not None:
+        prior = np.nan_to_num(labelled.zero_shot[known], nan=1 / len(SCORED))
+        offset = np.log(prior[:, codes - int(Damage.NO_DAMAGE)].clip(FLOOR))
+
+    def loss(values: Float64Array) -> float:
+        slope, weight, shift = np.exp(values[0]), values[1], values[2:]
+        scores = log_softmax(slope * logits[known] + weight * offset + shift, axis=1)
+        ties = _TIES["slope"] * values[0] ** 2 + _TIES["zero_shot"] * (weight - 1) ** 2
+        return float(-(weights * scores[rows, target]).sum() + ties + _TIES["shift"] * (shift**2).sum())
+
+    start = np.r_[0.0, 1.0, np.zeros(len(codes))]
+    bounds = [(-3, 3), (0, 2), *[(-5, 5)] * len(codes)]
+    found = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
+    return float(found.fun), Calibration(float(np.exp(found.x[0])), tuple(map(float, found.x[2:])), float(found.x[1]))
+
+
+def spatial_blocks(points: Float64Array) -> Int64Array:
+    """Return the number of the spatial block of each labelled building: neighbours stay together."""
+    low, high = _BLOCKS
+    count = min(len(np.unique(points, axis=0)), max(low, min(high, len(points) // _LABELS_PER_BLOCK)))
+    blocks: Int64Array = KMeans(count, n_init=1, random_state=_SEED).fit_predict(points).astype(np.int64)
+    return blocks
