@@ -29,7 +29,7 @@ def test_a_head_learns_two_classes_and_gives_the_others_none(fitted: tuple[Head,
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     assert (shares[:, [1, 2]] == 0).all()
     assert ((shares[:, 3] > 0.5) == (CODES[48:] == 4)).mean() > 0.9
-    assert abs(shares[:, 3].mean() - 0.25) < 0.1  # balanced classes alone would give 0.5
+    assert abs(shares[:, 3].mean() - 0.25) < 0.1  # balanced in the fit, not in the truth
 
 
 def test_averaged_classifiers_are_one_linear_map() -> None:
