@@ -23,6 +23,7 @@ SMALLEST = {
     "bench_crops": "2",
     "bench_data_memory": "4 8",
     "bench_embedding": "50",
+    "bench_epoch": "1",
     "bench_intervals": "2",
     "bench_macs": "--encoder resnet18 --side 64",
     "bench_onnx": "resnet18 128",
