@@ -19,6 +19,8 @@ from kedro.io import DataCatalog, DatasetError
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xview2_siamese_unet.adaptation.embedding import Block
+from xview2_siamese_unet.adaptation.head import Calibration, Head
 from xview2_siamese_unet.atomic import AtomicLocalFileSystem, whole_file
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.datasets.assessment import Layers
@@ -68,6 +70,12 @@ def formats(side: int) -> dict[str, gpd.GeoDataFrame]:
     return {"geojson": layers(max(side // 4, 8)).frames["main"].to_crs(4326)}
 
 
+def head(side: int) -> Head:
+    values = RNG.random(side**2).astype(np.float32)
+    slopes, starts = np.stack([values, -values], axis=1), np.zeros(2, np.float32)
+    return Head((1, 4), values, values, slopes, starts, Calibration(), (Block("made", 1.0, 0, side**2),), 1.0)
+
+
 def text(side: int) -> str:
     return "x" * side**2
 
@@ -80,6 +88,7 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
     f"{OWN}files.FigureDataset": figure,
     f"{OWN}files.HtmlDataset": text,
     f"{OWN}files.TextDataset": text,
+    f"{OWN}head.HeadDataset": head,
     f"{OWN}files.CheckpointDataset": lambda side: {"state": {"w": torch.rand(side, side)}},
     f"{OWN}rasters.CogDataset": raster,
     f"{OWN}assessment.LayersDataset": layers,

@@ -28,7 +28,7 @@ def no_model() -> dict[str, Any]:
 
 def is_no_model(checkpoint: Mapping[str, Any]) -> bool:
     """Return whether a checkpoint, or the record of a model, stands for none."""
-    return bool(checkpoint["fingerprint"] == NO_MODEL_ID)
+    return bool(checkpoint.get("fingerprint") == NO_MODEL_ID)
 
 
 def check_no_model(params: InferenceParams) -> None:

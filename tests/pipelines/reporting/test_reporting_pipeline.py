@@ -78,7 +78,7 @@ def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
     assert "dataset.sample.size</th><td>256<" in page
     for value in ("f00d", "xview2-siamese-unet 0.9 on sample", "0, the best of 2"):
         assert f"<td>{value}</td>" in page
-    assert "<td>dataset.sample 7, data_processing.split 0, training 7, reporting.intervals 0</td>" in page
+    assert "<td>dataset.sample 7, data_processing.split 0, training 7, reporting.intervals 0, validation 0</td>" in page
     row = metrics["probabilities"]["most likely class"]
     cells = f"<td>{row['average_precision']:.3f}</td><td>{row['ece']:.3f}</td>"
     assert f"most likely class</th>{cells}" in page
