@@ -76,6 +76,14 @@ def test_a_folder_of_other_events_is_refused(shipped: Path) -> None:
         call("socal-fire", "--name", "mine")
 
 
+def test_a_folder_of_other_settings_is_refused(shipped: Path) -> None:
+    events.create_variant("quickstart", "quickstart_without_socal-fire", events.LEFT_OUT, ["socal-fire"])
+    path = shipped / "conf/experiments/quickstart/parameters.yml"
+    path.write_text(path.read_text().replace("epochs: 13", "epochs: 12"))
+    with pytest.raises(ConfigError, match=r"quickstart_without_socal-fire' exists and has another training\.epochs"):
+        call("socal-fire")
+
+
 @pytest.mark.usefixtures("shipped")
 def test_a_name_that_is_too_long_is_refused() -> None:
     with pytest.raises(ConfigError, match="117 characters, more than 100"):

@@ -25,15 +25,13 @@ from xview2_siamese_unet.cli.leave_events_out import (
     create_variant,
     require_mixed,
     require_own_folders,
+    require_same_settings,
     run_pipeline,
 )
-from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
-from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.summary import summarise_scores
-from xview2_siamese_unet.runs import flatten
 
 _PARTS: Final = 5
-_OWN: Final = "reporting.model_file"
 _TABLES: Final = ("scene_counts", "building_matches", "probability_counts")
 _COLUMNS: Final = {"score": "score", "localization_f1": "localisation F1", "damage_f1": "damage F1"}
 
@@ -88,23 +86,12 @@ def cross_validate(by: Literal["event", "scene"], folds: int | None, out: Path |
         create_variant(experiment, fold.experiment, fold.key, fold.value)
         copy = open_configuration(f"{user}/{fold.experiment}")
         require_own_folders(whole, copy)
-        _require_same_settings(whole, copy, fold)
+        require_same_settings(whole, copy, fold.key, fold.value)
     runs = [run_pipeline(f"{user}/{fold.experiment}", "__default__") for fold in parts]
     rows, numbers = _pool(by, [fold.name for fold in parts], runs)
     if out is not None:
         write_atomically(out, json.dumps(numbers, indent=2, allow_nan=False))
     open_console().print(_table(rows | {"all scenes": numbers}))
-
-
-def _require_same_settings(whole: UserExperimentConfigLoader, copy: UserExperimentConfigLoader, fold: Fold) -> None:
-    """Require that the copy of an earlier call still differs in nothing but its fold."""
-    wanted, found = flatten(whole["parameters"]), flatten(copy["parameters"])
-    wanted |= flatten(dict.fromkeys([fold.key], fold.value)) | {_OWN: found[_OWN]}
-    if other := sorted(key for key in {**wanted, **found} if wanted.get(key) != found.get(key)):
-        raise ConfigError(
-            f"Experiment {fold.experiment!r} exists and has another {', '.join(other[:3])}.",
-            hint=f"Remove conf/experiments/{fold.experiment}, or restore its settings.",
-        )
 
 
 def _events(experiment: str, scenes: pd.DataFrame, folds: int | None) -> list[Fold]:

@@ -29,10 +29,11 @@ from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.report import comparison
 from xview2_siamese_unet.report.comparison import Experiment, difference
-from xview2_siamese_unet.runs import ProjectSession
+from xview2_siamese_unet.runs import ProjectSession, flatten
 
 _LONGEST: Final = 100
 """Characters in the name of an experiment, which is a folder."""
+_OWN: Final = "reporting.model_file"
 LEFT_OUT: Final = "data_processing.split.leave_events_out"
 _NOTE: Final = (
     "{held} is trained without {events} and tested on all of their scenes. Both are scored here on the {scenes} scenes "
@@ -150,14 +151,33 @@ def _require_folder(loader: UserExperimentConfigLoader, held: str, events: tuple
             hint="Choose a shorter one with --name.",
         )
     if held in loader.known("experiments"):
-        parameters = open_configuration(f"{loader.user_and_experiment[0]}/{held}")["parameters"]
-        left_out = parameters["data_processing"]["split"]["leave_events_out"]
+        copy = open_configuration(f"{loader.user_and_experiment[0]}/{held}")
+        left_out = copy["parameters"]["data_processing"]["split"]["leave_events_out"]
         if set(left_out) != set(events):
             raise ConfigError(
                 f"Experiment {held!r} exists and leaves out {', '.join(left_out) or 'no event'}, not "
                 f"{', '.join(events)}.",
                 hint="Choose another name with --name.",
             )
+        require_same_settings(loader, copy, LEFT_OUT, left_out)
+
+
+def require_same_settings(
+    whole: UserExperimentConfigLoader, copy: UserExperimentConfigLoader, key: str, value: object
+) -> None:
+    """Require that the copy of an earlier call still differs in nothing but one key.
+
+    Raises:
+        ConfigError: it has other settings.
+    """
+    wanted, found = flatten(whole["parameters"]), flatten(copy["parameters"])
+    wanted |= flatten(dict.fromkeys([key], value)) | {_OWN: found[_OWN]}
+    if other := sorted(key for key in {**wanted, **found} if wanted.get(key) != found.get(key)):
+        held = copy.user_and_experiment[1]
+        raise ConfigError(
+            f"Experiment {held!r} exists and has another {', '.join(other[:3])}.",
+            hint=f"Remove conf/experiments/{held}, or restore its settings.",
+        )
 
 
 def require_own_folders(mixed: UserExperimentConfigLoader, held: UserExperimentConfigLoader) -> None:
