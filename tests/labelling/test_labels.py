@@ -71,6 +71,7 @@ def test_spreadsheets(tmp_path: Path, buildings: gpd.GeoDataFrame, content: str,
         (["2", "minor-damage", "Minor Damage", "minor_damage", "minor"], 2),
         (["3", "major-damage", "MajorDamage", "major"], 3),
         (["4", "destroyed", " Destroyed "], 4),
+        (["no-building", "No Building", "no_building"], 0),
         (["5", "u", "U", "?", "cannot tell", "can't tell", "unknown", "un-classified"], None),
     ],
 )
@@ -89,12 +90,14 @@ def test_an_unknown_class_is_refused(tmp_path: Path, buildings: gpd.GeoDataFrame
     assert "1 no-damage, 2 minor-damage" in refused.value.hint
 
 
-def test_no_building_counts_as_cannot_tell(
+def test_no_building_is_an_answer_of_its_own(
     tmp_path: Path, buildings: gpd.GeoDataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
-    labels = read_labels(text(tmp_path / "x.csv", "building_id,label\na,no-building\n3,No Building\n4,2\n"), buildings)
-    assert pairs(labels) == [("a", None), ("3", None), ("4", 2)]
-    assert caplog.messages == ["x.csv: 2 of 3 labels see no building; they count as cannot-tell"]
+    labels = read_labels(text(tmp_path / "x.csv", "building_id,label\na,no-building\n3,u\n4,2\n"), buildings)
+    assert pairs(labels) == [("a", 0), ("3", None), ("4", 2)]
+    assert not caplog.messages
+    with pytest.raises(DataError, match="disagree; the first is 'a': no-building and cannot-tell"):
+        read_labels(text(tmp_path / "x.csv", "building_id,label\na,no-building\na,u\n"), buildings)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +276,8 @@ def test_training_needs_two_classes() -> None:
     labels = pd.DataFrame({"building_id": ["a", "b", "c"], "damage": pd.array([4, 4, None], dtype="Int8")})
     with pytest.raises(DataError, match="All 2 labels are destroyed; two classes"):
         require_classes(labels)
-    with pytest.raises(DataError, match="No label names a class"):
+    with pytest.raises(DataError, match="None of the 1 labels is a damage class"):
         require_classes(labels.iloc[2:])
+    with pytest.raises(DataError, match="All 1 labels are destroyed"):
+        require_classes(labels.assign(damage=pd.array([4, 0, None], dtype="Int8")))
     require_classes(labels.assign(damage=pd.array([4, 1, None], dtype="Int8")))

@@ -78,6 +78,45 @@ def test_cannot_tell_widens_both_ways() -> None:
     assert damaged["low_if_none"] < damaged["low"] < damaged["high"] < damaged["high_if_all"]
 
 
+def test_no_building_is_a_label_of_no_class() -> None:
+    """Two of ten outlines without a building: half of the rest is damaged, not half of all."""
+    population, buildings, ids, labels = stratified_by_class({1: 400, 4: 100}, {1: [40, 0, 0, 10], 4: [4, 0, 0, 36]})
+    labels.loc[0:9, "damage"] = 0
+    labels.loc[50:51, "damage"] = 0
+    found = survey(population, buildings, ids, labels)
+    table = estimates_table(found, {}).set_index("kind")
+    assert (table["labelled"] == 90).all()
+    assert (table["cannot_tell"] == 0).all()
+    assert table.loc["no building", "estimate"] == 400 * 10 / 50 + 100 * 2 / 40
+    assert table.loc["no-damage", "estimate"] == 400 * 30 / 50 + 100 * 2 / 40
+    assert table.loc["damaged", "estimate"] == 400 * 10 / 50 + 100 * 36 / 40
+    assert table.loc["no building", "low"] < 85 < table.loc["no building", "high"]
+    assert table.loc["no building", "predicted"] == 0
+    numbers = accuracy(found)
+    assert numbers is not None
+    assert numbers["matrix"]["destroyed"]["no building"]["estimate"] == 100 * 2 / 40
+    assert sum(cell["estimate"] for cell in numbers["matrix"]["no-damage"].values()) == 400
+    assert numbers["users"]["no-damage"]["estimate"] == 30 / 50
+    assert numbers["overall"]["estimate"] == (400 * 30 / 50 + 100 * 36 / 40) / 500
+    sentences = estimates_numbers(estimates_table(found, {}), numbers, sample=90, outside=0)["sentences"]
+    row = table.loc["no building"]
+    assert f"{row['low']} to {row['high']} of 500 outlines are no building" in sentences[2]
+
+
+def test_no_building_is_no_hit_where_there_is_no_prediction() -> None:
+    buildings = assessed([None] * 50 + [4] * 50)
+    population = buildings[["building_id"]].assign(stratum="x")
+    ids = [f"b{number}" for number in range(0, 100, 5)]
+    labels = pd.DataFrame({"building_id": ids, "damage": pd.array([0] * 20, dtype="Int8")})
+    found = survey(population, buildings, ids, labels)
+    numbers = accuracy(found)
+    assert numbers is not None
+    assert numbers["overall"]["estimate"] == 0
+    assert numbers["matrix"]["no prediction"]["no building"]["estimate"] == 50
+    table = estimates_table(found, {}).set_index("kind")
+    assert table.loc["no building", "predicted"] == 0
+
+
 def test_labels_that_nobody_drew_are_not_used() -> None:
     population, buildings, ids, labels = stratified_by_class({1: 400, 4: 100}, {1: [45, 0, 0, 5], 4: [4, 0, 0, 36]})
     more = pd.DataFrame({"building_id": ["b399", "b398"], "damage": pd.array([4, 4], dtype="Int8")})

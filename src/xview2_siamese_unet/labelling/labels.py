@@ -32,7 +32,7 @@ _WORDS: Final[dict[str, Damage | None]] = {
     "minor": Damage.MINOR_DAMAGE,
     "major": Damage.MAJOR_DAMAGE,
     **dict.fromkeys(("cannottell", "canttell", "u", "unknown", "unclear", "unclassified", "unsure"), None),
-    "nobuilding": None,
+    "nobuilding": Damage.BACKGROUND,
 }
 """A word without spaces, hyphens and underscores → its class."""
 _NUMBERS: Final[dict[int, Damage | None]] = {int(code): code for code in SCORED} | {int(Damage.UNCLASSIFIED): None}
@@ -45,8 +45,8 @@ _log = logging.getLogger(__name__)
 def read_labels(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
     """Return the labels of a file: `building_id` and `damage`, in the order of the file.
 
-    `damage` is 1 to 4 (Int8), or missing if the labeller cannot tell or sees no building. Each building occurs once.
-    Rows that cannot be used are left out and counted in a warning.
+    `damage` (Int8) is 1 to 4, 0 if the labeller sees no building, or missing if they cannot tell. Each building occurs
+    once. Rows that cannot be used are left out and counted in a warning.
 
     Args:
         path: CSV with the columns `building_id` (or `id`) and `label` (or `damage`, `class`), or points or polygons in
@@ -84,16 +84,20 @@ def exclude_validation(labels: pd.DataFrame, sample: Collection[str]) -> pd.Data
 
 
 def require_classes(labels: pd.DataFrame) -> None:
-    """Require at least two classes.
+    """Require at least two damage classes; `no-building` and `cannot-tell` are none.
 
     Raises:
         DataError: all labels are of one class, or there are none.
     """
-    classes = labels["damage"].dropna().unique()
-    if len(classes) < 2:
-        only = f"All {labels['damage'].count()} labels are {Damage(classes[0]).word}" if len(classes) else "No label"
-        verb = "" if len(classes) else " names a class"
-        raise DataError(f"{only}{verb}; two classes are needed.", hint="Label buildings of other classes, too.")
+    codes = labels["damage"].dropna()
+    codes = codes[codes > 0]
+    if codes.empty:
+        raise DataError(f"None of the {len(labels)} labels is a damage class.", hint="Label at least two classes.")
+    if codes.nunique() < 2:
+        raise DataError(
+            f"All {len(codes)} labels are {Damage(codes.iloc[0]).word}; two classes are needed.",
+            hint="Label buildings of other classes, too.",
+        )
 
 
 def validation_ids(folder: Path) -> list[str]:
@@ -206,7 +210,7 @@ def _known(rows: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> pd.Dat
 
 
 def _classes(texts: pd.Series[Any], name: str) -> Any:  # noqa: ANN401  an extension array
-    """Return the classes; missing where the labeller cannot tell or sees no building."""
+    """Return the classes: 0 for no building, missing where the labeller cannot tell."""
     codes, unknown = {}, []
     for text in texts.unique():
         word, number = re.sub(r"[\W_]+", "", text.casefold()), re.fullmatch(r"(\d+)([.,]0*)?", text.strip())
@@ -223,9 +227,6 @@ def _classes(texts: pd.Series[Any], name: str) -> Any:  # noqa: ANN401  an exten
             f"{name}: {unknown[0]!r} is no damage class ({rows} of {len(texts)} labels are none).",
             hint=f"Use {legend}, {CANNOT_TELL} or {NO_BUILDING}.",
         )
-    absent = [text for text in codes if re.sub(r"[\W_]+", "", text.casefold()) == "nobuilding"]
-    if count := texts.isin(absent).sum():
-        _log.warning("%s: %d of %d labels see no building; they count as %s", name, count, len(texts), CANNOT_TELL)
     return pd.array([codes[text] for text in texts], dtype="Int8")
 
 
@@ -239,7 +240,7 @@ def _once(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     disagree = distinct[distinct[_ID].duplicated(keep=False)]
     if len(disagree):
         first = disagree[_ID].iloc[0]
-        words = [_word(code) for code in disagree.loc[disagree[_ID] == first, "damage"]]
+        words = [label_word(code) for code in disagree.loc[disagree[_ID] == first, "damage"]]
         raise DataError(
             f"{name}: {disagree[_ID].nunique()} buildings have labels that disagree; the first is {first!r}: "
             f"{' and '.join(words)}.",
@@ -250,8 +251,11 @@ def _once(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return distinct.astype({_ID: str}).reset_index(drop=True)
 
 
-def _word(code: Any) -> str:  # noqa: ANN401
-    return CANNOT_TELL if pd.isna(code) else Damage(code).word
+def label_word(code: Any) -> str:  # noqa: ANN401
+    """Return the word of a code of `read_labels`, as the labelling page exports it."""
+    if pd.isna(code):
+        return CANNOT_TELL
+    return Damage(code).word if code else NO_BUILDING
 
 
 def _refuse_predictions(labels: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> None:

@@ -22,9 +22,13 @@ KINDS: Final[Mapping[str, tuple[Damage, ...]]] = {
     DAMAGED: SCORED[1:],
     SEVERE: SCORED[2:],
     **{code.word: (code,) for code in SCORED},
+    "no building": (Damage.BACKGROUND,),
 }
-"""What is counted → its classes."""
+"""What is counted → its classes; the last kind are outlines without a building."""
+FALSE_OUTLINE: Final = [*KINDS][-1]
 NO_PREDICTION: Final = "no prediction"
+_NONE: Final = -1
+"""Code of a building without a label, or without a prediction."""
 COLUMNS: Final = (
     *("level", "name", "kind", "buildings", "labelled", "cannot_tell", "predicted"),
     *("estimate", "low", "high", "low_if_none", "high_if_all"),
@@ -39,8 +43,8 @@ class Survey:
     Attributes:
         group: number of the stratum of estimation.
         cell: number of the stratum crossed with the predicted class.
-        predicted: code of the predicted class, 0 without one.
-        label: code of the label, 0 without one.
+        predicted: code of the predicted class, -1 without one.
+        label: code of the label, 0 for no building, -1 without one.
         unknown: in the sample, and the labeller cannot tell.
     """
 
@@ -61,8 +65,8 @@ def survey(population: pd.DataFrame, buildings: pd.DataFrame, sample: Sequence[s
         population: columns `building_id` and `stratum`, as the sample was drawn from.
         buildings: assessed buildings: `building_id`, `damage` and probabilities, also of another model.
         sample: ids of the sample.
-        labels: `building_id` and `damage` (1 to 4, missing if the labeller cannot tell); labels of other buildings are
-            not used, because nobody drew them.
+        labels: as `labelling.labels.read_labels` returns them; labels of other buildings are not used, because nobody
+            drew them.
 
     Raises:
         DataError: other buildings than those that the sample was drawn from, or no label of the sample.
@@ -81,12 +85,12 @@ def survey(population: pd.DataFrame, buildings: pd.DataFrame, sample: Sequence[s
     given = labels[labels["building_id"].isin(list(sample))].set_index("building_id")["damage"]
     if not given.notna().any():
         raise DataError(
-            "No building of the sample has a label with a class.",
+            "No building of the sample has a label other than cannot-tell.",
             hint="Label DIR/validation/label.html, export the labels, and name that file with --labels.",
         )
-    label = ids.map(given.dropna().astype(int)).fillna(0).to_numpy(int)
+    label = ids.map(given.dropna().astype(int)).fillna(_NONE).to_numpy(int)
     unknown = ids.isin(given.index[given.isna()]).to_numpy()
-    predicted = frame["damage"].fillna(0).to_numpy(int)
+    predicted = frame["damage"].fillna(_NONE).to_numpy(int)
     group, _ = pd.factorize(post_strata(frame), sort=True)
     cell, _ = pd.factorize(frame["stratum"].astype(str) + "\n" + predicted.astype(str), sort=True)
     return Survey(group, cell, predicted, label, unknown)
@@ -136,7 +140,7 @@ def _level(found: Survey, level: str, names: list[str], number: AnyArray) -> lis
         cells = np.ravel_multi_index((number[rows], found.group[rows]), shape)
         return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
 
-    sizes, labelled, unknown = count(np.ones(len(found), bool)), count(found.label > 0), count(found.unknown)
+    sizes, labelled, unknown = count(np.ones(len(found), bool)), count(found.label != _NONE), count(found.unknown)
     rows = []
     for kind, codes in KINDS.items():
         seen, predicted = count(np.isin(found.label, codes)), count(np.isin(found.predicted, codes)).sum(1)
@@ -176,17 +180,20 @@ def accuracy(found: Survey) -> dict[str, Any] | None:
 
     Strata need not be the classes of the map, as in Stehman (2014). `None` without any prediction.
 
-    Keys: `matrix` (predicted class → true class → buildings `estimate`, `low`, `high`), `users` (share of the buildings
+    Keys: `matrix` (predicted class → true class, or no building → `estimate`, `low`, `high`), `users` (share of the buildings
     predicted so that are so), `producers` (share of the buildings that are so and are predicted so), `overall`.
     """
-    if not found.predicted.any():
+    absent = found.predicted == _NONE
+    if absent.all():
         return None
-    codes = [0, *map(int, SCORED)] if (found.predicted == 0).any() else [*map(int, SCORED)]
+    codes = [_NONE, *map(int, SCORED)] if absent.any() else [*map(int, SCORED)]
     rows = {code: _cells(found, found.predicted == code) for code in codes}
     rest = {code: _cells(found, found.predicted != code) for code in codes}
-    words = {code: Damage(code).word if code else NO_PREDICTION for code in codes}
+    words = {code: NO_PREDICTION if code == _NONE else Damage(code).word for code in codes}
+    columns = {**{true.word: true for true in SCORED}, FALSE_OUTLINE: Damage.BACKGROUND}
     matrix = {
-        words[code]: {true.word: _numbers(count_interval(*row(true))) for true in SCORED} for code, row in rows.items()
+        words[code]: {word: _numbers(count_interval(*row(true))) for word, true in columns.items()}
+        for code, row in rows.items()
     }
     users, producers = {}, {}
     for true in SCORED:
@@ -196,7 +203,7 @@ def accuracy(found: Survey) -> dict[str, Any] | None:
         low, high = ratio_interval(rows[int(true)](true), rest[int(true)](true))
         estimate = float(inside / (inside + outside)) if inside + outside > 0 else None
         producers[true.word] = {"estimate": _rounded(estimate), "low": _rounded(low), "high": _rounded(high)}
-    correct = _tally(found, found.label > 0, found.label == found.predicted)
+    correct = _tally(found, found.label != _NONE, found.label == found.predicted)
     return {
         "matrix": matrix,
         "users": users,
@@ -207,7 +214,7 @@ def accuracy(found: Survey) -> dict[str, Any] | None:
 
 def _cells(found: Survey, rows: AnyArray) -> Any:  # noqa: ANN401
     """Return a function from a true class to `found`, `labelled`, `sizes` of the cells of some buildings."""
-    return lambda true: _tally(found, rows & (found.label > 0), rows & (found.label == true), rows)
+    return lambda true: _tally(found, rows & (found.label != _NONE), rows & (found.label == true), rows)
 
 
 def _tally(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.inference.summary import CELL
-from xview2_siamese_unet.validation.estimation import DAMAGED, SEVERE
+from xview2_siamese_unet.validation.estimation import DAMAGED, FALSE_OUTLINE, SEVERE
 
 NOTE: Final = (
     "95 % intervals from a random sample that a person labelled from the same images. They are about what a person "
@@ -59,6 +59,9 @@ def _sentences(
     for kind, words in _VERBS.items():
         row = by_kind[kind]
         yield f"{statement(row)} are {words} (95 % interval, {row['labelled']:,} labelled)."
+    row = by_kind[FALSE_OUTLINE]
+    if row["estimate"]:
+        yield f"{statement(row, 'outlines')} are no building (95 % interval): they count as not damaged."
     row = by_kind[DAMAGED]
     if row["cannot_tell"]:
         noun = "building" if row["cannot_tell"] == 1 else "buildings"
@@ -86,7 +89,7 @@ def row_of(by_kind: Mapping[str, Mapping[str, Any]], code: Damage) -> int:
     return int(by_kind[code.word]["predicted"])
 
 
-def statement(row: Mapping[str, Any]) -> str:
+def statement(row: Mapping[str, Any], noun: str = "buildings") -> str:
     """Return an interval in words, such as `412 to 508 of 3,120 buildings`."""
     low, high = (f"{row[key]:,}" for key in ("low", "high"))
-    return f"{low if low == high else f'{low} to {high}'} of {row['buildings']:,} buildings"
+    return f"{low if low == high else f'{low} to {high}'} of {row['buildings']:,} {noun}"
