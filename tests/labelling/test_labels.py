@@ -54,7 +54,7 @@ def shapes(path: Path, geometries: list[Any], labels: list[Any], crs: str = CRS,
         ("sep=;\r\nid;Class\r\n3;4,0\r\na;1,0\r\n4;?\r\n", "utf-8-sig"),
         ("ID\tlabel\r\n3.0\t4.0\r\na\tNo Damage\r\n4,0\tun-classified\r\n", "utf-16"),
         (
-            '"note, of one","label","building_id"\n"x, y","destroyed"," 3"\n"","none","a"\n"","cannot_tell","4"\n',
+            '"note, of one","label","building_id"\n"x, y","destroyed"," 3"\n"","intact","a"\n"","cannot_tell","4"\n',
             "utf-8",
         ),
     ],
@@ -67,7 +67,7 @@ def test_spreadsheets(tmp_path: Path, buildings: gpd.GeoDataFrame, content: str,
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["1", "1.0", "1,00", "no-damage", "No damage", "NO_DAMAGE", "none", "Undamaged", "no visible damage"], 1),
+        (["1", "1.0", "1,00", "no-damage", "No damage", "NO_DAMAGE", "Undamaged", "no visible damage"], 1),
         (["2", "minor-damage", "Minor Damage", "minor_damage", "minor"], 2),
         (["3", "major-damage", "MajorDamage", "major"], 3),
         (["4", "destroyed", " Destroyed "], 4),
@@ -81,7 +81,7 @@ def test_spellings(tmp_path: Path, buildings: gpd.GeoDataFrame, words: list[str]
         assert pairs(labels) == [("a", code)], word
 
 
-@pytest.mark.parametrize("word", ["0", "6", "-1", "1.5", "0.1", "damaged", "1-2", "nan", "-", "destroyed?!x"])
+@pytest.mark.parametrize("word", ["0", "6", "-1", "1.5", "0.1", "damaged", "1-2", "-", "destroyed?!x"])
 def test_an_unknown_class_is_refused(tmp_path: Path, buildings: gpd.GeoDataFrame, word: str) -> None:
     path = text(tmp_path / "labels.csv", f"building_id,label\na,1\n3,{word}\n4,{word}\n")
     with pytest.raises(DataError, match=r"is no damage class \(2 of 3") as refused:
@@ -109,6 +109,7 @@ def test_no_building_is_an_answer_of_its_own(
             "2 of 3 rows name buildings that this assessment does not have, such as 'zz'",
         ),
         ("a,1\n3,\n4,\n", [("a", 1)], "2 of 3 rows have no label yet"),
+        ("3,None\n4,nan\na,1\n5,NULL\n6,<NA>\n", [("a", 1)], "4 of 5 rows have no label yet (empty, none, nan or"),
         ("a,1\n,3\n", [("a", 1)], "1 of 2 rows belong to no building"),
         ("3,2\na,1\n3,minor\n", [("3", 2), ("a", 1)], "1 of 3 labels repeat another one"),
     ],
@@ -170,7 +171,7 @@ def test_a_label_next_to_predictions_is_read(tmp_path: Path, buildings: gpd.GeoD
     path = shapes(
         tmp_path / "copy.gpkg",
         [box(n) for n in range(3)],
-        ["destroyed", None, "none"],
+        ["destroyed", None, "no damage"],
         building_id=["a", "b 2", "3"],
         damage=[1, 1, 1],
         p_none=[0.9, 0.8, 0.7],

@@ -28,7 +28,7 @@ _ID: Final = "building_id"
 _TABLES: Final = (".csv", ".tsv", ".txt")
 _WORDS: Final[dict[str, Damage | None]] = {
     **{re.sub("[^a-z]", "", code.word): code for code in SCORED},
-    **dict.fromkeys(("none", "undamaged", "notdamaged", "novisibledamage", "intact"), Damage.NO_DAMAGE),
+    **dict.fromkeys(("undamaged", "notdamaged", "novisibledamage", "intact"), Damage.NO_DAMAGE),
     "minor": Damage.MINOR_DAMAGE,
     "major": Damage.MAJOR_DAMAGE,
     **dict.fromkeys(("cannottell", "canttell", "u", "unknown", "unclear", "unclassified", "unsure"), None),
@@ -36,6 +36,8 @@ _WORDS: Final[dict[str, Damage | None]] = {
 }
 """A word without spaces, hyphens and underscores → its class."""
 _NUMBERS: Final[dict[int, Damage | None]] = {int(code): code for code in SCORED} | {int(Damage.UNCLASSIFIED): None}
+_EMPTY: Final = ("", "none", "nan", "null", "<na>")
+"""What programs write where there is no label."""
 _MEGABYTES: Final = 100
 _TWIN: Final = 20
 """Labels from which it is suspicious that all equal the predictions."""
@@ -61,8 +63,8 @@ def read_labels(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
     file = split_layer(path)[0]
     rows = _read_csv(file) if file.suffix.lower() in _TABLES else _read_shapes(path, buildings)
     name, total = file.name, len(rows)
-    empty = rows["label"].str.strip() == ""
-    _warn(name, total, empty, "have no label yet")
+    empty = rows["label"].str.strip().str.casefold().isin(_EMPTY)
+    _warn(name, total, empty, "have no label yet (empty, none, nan or null)")
     rows = _known(rows[~empty], buildings, name)
     rows = rows.assign(damage=_classes(rows["label"], name))
     labels = _once(rows, name)
