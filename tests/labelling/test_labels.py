@@ -84,7 +84,7 @@ def test_spellings(tmp_path: Path, buildings: gpd.GeoDataFrame, words: list[str]
 @pytest.mark.parametrize("word", ["0", "6", "-1", "1.5", "0.1", "damaged", "1-2", "-", "destroyed?!x"])
 def test_an_unknown_class_is_refused(tmp_path: Path, buildings: gpd.GeoDataFrame, word: str) -> None:
     path = text(tmp_path / "labels.csv", f"building_id,label\na,1\n3,{word}\n4,{word}\n")
-    with pytest.raises(DataError, match=r"is no damage class \(2 of 3") as refused:
+    with pytest.raises(DataError, match=r"^Unknown damage class .* in labels.csv \(2 of 3 rows") as refused:
         read_labels(path, buildings)
     assert repr(word) in str(refused.value)
     assert "1 no-damage, 2 minor-damage" in refused.value.hint
@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_counted(
         ("building_id,label\nzz,1\nyy,2\n", r"None of the 2 ids in x.csv .* 'zz'"),
         (
             "building_id,label\na,1\n3,2\na,4\n",
-            r"1 buildings have labels that disagree; the first is 'a': no-damage and",
+            r"1 buildings in x.csv have labels that disagree; the first is 'a': no-damage and",
         ),
         ("building_id,label\na,1\na,u\n", "no-damage and cannot-tell"),
         ("building_id,label,class\na,1,1\n", "several columns that may hold labels: label, class"),
@@ -141,9 +141,12 @@ def test_what_does_not_fit_is_counted(
         ("name,label\na,1\n", "no column building_id"),
         ("building_id,damage,p_none,p_minor,p_major,p_destroyed\na,1,1,0,0,0\n", "holds the predictions of an"),
         ("building_id,damage,damage_label,run_id\na,1,no-damage,ff\n", "holds the predictions of an assessment"),
-        ("", "cannot be read"),
+        ("", "x.csv is empty"),
+        ("building_id,label,label\na,1,2\n", "x.csv has several columns 'label'"),
+        ("building_id,note,label, Note\na,x,1,y\n", "x.csv has several columns 'note'"),
+        ("building_id,label\na,1,oops\n3,2\n", "1 of 2 rows of x.csv have more fields than its 2 columns; .* 'a'"),
         ('building_id,label\n"a,1\n', "cannot be read"),
-        ("building_id,label\na,1,2\nb,1,2,3,4\n", "cannot be read"),
+        ("building_id,label\na,1,2\nb,1,2,3,4\n", "2 of 2 rows of x.csv have more fields"),
     ],
 )
 def test_one_sentence(tmp_path: Path, buildings: gpd.GeoDataFrame, content: str, message: str) -> None:
@@ -151,6 +154,12 @@ def test_one_sentence(tmp_path: Path, buildings: gpd.GeoDataFrame, content: str,
         read_labels(text(tmp_path / "x.csv", content), buildings)
     assert refused.value.hint
     assert "\n" not in str(refused.value)
+
+
+def test_rows_of_other_lengths_than_the_header(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
+    """Spreadsheets leave out what is empty at the end of a row, or write a separator for it."""
+    path = text(tmp_path / "x.csv", "building_id,label,note\na,1\n\n3,2,seen,,\n4\n")
+    assert pairs(read_labels(path, buildings)) == [("a", 1), ("3", 2)]
 
 
 def test_other_encodings_and_missing_files_are_refused(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
@@ -248,11 +257,11 @@ def test_an_export_of_the_predictions_is_noticed(tmp_path: Path, caplog: pytest.
     )
     path = tmp_path / "x.csv"
     frame[["building_id", "damage"]].to_csv(path, index=False)
-    with pytest.raises(DataError, match="all 30 labels equal the predictions of this assessment"):
+    with pytest.raises(DataError, match="holds the predictions of this assessment, not labels: its 30 classes"):
         read_labels(path, frame)
     frame[["building_id", "damage"]].iloc[:25].to_csv(path, index=False)
     assert read_labels(path, frame)["damage"].tolist() == codes[:25]
-    assert caplog.messages == ["x.csv: all 25 labels equal the predictions of this assessment: are they labels?"]
+    assert caplog.messages == ["x.csv: all 25 labels equal the predictions; check that a person entered them"]
     caplog.clear()
     frame[["building_id"]].assign(damage="u").to_csv(path, index=False)
     assert read_labels(path, frame.assign(damage=pd.array([None] * 30, dtype="Int8")))["damage"].isna().all()

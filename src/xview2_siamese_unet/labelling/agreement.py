@@ -23,7 +23,7 @@ class Agreement(NamedTuple):
         kappa: 1 for the same labels, 0 for as many equal ones as chance gives, NaN if both used one class only.
         agreement: share of equal labels.
         labels: number of buildings that both labelled.
-        confusion: rows: first labeller, columns: second labeller; `no-building` and `cannot-tell` are classes of their own.
+        confusion: rows: first labeller, columns: second labeller; `no-building` and `cannot-tell` are classes here.
     """
 
     kappa: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import logging
@@ -127,14 +128,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is not valid UTF-8.", hint="Save it again as CSV UTF-8.") from error
     first, _, rest = text.partition("\n")
     text = rest if first.lower().startswith("sep=") else text  # a hint of Excel to itself
-    header = text.partition("\n")[0]
-    separator = max(";\t,", key=header.count)
-    try:
-        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1].rstrip(".")
-        raise DataError(f"{path} cannot be read: {reason}.", hint="Save it again as CSV UTF-8.") from error
-    table.columns = table.columns.str.strip()
+    table = _parse_csv(text, path.name)
     label = _label_column(list(table.columns), path.name)
     lower = {name.lower(): name for name in reversed(table.columns)}
     key = lower.get(_ID) or lower.get("id")
@@ -143,7 +137,35 @@ def _read_csv(path: Path) -> pd.DataFrame:
             f"{path.name} has no column {_ID} (columns: {', '.join(table.columns)}).",
             hint=f"Name the column with the ids of the buildings {_ID}.",
         )
-    return pd.DataFrame({_ID: table[key].fillna(""), "label": table[label].fillna("")})
+    return pd.DataFrame({_ID: table[key], "label": table[label]})
+
+
+def _parse_csv(text: str, name: str) -> pd.DataFrame:
+    """Return the columns as text; pandas would rename repeated columns and drop fields that have none.
+
+    Raises:
+        DataError: no CSV, repeated columns, or rows with more fields than columns.
+    """
+    separator = max(";\t,", key=text.partition("\n")[0].count)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{name} cannot be read: {error}.", hint="Save it again as CSV UTF-8.") from error
+    if not rows:
+        raise DataError(f"{name} is empty.", hint="Export the labels again.")
+    header, *rows = [[field.strip() for field in rows[0]], *filter(None, rows[1:])]
+    repeated = [column for column in header if column and [each.lower() for each in header].count(column.lower()) > 1]
+    if repeated:
+        raise DataError(f"{name} has several columns {repeated[0]!r}.", hint="Rename or delete all but one.")
+    width = len(header)
+    long = [row for row in rows if any(row[width:])]
+    if long:
+        raise DataError(
+            f"{len(long)} of {len(rows)} rows of {name} have more fields than its {width} columns; the first begins with "
+            f"{long[0][0]!r}.",
+            hint="Put fields that hold the separator in quotes.",
+        )
+    return pd.DataFrame([(row + [""] * width)[:width] for row in rows], columns=header, dtype=object)
 
 
 def _read_shapes(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
@@ -226,7 +248,7 @@ def _classes(texts: pd.Series[Any], name: str) -> Any:  # noqa: ANN401  an exten
         rows = texts.isin(unknown).sum()
         legend = ", ".join(f"{int(code)} {code.word}" for code in SCORED)
         raise DataError(
-            f"{name}: {unknown[0]!r} is no damage class ({rows} of {len(texts)} labels are none).",
+            f"Unknown damage class {unknown[0]!r} in {name} ({rows} of {len(texts)} rows have an unknown class).",
             hint=f"Use {legend}, {CANNOT_TELL} or {NO_BUILDING}.",
         )
     return pd.array([codes[text] for text in texts], dtype="Int8")
@@ -244,7 +266,7 @@ def _once(rows: pd.DataFrame, name: str) -> pd.DataFrame:
         first = disagree[_ID].iloc[0]
         words = [label_word(code) for code in disagree.loc[disagree[_ID] == first, "damage"]]
         raise DataError(
-            f"{name}: {disagree[_ID].nunique()} buildings have labels that disagree; the first is {first!r}: "
+            f"{disagree[_ID].nunique()} buildings in {name} have labels that disagree; the first is {first!r}: "
             f"{' and '.join(words)}.",
             hint="Keep one label per building. Two labellers have a file each.",
         )
@@ -269,7 +291,8 @@ def _refuse_predictions(labels: pd.DataFrame, buildings: gpd.GeoDataFrame, name:
         return
     if labels["damage"].count() == predicted.count():
         raise DataError(
-            f"{name}: all {len(labels)} labels equal the predictions of this assessment, for every assessed building.",
-            hint="Label what you see in the images: predictions teach nothing.",
+            f"{name} holds the predictions of this assessment, not labels: its {len(labels)} classes equal the predicted "
+            "ones of all assessed buildings.",
+            hint="Label what you see in the images.",
         )
-    _log.warning("%s: all %d labels equal the predictions of this assessment: are they labels?", name, len(labels))
+    _log.warning("%s: all %d labels equal the predictions; check that a person entered them", name, len(labels))

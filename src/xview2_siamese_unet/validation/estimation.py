@@ -180,8 +180,9 @@ def accuracy(found: Survey) -> dict[str, Any] | None:
 
     Strata need not be the classes of the map, as in Stehman (2014). `None` without any prediction.
 
-    Keys: `matrix` (predicted class → true class, or no building → `estimate`, `low`, `high`), `users` (share of the buildings
-    predicted so that are so), `producers` (share of the buildings that are so and are predicted so), `overall`.
+    Keys: `matrix` (predicted class → true class, or no building → `estimate`, `low`, `high`), `users` (share of the
+    buildings predicted so that are so), `producers` (share of the buildings that are so and are predicted so),
+    `overall`.
     """
     absent = found.predicted == _NONE
     if absent.all():
