@@ -212,15 +212,17 @@ def test_shapes_without_one_footprint_are_counted(
     tmp_path: Path, buildings: gpd.GeoDataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     twice = pd.concat([buildings, buildings.iloc[[5]].assign(building_id="7")], ignore_index=True)
+    twice.loc[4, "building_id"] = None
     line = shapely.LineString([(500_000, 4_000_000), (500_100, 4_000_000)])
-    geometries = [box(0), box(-20), box(0, 60), box(5), box(5).centroid, line, box(2).centroid]
-    path = shapes(tmp_path / "l.gpkg", geometries, [4, 1, 1, 1, 1, 1, 2])
+    geometries = [box(0), box(-20), box(0, 60), box(5), box(5).centroid, line, box(2).centroid, box(4).centroid]
+    path = shapes(tmp_path / "l.gpkg", geometries, [4, 1, 1, 1, 1, 1, 2, 3])
     assert pairs(read_labels(path, twice)) == [("a", 4), ("3", 2)]
     assert caplog.messages == [
-        "l.gpkg: 2 of 7 shapes lie in several footprints",
-        "l.gpkg: 1 of 7 shapes are lines",
-        "l.gpkg: 2 of 7 shapes lie in no footprint, or with less than half of their area",
-        "l.gpkg: 5 of 7 rows belong to no building; they are left out",
+        "l.gpkg: 2 of 8 shapes lie in several footprints",
+        "l.gpkg: 1 of 8 shapes are lines",
+        "l.gpkg: 1 of 8 shapes lie in a footprint without an id",
+        "l.gpkg: 2 of 8 shapes lie in no footprint, or with less than half of their area",
+        "l.gpkg: 6 of 8 rows belong to no building; they are left out",
     ]
 
 

@@ -161,8 +161,8 @@ def _parse_csv(text: str, name: str) -> pd.DataFrame:
     long = [row for row in rows if any(row[width:])]
     if long:
         raise DataError(
-            f"{len(long)} of {len(rows)} rows of {name} have more fields than its {width} columns; the first begins with "
-            f"{long[0][0]!r}.",
+            f"{len(long)} of {len(rows)} rows of {name} have more fields than its {width} columns; the first begins "
+            f"with {long[0][0]!r}.",
             hint="Put fields that hold the separator in quotes.",
         )
     return pd.DataFrame([(row + [""] * width)[:width] for row in rows], columns=header, dtype=object)
@@ -291,8 +291,8 @@ def _refuse_predictions(labels: pd.DataFrame, buildings: gpd.GeoDataFrame, name:
         return
     if labels["damage"].count() == predicted.count():
         raise DataError(
-            f"{name} holds the predictions of this assessment, not labels: its {len(labels)} classes equal the predicted "
-            "ones of all assessed buildings.",
+            f"{name} holds the predictions of this assessment, not labels: its {len(labels)} classes equal the "
+            "predicted ones of all assessed buildings.",
             hint="Label what you see in the images.",
         )
     _log.warning("%s: all %d labels equal the predictions; check that a person entered them", name, len(labels))
