@@ -132,6 +132,9 @@ def test_another_assessment_is_refused() -> None:
     population, buildings, ids, labels = stratified_by_class({1: 40}, {1: [9, 0, 0, 1]})
     with pytest.raises(DataError, match=r"3 of 40 buildings that the sample was drawn from are not in this assessment"):
         survey(population, buildings.iloc[3:], ids, labels)
+    hidden = buildings.iloc[[0]].assign(status="not_assessed", reason="no data", damage=pd.NA)
+    with pytest.raises(DataError, match="1 ids of the assessment belong to several buildings; the first is 'b0'"):
+        survey(population, pd.concat([buildings, hidden], ignore_index=True), ids, labels)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.types import AnyArray
 from xview2_siamese_unet.validation.intervals import Interval, count_interval, ratio_interval
-from xview2_siamese_unet.validation.sampling import LEAST, stratify
+from xview2_siamese_unet.validation.sampling import LEAST, by_id, stratify
 from xview2_siamese_unet.validation.zones import zone_intervals
 
 DAMAGED: Final = "damaged"
@@ -72,8 +72,7 @@ def survey(population: pd.DataFrame, buildings: pd.DataFrame, sample: Sequence[s
         DataError: other buildings than those that the sample was drawn from, or no label of the sample.
     """
     ids = population["building_id"]
-    known = buildings.dropna(subset=["building_id"])
-    known = known.set_index(known["building_id"].astype(str))
+    known = by_id(buildings)
     if absent := int((~ids.isin(known.index)).sum()):
         raise DataError(
             f"{absent} of {len(ids)} buildings that the sample was drawn from are not in this assessment.",

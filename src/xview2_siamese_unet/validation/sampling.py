@@ -7,7 +7,7 @@ for good, and a sample takes the smallest ones of each stratum: a larger sample 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.buildings import NO_MODEL, NOT_ASSESSED, SHARES
 from xview2_siamese_unet.types import AnyArray, Float64Array, Int64Array
 
+FrameT = TypeVar("FrameT", bound=pd.DataFrame)
 LEAST: Final = 5
 """Labels of a stratum, or all its buildings if it has fewer."""
 _MOST_STRATA: Final = 10
@@ -27,6 +28,23 @@ def in_population(buildings: pd.DataFrame) -> pd.Series[bool]:
     """Return which buildings the estimates are about: those with an id that both images show."""
     hidden = (buildings["status"] == NOT_ASSESSED) & (buildings["reason"] != NO_MODEL)
     return buildings["building_id"].notna() & ~hidden
+
+
+def by_id(buildings: FrameT) -> FrameT:
+    """Return the buildings with an id, which becomes the index, as text.
+
+    Raises:
+        DataError: an id that repeats, also among buildings that nobody can label.
+    """
+    known = buildings.dropna(subset=["building_id"])
+    known = known.set_index(known["building_id"].astype(str).rename(None))
+    if known.index.has_duplicates:
+        repeated = known.index[known.index.duplicated()].unique()
+        raise DataError(
+            f"{len(repeated)} ids of the assessment belong to several buildings; the first is {repeated[0]!r}.",
+            hint="Assess footprints with unique ids.",
+        )
+    return known
 
 
 def spreads(buildings: pd.DataFrame) -> Float64Array:
@@ -140,12 +158,9 @@ def new_population(buildings: pd.DataFrame, count: int, seed: int, zones: Sequen
     Raises:
         DataError: no building to draw from, or ids that repeat.
     """
-    ids = buildings["building_id"].astype(str).reset_index(drop=True)
+    ids = by_id(buildings).index
     if not len(ids):
         raise DataError("The assessment holds no building to label.", hint="Check its report for the reasons.")
-    if ids.duplicated().any():
-        first = ids[ids.duplicated()].iloc[0]
-        raise DataError(f"The id {first!r} belongs to several buildings.", hint="Assess footprints with unique ids.")
     population = pd.DataFrame({"building_id": ids})
     population["stratum"] = stratify(buildings, count, zones).to_numpy()
     population["zone"] = "" if zones is None else list(zones)

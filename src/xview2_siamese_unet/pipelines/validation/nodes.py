@@ -24,7 +24,7 @@ from xview2_siamese_unet.labelling.labels import read_labels
 from xview2_siamese_unet.labelling.page import labelling_page
 from xview2_siamese_unet.report.estimates import render_estimates
 from xview2_siamese_unet.validation.estimation import accuracy, estimates_table, survey
-from xview2_siamese_unet.validation.sampling import draw, in_population, new_population
+from xview2_siamese_unet.validation.sampling import by_id, draw, in_population, new_population
 from xview2_siamese_unet.validation.statements import estimates_numbers
 
 _log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ _STAMP = "1970-01-01T00:00:00.000Z"  # equal samples have equal bytes
 def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inference: InferenceParams) -> tuple[str, str]:
     """Return the population and the sample as CSV; an earlier sample of the folder is enlarged."""
     frame = read_building_layer(buildings)
+    by_id(frame)  # refuses ids that repeat, also of buildings that are not visible
     inside = in_population(frame)
     earlier, seed, drawn = folder / "population.csv", params.seed, []
     if earlier.is_file():
@@ -79,8 +80,8 @@ def _keep(path: Path, page: str) -> None:
 def write_shapes(sample: str, buildings: Path, folder: Path, assessment: Path) -> Layers:
     """Return the outlines of the sample with an empty column `label`, or the labels entered there so far."""
     ids = _read_csv(sample)["building_id"]
-    frame = read_building_layer(buildings).dropna(subset=["building_id"])
-    shapes = frame.set_index(frame["building_id"].astype(str)).loc[ids, [frame.geometry.name]]
+    frame = read_building_layer(buildings)
+    shapes = by_id(frame).loc[ids, [frame.geometry.name]]
     entered = pd.Series(dtype=object)
     if (earlier := folder / "sample.gpkg").is_file():
         before = read_building_layer(earlier)
@@ -107,8 +108,7 @@ def estimate(
     labels = read_labels(params.labels.expanduser(), frame)
     _warn(labels, drawn)
     found = survey(everybody, frame, drawn["building_id"].tolist(), labels)
-    known = frame.dropna(subset=["building_id"])
-    known = known.set_index(known["building_id"].astype(str)).loc[everybody["building_id"]]
+    known = by_id(frame).loc[everybody["building_id"]]
     table = estimates_table(found, _levels(known, everybody, inference))
     left_out = {"outside": len(frame) - len(everybody), "trained": _trained(frame, drawn)}
     numbers = estimates_numbers(table, accuracy(found), sample=len(drawn), **left_out)
