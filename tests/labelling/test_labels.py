@@ -226,6 +226,12 @@ def test_shapes_without_one_footprint_are_counted(
     ]
 
 
+def test_ids_that_repeat_are_refused(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
+    twice = pd.concat([buildings, buildings.iloc[[2]]], ignore_index=True)
+    with pytest.raises(DataError, match="1 ids of the assessment belong to several buildings; the first is '3'"):
+        read_labels(text(tmp_path / "x.csv", "building_id,label\na,1\n"), twice)
+
+
 def test_shapes_elsewhere_are_refused(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
     points = gpd.GeoSeries([box(n).centroid for n in range(2)], crs=CRS).to_crs("OGC:CRS84")
     feature = [

@@ -20,6 +20,7 @@ from xview2_siamese_unet.inference.buildings import SHARES
 from xview2_siamese_unet.inference.footprints import as_texts
 from xview2_siamese_unet.inference.vector_formats import read_table, split_layer
 from xview2_siamese_unet.labelling.places import match_shapes
+from xview2_siamese_unet.validation.sampling import by_id
 
 CANNOT_TELL: Final = "cannot-tell"
 NO_BUILDING: Final = "no-building"
@@ -58,8 +59,8 @@ def read_labels(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
         buildings: the assessed buildings, `building_id` and polygons.
 
     Raises:
-        DataError: an unreadable file, predictions in place of labels, unknown classes, labels of one building that
-            disagree, or no row that belongs to a building.
+        DataError: ids of buildings that repeat, an unreadable file, predictions in place of labels, unknown classes,
+            labels of one building that disagree, or no row that belongs to a building.
     """
     file = split_layer(path)[0]
     rows = _read_csv(file) if file.suffix.lower() in _TABLES else _read_shapes(path, buildings)
@@ -214,7 +215,7 @@ def _label_column(columns: Collection[str], name: str) -> str:
 
 def _known(rows: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> pd.DataFrame:
     """Return the rows whose id is that of a building, as the assessment writes it."""
-    known = {str(each) for each in buildings[_ID].dropna()}
+    known = set(by_id(buildings).index)
     written = rows[_ID].str.strip()
     whole = written.str.replace(r"^(\d+)[.,]0+$", r"\1", regex=True)  # a spreadsheet's 12.0, or 12,0
     ids = written.where(written.isin(known), whole)
@@ -286,7 +287,7 @@ def _refuse_predictions(labels: pd.DataFrame, buildings: gpd.GeoDataFrame, name:
     """Refuse all predictions of the assessment as labels; warn if every one of some labels is the prediction."""
     if "damage" not in buildings or labels["damage"].count() < _TWIN:
         return
-    predicted = buildings.dropna(subset=[_ID]).set_index(_ID)["damage"].astype("Int8")
+    predicted = by_id(buildings)["damage"].astype("Int8")
     if not labels["damage"].equals(predicted.reindex(labels[_ID]).reset_index(drop=True)):
         return
     if labels["damage"].count() == predicted.count():

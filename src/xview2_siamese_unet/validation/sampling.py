@@ -6,14 +6,17 @@ for good, and a sample takes the smallest ones of each stratum: a larger sample 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.errors import ConfigError, DataError, StaleError
 from xview2_siamese_unet.inference.buildings import NO_MODEL, NOT_ASSESSED, SHARES
 from xview2_siamese_unet.types import AnyArray, Float64Array, Int64Array
 
@@ -45,6 +48,35 @@ def by_id(buildings: FrameT) -> FrameT:
             hint="Assess footprints with unique ids.",
         )
     return known
+
+
+def outlines(buildings: gpd.GeoDataFrame) -> pd.Series[Any]:
+    """Return a digest of the outline of each building with an id, by id."""
+    known = by_id(buildings)
+    texts = shapely.to_wkb(shapely.normalize(known.geometry.to_numpy()))
+    return pd.Series([hashlib.sha256(text).hexdigest()[:16] for text in texts], known.index, dtype=object)
+
+
+def require_population(population: pd.DataFrame, buildings: gpd.GeoDataFrame) -> None:
+    """Require that a sample can be drawn from, and be about, these buildings.
+
+    Args:
+        population: see `new_population`, with the column `outline`: those of `outlines`.
+        buildings: all of an assessment, also of adapted products.
+
+    Raises:
+        StaleError: buildings that are gone, have another outline, or are new.
+    """
+    now, before = outlines(buildings), population.set_index("building_id")["outline"]
+    other = int((now.reindex(before.index) != before).sum())
+    visible = buildings.loc[in_population(buildings), "building_id"].astype(str)
+    new = int((~visible.isin(before.index)).sum())
+    if other or new:
+        raise StaleError(
+            f"The validation sample was drawn from other buildings: {other} of {len(before)} are gone or have another "
+            f"outline, and {new} are new.",
+            hint="Move the folder validation away, and run kedro validate again.",
+        )
 
 
 def spreads(buildings: pd.DataFrame) -> Float64Array:

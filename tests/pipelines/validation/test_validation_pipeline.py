@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from conftest import TRUTH, roofs
 from xview2_siamese_unet import assessment
 from xview2_siamese_unet.cli.validate import estimate_command, validate_command
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.errors import DataError, StaleError
 from xview2_siamese_unet.inference.buildings import SHARES
 from xview2_siamese_unet.labelling.labels import validation_ids
 from xview2_siamese_unet.validation.estimation import COLUMNS
@@ -162,6 +162,32 @@ def test_an_assessment_without_a_model(folder: Path, tmp_path: Path) -> None:
     assert numbers["buildings"] == 59
     assert numbers["all"][0]["predicted"] == 0
     assert (folder / "validation" / "estimate.html").is_file()
+
+
+def rewrite(folder: Path, buildings: gpd.GeoDataFrame) -> None:
+    (folder / "buildings.gpkg").unlink()
+    pyogrio.write_dataframe(buildings, folder / "buildings.gpkg", layer="buildings")
+
+
+def test_a_sample_of_other_buildings_is_refused(folder: Path, tmp_path: Path) -> None:
+    assessment.validate(folder, count=20)
+    labels = label(folder, tmp_path / "labels.csv")
+    moved, later = roofs(), roofs()
+    moved.loc[:4, "geometry"] = moved.geometry[:5].translate(0.1)
+    later.loc[59, ["status", "reason", "damage"]] = ["assessed", None, 1]
+    cases = {
+        "5 of 59 are gone or have another outline, and 0 are new": moved,
+        "1 of 59 are gone or have another outline, and 0 are new": roofs().iloc[1:],
+        "0 of 59 are gone or have another outline, and 1 are new": later,
+    }
+    for message, buildings in cases.items():
+        rewrite(folder, buildings)
+        for refused in (lambda: assessment.estimate(folder, labels), lambda: assessment.validate(folder, count=30)):
+            with pytest.raises(StaleError, match=message):
+                refused()
+    rewrite(folder, roofs().sample(frac=1, random_state=0))  # another order
+    numbers = assessment.estimate(folder, labels)
+    assert "1 more buildings are not visible or have no id, and are not included." in numbers["sentences"]
 
 
 def test_refusals(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -24,7 +24,14 @@ from xview2_siamese_unet.labelling.labels import read_labels
 from xview2_siamese_unet.labelling.page import labelling_page
 from xview2_siamese_unet.report.estimates import render_estimates
 from xview2_siamese_unet.validation.estimation import accuracy, estimates_table, survey
-from xview2_siamese_unet.validation.sampling import by_id, draw, in_population, new_population
+from xview2_siamese_unet.validation.sampling import (
+    by_id,
+    draw,
+    in_population,
+    new_population,
+    outlines,
+    require_population,
+)
 from xview2_siamese_unet.validation.statements import estimates_numbers
 
 _log = logging.getLogger(__name__)
@@ -34,11 +41,12 @@ _STAMP = "1970-01-01T00:00:00.000Z"  # equal samples have equal bytes
 def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inference: InferenceParams) -> tuple[str, str]:
     """Return the population and the sample as CSV; an earlier sample of the folder is enlarged."""
     frame = read_building_layer(buildings)
-    by_id(frame)  # refuses ids that repeat, also of buildings that are not visible
+    outline = outlines(frame)
     inside = in_population(frame)
     earlier, seed, drawn = folder / "population.csv", params.seed, []
     if earlier.is_file():
         population = _read_csv(earlier.read_text(encoding="utf-8"))
+        require_population(population, frame)
         if (folder / "sample.csv").is_file():  # not if the first run was killed
             before = _read_csv((folder / "sample.csv").read_text(encoding="utf-8"))
             drawn, seed = before["building_id"].tolist(), int(before["seed"].iloc[0])
@@ -49,6 +57,7 @@ def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inferen
         zones = _zones(frame[inside], inference)
         names = None if zones is None else [zones[0][number] for number in zones[1]]
         population = new_population(frame[inside], params.count, seed, names)
+        population["outline"] = population["building_id"].map(outline)
     if hidden := int((~inside).sum()):
         _log.warning("%d of %d buildings are not visible or have no id: no estimate is about them", hidden, len(frame))
     sample = draw(population, params.count, drawn)
@@ -100,11 +109,13 @@ def estimate(
 
     Raises:
         ConfigError: no labels are named.
+        StaleError: the sample was drawn from other buildings.
     """
     if params.labels is None:
         raise ConfigError("validation.labels names no file.", hint="Use kedro estimate DIR --labels FILE.")
     frame = read_building_layer(buildings)
     everybody, drawn = _read_csv(population), _read_csv(sample)
+    require_population(everybody, frame)
     labels = read_labels(params.labels.expanduser(), frame)
     _warn(labels, drawn)
     found = survey(everybody, frame, drawn["building_id"].tolist(), labels)
@@ -173,5 +184,5 @@ def _zones(frame: gpd.GeoDataFrame, inference: InferenceParams) -> tuple[list[st
 
 
 def _read_csv(text: str) -> pd.DataFrame:
-    texts = dict.fromkeys(("building_id", "stratum", "zone"), str)
+    texts = dict.fromkeys(("building_id", "stratum", "zone", "outline"), str)
     return pd.read_csv(io.StringIO(text), dtype=texts, keep_default_na=False)
