@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -125,12 +126,17 @@ def test_adapted_products_share_the_sample_and_have_their_own_estimates(folder: 
     (folder / "adapted").mkdir()
     better = roofs().assign(damage=pd.array(TRUTH, dtype="Int8"))
     pyogrio.write_dataframe(better, folder / "adapted" / "buildings.gpkg", layer="buildings")
-    (folder / "adapted" / "run.json").write_text('{"run_id": "a", "products": {}}')
+    (folder / "adapted" / "run.json").write_text('{"run_id": "aaaaaaaaaaaa", "products": {}}')
     zero_shot = assessment.estimate(folder, labels)
     adapted = assessment.estimate(folder / "adapted", labels)
     assert (folder / "adapted" / "validation" / "estimates.csv").is_file()
     assert not (folder / "adapted" / "validation" / "sample.csv").exists()
     assert adapted["accuracy"]["overall"]["estimate"] == 1
+    assert (zero_shot["run_id"], adapted["run_id"]) == ("f" * 12, "a" * 12)
+    assert "Run aaaaaaaaaaaa:" in (folder / "adapted" / "validation" / "estimate.html").read_text()
+    digest = hashlib.sha256(labels.read_bytes()).hexdigest()
+    assert adapted["labels"] == [{"name": "labels.csv", "sha256": digest}]
+    assert adapted["seed"] == 0
     assert zero_shot["accuracy"]["overall"]["estimate"] < 1
     assert json.loads((folder / "validation" / "estimates.json").read_text()) == zero_shot
 

@@ -11,6 +11,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.validation_sample import ValidationParams
 from xview2_siamese_unet.datasets.assessment import Layers
@@ -20,6 +21,7 @@ from xview2_siamese_unet.inference.footprints import given_zones
 from xview2_siamese_unet.inference.products import outline_style
 from xview2_siamese_unet.inference.reopen import assessment_root, reopen_pair, require_record
 from xview2_siamese_unet.inference.summary import OUTSIDE, assign_zones, cell_names
+from xview2_siamese_unet.inference.vector_formats import split_layer
 from xview2_siamese_unet.labelling.labels import read_labels
 from xview2_siamese_unet.labelling.page import labelling_page
 from xview2_siamese_unet.report.estimates import render_estimates
@@ -103,7 +105,12 @@ def write_shapes(sample: str, buildings: Path, folder: Path, assessment: Path) -
 
 
 def estimate(
-    population: str, sample: str, buildings: Path, params: ValidationParams, inference: InferenceParams
+    population: str,
+    sample: str,
+    buildings: Path,
+    assessment: Path,
+    params: ValidationParams,
+    inference: InferenceParams,
 ) -> tuple[str, str]:
     """Return the estimates as a table and as JSON.
 
@@ -116,6 +123,7 @@ def estimate(
     frame = read_building_layer(buildings)
     everybody, drawn = _read_csv(population), _read_csv(sample)
     require_population(everybody, frame)
+    file = split_layer(params.labels.expanduser())[0]
     labels = read_labels(params.labels.expanduser(), frame)
     _warn(labels, drawn)
     found = survey(everybody, frame, drawn["building_id"].tolist(), labels)
@@ -123,12 +131,17 @@ def estimate(
     table = estimates_table(found, _levels(known, everybody, inference))
     left_out = {"outside": len(frame) - len(everybody), "trained": _trained(frame, drawn)}
     numbers = estimates_numbers(table, accuracy(found), sample=len(drawn), **left_out)
-    return table.to_csv(index=False), json.dumps(numbers, indent=2, allow_nan=False)
+    origin = {
+        "run_id": require_record(assessment)["run_id"],
+        "seed": int(drawn["seed"].iloc[0]),
+        "labels": [{"name": file.name, "sha256": sha256(file)}],
+    }
+    return table.to_csv(index=False), json.dumps(origin | numbers, indent=2, allow_nan=False)
 
 
 def write_estimates(estimates: str, assessment: Path) -> str:
     """Return the estimates as one HTML file."""
-    record = require_record(assessment_root(assessment))
+    record = require_record(assessment_root(assessment))  # adapted products name no images
     return render_estimates("Estimated building damage", json.loads(estimates), record)
 
 
