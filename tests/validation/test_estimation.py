@@ -12,7 +12,7 @@ from survey_data import assessed, stratified_by_class
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.validation.estimation import COLUMNS, KINDS, accuracy, estimates_table, post_strata, survey
-from xview2_siamese_unet.validation.statements import estimates_numbers, statement
+from xview2_siamese_unet.validation.statements import estimates_numbers, percents, statement
 
 # Olofsson et al. 2014, table 8: deforestation, forest gain, stable forest, stable non-forest; here classes 1 to 4.
 MATRIX = {1: [66, 0, 5, 4], 2: [0, 55, 8, 12], 3: [1, 0, 153, 11], 4: [2, 1, 9, 313]}
@@ -205,6 +205,11 @@ def test_sentences() -> None:
     assert first == f"{row['low']:,} to {row['high']:,} of 5,000 buildings are damaged (95 % interval, 199 labelled)."
     assert "buildings are destroyed or have major damage" in second
     assert third.startswith("For 1 building the labeller could not tell: between ")
-    assert fourth == "1,234 more buildings are not visible or have no id, and are not included."
+    assert fourth == "1,234 more buildings are not visible or have no id: not included."
     assert rest[-1].startswith("Of the 1,000 buildings that are predicted to be destroyed, ")
+    share = numbers["accuracy"]["overall"]
+    low, high = math.floor(100 * share["low"]), math.ceil(100 * share["high"])
+    assert rest[-2] == f"{low}% to {high}% of the buildings have the right predicted class."
+    assert percents({"low": 0.8691, "high": 0.9402}) == "86% to 95%"
+    assert percents({"low": 0.29, "high": 0.07}) == "29% to 7%"  # 28.999999999999996 and 7.000000000000001 in binary
     assert statement({"low": 3, "high": 3, "buildings": 3}) == "3 of 3 buildings"

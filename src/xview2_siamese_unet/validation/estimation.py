@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -202,7 +202,7 @@ def accuracy(found: Survey) -> dict[str, Any] | None:
         inside, outside = (np.asarray(count_interval(*each[int(true)](true)).estimate) for each in (rows, rest))
         low, high = ratio_interval(rows[int(true)](true), rest[int(true)](true))
         estimate = float(inside / (inside + outside)) if inside + outside > 0 else None
-        producers[true.word] = {"estimate": _rounded(estimate), "low": _rounded(low), "high": _rounded(high)}
+        producers[true.word] = _shares({"estimate": estimate, "low": low, "high": high})
     correct = _tally(found, found.label != _NONE, found.label == found.predicted)
     return {
         "matrix": matrix,
@@ -234,8 +234,14 @@ def _numbers(interval: Interval, whole: int | None = None) -> dict[str, Any]:
     if whole == 0:
         return dict.fromkeys(("estimate", "low", "high"))
     values = {key: _plain(np.asarray(value)[()]) for key, value in interval._asdict().items()}
-    return values if whole is None else {key: _rounded(value and value / whole) for key, value in values.items()}
+    return values if whole is None else _shares({key: value and value / whole for key, value in values.items()})
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else round(float(value), 4)
+def _shares(values: dict[str, float | None]) -> dict[str, float | None]:
+    """Return shares with four digits; limits are rounded outwards."""
+    to: dict[str, Callable[[float], Any]] = {"estimate": np.round, "low": np.floor, "high": np.ceil}
+    inwards = {"estimate": 0.0, "low": 1e-9, "high": -1e-9}  # so that 0.29 stays 0.29
+    return {
+        key: None if value is None or np.isnan(value) else float(to[key](1e4 * value + inwards[key]) / 1e4)
+        for key, value in values.items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -70,18 +71,23 @@ def _sentences(
             f"none of these is damaged and {row['high_if_all']:,} if all are."
         )
     if outside:
-        yield f"{outside:,} more buildings are not visible or have no id, and are not included."
+        noun, has = ("building is", "has") if outside == 1 else ("buildings are", "have")
+        yield f"{outside:,} more {noun} not visible or {has} no id: not included."
     if trained:
         yield f"{trained:,} labelled buildings trained the predictions, whose accuracy looks better than it is."
     if accuracy is not None:
-        share = accuracy["overall"]
-        yield f"{share['low']:.0%} to {share['high']:.0%} of the buildings have the right predicted class."
+        yield f"{percents(accuracy['overall'])} of the buildings have the right predicted class."
         users = accuracy["users"][Damage.DESTROYED.word]
         if users["low"] is not None:
             yield (
                 f"Of the {row_of(by_kind, Damage.DESTROYED):,} buildings that are predicted to be destroyed, "
-                f"{users['low']:.0%} to {users['high']:.0%} are."
+                f"{percents(users)} are."
             )
+
+
+def percents(share: Mapping[str, Any]) -> str:
+    """Return an interval of shares in whole percents, rounded outwards."""
+    return f"{math.floor(100 * share['low'] + 1e-9)}% to {math.ceil(100 * share['high'] - 1e-9)}%"
 
 
 def row_of(by_kind: Mapping[str, Mapping[str, Any]], code: Damage) -> int:

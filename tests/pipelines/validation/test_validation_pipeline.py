@@ -68,6 +68,8 @@ def test_from_an_assessment_to_intervals(folder: Path, zones: Path, tmp_path: Pa
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert all(sentence in page for sentence in numbers["sentences"])
+    (share,) = (sentence for sentence in numbers["sentences"] if "right predicted class" in sentence)
+    assert f'<span class="interval">{share.partition(" of ")[0]}</span>' in page
 
 
 def test_the_page_and_the_layer_to_label_show_no_prediction(folder: Path) -> None:
@@ -193,7 +195,7 @@ def test_a_sample_of_other_buildings_is_refused(folder: Path, tmp_path: Path) ->
                 refused()
     rewrite(folder, roofs().sample(frac=1, random_state=0))  # another order
     numbers = assessment.estimate(folder, labels)
-    assert "1 more buildings are not visible or have no id, and are not included." in numbers["sentences"]
+    assert "1 more building is not visible or has no id: not included." in numbers["sentences"]
 
 
 def test_refusals(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
