@@ -111,6 +111,49 @@ def test_a_larger_sample_keeps_buildings_labels_and_page(folder: Path, caplog: p
     assert numbers["labelled"] == 1
 
 
+def enter(place: Path, layer: gpd.GeoDataFrame) -> None:
+    (place / "sample.gpkg").unlink()
+    pyogrio.write_dataframe(layer, place / "sample.gpkg", layer="sample", driver="GPKG")
+
+
+def test_what_a_person_entered_into_the_layer(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A repeated feature, a building outside of the sample, a column of notes, and a number for a class."""
+    caplog.set_level("INFO")
+    place = assessment.validate(folder, count=20)
+    ids = validation_ids(folder)
+    other = next(f"r{number}" for number in range(59) if f"r{number}" not in ids)
+    layer = gpd.read_file(place / "sample.gpkg", layer="sample").assign(note=[f"n{number}" for number in range(20)])
+    layer.loc[:2, "label"] = ["4", "no-building", "u"]
+    enter(place, pd.concat([layer, layer.iloc[[0]], layer.iloc[[5]].assign(building_id=other, label="2")]))
+    before = (place / "sample.gpkg").read_bytes()
+    assessment.validate(folder, count=20)
+    assert (place / "sample.earlier.gpkg").read_bytes() == before
+    now = gpd.read_file(place / "sample.gpkg", layer="sample")
+    assert list(now["building_id"]) == ids
+    assert now["label"].iloc[:3].tolist() == ["destroyed", "no-building", "cannot-tell"]
+    assert now["label"].iloc[3:].isna().all()
+    assert list(now["note"]) == list(layer["note"])
+    assert "sample.gpkg: 3 of 4 labels are kept" in caplog.text
+    assert "sample.gpkg is kept as sample.earlier.gpkg" in caplog.text
+    assessment.validate(folder, count=20)  # nothing more is lost, so nothing more is kept
+    assert not (place / "sample.earlier1.gpkg").exists()
+    enter(place, now.assign(label=["4", "1", *[None] * 18], building_id=[ids[0], ids[0], *ids[2:]]))
+    with pytest.raises(DataError, match="labels that disagree"):
+        assessment.validate(folder, count=20)
+
+
+def test_numbers_as_ids_in_the_layer(folder: Path) -> None:
+    numbered = roofs().assign(building_id=[str(number) for number in range(60)])
+    rewrite(folder, numbered)
+    place = assessment.validate(folder, count=20)
+    layer = gpd.read_file(place / "sample.gpkg", layer="sample")
+    layer = layer.assign(building_id=layer["building_id"].astype(int), label=[3, *[None] * 19])
+    enter(place, layer.astype({"label": "Int64"}))
+    assessment.validate(folder, count=30)
+    now = gpd.read_file(place / "sample.gpkg", layer="sample").set_index("building_id")["label"]
+    assert now.dropna().to_dict() == {str(layer["building_id"].iloc[0]): "major-damage"}
+
+
 def test_a_killed_run_and_zones_that_come_too_late(folder: Path, zones: Path, caplog: pytest.LogCaptureFixture) -> None:
     place = assessment.validate(folder, count=20, zones=zones)
     before = (place / "sample.csv").read_bytes()
