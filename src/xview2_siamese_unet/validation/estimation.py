@@ -121,38 +121,38 @@ def post_strata(frame: pd.DataFrame) -> pd.Series[Any]:
     return names
 
 
-def estimates_table(found: Survey, levels: Mapping[str, tuple[Sequence[str], AnyArray]]) -> pd.DataFrame:
+def estimates_table(sampled: Survey, levels: Mapping[str, tuple[Sequence[str], AnyArray]]) -> pd.DataFrame:
     """Return counts with 95 % intervals, a row for each area and each of `KINDS`; columns `COLUMNS`.
 
     Args:
-        found: the labels.
+        sampled: the labels.
         levels: level (`cell`, `zone`) → names of the areas, and the number of the area of each building.
     """
-    areas = {"all": (["all"], np.zeros(len(found), int)), **levels}
-    parts = [_level(found, level, list(names), number) for level, (names, number) in areas.items()]
+    areas = {"all": (["all"], np.zeros(len(sampled), int)), **levels}
+    parts = [_level(sampled, level, list(names), number) for level, (names, number) in areas.items()]
     return pd.DataFrame([row for part in parts for row in part], columns=list(COLUMNS))
 
 
-def _level(found: Survey, level: str, names: list[str], number: AnyArray) -> list[dict[str, Any]]:
+def _level(sampled: Survey, level: str, names: list[str], number: AnyArray) -> list[dict[str, Any]]:
     def count(rows: AnyArray) -> AnyArray:
-        shape = (len(names), int(found.group.max()) + 1)
-        cells = np.ravel_multi_index((number[rows], found.group[rows]), shape)
+        shape = (len(names), int(sampled.group.max()) + 1)
+        cells = np.ravel_multi_index((number[rows], sampled.group[rows]), shape)
         return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
 
-    sizes, labelled, unknown = count(np.ones(len(found), bool)), count(found.label != _NONE), count(found.unknown)
+    sizes, labelled, unknown = count(np.ones(len(sampled), bool)), count(sampled.label != _NONE), count(sampled.unknown)
     rows = []
     for kind, codes in KINDS.items():
-        seen, predicted = count(np.isin(found.label, codes)), count(np.isin(found.predicted, codes)).sum(1)
-        told = _intervals(seen, labelled, sizes)
+        seen, predicted = count(np.isin(sampled.label, codes)), count(np.isin(sampled.predicted, codes)).sum(1)
+        interval = _intervals(seen, labelled, sizes)
         if unknown.any():
-            low = np.minimum(told.low, _intervals(seen, labelled + unknown, sizes).low)
-            high = np.maximum(told.high, _intervals(seen + unknown, labelled + unknown, sizes).high)
+            low = np.minimum(interval.low, _intervals(seen, labelled + unknown, sizes).low)
+            high = np.maximum(interval.high, _intervals(seen + unknown, labelled + unknown, sizes).high)
         else:
-            low, high = told.low, told.high
+            low, high = interval.low, interval.high
         rows += [
             dict(zip(COLUMNS, (level, name, kind, *map(_plain, values)), strict=True))
             for name, *values in zip(
-                names, sizes.sum(1), labelled.sum(1), unknown.sum(1), predicted, *told, low, high, strict=True
+                names, sizes.sum(1), labelled.sum(1), unknown.sum(1), predicted, *interval, low, high, strict=True
             )
         ]
     order = {name: place for place, name in enumerate(names)}
@@ -165,16 +165,16 @@ def _plain(value: Any) -> int | float | None:  # noqa: ANN401
     return None if np.isnan(value) else round(float(value), 1)
 
 
-def _intervals(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Interval:
+def _intervals(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Interval:
     """Return the intervals of areas; an area that holds every building borrows from no other one."""
     whole = sizes.sum(1) == sizes.sum()
     if whole.all():
-        return count_interval(found, labelled, sizes)
-    zones, single = zone_intervals(found, labelled, sizes), count_interval(found, labelled, sizes)
+        return count_interval(positives, labelled, sizes)
+    zones, single = zone_intervals(positives, labelled, sizes), count_interval(positives, labelled, sizes)
     return Interval(*(np.where(whole, one, zone) for one, zone in zip(single, zones, strict=True)))
 
 
-def accuracy(found: Survey) -> dict[str, Any] | None:
+def accuracy(sampled: Survey) -> dict[str, Any] | None:
     """Return the error-adjusted confusion matrix, user's and producer's accuracies after Olofsson et al. (2014).
 
     Strata need not be the classes of the map, as in Stehman (2014). `None` without any prediction.
@@ -183,12 +183,12 @@ def accuracy(found: Survey) -> dict[str, Any] | None:
     buildings predicted so that are so), `producers` (share of the buildings that are so and are predicted so),
     `overall`.
     """
-    absent = found.predicted == _NONE
+    absent = sampled.predicted == _NONE
     if absent.all():
         return None
     codes = [_NONE, *map(int, SCORED)] if absent.any() else [*map(int, SCORED)]
-    rows = {code: _cells(found, found.predicted == code) for code in codes}
-    rest = {code: _cells(found, found.predicted != code) for code in codes}
+    rows = {code: _cells(sampled, sampled.predicted == code) for code in codes}
+    rest = {code: _cells(sampled, sampled.predicted != code) for code in codes}
     words = {code: NO_PREDICTION if code == _NONE else Damage(code).word for code in codes}
     columns = {**{true.word: true for true in SCORED}, FALSE_OUTLINE: Damage.BACKGROUND}
     matrix = {
@@ -197,32 +197,32 @@ def accuracy(found: Survey) -> dict[str, Any] | None:
     }
     users, producers = {}, {}
     for true in SCORED:
-        whole = int((found.predicted == true).sum())
+        whole = int((sampled.predicted == true).sum())
         users[true.word] = _numbers(count_interval(*rows[int(true)](true)), whole)
         inside, outside = (np.asarray(count_interval(*each[int(true)](true)).estimate) for each in (rows, rest))
         low, high = ratio_interval(rows[int(true)](true), rest[int(true)](true))
         estimate = float(inside / (inside + outside)) if inside + outside > 0 else None
         producers[true.word] = _shares({"estimate": estimate, "low": low, "high": high})
-    correct = _tally(found, found.label != _NONE, found.label == found.predicted)
+    correct = _tally(sampled, sampled.label != _NONE, sampled.label == sampled.predicted)
     return {
         "matrix": matrix,
         "users": users,
         "producers": producers,
-        "overall": _numbers(count_interval(*correct), len(found)),
+        "overall": _numbers(count_interval(*correct), len(sampled)),
     }
 
 
-def _cells(found: Survey, rows: AnyArray) -> Any:  # noqa: ANN401
-    """Return a function from a true class to `found`, `labelled`, `sizes` of the cells of some buildings."""
-    return lambda true: _tally(found, rows & (found.label != _NONE), rows & (found.label == true), rows)
+def _cells(sampled: Survey, rows: AnyArray) -> Any:  # noqa: ANN401
+    """Return a function from a true class to `positives`, `labelled`, `sizes` of the cells of some buildings."""
+    return lambda true: _tally(sampled, rows & (sampled.label != _NONE), rows & (sampled.label == true), rows)
 
 
 def _tally(
-    found: Survey, labelled: AnyArray, seen: AnyArray, rows: AnyArray | None = None
+    sampled: Survey, labelled: AnyArray, seen: AnyArray, rows: AnyArray | None = None
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    cells = int(found.cell.max()) + 1
-    inside = np.ones(len(found), bool) if rows is None else rows
-    counts = [np.bincount(found.cell[each], minlength=cells) for each in (seen & labelled, labelled, inside)]
+    cells = int(sampled.cell.max()) + 1
+    inside = np.ones(len(sampled), bool) if rows is None else rows
+    counts = [np.bincount(sampled.cell[each], minlength=cells) for each in (seen & labelled, labelled, inside)]
     used = counts[2] > 0
     none = np.zeros(1, int)  # of no building at all
     one, two, three = ((each[used] if used.any() else none) for each in counts)

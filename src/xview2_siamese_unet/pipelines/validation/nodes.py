@@ -147,11 +147,11 @@ def estimate(
     file = split_layer(params.labels.expanduser())[0]
     labels = read_labels(params.labels.expanduser(), frame)
     _warn(labels, drawn)
-    found = survey(everybody, frame, drawn["building_id"].tolist(), labels)
+    sampled = survey(everybody, frame, drawn["building_id"].tolist(), labels)
     known = by_id(frame).loc[everybody["building_id"]]
-    table = estimates_table(found, _levels(known, everybody, inference))
+    table = estimates_table(sampled, _levels(known, everybody, inference))
     left_out = {"outside": len(frame) - len(everybody), "trained": _trained(frame, drawn)}
-    numbers = estimates_numbers(table, accuracy(found), sample=len(drawn), **left_out)
+    numbers = estimates_numbers(table, accuracy(sampled), sample=len(drawn), **left_out)
     origin = {
         "run_id": require_record(assessment)["run_id"],
         "seed": int(drawn["seed"].iloc[0]),
