@@ -1,12 +1,14 @@
 """Coverage and width of the intervals of a validation sample, by simulation.
 
-    uv run python benchmarks/bench_intervals.py [POPULATIONS [zones|scores]]
+    uv run python benchmarks/bench_intervals.py [POPULATIONS [zones|scores|later]]
 
 Populations of 5,000 buildings, of which a fixed share is damaged, with scores of a binormal model of a given AUC. One
 sample each: strata and allocation as `kedro validate` makes them, intervals as `kedro estimate` computes them. "plain"
 is the simple random sample with its normal interval. `scores` repeats it for scores that are over-confident, shifted,
-reversed or constant; `zones` for 20 zones that differ. Target: coverage of at least 0.93 in every row, and at AUC 0.95
-and a prevalence of 10 % or more at most 0.75 of the plain width; zones: 0.92.
+reversed or constant; `zones` for 20 zones that differ. `later` runs the code of the commands itself, `draw`, `survey`
+and `post_strata`: a sample drawn without a model, and estimated with predictions that came later. Target: coverage of
+at least 0.93 in every row, and at AUC 0.95 and a prevalence of 10 % or more at most 0.75 of the plain width; zones:
+0.92.
 """
 
 from __future__ import annotations
@@ -19,8 +21,16 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from xview2_siamese_unet.inference.buildings import ASSESSED, SHARES
+from xview2_siamese_unet.validation.estimation import estimates_table, survey
 from xview2_siamese_unet.validation.intervals import Interval, count_interval
-from xview2_siamese_unet.validation.sampling import allocate, expected_spreads, parts_by_confidence
+from xview2_siamese_unet.validation.sampling import (
+    allocate,
+    draw,
+    expected_spreads,
+    new_population,
+    parts_by_confidence,
+)
 from xview2_siamese_unet.validation.zones import zone_intervals
 
 BUILDINGS = 5000
@@ -126,6 +136,38 @@ def simulate_zones(prevalence: float, auc: float, count: int, differ: float, pop
     return {"coverage": float(np.mean(covered)), "width": float(np.mean(widths)), "missed": float(np.mean(worst))}
 
 
+def assessed_buildings(logits: np.ndarray | None = None) -> pd.DataFrame:
+    """Return buildings as an assessment holds them, without predictions or with those of these logits."""
+    frame = pd.DataFrame({"building_id": np.arange(BUILDINGS).astype(str), "status": ASSESSED, "reason": None})
+    frame["damage"] = pd.array([pd.NA] * BUILDINGS, dtype="Int8")
+    frame[[*SHARES]] = np.nan
+    if logits is not None:
+        probability = special.expit(logits)
+        frame["damage"] = pd.array(np.where(probability > 0.5, 4, 1), dtype="Int8")
+        frame[[*SHARES]] = np.column_stack([1 - probability, np.zeros((BUILDINGS, 2)), probability])
+    return frame
+
+
+def simulate_later(prevalence: float, auc: float, count: int, populations: int) -> dict[str, float]:
+    """Return coverage and mean width with predictions that came after the sample, and the width without them."""
+    rng = np.random.default_rng([round(1000 * prevalence), round(100 * auc), count])
+    truth = round(prevalence * BUILDINGS)
+    damaged, blank = np.arange(BUILDINGS) < truth, assessed_buildings()
+    covered, widths, before = [], [], []
+    for number in range(populations):
+        population = new_population(blank, count, number)
+        ids = draw(population, count)["building_id"]
+        rows = ids.astype(int).to_numpy()
+        labels = pd.DataFrame({"building_id": ids, "damage": pd.array(np.where(damaged[rows], 4, 1), dtype="Int8")})
+        frame = assessed_buildings(binormal(rng, damaged, auc))
+        row = estimates_table(survey(population, frame, ids.tolist(), labels), {}).iloc[0]
+        covered.append(row["low"] <= truth <= row["high"])
+        widths.append(row["high"] - row["low"])
+        single = count_interval(np.array([damaged[rows].sum()]), np.array([count]), np.array([BUILDINGS]))
+        before.append(single.high - single.low)
+    return {"coverage": float(np.mean(covered)), "width": float(np.mean(widths)), "without": float(np.mean(before))}
+
+
 def rows(populations: int, scores: str = "calibrated") -> Iterator[tuple[str, bool]]:
     """Yield a line of each case, and whether it reaches the targets."""
     for prevalence, auc, count in product(PREVALENCES, AUCS, COUNTS):
@@ -156,12 +198,28 @@ def zone_rows(populations: int) -> Iterator[tuple[str, bool]]:
         )
 
 
+def later_rows(populations: int) -> Iterator[tuple[str, bool]]:
+    """Yield a line of each case of later predictions, and whether it reaches the target."""
+    for prevalence, auc, count in product((0.01, 0.1, 0.4), (0.6, 0.95), (50, 200)):
+        one = simulate_later(prevalence, auc, count, populations)
+        good = one["coverage"] >= 0.93
+        yield (
+            f"{prevalence:>10.1%} {auc:>5.2f} {count:>6} {one['coverage']:>9.3f} {one['width']:>7.0f} "
+            f"{one['without']:>8.0f}{'' if good else '  MISSED'}",
+            good,
+        )
+
+
 def main(populations: int, what: str) -> None:
     heading = "prevalence   AUC labels  coverage  too high  too low   width     plain   width  ratio"
     if what == "zones":
         print(f"{populations} populations of {BUILDINGS} buildings in {ZONES} zones")
         print("differ prevalence   AUC labels  coverage   width missed")
         tables = {"": zone_rows(populations)}
+    elif what == "later":
+        print(f"{populations} populations of {BUILDINGS} buildings, sampled without a model")
+        print("prevalence   AUC labels  coverage   width  without predictions")
+        tables = {"": later_rows(populations)}
     else:
         names = DISTORTIONS if what == "scores" else ("calibrated",)
         print(f"{populations} populations of {BUILDINGS} buildings; share of intervals that hold the truth, mean width")

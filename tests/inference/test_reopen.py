@@ -77,6 +77,18 @@ def test_images_that_moved_or_changed(assessed: tuple[Pair, Path], tmp_path: Pat
         reopen_pair(folder)
 
 
+def test_a_record_leads_to_no_file_outside_of_its_folder(assessed: tuple[Pair, Path]) -> None:
+    pair, folder = assessed
+    (folder / INPUTS).unlink()
+    record = json.loads((folder / "run.json").read_text())
+    record["post"]["name"] = "../in/post.tif"
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"is not at .*answer/post\.tif"):
+        reopen_pair(folder)
+    (folder / INPUTS).write_text(json.dumps({"pre": "../in/pre.tif", "post": str(pair.post.path)}))
+    assert reopen_pair(folder).pre.path.samefile(pair.pre.path)
+
+
 def test_a_post_disaster_image_alone(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
     params = InferenceParams(pre=Path("none"), post=write_raster("post.tif", smooth()), registration="off")
     pair = harmonise(params).pair

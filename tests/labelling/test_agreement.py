@@ -30,14 +30,17 @@ def test_the_usual_example() -> None:
 
 def test_the_definition_with_every_class(caplog: pytest.LogCaptureFixture) -> None:
     rng = np.random.default_rng(3)
-    one = [None if code == 0 else int(code) for code in rng.integers(0, 5, 200)]
+    one = [None if code == 5 else int(code) for code in rng.integers(0, 6, 200)]
     other = [code if rng.random() < 0.6 else int(rng.integers(1, 5)) for code in one]
     equal = sum(a == b for a, b in zip(one, other, strict=True)) / 200
-    chance = sum(one.count(code) * other.count(code) for code in (None, 1, 2, 3, 4)) / 200**2
+    chance = sum(one.count(code) * other.count(code) for code in (None, 0, 1, 2, 3, 4)) / 200**2
     found = kappa(labels(one).sample(frac=1, random_state=1), pd.concat([labels(other), labels([1], 900)]))
     assert found.kappa == pytest.approx((equal - chance) / (1 - chance))
     assert found.confusion.to_numpy().sum() == found.labels == 200
-    assert "cannot-tell" in found.confusion.index
+    assert list(found.confusion.index[-2:]) == ["no-building", "cannot-tell"]
+    assert found.confusion.loc["no-building", "no-building"] == sum(
+        a == b == 0 for a, b in zip(one, other, strict=True)
+    )
     assert caplog.messages == ["1 labels are of buildings that only one of the labellers has labelled"]
 
 

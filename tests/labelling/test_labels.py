@@ -54,7 +54,7 @@ def shapes(path: Path, geometries: list[Any], labels: list[Any], crs: str = CRS,
         ("sep=;\r\nid;Class\r\n3;4,0\r\na;1,0\r\n4;?\r\n", "utf-8-sig"),
         ("ID\tlabel\r\n3.0\t4.0\r\na\tNo Damage\r\n4,0\tun-classified\r\n", "utf-16"),
         (
-            '"note, of one","label","building_id"\n"x, y","destroyed"," 3"\n"","none","a"\n"","cannot_tell","4"\n',
+            '"note, of one","label","building_id"\n"x, y","destroyed"," 3"\n"","intact","a"\n"","cannot_tell","4"\n',
             "utf-8",
         ),
     ],
@@ -67,10 +67,11 @@ def test_spreadsheets(tmp_path: Path, buildings: gpd.GeoDataFrame, content: str,
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["1", "1.0", "1,00", "no-damage", "No damage", "NO_DAMAGE", "none", "Undamaged", "no visible damage"], 1),
+        (["1", "1.0", "1,00", "no-damage", "No damage", "NO_DAMAGE", "Undamaged", "no visible damage"], 1),
         (["2", "minor-damage", "Minor Damage", "minor_damage", "minor"], 2),
         (["3", "major-damage", "MajorDamage", "major"], 3),
         (["4", "destroyed", " Destroyed "], 4),
+        (["no-building", "No Building", "no_building"], 0),
         (["5", "u", "U", "?", "cannot tell", "can't tell", "unknown", "un-classified"], None),
     ],
 )
@@ -80,21 +81,23 @@ def test_spellings(tmp_path: Path, buildings: gpd.GeoDataFrame, words: list[str]
         assert pairs(labels) == [("a", code)], word
 
 
-@pytest.mark.parametrize("word", ["0", "6", "-1", "1.5", "0.1", "damaged", "1-2", "nan", "-", "destroyed?!x"])
+@pytest.mark.parametrize("word", ["0", "6", "-1", "1.5", "0.1", "damaged", "1-2", "-", "destroyed?!x"])
 def test_an_unknown_class_is_refused(tmp_path: Path, buildings: gpd.GeoDataFrame, word: str) -> None:
     path = text(tmp_path / "labels.csv", f"building_id,label\na,1\n3,{word}\n4,{word}\n")
-    with pytest.raises(DataError, match=r"is no damage class \(2 of 3") as refused:
+    with pytest.raises(DataError, match=r"^Unknown damage class .* in labels.csv \(2 of 3 rows") as refused:
         read_labels(path, buildings)
     assert repr(word) in str(refused.value)
     assert "1 no-damage, 2 minor-damage" in refused.value.hint
 
 
-def test_no_building_counts_as_cannot_tell(
+def test_no_building_is_an_answer_of_its_own(
     tmp_path: Path, buildings: gpd.GeoDataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
-    labels = read_labels(text(tmp_path / "x.csv", "building_id,label\na,no-building\n3,No Building\n4,2\n"), buildings)
-    assert pairs(labels) == [("a", None), ("3", None), ("4", 2)]
-    assert caplog.messages == ["x.csv: 2 of 3 labels see no building; they count as cannot-tell"]
+    labels = read_labels(text(tmp_path / "x.csv", "building_id,label\na,no-building\n3,u\n4,2\n"), buildings)
+    assert pairs(labels) == [("a", 0), ("3", None), ("4", 2)]
+    assert not caplog.messages
+    with pytest.raises(DataError, match="disagree; the first is 'a': no-building and cannot-tell"):
+        read_labels(text(tmp_path / "x.csv", "building_id,label\na,no-building\na,u\n"), buildings)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,7 @@ def test_no_building_counts_as_cannot_tell(
             "2 of 3 rows name buildings that this assessment does not have, such as 'zz'",
         ),
         ("a,1\n3,\n4,\n", [("a", 1)], "2 of 3 rows have no label yet"),
+        ("3,None\n4,nan\na,1\n5,NULL\n6,<NA>\n", [("a", 1)], "4 of 5 rows have no label yet (empty, none, nan or"),
         ("a,1\n,3\n", [("a", 1)], "1 of 2 rows belong to no building"),
         ("3,2\na,1\n3,minor\n", [("3", 2), ("a", 1)], "1 of 3 labels repeat another one"),
     ],
@@ -129,7 +133,7 @@ def test_what_does_not_fit_is_counted(
         ("building_id,label\nzz,1\nyy,2\n", r"None of the 2 ids in x.csv .* 'zz'"),
         (
             "building_id,label\na,1\n3,2\na,4\n",
-            r"1 buildings have labels that disagree; the first is 'a': no-damage and",
+            r"1 buildings in x.csv have labels that disagree; the first is 'a': no-damage and",
         ),
         ("building_id,label\na,1\na,u\n", "no-damage and cannot-tell"),
         ("building_id,label,class\na,1,1\n", "several columns that may hold labels: label, class"),
@@ -137,9 +141,12 @@ def test_what_does_not_fit_is_counted(
         ("name,label\na,1\n", "no column building_id"),
         ("building_id,damage,p_none,p_minor,p_major,p_destroyed\na,1,1,0,0,0\n", "holds the predictions of an"),
         ("building_id,damage,damage_label,run_id\na,1,no-damage,ff\n", "holds the predictions of an assessment"),
-        ("", "cannot be read"),
+        ("", "x.csv is empty"),
+        ("building_id,label,label\na,1,2\n", "x.csv has several columns 'label'"),
+        ("building_id,note,label, Note\na,x,1,y\n", "x.csv has several columns 'note'"),
+        ("building_id,label\na,1,oops\n3,2\n", "1 of 2 rows of x.csv have more fields than its 2 columns; .* 'a'"),
         ('building_id,label\n"a,1\n', "cannot be read"),
-        ("building_id,label\na,1,2\nb,1,2,3,4\n", "cannot be read"),
+        ("building_id,label\na,1,2\nb,1,2,3,4\n", "2 of 2 rows of x.csv have more fields"),
     ],
 )
 def test_one_sentence(tmp_path: Path, buildings: gpd.GeoDataFrame, content: str, message: str) -> None:
@@ -147,6 +154,12 @@ def test_one_sentence(tmp_path: Path, buildings: gpd.GeoDataFrame, content: str,
         read_labels(text(tmp_path / "x.csv", content), buildings)
     assert refused.value.hint
     assert "\n" not in str(refused.value)
+
+
+def test_rows_of_other_lengths_than_the_header(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
+    """Spreadsheets leave out what is empty at the end of a row, or write a separator for it."""
+    path = text(tmp_path / "x.csv", "building_id,label,note\na,1\n\n3,2,seen,,\n4\n")
+    assert pairs(read_labels(path, buildings)) == [("a", 1), ("3", 2)]
 
 
 def test_other_encodings_and_missing_files_are_refused(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
@@ -167,7 +180,7 @@ def test_a_label_next_to_predictions_is_read(tmp_path: Path, buildings: gpd.GeoD
     path = shapes(
         tmp_path / "copy.gpkg",
         [box(n) for n in range(3)],
-        ["destroyed", None, "none"],
+        ["destroyed", None, "no damage"],
         building_id=["a", "b 2", "3"],
         damage=[1, 1, 1],
         p_none=[0.9, 0.8, 0.7],
@@ -199,16 +212,24 @@ def test_shapes_without_one_footprint_are_counted(
     tmp_path: Path, buildings: gpd.GeoDataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     twice = pd.concat([buildings, buildings.iloc[[5]].assign(building_id="7")], ignore_index=True)
+    twice.loc[4, "building_id"] = None
     line = shapely.LineString([(500_000, 4_000_000), (500_100, 4_000_000)])
-    geometries = [box(0), box(-20), box(0, 60), box(5), box(5).centroid, line, box(2).centroid]
-    path = shapes(tmp_path / "l.gpkg", geometries, [4, 1, 1, 1, 1, 1, 2])
+    geometries = [box(0), box(-20), box(0, 60), box(5), box(5).centroid, line, box(2).centroid, box(4).centroid]
+    path = shapes(tmp_path / "l.gpkg", geometries, [4, 1, 1, 1, 1, 1, 2, 3])
     assert pairs(read_labels(path, twice)) == [("a", 4), ("3", 2)]
     assert caplog.messages == [
-        "l.gpkg: 2 of 7 shapes lie in several footprints",
-        "l.gpkg: 1 of 7 shapes are lines",
-        "l.gpkg: 2 of 7 shapes lie in no footprint, or with less than half of their area",
-        "l.gpkg: 5 of 7 rows belong to no building; they are left out",
+        "l.gpkg: 2 of 8 shapes lie in several footprints",
+        "l.gpkg: 1 of 8 shapes are lines",
+        "l.gpkg: 1 of 8 shapes lie in a footprint without an id",
+        "l.gpkg: 2 of 8 shapes lie in no footprint, or with less than half of their area",
+        "l.gpkg: 6 of 8 rows belong to no building; they are left out",
     ]
+
+
+def test_ids_that_repeat_are_refused(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
+    twice = pd.concat([buildings, buildings.iloc[[2]]], ignore_index=True)
+    with pytest.raises(DataError, match="1 ids of the assessment belong to several buildings; the first is '3'"):
+        read_labels(text(tmp_path / "x.csv", "building_id,label\na,1\n"), twice)
 
 
 def test_shapes_elsewhere_are_refused(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
@@ -244,11 +265,11 @@ def test_an_export_of_the_predictions_is_noticed(tmp_path: Path, caplog: pytest.
     )
     path = tmp_path / "x.csv"
     frame[["building_id", "damage"]].to_csv(path, index=False)
-    with pytest.raises(DataError, match="all 30 labels equal the predictions of this assessment"):
+    with pytest.raises(DataError, match="holds the predictions of this assessment, not labels: its 30 classes"):
         read_labels(path, frame)
     frame[["building_id", "damage"]].iloc[:25].to_csv(path, index=False)
     assert read_labels(path, frame)["damage"].tolist() == codes[:25]
-    assert caplog.messages == ["x.csv: all 25 labels equal the predictions of this assessment: are they labels?"]
+    assert caplog.messages == ["x.csv: all 25 labels equal the predictions; check that a person entered them"]
     caplog.clear()
     frame[["building_id"]].assign(damage="u").to_csv(path, index=False)
     assert read_labels(path, frame.assign(damage=pd.array([None] * 30, dtype="Int8")))["damage"].isna().all()
@@ -273,6 +294,8 @@ def test_training_needs_two_classes() -> None:
     labels = pd.DataFrame({"building_id": ["a", "b", "c"], "damage": pd.array([4, 4, None], dtype="Int8")})
     with pytest.raises(DataError, match="All 2 labels are destroyed; two classes"):
         require_classes(labels)
-    with pytest.raises(DataError, match="No label names a class"):
+    with pytest.raises(DataError, match="None of the 1 labels is a damage class"):
         require_classes(labels.iloc[2:])
+    with pytest.raises(DataError, match="All 1 labels are destroyed"):
+        require_classes(labels.assign(damage=pd.array([4, 0, None], dtype="Int8")))
     require_classes(labels.assign(damage=pd.array([4, 1, None], dtype="Int8")))

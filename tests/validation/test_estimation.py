@@ -12,7 +12,7 @@ from survey_data import assessed, stratified_by_class
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.validation.estimation import COLUMNS, KINDS, accuracy, estimates_table, post_strata, survey
-from xview2_siamese_unet.validation.statements import estimates_numbers, statement
+from xview2_siamese_unet.validation.statements import estimates_numbers, percents, statement
 
 # Olofsson et al. 2014, table 8: deforestation, forest gain, stable forest, stable non-forest; here classes 1 to 4.
 MATRIX = {1: [66, 0, 5, 4], 2: [0, 55, 8, 12], 3: [1, 0, 153, 11], 4: [2, 1, 9, 313]}
@@ -78,6 +78,45 @@ def test_cannot_tell_widens_both_ways() -> None:
     assert damaged["low_if_none"] < damaged["low"] < damaged["high"] < damaged["high_if_all"]
 
 
+def test_no_building_is_a_label_of_no_class() -> None:
+    """Two of ten outlines without a building: half of the rest is damaged, not half of all."""
+    population, buildings, ids, labels = stratified_by_class({1: 400, 4: 100}, {1: [40, 0, 0, 10], 4: [4, 0, 0, 36]})
+    labels.loc[0:9, "damage"] = 0
+    labels.loc[50:51, "damage"] = 0
+    found = survey(population, buildings, ids, labels)
+    table = estimates_table(found, {}).set_index("kind")
+    assert (table["labelled"] == 90).all()
+    assert (table["cannot_tell"] == 0).all()
+    assert table.loc["no building", "estimate"] == 400 * 10 / 50 + 100 * 2 / 40
+    assert table.loc["no-damage", "estimate"] == 400 * 30 / 50 + 100 * 2 / 40
+    assert table.loc["damaged", "estimate"] == 400 * 10 / 50 + 100 * 36 / 40
+    assert table.loc["no building", "low"] < 85 < table.loc["no building", "high"]
+    assert table.loc["no building", "predicted"] == 0
+    numbers = accuracy(found)
+    assert numbers is not None
+    assert numbers["matrix"]["destroyed"]["no building"]["estimate"] == 100 * 2 / 40
+    assert sum(cell["estimate"] for cell in numbers["matrix"]["no-damage"].values()) == 400
+    assert numbers["users"]["no-damage"]["estimate"] == 30 / 50
+    assert numbers["overall"]["estimate"] == (400 * 30 / 50 + 100 * 36 / 40) / 500
+    sentences = estimates_numbers(estimates_table(found, {}), numbers, sample=90, outside=0)["sentences"]
+    row = table.loc["no building"]
+    assert f"{row['low']} to {row['high']} of 500 outlines are no building" in sentences[2]
+
+
+def test_no_building_is_no_hit_where_there_is_no_prediction() -> None:
+    buildings = assessed([None] * 50 + [4] * 50)
+    population = buildings[["building_id"]].assign(stratum="x")
+    ids = [f"b{number}" for number in range(0, 100, 5)]
+    labels = pd.DataFrame({"building_id": ids, "damage": pd.array([0] * 20, dtype="Int8")})
+    found = survey(population, buildings, ids, labels)
+    numbers = accuracy(found)
+    assert numbers is not None
+    assert numbers["overall"]["estimate"] == 0
+    assert numbers["matrix"]["no prediction"]["no building"]["estimate"] == 50
+    table = estimates_table(found, {}).set_index("kind")
+    assert table.loc["no building", "predicted"] == 0
+
+
 def test_labels_that_nobody_drew_are_not_used() -> None:
     population, buildings, ids, labels = stratified_by_class({1: 400, 4: 100}, {1: [45, 0, 0, 5], 4: [4, 0, 0, 36]})
     more = pd.DataFrame({"building_id": ["b399", "b398"], "damage": pd.array([4, 4], dtype="Int8")})
@@ -93,6 +132,9 @@ def test_another_assessment_is_refused() -> None:
     population, buildings, ids, labels = stratified_by_class({1: 40}, {1: [9, 0, 0, 1]})
     with pytest.raises(DataError, match=r"3 of 40 buildings that the sample was drawn from are not in this assessment"):
         survey(population, buildings.iloc[3:], ids, labels)
+    hidden = buildings.iloc[[0]].assign(status="not_assessed", reason="no data", damage=pd.NA)
+    with pytest.raises(DataError, match="1 ids of the assessment belong to several buildings; the first is 'b0'"):
+        survey(population, pd.concat([buildings, hidden], ignore_index=True), ids, labels)
 
 
 @pytest.fixture
@@ -163,6 +205,11 @@ def test_sentences() -> None:
     assert first == f"{row['low']:,} to {row['high']:,} of 5,000 buildings are damaged (95 % interval, 199 labelled)."
     assert "buildings are destroyed or have major damage" in second
     assert third.startswith("For 1 building the labeller could not tell: between ")
-    assert fourth == "1,234 more buildings are not visible or have no id, and are not included."
+    assert fourth == "1,234 more buildings are not visible or have no id: not included."
     assert rest[-1].startswith("Of the 1,000 buildings that are predicted to be destroyed, ")
+    share = numbers["accuracy"]["overall"]
+    low, high = math.floor(100 * share["low"]), math.ceil(100 * share["high"])
+    assert rest[-2] == f"{low}% to {high}% of the buildings have the right predicted class."
+    assert percents({"low": 0.8691, "high": 0.9402}) == "86% to 95%"
+    assert percents({"low": 0.29, "high": 0.07}) == "29% to 7%"  # 28.999999999999996 and 7.000000000000001 in binary
     assert statement({"low": 3, "high": 3, "buildings": 3}) == "3 of 3 buildings"

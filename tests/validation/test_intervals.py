@@ -163,6 +163,12 @@ def test_wrong_scores_cost_width_and_no_coverage(benchmark_code: dict[str, Any],
     assert one["coverage"] * 60 >= binom.ppf(0.001, 60, 0.95)
 
 
+def test_coverage_with_predictions_that_came_after_the_sample(benchmark_code: dict[str, Any]) -> None:
+    one = benchmark_code["simulate_later"](0.1, 0.95, 100, 12)
+    assert one["coverage"] * 12 >= binom.ppf(0.001, 12, 0.95)
+    assert one["width"] < 0.85 * one["without"]
+
+
 def test_coverage_in_zones_that_differ(benchmark_code: dict[str, Any]) -> None:
     one = benchmark_code["simulate_zones"](0.1, 0.8, 100, 1.5, 6)
     assert one["coverage"] > 0.85

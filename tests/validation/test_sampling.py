@@ -127,5 +127,5 @@ def test_refusals() -> None:
     with pytest.raises(DataError, match="no building to label"):
         new_population(assessed([]), 50, 0)
     twice = assessed([1, 1]).assign(building_id="x")
-    with pytest.raises(DataError, match="'x' belongs to several buildings"):
+    with pytest.raises(DataError, match="1 ids of the assessment belong to several buildings; the first is 'x'"):
         new_population(twice, 50, 0)

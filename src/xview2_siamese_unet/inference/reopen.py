@@ -104,9 +104,12 @@ def _reopen_source(folder: Path, record: Mapping[str, Any], name: str, given: Pa
 
 
 def _noted_path(folder: Path, name: str, file: str) -> Path:
-    """Return where an image lay during the assessment; without a readable note, its name in the folder itself."""
+    """Return where an image lay during the assessment; without a readable note, its name in the folder itself.
+
+    A relative path in the note starts at the folder. The record may come from somebody else: only the name is used.
+    """
     try:
         paths: dict[str, str] = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
-        return Path(paths[name])
+        return folder / paths[name]
     except (OSError, ValueError, KeyError, TypeError):
-        return folder / file
+        return folder / Path(file).name

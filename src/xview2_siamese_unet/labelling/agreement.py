@@ -11,7 +11,7 @@ import pandas as pd
 
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.labelling.labels import CANNOT_TELL
+from xview2_siamese_unet.labelling.labels import CANNOT_TELL, NO_BUILDING
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Agreement(NamedTuple):
         kappa: 1 for the same labels, 0 for as many equal ones as chance gives, NaN if both used one class only.
         agreement: share of equal labels.
         labels: number of buildings that both labelled.
-        confusion: rows: first labeller, columns: second labeller; `cannot-tell` is a class of its own.
+        confusion: rows: first labeller, columns: second labeller; `no-building` and `cannot-tell` are classes here.
     """
 
     kappa: float
@@ -49,8 +49,8 @@ def kappa(first: pd.DataFrame, second: pd.DataFrame) -> Agreement:
         )
     if alone := len(first) + len(second) - 2 * len(both):
         _log.warning("%d labels are of buildings that only one of the labellers has labelled", alone)
-    words = {int(code): code.word for code in SCORED} | {0: CANNOT_TELL}
-    one, other = (both[f"damage_{which}"].fillna(0).astype(int) for which in ("first", "second"))
+    words = {int(code): code.word for code in SCORED} | {0: NO_BUILDING, -1: CANNOT_TELL}
+    one, other = (both[f"damage_{which}"].fillna(-1).astype(int) for which in ("first", "second"))
     counts = pd.crosstab(one, other).reindex(index=list(words), columns=list(words), fill_value=0)
     shares = counts.to_numpy() / len(both)
     equal, chance = float(np.trace(shares)), float(shares.sum(axis=1) @ shares.sum(axis=0))

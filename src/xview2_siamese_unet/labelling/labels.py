@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import logging
@@ -19,6 +20,7 @@ from xview2_siamese_unet.inference.buildings import SHARES
 from xview2_siamese_unet.inference.footprints import as_texts
 from xview2_siamese_unet.inference.vector_formats import read_table, split_layer
 from xview2_siamese_unet.labelling.places import match_shapes
+from xview2_siamese_unet.validation.sampling import by_id
 
 CANNOT_TELL: Final = "cannot-tell"
 NO_BUILDING: Final = "no-building"
@@ -28,14 +30,16 @@ _ID: Final = "building_id"
 _TABLES: Final = (".csv", ".tsv", ".txt")
 _WORDS: Final[dict[str, Damage | None]] = {
     **{re.sub("[^a-z]", "", code.word): code for code in SCORED},
-    **dict.fromkeys(("none", "undamaged", "notdamaged", "novisibledamage", "intact"), Damage.NO_DAMAGE),
+    **dict.fromkeys(("undamaged", "notdamaged", "novisibledamage", "intact"), Damage.NO_DAMAGE),
     "minor": Damage.MINOR_DAMAGE,
     "major": Damage.MAJOR_DAMAGE,
     **dict.fromkeys(("cannottell", "canttell", "u", "unknown", "unclear", "unclassified", "unsure"), None),
-    "nobuilding": None,
+    "nobuilding": Damage.BACKGROUND,
 }
 """A word without spaces, hyphens and underscores → its class."""
 _NUMBERS: Final[dict[int, Damage | None]] = {int(code): code for code in SCORED} | {int(Damage.UNCLASSIFIED): None}
+_EMPTY: Final = ("", "none", "nan", "null", "<na>")
+"""What programs write where there is no label."""
 _MEGABYTES: Final = 100
 _TWIN: Final = 20
 """Labels from which it is suspicious that all equal the predictions."""
@@ -45,8 +49,8 @@ _log = logging.getLogger(__name__)
 def read_labels(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
     """Return the labels of a file: `building_id` and `damage`, in the order of the file.
 
-    `damage` is 1 to 4 (Int8), or missing if the labeller cannot tell or sees no building. Each building occurs once.
-    Rows that cannot be used are left out and counted in a warning.
+    `damage` (Int8) is 1 to 4, 0 if the labeller sees no building, or missing if they cannot tell. Each building occurs
+    once. Rows that cannot be used are left out and counted in a warning.
 
     Args:
         path: CSV with the columns `building_id` (or `id`) and `label` (or `damage`, `class`), or points or polygons in
@@ -55,14 +59,14 @@ def read_labels(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
         buildings: the assessed buildings, `building_id` and polygons.
 
     Raises:
-        DataError: an unreadable file, predictions in place of labels, unknown classes, labels of one building that
-            disagree, or no row that belongs to a building.
+        DataError: ids of buildings that repeat, an unreadable file, predictions in place of labels, unknown classes,
+            labels of one building that disagree, or no row that belongs to a building.
     """
     file = split_layer(path)[0]
     rows = _read_csv(file) if file.suffix.lower() in _TABLES else _read_shapes(path, buildings)
     name, total = file.name, len(rows)
-    empty = rows["label"].str.strip() == ""
-    _warn(name, total, empty, "have no label yet")
+    empty = rows["label"].str.strip().str.casefold().isin(_EMPTY)
+    _warn(name, total, empty, "have no label yet (empty, none, nan or null)")
     rows = _known(rows[~empty], buildings, name)
     rows = rows.assign(damage=_classes(rows["label"], name))
     labels = _once(rows, name)
@@ -84,16 +88,20 @@ def exclude_validation(labels: pd.DataFrame, sample: Collection[str]) -> pd.Data
 
 
 def require_classes(labels: pd.DataFrame) -> None:
-    """Require at least two classes.
+    """Require at least two damage classes; `no-building` and `cannot-tell` are none.
 
     Raises:
         DataError: all labels are of one class, or there are none.
     """
-    classes = labels["damage"].dropna().unique()
-    if len(classes) < 2:
-        only = f"All {labels['damage'].count()} labels are {Damage(classes[0]).word}" if len(classes) else "No label"
-        verb = "" if len(classes) else " names a class"
-        raise DataError(f"{only}{verb}; two classes are needed.", hint="Label buildings of other classes, too.")
+    codes = labels["damage"].dropna()
+    codes = codes[codes > 0]
+    if codes.empty:
+        raise DataError(f"None of the {len(labels)} labels is a damage class.", hint="Label at least two classes.")
+    if codes.nunique() < 2:
+        raise DataError(
+            f"All {len(codes)} labels are {Damage(codes.iloc[0]).word}; two classes are needed.",
+            hint="Label buildings of other classes, too.",
+        )
 
 
 def validation_ids(folder: Path) -> list[str]:
@@ -121,14 +129,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is not valid UTF-8.", hint="Save it again as CSV UTF-8.") from error
     first, _, rest = text.partition("\n")
     text = rest if first.lower().startswith("sep=") else text  # a hint of Excel to itself
-    header = text.partition("\n")[0]
-    separator = max(";\t,", key=header.count)
-    try:
-        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1].rstrip(".")
-        raise DataError(f"{path} cannot be read: {reason}.", hint="Save it again as CSV UTF-8.") from error
-    table.columns = table.columns.str.strip()
+    table = _parse_csv(text, path.name)
     label = _label_column(list(table.columns), path.name)
     lower = {name.lower(): name for name in reversed(table.columns)}
     key = lower.get(_ID) or lower.get("id")
@@ -137,7 +138,35 @@ def _read_csv(path: Path) -> pd.DataFrame:
             f"{path.name} has no column {_ID} (columns: {', '.join(table.columns)}).",
             hint=f"Name the column with the ids of the buildings {_ID}.",
         )
-    return pd.DataFrame({_ID: table[key].fillna(""), "label": table[label].fillna("")})
+    return pd.DataFrame({_ID: table[key], "label": table[label]})
+
+
+def _parse_csv(text: str, name: str) -> pd.DataFrame:
+    """Return the columns as text; pandas would rename repeated columns and drop fields that have none.
+
+    Raises:
+        DataError: no CSV, repeated columns, or rows with more fields than columns.
+    """
+    separator = max(";\t,", key=text.partition("\n")[0].count)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{name} cannot be read: {error}.", hint="Save it again as CSV UTF-8.") from error
+    if not rows:
+        raise DataError(f"{name} is empty.", hint="Export the labels again.")
+    header, *rows = [[field.strip() for field in rows[0]], *filter(None, rows[1:])]
+    repeated = [column for column in header if column and [each.lower() for each in header].count(column.lower()) > 1]
+    if repeated:
+        raise DataError(f"{name} has several columns {repeated[0]!r}.", hint="Rename or delete all but one.")
+    width = len(header)
+    long = [row for row in rows if any(row[width:])]
+    if long:
+        raise DataError(
+            f"{len(long)} of {len(rows)} rows of {name} have more fields than its {width} columns; the first begins "
+            f"with {long[0][0]!r}.",
+            hint="Put fields that hold the separator in quotes.",
+        )
+    return pd.DataFrame([(row + [""] * width)[:width] for row in rows], columns=header, dtype=object)
 
 
 def _read_shapes(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
@@ -186,7 +215,7 @@ def _label_column(columns: Collection[str], name: str) -> str:
 
 def _known(rows: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> pd.DataFrame:
     """Return the rows whose id is that of a building, as the assessment writes it."""
-    known = {str(each) for each in buildings[_ID].dropna()}
+    known = set(by_id(buildings).index)
     written = rows[_ID].str.strip()
     whole = written.str.replace(r"^(\d+)[.,]0+$", r"\1", regex=True)  # a spreadsheet's 12.0, or 12,0
     ids = written.where(written.isin(known), whole)
@@ -206,7 +235,7 @@ def _known(rows: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> pd.Dat
 
 
 def _classes(texts: pd.Series[Any], name: str) -> Any:  # noqa: ANN401  an extension array
-    """Return the classes; missing where the labeller cannot tell or sees no building."""
+    """Return the classes: 0 for no building, missing where the labeller cannot tell."""
     codes, unknown = {}, []
     for text in texts.unique():
         word, number = re.sub(r"[\W_]+", "", text.casefold()), re.fullmatch(r"(\d+)([.,]0*)?", text.strip())
@@ -220,12 +249,9 @@ def _classes(texts: pd.Series[Any], name: str) -> Any:  # noqa: ANN401  an exten
         rows = texts.isin(unknown).sum()
         legend = ", ".join(f"{int(code)} {code.word}" for code in SCORED)
         raise DataError(
-            f"{name}: {unknown[0]!r} is no damage class ({rows} of {len(texts)} labels are none).",
+            f"Unknown damage class {unknown[0]!r} in {name} ({rows} of {len(texts)} rows have an unknown class).",
             hint=f"Use {legend}, {CANNOT_TELL} or {NO_BUILDING}.",
         )
-    absent = [text for text in codes if re.sub(r"[\W_]+", "", text.casefold()) == "nobuilding"]
-    if count := texts.isin(absent).sum():
-        _log.warning("%s: %d of %d labels see no building; they count as %s", name, count, len(texts), CANNOT_TELL)
     return pd.array([codes[text] for text in texts], dtype="Int8")
 
 
@@ -239,9 +265,9 @@ def _once(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     disagree = distinct[distinct[_ID].duplicated(keep=False)]
     if len(disagree):
         first = disagree[_ID].iloc[0]
-        words = [_word(code) for code in disagree.loc[disagree[_ID] == first, "damage"]]
+        words = [label_word(code) for code in disagree.loc[disagree[_ID] == first, "damage"]]
         raise DataError(
-            f"{name}: {disagree[_ID].nunique()} buildings have labels that disagree; the first is {first!r}: "
+            f"{disagree[_ID].nunique()} buildings in {name} have labels that disagree; the first is {first!r}: "
             f"{' and '.join(words)}.",
             hint="Keep one label per building. Two labellers have a file each.",
         )
@@ -250,20 +276,24 @@ def _once(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return distinct.astype({_ID: str}).reset_index(drop=True)
 
 
-def _word(code: Any) -> str:  # noqa: ANN401
-    return CANNOT_TELL if pd.isna(code) else Damage(code).word
+def label_word(code: Any) -> str:  # noqa: ANN401
+    """Return the word of a code of `read_labels`, as the labelling page exports it."""
+    if pd.isna(code):
+        return CANNOT_TELL
+    return Damage(code).word if code else NO_BUILDING
 
 
 def _refuse_predictions(labels: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> None:
     """Refuse all predictions of the assessment as labels; warn if every one of some labels is the prediction."""
     if "damage" not in buildings or labels["damage"].count() < _TWIN:
         return
-    predicted = buildings.dropna(subset=[_ID]).set_index(_ID)["damage"].astype("Int8")
+    predicted = by_id(buildings)["damage"].astype("Int8")
     if not labels["damage"].equals(predicted.reindex(labels[_ID]).reset_index(drop=True)):
         return
     if labels["damage"].count() == predicted.count():
         raise DataError(
-            f"{name}: all {len(labels)} labels equal the predictions of this assessment, for every assessed building.",
-            hint="Label what you see in the images: predictions teach nothing.",
+            f"{name} holds the predictions of this assessment, not labels: its {len(labels)} classes equal the "
+            "predicted ones of all assessed buildings.",
+            hint="Label what you see in the images.",
         )
-    _log.warning("%s: all %d labels equal the predictions of this assessment: are they labels?", name, len(labels))
+    _log.warning("%s: all %d labels equal the predictions; check that a person entered them", name, len(labels))

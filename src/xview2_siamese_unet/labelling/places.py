@@ -39,6 +39,9 @@ def match_shapes(shapes: gpd.GeoDataFrame, buildings: gpd.GeoDataFrame, name: st
     placed[lines] = None
     placed = shapely.make_valid(placed)
     matches = _overlaps(placed, buildings)
+    nameless = buildings["building_id"].isna().to_numpy()[matches["building"]]
+    unnamed = np.isin(np.arange(len(shapes)), matches["shape"][nameless])
+    matches = matches[~nameless]
     best = matches.groupby("shape")["share"].transform("max")
     matches = matches[matches["share"] >= best - _EQUAL]
     several = matches.loc[matches["shape"].duplicated(), "shape"].unique()
@@ -48,14 +51,17 @@ def match_shapes(shapes: gpd.GeoDataFrame, buildings: gpd.GeoDataFrame, name: st
     if not len(matches) and not len(several):
         frame = shapely.box(*buildings.total_bounds)
         given = Given(gpd.GeoDataFrame(geometry=placed, crs=buildings.crs), ())
-        reason = next(outside(given, frame, "labels", "the assessed area"), "no label lies in a footprint")
+        reason = next(outside(given, frame, "labels", "the assessed area"), "no label lies in a footprint with an id")
         raise DataError(f"{name}: {reason}.", hint="Name the assessment that was labelled, and check the file in QGIS.")
     ambiguous = np.isin(np.arange(len(shapes)), several)
     doubts = {
         "lie in several footprints": ambiguous,
         "are lines": lines,
         "have coordinates that do not fit their system": lost,
-        "lie in no footprint, or with less than half of their area": (ids == "") & ~(ambiguous | lines | lost),
+        "lie in a footprint without an id": (ids == "") & unnamed & ~ambiguous,
+        "lie in no footprint, or with less than half of their area": (
+            (ids == "") & ~(ambiguous | lines | lost | unnamed)
+        ),
     }
     for doubt, rows in doubts.items():
         if rows.any():
@@ -65,10 +71,9 @@ def match_shapes(shapes: gpd.GeoDataFrame, buildings: gpd.GeoDataFrame, name: st
 
 def _overlaps(placed: Any, buildings: gpd.GeoDataFrame) -> pd.DataFrame:  # noqa: ANN401
     """Return `shape` and `building` (positions) and the share of the shape inside, from half on."""
-    usable = np.flatnonzero(buildings["building_id"].notna())
-    polygons = buildings.geometry.to_numpy()[usable]
+    polygons = buildings.geometry.to_numpy()
     shape, row = shapely.STRtree(polygons).query(placed, predicate="intersects")
     inside, area = shapely.area(shapely.intersection(placed[shape], polygons[row])), shapely.area(placed[shape])
     share = np.divide(inside, area, out=np.ones(len(shape)), where=area > 0)
-    table = pd.DataFrame({"shape": shape, "building": usable[row], "share": share})
+    table = pd.DataFrame({"shape": shape, "building": row, "share": share})
     return table[table["share"] >= _LEAST]

@@ -17,8 +17,8 @@ def render_estimates(title: str, numbers: Mapping[str, Any], record: Mapping[str
 
     Args:
         title: heading.
-        numbers: what `validation.statements.estimates_numbers` returns.
-        record: of the assessment.
+        numbers: the content of `estimates.json`.
+        record: of the assessment, for the names of the images.
     """
     damaged, severe = (row["kind"] for row in numbers["all"][:2])
     return (

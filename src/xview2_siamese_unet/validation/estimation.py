@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.types import AnyArray
 from xview2_siamese_unet.validation.intervals import Interval, count_interval, ratio_interval
-from xview2_siamese_unet.validation.sampling import LEAST, stratify
+from xview2_siamese_unet.validation.sampling import LEAST, by_id, stratify
 from xview2_siamese_unet.validation.zones import zone_intervals
 
 DAMAGED: Final = "damaged"
@@ -22,9 +22,13 @@ KINDS: Final[Mapping[str, tuple[Damage, ...]]] = {
     DAMAGED: SCORED[1:],
     SEVERE: SCORED[2:],
     **{code.word: (code,) for code in SCORED},
+    "no building": (Damage.BACKGROUND,),
 }
-"""What is counted → its classes."""
+"""What is counted → its classes; the last kind are outlines without a building."""
+FALSE_OUTLINE: Final = [*KINDS][-1]
 NO_PREDICTION: Final = "no prediction"
+_NONE: Final = -1
+"""Code of a building without a label, or without a prediction."""
 COLUMNS: Final = (
     *("level", "name", "kind", "buildings", "labelled", "cannot_tell", "predicted"),
     *("estimate", "low", "high", "low_if_none", "high_if_all"),
@@ -39,8 +43,8 @@ class Survey:
     Attributes:
         group: number of the stratum of estimation.
         cell: number of the stratum crossed with the predicted class.
-        predicted: code of the predicted class, 0 without one.
-        label: code of the label, 0 without one.
+        predicted: code of the predicted class, -1 without one.
+        label: code of the label, 0 for no building, -1 without one.
         unknown: in the sample, and the labeller cannot tell.
     """
 
@@ -61,15 +65,14 @@ def survey(population: pd.DataFrame, buildings: pd.DataFrame, sample: Sequence[s
         population: columns `building_id` and `stratum`, as the sample was drawn from.
         buildings: assessed buildings: `building_id`, `damage` and probabilities, also of another model.
         sample: ids of the sample.
-        labels: `building_id` and `damage` (1 to 4, missing if the labeller cannot tell); labels of other buildings are
-            not used, because nobody drew them.
+        labels: as `labelling.labels.read_labels` returns them; labels of other buildings are not used, because nobody
+            drew them.
 
     Raises:
         DataError: other buildings than those that the sample was drawn from, or no label of the sample.
     """
     ids = population["building_id"]
-    known = buildings.dropna(subset=["building_id"])
-    known = known.set_index(known["building_id"].astype(str))
+    known = by_id(buildings)
     if absent := int((~ids.isin(known.index)).sum()):
         raise DataError(
             f"{absent} of {len(ids)} buildings that the sample was drawn from are not in this assessment.",
@@ -81,12 +84,12 @@ def survey(population: pd.DataFrame, buildings: pd.DataFrame, sample: Sequence[s
     given = labels[labels["building_id"].isin(list(sample))].set_index("building_id")["damage"]
     if not given.notna().any():
         raise DataError(
-            "No building of the sample has a label with a class.",
+            "No building of the sample has a label other than cannot-tell.",
             hint="Label DIR/validation/label.html, export the labels, and name that file with --labels.",
         )
-    label = ids.map(given.dropna().astype(int)).fillna(0).to_numpy(int)
+    label = ids.map(given.dropna().astype(int)).fillna(_NONE).to_numpy(int)
     unknown = ids.isin(given.index[given.isna()]).to_numpy()
-    predicted = frame["damage"].fillna(0).to_numpy(int)
+    predicted = frame["damage"].fillna(_NONE).to_numpy(int)
     group, _ = pd.factorize(post_strata(frame), sort=True)
     cell, _ = pd.factorize(frame["stratum"].astype(str) + "\n" + predicted.astype(str), sort=True)
     return Survey(group, cell, predicted, label, unknown)
@@ -118,38 +121,38 @@ def post_strata(frame: pd.DataFrame) -> pd.Series[Any]:
     return names
 
 
-def estimates_table(found: Survey, levels: Mapping[str, tuple[Sequence[str], AnyArray]]) -> pd.DataFrame:
+def estimates_table(sampled: Survey, levels: Mapping[str, tuple[Sequence[str], AnyArray]]) -> pd.DataFrame:
     """Return counts with 95 % intervals, a row for each area and each of `KINDS`; columns `COLUMNS`.
 
     Args:
-        found: the labels.
+        sampled: the labels.
         levels: level (`cell`, `zone`) → names of the areas, and the number of the area of each building.
     """
-    areas = {"all": (["all"], np.zeros(len(found), int)), **levels}
-    parts = [_level(found, level, list(names), number) for level, (names, number) in areas.items()]
+    areas = {"all": (["all"], np.zeros(len(sampled), int)), **levels}
+    parts = [_level(sampled, level, list(names), number) for level, (names, number) in areas.items()]
     return pd.DataFrame([row for part in parts for row in part], columns=list(COLUMNS))
 
 
-def _level(found: Survey, level: str, names: list[str], number: AnyArray) -> list[dict[str, Any]]:
+def _level(sampled: Survey, level: str, names: list[str], number: AnyArray) -> list[dict[str, Any]]:
     def count(rows: AnyArray) -> AnyArray:
-        shape = (len(names), int(found.group.max()) + 1)
-        cells = np.ravel_multi_index((number[rows], found.group[rows]), shape)
+        shape = (len(names), int(sampled.group.max()) + 1)
+        cells = np.ravel_multi_index((number[rows], sampled.group[rows]), shape)
         return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
 
-    sizes, labelled, unknown = count(np.ones(len(found), bool)), count(found.label > 0), count(found.unknown)
+    sizes, labelled, unknown = count(np.ones(len(sampled), bool)), count(sampled.label != _NONE), count(sampled.unknown)
     rows = []
     for kind, codes in KINDS.items():
-        seen, predicted = count(np.isin(found.label, codes)), count(np.isin(found.predicted, codes)).sum(1)
-        told = _intervals(seen, labelled, sizes)
+        seen, predicted = count(np.isin(sampled.label, codes)), count(np.isin(sampled.predicted, codes)).sum(1)
+        interval = _intervals(seen, labelled, sizes)
         if unknown.any():
-            low = np.minimum(told.low, _intervals(seen, labelled + unknown, sizes).low)
-            high = np.maximum(told.high, _intervals(seen + unknown, labelled + unknown, sizes).high)
+            low = np.minimum(interval.low, _intervals(seen, labelled + unknown, sizes).low)
+            high = np.maximum(interval.high, _intervals(seen + unknown, labelled + unknown, sizes).high)
         else:
-            low, high = told.low, told.high
+            low, high = interval.low, interval.high
         rows += [
             dict(zip(COLUMNS, (level, name, kind, *map(_plain, values)), strict=True))
             for name, *values in zip(
-                names, sizes.sum(1), labelled.sum(1), unknown.sum(1), predicted, *told, low, high, strict=True
+                names, sizes.sum(1), labelled.sum(1), unknown.sum(1), predicted, *interval, low, high, strict=True
             )
         ]
     order = {name: place for place, name in enumerate(names)}
@@ -162,60 +165,64 @@ def _plain(value: Any) -> int | float | None:  # noqa: ANN401
     return None if np.isnan(value) else round(float(value), 1)
 
 
-def _intervals(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Interval:
+def _intervals(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Interval:
     """Return the intervals of areas; an area that holds every building borrows from no other one."""
     whole = sizes.sum(1) == sizes.sum()
     if whole.all():
-        return count_interval(found, labelled, sizes)
-    zones, single = zone_intervals(found, labelled, sizes), count_interval(found, labelled, sizes)
+        return count_interval(positives, labelled, sizes)
+    zones, single = zone_intervals(positives, labelled, sizes), count_interval(positives, labelled, sizes)
     return Interval(*(np.where(whole, one, zone) for one, zone in zip(single, zones, strict=True)))
 
 
-def accuracy(found: Survey) -> dict[str, Any] | None:
+def accuracy(sampled: Survey) -> dict[str, Any] | None:
     """Return the error-adjusted confusion matrix, user's and producer's accuracies after Olofsson et al. (2014).
 
     Strata need not be the classes of the map, as in Stehman (2014). `None` without any prediction.
 
-    Keys: `matrix` (predicted class → true class → buildings `estimate`, `low`, `high`), `users` (share of the buildings
-    predicted so that are so), `producers` (share of the buildings that are so and are predicted so), `overall`.
+    Keys: `matrix` (predicted class → true class, or no building → `estimate`, `low`, `high`), `users` (share of the
+    buildings predicted so that are so), `producers` (share of the buildings that are so and are predicted so),
+    `overall`.
     """
-    if not found.predicted.any():
+    absent = sampled.predicted == _NONE
+    if absent.all():
         return None
-    codes = [0, *map(int, SCORED)] if (found.predicted == 0).any() else [*map(int, SCORED)]
-    rows = {code: _cells(found, found.predicted == code) for code in codes}
-    rest = {code: _cells(found, found.predicted != code) for code in codes}
-    words = {code: Damage(code).word if code else NO_PREDICTION for code in codes}
+    codes = [_NONE, *map(int, SCORED)] if absent.any() else [*map(int, SCORED)]
+    rows = {code: _cells(sampled, sampled.predicted == code) for code in codes}
+    rest = {code: _cells(sampled, sampled.predicted != code) for code in codes}
+    words = {code: NO_PREDICTION if code == _NONE else Damage(code).word for code in codes}
+    columns = {**{true.word: true for true in SCORED}, FALSE_OUTLINE: Damage.BACKGROUND}
     matrix = {
-        words[code]: {true.word: _numbers(count_interval(*row(true))) for true in SCORED} for code, row in rows.items()
+        words[code]: {word: _numbers(count_interval(*row(true))) for word, true in columns.items()}
+        for code, row in rows.items()
     }
     users, producers = {}, {}
     for true in SCORED:
-        whole = int((found.predicted == true).sum())
+        whole = int((sampled.predicted == true).sum())
         users[true.word] = _numbers(count_interval(*rows[int(true)](true)), whole)
         inside, outside = (np.asarray(count_interval(*each[int(true)](true)).estimate) for each in (rows, rest))
         low, high = ratio_interval(rows[int(true)](true), rest[int(true)](true))
         estimate = float(inside / (inside + outside)) if inside + outside > 0 else None
-        producers[true.word] = {"estimate": _rounded(estimate), "low": _rounded(low), "high": _rounded(high)}
-    correct = _tally(found, found.label > 0, found.label == found.predicted)
+        producers[true.word] = _shares({"estimate": estimate, "low": low, "high": high})
+    correct = _tally(sampled, sampled.label != _NONE, sampled.label == sampled.predicted)
     return {
         "matrix": matrix,
         "users": users,
         "producers": producers,
-        "overall": _numbers(count_interval(*correct), len(found)),
+        "overall": _numbers(count_interval(*correct), len(sampled)),
     }
 
 
-def _cells(found: Survey, rows: AnyArray) -> Any:  # noqa: ANN401
-    """Return a function from a true class to `found`, `labelled`, `sizes` of the cells of some buildings."""
-    return lambda true: _tally(found, rows & (found.label > 0), rows & (found.label == true), rows)
+def _cells(sampled: Survey, rows: AnyArray) -> Any:  # noqa: ANN401
+    """Return a function from a true class to `positives`, `labelled`, `sizes` of the cells of some buildings."""
+    return lambda true: _tally(sampled, rows & (sampled.label != _NONE), rows & (sampled.label == true), rows)
 
 
 def _tally(
-    found: Survey, labelled: AnyArray, seen: AnyArray, rows: AnyArray | None = None
+    sampled: Survey, labelled: AnyArray, seen: AnyArray, rows: AnyArray | None = None
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    cells = int(found.cell.max()) + 1
-    inside = np.ones(len(found), bool) if rows is None else rows
-    counts = [np.bincount(found.cell[each], minlength=cells) for each in (seen & labelled, labelled, inside)]
+    cells = int(sampled.cell.max()) + 1
+    inside = np.ones(len(sampled), bool) if rows is None else rows
+    counts = [np.bincount(sampled.cell[each], minlength=cells) for each in (seen & labelled, labelled, inside)]
     used = counts[2] > 0
     none = np.zeros(1, int)  # of no building at all
     one, two, three = ((each[used] if used.any() else none) for each in counts)
@@ -227,8 +234,14 @@ def _numbers(interval: Interval, whole: int | None = None) -> dict[str, Any]:
     if whole == 0:
         return dict.fromkeys(("estimate", "low", "high"))
     values = {key: _plain(np.asarray(value)[()]) for key, value in interval._asdict().items()}
-    return values if whole is None else {key: _rounded(value and value / whole) for key, value in values.items()}
+    return values if whole is None else _shares({key: value and value / whole for key, value in values.items()})
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else round(float(value), 4)
+def _shares(values: dict[str, float | None]) -> dict[str, float | None]:
+    """Return shares with four digits; limits are rounded outwards."""
+    to: dict[str, Callable[[float], Any]] = {"estimate": np.round, "low": np.floor, "high": np.ceil}
+    inwards = {"estimate": 0.0, "low": 1e-9, "high": -1e-9}  # so that 0.29 stays 0.29
+    return {
+        key: None if value is None or np.isnan(value) else float(to[key](1e4 * value + inwards[key]) / 1e4)
+        for key, value in values.items()
+    }

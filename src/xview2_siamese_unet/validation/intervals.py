@@ -1,12 +1,21 @@
 """95 % intervals for the number of buildings of a kind, from a stratified random sample.
 
-The error of the stratified estimate has the usual variance with finite-population correction; its distribution is a
-beta distribution of the same mean and variance over the buildings that are not labelled. In the stratum where it moves
-a limit outwards most, a Jeffreys posterior replaces the observed share, which says too much where nothing is found; if
-nothing is found at all, the exact limit of Clopper and Pearson does (Brown, Cai and DasGupta 2001). One stratum is
-enough, as in the gamma intervals of Fay and Feuer (1997) for weighted sums. So an interval lies between the buildings
-that are labelled so and those that are not labelled otherwise, and has a width unless all are labelled. Predictions
-decide which buildings are labelled, and are not used otherwise.
+Stratum h has N buildings, n labels, x of them positive (of the kind), and m = N - n buildings without a label.
+
+1. The estimate is the stratified one: sum of N x / n.
+2. The observed share of a stratum is p = x / n, with variance v = p (1 - p) / (n - 1), or 1/4 if n = 1.
+3. In the one stratum where it raises sum(m p) most, a posterior replaces p: the mean (x + c) / (n + 1) and the variance
+   p (1 - p) / (n + 2), with c = 1/2 (Jeffreys), or c = 1 if no label is positive (Clopper and Pearson; both in Brown,
+   Cai and DasGupta 2001). One stratum suffices, as in the gamma intervals of Fay and Feuer (1997) for weighted sums.
+4. The positives without a label have the mean M = sum(m p) and the variance V = sum(m² v + m p (1 - p)): the error of
+   the share, and that of the buildings drawn with it. Together this is N² (1 - n / N) p (1 - p) / (n - 1), the usual
+   variance with finite-population correction.
+5. They are sum(m) times a beta distribution with this mean and variance; the upper limit is sum(x) plus its 97.5 %
+   quantile. A stratum without labels is positive altogether.
+6. The lower limit is sum(N) minus the upper limit of the buildings that are not of the kind.
+
+Both limits are rounded outwards to whole buildings, and lie between sum(x) and sum(N - n + x). Predictions decide which
+buildings are labelled, and are not used otherwise.
 """
 
 from __future__ import annotations
@@ -45,60 +54,60 @@ class Unlabelled(NamedTuple):
     b: AnyArray
 
 
-def count_interval(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Interval:
+def count_interval(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Interval:
     """Return the estimated number of buildings of a kind and its interval in whole buildings.
 
     Args:
-        found: labels of that kind in each stratum (..., strata).
+        positives: labels of that kind in each stratum (..., strata).
         labelled: labels.
         sizes: buildings.
     """
-    found, labelled, sizes = (np.asarray(each, float) for each in (found, labelled, sizes))
-    seen, other = found.sum(-1), (labelled - found).sum(-1)
-    low, high = limits(found, labelled, sizes)
+    positives, labelled, sizes = (np.asarray(each, float) for each in (positives, labelled, sizes))
+    seen, other = positives.sum(-1), (labelled - positives).sum(-1)
+    low, high = limits(positives, labelled, sizes)
     low = np.maximum(np.floor(low + 1e-9), seen)
     high = np.minimum(np.ceil(high - 1e-9), sizes.sum(-1) - other)
-    return Interval(estimated(found, labelled, sizes), low.astype(int), high.astype(int))
+    return Interval(estimated(positives, labelled, sizes), low.astype(int), high.astype(int))
 
 
-def limits(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> tuple[AnyArray, AnyArray]:
+def limits(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Return both limits, not rounded."""
     whole = sizes.sum(-1)
-    return whole - _upper(labelled - found, labelled, sizes), _upper(found, labelled, sizes)
+    return whole - _upper(labelled - positives, labelled, sizes), _upper(positives, labelled, sizes)
 
 
-def _upper(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> AnyArray:
-    left = upper_distribution(found, labelled, sizes)
+def _upper(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> AnyArray:
+    left = upper_distribution(positives, labelled, sizes)
     return np.asarray(left.known + left.buildings * stats.beta.ppf(1 - TAIL, left.a, left.b))
 
 
-def estimated(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> AnyArray:
+def estimated(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> AnyArray:
     """Return the stratified estimate of a number, NaN without any label.
 
     A stratum without labels has the share of all labels.
     """
     with np.errstate(invalid="ignore"):
-        usual = found.sum(-1, keepdims=True) / labelled.sum(-1, keepdims=True)
-    share = np.where(labelled > 0, found / np.maximum(labelled, 1), usual)
+        usual = positives.sum(-1, keepdims=True) / labelled.sum(-1, keepdims=True)
+    share = np.where(labelled > 0, positives / np.maximum(labelled, 1), usual)
     return np.asarray((sizes * share).sum(-1))
 
 
-def upper_distribution(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Unlabelled:
+def upper_distribution(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Unlabelled:
     """Return the distribution whose upper tail is the upper limit.
 
     A stratum without labels may be of that kind altogether.
     """
     blank = labelled == 0
-    known = found.sum(-1) + np.where(blank, sizes, 0).sum(-1)
+    known = positives.sum(-1) + np.where(blank, sizes, 0).sum(-1)
     left = np.where(blank, 0, sizes - labelled)
     labels = np.maximum(labelled, 1)
-    none = found.sum(-1, keepdims=True) == 0
+    none = positives.sum(-1, keepdims=True) == 0
     pseudo = np.where(none, 1.0, 0.5)
-    effect = left * ((found + pseudo) / (labels + 1) - found / labels)
+    effect = left * ((positives + pseudo) / (labels + 1) - positives / labels)
     heaviest = np.zeros(left.shape, bool)
     np.put_along_axis(heaviest, np.argmax(effect, axis=-1, keepdims=True), True, axis=-1)
     heaviest &= effect > 0
-    share = np.where(heaviest, (found + pseudo) / (labels + 1), found / labels)
+    share = np.where(heaviest, (positives + pseudo) / (labels + 1), positives / labels)
     # Of a single label the variance is unknown: the largest one.
     variance = np.where(labels > 1, share * (1 - share) * labels / np.maximum(labels - 1, 1), 0.25)
     of_mean = np.where(heaviest, share * (1 - share) / (labels + 2), variance / labels)
@@ -111,14 +120,14 @@ def upper_distribution(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> 
 
 
 Counts = tuple[AnyArray, AnyArray, AnyArray]
-"""`found`, `labelled` and `sizes` of some strata."""
+"""`positives`, `labelled` and `sizes` of some strata."""
 
 
 def ratio_interval(part: Counts, rest: Counts) -> tuple[float, float]:
     """Return the interval of a share, part / (part + rest), of two numbers from separate strata.
 
     Args:
-        part: `found`, `labelled` and `sizes` of its strata, as for `count_interval`.
+        part: `positives`, `labelled` and `sizes` of its strata, as for `count_interval`.
         rest: the same of the other number.
     """
     rng = np.random.default_rng(SEED)
@@ -130,11 +139,14 @@ def ratio_interval(part: Counts, rest: Counts) -> tuple[float, float]:
 
 
 def drawn_numbers(
-    found: AnyArray, labelled: AnyArray, sizes: AnyArray, rng: np.random.Generator
+    positives: AnyArray, labelled: AnyArray, sizes: AnyArray, rng: np.random.Generator
 ) -> tuple[AnyArray, AnyArray]:
     """Return draws of a number, once for lower and once for upper limits."""
-    found, labelled, sizes = (np.asarray(each, float) for each in (found, labelled, sizes))
-    upper, lower = upper_distribution(found, labelled, sizes), upper_distribution(labelled - found, labelled, sizes)
+    positives, labelled, sizes = (np.asarray(each, float) for each in (positives, labelled, sizes))
+    upper, lower = (
+        upper_distribution(positives, labelled, sizes),
+        upper_distribution(labelled - positives, labelled, sizes),
+    )
     high = upper.known + upper.buildings * rng.beta(upper.a, upper.b, DRAWS)
     low = sizes.sum() - lower.known - lower.buildings * rng.beta(lower.a, lower.b, DRAWS)
     return low, high

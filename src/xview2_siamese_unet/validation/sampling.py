@@ -6,17 +6,21 @@ for good, and a sample takes the smallest ones of each stratum: a larger sample 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.errors import ConfigError, DataError, StaleError
 from xview2_siamese_unet.inference.buildings import NO_MODEL, NOT_ASSESSED, SHARES
 from xview2_siamese_unet.types import AnyArray, Float64Array, Int64Array
 
+FrameT = TypeVar("FrameT", bound=pd.DataFrame)
 LEAST: Final = 5
 """Labels of a stratum, or all its buildings if it has fewer."""
 _MOST_STRATA: Final = 10
@@ -27,6 +31,52 @@ def in_population(buildings: pd.DataFrame) -> pd.Series[bool]:
     """Return which buildings the estimates are about: those with an id that both images show."""
     hidden = (buildings["status"] == NOT_ASSESSED) & (buildings["reason"] != NO_MODEL)
     return buildings["building_id"].notna() & ~hidden
+
+
+def by_id(buildings: FrameT) -> FrameT:
+    """Return the buildings with an id, which becomes the index, as text.
+
+    Raises:
+        DataError: an id that repeats, also among buildings that nobody can label.
+    """
+    known = buildings.dropna(subset=["building_id"])
+    known = known.set_index(known["building_id"].astype(str).rename(None))
+    if known.index.has_duplicates:
+        repeated = known.index[known.index.duplicated()].unique()
+        raise DataError(
+            f"{len(repeated)} ids of the assessment belong to several buildings; the first is {repeated[0]!r}.",
+            hint="Assess footprints with unique ids.",
+        )
+    return known
+
+
+def outlines(buildings: gpd.GeoDataFrame) -> pd.Series[Any]:
+    """Return a digest of the outline of each building with an id, by id."""
+    known = by_id(buildings)
+    texts = shapely.to_wkb(shapely.normalize(known.geometry.to_numpy()))
+    return pd.Series([hashlib.sha256(text).hexdigest()[:16] for text in texts], known.index, dtype=object)
+
+
+def require_population(population: pd.DataFrame, buildings: gpd.GeoDataFrame) -> None:
+    """Require that a sample can be drawn from, and be about, these buildings.
+
+    Args:
+        population: see `new_population`, with the column `outline`: those of `outlines`.
+        buildings: all of an assessment, also of adapted products.
+
+    Raises:
+        StaleError: buildings that are gone, have another outline, or are new.
+    """
+    now, before = outlines(buildings), population.set_index("building_id")["outline"]
+    other = int((now.reindex(before.index) != before).sum())
+    visible = buildings.loc[in_population(buildings), "building_id"].astype(str)
+    new = int((~visible.isin(before.index)).sum())
+    if other or new:
+        raise StaleError(
+            f"The validation sample was drawn from other buildings: {other} of {len(before)} are gone or have another "
+            f"outline, and {new} are new.",
+            hint="Move the folder validation away, and run kedro validate again.",
+        )
 
 
 def spreads(buildings: pd.DataFrame) -> Float64Array:
@@ -140,12 +190,9 @@ def new_population(buildings: pd.DataFrame, count: int, seed: int, zones: Sequen
     Raises:
         DataError: no building to draw from, or ids that repeat.
     """
-    ids = buildings["building_id"].astype(str).reset_index(drop=True)
+    ids = by_id(buildings).index
     if not len(ids):
         raise DataError("The assessment holds no building to label.", hint="Check its report for the reasons.")
-    if ids.duplicated().any():
-        first = ids[ids.duplicated()].iloc[0]
-        raise DataError(f"The id {first!r} belongs to several buildings.", hint="Assess footprints with unique ids.")
     population = pd.DataFrame({"building_id": ids})
     population["stratum"] = stratify(buildings, count, zones).to_numpy()
     population["zone"] = "" if zones is None else list(zones)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.inference.summary import CELL
-from xview2_siamese_unet.validation.estimation import DAMAGED, SEVERE
+from xview2_siamese_unet.validation.estimation import DAMAGED, FALSE_OUTLINE, SEVERE
 
 NOTE: Final = (
     "95 % intervals from a random sample that a person labelled from the same images. They are about what a person "
@@ -59,6 +60,9 @@ def _sentences(
     for kind, words in _VERBS.items():
         row = by_kind[kind]
         yield f"{statement(row)} are {words} (95 % interval, {row['labelled']:,} labelled)."
+    row = by_kind[FALSE_OUTLINE]
+    if row["estimate"]:
+        yield f"{statement(row, 'outlines')} are no building (95 % interval): they count as not damaged."
     row = by_kind[DAMAGED]
     if row["cannot_tell"]:
         noun = "building" if row["cannot_tell"] == 1 else "buildings"
@@ -67,18 +71,23 @@ def _sentences(
             f"none of these is damaged and {row['high_if_all']:,} if all are."
         )
     if outside:
-        yield f"{outside:,} more buildings are not visible or have no id, and are not included."
+        noun, has = ("building is", "has") if outside == 1 else ("buildings are", "have")
+        yield f"{outside:,} more {noun} not visible or {has} no id: not included."
     if trained:
         yield f"{trained:,} labelled buildings trained the predictions, whose accuracy looks better than it is."
     if accuracy is not None:
-        share = accuracy["overall"]
-        yield f"{share['low']:.0%} to {share['high']:.0%} of the buildings have the right predicted class."
+        yield f"{percents(accuracy['overall'])} of the buildings have the right predicted class."
         users = accuracy["users"][Damage.DESTROYED.word]
         if users["low"] is not None:
             yield (
                 f"Of the {row_of(by_kind, Damage.DESTROYED):,} buildings that are predicted to be destroyed, "
-                f"{users['low']:.0%} to {users['high']:.0%} are."
+                f"{percents(users)} are."
             )
+
+
+def percents(share: Mapping[str, Any]) -> str:
+    """Return an interval of shares in whole percents, rounded outwards."""
+    return f"{math.floor(100 * share['low'] + 1e-9)}% to {math.ceil(100 * share['high'] - 1e-9)}%"
 
 
 def row_of(by_kind: Mapping[str, Mapping[str, Any]], code: Damage) -> int:
@@ -86,7 +95,7 @@ def row_of(by_kind: Mapping[str, Mapping[str, Any]], code: Damage) -> int:
     return int(by_kind[code.word]["predicted"])
 
 
-def statement(row: Mapping[str, Any]) -> str:
+def statement(row: Mapping[str, Any], noun: str = "buildings") -> str:
     """Return an interval in words, such as `412 to 508 of 3,120 buildings`."""
     low, high = (f"{row[key]:,}" for key in ("low", "high"))
-    return f"{low if low == high else f'{low} to {high}'} of {row['buildings']:,} buildings"
+    return f"{low if low == high else f'{low} to {high}'} of {row['buildings']:,} {noun}"

@@ -25,71 +25,73 @@ _LENT: Final = 2.0  # labels at the overall rate that each stratum gets, which k
 _CHUNK: Final = 256  # zones at a time
 
 
-def zone_intervals(found: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Interval:
+def zone_intervals(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Interval:
     """Return numbers of buildings of a kind in each zone, with intervals in whole buildings.
 
     The share of a stratum in a zone is that of the stratum in all zones, moved by an effect of the zone on the logit
-    scale, which is normally distributed. How much zones differ is unknown, and follows from the labels as far as they
-    tell. Zones without labels thus borrow from the strata, with an interval as wide as zones may differ.
+    scale, which is normally distributed. How much zones differ is estimated from the labels. Zones without labels thus
+    borrow from the strata, with an interval as wide as zones may differ.
 
     Args:
-        found: labels of that kind (zones, strata).
+        positives: labels of that kind (zones, strata).
         labelled: labels.
         sizes: buildings.
     """
     rng = np.random.default_rng(SEED)
-    x, n = found.sum(0), labelled.sum(0)
+    x, n = positives.sum(0), labelled.sum(0)
     rate = np.nan_to_num(estimated(x, n, sizes.sum(0)), nan=sizes.sum() / 2) / max(1, sizes.sum())
     rate = float(np.clip(rate, 0.5 / (n.sum() + 1), 1 - 0.5 / (n.sum() + 1)))
-    centre = _fitted_centres(found, labelled, rate)  # (spreads, strata)
+    centre = _fitted_centres(positives, labelled, rate)  # (spreads, strata)
     logits = centre[:, None, :] + _EFFECTS[:, :, None]  # (spreads, steps, strata)
-    joint = _log_likelihood(found, labelled, logits) + _LOG_PRIOR  # (zones, spreads, steps)
+    joint = _log_likelihood(positives, labelled, logits) + _LOG_PRIOR  # (zones, spreads, steps)
     of_zone = special.logsumexp(joint, axis=2)
     # How much zones differ follows from all of them, the effect of a zone from its own labels.
     weights = joint - of_zone[:, :, None] + (of_zone.sum(0) + np.log(_SPREAD_PRIOR))[:, None]
-    weights = np.exp(weights - weights.max(axis=(1, 2), keepdims=True)).reshape(len(found), -1)
+    weights = np.exp(weights - weights.max(axis=(1, 2), keepdims=True)).reshape(len(positives), -1)
     low, high = _moved_rates(x, n, sizes.sum(0), (x + _LENT * rate) / (n + _LENT), rng)
     results = [
         _zone_chunk(each, weights[rows], logits.reshape(-1, len(x)), (low, high), rng)
-        for start in range(0, len(found), _CHUNK)
+        for start in range(0, len(positives), _CHUNK)
         for rows in [slice(start, start + _CHUNK)]
-        for each in [(found[rows], labelled[rows], sizes[rows])]
+        for each in [(positives[rows], labelled[rows], sizes[rows])]
     ]
     return Interval(*(np.concatenate(parts) for parts in zip(*results, strict=True)))
 
 
 def _moved_rates(
-    found: AnyArray, labelled: AnyArray, sizes: AnyArray, share: AnyArray, rng: np.random.Generator
+    positives: AnyArray, labelled: AnyArray, sizes: AnyArray, share: AnyArray, rng: np.random.Generator
 ) -> tuple[AnyArray, AnyArray]:
     """Return draws of how far the overall rate may lie from its fit, on the logit scale, for both limits."""
     whole = max(1, sizes.sum())
     fitted = special.logit(np.clip((sizes * share).sum() / whole, 1e-9, 1 - 1e-9))
-    drawn = drawn_numbers(found, labelled, sizes, rng)
+    drawn = drawn_numbers(positives, labelled, sizes, rng)
     low, high = (special.logit(np.clip(each / whole, 1e-9, 1 - 1e-9)) - fitted for each in drawn)
     return low, high
 
 
-def _log_likelihood(found: AnyArray, labelled: AnyArray, logits: AnyArray) -> AnyArray:
+def _log_likelihood(positives: AnyArray, labelled: AnyArray, logits: AnyArray) -> AnyArray:
     """Return the log likelihood of the labels of each zone (zones, spreads, steps)."""
-    yes = np.einsum("zh,tuh->ztu", found, special.log_expit(logits))
-    return np.asarray(yes + np.einsum("zh,tuh->ztu", labelled - found, special.log_expit(-logits)))
+    yes = np.einsum("zh,tuh->ztu", positives, special.log_expit(logits))
+    return np.asarray(yes + np.einsum("zh,tuh->ztu", labelled - positives, special.log_expit(-logits)))
 
 
-def _fitted_centres(found: AnyArray, labelled: AnyArray, rate: float) -> AnyArray:
+def _fitted_centres(positives: AnyArray, labelled: AnyArray, rate: float) -> AnyArray:
     """Return the logit of each stratum in a zone without effect, for each spread (spreads, strata).
 
     Expectation maximisation over zones with labels; one label at the overall rate keeps each stratum finite.
     """
     some = labelled.sum(1) > 0
-    found, labelled = found[some], labelled[some]
-    centre = np.repeat(special.logit((found.sum(0) + _LENT * rate) / (labelled.sum(0) + _LENT))[None], len(_SPREADS), 0)
+    positives, labelled = positives[some], labelled[some]
+    centre = np.repeat(
+        special.logit((positives.sum(0) + _LENT * rate) / (labelled.sum(0) + _LENT))[None], len(_SPREADS), 0
+    )
     for _ in range(_EM_STEPS):
         logits = centre[:, None, :] + _EFFECTS[:, :, None]
-        weight = special.softmax(_log_likelihood(found, labelled, logits) + _LOG_PRIOR, axis=2)
+        weight = special.softmax(_log_likelihood(positives, labelled, logits) + _LOG_PRIOR, axis=2)
         prior = _LENT * np.exp(_LOG_PRIOR)[:, None]
         counts = np.einsum("ztu,zh->tuh", weight, labelled) + prior
         share = special.expit(logits)
-        slope = found.sum(0) + _LENT * rate - (counts * share).sum(1)
+        slope = positives.sum(0) + _LENT * rate - (counts * share).sum(1)
         centre += np.clip(slope / (counts * share * (1 - share)).sum(1), -1, 1)
     return centre
 
@@ -101,13 +103,13 @@ def _zone_chunk(
     moved: tuple[AnyArray, AnyArray],
     rng: np.random.Generator,
 ) -> Interval:
-    found, labelled, sizes = zone
+    positives, labelled, sizes = zone
     cumulated = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
     drawn = np.stack([np.searchsorted(row, rng.random(len(moved[0]))) for row in cumulated], axis=1)
     drawn = np.minimum(drawn, len(logits) - 1)
     left = (sizes - labelled).astype(np.int64)
     zones, strata = np.nonzero(left)
-    lower, upper = (np.repeat(found.sum(1)[None].astype(float), len(drawn), 0) for _ in moved)
+    lower, upper = (np.repeat(positives.sum(1)[None].astype(float), len(drawn), 0) for _ in moved)
     for totals, rate in zip((lower, upper), moved, strict=True):
         shares = special.expit(logits[drawn[:, zones], strata] + rate[:, None])
         filled, start = np.unique(zones, return_index=True)
@@ -115,7 +117,7 @@ def _zone_chunk(
             totals[:, filled] += np.add.reduceat(rng.binomial(left[zones, strata], shares), start, axis=1)
     low = np.floor(np.quantile(lower, TAIL, axis=0)).astype(int)
     high = np.ceil(np.quantile(upper, 1 - TAIL, axis=0)).astype(int)
-    most = (sizes.sum(1) - (labelled - found).sum(1)).astype(int)
+    most = (sizes.sum(1) - (labelled - positives).sum(1)).astype(int)
     flat = (low >= high) & (left.sum(1) > 0)
     high = np.where(flat, np.minimum(low + 1, most), high)
     low = np.where(flat & (low == high), low - 1, low)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -16,7 +17,7 @@ from click.testing import CliRunner, Result
 from conftest import TRUTH, roofs
 from xview2_siamese_unet import assessment
 from xview2_siamese_unet.cli.validate import estimate_command, validate_command
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.errors import DataError, StaleError
 from xview2_siamese_unet.inference.buildings import SHARES
 from xview2_siamese_unet.labelling.labels import validation_ids
 from xview2_siamese_unet.validation.estimation import COLUMNS
@@ -67,6 +68,8 @@ def test_from_an_assessment_to_intervals(folder: Path, zones: Path, tmp_path: Pa
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert all(sentence in page for sentence in numbers["sentences"])
+    (share,) = (sentence for sentence in numbers["sentences"] if "right predicted class" in sentence)
+    assert f'<span class="interval">{share.partition(" of ")[0]}</span>' in page
 
 
 def test_the_page_and_the_layer_to_label_show_no_prediction(folder: Path) -> None:
@@ -108,6 +111,49 @@ def test_a_larger_sample_keeps_buildings_labels_and_page(folder: Path, caplog: p
     assert numbers["labelled"] == 1
 
 
+def enter(place: Path, layer: gpd.GeoDataFrame) -> None:
+    (place / "sample.gpkg").unlink()
+    pyogrio.write_dataframe(layer, place / "sample.gpkg", layer="sample", driver="GPKG")
+
+
+def test_what_a_person_entered_into_the_layer(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A repeated feature, a building outside of the sample, a column of notes, and a number for a class."""
+    caplog.set_level("INFO")
+    place = assessment.validate(folder, count=20)
+    ids = validation_ids(folder)
+    other = next(f"r{number}" for number in range(59) if f"r{number}" not in ids)
+    layer = gpd.read_file(place / "sample.gpkg", layer="sample").assign(note=[f"n{number}" for number in range(20)])
+    layer.loc[:2, "label"] = ["4", "no-building", "u"]
+    enter(place, pd.concat([layer, layer.iloc[[0]], layer.iloc[[5]].assign(building_id=other, label="2")]))
+    before = (place / "sample.gpkg").read_bytes()
+    assessment.validate(folder, count=20)
+    assert (place / "sample.earlier.gpkg").read_bytes() == before
+    now = gpd.read_file(place / "sample.gpkg", layer="sample")
+    assert list(now["building_id"]) == ids
+    assert now["label"].iloc[:3].tolist() == ["destroyed", "no-building", "cannot-tell"]
+    assert now["label"].iloc[3:].isna().all()
+    assert list(now["note"]) == list(layer["note"])
+    assert "sample.gpkg: 3 of 4 labels are kept" in caplog.text
+    assert "sample.gpkg is kept as sample.earlier.gpkg" in caplog.text
+    assessment.validate(folder, count=20)  # nothing more is lost, so nothing more is kept
+    assert not (place / "sample.earlier1.gpkg").exists()
+    enter(place, now.assign(label=["4", "1", *[None] * 18], building_id=[ids[0], ids[0], *ids[2:]]))
+    with pytest.raises(DataError, match="labels that disagree"):
+        assessment.validate(folder, count=20)
+
+
+def test_numbers_as_ids_in_the_layer(folder: Path) -> None:
+    numbered = roofs().assign(building_id=[str(number) for number in range(60)])
+    rewrite(folder, numbered)
+    place = assessment.validate(folder, count=20)
+    layer = gpd.read_file(place / "sample.gpkg", layer="sample")
+    layer = layer.assign(building_id=layer["building_id"].astype(int), label=[3, *[None] * 19])
+    enter(place, layer.astype({"label": "Int64"}))
+    assessment.validate(folder, count=30)
+    now = gpd.read_file(place / "sample.gpkg", layer="sample").set_index("building_id")["label"]
+    assert now.dropna().to_dict() == {str(layer["building_id"].iloc[0]): "major-damage"}
+
+
 def test_a_killed_run_and_zones_that_come_too_late(folder: Path, zones: Path, caplog: pytest.LogCaptureFixture) -> None:
     place = assessment.validate(folder, count=20, zones=zones)
     before = (place / "sample.csv").read_bytes()
@@ -125,12 +171,17 @@ def test_adapted_products_share_the_sample_and_have_their_own_estimates(folder: 
     (folder / "adapted").mkdir()
     better = roofs().assign(damage=pd.array(TRUTH, dtype="Int8"))
     pyogrio.write_dataframe(better, folder / "adapted" / "buildings.gpkg", layer="buildings")
-    (folder / "adapted" / "run.json").write_text('{"run_id": "a", "products": {}}')
+    (folder / "adapted" / "run.json").write_text('{"run_id": "aaaaaaaaaaaa", "products": {}}')
     zero_shot = assessment.estimate(folder, labels)
     adapted = assessment.estimate(folder / "adapted", labels)
     assert (folder / "adapted" / "validation" / "estimates.csv").is_file()
     assert not (folder / "adapted" / "validation" / "sample.csv").exists()
     assert adapted["accuracy"]["overall"]["estimate"] == 1
+    assert (zero_shot["run_id"], adapted["run_id"]) == ("f" * 12, "a" * 12)
+    assert "Run aaaaaaaaaaaa:" in (folder / "adapted" / "validation" / "estimate.html").read_text()
+    digest = hashlib.sha256(labels.read_bytes()).hexdigest()
+    assert adapted["labels"] == [{"name": "labels.csv", "sha256": digest}]
+    assert adapted["seed"] == 0
     assert zero_shot["accuracy"]["overall"]["estimate"] < 1
     assert json.loads((folder / "validation" / "estimates.json").read_text()) == zero_shot
 
@@ -162,6 +213,32 @@ def test_an_assessment_without_a_model(folder: Path, tmp_path: Path) -> None:
     assert numbers["buildings"] == 59
     assert numbers["all"][0]["predicted"] == 0
     assert (folder / "validation" / "estimate.html").is_file()
+
+
+def rewrite(folder: Path, buildings: gpd.GeoDataFrame) -> None:
+    (folder / "buildings.gpkg").unlink()
+    pyogrio.write_dataframe(buildings, folder / "buildings.gpkg", layer="buildings")
+
+
+def test_a_sample_of_other_buildings_is_refused(folder: Path, tmp_path: Path) -> None:
+    assessment.validate(folder, count=20)
+    labels = label(folder, tmp_path / "labels.csv")
+    moved, later = roofs(), roofs()
+    moved.loc[:4, "geometry"] = moved.geometry[:5].translate(0.1)
+    later.loc[59, ["status", "reason", "damage"]] = ["assessed", None, 1]
+    cases = {
+        "5 of 59 are gone or have another outline, and 0 are new": moved,
+        "1 of 59 are gone or have another outline, and 0 are new": roofs().iloc[1:],
+        "0 of 59 are gone or have another outline, and 1 are new": later,
+    }
+    for message, buildings in cases.items():
+        rewrite(folder, buildings)
+        for refused in (lambda: assessment.estimate(folder, labels), lambda: assessment.validate(folder, count=30)):
+            with pytest.raises(StaleError, match=message):
+                refused()
+    rewrite(folder, roofs().sample(frac=1, random_state=0))  # another order
+    numbers = assessment.estimate(folder, labels)
+    assert "1 more building is not visible or has no id: not included." in numbers["sentences"]
 
 
 def test_refusals(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,20 +11,29 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config.validation_sample import ValidationParams
 from xview2_siamese_unet.datasets.assessment import Layers
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.inference.buildings import read_building_layer
-from xview2_siamese_unet.inference.footprints import given_zones
+from xview2_siamese_unet.inference.footprints import as_texts, given_zones
 from xview2_siamese_unet.inference.products import outline_style
 from xview2_siamese_unet.inference.reopen import assessment_root, reopen_pair, require_record
 from xview2_siamese_unet.inference.summary import OUTSIDE, assign_zones, cell_names
-from xview2_siamese_unet.labelling.labels import read_labels
+from xview2_siamese_unet.inference.vector_formats import split_layer
+from xview2_siamese_unet.labelling.labels import label_word, read_labels
 from xview2_siamese_unet.labelling.page import labelling_page
 from xview2_siamese_unet.report.estimates import render_estimates
 from xview2_siamese_unet.validation.estimation import accuracy, estimates_table, survey
-from xview2_siamese_unet.validation.sampling import draw, in_population, new_population
+from xview2_siamese_unet.validation.sampling import (
+    by_id,
+    draw,
+    in_population,
+    new_population,
+    outlines,
+    require_population,
+)
 from xview2_siamese_unet.validation.statements import estimates_numbers
 
 _log = logging.getLogger(__name__)
@@ -34,10 +43,12 @@ _STAMP = "1970-01-01T00:00:00.000Z"  # equal samples have equal bytes
 def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inference: InferenceParams) -> tuple[str, str]:
     """Return the population and the sample as CSV; an earlier sample of the folder is enlarged."""
     frame = read_building_layer(buildings)
+    outline = outlines(frame)
     inside = in_population(frame)
     earlier, seed, drawn = folder / "population.csv", params.seed, []
     if earlier.is_file():
         population = _read_csv(earlier.read_text(encoding="utf-8"))
+        require_population(population, frame)
         if (folder / "sample.csv").is_file():  # not if the first run was killed
             before = _read_csv((folder / "sample.csv").read_text(encoding="utf-8"))
             drawn, seed = before["building_id"].tolist(), int(before["seed"].iloc[0])
@@ -48,6 +59,7 @@ def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inferen
         zones = _zones(frame[inside], inference)
         names = None if zones is None else [zones[0][number] for number in zones[1]]
         population = new_population(frame[inside], params.count, seed, names)
+        population["outline"] = population["building_id"].map(outline)
     if hidden := int((~inside).sum()):
         _log.warning("%d of %d buildings are not visible or have no id: no estimate is about them", hidden, len(frame))
     sample = draw(population, params.count, drawn)
@@ -63,61 +75,94 @@ def write_page(sample: str, buildings: Path, assessment: Path, folder: Path, inf
     ids = _read_csv(sample)["building_id"].tolist()
     frame = read_building_layer(buildings)
     page = labelling_page(frame, pair, ids, show_prediction=False, title="Validation sample")
-    _keep(folder / "label.html", page)
+    earlier = folder / "label.html"
+    if earlier.is_file() and earlier.read_text(encoding="utf-8") != page:  # a browser may hold labels of it
+        _keep(earlier, "export its labels, and import them in the new page")
     return page
 
 
-def _keep(path: Path, page: str) -> None:
-    """Rename a page that another one replaces: a browser may hold labels of it."""
-    if path.is_file() and path.read_text(encoding="utf-8") != page:
-        names = (path.with_stem(f"{path.stem}.earlier{number or ''}") for number in count())
-        kept = next(name for name in names if not name.exists())
-        path.rename(kept)
-        _log.warning("%s is kept as %s: export its labels, and import them in the new page", path.name, kept.name)
+def _keep(path: Path, advice: str) -> None:
+    """Rename a file that another one replaces."""
+    names = (path.with_stem(f"{path.stem}.earlier{number or ''}") for number in count())
+    kept = next(name for name in names if not name.exists())
+    path.rename(kept)
+    _log.warning("%s is kept as %s: %s", path.name, kept.name, advice)
 
 
 def write_shapes(sample: str, buildings: Path, folder: Path, assessment: Path) -> Layers:
-    """Return the outlines of the sample with an empty column `label`, or the labels entered there so far."""
+    """Return the outlines of the sample with a column `label`: empty, or with the labels entered there so far.
+
+    Other columns of an earlier layer stay. If it holds anything else, its file is kept under another name.
+    """
     ids = _read_csv(sample)["building_id"]
-    frame = read_building_layer(buildings).dropna(subset=["building_id"])
-    shapes = frame.set_index(frame["building_id"].astype(str)).loc[ids, [frame.geometry.name]]
-    entered = pd.Series(dtype=object)
+    frame = read_building_layer(buildings)
+    layer = by_id(frame).loc[ids, [frame.geometry.name]].reset_index(names="building_id")
+    layer.insert(1, "label", pd.Series(dtype=object))
     if (earlier := folder / "sample.gpkg").is_file():
         before = read_building_layer(earlier)
-        entered = before.set_index("building_id")["label"].dropna() if "label" in before else entered
-    if len(entered):
-        _log.info("%s: %d labels are kept", earlier.name, len(entered))
-    layer = shapes.reset_index(names="building_id").assign(label=ids.map(entered).astype(object).to_numpy())
-    layer = gpd.GeoDataFrame(layer[["building_id", "label", "geometry"]], crs=frame.crs)
+        if set(before.columns) > set(layer.columns) or ("label" in before and before["label"].notna().any()):
+            layer = _with_entries(layer, before, read_labels(earlier, frame))
+            if _without_shapes(before) != _without_shapes(layer):
+                _keep(earlier, f"its labels of the sample are in the new {earlier.name}")
+    layer = gpd.GeoDataFrame(layer, geometry=frame.geometry.name, crs=frame.crs)
     return Layers({"sample": layer}, {"sample": outline_style()}, _STAMP)
 
 
+def _with_entries(layer: pd.DataFrame, before: gpd.GeoDataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """Return the layer with the labels and other columns that a person has entered into an earlier one."""
+    entered, labels = len(labels), labels[labels["building_id"].isin(layer["building_id"])]
+    layer["label"] = layer["building_id"].map(labels.set_index("building_id")["damage"].map(label_word))
+    others = before.columns.difference([*layer.columns, before.geometry.name], sort=False)
+    if len(others) and "building_id" in before:
+        rows = before[others].set_axis(as_texts(before["building_id"]))
+        rows = rows[~rows.index.duplicated()].reindex(layer["building_id"])
+        layer = pd.concat([layer.iloc[:, :2], rows.reset_index(drop=True), layer.iloc[:, 2:]], axis=1)
+    _log.info("sample.gpkg: %d of %d labels are kept", len(labels), entered)
+    return layer
+
+
+def _without_shapes(layer: pd.DataFrame) -> str:
+    return str(layer.drop(columns="geometry").to_csv(index=False))
+
+
 def estimate(
-    population: str, sample: str, buildings: Path, params: ValidationParams, inference: InferenceParams
+    population: str,
+    sample: str,
+    buildings: Path,
+    assessment: Path,
+    params: ValidationParams,
+    inference: InferenceParams,
 ) -> tuple[str, str]:
     """Return the estimates as a table and as JSON.
 
     Raises:
         ConfigError: no labels are named.
+        StaleError: the sample was drawn from other buildings.
     """
     if params.labels is None:
         raise ConfigError("validation.labels names no file.", hint="Use kedro estimate DIR --labels FILE.")
     frame = read_building_layer(buildings)
     everybody, drawn = _read_csv(population), _read_csv(sample)
+    require_population(everybody, frame)
+    file = split_layer(params.labels.expanduser())[0]
     labels = read_labels(params.labels.expanduser(), frame)
     _warn(labels, drawn)
-    found = survey(everybody, frame, drawn["building_id"].tolist(), labels)
-    known = frame.dropna(subset=["building_id"])
-    known = known.set_index(known["building_id"].astype(str)).loc[everybody["building_id"]]
-    table = estimates_table(found, _levels(known, everybody, inference))
+    sampled = survey(everybody, frame, drawn["building_id"].tolist(), labels)
+    known = by_id(frame).loc[everybody["building_id"]]
+    table = estimates_table(sampled, _levels(known, everybody, inference))
     left_out = {"outside": len(frame) - len(everybody), "trained": _trained(frame, drawn)}
-    numbers = estimates_numbers(table, accuracy(found), sample=len(drawn), **left_out)
-    return table.to_csv(index=False), json.dumps(numbers, indent=2, allow_nan=False)
+    numbers = estimates_numbers(table, accuracy(sampled), sample=len(drawn), **left_out)
+    origin = {
+        "run_id": require_record(assessment)["run_id"],
+        "seed": int(drawn["seed"].iloc[0]),
+        "labels": [{"name": file.name, "sha256": sha256(file)}],
+    }
+    return table.to_csv(index=False), json.dumps(origin | numbers, indent=2, allow_nan=False)
 
 
 def write_estimates(estimates: str, assessment: Path) -> str:
     """Return the estimates as one HTML file."""
-    record = require_record(assessment_root(assessment))
+    record = require_record(assessment_root(assessment))  # adapted products name no images
     return render_estimates("Estimated building damage", json.loads(estimates), record)
 
 
@@ -173,5 +218,5 @@ def _zones(frame: gpd.GeoDataFrame, inference: InferenceParams) -> tuple[list[st
 
 
 def _read_csv(text: str) -> pd.DataFrame:
-    texts = dict.fromkeys(("building_id", "stratum", "zone"), str)
+    texts = dict.fromkeys(("building_id", "stratum", "zone", "outline"), str)
     return pd.read_csv(io.StringIO(text), dtype=texts, keep_default_na=False)

@@ -40,7 +40,7 @@ def create_pipeline(**_: object) -> Pipeline:
     estimated = [
         Node(
             nodes.estimate,
-            [_POPULATION, _SAMPLE, _BUILDINGS, _VALIDATION, _INFERENCE],
+            [_POPULATION, _SAMPLE, _BUILDINGS, "assessment", _VALIDATION, _INFERENCE],
             ["estimates_table", "estimates"],
             name="estimate",
         ),
