@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xview2_siamese_unet.adaptation.embedding import PATCH, Encoder
+from xview2_siamese_unet.adaptation.embedding import PATCH
 from xview2_siamese_unet.config.modelling import EncoderParams, EncoderWeightsParams
 from xview2_siamese_unet.models.pretrained import pretrained_encoder
 from xview2_siamese_unet.types import Float32Array, Float64Array, Image
@@ -111,8 +110,3 @@ def _whitened(patches: Float32Array) -> Float32Array:
     filters = (chosen @ zca).reshape(-1, PATCH, PATCH, 3)
     filters -= filters.mean(axis=(1, 2, 3), keepdims=True)
     return np.ascontiguousarray(np.moveaxis(filters, 3, 1), np.float32)
-
-
-def total_digest(encoders: Sequence[Encoder]) -> str:
-    """Return one digest of several encoders."""
-    return hashlib.sha256(" ".join(f"{each.name} {each.digest}" for each in encoders).encode()).hexdigest()

@@ -10,6 +10,7 @@ import geopandas as gpd
 from xview2_siamese_unet.adaptation.embedding import Embedding, Encoder, embed, sample_patches
 from xview2_siamese_unet.adaptation.encoders import FILTERS, PretrainedEncoder, RandomEncoder
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.reopen import ADAPTED
 from xview2_siamese_unet.raster.reader import Pair
 
 
@@ -40,5 +41,13 @@ def make_encoders(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair) 
 
 
 def embed_with(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair, folder: Path) -> Embedding:
-    """Return the features of all buildings; those of equal images, outlines and sources are read from `folder`."""
-    return embed(outlines, pair, make_encoders(features, outlines, pair), folder, post_only=pair.post_only)
+    """Return the features of all buildings; those of equal images, outlines and sources are read from disk.
+
+    Args:
+        features: names of the sources.
+        outlines: of the buildings.
+        pair: both images.
+        folder: of the assessment; `kedro label` and `kedro adapt` share the files below it.
+    """
+    encoders = make_encoders(features, outlines, pair)
+    return embed(outlines, pair, encoders, folder / ADAPTED / ".embedding", post_only=pair.post_only)
