@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import click
+import geopandas as gpd
 from rich.table import Table
 
 from xview2_siamese_unet.adaptation.training_labels import read_label_files, training_labels
@@ -68,26 +70,34 @@ def label_command(  # noqa: PLR0913  one argument an option
         )
     known = read_label_files(labels, buildings)
     least = record["settings"]["inference"]["buildings"]["min_visible"]
-    visible = visible_buildings(buildings, least, [])["building_id"]
-    unlabelled = visible[~visible.isin(known["building_id"])]
-    free = unlabelled[~unlabelled.isin(validation_ids(folder))]
-    if free.empty:
+    free, taken = _free(buildings, least, known["building_id"], validation_ids(folder))
+    if not free:
         raise DataError(f"{folder} has no visible building without a label.", hint="There is nothing left to label.")
     pair = reopen_pair(folder, {"pre": pre, "post": post})
     from xview2_siamese_unet.adaptation.next_labels import next_labels  # noqa: PLC0415  torch is slow to import
 
-    ids = next_labels(folder, pair, buildings, free.tolist(), count, training_labels(known, folder))
+    ids = next_labels(folder, pair, buildings, free, count, training_labels(known, folder))
     if len(ids) < count:
         _log.warning(
-            "only %d buildings to label: of %d, %d are not visible or have no id, %d have a label, "
-            "%d are in the validation sample, %d have no features",
-            *(len(ids), len(buildings), len(buildings) - len(visible), len(visible) - len(unlabelled)),
-            *(len(unlabelled) - len(free), len(free) - len(ids)),
+            "only %d buildings to label: of %d, %s, %d have no features",
+            *(len(ids), len(buildings), taken, len(free) - len(ids)),
         )
     # A page of adapted products shows their predictions.
     frame = buildings if shown.resolve() == folder.resolve() else read_building_layer(shown / "buildings.gpkg")
     write_atomically(page, labelling_page(frame, pair, ids, show_prediction=show_prediction))
     click.echo(f"{page}: {len(ids)} buildings to label, open it in a browser")
+
+
+def _free(
+    buildings: gpd.GeoDataFrame, min_visible: float, labelled: Iterable[str], sample: Iterable[str]
+) -> tuple[list[str], str]:
+    """Return the ids that may be asked for, and how many others there are, by the first reason that holds."""
+    visible = visible_buildings(buildings, min_visible, [])["building_id"]
+    unlabelled = visible[~visible.isin(list(labelled))]
+    free = unlabelled[~unlabelled.isin(list(sample))]
+    hidden, known, drawn = len(buildings) - len(visible), len(visible) - len(unlabelled), len(unlabelled) - len(free)
+    taken = f"{hidden} are not visible or have no id, {known} have a label, {drawn} are in the validation sample"
+    return free.tolist(), taken
 
 
 def _print(found: Agreement) -> None:
