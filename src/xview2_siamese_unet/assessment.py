@@ -16,6 +16,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner
 from kedro.utils import find_kedro_project
 
+from xview2_siamese_unet.config.adaptation import is_checkpoint
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.datasets.rasters import picture
@@ -114,6 +115,10 @@ def adapt(
     root = assessment_root(Path(folder).expanduser().absolute())
     files = [labels] if isinstance(labels, (str, Path)) else [*labels]
     given = {"labels": [str(Path(file).expanduser().absolute()) for file in files], **more}
+    if "features" in more:
+        given["features"] = [
+            str(Path(name).expanduser().absolute()) if is_checkpoint(name) else name for name in more["features"]
+        ]
     with _session({"out": root}, env, None, adaptation=given) as session, _without_advice():
         session.run(pipeline_names=["adaptation"], runner=SequentialRunner())
     return Assessment(root / ADAPTED)

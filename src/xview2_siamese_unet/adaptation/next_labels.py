@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from xview2_siamese_unet.adaptation.fitting import Labelled, fit_head, merge_rar
 from xview2_siamese_unet.adaptation.head import HEAD, Head, read_head
 from xview2_siamese_unet.adaptation.sources import embed_with
 from xview2_siamese_unet.adaptation.suggest import FIRST, resemblance, space, suggest
+from xview2_siamese_unet.config.adaptation import is_checkpoint
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.reopen import ADAPTED
 from xview2_siamese_unet.raster.reader import Pair
 from xview2_siamese_unet.types import Float32Array, Float64Array, Int64Array
+
+_log = logging.getLogger(__name__)
 
 
 def next_labels(
@@ -61,6 +65,9 @@ def _sources(folder: Path) -> tuple[str, ...]:
     """Return the sources of features of the adapted assessment, else `package`."""
     path = folder / ADAPTED / HEAD
     features = read_head(path).facts.get("features") if path.is_file() else None
+    if features and any(map(is_checkpoint, features)):
+        _log.warning("suggestions use the features package: a head does not note where %s lies", " and ".join(features))
+        features = None
     return tuple(features or ("package",))
 
 

@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
+from small_nets import small_checkpoint
+from xview2_siamese_unet import assessment
 from xview2_siamese_unet.adaptation.head import read_head
 from xview2_siamese_unet.cli.adapt import adapt_command
 from xview2_siamese_unet.cli.assess import assess_command
@@ -136,6 +139,18 @@ def test_the_post_disaster_image_alone(town: Path, tmp_path: Path) -> None:
     head = read_head(tmp_path / "out" / "adapted" / "head.safetensors")
     assert not any("difference" in block.name for block in head.blocks)
     assert "Pre-disaster image" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_the_features_of_a_checkpoint(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert assess(town, tmp_path / "out", "none").exit_code == 0
+    torch.save(small_checkpoint(), tmp_path / "own.pth")
+    monkeypatch.chdir(tmp_path)
+    given = {"labels": town / "labels.csv", "features": ["own.pth"]}
+    assessment.adapt("out", **given)
+    head = read_head(tmp_path / "out" / "adapted" / "head.safetensors")
+    digest = hashlib.sha256((tmp_path / "own.pth").read_bytes()).hexdigest()
+    assert (head.facts["features"], head.facts["encoders"]) == (["own.pth"], {"own.pth": digest})
+    assert str(tmp_path) not in (tmp_path / "out" / "adapted" / "run.json").read_text()
 
 
 def test_no_labels_keep_the_classes_of_the_assessment(town: Path, tmp_path: Path) -> None:

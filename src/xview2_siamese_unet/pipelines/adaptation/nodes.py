@@ -16,7 +16,7 @@ from xview2_siamese_unet.adaptation.embedding import Embedding
 from xview2_siamese_unet.adaptation.head import Head, no_head, read_head, require_encoders
 from xview2_siamese_unet.adaptation.training_labels import read_label_files, training_labels
 from xview2_siamese_unet.atomic import sha256
-from xview2_siamese_unet.config.adaptation import AdaptationParams
+from xview2_siamese_unet.config.adaptation import AdaptationParams, source_names
 from xview2_siamese_unet.datasets.assessment import Layers
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.inference.buildings import area_of_interest, read_building_layer, valid_area
@@ -89,7 +89,7 @@ def fit(
     if hidden := len(labels) - len(labelled.classes):
         _log.warning("%d of %d labels are of buildings that are not visible and do not train", hidden, len(labels))
     facts = {
-        "features": list(params.features),
+        "features": source_names(params.features),
         "encoders": embedding.encoders,
         "embedding": embedding.digest[:12],
     }
