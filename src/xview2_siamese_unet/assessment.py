@@ -16,6 +16,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner
 from kedro.utils import find_kedro_project
 
+from xview2_siamese_unet.config.adaptation import is_checkpoint
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.datasets.rasters import picture
@@ -23,7 +24,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError, cause_of
 from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.record import describe_pair
-from xview2_siamese_unet.inference.reopen import assessment_root, require_record
+from xview2_siamese_unet.inference.reopen import ADAPTED, assessment_root, require_record
 from xview2_siamese_unet.models.card import MODEL_SUFFIXES
 from xview2_siamese_unet.runs import ProjectSession
 
@@ -103,7 +104,7 @@ def adapt(
     """Assess the buildings of an assessment again with a head fitted on labels; the same as `kedro adapt FOLDER`.
 
     Args:
-        folder: of the assessment; the products go to `adapted` below it.
+        folder: of the assessment, or `adapted` in it; the products go to `adapted`.
         labels: files of labels.
         env: `<user>/<experiment>`.
         more: any other key of the section `adaptation` of the parameters.
@@ -111,11 +112,16 @@ def adapt(
     Raises:
         ProjectError: no assessment, its images are not found, or labels that cannot be used.
     """
+    root = assessment_root(Path(folder).expanduser().absolute())
     files = [labels] if isinstance(labels, (str, Path)) else [*labels]
     given = {"labels": [str(Path(file).expanduser().absolute()) for file in files], **more}
-    with _session({"out": folder}, env, None, adaptation=given) as session, _without_advice():
+    if "features" in more:
+        given["features"] = [
+            str(Path(name).expanduser().absolute()) if is_checkpoint(name) else name for name in more["features"]
+        ]
+    with _session({"out": root}, env, None, adaptation=given) as session, _without_advice():
         session.run(pipeline_names=["adaptation"], runner=SequentialRunner())
-    return Assessment(Path(folder).expanduser().absolute() / "adapted")
+    return Assessment(root / ADAPTED)
 
 
 def look(

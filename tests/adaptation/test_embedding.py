@@ -9,11 +9,17 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+import torch
 
 from image_pair import ORIGIN, Smooth, Write, pair_of
+from small_nets import small_checkpoint
 from xview2_siamese_unet.adaptation import embedding as room
 from xview2_siamese_unet.adaptation.embedding import PATCH, blocks_of, embed, sample_patches
-from xview2_siamese_unet.adaptation.encoders import PretrainedEncoder, RandomEncoder
+from xview2_siamese_unet.adaptation.encoders import CheckpointEncoder, PretrainedEncoder, RandomEncoder
+from xview2_siamese_unet.adaptation.sources import make_encoders
+from xview2_siamese_unet.config.adaptation import source_names
+from xview2_siamese_unet.errors import CheckpointError, ConfigError
+from xview2_siamese_unet.models.predictor import restore
 from xview2_siamese_unet.raster.reader import Pair
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rasterio's own
@@ -111,6 +117,34 @@ def test_random_convolutions_are_the_same_in_every_run(pair: Pair, outlines: gpd
     assert all((each >= 0).all() for each in maps)
     flat = one(np.full((64, 96, 3), 90, np.uint8))  # filters have no mean, so that a flat image gives nothing
     assert max(float(each.max()) for each in flat) < 1e-2
+
+
+def test_the_encoder_of_a_checkpoint(tmp_path: Path) -> None:
+    content = small_checkpoint()
+    torch.save(content, tmp_path / "own.pth")
+    encoder = CheckpointEncoder(tmp_path / "own.pth")
+    assert encoder.name == "own.pth"
+    image = np.random.default_rng(0).integers(1, 255, (64, 96, 3)).astype(np.uint8)
+    net, normalise, _ = restore(content)
+    with torch.inference_mode():
+        grey = torch.from_numpy(np.moveaxis(image, 2, 0)[None].astype(np.float32))
+        expected = [level for level in net.eval().post.encoder(normalise(grey))[1:] if level.shape[1]]
+    assert len(encoder.strides) == len(expected)
+    for level, other in zip(encoder(image), expected, strict=True):
+        np.testing.assert_allclose(level, other[0].numpy(), atol=1e-4)
+
+
+def test_sources_that_cannot_be_used(outlines: gpd.GeoSeries, pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "bad.pth").write_bytes(b"junk")
+    with pytest.raises(CheckpointError):
+        make_encoders([str(tmp_path / "bad.pth")], outlines, pair)
+    with pytest.raises(ConfigError, match="names package twice"):
+        make_encoders(["package", "package"], outlines, pair)
+    assert source_names(["package", "/somewhere/own.pth", "resnet18.a1_in1k"]) == [
+        "package",
+        "own.pth",
+        "resnet18.a1_in1k",
+    ]
 
 
 def test_the_packaged_encoder_has_five_levels() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,17 @@ from made_embedding import BLOCKS, draw, labelled, write_embedding
 from sklearn.linear_model import LogisticRegression
 
 from xview2_siamese_unet.adaptation.fitting import fit_blocks, fit_head, grouped_folds, merge_rare, spatial_blocks
-from xview2_siamese_unet.adaptation.head import Calibration, Head, calibrated, no_head, read_head, write_head
-from xview2_siamese_unet.errors import CheckpointError, DataError
+from xview2_siamese_unet.adaptation.head import (
+    Calibration,
+    Head,
+    calibrated,
+    no_head,
+    prior_of,
+    read_head,
+    require_encoders,
+    write_head,
+)
+from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError
 
 CODES = np.tile([1, 1, 1, 4], 100)
 
@@ -86,8 +97,51 @@ def test_the_same_labels_give_the_same_bytes_and_a_file_gives_them_back(
 def test_a_file_that_is_no_head(tmp_path: Path) -> None:
     (tmp_path / "head.safetensors").write_bytes(b"\x80\x04pickle")
     for name in ("head.safetensors", "missing"):
-        with pytest.raises(CheckpointError, match="is no head"):
+        with pytest.raises(CheckpointError, match="is not a head file"):
             read_head(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"codes": (1, 5)},
+        {"codes": (4, 1)},
+        {"codes": (1, 2, 4)},
+        {"blocks": BLOCKS[:1]},
+        {"blocks": BLOCKS[1:]},
+        {"facts": {"labels": "48"}},
+        {"facts": {}},
+        {"scale": np.zeros(10, np.float32)},
+        {"centre": np.full(10, np.nan, np.float32)},
+        {"calibration": Calibration(1.0, (0.0,), 1.0)},
+    ],
+)
+def test_a_head_whose_parts_do_not_fit(change: dict[str, Any], fitted: tuple[Head, np.ndarray], tmp_path: Path) -> None:
+    write_head(replace(fitted[0], **change), tmp_path / "head")
+    with pytest.raises(CheckpointError, match="is not a head file"):
+        read_head(tmp_path / "head")
+
+
+def test_a_head_of_random_convolutions_is_refused_for_other_images(
+    fitted: tuple[Head, np.ndarray], tmp_path: Path
+) -> None:
+    embedding = write_embedding(tmp_path, fitted[1])
+    head = replace(fitted[0], facts={"labels": 48, "features": ["random"], "encoders": {"random": "a"}})
+    require_encoders(head, replace(embedding, encoders={"random": "a"}), tmp_path / "head")
+    with pytest.raises(ConfigError, match="patches of other images"):
+        require_encoders(head, replace(embedding, encoders={"random": "b"}), tmp_path / "head")
+    with pytest.raises(ConfigError, match="needs other features"):
+        require_encoders(head, replace(embedding, encoders={"package": "a"}), tmp_path / "head")
+    with pytest.raises(ConfigError, match="needs other features"):
+        require_encoders(fitted[0], replace(embedding, encoders={"package": "a"}), tmp_path / "head")
+
+
+def test_zero_shot_probabilities_that_are_all_zero_count_as_none() -> None:
+    logits = np.array([[1.0, -1.0]] * 2)
+    none, zero = calibrated(logits, (1, 4), Calibration(), np.array([[np.nan] * 4, [0.0] * 4]))
+    np.testing.assert_allclose(zero, none)
+    assert zero.sum() == pytest.approx(1)
+    assert prior_of(np.array([[0.0, 0.5, 0.5, 0.0]])).tolist() == [[0.0, 0.5, 0.5, 0.0]]
 
 
 def test_rare_damage_classes_join_the_most_frequent_one(caplog: pytest.LogCaptureFixture) -> None:

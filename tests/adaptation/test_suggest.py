@@ -31,6 +31,12 @@ def test_only_candidates_that_are_visible() -> None:
     assert len(suggest(places, np.arange(100), 5)) == 0
 
 
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_equal_buildings_are_as_many_as_are_asked_for() -> None:
+    chosen = suggest(np.repeat(PLACES[:3], 10, axis=0), np.arange(30), 12)
+    assert len(set(chosen)) == 12
+
+
 def test_uncertain_buildings_follow(tmp_path: Path) -> None:
     codes = np.tile([1, 1, 1, 4], 75)
     features = draw(codes, 3.0)

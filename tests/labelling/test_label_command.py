@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
+import pyogrio
 import pytest
 from click.testing import CliRunner, Result
 from roofs import IDS
 
 from assessed_folder import write_assessment
+from xview2_siamese_unet.adaptation import next_labels
 from xview2_siamese_unet.cli.label import label_command
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.vector_formats import plain_path
 from xview2_siamese_unet.raster.reader import Pair
 
 
@@ -41,8 +45,55 @@ def test_visible_buildings_without_a_label_and_never_the_validation_sample(folde
     page = tmp_path / "next.html"
     done = run(folder, "--labels", tmp_path / "so far.csv", "--out", page)
     assert done.exit_code == 0, done.output
-    assert done.output == f"{page}: 7 buildings to label, open it in a browser\n"
+    assert done.stdout == f"{page}: 7 buildings to label, open it in a browser\n"
     assert sorted(asked(page)) == sorted(set(IDS) - {"7", "b1", "b2", "a,1", "b0"})
+
+
+def test_fewer_buildings_than_asked_for_are_explained(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "validation").mkdir()
+    (folder / "validation" / "sample.csv").write_text("building_id,stratum\nb1,0\nb2,0\n")
+    (tmp_path / "labels.csv").write_text('building_id,damage\n"a,1",destroyed\nb0,u\nb1,4\n')
+    with caplog.at_level(logging.WARNING):
+        assert run(folder, "--labels", tmp_path / "labels.csv").exit_code == 0
+    (line,) = (each for each in caplog.messages if each.startswith("only"))
+    assert line == (
+        f"only 7 buildings to label: of {len(IDS)}, 1 are not visible or have no id, 3 have a label, "
+        "1 are in the validation sample, 0 have no features"
+    )
+
+
+def test_labels_of_the_validation_sample_train_no_suggestion(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "validation").mkdir()
+    (folder / "validation" / "sample.csv").write_text("building_id,stratum\nb1,0\nb2,0\n")
+    (tmp_path / "labels.csv").write_text("building_id,damage\nb1,4\nb2,1\nb3,4\n")
+    trained = []
+    monkeypatch.setattr(next_labels, "next_labels", lambda *given: trained.append(given[-1]) or ["b4"])
+    assert run(folder, "--labels", tmp_path / "labels.csv").exit_code == 0
+    assert trained[0]["building_id"].tolist() == ["b3"]
+
+
+def test_files_of_labels_that_disagree(folder: Path, tmp_path: Path) -> None:
+    for name, code in (("one", 1), ("two", 4)):
+        (tmp_path / f"{name}.csv").write_text(f"building_id,damage\nb1,{code}\n")
+    refused = run(folder, "--labels", tmp_path / "one.csv", "--labels", tmp_path / "two.csv").exception
+    assert isinstance(refused, DataError)
+    assert "disagree about 1 buildings" in str(refused)
+
+
+def test_a_folder_of_adapted_products_is_labelled_as_its_assessment(folder: Path, roofs: gpd.GeoDataFrame) -> None:
+    adapted = folder / "adapted"
+    adapted.mkdir()
+    (adapted / "run.json").write_text('{"run_id": "a", "products": {}}')
+    with plain_path(adapted / "buildings.gpkg") as path:
+        pyogrio.write_dataframe(roofs.assign(confidence=0.31), path, layer="buildings")
+    assert run(adapted, "--show-prediction").exit_code == 0
+    page = (folder / "label.html").read_text(encoding="utf-8")
+    assert "confidence 0.31" in page
+    assert not (adapted / "adapted").exists()
 
 
 def test_a_few_of_them_the_same_in_every_run(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Final
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -18,6 +21,10 @@ from xview2_siamese_unet.inference.buildings import (
     with_classes,
 )
 from xview2_siamese_unet.types import BoolArray, Float64Array
+
+NO_FEATURES: Final = "no features: the middle of it is not visible"
+"""Reason of a building that is visible enough, but not where its features are taken."""
+_log = logging.getLogger(__name__)
 
 
 def zero_shot_of(buildings: gpd.GeoDataFrame) -> Float64Array | None:
@@ -56,7 +63,12 @@ def adapt_buildings(
         abstain_below: confidence below which a building gets no class.
         head_id: for the column `model_id`.
     """
-    frame, visible = buildings.copy(), can_be_assessed(buildings) & np.isfinite(shares).all(axis=1)
+    frame, seen = buildings.copy(), can_be_assessed(buildings)
+    visible = seen & np.isfinite(shares).all(axis=1)
+    bare = seen & ~visible
+    if bare.any():
+        _log.warning("%d of %d visible buildings have no features and are not assessed", bare.sum(), seen.sum())
+    frame.loc[bare, "status"], frame.loc[bare, "reason"] = NOT_ASSESSED, NO_FEATURES
     confidence = np.nan_to_num(shares).max(axis=1)
     doubtful = visible & (confidence < abstain_below)
     frame.loc[visible, "status"], frame.loc[visible, "reason"] = ASSESSED, None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -90,12 +90,14 @@ class Embedding:
         position: row of the file of each building.
         blocks: of the columns.
         digest: of everything that decides the features.
+        encoders: name of each source → digest of what it does with an image.
     """
 
     path: Path
     position: Int64Array
     blocks: tuple[Block, ...]
     digest: str
+    encoders: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.position)
@@ -157,7 +159,7 @@ def embed(
         with whole_file(path) as part:
             rows = _rows(outlines.to_numpy(), owner, order, pair, encoders, post_only=post_only)
             _write(part, (len(order), blocks[-1].stop), rows)
-    return Embedding(path, position, blocks, digest)
+    return Embedding(path, position, blocks, digest, {each.name: each.digest for each in encoders})
 
 
 def _write(path: Path, shape: tuple[int, int], parts: Iterable[tuple[int, Float32Array]]) -> None:

@@ -1,9 +1,9 @@
-"""Feature maps of an image: a packaged or published encoder, or random convolutions of the images themselves."""
+"""Feature maps of an image: a packaged, published or trained encoder, or random convolutions of the images."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -11,8 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xview2_siamese_unet.adaptation.embedding import PATCH, Encoder
+from xview2_siamese_unet.adaptation.embedding import PATCH
+from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.modelling import EncoderParams, EncoderWeightsParams
+from xview2_siamese_unet.models.checkpoint import read_checkpoint
+from xview2_siamese_unet.models.predictor import restore
 from xview2_siamese_unet.models.pretrained import pretrained_encoder
 from xview2_siamese_unet.types import Float32Array, Float64Array, Image
 
@@ -27,8 +30,39 @@ _CONTRAST: Final = 10.0
 """Grey values squared, added to the variance of a patch: flat patches hold nothing but noise."""
 
 
-class PretrainedEncoder:
-    """All levels of an encoder with pretrained weights, strides 2 to 32.
+class _Levels:
+    """All levels of a convolutional encoder.
+
+    Args:
+        encoder: in evaluation mode: image → levels, the image itself first.
+        normalise: grey values → input of the encoder.
+        name: of the source.
+        digest: of the weights.
+    """
+
+    def __init__(self, encoder: nn.Module, normalise: nn.Module, name: str, digest: str) -> None:
+        self.name, self.digest = name, digest
+        self._encoder: nn.Module = encoder.to(memory_format=torch.channels_last)
+        self._normalise = normalise
+        with torch.inference_mode():
+            levels = self._levels(torch.zeros(1, 3, 64, 64))
+        self.channels = tuple(level.shape[1] for level in levels)
+        self.strides = tuple(64 // level.shape[-1] for level in levels)
+
+    def _levels(self, image: Tensor) -> list[Tensor]:
+        # The first is the image itself; some encoders have an empty level in its place at stride 2.
+        return [level for level in self._encoder(image)[1:] if level.shape[1]]
+
+    @torch.inference_mode()
+    def __call__(self, image: Image) -> list[Float32Array]:
+        """Return the maps."""
+        grey = torch.from_numpy(np.moveaxis(image, 2, 0)[None].astype(np.float32))
+        normalised = self._normalise(grey).contiguous(memory_format=torch.channels_last)
+        return [level[0].float().numpy() for level in self._levels(normalised)]
+
+
+class PretrainedEncoder(_Levels):
+    """An encoder with pretrained weights, strides 2 to 32.
 
     Args:
         name: `package`, or the name of a model of timm, which is downloaded unless it is in the cache.
@@ -44,25 +78,34 @@ class PretrainedEncoder:
             weights=EncoderWeightsParams(source="package" if packaged else "hub"),
         )
         net, origin = pretrained_encoder(params)
-        self.name = name
-        self.digest = origin["sha256"]
-        self._net: nn.Module = net.to(memory_format=torch.channels_last)
+        super().__init__(net, _ImageNet(), name, origin["sha256"])
+
+
+class CheckpointEncoder(_Levels):
+    """The encoder for post-disaster images of a trained net, for both images.
+
+    Args:
+        path: of a checkpoint; its name is that of the source.
+
+    Raises:
+        CheckpointError: a file that cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        net, normalise, _ = restore(read_checkpoint(path))
+        super().__init__(net.eval().post.encoder, normalise, path.name, sha256(path))
+
+
+class _ImageNet(nn.Module):
+    """Normalisation of ImageNet, also of black pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._mean, self._std = (torch.tensor(each).view(1, 3, 1, 1) for each in _IMAGENET)
-        with torch.inference_mode():
-            levels = self._levels(torch.zeros(1, 3, 64, 64))
-        self.channels = tuple(level.shape[1] for level in levels)
-        self.strides = tuple(64 // level.shape[-1] for level in levels)
 
-    def _levels(self, image: Tensor) -> list[Tensor]:
-        # The first is the image itself; some encoders have an empty level in its place at stride 2.
-        return [level for level in self._net(image)[1:] if level.shape[1]]
-
-    @torch.inference_mode()
-    def __call__(self, image: Image) -> list[Float32Array]:
-        """Return the maps."""
-        grey = torch.from_numpy(np.moveaxis(image, 2, 0)[None].astype(np.float32))
-        normalised = ((grey - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
-        return [level[0].float().numpy() for level in self._levels(normalised)]
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the normalised image."""
+        return (image - self._mean) / self._std
 
 
 class RandomEncoder:
@@ -111,8 +154,3 @@ def _whitened(patches: Float32Array) -> Float32Array:
     filters = (chosen @ zca).reshape(-1, PATCH, PATCH, 3)
     filters -= filters.mean(axis=(1, 2, 3), keepdims=True)
     return np.ascontiguousarray(np.moveaxis(filters, 3, 1), np.float32)
-
-
-def total_digest(encoders: Sequence[Encoder]) -> str:
-    """Return one digest of several encoders."""
-    return hashlib.sha256(" ".join(f"{each.name} {each.digest}" for each in encoders).encode()).hexdigest()

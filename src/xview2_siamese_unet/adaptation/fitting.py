@@ -20,8 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
 from xview2_siamese_unet.adaptation.embedding import Block, Embedding
-from xview2_siamese_unet.adaptation.head import FLOOR, Calibration, Head
-from xview2_siamese_unet.damage import SCORED, Damage
+from xview2_siamese_unet.adaptation.head import FLOOR, Calibration, Head, prior_of
+from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.types import AnyArray, Float32Array, Float64Array, Int64Array
 
@@ -174,7 +174,7 @@ def calibrate(logits: Float64Array, labelled: Labelled) -> tuple[float, Calibrat
     weights, rows = labelled.weights[known], np.arange(known.sum())
     offset = np.zeros((known.sum(), len(codes)))
     if labelled.zero_shot is not None:
-        prior = np.nan_to_num(labelled.zero_shot[known], nan=1 / len(SCORED))
+        prior = prior_of(labelled.zero_shot[known])
         offset = np.log(prior[:, codes - int(Damage.NO_DAMAGE)].clip(FLOOR))
 
     def loss(values: Float64Array) -> float:

@@ -13,12 +13,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from scipy.special import softmax
 
-from xview2_siamese_unet.adaptation.embedding import Block
+from xview2_siamese_unet.adaptation.embedding import Block, Embedding
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.damage import SCORED, Damage
-from xview2_siamese_unet.errors import CheckpointError, DataError
+from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError
 from xview2_siamese_unet.types import Float32Array, Float64Array
 
+HEAD: Final = "head.safetensors"
+"""File of the head among the adapted products."""
 FEW: Final = 100
 """Labels below which every product says that the head rests on few labels."""
 FLOOR: Final = 1e-3
@@ -89,13 +91,19 @@ def calibrated(
     if zero_shot is None:
         shares[:, columns] = softmax(total, axis=1)
         return shares
-    prior = np.nan_to_num(zero_shot, nan=1 / len(SCORED))
+    prior = prior_of(zero_shot)
     shares[:] = prior
     seen = prior[:, columns]
     total = total + calibration.zero_shot * np.log(seen.clip(FLOOR))
     shares[:, columns] = softmax(total, axis=1) * seen.sum(axis=1, keepdims=True)
     whole: Float64Array = shares / shares.sum(axis=1, keepdims=True)
     return whole
+
+
+def prior_of(zero_shot: Float64Array) -> Float64Array:
+    """Return zero-shot probabilities, equal ones for a building without any: missing, or all zero."""
+    known = np.isfinite(zero_shot).all(axis=1) & (zero_shot.sum(axis=1) > 0)
+    return np.where(known[:, None], zero_shot, 1 / len(SCORED))
 
 
 def no_head(blocks: tuple[Block, ...]) -> Head:
@@ -132,7 +140,7 @@ def read_head(path: Path) -> Head:
             rest = json.loads(file.metadata()["head"])
         calibration = Calibration(**{**rest["calibration"], "shift": tuple(rest["calibration"]["shift"])})
         blocks = tuple(Block(*block) for block in rest["blocks"])
-        return Head(
+        head = Head(
             tuple(rest["codes"]),
             **arrays,
             calibration=calibration,
@@ -140,7 +148,56 @@ def read_head(path: Path) -> Head:
             strength=rest["strength"],
             facts=rest["facts"],
         )
+        _check(head)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is no head ({type(error).__name__}).", hint="Name a head.safetensors that kedro adapt has written."
+            f"{path} is not a head file ({error}).", hint="Name a head.safetensors that kedro adapt has written."
         ) from error
+    return head
+
+
+def require_encoders(head: Head, embedding: Embedding, path: Path) -> None:
+    """Require that features are made as those that a head was fitted on.
+
+    Raises:
+        ConfigError: other sources, other weights, other images for random convolutions, or one image in place of two.
+    """
+    fitted, made = head.facts.get("encoders"), embedding.encoders
+    if head.blocks == embedding.blocks and fitted == made:
+        return
+    if head.blocks == embedding.blocks and set(made) == set(fitted or ()) and "random" in made:
+        raise ConfigError(
+            f"{path} was fitted on convolutions with patches of other images (random).",
+            hint="Label buildings of this assessment, or fit the head with --features package.",
+        )
+    raise ConfigError(
+        f"{path} needs other features than {' and '.join(made)} of these images.",
+        hint=f"Set adaptation.features to {head.facts.get('features')}, and use the same kind of images.",
+    )
+
+
+def _check(head: Head) -> None:
+    """Require that the parts of a head fit together.
+
+    Raises:
+        TypeError: a part of another type.
+        ValueError: shapes, codes or numbers that do not fit.
+    """
+    if not isinstance(head.facts, dict) or type(head.facts.get("labels")) is not int:
+        raise TypeError("no number of labels")
+    codes = head.codes
+    if any(type(code) is not int or code not in SCORED for code in codes) or list(codes) != sorted(set(codes)):
+        raise ValueError(f"codes {codes}")
+    stops = [block.stop for block in head.blocks]
+    if not stops or [block.start for block in head.blocks] != [0, *stops[:-1]]:
+        raise ValueError("blocks with gaps")
+    width, count = stops[-1], len(codes)
+    expected = dict(zip(_ARRAYS, ((width,), (width,), (width, count), (count,)), strict=True))
+    for name, shape in expected.items():
+        array: Float32Array = getattr(head, name)
+        if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, expected float32 {shape}")
+    if len(head.calibration.shift) not in (0, count) or not (head.scale > 0).all():
+        raise ValueError("calibration or scale")
+    if not np.isfinite([head.calibration.slope, head.calibration.zero_shot, *head.calibration.shift]).all():
+        raise ValueError("calibration")

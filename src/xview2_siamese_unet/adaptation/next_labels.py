@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import geopandas as gpd
 import numpy as np
@@ -12,17 +12,17 @@ import pandas as pd
 
 from xview2_siamese_unet.adaptation.buildings import predict_all, zero_shot_of
 from xview2_siamese_unet.adaptation.embedding import Embedding
-from xview2_siamese_unet.adaptation.fitting import Labelled, fit_head, spatial_blocks
-from xview2_siamese_unet.adaptation.head import Head
+from xview2_siamese_unet.adaptation.fitting import Labelled, fit_head, merge_rare, spatial_blocks
+from xview2_siamese_unet.adaptation.head import HEAD, Head, read_head
 from xview2_siamese_unet.adaptation.sources import embed_with
 from xview2_siamese_unet.adaptation.suggest import FIRST, resemblance, space, suggest
+from xview2_siamese_unet.config.adaptation import is_checkpoint
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.reopen import ADAPTED
 from xview2_siamese_unet.raster.reader import Pair
 from xview2_siamese_unet.types import Float32Array, Float64Array, Int64Array
 
-ADAPTED: Final = "adapted"
-"""Folder of the adapted products, below that of the assessment."""
-EMBEDDING: Final = ".embedding"
-"""Folder of features below it; `kedro label` and `kedro adapt` share it."""
+_log = logging.getLogger(__name__)
 
 
 def next_labels(
@@ -33,10 +33,11 @@ def next_labels(
     count: int,
     labels: pd.DataFrame | None = None,
 ) -> list[str]:
-    """Return the ids of the buildings to label next, the most useful first.
+    """Return the ids of the buildings to label next, the most useful first; fewer if no more have features.
 
     The first labels represent all buildings in features and on the map. From `FIRST` labels of two classes on, they are
-    those that a head fitted on the labels so far is least sure about, again spread over the features.
+    those that a head fitted on the labels so far is least sure about, again spread over the features. The sources of
+    features are those of the adapted assessment, if there is one.
 
     Args:
         folder: of the assessment; features are kept below it.
@@ -44,20 +45,47 @@ def next_labels(
         buildings: all of them.
         candidates: ids that may be asked for; leave out those of the validation sample.
         count: number of ids.
-        labels: `building_id` and `damage` so far.
+        labels: those so far that may train, see `training_labels`.
     """
-    embedding = embed_with(("package",), buildings.geometry, pair, folder / ADAPTED / EMBEDDING)
+    embedding = embed_with(_sources(folder), buildings.geometry, pair, folder)
     middles = buildings.geometry.centroid
     places = space(embedding, np.column_stack([middles.x, middles.y]))
     head = margins = None
-    known = None if labels is None else labels.dropna().drop_duplicates("building_id")
-    if known is not None and len(known) >= FIRST and known["damage"].nunique() > 1:
-        labelled = labelled_buildings(embedding, buildings, known, space(embedding))
-        head = fit_head(embedding, labelled)
-        margins = _margins(head, embedding, buildings)
-    numbers = pd.Index(buildings["building_id"]).get_indexer(pd.Index(candidates))
-    chosen = suggest(places, numbers[numbers >= 0], count, head, margins)
+    if labels is not None and len(labels) >= FIRST:
+        labelled = labelled_buildings(embedding, buildings, labels, space(embedding))
+        labelled = labelled._replace(classes=merge_rare(labelled.classes))
+        if len(labelled.classes) >= FIRST and len(np.unique(labelled.classes)) > 1:
+            head = fit_head(embedding, labelled)
+            margins = _margins(head, embedding, buildings)
+    chosen = suggest(places, _numbers(buildings, candidates), count, head, margins)
     return [str(name) for name in buildings["building_id"].iloc[chosen]]
+
+
+def _sources(folder: Path) -> tuple[str, ...]:
+    """Return the sources of features of the adapted assessment, else `package`."""
+    path = folder / ADAPTED / HEAD
+    features = read_head(path).facts.get("features") if path.is_file() else None
+    if features and any(map(is_checkpoint, features)):
+        _log.warning("suggestions use the features package: a head does not note where %s lies", " and ".join(features))
+        features = None
+    return tuple(features or ("package",))
+
+
+def _numbers(buildings: gpd.GeoDataFrame, ids: Sequence[str]) -> Int64Array:
+    """Return the numbers of buildings by their ids; those without an id have none.
+
+    Raises:
+        DataError: an id that no building has.
+    """
+    known = np.flatnonzero(buildings["building_id"].notna())
+    found = pd.Index(buildings["building_id"].iloc[known].astype(str)).get_indexer(pd.Index(list(ids)))
+    if (found < 0).any():
+        raise DataError(
+            f"{(found < 0).sum()} of {len(ids)} ids are of no building, {ids[int(np.argmin(found))]!r} the first.",
+            hint="Name labels of this assessment.",
+        )
+    numbers: Int64Array = known[found]
+    return numbers
 
 
 def labelled_buildings(
@@ -70,10 +98,18 @@ def labelled_buildings(
         buildings: all of them.
         labels: `building_id` and `damage`, which is never missing.
         places: of all buildings, from `space` without positions.
+
+    Raises:
+        DataError: none of them has features, or an id that no building has.
     """
-    numbers: Int64Array = pd.Index(buildings["building_id"]).get_indexer(pd.Index(labels["building_id"]))
+    numbers = _numbers(buildings, labels["building_id"].tolist())
     classes, rows = labels["damage"].to_numpy(np.int64), embedding.rows(numbers)
     seen = np.isfinite(rows[:, 0])
+    if not seen.any():
+        raise DataError(
+            f"None of the {len(labels)} labelled buildings is visible in the images.",
+            hint="Label buildings of a page of kedro label, which leaves out those that are not visible.",
+        )
     numbers = numbers[seen]
     middles, zero_shot = buildings.geometry.iloc[numbers].centroid, zero_shot_of(buildings)
     return Labelled(

@@ -42,7 +42,8 @@ def describe_head(head: Head, scores: Scores | None, classes: Sequence[int]) -> 
     )
     if not scores.beats_majority:
         lines.append(
-            "The head is no better than always predicting the most frequent class, within its interval. "
+            "The head is no better than always predicting the most frequent class, or than guessing, within its "
+            "interval. "
             "Do not use its classes; label more buildings."
         )
     curve = ", ".join(f"{scores.curve[count]:.2f} with {count}" for count in sorted(scores.curve))

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from xview2_siamese_unet.adaptation.embedding import Block
-from xview2_siamese_unet.adaptation.fitting import Labelled, calibrate, left_out_logits, merge_rare
+from xview2_siamese_unet.adaptation.fitting import Labelled, calibrate, grouped_folds, left_out_logits, merge_rare
 from xview2_siamese_unet.adaptation.head import calibrated
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.metrics.bootstrap import bounds, draw_weights
@@ -28,9 +28,10 @@ class Scores:
     Attributes:
         labels: number of labels.
         blocks: number of spatial blocks.
-        values: F1 of damaged buildings, macro-F1 and accuracy, and `majority_...` of always predicting the most
-            frequent class.
-        intervals: the same keys, and `gain`, macro-F1 over that of the majority → [low, high].
+        values: F1 of damaged buildings, macro-F1, accuracy and balanced accuracy (the mean recall of the classes), and
+            `majority_...` of always predicting the most frequent class.
+        intervals: the same keys, and `gain` and `balanced_gain`: macro-F1 and balanced accuracy over those of the
+            majority → [low, high].
         curve: number of labels → mean macro-F1 with so many.
         gain: expected gain in macro-F1 of 48 more labels, `None` if the curve is too short.
     """
@@ -44,8 +45,12 @@ class Scores:
 
     @property
     def beats_majority(self) -> bool:
-        """Whether the head is better than the majority, beyond chance."""
-        return self.intervals["gain"][0] > 0
+        """Whether the head is better than the majority and than guessing, beyond chance.
+
+        Guessing has a higher macro-F1 than the majority, but the same balanced accuracy: one over the number of
+        classes.
+        """
+        return min(self.intervals[key][0] for key in ("gain", "balanced_gain")) > 0
 
 
 def cross_validated(labelled: Labelled, blocks: tuple[Block, ...], strength: float) -> Scores | None:
@@ -73,19 +78,33 @@ def cross_validated(labelled: Labelled, blocks: tuple[Block, ...], strength: flo
     drawn = [_measure(np.tensordot(draws, each, axes=1), codes) for each in counts]
     values = {key: float(value[0]) for key, value in whole[0].items()}
     values |= {f"majority_{key}": float(value[0]) for key, value in whole[1].items()}
-    intervals = bounds({**drawn[0], "gain": drawn[0]["macro_f1"] - drawn[1]["macro_f1"]})
+    gains = {
+        "gain": drawn[0]["macro_f1"] - drawn[1]["macro_f1"],
+        "balanced_gain": drawn[0]["balanced_accuracy"] - 1 / len(codes),
+    }
+    intervals = bounds({**drawn[0], **gains})
     curve = _learning_curve(labelled, blocks, strength) | {len(labelled.classes): values["macro_f1"]}
     return Scores(len(labelled.classes), len(groups), values, intervals, curve, _expected_gain(curve))
 
 
 def _predict_left_out(labelled: Labelled, blocks: tuple[Block, ...], strength: float) -> Int64Array | None:
-    """Return the predicted code of each label by heads that have not seen its block; 0 where there is none."""
+    """Return the predicted code of each label by heads that have not seen its block; 0 where there is none.
+
+    Each fold is calibrated on the logits of the others.
+    """
     logits = left_out_logits(labelled, blocks, strength)
     if logits is None:
         return None
     codes = tuple(int(code) for code in np.unique(labelled.classes))
-    shares = calibrated(np.nan_to_num(logits), codes, calibrate(logits, labelled)[1], labelled.zero_shot)
-    return np.where(np.isfinite(logits[:, 0]), shares.argmax(axis=1) + int(Damage.NO_DAMAGE), 0)
+    predicted = np.zeros(len(logits), np.int64)
+    for _, test in grouped_folds(labelled):
+        if np.isfinite(logits[test, 0]).all():
+            others = logits.copy()
+            others[test] = np.nan
+            zero_shot = None if labelled.zero_shot is None else labelled.zero_shot[test]
+            shares = calibrated(logits[test], codes, calibrate(others, labelled)[1], zero_shot)
+            predicted[test] = shares.argmax(axis=1) + int(Damage.NO_DAMAGE)
+    return predicted
 
 
 def _measure(counts: Any, codes: Int64Array) -> dict[str, Float64Array]:  # noqa: ANN401
@@ -99,6 +118,7 @@ def _measure(counts: Any, codes: Int64Array) -> dict[str, Float64Array]:  # noqa
         "damaged_f1": 2 * both / np.maximum(total, 1),
         "macro_f1": each.mean(axis=1),
         "accuracy": hits.sum(axis=1) / np.maximum(counts.sum(axis=(1, 2)), 1),
+        "balanced_accuracy": (hits / np.maximum(true, 1)).mean(axis=1),
     }
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import geopandas as gpd
 
 from xview2_siamese_unet.adaptation.embedding import Embedding, Encoder, embed, sample_patches
-from xview2_siamese_unet.adaptation.encoders import FILTERS, PretrainedEncoder, RandomEncoder
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.adaptation.encoders import FILTERS, CheckpointEncoder, PretrainedEncoder, RandomEncoder
+from xview2_siamese_unet.config.adaptation import is_checkpoint, source_names
+from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.inference.reopen import ADAPTED
 from xview2_siamese_unet.raster.reader import Pair
 
 
@@ -17,16 +19,23 @@ def make_encoders(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair) 
     """Return the encoders of some sources.
 
     Args:
-        features: `package`, `random`, or names of timm.
+        features: `package`, `random`, files of checkpoints, or names of timm.
         outlines: of the buildings, near which `random` takes its patches.
         pair: both images.
 
     Raises:
-        ConfigError: no such model, or weights that cannot be read.
+        ConfigError: no such model, weights that cannot be read, or a source that is named twice.
+        CheckpointError: a checkpoint that cannot be used.
         DataError: too few buildings are visible for random convolutions.
     """
     encoders: list[Encoder] = []
+    names = source_names(features)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"adaptation.features names {twice[0]} twice.", hint="Name each source once.")
     for name in features:
+        if is_checkpoint(name):
+            encoders.append(CheckpointEncoder(Path(name).expanduser()))
+            continue
         if name != "random":
             encoders.append(PretrainedEncoder(name))
             continue
@@ -40,5 +49,13 @@ def make_encoders(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair) 
 
 
 def embed_with(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair, folder: Path) -> Embedding:
-    """Return the features of all buildings; those of equal images, outlines and sources are read from `folder`."""
-    return embed(outlines, pair, make_encoders(features, outlines, pair), folder, post_only=pair.post_only)
+    """Return the features of all buildings; those of equal images, outlines and sources are read from disk.
+
+    Args:
+        features: names of the sources.
+        outlines: of the buildings.
+        pair: both images.
+        folder: of the assessment; `kedro label` and `kedro adapt` share the files below it.
+    """
+    encoders = make_encoders(features, outlines, pair)
+    return embed(outlines, pair, encoders, folder / ADAPTED / ".embedding", post_only=pair.post_only)

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from xview2_siamese_unet.adaptation.embedding import Block, Embedding
 from xview2_siamese_unet.adaptation.fitting import standardisation
 from xview2_siamese_unet.adaptation.head import Head
-from xview2_siamese_unet.types import BoolArray, Float32Array, Float64Array, Int64Array
+from xview2_siamese_unet.types import Float32Array, Float64Array, Int64Array
 
 FIRST: Final = 24
 """Labels that represent all buildings, before uncertain ones are asked for."""
@@ -84,7 +84,10 @@ def suggest(
 
 
 def representative(places: Float32Array, candidates: Int64Array, count: int) -> Int64Array:
-    """Return the building in the middle of each of `count` clusters, the largest cluster first."""
+    """Return the building in the middle of each of `count` clusters, the largest cluster first.
+
+    Clusters of equal places are empty: the buildings nearest to the middles of the others take their place.
+    """
     rng = np.random.default_rng(_SEED)
     if len(candidates) > _MOST:
         candidates = np.sort(rng.choice(candidates, _MOST, replace=False))
@@ -94,17 +97,18 @@ def representative(places: Float32Array, candidates: Int64Array, count: int) -> 
     _, first = np.unique(clusters.labels_[order], return_index=True)
     middle = order[first]  # of each cluster that is not empty
     sizes = np.bincount(clusters.labels_, minlength=count)[clusters.labels_[middle]]
-    chosen: Int64Array = candidates[middle[np.argsort(-sizes, kind="stable")]]
+    rest = np.setdiff1d(np.argsort(away, kind="stable"), middle, assume_unique=True)
+    chosen: Int64Array = candidates[np.concatenate([middle[np.argsort(-sizes, kind="stable")], rest])[:count]]
     return chosen
 
 
-def resemblance(places: Float32Array, labelled: Int64Array, everyone: BoolArray | None = None) -> Float64Array:
+def resemblance(places: Float32Array, labelled: Int64Array) -> Float64Array:
     """Return how many buildings resemble each labelled one most, divided by the mean: weights of suggested labels.
 
     Suggested labels are no random sample; each stands for the buildings that lie nearest to it. No weight is larger
     than four or smaller than a quarter of the mean.
     """
-    seen = np.isfinite(places[:, 0]) if everyone is None else everyone & np.isfinite(places[:, 0])
+    seen = np.isfinite(places[:, 0])
     rows = np.flatnonzero(np.isfinite(places[labelled, 0]))
     weights: Float64Array = np.ones(len(labelled))
     if len(rows):

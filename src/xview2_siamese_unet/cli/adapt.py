@@ -21,7 +21,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option(
     "--features",
     multiple=True,
-    help="Source of features: package (default), random, or a model of timm. Repeat it to combine several.",
+    help="Source of features: package (default), random, a checkpoint, or a model of timm; repeat it for several.",
 )
 @click.option("--zones", type=_PATH, help="Polygons, such as districts, to count buildings by.")
 @click.option("--pre", type=_PATH, help="Pre-disaster image, if it has moved since the assessment.")

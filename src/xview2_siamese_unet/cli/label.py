@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import click
-import pandas as pd
+import geopandas as gpd
 from rich.table import Table
 
+from xview2_siamese_unet.adaptation.training_labels import read_label_files, training_labels
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.cli.command import ProjectCommand, open_console, out_option
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import read_building_layer
-from xview2_siamese_unet.inference.reopen import reopen_pair, require_record
+from xview2_siamese_unet.inference.reopen import assessment_root, reopen_pair, require_record
 from xview2_siamese_unet.labelling.agreement import Agreement, kappa
 from xview2_siamese_unet.labelling.labels import read_labels, validation_ids
 from xview2_siamese_unet.labelling.order import visible_buildings
@@ -21,6 +24,7 @@ from xview2_siamese_unet.labelling.page import labelling_page
 
 _PATH: Final = click.Path(path_type=Path)
 _PAGE: Final = "label.html"
+_log = logging.getLogger(__name__)
 
 
 @click.command("label", cls=ProjectCommand)
@@ -45,13 +49,15 @@ def label_command(  # noqa: PLR0913  one argument an option
 ) -> None:
     """Write a page on which a person labels the damage of buildings.
 
-    DIR is the folder of an assessment. The page is one HTML file that works without a network. The first 24 buildings
-    represent all; with --labels, those that are uncertain follow. Those of the validation sample are never asked for.
+    DIR is the folder of an assessment, or of adapted products in it. The page is one HTML file that works without a
+    network. The first 24 buildings represent all; with --labels, those that are uncertain follow. Those of the
+    validation sample are never asked for.
 
     \b
     kedro label assessment --count 100
     kedro label assessment --compare anna.csv ben.csv
     """  # noqa: D301  click takes the escaped character
+    shown, folder = folder, assessment_root(folder.expanduser().absolute())
     record, buildings = require_record(folder), read_building_layer(folder / "buildings.gpkg")
     if compare is not None:
         first, second = (read_labels(path, buildings) for path in compare)
@@ -62,17 +68,36 @@ def label_command(  # noqa: PLR0913  one argument an option
         raise DataError(
             f"{page} already exists.", hint="Export its labels, then choose another name with --out, or delete it."
         )
-    known = pd.concat([pd.DataFrame({"building_id": [], "damage": []}), *(read_labels(p, buildings) for p in labels)])
+    known = read_label_files(labels, buildings)
     least = record["settings"]["inference"]["buildings"]["min_visible"]
-    free = visible_buildings(buildings, least, [*known["building_id"], *validation_ids(folder)])["building_id"]
-    if free.empty:
+    free, taken = _free(buildings, least, known["building_id"], validation_ids(folder))
+    if not free:
         raise DataError(f"{folder} has no visible building without a label.", hint="There is nothing left to label.")
     pair = reopen_pair(folder, {"pre": pre, "post": post})
     from xview2_siamese_unet.adaptation.next_labels import next_labels  # noqa: PLC0415  torch is slow to import
 
-    ids = next_labels(folder, pair, buildings, free.tolist(), count, known)
-    write_atomically(page, labelling_page(buildings, pair, ids, show_prediction=show_prediction))
+    ids = next_labels(folder, pair, buildings, free, count, training_labels(known, folder))
+    if len(ids) < count:
+        _log.warning(
+            "only %d buildings to label: of %d, %s, %d have no features",
+            *(len(ids), len(buildings), taken, len(free) - len(ids)),
+        )
+    # A page of adapted products shows their predictions.
+    frame = buildings if shown.resolve() == folder.resolve() else read_building_layer(shown / "buildings.gpkg")
+    write_atomically(page, labelling_page(frame, pair, ids, show_prediction=show_prediction))
     click.echo(f"{page}: {len(ids)} buildings to label, open it in a browser")
+
+
+def _free(
+    buildings: gpd.GeoDataFrame, min_visible: float, labelled: Iterable[str], sample: Iterable[str]
+) -> tuple[list[str], str]:
+    """Return the ids that may be asked for, and how many others there are, by the first reason that holds."""
+    visible = visible_buildings(buildings, min_visible, [])["building_id"]
+    unlabelled = visible[~visible.isin(list(labelled))]
+    free = unlabelled[~unlabelled.isin(list(sample))]
+    hidden, known, drawn = len(buildings) - len(visible), len(visible) - len(unlabelled), len(unlabelled) - len(free)
+    taken = f"{hidden} are not visible or have no id, {known} have a label, {drawn} are in the validation sample"
+    return free.tolist(), taken
 
 
 def _print(found: Agreement) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
+from small_nets import small_checkpoint
+from xview2_siamese_unet import assessment
 from xview2_siamese_unet.adaptation.head import read_head
 from xview2_siamese_unet.cli.adapt import adapt_command
 from xview2_siamese_unet.cli.assess import assess_command
@@ -100,6 +104,8 @@ def test_labels_become_classes_of_all_buildings(town: Path, assessed: Path, adap
     assert record["head"]["scores"]["values"]["damaged_f1"] > 0.9
     for name in ("report.html", "map.html", "summary.json", "run.json"):
         assert "rest on 36 labels of this event" in (adapted / name).read_text()
+    digest = hashlib.sha256((town / "labels.csv").read_bytes()).hexdigest()
+    assert record["labels"] == [{"name": "labels.csv", "layer": None, "sha256": digest}]
     assert "Learning curve" in (adapted / "report.html").read_text()
 
 
@@ -123,14 +129,28 @@ def test_a_head_is_applied_to_another_folder(town: Path, adapted: Path, tmp_path
 def test_the_post_disaster_image_alone(town: Path, tmp_path: Path) -> None:
     done = assess(town, tmp_path / "out", "none")
     assert done.exit_code == 0, done.output
-    done = adapt(tmp_path / "out", "--labels", town / "labels.csv")
+    (tmp_path / "out" / "adapted").mkdir()
+    done = adapt(tmp_path / "out" / "adapted", "--labels", town / "labels.csv")  # the same as its parent
     assert done.exit_code == 0, done.exception
+    assert not (tmp_path / "out" / "adapted" / "adapted").exists()
     frame, truth = buildings(tmp_path / "out" / "adapted"), pd.read_csv(town / "truth.csv")
     assert (frame["basis"] == "post").all()
     assert (frame["damage_label"][:-1].to_numpy() == truth["label"].to_numpy()).mean() > 0.98
     head = read_head(tmp_path / "out" / "adapted" / "head.safetensors")
     assert not any("difference" in block.name for block in head.blocks)
     assert "Pre-disaster image" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_the_features_of_a_checkpoint(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert assess(town, tmp_path / "out", "none").exit_code == 0
+    torch.save(small_checkpoint(), tmp_path / "own.pth")
+    monkeypatch.chdir(tmp_path)
+    given = {"labels": town / "labels.csv", "features": ["own.pth"]}
+    assessment.adapt("out", **given)
+    head = read_head(tmp_path / "out" / "adapted" / "head.safetensors")
+    digest = hashlib.sha256((tmp_path / "own.pth").read_bytes()).hexdigest()
+    assert (head.facts["features"], head.facts["encoders"]) == (["own.pth"], {"own.pth": digest})
+    assert str(tmp_path) not in (tmp_path / "out" / "adapted" / "run.json").read_text()
 
 
 def test_no_labels_keep_the_classes_of_the_assessment(town: Path, tmp_path: Path) -> None:
@@ -150,7 +170,8 @@ def test_refusals(town: Path, assessed: Path, adapted: Path, tmp_path: Path) -> 
         ((tmp_path, "--labels", one), DataError, "holds no finished assessment"),
         ((assessed, "--labels", one), DataError, "two classes are needed"),
         ((assessed, "--labels", one, "--labels", other), DataError, "disagree about 1 buildings, house 0"),
-        ((assessed, "--head", tmp_path / "junk"), CheckpointError, "is no head"),
+        ((assessed, "--labels", one, "--head", adapted / "head.safetensors"), ConfigError, "labels and a head"),
+        ((assessed, "--head", tmp_path / "junk"), CheckpointError, "is not a head file"),
         (
             (assessed, "--head", adapted / "head.safetensors", "--features", "random"),
             ConfigError,

@@ -6,37 +6,41 @@ import hashlib
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import geopandas as gpd
 import pandas as pd
 
 from xview2_siamese_unet.adaptation.buildings import adapt_buildings, predict_all, with_labels
 from xview2_siamese_unet.adaptation.embedding import Embedding
-from xview2_siamese_unet.adaptation.head import Head, no_head, read_head
+from xview2_siamese_unet.adaptation.head import Head, no_head, read_head, require_encoders
+from xview2_siamese_unet.adaptation.training_labels import read_label_files, training_labels
 from xview2_siamese_unet.atomic import sha256
-from xview2_siamese_unet.config.adaptation import AdaptationParams
+from xview2_siamese_unet.config.adaptation import AdaptationParams, source_names
 from xview2_siamese_unet.datasets.assessment import Layers
-from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.inference.buildings import area_of_interest, read_building_layer, valid_area
 from xview2_siamese_unet.inference.footprints import given_zones
 from xview2_siamese_unet.inference.pair import HarmonisedPair
 from xview2_siamese_unet.inference.products import buildings_style, check_out, outline_style
 from xview2_siamese_unet.inference.record import Predicted, newest_input
-from xview2_siamese_unet.inference.reopen import reopen_pair, require_record
-from xview2_siamese_unet.labelling.labels import exclude_validation, read_labels, require_classes, validation_ids
+from xview2_siamese_unet.inference.reopen import ADAPTED, reopen_pair, require_record
+from xview2_siamese_unet.inference.vector_formats import split_layer
+from xview2_siamese_unet.labelling.labels import require_classes
 from xview2_siamese_unet.pipelines.inference import nodes as inference
 from xview2_siamese_unet.raster.windows import WindowPlan
 
-ADAPTED: Final = "adapted"
-"""Folder of the products below that of the assessment."""
-_EMBEDDING: Final = ".embedding"
 _log = logging.getLogger(__name__)
 
 
 def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, HarmonisedPair, gpd.GeoDataFrame]:
     """Return the images, the record and the buildings of the assessment; whatever can be refused is refused here."""
     record = require_record(folder)
+    if params.labels and params.head is not None:
+        raise ConfigError(
+            f"adaptation names labels and a head ({params.head}), which was fitted on other labels.",
+            hint="Name --labels to fit a head, or --head to apply one.",
+        )
     check_out(folder / ADAPTED, None, overwrite=True, inputs=(*params.labels, params.head))
     pair = reopen_pair(folder, {"pre": params.pre, "post": params.post})
     windows = record["settings"]["inference"]["windows"]
@@ -50,22 +54,9 @@ def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, Harmonise
 
 def read_training_labels(params: AdaptationParams, buildings: gpd.GeoDataFrame, folder: Path) -> pd.DataFrame:
     """Return the labels of all files that may train, each building once."""
-    read = [read_labels(path.expanduser(), buildings) for path in params.labels]
-    if not read:
-        return pd.DataFrame({"building_id": pd.array([], dtype=object), "damage": pd.array([], dtype="Int8")})
-    labels = pd.concat(read, ignore_index=True)
-    repeated = labels.groupby("building_id")["damage"].nunique(dropna=False)
-    if disagreeing := repeated.index[repeated > 1].tolist():
-        raise DataError(
-            f"The files of labels disagree about {len(disagreeing)} buildings, {disagreeing[0]} the first.",
-            hint="Correct them; kedro label --compare shows how two labellers differ.",
-        )
-    labels = exclude_validation(labels.drop_duplicates("building_id"), validation_ids(folder))
-    unknown = int(labels["damage"].isna().sum())
-    if unknown:
-        _log.warning("%d of %d labels name no class and do not train", unknown, len(labels))
-    labels = labels.dropna().reset_index(drop=True)
-    require_classes(labels)
+    labels = training_labels(read_label_files(params.labels, buildings), folder)
+    if params.labels:
+        require_classes(labels)
     return labels
 
 
@@ -75,7 +66,7 @@ def embed_buildings(
     """Return the features of all buildings, which a repeated command finds on disk."""
     from xview2_siamese_unet.adaptation.sources import embed_with  # noqa: PLC0415  torch is slow to import
 
-    return embed_with(params.features, buildings.geometry, predicted.pair, folder / ADAPTED / _EMBEDDING)
+    return embed_with(params.features, buildings.geometry, predicted.pair, folder)
 
 
 def fit(
@@ -87,11 +78,7 @@ def fit(
 
     if params.head is not None:
         head = read_head(params.head.expanduser())
-        if head.blocks != embedding.blocks:
-            raise ConfigError(
-                f"{params.head} needs other features than {', '.join(params.features)} of these images.",
-                hint=f"Set adaptation.features to {head.facts.get('features')}, and use the same kind of images.",
-            )
+        require_encoders(head, embedding, params.head)
         return head, {
             "warnings": [f"the classes rest on {head.facts['labels']} labels of another folder"],
             "paragraphs": [f"The head was fitted elsewhere on {head.facts['labels']} labels."],
@@ -101,7 +88,11 @@ def fit(
     labelled = next_labels.labelled_buildings(embedding, buildings, labels, suggest.space(embedding))
     if hidden := len(labels) - len(labelled.classes):
         _log.warning("%d of %d labels are of buildings that are not visible and do not train", hidden, len(labels))
-    facts = {"features": list(params.features), "embedding": embedding.digest[:12]}
+    facts = {
+        "features": source_names(params.features),
+        "encoders": embedding.encoders,
+        "embedding": embedding.digest[:12],
+    }
     head = fitting.fit_head(embedding, labelled, facts)
     ready = labelled._replace(features=(labelled.features - head.centre) / head.scale)
     scored = scores.cross_validated(ready, head.blocks, head.strength)
@@ -127,7 +118,9 @@ def _head_id(path: Path, head: Head) -> str:
     return f"head {sha256(path)[:12]}, {head.facts['labels']} labels"
 
 
-def describe_adapted(predicted: Predicted, head_file: Path, scores: dict[str, Any]) -> tuple[Predicted, dict[str, Any]]:
+def describe_adapted(
+    predicted: Predicted, head_file: Path, scores: dict[str, Any], params: AdaptationParams
+) -> tuple[Predicted, dict[str, Any]]:
     """Return the record of the adapted assessment so far, and warnings that each product shows."""
     head, record = read_head(head_file), predicted.record
     facts = {"id": _head_id(head_file, head), "strength": head.strength, **head.facts, "scores": scores}
@@ -137,10 +130,16 @@ def describe_adapted(predicted: Predicted, head_file: Path, scores: dict[str, An
         "run_id": hashlib.sha256(key.encode()).hexdigest()[:12],
         "adapted_from": record["run_id"],
         "head": facts,
+        "labels": [_describe_labels(path.expanduser()) for path in params.labels],
         "sections": {"Adaptation to this event": scores["paragraphs"]},
     }
     shift = record["footprint_shift"]
     return replace(predicted, record=adapted), {**shift, "warnings": [*shift["warnings"], *scores["warnings"]]}
+
+
+def _describe_labels(path: Path) -> dict[str, str | None]:
+    file, layer = split_layer(path)
+    return {"name": file.name, "layer": layer, "sha256": sha256(file)}
 
 
 def layers(adapted: Predicted, frame: gpd.GeoDataFrame, folder: Path) -> Layers:

@@ -57,7 +57,7 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             Node(
                 nodes.describe_adapted,
-                ["reopened", "head", "head_scores"],
+                ["reopened", "head", "head_scores", _PARAMS],
                 ["adapted", "adapted_doubts"],
                 name="describe_adapted",
             ),
