@@ -1,6 +1,6 @@
 """Scores of a head fitted on few labels: real scenes of one fire, split in halves, means over repeats.
 
-    uv run python benchmarks/bench_adaptation.py ../shared/santa_rosa [REPEATS]
+    uv run python benchmarks/bench_adaptation.py ../shared/santa_rosa [REPEATS [SCENES]]
 
 Each repeat splits the scenes in halves, fits on labels of one and prints F1 of damaged buildings (any class above
 no-damage) on the other, mean ± standard deviation over 10 repeats. `post` uses the post-disaster image alone, `pair`
@@ -71,9 +71,9 @@ class ColourEncoder:
         return [np.concatenate([bands, bands**2])]
 
 
-def read_event(root: Path, folder: Path) -> Event:
+def read_event(root: Path, folder: Path, most: int | None) -> Event:
     """Lay all scenes side by side on one grid, with a gap, and write both mosaics."""
-    pairs, _ = list_pairs(root)
+    pairs = list_pairs(root)[0][:most]
     mosaics = [np.zeros((SIDE, len(pairs) * (SIDE + GAP), 3), np.uint8) for _ in range(2)]
     polygons, scenes, damaged = [], [], []
     for number, pair in enumerate(pairs):
@@ -176,12 +176,12 @@ def encoders_of(source: str, event: Event) -> list[Encoder]:
     return [made[name]() for name in source.split("+")]
 
 
-def main(root: Path, repeats: int) -> None:
+def main(root: Path, repeats: int = 10, most: int | None = None) -> None:
     torch.set_num_threads(1)
     kept = os.environ.get("BENCH_FOLDER")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(kept or temporary)
-        event = read_event(root, folder)
+        event = read_event(root, folder, most)
         print(f"{len(event.damaged)} buildings of {event.scene.max() + 1} scenes, {event.damaged.mean():.0%} damaged")
         print(f"{'':38}" + " ".join(f"{count:>12}" for count in LABELS) + "  count")
         for source in ("package", "random", "package+random", "colour"):
@@ -202,4 +202,4 @@ def main(root: Path, repeats: int) -> None:
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", module="sklearn")
-    main(Path(sys.argv[1]).resolve(), int(sys.argv[2]) if len(sys.argv) > 2 else 10)
+    main(Path(sys.argv[1]).resolve(), *map(int, sys.argv[2:]))

@@ -172,7 +172,7 @@ def rows(populations: int, scores: str = "calibrated") -> Iterator[tuple[str, bo
     """Yield a line of each case, and whether it reaches the targets."""
     for prevalence, auc, count in product(PREVALENCES, AUCS, COUNTS):
         one = simulate(prevalence, auc, count, populations, scores)
-        ratio = one["width"] / one["plain_width"]
+        ratio = one["width"] / max(one["plain_width"], 1e-9)  # 0 where no population has a label of the kind
         good = one["coverage"] >= 0.93 and (scores != "calibrated" or auc < 0.95 or prevalence < 0.1 or ratio <= 0.75)
         yield (
             (

@@ -48,20 +48,19 @@ from xview2_siamese_unet.training.data import Batch, TrainingData
 from xview2_siamese_unet.training.losses import focal_loss
 from xview2_siamese_unet.training.trainer import Folders, fit
 
-SCENE = 1024
 MEAN = [100.0] * 3, [50.0] * 3
 Step = Callable[[Batch], None]
 
 
-def fabricate(folder: Path, n: int) -> Store:
+def fabricate(folder: Path, n: int, size: int) -> Store:
     """Write the same scenes as PNGs and as a store."""
     random = np.random.default_rng(0)
     records = np.zeros(n, RECORD)
     with (folder / "pixels.u8").open("wb") as file:
         for row in range(n):
-            coarse = random.integers(0, 256, (SCENE // 4, SCENE // 4, 8), np.uint8)
+            coarse = random.integers(0, 256, (size // 4, size // 4, 8), np.uint8)
             pixels = np.kron(coarse, np.ones((4, 4, 1), np.uint8))
-            pixels[..., :6] += random.integers(0, 12, (SCENE, SCENE, 6), np.uint8)
+            pixels[..., :6] += random.integers(0, 12, (size, size, 6), np.uint8)
             pixels[..., 6], pixels[..., 7] = pixels[..., 6] % 2, pixels[..., 7] % 5
             for name, channels in (("pre", pixels[..., :3]), ("post", pixels[..., 3:6])):
                 Image.fromarray(channels).save(folder / f"{row}_{name}.png")
@@ -71,7 +70,7 @@ def fabricate(folder: Path, n: int) -> Store:
             records[row]["key"] = b"made"
             file.write(pixels.tobytes())
     records.tofile(folder / "records.bin")
-    manifest = {"scenes": [str(row) for row in range(n)], "height": SCENE, "width": SCENE}
+    manifest = {"scenes": [str(row) for row in range(n)], "height": size, "width": size}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return Store(folder)
 
@@ -166,7 +165,7 @@ def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        store = fabricate(folder, args.scenes)
+        store = fabricate(folder, args.scenes, args.size)
         plain = lambda: decoded(folder, args.scenes, args.batch, args.side)  # noqa: E731
         ways = {
             "plain loop": Way(plain(), plain_step(args.encoder, device, SummaryWriter(str(folder / "logs")))),
@@ -193,6 +192,7 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--scenes", type=int, default=6)
+    parser.add_argument("--size", type=int, default=1024, help="of a scene")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "gpu"])
     parser.add_argument("--location", default="auto", choices=["auto", "host", "device"])
     parser.add_argument("--precision", default="auto", choices=["auto", "32-true", "bf16-mixed", "16-mixed"])

@@ -29,7 +29,9 @@ dataset: {name: xbd_tiny, source: xbd, root: /path/to/xbd}
 SBATCH = """#!/bin/bash
 # Takes a job as Slurm does: an option that is none of its own, or no script, is refused.
 set -eu
-[ "$1" = --nodes ] && [ "$2" -gt 0 ] && [ -f "$3" ] && echo "Submitted batch job 1"
+[ "$1" = --nodes ] && [ "$2" -gt 0 ] && shift 2
+[ "$1" != --gpus-per-node ] || { [ "$3" = --cpus-per-task ] && [ "$4" -gt 0 ] && shift 4; }
+[ -f "$1" ] && echo "Submitted batch job 1"
 """
 
 

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 XBD = Path(__file__).parents[3] / "shared" / "xbd"
 SANTA_ROSA = XBD.with_name("santa_rosa")
 SMALLEST = {
-    "bench_adaptation": "{santa_rosa} 1",
+    "bench_adaptation": "{santa_rosa} 1 3",
     "bench_assess_memory": "1000",
     "bench_assess_speed": "resnet18 256",
     "bench_burn": "{xbd} 1",
@@ -31,7 +31,7 @@ SMALLEST = {
     "bench_report_memory": "1 2",
     "bench_score": "2",
     "bench_startup": "1",
-    "bench_training": "--encoder resnet18 --side 64 --batch 2 --steps 1 --scenes 2 --device cpu",
+    "bench_training": "--encoder resnet18 --side 64 --size 64 --batch 2 --steps 1 --scenes 2 --device cpu",
 }
 
 
