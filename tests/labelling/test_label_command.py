@@ -146,5 +146,5 @@ def test_agreement_of_two_labellers(folder: Path, tmp_path: Path) -> None:
     done = run(folder, "--compare", *files)
     assert done.exit_code == 0, done.output
     assert "Cohen's kappa 0.600 · 75.0% of 4 buildings have equal labels" in done.output  # (3/4 - 3/8) / (1 - 3/8)
-    assert re.search(r"destroyed +│ 0 +│ 0 +│ 0 +│ 1 +│ 1", done.output)
+    assert re.search(r"destroyed +│ 0 +│ 0 +│ 0 +│ 1 +│ 0 +│ 1", done.output)
     assert not (folder / "label.html").exists()
