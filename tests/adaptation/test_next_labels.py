@@ -64,7 +64,11 @@ def test_labels_of_buildings_that_nobody_sees(embedding: Embedding, buildings: g
 
 
 def test_suggestions_have_the_features_of_the_adapted_head(
-    embedding: Embedding, buildings: gpd.GeoDataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    embedding: Embedding,
+    buildings: gpd.GeoDataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     asked = []
     monkeypatch.setattr(room, "embed_with", lambda features, *_: asked.append(features) or embedding)
@@ -79,7 +83,12 @@ def test_suggestions_have_the_features_of_the_adapted_head(
     write_head(head, tmp_path / "adapted" / "head.safetensors")
     one = known.assign(damage=pd.array([4] * len(known), dtype="Int8"))  # of one class: represent all
     assert len(next_labels(tmp_path, pair, buildings, free, 5, one)) == 5  # type: ignore[arg-type]
-    assert asked == [("package",), ("random", "package")]
+    head.facts["features"] = ["own.pth"]  # which lies anywhere
+    write_head(head, tmp_path / "adapted" / "head.safetensors")
+    with caplog.at_level(logging.WARNING):
+        next_labels(tmp_path, pair, buildings, free, 5, one)  # type: ignore[arg-type]
+    assert "does not note where own.pth lies" in caplog.text
+    assert asked == [("package",), ("random", "package"), ("package",)]
 
 
 def test_a_visible_building_without_features_has_no_class(
