@@ -104,7 +104,9 @@ class Embedding:
 
     def rows(self, buildings: Int64Array) -> Float32Array:
         """Return the features of some buildings, by their number."""
-        features: Float32Array = np.load(self.path, mmap_mode="r")[self.position[buildings]].astype(np.float32)
+        features: Float32Array = np.load(self.path, mmap_mode="r", allow_pickle=False)[self.position[buildings]].astype(
+            np.float32
+        )
         return features
 
     def chunks(self, size: int = 4096) -> Iterator[tuple[Int64Array, Float32Array]]:
@@ -117,7 +119,7 @@ class Embedding:
     def sample(self, size: int = 20_000) -> Float32Array:
         """Return the features of at most `size` visible buildings, spread over the file."""
         rows = np.unique(np.linspace(0, len(self) - 1, min(size, len(self))).astype(np.int64))
-        features: Float32Array = np.load(self.path, mmap_mode="r")[rows].astype(np.float32)
+        features: Float32Array = np.load(self.path, mmap_mode="r", allow_pickle=False)[rows].astype(np.float32)
         return features[np.isfinite(features[:, 0])]
 
 
@@ -167,7 +169,7 @@ def _write(path: Path, shape: tuple[int, int], parts: Iterable[tuple[int, Float3
     file: Any = np.lib.format.open_memmap(path, "w+", np.float16, shape)
     for first, rows in parts:
         if file is None:
-            file = np.load(path, mmap_mode="r+")
+            file = np.load(path, mmap_mode="r+", allow_pickle=False)
         limit = np.finfo(np.float16).max
         file[first : first + len(rows)] = rows.clip(-limit, limit)
         file.flush()
