@@ -57,6 +57,8 @@ def test_the_first_run_is_new_and_nothing_is_written(experiment: Path) -> None:
         {"submission": {"part": "hold"}},
         {"reporting": {"title": "Another"}},
         {"inference": {"max_pixels": 1}},
+        {"adaptation": {"features": ["random"]}},
+        {"validation": {"count": 50}},
         {"training": {"lr_find": True}},
         {"data_processing": {"shard": {"index": 1, "count": 2}}},
     ],
@@ -169,7 +171,7 @@ def test_results_of_an_older_layout_are_named(experiment: Path) -> None:
 def test_a_record_holds_every_setting_that_makes_a_result() -> None:
     record = json.loads(json.dumps(wanted("d", training={"epochs": 3})))
     assert record["settings"]["training"]["epochs"] == 3
-    assert not {"reporting", "inference", "run"} & record["settings"].keys()
+    assert not {"reporting", "inference", "adaptation", "validation", "run"} & record["settings"].keys()
     assert record_differences(record, wanted("d", training={"epochs": 3})) == []
 
 

@@ -37,7 +37,7 @@ _CODE: Final = (
     *("stats", "training.trainer", "pipelines.modelling.nodes"),
 )
 """Modules whose code, with all that they import, decides what a net learns."""
-LOOKS: Final = frozenset({"reporting", "inference", "run"})
+LOOKS: Final = frozenset({"reporting", "inference", "adaptation", "validation", "run"})
 """Sections that are not part of what makes a run: they only read one."""
 _MAKERS: Final = {"__default__", "data_processing", "feature_statistics", "modelling"}
 """Pipelines that write what decides a run; all others read an existing one."""

@@ -50,7 +50,11 @@ def test_every_column_of_the_summary(buildings: gpd.GeoDataFrame) -> None:
 def test_every_column_of_a_sample_and_its_estimates(buildings: gpd.GeoDataFrame) -> None:
     population = new_population(buildings, 10, 0)
     sample = {*draw(population, 10), "seed"}
-    assert set(first_column(PAGE, "## `validation/sample.csv`, `validation/population.csv`")) == {*population, *sample}
+    assert set(first_column(PAGE, "## `validation/sample.csv`, `validation/population.csv`")) == {
+        *population,
+        *sample,
+        "outline",
+    }
     assert first_column(PAGE, "## `validation/estimates.csv` and `validation/estimates.json`") == list(COLUMNS)
 
 

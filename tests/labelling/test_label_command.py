@@ -139,7 +139,8 @@ def test_predictions_only_on_request(folder: Path, tmp_path: Path) -> None:
         assert ("confidence 0.77" in page.read_text(encoding="utf-8")) is shown
 
 
-def test_agreement_of_two_labellers(folder: Path, tmp_path: Path) -> None:
+def test_agreement_of_two_labellers(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     files = [tmp_path / "anna.csv", tmp_path / "ben.csv"]
     files[0].write_text("building_id,damage\nb0,1\nb1,1\nb2,4\nb3,4\n")
     files[1].write_text("building_id,damage\nb0,1\nb1,1\nb2,4\nb3,u\n")

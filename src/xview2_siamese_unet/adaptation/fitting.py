@@ -113,9 +113,7 @@ def fit_blocks(
     intercept = np.zeros(count, np.float32)
     for block in blocks:
         part = slice(block.start, block.stop)
-        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500, tol=1e-3).fit(
-            features[:, part], classes
-        )
+        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500).fit(features[:, part], classes)
         slopes, starts = model.coef_, model.intercept_
         if count == 2:  # one row: the logit of the second class over the first
             slopes, starts = np.vstack([-slopes, slopes]) / 2, np.hstack([-starts, starts]) / 2

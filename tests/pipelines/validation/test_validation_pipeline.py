@@ -12,9 +12,9 @@ import geopandas as gpd
 import pandas as pd
 import pyogrio
 import pytest
+from assessed_roofs import TRUTH, roofs
 from click.testing import CliRunner, Result
 
-from conftest import TRUTH, roofs
 from xview2_siamese_unet import assessment
 from xview2_siamese_unet.cli.validate import estimate_command, validate_command
 from xview2_siamese_unet.errors import DataError, StaleError
