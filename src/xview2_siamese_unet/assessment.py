@@ -76,7 +76,7 @@ def assess(
 
     Args:
         pre: pre-disaster image: a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system;
-            `none` if there is none.
+            `none`: the post-disaster image alone.
         post: post-disaster image.
         out: folder of the products.
         env: `<user>/<experiment>`, as for `--env`.

@@ -39,8 +39,11 @@ def test_a_head_learns_two_classes_and_gives_the_others_none(fitted: tuple[Head,
     shares = head.probabilities(features[48:])
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     assert (shares[:, [1, 2]] == 0).all()
-    assert ((shares[:, 3] > 0.5) == (CODES[48:] == 4)).mean() > 0.9
-    assert abs(shares[:, 3].mean() - 0.25) < 0.1  # balanced in the fit, not in the truth
+    damaged = CODES == 4
+    plain = LogisticRegression(class_weight="balanced").fit(features[:48], damaged[:48])
+    assert ((shares[:, 3] > 0.5) == damaged[48:]).mean() > plain.score(features[48:], damaged[48:]) - 0.02
+    error = np.sqrt(0.25 * 0.75 / 48)  # of a share of a quarter, from as many labels
+    assert abs(shares[:, 3].mean() - 0.25) < 2 * error
 
 
 def test_averaged_classifiers_are_one_linear_map() -> None:

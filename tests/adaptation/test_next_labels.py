@@ -19,9 +19,9 @@ from xview2_siamese_unet.adaptation.embedding import Embedding
 from xview2_siamese_unet.adaptation.head import no_head, write_head
 from xview2_siamese_unet.adaptation.next_labels import labelled_buildings, next_labels
 from xview2_siamese_unet.adaptation.suggest import space
-from xview2_siamese_unet.adaptation.training_labels import read_label_files, training_labels
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import SHARES
+from xview2_siamese_unet.labelling.labels import read_label_files, training_labels
 
 CODES = np.tile([1, 1, 4, 4], 15)
 IDS: list[str | None] = [None, None, *(f"b{number}" for number in range(2, 60))]

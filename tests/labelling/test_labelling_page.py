@@ -17,11 +17,10 @@ import pytest
 import shapely
 from affine import Affine
 from PIL import Image
-from roofs import EVIL, IDS, SIDE, corners
+from roofs import EVIL, IDS, SIDE
 
 from image_pair import Write, pair_of
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.labelling.order import spread, visible_buildings
 from xview2_siamese_unet.labelling.page import labelling_page
 from xview2_siamese_unet.raster.reader import Pair
 
@@ -143,27 +142,3 @@ def test_two_hundred_real_buildings_stay_below_twenty_megabytes(write_raster: Wr
     page = labelling_page(frame, pair, ids, show_prediction=False)
     assert picture(content(page)["buildings"][0]["pre"]).shape == (320, 320, 3)
     assert 5e6 < len(page.encode()) < 20e6
-
-
-def test_any_first_part_of_the_order_covers_the_map() -> None:
-    rng = np.random.default_rng(1)
-    points = rng.uniform(0, 1000, (777, 2))
-    ids = [str(number) for number in range(len(points))]
-    frame = gpd.GeoDataFrame({"building_id": ids}, geometry=[shapely.Point(*each) for each in points], crs="EPSG:32615")
-    order = spread(frame, 5000)
-    assert sorted(order) == sorted(ids)
-    assert spread(frame.sample(frac=1, random_state=0), 40) == order[:40]
-    for count in (16, 40, 100):
-        chosen = points[[int(one) for one in order[:count]]]
-        reached = np.hypot(*(points[:, None] - chosen[None]).transpose(2, 0, 1)).min(1)
-        drawn = points[rng.permutation(len(points))[:count]]
-        random = np.hypot(*(points[:, None] - drawn[None]).transpose(2, 0, 1)).min(1)
-        assert reached.mean() < random.mean()
-
-
-def test_only_visible_buildings_without_a_label_are_asked_for(roofs: gpd.GeoDataFrame) -> None:
-    chosen = visible_buildings(roofs.assign(building_id=[*IDS[:-1], None]), 0.5, [IDS[0], IDS[4]])
-    assert sorted(chosen["building_id"]) == sorted(set(IDS[:-1]) - {IDS[0], IDS[3], IDS[4]})
-    assert spread(chosen.iloc[:1], 9) == [chosen["building_id"].iloc[0]]
-    assert spread(chosen.iloc[:0], 9) == []
-    assert len(corners()) == len(IDS)

@@ -88,7 +88,7 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
     f"{OWN}files.FigureDataset": figure,
     f"{OWN}files.HtmlDataset": text,
     f"{OWN}files.TextDataset": text,
-    f"{OWN}head.HeadDataset": head,
+    f"{OWN}assessment.HeadDataset": head,
     f"{OWN}files.CheckpointDataset": lambda side: {"state": {"w": torch.rand(side, side)}},
     f"{OWN}rasters.CogDataset": raster,
     f"{OWN}assessment.LayersDataset": layers,

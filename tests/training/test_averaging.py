@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from tiny_training import last, same
+from tiny_training import last, new_module, same
 from torch import Tensor
 
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.module import DamageModule
-from xview2_siamese_unet.training.trainer import Folders, fit
+from xview2_siamese_unet.training.trainer import Folders, MovingAverage, fit
 
 MakeRecipe = Callable[..., Recipe]
 State = dict[str, Tensor]
@@ -93,3 +94,13 @@ def test_averaging_does_not_change_the_training(
         learnt.append([*steps])
     assert len(learnt[0]) == 6
     assert all(same(without, within) for without, within in zip(*learnt, strict=True))
+
+
+def test_the_average_of_weights_is_on_the_device_and_its_counter_on_the_host(
+    data: TrainingData, recipe: MakeRecipe
+) -> None:
+    module = new_module(data, recipe())
+    average = MovingAverage(0.9, "meta")
+    average.setup(SimpleNamespace(), module, "fit")
+    assert {weight.device.type for weight in average._average_model.module.parameters()} == {"meta"}
+    assert average._average_model.n_averaged.device.type == "cpu"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -26,7 +25,6 @@ from xview2_siamese_unet.training.distributed import get_local_rank
 from xview2_siamese_unet.training.module import DamageModule
 from xview2_siamese_unet.training.trainer import (
     Folders,
-    MovingAverage,
     _warn_of_idle_gpus,
     fit,
     make_trainer,
@@ -503,13 +501,3 @@ def test_an_operation_without_a_deterministic_form_is_refused(
             fit(data, recipe(hardware={"deterministic": True}), folders, cores=1)
     finally:
         torch.use_deterministic_algorithms(False)
-
-
-def test_the_average_of_weights_is_on_the_device_and_its_counter_on_the_host(
-    data: TrainingData, recipe: MakeRecipe
-) -> None:
-    module = plain_module(data, recipe())
-    average = MovingAverage(0.9, "meta")
-    average.setup(SimpleNamespace(), module, "fit")
-    assert {weight.device.type for weight in average._average_model.module.parameters()} == {"meta"}
-    assert average._average_model.n_averaged.device.type == "cpu"

@@ -11,15 +11,13 @@ import click
 import geopandas as gpd
 from rich.table import Table
 
-from xview2_siamese_unet.adaptation.training_labels import read_label_files, training_labels
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.cli.command import ProjectCommand, open_console, out_option
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import read_building_layer
 from xview2_siamese_unet.inference.reopen import assessment_root, reopen_pair, require_record
 from xview2_siamese_unet.labelling.agreement import Agreement, kappa
-from xview2_siamese_unet.labelling.labels import read_labels, validation_ids
-from xview2_siamese_unet.labelling.order import visible_buildings
+from xview2_siamese_unet.labelling.labels import read_label_files, read_labels, training_labels, validation_ids
 from xview2_siamese_unet.labelling.page import labelling_page
 
 _PATH: Final = click.Path(path_type=Path)
@@ -92,7 +90,8 @@ def _free(
     buildings: gpd.GeoDataFrame, min_visible: float, labelled: Iterable[str], sample: Iterable[str]
 ) -> tuple[list[str], str]:
     """Return the ids that may be asked for, and how many others there are, by the first reason that holds."""
-    visible = visible_buildings(buildings, min_visible, [])["building_id"]
+    seen = (buildings["visible_fraction"] >= min_visible) & (buildings["visible_fraction"] > 0)
+    visible = buildings["building_id"][seen].dropna()
     unlabelled = visible[~visible.isin(list(labelled))]
     free = unlabelled[~unlabelled.isin(list(sample))]
     hidden, known, drawn = len(buildings) - len(visible), len(visible) - len(unlabelled), len(unlabelled) - len(free)

@@ -78,7 +78,7 @@ class InferenceParams(Strict):
     """Two images → damaged buildings."""
 
     pre: Path | None = None
-    """Pre-disaster image: a GeoTIFF, a VRT, or a folder of GeoTIFF tiles; `none` if there is none."""
+    """Pre-disaster image: a GeoTIFF, a VRT, or a folder of GeoTIFF tiles; `none`: the post-disaster image alone."""
     post: Path | None = None
     """Post-disaster image."""
     out: Path | None = None

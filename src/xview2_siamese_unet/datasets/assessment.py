@@ -1,4 +1,4 @@
-"""Datasets of one assessment: its folder, its blocks while it runs, its vector layers, and the record that ends it."""
+"""Datasets of one assessment: folder, blocks while it runs, vector layers, record, and the head that adapts it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pyogrio
 from kedro.io import DatasetError
 from kedro_datasets._typing import TablePreview
 
+from xview2_siamese_unet.adaptation.head import Head, write_head
 from xview2_siamese_unet.atomic import PART, sha256, whole_file, write_atomically, written
 from xview2_siamese_unet.datasets.files import OneFile
 from xview2_siamese_unet.inference.building_formats import FORMATS, check_formats
@@ -176,3 +177,19 @@ class FormatsDataset(OneFile[dict[str, gpd.GeoDataFrame], list[Path]]):
 
     def _exists(self) -> bool:
         return bool(self.load())
+
+
+class HeadDataset(OneFile[Head, Path]):
+    """A head as safetensors, written atomically; loading returns its path.
+
+    Saving begins the adapted assessment: it removes the record of an earlier one.
+    """
+
+    def save(self, data: Head) -> None:
+        """Write the head."""
+        begin(self._path.parent)
+        write_head(data, self._path)
+
+    def load(self) -> Path:
+        """Return the path."""
+        return self._path

@@ -56,7 +56,7 @@ def join_heads(building: SingleProbability, classes: ClassProbabilities) -> Prob
 
 def most_likely(shares: ProbabilityTensor) -> tuple[Tensor, Targets]:
     """Return the probability of a building and its likeliest damage code, each (b, h, w)."""
-    # Not argmax, which takes seven times as long over a dimension that is not the last.
+    # Not argmax, which on a CPU is many times slower over a dimension that is not the last (bench_epoch.py).
     return 1 - shares[:, 0], shares[:, 1:].max(dim=1).indices + 1
 
 

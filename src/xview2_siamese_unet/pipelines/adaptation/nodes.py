@@ -14,7 +14,6 @@ import pandas as pd
 from xview2_siamese_unet.adaptation.buildings import adapt_buildings, predict_all, with_labels
 from xview2_siamese_unet.adaptation.embedding import Embedding
 from xview2_siamese_unet.adaptation.head import Head, no_head, read_head, require_encoders
-from xview2_siamese_unet.adaptation.training_labels import read_label_files, training_labels
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.adaptation import AdaptationParams, source_names
 from xview2_siamese_unet.datasets.assessment import Layers
@@ -26,7 +25,7 @@ from xview2_siamese_unet.inference.products import buildings_style, check_out, o
 from xview2_siamese_unet.inference.record import Predicted, newest_input
 from xview2_siamese_unet.inference.reopen import ADAPTED, reopen_pair, require_record
 from xview2_siamese_unet.inference.vector_formats import split_layer
-from xview2_siamese_unet.labelling.labels import require_classes
+from xview2_siamese_unet.labelling.labels import read_label_files, require_classes, training_labels
 from xview2_siamese_unet.pipelines.inference import nodes as inference
 from xview2_siamese_unet.raster.windows import WindowPlan
 
