@@ -11,9 +11,9 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from kedro.framework.startup import bootstrap_project
 
-SHIPPED = Path(__file__).parents[3] / "conf"
+from shipped_project import lay_down_shipped
+
 HEIGHT, WIDTH = 224, 320
 
 
@@ -50,13 +50,4 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped configuration in a folder of its own."""
-    folder = tmp_path_factory.mktemp("project")
-    (folder / "conf" / "local").mkdir(parents=True)
-    for layer in ("base", "users", "experiments", "logging.yml"):
-        (folder / "conf" / layer).symlink_to(SHIPPED / layer)
-    (folder / "src").mkdir()
-    (folder / "pyproject.toml").write_text(
-        '[tool.kedro]\npackage_name = "xview2_siamese_unet"\nproject_name = "t"\nkedro_init_version = "1.7.0"\n'
-    )
-    bootstrap_project(folder)
-    return folder
+    return lay_down_shipped(tmp_path_factory.mktemp("project"))

@@ -9,13 +9,12 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
-from kedro.framework.startup import bootstrap_project
 
+from shipped_project import lay_down_shipped
 from xview2_siamese_unet.config.modelling import ModelParams
 from xview2_siamese_unet.models.build import build_net
 
 MODEL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [16, 16, 8, 8, 8]}
-SHIPPED = Path(__file__).parents[3] / "conf"
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +47,6 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The shipped configuration in a folder of its own, with small windows."""
-    (tmp_path / "conf" / "local").mkdir(parents=True)
-    for layer in ("base", "users", "experiments", "logging.yml"):
-        (tmp_path / "conf" / layer).symlink_to(SHIPPED / layer)
-    (tmp_path / "conf" / "local" / "parameters.yml").write_text(
-        "inference: {windows: {size: 96, overlap: 32}}\nhardware: {device: cpu, precision: 32-true}"
-    )
-    (tmp_path / "src").mkdir()
-    (tmp_path / "pyproject.toml").write_text(
-        '[tool.kedro]\npackage_name = "xview2_siamese_unet"\nproject_name = "t"\nkedro_init_version = "1.7.0"\n'
-    )
-    bootstrap_project(tmp_path)
-    monkeypatch.chdir(tmp_path)
+    local = "inference: {windows: {size: 96, overlap: 32}}\nhardware: {device: cpu, precision: 32-true}"
+    monkeypatch.chdir(lay_down_shipped(tmp_path, local))
     return tmp_path

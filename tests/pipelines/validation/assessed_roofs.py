@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from kedro.framework.startup import bootstrap_project
 
 from assessed_folder import write_assessment
 from image_pair import Write, pair_of, write_raster
+from shipped_project import lay_down_shipped
 from xview2_siamese_unet.inference.buildings import SHARES
 
 __all__ = ["write_raster"]
-SHIPPED = Path(__file__).parents[3] / "conf"
 SIDE = 16
 """Pixels of 0.5 m along a roof."""
 TRUTH = [1 + (number % 4 if number % 3 else 0) for number in range(60)]
@@ -26,15 +25,7 @@ TRUTH = [1 + (number % 4 if number % 3 else 0) for number in range(60)]
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The shipped configuration in a folder of its own."""
-    folder = tmp_path / "project"
-    (folder / "conf" / "local").mkdir(parents=True)
-    for layer in ("base", "users", "experiments", "logging.yml"):
-        (folder / "conf" / layer).symlink_to(SHIPPED / layer)
-    (folder / "src").mkdir()
-    (folder / "pyproject.toml").write_text(
-        '[tool.kedro]\npackage_name = "xview2_siamese_unet"\nproject_name = "t"\nkedro_init_version = "1.7.0"\n'
-    )
-    bootstrap_project(folder)
+    folder = lay_down_shipped(tmp_path / "project")
     monkeypatch.chdir(folder)
     return folder
 
