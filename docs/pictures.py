@@ -25,7 +25,6 @@ from xview2_siamese_unet.config.dataset import DatasetParams, SampleParams
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.inference.buildings import read_building_layer
 from xview2_siamese_unet.inference.reopen import reopen_pair
-from xview2_siamese_unet.labelling.order import spread
 from xview2_siamese_unet.labelling.page import labelling_page
 from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, parse_labels
 from xview2_siamese_unet.raster.export import write_geotiffs
@@ -88,7 +87,7 @@ def photograph_assessment(map_path: Path, label_path: Path) -> None:
         photograph(found.products["map.html"].as_uri(), out / "map.png", "1400,860", seconds=5)
         Image.open(out / "map.png").convert("RGB").save(map_path, quality=85)
         buildings = read_building_layer(out / "buildings.gpkg")
-        page = labelling_page(buildings, reopen_pair(out), spread(buildings, 100), show_prediction=False)
+        page = labelling_page(buildings, reopen_pair(out), list(buildings["building_id"][:100]), show_prediction=False)
         (out / "label.html").write_text(page, encoding="utf-8")
         photograph((out / "label.html").as_uri(), out / "label.png", "1400,860")
         Image.open(out / "label.png").convert("RGB").save(label_path, quality=85)

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -195,23 +195,35 @@ def test_paths_travel(tmp_path: Path) -> None:
     assert list(parallel_map(Path.exists, [tmp_path, tmp_path / "x"], SERIAL, "paths")) == [True, False]
 
 
-def test_reading_ahead_keeps_order_and_stops_at_n() -> None:
+def test_reading_ahead_keeps_order() -> None:
+    assert [*read_ahead((number for number in range(5)), 3)] == [0, 1, 2, 3, 4]
+
+
+def test_closing_waits_for_what_is_read_ahead() -> None:
     read: list[int] = []
+    reading, last = Event(), Event()
 
-    def numbers() -> Iterator[int]:
-        for number in range(5):
-            read.append(number)
-            yield number
+    def numbers() -> Generator[int, None, None]:
+        try:
+            for number in range(5):
+                if number == 1:
+                    reading.set()
+                    time.sleep(0.1)
+                read.append(number)
+                yield number
+        finally:
+            last.set()
 
-    ahead = read_ahead(numbers(), 2)
+    ahead = read_ahead(numbers(), 3)
     assert next(ahead) == 0
+    assert reading.wait(10)
     ahead.close()
-    assert read in ([0, 1], [0, 1, 2])
-    assert [*read_ahead(numbers(), 3)] == [0, 1, 2, 3, 4]
+    assert read == [0, 1]
+    assert last.is_set()
 
 
 def test_an_error_while_reading_ahead_comes_after_what_was_read() -> None:
-    def broken() -> Iterator[int]:
+    def broken() -> Generator[int, None, None]:
         yield 1
         raise DataError("no more")
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
@@ -31,14 +31,20 @@ _AHEAD: Final = 8
 """Jobs in flight per worker: scenes differ by less than this factor in the time that they take."""
 
 
-def read_ahead(parts: Iterable[Value], n: int) -> Iterator[Value]:
-    """Yield `parts`, of which another thread computes up to `n` in advance."""
-    iterator, end = iter(parts), object()
-    with ThreadPoolExecutor(1) as thread:
-        waiting = deque(thread.submit(next, iterator, end) for _ in range(n))
-        while (part := waiting.popleft().result()) is not end:
-            waiting.append(thread.submit(next, iterator, end))
-            yield cast(Value, part)
+def read_ahead(parts: Generator[Value, None, None], n: int) -> Generator[Value, None, None]:
+    """Yield `parts`, of which another thread computes up to `n` in advance.
+
+    Closing this generator waits for the part in work and closes `parts`: what they read may be closed then.
+    """
+    end = object()
+    with closing(parts), ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, parts, end) for _ in range(n))
+        try:
+            while (part := waiting.popleft().result()) is not end:
+                waiting.append(thread.submit(next, parts, end))
+                yield cast(Value, part)
+        finally:
+            thread.shutdown(cancel_futures=True)
 
 
 def parallel_map(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runpy import run_path
 from types import ModuleType
 
 import pytest
@@ -36,3 +37,7 @@ def test_every_key_stands_there_with_a_meaning(reference: ModuleType) -> None:
     rows = [row for model in (Parameters, Globals) for row in reference._rows(model, "")]
     assert len(rows) > 100
     assert [key for key, _, _, meaning in rows if not meaning] == []
+
+
+def test_the_script_that_takes_the_pictures_imports_what_there_is() -> None:
+    assert "photograph" in run_path(str(DOCS / "pictures.py"))

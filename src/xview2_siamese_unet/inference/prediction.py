@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -177,17 +178,16 @@ def predict_rows(
     with pair.open() as reader:
         for i in track("rows assessed", len(waiting), waiting):
             # Reading, predicting and writing overlap.
-            blocks = enumerate(read_ahead(_predict_row(reader, plan, predict, store, i, batch_size), 1))
-            yield i, (_encode_block(plan, i, j, *each, thresholds) for j, each in blocks)
+            with closing(read_ahead(_predict_row(reader, plan, predict, store, i, batch_size), 1)) as row:
+                yield i, (_encode_block(plan, i, j, *each, thresholds) for j, each in enumerate(row))
 
 
 def _predict_row(
     reader: PairReader, plan: WindowPlan, predict: Predict, store: BlockStore, i: int, batch_size: int
-) -> Iterator[tuple[Stitched, Patch]]:
+) -> Generator[tuple[Stitched, Patch], None, None]:
     """Yield what each window of a row finishes, with its pixels."""
-    with store.read_row(i - 1) as before:
-        windows = (reader.read(*plan.corner(i, j), *plan.extent(i, j)) for j in range(plan.columns))
-        patches = read_ahead(windows, batch_size)
+    windows = (reader.read(*plan.corner(i, j), *plan.extent(i, j)) for j in range(plan.columns))
+    with store.read_row(i - 1) as before, closing(read_ahead(windows, batch_size)) as patches:
         waiting: deque[Patch] = deque()  # read, and not finished yet: as many as there are in a batch
         predictions = _predict_patches(plan, i, patches, predict, batch_size, waiting)
         for stitched in stitch_row(plan, i, predictions, lambda j: read_block(before, "below", j)):
