@@ -6,9 +6,11 @@ import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import omegaconf.base
 import pytest
 from hypothesis import settings
 
@@ -29,6 +31,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # Before the package is imported.
 check_imports("xview2_siamese_unet")
+
+# A third of the time of a test that opens a configuration: each text is parsed again for each place that refers to it.
+omegaconf.base.parse = cache(omegaconf.base.parse)  # type: ignore[attr-defined]
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("project", deadline=None)
