@@ -117,6 +117,7 @@ load_data(Path.cwd())
     assert NOBODY in done.stderr
 
 
+@pytest.mark.slow
 def test_notebooks_load_and_reload_an_environment(project: Path) -> None:
     script = """
 from IPython.core.interactiveshell import InteractiveShell
@@ -230,6 +231,7 @@ for option in ("--quiet", "--verbose"):
     assert levels == ["30"] * 8 + ["10"] * 8, done.stderr
 
 
+@pytest.mark.slow
 def test_the_help_of_every_command_shows_an_example(project: Path) -> None:
     script = """
 import click

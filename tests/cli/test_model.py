@@ -51,6 +51,7 @@ def write_score(project: Path, experiment: str, score: float) -> None:
     path.write_text(json.dumps({"score": score, "intervals": {"score": [0.1, 0.9]}, "splits": {"test": 3}}))
 
 
+@pytest.mark.slow
 def test_finished_runs_are_listed(shipped: Path) -> None:
     assert "No run has a finished model" in call("list").output
     write_trained(shipped, "quickstart")
@@ -86,6 +87,7 @@ def test_a_run_is_exported_shown_and_verified(shipped: Path, kind: str, suffix: 
         call("verify", card)
 
 
+@pytest.mark.slow
 def test_a_model_is_named_by_run_file_or_experiment(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_trained(shipped, "quickstart")
     write_trained(shipped, "quickstart", OTHER, seed=1)
@@ -101,6 +103,7 @@ def test_a_model_is_named_by_run_file_or_experiment(shipped: Path, monkeypatch: 
         call("show", "gone.pth")
 
 
+@pytest.mark.slow
 def test_runs_become_an_ensemble_and_a_soup(shipped: Path) -> None:
     names = ["quickstart", "strong"]
     nets = [read_model(write_trained(shipped, name, seed=seed)) for seed, name in enumerate(names)]
@@ -154,6 +157,7 @@ def score_of(content: dict[str, Any], store: Store) -> float:
     return official_score(counts)["score"]
 
 
+@pytest.mark.slow
 def test_an_ensemble_and_its_members_are_scored(shipped: Path, scored: Store) -> None:
     (shipped / "conf/experiments/quickstart/parameters_more.yml").write_text(
         "hardware: {precision: 32-true, device: cpu}"

@@ -130,6 +130,7 @@ def test_class_counts_are_those_of_the_masks_of_the_training_split(main_run: Pat
     assert list(counts["post"].values()) == counted.tolist()
 
 
+@pytest.mark.slow
 def test_a_second_run_reuses_what_is_valid_and_logs_it(
     main_run: Path, run_kedro: RunKedro, caplog: pytest.LogCaptureFixture
 ) -> None:

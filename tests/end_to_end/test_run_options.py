@@ -44,6 +44,7 @@ def test_only_missing_outputs_make_what_is_missing(project: Path, main_run: Path
     assert score.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "nodes"),
     [

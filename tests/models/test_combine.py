@@ -45,6 +45,7 @@ def write_foreign(folder: Path) -> Path:
     return write_card(folder / "foreign.yml", *members, thresholds={"building": 0.4, "damaged": 0.4})
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_the_mean_of_its_members(tmp_path: Path) -> None:
     one, two, three = write_seeds(tmp_path)
     exported = write_model("net", torch.load(three, weights_only=True), None, tmp_path / "out" / "net.onnx")

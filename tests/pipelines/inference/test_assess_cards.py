@@ -34,6 +34,7 @@ def pair_of(folder: Path) -> tuple[Path, Path]:
     return folder / "pre.tif", folder / "post.tif"
 
 
+@pytest.mark.slow
 def test_the_exported_network_gives_the_products_of_the_checkpoint(material: Path, project: Path) -> None:
     checkpoint = torch.load(material / "model.pth", weights_only=True)
     checkpoint["state"]["building_head.weight"] *= 30  # an untrained net is unsure of everything

@@ -257,6 +257,7 @@ def _check_no_path_leaks(found: Assessment, material: Path) -> None:
         assert not any(str(folder).encode() in data for folder in (material, found.folder.parent.absolute())), name
 
 
+@pytest.mark.slow
 def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) -> None:
     out = project / "nothing"
     pickle = project / "evil.pth"

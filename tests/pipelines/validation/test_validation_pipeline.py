@@ -116,6 +116,7 @@ def enter(place: Path, layer: gpd.GeoDataFrame) -> None:
     pyogrio.write_dataframe(layer, place / "sample.gpkg", layer="sample", driver="GPKG")
 
 
+@pytest.mark.slow
 def test_what_a_person_entered_into_the_layer(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A repeated feature, a building outside of the sample, a column of notes, and a number for a class."""
     caplog.set_level("INFO")
@@ -220,6 +221,7 @@ def rewrite(folder: Path, buildings: gpd.GeoDataFrame) -> None:
     pyogrio.write_dataframe(buildings, folder / "buildings.gpkg", layer="buildings")
 
 
+@pytest.mark.slow
 def test_a_sample_of_other_buildings_is_refused(folder: Path, tmp_path: Path) -> None:
     assessment.validate(folder, count=20)
     labels = label(folder, tmp_path / "labels.csv")
