@@ -36,8 +36,8 @@ def next_labels(
     """Return the ids of the buildings to label next, the most useful first; fewer if no more have features.
 
     The first labels represent all buildings in features and on the map. From `FIRST` labels of two classes on, they are
-    those that a head fitted on the labels so far is least sure about, again spread over the features. The sources of
-    features are those of the adapted assessment, if there is one.
+    those that a head fitted on the labels so far is least confident about, again spread over the features. The sources
+    of features are those of the adapted assessment, if there is one.
 
     Args:
         folder: of the assessment; features are kept below it.

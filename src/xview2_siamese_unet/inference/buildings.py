@@ -305,4 +305,4 @@ def valid_area(damage: Path, grid: Grid) -> gpd.GeoDataFrame:
         valid = raster.read(1, out_shape=size, resampling=Resampling.nearest) != raster.nodata
     transform = grid.transform @ Affine.scale(grid.width / size[1], grid.height / size[0])
     parts: list[Any] = [shape(part) for part, _ in shapes(valid.view(np.uint8), valid, transform=transform)]
-    return gpd.GeoDataFrame({"name": ["data in both dates"]}, geometry=[shapely.MultiPolygon(parts)], crs=grid.crs)
+    return gpd.GeoDataFrame({"name": ["data in both images"]}, geometry=[shapely.MultiPolygon(parts)], crs=grid.crs)

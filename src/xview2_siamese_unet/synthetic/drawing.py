@@ -98,7 +98,7 @@ def draw_roof(part: Canvas, house: House) -> None:
     tone = 1 + 0.035 * courses + rng.uniform(0.02, 0.06) * part.clump
     blend(part.rgb, coverage(edge), np.array(house.rgb, np.float32) * tone[..., None])
     blend(part.height, coverage(edge), height + 0.12 * part.grain)
-    for _ in range(rng.integers(0, 3)):  # weathered parts, the same at both dates
+    for _ in range(rng.integers(0, 3)):  # weathered parts, the same in both images
         u, v = part.u - rng.uniform(-0.6, 0.6) * house.half_length, part.v - rng.uniform(-0.6, 0.6) * house.half_width
         stain = coverage(np.hypot(u, v) - rng.uniform(2, 5) + 1.5 * part.clump) * coverage(edge)
         part.rgb[...] *= (1 + stain * rng.uniform(-0.35, 0.25))[..., None]

@@ -77,7 +77,7 @@ class House:
         half_width: half its width.
         roof: its form.
         rgb: colour of the roof.
-        seed: entropy of its details, the same at both dates.
+        seed: entropy of its details, the same in both images.
     """
 
     x: float

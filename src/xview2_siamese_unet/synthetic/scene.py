@@ -87,7 +87,7 @@ def draw_scene(scene: SampleScene, size: int) -> Iterator[tuple[str, bytes]]:
 
 
 def render(scene: SampleScene, size: int) -> Drawn:
-    """Draw both dates of a scene of `size` by `size` pixels."""
+    """Draw both images of a scene of `size` by `size` pixels."""
     hazard, climate = scene.event.hazard, scene.event.climate
     streets = Streets.random(scene.rng("layout"))
     houses = [] if scene.is_empty else build_houses(scene.rng("houses"), streets, size, climate.roofs)
@@ -142,7 +142,7 @@ def _take_images(scene: SampleScene, canvases: dict[Phase, Canvas]) -> dict[Phas
 
 
 def annotate(scene: SampleScene, drawn: Drawn) -> dict[Phase, Label]:
-    """Return the labels of both dates: the same buildings in the same order, each outlined as that image shows it.
+    """Return the labels of both images: the same buildings in the same order, each outlined as that image shows it.
 
     A building that the pre-disaster image does not show has no label; one that only the other hides is un-classified.
     """

@@ -157,7 +157,7 @@ def tune_model(
 
 
 def _log_gain(name: str, tuned: Shrunk[Any]) -> None:
-    """Say how sure it is that tuning helps."""
+    """Log how much tuning gains on scenes left out of the search, with its standard error."""
     if tuned.strength:
         text = "tuned, by %.0f %%: mean %s %+.4f ± %.4f on validation scenes left out of the search"
         _log.info(text, 100 * tuned.strength, name, tuned.gain, tuned.error)

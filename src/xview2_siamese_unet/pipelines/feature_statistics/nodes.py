@@ -12,7 +12,7 @@ from xview2_siamese_unet.report.figures import draw_class_histogram
 
 
 def count_training_classes(store: Store, splits: pd.DataFrame) -> stats.ClassCounts:
-    """Return the pixels of each class in the training split, at both dates."""
+    """Return the pixels of each class in the training split, in both images."""
     return stats.count_classes(_training_records(store, splits))
 
 
