@@ -51,7 +51,7 @@ def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, Harmonise
         pair,
         zones.warnings if zones else (),
         zones=zones.frame if zones else None,
-        footprint_sources=tuple(record["polygons"].get("footprints", {}).get("sources", ())),
+        footprint_sources=tuple(record.get("polygons", {}).get("footprints", {}).get("sources", ())),
     )
     return Predicted(pair, plan, record, newest_input(pair)), harmonised, read_building_layer(folder / "buildings.gpkg")
 

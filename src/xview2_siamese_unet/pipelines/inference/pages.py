@@ -65,7 +65,7 @@ def _provenance(record: dict[str, Any]) -> dict[str, str]:
         **{name: f"{image['name']}, {image['date'] or 'date not stated'}" for name, image in images.items()},
         "grid": f"{grid['width']} × {grid['height']} pixels of {grid['pixel_m']:.3g} m, {grid['crs']}",
         "co-registration": f"post-disaster image moved by {columns:g} columns and {rows:g} rows of pixels{varying}",
-        "footprints": _describe_footprints(record["polygons"].get("footprints")),
+        "footprints": _describe_footprints(record.get("polygons", {}).get("footprints")),
         "model": _describe_model(model),
         "run": f"{record['run_id']}, code {record['code']}",
     }
