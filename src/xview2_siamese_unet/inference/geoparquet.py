@@ -11,7 +11,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pyproj
 
 Box = tuple[float, float, float, float]
 """West, south, east, north, in the system of the file."""
@@ -31,14 +30,14 @@ class Parquet(NamedTuple):
 
     Attributes:
         rows: of the file.
-        crs: of its geometry; degrees if it names none, by the specification.
+        crs: of its geometry, as pyproj takes it: degrees by default, `None` if it is not known.
         stated: its other metadata.
         declared: whether bounds are declared that geopandas selects rows by.
         column: whether there is a column `bbox`, as also DuckDB copies it from Overture without declaring it.
     """
 
     rows: int
-    crs: pyproj.CRS | None
+    crs: Any
     stated: dict[str, str]
     declared: bool
     column: bool
@@ -68,7 +67,7 @@ def describe_parquet(path: Path) -> Parquet:
     sides = schema.field(_BOUNDS).type if _BOUNDS in schema.names else None
     return Parquet(
         rows,
-        None if crs is None else pyproj.CRS.from_user_input(crs),
+        crs,
         stated,
         declared="covering" in geometry or str(geo.get("version", "")).startswith("2"),
         column=sides is not None and pa.types.is_struct(sides) and {field.name for field in sides} >= _SIDES,
@@ -84,15 +83,16 @@ def read_parquet(path: Path, box: Box | None = None, *, declared: bool = True) -
         declared: as in `Parquet`; else the column `bbox` is used.
     """
     options: dict[str, Any] = {}
-    if box is not None:
+    if box is not None and declared:
+        options = {"bbox": box}
+    elif box is not None:
         west, south, east, north = box
-        inside = (
+        options["filters"] = (
             (pc.field(_BOUNDS, "xmin") <= east)
             & (pc.field(_BOUNDS, "xmax") >= west)
             & (pc.field(_BOUNDS, "ymin") <= north)
             & (pc.field(_BOUNDS, "ymax") >= south)
         )
-        options = {"bbox": box} if declared else {"filters": inside}
     frame = gpd.read_parquet(path, to_pandas_kwargs={"types_mapper": WHOLE.get}, **options)
     for level in [name for name in frame.index.names if name is not None]:  # an id may have been part of the index
         frame = frame.reset_index(level, drop=level in frame.columns)
