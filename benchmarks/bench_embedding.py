@@ -3,8 +3,8 @@
     uv run python benchmarks/bench_embedding.py [FOOTPRINTS ...]
 
 Footprints are houses of 24 × 24 pixels, one every 40 pixels, on rasters as large as they need; each number runs in a
-process of its own. `fit` is a head fitted on 200 labels, without the scores of the report. About 950 MB are torch and
-the other libraries, and 350 MB the network on one window; what grows are the outlines. Targets for 10,000: 180 s,
+process of its own; a MB is 1024² bytes. `fit` is a head fitted on 200 labels, without the scores of the report. About
+950 MB are torch and the other libraries, and 350 MB the network on one window. Targets for 10,000: 180 s,
 1.5 GB; fit below 10 s; growth up to 100,000 below 10 %.
 """
 
