@@ -14,7 +14,9 @@ import shapely
 from pyproj.exceptions import ProjError
 
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.footprint_sources import SOURCES, describe_sources
 from xview2_siamese_unet.inference.vector_formats import read_table, split_layer
+from xview2_siamese_unet.raster.grid import Area
 from xview2_siamese_unet.types import BoolArray
 
 _POLYGONAL: Final = (3, 6)  # ids of Polygon and MultiPolygon in GEOS
@@ -25,14 +27,15 @@ _DEGREES: Final = "OGC:CRS84"
 
 
 class Given(NamedTuple):
-    """A layer of a user: its rows, warnings on it, and the names of all columns of the file."""
+    """A layer of a user: rows, warnings, names of all columns of the file, and its sources as `describe_sources`."""
 
     frame: gpd.GeoDataFrame
     warnings: tuple[str, ...]
     columns: tuple[str, ...] = ()
+    sources: tuple[dict[str, Any], ...] = ()
 
 
-def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = ()) -> Given:
+def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = (), area: Area | None = None) -> Given:
     """Return a layer as valid polygons in another system, in its order.
 
     A geometry without any area comes out empty.
@@ -42,11 +45,12 @@ def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = ()) 
         crs: coordinate reference system of the result.
         where: name of the parameter for error messages.
         wanted: columns to read.
+        area: as for `read_table`.
 
     Raises:
         DataError: a file that cannot be used, or coordinates that do not fit its system.
     """
-    frame, columns, warnings = read_table(path, wanted, where)
+    frame, columns, warnings, _, stated = read_table(path, wanted, where, area=area)
     name = split_layer(path)[0].name
     geometries, doubts = _polygons(frame.geometry.to_numpy())
     known = ~shapely.is_empty(geometries)
@@ -64,7 +68,8 @@ def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = ()) 
     warnings += [f"{name}: {rows.sum()} of {len(frame)} rows {doubt}" for doubt, rows in doubts.items() if rows.any()]
     if not len(frame):
         warnings.append(f"{name} has no rows")
-    return Given(frame.set_geometry(placed, crs=crs), tuple(warnings), tuple(columns))
+    sources = describe_sources(frame.get(SOURCES, ()), stated, len(frame))
+    return Given(frame.set_geometry(placed, crs=crs), tuple(warnings), tuple(columns), tuple(sources))
 
 
 def _polygons(geometries: Any) -> tuple[Any, dict[str, BoolArray]]:  # noqa: ANN401
@@ -205,17 +210,23 @@ def as_texts(values: pd.Series[Any]) -> list[str | None]:
     ]
 
 
-def given_buildings(path: Path, crs: str, id_column: str | None) -> Given:
+def given_buildings(path: Path, crs: str, id_column: str | None, area: Area | None = None) -> Given:
     """Return a user's footprints as `building_id`, `footprint_source` and polygons.
+
+    Args:
+        path: as for `read_table`.
+        crs: coordinate reference system of the result.
+        id_column: of the file; `None`: one with a usual name.
+        area: as for `read_table`.
 
     Raises:
         DataError: a file or a column that cannot be used.
     """
-    given = read_polygons(path, crs, "inference.footprints", _with(_IDS, id_column))
+    given = read_polygons(path, crs, "inference.footprints", _with((*_IDS, SOURCES), id_column), area)
     ids, doubts = row_names(given, id_column, _IDS, "inference.buildings.id_column")
     columns = {"building_id": pd.array(ids, dtype=object), "footprint_source": split_layer(path)[0].name}
     frame = gpd.GeoDataFrame(columns, geometry=given.frame.geometry.to_numpy(), crs=crs)
-    return Given(frame, (*given.warnings, *doubts))
+    return Given(frame, (*given.warnings, *doubts), sources=given.sources)
 
 
 def given_zones(path: Path, column: str | None) -> Given:

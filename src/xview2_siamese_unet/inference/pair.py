@@ -13,8 +13,9 @@ from rasterio.crs import CRS
 
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.inference.around_images import around
 from xview2_siamese_unet.inference.coregistration import SIDE, Shift, estimate_field, estimate_shift
-from xview2_siamese_unet.inference.footprints import given_area, given_buildings, given_zones, outside
+from xview2_siamese_unet.inference.footprints import Given, given_area, given_buildings, given_zones, outside
 from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.raster.grid import Area, Grid, clip, common_grid, reproject, wrap_longitude
 from xview2_siamese_unet.raster.no_data import undeclared_fill
@@ -53,6 +54,7 @@ class HarmonisedPair:
         shift: measured between the images, unless that is switched off.
         footprints: GeoDataFrame of the user's buildings on that grid, if there are any.
         zones: GeoDataFrame of `name` and polygons in degrees to count buildings by, if there are any.
+        footprint_sources: data sets of the footprints with licence and date, as far as their file states them.
     """
 
     pair: Pair
@@ -60,6 +62,7 @@ class HarmonisedPair:
     shift: Shift | None = None
     footprints: Any = None
     zones: Any = None
+    footprint_sources: tuple[dict[str, Any], ...] = ()
 
 
 def harmonise(params: InferenceParams) -> HarmonisedPair:
@@ -95,17 +98,20 @@ def harmonise(params: InferenceParams) -> HarmonisedPair:
         *area_warnings,
         *vector_warnings,
     )
-    return HarmonisedPair(pair, warnings, shift, footprints, zones)
+    return HarmonisedPair(
+        pair, warnings, shift, footprints and footprints.frame, zones, footprints.sources if footprints else ()
+    )
 
 
-def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[Any, Any, tuple[str, ...]]:  # noqa: ANN401
+def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[Given | None, Any, tuple[str, ...]]:  # noqa: ANN401
     """Return footprints on the grid, zones in degrees, and warnings on both."""
     region = "the overlap of the images" if params.aoi is None else "the area of interest"
     buildings = zones = None
     warnings: list[str] = []
     if params.footprints is not None:
-        given = given_buildings(params.footprints.expanduser(), grid.crs, params.buildings.id_column)
-        buildings, warnings = given.frame, [*given.warnings, *outside(given, overlap, "footprints", region)]
+        path, column = params.footprints.expanduser(), params.buildings.id_column
+        buildings = given_buildings(path, grid.crs, column, around(grid))
+        warnings = [*buildings.warnings, *outside(buildings, overlap, "footprints", region)]
     if params.zones is not None:
         given = given_zones(params.zones.expanduser(), params.zone_column)
         wgs84 = CRS.from_epsg(4326)

@@ -56,7 +56,7 @@ def describe(
         "versions": {name: version(name) for name in libraries} | runtime,
         "model": model,
         **pair,
-        "polygons": _describe_vectors(params),
+        "polygons": _describe_vectors(params, harmonised.footprint_sources),
         "registration": asdict(harmonised.shift) if harmonised.shift else None,
         "warnings": [*harmonised.warnings, *model_warnings(model), *pixel_warnings(model, harmonised.pair.grid.pixel)],
         "settings": {"inference": named, "hardware": numbers},
@@ -156,11 +156,16 @@ def pixel_warnings(model: Mapping[str, Any], pixel: float) -> list[str]:
     ]
 
 
-def _describe_vectors(params: InferenceParams) -> dict[str, Any]:
-    """Return name, layer and digest of the polygons that the user brings."""
+def _describe_vectors(params: InferenceParams, sources: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """Return name, layer and digest of the polygons that the user brings; of footprints also their sources."""
     given = {"footprints": params.footprints, "aoi": params.aoi, "zones": params.zones}
     files = {key: split_layer(path.expanduser()) for key, path in given.items() if path is not None}
-    return {key: {"name": path.name, "layer": layer, "sha256": sha256(path)} for key, (path, layer) in files.items()}
+    found: dict[str, Any] = {
+        key: {"name": path.name, "layer": layer, "sha256": sha256(path)} for key, (path, layer) in files.items()
+    }
+    if "footprints" in found:
+        found["footprints"] |= {"sources": list(sources)}
+    return found
 
 
 def newest_input(pair: Pair) -> str:

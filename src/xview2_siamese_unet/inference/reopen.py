@@ -30,7 +30,7 @@ def assessment_root(folder: Path) -> Path:
 
 
 def describe_inputs(pair: Pair) -> dict[str, str]:
-    """Return the content of `.inputs.json`: the absolute paths of the images."""
+    """Return the content of `.inputs.json`: the paths of the images, absolute because the folder may move."""
     paths = {"pre": str(pair.pre.path.absolute()), "post": str(pair.post.path.absolute())}
     return {"post": paths["post"]} if pair.post_only else paths
 

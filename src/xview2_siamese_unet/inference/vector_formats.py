@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
@@ -21,13 +19,23 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyogrio.util import vsi_path
 
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.around_images import MOST_ROWS, box_around, meet
+from xview2_siamese_unet.inference.geojson import (
+    LINES,
+    MEGABYTES_PER_FEATURE,
+    TEXT,
+    feature_ids,
+    in_utf8,
+    is_lines,
+    members,
+)
+from xview2_siamese_unet.inference.geoparquet import WHOLE, describe_parquet, read_parquet
+from xview2_siamese_unet.raster.grid import Area
 
 LAYER: Final = "|layername="
 """Separates a file from the name of one of its layers, as in the paths of QGIS."""
-_TEXT: Final = (".geojson", ".json")
-_LINES: Final = (".geojsonl", ".geojsons", ".ndjson", ".jsonl")
 _MAGIC: Final = {".gpkg": b"SQLite format 3\0", ".fgb": b"fgb", ".shp": b"\0\0\x27\x0a"}
-_FORMATS: Final = (".gpkg", ".fgb", ".shp", ".parquet", *_TEXT, *_LINES)
+_FORMATS: Final = (".gpkg", ".fgb", ".shp", ".parquet", *TEXT, *LINES)
 _OTHERS: Final = {
     ".kml": "KML",
     ".kmz": "KMZ",
@@ -45,28 +53,32 @@ _NO_AREA: Final = ("Point", "LineString")  # in the names of types, such as Mult
 _NOT_PLACED: Final = ("LineString",)
 _MEGABYTES: Final = 2_000
 _MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
-_MEGABYTES_PER_FEATURE: Final = "16"
 _CODE_PAGE: Final = "CP1252"  # of Windows in Western languages, and of most old shapefiles
 _GDAL: Final = {
-    "OGR_GEOJSON_MAX_OBJ_SIZE": _MEGABYTES_PER_FEATURE,
+    "OGR_GEOJSON_MAX_OBJ_SIZE": MEGABYTES_PER_FEATURE,
     # GDAL 3.12: the fast paths repeat rows of a GeoPackage whose stored number of rows is too large, and crash on a
     # FlatGeobuf file with a row without geometry.
     "OGR_GPKG_STREAM_BASE_IMPL": "YES",
     "OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES",
 }
-# By default, pandas makes floating-point numbers of whole numbers with gaps.
-_WHOLE: Final = {
-    pa.type_for_alias(name.lower()): pd.api.types.pandas_dtype(name)
-    for name in (f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))
-}
 
 
 class Table(NamedTuple):
-    """Rows of one layer: the wanted columns, names of all its columns, warnings of GDAL."""
+    """Rows of one layer.
+
+    Attributes:
+        frame: the wanted columns and the geometry.
+        columns: names of all columns.
+        warnings: of GDAL, and of rows that were not read.
+        rows: of the layer.
+        stated: metadata of the file.
+    """
 
     frame: gpd.GeoDataFrame
     columns: list[str]
     warnings: list[str]
+    rows: int
+    stated: dict[str, str]
 
 
 def split_layer(path: Path) -> tuple[Path, str | None]:
@@ -75,7 +87,9 @@ def split_layer(path: Path) -> tuple[Path, str | None]:
     return (path, None) if not separator or path.exists() else (Path(name), layer)
 
 
-def read_table(path: Path, wanted: Iterable[str], where: str, *, points: bool = False) -> Table:
+def read_table(
+    path: Path, wanted: Iterable[str], where: str, *, points: bool = False, area: Area | None = None
+) -> Table:
     """Return the rows of the one polygon layer of a file, or of the layer that is named.
 
     Args:
@@ -83,18 +97,21 @@ def read_table(path: Path, wanted: Iterable[str], where: str, *, points: bool = 
         wanted: columns to read, in any case; a GeoParquet file comes with all of them.
         where: name of the parameter for error messages.
         points: whether a layer of points will do, too.
+        area: of files with more than `MOST_ROWS` rows, only those whose bounds meet it are returned.
 
     Raises:
         DataError: missing, another format, unreadable, too large, without a coordinate reference system, or with
-            several polygon layers of which none is named.
+            several polygon layers of which none is named; or large and without any row in the area.
     """
     file, layer = split_layer(path)
     _check_format(file, where)
     try:
         if file.suffix.lower() == ".parquet":
-            table = _read_parquet(file, layer)
+            table = _read_parquet(file, layer, where, area)
         else:
-            table = _read(file, layer, wanted, where, points=points)
+            if area is None or file.suffix.lower() not in _MAGIC:
+                _check_size(file, where)
+            table = _read(file, layer, wanted, where, points=points, area=area)
     except (DataSourceError, DataLayerError, shapely.errors.ShapelyError, OSError, ValueError, RecursionError) as error:
         raise _unreadable(file, where, str(error).splitlines()[0]) from error
     if table.frame.crs is None:
@@ -102,7 +119,18 @@ def read_table(path: Path, wanted: Iterable[str], where: str, *, points: bool = 
             f"{file} ({where}) has no coordinate reference system.",
             hint=f"Assign one with ogr2ogr -a_srs EPSG:... {file.stem}_crs.gpkg {file.name}, or in QGIS.",
         )
-    return table
+    return table if area is None or table.rows <= MOST_ROWS else _rows_in(table, area, f"{file} ({where})")
+
+
+def _rows_in(table: Table, area: Area, name: str) -> Table:
+    inside = meet(table.frame, area)
+    if not inside.any():
+        raise DataError(
+            f"None of the {table.rows} rows of {name} lies in the images.",
+            hint="Check the place of the file and its coordinate reference system.",
+        )
+    doubt = f"{name}: {inside.sum()} of {table.rows} rows lie in the images or up to 100 m around; only these count"
+    return table._replace(frame=table.frame[inside].reset_index(drop=True), warnings=[*table.warnings, doubt])
 
 
 def _check_format(path: Path, where: str) -> None:
@@ -117,7 +145,10 @@ def _check_format(path: Path, where: str) -> None:
         raise DataError(
             f"{path} ({where}) is {kind}.", hint=f"{unpack or convert}. Formats read: {', '.join(_FORMATS)}."
         )
-    most = _MEGABYTES_OF_TEXT if ending in (*_TEXT, *_LINES) else _MEGABYTES
+
+
+def _check_size(path: Path, where: str) -> None:
+    most = _MEGABYTES_OF_TEXT if path.suffix.lower() in (*TEXT, *LINES) else _MEGABYTES
     if path.stat().st_size > most * 10**6:
         raise DataError(
             f"{path} ({where}) has {path.stat().st_size / 1e6:.0f} MB; at most {most} MB are read.",
@@ -141,37 +172,48 @@ def _unreadable(path: Path, where: str, reason: str) -> DataError:
             f"{path} ({where}) lacks the file {path.stem}.shx.",
             hint="Copy all files of the shapefile (.shp, .shx, .dbf, .prj) into one folder.",
         )
-    most = f"Features larger than {_MEGABYTES_PER_FEATURE} MB are not supported. " if "MAX_OBJ_SIZE" in reason else ""
+    most = f"Features larger than {MEGABYTES_PER_FEATURE} MB are not supported. " if "MAX_OBJ_SIZE" in reason else ""
     return DataError(
         f"{path} ({where}) cannot be read: {reason}.", hint=f"{most}Write the polygons again as GeoPackage."
     )
 
 
-def _read_parquet(path: Path, layer: str | None) -> Table:
+def _read_parquet(path: Path, layer: str | None, where: str, area: Area | None) -> Table:
     if layer is not None:
         raise ValueError("a GeoParquet file has no layers")
-    frame = gpd.read_parquet(path, to_pandas_kwargs={"types_mapper": _WHOLE.get})
-    for level in [name for name in frame.index.names if name is not None]:  # an id may have been part of the index
-        frame = frame.reset_index(level, drop=level in frame.columns)
+    about = describe_parquet(path)
+    large, box, doubts = area is not None and about.rows > MOST_ROWS, None, []
+    if area is not None and large and about.bounded and about.crs is not None:
+        box = box_around(area, about.crs)
+    else:
+        _check_size(path, where)
+        if large:
+            doubts.append(f"{path.name} has no column of bounds (bbox): it was read whole")
+    frame = read_parquet(path, box, declared=about.declared)
     _check_utf8(frame)
-    return Table(frame, [str(name) for name in frame.columns if name != frame.geometry.name], [])
+    columns = [str(name) for name in frame.columns if name != frame.geometry.name]
+    return Table(frame, columns, doubts, about.rows, about.stated)
 
 
-def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str, *, points: bool) -> Table:
+def _read(
+    path: Path, layer: str | None, wanted: Iterable[str], where: str, *, points: bool, area: Area | None
+) -> Table:
     names = {name.lower() for name in wanted}
     before = {option: pyogrio.get_gdal_config_option(option) for option in _GDAL}
     pyogrio.set_gdal_config_options(_GDAL)
     try:
-        with _utf8(path) as text, _connection(text) as source, warnings.catch_warnings(record=True) as caught:
+        with in_utf8(path) as text, _connection(text) as source, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuntimeWarning)
             layers = dict(pyogrio.list_layers(source))
             chosen = _chosen_layer(path, layers, layer, where, points=points)
-            info, columns, frame, doubts = _read_layer(source, chosen, names)
+            info, columns, frame, doubts = _read_layer(source, chosen, names, area)
+            stated = {**(info["dataset_metadata"] or {}), **(info["layer_metadata"] or {})}
             if info["driver"] in ("GeoJSON", "GeoJSONSeq"):
                 needed = "id" in names and "id" not in map(str.lower, columns)
-                ids = _feature_ids(text, len(frame), lines=info["driver"] == "GeoJSONSeq", needed=needed)
+                ids = feature_ids(text, len(frame), lines=info["driver"] == "GeoJSONSeq", needed=needed)
                 if any(each is not None for each in ids):
                     frame, columns = frame.assign(id=pd.Series(ids, frame.index, dtype=object)), ["id", *columns]
+                stated |= members(text)
     finally:
         pyogrio.set_gdal_config_options(before)
     doubts += [str(warning.message) for warning in caught if _matters(warning)]
@@ -181,7 +223,8 @@ def _read(path: Path, layer: str | None, wanted: Iterable[str], where: str, *, p
         doubts.append(f"the layer {chosen} is read, and not {', '.join(others)}, which holds {wrong}")
     if info["driver"] == "GPKG" and (key := info["fid_column"]):  # its primary key, which QGIS shows as a column
         frame, columns = frame.rename_axis(key).reset_index(), [key, *columns]
-    return Table(frame, columns, list(dict.fromkeys(f"{path.name}: {doubt}" for doubt in doubts)))
+    doubts = list(dict.fromkeys(f"{path.name}: {doubt}" for doubt in doubts))
+    return Table(frame, columns, doubts, max(info["features"], len(frame)), stated)
 
 
 def _matters(warning: warnings.WarningMessage) -> bool:
@@ -190,27 +233,31 @@ def _matters(warning: warnings.WarningMessage) -> bool:
 
 
 def _read_layer(
-    source: str, layer: str, names: set[str]
+    source: str, layer: str, names: set[str], area: Area | None
 ) -> tuple[dict[str, Any], list[str], gpd.GeoDataFrame, list[str]]:
     """Return properties, names of all columns, rows with the columns `names`, and warnings."""
     if pyogrio.read_info(source, layer=layer)["encoding"] == "UTF-8":
-        return *_read_rows(source, layer, names), []
+        return *_read_rows(source, layer, names, area), []
     try:  # a shapefile that names no encoding: hardly any other text is valid UTF-8
-        return *_read_rows(source, layer, names, encoding="UTF-8"), []
+        return *_read_rows(source, layer, names, area, encoding="UTF-8"), []
     except (DataSourceError, UnicodeError, pa.ArrowInvalid):
         doubt = f"has no .cpg file and its text is not UTF-8: it is read as Windows-1252 ({_CODE_PAGE})"
-        return *_read_rows(source, layer, names, encoding=_CODE_PAGE), [doubt]
+        return *_read_rows(source, layer, names, area, encoding=_CODE_PAGE), [doubt]
 
 
 def _read_rows(
-    source: str, layer: str, names: set[str], encoding: str | None = None
+    source: str, layer: str, names: set[str], area: Area | None, encoding: str | None = None
 ) -> tuple[dict[str, Any], list[str], gpd.GeoDataFrame]:
-    info = pyogrio.read_info(source, layer=layer, encoding=encoding)
+    text = source.startswith("GeoJSON")  # which GDAL reads whole, and whose features `feature_ids` counts
+    counted = area is not None and not text
+    info = pyogrio.read_info(source, layer=layer, encoding=encoding, force_feature_count=counted)
     fields = [str(field) for field in info["fields"]]
     columns = [field for field in fields if field.lower() in names]
     by_key = source.startswith("GPKG:")  # of GeoJSON the keys are not those of the file, and a column of ids collides
-    arrow = {"use_arrow": True, "arrow_to_pandas_kwargs": {"types_mapper": _WHOLE.get}}
+    arrow = {"use_arrow": True, "arrow_to_pandas_kwargs": {"types_mapper": WHOLE.get}}
     options: dict[str, Any] = {"layer": layer, "fid_as_index": by_key, "encoding": encoding}
+    if area is not None and counted and info["features"] > MOST_ROWS and info["crs"] is not None:
+        options["bbox"] = box_around(area, info["crs"])
     try:
         frame: Any = pyogrio.read_dataframe(source, columns=columns, **options, **arrow)
     except (NotImplementedError, ValueError, RuntimeError) as error:
@@ -231,21 +278,6 @@ def _check_utf8(frame: gpd.GeoDataFrame) -> None:
 
 
 @contextmanager
-def _utf8(path: Path) -> Iterator[Path]:
-    """Yield the text in UTF-8, without a byte order mark, which GDAL does not skip in lines."""
-    with path.open("rb") as file:
-        encoding = json.detect_encoding(file.read(4)) if path.suffix.lower() in (*_TEXT, *_LINES) else "utf-8"
-    if encoding == "utf-8":
-        yield path
-        return
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
-        with path.open(encoding=encoding) as source, copy.open("w", encoding="utf-8") as target:
-            copyfileobj(source, target)
-        yield copy
-
-
-@contextmanager
 def _connection(path: Path) -> Iterator[str]:
     """Yield a name that GDAL opens with the driver of the ending.
 
@@ -255,7 +287,7 @@ def _connection(path: Path) -> Iterator[str]:
     ending = path.suffix.lower()
     magic = _MAGIC.get(ending)
     if magic is None:
-        yield f"GeoJSONSeq:{path}" if ending in _LINES or _is_lines(path) else f"GeoJSON:{path}"
+        yield f"GeoJSONSeq:{path}" if ending in LINES or is_lines(path) else f"GeoJSON:{path}"
         return
     with path.open("rb") as file:
         if not file.read(len(magic)).startswith(magic):
@@ -300,45 +332,3 @@ def _chosen_layer(path: Path, layers: dict[str, str | None], named: str | None, 
             hint=f"Name one, in quotes: '{path}{LAYER}{usable[0]}'.",
         )
     return usable[0]
-
-
-def _is_lines(path: Path) -> bool:
-    """Return whether the first line is a feature by itself, and more lines follow."""
-    with path.open("rb") as file:
-        first, second = (file.readline(int(_MEGABYTES_PER_FEATURE) * 10**6).strip() for _ in range(2))
-    if not first.endswith(b"}") or not second:
-        return False
-    try:
-        return bool(json.loads(first.removeprefix(b"\x1e")).get("type") == "Feature")
-    except (ValueError, AttributeError):
-        return False
-
-
-def _feature_ids(path: Path, rows: int, *, lines: bool, needed: bool) -> list[Any]:
-    """Return the `id` next to the properties of each feature, if they are needed.
-
-    GDAL invents numbers where some are missing or repeat, and skips what is no feature: then the rows that it has read
-    are fewer, which raises a ValueError.
-    """
-    if lines:
-        text = path.read_bytes()  # lines, or records that begin with a separator (RFC 8142)
-        entries: list[Any] = [line for line in text.split(b"\x1e" if b"\x1e" in text else b"\n") if line.strip()]
-    elif needed:
-        # Every object but a feature is dropped as soon as it is read, so that coordinates do not fill the memory.
-        ids = json.loads(path.read_bytes(), object_hook=_only_ids)
-        if ids is None:  # neither a collection nor a feature
-            return []
-        entries = list(ids)
-    else:
-        return []
-    if len(entries) != rows:
-        raise ValueError(f"{len(entries)} entries, of which {rows} are features")
-    if not needed:
-        return []
-    return [json.loads(line).get("id") for line in entries] if lines else entries
-
-
-def _only_ids(value: dict[str, Any]) -> Any:  # noqa: ANN401
-    if value.get("type") == "FeatureCollection":
-        return [each[0] if isinstance(each, tuple) else None for each in value.get("features") or ()]
-    return (value.get("id"),) if value.get("type") == "Feature" else None

@@ -204,7 +204,7 @@ def _parse_csv(text: str, name: str) -> pd.DataFrame:
 
 def _read_shapes(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
     """Return `building_id`, empty where a shape lies in no footprint or in several, and `label` as text."""
-    frame, columns, warnings = read_table(path, (_ID, *_LABELS), "labels", points=True)
+    frame, columns, warnings, *_ = read_table(path, (_ID, *_LABELS), "labels", points=True)
     name = split_layer(path)[0].name
     for warning in warnings:
         _log.warning(warning)

@@ -189,7 +189,8 @@ def test_one_call_from_python_with_formats_and_zones(
     )
     zones.to_file(project / "zones.gpkg", engine="pyogrio")
     boxes = [shapely.box(west + k, north - 50, west + k + 8, north - 40) for k in range(5, 115, 20)]
-    gpd.GeoDataFrame(geometry=boxes, crs="EPSG:32615").to_file(project / "houses.gpkg", engine="pyogrio")
+    houses = gpd.GeoDataFrame(geometry=boxes, crs="EPSG:32615")
+    houses.to_file(project / "houses.gpkg", engine="pyogrio", layer_metadata={"LICENSE": "CC BY <4.0>"})
     monkeypatch.chdir(project)
     found = assess_in_python(
         material / "pre.tif",
@@ -210,6 +211,11 @@ def test_one_call_from_python_with_formats_and_zones(
     assert Image.open(io.BytesIO(found.picture(64))).size == (64, 60)
     assert found.record["polygons"].keys() == {"footprints", "zones"}
     assert found.record["versions"].keys() >= {"torch", "rasterio"}
+    source = {"dataset": None, "licence": "CC BY <4.0>", "date": None, "buildings": len(boxes)}
+    assert found.record["polygons"]["footprints"]["sources"] == [source]
+    assert json.loads((project / "answer/summary.json").read_text())["footprint_sources"] == [source]
+    for page in ("map.html", "report.html"):
+        assert "(CC BY &lt;4.0&gt;, date not stated)" in (project / "answer" / page).read_text()
     _check_formats(project / "answer")
     _check_zones(found)
     _check_no_path_leaks(found, material)

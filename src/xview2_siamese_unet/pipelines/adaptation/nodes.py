@@ -47,7 +47,12 @@ def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, Harmonise
     zones = None if params.zones is None else given_zones(params.zones.expanduser(), None)
     if zones is None and record["settings"]["inference"]["zones"] is not None:
         _log.warning("the assessment counted by zones; name them again with --zones to count the adapted ones")
-    harmonised = HarmonisedPair(pair, zones.warnings if zones else (), zones=zones.frame if zones else None)
+    harmonised = HarmonisedPair(
+        pair,
+        zones.warnings if zones else (),
+        zones=zones.frame if zones else None,
+        footprint_sources=tuple(record.get("polygons", {}).get("footprints", {}).get("sources", ())),
+    )
     return Predicted(pair, plan, record, newest_input(pair)), harmonised, read_building_layer(folder / "buildings.gpkg")
 
 

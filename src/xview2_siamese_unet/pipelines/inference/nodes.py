@@ -212,7 +212,7 @@ def summarise_assessment(
     warnings = [*footprint_shift["warnings"], *summary_warnings(frame, zoned)]
     for warning in warnings:
         _log.warning(warning)
-    numbers = summary_numbers(table, warnings)
+    numbers = summary_numbers(table, warnings) | {"footprint_sources": harmonised.footprint_sources}
     return json.dumps(numbers, indent=2, allow_nan=False), table.to_csv(index=False)
 
 

@@ -10,6 +10,7 @@ import shapely
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.inference.buildings import read_building_layer
+from xview2_siamese_unet.inference.footprint_sources import sources_text
 from xview2_siamese_unet.inference.no_model import is_no_model
 from xview2_siamese_unet.inference.record import Predicted
 from xview2_siamese_unet.report.assessment import MapBuildings, MapContent, render_assessment, render_map
@@ -64,9 +65,16 @@ def _provenance(record: dict[str, Any]) -> dict[str, str]:
         **{name: f"{image['name']}, {image['date'] or 'date not stated'}" for name, image in images.items()},
         "grid": f"{grid['width']} × {grid['height']} pixels of {grid['pixel_m']:.3g} m, {grid['crs']}",
         "co-registration": f"post-disaster image moved by {columns:g} columns and {rows:g} rows of pixels{varying}",
+        "footprints": _describe_footprints(record.get("polygons", {}).get("footprints")),
         "model": _describe_model(model),
         "run": f"{record['run_id']}, code {record['code']}",
     }
+
+
+def _describe_footprints(file: dict[str, Any] | None) -> str:
+    if file is None:
+        return "outlined by the model"
+    return f"{file['name']}: {sources_text(file.get('sources', ())) or 'the file states neither licence nor date'}"
 
 
 def _describe_model(model: dict[str, Any]) -> str:
