@@ -211,11 +211,7 @@ def test_one_call_from_python_with_formats_and_zones(
     assert Image.open(io.BytesIO(found.picture(64))).size == (64, 60)
     assert found.record["polygons"].keys() == {"footprints", "zones"}
     assert found.record["versions"].keys() >= {"torch", "rasterio"}
-    source = {"dataset": None, "licence": "CC BY <4.0>", "date": None, "buildings": len(boxes)}
-    assert found.record["polygons"]["footprints"]["sources"] == [source]
-    assert json.loads((project / "answer/summary.json").read_text())["footprint_sources"] == [source]
-    for page in ("map.html", "report.html"):
-        assert "(CC BY &lt;4.0&gt;, date not stated)" in (project / "answer" / page).read_text()
+    _check_sources(found, buildings=len(boxes))
     _check_formats(project / "answer")
     _check_zones(found)
     _check_no_path_leaks(found, material)
@@ -224,6 +220,14 @@ def test_one_call_from_python_with_formats_and_zones(
     assert fewer.products.keys() == PRODUCTS == {path.name for path in fewer.folder.iterdir()} - {INPUTS}
     with pytest.raises(DataError, match="already holds an assessment"):
         assess_in_python(material / "pre.tif", material / "post.tif", fewer.folder, model=material / "model.pth")
+
+
+def _check_sources(found: Assessment, buildings: int) -> None:
+    source = {"dataset": None, "licence": "CC BY <4.0>", "date": None, "buildings": buildings}
+    assert found.record["polygons"]["footprints"]["sources"] == [source]
+    assert json.loads((found.folder / "summary.json").read_text())["footprint_sources"] == [source]
+    for page in ("map.html", "report.html"):
+        assert "(CC BY &lt;4.0&gt;, date not stated)" in (found.folder / page).read_text()
 
 
 def _check_formats(folder: Path) -> None:
