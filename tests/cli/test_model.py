@@ -179,8 +179,9 @@ def test_an_ensemble_is_tuned_on_the_validation_scenes(
 ) -> None:
     seen = []
 
-    def tune(content: dict[str, Any], store: Store, names: list[str], *_: object) -> dict[str, Any]:
+    def tune(content: dict[str, Any], store: Store, names: list[str], *_: object, folder: Path) -> dict[str, Any]:
         assert store is scored
+        assert folder == shipped / "both"
         seen.extend(names)
         return {"thresholds": {"building": 0.3, "damaged": 0.2}, "prediction": content["prediction"]}
 

@@ -21,6 +21,7 @@ from xview2_siamese_unet.training.calibration import (
     sample_logits,
 )
 from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.predictions import Predictions, join_logits
 from xview2_siamese_unet.training.trainer import Folders, fit
 
 
@@ -87,14 +88,18 @@ def scenes() -> Tensor:
 )
 def test_a_sample_holds_pixels_of_known_classes(unclassified: str, known: set[int]) -> None:
     predict = Predictor(Echo(), nn.Identity())
-    building, damage = sample_logits(predict, scenes().split(1), unclassified, 10_000)  # type: ignore[arg-type]
+
+    def predicted(batch: int) -> Predictions:
+        return Predictions(lambda *images: join_logits(predict(*images)), lambda: scenes().split(batch), None)
+
+    building, damage = sample_logits(predicted(1), unclassified, 10_000)  # type: ignore[arg-type]
     seen, truth = damage.logits[:, 0].astype(int), damage.truth + 1
     assert set(seen.tolist()) == known
     expected = np.where(seen == Damage.UNCLASSIFIED, 1, seen) if unclassified == "no_damage" else seen
     assert np.array_equal(expected, truth)
     assert len(building.truth) == 2 * 16 * 16
     assert np.array_equal(building.truth, building.logits[:, 0] > 0)
-    few = sample_logits(predict, scenes().split(2), unclassified, 7)  # type: ignore[arg-type]
+    few = sample_logits(predicted(2), unclassified, 7)  # type: ignore[arg-type]
     assert [len(each.truth) for each in few] == [14, 14]
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
@@ -14,10 +16,12 @@ from xview2_siamese_unet.models.checkpoint import thresholds_of
 from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities, scored_bytes
 from xview2_siamese_unet.models.predictor import Predictor
 from xview2_siamese_unet.models.siamese_unet import Logits
-from xview2_siamese_unet.models.trained import as_net
+from xview2_siamese_unet.models.trained import Net, as_net
 from xview2_siamese_unet.models.vote import vote
 from xview2_siamese_unet.training import trainer, tuning
+from xview2_siamese_unet.training.calibration import calibrate, sample_logits
 from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.predictions import Predictions, join_logits
 from xview2_siamese_unet.training.shrinkage import Shrunk
 from xview2_siamese_unet.training.trainer import Folders, fit
 from xview2_siamese_unet.training.tuning import (
@@ -25,6 +29,7 @@ from xview2_siamese_unet.training.tuning import (
     collect_buildings,
     count_predictions,
     count_votes,
+    tune_decision_rule,
     tune_thresholds,
     tune_vote_weights,
 )
@@ -50,6 +55,10 @@ def dense_scenes() -> Tensor:
     return torch.from_numpy(pixels)
 
 
+def predicted(net: Net, pixels: Tensor, batch: int = 1) -> Predictions:
+    return Predictions(net, lambda: pixels.split(batch), None)
+
+
 def mean_f1(counts: Counts) -> tuple[float, float]:
     """F1 of localisation, and the mean F1 of the damage classes in the truth."""
     known = counts.damage[1:5]
@@ -69,7 +78,7 @@ def score(thresholds: Thresholds) -> float:
 
 
 def test_thresholds_that_help_every_scene_are_those_of_a_search_over_all() -> None:
-    predictions = count_predictions(as_net(Predictor(Timid(), nn.Identity())), dense_scenes().split(2))
+    predictions = count_predictions(predicted(as_net(Predictor(Timid(), nn.Identity())), dense_scenes(), batch=2))
     assert predictions.sum(axis=(1, 2, 3, 4)).tolist() == [16 * 16] * 3 + [0] * 17
     tuned = tune_thresholds(predictions, "ignore")
     best = tuned.setting
@@ -90,7 +99,7 @@ def test_one_half_stays_unless_something_is_better() -> None:
 
 
 def test_one_scene_tunes_nothing() -> None:
-    predictions = count_predictions(as_net(Predictor(Timid(), nn.Identity())), dense_scenes()[:1].split(1))
+    predictions = count_predictions(predicted(as_net(Predictor(Timid(), nn.Identity())), dense_scenes()[:1]))
     assert tune_thresholds(predictions, "ignore").setting == Thresholds()
 
 
@@ -154,7 +163,7 @@ def scored(weights: tuple[float, ...] | None) -> float:
 
 
 def collected() -> Buildings:
-    return collect_buildings(as_net(Predictor(Hesitant(), nn.Identity())), scenes().split(1), Thresholds())
+    return collect_buildings(predicted(as_net(Predictor(Hesitant(), nn.Identity())), scenes()), Thresholds())
 
 
 def test_votes_are_counted_as_pixels_and_better_weights_are_found() -> None:
@@ -205,3 +214,52 @@ def test_another_decision_rule_trains_nothing(
     assert again["history"] == first["history"]
     assert again["fingerprint"] != first["fingerprint"]
     assert again["prediction"]["tta"] == "flips"
+
+
+class Counted(Hesitant):
+    """Counts its forward passes; misses buildings narrowly, and its logits are 3 times too large."""
+
+    passes = 0
+
+    def forward(self, pre: Tensor, post: Tensor) -> Logits:
+        self.passes += 1
+        logits = super().forward(pre, post)
+        logits.building[:, 1] -= 4 + 4 * torch.rand(pre[:, 0].shape, generator=torch.Generator().manual_seed(0))
+        return Logits(*(3 * part for part in logits))
+
+
+@pytest.mark.parametrize("vote", ["connected", "none"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_one_pass_of_the_net_tunes_the_same_rule_as_one_for_each_step(
+    recipe: Callable[..., Recipe], tmp_path: Path, vote: str, batch: int
+) -> None:
+    net, pixels = Counted(), torch.cat([scenes(), scenes().flip(1), scenes().flip(2)])
+    settings = recipe(prediction={"tune": True, "vote": vote, "tta": "flips"})
+    rule = tune_decision_rule(net, nn.Identity(), lambda: pixels.split(batch), len(pixels), settings, tmp_path)
+    assert net.passes == len(pixels) // batch * 4  # views
+    assert not [*tmp_path.iterdir()]
+
+    predict = Predictor(net, nn.Identity(), tta="flips")
+    logits = predicted(lambda *images: join_logits(predict(*images)), pixels, batch)
+    temperatures, errors = calibrate(*sample_logits(logits, "ignore", 4_000_000 // len(pixels)))
+    shares = predicted(as_net(Predictor(net, nn.Identity(), tta="flips", temperatures=temperatures)), pixels, batch)
+    thresholds = tune_thresholds(count_predictions(shares), "ignore").setting
+    buildings = collect_buildings(shares, thresholds)
+    weights = tune_vote_weights(buildings, EVEN, "ignore").setting if vote == "connected" else EVEN
+    assert rule == (temperatures, errors, thresholds, weights)
+    assert min(temperatures) > 1.2
+    assert thresholds != Thresholds()
+    assert (weights == EVEN) == (vote == "none")
+
+
+def test_kept_predictions_are_those_of_the_net(tmp_path: Path) -> None:
+    net = as_net(Predictor(Hesitant(), nn.Identity()))
+    with TemporaryFile(dir=tmp_path) as file:
+        kept = Predictions(net, lambda: scenes().split(1), file)
+        first, second, third = ([*kept] for _ in range(3))
+    assert len(first) == 2
+    for one, two, three in zip(first, second, third, strict=True):
+        for a, b, c in zip(one, two, three, strict=True):
+            assert a.dtype == b.dtype
+            assert torch.equal(a, b)
+            assert torch.equal(a, c)

@@ -132,7 +132,8 @@ def ensemble(names: tuple[str, ...], out: Path, name: str, *, tune: bool, env: s
         click.echo(_NOT_TUNED, err=True)
     else:
         plain = parse_card(card).model_dump(exclude_defaults=True)
-        write_atomically(card, write_card(Card.model_validate(plain | tune_model(read_model(card), *scenes))))
+        tuned = tune_model(read_model(card), *scenes, folder=card.parent)
+        write_atomically(card, write_card(Card.model_validate(plain | tuned)))
     click.echo(card)
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import IGNORE, Damage
 from xview2_siamese_unet.models.postprocess import Temperatures
-from xview2_siamese_unet.models.predictor import Predictor
-from xview2_siamese_unet.training.data import all_gather, unpack_batch
+from xview2_siamese_unet.training.data import all_gather, damage_target
+from xview2_siamese_unet.training.predictions import split_logits
 from xview2_siamese_unet.types import Integers, LogitRows
 
 _LOWEST, _HIGHEST = 0.05, 20.0
@@ -30,30 +30,29 @@ class LogitSample(NamedTuple):
 
 
 def sample_logits(
-    predict: Predictor, batches: Iterable[Tensor], unclassified: Unclassified, most: int
+    predictions: Iterable[tuple[Tensor, Tensor]], unclassified: Unclassified, most: int
 ) -> tuple[LogitSample, LogitSample]:
     """Return pixels for the building head, and those of known class for the damage head.
 
     Neighbouring pixels are so alike that a random sample is as good as all, and needs constant memory.
 
     Args:
-        predict: without temperatures.
-        batches: bytes (b, h, w, 8) of scenes.
+        predictions: codes of building and damage (b, h, w, 2), and logits without temperatures, as `join_logits`
+            returns them.
         unclassified: what un-classified truth means.
         most: pixels of a scene for each head.
     """
     random = torch.Generator().manual_seed(0)
     building: list[LogitSample] = []
     damage: list[LogitSample] = []
-    for pixels in batches:
-        truth = unpack_batch(pixels.to(predict.device), unclassified)
-        logits = predict(truth.pre, truth.post)
-        for scene in range(len(pixels)):
-            everything = torch.arange(truth.building[scene].numel(), device=predict.device)
-            building.append(_draw(logits.building[scene], truth.building[scene], everything, most, random))
-            known = (truth.damage[scene] != IGNORE) & (truth.damage[scene] != Damage.BACKGROUND)
+    for truth, both in predictions:
+        logits, target = split_logits(both), damage_target(truth[..., 1], unclassified)
+        for scene in range(len(truth)):
+            everything = torch.arange(target[scene].numel(), device=target.device)
+            building.append(_draw(logits.building[scene], truth[scene, ..., 0].long(), everything, most, random))
+            known = (target[scene] != IGNORE) & (target[scene] != Damage.BACKGROUND)
             inside = known.flatten().nonzero().squeeze(1)
-            damage.append(_draw(logits.damage[scene, 1:], truth.damage[scene] - 1, inside, most, random))
+            damage.append(_draw(logits.damage[scene, 1:], target[scene] - 1, inside, most, random))
     return _gather(building), _gather(damage)
 
 

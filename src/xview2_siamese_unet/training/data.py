@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Subset
 from xview2_siamese_unet.config.modelling import DataloaderParams, Recipe, Unclassified
 from xview2_siamese_unet.damage import IGNORE, OVERLAP_PRIORITY, Damage
 from xview2_siamese_unet.errors import ConfigError, StorageError
-from xview2_siamese_unet.models.tensors import ImageTensor, SceneTensor, Targets
+from xview2_siamese_unet.models.tensors import Codes, ImageTensor, SceneTensor, Targets
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.crops import Crops, DeviceCrops, DeviceScenes, WholeScenes
 from xview2_siamese_unet.training.distributed import get_rank, get_world_size
@@ -73,10 +73,15 @@ def unpack_batch(pixels: SceneTensor, unclassified: Unclassified, dilation: int 
         dilation: side of the square by which buildings of the damage target grow.
     """
     images = pixels[..., :6].permute(0, 3, 1, 2).float()
-    damage = dilate(pixels[..., 7].long(), dilation)
-    code = {"ignore": IGNORE, "no_damage": int(Damage.NO_DAMAGE), "class": int(Damage.UNCLASSIFIED)}[unclassified]
-    damage = damage.where(damage != Damage.UNCLASSIFIED, code)
+    damage = damage_target(pixels[..., 7], unclassified, dilation)
     return Batch(images[:, :3], images[:, 3:], pixels[..., 6].long(), damage)
+
+
+def damage_target(codes: Codes, unclassified: Unclassified, dilation: int = 1) -> Targets:
+    """Return the target of damage codes; see `unpack_batch`."""
+    damage = dilate(codes.long(), dilation)
+    code = {"ignore": IGNORE, "no_damage": int(Damage.NO_DAMAGE), "class": int(Damage.UNCLASSIFIED)}[unclassified]
+    return damage.where(damage != Damage.UNCLASSIFIED, code)
 
 
 def dilate(damage: Targets, side: int) -> Targets:

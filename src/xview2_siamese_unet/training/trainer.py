@@ -115,7 +115,8 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         _log.info("best epoch %d of %d", _best_row(module)["epoch"], len(module.history))
         module.net.load_state_dict(best_weights(folders.checkpoints / "epochs")[0])
         scenes = partial(validation_loader, data, recipe, host.cores, host.scenes)
-        rule = tune_decision_rule(module.net, module.normalise, scenes, len(data.validation), recipe)
+        parts = module.net, module.normalise, scenes, len(data.validation)
+        rule = tune_decision_rule(*parts, recipe, folders.checkpoints)
     _destroy_process_group()
     return _checkpoint(module, rule, data)
 

@@ -1,8 +1,8 @@
 """The decision rule, tuned on the validation scenes.
 
 First one temperature for each head, then thresholds, then the class weights of the vote within a building, the last two
-only as far as they also help scenes left out of the search. Batches are bytes (b, h, w, 8) of scenes; `unclassified` is
-what un-classified truth means.
+only as far as they also help scenes left out of the search. Each depends on the one before, but the net predicts the
+scenes once; see `Predictions`. `unclassified` is what un-classified truth means.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
-from typing import Any, Final, NamedTuple
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -28,17 +31,19 @@ from xview2_siamese_unet.models.postprocess import (
     Thresholds,
     decide,
     most_likely,
+    probabilities,
     scored_bytes,
 )
 from xview2_siamese_unet.models.predictor import Predictor
-from xview2_siamese_unet.models.tensors import SceneTensor
-from xview2_siamese_unet.models.trained import Net, TrainedModel, as_net
+from xview2_siamese_unet.models.tensors import ProbabilityTensor
+from xview2_siamese_unet.models.trained import TrainedModel
 from xview2_siamese_unet.models.vote import connected_components, sum_probabilities
 from xview2_siamese_unet.progress import track
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.calibration import calibrate, sample_logits
 from xview2_siamese_unet.training.data import all_gather
 from xview2_siamese_unet.training.distributed import get_rank, get_world_size
+from xview2_siamese_unet.training.predictions import Predictions, Scenes, join_logits, split_logits
 from xview2_siamese_unet.training.shrinkage import BLOCKS, Shrunk, shrink
 from xview2_siamese_unet.types import (
     BlockCodeCounts,
@@ -61,7 +66,8 @@ _LOWER, _UPPER = (index + 1 for index in np.tril_indices(_STEPS - 1)[::-1])
 """Steps of every pair of thresholds, none of them 0 or 1, the one for damage not above the other."""
 _FACTORS: Final = 2.0 ** np.arange(-4, 4.25, 0.25)
 _ROUNDS: Final = 3
-Scenes = Callable[[], Iterable[Tensor]]
+Pair = tuple[Tensor, ProbabilityTensor]
+"""Codes of building and damage (b, h, w, 2), and the predicted probabilities."""
 
 
 class DecisionRule(NamedTuple):
@@ -80,49 +86,70 @@ class DecisionRule(NamedTuple):
     vote_weights: VoteWeights
 
 
-def tune_decision_rule(net: nn.Module, normalise: nn.Module, scenes: Scenes, n: int, recipe: Recipe) -> DecisionRule:
+def tune_decision_rule(
+    net: nn.Module, normalise: nn.Module, scenes: Scenes, n: int, recipe: Recipe, folder: Path
+) -> DecisionRule:
     """Fit what the recipe asks for, with the augmented views of later predictions.
 
     Args:
         net: trained.
         normalise: grey values → input of the net.
-        scenes: returns the batches of all validation scenes, at each call.
-        n: number of scenes.
+        scenes: returns the batches of all validation scenes of this rank.
+        n: number of scenes of all ranks.
         recipe: what to fit, and the device.
+        folder: for the predictions, while they are needed.
     """
     params, unclassified = recipe.prediction, recipe.classes.unclassified
     device = pick_device(recipe.hardware.device)
     predict = Predictor(net, normalise, device=device, dtype=autocast_dtype(recipe.hardware, device), tta=params.tta)
     rule = DecisionRule(Temperatures(), {}, Thresholds(), params.vote_weights)
-    if params.calibrate:
-        samples = sample_logits(predict, scenes(), unclassified, max(64, _PIXELS // n))
-        predict.temperatures, errors = calibrate(*samples)
-        rule = rule._replace(temperatures=predict.temperatures, calibration=errors)
-        _log.info("temperatures: %.2f building, %.2f damage", *rule.temperatures)
-        _log.info("calibration error: %s", ", ".join(f"{name} {value:.4f}" for name, value in errors.items()))
-    if params.tune:
-        thresholds, weights = tune_classes(as_net(predict), scenes, params, unclassified)
-        rule = rule._replace(thresholds=thresholds, vote_weights=weights)
+    with _kept(folder, params.calibrate + _passes(params)) as file:
+        # Without temperatures, which the first pass fits and the others divide by.
+        logits = Predictions(lambda pre, post: join_logits(predict(pre, post)), scenes, file)
+        if params.calibrate:
+            samples = sample_logits(logits, unclassified, max(64, _PIXELS // n))
+            temperatures, errors = calibrate(*samples)
+            rule = rule._replace(temperatures=temperatures, calibration=errors)
+            _log.info("temperatures: %.2f building, %.2f damage", *rule.temperatures)
+            _log.info("calibration error: %s", ", ".join(f"{name} {value:.4f}" for name, value in errors.items()))
+
+        def calibrated() -> Iterator[Pair]:
+            for truth, both in logits:
+                yield truth, probabilities(split_logits(both, rule.temperatures))
+
+        if params.tune:
+            thresholds, weights = tune_classes(calibrated, params, unclassified)
+            rule = rule._replace(thresholds=thresholds, vote_weights=weights)
     return rule
 
 
+def _passes(params: PredictionParams) -> int:
+    """Return how often `tune_classes` needs the predictions."""
+    return params.tune * (1 if params.vote == "none" else 2)
+
+
+def _kept(folder: Path, passes: int) -> AbstractContextManager[IO[bytes] | None]:
+    """Return a file for predictions that more than one pass needs; the system removes it with the process."""
+    return TemporaryFile(dir=folder) if passes > 1 else nullcontext()
+
+
 def tune_classes(
-    net: Net, scenes: Scenes, params: PredictionParams, unclassified: Unclassified
+    predictions: Callable[[], Iterable[Pair]], params: PredictionParams, unclassified: Unclassified
 ) -> tuple[Thresholds, VoteWeights]:
     """Return what leads from probabilities to classes: thresholds, and vote weights if there is a vote.
 
     Args:
-        net: a net or an ensemble.
-        scenes: returns the batches of all validation scenes, at each call.
+        predictions: returns those of all validation scenes of this rank, at each call.
         params: vote, and the first vote weights.
         unclassified: what un-classified truth means.
     """
-    thresholds = tune_thresholds(count_predictions(net, scenes()), unclassified)
+    thresholds = tune_thresholds(count_predictions(predictions()), unclassified)
     _log.info("building above probability %.2f, or above %.2f where damage is predicted", *thresholds.setting)
     _log_gain("score", thresholds)
     if params.vote == "none":
         return thresholds.setting, params.vote_weights
-    buildings = collect_buildings(net, scenes(), thresholds.setting)
+    # Not in the same pass: which pixels are one building depends on the thresholds.
+    buildings = collect_buildings(predictions(), thresholds.setting)
     weights = tune_vote_weights(buildings, params.vote_weights, unclassified)
     _log.info("vote weights %.3g, %.3g, %.3g, %.3g", *weights.setting)
     _log_gain("damage F1", weights)
@@ -135,6 +162,8 @@ def tune_model(
     names: Sequence[str],
     hardware: HardwareParams,
     unclassified: Unclassified,
+    *,
+    folder: Path,
 ) -> dict[str, Any]:
     """Return thresholds and prediction of a finished model, tuned on scenes, as a checkpoint and a card have them.
 
@@ -144,15 +173,18 @@ def tune_model(
         names: of the validation scenes.
         hardware: device and precision.
         unclassified: what un-classified truth means.
+        folder: for the predictions, while they are needed.
     """
-    rows, params = store.rows(names), prediction_of(content)
+    rows, params = store.rows(names), prediction_of(content).model_copy(update={"tune": True})
 
     def scenes() -> Iterator[Tensor]:
         for row in track("validation scenes predicted", len(rows), rows):
             yield torch.from_numpy(np.array(store.pixels[row]))[None]
 
-    thresholds, weights = tune_classes(TrainedModel(content, hardware), scenes, params, unclassified)
-    prediction = params.model_copy(update={"vote_weights": weights, "tune": True})
+    with _kept(folder, _passes(params)) as file:
+        predictions = Predictions(TrainedModel(content, hardware), scenes, file)
+        thresholds, weights = tune_classes(lambda: predictions, params, unclassified)
+    prediction = params.model_copy(update={"vote_weights": weights})
     return {"thresholds": thresholds._asdict(), "prediction": prediction.model_dump()}
 
 
@@ -170,13 +202,7 @@ def _blocks() -> Iterator[int]:
     return (scene % BLOCKS for scene in count(get_rank(), get_world_size()))
 
 
-def _images(batch: SceneTensor) -> tuple[Tensor, Tensor]:
-    """Return both images as bytes, of which a quarter has to be moved to a GPU."""
-    images = batch[..., :6].permute(0, 3, 1, 2)
-    return images[:, :3], images[:, 3:]
-
-
-def count_predictions(net: Net, batches: Iterable[Tensor]) -> PredictionCounts:
+def count_predictions(predictions: Iterable[Pair]) -> PredictionCounts:
     """Return how often each prediction met each truth.
 
     Axes: block of scenes, probability of a building in steps of 0.02, most likely damage code, true building, true
@@ -184,16 +210,14 @@ def count_predictions(net: Net, batches: Iterable[Tensor]) -> PredictionCounts:
     """
     total = torch.zeros(math.prod(_SHAPE), dtype=torch.int64)
     blocks = _blocks()
-    for batch in batches:
-        probability, damage = most_likely(net(*_images(batch)))
-        pixels = batch.to(damage.device)
-        block = torch.tensor([next(blocks) for _ in batch], device=damage.device)[:, None, None]
+    for truth, shares in predictions:
+        probability, damage = most_likely(shares)
+        block = torch.tensor([next(blocks) for _ in truth], device=damage.device)[:, None, None]
         # The step whose lower end the probability is above, as `decide` compares.
         step = (torch.ceil(probability * _STEPS) - 1).clamp(0, _STEPS - 1).long()
-        joint = ((block * _STEPS + step) * N_CODES + damage) * 2 + pixels[..., 6]
-        total = total.to(joint.device) + torch.bincount(
-            (joint * N_CODES + pixels[..., 7]).flatten(), minlength=len(total)
-        )
+        joint = ((block * _STEPS + step) * N_CODES + damage) * 2 + truth[..., 0]
+        joint = joint * N_CODES + truth[..., 1]
+        total = total.to(joint.device) + torch.bincount(joint.flatten(), minlength=len(total))
     counted: Int64Array = np.sum(all_gather(total.cpu().numpy()), axis=0)
     return counted.reshape(_SHAPE)
 
@@ -258,14 +282,13 @@ class Buildings(NamedTuple):
     missed: BlockCodeCounts
 
 
-def collect_buildings(net: Net, batches: Iterable[Tensor], thresholds: Thresholds) -> Buildings:
+def collect_buildings(predictions: Iterable[Pair], thresholds: Thresholds) -> Buildings:
     """Return the predicted buildings of scenes, one row each."""
     own: list[Buildings] = []
     blocks = _blocks()
-    for pixels in batches:
-        shares = net(*_images(pixels))
-        codes, truth = decide(shares, thresholds).cpu().numpy(), pixels[..., 7].cpu().numpy()
-        own += [_buildings(*scene) for scene in zip(codes, scored_bytes(shares), truth, blocks, strict=False)]
+    for truth, shares in predictions:
+        codes, damage = decide(shares, thresholds).cpu().numpy(), truth[..., 1].cpu().numpy()
+        own += [_buildings(*scene) for scene in zip(codes, scored_bytes(shares), damage, blocks, strict=False)]
     parts = [part for rank in all_gather(own) for part in rank]
     sums, truths, numbers, missed = zip(*parts, strict=True)
     return Buildings(np.concatenate(sums), np.concatenate(truths), np.concatenate(numbers), np.sum(missed, axis=0))
