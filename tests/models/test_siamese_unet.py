@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from xview2_siamese_unet.config.modelling import ModelParams
+from xview2_siamese_unet.config.modelling import DamageLossMix, ModelParams
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models.build import build_net
+from xview2_siamese_unet.models.decoders import DECODERS
 from xview2_siamese_unet.models.siamese_unet import SiameseUNet, fuse, pad
+from xview2_siamese_unet.training.losses import mix_losses
 
 SMALL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": (16, 16, 8, 8, 8)}
 
@@ -67,7 +73,6 @@ def test_channels_of_the_decoder_and_classes_are_parameters() -> None:
 
 
 WIDTHS = {"fpn": (32, 32, 8, 8, 8)}
-DECODERS = ["unet", "unetplusplus", "fpn", "upernet", "segformer"]
 
 
 def made(decoder: str, **changes: object) -> SiameseUNet:
@@ -141,3 +146,43 @@ def test_a_bottleneck_narrows_what_is_wider_and_nothing_else(decoder: str) -> No
     deepest = small().pre.encoder.out_channels[-1]
     assert size(deepest // 4) < size(None) == size(deepest) == size(2 * deepest)
     assert made(decoder, bottleneck=8)(*images()).damage.shape == (2, 5, 64, 32)
+
+
+class Operations(TorchDispatchMode):
+    """Names of the operations of a computation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        self.seen.add(func.__name__.split(".")[0])
+        return func(*args, **(kwargs or {}))
+
+
+# Those that `torch.use_deterministic_algorithms` lists as refused on a GPU, as far as they are about images.
+REFUSED = re.compile(
+    "(adaptive_avg_pool2d|adaptive_max_pool2d|upsample_(bilinear|bicubic)2d.*|reflection_pad2d|grid_sampler_2d)_backward"
+    "|nll_loss|histc|put_$|max_unpool2d|median|scatter_reduce"
+)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "encoder"),
+    [*((name, "tu-test_resnet") for name in DECODERS), ("unet", "resnet18"), ("unet", "tu-tf_efficientnet_lite0")],
+)
+def test_what_has_no_deterministic_form_on_a_gpu(decoder: str, encoder: str) -> None:
+    # Without data, on a device that is no CPU: torch resizes by other operations there if they are to be deterministic.
+    params = {"encoder": {"name": encoder}, "decoder": decoder, "decoder_channels": (32, 32, 16, 16, 8)}
+    target = torch.zeros(2, 64, 64, dtype=torch.int64, device="meta")
+    torch.use_deterministic_algorithms(True)
+    try:
+        with torch.device("meta"), Operations() as operations:
+            image = torch.zeros(2, 3, 64, 64)
+            logits = build_net(ModelParams.model_validate(params), 5).train()(image, image)
+            mix = DamageLossMix(focal=1.0, cross_entropy=1.0, dice=1.0, ordinal=1.0)
+            mix_losses(logits.damage, target, mix, alpha=torch.ones(5), gamma=2.0).backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    refused = {name for name in operations.seen if REFUSED.search(name)}
+    assert refused == ({"_adaptive_avg_pool2d_backward"} if decoder == "upernet" else set())
