@@ -33,7 +33,9 @@ PLAIN = {
         "batch_norm": "freeze",
         "augmentation": {"flips": False, "brightness": 0.0, "contrast": 0.0},
         "losses": {"pre": {"dice": 1.0}, "post": {"dice": 1.0}},
+        "ema_decay": 0.9,
     },
+    "prediction": {"tune": True, "vote": "connected", "tta": "flips"},
 }
 
 
@@ -58,13 +60,20 @@ def last(folder: Path) -> dict[str, Any]:
     return found
 
 
+def rule(folder: Path, rank: int) -> dict[str, Any]:
+    """The decision rule that a rank tuned, each part flat."""
+    found = json.loads((folder / f"rule_{rank}.json").read_text(encoding="utf-8"))
+    weights = dict(enumerate(found.pop("prediction")["vote_weights"]))
+    return {**found, "vote_weights": weights}
+
+
 def gradient_means(checkpoint: dict[str, Any]) -> list[torch.Tensor]:
     """The running means of AdamW, of the gradients of all steps."""
     return [state["exp_avg"] for state in checkpoint["optimizer_states"][0]["state"].values()]
 
 
 @pytest.mark.slow
-def test_gradients_losses_and_scores_of_two_ranks_equal_those_of_one(store: Store, tmp_path: Path) -> None:
+def test_gradients_scores_and_decision_rule_of_two_ranks_equal_those_of_one(store: Store, tmp_path: Path) -> None:
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     process = start(store, tmp_path / "two", PLAIN, torchrun)
     main(store.folder, tmp_path / "one", PLAIN)
@@ -78,6 +87,9 @@ def test_gradients_losses_and_scores_of_two_ranks_equal_those_of_one(store: Stor
     for alone, together in zip(*gradients, strict=True):
         # To a thousandth of its own length; of the whole gradient's where a weight has none worth the name.
         assert (together - alone).norm() < 1e-3 * alone.norm() + 1e-6 * total
+    assert rule(tmp_path / "two", 0) == rule(tmp_path / "two", 1)
+    for part, values in rule(tmp_path / "one", 0).items():
+        assert rule(tmp_path / "two", 0)[part] == pytest.approx(values, rel=1e-4), part
     assert len(list((tmp_path / "two" / "a").rglob("events.*"))) == 1  # the other process writes nothing
     assert "destroy_process_group" not in text
     assert "Warning" not in text
@@ -88,7 +100,7 @@ def test_ranks_do_not_wait_for_unused_weights(store: Store, tmp_path: Path) -> N
     # The first stage leaves the damage head alone, and this encoder ends in layers that only classify.
     settings: dict[str, Any] = {
         "model": {"encoder": {"name": "efficientnet-b0"}},
-        "training": {"epochs": 1, "localization_epochs": 1, "batch_size": 4, "crops_per_scene": 4},
+        "training": {"epochs": 1, "localization_epochs": 1, "batch_size": 4, "crops_per_scene": 4, "ema_decay": 0.9},
     }
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     finish(start(store, tmp_path, settings, torchrun))

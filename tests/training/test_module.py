@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from tiny_training import draw_scene, new_module
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -126,3 +128,33 @@ def test_divergence_is_an_error_unless_half_precision_skips_the_step(
         module.on_train_batch_end(outputs, None, 5)
         with pytest.raises(ConfigError, match="diverged") if stops else nullcontext():
             module.on_train_batch_end(outputs, None, 10)
+
+
+@pytest.mark.slow
+def test_statistics_of_batch_norms_are_averaged_over_ranks_in_inference_mode(
+    data: TrainingData, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    # Lightning validates in inference mode, where collectives get inference tensors; gloo stands in for NCCL.
+    ranks = (str(tmp_path / "store"), str(tmp_path / "found.pt"))
+    torch.multiprocessing.spawn(_average_buffers, (*ranks, data, recipe()), nprocs=2)
+    found = torch.load(ranks[1], weights_only=True)
+    assert len(found) > 10
+    assert all(bool((buffer == 1.5).all()) for buffer in found)
+
+
+def _average_buffers(rank: int, address: str, path: str, data: TrainingData, settings: Recipe) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{address}", rank=rank, world_size=2)
+    module = new_module(data, settings)
+    buffers = [buffer for buffer in module.net.buffers() if buffer.is_floating_point()]
+    for buffer in buffers:
+        buffer.fill_(rank + 1)
+    strategy = DDPStrategy()
+    module.trainer = SimpleNamespace(world_size=2, strategy=strategy)  # type: ignore[assignment]
+    with torch.inference_mode():
+        module.on_validation_epoch_start()
+    for buffer in buffers:
+        buffer.add_(0)  # as the next step of training does, outside of inference mode
+    if rank == 1:
+        torch.save(buffers, path)
+    torch.distributed.destroy_process_group()

@@ -12,6 +12,7 @@ from tiny_training import make_recipe
 
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.data import TrainingData
+from xview2_siamese_unet.training.distributed import get_rank
 from xview2_siamese_unet.training.trainer import Folders, fit
 
 
@@ -28,7 +29,9 @@ def main(store: Path, folder: Path, changes: dict[str, dict[str, object]]) -> No
         channels={"mean": [100.0, 90.0, 80.0], "std": [60.0, 60.0, 60.0]},
         events=["s"],
     )
-    fit(data, make_recipe(**changes), Folders(folder / "a", folder / "b", folder / "c"), cores=1)
+    made = fit(data, make_recipe(**changes), Folders(folder / "a", folder / "b", folder / "c"), cores=1)
+    rule = {key: made[key] for key in ("temperatures", "calibration", "thresholds", "prediction")}  # type: ignore[literal-required]
+    (folder / f"rule_{get_rank()}.json").write_text(json.dumps(rule), encoding="utf-8")
 
 
 if __name__ == "__main__":
