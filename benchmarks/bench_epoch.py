@@ -24,10 +24,10 @@ from xview2_siamese_unet.metrics.confusion import N_JOINT, Counts, count_scene, 
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.postprocess import decide, probabilities
 from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.training.averaging import MovingAverage
 from xview2_siamese_unet.training.data import unpack_batch
 from xview2_siamese_unet.training.logging import Panels
 from xview2_siamese_unet.training.losses import mix_losses
-from xview2_siamese_unet.training.trainer import MovingAverage
 
 SIDE = 1024
 STEPS = 10

@@ -11,11 +11,14 @@ import pytest
 import torch
 from tiny_training import last, new_module, same
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from xview2_siamese_unet.config.modelling import Recipe
+from xview2_siamese_unet.training.averaging import MovingAverage
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.module import DamageModule
-from xview2_siamese_unet.training.trainer import Folders, MovingAverage, fit
+from xview2_siamese_unet.training.trainer import Folders, fit
 
 MakeRecipe = Callable[..., Recipe]
 State = dict[str, Tensor]
@@ -25,6 +28,20 @@ STATISTICS = ("running_mean", "running_var")
 
 def copied(module: DamageModule) -> State:
     return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+class Devices(TorchDispatchMode):
+    """The devices of the tensors of each operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[frozenset[str]] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        result = func(*args, **(kwargs or {}))
+        tensors = [leaf for leaf in tree_leaves((args, result)) if isinstance(leaf, Tensor)]
+        self.seen.add(frozenset(tensor.device.type for tensor in tensors))
+        return result
 
 
 @pytest.fixture
@@ -99,8 +116,13 @@ def test_averaging_does_not_change_the_training(
 def test_the_average_of_weights_is_on_the_device_and_its_counter_on_the_host(
     data: TrainingData, recipe: MakeRecipe
 ) -> None:
-    module = new_module(data, recipe())
+    module = new_module(data, recipe()).to("meta")
     average = MovingAverage(0.9, "meta")
     average.setup(SimpleNamespace(), module, "fit")
     assert {weight.device.type for weight in average._average_model.module.parameters()} == {"meta"}
     assert average._average_model.n_averaged.device.type == "cpu"
+    with Devices() as devices:  # a copy between them would make each step wait
+        for step in (1, 2, 3):
+            average.on_train_batch_end(SimpleNamespace(global_step=step), module, None, None, step)
+    assert average._average_model.n_averaged == 3
+    assert devices.seen == {frozenset({"cpu"}), frozenset({"meta"})}

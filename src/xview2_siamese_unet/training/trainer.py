@@ -19,14 +19,12 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     RichProgressBar,
-    WeightAveraging,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich import get_console
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.config.modelling import LossWeightsParams, Recipe
@@ -37,6 +35,7 @@ from xview2_siamese_unet.models.hardware import autocast_dtype, is_out_of_memory
 from xview2_siamese_unet.models.pretrained import load_encoder_weights
 from xview2_siamese_unet.models.siamese_unet import Normalise
 from xview2_siamese_unet.progress import is_watched
+from xview2_siamese_unet.training.averaging import MovingAverage
 from xview2_siamese_unet.training.batch_norm import refuse_single_images, synchronise
 from xview2_siamese_unet.training.checkpointing import (
     AtomicCheckpointIO,
@@ -55,7 +54,6 @@ from xview2_siamese_unet.training.data import (
     validation_loader,
 )
 from xview2_siamese_unet.training.distributed import (
-    get_local_rank,
     get_local_world_size,
     get_rank,
     get_world_size,
@@ -360,29 +358,6 @@ def _callbacks(recipe: Recipe, epochs: Path, device: str) -> list[Callback]:
     if is_watched(get_console()):
         callbacks.append(ProgressBar())
     return callbacks
-
-
-class MovingAverage(WeightAveraging):
-    """Exponential moving average of weights and batch norm statistics, on the device of the module.
-
-    Not Lightning's `EMAWeightAveraging`, which averages one tensor at a time, and on the CPU, where the module is when
-    training begins.
-
-    Args:
-        decay: of the average, per step.
-        device: `cuda` or `cpu`.
-    """
-
-    def __init__(self, decay: float, device: str) -> None:
-        where = torch.device(device, get_local_rank()) if device == "cuda" else torch.device(device)
-        super().__init__(where, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
-
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Create the average."""
-        super().setup(trainer, pl_module, stage)
-        if self._average_model is not None:
-            # torch asks at every step whether this is the first one: on a GPU, the answer would take a synchronisation.
-            self._average_model.n_averaged = torch.tensor(0)
 
 
 class ProgressBar(RichProgressBar):
