@@ -77,6 +77,7 @@ def test_memory_is_pinned_only_with_a_gpu(store: Store, recipe: MakeRecipe, monk
     def pinned(asked: bool) -> bool:
         return validation_loader(all_of(store), recipe(dataloader={"pin_memory": asked}), cores=1).pin_memory
 
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert not pinned(True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert (pinned(True), pinned(False)) == (True, False)
