@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -250,6 +252,21 @@ def test_one_pass_of_the_net_tunes_the_same_rule_as_one_for_each_step(
     assert min(temperatures) > 1.2
     assert thresholds != Thresholds()
     assert (weights == EVEN) == (vote == "none")
+
+
+def test_a_full_disk_keeps_no_predictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = Counted()
+    free = iter([10**12, 0])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    with TemporaryFile(dir=tmp_path) as file:
+        kept = Predictions(as_net(Predictor(net, nn.Identity())), lambda: scenes().split(1), file)
+        first, second = ([*kept] for _ in range(2))
+        assert os.fstat(file.fileno()).st_size == 0
+    assert net.passes == 2 * len(first) == 2 * len(second) == 4
+    assert all(torch.equal(a, b) for one, two in zip(first, second, strict=True) for a, b in zip(one, two, strict=True))
+    assert "almost full" in caplog.text
 
 
 def test_kept_predictions_are_those_of_the_net(tmp_path: Path) -> None:

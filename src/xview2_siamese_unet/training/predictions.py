@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO
+from typing import IO, Final
 
 import numpy as np
 import torch
@@ -13,6 +15,8 @@ from xview2_siamese_unet.models.postprocess import Temperatures
 from xview2_siamese_unet.models.siamese_unet import Logits
 from xview2_siamese_unet.models.tensors import ImageTensor, SceneTensor
 
+_RESERVE: Final = 10**9  # bytes of disk that are left to whatever else writes
+_log = logging.getLogger(__name__)
 Scenes = Callable[[], Iterable[SceneTensor]]
 
 
@@ -22,8 +26,8 @@ class Predictions:
     Args:
         net: both images, as bytes → float32 (b, k, h, w).
         scenes: returns the batches of all validation scenes of this rank, bytes (b, h, w, 8).
-        file: from which later passes read, so that memory does not grow with the number of scenes; `None` runs the net
-            in each pass.
+        file: from which later passes read, so that memory does not grow with the number of scenes; without one, or with
+            an almost full disk, each pass runs the net.
     """
 
     def __init__(
@@ -46,9 +50,15 @@ class Predictions:
 
     def _keep(self, file: IO[bytes]) -> Iterator[tuple[Tensor, Tensor]]:
         kept = 0
+        file.seek(0)
         for truth, predicted in self._predict():
-            for tensor in (truth, predicted):
-                np.save(file, tensor.cpu().numpy())
+            if self._file is not None and shutil.disk_usage(file.name).free < _RESERVE:
+                _log.warning("the disk is almost full: each step of the tuning predicts the validation scenes again")
+                file.truncate(0)
+                self._file = None
+            if self._file is not None:
+                for tensor in (truth, predicted):
+                    np.save(file, tensor.cpu().numpy())
             self._device = predicted.device
             kept += 1
             yield truth, predicted
