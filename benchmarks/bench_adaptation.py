@@ -60,6 +60,7 @@ class Event(NamedTuple):
 
     @property
     def damaged(self) -> Int64Array:
+        """1 for each damaged building, else 0."""
         return (self.classes > Damage.NO_DAMAGE).astype(np.int64)
 
 

@@ -4,9 +4,9 @@
 
 Each seed trains the quickstart's net on scenes of SEEN other events (1 to 3), which takes minutes. It assesses the
 scenes of each event, and heads with the features `package` are fitted on top of its predictions: on 48 labels that
-`kedro label` suggests, and on 48 drawn at random, the mean over 3 draws. Macro-F1 is that of the classes of the buildings without a label. Then
-`kedro adapt` runs without labels, and twice with the suggested ones: classes and probabilities must stay the same to the
-byte.
+`kedro label` suggests, and on 48 drawn at random, the mean over 3 draws. Macro-F1 is that of the classes of the
+buildings without a label. Then `kedro adapt` runs once without labels, which must leave classes and probabilities as
+they are, and twice with the suggested ones, which must give the same bytes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import torch
-from bench_adaptation import Event, read_event
 from sklearn.metrics import f1_score
 
+from bench_adaptation import Event, read_event
 from xview2_siamese_unet.adaptation.buildings import can_be_assessed, predict_all, zero_shot_of
 from xview2_siamese_unet.adaptation.embedding import Embedding
 from xview2_siamese_unet.adaptation.fitting import fit_head

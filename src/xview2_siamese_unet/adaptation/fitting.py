@@ -1,6 +1,6 @@
 """Fitting of a head on a few labels.
 
-One regularised logistic regression for each block of features, whose logits are averaged: with a few dozen labels, a
+Regularised ordinal logistic regression on each block of features, whose logits are averaged: with a few dozen labels, a
 regression on all features at once follows the deepest level, which has most of them. The average is calibrated on
 logits of spatially grouped cross-validation: a slope, a shift of each class, and the weight of the zero-shot
 probabilities, each held near 1, 0 and 1 as long as there are few labels.
@@ -109,8 +109,8 @@ def fit_blocks(
 ) -> tuple[Float32Array, Float32Array]:
     """Return coefficients (d, k) and intercepts (k,) of the weighted average of the classifiers of each block.
 
-    The classes are ordered: each classifier tells those from one class upwards from those below, and the logit of a
-    class is the sum of the logits up to it. Where these fall, the most probable class is the median of the classifiers.
+    A classifier for each class but the lowest has the logit of "this class or worse"; that of a class is their sum up
+    to it. So where they fall from class to class, the most probable class is the last one with a positive logit.
     """
     codes, total = np.unique(classes), sum(block.weight for block in blocks)
     coefficients = np.zeros((features.shape[1], len(codes)), np.float32)
