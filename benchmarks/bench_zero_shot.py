@@ -80,7 +80,7 @@ def train(project: Path, seen: int, seed: int, epochs: int) -> Path:
 
 
 def settings(seen: int) -> str:
-    """Return the parameters by which a net sees 30 scenes of so many events, and none of the others."""
+    """Return the parameters by which a net sees about 30 scenes of so many events, and none of the others."""
     left_out = ", ".join([*NAMES, *OTHERS[seen:]])
     scenes = f"{{tier1: 0, tier3: {40 * len(OTHERS) // seen}, hold: 0, test: {len(NAMES)}}}"
     return (
@@ -88,11 +88,12 @@ def settings(seen: int) -> str:
     )
 
 
-def draw_events(folder: Path, scenes: int) -> None:
-    """Draw scenes of each event that no training has."""
+def draw_events(folder: Path, events: int, scenes: int) -> None:
+    """Draw so many scenes of each of some events, which no training has."""
     params = SampleParams(seed=99, scenes=SampleScenes(tier1=0, tier3=0, hold=0, test=scenes * len(NAMES)))
     for scene in plan_sample(params):
-        write_scene(folder / scene.event.name, scene, SIDE)
+        if scene.event.name in NAMES[:events]:
+            write_scene(folder / scene.event.name, scene, SIDE)
 
 
 def assess_event(event: Event, model: Path, images: Path, folder: Path) -> Case:
@@ -147,7 +148,7 @@ def main(seen: int = 3, seeds: int = 3, events: int = 5, scenes: int = 8, epochs
     changes = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(kept or temporary)
-        draw_events(folder / "scenes", scenes)
+        draw_events(folder / "scenes", events, scenes)
         for seed in range(seeds):
             model = train(folder / f"net-{seed}", seen, seed, epochs)
             for name in NAMES[:events]:
