@@ -46,18 +46,22 @@ from xview2_siamese_unet.xbd.scenes import ScenePair, list_pairs
 
 LABELS = (24, 48, 96, 200)
 ROUND = 24
-SIDE = 1024
 GAP = 128  # black pixels between scenes, which are no neighbours
 
 
 class Event(NamedTuple):
-    """All scenes of an event as one mosaic: buildings, their scene, whether they are damaged, their positions."""
+    """All scenes of an event as one mosaic: buildings, their scene, class and position, and both images."""
 
     outlines: gpd.GeoSeries
     scene: Int64Array
-    damaged: Int64Array
+    classes: Int64Array
     points: Float64Array
     pair: Pair
+
+    @property
+    def damaged(self) -> Int64Array:
+        """1 for each damaged building, else 0."""
+        return (self.classes > Damage.NO_DAMAGE).astype(np.int64)
 
 
 class ColourEncoder:
@@ -74,18 +78,19 @@ class ColourEncoder:
 def read_event(root: Path, folder: Path, most: int | None) -> Event:
     """Lay all scenes side by side on one grid, with a gap, and write both mosaics."""
     pairs = list_pairs(root)[0][:most]
-    mosaics = [np.zeros((SIDE, len(pairs) * (SIDE + GAP), 3), np.uint8) for _ in range(2)]
-    polygons, scenes, damaged = [], [], []
+    side = len(read_rgb(root / pairs[0].images["pre"]))
+    mosaics = [np.zeros((side, len(pairs) * (side + GAP), 3), np.uint8) for _ in range(2)]
+    polygons, scenes, classes = [], [], []
     for number, pair in enumerate(pairs):
         for mosaic, phase in zip(mosaics, ("pre", "post"), strict=True):
-            left = number * (SIDE + GAP)
-            mosaic[:, left : left + SIDE] = read_rgb(root / pair.images[phase])
+            left = number * (side + GAP)
+            mosaic[:, left : left + side] = read_rgb(root / pair.images[phase])
         found, codes = _buildings(root, pair)
-        corner = 500_000 + number * (SIDE + GAP) * 0.5, 4_000_000.0
+        corner = 500_000 + number * (side + GAP) * 0.5, 4_000_000.0
         for polygon, code in zip(found, codes, strict=True):
-            polygons.append(_placed(polygon, corner))
+            polygons.append(_placed(polygon, corner, side))
             scenes.append(number)
-            damaged.append(code > Damage.NO_DAMAGE)
+            classes.append(code)
     paths = [folder / f"{phase}.tif" for phase in ("pre", "post")]
     for path, mosaic in zip(paths, mosaics, strict=True):
         height, width, count = mosaic.shape
@@ -96,7 +101,7 @@ def read_event(root: Path, folder: Path, most: int | None) -> Event:
     outlines = gpd.GeoSeries(polygons, crs="EPSG:32610")
     middles = np.array([(point.x, point.y) for point in outlines.centroid])
     harmonised = harmonise(InferenceParams(pre=paths[0], post=paths[1], registration="off"))
-    return Event(outlines, np.array(scenes), np.array(damaged, np.int64), middles, harmonised.pair)
+    return Event(outlines, np.array(scenes), np.array(classes, np.int64), middles, harmonised.pair)
 
 
 def _buildings(root: Path, pair: ScenePair) -> tuple[list[object], list[int]]:
@@ -106,8 +111,8 @@ def _buildings(root: Path, pair: ScenePair) -> tuple[list[object], list[int]]:
     return list(parse_polygons([building.xy for building in known], name)), [int(b.damage or 0) for b in known]
 
 
-def _placed(polygon: object, corner: tuple[float, float]) -> object:
-    clipped = shapely.intersection(polygon, shapely.box(0, 0, SIDE, SIDE))
+def _placed(polygon: object, corner: tuple[float, float], side: int) -> object:
+    clipped = shapely.intersection(polygon, shapely.box(0, 0, side, side))
     return shapely.transform(clipped, lambda xy: np.column_stack([corner[0] + xy[:, 0] / 2, corner[1] - xy[:, 1] / 2]))
 
 

@@ -32,6 +32,7 @@ SMALLEST = {
     "bench_score": "2",
     "bench_startup": "1",
     "bench_training": "--encoder resnet18 --side 64 --size 64 --batch 2 --steps 1 --scenes 2 --device cpu",
+    "bench_zero_shot": "3 1 1 4 1",
 }
 
 

@@ -1,6 +1,6 @@
 """Fitting of a head on a few labels.
 
-One regularised logistic regression for each block of features, whose logits are averaged: with a few dozen labels, a
+Regularised ordinal logistic regression on each block of features, whose logits are averaged: with a few dozen labels, a
 regression on all features at once follows the deepest level, which has most of them. The average is calibrated on
 logits of spatially grouped cross-validation: a slope, a shift of each class, and the weight of the zero-shot
 probabilities, each held near 1, 0 and 1 as long as there are few labels.
@@ -107,18 +107,21 @@ def merge_rare(classes: Int64Array) -> Int64Array:
 def fit_blocks(
     features: Float32Array, classes: Int64Array, blocks: Sequence[Block], strength: float
 ) -> tuple[Float32Array, Float32Array]:
-    """Return coefficients (d, k) and intercepts (k,) of the weighted average of one classifier for each block."""
-    count, total = len(np.unique(classes)), sum(block.weight for block in blocks)
-    coefficients = np.zeros((features.shape[1], count), np.float32)
-    intercept = np.zeros(count, np.float32)
+    """Return coefficients (d, k) and intercepts (k,) of the weighted average of the classifiers of each block.
+
+    A classifier for each class but the lowest has the logit of "this class or worse"; that of a class is their sum up
+    to it. So where they fall from class to class, the most probable class is the last one with a positive logit.
+    """
+    codes, total = np.unique(classes), sum(block.weight for block in blocks)
+    coefficients = np.zeros((features.shape[1], len(codes)), np.float32)
+    intercept = np.zeros(len(codes), np.float32)
     for block in blocks:
         part = slice(block.start, block.stop)
-        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500).fit(features[:, part], classes)
-        slopes, starts = model.coef_, model.intercept_
-        if count == 2:  # one row: the logit of the second class over the first
-            slopes, starts = np.vstack([-slopes, slopes]) / 2, np.hstack([-starts, starts]) / 2
-        coefficients[part] = block.weight / total * slopes.T
-        intercept += block.weight / total * starts
+        for column, code in enumerate(codes[1:], start=1):
+            model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500)
+            model.fit(features[:, part], classes >= code)
+            coefficients[part, column:] += block.weight / total * model.coef_.T
+            intercept[column:] += block.weight / total * model.intercept_
     return coefficients, intercept
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from onnx_nets import IMAGENET, Coarse, write_card, write_onnx
 from small_nets import small_checkpoint
 from xview2_siamese_unet import assessment
 from xview2_siamese_unet.adaptation.head import read_head
@@ -25,6 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
     pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # rasterio's own
 ]
+HOW = {**IMAGENET, "multiple": 32, "output": "five"}
 PRODUCTS = {"buildings.gpkg", "head.safetensors", "map.html", "report.html", "run.json", "summary.csv", "summary.json"}
 
 
@@ -157,13 +159,33 @@ def test_the_features_of_a_checkpoint(town: Path, tmp_path: Path, monkeypatch: p
     assert str(tmp_path) not in (tmp_path / "out" / "adapted" / "run.json").read_text()
 
 
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    """A model card of an ONNX network."""
+    return write_card(tmp_path / "net.yml", {**write_onnx(Coarse(6, 5, 0), tmp_path / "net.onnx", 6), **HOW})
+
+
 @pytest.mark.slow
-def test_no_labels_keep_the_classes_of_the_assessment(town: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["none", "card"])
+def test_no_labels_keep_the_classes_of_the_assessment(town: Path, tmp_path: Path, card: Path, model: str) -> None:
     out = tmp_path / "out"
-    assert assess(town, out).exit_code == 0
+    assert assess(town, out, "pre.tif", *(("--model", str(card)) if model == "card" else ())).exit_code == 0
     assert adapt(out).exit_code == 0
     before, after = buildings(out), buildings(out / "adapted")
-    pd.testing.assert_frame_equal(pd.DataFrame(after.drop(columns="label")), pd.DataFrame(before))
+    assert before["damage"].notna().any() == (model == "card")
+    pd.testing.assert_frame_equal(pd.DataFrame(after.drop(columns="label")), pd.DataFrame(before), check_exact=True)
+
+
+@pytest.mark.slow
+def test_labels_start_from_the_predictions_of_a_model_card(town: Path, tmp_path: Path, card: Path) -> None:
+    out = tmp_path / "out"
+    assert assess(town, out, "pre.tif", "--model", str(card)).exit_code == 0
+    assert adapt(out, "--labels", town / "labels.csv").exit_code == 0
+    before, after = buildings(out)[:-1], buildings(out / "adapted")[:-1]
+    unlabelled = ["p_minor", "p_major"]  # classes without a label keep the probability of the networks
+    np.testing.assert_allclose(after[unlabelled], before[unlabelled], atol=1e-9)
+    assert before[unlabelled].to_numpy().max() > 0.1
+    assert np.abs(after["p_destroyed"] - before["p_destroyed"]).max() > 0.1
 
 
 @pytest.mark.slow

@@ -1,0 +1,173 @@
+"""Macro-F1 of a net on synthetic events that it has not seen, and of a head fitted on 48 labels on top of it.
+
+    uv run python benchmarks/bench_zero_shot.py [SEEN [SEEDS [EVENTS [SCENES [EPOCHS]]]]]      default: 3 3 5 8 13
+
+Each seed trains the quickstart's net on scenes of SEEN other events (1 to 3), which takes minutes. It assesses the
+scenes of each event, and heads with the features `package` are fitted on top of its predictions: on 48 labels that
+`kedro label` suggests, and on 48 drawn at random, the mean over 3 draws. Macro-F1 is that of the classes of the
+buildings without a label. Then `kedro adapt` runs once without labels, which must leave classes and probabilities as
+they are, and twice with the suggested ones, which must give the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two slow hyperthreads are slower than one
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import f1_score
+
+from bench_adaptation import Event, read_event
+from xview2_siamese_unet.adaptation.buildings import can_be_assessed, predict_all, zero_shot_of
+from xview2_siamese_unet.adaptation.embedding import Embedding
+from xview2_siamese_unet.adaptation.fitting import fit_head
+from xview2_siamese_unet.adaptation.next_labels import labelled_buildings, next_labels
+from xview2_siamese_unet.adaptation.sources import embed_with
+from xview2_siamese_unet.adaptation.suggest import space
+from xview2_siamese_unet.assessment import adapt, assess
+from xview2_siamese_unet.atomic import sha256
+from xview2_siamese_unet.config.dataset import SampleParams, SampleScenes
+from xview2_siamese_unet.inference.buildings import read_building_layer
+from xview2_siamese_unet.synthetic.events import EVENTS, plan_sample
+from xview2_siamese_unet.synthetic.scene import write_scene
+from xview2_siamese_unet.types import Float64Array, Int64Array
+
+HERE = Path(__file__).parents[1]
+NAMES = tuple(event.name for event in EVENTS["test"])
+OTHERS = tuple(event.name for event in EVENTS["tier3"])
+COUNT = 48
+DRAWS = 3
+SIDE = 512
+
+
+class Case(NamedTuple):
+    """An assessed event: folder, images and classes, buildings, features, and numbers of those with a class."""
+
+    folder: Path
+    event: Event
+    buildings: gpd.GeoDataFrame
+    embedding: Embedding
+    known: Int64Array
+
+
+def train(project: Path, seen: int, seed: int, epochs: int) -> Path:
+    """Train a net without the events, unless an earlier call has; return its checkpoint."""
+    pattern = "data/06_models/*/*/*/checkpoints/*_best_*.pth"
+    if kept := list(project.glob(pattern)):
+        return kept[0]
+    for name in ("conf", "src"):
+        shutil.copytree(HERE / name, project / name, ignore=shutil.ignore_patterns("local"))
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(HERE / name, project)
+    (project / "conf" / "local").mkdir()
+    (project / "conf" / "local" / "parameters.yml").write_text(settings(seen))
+    more = f"training.seed={seed},training.epochs={epochs}"
+    command = [sys.executable, "-m", "kedro", "run", "--params", more]
+    environment = {name: value for name, value in os.environ.items() if name != "KEDRO_ENV"}
+    subprocess.run(command, cwd=project, stdout=subprocess.DEVNULL, env=environment, check=True)  # noqa: S603
+    return next(project.glob(pattern))
+
+
+def settings(seen: int) -> str:
+    """Return the parameters by which a net sees about 30 scenes of so many events, and none of the others."""
+    left_out = ", ".join([*NAMES, *OTHERS[seen:]])
+    scenes = f"{{tier1: 0, tier3: {40 * len(OTHERS) // seen}, hold: 0, test: {len(NAMES)}}}"
+    return (
+        f"dataset: {{sample: {{scenes: {scenes}}}}}\ndata_processing: {{split: {{leave_events_out: [{left_out}]}}}}\n"
+    )
+
+
+def draw_events(folder: Path, events: int, scenes: int) -> None:
+    """Draw so many scenes of each of some events, which no training has."""
+    params = SampleParams(seed=99, scenes=SampleScenes(tier1=0, tier3=0, hold=0, test=scenes * len(NAMES)))
+    for scene in plan_sample(params):
+        if scene.event.name in NAMES[:events]:
+            write_scene(folder / scene.event.name, scene, SIDE)
+
+
+def assess_event(event: Event, model: Path, images: Path, folder: Path) -> Case:
+    """Assess the buildings of an event with a net."""
+    outlines = gpd.GeoDataFrame({"building_id": [str(n) for n in range(len(event.classes))]}, geometry=event.outlines)
+    outlines.to_file(footprints := images / "footprints.gpkg")
+    assess(images / "pre.tif", images / "post.tif", folder, model=model, footprints=footprints, overwrite=True)
+    buildings = read_building_layer(folder / "buildings.gpkg")
+    event = event._replace(classes=event.classes[buildings["building_id"].astype(int)])
+    embedding = embed_with(("package",), buildings.geometry, event.pair, folder)
+    known = np.flatnonzero(can_be_assessed(buildings) & np.isfinite(zero_shot_of(buildings)).all(axis=1))
+    return Case(folder, event, buildings, embedding, known)
+
+
+def table_of(case: Case, chosen: Int64Array) -> pd.DataFrame:
+    """Return labels of some buildings."""
+    return pd.DataFrame(
+        {"building_id": case.buildings["building_id"].iloc[chosen], "damage": case.event.classes[chosen]}
+    )
+
+
+def macro_f1(case: Case, shares: Float64Array, labelled: Int64Array) -> float:
+    """Return macro-F1 over the classes present of the buildings that have no label."""
+    rest = np.setdiff1d(case.known, labelled)
+    true, found = case.event.classes[rest], shares[rest].argmax(axis=1) + 1
+    return float(f1_score(true, found, average="macro", labels=np.unique(true)))
+
+
+def gain(case: Case, labelled: Int64Array) -> tuple[float, float]:
+    """Return macro-F1 of the net and of a head, on the buildings that have no label."""
+    labels = labelled_buildings(case.embedding, case.buildings, table_of(case, labelled), space(case.embedding))
+    shares = predict_all(fit_head(case.embedding, labels), case.embedding, case.buildings)
+    return macro_f1(case, zero_shot_of(case.buildings), labelled), macro_f1(case, shares, labelled)
+
+
+def check_bytes(case: Case, suggested: Int64Array) -> None:
+    """Require that no labels change nothing, and that equal labels give equal bytes."""
+    adapted = adapt(case.folder)
+    found = read_building_layer(adapted.folder / "buildings.gpkg").drop(columns="label")
+    pd.testing.assert_frame_equal(pd.DataFrame(found), pd.DataFrame(case.buildings), check_exact=True)
+    labels = case.folder / "labels.csv"
+    table_of(case, suggested).to_csv(labels, index=False)
+    digests = [{n: sha256(p) for n, p in adapt(case.folder, labels).products.items()} for _ in range(2)]
+    assert digests[0] == digests[1], [name for name in digests[0] if digests[0][name] != digests[1][name]]
+
+
+def main(seen: int = 3, seeds: int = 3, events: int = 5, scenes: int = 8, epochs: int = 13) -> None:
+    """Train, assess, adapt and print a line for each event and seed."""
+    torch.set_num_threads(1)
+    kept = os.environ.get("BENCH_FOLDER")
+    print(f"{'event':20} seed  buildings   suggested: net  48 labels  change   random: net  48 labels  change")
+    changes = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(kept or temporary)
+        draw_events(folder / "scenes", events, scenes)
+        for seed in range(seeds):
+            model = train(folder / f"net-{seed}", seen, seed, epochs)
+            for name in NAMES[:events]:
+                images = folder / "scenes" / name
+                case = assess_event(read_event(images, images, None), model, images, folder / f"{name}-{seed}")
+                ids = case.buildings["building_id"].iloc[case.known].tolist()
+                chosen = next_labels(case.folder, case.event.pair, case.buildings, ids, COUNT)
+                suggested = np.flatnonzero(case.buildings["building_id"].isin(chosen))
+                draws = [np.random.default_rng(n).permutation(case.known)[:COUNT] for n in range(DRAWS)]
+                pairs = gain(case, suggested), tuple(np.mean([gain(case, each) for each in draws], axis=0))
+                changes.append([after - before for before, after in pairs])
+                line = "".join(f"{before:>16.3f}  {after:>9.3f}  {after - before:>+6.3f}" for before, after in pairs)
+                print(f"{name:20} {seed:>4}  {len(case.known):>9}{line}", flush=True)
+            check_bytes(case, suggested)
+    for word, column in zip(("suggested", "random"), np.array(changes).T, strict=True):
+        print(f"{word}: mean change {column.mean():+.3f}, worst {column.min():+.3f}")
+    print("no labels: the same classes and probabilities; the same labels twice: the same bytes")
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore", module="sklearn")
+    main(*map(int, sys.argv[1:]))
