@@ -58,7 +58,7 @@ class Predictions:
                 self._file = None
             if self._file is not None:
                 for tensor in (truth, predicted):
-                    np.save(file, tensor.cpu().numpy())
+                    np.save(file, tensor.cpu().numpy(), allow_pickle=False)
             self._device = predicted.device
             kept += 1
             yield truth, predicted
