@@ -6,7 +6,8 @@ Each seed trains the quickstart's net on scenes of SEEN other events (1 to 3), w
 scenes of each event, and heads with the features `package` are fitted on top of its predictions: on 48 labels that
 `kedro label` suggests, and on 48 drawn at random, the mean over 3 draws. Macro-F1 is that of the classes of the
 buildings without a label. Then `kedro adapt` runs once without labels, which must leave classes and probabilities as
-they are, and twice with the suggested ones, which must give the same bytes.
+they are, and twice with the suggested ones, which must give the same bytes. The folder BENCH_FOLDER keeps nets and
+scenes for another call.
 """
 
 from __future__ import annotations
