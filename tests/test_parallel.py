@@ -195,8 +195,19 @@ def test_paths_travel(tmp_path: Path) -> None:
     assert list(parallel_map(Path.exists, [tmp_path, tmp_path / "x"], SERIAL, "paths")) == [True, False]
 
 
-def test_reading_ahead_keeps_order() -> None:
-    assert [*read_ahead((number for number in range(5)), 3)] == [0, 1, 2, 3, 4]
+def test_reading_ahead_keeps_order_and_stops_at_n() -> None:
+    read: list[int] = []
+
+    def numbers() -> Generator[int, None, None]:
+        for number in range(5):
+            read.append(number)
+            yield number
+
+    ahead = read_ahead(numbers(), 2)
+    assert next(ahead) == 0
+    time.sleep(0.05)  # in which one without a bound would read all
+    assert read == [0, 1, 2][: len(read)]
+    assert [*ahead] == [1, 2, 3, 4]
 
 
 def test_closing_waits_for_what_is_read_ahead() -> None:
