@@ -52,13 +52,12 @@ class Predictions:
         kept = 0
         file.seek(0)
         for truth, predicted in self._predict():
-            if self._file is not None and shutil.disk_usage(file.name).free < _RESERVE:
+            if self._file and shutil.disk_usage(file.name).free < _RESERVE:
                 _log.warning("the disk is almost full: each step of the tuning predicts the validation scenes again")
                 file.truncate(0)
                 self._file = None
-            if self._file is not None:
-                for tensor in (truth, predicted):
-                    np.save(file, tensor.cpu().numpy(), allow_pickle=False)
+            for tensor in (truth, predicted) if self._file else ():
+                np.save(file, tensor.cpu().numpy(), allow_pickle=False)
             self._device = predicted.device
             kept += 1
             yield truth, predicted
