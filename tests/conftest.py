@@ -6,13 +6,16 @@ import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import omegaconf.base
 import pytest
 from hypothesis import settings
+from omegaconf import OmegaConf
 
 from run_command import preload
 from shape_check import check_imports
@@ -32,8 +35,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Before the package is imported.
 check_imports("xview2_siamese_unet")
 
-# A third of the time of a test that opens a configuration: each text is parsed again for each place that refers to it.
+# Half of the time of a test that opens a configuration: the same files are parsed again, and each interpolation for each
+# place that refers to it.
 omegaconf.base.parse = cache(omegaconf.base.parse)  # type: ignore[attr-defined]
+_load = cache(lambda text, load=OmegaConf.load: load(StringIO(text)))  # Kedro opens the files itself
+OmegaConf.load = staticmethod(lambda file: deepcopy(_load(file.read())))  # type: ignore[method-assign]
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("project", deadline=None)

@@ -26,7 +26,10 @@ from xview2_siamese_unet.xbd.labels import parse_label
 SHARED = Path(__file__).parents[2] / ".." / "shared"
 LAYERS = {"buildings", "aoi", "valid_area"}
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rasterio's own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # rasterio's own
+]
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +71,6 @@ def test_a_fabricated_scene(main_run: Path, tmp_path: Path) -> None:
     assert found.record["post"]["date"].startswith(scene["post_date"][:4])
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "xbd").is_dir(), reason="needs the real xBD scenes in ../shared/xbd")
 def test_real_scenes_with_their_labels_as_footprints(tmp_path: Path) -> None:
     root = (SHARED / "xbd").resolve()
@@ -91,7 +93,6 @@ def test_real_scenes_with_their_labels_as_footprints(tmp_path: Path) -> None:
         assert (buildings["status"] != "not_assessed").mean() > 0.8
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "joplin").is_dir(), reason="needs the two mosaics in ../shared/joplin")
 def test_mosaics_in_two_systems(tmp_path: Path) -> None:
     joplin = (SHARED / "joplin").resolve()

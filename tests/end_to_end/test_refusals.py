@@ -80,6 +80,7 @@ def test_a_label_whose_image_is_gone(run_kedro: RunKedro, storage: Path, downloa
     assert files(storage) == before
 
 
+@pytest.mark.slow
 def test_an_event_that_is_not_in_the_dataset(run_kedro: RunKedro, main_run: Path) -> None:
     before = [path.read_bytes() for path in main_run.glob("05_model_input/default/quickstart/*/splits.csv")]
     with pytest.raises(ConfigError, match=r"atlantis.* sample-"):

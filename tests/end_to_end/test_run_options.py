@@ -9,6 +9,8 @@ import pytest
 
 from run_command import run_python
 
+pytestmark = pytest.mark.slow
+
 
 def metrics(storage: Path) -> Path:
     """Return the score of the only run."""
@@ -25,7 +27,6 @@ def files(storage: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in kept}
 
 
-@pytest.mark.slow
 def test_a_second_run_reuses_what_is_valid_and_gives_the_same_score(project: Path, main_run: Path) -> None:
     before = metrics(main_run).read_bytes()
     done = kedro(project)
@@ -44,20 +45,17 @@ def test_only_missing_outputs_make_what_is_missing(project: Path, main_run: Path
     assert score.read_bytes() == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "nodes"),
     [
-        pytest.param(
+        (
             ["--from-nodes", "score"],
             {"score", "plot_confusion", "plot_panels", "plot_scored_classes", "write_report"},
-            marks=pytest.mark.slow,
         ),
         (["--tags", "feature_statistics"], {"count_classes", "weigh_samples", "plot_balance"}),
-        pytest.param(
+        (
             ["--pipelines", "feature_statistics", "--runner", "ThreadRunner"],
             {"count_classes", "measure_channels"},
-            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -103,7 +101,6 @@ def test_a_run_without_its_inputs_names_the_pipeline_that_makes_them(project: Pa
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
 def test_the_packaged_run(project: Path, main_run: Path) -> None:
     conf = ["--conf-source", str(project / "conf")]
     done = kedro(project, *conf, "--pipelines", "feature_statistics", module="xview2_siamese_unet")

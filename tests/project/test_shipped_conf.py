@@ -55,7 +55,7 @@ def leaves(tree: Mapping[str, object], above: str = "") -> dict[str, object]:
 
 
 def as_written(pattern: str) -> dict[str, object]:
-    files = [OmegaConf.load(path) for path in sorted((CONF / "base").glob(pattern))]
+    files = [OmegaConf.create(path.read_text()) for path in sorted((CONF / "base").glob(pattern))]
     written = OmegaConf.to_container(OmegaConf.merge(*files), resolve=False)
     return leaves(written)
 

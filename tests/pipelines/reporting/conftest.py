@@ -112,7 +112,7 @@ def after_prediction() -> Pipeline:
 @pytest.fixture(scope="session")
 def written(after_prediction: Pipeline, world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reporting")
-    config = OmegaConf.load(CONF / "catalog_reporting.yml")
+    config = OmegaConf.create((CONF / "catalog_reporting.yml").read_text())
     config["_reporting"] = str(folder)
     entries = {name: OmegaConf.to_container(config[name], resolve=True) for name in after_prediction.all_outputs()}
     catalog = DataCatalog.from_config(entries)

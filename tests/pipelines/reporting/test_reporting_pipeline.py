@@ -134,7 +134,7 @@ def test_predictions_and_probabilities_are_saved_scene_by_scene(
 
     monkeypatch.setattr("xview2_siamese_unet.inference.prediction.predict_scenes", answer)
     monkeypatch.setattr("xview2_siamese_unet.pipelines.reporting.nodes.georeferences", lambda _: dict.fromkeys(names))
-    config = OmegaConf.load(CONF / "catalog_reporting.yml")
+    config = OmegaConf.create((CONF / "catalog_reporting.yml").read_text())
     for dataset in ("predictions", "probabilities"):
         config[dataset].path = str(tmp_path / dataset)
     entries = {name: OmegaConf.to_container(config[name]) for name in ("predictions", "probabilities")}
