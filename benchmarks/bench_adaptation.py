@@ -1,6 +1,6 @@
 """Scores of a head fitted on few labels: real scenes of one fire, split in halves, means over repeats.
 
-    uv run python benchmarks/bench_adaptation.py ../shared/santa_rosa [REPEATS [SCENES]]
+    uv run python benchmarks/bench_adaptation.py ../shared/santa_rosa [REPEATS [SCENES [SOURCE ...]]]     (10, all, all)
 
 Each repeat splits the scenes in halves, fits on labels of one and prints F1 of damaged buildings (any class above
 no-damage) on the other, mean ± standard deviation over 10 repeats. `post` uses the post-disaster image alone, `pair`
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +44,7 @@ from xview2_siamese_unet.types import Float64Array, Image, Int64Array
 from xview2_siamese_unet.xbd.labels import parse_label, parse_polygons
 from xview2_siamese_unet.xbd.scenes import ScenePair, list_pairs
 
+SOURCES = ("package", "random", "package+random", "colour")
 LABELS = (24, 48, 96, 200)
 ROUND = 24
 GAP = 128  # black pixels between scenes, which are no neighbours
@@ -181,7 +182,7 @@ def encoders_of(source: str, event: Event) -> list[Encoder]:
     return [made[name]() for name in source.split("+")]
 
 
-def main(root: Path, repeats: int = 10, most: int | None = None) -> None:
+def main(root: Path, repeats: int = 10, most: int | None = None, sources: Sequence[str] = SOURCES) -> None:
     torch.set_num_threads(1)
     kept = os.environ.get("BENCH_FOLDER")
     with tempfile.TemporaryDirectory() as temporary:
@@ -189,7 +190,7 @@ def main(root: Path, repeats: int = 10, most: int | None = None) -> None:
         event = read_event(root, folder, most)
         print(f"{len(event.damaged)} buildings of {event.scene.max() + 1} scenes, {event.damaged.mean():.0%} damaged")
         print(f"{'':38}" + " ".join(f"{count:>12}" for count in LABELS) + "  count")
-        for source in ("package", "random", "package+random", "colour"):
+        for source in sources:
             for post_only in (True, False):
                 started = time.perf_counter()
                 encoders = encoders_of(source, event)
@@ -207,4 +208,4 @@ def main(root: Path, repeats: int = 10, most: int | None = None) -> None:
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", module="sklearn")
-    main(Path(sys.argv[1]).resolve(), *map(int, sys.argv[2:]))
+    main(Path(sys.argv[1]).resolve(), *map(int, sys.argv[2:4]), sources=sys.argv[4:] or SOURCES)

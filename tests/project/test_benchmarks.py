@@ -14,9 +14,9 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 XBD = Path(__file__).parents[3] / "shared" / "xbd"
 SANTA_ROSA = XBD.with_name("santa_rosa")
 SMALLEST = {
-    "bench_adaptation": "{santa_rosa} 1 3",
+    "bench_adaptation": "{santa_rosa} 1 2 package+random",
     "bench_assess_memory": "1000",
-    "bench_assess_speed": "resnet18 256",
+    "bench_assess_speed": "tu-test_resnet 256",
     "bench_burn": "{xbd} 1",
     "bench_cold_read": "{folder} 4",
     "bench_counts": "{xbd}",
@@ -26,13 +26,13 @@ SMALLEST = {
     "bench_epoch": "1",
     "bench_intervals": "2",
     "bench_macs": "--encoder resnet18 --side 64",
-    "bench_onnx": "resnet18 128",
+    "bench_onnx": "tu-test_resnet 128",
     "bench_read": "{xbd}",
     "bench_report_memory": "1 2",
     "bench_score": "2",
     "bench_startup": "1",
-    "bench_training": "--encoder resnet18 --side 64 --size 64 --batch 2 --steps 1 --scenes 2 --device cpu",
-    "bench_zero_shot": "3 1 1 4 1",
+    "bench_training": "--encoder tu-test_resnet --side 64 --size 64 --batch 2 --steps 1 --scenes 2 --device cpu --location device",
+    "bench_zero_shot": "3 1 1 4 1 12",
 }
 
 
