@@ -42,6 +42,8 @@ ELSEWHERE = {
     "PREDICTIONS TARGETS": "/path/to/predictions /path/to/targets",
     "palu-tsunami": "sample-earthquake",
     "socal-fire": "sample-wildfire",
+    "--folds 3": "--folds 2",
+    "--nproc-per-node 4": "--nproc-per-node 2",
 }
 """What a page writes for the reader's own → what that is here."""
 REFUSES_TINY = {"--pipelines submission": "1024 × 1024"}
