@@ -1,0 +1,129 @@
+"""One acquisition of a catalogue: its rasters, where they lie, and when and how they were taken."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import shapely
+from rasterio.crs import CRS
+from shapely.geometry.base import BaseGeometry
+
+from xview2_siamese_unet.inference.pair import COARSEST
+from xview2_siamese_unet.raster.grid import pixel_size, reproject
+from xview2_siamese_unet.raster.source import Source
+from xview2_siamese_unet.xbd.georeference import utm_zone
+
+WGS84: Final = CRS.from_epsg(4326)
+TOO_COARSE: Final = f"rasters have pixels above {COARSEST:g} m, too coarse to show damage to buildings"
+"""A reason in `Doubts`."""
+_DATE: Final = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)(?:[T ]+(\S.*))?")
+_DAY_IN_NAME: Final = re.compile(r"(?<!\d)(20\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:T?\d{6})?(?!\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One raster of an acquisition.
+
+    Attributes:
+        path: of the file.
+        outline: of its ground, longitude and latitude (WGS 84).
+        crs: its own coordinate reference system.
+        pixel: side of a pixel in metres.
+        cloud: share of the ground below clouds as the catalogue states it, 0 to 1.
+        off_nadir: angle in degrees as the catalogue states it.
+        masks: files of the vendor that mark clouds or unusable pixels.
+    """
+
+    path: Path
+    outline: BaseGeometry
+    crs: str
+    pixel: float
+    cloud: float | None = None
+    off_nadir: float | None = None
+    masks: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """Rasters that one satellite took in one pass.
+
+    Attributes:
+        id: name in the plan.
+        taken: `2023-02-08`, or with a time `2023-02-08T08:30:15Z` (UTC).
+        images: its rasters, in one UTM zone or several.
+    """
+
+    id: str
+    taken: str | None
+    images: tuple[Image, ...]
+
+
+class Doubts:
+    """What is left out or replaced, counted by its reason."""
+
+    def __init__(self) -> None:
+        self._found: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(self, reason: str, example: object) -> None:
+        """Count one more: a reason such as "scenes have no date", and its name."""
+        self._found[reason].append(str(example))
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield a sentence for each reason."""
+        return (f"{len(found)} {reason}; the first: {found[0]}" for reason, found in self._found.items())
+
+
+def images_of(source: Source) -> tuple[Image, ...]:
+    """Return the rasters of an image whose headers have been read, without those too coarse to show damage."""
+    images = (
+        Image(tile.path, reproject(tile.extent.outline, tile.extent.crs, WGS84), tile.extent.crs.to_string(), pixel)
+        for tile in source.tiles
+        for x, y in [reproject(tile.extent.outline, tile.extent.crs, WGS84).representative_point().coords[0]]
+        for pixel in [pixel_size(tile.extent, CRS.from_epsg(utm_zone(x, y)))]
+    )
+    return tuple(image for image in images if image.pixel <= COARSEST)
+
+
+def read_date(text: str) -> str | None:
+    """Return a date of ISO 8601 or of a TIFF as `Acquisition.taken` holds it, `None` for anything else.
+
+    A time without a zone is UTC.
+    """
+    found = _DATE.fullmatch(text.strip())
+    if found is None:
+        return None
+    year, month, day, time = found.groups()
+    try:
+        when = datetime.fromisoformat(f"{year}-{month}-{day}" + (f"T{time}" if time else ""))
+    except ValueError:
+        return None
+    if not time:
+        return f"{year}-{month}-{day}"
+    when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    return f"{when:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def date_in_name(name: str) -> str | None:
+    """Return the one day that a name holds, as in `2023-02-08_city` or `20230208_083015_a.tif`, else `None`."""
+    days = {f"{year}-{month}-{day}" for year, _, month, day in _DAY_IN_NAME.findall(name)}
+    day = days.pop() if len(days) == 1 else None
+    return day and read_date(day)
+
+
+def is_after(taken: str, event: str) -> bool | None:
+    """Return whether a date is that of the event or later; `None` on its day, if either has no time."""
+    if taken[:10] == event[:10] and (len(taken) == 10 or len(event) == 10):
+        return None
+    return taken >= event
+
+
+def polygons(shape: BaseGeometry) -> BaseGeometry:
+    """Return the parts of a shape that have an area."""
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    return shapely.union_all(parts[shapely.get_dimensions(parts) == 2])
