@@ -14,16 +14,17 @@ import shapely
 from rasterio.crs import CRS
 from shapely.geometry.base import BaseGeometry
 
+from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.pair import COARSEST
 from xview2_siamese_unet.raster.grid import pixel_size, reproject
-from xview2_siamese_unet.raster.source import Source
+from xview2_siamese_unet.raster.source import read_source
 from xview2_siamese_unet.xbd.georeference import utm_zone
 
 WGS84: Final = CRS.from_epsg(4326)
-TOO_COARSE: Final = f"rasters have pixels above {COARSEST:g} m, too coarse to show damage to buildings"
-"""A reason in `Doubts`."""
 _DATE: Final = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)(?:[T ]+(\S.*))?")
-_DAY_IN_NAME: Final = re.compile(r"(?<!\d)(20\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:T?\d{6})?(?!\d)")
+_DAY_IN_NAME: Final = re.compile(
+    r"(?<![0-9A-Za-z])(20\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:T?\d{6})?(?!\d)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +80,29 @@ class Doubts:
         return (f"{len(found)} {reason}; the first: {found[0]}" for reason, found in self._found.items())
 
 
-def images_of(source: Source) -> tuple[Image, ...]:
-    """Return the rasters of an image whose headers have been read, without those too coarse to show damage."""
-    images = (
-        Image(tile.path, reproject(tile.extent.outline, tile.extent.crs, WGS84), tile.extent.crs.to_string(), pixel)
-        for tile in source.tiles
-        for x, y in [reproject(tile.extent.outline, tile.extent.crs, WGS84).representative_point().coords[0]]
-        for pixel in [pixel_size(tile.extent, CRS.from_epsg(utm_zone(x, y)))]
-    )
-    return tuple(image for image in images if image.pixel <= COARSEST)
+def read_images(path: Path, doubts: Doubts) -> tuple[tuple[Image, ...], str | None]:
+    """Return the rasters of an image (a file or a folder of tiles), and the date that its metadata state.
+
+    Only headers are read. What cannot be used is left out and counted.
+    """
+    try:
+        source = read_source(path)
+    except DataError as error:
+        doubts.add("rasters cannot be used and were left out", error)
+        return (), None
+    for warning in source.warnings:
+        doubts.add("warnings on rasters", warning)
+    images = []
+    for tile in source.tiles:
+        outline = reproject(tile.extent.outline, tile.extent.crs, WGS84)
+        pixel = pixel_size(tile.extent, CRS.from_epsg(utm_zone(outline.centroid.x, outline.centroid.y)))
+        if pixel <= COARSEST:
+            images.append(Image(tile.path, outline, tile.extent.crs.to_string(), pixel))
+        else:
+            doubts.add(
+                f"rasters have pixels above {COARSEST:g} m, too coarse to show damage to buildings", tile.path.name
+            )
+    return tuple(images), read_date(source.taken or "")
 
 
 def read_date(text: str) -> str | None:

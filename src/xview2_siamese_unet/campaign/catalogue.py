@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,25 +13,24 @@ import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.campaign.acquisition import (
-    TOO_COARSE,
     WGS84,
     Acquisition,
     Doubts,
     date_in_name,
-    images_of,
     is_after,
     read_date,
+    read_images,
 )
 from xview2_siamese_unet.campaign.stac import ROOTS, read_stac
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.raster.source import SOURCE_DRIVERS, read_source
+from xview2_siamese_unet.raster.source import SOURCE_DRIVERS
 
 NO_PRE: Final = "none"
 """In place of a pre-disaster image: the post-disaster image alone is assessed."""
 _TABLES: Final = (".csv", ".parquet", ".geoparquet")
 _KNOWN: Final = {"pre", "post", "pre_date", "post_date", "event", "geometry"}
 Pairs = Mapping[tuple[str | None, str], BaseGeometry | None]
-"""Ids of a pre- (`None`: no image) and a post-disaster acquisition → the area of the pair, `None`: all that both show."""
+"""Ids of a pre-disaster acquisition (`None`: no image) and a post-disaster one → area of the pair; `None`: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +123,8 @@ def _read_folder(folder: Path) -> tuple[list[Acquisition], Doubts]:
 
 def _read_scene(name: str, path: Path, doubts: Doubts, taken: str | None = None) -> Acquisition | None:
     """Return a scene; its date is the given one, else the day in its name, else that of its metadata."""
-    try:
-        source = read_source(path)
-    except DataError as error:
-        doubts.add("scenes cannot be read and were left out", error)
-        return None
-    for warning in source.warnings:
-        doubts.add("warnings on the scenes", warning)
-    images = images_of(source)
-    if len(images) < len(source.tiles):
-        doubts.add(TOO_COARSE, path.name)
-    named, stated = date_in_name(path.stem), read_date(source.taken or "")
+    images, stated = read_images(path, doubts)
+    named = date_in_name(path.stem)
     if not taken and named and stated and named != stated[:10]:
         doubts.add("scenes have another date in their metadata than in their name, which was used", path.name)
         stated = None
@@ -193,21 +184,31 @@ class _Scenes:
         return self._read[path][1]
 
 
+def read_csv(path: Path) -> pd.DataFrame:
+    """Return the cells of a CSV as text; commas, semicolons or tabs divide them.
+
+    Raises:
+        DataError: not readable.
+    """
+    try:
+        return pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
+        raise DataError(f"{path} cannot be read ({error}).", hint="Save it as CSV in UTF-8.") from error
+
+
 def _read_table(path: Path) -> pd.DataFrame:
     """Return the rows of a table as text, and its polygons in degrees.
 
     Raises:
         DataError: no table, no columns `pre` and `post`, or several events.
     """
-    try:
-        if path.suffix.lower() == ".csv":
-            table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        else:
+    if path.suffix.lower() == ".csv":
+        table = read_csv(path)
+    else:
+        try:
             table = gpd.read_parquet(path).to_crs(WGS84)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}).", hint="Save it as CSV in UTF-8, or as GeoParquet."
-        ) from error
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read ({error}).", hint="Save it as GeoParquet, or as CSV.") from error
     table.columns = [str(name).strip().lower() for name in table.columns]
     for name in {*table.columns} - {"geometry"}:
         table[name] = [("" if pd.isna(value) else str(value)).strip() for value in table[name]]

@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.atomic import whole_file, write_atomically
 from xview2_siamese_unet.campaign.acquisition import Acquisition, Image, read_date
-from xview2_siamese_unet.campaign.catalogue import NO_PRE
+from xview2_siamese_unet.campaign.catalogue import NO_PRE, read_csv
 from xview2_siamese_unet.campaign.plan import MEGABYTES, SECONDS, Job, Plan, PlannedJob
 from xview2_siamese_unet.campaign.tiles import Tile, in_zone, parse_tile
 from xview2_siamese_unet.config.validation import Share, Strict, validate
@@ -67,19 +67,13 @@ def require_no_plan(folder: Path) -> None:
 
 def write_plan(folder: Path, plan: Plan, page: str) -> None:
     """Write the four files; `plan.csv` last, because it makes the folder a plan."""
-    acquisitions = {each.id: each for job in plan.jobs for each in _both(plan, job.job)}
-    images = [(image.outline, _properties(each, image)) for each in acquisitions.values() for image in each.images]
+    every = {**plan.catalogue.before, **plan.catalogue.after}.values()
+    images = [(image.outline, _properties(each, image)) for each in every for image in each.images]
     write_atomically(folder / IMAGES, _collection(images))
     write_atomically(folder / GROUND, _collection((job.ground, plan_row(job)) for job in plan.jobs))
     write_atomically(folder / PAGE, page)
     with whole_file(folder / JOBS) as part:
         pd.DataFrame([plan_row(job) for job in plan.jobs]).to_csv(part, index=False)
-
-
-def _both(plan: Plan, job: Job) -> list[Acquisition]:
-    """Return the acquisitions of a job with all their images, so that a person may name them in other tiles."""
-    pre = [] if job.pre is None else [plan.catalogue.before[job.pre.id]]
-    return [*pre, plan.catalogue.after[job.post.id]]
 
 
 def plan_row(planned: PlannedJob) -> dict[str, Any]:
@@ -132,14 +126,10 @@ def read_plan(folder: Path) -> tuple[Job, ...]:
         ConfigError: a row that is no job: an unknown tile or acquisition, one that the tile does not meet, a name or a
             rank that repeats.
     """
-    acquisitions = _Acquisitions(_read_images(folder / IMAGES))
     path = folder / JOBS
-    try:
-        table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{folder} holds no plan ({JOBS}).", hint="Make one with kedro campaign plan.") from error
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} cannot be read ({error}).", hint="Save it as CSV in UTF-8.") from error
+    if not path.is_file():
+        raise DataError(f"{folder} holds no plan ({JOBS}).", hint="Make one with kedro campaign plan.")
+    acquisitions, table = _Acquisitions(_read_images(folder / IMAGES)), read_csv(path)
     table.columns = [str(name).strip() for name in table.columns]
     lines = [f"{path}, line {number}" for number in range(2, len(table) + 2)]
     rows = [
@@ -194,10 +184,6 @@ def _read_images(path: Path) -> dict[str, Acquisition]:
         features = json.loads(path.read_text(encoding="utf-8"))["features"]
         shapes = [shapely.from_geojson(json.dumps(feature["geometry"])) for feature in features]
         properties = [dict(feature["properties"]) for feature in features]
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{path.parent} holds no plan ({path.name}).", hint="Make one with kedro campaign plan."
-        ) from error
     except (OSError, ValueError, KeyError, TypeError, ShapelyError) as error:
         raise DataError(f"{path} cannot be read ({error}).", hint="Make the plan again.") from error
     found: dict[str, Acquisition] = {}

@@ -74,11 +74,11 @@ def in_order(views: Iterable[View]) -> list[View]:
     return sorted(views, key=_order)
 
 
-def _order(view: View) -> tuple[bool, int, float, float, str]:
+def _order(view: View) -> tuple[bool, bool, int, float, float, str]:
     cloud, off_nadir = (inf if value is None else value for value in (view.cloud, view.off_nadir))
     beyond = MOST_CLOUD < cloud < inf or MOST_OFF_NADIR < off_nadir < inf
     day = 0 if view.taken is None else date.fromisoformat(view.taken[:10]).toordinal()
-    return beyond, -day, cloud, off_nadir, view.id or ""
+    return view.id is None, beyond, -day, cloud, off_nadir, view.id or ""
 
 
 def choose(before: Sequence[View], after: Sequence[View], allowed: Allowed) -> tuple[list[Choice], float]:

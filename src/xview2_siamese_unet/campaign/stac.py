@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,18 +21,17 @@ from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.campaign.acquisition import (
-    TOO_COARSE,
     WGS84,
     Acquisition,
     Doubts,
     Image,
-    images_of,
     polygons,
     read_date,
+    read_images,
 )
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.grid import wrap_longitude
-from xview2_siamese_unet.raster.source import SOURCE_DRIVERS, read_source
+from xview2_siamese_unet.raster.source import SOURCE_DRIVERS
 
 ROOTS: Final = ("catalog.json", "collection.json")
 """Names of the file of a catalogue in its folder."""
@@ -41,10 +40,10 @@ EVENT: Final = "event_date"
 _ACQUISITION: Final = ("catalog_id", "pl:strip_id")
 """Properties by which vendors name one pass of a satellite, whose tiles are items."""
 _CLOUD: Final = ("tile:clouds_percent", "eo:cloud_cover")  # per cent; that of the tile before that of the whole image
-_OFF_NADIR: Final = "view:off_nadir"
+_OFF_NADIR: Final = ("view:off_nadir",)
 _MASKS: Final = {"data-mask", "udm", "udm2", "cloud", "cloud-mask", "clouds", "cloud-mask-raster"}
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-_BROKEN: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, STACError, ShapelyError)
+_BROKEN: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, STACError, ShapelyError)
 
 
 class _Item(NamedTuple):
@@ -132,26 +131,36 @@ def _read_item(file: Path, content: dict[str, Any], files: _Files) -> Iterator[_
     """Yield an item, if it has a visual raster that can be assessed."""
     try:
         item = pystac.Item.from_dict(content)
-        href = _visual(item)
-        path = None if href is None else files.find(href, file.parent, "assets")
-        images = () if path is None else images_of(read_source(path))
-        facts, when = item.properties, item.datetime or item.common_metadata.start_datetime
-        cloud = next((float(facts[key]) / 100 for key in _CLOUD if facts.get(key) is not None), None)
-        off_nadir = None if facts.get(_OFF_NADIR) is None else abs(float(facts[_OFF_NADIR]))
-    except (*_BROKEN, DataError) as error:
+        href, when = _visual(item), item.datetime or item.common_metadata.start_datetime
+    except _BROKEN as error:
         files.doubts.add("items cannot be read", f"{file.name} ({error})")
         return
     if href is None:
         files.doubts.add("items have no visual raster (asset or role visual, or a single GeoTIFF)", item.id)
-    elif path is not None and not images:
-        files.doubts.add(TOO_COARSE, path.name)
+        return
+    path = files.find(href, file.parent, "assets")
+    images, _ = ((), None) if path is None else read_images(path, files.doubts)
     marked = [asset.href for key, asset in item.assets.items() if _MASKS & {key, *(asset.roles or ())}]
-    masks = [path for path in (files.find(href, file.parent, "masks") for href in marked) if path is not None]
-    group = next((str(facts[key]) for key in _ACQUISITION if facts.get(key)), item.id)
+    masks = [mask for mask in (files.find(href, file.parent, "masks") for href in marked) if mask is not None]
+    group = next((str(item.properties[key]) for key in _ACQUISITION if item.properties.get(key)), item.id)
+    cloud, off_nadir = _stated(item, _CLOUD, 100, files.doubts), _stated(item, _OFF_NADIR, 90, files.doubts)
     for image in images:
         outline = _outline(image, item.geometry, files.doubts)
-        seen = replace(image, outline=outline, cloud=cloud, off_nadir=off_nadir, masks=tuple(masks))
+        share = None if cloud is None else cloud / 100
+        seen = replace(image, outline=outline, cloud=share, off_nadir=off_nadir, masks=tuple(masks))
         yield _Item(group, None if when is None else read_date(when.isoformat()), seen)
+
+
+def _stated(item: pystac.Item, names: Iterable[str], most: float, doubts: Doubts) -> float | None:
+    """Return the first of some properties that is stated; a value out of range, such as -1, counts as not stated."""
+    name = next((name for name in names if item.properties.get(name) is not None), None)
+    if name is None:
+        return None
+    value = item.properties[name]
+    if isinstance(value, int | float) and 0 <= value <= most:
+        return float(value)
+    doubts.add(f"items state a {name} that is no number from 0 to {most:g}: read as not stated", f"{value!r}")
+    return None
 
 
 def _visual(item: pystac.Item) -> str | None:
@@ -186,7 +195,7 @@ def _grouped(items: list[_Item]) -> list[Acquisition]:
         Acquisition(
             group if len(days) == 1 else f"{group}_{day or 'undated'}",
             min((item.taken for item in found if item.taken), default=None),
-            tuple(item.image for item in found),
+            tuple({item.image.path: item.image for item in found}.values()),
         )
         for group, days in groups.items()
         for day, found in days.items()
