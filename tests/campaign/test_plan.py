@@ -100,11 +100,8 @@ def test_ground_without_an_image_before_the_event_is_counted(tmp_path: Path) -> 
     (warning,) = [text for text in plan.warnings if "square kilometres" in text]
     geod = pyproj.Geod(ellps="WGS84")
     pre, post = (
-        shapely.union_all([o for f in made.acquisitions if name in f["id"] for o in f["outlines"]])
-        for name in ("pre00", "post")
-    )
-    pre = shapely.union_all(
-        [o for f in made.acquisitions if "pre" in f["id"] and "pre000" not in f["id"] for o in f["outlines"]]
+        shapely.union_all([o for f in made.acquisitions if f["id"] in names for o in f["outlines"]])
+        for names in (plan.catalogue.before, plan.catalogue.after)
     )
     missing = abs(geod.geometry_area_perimeter(post.difference(pre))[0]) / 1e6
     assert float(warning.split()[0]) == pytest.approx(missing, rel=0.003)

@@ -15,8 +15,7 @@ from rasterio.crs import CRS
 from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.inference.pair import COARSEST
-from xview2_siamese_unet.raster.grid import pixel_size, reproject
+from xview2_siamese_unet.raster.grid import COARSEST, pixel_size, reproject, wrap_longitude
 from xview2_siamese_unet.raster.source import read_source
 from xview2_siamese_unet.xbd.georeference import utm_zone
 
@@ -136,6 +135,12 @@ def is_after(taken: str, event: str) -> bool | None:
     if taken[:10] == event[:10] and (len(taken) == 10 or len(event) == 10):
         return None
     return taken >= event
+
+
+def turned(shape: BaseGeometry) -> BaseGeometry:
+    """Return a shape in degrees; if it reaches 180 degrees, with its copies to the west and to the east."""
+    west, _, east, _ = shape.bounds
+    return shape if west > -179 and east < 179 else wrap_longitude(shape, WGS84)
 
 
 def polygons(shape: BaseGeometry) -> BaseGeometry:

@@ -21,16 +21,15 @@ from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.campaign.acquisition import (
-    WGS84,
     Acquisition,
     Doubts,
     Image,
     polygons,
     read_date,
     read_images,
+    turned,
 )
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.raster.grid import wrap_longitude
 from xview2_siamese_unet.raster.source import SOURCE_DRIVERS
 
 ROOTS: Final = ("catalog.json", "collection.json")
@@ -130,7 +129,7 @@ class _Files:
 def _read_item(file: Path, content: dict[str, Any], files: _Files) -> Iterator[_Item]:
     """Yield an item, if it has a visual raster that can be assessed."""
     try:
-        item = pystac.Item.from_dict(content)
+        item = pystac.Item.from_dict(content, preserve_dict=False)
         href, when = _visual(item), item.datetime or item.common_metadata.start_datetime
     except _BROKEN as error:
         files.doubts.add("items cannot be read", f"{file.name} ({error})")
@@ -177,7 +176,7 @@ def _outline(image: Image, geometry: dict[str, Any] | None, doubts: Doubts) -> B
         return image.outline
     try:
         stated = polygons(shapely.make_valid(shapely.from_geojson(json.dumps(geometry))))
-        inside = polygons(image.outline.intersection(wrap_longitude(stated, WGS84)))
+        inside = polygons(image.outline.intersection(turned(stated)))
     except ShapelyError:
         inside = shapely.Polygon()
     if inside.is_empty:

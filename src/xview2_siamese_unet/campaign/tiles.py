@@ -13,8 +13,8 @@ from rasterio.crs import CRS
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from xview2_siamese_unet.campaign.acquisition import WGS84, polygons
-from xview2_siamese_unet.raster.grid import reproject, wrap_longitude
+from xview2_siamese_unet.campaign.acquisition import WGS84, polygons, turned
+from xview2_siamese_unet.raster.grid import reproject
 from xview2_siamese_unet.xbd.georeference import utm_transformer, utm_zone
 
 SIDE: Final = 2500
@@ -76,7 +76,7 @@ def in_zone(outline: BaseGeometry, zone: int) -> BaseGeometry:
     west = 6 * (zone % 100) - 186
     south, north = (0, 90) if zone < 32700 else (-90, 0)
     band = shapely.box(west, south, west + 6, north)
-    inside = polygons(wrap_longitude(outline, WGS84).intersection(band))
+    inside = polygons(turned(outline).intersection(band))
     return inside if inside.is_empty else polygons(reproject(inside, WGS84, CRS.from_epsg(zone)))
 
 
