@@ -71,12 +71,12 @@ class Doubts:
         self._found: defaultdict[str, list[str]] = defaultdict(list)
 
     def add(self, reason: str, example: object) -> None:
-        """Count one more: a reason such as "scenes have no date", and its name."""
+        """Count one more: a reason such as "scenes without a date, left out", and its name."""
         self._found[reason].append(str(example))
 
     def __iter__(self) -> Iterator[str]:
         """Yield a sentence for each reason."""
-        return (f"{len(found)} {reason}; the first: {found[0]}" for reason, found in self._found.items())
+        return (f"{reason}: {len(found)} (first: {found[0]})" for reason, found in self._found.items())
 
 
 def read_images(path: Path, doubts: Doubts) -> tuple[tuple[Image, ...], str | None]:
@@ -87,19 +87,23 @@ def read_images(path: Path, doubts: Doubts) -> tuple[tuple[Image, ...], str | No
     try:
         source = read_source(path)
     except DataError as error:
-        doubts.add("rasters cannot be used and were left out", error)
+        doubts.add("rasters that cannot be used, left out", error.message)
         return (), None
     for warning in source.warnings:
         doubts.add("warnings on rasters", warning)
     images = []
     for tile in source.tiles:
-        outline = reproject(tile.extent.outline, tile.extent.crs, WGS84)
+        outline = polygons(reproject(tile.extent.outline, tile.extent.crs, WGS84))
+        if outline.is_empty:
+            doubts.add("rasters without a place on Earth, left out", tile.path.name)
+            continue
         pixel = pixel_size(tile.extent, CRS.from_epsg(utm_zone(outline.centroid.x, outline.centroid.y)))
         if pixel <= COARSEST:
             images.append(Image(tile.path, outline, tile.extent.crs.to_string(), pixel))
         else:
             doubts.add(
-                f"rasters have pixels above {COARSEST:g} m, too coarse to show damage to buildings", tile.path.name
+                f"rasters with pixels above {COARSEST:g} m, too coarse to show damage to buildings, left out",
+                tile.path.name,
             )
     return tuple(images), read_date(source.taken or "")
 

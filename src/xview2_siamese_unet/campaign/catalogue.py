@@ -97,9 +97,9 @@ def _divide(path: Path, found: Iterable[Acquisition], event: str, doubts: Doubts
     for each in found:
         after = None if each.taken is None else is_after(each.taken, event)
         if each.taken is None:
-            doubts.add("acquisitions have no date and were left out", each.id)
+            doubts.add("acquisitions without a date, left out", each.id)
         elif after is None:
-            doubts.add("acquisitions on the day of the event were left out: state its time (2023-02-06T01:17)", each.id)
+            doubts.add("acquisitions on the day of the event that may be before or after it, left out", each.id)
         else:
             sides[after][each.id] = each
     for after, word in ((False, "before"), (True, "after")):
@@ -126,7 +126,7 @@ def _read_scene(name: str, path: Path, doubts: Doubts, taken: str | None = None)
     images, stated = read_images(path, doubts)
     named = date_in_name(path.stem)
     if not taken and named and stated and named != stated[:10]:
-        doubts.add("scenes have another date in their metadata than in their name, which was used", path.name)
+        doubts.add("scenes with another date in their metadata than in their name, which was used", path.name)
         stated = None
     return Acquisition(name, taken or stated or named, images) if images else None
 
@@ -137,11 +137,11 @@ def _read_pairs(path: Path) -> Catalogue:
     sides: dict[str, dict[str, Acquisition]] = {"pre": {}, "post": {}}
     pairs: dict[tuple[str | None, str], BaseGeometry | None] = {}
     if unknown := sorted({*table.columns} - _KNOWN):
-        scenes.doubts.add(f"columns of {path.name} are not used", ", ".join(unknown))
+        scenes.doubts.add(f"columns of {path.name} that are not used", ", ".join(unknown))
     for line, row in enumerate(table.to_dict("records"), start=2):
         found = {side: scenes.read(row, side, line) for side in sides if row[side] != NO_PRE or side == "post"}
         if None in found.values():
-            scenes.doubts.add(f"pairs of {path.name} were left out, because an image cannot be used", f"line {line}")
+            scenes.doubts.add(f"pairs of {path.name} with an image that cannot be used, left out", f"line {line}")
             continue
         ids = {side: scene.id for side, scene in found.items() if scene is not None}
         for side, scene in found.items():

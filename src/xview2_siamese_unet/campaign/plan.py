@@ -14,7 +14,7 @@ import shapely
 from rasterio.crs import CRS
 from shapely.geometry.base import BaseGeometry
 
-from xview2_siamese_unet.campaign.acquisition import WGS84, Acquisition, Image
+from xview2_siamese_unet.campaign.acquisition import WGS84, Acquisition, Image, polygons
 from xview2_siamese_unet.campaign.catalogue import Catalogue
 from xview2_siamese_unet.campaign.selection import SMALLEST, Choice, View, choose
 from xview2_siamese_unet.campaign.tiles import Tile, in_zone, tiles_over, zones_of
@@ -98,7 +98,7 @@ def make_plan(catalogue: Catalogue) -> Plan:
         )
     warnings = [*catalogue.doubts]
     if missing >= SMALLEST:
-        warnings.append(f"{missing / 1e6:,.4g} square kilometres after the event have no image before it: not planned")
+        warnings.append(f"ground after the event that no image before it shows, left out: {missing / 1e6:,.4g} km²")
     return Plan(catalogue, tuple(jobs), tuple(warnings))
 
 
@@ -197,5 +197,5 @@ def _within(seen: list[_Seen] | None) -> Acquisition | None:
 def _planned(job: Job, choice: Choice) -> PlannedJob:
     pixel = max(choice.pre.pixel, choice.post.pixel)
     shown = choice.pre.ground.intersection(choice.post.ground).area
-    ground = reproject(choice.ground, CRS.from_epsg(job.tile.zone), WGS84)
+    ground = polygons(reproject(choice.ground, CRS.from_epsg(job.tile.zone), WGS84))
     return PlannedJob(job, choice.post, ground, choice.ground.area / 1e6, shown / pixel**2 / 1e6)

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import pystac
 import shapely
 from pystac.errors import STACError
+from pystac.serialization import identify_stac_object_type
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
@@ -66,7 +67,7 @@ def read_stac(path: Path) -> tuple[list[Acquisition], str | None, Doubts]:
     items: list[_Item] = []
     event = None
     for file, content in files.walk():
-        if content["type"] == "Feature":
+        if content.get("type") == "Feature":
             items += _read_item(file, content, files)
         elif event is None and content.get(EVENT) is not None:
             event = _event(file, str(content[EVENT]))
@@ -97,8 +98,8 @@ class _Files:
             file = waiting.pop()
             try:
                 content = json.loads(file.read_bytes())
-                if content["type"] not in ("Catalog", "Collection", "Feature"):
-                    raise ValueError(f"the type {content['type']!r}")
+                if identify_stac_object_type(content) is None:
+                    raise ValueError("neither catalogue, collection nor item")
                 links = [str(link["href"]) for link in content.get("links", []) if link["rel"] in ("child", "item")]
             except _BROKEN as error:
                 if file == self._top:
@@ -106,7 +107,7 @@ class _Files:
                         f"{file} is no STAC catalogue ({error}).",
                         hint="Name a catalog.json or collection.json, a folder of scenes, or a table of pairs.",
                     ) from error
-                self.doubts.add("files of the catalogue cannot be read", f"{file.name} ({error})")
+                self.doubts.add("files of the catalogue that cannot be read, left out", f"{file.name} ({error})")
                 continue
             yield file, content
             targets = (self.find(href, file.parent, "links") for href in links)
@@ -118,9 +119,9 @@ class _Files:
         """Return the file that a link names; one that leads out of the folder, or to nothing, is counted."""
         path = (base / href).resolve()
         if _ADDRESS.match(href) or not path.is_relative_to(self._top.parent):
-            self.doubts.add(f"{kind} lead out of the folder of the catalogue and were not followed", href)
+            self.doubts.add(f"{kind} that lead out of the folder of the catalogue, not followed", href)
         elif not path.is_file():
-            self.doubts.add(f"{kind} name a file that is missing", href)
+            self.doubts.add(f"{kind} whose file is missing", href)
         else:
             return path
         return None
@@ -132,10 +133,10 @@ def _read_item(file: Path, content: dict[str, Any], files: _Files) -> Iterator[_
         item = pystac.Item.from_dict(content, preserve_dict=False)
         href, when = _visual(item), item.datetime or item.common_metadata.start_datetime
     except _BROKEN as error:
-        files.doubts.add("items cannot be read", f"{file.name} ({error})")
+        files.doubts.add("items that cannot be read, left out", f"{file.name} ({error})")
         return
     if href is None:
-        files.doubts.add("items have no visual raster (asset or role visual, or a single GeoTIFF)", item.id)
+        files.doubts.add("items without a visual raster (asset or role visual, or a single GeoTIFF), left out", item.id)
         return
     path = files.find(href, file.parent, "assets")
     images, _ = ((), None) if path is None else read_images(path, files.doubts)
@@ -158,7 +159,7 @@ def _stated(item: pystac.Item, names: Iterable[str], most: float, doubts: Doubts
     value = item.properties[name]
     if isinstance(value, int | float) and 0 <= value <= most:
         return float(value)
-    doubts.add(f"items state a {name} that is no number from 0 to {most:g}: read as not stated", f"{value!r}")
+    doubts.add(f"items whose {name} is no number from 0 to {most:g}, read as not stated", f"{value!r}")
     return None
 
 
@@ -180,7 +181,7 @@ def _outline(image: Image, geometry: dict[str, Any] | None, doubts: Doubts) -> B
     except ShapelyError:
         inside = shapely.Polygon()
     if inside.is_empty:
-        doubts.add("items have a geometry away from their raster, which was used in its place", image.path.name)
+        doubts.add("items with a geometry away from their raster, whose outline was used", image.path.name)
         return image.outline
     return inside
 
