@@ -179,6 +179,15 @@ def test_pairs_of_a_geoparquet_are_limited_to_their_areas(write: Write, tmp_path
     assert ground.symmetric_difference(west).area < 0.1
 
 
+def test_an_area_in_another_zone_is_no_area_of_a_tile(write: Write, tmp_path: Path) -> None:
+    for name in ("before.tif", "after.tif"):
+        write(name)
+    elsewhere = gpd.GeoDataFrame({"pre": ["before.tif"], "post": ["after.tif"]}, geometry=[box(0, 0, 1, 1)], crs=4326)
+    elsewhere.to_parquet(tmp_path / "pairs.parquet")
+    with pytest.raises(DataError, match="No image before the event overlaps"):
+        make_plan(read_catalogue(tmp_path / "pairs.parquet"))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -190,7 +199,9 @@ def test_pairs_of_a_geoparquet_are_limited_to_their_areas(write: Write, tmp_path
         ("pre,post,event\na.tif,b.tif,fire\na.tif,c.tif,flood\n", "2 events .fire, flood"),
         ("pre,post\na.tif,missing.tif\n", "no usable pair"),
         ("pre,post\n", "no usable pair"),
-        ("", "cannot be read"),
+        ("", "no column post and pre"),
+        ("pre,post\na,b.tif,c.tif\n", "line 2 has more cells"),
+        ("pre,post,Pre\na,b,c\n", "repeats a column"),
     ],
 )
 def test_tables_that_are_refused(write: Write, tmp_path: Path, text: str, words: str) -> None:
@@ -198,6 +209,12 @@ def test_tables_that_are_refused(write: Write, tmp_path: Path, text: str, words:
         write(name)
     (tmp_path / "pairs.csv").write_text(text)
     with pytest.raises(DataError, match=words):
+        read_catalogue(tmp_path / "pairs.csv")
+
+
+def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("pre,post\nfür.tif,b.tif\n", encoding="latin-1")
+    with pytest.raises(DataError, match="cannot be read .*utf-8"):
         read_catalogue(tmp_path / "pairs.csv")
 
 

@@ -14,6 +14,8 @@ from xview2_siamese_unet.campaign.plan import MEGABYTES, SECONDS, Plan, make_pla
 from xview2_siamese_unet.campaign.plan_files import read_plan, require_no_plan, write_plan
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError
 
+IMAGE = {"acquisition": "a", "taken": None, "path": "a.tif", "crs": "EPSG:32636", "pixel_m": 1, "cloud": None}
+IMAGE |= {"off_nadir": None, "masks": []}
 Edit = Callable[[pd.DataFrame], pd.DataFrame | None]
 
 
@@ -122,6 +124,17 @@ def test_an_edit_that_makes_no_job_is_refused_in_a_sentence(folder: Path, how: E
     assert caught.value.hint
 
 
+def test_blank_lines_are_no_jobs_and_are_counted_as_lines(folder: Path) -> None:
+    count = len(read_plan(folder))
+    path = folder / "plan.csv"
+    head, first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([head, "", first, "," * head.count(","), *rest, "", ""]))
+    assert len(read_plan(folder)) == count
+    path.write_text("\n".join([head, "", first.replace("post", "lost")]))
+    with pytest.raises(ConfigError, match="line 3: '1040010lost"):
+        read_plan(folder)
+
+
 def test_pre_none_means_the_image_after_the_event_alone(folder: Path) -> None:
     edit(folder, first_row(pre="none"))
     assert read_plan(folder)[0].pre is None
@@ -145,6 +158,10 @@ def test_a_folder_without_a_plan(tmp_path: Path) -> None:
         (
             json.dumps({"features": [{"geometry": {"type": "Point", "coordinates": [0, 0]}, "properties": {}}]}),
             "feature 1: acquisition must be given",
+        ),
+        (
+            json.dumps({"features": [{"geometry": {"type": "Point", "coordinates": [0, 0]}, "properties": IMAGE}]}),
+            "feature 1 is no polygon",
         ),
     ],
 )

@@ -99,6 +99,10 @@ def visual(href: str) -> Change:
         (visual("../../../outside.tif"), "lead out"),
         (visual("/etc/passwd.tif"), "lead out"),
         (visual("./missing.tif"), "missing"),
+        (visual("./nul\0.tif"), "missing"),
+        (visual("./" + "long" * 100 + ".tif"), "missing"),
+        (lambda item: item["assets"]["visual"].update(href=5), "cannot be read"),
+        (lambda item: item["assets"]["visual"].update(roles=5), "cannot be read"),
         (lambda item: item["assets"].clear(), "without a visual raster"),
         (
             lambda item: item["assets"].update(b={"href": "./b.tif"}) or item["assets"].pop("visual"),

@@ -150,4 +150,5 @@ def turned(shape: BaseGeometry) -> BaseGeometry:
 def polygons(shape: BaseGeometry) -> BaseGeometry:
     """Return the parts of a shape that have an area."""
     parts = shapely.get_parts(shapely.get_parts(shape))
-    return shapely.union_all(parts[shapely.get_dimensions(parts) == 2])
+    parts = parts[shapely.get_dimensions(parts) == 2]
+    return shapely.union_all(parts) if len(parts) else shapely.Polygon()

@@ -138,7 +138,7 @@ def _read_pairs(path: Path) -> Catalogue:
     pairs: dict[tuple[str | None, str], BaseGeometry | None] = {}
     if unknown := sorted({*table.columns} - _KNOWN):
         scenes.doubts.add(f"columns of {path.name} that are not used", ", ".join(unknown))
-    for line, row in enumerate(table.to_dict("records"), start=2):
+    for line, row in zip(table.index, table.to_dict("records"), strict=True):
         found = {side: scenes.read(row, side, line) for side in sides if row[side] != NO_PRE or side == "post"}
         if None in found.values():
             scenes.doubts.add(f"pairs of {path.name} with an image that cannot be used, left out", f"line {line}")
@@ -185,15 +185,34 @@ class _Scenes:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Return the cells of a CSV as text; commas, semicolons or tabs divide them.
+    """Return the cells of a CSV as text, by line number; commas, semicolons or tabs divide them.
 
     Raises:
-        DataError: not readable.
+        DataError: not readable, or cells without a column.
     """
     try:
-        return pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head = file.readline()
+            delimiter = max(",;\t", key=head.count)
+            names = _lower(path, next(csv.reader([head], delimiter=delimiter), []))
+            reader = csv.reader(file, delimiter=delimiter)
+            rows = [(reader.line_num + 1, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}).", hint="Save it as CSV in UTF-8.") from error
+    if longer := [line for line, row in rows if len(row) > len(names)]:
+        raise DataError(
+            f"{path}, line {longer[0]} has more cells than columns.", hint="Put text with commas in quotes."
+        )
+    filled = [row + [""] * (len(names) - len(row)) for _, row in rows]
+    return pd.DataFrame(filled, index=[line for line, _ in rows], columns=names, dtype=str)
+
+
+def _lower(path: Path, names: Iterable[object]) -> list[str]:
+    """Return the names of columns without case and spaces around them."""
+    lower = [str(name).strip().lower() for name in names]
+    if len({*lower}) < len(lower):
+        raise DataError(f"{path} repeats a column ({', '.join(lower)}).", hint="Give each column its own name.")
+    return lower
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -206,12 +225,12 @@ def _read_table(path: Path) -> pd.DataFrame:
         table = read_csv(path)
     else:
         try:
-            table = gpd.read_parquet(path).to_crs(WGS84)
+            table = gpd.read_parquet(path).to_crs(WGS84).reset_index(drop=True)
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read ({error}).", hint="Save it as GeoParquet, or as CSV.") from error
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    for name in {*table.columns} - {"geometry"}:
-        table[name] = [("" if pd.isna(value) else str(value)).strip() for value in table[name]]
+        table.columns = _lower(path, table.columns)
+        for name in {*table.columns} - {"geometry"}:
+            table[name] = ["" if pd.isna(value) else str(value).strip() for value in table[name]]
     if missing := {"pre", "post"} - {*table.columns}:
         raise DataError(
             f"{path} has no column {' and '.join(sorted(missing))}, but {', '.join(table.columns)}.",

@@ -144,10 +144,11 @@ def _plan_zone(catalogue: Catalogue, zone: int) -> tuple[list[PlannedJob], float
 def _allowed(
     tile: Tile, areas: Mapping[tuple[str | None, str], BaseGeometry | None] | None, pre: str | None, post: str
 ) -> BaseGeometry | None:
-    """Return where two acquisitions may be a pair."""
-    if areas is None:
-        return tile.box
-    return (areas[pre, post] or tile.box) if (pre, post) in areas else None
+    """Return where two acquisitions may be a pair: in the given area, or anywhere in the tile."""
+    if areas is not None and (pre, post) not in areas:
+        return None
+    area = None if areas is None else areas[pre, post]
+    return tile.box if area is None else area
 
 
 def _over(
@@ -165,7 +166,7 @@ def _over(
         ):
             each, image = pairs[number]
             if ground.area:
-                found[tiles[place]][each.id].append(_Seen(each, image, ground))
+                found[tiles[place]][each.id].append(_Seen(each, image, polygons(ground)))
     return found
 
 

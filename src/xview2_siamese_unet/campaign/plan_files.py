@@ -130,8 +130,7 @@ def read_plan(folder: Path) -> tuple[Job, ...]:
     if not path.is_file():
         raise DataError(f"{folder} holds no plan ({JOBS}).", hint="Make one with kedro campaign plan.")
     acquisitions, table = _Acquisitions(_read_images(folder / IMAGES)), read_csv(path)
-    table.columns = [str(name).strip() for name in table.columns]
-    lines = [f"{path}, line {number}" for number in range(2, len(table) + 2)]
+    lines = [f"{path}, line {number}" for number in table.index]
     rows = [
         validate({str(key): row[key] for key in row}, _Row, line)
         for row, line in zip(table.to_dict("records"), lines, strict=True)
@@ -190,6 +189,8 @@ def _read_images(path: Path) -> dict[str, Acquisition]:
     for number, (shape, raw) in enumerate(zip(shapes, properties, strict=True), start=1):
         row = validate(raw, _Image, f"{path}, feature {number}")
         taken = None if row.taken is None else read_date(row.taken)
+        if shapely.get_dimensions(shape) != 2:
+            raise DataError(f"{path}, feature {number} is no polygon.", hint="Make the plan again.")
         image = Image(row.path, shape, row.crs, row.pixel_m, row.cloud, row.off_nadir, row.masks)
         before = found[row.acquisition].images if row.acquisition in found else ()
         found[row.acquisition] = Acquisition(row.acquisition, taken, (*before, image))

@@ -107,4 +107,4 @@ def _pairs(
         for pre in before:
             area = allowed(pre.id, str(post.id))
             if area is not None:
-                yield pre, post, shapely.intersection_all([pre.ground, post.ground, area])
+                yield pre, post, polygons(polygons(pre.ground.intersection(post.ground)).intersection(area))

@@ -117,13 +117,20 @@ class _Files:
 
     def find(self, href: str, base: Path, kind: str) -> Path | None:
         """Return the file that a link names; one that leads out of the folder, or to nothing, is counted."""
-        path = (base / href).resolve()
-        if _ADDRESS.match(href) or not path.is_relative_to(self._top.parent):
-            self.doubts.add(f"{kind} that lead out of the folder of the catalogue, not followed", href)
-        elif not path.is_file():
-            self.doubts.add(f"{kind} whose file is missing", href)
-        else:
+        try:
+            path = (base / href).resolve()
+            inside, there = path.is_relative_to(self._top.parent) and not _ADDRESS.match(href), path.is_file()
+        except (
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):  # a name too long, links in a circle, no text, a null byte
+            inside, there = True, False
+        if inside and there:
             return path
+        reason = "whose file is missing" if inside else "that lead out of the folder of the catalogue, not followed"
+        self.doubts.add(f"{kind} {reason}", href)
         return None
 
 
@@ -132,6 +139,7 @@ def _read_item(file: Path, content: dict[str, Any], files: _Files) -> Iterator[_
     try:
         item = pystac.Item.from_dict(content, preserve_dict=False)
         href, when = _visual(item), item.datetime or item.common_metadata.start_datetime
+        marked = [asset.href for key, asset in item.assets.items() if _MASKS & {key, *(asset.roles or ())}]
     except _BROKEN as error:
         files.doubts.add("items that cannot be read, left out", f"{file.name} ({error})")
         return
@@ -140,7 +148,6 @@ def _read_item(file: Path, content: dict[str, Any], files: _Files) -> Iterator[_
         return
     path = files.find(href, file.parent, "assets")
     images, _ = ((), None) if path is None else read_images(path, files.doubts)
-    marked = [asset.href for key, asset in item.assets.items() if _MASKS & {key, *(asset.roles or ())}]
     masks = [mask for mask in (files.find(href, file.parent, "masks") for href in marked) if mask is not None]
     group = next((str(item.properties[key]) for key in _ACQUISITION if item.properties.get(key)), item.id)
     cloud, off_nadir = _stated(item, _CLOUD, 100, files.doubts), _stated(item, _OFF_NADIR, 90, files.doubts)
