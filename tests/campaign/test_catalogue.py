@@ -214,7 +214,7 @@ def test_tables_that_are_refused(write: Write, tmp_path: Path, text: str, words:
 
 def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("pre,post\nfür.tif,b.tif\n", encoding="latin-1")
-    with pytest.raises(DataError, match="cannot be read .*utf-8"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_catalogue(tmp_path / "pairs.csv")
 
 

@@ -10,9 +10,10 @@ import shapely
 from shapely import Point
 
 from made_catalogue import BORDER, EVENT, LATITUDE, Made, write_catalogue
-from xview2_siamese_unet.campaign.catalogue import read_catalogue
+from xview2_siamese_unet.campaign.acquisition import Acquisition, Image, is_after
+from xview2_siamese_unet.campaign.catalogue import Catalogue, read_catalogue
 from xview2_siamese_unet.campaign.plan import Plan, make_plan
-from xview2_siamese_unet.campaign.tiles import SIDE, tile_at
+from xview2_siamese_unet.campaign.tiles import SIDE, Tile, tile_at
 
 FOOTPRINTS = 3000
 
@@ -114,3 +115,55 @@ def test_two_hundred_items_are_planned_in_five_seconds(tmp_path: Path) -> None:
     plan = make_plan(read_catalogue(made.top))
     assert time.perf_counter() - started < 5
     assert len(plan.jobs) > 100
+
+
+def in_memory(name: str, taken: str, *parts: tuple[shapely.Polygon, float | None]) -> Acquisition:
+    """An acquisition of images with outlines in degrees and shares of clouds."""
+    images = [
+        Image(Path(f"{name}{number}.tif"), outline, "EPSG:4326", 0.5, cloud)
+        for number, (outline, cloud) in enumerate(parts)
+    ]
+    return Acquisition(name, taken, tuple(images))
+
+
+def catalogue_of(*acquisitions: Acquisition) -> Catalogue:
+    before, after = (
+        {each.id: each for each in acquisitions if each.taken and is_after(each.taken, EVENT) is late}
+        for late in (False, True)
+    )
+    return Catalogue(before, after, event=EVENT)
+
+
+def test_clouds_are_those_over_the_tile_by_area() -> None:
+    west, south, east, north = Tile(32637, 180, 1600).box.bounds
+    to_degrees = pyproj.Transformer.from_crs(32637, 4326, always_xy=True)
+
+    def box_in_degrees(*bounds: float) -> shapely.Polygon:
+        dense = shapely.segmentize(shapely.box(*bounds), 100)
+        return shapely.transform(dense, lambda xy: np.column_stack(to_degrees.transform(*xy.T)))
+
+    quarter = box_in_degrees(west, south, west + SIDE / 4, north)
+    rest = box_in_degrees(west + SIDE / 4, south, east, north)
+    plan = make_plan(
+        catalogue_of(
+            in_memory("pre", "2023-01-01", (quarter, None), (rest, None)),
+            in_memory("cloudy_elsewhere", "2023-02-08", (rest, 0.12), (quarter, None), (quarter, 0.08)),
+            in_memory("clear", "2023-02-07", (rest, 0.0), (quarter, 0.0)),
+        )
+    )
+    first = next(planned for planned in plan.jobs if planned.job.tile == Tile(32637, 180, 1600))
+    assert first.job.post.id == "cloudy_elsewhere"
+    assert first.view.cloud == pytest.approx((3 * 0.12 + 0.08) / 4, rel=1e-4)
+    assert first.view.off_nadir is None
+
+
+def test_an_event_across_180_degrees_and_the_equator() -> None:
+    split = shapely.union_all([shapely.box(179.98, -0.02, 180, 0.02), shapely.box(-180, -0.02, -179.98, 0.02)])
+    beyond = shapely.box(179.98, -0.02, 180.02, 0.02)
+    plan = make_plan(
+        catalogue_of(in_memory("pre", "2023-01-01", (split, 0)), in_memory("post", "2023-02-08", (beyond, 0)))
+    )
+    assert {planned.job.tile.zone for planned in plan.jobs} == {32601, 32660, 32701, 32760}
+    area = abs(pyproj.Geod(ellps="WGS84").geometry_area_perimeter(beyond)[0]) / 1e6
+    assert sum(planned.square_km for planned in plan.jobs) == pytest.approx(area, rel=0.003)
+    assert plan.warnings == ()
