@@ -11,7 +11,7 @@ import click
 from xview2_siamese_unet.campaign.catalogue import read_catalogue
 from xview2_siamese_unet.campaign.page import plan_page
 from xview2_siamese_unet.campaign.plan import make_plan
-from xview2_siamese_unet.campaign.plan_files import PAGE, require_no_plan, write_plan
+from xview2_siamese_unet.campaign.plan_files import JOBS, PAGE, require_no_plan, write_plan
 from xview2_siamese_unet.cli.command import ProjectCommand
 
 _PATH: Final = click.Path(path_type=Path)
@@ -48,4 +48,4 @@ def plan(catalogue: Path, out: Path, event_date: str | None) -> None:
         _log.warning("%s", warning)
     write_plan(out, made, plan_page(made, f"Plan for {catalogue.name}"))
     tiles = len({job.job.tile for job in made.jobs})
-    click.echo(f"{len(made.jobs)} jobs in {tiles} tiles; look at {out / PAGE}, edit plan.csv")
+    click.echo(f"jobs: {len(made.jobs)}, tiles: {tiles}; look at {out / PAGE}, edit {JOBS}")
