@@ -148,7 +148,9 @@ def turned(shape: BaseGeometry) -> BaseGeometry:
 
 
 def polygons(shape: BaseGeometry) -> BaseGeometry:
-    """Return the parts of a shape that have an area."""
+    """Return the parts of a valid shape that have an area."""
+    if shape.geom_type in ("Polygon", "MultiPolygon"):
+        return shape
     parts = shapely.get_parts(shapely.get_parts(shape))
     parts = parts[shapely.get_dimensions(parts) == 2]
     return shapely.union_all(parts) if len(parts) else shapely.Polygon()
