@@ -249,7 +249,7 @@ show("kedro", cli)
 """
     done = python(project, "-c", script)
     shown = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
-    assert len(shown) == 20
+    assert len(shown) == 21
     assert set(shown.values()) == {"True"}, shown
 
 

@@ -18,6 +18,7 @@ ON_OTHERS = {
     "docs/benchmarks.md": "minutes to hours each; tests/project/test_benchmarks.py runs each with less",
     "docs/results.md": "days; tests/project/test_results.py runs it with less",
     "docs/index.md": "the first two lines of the README",
+    "docs/campaigns.md": "test_campaigns_page.py",
     "docs/new_event.md": "test_new_event.py",
     "docs/new_event_methods.md": "half an hour; tests/project/test_benchmarks.py runs it with less",
 }

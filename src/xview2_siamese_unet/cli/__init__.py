@@ -27,6 +27,7 @@ _PACKAGE: Final = "xview2_siamese_unet"
 _COMMANDS: Final = {
     "adapt": f"{__name__}.adapt.adapt_command",
     "assess": f"{__name__}.assess.assess_command",
+    "campaign": f"{__name__}.campaign.campaign",
     "compare": f"{__name__}.score.compare_command",
     "cross-validate": f"{__name__}.cross_validate.cross_validate",
     "doctor": f"{__name__}.doctor.doctor",

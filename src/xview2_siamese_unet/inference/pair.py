@@ -17,7 +17,7 @@ from xview2_siamese_unet.inference.around_images import around
 from xview2_siamese_unet.inference.coregistration import SIDE, Shift, estimate_field, estimate_shift
 from xview2_siamese_unet.inference.footprints import Given, given_area, given_buildings, given_zones, outside
 from xview2_siamese_unet.inference.no_model import NONE
-from xview2_siamese_unet.raster.grid import Area, Grid, clip, common_grid, reproject, wrap_longitude
+from xview2_siamese_unet.raster.grid import COARSEST, Area, Grid, clip, common_grid, reproject, wrap_longitude
 from xview2_siamese_unet.raster.no_data import undeclared_fill
 from xview2_siamese_unet.raster.reader import Pair, ShiftField, Stretch
 from xview2_siamese_unet.raster.source import Source, read_source
@@ -26,7 +26,6 @@ from xview2_siamese_unet.types import PixelValues
 Samples = tuple[PixelValues, PixelValues]
 """Values of both images at pixels where both hold data."""
 _USUAL_PIXELS: Final = (0.2, 1.5)  # metres; the training images of xBD lie well inside
-_COARSEST: Final = 3.0  # metres
 _SAMPLES: Final = 6  # windows along each axis
 _SIDE: Final = 96
 _MOST_FILLS: Final = 2  # values of one image: a low and a high one
@@ -135,9 +134,9 @@ def _required(path: Path | None, name: str) -> Path:
 
 
 def _check_size(grid: Grid, params: InferenceParams) -> None:
-    if grid.pixel > _COARSEST:
+    if grid.pixel > COARSEST:
         raise DataError(
-            f"The images have pixels of {grid.pixel:.2f} m; damage to buildings is not visible above {_COARSEST:g} m.",
+            f"The images have pixels of {grid.pixel:.2f} m; damage to buildings is not visible above {COARSEST:g} m.",
             hint="Use images of higher resolution.",
         )
     if grid.width * grid.height > params.max_pixels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyproj
@@ -20,6 +20,9 @@ from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.xbd.georeference import utm_zone
+
+COARSEST: Final = 3.0
+"""Metres; damage to buildings is not visible in larger pixels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,62 @@
+"""`plan.html`: what the page of a plan shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from xview2_siamese_unet.campaign.acquisition import Acquisition
+from xview2_siamese_unet.campaign.plan import Plan
+from xview2_siamese_unet.campaign.plan_files import plan_row
+from xview2_siamese_unet.campaign.selection import RULES
+from xview2_siamese_unet.report.plan import PlanContent, render_plan
+
+
+def plan_page(plan: Plan, title: str) -> str:
+    """Return the page of a plan."""
+    rows = [plan_row(job) for job in plan.jobs]
+    sides = {"before": ("pre", plan.catalogue.before), "after": ("post", plan.catalogue.after)}
+    hours, gigabytes = (sum(row[key] for row in rows) / unit for key, unit in (("core_minutes", 60), ("disk_mb", 1000)))
+    return render_plan(
+        PlanContent(
+            title=title,
+            event=plan.catalogue.event,
+            jobs=rows,
+            grounds=[job.ground for job in plan.jobs],
+            outlines=[image.outline for each in plan.catalogue.before.values() for image in each.images],
+            acquisitions=[
+                _row(each, side, Counter(row[key] for row in rows)[each.id])
+                for side, (key, found) in sides.items()
+                for each in sorted(found.values(), key=lambda one: (one.taken or "", one.id))
+            ],
+            totals={
+                "jobs": f"{len(rows):,}",
+                "tiles": f"{len({row['tile'] for row in rows}):,}",
+                "km² to assess": f"{sum(job.square_km for job in plan.jobs):,.1f}",
+                "hours on one core": f"{hours:,.1f}",
+                "GB of disk": f"{gigabytes:,.1f}",
+            },
+            rules=RULES,
+            warnings=plan.warnings,
+        )
+    )
+
+
+def _row(acquisition: Acquisition, side: str, jobs: int) -> dict[str, Any]:
+    images = acquisition.images
+    return {
+        "id": acquisition.id,
+        "side": side,
+        "taken": acquisition.taken,
+        "images": len(images),
+        "pixel": max(image.pixel for image in images),
+        "cloud": _mean(None if image.cloud is None else 100 * image.cloud for image in images),
+        "off_nadir": _mean(image.off_nadir for image in images),
+        "jobs": jobs,
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

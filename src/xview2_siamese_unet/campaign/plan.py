@@ -1,0 +1,202 @@
+"""The plan of a campaign: one job for each tile and each pair chosen in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import shapely
+from rasterio.crs import CRS
+from shapely.geometry.base import BaseGeometry
+
+from xview2_siamese_unet.campaign.acquisition import WGS84, Acquisition, Image, polygons
+from xview2_siamese_unet.campaign.catalogue import Catalogue
+from xview2_siamese_unet.campaign.selection import SMALLEST, Choice, View, choose
+from xview2_siamese_unet.campaign.tiles import Tile, in_zone, tiles_over, zones_of
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.raster.grid import reproject
+
+SECONDS: Final = 3.8
+"""Seconds of one CPU core for a megapixel with a ResNet-50 (`docs/benchmarks.md`: 1.89 s on two)."""
+MEGABYTES: Final = 2.0
+"""Megabytes of products for a megapixel: a synthetic scene of 2048² pixels makes 8.0 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One assessment: a pair within the square of a tile.
+
+    Attributes:
+        name: of its folder.
+        tile: its zone and square.
+        rank: order among the jobs of its tile; where two show a building, the lower rank is preferred.
+        pre: acquisition before the event, with the images that meet the tile; `None`: no pre-disaster image.
+        post: acquisition after it, the same.
+    """
+
+    name: str
+    tile: Tile
+    rank: int
+    pre: Acquisition | None
+    post: Acquisition
+
+
+class PlannedJob(NamedTuple):
+    """A job, the part of its tile that it was chosen for, and what it costs.
+
+    Attributes:
+        job: the job.
+        view: what its post-disaster acquisition shows of the tile.
+        ground: that part in degrees.
+        square_km: area of that part.
+        megapixels: to assess: all that both images show of the tile.
+    """
+
+    job: Job
+    view: View
+    ground: BaseGeometry
+    square_km: float
+    megapixels: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All jobs, and what they were chosen from.
+
+    Attributes:
+        catalogue: acquisitions and the date of the event.
+        jobs: by tile and rank.
+        warnings: what was left out.
+    """
+
+    catalogue: Catalogue
+    jobs: tuple[PlannedJob, ...]
+    warnings: tuple[str, ...]
+
+
+def make_plan(catalogue: Catalogue) -> Plan:
+    """Choose pairs for every tile, see `selection`.
+
+    Raises:
+        DataError: no acquisition before the event overlaps with one after it.
+    """
+    jobs, missing = [], 0.0
+    images = [image for each in catalogue.after.values() for image in each.images]
+    for zone in zones_of(image.outline for image in images):
+        found, area = _plan_zone(catalogue, zone)
+        jobs += found
+        missing += area
+    if not jobs:
+        raise DataError(
+            "No image before the event overlaps with one after it.",
+            hint="Check the date of the event, and that the images show one place.",
+        )
+    warnings = [*catalogue.doubts]
+    if missing >= SMALLEST:
+        warnings.append(f"ground after the event that no image before it shows, left out: {missing / 1e6:,.4g} km²")
+    return Plan(catalogue, tuple(jobs), tuple(warnings))
+
+
+class _Seen(NamedTuple):
+    """An image over one tile."""
+
+    acquisition: Acquisition
+    image: Image
+    ground: BaseGeometry
+
+
+def _plan_zone(catalogue: Catalogue, zone: int) -> tuple[list[PlannedJob], float]:
+    """Return the jobs of a UTM zone, and the square metres without an image before the event."""
+    shapes = {
+        (each.id, image.path): in_zone(image.outline, zone)
+        for side in (catalogue.before, catalogue.after)
+        for each in side.values()
+        for image in each.images
+    }
+    after = [shapes[each.id, image.path] for each in catalogue.after.values() for image in each.images]
+    tiles = tiles_over(after, zone)
+    before_in, after_in = (_over(side.values(), shapes, tiles) for side in (catalogue.before, catalogue.after))
+    areas = {key: None if area is None else in_zone(area, zone) for key, area in (catalogue.pairs or {}).items()}
+    jobs, missing = [], 0.0
+    for tile in tiles:
+        before = [_view(seen) for seen in before_in[tile].values()]
+        if catalogue.pairs is not None:
+            before.append(View(None, None, tile.box, 0.0))
+        allowed = partial(_allowed, tile, areas if catalogue.pairs is not None else None)
+        choices, area = choose(before, [_view(seen) for seen in after_in[tile].values()], allowed)
+        missing += area
+        for rank, choice in enumerate(choices, start=1):
+            pre, post = (
+                _within(found[tile].get(str(view.id)))
+                for found, view in ((before_in, choice.pre), (after_in, choice.post))
+            )
+            if post is not None:
+                job = Job(f"{tile.name}_{rank:02}", tile, rank, pre, post)
+                jobs.append(_planned(job, choice))
+    return jobs, missing
+
+
+def _allowed(
+    tile: Tile, areas: Mapping[tuple[str | None, str], BaseGeometry | None] | None, pre: str | None, post: str
+) -> BaseGeometry | None:
+    """Return where two acquisitions may be a pair: in the given area, or anywhere in the tile."""
+    if areas is not None and (pre, post) not in areas:
+        return None
+    area = None if areas is None else areas[pre, post]
+    return tile.box if area is None else area
+
+
+def _over(
+    acquisitions: Iterable[Acquisition], shapes: Mapping[tuple[str, Path], BaseGeometry], tiles: list[Tile]
+) -> Mapping[Tile, Mapping[str, list[_Seen]]]:
+    """Return tile → acquisition → its images over the tile, each with the ground that it shows."""
+    pairs = [(each, image) for each in acquisitions for image in each.images]
+    boxes = np.array([tile.box for tile in tiles], dtype=object)
+    outlines = np.array([shapes[each.id, image.path] for each, image in pairs], dtype=object)
+    found: defaultdict[Tile, defaultdict[str, list[_Seen]]] = defaultdict(lambda: defaultdict(list))
+    if len(boxes) and len(outlines):
+        numbers, places = shapely.STRtree(boxes).query(outlines, predicate="intersects")
+        for number, place, ground in zip(
+            numbers.tolist(), places.tolist(), shapely.intersection(outlines[numbers], boxes[places]), strict=True
+        ):
+            each, image = pairs[number]
+            if ground.area:
+                found[tiles[place]][each.id].append(_Seen(each, image, polygons(ground)))
+    return found
+
+
+def _view(seen: list[_Seen]) -> View:
+    """Return one acquisition over a tile; clouds and angle are means by area of the images that state them."""
+    grounds = [each.ground for each in seen]
+    acquisition = seen[0].acquisition
+    return View(
+        acquisition.id,
+        acquisition.taken,
+        grounds[0] if len(grounds) == 1 else shapely.union_all(grounds),
+        max(each.image.pixel for each in seen),
+        _mean((each.image.cloud, each.ground.area) for each in seen),
+        _mean((each.image.off_nadir, each.ground.area) for each in seen),
+    )
+
+
+def _mean(values: Iterable[tuple[float | None, float]]) -> float | None:
+    known = [(value, weight) for value, weight in values if value is not None]
+    total = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / total if total else None
+
+
+def _within(seen: list[_Seen] | None) -> Acquisition | None:
+    """Return an acquisition with the images of one tile only."""
+    return None if not seen else replace(seen[0].acquisition, images=tuple(each.image for each in seen))
+
+
+def _planned(job: Job, choice: Choice) -> PlannedJob:
+    pixel = max(choice.pre.pixel, choice.post.pixel)
+    shown = choice.pre.ground.intersection(choice.post.ground).area
+    ground = polygons(reproject(choice.ground, CRS.from_epsg(job.tile.zone), WGS84))
+    return PlannedJob(job, choice.post, ground, choice.ground.area / 1e6, shown / pixel**2 / 1e6)

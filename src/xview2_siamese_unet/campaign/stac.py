@@ -1,0 +1,209 @@
+"""A STAC catalogue or collection on disk: its items, grouped into acquisitions.
+
+No network: a link or an asset that is an address, or that leads out of the folder of the catalogue, is left out and
+counted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pystac
+import shapely
+from pystac.errors import STACError
+from pystac.serialization import identify_stac_object_type
+from shapely.errors import ShapelyError
+from shapely.geometry.base import BaseGeometry
+
+from xview2_siamese_unet.campaign.acquisition import (
+    Acquisition,
+    Doubts,
+    Image,
+    polygons,
+    read_date,
+    read_images,
+    turned,
+)
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.raster.source import SOURCE_DRIVERS
+
+ROOTS: Final = ("catalog.json", "collection.json")
+"""Names of the file of a catalogue in its folder."""
+EVENT: Final = "event_date"
+"""Field of a catalogue or collection with the date of its event."""
+_ACQUISITION: Final = ("catalog_id", "pl:strip_id")
+"""Properties by which vendors name one pass of a satellite, whose tiles are items."""
+_CLOUD: Final = ("tile:clouds_percent", "eo:cloud_cover")  # per cent; that of the tile before that of the whole image
+_OFF_NADIR: Final = ("view:off_nadir",)
+_MASKS: Final = {"data-mask", "udm", "udm2", "cloud", "cloud-mask", "clouds", "cloud-mask-raster"}
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_BROKEN: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, STACError, ShapelyError)
+
+
+class _Item(NamedTuple):
+    """One item: name of its acquisition, its date, its raster."""
+
+    group: str
+    taken: str | None
+    image: Image
+
+
+def read_stac(path: Path) -> tuple[list[Acquisition], str | None, Doubts]:
+    """Return the acquisitions of a catalogue, the date of the event if it states one, and what was left out.
+
+    Args:
+        path: of `catalog.json`, `collection.json` or another file of that kind.
+
+    Raises:
+        DataError: no STAC catalogue.
+    """
+    files = _Files(path.resolve())
+    items: list[_Item] = []
+    event = None
+    for file, content in files.walk():
+        if content.get("type") == "Feature":
+            items += _read_item(file, content, files)
+        elif event is None and content.get(EVENT) is not None:
+            event = _event(file, str(content[EVENT]))
+    return _grouped(items), event, files.doubts
+
+
+def _event(path: Path, text: str) -> str:
+    event = read_date(text)
+    if event is None:
+        raise DataError(f"{path} states the {EVENT} {text!r}, which is no date.", hint="Name it with --event-date.")
+    return event
+
+
+class _Files:
+    """The files of a catalogue: JSON and rasters in its folder or below.
+
+    Attributes:
+        doubts: what was left out.
+    """
+
+    def __init__(self, top: Path) -> None:
+        self._top, self.doubts = top, Doubts()
+
+    def walk(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield file and content of the catalogue, and of all catalogues, collections and items below it."""
+        waiting, seen = [self._top], {self._top}
+        while waiting:
+            file = waiting.pop()
+            try:
+                content = json.loads(file.read_bytes())
+                if identify_stac_object_type(content) is None:
+                    raise ValueError("neither catalogue, collection nor item")
+                links = [str(link["href"]) for link in content.get("links", []) if link["rel"] in ("child", "item")]
+            except _BROKEN as error:
+                if file == self._top:
+                    raise DataError(
+                        f"{file} is no STAC catalogue ({error}).",
+                        hint="Name a catalog.json or collection.json, a folder of scenes, or a table of pairs.",
+                    ) from error
+                self.doubts.add("files of the catalogue that cannot be read, left out", f"{file.name} ({error})")
+                continue
+            yield file, content
+            targets = (self.find(href, file.parent, "links") for href in links)
+            new = [target for target in dict.fromkeys(targets) if target is not None and target not in seen]
+            seen.update(new)
+            waiting.extend(reversed(new))
+
+    def find(self, href: str, base: Path, kind: str) -> Path | None:
+        """Return the file that a link names; one that leads out of the folder, or to nothing, is counted."""
+        try:
+            path = (base / href).resolve()
+            inside, there = path.is_relative_to(self._top.parent) and not _ADDRESS.match(href), path.is_file()
+        except (
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):  # a name too long, links in a circle, no text, a null byte
+            inside, there = True, False
+        if inside and there:
+            return path
+        reason = "whose file is missing" if inside else "that lead out of the folder of the catalogue, not followed"
+        self.doubts.add(f"{kind} {reason}", href)
+        return None
+
+
+def _read_item(file: Path, content: dict[str, Any], files: _Files) -> Iterator[_Item]:
+    """Yield an item, if it has a visual raster that can be assessed."""
+    try:
+        item = pystac.Item.from_dict(content, preserve_dict=False)
+        href, when = _visual(item), item.datetime or item.common_metadata.start_datetime
+        marked = [asset.href for key, asset in item.assets.items() if _MASKS & {key, *(asset.roles or ())}]
+    except _BROKEN as error:
+        files.doubts.add("items that cannot be read, left out", f"{file.name} ({error})")
+        return
+    if href is None:
+        files.doubts.add("items without a visual raster (asset or role visual, or a single GeoTIFF), left out", item.id)
+        return
+    path = files.find(href, file.parent, "assets")
+    images, _ = ((), None) if path is None else read_images(path, files.doubts)
+    masks = [mask for mask in (files.find(href, file.parent, "masks") for href in marked) if mask is not None]
+    group = next((str(item.properties[key]) for key in _ACQUISITION if item.properties.get(key)), item.id)
+    cloud, off_nadir = _stated(item, _CLOUD, 100, files.doubts), _stated(item, _OFF_NADIR, 90, files.doubts)
+    for image in images:
+        outline = _outline(image, item.geometry, files.doubts)
+        share = None if cloud is None else cloud / 100
+        seen = replace(image, outline=outline, cloud=share, off_nadir=off_nadir, masks=tuple(masks))
+        yield _Item(group, None if when is None else read_date(when.isoformat()), seen)
+
+
+def _stated(item: pystac.Item, names: Iterable[str], most: float, doubts: Doubts) -> float | None:
+    """Return the first of some properties that is stated; a value out of range, such as -1, counts as not stated."""
+    name = next((name for name in names if item.properties.get(name) is not None), None)
+    if name is None:
+        return None
+    value = item.properties[name]
+    if isinstance(value, int | float) and 0 <= value <= most:
+        return float(value)
+    doubts.add(f"items whose {name} is no number from 0 to {most:g}, read as not stated", f"{value!r}")
+    return None
+
+
+def _visual(item: pystac.Item) -> str | None:
+    """Return the link of the asset in colour."""
+    rasters = {key: asset for key, asset in item.assets.items() if Path(asset.href).suffix.lower() in SOURCE_DRIVERS}
+    named = [asset for key, asset in rasters.items() if "visual" in (key, *(asset.roles or ()))]
+    plain = [asset for key, asset in rasters.items() if not _MASKS & {key, *(asset.roles or ())}]
+    return next((assets[0].href for assets in (named, plain) if len(assets) == 1), None)
+
+
+def _outline(image: Image, geometry: dict[str, Any] | None, doubts: Doubts) -> BaseGeometry:
+    """Return where an image has data: its raster, as far as the geometry of its item covers it."""
+    if geometry is None:
+        return image.outline
+    try:
+        stated = polygons(shapely.make_valid(shapely.from_geojson(json.dumps(geometry))))
+        inside = polygons(image.outline.intersection(turned(stated)))
+    except ShapelyError:
+        inside = shapely.Polygon()
+    if inside.is_empty:
+        doubts.add("items with a geometry away from their raster, whose outline was used", image.path.name)
+        return image.outline
+    return inside
+
+
+def _grouped(items: list[_Item]) -> list[Acquisition]:
+    """Return the acquisitions; one name on two days makes two of them."""
+    groups: defaultdict[str, defaultdict[str, list[_Item]]] = defaultdict(lambda: defaultdict(list))
+    for item in items:
+        groups[item.group][(item.taken or "")[:10]].append(item)
+    return [
+        Acquisition(
+            group if len(days) == 1 else f"{group}_{day or 'undated'}",
+            min((item.taken for item in found if item.taken), default=None),
+            tuple({item.image.path: item.image for item in found}.values()),
+        )
+        for group, days in groups.items()
+        for day, found in days.items()
+    ]

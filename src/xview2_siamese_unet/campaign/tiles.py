@@ -1,0 +1,91 @@
+"""Tiles: one square grid for each UTM zone; every point of the Earth lies in one tile of one zone."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import numpy as np
+import shapely
+from rasterio.crs import CRS
+from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
+
+from xview2_siamese_unet.campaign.acquisition import WGS84, polygons, turned
+from xview2_siamese_unet.raster.grid import reproject
+from xview2_siamese_unet.xbd.georeference import utm_transformer, utm_zone
+
+SIDE: Final = 2500
+"""Metres; the cells of 500 m in which buildings are counted never cross the border of a tile."""
+_NAME: Final = re.compile(r"(32[67](?:0[1-9]|[1-5]\d|60))_(\d{1,4})_(\d{1,4})")
+
+
+class Tile(NamedTuple):
+    """A square of the grid of a UTM zone; west and south edges belong to it.
+
+    Attributes:
+        zone: EPSG code, 326xx in the north and 327xx in the south.
+        column: easting of its west edge in sides.
+        row: northing of its south edge in sides.
+    """
+
+    zone: int
+    column: int
+    row: int
+
+    @property
+    def name(self) -> str:
+        """Zone, column and row, as in `32637_0130_1642`."""
+        return f"{self.zone}_{self.column:04}_{self.row:04}"
+
+    @property
+    def box(self) -> Polygon:
+        """Its square in metres."""
+        west, south = self.column * SIDE, self.row * SIDE
+        return shapely.box(west, south, west + SIDE, south + SIDE)
+
+
+def parse_tile(name: str) -> Tile | None:
+    """Return the tile of a name, `None` if it is none."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else Tile(*map(int, found.groups()))
+
+
+def tile_at(longitude: float, latitude: float) -> Tile:
+    """Return the tile that a point belongs to."""
+    zone = utm_zone(longitude, latitude)
+    east, north = utm_transformer(zone).transform(longitude, latitude)
+    return Tile(zone, math.floor(east / SIDE), math.floor(north / SIDE))
+
+
+def zones_of(outlines: Iterable[BaseGeometry]) -> list[int]:
+    """Return the EPSG codes of the UTM zones that shapes in degrees may lie in."""
+    zones: set[int] = set()
+    for outline in outlines:
+        west, south, east, north = outline.bounds
+        for latitude in {south, north}:
+            steps = [*np.arange(west, east, 6.0), east]
+            zones |= {utm_zone((longitude + 180) % 360 - 180, latitude) for longitude in steps}
+    return sorted(zones)
+
+
+def in_zone(outline: BaseGeometry, zone: int) -> BaseGeometry:
+    """Return the part of a shape in degrees that lies in a UTM zone, in metres."""
+    west = 6 * (zone % 100) - 186
+    south, north = (0, 90) if zone < 32700 else (-90, 0)
+    band = shapely.box(west, south, west + 6, north)
+    inside = polygons(turned(outline).intersection(band))
+    return inside if inside.is_empty else polygons(reproject(inside, WGS84, CRS.from_epsg(zone)))
+
+
+def tiles_over(shapes: Iterable[BaseGeometry], zone: int) -> list[Tile]:
+    """Return the tiles whose squares meet shapes in metres, by column and row."""
+    found: set[Tile] = set()
+    for shape in shapes:
+        if not shape.is_empty:
+            first, last = np.floor(np.array(shape.bounds) / SIDE).astype(int).reshape(2, 2)
+            columns, rows = (range(low, high + 1) for low, high in zip(first.tolist(), last.tolist(), strict=True))
+            found |= {Tile(zone, column, row) for column in columns for row in rows}
+    return sorted(found)

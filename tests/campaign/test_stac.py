@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+
+from made_catalogue import EVENT, Made, write_catalogue
+from xview2_siamese_unet.campaign.stac import read_stac
+from xview2_siamese_unet.errors import DataError
+
+Change = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> None:
+        raise AssertionError("a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One acquisition on either side of the event, of two tiles each."""
+    folder = tmp_path_factory.mktemp("small")
+    write_catalogue(folder, count=1, tiles=2, side=1000)
+    return folder
+
+
+@pytest.fixture
+def changed(small: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of it in which the first item before the event is changed."""
+
+    def change(how: Change) -> Path:
+        shutil.copytree(small, tmp_path / "catalogue")
+        path = tmp_path / "catalogue/ard/1040010pre000/0.json"
+        item = json.loads(path.read_text())
+        how(item)
+        path.write_text(json.dumps(item))
+        return tmp_path / "catalogue/collection.json"
+
+    return change
+
+
+def test_acquisitions_are_those_that_were_written(made: Made) -> None:
+    found, event, doubts = read_stac(made.top)
+    assert event == EVENT
+    assert [*doubts] == []
+    assert [each.id for each in found] == [facts["id"] for facts in made.acquisitions]
+    for each, facts in zip(found, made.acquisitions, strict=True):
+        (image,) = each.images
+        assert each.taken == facts["datetime"]
+        assert (image.cloud, image.off_nadir) == (facts["cloud"] / 100, facts["off_nadir"])
+        assert image.outline.symmetric_difference(facts["outlines"][0]).area < 1e-9
+        with rasterio.open(image.path) as raster:
+            assert image.crs == raster.crs.to_string()
+        assert image.pixel == pytest.approx(0.5, rel=0.002)
+
+
+def test_pystac_reads_the_same_items(made: Made) -> None:
+    top = pystac.Collection.from_file(str(made.top))
+    assert len([*top.get_items(recursive=True)]) == len(made.acquisitions)
+
+
+def test_tiles_of_one_pass_are_one_acquisition(small: Path) -> None:
+    found, _, _ = read_stac(small / "collection.json")
+    assert [(each.id, len(each.images)) for each in found] == [("1040010pre000", 2), ("1040010post000", 2)]
+
+
+def test_one_name_on_two_days_is_two_acquisitions(changed: Callable[..., Path]) -> None:
+    top = changed(lambda item: item["properties"].update(datetime="2021-01-01T00:00:00Z"))
+    found, _, _ = read_stac(top)
+    days = [each.id for each in found if "pre" in each.id]
+    assert len(days) == 2
+    assert "1040010pre000_2021-01-01" in days
+
+
+def visual(href: str) -> Change:
+    return lambda item: item["assets"]["visual"].update(href=href)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (visual("https://example.org/a-visual.tif"), "lead out"),
+        (visual("/vsicurl/https://example.org/a.tif"), "lead out"),
+        (visual("s3://bucket/a.tif"), "lead out"),
+        (visual("../../../outside.tif"), "lead out"),
+        (visual("/etc/passwd.tif"), "lead out"),
+        (visual("./missing.tif"), "missing"),
+        (visual("./nul\0.tif"), "missing"),
+        (visual("./" + "long" * 100 + ".tif"), "missing"),
+        (lambda item: item["assets"]["visual"].update(href=5), "cannot be read"),
+        (lambda item: item["assets"]["visual"].update(roles=5), "cannot be read"),
+        (lambda item: item["assets"].clear(), "without a visual raster"),
+        (
+            lambda item: item["assets"].update(b={"href": "./b.tif"}) or item["assets"].pop("visual"),
+            "without a visual raster",
+        ),
+        (lambda item: item["properties"].update(datetime="yesterday"), "cannot be read"),
+        (lambda item: item.pop("properties"), "cannot be read"),
+        (lambda item: item.pop("type"), "cannot be read"),
+    ],
+)
+def test_an_item_that_cannot_be_used_is_left_out_and_counted(
+    changed: Callable[..., Path], change: Change, reason: str
+) -> None:
+    top = changed(change)
+    (top.parent.parent / "outside.tif").write_bytes(b"")
+    found, _, doubts = read_stac(top)
+    assert [len(each.images) for each in found] == [1, 2]
+    assert [": 1 (first: " in text and reason in text for text in doubts] == [True]
+
+
+def test_a_link_in_the_folder_that_leads_out_of_it_is_not_followed(changed: Callable[..., Path]) -> None:
+    top = changed(lambda item: None)
+    raster = top.parent / "ard/1040010pre000/0-visual.tif"
+    outside = top.parent.parent / "outside.tif"
+    raster.rename(outside)
+    raster.symlink_to(outside)
+    found, _, doubts = read_stac(top)
+    assert [len(each.images) for each in found] == [1, 2]
+    assert any("lead out" in text for text in doubts)
+
+
+@pytest.mark.parametrize(
+    ("change", "cloud", "off_nadir"),
+    [
+        ({"tile:clouds_percent": None, "eo:cloud_cover": 25}, 0.25, ...),
+        ({"tile:clouds_percent": -1}, None, ...),
+        ({"tile:clouds_percent": float("nan")}, None, ...),
+        ({"view:off_nadir": "steep"}, ..., None),
+    ],
+)
+def test_clouds_and_angle(changed: Callable[..., Path], change: dict[str, Any], cloud: Any, off_nadir: Any) -> None:  # noqa: ANN401
+    found, _, doubts = read_stac(changed(lambda item: item["properties"].update(change)))
+    image, other = next(each for each in found if "pre" in each.id).images
+    assert image.cloud == (other.cloud if cloud is ... else cloud)
+    assert image.off_nadir == (other.off_nadir if off_nadir is ... else off_nadir)
+    assert bool([*doubts]) == (None in (cloud, off_nadir))
+
+
+def test_a_geometry_away_from_the_raster_is_replaced(changed: Callable[..., Path]) -> None:
+    swapped = changed(lambda item: item.update(geometry=shapely.geometry.mapping(shapely.box(36.9, 35.9, 37.1, 36.1))))
+    found, _, doubts = read_stac(swapped)
+    image = found[0].images[0]
+    assert image.outline.intersects(found[0].images[1].outline)
+    assert [text for text in doubts if "geometry away" in text]
+
+
+def test_masks_and_coarse_rasters(changed: Callable[..., Path]) -> None:
+    def change(item: dict[str, Any]) -> None:
+        item["assets"]["data-mask"] = {"href": "./mask.gpkg", "roles": ["data-mask"]}
+        item["assets"]["udm2"] = {"href": "https://example.org/udm2.tif"}
+
+    top = changed(change)
+    (top.parent / "ard/1040010pre000/mask.gpkg").write_bytes(b"")
+    coarse = top.parent / "ard/1040010pre000/1-visual.tif"
+    place = {"crs": "EPSG:32636", "transform": Affine(10, 0, 700_000, 0, -10, 4_100_000)}
+    with rasterio.open(coarse, "w", driver="GTiff", count=3, dtype="uint8", width=10, height=10, **place) as raster:
+        raster.write(np.ones((3, 10, 10), np.uint8))
+    found, _, doubts = read_stac(top)
+    (image,) = found[0].images
+    assert [mask.name for mask in image.masks] == ["mask.gpkg"]
+    assert sum("masks that lead out" in text or "above 3 m" in text for text in doubts) == 2
+
+
+def test_catalogues_in_a_circle_end(changed: Callable[..., Path]) -> None:
+    top = changed(lambda item: None)
+    child = top.parent / "acquisition_collections/1040010pre000_collection.json"
+    content = json.loads(child.read_text())
+    content["links"] += [{"rel": "child", "href": "../collection.json"}, {"rel": "child", "href": child.name}]
+    child.write_text(json.dumps(content))
+    found, _, _ = read_stac(top)
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"type": "FeatureCollection"}', "[" * 100_000])
+def test_what_is_no_catalogue_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "catalog.json").write_text(text)
+    with pytest.raises(DataError, match="is no STAC catalogue"):
+        read_stac(tmp_path / "catalog.json")
+
+
+def test_a_wrong_date_of_the_event_is_refused(changed: Callable[..., Path]) -> None:
+    top = changed(lambda item: None)
+    top.write_text(top.read_text().replace(EVENT, "last week"))
+    with pytest.raises(DataError, match="'last week', which is no date"):
+        read_stac(top)
