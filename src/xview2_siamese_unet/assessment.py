@@ -79,7 +79,7 @@ def assess(
             `none`: the post-disaster image alone.
         post: post-disaster image.
         out: folder of the products.
-        env: `<user>/<experiment>`, as for `--env`.
+        env: `<user>/<experiment>`, as for `--env`, or one of its runs, `<user>/<experiment>@<run>`.
         device: `auto`, `cpu` or `gpu`.
         more: any other key of the section `inference` of the parameters: `model`, `footprints`, `zones`, `overwrite`...
             A model is a file (a checkpoint or a model card), or a run: `RUN` of the experiment, `USER/EXPERIMENT` or
@@ -253,28 +253,39 @@ def _session(
     if project is not None and __package__ != framework.PACKAGE_NAME:
         bootstrap_project(project)
         use_logging(project)
-    model = str(inference.get("model") or "")
-    if (
-        model
-        and Path(model) != NONE
-        and not Path(model).expanduser().exists()
-        and Path(model).suffix not in MODEL_SUFFIXES
-    ):
-        inference = inference | {"model": _checkpoint_of(project, env, model)}
-    params: dict[str, Any] = {
+    if inference.get("model"):
+        inference = inference | {"model": _find_model(project, env, str(inference["model"]))}
+    chosen, _, run = (env or "").partition("@")
+    params: dict[str, Any] = ({"run": run} if run else {}) | {
         name: {key: _plain(key, value) for key, value in section.items()}
         for name, section in {"inference": inference, **sections}.items()
     }
     if device is not None:
         params["hardware"] = {"device": device}
     try:
-        with ProjectSession.create(project, env=env, runtime_params=params) as session:
+        with ProjectSession.create(project, env=chosen or None, runtime_params=params) as session:
             yield session
     except Exception as error:
         ours = cause_of(error)
         if ours is None or ours is error:
             raise
         raise ours from error
+
+
+def find_model(model: str, env: str | None = None) -> Path:
+    """Return the file of a model that `assess` takes: a checkpoint or card as it is named, or the best of a run.
+
+    Raises:
+        ConfigError: no such user, experiment or run.
+    """
+    return _find_model(_find_project(), env, model)
+
+
+def _find_model(project: Path | None, env: str | None, model: str) -> Path:
+    path = Path(model)
+    if path == NONE or path.suffix in MODEL_SUFFIXES or path.expanduser().exists():
+        return path
+    return _checkpoint_of(project, env, model)
 
 
 def _checkpoint_of(project: Path | None, env: str | None, model: str) -> Path:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -14,7 +15,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from types import ModuleType
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
@@ -26,6 +28,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 Value = TypeVar("Value")
 Value_contra = TypeVar("Value_contra", contravariant=True)
+_log = logging.getLogger(__name__)
 _INSTALL: Final = "Install it with uv sync --extra cluster."
 _AHEAD: Final = 8
 """Jobs in flight per worker: scenes differ by less than this factor in the time that they take."""
@@ -72,7 +75,8 @@ def parallel_map(
             results = map(function, jobs)
         elif executor.kind == "processes":
             # spawn: a fork of a process that has used torch or GDAL hangs.
-            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
+            spawn = get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent))
             results = _in_flight(pool, function, jobs, workers * _AHEAD)
         else:
             results = _in_flight(stack.enter_context(_dask(executor, workers)), function, jobs, workers * _AHEAD)
@@ -150,6 +154,18 @@ def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Sequence
             future.cancel()
 
 
+def _end_with_parent() -> None:
+    """End this worker as soon as its parent is killed: it would go on, and a new run would find its files in use."""
+    parent = parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
 @contextmanager
 def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
     try:
@@ -167,7 +183,10 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
                 f"No Dask scheduler answers at {executor.scheduler or 'this machine'} ({error}).",
                 hint="Start one with dask scheduler, correct executor.scheduler, or set executor.kind: processes.",
             ) from error
-        yield stack.enter_context(client).get_executor()
+        stack.enter_context(client)
+        if client.dashboard_link:
+            _log.info("Dask dashboard: %s", client.dashboard_link)
+        yield client.get_executor()
 
 
 def _cluster(distributed: ModuleType, scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one of Dask's classes, or an address

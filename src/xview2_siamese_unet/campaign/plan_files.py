@@ -167,14 +167,15 @@ class _Acquisitions:
         return [in_zone(image.outline, zone) for image in self._known[name].images]
 
     def in_tile(self, name: str, tile: Tile, line: str) -> Acquisition:
-        """Return an acquisition with the images that meet a tile."""
+        """Return an acquisition with the images that meet the surroundings of a tile."""
         if name not in self._known:
             some = ", ".join(sorted(self._known)[:6])
             raise ConfigError(f"{line}: {name!r} is no acquisition of {IMAGES}.", hint=f"Known are {some}.")
-        shown = shapely.area(shapely.intersection(self._in_zone(name, tile.zone), tile.box)) > 0
-        images = tuple(image for image, there in zip(self._known[name].images, shown, strict=True) if there)
-        if not images:
+        outlines = self._in_zone(name, tile.zone)
+        if not shapely.area(shapely.intersection(outlines, tile.box)).any():
             raise ConfigError(f"{line}: {name} shows nothing of tile {tile.name}.", hint="Name one that does.")
+        shown = shapely.area(shapely.intersection(outlines, tile.surroundings)) > 0
+        images = tuple(image for image, there in zip(self._known[name].images, shown, strict=True) if there)
         return replace(self._known[name], images=images)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import shapely
@@ -19,6 +19,8 @@ from xview2_siamese_unet.xbd.georeference import utm_transformer, utm_zone
 
 SIDE: Final = 2500
 """Metres; the cells of 500 m in which buildings are counted never cross the border of a tile."""
+MARGIN: Final = 100.0
+"""Metres around a tile that its jobs assess as well, so that buildings at its edge are whole."""
 _NAME: Final = re.compile(r"(32[67](?:0[1-9]|[1-5]\d|60))_(\d{1,4})_(\d{1,4})")
 
 
@@ -46,6 +48,11 @@ class Tile(NamedTuple):
         west, south = self.column * SIDE, self.row * SIDE
         return shapely.box(west, south, west + SIDE, south + SIDE)
 
+    @property
+    def surroundings(self) -> BaseGeometry:
+        """Its square with a margin."""
+        return self.box.buffer(MARGIN, join_style="mitre")
+
 
 def parse_tile(name: str) -> Tile | None:
     """Return the tile of a name, `None` if it is none."""
@@ -58,6 +65,24 @@ def tile_at(longitude: float, latitude: float) -> Tile:
     zone = utm_zone(longitude, latitude)
     east, north = utm_transformer(zone).transform(longitude, latitude)
     return Tile(zone, math.floor(east / SIDE), math.floor(north / SIDE))
+
+
+def owners(shapes: Any) -> list[Tile | None]:  # noqa: ANN401  numpy array of shapely polygons
+    """Return the tile of a point inside each shape in degrees, `None` for an empty shape."""
+    shapes = np.array(shapes, object)
+    west, _, east, _ = shapely.bounds(shapes).T
+    for row in np.flatnonzero(east - west > 180):  # across 180 degrees
+        shapes[row] = shapely.transform(shapes[row], lambda xy: xy + np.where(xy[:, :1] < 0, [360, 0], 0))
+    x, y = shapely.get_coordinates(shapely.point_on_surface(shapes[~shapely.is_empty(shapes)])).T
+    x = np.where(x > 180, x - 360, x)
+    zones = np.array([utm_zone(*point) for point in zip(x.tolist(), y.tolist(), strict=True)], int)
+    found = np.zeros((len(zones), 3), int)
+    for zone in np.unique(zones).tolist():
+        here = zones == zone
+        metres = np.array(utm_transformer(zone).transform(x[here], y[here]))
+        found[here] = np.column_stack([zones[here], *np.floor(metres / SIDE).astype(int)])
+    known = iter(found.tolist())
+    return [None if empty else Tile(*next(known)) for empty in shapely.is_empty(shapes)]
 
 
 def zones_of(outlines: Iterable[BaseGeometry]) -> list[int]:

@@ -1,7 +1,8 @@
-"""`kedro campaign plan CATALOGUE --out DIR`: choose pairs for a whole disaster."""
+"""`kedro campaign plan`, `run` and `status`: choose pairs for a whole disaster, assess them, look how far it is."""
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Final
@@ -9,11 +10,14 @@ from typing import Final
 import click
 
 from xview2_siamese_unet.campaign.catalogue import read_catalogue
+from xview2_siamese_unet.campaign.jobs import read_state
 from xview2_siamese_unet.campaign.page import plan_page
 from xview2_siamese_unet.campaign.plan import make_plan
-from xview2_siamese_unet.campaign.plan_files import JOBS, PAGE, require_no_plan, write_plan
-from xview2_siamese_unet.cli.command import ProjectCommand
+from xview2_siamese_unet.campaign.plan_files import JOBS, PAGE, read_plan, require_no_plan, write_plan
+from xview2_siamese_unet.cli.command import ProjectCommand, env_option
 
+_INCOMPLETE: Final = 3
+"""Exit status if jobs failed and the others are complete."""
 _PATH: Final = click.Path(path_type=Path)
 _log = logging.getLogger(__name__)
 
@@ -49,3 +53,53 @@ def plan(catalogue: Path, out: Path, event_date: str | None) -> None:
     write_plan(out, made, plan_page(made, f"Plan for {catalogue.name}"))
     tiles = len({job.job.tile for job in made.jobs})
     click.echo(f"jobs: {len(made.jobs)}, tiles: {tiles}; look at {out / PAGE}, edit {JOBS}")
+
+
+@campaign.command("run", cls=ProjectCommand)
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.option("--footprints", type=_PATH, help="Building footprints of the whole ground, see kedro assess.")
+@click.option("--model", help="As for kedro assess. Default: the newest finished run of --env.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Worker processes, each with one thread. Default: executor.kind and executor.workers of the parameters.",
+)
+@env_option
+def run_command(folder: Path, footprints: Path | None, model: str | None, workers: int | None, env: str | None) -> None:
+    """Assess all jobs of DIR/plan.csv, and write one table of buildings to DIR.
+
+    Finished assessments of the same settings and inputs are reused: the same command resumes after an interruption. A
+    job whose images cannot be assessed is reported; the others finish, the exit status is 3, and the same command
+    tries it again.
+
+    \b
+    kedro campaign run campaign --footprints buildings.gpkg --workers 4
+    kedro campaign run campaign --env lab/strong
+    """  # noqa: D301  click takes the escaped character
+    from xview2_siamese_unet.cli.campaign_run import choose_settings, run_campaign  # noqa: PLC0415  slow to import
+
+    if run_campaign(folder.expanduser().absolute(), choose_settings(model, footprints, workers, env)):
+        raise SystemExit(_INCOMPLETE)
+
+
+@campaign.command("status", cls=ProjectCommand)
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status_command(folder: Path, *, as_json: bool) -> None:
+    """Count the jobs of DIR/plan.csv that are done, that failed and that wait.
+
+    \b
+    kedro campaign status campaign
+    kedro campaign status campaign --json
+    """  # noqa: D301  click takes the escaped character
+    folder = folder.expanduser().absolute()
+    states = {job.name: read_state(folder, job) for job in read_plan(folder)}
+    failed = {name: state.error for name, state in states.items() if state is not None and state.error is not None}
+    done = sum(state is not None and state.error is None for state in states.values())
+    counts = {"jobs": len(states), "done": done, "failed": len(failed), "waiting": len(states) - done - len(failed)}
+    if as_json:
+        click.echo(json.dumps({**counts, "reasons": failed}, indent=2))
+        return
+    click.echo(", ".join(f"{name} {count}" for name, count in counts.items()))
+    for name, reason in failed.items():
+        click.echo(f"{name}: {reason}")

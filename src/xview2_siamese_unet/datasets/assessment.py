@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Never
+from typing import Any, Never
 
 import geopandas as gpd
 import pyogrio
@@ -20,6 +18,7 @@ from xview2_siamese_unet.adaptation.head import Head, write_head
 from xview2_siamese_unet.atomic import PART, sha256, whole_file, write_atomically, written
 from xview2_siamese_unet.datasets.files import OneFile
 from xview2_siamese_unet.inference.building_formats import FORMATS, check_formats
+from xview2_siamese_unet.inference.geopackage import write_geopackage
 from xview2_siamese_unet.inference.products import begin, products, work_folder
 from xview2_siamese_unet.inference.vector_formats import plain_path
 from xview2_siamese_unet.raster.windows import BlockStore
@@ -27,12 +26,6 @@ from xview2_siamese_unet.types import AnyArray
 
 Rows = Mapping[str, Mapping[int, Iterable[dict[str, AnyArray | None]]]]
 """Id of a run → number of a row → the arrays of each of its columns, kind → array."""
-_LAYER_STYLES: Final = """
-CREATE TABLE layer_styles (
-    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
-    f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
-    useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME
-)"""
 
 
 class AssessmentDataset(OneFile[Never, Path]):
@@ -113,18 +106,7 @@ class LayersDataset(OneFile[Layers, Path]):
 
     def save(self, data: Layers) -> None:
         """Write all layers and styles."""
-        before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": data.stamp})
-        try:
-            with whole_file(self._path) as part:
-                with plain_path(part) as plain:
-                    for name, frame in data.frames.items():
-                        pyogrio.write_dataframe(
-                            frame, plain, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
-                        )
-                _write_styles(part, data)
-        finally:
-            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+        write_geopackage(self._path, data.frames.items(), data.styles, data.stamp)
 
     def load(self) -> Path:
         """Return the path."""
@@ -134,22 +116,6 @@ class LayersDataset(OneFile[Layers, Path]):
         """Return the first rows without polygons, as Kedro-Viz shows them."""
         table = pyogrio.read_dataframe(f"GPKG:{self._path}", layer=0, read_geometry=False, max_features=nrows)
         return TablePreview(json.loads(table.to_json(orient="split", index=False)))
-
-
-def _write_styles(path: Path, layers: Layers) -> None:
-    with closing(sqlite3.connect(path)) as file, file:
-        file.execute(_LAYER_STYLES)
-        file.execute(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier, last_change) VALUES (?, ?, ?, ?)",
-            ("layer_styles", "attributes", "layer_styles", layers.stamp),
-        )
-        for name, qml in layers.styles.items():
-            file.execute(
-                "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,"
-                " styleQML, styleSLD, useAsDefault, description, update_time)"
-                " VALUES ('', '', ?, 'geom', ?, ?, '', 1, '', ?)",
-                (name, name, qml, layers.stamp),
-            )
 
 
 class FormatsDataset(OneFile[dict[str, gpd.GeoDataFrame], list[Path]]):

@@ -1,0 +1,67 @@
+"""The footprints of a campaign, divided by tile: each belongs to one tile, and is assessed in the jobs of that."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import geopandas as gpd
+import shapely
+from rasterio.crs import CRS
+
+from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.campaign.acquisition import WGS84
+from xview2_siamese_unet.campaign.jobs import INPUTS
+from xview2_siamese_unet.campaign.tiles import Tile, owners
+from xview2_siamese_unet.inference.building_formats import FORMATS
+from xview2_siamese_unet.inference.footprints import given_buildings
+from xview2_siamese_unet.raster.grid import Area, reproject
+
+_SUFFIX, _WRITE = FORMATS["geoparquet"]
+_CRS: Final = "EPSG:4326"
+
+
+@dataclass(frozen=True, slots=True)
+class Footprints:
+    """Footprints in degrees, in the order of their file.
+
+    Attributes:
+        by_tile: tile → `building_id`, `footprint_source` and polygon; `None`: rows without a polygon.
+        warnings: on the file.
+        sources: see `footprint_sources`.
+    """
+
+    by_tile: Mapping[Tile | None, gpd.GeoDataFrame]
+    warnings: tuple[str, ...]
+    sources: tuple[dict[str, Any], ...]
+
+
+def divide_footprints(path: Path, id_column: str | None, tiles: Iterable[Tile]) -> Footprints:
+    """Return the footprints of a file by the tile that owns a point inside them.
+
+    Args:
+        path: as for `read_table`; of a large file, only what lies around the tiles is read.
+        id_column: of the file, see `given_buildings`.
+        tiles: of the plan.
+
+    Raises:
+        DataError: a file or a column that cannot be used.
+    """
+    boxes = [reproject(tile.surroundings, CRS.from_epsg(tile.zone), WGS84) for tile in {*tiles}]
+    given = given_buildings(path, _CRS, id_column, Area(WGS84, shapely.union_all(boxes)))
+    rows: defaultdict[Tile | None, list[int]] = defaultdict(list)
+    for row, tile in enumerate(owners(given.frame.geometry.to_numpy())):
+        rows[tile].append(row)
+    by_tile = {tile: given.frame.iloc[found].reset_index(drop=True) for tile, found in rows.items()}
+    return Footprints(by_tile, given.warnings, given.sources)
+
+
+def write_footprints(folder: Path, tile: Tile, frame: gpd.GeoDataFrame, id_column: str | None) -> Path:
+    """Write the footprints of a tile for its assessments; return the path."""
+    path = folder / INPUTS / f"{tile.name}{_SUFFIX}"
+    with whole_file(path) as part:
+        _WRITE(frame.rename(columns={"building_id": id_column or "building_id"}), part)
+    return path

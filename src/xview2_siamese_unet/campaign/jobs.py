@@ -1,0 +1,161 @@
+"""The jobs of a campaign as assessments: their inputs, which are finished, and why others are not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import shapely
+from rasterio.crs import CRS
+
+from xview2_siamese_unet.atomic import sha256, write_atomically
+from xview2_siamese_unet.campaign.acquisition import WGS84, Acquisition
+from xview2_siamese_unet.campaign.catalogue import NO_PRE
+from xview2_siamese_unet.campaign.plan import Job
+from xview2_siamese_unet.campaign.tiles import Tile
+from xview2_siamese_unet.errors import DataError, ProjectError
+from xview2_siamese_unet.inference.products import read_record
+from xview2_siamese_unet.raster.grid import reproject
+
+SCENES: Final = "scenes"
+"""Folder of the assessments, one for each job."""
+INPUTS: Final = "inputs"
+"""Folder of what the assessments read in addition to the images: areas, footprints, links to images."""
+_SIDECARS: Final = (".ovr", ".OVR", ".msk", ".MSK", ".aux.xml")
+_WORLD_FILES: Final = (".tfw", ".tifw", ".wld")
+
+
+class Task(NamedTuple):
+    """A job to assess.
+
+    Attributes:
+        job: the job.
+        folder: of the campaign.
+        given: keywords of `assess` that do not depend on the images.
+        made_from: digest of settings and inputs; a finished assessment of another one is made again.
+    """
+
+    job: Job
+    folder: Path
+    given: Mapping[str, Any]
+    made_from: str
+
+    @property
+    def scene(self) -> Path:
+        """Folder of its assessment."""
+        return self.folder / SCENES / self.job.name
+
+
+class State(NamedTuple):
+    """How the last assessment of a job ended.
+
+    Attributes:
+        made_from: see `Task`.
+        error: why it failed; `None`: it is finished.
+    """
+
+    made_from: str
+    error: str | None
+
+
+def make_task(job: Job, folder: Path, footprints: Path | None, settings: Mapping[str, Any], made_with: str) -> Task:
+    """Return the task of a job, and write its area of interest: its tile with a margin.
+
+    Args:
+        job: of the plan.
+        folder: of the campaign.
+        footprints: of the tile; `None`: the model outlines the buildings.
+        settings: keywords of `assess` that all jobs share.
+        made_with: digest of the model and of all settings that decide a result.
+    """
+    area = folder / INPUTS / f"{job.tile.name}.geojson"
+    text = _area(job.tile)
+    if not area.is_file() or area.read_text(encoding="utf-8") != text:
+        write_atomically(area, text)
+    images = [image.path for each in (job.pre, job.post) if each is not None for image in each.images]
+    parts = (made_with, text, job.pre is None, *map(_file_state, images), footprints and sha256(footprints))
+    given = {**settings, "aoi": area, "overwrite": True} | ({} if footprints is None else {"footprints": footprints})
+    return Task(job, folder, given, digest(parts))
+
+
+def digest(parts: Iterable[object]) -> str:
+    """Return the SHA-256 of values that are written as JSON."""
+    return hashlib.sha256(json.dumps([*parts], sort_keys=True).encode()).hexdigest()
+
+
+def _file_state(path: Path) -> tuple[str, int, int]:
+    """Return path, size and time of a file, -1 if it is missing."""
+    found = path.stat() if path.is_file() else None
+    return str(path), -1 if found is None else found.st_size, -1 if found is None else found.st_mtime_ns
+
+
+def _area(tile: Tile) -> str:
+    degrees = reproject(tile.surroundings, CRS.from_epsg(tile.zone), WGS84)
+    return json.dumps({"type": "Feature", "properties": {}, "geometry": json.loads(shapely.to_geojson(degrees))})
+
+
+def run_task(assess: Callable[..., object], task: Task) -> str | None:
+    """Assess a job and record how it ended; return the sentence of an error that the user can correct.
+
+    Logs of the assessment are left out: its warnings are part of its record and its report.
+    """
+    logging.disable(logging.CRITICAL)
+    try:
+        pre, post = (
+            None if each is None else _image(task.folder / INPUTS / task.job.name / side, each)
+            for side, each in (("pre", task.job.pre), ("post", task.job.post))
+        )
+        assess(NO_PRE if pre is None else pre, post, task.scene, **task.given)
+        reason = None
+    except ProjectError as error:
+        reason = str(error)
+    finally:
+        logging.disable(logging.NOTSET)
+    write_atomically(_state_file(task.folder, task.job), json.dumps(State(task.made_from, reason)._asdict()) + "\n")
+    return reason
+
+
+def _image(folder: Path, acquisition: Acquisition) -> Path:
+    """Return the raster of an acquisition; of several, a folder of links, numbered because their names may repeat."""
+    paths = [image.path for image in acquisition.images]
+    if len(paths) == 1:
+        return paths[0]
+    if virtual := [path for path in paths if path.suffix.lower() == ".vrt"]:
+        raise DataError(
+            f"{acquisition.id} has {len(paths)} rasters over one tile, among them {virtual[0]}.",
+            hint="Convert it to GeoTIFF: only these can be assessed together.",
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for number, path in enumerate(paths, start=1):
+        link = folder / f"{number:04}{path.suffix.lower()}"
+        link.symlink_to(path.absolute())
+        beside = [(path.with_name(path.name + end), link.with_name(link.name + end)) for end in _SIDECARS]
+        beside += [(path.with_suffix(end), link.with_suffix(end)) for end in _WORLD_FILES]
+        for there, here in beside:
+            if there.is_file():
+                here.symlink_to(there.absolute())
+    return folder
+
+
+def is_finished(task: Task) -> bool:
+    """Return whether the assessment of a task is finished, with these settings and inputs."""
+    return read_state(task.folder, task.job) == State(task.made_from, None)
+
+
+def read_state(folder: Path, job: Job) -> State | None:
+    """Return how the last assessment of a job ended; `None`: it has not, or its record is gone."""
+    try:
+        state = State(**json.loads(_state_file(folder, job).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return None if state.error is None and read_record(folder / SCENES / job.name) is None else state
+
+
+def _state_file(folder: Path, job: Job) -> Path:
+    return folder / SCENES / f"{job.name}.json"

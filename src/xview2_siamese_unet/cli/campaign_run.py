@@ -1,0 +1,134 @@
+"""The work of `kedro campaign run`: settings, the jobs in worker processes, the merged table."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from xview2_siamese_unet.assessment import assess, find_model
+from xview2_siamese_unet.atomic import sha256
+from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, write_footprints
+from xview2_siamese_unet.campaign.jobs import Task, digest, is_finished, make_task, run_task
+from xview2_siamese_unet.campaign.plan import Job
+from xview2_siamese_unet.campaign.plan_files import read_plan
+from xview2_siamese_unet.cli.command import find_path, open_configuration
+from xview2_siamese_unet.config.execution import ExecutorParams
+from xview2_siamese_unet.config.inference import InferenceParams
+from xview2_siamese_unet.errors import CheckpointError, ConfigError
+from xview2_siamese_unet.inference.no_model import NONE
+from xview2_siamese_unet.models.card import ONNX, find_card
+from xview2_siamese_unet.parallel import parallel_map
+from xview2_siamese_unet.training.provenance import code_digest
+
+_PLACES: Final = {"pre", "post", "out", "model", "footprints", "aoi", "zones", "overwrite"}
+_CODE: Final = ("pipelines.inference.nodes", "pipelines.inference.pages")
+"""Modules whose code, with all that they import, decides an assessment."""
+_log = logging.getLogger(__name__)
+
+
+class Settings(NamedTuple):
+    """What all jobs share.
+
+    Attributes:
+        given: keywords of `assess`.
+        inference: parameters of the experiment, with the footprints of the command.
+        made_with: digest of code, model and parameters.
+        executor: where the jobs run.
+    """
+
+    given: dict[str, Any]
+    inference: InferenceParams
+    made_with: str
+    executor: ExecutorParams
+
+
+def choose_settings(model: str | None, footprints: Path | None, workers: int | None, env: str | None) -> Settings:
+    """Return the settings of the experiment and of the options; the model is the same for all jobs.
+
+    Raises:
+        CheckpointError: there is no model.
+        ConfigError: an area of interest in the parameters, or a model that does not exist.
+    """
+    loader = open_configuration(env)
+    parameters = loader["parameters"]
+    inference = InferenceParams.model_validate(parameters["inference"])
+    if inference.aoi is not None:
+        raise ConfigError(
+            f"inference.aoi is {inference.aoi}, but each job of a campaign has its tile as area of interest.",
+            hint="Set it to null, and delete rows of plan.csv.",
+        )
+    executor = ExecutorParams.model_validate(parameters["executor"])
+    if workers is not None:
+        kind = "processes" if executor.kind == "serial" and workers > 1 else executor.kind
+        executor = executor.model_copy(update={"kind": kind, "workers": workers})
+    named = model or (None if inference.model is None else str(inference.model))
+    if named is None:  # the run by its name: a training that ends meanwhile does not change the model
+        path = find_path(loader, "checkpoint")
+        given: dict[str, Any] = {"env": f"{'/'.join(loader.user_and_experiment)}@{loader.run.name}"}
+    else:
+        path = find_model(named, env)
+        path = path if path == NONE else path.expanduser().absolute()
+        given = {"env": env, "model": path}
+    decides = inference.model_dump(mode="json", exclude=_PLACES)
+    zones = inference.zones and sha256(inference.zones.expanduser())
+    made_with = digest([code_digest(*_CODE), _model_digest(path), decides, zones, parameters["hardware"]])
+    if footprints is not None:
+        inference = inference.model_copy(update={"footprints": footprints.expanduser().absolute()})
+    return Settings(given, inference, made_with, executor)
+
+
+def _model_digest(path: Path) -> str:
+    if path == NONE:
+        return str(NONE)
+    if not path.is_file():
+        raise CheckpointError(
+            f"There is no model {path}.",
+            hint="Name one with --model, or run kedro run with the same environment first.",
+        )
+    return sha256(find_card(path) if path.suffix == ONNX else path)
+
+
+def run_campaign(folder: Path, settings: Settings) -> list[str]:
+    """Assess the jobs that are not finished, and write the merged table; return the names of those that failed."""
+    jobs = read_plan(folder)
+    footprints = None
+    if settings.inference.footprints is not None:
+        path, column = settings.inference.footprints, settings.inference.buildings.id_column
+        footprints = divide_footprints(path, column, (job.tile for job in jobs))
+        for warning in footprints.warnings:
+            _log.warning("%s", warning)
+    tasks = _make_tasks(folder, jobs, footprints, settings)
+    waiting = [task for task in tasks if not is_finished(task)]
+    if len(waiting) < len(tasks):
+        _log.info("%d of %d assessments are finished and reused", len(tasks) - len(waiting), len(tasks))
+    reasons = parallel_map(partial(run_task, assess_alone), waiting, settings.executor, "scenes assessed")
+    failed = {task.job.name: reason for task, reason in zip(waiting, reasons, strict=True) if reason is not None}
+    for name, reason in failed.items():
+        _log.error("%s failed: %s", name, reason)
+    return [*failed]
+
+
+def _make_tasks(folder: Path, jobs: tuple[Job, ...], footprints: Footprints | None, settings: Settings) -> list[Task]:
+    files: dict[Any, Path] = {}
+    if footprints is not None:
+        none = next(iter(footprints.by_tile.values()))[:0]
+        column = settings.inference.buildings.id_column
+        files = {
+            tile: write_footprints(folder, tile, footprints.by_tile.get(tile, none), column)
+            for tile in {job.tile for job in jobs}
+        }
+    return [make_task(job, folder, files.get(job.tile), settings.given, settings.made_with) for job in jobs]
+
+
+def assess_alone(*images: Any, **given: Any) -> None:  # noqa: ANN401
+    """Assess a pair with one thread: workers share the cores, and sums in another order round differently."""
+    import torch  # noqa: PLC0415  slow to import
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assess(*images, **given)
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,63 @@
+"""A GeoPackage with the style of each layer, written atomically and row group by row group."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import geopandas as gpd
+import pyogrio
+
+from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.inference.vector_formats import plain_path
+
+_LAYER_STYLES: Final = """
+CREATE TABLE layer_styles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
+    f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
+    useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME
+)"""
+
+
+def write_geopackage(
+    path: Path, frames: Iterable[tuple[str, gpd.GeoDataFrame]], styles: Mapping[str, str], stamp: str
+) -> None:
+    """Write layers with their styles; rows of one layer may come in several frames.
+
+    Args:
+        path: of the file.
+        frames: layer and rows, the main layer first.
+        styles: layer → style of QGIS (QML).
+        stamp: time of the file, ISO 8601; given, so that equal content gives equal bytes.
+    """
+    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": stamp})
+    try:
+        with whole_file(path) as part:
+            with plain_path(part) as plain:
+                for name, frame in frames:
+                    pyogrio.write_dataframe(
+                        frame, plain, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
+                    )
+            _write_styles(part, styles, stamp)
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+
+
+def _write_styles(path: Path, styles: Mapping[str, str], stamp: str) -> None:
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(_LAYER_STYLES)
+        file.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier, last_change) VALUES (?, ?, ?, ?)",
+            ("layer_styles", "attributes", "layer_styles", stamp),
+        )
+        for name, qml in styles.items():
+            file.execute(
+                "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,"
+                " styleQML, styleSLD, useAsDefault, description, update_time)"
+                " VALUES ('', '', ?, 'geom', ?, ?, '', 1, '', ?)",
+                (name, name, qml, stamp),
+            )
