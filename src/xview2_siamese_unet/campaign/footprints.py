@@ -21,7 +21,8 @@ from xview2_siamese_unet.inference.footprints import given_buildings
 from xview2_siamese_unet.raster.grid import Area, reproject
 
 _SUFFIX, _WRITE = FORMATS["geoparquet"]
-_CRS: Final = "EPSG:4326"
+CRS_OF_ALL: Final = "EPSG:4326"
+"""Of footprints and of the merged table: jobs may lie in several UTM zones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def divide_footprints(path: Path, id_column: str | None, tiles: Iterable[Tile]) 
         DataError: a file or a column that cannot be used.
     """
     boxes = [reproject(tile.surroundings, CRS.from_epsg(tile.zone), WGS84) for tile in {*tiles}]
-    given = given_buildings(path, _CRS, id_column, Area(WGS84, shapely.union_all(boxes)))
+    given = given_buildings(path, CRS_OF_ALL, id_column, Area(WGS84, shapely.union_all(boxes)))
     rows: defaultdict[Tile | None, list[int]] = defaultdict(list)
     for row, tile in enumerate(owners(given.frame.geometry.to_numpy())):
         rows[tile].append(row)

@@ -7,16 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import click
+
 from xview2_siamese_unet.assessment import assess, find_model
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, write_footprints
 from xview2_siamese_unet.campaign.jobs import Task, digest, is_finished, make_task, run_task
 from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.plan_files import read_plan
+from xview2_siamese_unet.campaign.table import write_table
 from xview2_siamese_unet.cli.command import find_path, open_configuration
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
-from xview2_siamese_unet.errors import CheckpointError, ConfigError
+from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError
 from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.models.card import ONNX, find_card
 from xview2_siamese_unet.parallel import parallel_map
@@ -107,6 +110,14 @@ def run_campaign(folder: Path, settings: Settings) -> list[str]:
     failed = {task.job.name: reason for task, reason in zip(waiting, reasons, strict=True) if reason is not None}
     for name, reason in failed.items():
         _log.error("%s failed: %s", name, reason)
+    if len(failed) == len(jobs):
+        raise DataError(f"All {len(jobs)} jobs failed, the first: {failed[jobs[0].name]}", hint="Correct them first.")
+    counts = write_table(folder, tasks, failed, footprints)
+    for warning in counts["warnings"]:
+        _log.warning("%s", warning)
+    click.echo(
+        "buildings: " + ", ".join(f"{key} {value}" for key, value in counts["all"].items() if isinstance(value, int))
+    )
     return [*failed]
 
 

@@ -40,6 +40,7 @@ NO_MODEL: Final = "no model"
 """Reason of a visible building in an assessment without a model."""
 CEMS: Final = {1: "No visible damage", 2: "Possibly damaged", 3: "Damaged", 4: "Destroyed"}
 """Our reading of the classes in words of Copernicus EMS rapid mapping; not an official crosswalk."""
+CEMS_UNKNOWN: Final = "Not analysed"
 _NO_BUILDING: Final = 1 / LEVELS  # mean probability below which the stored bytes cannot tell classes apart
 _BLOCK: Final = 2048  # pixels along the sides of a block, and of the overview for the valid area
 
@@ -280,7 +281,7 @@ def add_shift(buildings: gpd.GeoDataFrame, pair: Pair) -> gpd.GeoDataFrame:
 
 def add_provenance(buildings: gpd.GeoDataFrame, facts: Mapping[str, Any]) -> gpd.GeoDataFrame:
     """Add the Copernicus EMS grade and columns with one value; the geometry comes last."""
-    buildings = buildings.assign(cems_grade=buildings["damage"].map(CEMS).fillna("Not analysed"), **facts)
+    buildings = buildings.assign(cems_grade=buildings["damage"].map(CEMS).fillna(CEMS_UNKNOWN), **facts)
     return buildings[[*buildings.columns.drop(buildings.geometry.name), buildings.geometry.name]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -170,5 +170,10 @@ def _describe_vectors(params: InferenceParams, sources: tuple[dict[str, Any], ..
 
 def newest_input(pair: Pair) -> str:
     """Return the time of the newest input: a time for products, the same in every run."""
-    times = [tile.path.stat().st_mtime for source in (pair.pre, pair.post) for tile in source.tiles]
-    return datetime.fromtimestamp(max(times), UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return newest_file(tile.path for source in (pair.pre, pair.post) for tile in source.tiles)
+
+
+def newest_file(paths: Iterable[Path]) -> str:
+    """Return the time of the newest of some files."""
+    newest = max(path.stat().st_mtime for path in paths)
+    return datetime.fromtimestamp(newest, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")

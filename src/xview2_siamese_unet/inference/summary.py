@@ -68,9 +68,14 @@ def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd
     `name`, `buildings`, one for each class, `abstained`, `not_assessed`, and the share of damaged ones of all and of
     those assessed.
     """
+    return count_table(buildings, cell_names(buildings), zoned)
+
+
+def count_table(buildings: pd.DataFrame, cells: Sequence[str], zoned: Zoned | None) -> pd.DataFrame:
+    """Return the same for buildings with `status` and `damage_label` whose cells are known by name."""
     kinds = _kinds(buildings)
     rows = [_count("all", "all", kinds)]
-    rows += [_count("cell", str(name), part) for name, part in kinds.groupby(cell_names(buildings))]
+    rows += [_count("cell", str(name), part) for name, part in kinds.groupby(list(cells))]
     if zoned is not None:
         parts = dict(iter(kinds.groupby(zoned.first)))
         rows += [_count("zone", name, parts.get(number, kinds[:0])) for number, name in enumerate(zoned.names)]
@@ -78,7 +83,7 @@ def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd
     return pd.DataFrame(rows)
 
 
-def summary_warnings(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> list[str]:
+def summary_warnings(buildings: pd.DataFrame, zoned: Zoned | None = None) -> list[str]:
     """Return warnings about buildings without a class and buildings in several zones."""
     warnings = [] if len(buildings) else ["the assessment holds no building"]
     for status, what in ((NOT_ASSESSED, "were not assessed"), (ABSTAINED, "have no predicted class")):
@@ -141,7 +146,7 @@ def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
-def _kinds(buildings: gpd.GeoDataFrame) -> pd.Series[Any]:
+def _kinds(buildings: pd.DataFrame) -> pd.Series[Any]:
     kinds: pd.Series[Any] = buildings["damage_label"].where(buildings["status"] == ASSESSED, buildings["status"])
     return kinds
 

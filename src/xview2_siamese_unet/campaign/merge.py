@@ -1,0 +1,176 @@
+"""Each building of a campaign once: of the assessments of its tile, the row of the first that shows it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import rasterio
+import shapely
+
+from xview2_siamese_unet.campaign.footprints import CRS_OF_ALL, Footprints
+from xview2_siamese_unet.campaign.jobs import Task
+from xview2_siamese_unet.campaign.tiles import Tile, owners
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.buildings import (
+    CEMS_UNKNOWN,
+    NO_MODEL,
+    NOT_ASSESSED,
+    geodesic_areas,
+    read_building_layer,
+)
+from xview2_siamese_unet.raster.io import NO_DATA
+from xview2_siamese_unet.types import BoolArray
+
+Columns = Mapping[str, str]
+"""Name → type of each column of the table, without the geometry."""
+LAYER: Final = "buildings.gpkg"
+NO_IMAGES: Final = "no images"
+NO_POLYGON: Final = "no polygon"
+FAILED: Final = "assessment failed"
+_TYPES: Final = {"i": "Int16", "f": "float64", "O": "str"}
+_OWN: Final = ("scene", "why")
+
+
+class _View(NamedTuple):
+    """An assessment of a tile: its buildings in degrees, `None` if it failed."""
+
+    task: Task
+    frame: gpd.GeoDataFrame | None
+
+
+def columns_of(scene: Path) -> Columns:
+    """Return the columns of the table: those of an assessment, then `scene` and `why`."""
+    about = pyogrio.read_info(f"GPKG:{scene / LAYER}", layer=0)
+    kinds = [np.dtype(name).kind for name in about["dtypes"]]
+    return {name: _TYPES[kind] for name, kind in zip(about["fields"], kinds, strict=True)} | dict.fromkeys(_OWN, "str")
+
+
+def merged_buildings(
+    tasks: Iterable[Task], failed: Mapping[str, str], footprints: Footprints | None, columns: Columns
+) -> Iterator[tuple[Tile | None, gpd.GeoDataFrame]]:
+    """Yield the buildings that each tile owns, in degrees; footprints without a polygon belong to `None`.
+
+    Args:
+        tasks: all jobs.
+        failed: names of those without an assessment.
+        footprints: all of them; `None`: the outlines of the model.
+        columns: see `columns_of`.
+
+    Raises:
+        DataError: an assessment of other footprints.
+    """
+    by_tile: defaultdict[Tile, list[Task]] = defaultdict(list)
+    for task in sorted(tasks, key=lambda task: task.job.rank):
+        by_tile[task.job.tile].append(task)
+    given = {} if footprints is None else footprints.by_tile
+    for tile in sorted({*by_tile, *given} - {None}):
+        views = [
+            _View(task, None if task.job.name in failed else _read(task, columns, prefix=footprints is None))
+            for task in by_tile[tile]
+        ]
+        if footprints is None:
+            yield tile, _own_outlines(tile, views, columns)
+        elif tile in given:
+            yield tile, _judged(given[tile], views, columns)
+    if None in given:
+        yield None, _unseen(given[None], NO_POLYGON, columns)
+
+
+def _read(task: Task, columns: Columns, *, prefix: bool) -> gpd.GeoDataFrame:
+    """Return the buildings of an assessment; ids of outlines, which are positions, get their system as a prefix."""
+    frame = read_building_layer(task.scene / LAYER)
+    if prefix:
+        frame["building_id"] = f"{frame.crs.to_epsg()}_" + frame["building_id"]
+    pre, post = task.job.pre, task.job.post
+    facts = {
+        "scene": task.job.name,
+        "why": None,
+        "pre_id": pre and pre.id,
+        "pre_date": pre and pre.taken,
+        "post_id": post.id,
+        "post_date": post.taken,
+    }
+    return _typed(frame.to_crs(CRS_OF_ALL).assign(**facts), columns)
+
+
+def _typed(frame: gpd.GeoDataFrame, columns: Columns) -> gpd.GeoDataFrame:
+    plain = pd.DataFrame(frame.drop(columns=frame.geometry.name)).reindex(columns=[*columns]).astype(dict(columns))
+    return gpd.GeoDataFrame(plain, geometry=frame.geometry.to_numpy(), crs=frame.crs)
+
+
+def _judged(footprints: gpd.GeoDataFrame, views: list[_View], columns: Columns) -> gpd.GeoDataFrame:
+    """Return a row for each footprint of a tile: of the lowest rank that shows it, whatever its class is there."""
+    frames = {number: view.frame for number, view in enumerate(views) if view.frame is not None}
+    if not frames:
+        return _unseen(footprints, FAILED if views else NO_IMAGES, columns)
+    seen = np.zeros((len(views), len(footprints)), bool)
+    reasons = np.full(seen.shape, FAILED, object)
+    for number, frame in frames.items():
+        if [*frame["building_id"].fillna("")] != [*footprints["building_id"].fillna("")]:
+            raise DataError(
+                f"{views[number].task.scene} holds other buildings than the footprints of its tile.",
+                hint="Delete this folder, and run the campaign again.",
+            )
+        seen[number] = (frame["status"] != NOT_ASSESSED) | (frame["reason"] == NO_MODEL)
+        reasons[number] = frame["reason"]
+    chosen = np.where(seen.any(axis=0), seen.argmax(axis=0), min(frames))
+    parts = [frame[chosen == number] for number, frame in frames.items()]
+    rows = _joined(parts, columns).sort_index()
+    ranks = [view.task.job.rank for view in views]
+    why = [_why(ranks, now if seen[now, row] else None, reasons[:, row]) for row, now in enumerate(chosen.tolist())]
+    return rows.assign(footprint_source=footprints["footprint_source"].astype("str"), why=pd.Series(why, dtype="str"))
+
+
+def _joined(parts: list[gpd.GeoDataFrame], columns: Columns) -> gpd.GeoDataFrame:
+    """Return the rows of several frames; pandas would take types of columns from those without rows."""
+    filled = [part for part in parts if len(part)] or [_typed(gpd.GeoDataFrame(geometry=[], crs=CRS_OF_ALL), columns)]
+    return gpd.GeoDataFrame(pd.concat(filled))
+
+
+def _why(ranks: list[int], chosen: int | None, reasons: Iterable[str]) -> str:
+    """Return the rank of the chosen view, and why those before it were not."""
+    before = [f"rank {rank}: {reason}" for rank, reason in zip(ranks[:chosen], reasons, strict=False)]
+    return "; ".join([f"rank {ranks[chosen]}" if chosen is not None else "no view", *before])
+
+
+def _unseen(footprints: gpd.GeoDataFrame, reason: str, columns: Columns) -> gpd.GeoDataFrame:
+    """Return footprints that no assessment holds."""
+    facts = {"status": NOT_ASSESSED, "reason": reason, "cems_grade": CEMS_UNKNOWN, "why": "no view"}
+    return _typed(footprints.assign(**facts, area_m2=geodesic_areas(footprints).round(2)), columns)
+
+
+def _own_outlines(tile: Tile, views: list[_View], columns: Columns) -> gpd.GeoDataFrame:
+    """Return the outlines of the model that a tile owns; where several views hold data, those of the lowest rank."""
+    kept: list[gpd.GeoDataFrame] = []
+    before: list[_View] = []
+    for view in views:
+        if view.frame is not None:
+            own = np.array([owner == tile for owner in owners(view.frame.geometry.to_numpy())], bool)
+            frame = view.frame[own]
+            for earlier in before:
+                frame = frame[~_shows(earlier, frame)]
+            if kept:
+                tree = shapely.STRtree(np.concatenate([part.geometry.to_numpy() for part in kept]))
+                frame = frame.drop(index=frame.index[np.unique(tree.query(frame.geometry, "intersects")[0])])
+            ranks = [*(earlier.task.job.rank for earlier in before), view.task.job.rank]
+            reasons = [FAILED if earlier.frame is None else "no data" for earlier in before]
+            kept.append(frame.assign(why=_why(ranks, len(before), reasons)))
+        before.append(view)
+    return _joined(kept, columns).reset_index(drop=True)
+
+
+def _shows(view: _View, buildings: gpd.GeoDataFrame) -> BoolArray:
+    """Return whether the images of an assessment hold data at a point inside each building."""
+    if view.frame is None or not len(buildings):
+        return np.zeros(len(buildings), bool)
+    with rasterio.open(view.task.scene / "damage.tif", driver="GTiff") as raster:
+        points = buildings.geometry.representative_point().to_crs(raster.crs)
+        codes = [int(value[0]) for value in raster.sample(zip(points.x, points.y, strict=True))]
+    return np.array(codes) != NO_DATA
