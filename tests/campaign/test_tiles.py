@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import box
 
-from xview2_siamese_unet.campaign.tiles import SIDE, Tile, in_zone, parse_tile, tile_at, tiles_over, zones_of
+from xview2_siamese_unet.campaign.tiles import SIDE, Tile, in_zone, owners, parse_tile, tile_at, tiles_over, zones_of
 
 
 @given(st.integers(-1800, 1799), st.integers(-799, 839), st.integers(0, 99))
@@ -69,3 +69,16 @@ def test_tiles_over_a_shape_are_those_of_its_points() -> None:
     assert {tile_at(*point) for point in points.tolist()} <= {*tiles}
     assert all(tile.box.intersects(shape.envelope) for tile in tiles)
     assert Tile(32637, 100, 200).box.bounds == (250_000, 500_000, 252_500, 502_500)
+
+
+def test_owners_are_the_tiles_of_points_inside() -> None:
+    rng = np.random.default_rng(3)
+    points = np.column_stack([rng.uniform(-180, 180, 200), rng.uniform(-75, 80, 200)])
+    shapes = shapely.buffer(shapely.points(points), 1e-4, cap_style="square")
+    assert owners([*shapes, shapely.Polygon()]) == [*(tile_at(*point) for point in points.tolist()), None]
+
+
+def test_a_building_across_180_degrees_has_one_owner() -> None:
+    jumps = shapely.Polygon([(179.9999, 0.1), (-179.9999, 0.1), (-179.9999, 0.1001), (179.9999, 0.1001)])
+    (owner,) = owners([jumps])
+    assert owner in {tile_at(179.99995, 0.10005), tile_at(-179.99995, 0.10005), tile_at(-180, 0.10005)}

@@ -70,7 +70,7 @@ def merged_buildings(
     for task in sorted(tasks, key=lambda task: task.job.rank):
         by_tile[task.job.tile].append(task)
     given = {} if footprints is None else footprints.by_tile
-    for tile in sorted({*by_tile, *given} - {None}):
+    for tile in sorted({*by_tile, *(tile for tile in given if tile is not None)}):
         views = [
             _View(task, None if task.job.name in failed else _read(task, columns, prefix=footprints is None))
             for task in by_tile[tile]
@@ -173,4 +173,5 @@ def _shows(view: _View, buildings: gpd.GeoDataFrame) -> BoolArray:
     with rasterio.open(view.task.scene / "damage.tif", driver="GTiff") as raster:
         points = buildings.geometry.representative_point().to_crs(raster.crs)
         codes = [int(value[0]) for value in raster.sample(zip(points.x, points.y, strict=True))]
-    return np.array(codes) != NO_DATA
+    shown: BoolArray = np.array(codes) != NO_DATA
+    return shown

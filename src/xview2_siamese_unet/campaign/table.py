@@ -103,7 +103,7 @@ class _Counts:
         zones = sorted({*rows["zone"]} - {-1})
         first = np.array([zones.index(zone) if zone > 0 else -1 for zone in rows["zone"]], int)
         zoned = Zoned([f"EPSG:{zone}" for zone in zones], first, 0)
-        return count_table(rows, rows["cell"], zoned), summary_warnings(rows)
+        return count_table(rows, rows["cell"].tolist(), zoned), summary_warnings(rows)
 
 
 class _Parquet:

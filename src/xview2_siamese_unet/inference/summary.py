@@ -71,11 +71,11 @@ def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd
     return count_table(buildings, cell_names(buildings), zoned)
 
 
-def count_table(buildings: pd.DataFrame, cells: Sequence[str], zoned: Zoned | None) -> pd.DataFrame:
+def count_table(buildings: pd.DataFrame, cells: list[str], zoned: Zoned | None) -> pd.DataFrame:
     """Return the same for buildings with `status` and `damage_label` whose cells are known by name."""
     kinds = _kinds(buildings)
     rows = [_count("all", "all", kinds)]
-    rows += [_count("cell", str(name), part) for name, part in kinds.groupby(list(cells))]
+    rows += [_count("cell", str(name), part) for name, part in kinds.groupby(cells)]
     if zoned is not None:
         parts = dict(iter(kinds.groupby(zoned.first)))
         rows += [_count("zone", name, parts.get(number, kinds[:0])) for number, name in enumerate(zoned.names)]

@@ -1,0 +1,183 @@
+"""`kedro campaign run` as typed: four assessments, one table, the same bytes whatever runs them and whatever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import geopandas as gpd
+import pandas as pd
+import pyogrio
+import pytest
+import torch
+
+from made_campaign import JOBS, write_campaign, write_footprints
+from run_command import run_python
+from shipped_project import lay_down_shipped
+from small_nets import small_checkpoint
+from xview2_siamese_unet.campaign.tiles import tile_at
+
+pytestmark = pytest.mark.slow
+KEDRO = "import sys; from kedro.framework.cli import main; sys.argv[0] = 'kedro'; main()"
+OPTIONS = ("--footprints", "houses.gpkg", "--model", "model.pth")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a plan, footprints and a model."""
+    local = "inference: {windows: {size: 96, overlap: 32}}\nhardware: {device: cpu, precision: 32-true}"
+    folder = lay_down_shipped(tmp_path_factory.mktemp("site"), local)
+    write_campaign(folder)
+    write_footprints(folder / "houses.gpkg")
+    torch.save(small_checkpoint(), folder / "model.pth")
+    return folder
+
+
+def plan_again(site: Path, name: str) -> Path:
+    """Return a folder with the same plan."""
+    (site / name).mkdir()
+    for path in (site / "campaign").glob("*.*"):
+        if path.name in ("plan.csv", "images.geojson"):
+            shutil.copy(path, site / name)
+    return site / name
+
+
+def kedro(site: Path, *words: str) -> CompletedProcess[str]:
+    return run_python(site, "-c", KEDRO, "campaign", *words, timeout=240)
+
+
+def products(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of all results; a record holds times."""
+    found = [path for path in folder.rglob("*") if path.is_file() and "inputs" not in path.relative_to(folder).parts]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found if path.name != "run.json"}
+
+
+@pytest.fixture(scope="module")
+def calm(site: Path) -> Path:
+    """A campaign that one process has worked through."""
+    done = kedro(site, "run", str(plan_again(site, "calm")), *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("buildings 163, ")
+    return site / "calm"
+
+
+def test_the_table_is_that_of_a_merge_building_by_building(site: Path, calm: Path) -> None:
+    scenes = {name: pyogrio.read_dataframe(calm / f"scenes/{name}/buildings.gpkg", layer="buildings") for name in JOBS}
+    expected = {}
+    for name, shape in gpd.read_file(site / "houses.gpkg")[["id", "geometry"]].itertuples(index=False):
+        point = shape.representative_point()
+        tile = tile_at(point.x, point.y).name
+        rows = [rows[rows["building_id"] == name].iloc[0] for scene, rows in scenes.items() if scene.startswith(tile)]
+        assert len(rows) in (0, 1, 2)
+        seen = [row for row in rows if row["status"] != "not_assessed"] or rows
+        expected[name] = (seen[0]["status"], seen[0]["p_none"], seen[0]["run_id"]) if seen else None
+    table = pyogrio.read_dataframe(calm / "buildings.gpkg", layer="buildings").set_index("building_id")
+    assert sorted(table.index) == sorted(expected)
+    for name, values in expected.items():
+        row = table.loc[name]
+        if values is None:
+            assert (row["status"], row["reason"]) == ("not_assessed", "no images")
+        else:
+            assert [*row[["status", "p_none", "run_id"]]] == pytest.approx([*values], nan_ok=True)
+    counts = json.loads((calm / "summary.json").read_text())["all"]
+    kinds = Counter(table["damage_label"].where(table["status"] == "assessed", table["status"]))
+    assert {kind: counts[kind] for kind in kinds} == kinds
+    assert len(kinds) > 2  # the net does not say the same everywhere
+    assert Counter(table["scene"].fillna("")) == {JOBS[0]: 35, JOBS[1]: 26, JOBS[2]: 37, JOBS[3]: 63, "": 2}
+    assert pd.read_csv(calm / "summary.csv").loc[0, "buildings"] == 163
+
+
+def test_a_second_run_assesses_nothing_and_another_model_everything(site: Path, calm: Path) -> None:
+    times = {path: path.stat().st_mtime_ns for path in calm.rglob("run.json")}
+    before = products(calm)
+    done = kedro(site, "run", "calm", *OPTIONS)
+    assert "4 of 4 assessments are finished and reused" in done.stderr
+    assert times == {path: path.stat().st_mtime_ns for path in calm.rglob("run.json")}
+    assert products(calm) == before
+    torch.save(small_checkpoint(seed=1), site / "other.pth")
+    other = shutil.copytree(calm, site / "other")
+    done = kedro(site, "run", "other", "--footprints", "houses.gpkg", "--model", "other.pth")
+    assert done.returncode == 0, done.stderr
+    assert "reused" not in done.stderr
+    assert products(other).keys() == before.keys()
+    assert products(other)["buildings.gpkg"] != before["buildings.gpkg"]
+
+
+@pytest.mark.parametrize("kind", ["processes", "dask"])
+def test_workers_write_the_same_bytes(site: Path, calm: Path, kind: str) -> None:
+    (site / "conf/local/globals.yml").write_text(f"executor: {{kind: {kind}}}")
+    try:
+        done = kedro(site, "run", str(plan_again(site, kind)), *OPTIONS, "--workers", "2")
+    finally:
+        (site / "conf/local/globals.yml").unlink()
+    assert done.returncode == 0, done.stderr
+    assert products(site / kind) == products(calm)
+
+
+def test_a_corrupt_scene_is_reported_and_the_others_finish(site: Path, calm: Path) -> None:
+    image = site / "post_b.tif"
+    shutil.copy2(image, site / "whole.tif")
+    image.write_bytes(image.read_bytes()[:20_000])
+    broken = plan_again(site, "broken")
+    done = kedro(site, "run", "broken", *OPTIONS)
+    assert done.returncode == 3, done.stderr
+    status = json.loads(kedro(site, "status", "broken", "--json").stdout)
+    assert [status[key] for key in ("jobs", "done", "failed", "waiting")] == [4, 3, 1, 0]
+    assert "post_b.tif cannot be read" in status["reasons"][JOBS[3]]
+    reasons = Counter(pyogrio.read_dataframe(broken / "buildings.gpkg", layer="buildings")["reason"].dropna())
+    assert reasons == {"assessment failed": 63, "no images": 2}
+    shutil.copy2(site / "whole.tif", image)
+    done = kedro(site, "run", "broken", *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert "3 of 4 assessments are finished and reused" in done.stderr
+    assert products(broken) == products(calm)
+
+
+def workers_of(client: int) -> list[int]:
+    children = Path(f"/proc/{client}/task/{client}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def start(site: Path, name: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", KEDRO, "campaign", "run", name, *OPTIONS, "--workers", "2"]
+    return subprocess.Popen(command, cwd=site, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603
+
+
+def wait_until(holds: Callable[[], object], client: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 120
+    while not holds():
+        assert client.poll() is None, "it ended first"
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_killed_clients_and_workers_leave_the_same_bytes(site: Path, calm: Path) -> None:
+    wild = plan_again(site, "wild")
+    moments: list[tuple[str, Callable[[], object]]] = [
+        ("client", lambda: [*wild.glob("scenes/*/.work")]),
+        ("worker", lambda: [*wild.glob("scenes/*.json")]),
+        ("client", lambda: len([*wild.glob("scenes/*.json")]) >= 3),
+        ("client", lambda: [*wild.glob(".buildings.gpkg*")]),
+    ]
+    for victim, moment in moments:
+        client = start(site, "wild")
+        wait_until(moment, client)
+        workers = workers_of(client.pid)
+        os.kill(client.pid if victim == "client" else workers[0], signal.SIGKILL)
+        assert client.wait(120) == (-signal.SIGKILL if victim == "client" else 1)
+        end = time.monotonic() + 20
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):  # they end with their client
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    assert start(site, "wild").wait(120) == 0
+    left = {name: content for name, content in products(wild).items() if ".part" not in name}
+    assert left == products(calm)

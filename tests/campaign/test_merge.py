@@ -1,0 +1,212 @@
+"""The merged table against a merge building by building, with assessments made up by the test."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import pytest
+import rasterio
+from affine import Affine
+
+from made_campaign import EDGE, JOBS, write_campaign, write_footprints
+from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints
+from xview2_siamese_unet.campaign.jobs import Task, make_task
+from xview2_siamese_unet.campaign.plan_files import read_plan
+from xview2_siamese_unet.campaign.table import write_table
+from xview2_siamese_unet.campaign.tiles import tile_at
+from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.geopackage import write_geopackage
+from xview2_siamese_unet.inference.products import buildings_style
+
+WORDS = ["no-damage", "minor-damage", "major-damage", "destroyed"]
+STATES = ["assessed", "assessed", "abstained", "not_assessed"]
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> list[Task]:
+    folder = write_campaign(tmp_path)
+    return [make_task(job, folder, None, {}, "") for job in read_plan(folder)]
+
+
+@pytest.fixture
+def footprints(campaign: list[Task], tmp_path: Path) -> Footprints:
+    return divide_footprints(write_footprints(tmp_path / "houses.gpkg"), None, [task.job.tile for task in campaign])
+
+
+def assess(task: Task, outlines: gpd.GeoDataFrame, seed: int) -> pd.DataFrame:
+    """Write an assessment with random answers; return its rows."""
+    rng = np.random.default_rng(seed)
+    status = rng.choice(STATES, len(outlines))
+    damage = np.where(status == "assessed", rng.integers(1, 5, len(outlines)), 0)
+    rows = outlines.assign(
+        area_m2=36.0,
+        status=status,
+        reason=np.where(status == "assessed", None, f"reason of {task.job.name}"),
+        damage=pd.array(damage, "Int8"),
+        damage_label=pd.Series([WORDS[code - 1] if code else None for code in damage], outlines.index, dtype=object),
+        cems_grade="Damaged",
+        pre_id="a file",
+        post_id="a file",
+        post_date=None,
+    )
+    rows.loc[damage == 0, "damage"] = pd.NA
+    if task.job.name == JOBS[0]:  # a column without a value in the first of the assessments
+        rows["reason"] = None
+    task.scene.mkdir(parents=True, exist_ok=True)
+    stored = rows.to_crs(task.job.tile.zone)[[*rows.columns.drop("geometry"), "geometry"]]
+    write_geopackage(task.scene / "buildings.gpkg", [("buildings", stored)], {}, "2023-01-01T00:00:00.000Z")
+    (task.scene / "run.json").write_text(json.dumps({"run_id": "1", "products": {}, "warnings": ["dim"]}))
+    return pd.DataFrame(rows.drop(columns="geometry"))
+
+
+def read(folder: Path) -> gpd.GeoDataFrame:
+    return pyogrio.read_dataframe(folder / "buildings.gpkg", layer="buildings")
+
+
+def brute_force(tasks: list[Task], rows: dict[str, pd.DataFrame], footprints: Path) -> dict[str, tuple[Any, ...]]:
+    """Return scene, status and class of each footprint by its id."""
+    expected = {}
+    for name, shape in zip(*(gpd.read_file(footprints)[column] for column in ("id", "geometry")), strict=True):
+        point = shape.representative_point()
+        mine = [task for task in tasks if task.job.tile == tile_at(point.x, point.y)]
+        found = [
+            (task, rows[task.job.name].set_index("building_id").loc[name]) for task in mine if task.job.name in rows
+        ]
+        seen = [each for each in found if each[1]["status"] != "not_assessed"]
+        task, row = (seen or found or [(None, None)])[0]
+        expected[name] = (task.job.name, row["status"], row["damage_label"]) if task else (None, "not_assessed", None)
+    return expected
+
+
+def compare(table: gpd.GeoDataFrame, expected: dict[str, tuple[Any, ...]]) -> None:
+    assert sorted(table["building_id"]) == sorted(expected)
+    columns = (
+        table[name].astype(object).where(table[name].notna(), None) for name in ("scene", "status", "damage_label")
+    )
+    assert dict(zip(table["building_id"], zip(*columns, strict=True), strict=True)) == expected
+
+
+@pytest.mark.parametrize("failed", [{}, {JOBS[1]: "it failed"}, {JOBS[1]: "it failed", JOBS[2]: "it failed"}])
+def test_each_footprint_once_from_the_first_view_that_shows_it(
+    campaign: list[Task], footprints: Footprints, tmp_path: Path, failed: dict[str, str]
+) -> None:
+    rows = {
+        task.job.name: assess(task, footprints.by_tile[task.job.tile], seed)
+        for seed, task in enumerate(campaign)
+        if task.job.name not in failed
+    }
+    folder = campaign[0].folder
+    numbers = write_table(folder, campaign, failed, footprints)
+    table, expected = read(folder), brute_force(campaign, rows, tmp_path / "houses.gpkg")
+    compare(table, expected)
+    compare(gpd.read_parquet(folder / "buildings.parquet"), expected)
+    counts = Counter(label if status == "assessed" else status for _, status, label in expected.values())
+    assert {kind: numbers["all"][kind] for kind in counts} == counts
+    assert numbers["all"]["buildings"] == len(expected)
+    assert numbers["jobs"] == {"done": 4 - len(failed), "failed": sorted(failed)}
+    zones = Counter(str(tile_at(point.x, point.y).zone) for point in table.geometry.representative_point())
+    assert {zone["name"]: zone["buildings"] for zone in numbers["zones"][:2]} == {
+        f"EPSG:{k}": n for k, n in zones.items()
+    }
+
+
+def test_a_row_says_why_its_view_was_chosen(campaign: list[Task], footprints: Footprints) -> None:
+    for seed, task in enumerate(campaign):
+        assess(task, footprints.by_tile[task.job.tile], seed)
+    folder = campaign[0].folder
+    write_table(folder, campaign, {JOBS[0]: "it failed"}, footprints)
+    table = read(folder)
+    why = table.groupby("scene", dropna=False)["why"].unique().apply(sorted).to_dict()
+    assert why[JOBS[2]] == [f"rank 2; rank 1: reason of {JOBS[1]}"]
+    assert why[JOBS[1]] == [f"no view; rank 1: reason of {JOBS[1]}; rank 2: reason of {JOBS[2]}", "rank 1"]
+    unseen = table[table["scene"].isna()]
+    assert Counter(unseen["reason"]) == {"no images": 2, "assessment failed": 35}
+    assert set(unseen["cems_grade"]) == {"Not analysed"}
+    assert set(table["footprint_source"]) == {"houses.gpkg"}
+    chosen = table[table["scene"] == JOBS[2]].iloc[0]
+    assert (chosen["pre_id"], chosen["post_id"], chosen["post_date"]) == ("pre_a.tif", "post_a2.tif", "2023-02-08")
+
+
+def test_a_geopackage_like_that_of_an_assessment(campaign: list[Task], footprints: Footprints) -> None:
+    for task in campaign:
+        assess(task, footprints.by_tile[task.job.tile], 0)
+    folder = campaign[0].folder
+    write_table(folder, campaign, {}, footprints)
+    first = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    write_table(folder, list(reversed(campaign)), {}, footprints)
+    assert first == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    info = pyogrio.read_info(folder / "buildings.gpkg", layer="buildings")
+    assert (info["geometry_type"], info["crs"]) == ("MultiPolygon", "EPSG:4326")
+    assert [*info["fields"]][-2:] == ["scene", "why"]
+    styles = pyogrio.read_dataframe(folder / "buildings.gpkg", layer="layer_styles")
+    assert styles["styleQML"].item() == buildings_style()
+
+
+def test_an_assessment_of_other_footprints_is_refused(campaign: list[Task], footprints: Footprints) -> None:
+    for task in campaign:
+        assess(task, footprints.by_tile[task.job.tile][::-1], 0)
+    with pytest.raises(DataError, match="other buildings than the footprints of its tile"):
+        write_table(campaign[0].folder, campaign, {}, footprints)
+
+
+def write_damage(task: Task, left: float, width: int) -> None:
+    """Write the raster of an assessment, with data from `left` on."""
+    place = {"crs": f"EPSG:{task.job.tile.zone}", "transform": Affine(1, 0, left, 0, -1, 4_098_800)}
+    with rasterio.open(
+        task.scene / "damage.tif",
+        "w",
+        driver="GTiff",
+        count=1,
+        dtype="uint8",
+        nodata=255,
+        width=width,
+        height=100,
+        **place,
+    ) as raster:
+        raster.write(np.zeros((1, 100, width), np.uint8))
+
+
+def test_outlines_of_the_net_belong_to_one_tile_and_to_the_first_view(
+    campaign: list[Task], footprints: Footprints
+) -> None:
+    """Assessments of zone 36 hold outlines beyond their tiles; the first of the east ends 20 m from the edge."""
+    both = pd.concat([frame for tile, frame in footprints.by_tile.items() if tile is not None and tile.zone == 32636])
+    for seed, task in enumerate(campaign):
+        zone = task.job.tile.zone
+        frame = both if zone == 32636 else pd.concat(f for t, f in footprints.by_tile.items() if t and t.zone == zone)
+        frame = frame.to_crs(zone).reset_index(drop=True)
+        if task.job.name == JOBS[1]:
+            frame = frame[frame.geometry.centroid.x < EDGE + 20].reset_index(drop=True)
+        assess(task, frame, seed)
+        # Its last outlines reach beyond its data, where the second view has them, too.
+        write_damage(task, EDGE - 60 if zone == 32636 else 233_700, 70 if task.job.name == JOBS[1] else 200)
+    folder = campaign[0].folder
+    write_table(folder, campaign, {}, None)
+    table = read(folder)
+    points = table.geometry.representative_point()
+    owner = [tile_at(point.x, point.y).name for point in points]
+    assert all(scene.startswith(tile) for scene, tile in zip(table["scene"], owner, strict=True))
+    assert table["building_id"].is_unique
+    assert len(table) == len(both) + 63
+    east = points.to_crs(32636).x
+    zone_36 = table["scene"].str.startswith("32636")
+    expected = np.select([east < EDGE, east < EDGE + 20], JOBS[:2], JOBS[2])
+    assert [*table.loc[zone_36, "scene"]] == [*expected[zone_36]]
+    assert set(table.loc[table["scene"] == JOBS[2], "why"]) == {"rank 2; rank 1: no data"}
+
+
+def test_without_any_building_there_is_an_empty_table(campaign: list[Task], footprints: Footprints) -> None:
+    none = next(iter(footprints.by_tile.values()))[:0]
+    for task in campaign:
+        assess(task, none, 0)
+    folder = campaign[0].folder
+    assert write_table(folder, campaign, {}, None)["all"]["buildings"] == 0
+    assert len(read(folder)) == 0
+    assert len(gpd.read_parquet(folder / "buildings.parquet")) == 0
