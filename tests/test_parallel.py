@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -26,6 +27,11 @@ def square(number: int) -> int:
 
 def process(_: int) -> int:
     return os.getpid()
+
+
+def note(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
 
 
 def refuse(number: int) -> int:
@@ -97,6 +103,44 @@ def test_a_worker_that_dies_is_one_sentence() -> None:
         list(parallel_map(die, range(3), PROCESSES, "jobs"))
 
 
+def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
+    script = f"""
+import os, time
+from pathlib import Path
+from test_parallel import PROCESSES, note
+from xview2_siamese_unet.parallel import parallel_map
+
+if __name__ == "__main__":
+    next(parallel_map(note, [Path({str(tmp_path)!r})] * 8, PROCESSES, "jobs"))
+"""
+    around = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    client = subprocess.Popen([sys.executable, "-c", script], env=around)  # noqa: S603
+    while len(workers := [int(path.name) for path in tmp_path.iterdir()]) < 2:
+        assert client.poll() is None
+        time.sleep(0.02)
+    client.kill()
+    client.wait()
+    end = time.monotonic() + 10
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_the_address_of_the_dashboard_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @contextmanager
+    def client(_: object) -> Iterator[SimpleNamespace]:
+        with ThreadPoolExecutor(1) as pool:
+            yield SimpleNamespace(get_executor=lambda: pool, dashboard_link="http://127.0.0.1:1/status")
+
+    caplog.set_level(logging.INFO, "xview2_siamese_unet")
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client))
+    executor = ExecutorParams(kind="dask", scheduler="tcp://host:8786")
+    assert list(parallel_map(square, [2], executor, "squares")) == [4]
+    assert "http://127.0.0.1:1/status" in caplog.text
+
+
 def test_dask_runs_where_a_scheduler_says(scheduler: str) -> None:
     executor = ExecutorParams(kind="dask", scheduler=scheduler, workers=1)
     assert list(parallel_map(square, range(20), executor, "squares")) == [n * n for n in range(20)]
@@ -118,7 +162,7 @@ def test_dask_starts_as_many_workers_as_are_wanted(
     def client(given: object) -> Iterator[SimpleNamespace]:
         asked.append(given.name)
         with ThreadPoolExecutor(1) as pool:
-            yield SimpleNamespace(get_executor=lambda: pool)
+            yield SimpleNamespace(get_executor=lambda: pool, dashboard_link=None)
 
     class Cluster(nullcontext):
         def __init__(self, name: str, **options: object) -> None:
@@ -164,7 +208,7 @@ def test_a_full_disk_while_dask_works_is_no_wrong_address(monkeypatch: pytest.Mo
     @contextmanager
     def client(_: object) -> Iterator[SimpleNamespace]:
         with ThreadPoolExecutor(1) as pool:
-            yield SimpleNamespace(get_executor=lambda: pool)
+            yield SimpleNamespace(get_executor=lambda: pool, dashboard_link=None)
 
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client))
     results = parallel_map(square, [1, 2], ExecutorParams(kind="dask", scheduler="tcp://host:8786"), "squares")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
+import shapely
+import torch
 from docs_blocks import DOCS, blocks, first_column
 from typed import NO_NETWORK, commands, lay_down_project, type_line
 
 from made_catalogue import write_catalogue
+from small_nets import small_checkpoint
 from xview2_siamese_unet.campaign.catalogue import read_catalogue
 from xview2_siamese_unet.campaign.plan import make_plan
 from xview2_siamese_unet.campaign.plan_files import plan_row, read_plan
@@ -19,9 +23,14 @@ PAGE = DOCS / "campaigns.md"
 
 
 @pytest.mark.slow
-def test_every_command_makes_a_plan(tmp_path: Path) -> None:
+def test_every_command_does_what_the_page_says(tmp_path: Path) -> None:
     place = tmp_path / "path/to"
-    write_catalogue(place / "catalogue", count=2, side=1000)
+    made = write_catalogue(place / "catalogue", count=2, side=400)
+    outlines = [shapely.affinity.scale(each["outlines"][0], 0.05, 0.05) for each in made.acquisitions]
+    gpd.GeoDataFrame({"id": [each["id"] for each in made.acquisitions]}, geometry=outlines, crs=4326).to_file(
+        place / "buildings.gpkg", engine="pyogrio"
+    )
+    torch.save(small_checkpoint(), place / "model.pth")
     (place / "scenes").mkdir()
     for name, day in (("pre000", "2023-01-01"), ("post000", "2023-02-08")):
         shutil.copy(place / f"catalogue/ard/1040010{name}/0-visual.tif", place / f"scenes/{day}.tif")
@@ -33,10 +42,13 @@ def test_every_command_makes_a_plan(tmp_path: Path) -> None:
         type_line(command, tmp_path / "xview2")
     for name in ("campaign", "scenes_campaign", "pairs_campaign"):
         assert len(read_plan(place / name)) >= 1
+    table = gpd.read_parquet(place / "campaign/buildings.parquet")
+    assert sorted(table["building_id"]) == sorted(each["id"] for each in made.acquisitions)
+    assert {*first_column(PAGE, "### Columns of the table")} <= {*table.columns}
 
 
 def test_the_rules_are_those_of_the_code() -> None:
-    section = PAGE.read_text().split("## The rules\n")[1].split("\n\nTiles")[0]
+    section = PAGE.read_text().split("### The rules\n")[1].split("\n\nTiles")[0]
     text = " ".join(section.split())
     assert text == " ".join(f"{number}. {rule}" for number, rule in enumerate(RULES, start=1))
 
@@ -44,4 +56,4 @@ def test_the_rules_are_those_of_the_code() -> None:
 def test_the_columns_are_those_of_the_table(tmp_path: Path) -> None:
     made = write_catalogue(tmp_path, count=1, side=1000)
     (first, *_) = make_plan(read_catalogue(made.top)).jobs
-    assert first_column(PAGE, "### Columns of `plan.csv`") == [*plan_row(first)]
+    assert first_column(PAGE, "#### Columns of `plan.csv`") == [*plan_row(first)]

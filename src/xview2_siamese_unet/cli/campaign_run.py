@@ -115,9 +115,8 @@ def run_campaign(folder: Path, settings: Settings) -> list[str]:
     counts = write_table(folder, tasks, failed, footprints)
     for warning in counts["warnings"]:
         _log.warning("%s", warning)
-    click.echo(
-        "buildings: " + ", ".join(f"{key} {value}" for key, value in counts["all"].items() if isinstance(value, int))
-    )
+    numbers = (f"{key} {value}" for key, value in counts["all"].items() if isinstance(value, int))
+    click.echo(", ".join(numbers))
     return [*failed]
 
 
