@@ -1,0 +1,75 @@
+"""Where an image does not show the ground: below clouds, haze and smoke, and in the dark.
+
+A cloud is grey, bright in all bands over more than the size of a roof, and hides the texture of what is below it. The
+brightness is the dark channel of He, Sun and Tang 2009, opened: soft edges of clouds stay, white roofs vanish. All
+thresholds are of bytes as a net gets them; `benchmarks/bench_obscured.py` measures what they find.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from xview2_siamese_unet.types import Image, Surface, Valid, Values
+
+CELL: Final = 2.0
+"""Metres; side of the cells that are judged, unless two pixels are longer."""
+RIM: Final = 12
+"""Cells around a window that decide on its cells."""
+_ROOF: Final = 13  # cells; a bright patch that is narrower is none of a cloud
+_NEAR: Final = 9  # cells over which texture and colour are averaged
+_EDGE: Final = 5  # cells; the least texture around a cell counts, because averages reach over the edge of a cloud
+_VEIL: Final = 100  # grey levels of the darkest band
+_TEXTURE: Final = 5  # grey levels; standard deviation within cells
+_COLOUR: Final = 20  # grey levels between the darkest and the brightest band
+_NIGHT: Final = 12  # grey levels of brightness
+
+
+class Cells(NamedTuple):
+    """Squares of pixels: mean colour, variance of the green band, and where most pixels have data."""
+
+    colours: Values
+    variance: Surface
+    valid: Valid
+
+
+def obscured_cells(image: Image, valid: Valid, step: int) -> Valid:
+    """Return the cells of `step` × `step` pixels in which an image does not show the ground.
+
+    Args:
+        image: sides are multiples of `step`.
+        valid: where it has data; cells without most of it are not obscured.
+        step: pixels.
+    """
+    cells = _cells(np.where(valid[..., None], image, 0), valid, step)
+    darkest, brightest = cells.colours.min(axis=2), cells.colours.max(axis=2)
+    eroded = ndimage.minimum_filter(np.where(cells.valid, darkest, 255), _ROOF)
+    veil = ndimage.maximum_filter(np.where(cells.valid, eroded, 0), _ROOF)
+    texture, colour, brightness = (
+        _near(each, cells.valid) for each in (cells.variance, brightest - darkest, cells.colours.mean(axis=2))
+    )
+    smooth = ndimage.minimum_filter(texture, _EDGE) <= _TEXTURE**2
+    clouded = (veil >= _VEIL) & smooth & (colour <= _COLOUR)
+    return cells.valid & (clouded | (brightness < _NIGHT))
+
+
+def _cells(image: Image, valid: Valid, step: int) -> Cells:
+    shape = valid.shape[0] // step, valid.shape[1] // step
+    count, total, squares = np.zeros(shape, np.int32), np.zeros((*shape, 3), np.int32), np.zeros(shape, np.int32)
+    for offset in np.ndindex(step, step):  # several times as fast as sums over axes
+        one = tuple(slice(first, None, step) for first in offset)
+        count += valid[one]
+        total += image[one]
+        squares += np.square(image[..., 1][one], dtype=np.int32)
+    known = np.maximum(count, 1)
+    colours = (total / known[..., None]).astype(np.float32)
+    return Cells(colours, squares / known - colours[..., 1] ** 2, count > step**2 / 2)
+
+
+def _near(values: Surface, valid: Valid) -> Surface:
+    """Return means over the valid cells around each cell."""
+    weight = ndimage.uniform_filter(valid.astype(np.float32), _NEAR, mode="constant")
+    total = ndimage.uniform_filter(np.where(valid, values, 0).astype(np.float32), _NEAR, mode="constant")
+    return total / np.maximum(weight, 1e-6)
