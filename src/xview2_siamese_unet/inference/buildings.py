@@ -164,7 +164,7 @@ def hide_obscured(
         row, piece = shapely.STRtree(pieces).query(outlines, predicate="intersects")
         common = shapely.area(shapely.intersection(outlines[row], pieces[piece])) / shapely.area(outlines[row])
         share = np.bincount(row, common, minlength=len(frame)).clip(0, 1)
-    frame.insert(frame.columns.get_loc("visible_fraction") + 1, "obscured_fraction", share.round(4))
+    frame = frame.assign(obscured_fraction=share.round(4))
     hidden = (frame["status"] != NOT_ASSESSED) & (share > 0) & (frame["visible_fraction"] - share < params.min_visible)
     frame.loc[hidden, ["status", "reason"]] = [NOT_ASSESSED, OBSCURED]
     return with_classes(frame, frame[list(SHARES)].to_numpy(float))

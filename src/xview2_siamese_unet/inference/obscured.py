@@ -57,7 +57,7 @@ def with_obscured(harmonised: HarmonisedPair, params: InferenceParams) -> Harmon
             pieces += found
             counts += count
     warnings += _warnings(counts.tolist(), masks)
-    obscured = gpd.GeoDataFrame({"name": "obscured"}, geometry=pieces, crs=cells.crs) if pieces else None
+    obscured = gpd.GeoDataFrame(geometry=pieces, crs=cells.crs).assign(name="obscured") if pieces else None
     return replace(harmonised, obscured=obscured, warnings=(*harmonised.warnings, *warnings))
 
 
@@ -80,7 +80,7 @@ def _blocks(
             outer = (top - RIM, left - RIM, height + 2 * RIM, width + 2 * RIM)
             patch = reader.read(*(step * length for length in outer))
             inner = slice(RIM, RIM + height), slice(RIM, RIM + width)
-            valid = patch.valid.reshape(outer[2], step, outer[3], step).any(axis=(1, 3))[inner]
+            valid = np.asarray(patch.valid.reshape(outer[2], step, outer[3], step).any(axis=(1, 3)))[inner]
             seen = np.zeros_like(valid)
             for image in (patch.post,) if pair.post_only else (patch.pre, patch.post):
                 seen |= look and obscured_cells(image, patch.valid, step)[inner]

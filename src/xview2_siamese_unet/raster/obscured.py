@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from xview2_siamese_unet.types import Image, Surface, Valid, Values
+from xview2_siamese_unet.types import BoolArray, Float64Array, Image, Surface, Valid
 
 CELL: Final = 2.0
 """Metres; side of the cells that are judged, unless two pixels are longer."""
@@ -30,12 +30,12 @@ _NIGHT: Final = 12  # grey levels of brightness
 class Cells(NamedTuple):
     """Squares of pixels: mean colour, variance of the green band, and where most pixels have data."""
 
-    colours: Values
+    colours: Float64Array
     variance: Surface
     valid: Valid
 
 
-def obscured_cells(image: Image, valid: Valid, step: int) -> Valid:
+def obscured_cells(image: Image, valid: Valid, step: int) -> BoolArray:
     """Return the cells of `step` × `step` pixels in which an image does not show the ground.
 
     Args:
@@ -52,7 +52,8 @@ def obscured_cells(image: Image, valid: Valid, step: int) -> Valid:
     )
     smooth = ndimage.minimum_filter(texture, _EDGE) <= _TEXTURE**2
     clouded = (veil >= _VEIL) & smooth & (colour <= _COLOUR)
-    return cells.valid & (clouded | (brightness < _NIGHT))
+    hidden: BoolArray = cells.valid & (clouded | (brightness < _NIGHT))
+    return hidden
 
 
 def _cells(image: Image, valid: Valid, step: int) -> Cells:
@@ -64,12 +65,12 @@ def _cells(image: Image, valid: Valid, step: int) -> Cells:
         total += image[one]
         squares += np.square(image[..., 1][one], dtype=np.int32)
     known = np.maximum(count, 1)
-    colours = (total / known[..., None]).astype(np.float32)
+    colours = total / known[..., None]
     return Cells(colours, squares / known - colours[..., 1] ** 2, count > step**2 / 2)
 
 
 def _near(values: Surface, valid: Valid) -> Surface:
     """Return means over the valid cells around each cell."""
-    weight = ndimage.uniform_filter(valid.astype(np.float32), _NEAR, mode="constant")
-    total = ndimage.uniform_filter(np.where(valid, values, 0).astype(np.float32), _NEAR, mode="constant")
-    return total / np.maximum(weight, 1e-6)
+    total, weight = (ndimage.uniform_filter(each, _NEAR, mode="constant") for each in (values * valid, valid * 1.0))
+    mean: Surface = total / np.maximum(weight, 1e-6)
+    return mean
