@@ -28,7 +28,7 @@ class ImageParams(Strict):
     black_is_no_data: bool = True
     """A pixel that is 0 in all three bands is no data, as in xBD."""
     find_obscured: bool = True
-    """Look for clouds, haze, smoke, darkness and blur, under which no building is assessed."""
+    """Look for clouds, dense haze, smoke and night, in which no building is assessed."""
 
     @field_validator("stretch")
     @classmethod

@@ -39,7 +39,7 @@ ABSTAINED: Final = "abstained"
 NO_MODEL: Final = "no model"
 """Reason of a visible building in an assessment without a model."""
 OBSCURED: Final = "obscured"
-"""Reason of a building below clouds, haze, smoke, darkness or blur."""
+"""Reason of a building that clouds, haze, smoke, night or a mask of the vendor hide."""
 CEMS: Final = {1: "No visible damage", 2: "Possibly damaged", 3: "Damaged", 4: "Destroyed"}
 """Our reading of the classes in words of Copernicus EMS rapid mapping; not an official crosswalk."""
 _NO_BUILDING: Final = 1 / LEVELS  # mean probability below which the stored bytes cannot tell classes apart

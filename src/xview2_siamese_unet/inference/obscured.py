@@ -79,6 +79,8 @@ def _blocks(
             height, width = min(side, cells.height - top), min(side, cells.width - left)
             outer = (top - RIM, left - RIM, height + 2 * RIM, width + 2 * RIM)
             patch = reader.read(*(step * length for length in outer))
+            if not patch.valid.any():
+                continue
             inner = slice(RIM, RIM + height), slice(RIM, RIM + width)
             valid = np.asarray(patch.valid.reshape(outer[2], step, outer[3], step).any(axis=(1, 3)))[inner]
             seen = np.zeros_like(valid)

@@ -1,4 +1,4 @@
-"""Where an image does not show the ground: below clouds, haze and smoke, and in the dark.
+"""Where an image does not show the ground: below clouds, dense haze and smoke, and at night.
 
 A cloud is grey, bright in all bands over more than the size of a roof, and hides the texture of what is below it. The
 brightness is the dark channel of He, Sun and Tang 2009, opened: soft edges of clouds stay, white roofs vanish. All
