@@ -40,7 +40,7 @@ def test_a_thin_cloud_is_not(ground: np.ndarray) -> None:
 
 
 def test_a_white_roof_is_not(ground: np.ndarray) -> None:
-    ground[100:140, 60:160] = 245  # 20 m wide
+    ground[100:132, 60:160] = 245  # 16 m wide
     assert not obscured(ground).any()
 
 

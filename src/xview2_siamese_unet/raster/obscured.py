@@ -16,13 +16,13 @@ from xview2_siamese_unet.types import BoolArray, Float64Array, Image, Surface, V
 
 CELL: Final = 2.0
 """Metres; side of the cells that are judged, unless two pixels are longer."""
-RIM: Final = 12
+RIM: Final = 8
 """Cells around a window that decide on its cells."""
-_ROOF: Final = 13  # cells; a bright patch that is narrower is none of a cloud
+_ROOF: Final = 9  # cells; a bright patch that is narrower is none of a cloud
 _NEAR: Final = 9  # cells over which texture and colour are averaged
 _EDGE: Final = 5  # cells; the least texture around a cell counts, because averages reach over the edge of a cloud
-_VEIL: Final = 100  # grey levels of the darkest band
-_TEXTURE: Final = 5  # grey levels; standard deviation within cells
+_VEIL: Final = 90  # grey levels of the darkest band
+_TEXTURE: Final = 5.5  # grey levels; standard deviation within cells
 _COLOUR: Final = 20  # grey levels between the darkest and the brightest band
 _NIGHT: Final = 12  # grey levels of brightness
 
