@@ -26,6 +26,7 @@ SMALLEST = {
     "bench_epoch": "1",
     "bench_intervals": "2",
     "bench_macs": "--encoder resnet18 --side 64",
+    "bench_obscured": "{xbd} --scenes 1",
     "bench_onnx": "tu-test_resnet 128",
     "bench_read": "{xbd}",
     "bench_report_memory": "1 2",

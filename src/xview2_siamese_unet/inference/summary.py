@@ -13,7 +13,7 @@ import shapely
 from rasterio.crs import CRS
 
 from xview2_siamese_unet.damage import SCORED
-from xview2_siamese_unet.inference.buildings import ABSTAINED, ASSESSED, NOT_ASSESSED
+from xview2_siamese_unet.inference.buildings import ABSTAINED, ASSESSED, NOT_ASSESSED, OBSCURED
 from xview2_siamese_unet.raster.grid import wrap_longitude
 from xview2_siamese_unet.types import Int64Array
 
@@ -65,8 +65,8 @@ def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd
     """Return a row for all buildings, each 500 m cell that holds any, and each zone.
 
     A building counts once at each level, by a point inside it and in the first of zones that overlap. Columns: `level`,
-    `name`, `buildings`, one for each class, `abstained`, `not_assessed`, and the share of damaged ones of all and of
-    those assessed.
+    `name`, `buildings`, one for each class, `abstained`, `not_assessed`, `obscured` among these, and the share of
+    damaged ones of all, of those visible and of those assessed.
     """
     kinds = _kinds(buildings)
     rows = [_count("all", "all", kinds)]
@@ -95,7 +95,8 @@ def summary_warnings(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) ->
 
 def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
     every = Counter(kinds)  # ten times as fast as pandas if there are thousands of zones
-    counts = {kind: every[kind] for kind in (*_CLASSES, *_UNKNOWN)}
+    counts = {kind: every[kind] for kind in (*_CLASSES, *_UNKNOWN, OBSCURED)}
+    counts[NOT_ASSESSED] += counts[OBSCURED]
     damaged, assessed = sum(counts[word] for word in _CLASSES[1:]), sum(counts[word] for word in _CLASSES)
     return {
         "level": level,
@@ -103,6 +104,7 @@ def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
         "buildings": len(kinds),
         **counts,
         "damaged_share_of_all": _share(damaged, len(kinds)),
+        "damaged_share_of_visible": _share(damaged, len(kinds) - counts[NOT_ASSESSED]),
         "damaged_share_of_assessed": _share(damaged, assessed),
     }
 
@@ -143,7 +145,7 @@ def _share(part: int, whole: int) -> float | None:
 
 def _kinds(buildings: gpd.GeoDataFrame) -> pd.Series[Any]:
     kinds: pd.Series[Any] = buildings["damage_label"].where(buildings["status"] == ASSESSED, buildings["status"])
-    return kinds
+    return kinds.mask((kinds == NOT_ASSESSED) & (buildings["reason"] == OBSCURED), OBSCURED)
 
 
 def _points(buildings: gpd.GeoDataFrame) -> gpd.GeoSeries:
