@@ -19,7 +19,7 @@ gpus = torch.cuda.device_count()
 print(gpus, torch.__version__, torch.cuda.get_device_name() if gpus else "no GPU")') || exit
 read -r gpus torch device <<<"$facts"
 net=(resnet50 512 16) benchmark=(--steps 10 --scenes 16 --batch 16)
-((gpus)) || net=(tu-test_resnet 64 2) benchmark=(--encoder resnet18 --side 64 --size 64 --steps 2 --scenes 3 --batch 2)
+((gpus)) || net=(tu-test_resnet 64 2) benchmark=(--encoder tu-test_resnet --side 64 --size 64 --steps 2 --scenes 3 --batch 2)
 settings=(
   "dataset.sample.size=${net[1]}" "model.encoder.name=${net[0]}" model.encoder.weights.source=none
   "training.crop=${net[1]}" "training.batch_size=${net[2]}" training.crops_per_scene=4 training.localization_epochs=0

@@ -35,7 +35,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Before the package is imported.
 check_imports("xview2_siamese_unet")
 
-# Half of the time of a test that opens a configuration: the same files are parsed again, and each interpolation for each
+# Half of the time of a test that opens a configuration: each file is parsed again, and each interpolation for each
 # place that refers to it.
 omegaconf.base.parse = cache(omegaconf.base.parse)  # type: ignore[attr-defined]
 _load = cache(lambda text, load=OmegaConf.load: load(StringIO(text)))  # Kedro opens the files itself

@@ -325,4 +325,6 @@ def _plain(key: str, value: Any) -> Any:  # noqa: ANN401
         return str(NONE)
     if key in _PATHS and value is not None:
         return str(Path(value).expanduser().absolute())
+    if key == "masks":
+        return [_plain("aoi", mask) for mask in ([value] if isinstance(value, (str, Path)) else value)]
     return list(value) if isinstance(value, tuple) else value

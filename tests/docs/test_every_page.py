@@ -74,6 +74,7 @@ def write_places(folder: Path) -> None:
             box(west + 4, south + 4, west + 12, south + 12),
             box(west + 18, south + 6, west + 28, south + 16),
         ],
+        "cloud-mask.gpkg": [box(west, south, west + 8, south + 8)],
         "area.geojson": [box(west, south, west + 32, south + 24)],
         "districts.geojson": [box(west, south, west + 16, south + 32), box(west + 16, south, west + 32, south + 32)],
     }

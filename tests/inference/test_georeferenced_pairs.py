@@ -192,9 +192,8 @@ def test_areas_and_zones_across_180_degrees_that_are_not_cut(across: dict[str, P
     grid = found.pair.grid
     middle, east = grid.left + grid.width * grid.pixel / 2, grid.left + grid.width * grid.pixel
     houses = [shapely.box(x - 5, grid.top - 20, x + 5, grid.top - 10) for x in (grid.left + 9, middle, east - 9)]
-    buildings = gpd.GeoDataFrame(
-        {"damage_label": "no-damage", "status": "assessed"}, index=range(3), geometry=houses, crs=grid.crs
-    )
+    facts = {"damage_label": "no-damage", "status": "assessed", "reason": None}
+    buildings = gpd.GeoDataFrame(facts, index=range(3), geometry=houses, crs=grid.crs)
     table = summary_table(buildings, assign_zones(buildings, found.zones))
     assert table[table["level"] == "zone"]["buildings"].tolist() == [3, 0]
     assert geodesic_areas(buildings) == pytest.approx(100, rel=0.003)
@@ -207,8 +206,7 @@ def test_zones_on_either_side_of_180_degrees(across: dict[str, Path]) -> None:
     found = harmonise(InferenceParams(pre=across["utm"], post=across["utm"], zones=across["zones"], registration="off"))
     grid = found.pair.grid
     houses = [shapely.box(x, grid.top - 20, x + 8, grid.top - 10) for x in grid.left + np.array([10, 30, 120])]
-    buildings = gpd.GeoDataFrame(
-        {"damage_label": "no-damage", "status": "assessed"}, index=range(3), geometry=houses, crs=grid.crs
-    )
+    facts = {"damage_label": "no-damage", "status": "assessed", "reason": None}
+    buildings = gpd.GeoDataFrame(facts, index=range(3), geometry=houses, crs=grid.crs)
     table = summary_table(buildings, assign_zones(buildings, found.zones))
     assert table[table["level"] == "zone"]["buildings"].tolist() == [2, 1, 0]

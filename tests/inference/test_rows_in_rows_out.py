@@ -95,7 +95,7 @@ def assess(params: InferenceParams, folder: Path) -> tuple[gpd.GeoDataFrame, tup
         CogDataset(filepath=str(path)).save(content)
     outlines, _ = nodes.outline_buildings(harmonised, params, *paths)
     package = LayersDataset(filepath=str(folder / "buildings.gpkg"))
-    package.save(nodes.vote_buildings(outlines, predicted, *paths, params))
+    package.save(nodes.vote_buildings(outlines, harmonised, predicted, *paths, params))
     return read_building_layer(package.load()), harmonised.warnings
 
 

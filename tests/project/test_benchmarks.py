@@ -26,12 +26,13 @@ SMALLEST = {
     "bench_epoch": "1",
     "bench_intervals": "2",
     "bench_macs": "--encoder resnet18 --side 64",
+    "bench_obscured": "{xbd} --scenes 1",
     "bench_onnx": "tu-test_resnet 128",
     "bench_read": "{xbd}",
     "bench_report_memory": "1 2",
     "bench_score": "2",
     "bench_startup": "1",
-    "bench_training": "--encoder tu-test_resnet --side 64 --size 64 --batch 2 --steps 1 --scenes 2 --device cpu --location device",
+    "bench_training": "--encoder tu-test_resnet --side 64 --size 64 --batch 2 --steps 1 --scenes 2 --location device",
     "bench_zero_shot": "3 1 1 4 1 12",
 }
 

@@ -64,7 +64,8 @@ def test_many_buildings_make_a_page_of_limited_size(count: int) -> None:
 
 def test_report_escapes_and_ranks_cells() -> None:
     row = {"buildings": 4, "no-damage": 1, "minor-damage": 0, "major-damage": 1, "destroyed": 1}
-    row |= {"abstained": 0, "not_assessed": 1, "damaged_share_of_all": 0.5, "damaged_share_of_assessed": 2 / 3}
+    row |= {"abstained": 0, "not_assessed": 1, "obscured": 1, "damaged_share_of_all": 0.5}
+    row |= dict.fromkeys(("damaged_share_of_visible", "damaged_share_of_assessed"), 2 / 3)
     worse = row | {"destroyed": 9, "name": "worse"}
     picture = np.zeros((4, 4, 3), np.uint8)
     numbers = {
@@ -78,5 +79,5 @@ def test_report_escapes_and_ranks_cells() -> None:
     assert "<script" not in page
     assert "&lt;b&gt;zone&lt;/b&gt;" in page
     assert "1,234</td><td>25.0%</td><td>–</td>" in page
-    assert "50.0% of all, 66.7% of those assessed" in page
+    assert "50.0% of all, 66.7% of those visible, 66.7% of those assessed" in page
     assert page.index(">worse<") < page.index("&lt;/script&gt;", page.index("south-west"))

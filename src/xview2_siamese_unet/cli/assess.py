@@ -34,6 +34,13 @@ _PATH: Final = click.Path(path_type=Path)
     help="Building footprints; name a layer as 'FILE|layername=NAME'. Default: the model's own outlines.",
 )
 @click.option("--aoi", type=_PATH, help="Area of interest: polygons outside of which nothing is assessed.")
+@click.option(
+    "--mask",
+    "masks",
+    type=_PATH,
+    multiple=True,
+    help="Cloud mask of the vendor: polygons of clouds, or a usable-data mask (UDM2). May be repeated.",
+)
 @click.option("--zones", type=_PATH, help="Polygons, such as districts, to count buildings by.")
 @click.option(
     "--format", "formats", type=click.Choice([*FORMATS]), multiple=True, help="Also write the buildings as this."

@@ -27,6 +27,8 @@ class ImageParams(Strict):
     """Values of both images that become 0 and 255; `null`: 8-bit as it is, more bits by common percentiles."""
     black_is_no_data: bool = True
     """A pixel that is 0 in all three bands is no data, as in xBD."""
+    find_obscured: bool = True
+    """Look for clouds, dense haze, smoke and night, in which no building is assessed."""
 
     @field_validator("stretch")
     @classmethod
@@ -90,6 +92,9 @@ class InferenceParams(Strict):
     is named as in QGIS, `city.gpkg|layername=houses`, here and below; `null`: the model's own mask."""
     aoi: Path | None = None
     """Polygons outside of which nothing is assessed."""
+    masks: tuple[Path, ...] = ()
+    """Cloud masks of either image: polygons of clouds, usable-data masks (UDM2), or rasters of one band in which any
+    value but 0 is obscured."""
     zones: Path | None = None
     """Polygons, such as districts, to count buildings by."""
     zone_column: str | None = None

@@ -38,6 +38,8 @@ NOT_ASSESSED: Final = "not_assessed"
 ABSTAINED: Final = "abstained"
 NO_MODEL: Final = "no model"
 """Reason of a visible building in an assessment without a model."""
+OBSCURED: Final = "obscured"
+"""Reason of a building that clouds, haze, smoke, night or a mask of the vendor hide."""
 CEMS: Final = {1: "No visible damage", 2: "Possibly damaged", 3: "Damaged", 4: "Destroyed"}
 """Our reading of the classes in words of Copernicus EMS rapid mapping; not an official crosswalk."""
 CEMS_UNKNOWN: Final = "Not analysed"
@@ -145,6 +147,28 @@ def with_classes(frame: gpd.GeoDataFrame, shares: Float64Array) -> gpd.GeoDataFr
     frame["confidence"] = np.where(known, ranked[:, -1], np.nan).round(4)
     frame["margin"] = np.where(known, ranked[:, -1] - ranked[:, -2], np.nan).round(4)
     return frame
+
+
+def hide_obscured(
+    frame: gpd.GeoDataFrame, obscured: gpd.GeoDataFrame | None, params: BuildingParams
+) -> gpd.GeoDataFrame:
+    """Return the buildings with `obscured_fraction`; those of which too little is left in view are not assessed.
+
+    Args:
+        frame: as `assess_buildings` returns it.
+        obscured: polygons in its system that do not overlap; `None`: there are none.
+        params: when a building is assessed.
+    """
+    outlines, share = frame.geometry.to_numpy(), np.zeros(len(frame))
+    if obscured is not None:
+        pieces = obscured.geometry.to_numpy()
+        row, piece = shapely.STRtree(pieces).query(outlines, predicate="intersects")
+        common = shapely.area(shapely.intersection(outlines[row], pieces[piece])) / shapely.area(outlines[row])
+        share = np.bincount(row, common, minlength=len(frame)).clip(0, 1)
+    frame = frame.assign(obscured_fraction=share.round(4))
+    hidden = (frame["status"] != NOT_ASSESSED) & (share > 0) & (frame["visible_fraction"] - share < params.min_visible)
+    frame.loc[hidden, ["status", "reason"]] = [NOT_ASSESSED, OBSCURED]
+    return with_classes(frame, frame[list(SHARES)].to_numpy(float))
 
 
 def without_model(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

@@ -54,6 +54,7 @@ class HarmonisedPair:
         footprints: GeoDataFrame of the user's buildings on that grid, if there are any.
         zones: GeoDataFrame of `name` and polygons in degrees to count buildings by, if there are any.
         footprint_sources: data sets of the footprints with licence and date, as far as their file states them.
+        obscured: GeoDataFrame of polygons on that grid under which the ground cannot be seen, if there are any.
     """
 
     pair: Pair
@@ -62,6 +63,7 @@ class HarmonisedPair:
     footprints: Any = None
     zones: Any = None
     footprint_sources: tuple[dict[str, Any], ...] = ()
+    obscured: Any = None
 
 
 def harmonise(params: InferenceParams) -> HarmonisedPair:

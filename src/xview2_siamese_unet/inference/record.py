@@ -50,6 +50,7 @@ def describe(
     runtime = {"onnxruntime": runtime_version()} if "card" in checkpoint else {}
     # Of a file its name alone: its folder is private, and the record is published.
     named = {key: value.name if isinstance(value, Path) else value for key, value in params.model_dump().items()}
+    named["masks"] = [mask.name for mask in params.masks]
     return {
         "run_id": hashlib.sha256(deciding.encode()).hexdigest()[:12],
         "code": __version__,
@@ -157,8 +158,9 @@ def pixel_warnings(model: Mapping[str, Any], pixel: float) -> list[str]:
 
 
 def _describe_vectors(params: InferenceParams, sources: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """Return name, layer and digest of the polygons that the user brings; of footprints also their sources."""
+    """Return name, layer and digest of the files that the user brings; of footprints also their sources."""
     given = {"footprints": params.footprints, "aoi": params.aoi, "zones": params.zones}
+    given |= {f"mask {number}": path for number, path in enumerate(params.masks, 1)}
     files = {key: split_layer(path.expanduser()) for key, path in given.items() if path is not None}
     found: dict[str, Any] = {
         key: {"name": path.name, "layer": layer, "sha256": sha256(path)} for key, (path, layer) in files.items()

@@ -13,7 +13,7 @@ import shapely
 from rasterio.crs import CRS
 
 from xview2_siamese_unet.damage import SCORED
-from xview2_siamese_unet.inference.buildings import ABSTAINED, ASSESSED, NOT_ASSESSED
+from xview2_siamese_unet.inference.buildings import ABSTAINED, ASSESSED, NOT_ASSESSED, OBSCURED
 from xview2_siamese_unet.raster.grid import wrap_longitude
 from xview2_siamese_unet.types import Int64Array
 
@@ -65,8 +65,8 @@ def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd
     """Return a row for all buildings, each 500 m cell that holds any, and each zone.
 
     A building counts once at each level, by a point inside it and in the first of zones that overlap. Columns: `level`,
-    `name`, `buildings`, one for each class, `abstained`, `not_assessed`, and the share of damaged ones of all and of
-    those assessed.
+    `name`, `buildings`, one for each class, `abstained`, `not_assessed`, `obscured` among these, and the share of
+    damaged ones of all, of those visible and of those assessed.
     """
     return count_table(buildings, cell_names(buildings), zoned)
 
@@ -100,7 +100,8 @@ def summary_warnings(buildings: pd.DataFrame, zoned: Zoned | None = None) -> lis
 
 def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
     every = Counter(kinds)  # ten times as fast as pandas if there are thousands of zones
-    counts = {kind: every[kind] for kind in (*_CLASSES, *_UNKNOWN)}
+    counts = {kind: every[kind] for kind in (*_CLASSES, *_UNKNOWN, OBSCURED)}
+    counts[NOT_ASSESSED] += counts[OBSCURED]
     damaged, assessed = sum(counts[word] for word in _CLASSES[1:]), sum(counts[word] for word in _CLASSES)
     return {
         "level": level,
@@ -108,6 +109,7 @@ def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
         "buildings": len(kinds),
         **counts,
         "damaged_share_of_all": _share(damaged, len(kinds)),
+        "damaged_share_of_visible": _share(damaged, len(kinds) - counts[NOT_ASSESSED]),
         "damaged_share_of_assessed": _share(damaged, assessed),
     }
 
@@ -148,7 +150,7 @@ def _share(part: int, whole: int) -> float | None:
 
 def _kinds(buildings: pd.DataFrame) -> pd.Series[Any]:
     kinds: pd.Series[Any] = buildings["damage_label"].where(buildings["status"] == ASSESSED, buildings["status"])
-    return kinds
+    return kinds.mask((kinds == NOT_ASSESSED) & (buildings["reason"] == OBSCURED), OBSCURED)
 
 
 def _points(buildings: gpd.GeoDataFrame) -> gpd.GeoSeries:

@@ -21,6 +21,7 @@ from xview2_siamese_unet.inference.buildings import (
     area_of_interest,
     assess_buildings,
     building_outlines,
+    hide_obscured,
     model_buildings,
     read_building_layer,
     simplify_outlines,
@@ -29,6 +30,7 @@ from xview2_siamese_unet.inference.buildings import (
 )
 from xview2_siamese_unet.inference.coregistration import estimate_footprint_shift, move_footprints
 from xview2_siamese_unet.inference.no_model import NONE, check_no_model, is_no_model, no_model, visible_rows
+from xview2_siamese_unet.inference.obscured import with_obscured
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 from xview2_siamese_unet.inference.products import blocks_folder, buildings_style, check_out, outline_style, products
 from xview2_siamese_unet.inference.record import (
@@ -52,9 +54,9 @@ _log = logging.getLogger(__name__)
 
 def harmonise_pair(params: InferenceParams, folder: Path) -> HarmonisedPair:
     """Return both images on one grid; whatever can be refused is refused here."""
-    inputs = (params.pre, params.post, params.model, params.footprints, params.aoi, params.zones)
+    inputs = (params.pre, params.post, params.model, params.footprints, params.aoi, params.zones, *params.masks)
     check_out(folder, params.out, overwrite=params.overwrite, inputs=inputs)
-    harmonised = harmonise(params)
+    harmonised = with_obscured(harmonise(params), params)
     grid = harmonised.pair.grid
     _log.info("grid: %d × %d pixels of %.3g m, %s", grid.width, grid.height, grid.pixel, grid.crs)
     for warning in harmonised.warnings:
@@ -165,12 +167,13 @@ def outline_buildings(
 
 def vote_buildings(
     outlines: gpd.GeoDataFrame,
+    harmonised: HarmonisedPair,
     predicted: Predicted,
     damage: Path,
     probability: Path,
     params: InferenceParams,
 ) -> Layers:
-    """Return the layers of buildings, of the area looked at and of the area with data."""
+    """Return the layers of buildings, of the area looked at, with data and, if there is any, obscured."""
     pair, record = predicted.pair, predicted.record
     facts = {
         "basis": "post" if record["pre"] is None else "pair",
@@ -184,6 +187,7 @@ def vote_buildings(
     }
     weights = record["vote_weights"] or (1.0, 1.0, 1.0, 1.0)
     buildings = assess_buildings(outlines, probability, pair.grid, params.buildings, pair.aoi, weights)
+    buildings = hide_obscured(buildings, harmonised.obscured, params.buildings)
     if is_no_model(record["model"]):
         buildings = without_model(buildings)
     if params.footprints is None:
@@ -193,7 +197,9 @@ def vote_buildings(
         "aoi": area_of_interest(pair),
         "valid_area": valid_area(damage, pair.grid),
     }
-    styles = {"buildings": buildings_style(), "aoi": outline_style(), "valid_area": outline_style()}
+    if harmonised.obscured is not None:
+        frames["obscured"] = harmonised.obscured
+    styles = {name: outline_style() for name in frames} | {"buildings": buildings_style()}
     return Layers(frames, styles, predicted.stamp)
 
 
@@ -222,7 +228,9 @@ def write_record(
     """Return the record of the run: what made it, and the SHA-256 of every product."""
     numbers = json.loads(str(made["summary.json"]))
     counts = numbers["all"]
-    _log.info("buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int)))
+    _log.info(
+        "buildings: %s", ", ".join(f"{key} {value}" for key, value in counts.items() if not isinstance(value, str))
+    )
     everything = made | {path.name: path for path in formats}
     return {
         **predicted.record,

@@ -47,7 +47,12 @@ def create_pipeline(**_: object) -> Pipeline:
                 ["outlines", "footprint_shift"],
                 name="outline_buildings",
             ),
-            Node(nodes.vote_buildings, ["outlines", "predicted", *_RASTERS, _PARAMS], buildings, name="vote"),
+            Node(
+                nodes.vote_buildings,
+                ["outlines", "harmonised", "predicted", *_RASTERS, _PARAMS],
+                buildings,
+                name="vote",
+            ),
             Node(
                 nodes.summarise_assessment,
                 [buildings, "harmonised", "footprint_shift"],
