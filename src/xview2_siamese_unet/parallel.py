@@ -183,10 +183,10 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
                 f"No Dask scheduler answers at {executor.scheduler or 'this machine'} ({error}).",
                 hint="Start one with dask scheduler, correct executor.scheduler, or set executor.kind: processes.",
             ) from error
-        stack.enter_context(client)
-        if client.dashboard_link:
-            _log.info("Dask dashboard: %s", client.dashboard_link)
-        yield client.get_executor()
+        opened = stack.enter_context(client)
+        if opened.dashboard_link:
+            _log.info("Dask dashboard: %s", opened.dashboard_link)
+        yield opened.get_executor()
 
 
 def _cluster(distributed: ModuleType, scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one of Dask's classes, or an address

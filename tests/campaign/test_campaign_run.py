@@ -136,9 +136,7 @@ def restore(site: Path) -> Iterator[Callable[[], None]]:
     shutil.copy2(whole, image)
 
 
-def test_a_corrupt_scene_is_reported_and_the_others_finish(
-    site: Path, calm: Path, restore: Callable[[], None]
-) -> None:
+def test_a_corrupt_scene_is_reported_and_the_others_finish(site: Path, calm: Path, restore: Callable[[], None]) -> None:
     broken = plan_again(site, "broken")
     done = kedro(site, "run", "broken", *OPTIONS)
     assert done.returncode == 3, done.stderr

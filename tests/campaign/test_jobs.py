@@ -123,3 +123,18 @@ def test_a_vrt_among_several_rasters_is_refused_not_left_out(make: Callable[...,
     reason = run_task(finish, task._replace(job=replace(task.job, post=post)))
     assert reason is not None
     assert "Convert it to GeoTIFF" in reason
+
+
+def test_masks_of_the_images_are_given_to_the_assessment_once(make: Callable[..., list[Task]], tmp_path: Path) -> None:
+    task = make()[0]
+    mask = tmp_path / "clouds.geojson"
+    mask.write_text("first")
+    pre, post = (
+        replace(each, images=tuple(replace(image, masks=(mask,)) for image in each.images))
+        for each in (task.job.pre, task.job.post)
+        if each is not None
+    )
+    masked = make_task(replace(task.job, pre=pre, post=post), tmp_path, None, {}, "")
+    assert masked.given["masks"] == [mask]
+    mask.write_text("second one")
+    assert make_task(masked.job, tmp_path, None, {}, "").made_from != masked.made_from

@@ -13,6 +13,7 @@ import pandas as pd
 import pyogrio
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 
 from made_campaign import EDGE, JOBS, write_campaign, write_footprints
@@ -199,7 +200,7 @@ def test_outlines_of_the_net_belong_to_one_tile_and_to_the_first_view(
     zone_36 = table["scene"].str.startswith("32636")
     expected = np.select([east < EDGE, east < EDGE + 20], JOBS[:2], JOBS[2])
     assert [*table.loc[zone_36, "scene"]] == [*expected[zone_36]]
-    assert set(table.loc[table["scene"] == JOBS[2], "why"]) == {"rank 2; rank 1: no data"}
+    assert set(table.loc[table["scene"] == JOBS[2], "why"]) == {"rank 2; rank 1: no data, or obscured"}
 
 
 def test_without_any_building_there_is_an_empty_table(campaign: list[Task], footprints: Footprints) -> None:
@@ -210,3 +211,19 @@ def test_without_any_building_there_is_an_empty_table(campaign: list[Task], foot
     assert write_table(folder, campaign, {}, None)["all"]["buildings"] == 0
     assert len(read(folder)) == 0
     assert len(gpd.read_parquet(folder / "buildings.parquet")) == 0
+
+
+def test_an_obscured_view_leaves_its_outlines_to_the_next(campaign: list[Task], footprints: Footprints) -> None:
+    _, first, second, _ = campaign
+    frame = footprints.by_tile[first.job.tile].to_crs(32636)
+    hidden = frame.geometry.centroid.x < EDGE + 20
+    assess(first, frame[~hidden].reset_index(drop=True), 0)
+    assess(second, frame, 1)
+    cloud = gpd.GeoDataFrame(
+        {"name": ["obscured"]}, geometry=[shapely.box(EDGE, 4_098_000, EDGE + 18, 4_099_000)], crs=32636
+    )
+    pyogrio.write_dataframe(cloud, first.scene / "buildings.gpkg", layer="obscured", append=True)
+    write_damage(first, EDGE - 60, 200)
+    write_damage(second, EDGE - 60, 200)
+    write_table(first.folder, [first, second], {}, None)
+    assert Counter(read(first.folder)["scene"]) == {JOBS[1]: sum(~hidden), JOBS[2]: sum(hidden)}

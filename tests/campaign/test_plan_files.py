@@ -7,6 +7,8 @@ from pathlib import Path
 import geopandas as gpd
 import pandas as pd
 import pytest
+from shapely import box
+from shapely.geometry import mapping
 
 from made_catalogue import Made
 from xview2_siamese_unet.campaign.catalogue import read_catalogue
@@ -168,4 +170,27 @@ def test_a_folder_without_a_plan(tmp_path: Path) -> None:
 def test_images_that_were_spoiled(folder: Path, content: str, words: str) -> None:
     (folder / "images.geojson").write_text(content)
     with pytest.raises(ProjectError, match=words):
+        read_plan(folder)
+
+
+def test_images_around_a_tile_are_part_of_its_jobs(plan: Plan, folder: Path) -> None:
+    job = plan.jobs[0].job
+    east = job.tile.box.bounds[2]
+    north = job.tile.box.centroid.y
+    images = json.loads((folder / "images.geojson").read_text())
+    for first, name in ((east + 50, "near.tif"), (east + 150, "far.tif")):
+        ground = gpd.GeoSeries([box(first, north, first + 90, north + 90)], crs=job.tile.zone).to_crs(4326)
+        feature = {"type": "Feature", "geometry": mapping(ground.iloc[0])}
+        images["features"].append({**feature, "properties": {**IMAGE, "acquisition": job.post.id, "path": name}})
+    (folder / "images.geojson").write_text(json.dumps(images))
+    names = [image.path.name for image in read_plan(folder)[0].post.images]
+    assert names == [*(image.path.name for image in job.post.images), "near.tif"]
+
+
+def test_a_pre_disaster_image_after_the_event_is_refused(plan: Plan, folder: Path) -> None:
+    post = plan.jobs[0].job.post.id
+    edit(
+        folder, lambda table: table.assign(pre=[post, *table["pre"][1:]], post=[*table["pre"][:1], *table["post"][1:]])
+    )
+    with pytest.raises(ConfigError, match=f"line 2: pre {post} of .* is later than post"):
         read_plan(folder)

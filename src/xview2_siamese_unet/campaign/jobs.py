@@ -77,9 +77,12 @@ def make_task(job: Job, folder: Path, footprints: Path | None, settings: Mapping
     text = _area(job.tile)
     if not area.is_file() or area.read_text(encoding="utf-8") != text:
         write_atomically(area, text)
-    images = [image.path for each in (job.pre, job.post) if each is not None for image in each.images]
-    parts = (made_with, text, job.pre is None, *map(_file_state, images), footprints and sha256(footprints))
-    given = {**settings, "aoi": area, "overwrite": True} | ({} if footprints is None else {"footprints": footprints})
+    images = [image for each in (job.pre, job.post) if each is not None for image in each.images]
+    masks = list(dict.fromkeys(mask for image in images for mask in image.masks))
+    files = map(_file_state, [*(image.path for image in images), *masks])
+    parts = (made_with, text, job.pre is None, *files, footprints and sha256(footprints))
+    given = {**settings, "aoi": area, "masks": masks, "overwrite": True}
+    given |= {} if footprints is None else {"footprints": footprints}
     return Task(job, folder, given, digest(parts))
 
 

@@ -22,6 +22,7 @@ from xview2_siamese_unet.inference.buildings import (
     CEMS_UNKNOWN,
     NO_MODEL,
     NOT_ASSESSED,
+    OBSCURED,
     geodesic_areas,
     read_building_layer,
 )
@@ -34,7 +35,6 @@ LAYER: Final = "buildings.gpkg"
 NO_IMAGES: Final = "no images"
 NO_POLYGON: Final = "no polygon"
 FAILED: Final = "assessment failed"
-_TYPES: Final = {"i": "Int16", "f": "float64", "O": "str"}
 _OWN: Final = ("scene", "why")
 
 
@@ -48,8 +48,9 @@ class _View(NamedTuple):
 def columns_of(scene: Path) -> Columns:
     """Return the columns of the table: those of an assessment, then `scene` and `why`."""
     about = pyogrio.read_info(f"GPKG:{scene / LAYER}", layer=0)
-    kinds = [np.dtype(name).kind for name in about["dtypes"]]
-    return {name: _TYPES[kind] for name, kind in zip(about["fields"], kinds, strict=True)} | dict.fromkeys(_OWN, "str")
+    # Of pandas, for columns with gaps.
+    types = ["str" if kind == "object" else str(kind).replace("int", "Int") for kind in about["dtypes"]]
+    return dict(zip(about["fields"], types, strict=True)) | dict.fromkeys(_OWN, "str")
 
 
 def merged_buildings(
@@ -106,11 +107,15 @@ def _typed(frame: gpd.GeoDataFrame, columns: Columns) -> gpd.GeoDataFrame:
 
 
 def _judged(footprints: gpd.GeoDataFrame, views: list[_View], columns: Columns) -> gpd.GeoDataFrame:
-    """Return a row for each footprint of a tile: of the lowest rank that shows it, whatever its class is there."""
+    """Return a row for each footprint of a tile: of the lowest rank that shows it, whatever its class is there.
+
+    If none does, it is the row of the one that shows most of it, with its reason.
+    """
     frames = {number: view.frame for number, view in enumerate(views) if view.frame is not None}
     if not frames:
         return _unseen(footprints, FAILED if views else NO_IMAGES, columns)
     seen = np.zeros((len(views), len(footprints)), bool)
+    shares = np.full(seen.shape, -1.0)
     reasons = np.full(seen.shape, FAILED, object)
     for number, frame in frames.items():
         if [*frame["building_id"].fillna("")] != [*footprints["building_id"].fillna("")]:
@@ -119,8 +124,8 @@ def _judged(footprints: gpd.GeoDataFrame, views: list[_View], columns: Columns) 
                 hint="Delete this folder, and run the campaign again.",
             )
         seen[number] = (frame["status"] != NOT_ASSESSED) | (frame["reason"] == NO_MODEL)
-        reasons[number] = frame["reason"]
-    chosen = np.where(seen.any(axis=0), seen.argmax(axis=0), min(frames))
+        shares[number], reasons[number] = frame["visible_fraction"].fillna(0), frame["reason"]
+    chosen = np.where(seen.any(axis=0), seen.argmax(axis=0), shares.argmax(axis=0))
     parts = [frame[chosen == number] for number, frame in frames.items()]
     rows = _joined(parts, columns).sort_index()
     ranks = [view.task.job.rank for view in views]
@@ -160,18 +165,22 @@ def _own_outlines(tile: Tile, views: list[_View], columns: Columns) -> gpd.GeoDa
                 tree = shapely.STRtree(np.concatenate([part.geometry.to_numpy() for part in kept]))
                 frame = frame.drop(index=frame.index[np.unique(tree.query(frame.geometry, "intersects")[0])])
             ranks = [*(earlier.task.job.rank for earlier in before), view.task.job.rank]
-            reasons = [FAILED if earlier.frame is None else "no data" for earlier in before]
+            reasons = [FAILED if earlier.frame is None else "no data, or obscured" for earlier in before]
             kept.append(frame.assign(why=_why(ranks, len(before), reasons)))
         before.append(view)
     return _joined(kept, columns).reset_index(drop=True)
 
 
 def _shows(view: _View, buildings: gpd.GeoDataFrame) -> BoolArray:
-    """Return whether the images of an assessment hold data at a point inside each building."""
+    """Return whether an assessment shows the ground at a point inside each building: with data, and not obscured."""
     if view.frame is None or not len(buildings):
         return np.zeros(len(buildings), bool)
     with rasterio.open(view.task.scene / "damage.tif", driver="GTiff") as raster:
         points = buildings.geometry.representative_point().to_crs(raster.crs)
         codes = [int(value[0]) for value in raster.sample(zip(points.x, points.y, strict=True))]
     shown: BoolArray = np.array(codes) != NO_DATA
+    package = f"GPKG:{view.task.scene / LAYER}"
+    if OBSCURED in pyogrio.list_layers(package)[:, 0]:
+        hidden = pyogrio.read_dataframe(package, layer=OBSCURED).geometry.to_numpy()
+        shown[shapely.STRtree(hidden).query(points.to_numpy(), "intersects")[0]] = False
     return shown

@@ -153,7 +153,13 @@ def _job(row: _Row, line: str, acquisitions: _Acquisitions) -> Job:
     if tile is None:
         raise ConfigError(f"{line}: {row.tile!r} is no tile.", hint="Write zone_column_row, such as 32637_0130_1642.")
     pre = None if row.pre == NO_PRE else acquisitions.in_tile(row.pre, tile, line)
-    return Job(row.job, tile, row.rank, pre, acquisitions.in_tile(row.post, tile, line))
+    post = acquisitions.in_tile(row.post, tile, line)
+    if pre is not None and pre.taken and post.taken and pre.taken[:10] > post.taken[:10]:
+        raise ConfigError(
+            f"{line}: pre {pre.id} of {pre.taken} is later than post {post.id} of {post.taken}.",
+            hint="Name an acquisition before the event as pre.",
+        )
+    return Job(row.job, tile, row.rank, pre, post)
 
 
 class _Acquisitions:

@@ -25,7 +25,7 @@ from xview2_siamese_unet.models.card import ONNX, find_card
 from xview2_siamese_unet.parallel import parallel_map
 from xview2_siamese_unet.training.provenance import code_digest
 
-_PLACES: Final = {"pre", "post", "out", "model", "footprints", "aoi", "zones", "overwrite"}
+_PLACES: Final = {"pre", "post", "out", "model", "footprints", "aoi", "masks", "zones", "overwrite"}
 _CODE: Final = ("pipelines.inference.nodes", "pipelines.inference.pages")
 """Modules whose code, with all that they import, decides an assessment."""
 _log = logging.getLogger(__name__)
@@ -57,23 +57,25 @@ def choose_settings(model: str | None, footprints: Path | None, workers: int | N
     loader = open_configuration(env)
     parameters = loader["parameters"]
     inference = InferenceParams.model_validate(parameters["inference"])
-    if inference.aoi is not None:
-        raise ConfigError(
-            f"inference.aoi is {inference.aoi}, but each job of a campaign has its tile as area of interest.",
-            hint="Set it to null, and delete rows of plan.csv.",
-        )
+    for key, replaced in (("aoi", "the area of its tile"), ("masks", "the masks of its images in images.geojson")):
+        if getattr(inference, key):
+            raise ConfigError(
+                f"inference.{key} is set in the parameters, but each job of a campaign has {replaced}.",
+                hint="Leave it out of the parameters.",
+            )
     executor = ExecutorParams.model_validate(parameters["executor"])
     if workers is not None:
         kind = "processes" if executor.kind == "serial" and workers > 1 else executor.kind
         executor = executor.model_copy(update={"kind": kind, "workers": workers})
+    experiment = "/".join(loader.user_and_experiment)
     named = model or (None if inference.model is None else str(inference.model))
     if named is None:  # the run by its name: a training that ends meanwhile does not change the model
         path = find_path(loader, "checkpoint")
-        given: dict[str, Any] = {"env": f"{'/'.join(loader.user_and_experiment)}@{loader.run.name}"}
+        given: dict[str, Any] = {"env": f"{experiment}@{loader.run.name}"}
     else:
         path = find_model(named, env)
         path = path if path == NONE else path.expanduser().absolute()
-        given = {"env": env, "model": path}
+        given = {"env": experiment, "model": path}
     decides = inference.model_dump(mode="json", exclude=_PLACES)
     zones = inference.zones and sha256(inference.zones.expanduser())
     made_with = digest([code_digest(*_CODE), _model_digest(path), decides, zones, parameters["hardware"]])
