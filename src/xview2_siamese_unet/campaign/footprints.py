@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import geopandas as gpd
+import pandas as pd
 import shapely
 from rasterio.crs import CRS
 
@@ -39,6 +40,12 @@ class Footprints:
     warnings: tuple[str, ...]
     sources: tuple[dict[str, Any], ...]
 
+    def of(self, tile: Tile | None) -> gpd.GeoDataFrame:
+        """Return the footprints of a tile, which may be none."""
+        texts = {name: pd.Series(dtype="str") for name in ("building_id", "footprint_source")}
+        none = gpd.GeoDataFrame(texts, geometry=[], crs=CRS_OF_ALL)
+        return self.by_tile.get(tile, none)
+
 
 def divide_footprints(path: Path, id_column: str | None, tiles: Iterable[Tile]) -> Footprints:
     """Return the footprints of a file by the tile that owns a point inside them.
@@ -51,8 +58,8 @@ def divide_footprints(path: Path, id_column: str | None, tiles: Iterable[Tile]) 
     Raises:
         DataError: a file or a column that cannot be used.
     """
-    boxes = [reproject(tile.surroundings, CRS.from_epsg(tile.zone), WGS84) for tile in {*tiles}]
-    given = given_buildings(path, CRS_OF_ALL, id_column, Area(WGS84, shapely.union_all(boxes)))
+    boxes = [reproject(tile.surroundings, CRS.from_epsg(tile.zone), WGS84) for tile in sorted({*tiles})]
+    given = given_buildings(path.expanduser(), CRS_OF_ALL, id_column, Area(WGS84, shapely.union_all(boxes)))
     rows: defaultdict[Tile | None, list[int]] = defaultdict(list)
     for row, tile in enumerate(owners(given.frame.geometry.to_numpy())):
         rows[tile].append(row)

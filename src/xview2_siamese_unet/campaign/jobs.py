@@ -79,7 +79,7 @@ def make_task(job: Job, folder: Path, footprints: Path | None, settings: Mapping
         write_atomically(area, text)
     images = [image for each in (job.pre, job.post) if each is not None for image in each.images]
     masks = list(dict.fromkeys(mask for image in images for mask in image.masks))
-    files = map(_file_state, [*(image.path for image in images), *masks])
+    files = map(file_state, [*(image.path for image in images), *masks])
     parts = (made_with, text, job.pre is None, *files, footprints and sha256(footprints))
     given = {**settings, "aoi": area, "masks": masks, "overwrite": True}
     given |= {} if footprints is None else {"footprints": footprints}
@@ -91,7 +91,7 @@ def digest(parts: Iterable[object]) -> str:
     return hashlib.sha256(json.dumps([*parts], sort_keys=True).encode()).hexdigest()
 
 
-def _file_state(path: Path) -> tuple[str, int, int]:
+def file_state(path: Path) -> tuple[str, int, int]:
     """Return path, size and time of a file, -1 if it is missing."""
     found = path.stat() if path.is_file() else None
     return str(path), -1 if found is None else found.st_size, -1 if found is None else found.st_mtime_ns

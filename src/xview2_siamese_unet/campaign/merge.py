@@ -78,8 +78,8 @@ def merged_buildings(
         ]
         if footprints is None:
             yield tile, _own_outlines(tile, views, columns)
-        elif tile in given:
-            yield tile, _judged(given[tile], views, columns)
+        else:
+            yield tile, _judged(footprints.of(tile), views, columns)
     if None in given:
         yield None, _unseen(given[None], NO_POLYGON, columns)
 

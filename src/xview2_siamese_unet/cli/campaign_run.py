@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 import click
 
 from xview2_siamese_unet.assessment import assess, find_model
-from xview2_siamese_unet.atomic import sha256
+from xview2_siamese_unet.atomic import remove_debris, sha256
 from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, write_footprints
-from xview2_siamese_unet.campaign.jobs import Task, digest, is_finished, make_task, run_task
+from xview2_siamese_unet.campaign.jobs import Task, digest, file_state, is_finished, make_task, run_task
 from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.plan_files import read_plan
 from xview2_siamese_unet.campaign.table import write_table
@@ -21,6 +21,7 @@ from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError
 from xview2_siamese_unet.inference.no_model import NONE
+from xview2_siamese_unet.inference.vector_formats import split_layer
 from xview2_siamese_unet.models.card import ONNX, find_card
 from xview2_siamese_unet.parallel import parallel_map
 from xview2_siamese_unet.training.provenance import code_digest
@@ -52,7 +53,7 @@ def choose_settings(model: str | None, footprints: Path | None, workers: int | N
 
     Raises:
         CheckpointError: there is no model.
-        ConfigError: an area of interest in the parameters, or a model that does not exist.
+        ConfigError: an area of interest or masks in the parameters, or a model that does not exist.
     """
     loader = open_configuration(env)
     parameters = loader["parameters"]
@@ -77,7 +78,7 @@ def choose_settings(model: str | None, footprints: Path | None, workers: int | N
         path = path if path == NONE else path.expanduser().absolute()
         given = {"env": experiment, "model": path}
     decides = inference.model_dump(mode="json", exclude=_PLACES)
-    zones = inference.zones and sha256(inference.zones.expanduser())
+    zones = inference.zones and file_state(split_layer(inference.zones.expanduser())[0])
     made_with = digest([code_digest(*_CODE), _model_digest(path), decides, zones, parameters["hardware"]])
     if footprints is not None:
         inference = inference.model_copy(update={"footprints": footprints.expanduser().absolute()})
@@ -98,6 +99,7 @@ def _model_digest(path: Path) -> str:
 def run_campaign(folder: Path, settings: Settings) -> list[str]:
     """Assess the jobs that are not finished, and write the merged table; return the names of those that failed."""
     jobs = read_plan(folder)
+    remove_debris(folder)
     footprints = None
     if settings.inference.footprints is not None:
         path, column = settings.inference.footprints, settings.inference.buildings.id_column
@@ -125,11 +127,9 @@ def run_campaign(folder: Path, settings: Settings) -> list[str]:
 def _make_tasks(folder: Path, jobs: tuple[Job, ...], footprints: Footprints | None, settings: Settings) -> list[Task]:
     files: dict[Any, Path] = {}
     if footprints is not None:
-        none = next(iter(footprints.by_tile.values()))[:0]
         column = settings.inference.buildings.id_column
         files = {
-            tile: write_footprints(folder, tile, footprints.by_tile.get(tile, none), column)
-            for tile in {job.tile for job in jobs}
+            tile: write_footprints(folder, tile, footprints.of(tile), column) for tile in {job.tile for job in jobs}
         }
     return [make_task(job, folder, files.get(job.tile), settings.given, settings.made_with) for job in jobs]
 
