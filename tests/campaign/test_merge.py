@@ -252,3 +252,20 @@ def test_a_footprint_without_a_polygon_is_counted(campaign: list[Task], tmp_path
     assert numbers["zones"][-1]["not_assessed"] == 1
     lost = read(campaign[0].folder).iloc[-1]
     assert (lost["building_id"], lost["reason"]) == (rows.loc[5, "id"], "no polygon")
+
+
+def test_an_assessment_without_a_building_does_not_decide_the_types(
+    campaign: list[Task], footprints: Footprints
+) -> None:
+    by_tile = {tile: frame for tile, frame in footprints.by_tile.items() if tile != campaign[0].job.tile}
+    some = replace(footprints, by_tile=by_tile)
+    for task in campaign:
+        assess(task, some.of(task.job.tile), 0)
+    empty = campaign[0].scene / "buildings.gpkg"
+    columns = {name: [] for name in pyogrio.read_info(empty, layer=0)["fields"]}  # as numbers, as in an assessment
+    nothing = gpd.GeoDataFrame(columns, geometry=[], crs=32636)
+    write_geopackage(empty, [("buildings", nothing)], {}, "2023-01-01T00:00:00.000Z")
+    write_table(campaign[0].folder, campaign, {}, some)
+    table = read(campaign[0].folder)
+    assert Counter(table["scene"].dropna().str[:16]) == {JOBS[1][:16]: 63, JOBS[3][:16]: 63}
+    assert set(table["damage_label"].dropna()) == set(WORDS)

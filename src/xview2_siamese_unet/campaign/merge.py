@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -45,9 +46,11 @@ class _View(NamedTuple):
     frame: gpd.GeoDataFrame | None
 
 
-def columns_of(scene: Path) -> Columns:
-    """Return the columns of the table: those of an assessment, then `scene` and `why`."""
-    about = pyogrio.read_info(f"GPKG:{scene / LAYER}", layer=0)
+def columns_of(scenes: Iterable[Path]) -> Columns:
+    """Return the columns of the table: those of the assessments, then `scene` and `why`."""
+    infos = (pyogrio.read_info(f"GPKG:{scene / LAYER}", layer=0) for scene in scenes)
+    first = next(infos)
+    about = next((info for info in chain([first], infos) if info["features"]), first)  # without rows, types are unknown
     # Of pandas, for columns with gaps.
     types = ["str" if kind == "object" else str(kind).replace("int", "Int") for kind in about["dtypes"]]
     return dict(zip(about["fields"], types, strict=True)) | dict.fromkeys(_OWN, "str")

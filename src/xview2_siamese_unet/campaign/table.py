@@ -36,7 +36,7 @@ def write_table(
     At least one job must be finished.
     """
     done = [task for task in tasks if task.job.name not in failed]
-    columns, counts = columns_of(done[0].scene), _Counts()
+    columns, counts = columns_of(task.scene for task in done), _Counts()
     images = (image for task in tasks for each in (task.job.pre, task.job.post) if each for image in each.images)
     stamp = newest_file(image.path for image in images if image.path.is_file())
     rows = merged_buildings(tasks, failed, footprints, columns)
