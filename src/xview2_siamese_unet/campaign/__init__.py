@@ -1,1 +1,1 @@
-"""Many scenes of one event: from a catalogue of acquisitions to a plan of assessments."""
+"""Many scenes of one event: from a catalogue of acquisitions to one table of buildings."""

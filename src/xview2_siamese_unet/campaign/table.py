@@ -61,15 +61,13 @@ def write_table(
 
 def _filled(frames: Iterable[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
     """Yield the frames with rows; if there is none, an empty one: the files need columns."""
-    empty = None
-    for frame in frames:
-        if len(frame):
-            yield frame
-            empty = False
-        elif empty is None:
-            empty = frame
-    if empty is not False and empty is not None:
-        yield empty
+    found, last = False, None
+    for last in frames:
+        if len(last):
+            found = True
+            yield last
+    if not found and last is not None:
+        yield last
 
 
 def _scene_warnings(done: Sequence[Task], failed: Mapping[str, str]) -> list[str]:
