@@ -67,11 +67,15 @@ def _checked(function: Callable[..., Any], names: dict[str, Any]) -> Callable[..
     if not hints:
         return function
     signature = inspect.signature(function)
+    collects = any(each.kind in (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD) for each in signature.parameters.values())
     returned = None if inspect.isgeneratorfunction(function) else hints.pop("return", None)
 
     @functools.wraps(function)
     def checked(*args: object, **kwargs: object) -> object:
-        values = signature.bind(*args, **kwargs).arguments
+        if collects:
+            values = signature.bind(*args, **kwargs).arguments
+        else:  # the same, in a quarter of the time
+            values = dict(zip(signature.parameters, args, strict=False)) | kwargs
         if any(type(value).__name__ == "Proxy" for value in values.values()):
             return function(*args, **kwargs)  # torch.fx traces a net with stand-ins for tensors
         with jaxtyped("context"):  # in which the name of an axis stands for one length
