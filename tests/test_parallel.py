@@ -103,6 +103,7 @@ def test_a_worker_that_dies_is_one_sentence() -> None:
         list(parallel_map(die, range(3), PROCESSES, "jobs"))
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
     script = f"""
 import os, time

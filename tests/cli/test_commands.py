@@ -88,6 +88,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "sentence"),
     [("checkout", "pre.tif: no such file"), ("installed", "is not inside an xview2_siamese_unet project")],
@@ -102,6 +103,7 @@ def test_an_assessment_outside_of_the_project(tmp_path: Path, where: str, senten
     assert ("a line of a log" in done.stderr) == (where == "checkout")
 
 
+@pytest.mark.slow
 def test_kedro_viz_reads_the_environment(project: Path) -> None:
     script = """
 import os
@@ -151,6 +153,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_packaged_run_reads_its_archive_and_sends_no_telemetry(
     project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +170,7 @@ def test_a_packaged_run_reads_its_archive_and_sends_no_telemetry(
     assert ended_in_one_line(done, NOBODY), done.stderr
 
 
+@pytest.mark.slow
 def test_a_command_in_the_project_sends_no_telemetry(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DO_NOT_TRACK")
     before = (project / "pyproject.toml").read_text()
@@ -193,6 +197,7 @@ def start_afresh(folder: Path, *options: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
 
 
+@pytest.mark.slow
 def test_listing_pipelines_imports_nothing_heavy(project_path: Path) -> None:
     done = start_afresh(project_path, "registry", "list")
     assert done.returncode == 0, done.stderr
@@ -256,6 +261,7 @@ show("kedro", cli)
 RESULT = ["Score: 0.500 (best constant prediction 0.100), localisation F1 0.500, damage F1 0.500"]
 
 
+@pytest.mark.slow
 def test_results_are_on_stdout_and_logs_and_warnings_on_stderr(project: Path) -> None:
     script = PACKAGED.replace("xview2_siamese_unet.__main__", "kedro.framework.cli")
     done = python(project, "-c", script, "run", "--env", "lab/e2")
@@ -267,6 +273,7 @@ def test_results_are_on_stdout_and_logs_and_warnings_on_stderr(project: Path) ->
     assert "1 of 1: score" not in done.stderr
 
 
+@pytest.mark.slow
 def test_check_prints_json_alone(shipped: Path) -> None:
     for date in ("pre", "post"):
         pixels = np.random.default_rng(0).integers(1, 255, (3, 64, 64), np.uint8)

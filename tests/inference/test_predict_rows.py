@@ -156,6 +156,7 @@ def test_a_run_that_is_killed_ends_with_the_same_bytes(pair: Pair, tmp_path: Pat
     assert (wild / "damage.tif").read_bytes() == (calm / "damage.tif").read_bytes()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_scene(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
     peaks = []
     for side in (1000, 3000):

@@ -60,6 +60,7 @@ def test_a_disk_that_fills_up_while_a_dataset_is_made(small_disk: Path, make_con
     assert contents(small_disk) == contents(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_a_run_on_a_read_only_disk_says_so_in_one_sentence(read_only_disk: Path, make_conf: MakeConf) -> None:
     conf = str(make_conf(read_only_disk, **SMALL))
     done = run_python(PROJECT, "-m", "kedro", "run", "--pipelines", "data_processing", "--conf-source", conf)

@@ -23,6 +23,7 @@ from xview2_siamese_unet.cli.assess import assess_command
 from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
     pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # rasterio's own
 ]
@@ -111,7 +112,6 @@ def test_labels_become_classes_of_all_buildings(town: Path, assessed: Path, adap
     assert "Learning curve" in (adapted / "report.html").read_text()
 
 
-@pytest.mark.slow
 def test_the_same_labels_give_the_same_bytes(town: Path, assessed: Path, adapted: Path) -> None:
     before = contents(adapted)
     assert adapt(assessed, "--labels", town / "labels.csv").exit_code == 0
@@ -120,7 +120,6 @@ def test_the_same_labels_give_the_same_bytes(town: Path, assessed: Path, adapted
         assert after[name] == before[name], name
 
 
-@pytest.mark.slow
 def test_a_head_is_applied_to_another_folder(town: Path, adapted: Path, tmp_path: Path) -> None:
     assert assess(town, tmp_path / "other").exit_code == 0
     done = adapt(tmp_path / "other", "--head", adapted / "head.safetensors")
@@ -130,7 +129,6 @@ def test_a_head_is_applied_to_another_folder(town: Path, adapted: Path, tmp_path
     pd.testing.assert_frame_equal(pd.DataFrame(one), pd.DataFrame(two))
 
 
-@pytest.mark.slow
 def test_the_post_disaster_image_alone(town: Path, tmp_path: Path) -> None:
     done = assess(town, tmp_path / "out", "none")
     assert done.exit_code == 0, done.output
@@ -146,7 +144,6 @@ def test_the_post_disaster_image_alone(town: Path, tmp_path: Path) -> None:
     assert "Pre-disaster image" not in (tmp_path / "out" / "report.html").read_text()
 
 
-@pytest.mark.slow
 def test_the_features_of_a_checkpoint(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert assess(town, tmp_path / "out", "none").exit_code == 0
     torch.save(small_checkpoint(), tmp_path / "own.pth")
@@ -165,7 +162,6 @@ def card(tmp_path: Path) -> Path:
     return write_card(tmp_path / "net.yml", {**write_onnx(Coarse(6, 5, 0), tmp_path / "net.onnx", 6), **HOW})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", ["none", "card"])
 def test_no_labels_keep_the_classes_of_the_assessment(town: Path, tmp_path: Path, card: Path, model: str) -> None:
     out = tmp_path / "out"
@@ -176,7 +172,6 @@ def test_no_labels_keep_the_classes_of_the_assessment(town: Path, tmp_path: Path
     pd.testing.assert_frame_equal(pd.DataFrame(after.drop(columns="label")), pd.DataFrame(before), check_exact=True)
 
 
-@pytest.mark.slow
 def test_labels_start_from_the_predictions_of_a_model_card(town: Path, tmp_path: Path, card: Path) -> None:
     out = tmp_path / "out"
     assert assess(town, out, "pre.tif", "--model", str(card)).exit_code == 0
@@ -188,7 +183,6 @@ def test_labels_start_from_the_predictions_of_a_model_card(town: Path, tmp_path:
     assert np.abs(after["p_destroyed"] - before["p_destroyed"]).max() > 0.1
 
 
-@pytest.mark.slow
 def test_refusals(town: Path, assessed: Path, adapted: Path, tmp_path: Path) -> None:
     for name, rows in (("one", "house 0,1\nhouse 1,1\n"), ("disagrees", "house 0,4\n")):
         (tmp_path / f"{name}.csv").write_text(f"building_id,label\n{rows}")
@@ -222,7 +216,6 @@ def test_refusals(town: Path, assessed: Path, adapted: Path, tmp_path: Path) -> 
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.slow
 def test_labels_of_the_validation_sample_do_not_train(
     town: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

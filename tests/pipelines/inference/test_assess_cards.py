@@ -88,6 +88,7 @@ def test_networks_from_elsewhere_make_all_products(material: Path, project: Path
     assert "trained on xBD, licence: CC BY-NC-SA 4.0" in found.products["report.html"].read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pixel", "warned"), [(0.41, False), (0.62, False), (0.39, True), (0.65, True)])
 def test_other_pixels_than_those_of_the_card_are_warned_of(
     material: Path, project: Path, foreign: Path, pixel: float, warned: bool
