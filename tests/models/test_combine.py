@@ -74,6 +74,7 @@ def test_a_member_of_a_member_that_changed_is_refused(tmp_path: Path) -> None:
         read_model(card)
 
 
+@pytest.mark.slow
 def test_scenes_and_windows_are_predicted_by_an_ensemble(tmp_path: Path) -> None:
     tuned = {"thresholds": {"building": 0.6, "damaged": 0.3}, "prediction": {"vote": "connected"}}
     paths = write_seeds(tmp_path, **tuned)

@@ -33,6 +33,7 @@ TUNED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variant",
     [

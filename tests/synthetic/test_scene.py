@@ -38,6 +38,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
     assert not set(first.values()) & set(other.values())
 
 
+@pytest.mark.slow
 def test_lays_files_out_as_the_download_does(sample: Sample) -> None:
     found = {str(p.relative_to(sample.root)) for p in sample.root.rglob("*") if p.is_file()}
     assert found == {
@@ -49,6 +50,7 @@ def test_lays_files_out_as_the_download_does(sample: Sample) -> None:
     assert all(parse_stem(Path(name).stem) for name in found)
 
 
+@pytest.mark.slow
 def test_labels_join_on_uid_and_only_the_later_says_damage(sample: Sample) -> None:
     for scene in sample.scenes:
         pre, post = (sample.label(scene, phase) for phase in PHASES)
@@ -62,6 +64,7 @@ def test_labels_join_on_uid_and_only_the_later_says_damage(sample: Sample) -> No
     assert len(set(uids)) == len(uids)
 
 
+@pytest.mark.slow
 def test_metadata_has_every_key_and_names_its_image(sample: Sample) -> None:
     scene = sample.scenes[0]
     for phase in PHASES:
@@ -76,6 +79,7 @@ def test_metadata_has_every_key_and_names_its_image(sample: Sample) -> None:
             assert all(f["properties"]["feature_type"] == "building" for f in raw["features"][kind])
 
 
+@pytest.mark.slow
 def test_outlines_move_a_little_between_the_dates(sample: Sample) -> None:
     moves = []
     for scene in sample.scenes:
@@ -90,6 +94,7 @@ def test_outlines_move_a_little_between_the_dates(sample: Sample) -> None:
     assert max(moves) < 1.9
 
 
+@pytest.mark.slow
 def test_outlines_follow_the_image_that_they_belong_to(sample: Sample) -> None:
     """Roofs differ from the ground beside them: the contrast across an outline drops when it is moved by 3 px."""
     gains = []
@@ -113,6 +118,7 @@ def _edge_strength(grey: np.ndarray, points: np.ndarray) -> float:
     )
 
 
+@pytest.mark.slow
 def test_pixels_are_square_and_north_up_in_a_utm_zone(sample: Sample) -> None:
     for scene in sample.scenes:
         grids = []
@@ -137,6 +143,7 @@ def test_pixels_are_square_and_north_up_in_a_utm_zone(sample: Sample) -> None:
             np.testing.assert_allclose(grids[0], grids[1], atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tier", TIERS)
 def test_each_tier_holds_each_class(sample: Sample, tier: str) -> None:
     scenes = [scene for scene in sample.scenes if scene.tier == tier]
@@ -144,6 +151,7 @@ def test_each_tier_holds_each_class(sample: Sample, tier: str) -> None:
     assert all(seen[damage] >= 5 for damage in SCORED)
 
 
+@pytest.mark.slow
 def test_classes_are_imbalanced_but_all_are_there(sample: Sample) -> None:
     seen = Counter(b.damage for scene in sample.scenes for b in sample.label(scene, "post").buildings)
     share = {damage: count / seen.total() for damage, count in seen.items()}
@@ -152,6 +160,7 @@ def test_classes_are_imbalanced_but_all_are_there(sample: Sample) -> None:
     assert 0.005 < share[Damage.UNCLASSIFIED] < 0.05
 
 
+@pytest.mark.slow
 def test_the_odd_cases_of_the_download_are_there(sample: Sample) -> None:
     counts = {scene: len(sample.label(scene, "post").buildings) for scene in sample.scenes}
     assert sum(count == 0 for count in counts.values()) >= 3
@@ -172,6 +181,7 @@ def test_the_odd_cases_of_the_download_are_there(sample: Sample) -> None:
     assert all(0.005 < pre < post < 0.4 for pre, post in black)
 
 
+@pytest.mark.slow
 def test_black_means_no_data_and_the_png_says_so(sample: Sample) -> None:
     plain = next(scene for scene in sample.scenes if not scene.has_border)
     assert sample.image(plain, "pre").min() > 0

@@ -97,6 +97,7 @@ def test_a_run_that_stopped_early_is_not_resumed(
     assert again["history"] == first["history"]
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_writes_an_epoch_resumes_from_the_one_before(
     data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
