@@ -144,22 +144,10 @@ class Locks:
             self._take("dataset", path, seconds=-1)
 
     def _take(self, what: str, path: Path, seconds: float = 0) -> bool:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Nodes run in threads, and any of them may release it.
-        lock = FileLock(path, thread_local=False, fallback_to_soft=False)
-        try:
-            lock.acquire(timeout=seconds, poll_interval=0.2)
-        except Timeout:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            _log.warning(
-                "%s: this file system does not support locks. Do not start two runs that write here at the same time",
-                path.parent,
-            )
-        self._held[what] = lock
-        return True
+        lock = acquire(path, seconds)
+        if lock is not None:
+            self._held[what] = lock
+        return lock is not None
 
     def _release(self) -> None:
         if lock := self._held.get("assessment"):
@@ -175,3 +163,25 @@ class Locks:
 
 def _lock_of(storage: Path, experiment: str, run: Run) -> Path:
     return storage / FOLDER / "runs" / experiment / f"{run.key}.lock"
+
+
+def acquire(path: Path, seconds: float = 0) -> FileLock | None:
+    """Return the lock of a file, `None` if another process holds it for so long; -1 waits for ever.
+
+    On a file system without locks, a warning is logged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Nodes run in threads, and any of them may release it.
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=seconds, poll_interval=0.2)
+    except Timeout:
+        return None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        _log.warning(
+            "%s: this file system does not support locks. Do not start two runs that write here at the same time",
+            path.parent,
+        )
+    return lock

@@ -6,11 +6,15 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from filelock import FileLock
 
 from made_catalogue import Made
 from xview2_siamese_unet.campaign.plan_files import read_plan
 from xview2_siamese_unet.cli.campaign import campaign
-from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.cli.campaign_run import Settings, require_free_places, run_campaign
+from xview2_siamese_unet.config.execution import ExecutorParams
+from xview2_siamese_unet.config.inference import InferenceParams
+from xview2_siamese_unet.errors import ConfigError, StorageError
 
 
 def type_plan(*words: str) -> Result:
@@ -61,3 +65,22 @@ def test_the_page_makes_no_request(planned: Path) -> None:
     assert not re.search(r"<script|<[^>]*(?:src|href)=|url\(|@import|https?://", page)
     assert str(planned.parent) not in page
     assert page.count('class="job"') == len(read_plan(planned))
+
+
+def test_the_table_replaces_no_file_but_its_own(tmp_path: Path) -> None:
+    (tmp_path / "buildings.gpkg").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=r"buildings.gpkg would be replaced"):
+        require_free_places(tmp_path, None)
+    (tmp_path / "scenes").mkdir()  # of an earlier run, whose table it is
+    require_free_places(tmp_path, tmp_path / "houses.gpkg")
+    with pytest.raises(ConfigError, match=r"buildings.gpkg would be replaced"):
+        require_free_places(tmp_path, Path(f"{tmp_path / 'buildings.gpkg'}|layername=houses"))
+
+
+def test_a_second_run_at_the_same_time_is_refused(planned: Path) -> None:
+    settings = Settings({}, InferenceParams(), "", ExecutorParams())
+    before = sorted(planned.rglob("*"))
+    with FileLock(planned / ".campaign.lock"), pytest.raises(StorageError, match="Another process works"):
+        run_campaign(planned, settings)
+    (planned / ".campaign.lock").unlink(missing_ok=True)
+    assert sorted(planned.rglob("*")) == before

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from shapely import box
+from shapely import Polygon, box
 
 from xview2_siamese_unet.campaign.acquisition import WGS84, date_in_name, is_after, read_date
 from xview2_siamese_unet.campaign.catalogue import read_catalogue
@@ -177,6 +177,30 @@ def test_pairs_of_a_geoparquet_are_limited_to_their_areas(write: Write, tmp_path
     ]
     ground = reproject(plan.jobs[0].ground, WGS84, rasterio.CRS.from_epsg(32637))
     assert ground.symmetric_difference(west).area < 0.1
+
+
+def test_areas_under_another_name_with_a_crossing_edge_or_none(write: Write, tmp_path: Path) -> None:
+    for name in ("before.tif", "crossed.tif", "nowhere.tif"):
+        write(name)
+    corners = [(300_000, 4_099_900), (300_040, 4_099_940), (300_040, 4_099_900), (300_000, 4_099_940)]
+    rows = {"pre": ["before.tif"] * 2, "post": ["crossed.tif", "nowhere.tif"]}
+    frame = gpd.GeoDataFrame(rows, geometry=[Polygon(corners), None], crs="EPSG:32637").rename_geometry("geom")
+    frame.to_parquet(tmp_path / "pairs.parquet")
+    catalogue = read_catalogue(tmp_path / "pairs.parquet")
+    (job,) = make_plan(catalogue).jobs
+    assert job.square_km * 1e6 == pytest.approx(800, rel=1e-3)  # two triangles of a square of 40 m
+    assert any("without a polygon, left out: 1" in doubt for doubt in catalogue.doubts)
+
+
+def test_a_pair_in_the_wrong_order_is_left_out(write: Write, tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif", "c.tif"):
+        write(name)
+    (tmp_path / "pairs.csv").write_text(
+        "pre,post,pre_date,post_date\na.tif,b.tif,2023-02-09,2023-02-08\nc.tif,b.tif,2023-02-01,2023-02-08\n"
+    )
+    catalogue = read_catalogue(tmp_path / "pairs.csv")
+    assert list(catalogue.pairs or {}) == [("c.tif", "b.tif")]
+    assert any("later than their post, left out: 1 (first: line 2)" in doubt for doubt in catalogue.doubts)
 
 
 def test_an_area_in_another_zone_is_no_area_of_a_tile(write: Write, tmp_path: Path) -> None:

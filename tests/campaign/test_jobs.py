@@ -61,6 +61,10 @@ def test_a_finished_job_is_reused_until_its_settings_or_images_change(
     assert not is_finished(make()[0])
     os.utime(post, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert is_finished(make()[0])
+    beside = post.with_name(f"{post.name}.aux.xml")
+    beside.write_text("<PAMDataset></PAMDataset>")
+    assert not is_finished(make()[0])
+    beside.unlink()
     (task.scene / "run.json").unlink()
     assert not is_finished(task)
 

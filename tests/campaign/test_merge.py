@@ -19,6 +19,7 @@ from affine import Affine
 
 from made_campaign import EDGE, JOBS, write_campaign, write_footprints
 from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints
+from xview2_siamese_unet.campaign.footprints import write_footprints as write_tile
 from xview2_siamese_unet.campaign.jobs import Task, make_task
 from xview2_siamese_unet.campaign.plan_files import read_plan
 from xview2_siamese_unet.campaign.table import write_table
@@ -49,6 +50,7 @@ def assess(task: Task, outlines: gpd.GeoDataFrame, seed: int) -> pd.DataFrame:
     damage = np.where(status == "assessed", rng.integers(1, 5, len(outlines)), 0)
     rows = outlines.assign(
         visible_fraction=rng.uniform(0, 0.4, len(outlines)).round(1),
+        obscured_fraction=rng.uniform(0, 0.4, len(outlines)).round(1),
         area_m2=36.0,
         status=status,
         reason=np.where(status == "assessed", None, f"reason of {task.job.name}"),
@@ -83,7 +85,7 @@ def brute_force(tasks: list[Task], rows: dict[str, pd.DataFrame], footprints: Pa
             (task, rows[task.job.name].set_index("building_id").loc[name]) for task in mine if task.job.name in rows
         ]
         seen = [each for each in found if each[1]["status"] != "not_assessed"]
-        most = sorted(found, key=lambda each: -each[1]["visible_fraction"])  # of equal ones the first
+        most = sorted(found, key=lambda each: each[1]["obscured_fraction"] - each[1]["visible_fraction"])
         task, row = (seen or most or [(None, None)])[0]
         expected[name] = (task.job.name, row["status"], row["damage_label"]) if task else (None, "not_assessed", None)
     return expected
@@ -154,6 +156,21 @@ def test_a_geopackage_like_that_of_an_assessment(campaign: list[Task], footprint
     assert [*info["fields"]][-2:] == ["scene", "why"]
     styles = pyogrio.read_dataframe(folder / "buildings.gpkg", layer="layer_styles")
     assert styles["styleQML"].item() == buildings_style()
+
+
+def test_footprints_without_an_id_are_numbered_for_the_assessments_alone(
+    campaign: list[Task], footprints: Footprints
+) -> None:
+    nameless = {tile: frame.assign(building_id=None) for tile, frame in footprints.by_tile.items()}
+    for task in campaign:
+        outlines = nameless[task.job.tile]
+        assess(task, outlines.assign(building_id=[f"row {n + 1}" for n in range(len(outlines))]), 0)
+    given = replace(footprints, by_tile=nameless)
+    assert write_table(campaign[0].folder, campaign, {}, given)["all"]["buildings"] == sum(map(len, nameless.values()))
+    assert read(campaign[0].folder)["building_id"].isna().all()
+    path = write_tile(campaign[0].folder, campaign[0].job.tile, nameless[campaign[0].job.tile], "house")
+    written = gpd.read_parquet(path)["house"]
+    assert written.tolist() == [f"row {n + 1}" for n in range(len(written))]
 
 
 def test_an_assessment_of_other_footprints_is_refused(campaign: list[Task], footprints: Footprints) -> None:

@@ -143,7 +143,10 @@ def test_pre_none_means_the_image_after_the_event_alone(folder: Path) -> None:
 
 
 def test_a_plan_is_never_replaced(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="already exists"):
+    with pytest.raises(ConfigError, match=r"plan.csv already exists"):
+        require_no_plan(folder)
+    (folder / "plan.csv").unlink()
+    with pytest.raises(ConfigError, match=r"plan.geojson already exists"):
         require_no_plan(folder)
 
 

@@ -161,11 +161,13 @@ def test_a_geometry_away_from_the_raster_is_replaced(changed: Callable[..., Path
 
 def test_masks_and_coarse_rasters(changed: Callable[..., Path]) -> None:
     def change(item: dict[str, Any]) -> None:
-        item["assets"]["data-mask"] = {"href": "./mask.gpkg", "roles": ["data-mask"]}
+        item["assets"]["data-mask"] = {"href": "./data.gpkg", "roles": ["data-mask"]}  # where there are data
+        item["assets"]["cloud-mask"] = {"href": "./mask.gpkg", "roles": ["cloud-mask"]}
         item["assets"]["udm2"] = {"href": "https://example.org/udm2.tif"}
 
     top = changed(change)
-    (top.parent / "ard/1040010pre000/mask.gpkg").write_bytes(b"")
+    for name in ("data.gpkg", "mask.gpkg"):
+        (top.parent / "ard/1040010pre000" / name).write_bytes(b"")
     coarse = top.parent / "ard/1040010pre000/1-visual.tif"
     place = {"crs": "EPSG:32636", "transform": Affine(10, 0, 700_000, 0, -10, 4_100_000)}
     with rasterio.open(coarse, "w", driver="GTiff", count=3, dtype="uint8", width=10, height=10, **place) as raster:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import geopandas as gpd
 import pandas as pd
+import shapely
 from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.campaign.acquisition import (
@@ -18,6 +19,7 @@ from xview2_siamese_unet.campaign.acquisition import (
     Doubts,
     date_in_name,
     is_after,
+    polygons,
     read_date,
     read_images,
 )
@@ -143,6 +145,14 @@ def _read_pairs(path: Path) -> Catalogue:
         if None in found.values():
             scenes.doubts.add(f"pairs of {path.name} with an image that cannot be used, left out", f"line {line}")
             continue
+        pre, post = found.get("pre"), found["post"]
+        if pre is not None and post is not None and (pre.taken or "")[:10] > (post.taken or "9")[:10]:
+            scenes.doubts.add(f"pairs of {path.name} whose pre is later than their post, left out", f"line {line}")
+            continue
+        area = _area_of(row) if "geometry" in table else None
+        if area is not None and area.is_empty:
+            scenes.doubts.add(f"pairs of {path.name} without a polygon, left out", f"line {line}")
+            continue
         ids = {side: scene.id for side, scene in found.items() if scene is not None}
         for side, scene in found.items():
             if scene is not None:
@@ -150,10 +160,16 @@ def _read_pairs(path: Path) -> Catalogue:
         key = ids.get("pre"), ids["post"]
         if key in pairs:
             raise DataError(f"{path}, line {line} repeats a pair.", hint="List each pair once.")
-        pairs[key] = row.get("geometry")
+        pairs[key] = area
     if not pairs:
         raise DataError(f"{path} has no usable pair.", hint=" ".join(f"{doubt}." for doubt in scenes.doubts))
     return Catalogue(sides["pre"], sides["post"], pairs, doubts=scenes.doubts)
+
+
+def _area_of(row: Mapping[Any, Any]) -> BaseGeometry:
+    """Return the polygons of a row, empty if it has none."""
+    shape = row["geometry"]
+    return shapely.Polygon() if shape is None else polygons(shapely.make_valid(shape))
 
 
 class _Scenes:
@@ -226,6 +242,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     else:
         try:
             table = gpd.read_parquet(path).to_crs(WGS84).reset_index(drop=True)
+            table = table.rename(columns={table.geometry.name: "geometry"}).set_geometry("geometry")
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read ({error}).", hint="Save it as GeoParquet, or as CSV.") from error
         table.columns = _lower(path, table.columns)

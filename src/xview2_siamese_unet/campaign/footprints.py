@@ -67,9 +67,18 @@ def divide_footprints(path: Path, id_column: str | None, tiles: Iterable[Tile]) 
     return Footprints(by_tile, given.warnings, given.sources)
 
 
+def ids_of(frame: gpd.GeoDataFrame) -> pd.Series[str]:
+    """Return the ids that footprints of a tile have in its assessments: numbered if none has one of its own."""
+    ids: pd.Series[str] = frame["building_id"]
+    if (ids.fillna("").str.strip() != "").any():
+        return ids
+    return pd.Series([f"row {number}" for number in range(1, len(frame) + 1)], frame.index, "str")
+
+
 def write_footprints(folder: Path, tile: Tile, frame: gpd.GeoDataFrame, id_column: str | None) -> Path:
     """Write the footprints of a tile for its assessments; return the path."""
     path = folder / INPUTS / f"{tile.name}{_SUFFIX}"
     with whole_file(path) as part:
-        _WRITE(frame.rename(columns={"building_id": id_column or "building_id"}), part)
+        named = frame.assign(building_id=ids_of(frame))
+        _WRITE(named.rename(columns={"building_id": id_column or "building_id"}), part)
     return path

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import shapely
 from rasterio.crs import CRS
+from rasterio.errors import RasterioError
 
 from xview2_siamese_unet.atomic import sha256, write_atomically
 from xview2_siamese_unet.campaign.acquisition import WGS84, Acquisition
@@ -21,6 +22,7 @@ from xview2_siamese_unet.campaign.tiles import Tile
 from xview2_siamese_unet.errors import DataError, ProjectError
 from xview2_siamese_unet.inference.products import read_record
 from xview2_siamese_unet.raster.grid import reproject
+from xview2_siamese_unet.raster.source import open_raster
 
 SCENES: Final = "scenes"
 """Folder of the assessments, one for each job."""
@@ -79,7 +81,7 @@ def make_task(job: Job, folder: Path, footprints: Path | None, settings: Mapping
         write_atomically(area, text)
     images = [image for each in (job.pre, job.post) if each is not None for image in each.images]
     masks = list(dict.fromkeys(mask for image in images for mask in image.masks))
-    files = map(file_state, [*(image.path for image in images), *masks])
+    files = map(file_state, [*(file for image in images for file in _files_of(image.path)), *masks])
     parts = (made_with, text, job.pre is None, *files, footprints and sha256(footprints))
     given = {**settings, "aoi": area, "masks": masks, "overwrite": True}
     given |= {} if footprints is None else {"footprints": footprints}
@@ -95,6 +97,15 @@ def file_state(path: Path) -> tuple[str, int, int]:
     """Return path, size and time of a file, -1 if it is missing."""
     found = path.stat() if path.is_file() else None
     return str(path), -1 if found is None else found.st_size, -1 if found is None else found.st_mtime_ns
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return the files that are read for a raster: itself, mask, georeference, sources of a VRT."""
+    try:
+        with open_raster(path) as raster:
+            return sorted({path, *map(Path, raster.files)})
+    except (DataError, RasterioError):  # the assessment says why
+        return [path]
 
 
 def _area(tile: Tile) -> str:

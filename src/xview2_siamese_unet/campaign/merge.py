@@ -15,7 +15,7 @@ import pyogrio
 import rasterio
 import shapely
 
-from xview2_siamese_unet.campaign.footprints import CRS_OF_ALL, Footprints
+from xview2_siamese_unet.campaign.footprints import CRS_OF_ALL, Footprints, ids_of
 from xview2_siamese_unet.campaign.jobs import Task
 from xview2_siamese_unet.campaign.tiles import Tile, owners
 from xview2_siamese_unet.errors import DataError
@@ -121,19 +121,21 @@ def _judged(footprints: gpd.GeoDataFrame, views: list[_View], columns: Columns) 
     shares = np.full(seen.shape, -1.0)
     reasons = np.full(seen.shape, FAILED, object)
     for number, frame in frames.items():
-        if [*frame["building_id"].fillna("")] != [*footprints["building_id"].fillna("")]:
+        if [*frame["building_id"].fillna("")] != [*ids_of(footprints).fillna("")]:
             raise DataError(
                 f"{views[number].task.scene} holds other buildings than the footprints of its tile.",
                 hint="Delete this folder, and run the campaign again.",
             )
         seen[number] = (frame["status"] != NOT_ASSESSED) | (frame["reason"] == NO_MODEL)
-        shares[number], reasons[number] = frame["visible_fraction"].fillna(0), frame["reason"]
+        shares[number] = (frame["visible_fraction"] - frame["obscured_fraction"]).fillna(0)
+        reasons[number] = frame["reason"]
     chosen = np.where(seen.any(axis=0), seen.argmax(axis=0), shares.argmax(axis=0))
     parts = [frame[chosen == number] for number, frame in frames.items()]
     rows = _joined(parts, columns).sort_index()
     ranks = [view.task.job.rank for view in views]
     why = [_why(ranks, now if seen[now, row] else None, reasons[:, row]) for row, now in enumerate(chosen.tolist())]
-    return rows.assign(footprint_source=footprints["footprint_source"].astype("str"), why=pd.Series(why, dtype="str"))
+    given = {name: footprints[name].astype("str") for name in ("building_id", "footprint_source")}
+    return rows.assign(**given, why=pd.Series(why, dtype="str"))
 
 
 def _joined(parts: list[gpd.GeoDataFrame], columns: Columns) -> gpd.GeoDataFrame:

@@ -56,13 +56,14 @@ class _Image(Strict):
 
 
 def require_no_plan(folder: Path) -> None:
-    """Require that a folder holds no plan, which a person may have edited.
+    """Require that a folder holds no file of a plan: a person may have edited it, or it is none of ours.
 
     Raises:
         ConfigError: it does.
     """
-    if (folder / JOBS).exists():
-        raise ConfigError(f"{folder / JOBS} already exists.", hint="Choose another folder with --out, or delete it.")
+    for path in (folder / name for name in (JOBS, GROUND, IMAGES, PAGE)):
+        if path.exists():
+            raise ConfigError(f"{path} already exists.", hint="Choose another folder with --out, or delete it.")
 
 
 def write_plan(folder: Path, plan: Plan, page: str) -> None:

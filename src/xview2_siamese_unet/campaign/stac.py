@@ -41,7 +41,8 @@ _ACQUISITION: Final = ("catalog_id", "pl:strip_id")
 """Properties by which vendors name one pass of a satellite, whose tiles are items."""
 _CLOUD: Final = ("tile:clouds_percent", "eo:cloud_cover")  # per cent; that of the tile before that of the whole image
 _OFF_NADIR: Final = ("view:off_nadir",)
-_MASKS: Final = {"data-mask", "udm", "udm2", "cloud", "cloud-mask", "clouds", "cloud-mask-raster"}
+_MASKS: Final = {"udm", "udm2", "cloud", "cloud-mask", "clouds", "cloud-mask-raster"}
+_NO_IMAGES: Final = {*_MASKS, "data-mask"}  # the last is where there are data
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _BROKEN: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, STACError, ShapelyError)
 
@@ -174,7 +175,7 @@ def _visual(item: pystac.Item) -> str | None:
     """Return the link of the asset in colour."""
     rasters = {key: asset for key, asset in item.assets.items() if Path(asset.href).suffix.lower() in SOURCE_DRIVERS}
     named = [asset for key, asset in rasters.items() if "visual" in (key, *(asset.roles or ()))]
-    plain = [asset for key, asset in rasters.items() if not _MASKS & {key, *(asset.roles or ())}]
+    plain = [asset for key, asset in rasters.items() if not _NO_IMAGES & {key, *(asset.roles or ())}]
     return next((assets[0].href for assets in (named, plain) if len(assets) == 1), None)
 
 

@@ -25,6 +25,7 @@ from xview2_siamese_unet.inference.record import newest_file
 from xview2_siamese_unet.inference.summary import Zoned, cell_names, count_table, summary_numbers, summary_warnings
 
 PARQUET: Final = "buildings.parquet"
+SUMMARIES: Final = ("summary.csv", "summary.json")
 _COUNTED: Final = ["status", "reason", "damage_label"]
 
 
@@ -54,8 +55,8 @@ def write_table(
         "footprint_sources": [] if footprints is None else list(footprints.sources),
         "jobs": {"done": len(done), "failed": sorted(failed)},
     }
-    write_atomically(folder / "summary.csv", table.to_csv(index=False))
-    write_atomically(folder / "summary.json", json.dumps(numbers, indent=2, allow_nan=False))
+    write_atomically(folder / SUMMARIES[0], table.to_csv(index=False))
+    write_atomically(folder / SUMMARIES[1], json.dumps(numbers, indent=2, allow_nan=False))
     return numbers
 
 

@@ -12,16 +12,18 @@ import click
 from xview2_siamese_unet.assessment import assess, find_model
 from xview2_siamese_unet.atomic import remove_debris, sha256
 from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, write_footprints
-from xview2_siamese_unet.campaign.jobs import Task, digest, file_state, is_finished, make_task, run_task
+from xview2_siamese_unet.campaign.jobs import SCENES, Task, digest, file_state, is_finished, make_task, run_task
+from xview2_siamese_unet.campaign.merge import LAYER
 from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.plan_files import read_plan
-from xview2_siamese_unet.campaign.table import write_table
+from xview2_siamese_unet.campaign.table import PARQUET, SUMMARIES, write_table
 from xview2_siamese_unet.cli.command import find_path, open_configuration
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
-from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError
+from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError, StorageError
 from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.inference.vector_formats import split_layer
+from xview2_siamese_unet.locks import acquire
 from xview2_siamese_unet.models.card import ONNX, find_card
 from xview2_siamese_unet.parallel import parallel_map
 from xview2_siamese_unet.training.provenance import code_digest
@@ -29,6 +31,7 @@ from xview2_siamese_unet.training.provenance import code_digest
 _PLACES: Final = {"pre", "post", "out", "model", "footprints", "aoi", "masks", "zones", "overwrite"}
 _CODE: Final = ("pipelines.inference.nodes", "pipelines.inference.pages")
 """Modules whose code, with all that they import, decides an assessment."""
+_LOCK: Final = ".campaign.lock"
 _log = logging.getLogger(__name__)
 
 
@@ -97,9 +100,42 @@ def _model_digest(path: Path) -> str:
 
 
 def run_campaign(folder: Path, settings: Settings) -> list[str]:
-    """Assess the jobs that are not finished, and write the merged table; return the names of those that failed."""
+    """Assess the jobs that are not finished, and write the merged table; return the names of those that failed.
+
+    Raises:
+        StorageError: another process works on this campaign.
+        ConfigError: the table would replace a file of the user.
+        DataError: all jobs failed.
+    """
     jobs = read_plan(folder)
-    remove_debris(folder)
+    require_free_places(folder, settings.inference.footprints)
+    lock = acquire(folder / _LOCK)
+    if lock is None:
+        raise StorageError(f"Another process works on the campaign {folder}.", hint="Wait until it ends.")
+    try:
+        remove_debris(folder)
+        return _run(folder, jobs, settings)
+    finally:
+        (folder / _LOCK).unlink(missing_ok=True)
+        lock.release()
+
+
+def require_free_places(folder: Path, footprints: Path | None) -> None:
+    """Require that the merged table replaces no file but that of an earlier run.
+
+    Raises:
+        ConfigError: it would.
+    """
+    places = [folder / name for name in (LAYER, PARQUET, *SUMMARIES)]
+    given = None if footprints is None else split_layer(footprints)[0].resolve()
+    for path in places:
+        if path.exists() and (path.resolve() == given or not (folder / SCENES).is_dir()):
+            raise ConfigError(
+                f"{path} would be replaced by the table of this campaign.", hint="Move it to another folder."
+            )
+
+
+def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> list[str]:
     footprints = None
     if settings.inference.footprints is not None:
         path, column = settings.inference.footprints, settings.inference.buildings.id_column
