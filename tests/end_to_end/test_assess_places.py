@@ -55,7 +55,8 @@ def check(found: Assessment, epsg: int) -> gpd.GeoDataFrame:
     for layer in LAYERS:
         assert pyogrio.read_info(package, layer=layer)["crs"] == f"EPSG:{epsg}"
     with closing(sqlite3.connect(package)) as file:
-        assert {row[0] for row in file.execute("SELECT f_table_name FROM layer_styles")} == LAYERS
+        styled = {row[0] for row in file.execute("SELECT f_table_name FROM layer_styles")}
+    assert styled - {"obscured"} == LAYERS
     assert "crs" not in json.loads(found.products["buildings.geojson"].read_text())
     assert gpd.read_parquet(found.products["buildings.parquet"]).crs.to_epsg() == epsg
     assert all(found.products[name].stat().st_size > 1000 for name in ("map.html", "report.html"))
@@ -91,6 +92,7 @@ def test_real_scenes_with_their_labels_as_footprints(tmp_path: Path) -> None:
         assert buildings["building_id"].tolist() == ids
         assert any("trained on synthetic scenes" in warning for warning in found.record["warnings"])
         assert (buildings["status"] != "not_assessed").mean() > 0.8
+        assert (buildings["reason"] == "obscured").mean() < 0.01
 
 
 @pytest.mark.skipif(not (SHARED / "joplin").is_dir(), reason="needs the two mosaics in ../shared/joplin")
