@@ -108,10 +108,10 @@ def test_a_folder_of_scenes(write: Write, tmp_path: Path) -> None:
         "2023-02-09": ("2023-02-09", 2),
         "2023-02-10_c.tif": ("2023-02-10", 1),
     }
-    doubts = [*found.doubts]
-    assert len(doubts) == 4
+    warnings = [*found.warnings]
+    assert len(warnings) == 4
     for words in ("without a date", "on the day of the event", "another date", "cannot be used"):
-        (text,) = [text for text in doubts if words in text]
+        (text,) = [text for text in warnings if words in text]
         assert ": 1 (first: " in text
 
 
@@ -119,7 +119,7 @@ def test_no_date_of_the_event(write: Write, tmp_path: Path) -> None:
     write("scenes/2023-01-01.tif")
     with pytest.raises(ConfigError, match="no date of the event"):
         read_catalogue(tmp_path / "scenes")
-    with pytest.raises(ConfigError, match="'soon' is no date"):
+    with pytest.raises(ConfigError, match="'soon' is not a date"):
         read_catalogue(tmp_path / "scenes", "soon")
     with pytest.raises(DataError, match="no usable acquisition after the event of 2023-02-06"):
         read_catalogue(tmp_path / "scenes", "2023-02-06")
@@ -128,7 +128,7 @@ def test_no_date_of_the_event(write: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["missing", "missing.csv", "missing.json", "file.txt"])
 def test_what_is_no_catalogue_at_all(tmp_path: Path, name: str) -> None:
     (tmp_path / "file.txt").write_text("")
-    with pytest.raises(DataError, match="is no catalogue"):
+    with pytest.raises(DataError, match="is not a catalogue"):
         read_catalogue(tmp_path / name)
 
 
@@ -189,7 +189,7 @@ def test_areas_under_another_name_with_a_crossing_edge_or_none(write: Write, tmp
     catalogue = read_catalogue(tmp_path / "pairs.parquet")
     (job,) = make_plan(catalogue).jobs
     assert job.square_km * 1e6 == pytest.approx(800, rel=1e-3)  # two triangles of a square of 40 m
-    assert any("without a polygon, left out: 1" in doubt for doubt in catalogue.doubts)
+    assert any("without a polygon, left out: 1" in warning for warning in catalogue.warnings)
 
 
 def test_a_pair_in_the_wrong_order_is_left_out(write: Write, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_pair_in_the_wrong_order_is_left_out(write: Write, tmp_path: Path) -> 
     )
     catalogue = read_catalogue(tmp_path / "pairs.csv")
     assert list(catalogue.pairs or {}) == [("c.tif", "b.tif")]
-    assert any("later than their post, left out: 1 (first: line 2)" in doubt for doubt in catalogue.doubts)
+    assert any("later than their post, left out: 1 (first: line 2)" in warning for warning in catalogue.warnings)
 
 
 def test_an_area_in_another_zone_is_no_area_of_a_tile(write: Write, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_an_area_in_another_zone_is_no_area_of_a_tile(write: Write, tmp_path: Pa
     [
         ("before,after\na.tif,b.tif\n", "no column post and pre"),
         ("pre,post\n,b.tif\n", "line 2: pre is empty"),
-        ("pre,post,pre_date\na.tif,b.tif,spring\n", "line 2: pre_date 'spring' is no date"),
+        ("pre,post,pre_date\na.tif,b.tif,spring\n", "line 2: pre_date 'spring' is not a date"),
         ("pre,post,pre_date\na.tif,b.tif,2023-01-01\na.tif,c.tif,2023-01-02\n", "line 3: a.tif has another date"),
         ("pre,post\na.tif,b.tif\na.tif,b.tif\n", "line 3 repeats a pair"),
         ("pre,post,event\na.tif,b.tif,fire\na.tif,c.tif,flood\n", "2 events .fire, flood"),

@@ -110,8 +110,8 @@ def first_row(**values: str) -> Edit:
         (first_row(rank="0"), "line 2: rank must be at least 1, got '0'"),
         (first_row(job="../evil"), "line 2: job must be text that matches pattern"),
         (first_row(job=""), "line 2: job must be"),
-        (first_row(tile="32637"), "line 2: '32637' is no tile"),
-        (first_row(post="nobody"), "line 2: 'nobody' is no acquisition of images.geojson"),
+        (first_row(tile="32637"), "line 2: '32637' is not a tile"),
+        (first_row(post="nobody"), "line 2: 'nobody' is not an acquisition in images.geojson"),
         (first_row(post="1040010post005", tile="32601_0100_0100"), "shows nothing of tile 32601_0100_0100"),
         (lambda table: table.drop(columns="post"), "line 2: post must be given"),
         (lambda table: pd.concat([table, table.iloc[:1]]), "has the job '[0-9_]+' 2 times"),
@@ -166,7 +166,7 @@ def test_a_folder_without_a_plan(tmp_path: Path) -> None:
         ),
         (
             json.dumps({"features": [{"geometry": {"type": "Point", "coordinates": [0, 0]}, "properties": IMAGE}]}),
-            "feature 1 is no polygon",
+            "feature 1 is not a polygon",
         ),
     ],
 )

@@ -54,9 +54,9 @@ def changed(small: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_acquisitions_are_those_that_were_written(made: Made) -> None:
-    found, event, doubts = read_stac(made.top)
+    found, event, warnings = read_stac(made.top)
     assert event == EVENT
-    assert [*doubts] == []
+    assert [*warnings] == []
     assert [each.id for each in found] == [facts["id"] for facts in made.acquisitions]
     for each, facts in zip(found, made.acquisitions, strict=True):
         (image,) = each.images
@@ -118,9 +118,9 @@ def test_an_item_that_cannot_be_used_is_left_out_and_counted(
 ) -> None:
     top = changed(change)
     (top.parent.parent / "outside.tif").write_bytes(b"")
-    found, _, doubts = read_stac(top)
+    found, _, warnings = read_stac(top)
     assert [len(each.images) for each in found] == [1, 2]
-    assert [": 1 (first: " in text and reason in text for text in doubts] == [True]
+    assert [": 1 (first: " in text and reason in text for text in warnings] == [True]
 
 
 def test_a_link_in_the_folder_that_leads_out_of_it_is_not_followed(changed: Callable[..., Path]) -> None:
@@ -129,9 +129,9 @@ def test_a_link_in_the_folder_that_leads_out_of_it_is_not_followed(changed: Call
     outside = top.parent.parent / "outside.tif"
     raster.rename(outside)
     raster.symlink_to(outside)
-    found, _, doubts = read_stac(top)
+    found, _, warnings = read_stac(top)
     assert [len(each.images) for each in found] == [1, 2]
-    assert any("lead out" in text for text in doubts)
+    assert any("lead out" in text for text in warnings)
 
 
 @pytest.mark.parametrize(
@@ -144,19 +144,19 @@ def test_a_link_in_the_folder_that_leads_out_of_it_is_not_followed(changed: Call
     ],
 )
 def test_clouds_and_angle(changed: Callable[..., Path], change: dict[str, Any], cloud: Any, off_nadir: Any) -> None:  # noqa: ANN401
-    found, _, doubts = read_stac(changed(lambda item: item["properties"].update(change)))
+    found, _, warnings = read_stac(changed(lambda item: item["properties"].update(change)))
     image, other = next(each for each in found if "pre" in each.id).images
     assert image.cloud == (other.cloud if cloud is ... else cloud)
     assert image.off_nadir == (other.off_nadir if off_nadir is ... else off_nadir)
-    assert bool([*doubts]) == (None in (cloud, off_nadir))
+    assert bool([*warnings]) == (None in (cloud, off_nadir))
 
 
 def test_a_geometry_away_from_the_raster_is_replaced(changed: Callable[..., Path]) -> None:
     swapped = changed(lambda item: item.update(geometry=shapely.geometry.mapping(shapely.box(36.9, 35.9, 37.1, 36.1))))
-    found, _, doubts = read_stac(swapped)
+    found, _, warnings = read_stac(swapped)
     image = found[0].images[0]
     assert image.outline.intersects(found[0].images[1].outline)
-    assert [text for text in doubts if "geometry away" in text]
+    assert [text for text in warnings if "geometry away" in text]
 
 
 def test_masks_and_coarse_rasters(changed: Callable[..., Path]) -> None:
@@ -172,10 +172,10 @@ def test_masks_and_coarse_rasters(changed: Callable[..., Path]) -> None:
     place = {"crs": "EPSG:32636", "transform": Affine(10, 0, 700_000, 0, -10, 4_100_000)}
     with rasterio.open(coarse, "w", driver="GTiff", count=3, dtype="uint8", width=10, height=10, **place) as raster:
         raster.write(np.ones((3, 10, 10), np.uint8))
-    found, _, doubts = read_stac(top)
+    found, _, warnings = read_stac(top)
     (image,) = found[0].images
     assert [mask.name for mask in image.masks] == ["mask.gpkg"]
-    assert sum("masks that lead out" in text or "above 3 m" in text for text in doubts) == 2
+    assert sum("masks that lead out" in text or "above 3 m" in text for text in warnings) == 2
 
 
 def test_catalogues_in_a_circle_end(changed: Callable[..., Path]) -> None:
@@ -191,12 +191,12 @@ def test_catalogues_in_a_circle_end(changed: Callable[..., Path]) -> None:
 @pytest.mark.parametrize("text", ["", "[1]", "{}", '{"type": "FeatureCollection"}', "[" * 100_000])
 def test_what_is_no_catalogue_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "catalog.json").write_text(text)
-    with pytest.raises(DataError, match="is no STAC catalogue"):
+    with pytest.raises(DataError, match="is not a STAC catalogue"):
         read_stac(tmp_path / "catalog.json")
 
 
 def test_a_wrong_date_of_the_event_is_refused(changed: Callable[..., Path]) -> None:
     top = changed(lambda item: None)
     top.write_text(top.read_text().replace(EVENT, "last week"))
-    with pytest.raises(DataError, match="'last week', which is no date"):
+    with pytest.raises(DataError, match="'last week', which is not a date"):
         read_stac(top)

@@ -64,7 +64,7 @@ class Acquisition:
     images: tuple[Image, ...]
 
 
-class Doubts:
+class WarningCounts:
     """What is left out or replaced, counted by its reason."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Doubts:
         return (f"{reason}: {len(found)} (first: {found[0]})" for reason, found in self._found.items())
 
 
-def read_images(path: Path, doubts: Doubts) -> tuple[tuple[Image, ...], str | None]:
+def read_images(path: Path, warnings: WarningCounts) -> tuple[tuple[Image, ...], str | None]:
     """Return the rasters of an image (a file or a folder of tiles), and the date that its metadata state.
 
     Only headers are read. What cannot be used is left out and counted.
@@ -87,21 +87,21 @@ def read_images(path: Path, doubts: Doubts) -> tuple[tuple[Image, ...], str | No
     try:
         source = read_source(path)
     except DataError as error:
-        doubts.add("rasters that cannot be used, left out", error.message)
+        warnings.add("rasters that cannot be used, left out", error.message)
         return (), None
     for warning in source.warnings:
-        doubts.add("warnings on rasters", warning)
+        warnings.add("warnings on rasters", warning)
     images = []
     for tile in source.tiles:
         outline = polygons(reproject(tile.extent.outline, tile.extent.crs, WGS84))
         if outline.is_empty:
-            doubts.add("rasters without a place on Earth, left out", tile.path.name)
+            warnings.add("rasters without a place on Earth, left out", tile.path.name)
             continue
         pixel = pixel_size(tile.extent, CRS.from_epsg(utm_zone(outline.centroid.x, outline.centroid.y)))
         if pixel <= COARSEST:
             images.append(Image(tile.path, outline, tile.extent.crs.to_string(), pixel))
         else:
-            doubts.add(
+            warnings.add(
                 f"rasters with pixels above {COARSEST:g} m, too coarse to show damage to buildings, left out",
                 tile.path.name,
             )

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from xview2_siamese_unet.campaign.acquisition import (
     WGS84,
     Acquisition,
-    Doubts,
+    WarningCounts,
     date_in_name,
     is_after,
     polygons,
@@ -44,14 +44,14 @@ class Catalogue:
         after: acquisitions after it.
         pairs: the only pairs that may be chosen; `None`: any.
         event: date of the event, if pairs are chosen by it.
-        doubts: what was left out.
+        warnings: what was left out.
     """
 
     before: Mapping[str, Acquisition]
     after: Mapping[str, Acquisition]
     pairs: Pairs | None = None
     event: str | None = None
-    doubts: Doubts = field(default_factory=Doubts)
+    warnings: WarningCounts = field(default_factory=WarningCounts)
 
 
 def read_catalogue(path: Path, event: str | None = None) -> Catalogue:
@@ -63,7 +63,7 @@ def read_catalogue(path: Path, event: str | None = None) -> Catalogue:
         event: date of the event; by default that which the catalogue states. Pairs need none.
 
     Raises:
-        ConfigError: no date of the event, or text that is none.
+        ConfigError: the date of the event is missing or invalid.
         DataError: nothing that can be read, or no acquisition on one side of the event.
     """
     if path.suffix.lower() in _TABLES and path.is_file():
@@ -72,16 +72,16 @@ def read_catalogue(path: Path, event: str | None = None) -> Catalogue:
         return _read_pairs(path)
     top = next((path / name for name in ROOTS if (path / name).is_file()), path)
     if top.is_file() and top.suffix.lower() == ".json":
-        found, stated, doubts = read_stac(top)
+        found, stated, warnings = read_stac(top)
     elif top.is_dir():
-        (found, doubts), stated = _read_folder(top), None
+        (found, warnings), stated = _read_folder(top), None
     else:
         raise DataError(
-            f"{path} is no catalogue.",
+            f"{path} is not a catalogue.",
             hint="Name a STAC catalogue (.json or its folder), a folder of scenes, or a table of pairs (.csv, "
             ".parquet).",
         )
-    return _divide(path, found, _event(path, event or stated), doubts)
+    return _divide(path, found, _event(path, event or stated), warnings)
 
 
 def _event(path: Path, text: str | None) -> str:
@@ -89,19 +89,19 @@ def _event(path: Path, text: str | None) -> str:
         raise ConfigError(f"{path} states no date of the event.", hint="Name it: --event-date 2023-02-06T01:17.")
     event = read_date(text)
     if event is None:
-        raise ConfigError(f"--event-date {text!r} is no date.", hint="Write 2023-02-06, or 2023-02-06T01:17 in UTC.")
+        raise ConfigError(f"--event-date {text!r} is not a date.", hint="Write 2023-02-06, or 2023-02-06T01:17 in UTC.")
     return event
 
 
-def _divide(path: Path, found: Iterable[Acquisition], event: str, doubts: Doubts) -> Catalogue:
+def _divide(path: Path, found: Iterable[Acquisition], event: str, warnings: WarningCounts) -> Catalogue:
     """Divide acquisitions by the date of the event."""
     sides: dict[bool, dict[str, Acquisition]] = {False: {}, True: {}}
     for each in found:
         after = None if each.taken is None else is_after(each.taken, event)
         if each.taken is None:
-            doubts.add("acquisitions without a date, left out", each.id)
+            warnings.add("acquisitions without a date, left out", each.id)
         elif after is None:
-            doubts.add("acquisitions on the day of the event that may be before or after it, left out", each.id)
+            warnings.add("acquisitions on the day of the event that may be before or after it, left out", each.id)
         else:
             sides[after][each.id] = each
     for after, word in ((False, "before"), (True, "after")):
@@ -109,26 +109,26 @@ def _divide(path: Path, found: Iterable[Acquisition], event: str, doubts: Doubts
             raise DataError(
                 f"{path} has no usable acquisition {word} the event of {event} ({len(sides[not after])} on the other "
                 "side).",
-                hint=" ".join(["Check the date of the event.", *(f"{doubt}." for doubt in doubts)]),
+                hint=" ".join(["Check the date of the event.", *(f"{warning}." for warning in warnings)]),
             )
-    return Catalogue(sides[False], sides[True], event=event, doubts=doubts)
+    return Catalogue(sides[False], sides[True], event=event, warnings=warnings)
 
 
-def _read_folder(folder: Path) -> tuple[list[Acquisition], Doubts]:
+def _read_folder(folder: Path) -> tuple[list[Acquisition], WarningCounts]:
     """Return one acquisition for each raster of a folder, and for each folder of tiles in it."""
-    doubts = Doubts()
+    warnings = WarningCounts()
     shown = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
     usable = [path for path in shown if path.is_dir() or path.suffix.lower() in SOURCE_DRIVERS]
-    scenes = (_read_scene(path.name, path, doubts) for path in usable)
-    return [scene for scene in scenes if scene is not None], doubts
+    scenes = (_read_scene(path.name, path, warnings) for path in usable)
+    return [scene for scene in scenes if scene is not None], warnings
 
 
-def _read_scene(name: str, path: Path, doubts: Doubts, taken: str | None = None) -> Acquisition | None:
+def _read_scene(name: str, path: Path, warnings: WarningCounts, taken: str | None = None) -> Acquisition | None:
     """Return a scene; its date is the given one, else the day in its name, else that of its metadata."""
-    images, stated = read_images(path, doubts)
+    images, stated = read_images(path, warnings)
     named = date_in_name(path.stem)
     if not taken and named and stated and named != stated[:10]:
-        doubts.add("scenes with another date in their metadata than in their name, which was used", path.name)
+        warnings.add("scenes with another date in their metadata than in their name, which was used", path.name)
         stated = None
     return Acquisition(name, taken or stated or named, images) if images else None
 
@@ -139,19 +139,19 @@ def _read_pairs(path: Path) -> Catalogue:
     sides: dict[str, dict[str, Acquisition]] = {"pre": {}, "post": {}}
     pairs: dict[tuple[str | None, str], BaseGeometry | None] = {}
     if unknown := sorted({*table.columns} - _KNOWN):
-        scenes.doubts.add(f"columns of {path.name} that are not used", ", ".join(unknown))
+        scenes.warnings.add(f"columns of {path.name} that are not used", ", ".join(unknown))
     for line, row in zip(table.index, table.to_dict("records"), strict=True):
         found = {side: scenes.read(row, side, line) for side in sides if row[side] != NO_PRE or side == "post"}
         if None in found.values():
-            scenes.doubts.add(f"pairs of {path.name} with an image that cannot be used, left out", f"line {line}")
+            scenes.warnings.add(f"pairs of {path.name} with an image that cannot be used, left out", f"line {line}")
             continue
         pre, post = found.get("pre"), found["post"]
         if pre is not None and post is not None and (pre.taken or "")[:10] > (post.taken or "9")[:10]:
-            scenes.doubts.add(f"pairs of {path.name} whose pre is later than their post, left out", f"line {line}")
+            scenes.warnings.add(f"pairs of {path.name} whose pre is later than their post, left out", f"line {line}")
             continue
         area = _area_of(row) if "geometry" in table else None
         if area is not None and area.is_empty:
-            scenes.doubts.add(f"pairs of {path.name} without a polygon, left out", f"line {line}")
+            scenes.warnings.add(f"pairs of {path.name} without a polygon, left out", f"line {line}")
             continue
         ids = {side: scene.id for side, scene in found.items() if scene is not None}
         for side, scene in found.items():
@@ -162,8 +162,8 @@ def _read_pairs(path: Path) -> Catalogue:
             raise DataError(f"{path}, line {line} repeats a pair.", hint="List each pair once.")
         pairs[key] = area
     if not pairs:
-        raise DataError(f"{path} has no usable pair.", hint=" ".join(f"{doubt}." for doubt in scenes.doubts))
-    return Catalogue(sides["pre"], sides["post"], pairs, doubts=scenes.doubts)
+        raise DataError(f"{path} has no usable pair.", hint=" ".join(f"{warning}." for warning in scenes.warnings))
+    return Catalogue(sides["pre"], sides["post"], pairs, warnings=scenes.warnings)
 
 
 def _area_of(row: Mapping[Any, Any]) -> BaseGeometry:
@@ -176,7 +176,7 @@ class _Scenes:
     """The images of a table of pairs, each read once; its paths are relative to its folder."""
 
     def __init__(self, table: Path) -> None:
-        self._table, self.doubts = table, Doubts()
+        self._table, self.warnings = table, WarningCounts()
         self._read: dict[str, tuple[str, Acquisition | None]] = {}
 
     def read(self, row: Mapping[Any, Any], side: str, line: int) -> Acquisition | None:
@@ -190,11 +190,11 @@ class _Scenes:
             raise DataError(f"{where}: {side} is empty.", hint="Name an image; pre may also be none.")
         date = read_date(text)
         if text and date is None:
-            raise DataError(f"{where}: {side}_date {text!r} is no date.", hint="Write 2023-02-08.")
+            raise DataError(f"{where}: {side}_date {text!r} is not a date.", hint="Write 2023-02-08.")
         if path not in self._read:
             count = sum(Path(other).name == Path(path).name for other in self._read)
             name = Path(path).name + (f"_{count + 1}" if count else "")
-            self._read[path] = text, _read_scene(name, self._table.parent / path, self.doubts, date)
+            self._read[path] = text, _read_scene(name, self._table.parent / path, self.warnings, date)
         if self._read[path][0] != text:
             raise DataError(f"{where}: {path} has another date than before.", hint="Give each image one date.")
         return self._read[path][1]

@@ -96,7 +96,7 @@ def make_plan(catalogue: Catalogue) -> Plan:
             "No image before the event overlaps with one after it.",
             hint="Check the date of the event, and that the images show one place.",
         )
-    warnings = [*catalogue.doubts]
+    warnings = [*catalogue.warnings]
     if missing >= SMALLEST:
         warnings.append(f"ground after the event that no image before it shows, left out: {missing / 1e6:,.4g} km²")
     return Plan(catalogue, tuple(jobs), tuple(warnings))

@@ -56,7 +56,7 @@ class _Image(Strict):
 
 
 def require_no_plan(folder: Path) -> None:
-    """Require that a folder holds no file of a plan: a person may have edited it, or it is none of ours.
+    """Require that a folder holds no file of a plan: it may be edited, or unrelated.
 
     Raises:
         ConfigError: it does.
@@ -124,7 +124,7 @@ def read_plan(folder: Path) -> tuple[Job, ...]:
 
     Raises:
         DataError: no plan, or a file of it that cannot be read.
-        ConfigError: a row that is no job: an unknown tile or acquisition, one that the tile does not meet, a name or a
+        ConfigError: an invalid row: an unknown tile or acquisition, one that the tile does not meet, a name or a
             rank that repeats.
     """
     path = folder / JOBS
@@ -152,7 +152,9 @@ def _refuse_repeated(path: Path, name: str, values: Iterable[str]) -> None:
 def _job(row: _Row, line: str, acquisitions: _Acquisitions) -> Job:
     tile = parse_tile(row.tile)
     if tile is None:
-        raise ConfigError(f"{line}: {row.tile!r} is no tile.", hint="Write zone_column_row, such as 32637_0130_1642.")
+        raise ConfigError(
+            f"{line}: {row.tile!r} is not a tile.", hint="Write zone_column_row, such as 32637_0130_1642."
+        )
     pre = None if row.pre == NO_PRE else acquisitions.in_tile(row.pre, tile, line)
     post = acquisitions.in_tile(row.post, tile, line)
     if pre is not None and pre.taken and post.taken and pre.taken[:10] > post.taken[:10]:
@@ -177,7 +179,7 @@ class _Acquisitions:
         """Return an acquisition with the images that meet the surroundings of a tile."""
         if name not in self._known:
             some = ", ".join(sorted(self._known)[:6])
-            raise ConfigError(f"{line}: {name!r} is no acquisition of {IMAGES}.", hint=f"Known are {some}.")
+            raise ConfigError(f"{line}: {name!r} is not an acquisition in {IMAGES}.", hint=f"Known are {some}.")
         outlines = self._in_zone(name, tile.zone)
         if not shapely.area(shapely.intersection(outlines, tile.box)).any():
             raise ConfigError(f"{line}: {name} shows nothing of tile {tile.name}.", hint="Name one that does.")
@@ -198,7 +200,7 @@ def _read_images(path: Path) -> dict[str, Acquisition]:
         row = validate(raw, _Image, f"{path}, feature {number}")
         taken = None if row.taken is None else read_date(row.taken)
         if shapely.get_dimensions(shape) != 2:
-            raise DataError(f"{path}, feature {number} is no polygon.", hint="Make the plan again.")
+            raise DataError(f"{path}, feature {number} is not a polygon.", hint="Make the plan again.")
         image = Image(row.path, shape, row.crs, row.pixel_m, row.cloud, row.off_nadir, row.masks)
         before = found[row.acquisition].images if row.acquisition in found else ()
         found[row.acquisition] = Acquisition(row.acquisition, taken, (*before, image))

@@ -23,9 +23,9 @@ RULES: Final = (
     "Then the latest day comes first, on both sides of the event: the latest pre-disaster image is the nearest to it. "
     "On one day the least clouds come first, then the least off-nadir angle, then the name; a number that is not "
     "stated comes last.",
-    "Each part of the ground is assessed in one pair: of the acquisitions after the event that show it, the first; of "
-    "those before the event that show the same part, the first. If there is none before it, the next after the event "
-    "is tried.",
+    "Each part of the ground is assessed in one pair: the first post-disaster acquisition that covers it, and the "
+    "first pre-disaster acquisition that covers the same part. If no pre-disaster acquisition covers it, the next "
+    "post-disaster acquisition is tried.",
     "Clouds and angle are those of the images over the tile, not of the whole acquisition.",
     f"A tile gets a job for each pair that is chosen for {SMALLEST:g} m² of it or more, in the order of these rules.",
 )

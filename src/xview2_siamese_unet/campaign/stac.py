@@ -23,8 +23,8 @@ from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.campaign.acquisition import (
     Acquisition,
-    Doubts,
     Image,
+    WarningCounts,
     polygons,
     read_date,
     read_images,
@@ -55,7 +55,7 @@ class _Item(NamedTuple):
     image: Image
 
 
-def read_stac(path: Path) -> tuple[list[Acquisition], str | None, Doubts]:
+def read_stac(path: Path) -> tuple[list[Acquisition], str | None, WarningCounts]:
     """Return the acquisitions of a catalogue, the date of the event if it states one, and what was left out.
 
     Args:
@@ -72,13 +72,13 @@ def read_stac(path: Path) -> tuple[list[Acquisition], str | None, Doubts]:
             items += _read_item(file, content, files)
         elif event is None and content.get(EVENT) is not None:
             event = _event(file, str(content[EVENT]))
-    return _grouped(items), event, files.doubts
+    return _grouped(items), event, files.warnings
 
 
 def _event(path: Path, text: str) -> str:
     event = read_date(text)
     if event is None:
-        raise DataError(f"{path} states the {EVENT} {text!r}, which is no date.", hint="Name it with --event-date.")
+        raise DataError(f"{path} states the {EVENT} {text!r}, which is not a date.", hint="Name it with --event-date.")
     return event
 
 
@@ -86,11 +86,11 @@ class _Files:
     """The files of a catalogue: JSON and rasters in its folder or below.
 
     Attributes:
-        doubts: what was left out.
+        warnings: what was left out.
     """
 
     def __init__(self, top: Path) -> None:
-        self._top, self.doubts = top, Doubts()
+        self._top, self.warnings = top, WarningCounts()
 
     def walk(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield file and content of the catalogue, and of all catalogues, collections and items below it."""
@@ -105,10 +105,10 @@ class _Files:
             except _BROKEN as error:
                 if file == self._top:
                     raise DataError(
-                        f"{file} is no STAC catalogue ({error}).",
+                        f"{file} is not a STAC catalogue ({error}).",
                         hint="Name a catalog.json or collection.json, a folder of scenes, or a table of pairs.",
                     ) from error
-                self.doubts.add("files of the catalogue that cannot be read, left out", f"{file.name} ({error})")
+                self.warnings.add("files of the catalogue that cannot be read, left out", f"{file.name} ({error})")
                 continue
             yield file, content
             targets = (self.find(href, file.parent, "links") for href in links)
@@ -131,7 +131,7 @@ class _Files:
         if inside and there:
             return path
         reason = "whose file is missing" if inside else "that lead out of the folder of the catalogue, not followed"
-        self.doubts.add(f"{kind} {reason}", href)
+        self.warnings.add(f"{kind} {reason}", href)
         return None
 
 
@@ -142,24 +142,26 @@ def _read_item(file: Path, content: dict[str, Any], files: _Files) -> Iterator[_
         href, when = _visual(item), item.datetime or item.common_metadata.start_datetime
         marked = [asset.href for key, asset in item.assets.items() if _MASKS & {key, *(asset.roles or ())}]
     except _BROKEN as error:
-        files.doubts.add("items that cannot be read, left out", f"{file.name} ({error})")
+        files.warnings.add("items that cannot be read, left out", f"{file.name} ({error})")
         return
     if href is None:
-        files.doubts.add("items without a visual raster (asset or role visual, or a single GeoTIFF), left out", item.id)
+        files.warnings.add(
+            "items without a visual raster (asset or role visual, or a single GeoTIFF), left out", item.id
+        )
         return
     path = files.find(href, file.parent, "assets")
-    images, _ = ((), None) if path is None else read_images(path, files.doubts)
+    images, _ = ((), None) if path is None else read_images(path, files.warnings)
     masks = [mask for mask in (files.find(href, file.parent, "masks") for href in marked) if mask is not None]
     group = next((str(item.properties[key]) for key in _ACQUISITION if item.properties.get(key)), item.id)
-    cloud, off_nadir = _stated(item, _CLOUD, 100, files.doubts), _stated(item, _OFF_NADIR, 90, files.doubts)
+    cloud, off_nadir = _stated(item, _CLOUD, 100, files.warnings), _stated(item, _OFF_NADIR, 90, files.warnings)
     for image in images:
-        outline = _outline(image, item.geometry, files.doubts)
+        outline = _outline(image, item.geometry, files.warnings)
         share = None if cloud is None else cloud / 100
         seen = replace(image, outline=outline, cloud=share, off_nadir=off_nadir, masks=tuple(masks))
         yield _Item(group, None if when is None else read_date(when.isoformat()), seen)
 
 
-def _stated(item: pystac.Item, names: Iterable[str], most: float, doubts: Doubts) -> float | None:
+def _stated(item: pystac.Item, names: Iterable[str], most: float, warnings: WarningCounts) -> float | None:
     """Return the first of some properties that is stated; a value out of range, such as -1, counts as not stated."""
     name = next((name for name in names if item.properties.get(name) is not None), None)
     if name is None:
@@ -167,7 +169,7 @@ def _stated(item: pystac.Item, names: Iterable[str], most: float, doubts: Doubts
     value = item.properties[name]
     if isinstance(value, int | float) and 0 <= value <= most:
         return float(value)
-    doubts.add(f"items whose {name} is no number from 0 to {most:g}, read as not stated", f"{value!r}")
+    warnings.add(f"items whose {name} is not a number from 0 to {most:g}, read as not stated", f"{value!r}")
     return None
 
 
@@ -179,7 +181,7 @@ def _visual(item: pystac.Item) -> str | None:
     return next((assets[0].href for assets in (named, plain) if len(assets) == 1), None)
 
 
-def _outline(image: Image, geometry: dict[str, Any] | None, doubts: Doubts) -> BaseGeometry:
+def _outline(image: Image, geometry: dict[str, Any] | None, warnings: WarningCounts) -> BaseGeometry:
     """Return where an image has data: its raster, as far as the geometry of its item covers it."""
     if geometry is None:
         return image.outline
@@ -189,7 +191,7 @@ def _outline(image: Image, geometry: dict[str, Any] | None, doubts: Doubts) -> B
     except ShapelyError:
         inside = shapely.Polygon()
     if inside.is_empty:
-        doubts.add("items with a geometry away from their raster, whose outline was used", image.path.name)
+        warnings.add("items with a geometry away from their raster, whose outline was used", image.path.name)
         return image.outline
     return inside
 

@@ -61,7 +61,7 @@ def write_table(
 
 
 def _filled(frames: Iterable[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
-    """Yield the frames with rows; if there is none, an empty one: the files need columns."""
+    """Yield the frames with rows, or one empty frame: the files need columns."""
     found, last = False, None
     for last in frames:
         if len(last):

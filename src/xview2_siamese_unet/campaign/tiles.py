@@ -55,7 +55,7 @@ class Tile(NamedTuple):
 
 
 def parse_tile(name: str) -> Tile | None:
-    """Return the tile of a name, `None` if it is none."""
+    """Return the tile of a name, `None` for an invalid name."""
     found = _NAME.fullmatch(name)
     return None if found is None else Tile(*map(int, found.groups()))
 

@@ -156,7 +156,7 @@ def hide_obscured(
 
     Args:
         frame: as `assess_buildings` returns it.
-        obscured: polygons in its system that do not overlap; `None`: there are none.
+        obscured: polygons in its system that do not overlap; `None`: no obscured area.
         params: when a building is assessed.
     """
     outlines, share = frame.geometry.to_numpy(), np.zeros(len(frame))

@@ -18,7 +18,7 @@ CELL: Final = 2.0
 """Metres; side of the cells that are judged, unless two pixels are longer."""
 RIM: Final = 8
 """Cells around a window that decide on its cells."""
-_ROOF: Final = 9  # cells; a bright patch that is narrower is none of a cloud
+_ROOF: Final = 9  # cells; a narrower bright patch is not a cloud
 _NEAR: Final = 9  # cells over which texture and colour are averaged
 _EDGE: Final = 5  # cells; the least texture around a cell counts, because averages reach over the edge of a cloud
 _VEIL: Final = 90  # grey levels of the darkest band
