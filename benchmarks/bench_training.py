@@ -1,7 +1,7 @@
 """Training pairs per second, against a plain loop like the university project's, on the same pixels.
 
     uv run python benchmarks/bench_training.py [--encoder resnet50] [--side 512] [--batch 4] [--steps 6] [--device cpu]
-        [--location auto] [--precision auto] [--ema DECAY] [--compile]
+        [--location auto] [--precision auto] [--compile]
 
 The plain loop decodes two PNGs of a whole scene per pair to float32, trains two separate networks without skips in
 float32, and writes a TensorBoard histogram of each weight and gradient after every step: median of the steps. Ours is
@@ -118,7 +118,7 @@ def train(store: Store, folder: Path, args: argparse.Namespace) -> dict[str, flo
     """Train three epochs, as `kedro run` does; return the history of the last."""
     crops = -(-args.steps * args.batch // (len(store) - 1))
     training = {"epochs": 3, "crop": args.side, "batch_size": args.batch, "crops_per_scene": crops}
-    training |= {"ema_decay": args.ema, "losses": {"pre": {"dice": 1.0}, "post": {"dice": 0.5}}}
+    training |= {"losses": {"pre": {"dice": 1.0}, "post": {"dice": 0.5}}}
     recipe = Recipe(
         model=ModelParams.model_validate({"encoder": {"name": args.encoder}}),
         classes=ClassesParams(),
@@ -196,6 +196,5 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "gpu"])
     parser.add_argument("--location", default="auto", choices=["auto", "host", "device"])
     parser.add_argument("--precision", default="auto", choices=["auto", "32-true", "bf16-mixed", "16-mixed"])
-    parser.add_argument("--ema", type=float, metavar="DECAY")
     parser.add_argument("--compile", action="store_true")
     main(parser.parse_args())

@@ -26,8 +26,8 @@ HEAD = """\
 # Benchmarks
 
 Each section is one script of `benchmarks/`: description, command and output. What is compared always runs in the same
-invocation. `uv run python benchmarks/page.py` regenerates this page, `… page.py bench_score` one section. Nothing was
-measured on a GPU unless its section names the device. `../shared/xbd` stands for a folder of xBD.
+invocation. `uv run python benchmarks/page.py` regenerates this page, `… page.py bench_score` one section. GPUs have
+[a section of their own](slurm.md#measured-on-a-gpu). `../shared/xbd` stands for a folder of xBD.
 """
 
 

@@ -72,7 +72,7 @@ def test_a_training_loss_copies_nothing_between_gpu_and_host(
 def test_what_a_copy_or_a_wait_looks_like(fake_gpu: None) -> None:
     with ExitStack() as stack:
         copies = stack.enter_context(Copies())
-        torch.tensor([1, 2], device="cuda")
+        torch.zeros(2).to("cuda")
         torch.zeros(2, device="cuda").cpu()
     assert len(copies.seen) == 2
     with pytest.raises(DataDependentOutputException):
