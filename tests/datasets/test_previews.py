@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 from sample_data import process, provide
 
-from xview2_siamese_unet.datasets.files import CheckpointDataset, HtmlDataset
+from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
+from xview2_siamese_unet.datasets.files import HtmlDataset
 from xview2_siamese_unet.datasets.partitions import MasksDataset
 from xview2_siamese_unet.datasets.preview import ROWS, picture_of_masks
 from xview2_siamese_unet.datasets.store import BuildingsDataset

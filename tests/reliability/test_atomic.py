@@ -24,7 +24,7 @@ from xview2_siamese_unet.adaptation.head import Calibration, Head
 from xview2_siamese_unet.atomic import AtomicLocalFileSystem, whole_file
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.datasets.assessment import Layers
-from xview2_siamese_unet.datasets.files import CheckpointDataset
+from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
 from xview2_siamese_unet.datasets.rasters import CogDataset, MaskDataset
 from xview2_siamese_unet.errors import StorageError, cause_of
 from xview2_siamese_unet.raster.cog import RasterContent
@@ -89,7 +89,7 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
     f"{OWN}files.HtmlDataset": text,
     f"{OWN}files.TextDataset": text,
     f"{OWN}assessment.HeadDataset": head,
-    f"{OWN}files.CheckpointDataset": lambda side: {"state": {"w": torch.rand(side, side)}},
+    f"{OWN}checkpoint.CheckpointDataset": lambda side: {"state": {"w": torch.rand(side, side)}},
     f"{OWN}rasters.CogDataset": raster,
     f"{OWN}assessment.LayersDataset": layers,
     f"{OWN}assessment.FormatsDataset": formats,

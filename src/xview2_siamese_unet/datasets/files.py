@@ -1,4 +1,4 @@
-"""Datasets of one file or one folder: text, pages, figures, checkpoints, run records, folders of a library."""
+"""Datasets of one file or one folder: text, pages, figures, run records, folders of a library."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import HTMLPreview, JSONPreview
 
 from xview2_siamese_unet.atomic import whole_file, write_atomically
-from xview2_siamese_unet.errors import CheckpointError, StaleError
+from xview2_siamese_unet.errors import StaleError
 from xview2_siamese_unet.report.page import png_uri, svg_uri
 from xview2_siamese_unet.runs import begin_run, record_differences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from xview2_siamese_unet.models.checkpoint import CheckpointFormat
-
 Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
-_TENSORS = {"state", "history"}
 
 
 class OneFile(AbstractDataset[Saved, Loaded]):
@@ -79,64 +76,6 @@ class FigureDataset(OneFile["Figure", bytes]):
         """Return the picture in a page, because Kedro-Viz takes every image for a PNG."""
         uri = svg_uri if self._path.suffix == ".svg" else png_uri
         return HTMLPreview(f'<img style="width: 100%" src="{uri(self.load())}">')
-
-
-class CheckpointDataset(OneFile[Any, Any]):
-    """A `torch.save` file, read with `weights_only=True`, or a .safetensors file; written atomically.
-
-    Args:
-        filepath: the file; the suffix .safetensors selects that format.
-        optional: loading a missing file returns `None` instead of raising.
-        metadata: for Kedro-Viz; ignored here.
-    """
-
-    def __init__(self, *, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None) -> None:
-        super().__init__(filepath=filepath, metadata=metadata)
-        self._optional = optional
-
-    def save(self, data: Any) -> None:  # noqa: ANN401
-        """Write the checkpoint."""
-        with whole_file(self._path) as part:
-            self._format.write(data, part)
-
-    def load(self) -> Any:  # noqa: ANN401
-        """Return what was saved, on the CPU.
-
-        Raises:
-            CheckpointError: the file is missing, damaged, or holds more than tensors, numbers and texts.
-        """
-        if not self._path.exists():
-            if self._optional:
-                return None
-            raise CheckpointError(
-                f"{self._path} does not exist.",
-                hint="Run kedro run --pipelines modelling with the same environment first.",
-            )
-        self._path.open("rb").close()  # raises an error of the disk, which torch reports like a damaged file
-        read = self._format.read
-        try:
-            return read(self._path)
-        except Exception as error:  # torch raises half a dozen classes for a file that is no checkpoint
-            raise CheckpointError(
-                f"{self._path} is damaged or cannot be trusted ({type(error).__name__}): it is no file of tensors, "
-                "numbers and texts.",
-                # Training reads this file first, too, so that a rerun alone would stop here again.
-                hint=f"Delete {self._path}, and run kedro run with this environment to make it again.",
-            ) from error
-
-    @property
-    def _format(self) -> CheckpointFormat:
-        from xview2_siamese_unet.models.checkpoint import format_of  # noqa: PLC0415  torch is slow to import
-
-        return format_of(self._path)
-
-    def _exists(self) -> bool:
-        return self._optional or super()._exists()
-
-    def preview(self) -> JSONPreview:
-        """Return its numbers and texts, without tensors."""
-        data = self.load() or {}
-        return JSONPreview(json.dumps({key: value for key, value in data.items() if key not in _TENSORS}, indent=2))
 
 
 class RunRecordDataset(OneFile[dict[str, Any], dict[str, Any]]):

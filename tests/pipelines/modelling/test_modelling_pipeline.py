@@ -18,7 +18,7 @@ from xview2_siamese_unet import __version__
 from xview2_siamese_unet.config.dataset import DatasetParams
 from xview2_siamese_unet.config.modelling import ModelParams, Recipe
 from xview2_siamese_unet.config.tree import Parameters
-from xview2_siamese_unet.datasets.files import CheckpointDataset
+from xview2_siamese_unet.datasets.checkpoint import CheckpointDataset
 from xview2_siamese_unet.errors import CheckpointError, StaleError
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.checkpoint import Checkpoint
