@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+from shapely import Polygon
 
 from xview2_siamese_unet.campaign.jobs import Task
 from xview2_siamese_unet.damage import Damage
@@ -36,13 +37,22 @@ def write_rasters(scene: Path, grid: Grid, seed: int) -> None:
     write_cog(scene / "probability.tif", RasterContent(grid, BANDS, [(*whole, shares)], scale=1 / LEVELS, tags=tags))
 
 
+def write_layers(scene: Path, grid: Grid, obscured: Sequence[Polygon] = ()) -> gpd.GeoDataFrame:
+    """Write the GeoPackage without buildings; return where there are data."""
+    area = valid_area(scene / "damage.tif", grid)
+    frames = [("valid_area", area)]
+    if obscured:
+        frames.append(("obscured", gpd.GeoDataFrame(geometry=[*obscured], crs=grid.crs)))
+    write_geopackage(scene / "buildings.gpkg", frames, {}, "2023-01-01T00:00:00.000Z")
+    return area
+
+
 def write_assessment(task: Task, grid: Grid, seed: int, model: Mapping[str, Any] | None = None) -> None:
     """Write rasters, layers, a report and the record."""
     scene = task.scene
     write_rasters(scene, grid, seed)
-    area = valid_area(scene / "damage.tif", grid)
-    write_geopackage(scene / "buildings.gpkg", [("valid_area", area)], {}, "2023-01-01T00:00:00.000Z")
-    gpd.GeoDataFrame(area).to_crs(4326).to_file(scene / "buildings.geojson", driver="GeoJSON", engine="pyogrio")
+    area = write_layers(scene, grid)
+    area.to_crs(4326).to_file(scene / "buildings.geojson", driver="GeoJSON", engine="pyogrio")
     (scene / "report.html").write_text(f"<p>{seed}</p>")
     names = ["damage.tif", "probability.tif", "buildings.gpkg", "buildings.geojson", "report.html"]
     record = {

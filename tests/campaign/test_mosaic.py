@@ -6,13 +6,15 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 
-from made_assessments import write_rasters
+from made_assessments import write_layers, write_rasters
 from made_campaign import EDGE, write_campaign
 from xview2_siamese_unet.campaign.jobs import Task, make_task
 from xview2_siamese_unet.campaign.mosaic import write_mosaics
@@ -35,9 +37,15 @@ def write_scenes(tasks: list[Task], *pixels_and_corners: tuple[float, float, flo
     for seed, (task, zone, (pixel, east, south)) in enumerate(zip(tasks, ZONES, pixels_and_corners, strict=True)):
         grid = Grid(f"EPSG:326{zone}", EDGE + east, TOP - south, pixel, 90 + 10 * seed, 70)
         write_rasters(task.scene, grid, seed)
+        write_layers(task.scene, grid)
 
 
-def compose(mosaic: rasterio.DatasetReader, tasks: list[Task], name: str) -> np.ndarray:
+Boxes = dict[str, list[tuple[float, float, float, float]]]
+
+
+def compose(
+    mosaic: rasterio.DatasetReader, tasks: list[Task], name: str, hidden: Boxes = MappingProxyType({})
+) -> np.ndarray:
     """Return for the centre of each pixel the value of the first job that has one, in the order of their ranks."""
     columns, rows = np.meshgrid(np.arange(mosaic.width) + 0.5, np.arange(mosaic.height) + 0.5)
     east, north = mosaic.transform @ (columns, rows)
@@ -52,6 +60,10 @@ def compose(mosaic: rasterio.DatasetReader, tasks: list[Task], name: str) -> np.
             edge = 0.0 if raster.res == mosaic.res else mosaic.res[0] / raster.res[0] / 2 - 1e-6
             inside = (x >= edge) & (x < raster.width - edge) & (y >= edge) & (y < raster.height - edge)
         values = np.full_like(found, 255)
+        for west, south, right, top in hidden.get(task.job.name, []):
+            # The centre of a pixel of the scene, not of the mosaic, says whether it is obscured.
+            middle, centre = raster.transform @ (np.floor(x) + 0.5, np.floor(y) + 0.5)
+            inside &= ~((middle > west) & (middle < right) & (centre > south) & (centre < top))
         values[:, inside] = pixels[:, np.floor(y[inside]).astype(int), np.floor(x[inside]).astype(int)]
         found = np.where(found == 255, values, found)
     return found
@@ -81,6 +93,31 @@ def test_a_mosaic_is_a_composition_by_rank(tasks: list[Task], places: list[tuple
             part = rasterio.windows.Window(37, 21, 50, 33)  # sources are cut by what is read
             np.testing.assert_array_equal(mosaic.read(window=part), expected[:, 21:54, 37:87])
         assert 0.2 < (values != 255).mean() < 0.9
+
+
+@pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
+def test_obscured_ground_shows_the_next_rank(tasks: list[Task], places: list[tuple[float, float, float]]) -> None:
+    write_scenes(tasks, *places)
+    # No edge crosses the centre of a pixel.
+    clouds = [(EDGE + 2.3, TOP - 40.2, EDGE + 31.13, TOP - 9.9), (EDGE + 35.3, TOP - 33.4, EDGE + 60, TOP - 20.11)]
+    hidden = {tasks[0].job.name: clouds, tasks[2].job.name: clouds[:1], tasks[3].job.name: clouds}
+    for task in tasks:
+        with rasterio.open(task.scene / "damage.tif") as raster:
+            own = raster.transform
+            grid = Grid(raster.crs.to_string(), own.c, own.f, own.a, raster.width, raster.height)
+        write_layers(task.scene, grid, [shapely.box(*cloud) for cloud in hidden.get(task.job.name, [])])
+    for name in write_mosaics(tasks[0].folder, tasks):
+        source = Path(name).name.partition("_")[0] + ".tif"
+        with rasterio.open(tasks[0].folder / name) as mosaic:
+            expected = compose(mosaic, tasks, source, hidden)
+            np.testing.assert_array_equal(mosaic.read(), expected)
+            assert (expected != compose(mosaic, tasks, source)).mean() > 0.05
+    below = tasks[0].folder / "mosaics/obscured"
+    assert len([*below.glob("*.tif")]) == 3
+    assert len([*below.glob("*.vrt")]) == 6
+    write_layers(tasks[0].scene, Grid("EPSG:32636", EDGE, TOP, 0.5, 90, 70))
+    write_mosaics(tasks[0].folder, tasks[:3])
+    assert {path.stem[:18] for path in below.iterdir()} == {tasks[2].job.name}
 
 
 def test_every_pixel_of_every_scene_lies_in_the_mosaic(tasks: list[Task]) -> None:
@@ -156,7 +193,9 @@ def test_the_lower_rank_is_on_top_whatever_the_name(tasks: list[Task]) -> None:
 
 def test_a_system_without_a_code_has_a_mosaic(tasks: list[Task]) -> None:
     wkt = rasterio.crs.CRS.from_string("+proj=tmerc +lon_0=30.5 +k=0.9996 +x_0=500000 +datum=WGS84 +units=m").to_wkt()
-    write_rasters(tasks[0].scene, Grid(wkt, 0, 0, 0.5, 40, 30), 1)
+    grid = Grid(wkt, 0, 0, 0.5, 40, 30)
+    write_rasters(tasks[0].scene, grid, 1)
+    write_layers(tasks[0].scene, grid)
     (name,) = write_mosaics(tasks[0].folder, tasks[:1])[:1]
     with rasterio.open(tasks[0].folder / name) as mosaic:
         assert mosaic.crs == rasterio.crs.CRS.from_wkt(wkt)
