@@ -16,8 +16,9 @@ from affine import Affine
 
 from made_assessments import write_layers, write_rasters
 from made_campaign import EDGE, write_campaign
-from xview2_siamese_unet.campaign.jobs import Task, make_task
+from xview2_siamese_unet.campaign.jobs import Task
 from xview2_siamese_unet.campaign.mosaic import write_mosaics
+from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.plan_files import read_plan
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.raster.grid import Grid
@@ -26,10 +27,14 @@ TOP = 4_098_790.0
 ZONES = [36, 36, 36, 37]
 
 
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, ...]:
+    return read_plan(write_campaign(tmp_path_factory.mktemp("planned")))
+
+
 @pytest.fixture
-def tasks(tmp_path: Path) -> list[Task]:
-    folder = write_campaign(tmp_path)
-    return [make_task(job, folder, None, {}, "") for job in read_plan(folder)]
+def tasks(jobs: tuple[Job, ...], tmp_path: Path) -> list[Task]:
+    return [Task(job, tmp_path / "campaign", {}, "") for job in jobs]
 
 
 def write_scenes(tasks: list[Task], *pixels_and_corners: tuple[float, float, float]) -> None:

@@ -96,7 +96,7 @@ def _collection(
 ) -> pystac.Collection:
     jobs = [(task.job.name, task.job.pre and task.job.pre.id, task.job.post.id) for task in tasks]
     models = sorted({item.properties["model_id"] for item in items})
-    missing = f" {len(failed)} failed and have no item: {', '.join(sorted(failed))}." if failed else ""
+    missing = f" Failed, and without an item: {', '.join(sorted(failed))}." if failed else ""
     collection = pystac.Collection(
         _ID + digest([jobs, models])[:12],
         f"Damage to buildings in pairs of satellite images, assessed with xview2-siamese-unet. {len(items)} of "
