@@ -265,6 +265,17 @@ def test_an_outline_across_180_degrees_is_cut_there(copied: list[Task]) -> None:
     assert 179.999 < east[0] < 180
 
 
+def test_a_system_without_a_code_is_written_out(copied: list[Task]) -> None:
+    wkt = rasterio.crs.CRS.from_string("+proj=tmerc +lon_0=36.5 +x_0=500000 +datum=WGS84 +units=m").to_wkt()
+    write_assessment(copied[0], Grid(wkt, 500_000, 4_100_000, 0.5, 60, 60), 8)
+    write(copied)
+    item = collection_of(copied).get_item(JOBS[0])
+    projection = ProjectionExtension.ext(item.assets["damage.tif"])
+    assert projection.code is None
+    assert rasterio.crs.CRS.from_wkt(projection.wkt2) == rasterio.crs.CRS.from_wkt(wkt)
+    assert 36.5 <= item.bbox[0] < item.bbox[2] < 36.501
+
+
 def test_a_raster_without_data_has_the_outline_of_its_frame(copied: list[Task]) -> None:
     write_assessment(copied[0], Grid("EPSG:32636", EDGE, TOP, 0.5, 60, 60), 7)
 

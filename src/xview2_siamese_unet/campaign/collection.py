@@ -178,7 +178,7 @@ def _times(post: Acquisition) -> tuple[datetime | None, datetime | None, datetim
 def _outline(scene: Path) -> BaseGeometry:
     """Return the convex outline of where both images hold data, in degrees; at 180 degrees it is cut."""
     area = pyogrio.read_dataframe(f"GPKG:{scene / LAYER}", layer="valid_area")
-    shape = shapely.convex_hull(area.geometry.union_all())
+    shape = shapely.convex_hull(shapely.geometrycollections(area.geometry.to_numpy()))
     if shape.geom_type != "Polygon":  # no data at all
         with rasterio.open(scene / "damage.tif", driver="GTiff") as raster:
             shape = shapely.box(*raster.bounds)

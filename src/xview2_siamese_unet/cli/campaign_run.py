@@ -134,7 +134,9 @@ def require_free_places(folder: Path, footprints: Path | None) -> None:
     for path in places:
         own = ours and path.resolve() != given and (path.name != COLLECTION or is_collection(path))
         if path.exists() and not own:
-            raise ConfigError(f"{path} would be replaced by this campaign.", hint="Move it, or plan into another folder with --out.")
+            raise ConfigError(
+                f"{path} would be replaced by this campaign.", hint="Move it, or plan into another folder with --out."
+            )
 
 
 def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> list[str]:
