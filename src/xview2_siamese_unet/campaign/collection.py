@@ -52,7 +52,7 @@ _TYPES: Final = {
     ".json": pystac.MediaType.JSON,
     ".csv": "text/csv",
     ".html": pystac.MediaType.HTML,
-    ".pmtiles": pystac.MediaType.VND_PMTILES,
+    ".pmtiles": "application/vnd.pmtiles",
 }
 _ROLES: Final = {".html": "overview", ".pmtiles": "overview", RUN_RECORD: "metadata"}
 """Ending or name of a file → its role, if that is not `data`."""
