@@ -42,6 +42,7 @@ ITEM: Final = "item.json"
 _ID: Final = "xview2-siamese-unet-"
 _PROCESSING: Final = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
 _MULTIHASH: Final = "1220"  # SHA-256, of 32 bytes
+_CENTIMETRE: Final = 1e-7  # degrees
 _WORLD: Final = shapely.box(-180, -90, 180, 90)
 _TYPES: Final = {
     ".tif": pystac.MediaType.COG,
@@ -183,7 +184,7 @@ def _outline(scene: Path) -> BaseGeometry:
         with rasterio.open(scene / "damage.tif", driver="GTiff") as raster:
             shape = shapely.box(*raster.bounds)
     degrees = reproject(shape, CRS.from_wkt(area.crs.to_wkt()), WGS84)
-    return polygons(turned(degrees).intersection(_WORLD))
+    return polygons(turned(degrees).intersection(_WORLD)).simplify(_CENTIMETRE)
 
 
 def _add_file(
