@@ -77,6 +77,21 @@ def test_the_table_replaces_no_file_but_its_own(tmp_path: Path) -> None:
         require_free_places(tmp_path, Path(f"{tmp_path / 'buildings.gpkg'}|layername=houses"))
 
 
+def test_a_collection_of_the_user_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "collection.json").write_text('{"type": "Collection", "id": "vendor"}')
+    with pytest.raises(ConfigError, match=r"collection.json would be replaced"):
+        require_free_places(tmp_path, None)
+    (tmp_path / "collection.json").write_text('{"type": "Collection", "id": "xview2-siamese-unet-0123"}')
+    require_free_places(tmp_path, None)
+
+
+def test_mosaics_of_the_user_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mosaics").mkdir()
+    with pytest.raises(ConfigError, match=r"mosaics would be replaced"):
+        require_free_places(tmp_path, None)
+
+
 def test_a_second_run_at_the_same_time_is_refused(planned: Path) -> None:
     settings = Settings({}, InferenceParams(), "", ExecutorParams())
     before = sorted(planned.rglob("*"))

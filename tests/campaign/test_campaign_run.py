@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,8 +18,12 @@ from subprocess import CompletedProcess
 import geopandas as gpd
 import pandas as pd
 import pyogrio
+import pystac
 import pytest
+import rasterio
 import torch
+from pystac.extensions.file import FileExtension
+from pystac.validation import validate_dict
 
 from made_campaign import JOBS, write_campaign, write_footprints
 from run_command import run_python
@@ -99,6 +104,28 @@ def test_the_table_is_that_of_a_merge_building_by_building(site: Path, calm: Pat
     assert pd.read_csv(calm / "summary.csv").loc[0, "buildings"] == 163
 
 
+def test_the_collection_and_the_mosaics_are_those_of_the_jobs(calm: Path) -> None:
+    top = pystac.Collection.from_file(str(calm / "collection.json"))
+    assert [item.id for item in top.get_items()] == JOBS
+    for each in (top, *top.get_items()):
+        assert validate_dict(each.to_dict(), extensions=[])
+        for name, asset in each.assets.items():
+            if name != "run.json":
+                digest = hashlib.sha256(Path(asset.get_absolute_href()).read_bytes()).hexdigest()
+                assert FileExtension.ext(asset).checksum == f"1220{digest}"
+    assert {name for name in top.assets if name.startswith("mosaics")} == {
+        f"mosaics/{kind}_{zone}.vrt" for kind in ("damage", "probability") for zone in (32636, 32637)
+    }
+    with (
+        rasterio.open(calm / "mosaics/damage_32637.vrt") as mosaic,
+        rasterio.open(calm / f"scenes/{JOBS[3]}/damage.tif") as raster,
+    ):
+        assert (mosaic.read() == raster.read()).all()
+    with rasterio.open(calm / "mosaics/damage_32636.vrt") as mosaic:
+        assert mosaic.width == 240  # of pre_a, below both post-disaster images
+        assert len({*mosaic.files}) == 4
+
+
 def test_a_second_run_assesses_nothing_and_another_model_everything(site: Path, calm: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in calm.rglob("run.json")}
     before = products(calm)
@@ -145,6 +172,9 @@ def test_a_corrupt_scene_is_reported_and_the_others_finish(site: Path, calm: Pat
     assert "post_b.tif cannot be read" in status["reasons"][JOBS[3]]
     table = pyogrio.read_dataframe(broken / "buildings.gpkg", layer="buildings")
     assert Counter(table.loc[table["scene"].isna(), "reason"]) == {"assessment failed": 63, "no images": 2}
+    top = pystac.Collection.from_file(str(broken / "collection.json"))
+    assert top.extra_fields["jobs"] == {"done": 3, "failed": [JOBS[3]]}
+    assert [item.id for item in top.get_items()] == JOBS[:3]
     restore()
     done = kedro(site, "run", "broken", *OPTIONS)
     assert done.returncode == 0, done.stderr

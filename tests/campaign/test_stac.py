@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,8 @@ from made_catalogue import EVENT, Made, write_catalogue
 from xview2_siamese_unet.campaign.stac import read_stac
 from xview2_siamese_unet.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("no_network")
 Change = Callable[[dict[str, Any]], None]
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_args: object) -> None:
-        raise AssertionError("a connection")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,11 @@ import click
 
 from xview2_siamese_unet.assessment import assess, find_model
 from xview2_siamese_unet.atomic import remove_debris, sha256
+from xview2_siamese_unet.campaign.collection import COLLECTION, is_collection, write_collection
 from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, write_footprints
 from xview2_siamese_unet.campaign.jobs import SCENES, Task, digest, file_state, is_finished, make_task, run_task
 from xview2_siamese_unet.campaign.merge import LAYER
+from xview2_siamese_unet.campaign.mosaic import MOSAICS, write_mosaics
 from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.plan_files import read_plan
 from xview2_siamese_unet.campaign.table import PARQUET, SUMMARIES, write_table
@@ -100,11 +102,11 @@ def _model_digest(path: Path) -> str:
 
 
 def run_campaign(folder: Path, settings: Settings) -> list[str]:
-    """Assess the jobs that are not finished, and write the merged table; return the names of those that failed.
+    """Assess the jobs that are not finished, and write what belongs to all; return the names of those that failed.
 
     Raises:
         StorageError: another process works on this campaign.
-        ConfigError: the table would replace a file of the user.
+        ConfigError: a file of the user would be replaced.
         DataError: all jobs failed.
     """
     jobs = read_plan(folder)
@@ -121,17 +123,19 @@ def run_campaign(folder: Path, settings: Settings) -> list[str]:
 
 
 def require_free_places(folder: Path, footprints: Path | None) -> None:
-    """Require that the merged table replaces no file but that of an earlier run.
+    """Require that the campaign replaces no file but those of an earlier run.
 
     Raises:
-        ConfigError: it would.
+        ConfigError: it would, such as the STAC collection that was planned from.
     """
-    places = [folder / name for name in (LAYER, PARQUET, *SUMMARIES)]
+    places = [folder / name for name in (LAYER, PARQUET, *SUMMARIES, MOSAICS, COLLECTION)]
     given = None if footprints is None else split_layer(footprints)[0].resolve()
+    ours = (folder / SCENES).is_dir()
     for path in places:
-        if path.exists() and (path.resolve() == given or not (folder / SCENES).is_dir()):
+        own = ours and path.resolve() != given and (path.name != COLLECTION or is_collection(path))
+        if path.exists() and not own:
             raise ConfigError(
-                f"{path} would be replaced by the table of this campaign.", hint="Move it to another folder."
+                f"{path} would be replaced by this campaign.", hint="Move it, or plan into another folder with --out."
             )
 
 
@@ -153,6 +157,8 @@ def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> list[str]:
     if len(failed) == len(jobs):
         raise DataError(f"All {len(jobs)} jobs failed, the first: {failed[jobs[0].name]}", hint="Correct them first.")
     counts = write_table(folder, tasks, failed, footprints)
+    mosaics = write_mosaics(folder, [task for task in tasks if task.job.name not in failed])
+    write_collection(folder, tasks, failed, [LAYER, PARQUET, *SUMMARIES, *mosaics])
     for warning in counts["warnings"]:
         _log.warning("%s", warning)
     numbers = (f"{key} {value}" for key, value in counts["all"].items() if isinstance(value, int))
