@@ -269,4 +269,4 @@ def test_outside_of_a_project_the_configuration_is_that_of_the_code(
     monkeypatch.chdir(tmp_path)
     assert project.find_project() == (project_path, project_path / "conf")
     monkeypatch.setattr(project, "__file__", str(tmp_path / "project.py"))  # as in a wheel
-    assert project.find_project() == (user_data_path("xview2"), PACKAGED)
+    assert project.find_project() == (user_data_path("xview2"), project.PACKAGED)

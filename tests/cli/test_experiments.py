@@ -197,4 +197,4 @@ def test_a_model_is_named_by_its_run(shipped: Path, named: str, expected: str) -
     assert path == shipped / f"data/06_models/default/{expected}_best_siamese_unet_state.pth"
     assert path.is_file()
     with pytest.raises(ConfigError, match="default/quickstart has no run 'other'"):
-        _checkpoint_of(shipped, None, "other")
+        _checkpoint_of(None, "other")
