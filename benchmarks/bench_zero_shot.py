@@ -74,7 +74,8 @@ def train(project: Path, parameters: str, seed: int, epochs: int) -> Path:
     (project / "conf" / "local").mkdir()
     (project / "conf" / "local" / "parameters.yml").write_text(parameters)
     more = f"training.seed={seed},training.epochs={epochs}"
-    command = [sys.executable, "-m", "kedro", "run", "--params", more]
+    pipelines = "data_processing,feature_statistics,modelling"
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines", pipelines, "--params", more]
     environment = {name: value for name, value in os.environ.items() if name != "KEDRO_ENV"}
     subprocess.run(command, cwd=project, stdout=subprocess.DEVNULL, env=environment, check=True)  # noqa: S603
     return next(project.glob(pattern))

@@ -11,28 +11,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-from kedro.framework import project as framework
-from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner
-from kedro.utils import find_kedro_project
 
 from xview2_siamese_unet.config.adaptation import is_checkpoint
 from xview2_siamese_unet.config.inference import InferenceParams
-from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.datasets.rasters import picture
-from xview2_siamese_unet.errors import ConfigError, DataError, cause_of
+from xview2_siamese_unet.errors import DataError, cause_of
 from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.inference.pair import harmonise
 from xview2_siamese_unet.inference.record import describe_pair
 from xview2_siamese_unet.inference.reopen import ADAPTED, assessment_root, require_record
 from xview2_siamese_unet.models.card import MODEL_SUFFIXES
-from xview2_siamese_unet.runs import ProjectSession
+from xview2_siamese_unet.project import configure, find_project, open_session
 
 _RECORD: Final = "run.json"
 # Kedro advises to resume with --from-nodes, which an assessment does not need, and repeats the error.
 _ADVICE: Final = ("kedro.runner", "kedro.pipeline")
-_PACKAGE: Final = f'package_name = "{__package__}"'
-"""Line in the pyproject.toml of this project."""
 _PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones", "head")
 
 
@@ -86,8 +80,7 @@ def assess(
             `USER/EXPERIMENT@RUN`; or `none`, with footprints.
 
     Raises:
-        ProjectError: the images cannot be assessed, or neither the current folder nor this code lies in a project;
-            nothing has been written.
+        ProjectError: the images cannot be assessed; nothing has been written.
     """
     with _session({"pre": pre, "post": post, "out": out, **more}, env, device) as session, _without_advice():
         session.run(pipeline_names=["inference"], runner=SequentialRunner())
@@ -249,12 +242,9 @@ def _session(
     inference: dict[str, Any], env: str | None, device: str | None, **sections: dict[str, Any]
 ) -> Iterator[Any]:
     """Open a session of the project; errors of the user are raised as they are."""
-    project = _find_project()
-    if project is not None and __package__ != framework.PACKAGE_NAME:
-        bootstrap_project(project)
-        use_logging(project)
+    configure(find_project())
     if inference.get("model"):
-        inference = inference | {"model": _find_model(project, env, str(inference["model"]))}
+        inference = inference | {"model": find_model(str(inference["model"]), env)}
     chosen, _, run = (env or "").partition("@")
     params: dict[str, Any] = ({"run": run} if run else {}) | {
         name: {key: _plain(key, value) for key, value in section.items()}
@@ -263,7 +253,7 @@ def _session(
     if device is not None:
         params["hardware"] = {"device": device}
     try:
-        with ProjectSession.create(project, env=chosen or None, runtime_params=params) as session:
+        with open_session(chosen or None, params) as session:
             yield session
     except Exception as error:
         ours = cause_of(error)
@@ -278,45 +268,22 @@ def find_model(model: str, env: str | None = None) -> Path:
     Raises:
         ConfigError: no such user, experiment or run.
     """
-    return _find_model(_find_project(), env, model)
-
-
-def _find_model(project: Path | None, env: str | None, model: str) -> Path:
     path = Path(model)
     if path == NONE or path.suffix in MODEL_SUFFIXES or path.expanduser().exists():
         return path
-    return _checkpoint_of(project, env, model)
+    return _checkpoint_of(env, model)
 
 
-def _checkpoint_of(project: Path | None, env: str | None, model: str) -> Path:
+def _checkpoint_of(env: str | None, model: str) -> Path:
     """Return the checkpoint of a run: `RUN` of this experiment, `USER/EXPERIMENT` or `USER/EXPERIMENT@RUN`.
 
     Raises:
         ConfigError: no such user, experiment or run.
     """
     other, at, run = model.partition("@") if "/" in model else ("", "@", model)
-    given = {"run": run} if at else None
-    session: Any = ProjectSession.create(project, env=other or env, runtime_params=given)
-    with session:
+    with open_session(other or env, {"run": run} if at else None) as session:
         context = session.load_context()
         return Path(context.project_path / context.config_loader["catalog"]["checkpoint"]["filepath"])
-
-
-def _find_project() -> Path | None:
-    """Return the project around the current folder, or else the checkout of this code.
-
-    Raises:
-        ConfigError: there is neither, and the caller has not configured the installed package.
-    """
-    projects: Iterator[Path | None] = (find_kedro_project(start) for start in (Path.cwd(), Path(__file__)))
-    # The caller may work in another project of Kedro.
-    ours = next((each for each in projects if each and _PACKAGE in (each / "pyproject.toml").read_text("utf-8")), None)
-    if ours is None and __package__ != framework.PACKAGE_NAME:
-        raise ConfigError(
-            f"{Path.cwd()} is not inside an {__package__} project.",
-            hint="Change into the folder of the project (os.chdir) before you call assess() or look().",
-        )
-    return ours
 
 
 def _plain(key: str, value: Any) -> Any:  # noqa: ANN401

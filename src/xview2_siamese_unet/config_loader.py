@@ -23,6 +23,7 @@ from kedro.framework.project import configure_logging
 from kedro.utils import find_config_file
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from platformdirs import user_config_path
 from yaml import YAMLError
 
 from xview2_siamese_unet.config.dataset import DatasetParams
@@ -35,6 +36,10 @@ from xview2_siamese_unet.models.decoders import find_decoder
 from xview2_siamese_unet.raster.store import Store, read_manifest
 from xview2_siamese_unet.runs import LOOKS, MODELS, Run, choose_run, describe_run, find_run
 
+APP: Final = "xview2"
+"""Name of the user's folders for settings and for data, where this package is used without a project."""
+PACKAGED: Final = Path(__file__).parent / "conf"
+"""Configuration inside an installed wheel; a checkout has its own."""
 _ARCHIVES: Final = {"application/x-tar": "tar://::", "application/zip": "zip://::"}
 _SUFFIXES: Final = (".yml", ".yaml", ".json")
 _MISSING: Final = object()
@@ -74,7 +79,9 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
     def layers(self) -> tuple[str, ...]:
         """Folders below the configuration, each on top of the one before."""
         user, experiment = self.user_and_experiment
-        return self.base_env, f"users/{user}", f"experiments/{experiment}", "local"
+        # Nothing is added to the configuration inside a wheel: settings of the user have a folder of their own.
+        local = "local" if self.conf_source != str(PACKAGED) else str(user_config_path(APP))
+        return self.base_env, f"users/{user}", f"experiments/{experiment}", local
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         """Return the configuration of all layers under one key, such as `catalog`."""

@@ -10,12 +10,14 @@ import pytest
 import segmentation_models_pytorch as smp
 from click.testing import CliRunner, Result
 from kedro.framework.startup import bootstrap_project
+from platformdirs import user_data_path
 from safetensors.torch import save_file
 
-from xview2_siamese_unet.cli.command import find_project, open_configuration
+from xview2_siamese_unet import project
+from xview2_siamese_unet.cli.command import open_configuration
 from xview2_siamese_unet.cli.doctor import doctor, leaves
 from xview2_siamese_unet.config.dataset import SampleParams
-from xview2_siamese_unet.errors import ConfigError, ProjectError
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models.pretrained import find_packaged
 from xview2_siamese_unet.synthetic import plan_sample, write_scene
 
@@ -261,7 +263,10 @@ def test_an_unknown_key_suggests_the_nearest() -> None:
         call("--explain", "training.learnin_rate")
 
 
-def test_outside_of_a_project_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_of_a_project_the_configuration_is_that_of_the_code(
+    tmp_path: Path, project_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ProjectError, match="not inside a Kedro project"):
-        find_project()
+    assert project.find_project() == (project_path, project_path / "conf")
+    monkeypatch.setattr(project, "__file__", str(tmp_path / "project.py"))  # as in a wheel
+    assert project.find_project() == (user_data_path("xview2"), project.PACKAGED)

@@ -193,8 +193,8 @@ def test_a_model_is_named_by_its_run(shipped: Path, named: str, expected: str) -
     bootstrap_project(shipped)
     for name, run in (("quickstart", RUN), ("strong", RUN), ("strong", "2026-02-01T00.00.00.000Z")):
         write_run(shipped / "data", f"default/{name}", run)
-    path = _checkpoint_of(shipped, None, named)
+    path = _checkpoint_of(None, named)
     assert path == shipped / f"data/06_models/default/{expected}_best_siamese_unet_state.pth"
     assert path.is_file()
     with pytest.raises(ConfigError, match="default/quickstart has no run 'other'"):
-        _checkpoint_of(shipped, None, "other")
+        _checkpoint_of(None, "other")

@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -24,7 +25,7 @@ if sys.platform == "win32":
     raise SystemExit(WINDOWS)
 
 _PACKAGE: Final = "xview2_siamese_unet"
-_COMMANDS: Final = {
+COMMANDS: Final = {
     "adapt": f"{__name__}.adapt.adapt_command",
     "assess": f"{__name__}.assess.assess_command",
     "campaign": f"{__name__}.campaign.campaign",
@@ -72,7 +73,7 @@ def _run(**options: Any) -> Any:  # noqa: ANN401
 
 
 run = ProjectCommand("run", callback=_run, params=list(kedro_run.params), help=kedro_run.help)
-cli = LazyGroup(_PACKAGE, help="Commands of this project.", lazy_subcommands=_COMMANDS)
+cli = LazyGroup(_PACKAGE, help="Commands of this project.", lazy_subcommands=COMMANDS)
 cli.add_command(run)
 
 
@@ -91,14 +92,18 @@ class CommandHooks:
         end_in_one_sentence(sys.exc_info()[1])  # the error that Kedro is handling
 
 
-def end_in_one_sentence(error: BaseException | None) -> None:
+def end_in_one_sentence(error: BaseException | None, spoken: Callable[[str], str] = str) -> None:
     """Print a sentence for an error that the user can correct and exit with 1.
 
     Any other error is left alone, and all of them under `--verbose` or with our logger at DEBUG.
+
+    Args:
+        error: of a command.
+        spoken: rewrites the sentence, to name commands as the user calls them.
     """
     verbose = KedroCliError.VERBOSE_ERROR or logging.getLogger(_PACKAGE).isEnabledFor(logging.DEBUG)
     if isinstance(error, Exception) and not verbose and (sentence := sentence_of(error)):
-        click.secho(sentence, err=True, fg="red")
+        click.secho(spoken(sentence), err=True, fg="red")
         raise SystemExit(1)
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from kedro.framework.cli.utils import env_option
 
 from xview2_siamese_unet import assessment
-from xview2_siamese_unet.cli.command import ProjectCommand
+from xview2_siamese_unet.cli.command import ProjectCommand, env_option
 
 _PATH: Final = click.Path(path_type=Path)
 

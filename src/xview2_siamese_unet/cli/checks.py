@@ -17,7 +17,7 @@ from kedro.io import DatasetError
 from rasterio.env import GDALVersion
 
 from xview2_siamese_unet.atomic import nearest_existing
-from xview2_siamese_unet.cli.command import conf_folder, find_path, find_project, open_catalog
+from xview2_siamese_unet.cli.command import find_path, open_catalog
 from xview2_siamese_unet.config.modelling import ClassesParams, EncoderParams, ModelParams
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
 from xview2_siamese_unet.datasets.partitions import Partitions
@@ -27,6 +27,7 @@ from xview2_siamese_unet.models.card import runtime_version
 from xview2_siamese_unet.models.hardware import device_warnings, pick_device
 from xview2_siamese_unet.models.pretrained import find_packaged, read_from_hub
 from xview2_siamese_unet.parallel import usable_cores
+from xview2_siamese_unet.project import find_project
 from xview2_siamese_unet.xbd.archives import is_archive
 from xview2_siamese_unet.xbd.scenes import list_pairs
 
@@ -83,13 +84,13 @@ def _machine() -> Iterator[Finding]:
 
 
 def _layers(loader: UserExperimentConfigLoader) -> Finding:
-    names = [layer if layer_files(str(conf_folder()), layer) else f"({layer}: nothing)" for layer in loader.layers]
+    names = [layer if layer_files(str(loader.conf_source), layer) else f"({layer}: nothing)" for layer in loader.layers]
     loader["parameters"], loader["catalog"]  # raises their errors
     return Finding("configuration", "good", " < ".join(names))
 
 
 def _storage(loader: UserExperimentConfigLoader) -> Finding:
-    storage = find_project() / loader["globals"]["storage"]
+    storage = find_project().folder / loader["globals"]["storage"]
     existing = nearest_existing(storage)
     if not os.access(existing, os.W_OK):
         return Finding("storage", "bad", f"{storage} is not writable", "Set storage in users/<user>/globals.yml.")
@@ -108,7 +109,7 @@ def _dataset(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     if dataset["source"] == "other":
         yield _other_dataset(loader, dataset["name"])
         return
-    root = find_project() / (dataset["root"] or "")
+    root = find_project().folder / (dataset["root"] or "")
     if is_archive(root):
         yield Finding("dataset", "good", f"{dataset['name']}: {root}, unpacked in the first run")
         return

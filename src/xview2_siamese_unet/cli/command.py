@@ -13,15 +13,12 @@ from typing import Any, Final, TypeVar
 
 import click
 from kedro.framework.cli.utils import KedroCliError
-from kedro.framework.project import settings
-from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol
-from kedro.utils import find_kedro_project
 from rich.console import Console
 
 from xview2_siamese_unet.atomic import nearest_existing, require_place
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
-from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.project import find_project, open_session
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -97,23 +94,6 @@ def open_console() -> Console:
     return Console() if fits else Console(width=_WIDTH)
 
 
-def find_project() -> Path:
-    """Return the folder of the project around the current one.
-
-    Raises:
-        ConfigError: the current folder lies in no project.
-    """
-    project: Path | None = find_kedro_project(Path.cwd())
-    if project is None:
-        raise ConfigError(f"{Path.cwd()} is not inside a Kedro project.", hint="Change into the project's folder.")
-    return project
-
-
-def conf_folder() -> Path:
-    """Return the folder of the project's configuration."""
-    return find_project() / str(settings.CONF_SOURCE)
-
-
 def open_configuration(env: str | None) -> UserExperimentConfigLoader:
     """Return the configuration of `<user>/<experiment>`, by default of KEDRO_ENV.
 
@@ -121,20 +101,21 @@ def open_configuration(env: str | None) -> UserExperimentConfigLoader:
     """
     chosen, _, run = (env or os.environ.get("KEDRO_ENV") or "").partition("@")
     given = {"run": run} if run else None
-    return UserExperimentConfigLoader(
-        str(conf_folder()), env=chosen or None, runtime_params=given, **CONFIG_LOADER_ARGS
-    )
+    folder, conf = find_project()
+    loader = UserExperimentConfigLoader(str(conf), env=chosen or None, runtime_params=given, **CONFIG_LOADER_ARGS)
+    loader.project = folder
+    return loader
 
 
 def open_catalog(name: str) -> CatalogProtocol[Any, Any]:
     """Return the catalog of `<user>/<experiment>`: newest run, or the one after `@`."""
     env, _, run = name.partition("@")
-    session = KedroSession.create(env=env, runtime_params={"run": run} if run else None)
-    with session:
-        return session.load_context().catalog
+    with open_session(env, {"run": run} if run else None) as session:
+        catalog: CatalogProtocol[Any, Any] = session.load_context().catalog
+    return catalog
 
 
 def find_path(loader: UserExperimentConfigLoader, dataset: str) -> Path:
     """Return the path of a dataset of the catalog."""
     entry: dict[str, Any] = loader["catalog"][dataset]
-    return find_project() / Path(entry["filepath"])
+    return find_project().folder / Path(entry["filepath"])

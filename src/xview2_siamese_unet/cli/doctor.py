@@ -14,11 +14,12 @@ import click
 import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel
 
-from xview2_siamese_unet.cli.command import ProjectCommand, conf_folder, env_option, find_project, open_configuration
+from xview2_siamese_unet.cli.command import ProjectCommand, env_option, open_configuration
 from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
 from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.project import find_project
 
 _COLOURS: Final = {"good": "green", "note": "yellow", "bad": "red"}
 _KINDS: Final[dict[str, type[BaseModel]]] = {"parameters": Parameters, "globals": Globals}
@@ -128,14 +129,16 @@ def _defaults(kind: str) -> dict[str, Any]:
 
 def _set_in(kind: str, layer: str, key: str) -> Iterator[Setting]:
     """Yield each place where a layer sets a key, with the value as written there."""
-    for path in layer_files(str(conf_folder()), layer, kind):
+    folder, conf = find_project()
+    for path in layer_files(str(conf), layer, kind):
         node = _composed(path)
         for part in key.split("."):
             pairs = node.value if isinstance(node, yaml.MappingNode) else []
             node = next((value for name, value in pairs if name.value == part), None)
         if node is not None:
             value = yaml.SafeLoader("").construct_document(node)
-            yield Setting(f"{path.relative_to(find_project())}:{node.start_mark.line + 1}", value)
+            shown = path.relative_to(folder) if path.is_relative_to(folder) else path
+            yield Setting(f"{shown}:{node.start_mark.line + 1}", value)
 
 
 @cache  # a command asks for many keys of few files

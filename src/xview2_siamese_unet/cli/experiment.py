@@ -16,15 +16,14 @@ from rich.table import Table
 
 from xview2_siamese_unet.cli.command import (
     ProjectCommand,
-    conf_folder,
     find_path,
-    find_project,
     open_configuration,
     open_console,
 )
 from xview2_siamese_unet.config.globals import NAME
 from xview2_siamese_unet.config_loader import known_names, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
+from xview2_siamese_unet.project import find_project
 from xview2_siamese_unet.runs import list_runs
 
 _FIRST: Final = """\
@@ -48,7 +47,8 @@ def new(name: str, model: str | None) -> None:
     \b
     kedro experiment new bigger-crops --from strong
     """  # noqa: D301  click takes the escaped character
-    folder, known = conf_folder() / "experiments", known_names(str(conf_folder()), "experiments")
+    project = find_project()
+    folder, known = project.conf / "experiments", known_names(str(project.conf), "experiments")
     require_name(name)
     if name in known:
         raise ConfigError(
@@ -57,8 +57,8 @@ def new(name: str, model: str | None) -> None:
     require_known("experiment", [model] if model else [], known)
     copied = {} if model is None else dict(copy_files(model))
     fill_folder(folder / name, copied or {Path("parameters.yml"): _FIRST})
-    settings = next(iter(layer_files(str(conf_folder()), f"experiments/{name}", "parameters")), "parameters.yml")
-    shown, made = ((folder / name / part).relative_to(find_project()) for part in ("", settings))
+    settings = next(iter(layer_files(str(project.conf), f"experiments/{name}", "parameters")), "parameters.yml")
+    shown, made = ((folder / name / part).relative_to(project.folder) for part in ("", settings))
     click.echo(f"Created {shown}. Next: edit {made}, then uv run kedro run --env <user>/{name}")
 
 
@@ -75,7 +75,7 @@ def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool) ->
     kedro experiment list --user lab --all
     kedro experiment list --runs
     """  # noqa: D301  click takes the escaped character
-    known_users, known = (known_names(str(conf_folder()), kind) for kind in ("users", "experiments"))
+    known_users, known = (known_names(str(find_project().conf), kind) for kind in ("users", "experiments"))
     require_known("user", users, known_users)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("experiment", overflow="fold")
@@ -155,11 +155,12 @@ def require_name(name: str) -> None:
 
 def copy_files(name: str) -> Iterator[tuple[Path, str]]:
     """Yield path and text of the files of an experiment, without its own name."""
-    for path in layer_files(str(conf_folder()), f"experiments/{name}"):
+    conf = find_project().conf
+    for path in layer_files(str(conf), f"experiments/{name}"):
         text = path.read_text(encoding="utf-8")
         kept = _OWN_NAME.sub("", text) if path.name == "globals.yml" else text
         if any(line.strip() and not line.lstrip().startswith("#") for line in kept.splitlines()):
-            yield path.relative_to(conf_folder() / "experiments" / name), kept
+            yield path.relative_to(conf / "experiments" / name), kept
 
 
 def fill_folder(folder: Path, files: dict[Path, str]) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 from omegaconf import OmegaConf
@@ -14,10 +14,8 @@ from omegaconf import OmegaConf
 from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.cli.command import (
     ProjectCommand,
-    conf_folder,
     env_option,
     find_path,
-    find_project,
     open_catalog,
     open_configuration,
     open_console,
@@ -27,9 +25,10 @@ from xview2_siamese_unet.cli.experiment import copy_files, fill_folder, require_
 from xview2_siamese_unet.cli.score import open_experiment
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.project import find_project, open_session
 from xview2_siamese_unet.report import comparison
 from xview2_siamese_unet.report.comparison import Experiment, difference
-from xview2_siamese_unet.runs import ProjectSession, flatten
+from xview2_siamese_unet.runs import flatten
 
 _LONGEST: Final = 100
 """Characters in the name of an experiment, which is a folder."""
@@ -97,7 +96,7 @@ def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iter
 def run_pipeline(env: str, pipeline: str) -> str:
     """Run a pipeline; return the run as `kedro compare` names it."""
     click.secho(f"kedro run --env {env} --pipelines {pipeline}", bold=True, err=True)
-    session: Any = ProjectSession.create(find_project(), env=env)
+    session = open_session(env)
     with session:
         session.run(pipeline_names=[pipeline])
     return f"{env}@{session.worked_on.name}"
@@ -112,7 +111,7 @@ def create_variant(experiment: str, variant: str, key: str, value: object) -> No
         key: dotted.
         value: what JSON can hold.
     """
-    folder = conf_folder() / "experiments"
+    folder = find_project().conf / "experiments"
     if (folder / variant).exists():
         return
     files = dict(copy_files(experiment))

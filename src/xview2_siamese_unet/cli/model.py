@@ -11,10 +11,11 @@ import click
 from kedro.framework.cli.utils import LazyGroup
 from rich.table import Table
 
-from xview2_siamese_unet.cli.command import ProjectCommand, conf_folder, find_path, open_configuration, open_console
+from xview2_siamese_unet.cli.command import ProjectCommand, find_path, open_configuration, open_console
 from xview2_siamese_unet.cli.experiment import require_known
 from xview2_siamese_unet.config_loader import known_names
 from xview2_siamese_unet.errors import ProjectError, cause_of
+from xview2_siamese_unet.project import find_project
 from xview2_siamese_unet.runs import flatten, list_runs
 
 _LOADING: Final = ("average", "ensemble", "export", "score", "show", "verify")
@@ -37,7 +38,7 @@ def list_models(users: tuple[str, ...]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("model", "network", "score", "finished"):
         table.add_column(column, overflow="fold")
-    known_users, experiments = (known_names(str(conf_folder()), kind) for kind in ("users", "experiments"))
+    known_users, experiments = (known_names(str(find_project().conf), kind) for kind in ("users", "experiments"))
     require_known("user", users, known_users)
     for name in (f"{user}/{experiment}" for user in users or known_users for experiment in experiments):
         try:

@@ -1,0 +1,61 @@
+"""The project whose configuration applies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from kedro.framework import project as framework
+from kedro.framework.project import configure_project
+from kedro.framework.startup import bootstrap_project
+from kedro.utils import find_kedro_project
+from platformdirs import user_data_path
+
+from xview2_siamese_unet.config_loader import APP, PACKAGED, use_logging
+from xview2_siamese_unet.runs import ProjectSession
+
+_NAMED: Final = f'package_name = "{__package__}"'
+"""Line in the pyproject.toml of this project."""
+
+
+class Project(NamedTuple):
+    """Where a command finds and keeps what is not named on the command line.
+
+    Attributes:
+        folder: that relative paths of the configuration start from.
+        conf: folder of the configuration.
+    """
+
+    folder: Path
+    conf: Path
+
+
+def find_project() -> Project:
+    """Return the project around the current folder, else that of the code, else the configuration in the wheel.
+
+    With the configuration in the wheel, relative paths start in the user's folder for application data.
+    """
+    # The caller may work in another project of Kedro.
+    around: Iterator[Path | None] = (find_kedro_project(start) for start in (Path.cwd(), Path(__file__)))
+    for folder in around:
+        if folder is not None and _NAMED in (folder / "pyproject.toml").read_text("utf-8"):
+            return Project(folder, folder / "conf")
+    return Project(user_data_path(APP), PACKAGED)
+
+
+def configure(project: Project) -> None:
+    """Make a project Kedro's current one, unless this package is it already."""
+    if __package__ == framework.PACKAGE_NAME:
+        return
+    if project.conf == PACKAGED:
+        configure_project(__package__)
+    else:
+        bootstrap_project(project.folder)
+    use_logging(project.conf.parent)
+
+
+def open_session(env: str | None, runtime_params: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+    """Return a `ProjectSession` with the configuration of `<user>/<experiment>`."""
+    folder, conf = find_project()
+    return ProjectSession.create(folder, env=env, runtime_params=runtime_params, conf_source=str(conf))

@@ -1,0 +1,78 @@
+"""The command `xview2` of the wheel, outside of any project."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from run_command import run_python
+from xview2_siamese_unet.assessment import assess
+from xview2_siamese_unet.config_loader import known_names
+
+pytestmark = pytest.mark.slow
+XVIEW2 = "import sys; sys.path.insert(0, {site!r}); from xview2_siamese_unet.standalone import main; main()"
+
+
+@pytest.fixture(scope="module")
+def site(project_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The content of the wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("needs uv to build the wheel")
+    build = [uv, "build", "--wheel", "--out-dir", folder, project_path]
+    built = subprocess.run(build, capture_output=True, text=True, check=False)  # noqa: S603
+    if re.search("fetch|connect|network", built.stderr, re.IGNORECASE):
+        pytest.skip("needs a package index for hatchling, which builds the wheel")
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture
+def folder(material: Path, tmp_path: Path) -> Path:
+    """A pair and a model in a folder that a shell or a URL would take apart."""
+    return Path(shutil.copytree(material, tmp_path / "a ä # %20b"))
+
+
+def xview2(site: Path, folder: Path, *args: str, **env: str) -> CompletedProcess[str]:
+    places = {"HOME": str(folder / "pre.tif"), "MPLCONFIGDIR": str(folder.parent / "fonts"), **env}  # no folder
+    return run_python(folder, "-c", XVIEW2.format(site=str(site)), *args, **places)
+
+
+def test_an_assessment_with_settings_of_the_user_is_that_of_the_project(
+    site: Path, folder: Path, project: Path
+) -> None:
+    settings = shutil.copytree(project / "conf" / "local", folder.parent / "config" / "xview2").parent
+    command = "assess", "pre.tif", "post.tif", "--out", "ö out", "--model", "model.pth"
+    done = xview2(site, folder, *command, XDG_CONFIG_HOME=str(settings))
+    assert done.returncode == 0, done.stderr
+    ours = assess(folder / "pre.tif", folder / "post.tif", project / "out", model=folder / "model.pth")
+    names = {*ours.products} - {"run.json"}  # which names the paths
+    assert {path.name for path in (folder / "ö out").iterdir() if path.name[0] != "."} == names | {"run.json"}
+    assert [name for name in names if (folder / "ö out" / name).read_bytes() != ours.products[name].read_bytes()] == []
+    assert {path.name for path in folder.iterdir()} == {"pre.tif", "post.tif", "model.pth", "ö out"}
+
+
+def test_help_and_errors_name_the_command(site: Path, folder: Path) -> None:
+    assert "xview2 assess before.tif after.tif" in xview2(site, folder, "assess", "--help").stdout
+    done = xview2(site, folder, "label", "nowhere")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_the_wheel_holds_the_configuration_that_is_in_git(site: Path, project_path: Path) -> None:
+    conf = site / "xview2_siamese_unet" / "conf"
+    for kind in ("users", "experiments"):
+        assert {*known_names(str(conf), kind)} <= {*known_names(str(project_path / "conf"), kind)}
+    assert not (conf / "local").exists()
+    assert {path.name for path in (conf / "base").iterdir()} == {
+        path.name for path in (project_path / "conf" / "base").iterdir()
+    }
