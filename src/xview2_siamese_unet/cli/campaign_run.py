@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
+import torch
 
 from xview2_siamese_unet.assessment import assess, find_model
 from xview2_siamese_unet.atomic import remove_debris, sha256
@@ -178,8 +179,6 @@ def _make_tasks(folder: Path, jobs: tuple[Job, ...], footprints: Footprints | No
 
 def assess_alone(*images: Any, **given: Any) -> None:  # noqa: ANN401
     """Assess a pair with one thread: workers share the cores, and sums in another order round differently."""
-    import torch  # noqa: PLC0415  slow to import
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
