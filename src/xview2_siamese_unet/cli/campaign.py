@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -58,6 +58,7 @@ def plan(catalogue: Path, out: Path, event_date: str | None) -> None:
 @campaign.command("run", cls=ProjectCommand)
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--footprints", type=_PATH, help="Building footprints of the whole ground, see kedro assess.")
+@click.option("--zones", type=_PATH, help="Polygons, such as districts, to count the buildings of the table by.")
 @click.option("--model", help="As for kedro assess. Default: the newest finished run of --env.")
 @click.option(
     "--workers",
@@ -65,7 +66,7 @@ def plan(catalogue: Path, out: Path, event_date: str | None) -> None:
     help="Worker processes, each with one thread. Default: executor.kind and executor.workers of the parameters.",
 )
 @env_option
-def run_command(folder: Path, footprints: Path | None, model: str | None, workers: int | None, env: str | None) -> None:
+def run_command(folder: Path, env: str | None, **given: Any) -> None:  # noqa: ANN401
     """Assess all jobs of DIR/plan.csv, and write one table of buildings to DIR.
 
     Finished assessments of the same settings and inputs are reused: the same command resumes after an interruption. A
@@ -78,7 +79,7 @@ def run_command(folder: Path, footprints: Path | None, model: str | None, worker
     """  # noqa: D301  click takes the escaped character
     from xview2_siamese_unet.cli.campaign_run import choose_settings, run_campaign  # noqa: PLC0415  slow to import
 
-    if run_campaign(folder.expanduser().absolute(), choose_settings(model, footprints, workers, env)):
+    if run_campaign(folder.expanduser().absolute(), choose_settings(env=env, **given)):
         raise SystemExit(_INCOMPLETE)
 
 

@@ -11,12 +11,13 @@ import click
 
 from xview2_siamese_unet.assessment import assess, find_model
 from xview2_siamese_unet.atomic import remove_debris, sha256
-from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, write_footprints
+from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, read_zones, write_footprints
 from xview2_siamese_unet.campaign.jobs import SCENES, Task, digest, file_state, is_finished, make_task, run_task
 from xview2_siamese_unet.campaign.merge import LAYER
+from xview2_siamese_unet.campaign.overview import OVERVIEW, write_overview
 from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.plan_files import read_plan
-from xview2_siamese_unet.campaign.table import PARQUET, SUMMARIES, write_table
+from xview2_siamese_unet.campaign.table import HISTORY, PARQUET, SUMMARIES, write_table
 from xview2_siamese_unet.cli.command import find_path, open_configuration
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
@@ -40,7 +41,7 @@ class Settings(NamedTuple):
 
     Attributes:
         given: keywords of `assess`.
-        inference: parameters of the experiment, with the footprints of the command.
+        inference: parameters of the experiment, with the footprints and zones of the command.
         made_with: digest of code, model and parameters.
         executor: where the jobs run.
     """
@@ -51,7 +52,9 @@ class Settings(NamedTuple):
     executor: ExecutorParams
 
 
-def choose_settings(model: str | None, footprints: Path | None, workers: int | None, env: str | None) -> Settings:
+def choose_settings(
+    model: str | None, footprints: Path | None, zones: Path | None, workers: int | None, env: str | None
+) -> Settings:
     """Return the settings of the experiment and of the options; the model is the same for all jobs.
 
     Raises:
@@ -81,11 +84,11 @@ def choose_settings(model: str | None, footprints: Path | None, workers: int | N
         path = path if path == NONE else path.expanduser().absolute()
         given = {"env": experiment, "model": path}
     decides = inference.model_dump(mode="json", exclude=_PLACES)
-    zones = inference.zones and file_state(split_layer(inference.zones.expanduser())[0])
-    made_with = digest([code_digest(*_CODE), _model_digest(path), decides, zones, parameters["hardware"]])
-    if footprints is not None:
-        inference = inference.model_copy(update={"footprints": footprints.expanduser().absolute()})
-    return Settings(given, inference, made_with, executor)
+    counted = inference.zones and file_state(split_layer(inference.zones.expanduser())[0])
+    made_with = digest([code_digest(*_CODE), _model_digest(path), decides, counted, parameters["hardware"]])
+    named_files = {"footprints": footprints, "zones": zones}  # zones of the command count in the merged table alone
+    update = {key: path.expanduser().absolute() for key, path in named_files.items() if path is not None}
+    return Settings(given, inference.model_copy(update=update), made_with, executor)
 
 
 def _model_digest(path: Path) -> str:
@@ -108,7 +111,7 @@ def run_campaign(folder: Path, settings: Settings) -> list[str]:
         DataError: all jobs failed.
     """
     jobs = read_plan(folder)
-    require_free_places(folder, settings.inference.footprints)
+    require_free_places(folder, settings.inference.footprints, settings.inference.zones)
     lock = acquire(folder / _LOCK)
     if lock is None:
         raise StorageError(f"Another process works on the campaign {folder}.", hint="Wait until it ends.")
@@ -120,27 +123,29 @@ def run_campaign(folder: Path, settings: Settings) -> list[str]:
         lock.release()
 
 
-def require_free_places(folder: Path, footprints: Path | None) -> None:
+def require_free_places(folder: Path, *inputs: Path | None) -> None:
     """Require that the merged table replaces no file but that of an earlier run.
 
     Raises:
         ConfigError: it would.
     """
-    places = [folder / name for name in (LAYER, PARQUET, *SUMMARIES)]
-    given = None if footprints is None else split_layer(footprints)[0].resolve()
-    for path in places:
-        if path.exists() and (path.resolve() == given or not (folder / SCENES).is_dir()):
+    given = {split_layer(path)[0].resolve() for path in inputs if path is not None}
+    for path in (folder / name for name in (LAYER, PARQUET, HISTORY, *SUMMARIES, OVERVIEW)):
+        if path.exists() and (path.resolve() in given or not (folder / SCENES).is_dir()):
             raise ConfigError(
                 f"{path} would be replaced by the table of this campaign.", hint="Move it to another folder."
             )
 
 
 def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> list[str]:
-    footprints = None
-    if settings.inference.footprints is not None:
-        path, column = settings.inference.footprints, settings.inference.buildings.id_column
-        footprints = divide_footprints(path, column, (job.tile for job in jobs))
-        for warning in footprints.warnings:
+    inference, tiles = settings.inference, {job.tile for job in jobs}
+    footprints = zones = None
+    if inference.footprints is not None:
+        footprints = divide_footprints(inference.footprints, inference.buildings.id_column, tiles)
+    if inference.zones is not None:
+        zones = read_zones(inference.zones, inference.zone_column, tiles)
+    for given in (footprints, zones):
+        for warning in () if given is None else given.warnings:
             _log.warning("%s", warning)
     tasks = _make_tasks(folder, jobs, footprints, settings)
     waiting = [task for task in tasks if not is_finished(task)]
@@ -152,7 +157,8 @@ def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> list[str]:
         _log.error("%s failed: %s", name, reason)
     if len(failed) == len(jobs):
         raise DataError(f"All {len(jobs)} jobs failed, the first: {failed[jobs[0].name]}", hint="Correct them first.")
-    counts = write_table(folder, tasks, failed, footprints)
+    counts = write_table(folder, tasks, failed, footprints, None if zones is None else zones.frame)
+    write_overview(folder, tasks, failed, counts)
     for warning in counts["warnings"]:
         _log.warning("%s", warning)
     numbers = (f"{key} {value}" for key, value in counts["all"].items() if isinstance(value, int))
