@@ -165,7 +165,7 @@ def _history(footprints: gpd.GeoDataFrame, shown: list[gpd.GeoDataFrame], column
 
     Column `row` is the place of the building among the footprints.
     """
-    rows = pd.DataFrame(_joined(shown, columns)).reindex(columns=["building_id", *_OF_VIEWS])
+    rows = pd.DataFrame(_joined(shown, columns)).reindex(columns=["building_id", "row", *_OF_VIEWS])
     rows = rows.assign(building_id=footprints["building_id"].astype("str").reindex(rows.index), row=rows.index)
     return rows.sort_values(["row", "post_date"], ignore_index=True)
 

@@ -52,7 +52,9 @@ def write_overview(folder: Path, tasks: Sequence[Task], failed: Mapping[str, str
     cells = [_cell(place, side, each, first) for place, each in counts.items()]
     unplaced = numbers["all"]["buildings"] - sum(each["buildings"] for each in counts.values())
     length = f"{side} m" if side < 1000 else f"{side / 1000:g} km"
-    page = render_overview(OverviewContent(folder.name, numbers, length, cells, unplaced, jobs))
+    days = sorted({task.job.post.taken[:10] for task in tasks if task.job.post.taken})
+    title = f"Damage in images of {' to '.join(dict.fromkeys([days[0], days[-1]]))}" if days else "Damage"
+    page = render_overview(OverviewContent(title, numbers, length, cells, unplaced, jobs))
     write_atomically(folder / OVERVIEW, page)
 
 
