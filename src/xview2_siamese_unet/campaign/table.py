@@ -55,7 +55,7 @@ def write_table(
     merged = merged_buildings(tasks, failed, footprints, columns)
     with (
         whole_file(folder / PARQUET) as part,
-        _Parquet(part) as parquet,
+        RowGroups(part) as parquet,
         _history_file(folder / HISTORY, wanted=footprints is not None) as history,
     ):
 
@@ -82,10 +82,10 @@ def write_table(
 
 
 @contextmanager
-def _history_file(path: Path, *, wanted: bool) -> Iterator[_Parquet | None]:
+def _history_file(path: Path, *, wanted: bool) -> Iterator[RowGroups | None]:
     """Yield the file of the history; if there is none, that of an earlier run is deleted."""
     if wanted:
-        with whole_file(path) as part, _Parquet(part) as parquet:
+        with whole_file(path) as part, RowGroups(part) as parquet:
             yield parquet
     else:
         path.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def _scene_warnings(done: Sequence[Task], failed: Mapping[str, str]) -> list[str
     return found
 
 
-class _Parquet:
+class RowGroups:
     """A Parquet or GeoParquet file to which frames with the same columns are added, a row group each."""
 
     def __init__(self, path: Path) -> None:

@@ -35,7 +35,8 @@ def campaign() -> None:
     help="Date of the event in UTC, with a time if there are images of that day: 2023-02-06T01:17. Default: the "
     "field event_date of a STAC catalogue. A table of pairs needs none.",
 )
-def plan(catalogue: Path, out: Path, event_date: str | None) -> None:
+@click.option("--history", is_flag=True, help="Also assess the other days after the event, for history.parquet.")
+def plan(catalogue: Path, out: Path, event_date: str | None, *, history: bool) -> None:
     """Choose a pair of images for each part of the ground, and write the jobs to DIR/plan.csv.
 
     CATALOGUE is a STAC catalogue or collection on disk, a folder of scenes, or a table of pairs (.csv, .parquet).
@@ -47,7 +48,7 @@ def plan(catalogue: Path, out: Path, event_date: str | None) -> None:
     """  # noqa: D301  click takes the escaped character
     catalogue, out = (path.expanduser().absolute() for path in (catalogue, out))
     require_no_plan(out)
-    made = make_plan(read_catalogue(catalogue, event_date))
+    made = make_plan(read_catalogue(catalogue, event_date), history=history)
     for warning in made.warnings:
         _log.warning("%s", warning)
     write_plan(out, made, plan_page(made, f"Plan for {catalogue.name}"))

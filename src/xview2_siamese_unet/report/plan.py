@@ -55,7 +55,7 @@ def render_plan(content: PlanContent) -> str:
         .get_template("plan.html.j2")
         .render(
             content=content,
-            paths=paths[: len(content.grounds)],
+            jobs=list(zip(content.jobs, paths, strict=False))[::-1],  # the first of a tile on top
             outlines=paths[len(content.grounds) :],
             size=size,
             colours={post: _COLOURS[number % len(_COLOURS)] for number, post in enumerate(posts)},
