@@ -76,11 +76,11 @@ def test_each_cell_shows_its_counts(tmp_path: Path) -> None:
         assessed = sum(found[word] for word in WORDS)
         damaged = assessed - found["no-damage"]
         lines = [
-            f"{len(part)} buildings, {assessed} assessed",
-            f"{damaged} damaged ({damaged / assessed:.1%}), {found['destroyed']} of these destroyed",
+            f"buildings: {len(part)}, assessed: {assessed}",
+            f"damaged: {damaged} ({damaged / assessed:.1%}), destroyed among these: {found['destroyed']}",
         ]
         if assessed < len(part):
-            lines.append(f"{found['not_assessed']} not assessed, {found['abstained']} uncertain")
+            lines.append(f"not assessed: {found['not_assessed']}, uncertain: {found['abstained']}")
         lines.append(f"EPSG:32637 E{east}N{north}")
         expected["\n".join(lines)] += 1
     assert Counter(cells_of(page)) == expected
@@ -134,7 +134,7 @@ def test_text_is_escaped_and_buildings_without_a_place_are_counted(tmp_path: Pat
     page = write(tmp_path, [task(tmp_path, tile, name=EVIL)], {}, numbers)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") == 5
-    assert "1 buildings without a polygon are not on the map" in page
+    assert "Not on the map, because they have no polygon: 1" in page
 
 
 def test_cells_grow_until_they_are_few(tmp_path: Path) -> None:
@@ -147,7 +147,9 @@ def test_cells_grow_until_they_are_few(tmp_path: Path) -> None:
     cells = cells_of(page)
     assert 400 <= len(cells) <= 2000
     assert f"{len(cells):,} cells of 2.5 km" in page or f"{len(cells):,} cells of 1 km" in page
-    assert sum(int(cell.split(" ")[0].replace(",", "")) for cell in cells) == sum(spread.values())
+    assert sum(int(cell.split(", ")[0].removeprefix("buildings: ").replace(",", "")) for cell in cells) == sum(
+        spread.values()
+    )
 
 
 def test_across_zones_and_180_degrees(tmp_path: Path) -> None:

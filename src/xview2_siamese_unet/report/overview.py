@@ -127,11 +127,11 @@ def _drawn(cell: Cell, path: str) -> dict[str, Any]:
     assessed = counts["buildings"] - unknown
     share = damaged / assessed if assessed else None
     colour = _UNKNOWN if share is None else next(colour for most, colour, _ in _SHARES if share <= most)
-    facts = [f"{counts['buildings']:,} buildings, {assessed:,} assessed"]
+    facts = [f"buildings: {counts['buildings']:,}, assessed: {assessed:,}"]
     if share is not None:
-        facts.append(f"{damaged:,} damaged ({share:.1%}), {counts[SCORED[-1].word]:,} of these destroyed")
+        facts.append(f"damaged: {damaged:,} ({share:.1%}), destroyed among these: {counts[SCORED[-1].word]:,}")
     if unknown:
-        facts.append(f"{counts['not_assessed']:,} not assessed, {counts['abstained']:,} uncertain")
+        facts.append(f"not assessed: {counts['not_assessed']:,}, uncertain: {counts['abstained']:,}")
     return {
         "path": path,
         "colour": colour,
