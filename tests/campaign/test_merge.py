@@ -117,10 +117,66 @@ def test_each_footprint_once_from_the_first_view_that_shows_it(
     assert {kind: numbers["all"][kind] for kind in counts} == counts
     assert numbers["all"]["buildings"] == len(expected)
     assert numbers["jobs"] == {"done": 4 - len(failed), "failed": sorted(failed)}
-    zones = Counter(str(tile_at(point.x, point.y).zone) for point in table.geometry.representative_point())
-    assert {zone["name"]: zone["buildings"] for zone in numbers["zones"][:2]} == {
-        f"EPSG:{k}": n for k, n in zones.items()
+    zones = Counter(f"EPSG:{tile_at(point.x, point.y).zone}" for point in table.geometry.representative_point())
+    cells = Counter({row["name"].split()[0]: 0 for row in numbers["cells_500_m"]})
+    for row in numbers["cells_500_m"]:
+        cells[row["name"].split()[0]] += row["buildings"]
+    assert cells == zones
+
+
+def test_zones_of_the_user_count_each_building_once(campaign: list[Task], footprints: Footprints) -> None:
+    for seed, task in enumerate(campaign):
+        assess(task, footprints.by_tile[task.job.tile], seed)
+    whole = gpd.GeoSeries(pd.concat(footprints.by_tile.values()).geometry).union_all().envelope
+    west, south, _, north = whole.bounds
+    middle = west + 0.0002
+    zones = gpd.GeoDataFrame(
+        {"name": ["b", "a", "b", "far"]},
+        geometry=[
+            shapely.box(west, south, middle, north),
+            shapely.box(west, south, (west + middle) / 2, north),
+            shapely.box(middle, south, middle + 0.0003, north),
+            shapely.box(0, 0, 1, 1),
+        ],
+        crs=4326,
+    )
+    numbers = write_table(campaign[0].folder, campaign, {}, footprints, zones)
+    table = read(campaign[0].folder)
+    points = table.to_crs(32636).geometry.representative_point().to_crs(4326)
+    inside = points.x < middle + 0.0003
+    assert [(row["name"], row["buildings"]) for row in numbers["zones"]] == [
+        ("b", inside.sum()),
+        ("a", 0),
+        ("far", 0),
+        ("outside of all zones", (~inside).sum()),
+    ]
+    assert numbers["zones"][0]["destroyed"] == (table.loc[inside, "damage_label"] == "destroyed").sum() > 0
+    doubtful = (points.x < (west + middle) / 2).sum()
+    assert (
+        f"{doubtful} buildings lie in more than one zone and count in the first of them in the file"
+        in (numbers["warnings"])
+    )
+
+
+def test_the_history_holds_each_view_that_shows_a_footprint(campaign: list[Task], footprints: Footprints) -> None:
+    rows = {task.job.name: assess(task, footprints.by_tile[task.job.tile], seed) for seed, task in enumerate(campaign)}
+    folder, dates = campaign[0].folder, {task.job.name: task.job.post.taken for task in campaign}
+    write_table(folder, campaign, {JOBS[3]: "it failed"}, footprints)
+    table, history = gpd.read_parquet(folder / "buildings.parquet"), pd.read_parquet(folder / "history.parquet")
+    expected = {
+        (row.building_id, name, dates[name], row.status, row.damage_label)
+        for name, found in rows.items()
+        for row in found.itertuples()
+        if row.status != "not_assessed" and name != JOBS[3]
     }
+    columns = history[["building_id", "scene", "post_date", "status", "damage_label"]].astype(object)
+    assert {*columns.where(columns.notna(), None).itertuples(index=False, name=None)} == expected
+    assert len(history) == len(expected) > 60
+    assert table["building_id"].iloc[history["row"] - 1].tolist() == history["building_id"].tolist()
+    views = history["building_id"].value_counts().reindex(table["building_id"]).fillna(0)
+    assert table["n_views"].tolist() == views.tolist()
+    both = history[history["building_id"].isin(views.index[views == 2])]
+    assert both["post_date"].tolist()[:2] == ["2023-02-08", "2023-02-09"]
 
 
 def test_a_row_says_why_its_view_was_chosen(campaign: list[Task], footprints: Footprints) -> None:
@@ -153,7 +209,7 @@ def test_a_geopackage_like_that_of_an_assessment(campaign: list[Task], footprint
     assert first == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     info = pyogrio.read_info(folder / "buildings.gpkg", layer="buildings")
     assert (info["geometry_type"], info["crs"]) == ("MultiPolygon", "EPSG:4326")
-    assert [*info["fields"]][-2:] == ["scene", "why"]
+    assert [*info["fields"]][-3:] == ["scene", "why", "n_views"]
     styles = pyogrio.read_dataframe(folder / "buildings.gpkg", layer="layer_styles")
     assert styles["styleQML"].item() == buildings_style()
 
@@ -238,6 +294,10 @@ def test_without_any_building_there_is_an_empty_table(
     assert write_table(folder, campaign, {}, given and nothing)["all"]["buildings"] == 0
     assert len(read(folder)) == 0
     assert len(gpd.read_parquet(folder / "buildings.parquet")) == 0
+    if given:
+        assert pd.read_parquet(folder / "history.parquet").dtypes["post_date"] == "str"
+        write_table(folder, campaign, {}, None)
+    assert not (folder / "history.parquet").exists()
 
 
 def test_an_obscured_view_leaves_its_outlines_to_the_next(campaign: list[Task], footprints: Footprints) -> None:
@@ -266,7 +326,7 @@ def test_a_footprint_without_a_polygon_is_counted(campaign: list[Task], tmp_path
         assess(task, given.of(task.job.tile), 0)
     numbers = write_table(campaign[0].folder, campaign, {}, given)
     assert numbers["all"]["buildings"] == len(rows)
-    assert numbers["zones"][-1]["not_assessed"] == 1
+    assert [row["not_assessed"] for row in numbers["cells_500_m"] if row["name"] == "nowhere"] == [1]
     lost = read(campaign[0].folder).iloc[-1]
     assert (lost["building_id"], lost["reason"]) == (rows.loc[5, "id"], "no polygon")
 

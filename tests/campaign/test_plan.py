@@ -167,3 +167,17 @@ def test_an_event_across_180_degrees_and_the_equator() -> None:
     area = abs(pyproj.Geod(ellps="WGS84").geometry_area_perimeter(beyond)[0]) / 1e6
     assert sum(planned.square_km for planned in plan.jobs) == pytest.approx(area, rel=0.003)
     assert plan.warnings == ()
+
+
+def test_the_history_has_a_job_for_each_day_that_shows_a_tile(made: Made, plan: Plan) -> None:
+    more = make_plan(read_catalogue(made.top), history=True)
+    (first, *_), (again, *_) = plan.jobs, [each for each in more.jobs if each.job.tile == plan.jobs[0].job.tile]
+    assert (first.job, first.ground) == (again.job, again.ground)
+    assert {each.job for each in plan.jobs} < {each.job for each in more.jobs}
+    days = {(each.job.tile, (each.job.post.taken or "")[:10]) for each in more.jobs}
+    early = shapely.union_all([o for f in made.acquisitions if f["datetime"] < EVENT for o in f["outlines"]])
+    for facts in made.acquisitions:
+        for place in (outline.intersection(early).representative_point() for outline in facts["outlines"]):
+            if facts["datetime"] >= EVENT and not place.is_empty:
+                assert (tile_at(place.x, place.y), facts["datetime"][:10]) in days
+    assert "history" in more.rules[-1]

@@ -4,7 +4,7 @@ import pytest
 import shapely
 from shapely import box
 
-from xview2_siamese_unet.campaign.selection import Choice, View, choose, in_order
+from xview2_siamese_unet.campaign.selection import Choice, View, choose, choose_every_day, in_order
 
 WHOLE = box(0, 0, 100, 100)
 
@@ -76,3 +76,20 @@ def test_shapes_that_only_touch_are_no_pair() -> None:
     )
     assert choices == []
     assert missing == 5000
+
+
+def test_the_history_has_each_day_once_after_the_others() -> None:
+    before = [view("pre", "2023-01-01")]
+    after = [
+        view("east", "2023-02-09", box(50, 0, 100, 100)),
+        view("all", "2023-02-08", off_nadir=9),
+        view("same day", "2023-02-08T10:00:00Z", off_nadir=5, ground=box(0, 0, 30, 100)),
+        view("cloudy", "2023-02-10", cloud=0.9),
+        view("undated", None),
+    ]
+    chosen, _ = choose(before, after, anywhere)
+    assert names(chosen) == [("pre", "east"), ("pre", "same day"), ("pre", "all")]
+    more = choose_every_day(before, after, anywhere, chosen)
+    assert names(more) == [("pre", "undated"), ("pre", "cloudy")]
+    assert [choice.ground.area for choice in more] == [10_000, 10_000]
+    assert choose_every_day(before, after[:1], anywhere, chosen) == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import geopandas as gpd
+import pandas as pd
 import pytest
 import shapely
 import torch
@@ -30,6 +32,9 @@ def test_every_command_does_what_the_page_says(tmp_path: Path) -> None:
     gpd.GeoDataFrame({"id": [each["id"] for each in made.acquisitions]}, geometry=outlines, crs=4326).to_file(
         place / "buildings.gpkg", engine="pyogrio"
     )
+    gpd.GeoDataFrame({"name": ["all"]}, geometry=[shapely.box(35, 36, 37, 38)], crs=4326).to_file(
+        place / "districts.gpkg", engine="pyogrio"
+    )
     torch.save(small_checkpoint(), place / "model.pth")
     (place / "scenes").mkdir()
     for name, day in (("pre000", "2023-01-01"), ("post000", "2023-02-08")):
@@ -40,11 +45,15 @@ def test_every_command_does_what_the_page_says(tmp_path: Path) -> None:
     typed = [block for block in blocks(PAGE) if block.language == "bash"]
     for command in (command for block in typed for command in commands(block, tmp_path)):
         type_line(command, tmp_path / "xview2")
-    for name in ("campaign", "scenes_campaign", "pairs_campaign"):
+    for name in ("campaign", "scenes_campaign", "pairs_campaign", "history"):
         assert len(read_plan(place / name)) >= 1
     table = gpd.read_parquet(place / "campaign/buildings.parquet")
     assert sorted(table["building_id"]) == sorted(each["id"] for each in made.acquisitions)
     assert {*first_column(PAGE, "### Columns of the table")} <= {*table.columns}
+    assert first_column(PAGE, "### The history") == [*pd.read_parquet(place / "campaign/history.parquet").columns]
+    (counts,) = json.loads((place / "campaign/summary.json").read_text())["zones"][:-1]
+    assert (counts["name"], counts["buildings"]) == ("all", len(table))
+    assert 'class="cell"' in (place / "campaign/overview.html").read_text()
 
 
 def test_the_rules_are_those_of_the_code() -> None:

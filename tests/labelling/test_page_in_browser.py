@@ -8,9 +8,9 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pytest
-from browser import BROWSER, Tab, open_browser
 from roofs import EVIL, IDS
 
+from browser import BROWSER, Tab, open_browser
 from image_pair import Write, pair_of
 from xview2_siamese_unet.labelling.labels import read_labels
 from xview2_siamese_unet.labelling.page import labelling_page

@@ -22,7 +22,8 @@ def content(*grounds: shapely.Geometry, name: str = "post") -> PlanContent:
 
 
 def drawn(page: str) -> list[shapely.Polygon]:
-    paths = re.findall(r'class="job"[^>]* d="([^"]*)"', page)
+    """Return the jobs in their order; the first is drawn last, on top."""
+    paths = re.findall(r'class="job"[^>]* d="([^"]*)"', page)[::-1]
     rings = [[np.array(ring.split("L")) for ring in path[1:-1].split("ZM")] for path in paths]
     return [shapely.Polygon(*[[tuple(map(float, p.split())) for p in ring] for ring in each][:1]) for each in rings]
 

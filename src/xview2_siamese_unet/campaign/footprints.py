@@ -1,4 +1,4 @@
-"""The footprints of a campaign, divided by tile: each belongs to one tile, and is assessed in the jobs of that."""
+"""The footprints of a campaign by tile: each belongs to one, and is assessed in its jobs. The zones to count by."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import geopandas as gpd
 import pandas as pd
 import shapely
 from rasterio.crs import CRS
+from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.campaign.acquisition import WGS84
 from xview2_siamese_unet.campaign.jobs import INPUTS
 from xview2_siamese_unet.campaign.tiles import Tile, owners
 from xview2_siamese_unet.inference.building_formats import FORMATS
-from xview2_siamese_unet.inference.footprints import given_buildings
-from xview2_siamese_unet.raster.grid import Area, reproject
+from xview2_siamese_unet.inference.footprints import Given, given_buildings, given_zones, outside
+from xview2_siamese_unet.raster.grid import Area, reproject, wrap_longitude
 
 _SUFFIX, _WRITE = FORMATS["geoparquet"]
 CRS_OF_ALL: Final = "EPSG:4326"
@@ -58,13 +59,28 @@ def divide_footprints(path: Path, id_column: str | None, tiles: Iterable[Tile]) 
     Raises:
         DataError: a file or a column that cannot be used.
     """
-    boxes = [reproject(tile.surroundings, CRS.from_epsg(tile.zone), WGS84) for tile in sorted({*tiles})]
-    given = given_buildings(path.expanduser(), CRS_OF_ALL, id_column, Area(WGS84, shapely.union_all(boxes)))
+    given = given_buildings(path.expanduser(), CRS_OF_ALL, id_column, Area(WGS84, _ground(tiles)))
     rows: defaultdict[Tile | None, list[int]] = defaultdict(list)
     for row, tile in enumerate(owners(given.frame.geometry.to_numpy())):
         rows[tile].append(row)
     by_tile = {tile: given.frame.iloc[found].reset_index(drop=True) for tile, found in rows.items()}
     return Footprints(by_tile, given.warnings, given.sources)
+
+
+def read_zones(path: Path, column: str | None, tiles: Iterable[Tile]) -> Given:
+    """Return zones to count by, see `given_zones`; that none of them meets a tile is a warning, too.
+
+    Raises:
+        DataError: a file or a column that cannot be used.
+    """
+    given = given_zones(path.expanduser(), column)
+    doubts = outside(given, wrap_longitude(_ground(tiles), WGS84), "zones", "the tiles of the plan")
+    return given._replace(warnings=(*given.warnings, *doubts))
+
+
+def _ground(tiles: Iterable[Tile]) -> BaseGeometry:
+    """Return tiles with their margins in degrees."""
+    return shapely.union_all([reproject(t.surroundings, CRS.from_epsg(t.zone), WGS84) for t in sorted({*tiles})])
 
 
 def ids_of(frame: gpd.GeoDataFrame) -> pd.Series[str]:

@@ -36,7 +36,9 @@ LAYER: Final = "buildings.gpkg"
 NO_IMAGES: Final = "no images"
 NO_POLYGON: Final = "no polygon"
 FAILED: Final = "assessment failed"
-_OWN: Final = ("scene", "why")
+VIEWS: Final = "n_views"
+_OWN: Final = {"scene": "str", "why": "str"}
+_OF_VIEWS: Final = ("scene", "post_date", "status", "damage", "damage_label", "confidence")
 
 
 class _View(NamedTuple):
@@ -46,20 +48,35 @@ class _View(NamedTuple):
     frame: gpd.GeoDataFrame | None
 
 
-def columns_of(scenes: Iterable[Path]) -> Columns:
-    """Return the columns of the table: those of the assessments, then `scene` and `why`."""
+class Merged(NamedTuple):
+    """What a tile adds to the table.
+
+    Attributes:
+        tile: `None`: footprints without a polygon.
+        buildings: that the tile owns, in degrees.
+        history: a row for each footprint and view that shows it; `None` without footprints.
+    """
+
+    tile: Tile | None
+    buildings: gpd.GeoDataFrame
+    history: pd.DataFrame | None = None
+
+
+def columns_of(scenes: Iterable[Path], *, footprints: bool) -> Columns:
+    """Return the columns of the table: those of the assessments, then its own."""
     infos = (pyogrio.read_info(f"GPKG:{scene / LAYER}", layer=0) for scene in scenes)
     first = next(infos)
     about = next((info for info in chain([first], infos) if info["features"]), first)  # without rows, types are unknown
     # Of pandas, for columns with gaps.
     types = ["str" if kind == "object" else str(kind).replace("int", "Int") for kind in about["dtypes"]]
-    return dict(zip(about["fields"], types, strict=True)) | dict.fromkeys(_OWN, "str")
+    own = _OWN | ({VIEWS: "Int32"} if footprints else {})
+    return dict(zip(about["fields"], types, strict=True)) | own
 
 
 def merged_buildings(
     tasks: Iterable[Task], failed: Mapping[str, str], footprints: Footprints | None, columns: Columns
-) -> Iterator[tuple[Tile | None, gpd.GeoDataFrame]]:
-    """Yield the buildings that each tile owns, in degrees; footprints without a polygon belong to `None`.
+) -> Iterator[Merged]:
+    """Yield the buildings of each tile, at last footprints without a polygon.
 
     Args:
         tasks: all jobs.
@@ -80,11 +97,11 @@ def merged_buildings(
             for task in by_tile[tile]
         ]
         if footprints is None:
-            yield tile, _own_outlines(tile, views, columns)
+            yield Merged(tile, _own_outlines(tile, views, columns))
         else:
-            yield tile, _judged(footprints.of(tile), views, columns)
+            yield Merged(tile, *_judged(footprints.of(tile), views, columns))
     if None in given:
-        yield None, _unseen(given[None], NO_POLYGON, columns)
+        yield Merged(None, _unseen(given[None], NO_POLYGON, columns), _history(given[None], [], columns))
 
 
 def _read(task: Task, columns: Columns, *, prefix: bool) -> gpd.GeoDataFrame:
@@ -109,14 +126,17 @@ def _typed(frame: gpd.GeoDataFrame, columns: Columns) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(plain, geometry=frame.geometry.to_numpy(), crs=frame.crs)
 
 
-def _judged(footprints: gpd.GeoDataFrame, views: list[_View], columns: Columns) -> gpd.GeoDataFrame:
-    """Return a row for each footprint of a tile: of the lowest rank that shows it, whatever its class is there.
+def _judged(
+    footprints: gpd.GeoDataFrame, views: list[_View], columns: Columns
+) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
+    """Return a row for each footprint of a tile, and a row for each view that shows it.
 
-    If none does, it is the row of the one that shows most of it, with its reason.
+    The former is of the lowest rank that shows it, whatever its class is there. If none does, it is the row of the one
+    that shows most of it, with its reason.
     """
     frames = {number: view.frame for number, view in enumerate(views) if view.frame is not None}
     if not frames:
-        return _unseen(footprints, FAILED if views else NO_IMAGES, columns)
+        return _unseen(footprints, FAILED if views else NO_IMAGES, columns), _history(footprints, [], columns)
     seen = np.zeros((len(views), len(footprints)), bool)
     shares = np.full(seen.shape, -1.0)
     reasons = np.full(seen.shape, FAILED, object)
@@ -135,7 +155,19 @@ def _judged(footprints: gpd.GeoDataFrame, views: list[_View], columns: Columns) 
     ranks = [view.task.job.rank for view in views]
     why = [_why(ranks, now if seen[now, row] else None, reasons[:, row]) for row, now in enumerate(chosen.tolist())]
     given = {name: footprints[name].astype("str") for name in ("building_id", "footprint_source")}
-    return rows.assign(**given, why=pd.Series(why, dtype="str"))
+    views_of = pd.Series(seen.sum(axis=0), dtype="Int32")
+    history = _history(footprints, [frame[seen[number]] for number, frame in frames.items()], columns)
+    return rows.assign(**given, why=pd.Series(why, dtype="str"), **{VIEWS: views_of}), history
+
+
+def _history(footprints: gpd.GeoDataFrame, shown: list[gpd.GeoDataFrame], columns: Columns) -> pd.DataFrame:
+    """Return the buildings that each view shows, building by building and by date.
+
+    Column `row` is the place of the building among the footprints.
+    """
+    rows = pd.DataFrame(_joined(shown, columns)).reindex(columns=["building_id", "row", *_OF_VIEWS])
+    rows = rows.assign(building_id=footprints["building_id"].astype("str").reindex(rows.index), row=rows.index)
+    return rows.sort_values(["row", "post_date"], ignore_index=True)
 
 
 def _joined(parts: list[gpd.GeoDataFrame], columns: Columns) -> gpd.GeoDataFrame:
@@ -152,7 +184,7 @@ def _why(ranks: list[int], chosen: int | None, reasons: Iterable[str]) -> str:
 
 def _unseen(footprints: gpd.GeoDataFrame, reason: str, columns: Columns) -> gpd.GeoDataFrame:
     """Return footprints that no assessment holds."""
-    facts = {"status": NOT_ASSESSED, "reason": reason, "cems_grade": CEMS_UNKNOWN, "why": "no view"}
+    facts = {"status": NOT_ASSESSED, "reason": reason, "cems_grade": CEMS_UNKNOWN, "why": "no view", VIEWS: 0}
     return _typed(footprints.assign(**facts, area_m2=geodesic_areas(footprints).round(2)), columns)
 
 

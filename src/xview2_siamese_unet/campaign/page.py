@@ -9,7 +9,6 @@ from typing import Any
 from xview2_siamese_unet.campaign.acquisition import Acquisition
 from xview2_siamese_unet.campaign.plan import Plan
 from xview2_siamese_unet.campaign.plan_files import plan_row
-from xview2_siamese_unet.campaign.selection import RULES
 from xview2_siamese_unet.report.plan import PlanContent, render_plan
 
 
@@ -37,7 +36,7 @@ def plan_page(plan: Plan, title: str) -> str:
                 "hours on one core": f"{hours:,.1f}",
                 "GB of disk": f"{gigabytes:,.1f}",
             },
-            rules=RULES,
+            rules=plan.rules,
             warnings=plan.warnings,
         )
     )

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.campaign.acquisition import WGS84, Acquisition, Image, polygons
 from xview2_siamese_unet.campaign.catalogue import Catalogue
-from xview2_siamese_unet.campaign.selection import SMALLEST, Choice, View, choose
+from xview2_siamese_unet.campaign.selection import EVERY_DAY, RULES, SMALLEST, Choice, View, choose, choose_every_day
 from xview2_siamese_unet.campaign.tiles import Tile, in_zone, tiles_over, zones_of
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.grid import reproject
@@ -71,16 +71,22 @@ class Plan:
     Attributes:
         catalogue: acquisitions and the date of the event.
         jobs: by tile and rank.
+        rules: how pairs are chosen, a paragraph each.
         warnings: what was left out.
     """
 
     catalogue: Catalogue
     jobs: tuple[PlannedJob, ...]
+    rules: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def make_plan(catalogue: Catalogue) -> Plan:
+def make_plan(catalogue: Catalogue, *, history: bool = False) -> Plan:
     """Choose pairs for every tile, see `selection`.
+
+    Args:
+        catalogue: acquisitions and the date of the event.
+        history: add jobs for the other days after the event.
 
     Raises:
         DataError: no acquisition before the event overlaps with one after it.
@@ -88,7 +94,7 @@ def make_plan(catalogue: Catalogue) -> Plan:
     jobs, missing = [], 0.0
     images = [image for each in catalogue.after.values() for image in each.images]
     for zone in zones_of(image.outline for image in images):
-        found, area = _plan_zone(catalogue, zone)
+        found, area = _plan_zone(catalogue, zone, history=history)
         jobs += found
         missing += area
     if not jobs:
@@ -99,7 +105,7 @@ def make_plan(catalogue: Catalogue) -> Plan:
     warnings = [*catalogue.warnings]
     if missing >= SMALLEST:
         warnings.append(f"ground after the event that no image before it shows, left out: {missing / 1e6:,.4g} km²")
-    return Plan(catalogue, tuple(jobs), tuple(warnings))
+    return Plan(catalogue, tuple(jobs), (*RULES, EVERY_DAY) if history else RULES, tuple(warnings))
 
 
 class _Seen(NamedTuple):
@@ -110,7 +116,7 @@ class _Seen(NamedTuple):
     ground: BaseGeometry
 
 
-def _plan_zone(catalogue: Catalogue, zone: int) -> tuple[list[PlannedJob], float]:
+def _plan_zone(catalogue: Catalogue, zone: int, *, history: bool) -> tuple[list[PlannedJob], float]:
     """Return the jobs of a UTM zone, and the square metres without an image before the event."""
     shapes = {
         (each.id, image.path): in_zone(image.outline, zone)
@@ -118,8 +124,8 @@ def _plan_zone(catalogue: Catalogue, zone: int) -> tuple[list[PlannedJob], float
         for each in side.values()
         for image in each.images
     }
-    after = [shapes[each.id, image.path] for each in catalogue.after.values() for image in each.images]
-    tiles = tiles_over(after, zone)
+    shown = [shapes[each.id, image.path] for each in catalogue.after.values() for image in each.images]
+    tiles = tiles_over(shown, zone)
     before_in, after_in = (_over(side.values(), shapes, tiles) for side in (catalogue.before, catalogue.after))
     areas = {key: None if area is None else in_zone(area, zone) for key, area in (catalogue.pairs or {}).items()}
     jobs, missing = [], 0.0
@@ -128,7 +134,10 @@ def _plan_zone(catalogue: Catalogue, zone: int) -> tuple[list[PlannedJob], float
         if catalogue.pairs is not None:
             before.append(View(None, None, tile.box, 0.0))
         allowed = partial(_allowed, tile, areas if catalogue.pairs is not None else None)
-        choices, area = choose(before, [_view(seen) for seen in after_in[tile].values()], allowed)
+        after = [_view(seen) for seen in after_in[tile].values()]
+        choices, area = choose(before, after, allowed)
+        if history:
+            choices += choose_every_day(before, after, allowed, choices)
         missing += area
         for rank, choice in enumerate(choices, start=1):
             pre, post = (

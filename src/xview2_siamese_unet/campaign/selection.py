@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -30,6 +31,11 @@ RULES: Final = (
     f"A tile gets a job for each pair that is chosen for {SMALLEST:g} m² of it or more, in the order of these rules.",
 )
 """How pairs are chosen, a paragraph each."""
+EVERY_DAY: Final = (
+    "For the history, each other day after the event gets a job for each pair that is chosen by the same rules among "
+    "the images of that day; these come after the others."
+)
+"""One more, with `--history`."""
 Allowed = Callable[[str | None, str], BaseGeometry | None]
 """Ids of a pre- and a post-disaster acquisition → where they may be a pair; `None`: nowhere."""
 
@@ -97,6 +103,18 @@ def choose(before: Sequence[View], after: Sequence[View], allowed: Allowed) -> t
             chosen.append(Choice(pre, post, part))
             left = polygons(left.difference(part))
     return chosen, left.area
+
+
+def choose_every_day(
+    before: Sequence[View], after: Sequence[View], allowed: Allowed, chosen: Sequence[Choice]
+) -> list[Choice]:
+    """Return the pairs of each day after the event, but those chosen already, in the order of preference."""
+    days: defaultdict[str | None, list[View]] = defaultdict(list)
+    for view in in_order(after):
+        days[view.taken and view.taken[:10]].append(view)
+    known = {(choice.pre.id, choice.post.id) for choice in chosen}
+    found = (choice for views in days.values() for choice in choose(before, views, allowed)[0])
+    return [choice for choice in found if (choice.pre.id, choice.post.id) not in known]
 
 
 def _pairs(

@@ -4,54 +4,75 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xview2_siamese_unet.atomic import whole_file, write_atomically
 from xview2_siamese_unet.campaign.footprints import Footprints
 from xview2_siamese_unet.campaign.jobs import Task
-from xview2_siamese_unet.campaign.merge import LAYER, columns_of, merged_buildings
+from xview2_siamese_unet.campaign.merge import LAYER, Merged, columns_of, merged_buildings
 from xview2_siamese_unet.campaign.tiles import Tile
 from xview2_siamese_unet.inference.geopackage import write_geopackage
 from xview2_siamese_unet.inference.products import buildings_style, read_record
 from xview2_siamese_unet.inference.record import newest_file
-from xview2_siamese_unet.inference.summary import Zoned, cell_names, count_table, summary_numbers, summary_warnings
+from xview2_siamese_unet.inference.summary import Tally, assign_zones, cell_names, summary_numbers
 
 PARQUET: Final = "buildings.parquet"
+HISTORY: Final = "history.parquet"
 SUMMARIES: Final = ("summary.csv", "summary.json")
-_COUNTED: Final = ["status", "reason", "damage_label"]
 
 
 def write_table(
-    folder: Path, tasks: Sequence[Task], failed: Mapping[str, str], footprints: Footprints | None
+    folder: Path,
+    tasks: Sequence[Task],
+    failed: Mapping[str, str],
+    footprints: Footprints | None,
+    zones: gpd.GeoDataFrame | None = None,
 ) -> dict[str, Any]:
-    """Write `buildings.gpkg`, `buildings.parquet`, `summary.csv` and `summary.json`; return the last one's content.
+    """Write the buildings, with footprints their history, and the summaries; return the content of `summary.json`.
 
     At least one job must be finished.
+
+    Args:
+        folder: of the campaign.
+        tasks: all jobs.
+        failed: job → why it has no assessment.
+        footprints: all of them; `None`: the outlines of the model.
+        zones: to count by, see `given_zones`.
     """
     done = [task for task in tasks if task.job.name not in failed]
-    columns, counts = columns_of(task.scene for task in done), _Counts()
+    columns, tally = columns_of((task.scene for task in done), footprints=footprints is not None), Tally()
     images = (image for task in tasks for each in (task.job.pre, task.job.post) if each for image in each.images)
     stamp = newest_file(image.path for image in images if image.path.is_file())
-    rows = merged_buildings(tasks, failed, footprints, columns)
-    with whole_file(folder / PARQUET) as part, _Parquet(part) as parquet:
+    merged = merged_buildings(tasks, failed, footprints, columns)
+    with (
+        whole_file(folder / PARQUET) as part,
+        RowGroups(part) as parquet,
+        _history_file(folder / HISTORY, wanted=footprints is not None) as history,
+    ):
 
         def frames() -> Iterator[tuple[str, gpd.GeoDataFrame]]:
-            for frame in _filled(counts.count(rows)):
-                parquet.write(frame)
-                yield "buildings", frame
+            rows = 0
+            for tile, buildings, views in _filled(merged):
+                _count(tally, tile, buildings, zones)
+                parquet.write(buildings)
+                if history is not None and views is not None:
+                    history.write(views.assign(row=views["row"] + rows + 1))
+                rows += len(buildings)
+                yield "buildings", buildings
 
         write_geopackage(folder / LAYER, frames(), {"buildings": buildings_style()}, stamp)
-    table, warnings = counts.table()
-    warnings += _scene_warnings(done, failed)
-    numbers = summary_numbers(table, warnings) | {
+    table = tally.table()
+    numbers = summary_numbers(table, [*tally.warnings(), *_scene_warnings(done, failed)]) | {
+        "reasons": {status: dict(found.most_common()) for status, found in tally.reasons.items()},
         "footprint_sources": [] if footprints is None else list(footprints.sources),
         "jobs": {"done": len(done), "failed": sorted(failed)},
     }
@@ -60,15 +81,35 @@ def write_table(
     return numbers
 
 
-def _filled(frames: Iterable[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
-    """Yield the frames with rows, or one empty frame: the files need columns."""
+@contextmanager
+def _history_file(path: Path, *, wanted: bool) -> Iterator[RowGroups | None]:
+    """Yield the file of the history; if there is none, that of an earlier run is deleted."""
+    if wanted:
+        with whole_file(path) as part, RowGroups(part) as parquet:
+            yield parquet
+    else:
+        path.unlink(missing_ok=True)
+        yield None
+
+
+def _filled(parts: Iterable[Merged]) -> Iterator[Merged]:
+    """Yield the parts with buildings, or one without: the files need columns."""
     found, last = False, None
-    for last in frames:
-        if len(last):
+    for last in parts:
+        if len(last.buildings):
             found = True
             yield last
     if not found and last is not None:
         yield last
+
+
+def _count(tally: Tally, tile: Tile | None, buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None) -> None:
+    """Count the buildings of a tile in cells of its UTM zone, and in the zones of the user."""
+    if tile is None:
+        cells = ["nowhere"] * len(buildings)
+    else:
+        cells = [f"EPSG:{tile.zone} {name}" for name in cell_names(buildings.to_crs(tile.zone))]
+    tally.add(buildings, cells, assign_zones(buildings, zones))
 
 
 def _scene_warnings(done: Sequence[Task], failed: Mapping[str, str]) -> list[str]:
@@ -79,34 +120,8 @@ def _scene_warnings(done: Sequence[Task], failed: Mapping[str, str]) -> list[str
     return found
 
 
-class _Counts:
-    """What the summary counts of each building; it is all that is kept of them in memory."""
-
-    def __init__(self) -> None:
-        self._rows: list[pd.DataFrame] = []
-
-    def count(self, rows: Iterable[tuple[Tile | None, gpd.GeoDataFrame]]) -> Iterator[gpd.GeoDataFrame]:
-        """Yield the buildings of each tile, counted."""
-        for tile, frame in rows:
-            counted = pd.DataFrame(frame[_COUNTED])
-            if tile is None:
-                cells = ["nowhere"] * len(frame)
-            else:
-                cells = [f"EPSG:{tile.zone} {name}" for name in cell_names(frame.to_crs(tile.zone))]
-            self._rows.append(counted.assign(cell=cells, zone=-1 if tile is None else tile.zone))
-            yield frame
-
-    def table(self) -> tuple[pd.DataFrame, list[str]]:
-        """Return counts of all buildings, of each 500 m cell and of each UTM zone, and warnings."""
-        rows = pd.concat(self._rows, ignore_index=True)
-        zones = sorted({*rows["zone"]} - {-1})
-        first = np.array([zones.index(zone) if zone > 0 else -1 for zone in rows["zone"]], int)
-        zoned = Zoned([f"EPSG:{zone}" for zone in zones], first, 0)
-        return count_table(rows, rows["cell"].tolist(), zoned), summary_warnings(rows)
-
-
-class _Parquet:
-    """A GeoParquet file to which frames with the same columns are added, a row group each."""
+class RowGroups:
+    """A Parquet or GeoParquet file to which frames with the same columns are added, a row group each."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -115,18 +130,16 @@ class _Parquet:
     def __enter__(self) -> Self:
         return self
 
-    def write(self, frame: gpd.GeoDataFrame) -> None:
+    def write(self, frame: pd.DataFrame) -> None:
         """Add rows."""
         buffer = BytesIO()
-        frame.to_parquet(buffer, index=False, schema_version="1.1.0", write_covering_bbox=True)
+        if isinstance(frame, gpd.GeoDataFrame):
+            frame.to_parquet(buffer, index=False, schema_version="1.1.0", write_covering_bbox=True)
+        else:
+            frame.to_parquet(buffer, index=False)
         rows = pq.read_table(buffer)
         if self._writer is None:
-            geo = json.loads(rows.schema.metadata[b"geo"])
-            column = geo["columns"][geo["primary_column"]]
-            column["geometry_types"] = []  # any, as the specification has it: those of later rows are not known
-            column.pop("bbox", None)
-            schema = rows.schema.with_metadata({**rows.schema.metadata, b"geo": json.dumps(geo).encode()})
-            self._writer = pq.ParquetWriter(self._path, schema)
+            self._writer = pq.ParquetWriter(self._path, _schema(rows.schema))
         self._writer.write_table(rows.cast(self._writer.schema))
 
     def __exit__(
@@ -134,3 +147,14 @@ class _Parquet:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def _schema(first: pa.Schema) -> pa.Schema:
+    """Return the schema of all rows: geometry types and bounds of the first ones are not those of all."""
+    if b"geo" not in first.metadata:
+        return first
+    geo = json.loads(first.metadata[b"geo"])
+    column = geo["columns"][geo["primary_column"]]
+    column["geometry_types"] = []  # any, as the specification has it
+    column.pop("bbox", None)
+    return first.with_metadata({**first.metadata, b"geo": json.dumps(geo).encode()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -35,7 +35,8 @@ def campaign() -> None:
     help="Date of the event in UTC, with a time if there are images of that day: 2023-02-06T01:17. Default: the "
     "field event_date of a STAC catalogue. A table of pairs needs none.",
 )
-def plan(catalogue: Path, out: Path, event_date: str | None) -> None:
+@click.option("--history", is_flag=True, help="Also assess the other days after the event, for history.parquet.")
+def plan(catalogue: Path, out: Path, event_date: str | None, *, history: bool) -> None:
     """Choose a pair of images for each part of the ground, and write the jobs to DIR/plan.csv.
 
     CATALOGUE is a STAC catalogue or collection on disk, a folder of scenes, or a table of pairs (.csv, .parquet).
@@ -47,7 +48,7 @@ def plan(catalogue: Path, out: Path, event_date: str | None) -> None:
     """  # noqa: D301  click takes the escaped character
     catalogue, out = (path.expanduser().absolute() for path in (catalogue, out))
     require_no_plan(out)
-    made = make_plan(read_catalogue(catalogue, event_date))
+    made = make_plan(read_catalogue(catalogue, event_date), history=history)
     for warning in made.warnings:
         _log.warning("%s", warning)
     write_plan(out, made, plan_page(made, f"Plan for {catalogue.name}"))
@@ -58,6 +59,7 @@ def plan(catalogue: Path, out: Path, event_date: str | None) -> None:
 @campaign.command("run", cls=ProjectCommand)
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--footprints", type=_PATH, help="Building footprints of the whole ground, see kedro assess.")
+@click.option("--zones", type=_PATH, help="Polygons, such as districts, to count the buildings of the table by.")
 @click.option("--model", help="As for kedro assess. Default: the newest finished run of --env.")
 @click.option(
     "--workers",
@@ -65,7 +67,7 @@ def plan(catalogue: Path, out: Path, event_date: str | None) -> None:
     help="Worker processes, each with one thread. Default: executor.kind and executor.workers of the parameters.",
 )
 @env_option
-def run_command(folder: Path, footprints: Path | None, model: str | None, workers: int | None, env: str | None) -> None:
+def run_command(folder: Path, env: str | None, **given: Any) -> None:  # noqa: ANN401
     """Assess all jobs of DIR/plan.csv, and write one table of buildings to DIR.
 
     Finished assessments of the same settings and inputs are reused: the same command resumes after an interruption. A
@@ -78,7 +80,7 @@ def run_command(folder: Path, footprints: Path | None, model: str | None, worker
     """  # noqa: D301  click takes the escaped character
     from xview2_siamese_unet.cli.campaign_run import choose_settings, run_campaign  # noqa: PLC0415  slow to import
 
-    if run_campaign(folder.expanduser().absolute(), choose_settings(model, footprints, workers, env)):
+    if run_campaign(folder.expanduser().absolute(), choose_settings(env=env, **given)):
         raise SystemExit(_INCOMPLETE)
 
 

@@ -13,13 +13,14 @@ import torch
 from xview2_siamese_unet.assessment import assess, find_model
 from xview2_siamese_unet.atomic import remove_debris, sha256
 from xview2_siamese_unet.campaign.collection import COLLECTION, is_collection, write_collection
-from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, write_footprints
+from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, read_zones, write_footprints
 from xview2_siamese_unet.campaign.jobs import SCENES, Task, digest, file_state, is_finished, make_task, run_task
 from xview2_siamese_unet.campaign.merge import LAYER
 from xview2_siamese_unet.campaign.mosaic import MOSAICS, write_mosaics
+from xview2_siamese_unet.campaign.overview import OVERVIEW, write_overview
 from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.plan_files import read_plan
-from xview2_siamese_unet.campaign.table import PARQUET, SUMMARIES, write_table
+from xview2_siamese_unet.campaign.table import HISTORY, PARQUET, SUMMARIES, write_table
 from xview2_siamese_unet.cli.command import find_path, open_configuration
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
@@ -35,6 +36,8 @@ _PLACES: Final = {"pre", "post", "out", "model", "footprints", "aoi", "masks", "
 _CODE: Final = ("pipelines.inference.nodes", "pipelines.inference.pages")
 """Modules whose code, with all that they import, decides an assessment."""
 _LOCK: Final = ".campaign.lock"
+_TABLES: Final = (LAYER, PARQUET, *SUMMARIES, OVERVIEW)
+"""Files that every campaign has."""
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +46,7 @@ class Settings(NamedTuple):
 
     Attributes:
         given: keywords of `assess`.
-        inference: parameters of the experiment, with the footprints of the command.
+        inference: parameters of the experiment, with the footprints and zones of the command.
         made_with: digest of code, model and parameters.
         executor: where the jobs run.
     """
@@ -54,7 +57,9 @@ class Settings(NamedTuple):
     executor: ExecutorParams
 
 
-def choose_settings(model: str | None, footprints: Path | None, workers: int | None, env: str | None) -> Settings:
+def choose_settings(
+    model: str | None, footprints: Path | None, zones: Path | None, workers: int | None, env: str | None
+) -> Settings:
     """Return the settings of the experiment and of the options; the model is the same for all jobs.
 
     Raises:
@@ -84,11 +89,11 @@ def choose_settings(model: str | None, footprints: Path | None, workers: int | N
         path = path if path == NONE else path.expanduser().absolute()
         given = {"env": experiment, "model": path}
     decides = inference.model_dump(mode="json", exclude=_PLACES)
-    zones = inference.zones and file_state(split_layer(inference.zones.expanduser())[0])
-    made_with = digest([code_digest(*_CODE), _model_digest(path), decides, zones, parameters["hardware"]])
-    if footprints is not None:
-        inference = inference.model_copy(update={"footprints": footprints.expanduser().absolute()})
-    return Settings(given, inference, made_with, executor)
+    counted = inference.zones and file_state(split_layer(inference.zones.expanduser())[0])
+    made_with = digest([code_digest(*_CODE), _model_digest(path), decides, counted, parameters["hardware"]])
+    named_files = {"footprints": footprints, "zones": zones}  # zones of the command count in the merged table alone
+    update = {key: path.expanduser().absolute() for key, path in named_files.items() if path is not None}
+    return Settings(given, inference.model_copy(update=update), made_with, executor)
 
 
 def _model_digest(path: Path) -> str:
@@ -111,7 +116,7 @@ def run_campaign(folder: Path, settings: Settings) -> list[str]:
         DataError: all jobs failed.
     """
     jobs = read_plan(folder)
-    require_free_places(folder, settings.inference.footprints)
+    require_free_places(folder, settings.inference.footprints, settings.inference.zones)
     lock = acquire(folder / _LOCK)
     if lock is None:
         raise StorageError(f"Another process works on the campaign {folder}.", hint="Wait until it ends.")
@@ -123,17 +128,17 @@ def run_campaign(folder: Path, settings: Settings) -> list[str]:
         lock.release()
 
 
-def require_free_places(folder: Path, footprints: Path | None) -> None:
+def require_free_places(folder: Path, *inputs: Path | None) -> None:
     """Require that the campaign replaces no file but those of an earlier run.
 
     Raises:
         ConfigError: it would, such as the STAC collection that was planned from.
     """
-    places = [folder / name for name in (LAYER, PARQUET, *SUMMARIES, MOSAICS, COLLECTION)]
-    given = None if footprints is None else split_layer(footprints)[0].resolve()
+    places = [folder / name for name in (*_TABLES, HISTORY, MOSAICS, COLLECTION)]
+    given = {split_layer(path)[0].resolve() for path in inputs if path is not None}
     ours = (folder / SCENES).is_dir()
     for path in places:
-        own = ours and path.resolve() != given and (path.name != COLLECTION or is_collection(path))
+        own = ours and path.resolve() not in given and (path.name != COLLECTION or is_collection(path))
         if path.exists() and not own:
             raise ConfigError(
                 f"{path} would be replaced by this campaign.", hint="Move it, or plan into another folder with --out."
@@ -141,11 +146,14 @@ def require_free_places(folder: Path, footprints: Path | None) -> None:
 
 
 def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> list[str]:
-    footprints = None
-    if settings.inference.footprints is not None:
-        path, column = settings.inference.footprints, settings.inference.buildings.id_column
-        footprints = divide_footprints(path, column, (job.tile for job in jobs))
-        for warning in footprints.warnings:
+    inference, tiles = settings.inference, {job.tile for job in jobs}
+    footprints = zones = None
+    if inference.footprints is not None:
+        footprints = divide_footprints(inference.footprints, inference.buildings.id_column, tiles)
+    if inference.zones is not None:
+        zones = read_zones(inference.zones, inference.zone_column, tiles)
+    for given in (footprints, zones):
+        for warning in () if given is None else given.warnings:
             _log.warning("%s", warning)
     tasks = _make_tasks(folder, jobs, footprints, settings)
     waiting = [task for task in tasks if not is_finished(task)]
@@ -157,9 +165,11 @@ def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> list[str]:
         _log.error("%s failed: %s", name, reason)
     if len(failed) == len(jobs):
         raise DataError(f"All {len(jobs)} jobs failed, the first: {failed[jobs[0].name]}", hint="Correct them first.")
-    counts = write_table(folder, tasks, failed, footprints)
+    counts = write_table(folder, tasks, failed, footprints, None if zones is None else zones.frame)
+    write_overview(folder, tasks, failed, counts)
     mosaics = write_mosaics(folder, [task for task in tasks if task.job.name not in failed])
-    write_collection(folder, tasks, failed, [LAYER, PARQUET, *SUMMARIES, *mosaics])
+    history = [] if footprints is None else [HISTORY]
+    write_collection(folder, tasks, failed, [*_TABLES, *history, *mosaics])
     for warning in counts["warnings"]:
         _log.warning("%s", warning)
     numbers = (f"{key} {value}" for key, value in counts["all"].items() if isinstance(value, int))

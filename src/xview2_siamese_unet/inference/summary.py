@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import geopandas as gpd
 import numpy as np
@@ -61,55 +61,94 @@ def assign_zones(buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None) ->
     return Zoned(list(names), first, int((count > 1).sum()))
 
 
-def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd.DataFrame:
-    """Return a row for all buildings, each 500 m cell that holds any, and each zone.
+class Tally:
+    """Counts of the buildings of one assessment, or of many parts of an area one after another.
 
-    A building counts once at each level, by a point inside it and in the first of zones that overlap. Columns: `level`,
-    `name`, `buildings`, one for each class, `abstained`, `not_assessed`, `obscured` among these, and the share of
-    damaged ones of all, of those visible and of those assessed.
+    A building counts once at each level, by a point inside it and in the first of zones that overlap.
+
+    Attributes:
+        reasons: status → why → number of buildings without a class.
     """
-    return count_table(buildings, cell_names(buildings), zoned)
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, Counter[str]] = {NOT_ASSESSED: Counter(), ABSTAINED: Counter()}
+        self._all: Counter[str] = Counter()
+        self._cells: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._zones: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self._names: list[str] | None = None
+        self._several = 0
+
+    def add(self, buildings: pd.DataFrame, cells: Sequence[str], zoned: Zoned | None = None) -> Self:
+        """Count buildings with `status`, `reason` and `damage_label`.
+
+        Args:
+            buildings: any part of them.
+            cells: name of the cell of each.
+            zoned: the same zones for all parts.
+        """
+        kinds = _kinds(buildings).tolist()  # Counter is ten times as fast as pandas if there are thousands of zones
+        self._all.update(kinds)
+        for cell, kind in zip(cells, kinds, strict=True):
+            self._cells[cell][kind] += 1
+        if zoned is not None:
+            self._names, self._several = zoned.names, self._several + zoned.several
+            for number, kind in zip(zoned.first.tolist(), kinds, strict=True):
+                self._zones[number][kind] += 1
+        for status, reasons in self.reasons.items():
+            found = buildings.loc[buildings["status"] == status, "reason"]
+            reasons.update(found.astype("str").str.replace(_PARTLY, "mostly hidden", regex=True).fillna("unknown"))
+        return self
+
+    def table(self) -> pd.DataFrame:
+        """Return a row for all buildings, each 500 m cell that holds any, and each zone.
+
+        Columns: `level`, `name`, `buildings`, one for each class, `abstained`, `not_assessed`, `obscured` among these,
+        and the share of damaged ones of all, of those visible and of those assessed.
+        """
+        rows = [_count("all", "all", self._all)]
+        rows += [_count("cell", name, counts) for name, counts in sorted(self._cells.items())]
+        if self._names is not None:
+            rows += [_count("zone", name, self._zones[number]) for number, name in enumerate(self._names)]
+            rows.append(_count("zone", OUTSIDE, self._zones[-1]))
+        return pd.DataFrame(rows)
+
+    def warnings(self) -> list[str]:
+        """Return warnings about buildings without a class and buildings in several zones."""
+        every = self._all.total()
+        warnings = [] if every else ["the assessment holds no building"]
+        for (_, reasons), what in zip(
+            self.reasons.items(), ("were not assessed", "have no predicted class"), strict=True
+        ):
+            if reasons:
+                counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+                warnings.append(f"{reasons.total()} of {every} buildings {what}: {counts}")
+        if self._several:
+            lie, count = ("building lies", "counts") if self._several == 1 else ("buildings lie", "count")
+            warnings.append(f"{self._several} {lie} in more than one zone and {count} in the first of them in the file")
+        return warnings
 
 
-def count_table(buildings: pd.DataFrame, cells: list[str], zoned: Zoned | None) -> pd.DataFrame:
-    """Return the same for buildings with `status` and `damage_label` whose cells are known by name."""
-    kinds = _kinds(buildings)
-    rows = [_count("all", "all", kinds)]
-    rows += [_count("cell", str(name), part) for name, part in kinds.groupby(cells)]
-    if zoned is not None:
-        parts = dict(iter(kinds.groupby(zoned.first)))
-        rows += [_count("zone", name, parts.get(number, kinds[:0])) for number, name in enumerate(zoned.names)]
-        rows.append(_count("zone", OUTSIDE, parts.get(-1, kinds[:0])))
-    return pd.DataFrame(rows)
+def summary_table(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> pd.DataFrame:
+    """Return the counts of one assessment, see `Tally.table`."""
+    return Tally().add(buildings, cell_names(buildings), zoned).table()
 
 
-def summary_warnings(buildings: pd.DataFrame, zoned: Zoned | None = None) -> list[str]:
-    """Return warnings about buildings without a class and buildings in several zones."""
-    warnings = [] if len(buildings) else ["the assessment holds no building"]
-    for status, what in ((NOT_ASSESSED, "were not assessed"), (ABSTAINED, "have no predicted class")):
-        reasons = buildings.loc[buildings["status"] == status, "reason"]
-        reasons = reasons.str.replace(_PARTLY, "mostly hidden", regex=True)
-        if len(reasons):
-            counts = ", ".join(f"{count} {reason}" for reason, count in reasons.value_counts().items())
-            warnings.append(f"{len(reasons)} of {len(buildings)} buildings {what}: {counts}")
-    if zoned is not None and zoned.several:
-        lie, count = ("building lies", "counts") if zoned.several == 1 else ("buildings lie", "count")
-        warnings.append(f"{zoned.several} {lie} in more than one zone and {count} in the first of them in the file")
-    return warnings
+def summary_warnings(buildings: gpd.GeoDataFrame, zoned: Zoned | None = None) -> list[str]:
+    """Return the warnings of one assessment, see `Tally.warnings`."""
+    return Tally().add(buildings, cell_names(buildings), zoned).warnings()
 
 
-def _count(level: str, name: str, kinds: pd.Series[Any]) -> dict[str, Any]:
-    every = Counter(kinds)  # ten times as fast as pandas if there are thousands of zones
+def _count(level: str, name: str, every: Counter[str]) -> dict[str, Any]:
     counts = {kind: every[kind] for kind in (*_CLASSES, *_UNKNOWN, OBSCURED)}
     counts[NOT_ASSESSED] += counts[OBSCURED]
     damaged, assessed = sum(counts[word] for word in _CLASSES[1:]), sum(counts[word] for word in _CLASSES)
     return {
         "level": level,
         "name": name,
-        "buildings": len(kinds),
+        "buildings": every.total(),
         **counts,
-        "damaged_share_of_all": _share(damaged, len(kinds)),
-        "damaged_share_of_visible": _share(damaged, len(kinds) - counts[NOT_ASSESSED]),
+        "damaged_share_of_all": _share(damaged, every.total()),
+        "damaged_share_of_visible": _share(damaged, every.total() - counts[NOT_ASSESSED]),
         "damaged_share_of_assessed": _share(damaged, assessed),
     }
 

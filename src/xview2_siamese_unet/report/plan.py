@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import shapely
 from shapely.geometry.base import BaseGeometry
 
+from xview2_siamese_unet.report.outlines import draw_polygons
 from xview2_siamese_unet.report.page import page_environment
-from xview2_siamese_unet.types import Float64Array
 
 # Okabe and Ito 2008, without black: distinct for colour-blind readers.
 _COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
-_WIDTH: Final = 1000.0
-"""Units of the map along its longer side."""
 _ROWS: Final = 200
 """Jobs in the table of the page; all are in `plan.csv`."""
 
@@ -52,41 +48,17 @@ class PlanContent:
 def render_plan(content: PlanContent) -> str:
     """Return the page; it makes no request, runs no script, and escapes all text."""
     shapes = np.array([*content.grounds, *content.outlines], dtype=object)
-    paths, size = _drawn(shapes)
+    paths, size = draw_polygons(shapes)
     posts = list(dict.fromkeys(str(job["post"]) for job in content.jobs))
     return (
         page_environment()
         .get_template("plan.html.j2")
         .render(
             content=content,
-            paths=paths[: len(content.grounds)],
+            jobs=list(zip(content.jobs, paths, strict=False))[::-1],  # the first of a tile on top
             outlines=paths[len(content.grounds) :],
             size=size,
             colours={post: _COLOURS[number % len(_COLOURS)] for number, post in enumerate(posts)},
             most=_ROWS,
         )
-    )
-
-
-def _drawn(shapes: Any) -> tuple[list[str], tuple[int, int]]:  # noqa: ANN401
-    """Return polygons in degrees as SVG paths, and width and height of the map."""
-    if np.ptp(shapely.total_bounds(shapes)[[0, 2]]) > 180:  # across 180 degrees
-        shapes = shapely.transform(shapes, lambda xy: xy + np.where(xy[:, :1] < 0, [360.0, 0.0], 0.0))
-    west, south, east, north = shapely.total_bounds(shapes).tolist()
-    squeeze = math.cos(math.radians((south + north) / 2))
-    scale = _WIDTH / max((east - west) * squeeze, north - south)
-
-    def place(xy: Float64Array) -> Float64Array:
-        return np.column_stack([(xy[:, 0] - west) * squeeze * scale, (north - xy[:, 1]) * scale])
-
-    size = math.ceil((east - west) * squeeze * scale), math.ceil((north - south) * scale)
-    return [_path(shape) for shape in shapely.transform(shapes, place)], size
-
-
-def _path(shape: BaseGeometry) -> str:
-    """Return the rings of polygons as an SVG path."""
-    rings = (ring for part in shapely.get_parts(shape) for ring in (part.exterior, *part.interiors))
-    return "".join(
-        f"M{'L'.join(f'{x:.1f} {y:.1f}' for x, y in shapely.get_coordinates(ring.simplify(0.1))[:-1])}Z"
-        for ring in rings
     )

@@ -52,9 +52,9 @@ class Tab:
         message, _, self._rest = self._rest.partition(b"\0")
         return dict(json.loads(message))
 
-    def open(self, page: Path) -> None:
+    def open(self, page: Path, ready: str = "document.getElementById('status').textContent !== ''") -> None:
         self.call("Page.navigate", url=page.as_uri())
-        self.wait("document.readyState === 'complete' && document.getElementById('status').textContent !== ''")
+        self.wait(f"document.readyState === 'complete' && {ready}")
 
     def value(self, expression: str) -> Any:  # noqa: ANN401
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
