@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from xview2_siamese_unet.assessment import assess, find_model
-from xview2_siamese_unet.atomic import remove_debris, sha256
+from xview2_siamese_unet.atomic import IN_USE, remove_debris, sha256
 from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, write_footprints
 from xview2_siamese_unet.campaign.jobs import SCENES, Task, digest, file_state, is_finished, make_task, run_task
 from xview2_siamese_unet.campaign.merge import LAYER
@@ -25,7 +25,7 @@ from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.inference.vector_formats import split_layer
 from xview2_siamese_unet.locks import acquire
 from xview2_siamese_unet.models.card import ONNX, find_card
-from xview2_siamese_unet.parallel import parallel_map
+from xview2_siamese_unet.parallel import parallel_map, worker_number
 from xview2_siamese_unet.training.provenance import code_digest
 
 _PLACES: Final = {"pre", "post", "out", "model", "footprints", "aoi", "masks", "zones", "overwrite"}
@@ -170,13 +170,23 @@ def _make_tasks(folder: Path, jobs: tuple[Job, ...], footprints: Footprints | No
     return [make_task(job, folder, files.get(job.tile), settings.given, settings.made_with) for job in jobs]
 
 
-def assess_alone(*images: Any, **given: Any) -> None:  # noqa: ANN401
-    """Assess a pair with one thread: workers share the cores, and sums in another order round differently."""
+def assess_alone(pre: Path | str, post: Path, out: Path, **given: Any) -> None:  # noqa: ANN401
+    """Assess a pair with one thread, on the GPU of this worker.
+
+    Workers share the cores, and sums in another order round differently. A worker of an earlier command whose client or
+    scheduler was killed may still assess this pair: this waits until it ends.
+    """
     import torch  # noqa: PLC0415  slow to import
 
+    from xview2_siamese_unet.models.hardware import use_one_gpu  # noqa: PLC0415
+
+    if (number := worker_number()) is not None:
+        use_one_gpu(number)
+    if (out / IN_USE).exists() and (lock := acquire(out / IN_USE, seconds=-1)):
+        lock.release()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        assess(*images, **given)
+        assess(pre, post, out, **given)
     finally:
         torch.set_num_threads(threads)
