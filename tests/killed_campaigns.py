@@ -18,6 +18,7 @@ from pathlib import Path
 
 import exactextract  # noqa: F401
 import segmentation_models_pytorch  # noqa: F401
+import torch._dynamo  # noqa: F401
 from distributed import Scheduler, Worker
 from kedro.framework.startup import bootstrap_project
 

@@ -235,6 +235,6 @@ def _cluster(distributed: ModuleType, scheduler: str | None, workers: int) -> An
                 "executor.scheduler is slurm, but dask-jobqueue is not installed.", hint=_INSTALL
             ) from error
         cluster = jobqueue.SLURMCluster()
-        cluster.scale(workers)
+        cluster.adapt(minimum=workers, maximum=workers)  # unlike scale(), replaces workers whose time is up
         return cluster
     return scheduler

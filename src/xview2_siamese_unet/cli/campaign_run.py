@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, NamedTuple
 
 import click
@@ -32,6 +33,8 @@ _PLACES: Final = {"pre", "post", "out", "model", "footprints", "aoi", "masks", "
 _CODE: Final = ("pipelines.inference.nodes", "pipelines.inference.pages")
 """Modules whose code, with all that they import, decides an assessment."""
 _LOCK: Final = ".campaign.lock"
+_ALONE: Final = Lock()
+"""A worker of Dask may have several threads; Kedro has one session in a process."""
 _log = logging.getLogger(__name__)
 
 
@@ -171,22 +174,23 @@ def _make_tasks(folder: Path, jobs: tuple[Job, ...], footprints: Footprints | No
 
 
 def assess_alone(pre: Path | str, post: Path, out: Path, **given: Any) -> None:  # noqa: ANN401
-    """Assess a pair with one thread, on the GPU of this worker.
+    """Assess a pair with one thread, on the GPU of this worker; wait while another worker assesses it.
 
-    Workers share the cores, and sums in another order round differently. A worker of an earlier command whose client or
-    scheduler was killed may still assess this pair: this waits until it ends.
+    Workers share the cores, and sums in another order round differently. The other worker is one of an earlier command
+    whose client or scheduler was killed.
     """
     import torch  # noqa: PLC0415  slow to import
 
     from xview2_siamese_unet.models.hardware import use_one_gpu  # noqa: PLC0415
 
-    if (number := worker_number()) is not None:
-        use_one_gpu(number)
-    if (out / IN_USE).exists() and (lock := acquire(out / IN_USE, seconds=-1)):
-        lock.release()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assess(pre, post, out, **given)
-    finally:
-        torch.set_num_threads(threads)
+    with _ALONE:
+        if (number := worker_number()) is not None:
+            use_one_gpu(number)
+        if (out / IN_USE).exists() and (lock := acquire(out / IN_USE, seconds=-1)):
+            lock.release()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            assess(pre, post, out, **given)
+        finally:
+            torch.set_num_threads(threads)
