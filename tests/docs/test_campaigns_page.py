@@ -21,6 +21,7 @@ from xview2_siamese_unet.campaign.catalogue import read_catalogue
 from xview2_siamese_unet.campaign.plan import make_plan
 from xview2_siamese_unet.campaign.plan_files import plan_row, read_plan
 from xview2_siamese_unet.campaign.selection import RULES
+from xview2_siamese_unet.inference.products import read_record
 
 PAGE = DOCS / "campaigns.md"
 
@@ -88,10 +89,8 @@ def test_every_command_does_what_the_page_says(folder: Path) -> None:
 def test_each_way_to_run_on_a_cluster_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker each, and a plan of one job: to start and import is most of the time."""
     campaign = folder / "path/to/campaign"
-    if not campaign.is_dir():
-        type_line(
-            filled_in("kedro campaign plan /path/to/catalogue --out /path/to/campaign", folder), folder / "xview2"
-        )
+    shutil.rmtree(campaign, ignore_errors=True)
+    type_line(filled_in("kedro campaign plan /path/to/catalogue --out /path/to/campaign", folder), folder / "xview2")
     header, first, *_ = (campaign / "plan.csv").read_text().splitlines()
     (campaign / "plan.csv").write_text(f"{header}\n{first}\n")
     for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
@@ -111,14 +110,16 @@ def test_each_way_to_run_on_a_cluster_works(folder: Path, monkeypatch: pytest.Mo
                 servers = (f"{scheduler} --host 127.0.0.1 --port {port} --no-dashboard", f"{worker} --no-dashboard")
                 started += [run(server, folder / "xview2") for server in servers]
             else:
-                shutil.rmtree(campaign / "scenes", ignore_errors=block.language == "yaml")
                 do(few, folder)
             if block.language == "bash":
-                assert (campaign / "buildings.gpkg").is_file()
-                (campaign / "buildings.gpkg").unlink()
+                assert read_record(campaign / "scenes" / read_plan(campaign)[0].name) is not None
+                shutil.rmtree(campaign / "scenes")
+                for product in (*campaign.glob("buildings.*"), *campaign.glob("summary.*")):
+                    product.unlink()
     finally:
         for server in started:
             os.killpg(server.pid, signal.SIGKILL)
+            server.communicate()
         (folder / "xview2/conf/local/globals.yml").unlink(missing_ok=True)
 
 
