@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import geopandas as gpd
@@ -66,3 +67,17 @@ def write_footprints(path: Path) -> Path:
     ids = [f"b{number}" for number in range(len(shapes))]
     gpd.GeoDataFrame({"id": ids}, geometry=shapes, crs=4326).to_file(path, engine="pyogrio")
     return path
+
+
+def copy_plan(site: Path, name: str) -> Path:
+    """Return a folder with the same plan."""
+    (site / name).mkdir()
+    for file in ("plan.csv", "images.geojson"):
+        shutil.copy(site / "campaign" / file, site / name)
+    return site / name
+
+
+def products(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of all results; a record holds times."""
+    found = [path for path in folder.rglob("*") if path.is_file() and "inputs" not in path.relative_to(folder).parts]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found if path.name != "run.json"}

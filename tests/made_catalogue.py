@@ -64,6 +64,16 @@ def write_catalogue(folder: Path, count: int = 6, tiles: int = 1, side: int = 60
     return Made(top, found)
 
 
+def pair_by_rules(made: Made, place: shapely.Point) -> tuple[str, str] | None:
+    """Return the pair for a place by the rules, from what the generator wrote and from nothing of the project."""
+    shown = [facts for facts in made.acquisitions if any(outline.contains(place) for outline in facts["outlines"])]
+    shown.sort(key=lambda facts: (facts["cloud"], facts["off_nadir"], facts["id"]))
+    shown.sort(key=lambda facts: facts["datetime"][:10], reverse=True)
+    shown.sort(key=lambda facts: facts["cloud"] > 15 or facts["off_nadir"] > 30)
+    before, after = ([f["id"] for f in shown if (f["datetime"] >= EVENT) == late] for late in (False, True))
+    return (before[0], after[0]) if before and after else None
+
+
 def _write_item(folder: Path, facts: dict[str, Any], place: tuple[int, int], side: int) -> shapely.Polygon:
     """Write one item and its raster; return its outline in degrees."""
     number = len(facts["outlines"])

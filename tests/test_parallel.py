@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -18,7 +18,7 @@ import pytest
 
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.parallel import _in_flight, parallel_map, read_ahead, usable_cores
+from xview2_siamese_unet.parallel import _in_flight, parallel_map, read_ahead, usable_cores, worker_number
 
 
 def square(number: int) -> int:
@@ -29,9 +29,23 @@ def process(_: int) -> int:
     return os.getpid()
 
 
+def numbered(job: tuple[Path, int]) -> int | None:
+    """Return the number of this worker when there is another one: a single one might do all jobs."""
+    folder, _ = job
+    (folder / str(os.getpid())).touch()
+    end = time.monotonic() + 30
+    while len([*folder.iterdir()]) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    return worker_number()
+
+
 def note(folder: Path) -> None:
     (folder / str(os.getpid())).touch()
     time.sleep(60)
+
+
+def call(function: Callable[[], object]) -> object:
+    return function()
 
 
 def refuse(number: int) -> int:
@@ -73,6 +87,18 @@ def test_processes_are_others() -> None:
     assert os.getpid() not in seen
     assert 1 <= len(seen) <= 2
     assert set(parallel_map(process, range(3), SERIAL, "processes")) == {os.getpid()}
+
+
+@pytest.mark.parametrize("executor", [PROCESSES, pytest.param(DASK, marks=pytest.mark.slow)])
+def test_workers_of_this_machine_are_numbered(executor: ExecutorParams, tmp_path: Path) -> None:
+    assert {*parallel_map(numbered, [(tmp_path, job) for job in range(4)], executor, "workers")} == {0, 1}
+    assert worker_number() is None
+
+
+def test_workers_of_a_cluster_choose_no_gpu(scheduler: str) -> None:
+    executor = ExecutorParams(kind="dask", scheduler=scheduler)
+    (number,) = parallel_map(call, [worker_number], executor, "workers")
+    assert number is None
 
 
 @pytest.mark.parametrize("executor", [SERIAL, PROCESSES])
@@ -133,13 +159,14 @@ def test_the_address_of_the_dashboard_is_logged(
     @contextmanager
     def client(_: object) -> Iterator[SimpleNamespace]:
         with ThreadPoolExecutor(1) as pool:
-            yield SimpleNamespace(get_executor=lambda: pool, dashboard_link="http://127.0.0.1:1/status")
+            yield SimpleNamespace(get_executor=lambda: pool, dashboard_link="http://127.0.0.1:1/status", nthreads=dict)
 
     caplog.set_level(logging.INFO, "xview2_siamese_unet")
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client))
     executor = ExecutorParams(kind="dask", scheduler="tcp://host:8786")
     assert list(parallel_map(square, [2], executor, "squares")) == [4]
     assert "http://127.0.0.1:1/status" in caplog.text
+    assert "No worker has connected" in caplog.text
 
 
 def test_dask_runs_where_a_scheduler_says(scheduler: str) -> None:
@@ -163,7 +190,9 @@ def test_dask_starts_as_many_workers_as_are_wanted(
     def client(given: object) -> Iterator[SimpleNamespace]:
         asked.append(given.name)
         with ThreadPoolExecutor(1) as pool:
-            yield SimpleNamespace(get_executor=lambda: pool, dashboard_link=None)
+            yield SimpleNamespace(
+                get_executor=lambda: pool, dashboard_link=None, nthreads=dict, register_worker_callbacks=bool
+            )
 
     class Cluster(nullcontext):
         def __init__(self, name: str, **options: object) -> None:
@@ -171,8 +200,8 @@ def test_dask_starts_as_many_workers_as_are_wanted(
             self.name = name
             asked.append(options.get("n_workers"))
 
-        def scale(self, n: int) -> None:
-            asked[-1] = n
+        def adapt(self, minimum: int, maximum: int) -> None:
+            asked[-1] = minimum if minimum == maximum else None
 
     local = partial(Cluster, "LocalCluster")
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client, LocalCluster=local))
@@ -209,7 +238,7 @@ def test_a_full_disk_while_dask_works_is_no_wrong_address(monkeypatch: pytest.Mo
     @contextmanager
     def client(_: object) -> Iterator[SimpleNamespace]:
         with ThreadPoolExecutor(1) as pool:
-            yield SimpleNamespace(get_executor=lambda: pool, dashboard_link=None)
+            yield SimpleNamespace(get_executor=lambda: pool, dashboard_link=None, nthreads=lambda: {"worker": 1})
 
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client))
     results = parallel_map(square, [1, 2], ExecutorParams(kind="dask", scheduler="tcp://host:8786"), "squares")

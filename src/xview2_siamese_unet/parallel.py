@@ -9,13 +9,14 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context, parent_process
+from multiprocessing.queues import SimpleQueue
 from threading import Thread
 from types import ModuleType
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
@@ -32,6 +33,8 @@ _log = logging.getLogger(__name__)
 _INSTALL: Final = "Install it with uv sync --extra cluster."
 _AHEAD: Final = 8
 """Jobs in flight per worker: scenes differ by less than this factor in the time that they take."""
+_NUMBER: Final = "XVIEW2_WORKER"
+"""Variable of the environment of a worker process: its number among those of this machine."""
 
 
 def read_ahead(parts: Generator[Value, None, None], n: int) -> Generator[Value, None, None]:
@@ -66,8 +69,10 @@ def parallel_map(
 
     Raises:
         ConfigError: Dask is requested but not installed, or no scheduler answers.
-        DataError: a worker died.
+        DataError: a worker died, or the scheduler.
     """
+    if not jobs:  # nothing to start workers for
+        return
     workers = executor.workers or usable_cores()
     with ExitStack() as stack:
         results: Iterator[Result]
@@ -76,7 +81,10 @@ def parallel_map(
         elif executor.kind == "processes":
             # spawn: a fork of a process that has used torch or GDAL hangs.
             spawn = get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent))
+            numbers: SimpleQueue[int] = spawn.SimpleQueue()
+            for number in range(workers):
+                numbers.put(number)
+            pool = stack.enter_context(ProcessPoolExecutor(workers, spawn, _begin_worker, (numbers,)))
             results = _in_flight(pool, function, jobs, workers * _AHEAD)
         else:
             results = _in_flight(stack.enter_context(_dask(executor, workers)), function, jobs, workers * _AHEAD)
@@ -127,6 +135,15 @@ def make_missing(job: tuple[Partition[Value], Lazy[Value]], *, skip: bool = Fals
     return True
 
 
+def worker_number() -> int | None:
+    """Return the number of this worker process, from 0; `None`: it is none, or shares a scheduler with other machines.
+
+    A worker can use it to choose its GPU.
+    """
+    number = os.environ.get(_NUMBER)
+    return None if number is None else int(number)
+
+
 def usable_cores() -> int:
     """Return the number of cores that this process may use; on a shared machine not all of them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -154,8 +171,9 @@ def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Sequence
             future.cancel()
 
 
-def _end_with_parent() -> None:
-    """End this worker as soon as its parent is killed: it would go on, and a new run would find its files in use."""
+def _begin_worker(numbers: SimpleQueue[int]) -> None:
+    """Number this worker; end it as soon as its parent is killed: a new run would find its files in use."""
+    os.environ[_NUMBER] = str(numbers.get())
     parent = parent_process()
 
     def wait() -> None:
@@ -164,6 +182,10 @@ def _end_with_parent() -> None:
             os._exit(1)
 
     Thread(target=wait, daemon=True).start()
+
+
+def _number_worker(dask_worker: Any) -> None:  # noqa: ANN401  Dask may not be installed; it looks for this name
+    os.environ[_NUMBER] = str(dask_worker.name)
 
 
 @contextmanager
@@ -184,9 +206,20 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
                 hint="Start one with dask scheduler, correct executor.scheduler, or set executor.kind: processes.",
             ) from error
         opened = stack.enter_context(client)
+        if executor.scheduler is None:  # workers of a LocalCluster are named 0, 1, 2...
+            opened.register_worker_callbacks(_number_worker)
         if opened.dashboard_link:
             _log.info("Dask dashboard: %s", opened.dashboard_link)
-        yield opened.get_executor()
+        if not opened.nthreads():
+            _log.warning("No worker has connected to the Dask scheduler yet; waiting for the first")
+        try:
+            yield opened.get_executor()
+        except CancelledError as error:
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its tracebacks of reconnecting
+            raise DataError(
+                "The connection to the Dask scheduler is lost: it was stopped or killed.",
+                hint="Start it and its workers again, and run the same command; finished scenes are kept.",
+            ) from error
 
 
 def _cluster(distributed: ModuleType, scheduler: str | None, workers: int) -> Any:  # noqa: ANN401  one of Dask's classes, or an address
@@ -202,6 +235,6 @@ def _cluster(distributed: ModuleType, scheduler: str | None, workers: int) -> An
                 "executor.scheduler is slurm, but dask-jobqueue is not installed.", hint=_INSTALL
             ) from error
         cluster = jobqueue.SLURMCluster()
-        cluster.scale(workers)
+        cluster.adapt(minimum=workers, maximum=workers)  # unlike scale(), replaces workers whose time is up
         return cluster
     return scheduler

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
+from made_campaign import write_campaign, write_footprints
 from made_catalogue import Made, write_catalogue
 
 
@@ -20,3 +22,22 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a plan, footprints and a model."""
+    import torch  # noqa: PLC0415  slow to import
+
+    from shipped_project import lay_down_shipped  # noqa: PLC0415
+    from small_nets import small_checkpoint  # noqa: PLC0415
+
+    local = (
+        "inference: {windows: {size: 96, overlap: 32}, buildings: {abstain_below: 0.5384}}\n"
+        "hardware: {device: cpu, precision: 32-true}"
+    )
+    folder = lay_down_shipped(tmp_path_factory.mktemp("site"), local)
+    write_campaign(folder)
+    write_footprints(folder / "houses.gpkg")
+    torch.save(small_checkpoint(), folder / "model.pth")
+    return folder

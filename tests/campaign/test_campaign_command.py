@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from threading import Event, Thread
 
 import click
 import pytest
@@ -10,8 +11,9 @@ from filelock import FileLock
 
 from made_catalogue import Made
 from xview2_siamese_unet.campaign.plan_files import read_plan
+from xview2_siamese_unet.cli import campaign_run
 from xview2_siamese_unet.cli.campaign import campaign
-from xview2_siamese_unet.cli.campaign_run import Settings, require_free_places, run_campaign
+from xview2_siamese_unet.cli.campaign_run import Settings, assess_alone, require_free_places, run_campaign
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import ConfigError, StorageError
@@ -99,3 +101,16 @@ def test_a_second_run_at_the_same_time_is_refused(planned: Path) -> None:
         run_campaign(planned, settings)
     (planned / ".campaign.lock").unlink(missing_ok=True)
     assert sorted(planned.rglob("*")) == before
+
+
+def test_an_assessment_waits_for_a_worker_of_an_earlier_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = Event()
+    monkeypatch.setattr(campaign_run, "assess", lambda *_: begun.set())
+    with FileLock(tmp_path / ".assessment.lock"):
+        other = Thread(target=assess_alone, args=("pre.tif", Path("post.tif"), tmp_path))
+        other.start()
+        assert not begun.wait(0.5)
+    other.join(10)
+    assert begun.is_set()

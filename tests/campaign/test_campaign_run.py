@@ -25,9 +25,8 @@ import torch
 from pystac.extensions.file import FileExtension
 from pystac.validation import validate_dict
 
-from made_campaign import JOBS, write_campaign, write_footprints
+from made_campaign import JOBS, copy_plan, products
 from run_command import run_python
-from shipped_project import lay_down_shipped
 from small_nets import small_checkpoint
 from xview2_siamese_unet.campaign.tiles import tile_at
 
@@ -36,43 +35,14 @@ KEDRO = "import sys; from kedro.framework.cli import main; sys.argv[0] = 'kedro'
 OPTIONS = ("--footprints", "houses.gpkg", "--model", "model.pth")
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a plan, footprints and a model."""
-    local = (
-        "inference: {windows: {size: 96, overlap: 32}, buildings: {abstain_below: 0.5384}}\n"
-        "hardware: {device: cpu, precision: 32-true}"
-    )
-    folder = lay_down_shipped(tmp_path_factory.mktemp("site"), local)
-    write_campaign(folder)
-    write_footprints(folder / "houses.gpkg")
-    torch.save(small_checkpoint(), folder / "model.pth")
-    return folder
-
-
-def plan_again(site: Path, name: str) -> Path:
-    """Return a folder with the same plan."""
-    (site / name).mkdir()
-    for path in (site / "campaign").glob("*.*"):
-        if path.name in ("plan.csv", "images.geojson"):
-            shutil.copy(path, site / name)
-    return site / name
-
-
 def kedro(site: Path, *words: str) -> CompletedProcess[str]:
     return run_python(site, "-c", KEDRO, "campaign", *words, timeout=240)
-
-
-def products(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of all results; a record holds times."""
-    found = [path for path in folder.rglob("*") if path.is_file() and "inputs" not in path.relative_to(folder).parts]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found if path.name != "run.json"}
 
 
 @pytest.fixture(scope="module")
 def calm(site: Path) -> Path:
     """A campaign that one process has worked through."""
-    done = kedro(site, "run", str(plan_again(site, "calm")), *OPTIONS)
+    done = kedro(site, "run", str(copy_plan(site, "calm")), *OPTIONS)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("buildings 163, ")
     return site / "calm"
@@ -146,7 +116,7 @@ def test_a_second_run_assesses_nothing_and_another_model_everything(site: Path, 
 def test_workers_write_the_same_bytes(site: Path, calm: Path, kind: str) -> None:
     (site / "conf/local/globals.yml").write_text(f"executor: {{kind: {kind}}}")
     try:
-        done = kedro(site, "run", str(plan_again(site, kind)), *OPTIONS, "--workers", "2")
+        done = kedro(site, "run", str(copy_plan(site, kind)), *OPTIONS, "--workers", "2")
     finally:
         (site / "conf/local/globals.yml").unlink()
     assert done.returncode == 0, done.stderr
@@ -164,7 +134,7 @@ def restore(site: Path) -> Iterator[Callable[[], None]]:
 
 
 def test_a_corrupt_scene_is_reported_and_the_others_finish(site: Path, calm: Path, restore: Callable[[], None]) -> None:
-    broken = plan_again(site, "broken")
+    broken = copy_plan(site, "broken")
     done = kedro(site, "run", "broken", *OPTIONS)
     assert done.returncode == 3, done.stderr
     status = json.loads(kedro(site, "status", "broken", "--json").stdout)
@@ -201,7 +171,7 @@ def wait_until(holds: Callable[[], object], client: subprocess.Popen[bytes]) -> 
 
 
 def test_killed_clients_and_workers_leave_the_same_bytes(site: Path, calm: Path) -> None:
-    wild = plan_again(site, "wild")
+    wild = copy_plan(site, "wild")
     moments: list[tuple[str, Callable[[], object]]] = [
         ("client", lambda: [*wild.glob("scenes/*/.work")]),
         ("worker", lambda: [*wild.glob("scenes/*.json")]),

@@ -9,7 +9,7 @@ import pytest
 import shapely
 from shapely import Point
 
-from made_catalogue import BORDER, EVENT, LATITUDE, Made, write_catalogue
+from made_catalogue import BORDER, EVENT, LATITUDE, Made, pair_by_rules, write_catalogue
 from xview2_siamese_unet.campaign.acquisition import Acquisition, Image, is_after
 from xview2_siamese_unet.campaign.catalogue import Catalogue, read_catalogue
 from xview2_siamese_unet.campaign.plan import Plan, make_plan
@@ -30,16 +30,6 @@ def footprints() -> list[Point]:
     return [Point(metres(*each, inverse=True)) for each in rng.uniform((-4200, -3800), (4000, 1700), (FOOTPRINTS, 2))]
 
 
-def by_hand(made: Made, place: Point) -> tuple[str, str] | None:
-    """Return the pair for a place by the rules, from what the generator wrote and from nothing of the project."""
-    shown = [facts for facts in made.acquisitions if any(outline.contains(place) for outline in facts["outlines"])]
-    shown.sort(key=lambda facts: (facts["cloud"], facts["off_nadir"], facts["id"]))
-    shown.sort(key=lambda facts: facts["datetime"][:10], reverse=True)
-    shown.sort(key=lambda facts: facts["cloud"] > 15 or facts["off_nadir"] > 30)
-    before, after = ([f["id"] for f in shown if (f["datetime"] >= EVENT) == late] for late in (False, True))
-    return (before[0], after[0]) if before and after else None
-
-
 def test_the_view_of_every_footprint_is_that_of_the_rules(made: Made, plan: Plan, footprints: list[Point]) -> None:
     tree = shapely.STRtree([job.ground for job in plan.jobs])
     chosen = {number: [] for number in range(FOOTPRINTS)}
@@ -47,7 +37,7 @@ def test_the_view_of_every_footprint_is_that_of_the_rules(made: Made, plan: Plan
         chosen[footprint].append(plan.jobs[job].job)
     wrong = []
     for place, jobs in zip(footprints, chosen.values(), strict=True):
-        expected = by_hand(made, place)
+        expected = pair_by_rules(made, place)
         found = [(job.pre.id, job.post.id) for job in jobs if job.pre is not None]
         if found != ([] if expected is None else [expected]):
             wrong.append((place, found, expected))

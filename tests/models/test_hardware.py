@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models import hardware
-from xview2_siamese_unet.models.hardware import device_warnings, pick_device, pick_precision
+from xview2_siamese_unet.models.hardware import device_warnings, pick_device, pick_precision, use_one_gpu
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +108,20 @@ def test_an_old_torch_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_given_precision_is_used() -> None:
     assert pick_precision(HardwareParams(precision="16-mixed"), "cpu") == "16-mixed"
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "seen"),
+    [(None, 2, ["0", "1", "0"]), ("4,GPU-5e", 2, ["4", "GPU-5e", "4"]), (None, 0, [None] * 3), ("3", 1, ["3"] * 3)],
+)
+def test_a_worker_sees_the_gpu_of_its_number(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, count: int, seen: list[str | None]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    for number, expected in enumerate(seen):
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        else:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        use_one_gpu(number)
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == expected

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, NamedTuple
 
 import click
 import torch
 
 from xview2_siamese_unet.assessment import assess, find_model
-from xview2_siamese_unet.atomic import remove_debris, sha256
+from xview2_siamese_unet.atomic import IN_USE, remove_debris, sha256
 from xview2_siamese_unet.campaign.collection import COLLECTION, is_collection, write_collection
 from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, read_zones, write_footprints
 from xview2_siamese_unet.campaign.jobs import SCENES, Task, digest, file_state, is_finished, make_task, run_task
@@ -29,7 +30,8 @@ from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.inference.vector_formats import split_layer
 from xview2_siamese_unet.locks import acquire
 from xview2_siamese_unet.models.card import ONNX, find_card
-from xview2_siamese_unet.parallel import parallel_map
+from xview2_siamese_unet.models.hardware import use_one_gpu
+from xview2_siamese_unet.parallel import parallel_map, worker_number
 from xview2_siamese_unet.training.provenance import code_digest
 
 _PLACES: Final = {"pre", "post", "out", "model", "footprints", "aoi", "masks", "zones", "overwrite"}
@@ -38,6 +40,8 @@ _CODE: Final = ("pipelines.inference.nodes", "pipelines.inference.pages")
 _LOCK: Final = ".campaign.lock"
 _TABLES: Final = (LAYER, PARQUET, *SUMMARIES, OVERVIEW)
 """Files that every campaign has."""
+_ALONE: Final = Lock()
+"""A worker of Dask may have several threads; Kedro has one session in a process."""
 _log = logging.getLogger(__name__)
 
 
@@ -187,11 +191,20 @@ def _make_tasks(folder: Path, jobs: tuple[Job, ...], footprints: Footprints | No
     return [make_task(job, folder, files.get(job.tile), settings.given, settings.made_with) for job in jobs]
 
 
-def assess_alone(*images: Any, **given: Any) -> None:  # noqa: ANN401
-    """Assess a pair with one thread: workers share the cores, and sums in another order round differently."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assess(*images, **given)
-    finally:
-        torch.set_num_threads(threads)
+def assess_alone(pre: Path | str, post: Path, out: Path, **given: Any) -> None:  # noqa: ANN401
+    """Assess a pair with one thread, on the GPU of this worker; wait while another worker assesses it.
+
+    Workers share the cores, and sums in another order round differently. The other worker is one of an earlier command
+    whose client or scheduler was killed.
+    """
+    with _ALONE:
+        if (number := worker_number()) is not None:
+            use_one_gpu(number)
+        if (out / IN_USE).exists() and (lock := acquire(out / IN_USE, seconds=-1)):
+            lock.release()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            assess(pre, post, out, **given)
+        finally:
+            torch.set_num_threads(threads)

@@ -39,6 +39,17 @@ def pick_device(device: str) -> str:
     return "cuda" if available and device != "cpu" else "cpu"
 
 
+def use_one_gpu(number: int) -> None:
+    """Let this process see one GPU of several: that of its number modulo their count.
+
+    Call this before CUDA starts, which reads the variable once, for all threads.
+    """
+    count = torch.cuda.device_count()  # asks the driver, and does not start CUDA
+    if count > 1:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[number % count]
+
+
 def device_warnings(device: str) -> list[str]:
     """Return a sentence if `auto` does not use a GPU of this machine."""
     sign = _sign_of_gpu()

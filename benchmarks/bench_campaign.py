@@ -1,0 +1,127 @@
+"""A campaign: peak memory of a worker for few and many scenes, and throughput of two workers against one.
+
+    uv run python benchmarks/bench_campaign.py [side] [few] [many]      default: 1024 6 60
+
+Scenes of `side` pixels in tiles of their own, ten footprints in each, the quickstart's network with random weights.
+Each campaign is a new process; its time includes the start of the workers and the merged table. The targets are a peak
+below 1.5 GB that does not grow with the number of scenes, and 1.7 times the scenes per second with two workers. No two
+processes can do better than two busy loops of Python, which are measured before and after.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+TILE, TOP, PIXEL = 2500, 4_099_900, 0.5
+
+
+def fabricate(folder: Path, side: int, scenes: int) -> None:
+    """Write images, footprints, a plan and a model."""
+    import geopandas as gpd  # noqa: PLC0415  not in the processes that are measured
+    import numpy as np  # noqa: PLC0415
+    import rasterio  # noqa: PLC0415
+    import shapely  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+    from affine import Affine  # noqa: PLC0415
+
+    from xview2_siamese_unet.campaign.catalogue import read_catalogue  # noqa: PLC0415
+    from xview2_siamese_unet.campaign.plan import make_plan  # noqa: PLC0415
+    from xview2_siamese_unet.campaign.plan_files import write_plan  # noqa: PLC0415
+    from xview2_siamese_unet.cli.command import open_configuration  # noqa: PLC0415
+    from xview2_siamese_unet.config.modelling import ModelParams  # noqa: PLC0415
+    from xview2_siamese_unet.models.build import build_net  # noqa: PLC0415
+
+    rng = np.random.default_rng(0)
+    size = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": side, "width": side, "compress": "deflate"}
+    rows, squares = ["pre,post"], []
+    for scene in range(scenes):
+        left = 200 * TILE + scene * TILE + 500
+        for name in (f"pre_{scene}.tif", f"post_{scene}.tif"):
+            image = np.kron(rng.integers(1, 255, (3, side // 8, side // 8)), np.ones((1, 8, 8))).astype(np.uint8)
+            place = Affine(PIXEL, 0, left, 0, -PIXEL, TOP)
+            with rasterio.open(folder / name, "w", crs="EPSG:32636", transform=place, tiled=True, **size) as target:
+                target.write(image)
+        rows.append(f"pre_{scene}.tif,post_{scene}.tif")
+        corners = rng.uniform(0, side * PIXEL - 12, (10, 2))
+        squares += [shapely.box(left + x, TOP - y - 12, left + x + 12, TOP - y) for x, y in corners]
+    (folder / "pairs.csv").write_text("\n".join(rows) + "\n")
+    gpd.GeoDataFrame(geometry=squares, crs="EPSG:32636").to_crs(4326).to_file(folder / "buildings.gpkg")
+    write_plan(folder / "campaign", make_plan(read_catalogue(folder / "pairs.csv")), "")
+    torch.manual_seed(0)
+    model = ModelParams.model_validate(open_configuration("default/quickstart")["parameters"]["model"])
+    about = {"classes": {"unclassified": "ignore"}, "channels": {"mean": [127.0] * 3, "std": [60.0] * 3}}
+    state = {"state": build_net(model, 5).state_dict(), "model": model.model_dump(mode="json"), "fingerprint": "random"}
+    torch.save({**state, **about}, folder / "model.pth")
+
+
+def measure(folder: Path, workers: int) -> None:
+    """Run a campaign; print the peak of its largest worker and of this process, in MB."""
+    from xview2_siamese_unet.cli.campaign_run import choose_settings, run_campaign  # noqa: PLC0415
+    from xview2_siamese_unet.config.execution import ExecutorParams  # noqa: PLC0415
+
+    settings = choose_settings(str(folder / "model.pth"), folder / "buildings.gpkg", None, "default/quickstart")
+    run_campaign(folder / "campaign", settings._replace(executor=ExecutorParams(kind="processes", workers=workers)))
+    peaks = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
+    print(*(f"{peak:.0f}" for peak in peaks))
+
+
+def run(side: int, scenes: int, workers: int) -> float:
+    """Print time and peaks of a campaign; return its scenes per second."""
+    with tempfile.TemporaryDirectory() as folder:
+        fabricate(Path(folder), side, scenes)
+        command = [sys.executable, __file__, "--measure", folder, str(workers)]
+        started = time.monotonic()
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        seconds = time.monotonic() - started
+    worker, client = done.stdout.split()[-2:]
+    rate = scenes / seconds
+    print(
+        f"  {scenes:>3} scenes, {workers} worker{'s' if workers > 1 else ' '}  {seconds:6.0f} s {rate:6.2f} scenes/s   "
+        f"peak of a worker {worker} MB, of the command {client} MB",
+        flush=True,
+    )
+    return rate
+
+
+def spin(seconds: float) -> int:
+    """Count turns of a loop."""
+    end, turns = time.perf_counter() + seconds, 0
+    while time.perf_counter() < end:
+        turns += 1
+    return turns
+
+
+def ceiling(seconds: float = 5) -> float:
+    """Return the turns of two busy processes against those of one."""
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        [*pool.map(spin, [0.5, 0.5])]  # both have started
+        one = pool.submit(spin, seconds).result()
+        return sum(pool.map(spin, [seconds, seconds])) / one
+
+
+def main(side: str = "1024", few: str = "6", many: str = "60") -> None:
+    """Print times, peaks and ratios."""
+    loops = [ceiling()]
+    print(f"scenes of {side} × {side} pixels")
+    runs = [(int(few), 1), (int(many), 1), (int(many), 2)]
+    *_, one, two = [run(int(side), *given) for given in dict.fromkeys(runs)]
+    loops.append(ceiling())
+    print(f"two workers against one         {two / one:.2f}   (target: at least 1.7)")
+    print(f"two busy loops against one      {' and '.join(f'{ratio:.2f}' for ratio in loops)}   (before and after)")
+
+
+if __name__ == "__main__":
+    from kedro.framework.startup import bootstrap_project
+
+    bootstrap_project(Path.cwd())
+    if sys.argv[1:2] == ["--measure"]:
+        measure(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        main(*sys.argv[1:])

@@ -1,0 +1,125 @@
+"""Campaigns on Dask of which a process is killed at five moments: `python killed_campaigns.py client|worker|scheduler`.
+
+Run it in a project. Each process is a fork of this one: to import everything takes longer than a tiny campaign.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+
+import exactextract  # noqa: F401
+import segmentation_models_pytorch  # noqa: F401
+import torch._dynamo  # noqa: F401
+from distributed import Scheduler, Worker
+from kedro.framework.startup import bootstrap_project
+
+MOMENTS = ("inputs/*", "scenes/*/.work", "scenes/*.json", "scenes/*.json", ".buildings.gpkg*")
+"""What has appeared in the folder of the campaign when a process is killed."""
+OPTIONS = ("--footprints", "houses.gpkg", "--model", "model.pth")
+report = partial(print, flush=True)
+SETTINGS = Path("conf/local/globals.yml")
+
+
+class Cluster:
+    """A scheduler and a worker, each a process."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        self.scheduler = fork("scheduler", lambda: serve(Scheduler, host=self.address, dashboard=False))
+        self.start_worker()
+        SETTINGS.write_text(f"executor: {{kind: dask, scheduler: '{self.address}'}}\n")
+
+    def start_worker(self) -> None:
+        self.worker = fork("worker", lambda: serve(Worker, self.address, nthreads=1, dashboard=False))
+
+
+def serve(kind: Callable[..., Scheduler | Worker], *given: str, **options: object) -> None:
+    async def finish() -> None:
+        async with kind(*given, **options) as server:
+            await server.finished()
+
+    asyncio.run(finish())
+
+
+def run_client(folder: Path) -> None:
+    from xview2_siamese_unet.cli import end_in_one_sentence  # noqa: PLC0415  Kedro is configured now
+    from xview2_siamese_unet.cli.campaign import campaign  # noqa: PLC0415
+
+    try:
+        campaign(["run", str(folder), *OPTIONS])
+    except Exception as error:
+        end_in_one_sentence(error)
+
+
+def start_client(folder: Path) -> ForkProcess:
+    return fork("client", lambda: run_client(folder))
+
+
+def fork(name: str, work: Callable[[], None]) -> ForkProcess:
+    """Start a process whose output goes to a file."""
+
+    def begin() -> None:
+        log = os.open(f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        work()
+
+    process = multiprocessing.get_context("fork").Process(target=begin)
+    process.start()
+    return process
+
+
+def end_of(client: ForkProcess) -> int | None:
+    client.join(60)
+    return client.exitcode
+
+
+def wait_for(pattern: str, folder: Path, before: int, client: ForkProcess) -> None:
+    end = time.monotonic() + 60
+    while len([*folder.glob(pattern)]) <= before:
+        assert client.is_alive(), f"it ended before there was {pattern}"
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def campaign_with_kills(victim: str, folder: Path) -> None:
+    """Kill the victim at each moment; if it is the worker, the client still runs, else it is started again."""
+    cluster, client = Cluster(), None
+    for moment in MOMENTS:
+        before = len([*folder.glob(moment)])
+        if client is None:
+            client = start_client(folder)
+        wait_for(moment, folder, before, client)
+        {"client": client, "worker": cluster.worker, "scheduler": cluster.scheduler}[victim].kill()
+        if victim == "worker":
+            cluster.start_worker()
+            continue
+        report(victim, end_of(client))
+        client = None
+        if victim == "scheduler":
+            cluster = Cluster()  # the worker of the last one may still finish a job
+    if client is not None:
+        report(victim, end_of(client))
+    report("again", end_of(start_client(folder)))
+    for process in (cluster.scheduler, cluster.worker):
+        process.kill()
+
+
+if __name__ == "__main__":
+    bootstrap_project(Path.cwd())
+    from xview2_siamese_unet.cli import campaign_run  # noqa: F401  Kedro is configured
+    from xview2_siamese_unet.pipelines.inference import pages, pipeline  # noqa: F401
+
+    report("calm", end_of(start_client(Path("calm"))))
+    for victim in sys.argv[1:]:
+        campaign_with_kills(victim, Path(victim))
