@@ -175,7 +175,6 @@ def test_killed_clients_and_workers_leave_the_same_bytes(site: Path, calm: Path)
     moments: list[tuple[str, Callable[[], object]]] = [
         ("client", lambda: [*wild.glob("scenes/*/.work")]),
         ("worker", lambda: [*wild.glob("scenes/*.json")]),
-        ("client", lambda: [*wild.glob(".buildings.gpkg*")]),
     ]
     for victim, moment in moments:
         client = start(site, "wild")

@@ -90,7 +90,8 @@ def test_every_footprint_of_the_catalogue_is_counted_once(tmp_path: Path, monkey
     campaign = tmp_path / "campaign"
     write_plan(campaign, make_plan(read_catalogue(made.top)), "")
     assert (
-        run_campaign(campaign, choose_settings(str(tmp_path / "model.pth"), tmp_path / "houses.gpkg", None, None)) == []
+        run_campaign(campaign, choose_settings(str(tmp_path / "model.pth"), tmp_path / "houses.gpkg", None, None, None))
+        == []
     )
 
     table = pyogrio.read_dataframe(campaign / "buildings.gpkg", layer="buildings")

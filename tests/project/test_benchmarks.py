@@ -18,7 +18,7 @@ SMALLEST = {
     "bench_assess_memory": "1000",
     "bench_assess_speed": "tu-test_resnet 256",
     "bench_burn": "{xbd} 1",
-    "bench_campaign": "64 1 1",
+    "bench_campaign": "64 1 1 0.1",
     "bench_campaign_table": "2",
     "bench_cold_read": "{folder} 4",
     "bench_counts": "{xbd}",
