@@ -22,7 +22,7 @@ import torch._dynamo  # noqa: F401
 from distributed import Scheduler, Worker
 from kedro.framework.startup import bootstrap_project
 
-MOMENTS = ("inputs/*", "scenes/*/.work", "scenes/*.json", "scenes/*.json", ".buildings.gpkg*")
+MOMENTS = ("inputs/*", "scenes/*/.work", "scenes/*.json", "scenes/*.json", "*buildings.gpkg*")
 """What has appeared in the folder of the campaign when a process is killed."""
 OPTIONS = ("--footprints", "houses.gpkg", "--model", "model.pth")
 report = partial(print, flush=True)
@@ -74,7 +74,7 @@ def fork(name: str, work: Callable[[], None]) -> ForkProcess:
         os.dup2(log, 2)
         work()
 
-    process = multiprocessing.get_context("fork").Process(target=begin)
+    process = multiprocessing.get_context("fork").Process(target=begin, daemon=True)  # ends with this process
     process.start()
     return process
 
