@@ -27,8 +27,8 @@ _NAMES: Final = {
     "validate": "Draw a sample of buildings to label.",
     "estimate": "Estimate counts with intervals from its labels.",
     "campaign": "Assess a disaster that was seen in many scenes.",
-    "score": "Score predictions.",
-    "model": "Describe, export or check a model.",
+    "score": "Print the official xView2 score of predicted masks.",
+    "model": "List, combine, export, score and verify models.",
     "doctor": "Check the machine and the configuration.",
 }
 """Name → what it does, of each command."""
