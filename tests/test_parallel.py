@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -56,6 +58,29 @@ def die(_: int) -> int:
     os._exit(9)
 
 
+class Deadly:
+    """A result that kills a process as soon as somebody fetches it."""
+
+    def __init__(self, process: int) -> None:
+        self.process = process
+
+    def __reduce__(self) -> tuple[type[Deadly], tuple[int]]:
+        os.kill(self.process, signal.SIGKILL)
+        return Deadly, (self.process,)
+
+
+@contextmanager
+def thread(_: object = None, dashboard_link: str | None = None) -> Iterator[SimpleNamespace]:
+    """A stand-in for Dask's client that works in a thread."""
+    with ThreadPoolExecutor(1) as pool:
+        yield SimpleNamespace(
+            submit=lambda function, job, pure: pool.submit(function, job),
+            dashboard_link=dashboard_link,
+            nthreads=dict,
+            register_worker_callbacks=bool,
+        )
+
+
 SERIAL = ExecutorParams()
 PROCESSES = ExecutorParams(kind="processes", workers=2)
 DASK = ExecutorParams(kind="dask", workers=2)
@@ -79,7 +104,7 @@ def test_a_slow_job_holds_up_what_is_yielded_but_no_worker() -> None:
         return number
 
     with ThreadPoolExecutor(2) as pool:
-        assert list(_in_flight(pool, work, range(20), 16)) == list(range(20))
+        assert list(_in_flight(pool.submit, work, range(20), 16)) == list(range(20))
 
 
 def test_processes_are_others() -> None:
@@ -120,7 +145,7 @@ def test_an_error_shows_before_the_jobs_that_wait_have_run() -> None:
         return number
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(DataError, match="first job"):
-        list(_in_flight(pool, work, range(100), 16))
+        list(_in_flight(pool.submit, work, range(100), 16))
     assert len(begun) <= 1
 
 
@@ -156,12 +181,8 @@ if __name__ == "__main__":
 def test_the_address_of_the_dashboard_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    @contextmanager
-    def client(_: object) -> Iterator[SimpleNamespace]:
-        with ThreadPoolExecutor(1) as pool:
-            yield SimpleNamespace(get_executor=lambda: pool, dashboard_link="http://127.0.0.1:1/status", nthreads=dict)
-
     caplog.set_level(logging.INFO, "xview2_siamese_unet")
+    client = partial(thread, dashboard_link="http://127.0.0.1:1/status")
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client))
     executor = ExecutorParams(kind="dask", scheduler="tcp://host:8786")
     assert list(parallel_map(square, [2], executor, "squares")) == [4]
@@ -179,6 +200,24 @@ def test_dask_runs_where_a_scheduler_says(scheduler: str) -> None:
         list(parallel_map(refuse, [7], executor, "jobs"))
 
 
+@pytest.mark.slow
+def test_a_scheduler_that_dies_while_a_result_is_fetched_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    program = [sys.executable, "-m", "dask"]
+    start = partial(subprocess.Popen, env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)})
+    with start([*program, "scheduler", "--host", address, "--no-dashboard"]) as scheduler:
+        worker = start([*program, "worker", address, "--no-nanny", "--no-dashboard"])
+        try:
+            with pytest.raises(DataError, match="connection to the Dask scheduler is lost"):
+                list(parallel_map(Deadly, [scheduler.pid], ExecutorParams(kind="dask", scheduler=address), "jobs"))
+        finally:
+            scheduler.kill()
+            worker.kill()
+            worker.wait()
+
+
 @pytest.mark.parametrize(("scheduler", "cluster"), [(None, "LocalCluster"), ("slurm", "SLURMCluster")])
 def test_dask_starts_as_many_workers_as_are_wanted(
     monkeypatch: pytest.MonkeyPatch, scheduler: str | None, cluster: str
@@ -186,13 +225,9 @@ def test_dask_starts_as_many_workers_as_are_wanted(
     """Stand-ins for what starts processes and submits jobs; they remember what they were asked for."""
     asked: list[object] = []
 
-    @contextmanager
-    def client(given: object) -> Iterator[SimpleNamespace]:
-        asked.append(given.name)
-        with ThreadPoolExecutor(1) as pool:
-            yield SimpleNamespace(
-                get_executor=lambda: pool, dashboard_link=None, nthreads=dict, register_worker_callbacks=bool
-            )
+    def client(cluster: Cluster) -> AbstractContextManager[SimpleNamespace]:
+        asked.append(cluster.name)
+        return thread()
 
     class Cluster(nullcontext):
         def __init__(self, name: str, **options: object) -> None:
@@ -235,12 +270,8 @@ def test_an_address_where_nobody_answers_is_one_sentence(address: str) -> None:
 
 
 def test_a_full_disk_while_dask_works_is_no_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextmanager
-    def client(_: object) -> Iterator[SimpleNamespace]:
-        with ThreadPoolExecutor(1) as pool:
-            yield SimpleNamespace(get_executor=lambda: pool, dashboard_link=None, nthreads=lambda: {"worker": 1})
-
-    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client))
+    comm = SimpleNamespace(CommClosedError=ConnectionError)
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=thread, comm=comm))
     results = parallel_map(square, [1, 2], ExecutorParams(kind="dask", scheduler="tcp://host:8786"), "squares")
     next(results)
     with pytest.raises(OSError, match="No space"):

@@ -9,10 +9,11 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context, parent_process
@@ -85,7 +86,7 @@ def parallel_map(
             for number in range(workers):
                 numbers.put(number)
             pool = stack.enter_context(ProcessPoolExecutor(workers, spawn, _begin_worker, (numbers,)))
-            results = _in_flight(pool, function, jobs, workers * _AHEAD)
+            results = _in_flight(pool.submit, function, jobs, workers * _AHEAD)
         else:
             results = _in_flight(stack.enter_context(_dask(executor, workers)), function, jobs, workers * _AHEAD)
         yield from track(what, len(jobs), results)
@@ -149,14 +150,16 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _in_flight(pool: Executor, function: Callable[[Job], Result], jobs: Sequence[Job], most: int) -> Iterator[Result]:
+def _in_flight(
+    submit: Callable[..., Future[Result]], function: Callable[[Job], Result], jobs: Sequence[Job], most: int
+) -> Iterator[Result]:
     waiting = iter(jobs)
     running: deque[Future[Result]] = deque()
     try:
-        running.extend(pool.submit(function, job) for job in islice(waiting, most))
+        running.extend(submit(function, job) for job in islice(waiting, most))
         while running:
             result = running.popleft().result()
-            running.extend(pool.submit(function, job) for job in islice(waiting, 1))
+            running.extend(submit(function, job) for job in islice(waiting, 1))
             yield result
     except Exception as error:
         # By name, because Dask may not be installed.
@@ -189,7 +192,7 @@ def _number_worker(dask_worker: Any) -> None:  # noqa: ANN401  Dask may not be i
 
 
 @contextmanager
-def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
+def _dask(executor: ExecutorParams, workers: int) -> Iterator[Callable[..., Future[Any]]]:
     try:
         distributed = import_module("distributed")  # an extra, and slow to import
     except ImportError as error:
@@ -213,8 +216,9 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Executor]:
         if not opened.nthreads():
             _log.warning("No worker has connected to the Dask scheduler yet; waiting for the first")
         try:
-            yield opened.get_executor()
-        except CancelledError as error:
+            # Not get_executor(): its futures never end if the scheduler dies while a result is on its way.
+            yield partial(opened.submit, pure=False)
+        except (CancelledError, distributed.comm.CommClosedError) as error:
             logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its tracebacks of reconnecting
             raise DataError(
                 "The connection to the Dask scheduler is lost: it was stopped or killed.",
