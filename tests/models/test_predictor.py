@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from small_nets import images_of, small_checkpoint
 from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams, PredictionParams, Tta
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.build import build_net
@@ -103,16 +104,36 @@ def test_no_data_becomes_the_mean() -> None:
     assert seen[0, 0, 1, 1] == -1.0
 
 
-class Counting(nn.Module):
-    """Depends on the number of images, which is unknown while it is traced."""
+VARIANTS: list[tuple[dict[str, Any], type[nn.Module]]] = [
+    ({}, nn.BatchNorm2d),
+    ({"share_weights": False}, nn.BatchNorm2d),
+    ({"fusion_levels": "all"}, nn.BatchNorm2d),
+    ({"architecture": "seed"}, nn.BatchNorm2d),
+    ({"encoder": {"name": "tu-tf_efficientnet_lite0"}}, type(None)),  # its padding depends on the size
+]
 
-    def forward(self, image: Tensor) -> Tensor:
-        return image * len(image)
+
+@pytest.mark.parametrize(("variant", "gone"), VARIANTS)
+def test_fused_batch_norms_and_one_image_after_the_other_change_no_logit(
+    variant: dict[str, Any], gone: type[nn.Module]
+) -> None:
+    saved = small_checkpoint(variant)
+    net, normalise, _ = restore(saved)
+    pre, post = images_of(64, 96)
+    with torch.inference_mode():
+        expected = net.eval()(normalise(pre.float()), normalise(post.float()))
+    before = norms(net)
+    found = predictor_of(saved, CPU)(pre, post)
+    torch.testing.assert_close(found.building, expected.building, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.damage, expected.damage, rtol=0, atol=1e-4)
+    fused = fuse_batch_norm(net)
+    assert fused is net
+    assert norms(net) < before
+    assert not any(type(module) is gone for module in net.modules())
 
 
-@pytest.mark.parametrize("net", [Counting(), Corner()])
-def test_a_net_that_cannot_be_traced_stays_as_it_is(net: nn.Module) -> None:
-    assert fuse_batch_norm(net) is net
+def norms(net: nn.Module) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in net.modules())
 
 
 def test_a_restored_net_has_its_weights_and_normalisation() -> None:

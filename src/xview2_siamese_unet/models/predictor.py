@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from xview2_siamese_unet.config.modelling import ClassesParams, HardwareParams, ModelParams, Tta
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
@@ -18,7 +19,7 @@ from xview2_siamese_unet.models.build import DamageNet, build_net
 from xview2_siamese_unet.models.checkpoint import prediction_of
 from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.models.postprocess import Temperatures
-from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
+from xview2_siamese_unet.models.siamese_unet import Logits, Normalise, SiameseUNet
 from xview2_siamese_unet.models.tensors import ImageTensor
 
 _log = logging.getLogger(__name__)
@@ -85,6 +86,9 @@ def predictor_of(checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta
     """
     device = pick_device(hardware.device)
     net, normalise, _ = restore(checkpoint)
+    if isinstance(net, SiameseUNet):
+        # Windows are large: on a CPU, a batch of two takes more memory and no less time.
+        net.in_one_pass = device != "cpu"
     return Predictor(
         fuse_batch_norm(net.eval()).to(memory_format=torch.channels_last),
         normalise,
@@ -116,11 +120,17 @@ def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, Classe
     return net, normalise, classes
 
 
-def fuse_batch_norm(net: nn.Module) -> nn.Module:
-    """Return a net in evaluation mode with batch norms fused into convolutions."""
-    try:
-        return fuse(net)
-    except (TraceError, NameError, RuntimeError, TypeError) as error:
-        # Code that depends on values or lengths, or keeps modules in lists, cannot be traced.
-        _log.debug("batch norms are not fused: %s", error)
-        return net
+def fuse_batch_norm(net: DamageNet) -> DamageNet:
+    """Fuse batch norms of a net in evaluation mode into the convolutions before them; return the same net."""
+    for unet in dict.fromkeys((net.pre, net.post)):
+        try:
+            unet.encoder = fuse(unet.encoder)
+        except (TraceError, NameError, RuntimeError, TypeError) as error:
+            # Code that depends on values or lengths, or keeps modules in lists, cannot be traced.
+            _log.debug("batch norms of an encoder are not fused: %s", error)
+    # Not the decoder: with a skip connection that may be missing, a trace is not the code.
+    for layers in [part for part in net.modules() if isinstance(part, nn.Sequential)]:
+        for i, (first, second) in enumerate(itertools.pairwise(layers)):
+            if isinstance(first, nn.Conv2d) and type(second) is nn.BatchNorm2d:
+                layers[i], layers[i + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    return net

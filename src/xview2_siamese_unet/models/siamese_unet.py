@@ -104,7 +104,13 @@ class SiameseUNet(nn.Module):
         damage_classes: of the damage head.
         fusion: of the features of both images.
         at_all_levels: fuse at each level of the encoder, then decode; otherwise fuse what the decoder returns.
+
+    Attributes:
+        in_one_pass: U-Nets that share weights take both images as one batch; if `False`, one after the other, unless
+            their levels are fused.
     """
+
+    in_one_pass = True
 
     def __init__(self, pre: UNet, post: UNet, damage_classes: int, fusion: Fusion, *, at_all_levels: bool) -> None:
         super().__init__()
@@ -139,9 +145,8 @@ class SiameseUNet(nn.Module):
         return Logits(self._enlarge(self.building_head(before), pre), self._enlarge(self.damage_head(both), pre))
 
     def _decode_both(self, pre: ImageTensor, post: ImageTensor) -> tuple[Features, Features]:
-        if self.pre is not self.post:
+        if self.pre is not self.post or not self.in_one_pass:
             return self.pre(pre), self.post(post)
-        # One pass over both images: twice the batch costs less than two passes.
         before, after = self.pre(torch.cat([pre, post])).chunk(2)
         return before, after
 
