@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
 
-# A server that has imported what takes seconds forks for each command. Neither Kedro nor the package is among it: what
-# they read on import, such as variables of the environment, is that of the command.
+# A server that has imported what takes seconds forks for each command.
 _FORKS = multiprocessing.get_context("forkserver")
 _ALWAYS = (
     "torch",
@@ -23,8 +22,16 @@ _ALWAYS = (
     "rasterio",
     "omegaconf",
     "rich",
+    "kedro.framework.cli.cli",
+    "kedro.framework.session",
+    "xview2_siamese_unet.settings",
+    "xview2_siamese_unet.pipeline_registry",
 )
-_TRAINING = ("lightning.pytorch", "segmentation_models_pytorch")
+_TRAINING = (
+    "lightning.pytorch",
+    "segmentation_models_pytorch",
+    *(f"xview2_siamese_unet.pipelines.{name}" for name in ("data_processing", "reporting", "inference", "validation")),
+)
 
 
 def preload(*, trains: bool) -> None:
@@ -49,9 +56,12 @@ def run_python(folder: Path, *args: str, timeout: float = 60, **env: str) -> Com
 def _run(folder: Path, args: tuple[str, ...], env: Mapping[str, str], streams: str) -> None:
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(Path(streams) / name, os.O_WRONLY | os.O_CREAT), descriptor)
+    import kedro.framework.project  # noqa: PLC0415  not in the process of the tests: most do without it
+
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
+    kedro.framework.project.LOGGING.__init__()  # on import, Kedro read folder and environment of the server
     sys.path.insert(0, "")
     option, what, *rest = args
     sys.argv = [option, *rest]
