@@ -207,7 +207,7 @@ class Xview2Algorithm(QgsProcessingAlgorithm):  # type: ignore[misc]
         except CommandError as error:
             raise QgsProcessingException(str(error)) from error
         except Canceled as stop:
-            raise QgsProcessingException("Canceled. Run it again to resume.") from stop
+            raise QgsProcessingException("Canceled.") from stop
         feedback.pushInfo(text)
         return text
 
@@ -220,7 +220,7 @@ class Xview2Algorithm(QgsProcessingAlgorithm):  # type: ignore[misc]
     ) -> Value:
         """Return the value of a parameter as the command takes it."""
         where = parameters, definition.name(), context
-        if parameters.get(definition.name(), definition.defaultValue()) is None:
+        if parameters.get(definition.name(), definition.defaultValue()) in (None, ""):
             return None
         kind = definition.type()
         if kind == "raster":
@@ -348,7 +348,7 @@ class Assess(_Pair):
 
     def is_shown(self, result: Result) -> bool:
         """Leave out the damage of pixels if there is no model."""
-        return super().is_shown(result) and (result.path != "damage.tif" or self._values["MODEL"] is not None)
+        return super().is_shown(result) and (result.path != "damage.tif" or bool(self._values["MODEL"]))
 
     def results(self) -> list[Result]:
         """Return layers and pages."""

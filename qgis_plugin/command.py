@@ -105,11 +105,12 @@ def command_line(path: str, name: str, arguments: Sequence[str], options: Mappin
     """
     words = [path, name]
     for option, value in options.items():
-        if value is True:
-            words.append(f"--{option}")
-            continue
-        values = [] if value in (None, False, "") else [value] if isinstance(value, (str, int)) else value
-        words += [f"--{option}={each}" for each in values or ()]
+        if isinstance(value, bool):
+            words += [f"--{option}"] if value else []
+        elif isinstance(value, str | int):
+            words += [f"--{option}={value}"] if value != "" else []
+        else:
+            words += [f"--{option}={each}" for each in value or ()]
     return [*words, "--", *arguments]  # paths may begin with "-"
 
 
