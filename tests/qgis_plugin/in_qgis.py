@@ -81,20 +81,17 @@ def model() -> list[Any]:
     made.initAlgorithm()
     assess = QgsProcessingModelChildAlgorithm("xview2:assess")
     given = {**PAIR, "FOOTPRINTS": str(folder / "buildings.gpkg"), "OUT": str(folder / "model"), "LOAD": False}
-    assess.setParameterSources({name: [Source.fromStaticValue(value)] for name, value in given.items()})
+    for name, value in given.items():
+        assess.addParameterSources(name, [Source.fromStaticValue(value)])
     first = made.addChildAlgorithm(assess)
     extract = QgsProcessingModelChildAlgorithm("native:extractbyexpression")
-    extract.setParameterSources(
-        {
-            "INPUT": [Source.fromChildOutput(first, "BUILDINGS")],
-            "EXPRESSION": [Source.fromStaticValue("reason = 'no model'")],
-            "OUTPUT": [Source.fromStaticValue(str(folder / "extracted.gpkg"))],
-        }
-    )
+    extract.addParameterSources("INPUT", [Source.fromChildOutput(first, "BUILDINGS")])
+    extract.addParameterSources("EXPRESSION", [Source.fromStaticValue("reason = 'no model'")])
+    extract.addParameterSources("OUTPUT", [Source.fromStaticValue(str(folder / "extracted.gpkg"))])
     made.addChildAlgorithm(extract)
     context = QgsProcessingContext()
     context.setProject(QgsProject.instance())
-    outputs, done = made.run({}, context, QgsProcessingFeedback())
+    _, done = made.run({}, context, QgsProcessingFeedback())
     layer = QgsVectorLayer(str(folder / "extracted.gpkg"), "extracted")
     return [done, sorted(each["building_id"] for each in layer.getFeatures())]
 
@@ -103,7 +100,11 @@ def cancel() -> dict[str, Any]:
     """Cancel while the command runs."""
     recorder = Recorder(cancel_at="harmonise")
     try:
-        processing.run("xview2:assess", {**PAIR, "OUT": str(folder / "canceled")}, feedback=recorder)
+        processing.run(
+            "xview2:assess",
+            {**PAIR, "MODEL": str(folder / "model.pth"), "OUT": str(folder / "canceled")},
+            feedback=recorder,
+        )
     except QgsProcessingException as error:
         return {"error": str(error), "seconds": time.monotonic() - recorder.canceled}
     return {}
@@ -115,4 +116,4 @@ plugin.initProcessing()
 ProcessingConfig.setSettingValue("XVIEW2_COMMAND", xview2)
 found = {"show": show(), "model": model(), "cancel": cancel()}
 plugin.unload()
-print(json.dumps(found))
+sys.stdout.write(json.dumps(found))

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from configparser import ConfigParser
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from qgis_plugin import command
-from xview2_siamese_unet import progress
+from xview2_siamese_unet import __version__, progress
 
 
 def write_program(path: Path, text: str) -> str:
@@ -129,7 +130,7 @@ def test_the_environment_is_without_that_of_qgis(monkeypatch: pytest.MonkeyPatch
     program = (
         "import os; print([k for k, v in os.environ.items() if v == '/of/qgis'], os.environ['CUDA_VISIBLE_DEVICES'])"
     )
-    assert run([sys.executable, "-S", "-c", program], print, lambda: False) == "[] 1\n"
+    assert run([sys.executable, "-S", "-c", program], print, lambda: False) == "0 1\n"
 
 
 def test_lines_of_the_log_are_read_as_the_command_writes_them() -> None:
@@ -207,3 +208,17 @@ def test_an_error_while_lines_are_shown_ends_the_command(tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"^\d+$"):
         run([write_program(tmp_path / "runs", "echo $$ >&2; exec sleep 60")], show, lambda: False)
     assert ended(int(shown[0].text))
+
+
+def test_the_metadata_is_what_the_plugin_repository_requires(project_path: Path) -> None:
+    plugin = project_path / "qgis_plugin"
+    metadata = ConfigParser()
+    metadata.read(plugin / "metadata.txt", encoding="utf-8")
+    general = metadata["general"]
+    required = {"name", "qgisMinimumVersion", "description", "about", "version", "author", "hasProcessingProvider"}
+    assert {name for name in required if not general[name]} == set()
+    assert general["version"] == __version__
+    assert general.getboolean("hasProcessingProvider")
+    assert (plugin / general["icon"]).is_file()
+    assert sum(path.stat().st_size for path in plugin.glob("*.*")) < 100_000  # of at most 200 kB, zipped
+    assert tuple(map(int, __version__.split(".")[:2])) >= command.OLDEST
