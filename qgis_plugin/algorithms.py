@@ -42,7 +42,7 @@ from .command import Canceled, CommandError, Line, Progress, Value, command_line
 SETTING = "XVIEW2_COMMAND"
 _ICON = Path(__file__).with_name("icon.svg")
 _TEXT, _LOAD = "TEXT", "LOAD"
-# Formats that xview2 reads; layers of other sources are written to a temporary GeoPackage first.
+# Formats that xview2 reads; layers of other sources are written to a temporary file first.
 _VECTORS = ["gpkg", "geojson", "geojsonl", "fgb", "shp", "parquet", "csv"]
 _POLYGONS = [QgsProcessing.SourceType.TypeVectorPolygon]
 _ANY = [QgsProcessing.SourceType.TypeVector]
@@ -261,8 +261,9 @@ def _load(result: Result, source: str, context: QgsProcessingContext) -> None:
 
 def _file(layer: QgsVectorLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> str:
     """Return the file of a layer, with the name of the layer as `xview2` takes it."""
+    written = "gpkg" if layer.isSpatial() else "csv"  # labels without geometry are read from CSV only
     path, name = QgsProcessingUtils.convertToCompatibleFormatAndLayerName(
-        layer, False, "layer", _VECTORS, "gpkg", context, feedback
+        layer, False, "layer", _VECTORS, written, context, feedback
     )
     return f"{path}|layername={name}" if name else path
 
