@@ -8,7 +8,9 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 SOURCE = PROJECT / "src" / "xview2_siamese_unet"
-CODE = [path for room in ("src", "tests", "benchmarks", "docs") for path in (PROJECT / room).rglob("*.py")]
+CODE = [
+    path for room in ("src", "tests", "benchmarks", "docs", "qgis_plugin") for path in (PROJECT / room).rglob("*.py")
+]
 LINES_OF_A_FUNCTION = 50
 
 

@@ -1,0 +1,213 @@
+"""The installed command `xview2`: find it, build its command line, run it. Imports nothing of QGIS."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from threading import Thread
+from typing import IO, NamedTuple
+
+COMMAND = "xview2"
+OLDEST = (0, 2)
+"""Version of the command whose options the algorithms use."""
+PATIENCE = 3.0
+"""Seconds from SIGINT to SIGKILL."""
+_POLL = 0.1
+# QGIS sets these for its own Python and libraries; the command has others.
+_OF_QGIS = ("PYTHONHOME", "PYTHONPATH", "GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB")
+# Log messages of the command are not wrapped at this width.
+_WIDTH = "10000"
+_LOGGED = re.compile(r"(?:\[[^\]]*\])?\s+(DEBUG|INFO|WARNING|ERROR|CRITICAL)\s+(.*)")
+_STEP = re.compile(r"(\d+) of (\d+): \S+")
+_PART = re.compile(r".+: (\d+) of (\d+), about \d+ s to go")
+
+Value = str | int | Sequence[str] | None
+
+
+class CommandError(Exception):
+    """The command is missing, too old, or failed: one sentence for the user."""
+
+
+class Canceled(Exception):  # noqa: N818  no error
+    """The user stopped the command."""
+
+
+class Line(NamedTuple):
+    """A line on stderr.
+
+    Attributes:
+        level: of a log message, such as `WARNING`; empty for other lines.
+        text: without time and level.
+    """
+
+    level: str
+    text: str
+
+
+def find_command(setting: str) -> str:
+    """Return the path of `xview2`: the setting, or the command on PATH if it is empty."""
+    if sys.platform == "win32":
+        raise CommandError("xview2 does not support native Windows. Install QGIS and xview2 in WSL and run QGIS there.")
+    path = shutil.which(os.path.expanduser(setting) or COMMAND)  # noqa: PTH111  Path("") is "."
+    if path is None:
+        missing = f"{setting} is not a program." if setting else "The command xview2 is not on PATH."
+        raise CommandError(
+            f"{missing} Install xview2, then set its path in Settings > Options > Processing > Providers."
+        )
+    return path
+
+
+def require_version(path: str) -> None:
+    """Refuse a command that is older than `OLDEST`."""
+    _check_version(path, Path(path).stat().st_mtime_ns)
+
+
+@cache  # a batch asks for each row, and the command takes seconds to start
+def _check_version(path: str, _changed: int) -> None:
+    try:
+        asked = [path, "--version"]
+        done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False)  # noqa: S603
+    except OSError as error:
+        raise CommandError(f"{path} cannot be run: {error.strerror}. Install xview2 again.") from error
+    found = re.search(rb"version (\d+)\.(\d+)", done.stdout)
+    oldest = ".".join(map(str, OLDEST))
+    if done.returncode or found is None:
+        raise CommandError(f"{path} --version prints no version of xview2. Set the path of xview2 {oldest} or newer.")
+    major, minor = map(int, found.groups())
+    if (major, minor) < OLDEST:
+        raise CommandError(f"{path} is version {major}.{minor}. Install xview2 {oldest} or newer.")
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the command: that of QGIS, without its Python and libraries."""
+    ours = {name: value for name, value in os.environ.items() if name not in _OF_QGIS}
+    return {**ours, "COLUMNS": _WIDTH, "PYTHONIOENCODING": "utf-8"}
+
+
+def command_line(path: str, name: str, arguments: Sequence[str], options: Mapping[str, Value]) -> list[str]:
+    """Return the command line.
+
+    Args:
+        path: of `xview2`.
+        name: of its command, such as `assess`.
+        arguments: positional arguments.
+        options: name → value. A flag is true, a repeated option is a list; what is empty is left out.
+    """
+    words = [path, name]
+    for option, value in options.items():
+        if isinstance(value, bool):
+            words += [f"--{option}"] if value else []
+        elif isinstance(value, str | int):
+            words += [f"--{option}={value}"] if value != "" else []
+        else:
+            words += [f"--{option}={each}" for each in value or ()]
+    return [*words, "--", *arguments]  # paths may begin with "-"
+
+
+def read_line(text: str) -> Line:
+    """Split a line of the log."""
+    logged = _LOGGED.match(text)
+    return Line(logged[1], logged[2].rstrip()) if logged else Line("", text.strip())
+
+
+class Progress:
+    """Share of a command that is done, from the log of its steps and of the parts of a step."""
+
+    def __init__(self) -> None:
+        self._step, self._steps = 1, 1
+
+    def update(self, text: str) -> float | None:
+        """Return percent, or nothing if the message is about something else."""
+        done = 0.0
+        if step := _STEP.fullmatch(text):
+            self._step, self._steps = int(step[1]), int(step[2])
+        elif part := _PART.fullmatch(text):
+            done = int(part[1]) / int(part[2])
+        else:
+            return None
+        return 100 * (self._step - 1 + done) / self._steps
+
+
+def run(command: Sequence[str], show: Callable[[Line], None], is_canceled: Callable[[], bool]) -> str:
+    """Run a command to its end and return what it printed on stdout.
+
+    Args:
+        command: program and arguments.
+        show: gets each line on stderr.
+        is_canceled: is asked ten times a second.
+
+    Raises:
+        Canceled: the command and its children have been ended.
+        CommandError: the last line on stderr of a command that failed.
+    """
+    last = ""
+
+    def keep(line: Line) -> None:
+        nonlocal last
+        show(line)
+        last = line.text or last
+
+    with tempfile.TemporaryFile() as results:
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=results,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            env=environment(),
+            start_new_session=True,  # whose process group includes the children
+        )
+        try:
+            _follow(process, keep, is_canceled)
+        except BaseException:
+            _end(process)
+            raise
+        if process.returncode < 0:
+            name = signal.Signals(-process.returncode).name
+            raise CommandError(f"{command[0]} was ended by {name}, as when memory runs out. Run it again to resume.")
+        if process.returncode:
+            raise CommandError(last or f"{command[0]} ended with status {process.returncode} and no message.")
+        results.seek(0)
+        return results.read().decode("utf-8", "replace")
+
+
+def _follow(process: subprocess.Popen[str], show: Callable[[Line], None], is_canceled: Callable[[], bool]) -> None:
+    """Show lines until the command and its children have closed stderr."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    Thread(target=_read, args=(process.stderr, lines), daemon=True).start()
+    while not is_canceled():
+        with suppress(queue.Empty):
+            line = lines.get(timeout=_POLL)
+            if line is None:
+                process.wait()
+                return
+            show(read_line(line))
+    raise Canceled
+
+
+def _read(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
+    with stream:
+        for line in stream:
+            lines.put(line)
+    lines.put(None)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command and its children: first as Ctrl-C does, then with force."""
+    os.killpg(process.pid, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE)
+    with suppress(ProcessLookupError):  # all have ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,119 @@
+"""Run with the Python of QGIS: algorithms as the toolbox, a model and Cancel run them. Prints one JSON object.
+
+Arguments: folder with pre.tif, post.tif and buildings.gpkg, and the path of xview2.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+folder, xview2 = Path(sys.argv[1]), sys.argv[2]
+sys.path[:0] = [str(Path(__file__).parents[2]), "/usr/share/qgis/python/plugins"]
+
+from qgis.core import (  # noqa: E402
+    QgsApplication,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingModelAlgorithm,
+    QgsProcessingModelChildAlgorithm,
+    QgsProcessingModelChildParameterSource,
+    QgsProject,
+    QgsVectorLayer,
+)
+
+application = QgsApplication([], False)
+application.initQgis()
+
+import processing  # noqa: E402
+from processing.core.Processing import Processing  # noqa: E402
+from processing.core.ProcessingConfig import ProcessingConfig  # noqa: E402
+
+from qgis_plugin import classFactory  # noqa: E402
+
+PAIR = {"PRE": str(folder / "pre.tif"), "POST": str(folder / "post.tif")}
+Source = QgsProcessingModelChildParameterSource
+
+
+class Recorder(QgsProcessingFeedback):
+    """Keeps progress and warnings, and cancels at a step."""
+
+    def __init__(self, cancel_at: str = "") -> None:
+        super().__init__(False)
+        self.cancel_at, self.progress, self.warnings, self.canceled = cancel_at, [], [], 0.0
+        self.progressChanged.connect(self.progress.append)
+
+    def setProgressText(self, text: str) -> None:  # noqa: N802
+        if self.cancel_at and self.cancel_at in text:
+            self.canceled = time.monotonic()
+            self.cancel()
+
+    def pushWarning(self, text: str) -> None:  # noqa: N802
+        self.warnings.append(text)
+
+
+def show() -> dict[str, Any]:
+    """Assess footprints of a layer in memory, and load the results into the project."""
+    stored = QgsVectorLayer(str(folder / "buildings.gpkg"), "stored")
+    memory = QgsVectorLayer("Polygon?crs=EPSG:32615&field=building_id:string", "memory", "memory")
+    memory.dataProvider().addFeatures(list(stored.getFeatures()))
+    QgsProject.instance().addMapLayer(memory)
+    recorder, out = Recorder(), folder / "shown"
+    given = {**PAIR, "FOOTPRINTS": memory.id(), "MODEL": str(folder / "model.pth"), "OUT": str(out)}
+    outputs = processing.runAndLoadResults("xview2:assess", given, feedback=recorder)
+    layers = {layer.name(): layer.renderer() for layer in QgsProject.instance().mapLayers().values()}
+    return {
+        "outputs": outputs,
+        "progress": recorder.progress,
+        "warnings": recorder.warnings,
+        "buildings": [each.label() for each in layers["Buildings"].categories()],
+        "damage": [each.label for each in layers["Damage of pixels"].classes()],
+    }
+
+
+def model() -> list[Any]:
+    """Assess in a model, whose second step reads the buildings."""
+    made = QgsProcessingModelAlgorithm("made", "made")
+    made.initAlgorithm()
+    assess = QgsProcessingModelChildAlgorithm("xview2:assess")
+    given = {**PAIR, "FOOTPRINTS": str(folder / "buildings.gpkg"), "OUT": str(folder / "model"), "LOAD": False}
+    for name, value in given.items():
+        assess.addParameterSources(name, [Source.fromStaticValue(value)])
+    first = made.addChildAlgorithm(assess)
+    extract = QgsProcessingModelChildAlgorithm("native:extractbyexpression")
+    extract.addParameterSources("INPUT", [Source.fromChildOutput(first, "BUILDINGS")])
+    extract.addParameterSources("EXPRESSION", [Source.fromStaticValue("reason = 'no model'")])
+    extract.addParameterSources("OUTPUT", [Source.fromStaticValue(str(folder / "extracted.gpkg"))])
+    made.addChildAlgorithm(extract)
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    _, done = made.run({}, context, QgsProcessingFeedback())
+    layer = QgsVectorLayer(str(folder / "extracted.gpkg"), "extracted")
+    return [done, sorted(each["building_id"] for each in layer.getFeatures())]
+
+
+def cancel() -> dict[str, Any]:
+    """Cancel while the command runs."""
+    recorder = Recorder(cancel_at="harmonise")
+    try:
+        processing.run(
+            "xview2:assess",
+            {**PAIR, "MODEL": str(folder / "model.pth"), "OUT": str(folder / "canceled")},
+            feedback=recorder,
+        )
+    except QgsProcessingException as error:
+        return {"error": str(error), "seconds": time.monotonic() - recorder.canceled}
+    return {}
+
+
+Processing.initialize()
+plugin = classFactory(None)
+plugin.initProcessing()
+ProcessingConfig.setSettingValue("XVIEW2_COMMAND", xview2)
+found = {"show": show(), "model": model(), "cancel": cancel()}
+plugin.unload()
+sys.stdout.write(json.dumps(found))

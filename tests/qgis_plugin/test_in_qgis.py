@@ -1,0 +1,113 @@
+"""The plugin in QGIS, as it is installed from its archive."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import geopandas as gpd
+import psutil
+import pytest
+import torch
+from shapely import box
+
+from image_pair import Smooth, Write, smooth, write_raster  # noqa: F401  fixtures
+from small_nets import small_checkpoint
+
+pytestmark = pytest.mark.slow
+XVIEW2 = Path(sys.executable).with_name("xview2")
+"""The command in the environment of the tests."""
+PYTHON = "/usr/bin/python3"
+"""QGIS of Debian and Ubuntu is a module of it."""
+ALGORITHMS = {"adapt", "assess", "check", "estimate", "label", "validate"}
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    # QGIS takes the libraries of the first Python on PATH.
+    ours = {"PATH": os.defpath, "QT_QPA_PLATFORM": "offscreen", "QGIS_CUSTOM_CONFIG_PATH": str(home)}
+    return {**kept, **ours, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def run_here(folder: Path, *command: str) -> CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603
+        command, env=environment(folder / "profile"), capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, write_raster: Write, smooth: Smooth) -> Path:  # noqa: F811
+    """A pair, two footprints, of which the images show one, and a checkpoint; skips without QGIS."""
+    if run_here(tmp_path, PYTHON, "-c", "import qgis.core").returncode:
+        pytest.skip(f"needs QGIS as a module of {PYTHON}: apt-get install qgis python3-qgis")
+    for name, phase in (("pre.tif", 0.0), ("post.tif", 0.3)):
+        write_raster(name, smooth(phase=phase))
+    corners = ((500_020, 3_999_960), (500_600, 3_999_960))
+    outlines = [box(x, y, x + 20, y + 20) for x, y in corners]
+    houses = gpd.GeoDataFrame({"building_id": ["near", "far"]}, geometry=outlines, crs="EPSG:32615")
+    houses.to_file(tmp_path / "buildings.gpkg", layer="houses", engine="pyogrio")
+    torch.save(small_checkpoint(), tmp_path / "model.pth")
+    return tmp_path
+
+
+def test_the_toolbox_a_model_and_cancel(folder: Path) -> None:
+    done = run_here(folder, PYTHON, str(Path(__file__).with_name("in_qgis.py")), str(folder), str(XVIEW2))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    shown = found["show"]
+    out = folder / "shown"
+    assert shown["outputs"] == {
+        "OUT": str(out),
+        "BUILDINGS": f"{out / 'buildings.gpkg'}|layername=buildings",
+        "DAMAGE": str(out / "damage.tif"),
+        "PROBABILITY": str(out / "probability.tif"),
+        "MAP": str(out / "map.html"),
+        "REPORT": str(out / "report.html"),
+        "SUMMARY": str(out / "summary.csv"),
+        "TEXT": "",
+    }
+    record = json.loads((out / "run.json").read_text())
+    assert shown["warnings"][: len(record["warnings"])] == record["warnings"] != []
+    assert shown["progress"] == sorted(shown["progress"])
+    assert shown["progress"][-1] > 90
+    assert shown["buildings"] == ["no-damage", "minor-damage", "major-damage", "destroyed", "not assessed"]
+    assert shown["damage"] == ["no-damage", "minor-damage", "major-damage", "destroyed", "un-classified"]
+    assert found["model"] == [True, ["near"]]
+    assert "Canceled" in found["cancel"]["error"]
+    assert found["cancel"]["seconds"] < 5
+    running = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+    assert [words for words in running if str(folder) in words] == []
+
+
+def test_qgis_process_runs_the_archive(folder: Path, project_path: Path) -> None:
+    program = shutil.which("qgis_process.bin") or shutil.which("qgis_process")  # Debian's script passes a wrong option
+    if program is None:
+        pytest.skip("needs qgis_process: apt-get install qgis")
+    if not (project_path / ".git").exists():
+        pytest.skip("needs git, which writes the archive")
+    archive = folder / "plugin.zip"
+    built = subprocess.run([project_path / "scripts" / "build_qgis_plugin.sh", archive], check=False)  # noqa: S603
+    assert built.returncode == 0
+    profile = folder / "profile" / "profiles" / "default"
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(profile / "python" / "plugins")
+    (profile / "QGIS").mkdir()
+    settings = profile / "QGIS" / "QGIS3.ini"
+    settings.write_text("[PythonPlugins]\nxview2_damage=true\n")
+    listed = run_here(folder, program, "list").stdout
+    assert {name for name in ALGORITHMS if f"xview2:{name}\t" in listed} == ALGORITHMS
+    check = "run", "xview2:check", "--", f"PRE={folder / 'pre.tif'}", f"POST={folder / 'post.tif'}"
+    refused = run_here(folder, program, *check)
+    assert "The command xview2 is not on PATH." in refused.stdout + refused.stderr
+    assert "Traceback" not in refused.stdout + refused.stderr
+    with settings.open("a") as file:
+        file.write(f"[Processing]\nConfiguration\\XVIEW2_COMMAND={XVIEW2}\n")
+    printed = run_here(folder, program, *check).stdout
+    grid = json.loads(printed[printed.index("{\n") : printed.index("\n}\n") + 2])["grid"]
+    assert (grid["width"], grid["height"], grid["crs"]) == (300, 200, "EPSG:32615")
