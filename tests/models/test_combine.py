@@ -12,7 +12,7 @@ import torch
 from onnx_nets import Coarse, write_card, write_onnx
 from small_nets import images_of, predict_images, small_checkpoint
 from small_store import noisy_scenes, write_store
-from xview2_siamese_unet.config.modelling import HardwareParams
+from xview2_siamese_unet.config.modelling import HardwareParams, Tta
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.inference.prediction import WindowPredictor, predict_scenes
 from xview2_siamese_unet.models.card import parse_card
