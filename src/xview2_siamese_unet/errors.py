@@ -109,7 +109,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 def _missing(error: BaseException) -> ConfigError | None:
     if not isinstance(error, ModuleNotFoundError) or (feature := feature_of(error.name or "")) is None:
         return None
-    message = f"The package {error.name}, which {feature.name} needs, is not installed."
+    message = f"The package {error.name} is not installed. It is needed for {feature.name}."
     return ConfigError(message, hint=f"To add it: {feature.install}")
 
 

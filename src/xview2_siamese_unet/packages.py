@@ -23,9 +23,9 @@ class Feature(NamedTuple):
 
 
 FEATURES: Final = (
-    Feature("checkpoints", ("torch", "segmentation_models_pytorch", "timm", "safetensors"), _FULL),
-    Feature("training", ("lightning", "tensorboard", "torchvision"), _FULL),
-    Feature("adapting", ("torch", "timm"), _FULL),
+    Feature("checkpoints", ("torch", "segmentation_models_pytorch", "timm"), _FULL),
+    Feature("training and its report", ("lightning", "matplotlib", "tensorboard", "torchvision"), _FULL),
+    Feature("adapting", ("sklearn", "torch", "timm"), _FULL),
     Feature("lineage", ("kedro_viz",), _FULL),
     Feature("ONNX networks", ("onnx", "onnxruntime"), _ONNX),
     Feature("Dask", ("distributed",), "pip install distributed"),

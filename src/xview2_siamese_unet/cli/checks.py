@@ -149,7 +149,7 @@ def _other_dataset(loader: UserExperimentConfigLoader, name: str) -> Finding:
 
 def _training(loader: UserExperimentConfigLoader) -> Iterable[Finding]:
     """Return the findings about training, if it is installed."""
-    if any(feature.missing for feature in FEATURES if feature.name in ("checkpoints", "training")):
+    if any(feature.missing for feature in FEATURES if feature.name in ("checkpoints", "training and its report")):
         return ()
     findings: Iterable[Finding] = import_module("xview2_siamese_unet.cli.training_checks").check_training(loader)
     return findings
