@@ -110,7 +110,7 @@ def _missing(error: BaseException) -> ConfigError | None:
     if not isinstance(error, ModuleNotFoundError) or (feature := feature_of(error.name or "")) is None:
         return None
     message = f"The package {error.name} is not installed. It is needed for {feature.name}."
-    return ConfigError(message, hint=f"To add it: {feature.install}")
+    return ConfigError(message, hint=f"Install it: {feature.install}.")
 
 
 def _storage_error(error: BaseException) -> StorageError | None:

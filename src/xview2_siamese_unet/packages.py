@@ -5,12 +5,15 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Final, NamedTuple
 
-_FULL: Final = "pip uninstall xview2-assess, then pip install xview2_siamese_unet-*.whl"
-_ONNX: Final = "pip install onnx onnxruntime"
-
 
 class Feature(NamedTuple):
-    """A feature, what it imports, and the command that installs it."""
+    """What an installation may lack.
+
+    Attributes:
+        name: of the feature.
+        modules: that it imports.
+        install: how to add them.
+    """
 
     name: str
     modules: tuple[str, ...]
@@ -22,18 +25,31 @@ class Feature(NamedTuple):
         return [module for module in self.modules if find_spec(module) is None]
 
 
-FEATURES: Final = (
-    Feature("checkpoints", ("torch", "segmentation_models_pytorch", "timm"), _FULL),
-    Feature("training and its report", ("lightning", "matplotlib", "tensorboard", "torchvision"), _FULL),
-    Feature("adapting", ("sklearn", "torch", "timm"), _FULL),
-    Feature("lineage", ("kedro_viz",), _FULL),
-    Feature("ONNX networks", ("onnx", "onnxruntime"), _ONNX),
-    Feature("Dask", ("distributed",), "pip install distributed"),
-    Feature("Dask on Slurm", ("dask_jobqueue",), "pip install dask-jobqueue"),
+TORCH: Final = Feature(
+    "checkpoints, training and adapting",
+    (
+        "torch",
+        "torchvision",
+        "lightning",
+        "segmentation_models_pytorch",
+        "timm",
+        "tensorboard",
+        "sklearn",
+        "matplotlib",
+    ),
+    "pip uninstall xview2-assess, then pip install xview2_siamese_unet-*.whl",
 )
+ONNX: Final = Feature("ONNX networks", ("onnx", "onnxruntime"), "uv sync --extra onnx, or pip install onnx onnxruntime")
+DASK: Final = Feature(
+    "executor.kind: dask",
+    ("distributed", "dask_jobqueue"),
+    "uv sync --extra cluster, or pip install distributed dask-jobqueue",
+)
+LINEAGE: Final = Feature("kedro viz", ("kedro_viz",), TORCH.install)
+FEATURES: Final = (TORCH, ONNX, DASK, LINEAGE)
 
 
 def feature_of(module: str) -> Feature | None:
-    """Return the first feature that imports a module, `None` for one that every installation has."""
+    """Return the feature that imports a module, `None` for one that every installation has."""
     package = module.partition(".")[0]
     return next((feature for feature in FEATURES if package in feature.modules), None)

@@ -19,12 +19,12 @@ from rasterio.env import GDALVersion
 
 from xview2_siamese_unet import __version__
 from xview2_siamese_unet.atomic import nearest_existing
-from xview2_siamese_unet.cli.command import find_path, open_catalog
+from xview2_siamese_unet.cli.command import open_catalog
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
 from xview2_siamese_unet.datasets.partitions import Partitions
 from xview2_siamese_unet.errors import DataError, cause_of
 from xview2_siamese_unet.models.card import runtime_version
-from xview2_siamese_unet.packages import FEATURES
+from xview2_siamese_unet.packages import FEATURES, TORCH
 from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.project import find_project
 from xview2_siamese_unet.xbd.archives import is_archive
@@ -57,7 +57,6 @@ def run_checks(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     yield _storage(loader)
     yield from _dataset(loader)
     yield from _training(loader)
-    yield _checkpoint(loader)
 
 
 def _versions() -> Iterator[Finding]:
@@ -75,8 +74,8 @@ def _versions() -> Iterator[Finding]:
 def _features() -> Iterator[Finding]:
     for feature in FEATURES:
         if missing := feature.missing:
-            message = f"not installed: {', '.join(missing)}"
-            yield Finding(feature.name, "note", message, f"To add: {feature.install}")
+            message = f"{', '.join(missing)}: needed for {feature.name}"
+            yield Finding("not installed", "note", message, f"To add: {feature.install}")
 
 
 def _machine() -> Iterator[Finding]:
@@ -149,15 +148,7 @@ def _other_dataset(loader: UserExperimentConfigLoader, name: str) -> Finding:
 
 def _training(loader: UserExperimentConfigLoader) -> Iterable[Finding]:
     """Return the findings about training, if it is installed."""
-    if any(feature.missing for feature in FEATURES if feature.name in ("checkpoints", "training and its report")):
+    if TORCH.missing:
         return ()
     findings: Iterable[Finding] = import_module("xview2_siamese_unet.cli.training_checks").check_training(loader)
     return findings
-
-
-def _checkpoint(loader: UserExperimentConfigLoader) -> Finding:
-    path = find_path(loader, "checkpoint")
-    if path.is_file():
-        return Finding("checkpoint", "good", f"{path}, {path.stat().st_size / 1e6:.0f} MB")
-    env = "/".join(loader.user_and_experiment)
-    return Finding("checkpoint", "note", "none of this experiment yet", f"Run kedro run --env {env}.")

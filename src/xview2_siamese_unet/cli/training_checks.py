@@ -1,4 +1,4 @@
-"""The checks of `kedro doctor` that need torch: GPUs, the net and its pretrained weights."""
+"""The checks of `kedro doctor` that need torch: GPUs, the net, its pretrained weights and its checkpoint."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from xview2_siamese_unet.cli.checks import Finding
+from xview2_siamese_unet.cli.command import find_path
 from xview2_siamese_unet.config.modelling import ClassesParams, EncoderParams, ModelParams
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import ConfigError, ProjectError
@@ -16,7 +17,7 @@ from xview2_siamese_unet.models.pretrained import find_packaged, read_from_hub
 
 
 def check_training(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
-    """Yield a finding for each GPU, the net and its weights."""
+    """Yield a finding for each GPU, the net, its weights and the checkpoint."""
     if not torch.cuda.is_available():
         yield Finding("GPU", "note", "torch sees none: training takes hours where a GPU takes minutes")
     for index in range(torch.cuda.device_count()):
@@ -24,6 +25,7 @@ def check_training(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
         yield Finding("GPU", "good", f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}")
     yield from _net(loader)
     yield _weights(loader)
+    yield _checkpoint(loader)
 
 
 def _net(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
@@ -59,3 +61,11 @@ def _weights(loader: UserExperimentConfigLoader) -> Finding:
     except ProjectError as error:
         return Finding(subject, "bad", f"{message}: {error.message}", error.hint)
     return Finding(subject, "good", message)
+
+
+def _checkpoint(loader: UserExperimentConfigLoader) -> Finding:
+    path = find_path(loader, "checkpoint")
+    if path.is_file():
+        return Finding("checkpoint", "good", f"{path}, {path.stat().st_size / 1e6:.0f} MB")
+    env = "/".join(loader.user_and_experiment)
+    return Finding("checkpoint", "note", "none of this experiment yet", f"Run kedro run --env {env}.")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from xview2_siamese_unet import packages
 from xview2_siamese_unet.atomic import sha256, whole_file, write_atomically
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.damage import Damage
@@ -70,7 +71,7 @@ def export_onnx(checkpoint: Mapping[str, Any], path: Path) -> Member:
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"An export needs the package {error.name}, which is not installed.",
-                hint="Install both: uv sync --extra onnx, or pip install onnx onnxruntime.",
+                hint=f"Install both: {packages.ONNX.install}.",
             ) from error
         except Exception as error:  # torch raises one of a dozen classes for what it cannot export
             raise CheckpointError(

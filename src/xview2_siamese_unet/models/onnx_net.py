@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy import special
 
+from xview2_siamese_unet import packages
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.models.card import Member
@@ -205,7 +206,7 @@ def _packages(path: Path) -> tuple[Any, Any]:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{path} needs the package {error.name}, which is not installed.",
-            hint="Install both: uv sync --extra onnx, or pip install onnx onnxruntime.",
+            hint=f"Install both: {packages.ONNX.install}.",
         ) from error
 
 
