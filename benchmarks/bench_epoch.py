@@ -22,8 +22,7 @@ from torch import Tensor
 from xview2_siamese_unet.config.modelling import DamageLossMix, LossMix, ModelParams
 from xview2_siamese_unet.metrics.confusion import N_JOINT, Counts, count_scene, joint_codes
 from xview2_siamese_unet.models.build import build_net
-from xview2_siamese_unet.models.postprocess import decide, probabilities
-from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.models.postprocess import Logits, decide, probabilities
 from xview2_siamese_unet.training.averaging import MovingAverage
 from xview2_siamese_unet.training.data import unpack_batch
 from xview2_siamese_unet.training.logging import Panels

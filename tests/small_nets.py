@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 
-from xview2_siamese_unet.config.modelling import ModelParams
+from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.models.build import build_net
+from xview2_siamese_unet.models.postprocess import to_numpy
+from xview2_siamese_unet.models.trained import TrainedModel
 
 MODEL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [16, 16, 8, 8, 8]}
 
@@ -36,6 +39,12 @@ def small_checkpoint(
         "fingerprint": f"net {seed}",
         **more,
     }
+
+
+def predict_images(content: dict[str, Any], images: Iterable[torch.Tensor], **how: Any) -> np.ndarray:  # noqa: ANN401
+    """Return the probabilities of a checkpoint or a card on the CPU."""
+    model = TrainedModel(content, HardwareParams(device="cpu", precision="32-true"), **how)
+    return to_numpy(model(*(image.numpy() for image in images)))
 
 
 def images_of(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:

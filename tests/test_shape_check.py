@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
+from xview2_siamese_unet.models.postprocess import Logits
+from xview2_siamese_unet.models.siamese_unet import Normalise
 from xview2_siamese_unet.models.vote import Block, connected_components, vote
 
 

@@ -15,6 +15,8 @@ import errno
 from collections.abc import Iterator
 from typing import Final
 
+from xview2_siamese_unet.packages import feature_of
+
 WINDOWS: Final = (
     "xview2_siamese_unet does not support native Windows. Install it in WSL (wsl --install) and run it there."
 )
@@ -89,11 +91,12 @@ _STORAGE: Final = {
 def cause_of(error: BaseException) -> ProjectError | None:
     """Return the error that the user can correct in a chain; `None` for a defect.
 
-    Kedro wraps the errors of datasets, so ours may be any link of the chain. Errors of the disk count as well.
+    Kedro wraps the errors of datasets, so ours may be any link of the chain. Errors of the disk and packages that this
+    installation lacks count as well.
     """
     links = list(chain(error))
     ours = next((link for link in links if isinstance(link, ProjectError)), None)
-    return ours or next((refusal for link in links if (refusal := _storage_error(link))), None)
+    return ours or next((refusal for link in links if (refusal := _storage_error(link) or _missing(link))), None)
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -101,6 +104,13 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _missing(error: BaseException) -> ConfigError | None:
+    if not isinstance(error, ModuleNotFoundError) or (feature := feature_of(error.name or "")) is None:
+        return None
+    message = f"The package {error.name} is not installed. It is needed for {feature.name}."
+    return ConfigError(message, hint=f"Install it: {feature.install}.")
 
 
 def _storage_error(error: BaseException) -> StorageError | None:

@@ -24,6 +24,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.errors import ConfigError, DataError
+from xview2_siamese_unet.packages import DASK
 from xview2_siamese_unet.progress import track
 
 Job = TypeVar("Job")
@@ -31,7 +32,7 @@ Result = TypeVar("Result")
 Value = TypeVar("Value")
 Value_contra = TypeVar("Value_contra", contravariant=True)
 _log = logging.getLogger(__name__)
-_INSTALL: Final = "Install it with uv sync --extra cluster."
+_INSTALL: Final = f"Install it: {DASK.install}."
 _AHEAD: Final = 8
 """Jobs in flight per worker: scenes differ by less than this factor in the time that they take."""
 _NUMBER: Final = "XVIEW2_WORKER"

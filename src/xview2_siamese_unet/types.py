@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int32, Int64, Shaped, UInt8
 
 # Not numpy.typing.NDArray, which is no class from numpy 2.5 on, as jaxtyping needs one.
 AnyArray: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[Any]]
@@ -49,6 +49,9 @@ WindowPrediction = Float32[Float32Array, "h w k"]
 Overlap = Float32[Float32Array, "overlap w k"]
 """The part of a `WindowPrediction` that the windows underneath overlap."""
 WindowPredictions = Float32[Float32Array, "b h w k"]
+ImageBands = Shaped[AnyArray, "b 3 h w"]
+"""`Images` as a net reads them."""
+NetOutput = Float32[Float32Array, "b k h w"]
 Components = Int32[Int32Array, "h w"]
 """Number of the building of each pixel, from 1; 0 for none."""
 ProbabilitySums = Float64[Float64Array, "n 4"]

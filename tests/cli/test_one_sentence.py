@@ -52,6 +52,26 @@ def test_an_error_in_the_context_counts_unless_suppressed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("module", "needed_for", "install"),
+    [
+        ("torch.nn", "checkpoints, training and adapting", "pip install xview2_siamese_unet"),
+        ("onnxruntime", "ONNX networks", "uv sync --extra onnx"),
+        ("dask_jobqueue", "executor.kind: dask", "uv sync --extra cluster"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_a_sentence(module: str, needed_for: str, install: str) -> None:
+    error = raised(DatasetError("outer"), ModuleNotFoundError(f"No module named {module!r}", name=module))
+    sentence = sentence_of(error)
+    assert sentence is not None
+    assert sentence.startswith(f"The package {module} is not installed. It is needed for {needed_for}. Install it: ")
+    assert install in sentence
+
+
+def test_any_other_missing_module_is_a_defect() -> None:
+    assert sentence_of(raised(ModuleNotFoundError("No module named 'x'", name="x"))) is None
+
+
+@pytest.mark.parametrize(
     ("path", "pipeline"),
     [
         ("data/02_intermediate/sample/scenes.parquet", "data_processing"),

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.inference.prediction import choose_model, read_model
-from xview2_siamese_unet.models.checkpoint import write_safetensors
+from xview2_siamese_unet.models.checkpoint_file import write_safetensors
 
 CHECKPOINT: dict[str, Any] = {
     "state": {"pre.w": torch.arange(3.0)},

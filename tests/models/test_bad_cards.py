@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -38,7 +39,7 @@ def member(network: Path, tmp_path: Path) -> dict[str, Any]:
 
 def use(path: Path) -> None:
     model = TrainedModel(read_model(path), CPU)
-    model(*torch.zeros(2, 1, 3, 64, 64, dtype=torch.uint8))
+    model(*np.zeros((2, 1, 3, 64, 64), np.uint8))
 
 
 def refused(path: Path, *words: str, kind: type[ProjectError] = CheckpointError) -> None:
@@ -193,7 +194,7 @@ def test_a_size_that_the_network_cannot_take(tmp_path: Path) -> None:
     card = made(tmp_path / "net.yml", lambda path: write_onnx(Coarse(6, 5, 0), path, 6))
     model = TrainedModel(read_model(card), CPU)
     with pytest.raises(CheckpointError, match="fails for 40 × 64 pixels") as caught:
-        model(*torch.zeros(2, 1, 3, 40, 64, dtype=torch.uint8))
+        model(*np.zeros((2, 1, 3, 40, 64), np.uint8))
     assert "multiple" in caught.value.hint
 
 
@@ -205,7 +206,7 @@ def test_channels_that_only_a_run_reveals(tmp_path: Path) -> None:
 def test_values_that_are_not_finite_are_no_prediction(tmp_path: Path) -> None:
     card = made(tmp_path / "net.yml", lambda path: write_onnx(Coarse(6, 5, 0), path, 6, half=True), std=[1e-6] * 3)
     with pytest.raises(CheckpointError, match="not finite"):
-        TrainedModel(read_model(card), CPU)(*torch.full((2, 1, 3, 64, 64), 255, dtype=torch.uint8))
+        TrainedModel(read_model(card), CPU)(*np.full((2, 1, 3, 64, 64), 255, np.uint8))
 
 
 def write_external(path: Path, location: str) -> None:

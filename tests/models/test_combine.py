@@ -10,22 +10,23 @@ import pytest
 import torch
 
 from onnx_nets import Coarse, write_card, write_onnx
-from small_nets import images_of, small_checkpoint
+from small_nets import images_of, predict_images, small_checkpoint
 from small_store import noisy_scenes, write_store
 from xview2_siamese_unet.config.modelling import HardwareParams, Tta
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.inference.prediction import WindowPredictor, predict_scenes
 from xview2_siamese_unet.models.card import parse_card
-from xview2_siamese_unet.models.checkpoint import thresholds_of, vote_weights_of, write_safetensors
+from xview2_siamese_unet.models.checkpoint_file import write_safetensors
 from xview2_siamese_unet.models.combine import average_checkpoints, write_ensemble
 from xview2_siamese_unet.models.export import write_model
-from xview2_siamese_unet.models.trained import TrainedModel, read_model
+from xview2_siamese_unet.models.postprocess import thresholds_of, vote_weights_of
+from xview2_siamese_unet.models.trained import read_model
 
 CPU = HardwareParams(device="cpu", precision="32-true")
 
 
 def predict(content: dict[str, Any], tta: Tta | None = None) -> np.ndarray:
-    return TrainedModel(content, CPU, tta=tta)(*images_of(64, 96)).numpy()
+    return predict_images(content, images_of(64, 96), tta=tta)
 
 
 def write_seeds(folder: Path, count: int = 3, **more: object) -> list[Path]:

@@ -9,13 +9,14 @@ import torch
 
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.models import hardware
-from xview2_siamese_unet.models.hardware import device_warnings, pick_device, pick_precision, use_one_gpu
+from xview2_siamese_unet.models import hardware, machine
+from xview2_siamese_unet.models.hardware import device_warnings, pick_device, pick_precision
+from xview2_siamese_unet.models.machine import is_out_of_memory, one_thread, thread_count, use_one_gpu
 
 
 @pytest.fixture(autouse=True)
 def no_sign_of_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(hardware, "_DEV", tmp_path)
+    monkeypatch.setattr(machine, "_DEV", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     hardware._warn_once.cache_clear()
@@ -115,9 +116,10 @@ def test_a_given_precision_is_used() -> None:
     [(None, 2, ["0", "1", "0"]), ("4,GPU-5e", 2, ["4", "GPU-5e", "4"]), (None, 0, [None] * 3), ("3", 1, ["3"] * 3)],
 )
 def test_a_worker_sees_the_gpu_of_its_number(
-    monkeypatch: pytest.MonkeyPatch, visible: str | None, count: int, seen: list[str | None]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, visible: str | None, count: int, seen: list[str | None]
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    for index in range(count):
+        (tmp_path / f"nvidia{index}").touch()
     for number, expected in enumerate(seen):
         if visible is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -125,3 +127,47 @@ def test_a_worker_sees_the_gpu_of_its_number(
             monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         use_one_gpu(number)
         assert os.environ.get("CUDA_VISIBLE_DEVICES") == expected
+
+
+@pytest.mark.parametrize(("asked", "count"), [("3", 3), ("2,1", 2), ("0", 2), ("many", 2), (None, 2)])
+def test_threads_follow_the_variable_else_the_cores(
+    monkeypatch: pytest.MonkeyPatch, asked: str | None, count: int
+) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+    monkeypatch.setattr(machine.psutil, "cpu_count", lambda logical: 8 if logical else 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert thread_count() == count
+
+
+@pytest.mark.parametrize("asked", ["2", None])
+def test_one_thread_is_for_torch_and_other_networks_until_the_block_ends(
+    monkeypatch: pytest.MonkeyPatch, asked: str | None
+) -> None:
+    threads = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert (torch.get_num_threads(), thread_count()) == (1, 1)
+        assert torch.get_num_threads() == 2
+        assert os.environ.get("OMP_NUM_THREADS") == asked
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("error", "ran_out"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("no"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling"), True),
+        (RuntimeError("size mismatch"), False),
+    ],
+)
+def test_memory_that_ran_out_is_known_by_class_or_words(error: Exception, ran_out: bool) -> None:
+    assert is_out_of_memory(error) is ran_out

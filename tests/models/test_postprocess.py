@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities, scored_bytes
-from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.models.postprocess import Logits, Thresholds, decide, probabilities, scored_bytes
 from xview2_siamese_unet.models.vote import Block, connected_components, vote, vote_blocks
 
 CODES = arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 0, 1, 2, 3, 4, 5]))
@@ -48,6 +47,28 @@ def test_unclassified_as_a_class_can_be_predicted_and_has_no_band() -> None:
     assert (code.item(), code.dtype) == (5, torch.uint8)
     parts = np.exp([1, 1, 0, 0]) / np.exp([1, 1, 0, 0]).sum()
     np.testing.assert_allclose(scored_bytes(shares)[0, :, 0, 0] / 254, [0.1, *(0.9 * parts)], atol=0.5 / 254)
+
+
+@pytest.mark.parametrize("classes", [5, 6])
+def test_torch_and_numpy_decide_alike(classes: int) -> None:
+    heads = np.random.default_rng(classes).normal(size=(2, 2 + classes, 16, 16)).astype(np.float32)
+    arrays_of = Logits(heads[:, :2], heads[:, 2:])
+    one, other = probabilities(arrays_of), probabilities(Logits(*map(torch.from_numpy, arrays_of)))
+    assert (type(one), one.dtype) == (np.ndarray, np.float32)
+    np.testing.assert_allclose(one, other.numpy(), atol=1e-6)
+    # Of equal probabilities, what follows is the same to the last bit.
+    tensor = torch.from_numpy(one)
+    for thresholds in (Thresholds(), Thresholds(0.6, 0.3)):
+        codes = decide(one, thresholds)
+        assert codes.dtype == np.uint8
+        assert len(np.unique(codes)) == classes
+        np.testing.assert_array_equal(codes, decide(tensor, thresholds).numpy())
+    np.testing.assert_array_equal(scored_bytes(one), scored_bytes(tensor))
+
+
+def test_of_equal_probabilities_the_first_class_wins() -> None:
+    shares = np.full((1, 5, 1, 1), 0.2, np.float32)
+    assert decide(shares).item() == decide(torch.from_numpy(shares)).item() == 1
 
 
 def shares_of(shape: tuple[int, int], seed: int) -> np.ndarray:

@@ -10,10 +10,9 @@ from small_nets import images_of, small_checkpoint
 from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams, PredictionParams, Tta
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.build import build_net
-from xview2_siamese_unet.models.checkpoint import prediction_of
-from xview2_siamese_unet.models.postprocess import Temperatures, decide, probabilities
+from xview2_siamese_unet.models.postprocess import Logits, Temperatures, decide, prediction_of, probabilities
 from xview2_siamese_unet.models.predictor import Predictor, fuse_batch_norm, predictor_of, restore
-from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
+from xview2_siamese_unet.models.siamese_unet import Normalise
 
 MODEL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [16, 16, 8, 8, 8]}
 CPU = HardwareParams(device="cpu", precision="32-true")

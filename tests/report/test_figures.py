@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from xview2_siamese_unet.metrics.calibration import CURVES, STEPS
 from xview2_siamese_unet.report.figures import (
-    FEW,
     best_epoch,
     compact,
     draw_class_histogram,
@@ -16,9 +15,9 @@ from xview2_siamese_unet.report.figures import (
     draw_matrix,
     draw_precision_recall,
     draw_reliability,
-    percent,
     row_shares,
 )
+from xview2_siamese_unet.report.numbers import FEW, percent
 
 MATRIX = np.array([[90, 10], [0, 0]], np.int64)
 COUNTS = {

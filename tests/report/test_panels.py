@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.raster.io import confidence
+from xview2_siamese_unet.report.hatches import chequer, hatch
 from xview2_siamese_unet.report.panels import (
     PanelRow,
     building_row,
     centred_window,
-    chequer,
     choose_scenes,
     densest_window,
     draw_panels,
-    hatch,
     resize,
     scene_row,
     show_codes,

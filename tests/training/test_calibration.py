@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.models.postprocess import Temperatures
+from xview2_siamese_unet.models.postprocess import Logits, Temperatures
 from xview2_siamese_unet.models.predictor import Predictor
-from xview2_siamese_unet.models.siamese_unet import Logits
 from xview2_siamese_unet.training.calibration import (
     LogitSample,
     calibrate,

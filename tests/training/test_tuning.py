@@ -14,10 +14,15 @@ from torch import Tensor, nn
 
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.metrics.confusion import Counts, count_scene
-from xview2_siamese_unet.models.checkpoint import thresholds_of
-from xview2_siamese_unet.models.postprocess import Thresholds, decide, probabilities, scored_bytes
+from xview2_siamese_unet.models.postprocess import (
+    Logits,
+    Thresholds,
+    decide,
+    probabilities,
+    scored_bytes,
+    thresholds_of,
+)
 from xview2_siamese_unet.models.predictor import Predictor
-from xview2_siamese_unet.models.siamese_unet import Logits
 from xview2_siamese_unet.models.trained import Net, as_net
 from xview2_siamese_unet.models.vote import vote
 from xview2_siamese_unet.training import trainer, tuning

@@ -14,7 +14,7 @@ from torch.nn import functional
 from xview2_siamese_unet.adaptation.embedding import PATCH
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.modelling import EncoderParams, EncoderWeightsParams
-from xview2_siamese_unet.models.checkpoint import read_checkpoint
+from xview2_siamese_unet.models.checkpoint_file import read_checkpoint
 from xview2_siamese_unet.models.predictor import restore
 from xview2_siamese_unet.models.pretrained import pretrained_encoder
 from xview2_siamese_unet.types import Float32Array, Float64Array, Image

@@ -9,7 +9,6 @@ from threading import Lock
 from typing import Any, Final, NamedTuple
 
 import click
-import torch
 
 from xview2_siamese_unet.assessment import assess, find_model
 from xview2_siamese_unet.atomic import IN_USE, remove_debris, sha256
@@ -30,7 +29,7 @@ from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.inference.vector_formats import split_layer
 from xview2_siamese_unet.locks import acquire
 from xview2_siamese_unet.models.card import ONNX, find_card
-from xview2_siamese_unet.models.hardware import use_one_gpu
+from xview2_siamese_unet.models.machine import one_thread, use_one_gpu
 from xview2_siamese_unet.parallel import parallel_map, worker_number
 from xview2_siamese_unet.training.provenance import code_digest
 
@@ -202,9 +201,5 @@ def assess_alone(pre: Path | str, post: Path, out: Path, **given: Any) -> None: 
             use_one_gpu(number)
         if (out / IN_USE).exists() and (lock := acquire(out / IN_USE, seconds=-1)):
             lock.release()
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with one_thread():
             assess(pre, post, out, **given)
-        finally:
-            torch.set_num_threads(threads)

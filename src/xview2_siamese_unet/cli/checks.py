@@ -6,32 +6,31 @@ import os
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Final, Literal, NamedTuple
 
 import psutil
 import rasterio
-import torch
 from kedro.io import DatasetError
 from rasterio.env import GDALVersion
 
+from xview2_siamese_unet import __version__
 from xview2_siamese_unet.atomic import nearest_existing
-from xview2_siamese_unet.cli.command import find_path, open_catalog
-from xview2_siamese_unet.config.modelling import ClassesParams, EncoderParams, ModelParams
+from xview2_siamese_unet.cli.command import open_catalog
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
 from xview2_siamese_unet.datasets.partitions import Partitions
-from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
-from xview2_siamese_unet.models.build import build_net
+from xview2_siamese_unet.errors import DataError, cause_of
 from xview2_siamese_unet.models.card import runtime_version
-from xview2_siamese_unet.models.hardware import device_warnings, pick_device
-from xview2_siamese_unet.models.pretrained import find_packaged, read_from_hub
+from xview2_siamese_unet.packages import FEATURES, TORCH
 from xview2_siamese_unet.parallel import usable_cores
 from xview2_siamese_unet.project import find_project
 from xview2_siamese_unet.xbd.archives import is_archive
 from xview2_siamese_unet.xbd.scenes import list_pairs
 
-_PACKAGES: Final = ("xview2-siamese-unet", "kedro", "torch", "segmentation-models-pytorch", "rasterio")
+_PACKAGES: Final = ("kedro", "torch", "segmentation-models-pytorch", "rasterio")
 _MIN_DISK: Final = 5e9
 _MIN_GDAL: Final = "3.6"  # from which the COG driver writes sparse files
 
@@ -52,17 +51,17 @@ def run_checks(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
         ConfigError: a configuration that cannot be read.
     """
     yield from _versions()
+    yield from _features()
     yield from _machine()
     yield _layers(loader)
     yield _storage(loader)
     yield from _dataset(loader)
-    yield from _net(loader)
-    yield _weights(loader)
-    yield _checkpoint(loader)
+    yield from _training(loader)
 
 
 def _versions() -> Iterator[Finding]:
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    installed = (name for name in _PACKAGES if find_spec(name.replace("-", "_")))
+    packages = ", ".join([f"xview2_siamese_unet {__version__}", *(f"{name} {version(name)}" for name in installed)])
     yield Finding("versions", "good", f"Python {platform.python_version()}, {packages}")
     if runtime := runtime_version():
         yield Finding("ONNX Runtime", "good", f"{runtime}, for model cards with ONNX networks")
@@ -72,15 +71,17 @@ def _versions() -> Iterator[Finding]:
         yield Finding("GDAL", "bad", rasterio.__gdal_version__, f"Install rasterio with GDAL {_MIN_GDAL} or later.")
 
 
+def _features() -> Iterator[Finding]:
+    for feature in FEATURES:
+        if missing := feature.missing:
+            message = f"{', '.join(missing)}: needed for {feature.name}"
+            yield Finding("not installed", "note", message, f"To add: {feature.install}")
+
+
 def _machine() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     free = f"{memory.available / 1e9:.0f} of {memory.total / 1e9:.0f} GB of memory free"
     yield Finding("machine", "good", f"{usable_cores()} cores, {free}")
-    if not torch.cuda.is_available():
-        yield Finding("GPU", "note", "torch sees none: training takes hours where a GPU takes minutes")
-    for index in range(torch.cuda.device_count()):
-        gpu = torch.cuda.get_device_properties(index)
-        yield Finding("GPU", "good", f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}")
 
 
 def _layers(loader: UserExperimentConfigLoader) -> Finding:
@@ -145,44 +146,9 @@ def _other_dataset(loader: UserExperimentConfigLoader, name: str) -> Finding:
     return Finding("dataset", "good", f"{name}: {len(scenes)} scenes of {kind}, converted in the first run")
 
 
-def _net(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
-    parameters = loader["parameters"]
-    try:
-        device = pick_device(parameters["hardware"]["device"])
-        classes = ClassesParams.model_validate(parameters["classes"]).damage_classes
-        net = build_net(ModelParams.model_validate(parameters["model"]), classes)
-    except ConfigError as error:
-        yield Finding("net", "bad", error.message, error.hint)
-        return
-    weights = sum(weight.numel() for weight in net.parameters())
-    name, encoder = parameters["model"]["architecture"], parameters["model"]["encoder"]["name"]
-    yield Finding("net", "good", f"{name} with {encoder}, {weights / 1e6:.1f} million weights, on {device}")
-    for warning in device_warnings(parameters["hardware"]["device"]):
-        yield Finding("device", "note", warning)
-
-
-def _weights(loader: UserExperimentConfigLoader) -> Finding:
-    encoder = EncoderParams.model_validate(loader["parameters"]["model"]["encoder"])
-    weights, subject = encoder.weights, "pretrained weights"
-    message = f"{encoder.name} from {weights.source}"
-    if weights.source == "file" and not (weights.path and weights.path.is_file()):
-        hint = "Correct model.encoder.weights.path."
-        return Finding(subject, "bad", f"{message}: no file {weights.path}", hint)
-    if weights.source == "hub":
-        return Finding(subject, "note", f"{message}: the first training needs the network")
-    try:
-        if weights.source == "cache":
-            read_from_hub(encoder)
-        if weights.source == "package":
-            message += f": {find_packaged(encoder.name)}"
-    except ProjectError as error:
-        return Finding(subject, "bad", f"{message}: {error.message}", error.hint)
-    return Finding(subject, "good", message)
-
-
-def _checkpoint(loader: UserExperimentConfigLoader) -> Finding:
-    path = find_path(loader, "checkpoint")
-    if path.is_file():
-        return Finding("checkpoint", "good", f"{path}, {path.stat().st_size / 1e6:.0f} MB")
-    env = "/".join(loader.user_and_experiment)
-    return Finding("checkpoint", "note", "none of this experiment yet", f"Run kedro run --env {env}.")
+def _training(loader: UserExperimentConfigLoader) -> Iterable[Finding]:
+    """Return the findings about training, if it is installed."""
+    if TORCH.missing:
+        return ()
+    findings: Iterable[Finding] = import_module("xview2_siamese_unet.cli.training_checks").check_training(loader)
+    return findings

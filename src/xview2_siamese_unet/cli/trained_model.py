@@ -39,7 +39,7 @@ from xview2_siamese_unet.models.card import (
     parse_card,
     write_card,
 )
-from xview2_siamese_unet.models.checkpoint import format_of, read_checkpoint
+from xview2_siamese_unet.models.checkpoint_file import format_of, read_checkpoint
 from xview2_siamese_unet.models.combine import average_checkpoints, write_ensemble
 from xview2_siamese_unet.models.export import card_of, write_model
 from xview2_siamese_unet.models.trained import check_model, members_of, read_model

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kedro_datasets._typing import JSONPreview
 
 from xview2_siamese_unet.atomic import whole_file
 from xview2_siamese_unet.datasets.files import OneFile
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.models.checkpoint import format_of
+
+if TYPE_CHECKING:
+    from xview2_siamese_unet.models.checkpoint_file import CheckpointFormat
 
 _TENSORS: Final = {"state", "history"}
 
@@ -31,7 +33,7 @@ class CheckpointDataset(OneFile[Any, Any]):
     def save(self, data: Any) -> None:  # noqa: ANN401
         """Write the checkpoint."""
         with whole_file(self._path) as part:
-            format_of(self._path).write(data, part)
+            self._format().write(data, part)
 
     def load(self) -> Any:  # noqa: ANN401
         """Return what was saved, on the CPU.
@@ -47,8 +49,9 @@ class CheckpointDataset(OneFile[Any, Any]):
                 hint="Run kedro run --pipelines modelling with the same environment first.",
             )
         self._path.open("rb").close()  # raises an error of the disk, which torch reports like a damaged file
+        form = self._format()
         try:
-            return format_of(self._path).read(self._path)
+            return form.read(self._path)
         except Exception as error:  # torch raises half a dozen classes for a file that is no checkpoint
             raise CheckpointError(
                 f"{self._path} is damaged or cannot be trusted ({type(error).__name__}): it is no file of tensors, "
@@ -56,6 +59,12 @@ class CheckpointDataset(OneFile[Any, Any]):
                 # Training reads this file first, too, so that a rerun alone would stop here again.
                 hint=f"Delete {self._path}, and run kedro run with this environment to make it again.",
             ) from error
+
+    def _format(self) -> CheckpointFormat:
+        # torch is slow to import, and not in every installation
+        from xview2_siamese_unet.models.checkpoint_file import format_of  # noqa: PLC0415
+
+        return format_of(self._path)
 
     def _exists(self) -> bool:
         return self._optional or super()._exists()

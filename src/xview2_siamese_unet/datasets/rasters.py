@@ -14,7 +14,7 @@ from PIL import Image
 from xview2_siamese_unet.datasets.files import OneFile
 from xview2_siamese_unet.raster.cog import RasterContent, read_small, write_cog
 from xview2_siamese_unet.raster.io import NO_DATA, read_bands, read_mask, write_mask, write_probabilities
-from xview2_siamese_unet.report.panels import chequer, hatch
+from xview2_siamese_unet.report.hatches import chequer, hatch
 from xview2_siamese_unet.types import UInt8Array
 from xview2_siamese_unet.xbd.georeference import Georeference
 

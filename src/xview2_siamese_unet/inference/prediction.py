@@ -16,13 +16,20 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import torch
 
 from xview2_siamese_unet.config.modelling import HardwareParams, Tta
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.models.checkpoint import check_checkpoint, prediction_of, thresholds_of, vote_weights_of
-from xview2_siamese_unet.models.hardware import device_warnings, is_out_of_memory
-from xview2_siamese_unet.models.postprocess import Thresholds, decide, scored_bytes
+from xview2_siamese_unet.models.checkpoint import check_checkpoint
+from xview2_siamese_unet.models.machine import free_gpu_memory, is_out_of_memory
+from xview2_siamese_unet.models.postprocess import (
+    Thresholds,
+    decide,
+    prediction_of,
+    scored_bytes,
+    thresholds_of,
+    to_numpy,
+    vote_weights_of,
+)
 from xview2_siamese_unet.models.trained import TrainedModel, read_model
 from xview2_siamese_unet.models.vote import vote
 from xview2_siamese_unet.parallel import read_ahead
@@ -73,12 +80,12 @@ def predict_scenes(
     for first in track(
         "batches of scenes predicted", math.ceil(len(rows) / batch_size), range(0, len(rows), batch_size)
     ):
-        images = torch.from_numpy(store.pixels[rows[first : first + batch_size]][..., :6]).permute(0, 3, 1, 2)
+        images = np.moveaxis(store.pixels[rows[first : first + batch_size]][..., :6], 3, 1)
         shares = predict(images[:, :3], images[:, 3:])
-        codes, stored = decide(shares, thresholds_of(checkpoint)).cpu().numpy(), scored_bytes(shares)
+        codes, stored = to_numpy(decide(shares, thresholds_of(checkpoint))), scored_bytes(shares)
         if weights is not None:
             # As in an assessment, pixels that are black in either image have no part in the vote.
-            valid = ((images[:, :3] > 0).any(dim=1) & (images[:, 3:] > 0).any(dim=1)).numpy()
+            valid = (images[:, :3] > 0).any(axis=1) & (images[:, 3:] > 0).any(axis=1)
             voted = [vote(*scene, weights) for scene in zip(np.where(valid, codes, NO_DATA), stored, strict=True)]
             codes = np.where(valid, voted, codes)
         yield from map(ScenePrediction, names[first : first + batch_size], codes, stored)
@@ -103,7 +110,7 @@ class WindowPredictor:
         self.tta = tta or tuned.tta
         self._model = TrainedModel(checkpoint, hardware, tta=self.tta)
         self.device = self._model.device
-        self.warnings = [*device_warnings(hardware.device), *self._model.warnings]  # logged where a device is chosen
+        self.warnings = [*self._model.warnings]  # logged where a device is chosen
         if tuned.tta != self.tta:
             self._warn(
                 f"The model was scored with test-time augmentation {tuned.tta!r} and is applied here with {tta!r}"
@@ -127,7 +134,7 @@ class WindowPredictor:
         except (RuntimeError, MemoryError) as error:
             if smallest or not is_out_of_memory(error):
                 raise
-        torch.cuda.empty_cache()
+        free_gpu_memory()
         self._too_large = pre.size
         count, height, width = pre.shape[:3]
         self._warn(f"out of memory with {count} windows of {height} × {width} pixels at a time: they were halved")
@@ -148,9 +155,8 @@ class WindowPredictor:
         return np.concatenate([_cut(first, axis, slice(0, half)), _cut(second, axis, slice(context, None))], axis=axis)
 
     def _predict(self, pre: Images, post: Images) -> WindowPredictions:
-        images = (torch.from_numpy(image).permute(0, 3, 1, 2) for image in (pre, post))
-        shares: WindowPredictions = self._model(*images).permute(0, 2, 3, 1).cpu().numpy()
-        return shares
+        shares = to_numpy(self._model(*(np.moveaxis(image, 3, 1) for image in (pre, post))))
+        return np.moveaxis(shares, 1, 3)
 
 
 def _cut(array: AnyArray, axis: int, part: slice) -> AnyArray:
@@ -221,8 +227,8 @@ def _encode_block(
 
 def encode(shares: WindowPrediction, valid: Valid, thresholds: Thresholds) -> Bands:
     """Return probabilities as the six bands of a block."""
-    tensor = torch.from_numpy(np.moveaxis(shares, 2, 0)[None])
-    block = np.concatenate([scored_bytes(tensor)[0], decide(tensor, thresholds).numpy()])
+    pixels = np.moveaxis(shares, 2, 0)[None]
+    block = np.concatenate([scored_bytes(pixels)[0], decide(pixels, thresholds)])
     block[:, ~valid] = NO_DATA
     return block
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def describe(
     return {
         "run_id": hashlib.sha256(deciding.encode()).hexdigest()[:12],
         "code": __version__,
-        "versions": {name: version(name) for name in libraries} | runtime,
+        "versions": {name: version(name) for name in libraries if find_spec(name)} | runtime,
         "model": model,
         **pair,
         "polygons": _describe_vectors(params, harmonised.footprint_sources),

@@ -1,31 +1,25 @@
-"""Checkpoints: what they hold, and their files.
+"""Checkpoints: what they hold.
 
-A checkpoint is plain tensors, numbers and texts, so that it loads with `weights_only=True`. As .safetensors, all that
-is no tensor is JSON in the header.
+A checkpoint is plain tensors, numbers and texts, so that it loads with `weights_only=True`; see `checkpoint_file`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from functools import partial
-from pathlib import Path
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from array_api_compat import is_torch_array
 
-from xview2_siamese_unet.config.modelling import PredictionParams, VoteWeights
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.models.postprocess import Thresholds
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PARTS: Final = {"state", "model", "classes", "channels"}
-_USE: Final = (
+BEST_FILE: Final = (
     "Use the ..._best_siamese_unet_state.pth or the .safetensors file that training writes when it finishes, one "
     "folder above the epoch checkpoints."
 )
+"""Advice on a file that is no checkpoint."""
 
 
 class Checkpoint(TypedDict):
@@ -53,100 +47,6 @@ class Checkpoint(TypedDict):
     history: list[dict[str, float]]
 
 
-def thresholds_of(checkpoint: Mapping[str, Any]) -> Thresholds:
-    """Return the thresholds of a checkpoint; one half if it has none."""
-    return Thresholds(**checkpoint.get("thresholds", {}))
-
-
-def prediction_of(checkpoint: Mapping[str, Any]) -> PredictionParams:
-    """Return how a checkpoint predicts, with tuned vote weights."""
-    return PredictionParams.model_validate(checkpoint.get("prediction", {}))
-
-
-def vote_weights_of(checkpoint: Mapping[str, Any]) -> VoteWeights | None:
-    """Return the class weights of the vote within a building; `None` without a vote."""
-    params = prediction_of(checkpoint)
-    return params.vote_weights if params.vote == "connected" else None
-
-
-class CheckpointFormat(NamedTuple):
-    """How a file of a checkpoint is written and read; reading runs no code."""
-
-    write: Callable[[Any, Path], None]
-    read: Callable[[Path], Any]
-
-
-def format_of(path: Path) -> CheckpointFormat:
-    """Return the format that the suffix names: .safetensors, else that of `torch.save`."""
-    if path.suffix == ".safetensors":
-        return CheckpointFormat(write_safetensors, read_safetensors)
-    return CheckpointFormat(torch.save, partial(torch.load, map_location="cpu", weights_only=True))
-
-
-def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Write a checkpoint; weights that two U-Nets share are written once.
-
-    Args:
-        checkpoint: tensors under `state`, and what JSON can hold.
-        path: of a file that no process reads yet.
-    """
-    names: dict[tuple[int, tuple[int, ...]], str] = {}
-    aliases: dict[str, str] = {}
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in checkpoint["state"].items():
-        # An empty tensor has no address, and a view of the same memory may have another shape.
-        key = (tensor.data_ptr() or id(tensor), tuple(tensor.shape))
-        if key in names:
-            aliases[name] = names[key]
-        else:
-            names[key], tensors[name] = name, tensor.contiguous()
-    order = list(checkpoint["state"])
-    rest = {name: value for name, value in checkpoint.items() if name != "state"}
-    header = {"checkpoint": rest, "aliases": aliases, "order": order}
-    save_file(tensors, path, metadata={name: json.dumps(value) for name, value in header.items()})
-
-
-def read_weights(path: Path) -> Any:  # noqa: ANN401
-    """Return the content of a .safetensors file or one of `torch.save`; runs no code."""
-    with path.open("rb") as file:
-        if file.read(9)[8:] == b"{":  # eight bytes of length, then JSON
-            return read_safetensors(path)
-        file.seek(0)
-        return torch.load(file, map_location="cpu", weights_only=True)  # given a path, torch would look at the name
-
-
-def read_safetensors(path: Path) -> dict[str, Any]:
-    """Return what `write_safetensors` wrote; of another file, its tensors by name."""
-    with safe_open(path, framework="pt", device="cpu") as file:
-        metadata = file.metadata() or {}
-        if "checkpoint" not in metadata:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it cannot be iterated over
-        header = {name: json.loads(value) for name, value in metadata.items()}
-        aliases = header["aliases"]
-        state = {name: file.get_tensor(aliases.get(name, name)) for name in header["order"]}
-    return {"state": state, **header["checkpoint"]}
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return a checkpoint from a file, whatever its name; nothing in it is executed.
-
-    Raises:
-        CheckpointError: no such file, or one that is no checkpoint of this project.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no file'}.", hint=_USE)
-    path.open("rb").close()  # a missing permission is no damage, but torch raises the same for some damages
-    try:
-        content = read_weights(path)
-    except Exception as error:  # torch and safetensors raise half a dozen kinds for one cause: a file that is not ours
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, of another format, "
-            "or holds Python objects, which are never loaded because they could run code.",
-            hint=_USE,
-        ) from error
-    return check_checkpoint(content, str(path))
-
-
 def check_checkpoint(content: object, name: str) -> dict[str, Any]:
     """Return the content of a file if it is a checkpoint of this project.
 
@@ -155,7 +55,7 @@ def check_checkpoint(content: object, name: str) -> dict[str, Any]:
     """
     if isinstance(content, dict) and content.keys() >= _PARTS:
         return content
-    raise CheckpointError(f"{name} is no checkpoint of this project: it holds {_kind(content)}.", hint=_USE)
+    raise CheckpointError(f"{name} is no checkpoint of this project: it holds {_kind(content)}.", hint=BEST_FILE)
 
 
 def _kind(content: object) -> str:
@@ -165,7 +65,7 @@ def _kind(content: object) -> str:
         if "pretrained" not in content:
             return "a checkpoint of PyTorch Lightning from another project"
         return f"epoch {content['epoch']} of a training, to resume from"
-    if content and all(isinstance(value, Tensor) for value in content.values()):
+    if content and all(is_torch_array(value) for value in content.values()):
         first = next(iter(content))
         return f"a bare state_dict ({len(content)} tensors, {first} the first) without the settings of a model"
     return f"a dictionary of {', '.join(map(str, [*content][:5])) or 'nothing'}"

@@ -15,7 +15,7 @@ from xview2_siamese_unet.atomic import sha256, whole_file, write_atomically
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.models.card import ONNX, SUFFIXES, Card, Member, find_card, parse_card, write_card
-from xview2_siamese_unet.models.checkpoint import prediction_of, thresholds_of
+from xview2_siamese_unet.models.postprocess import prediction_of, thresholds_of
 from xview2_siamese_unet.models.trained import TrainedModel, read_model
 
 Contents = Mapping[str, Mapping[str, Any]]

@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from xview2_siamese_unet import packages
 from xview2_siamese_unet.atomic import sha256, whole_file, write_atomically
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.models.card import CLASSES, ONNX, SUFFIXES, Card, Member, write_card
-from xview2_siamese_unet.models.checkpoint import write_safetensors
+from xview2_siamese_unet.models.checkpoint_file import write_safetensors
 from xview2_siamese_unet.models.onnx_net import OnnxNet
-from xview2_siamese_unet.models.postprocess import probabilities
+from xview2_siamese_unet.models.postprocess import probabilities, to_numpy
 from xview2_siamese_unet.models.predictor import Predictor, fuse_batch_norm, restore
 from xview2_siamese_unet.models.siamese_unet import Normalise
 from xview2_siamese_unet.models.tensors import ClassLogits, PairTensor
@@ -70,7 +71,7 @@ def export_onnx(checkpoint: Mapping[str, Any], path: Path) -> Member:
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"An export needs the package {error.name}, which is not installed.",
-                hint="Install both: uv sync --extra onnx, or pip install onnx onnxruntime.",
+                hint=f"Install both: {packages.ONNX.install}.",
             ) from error
         except Exception as error:  # torch raises one of a dozen classes for what it cannot export
             raise CheckpointError(
@@ -86,7 +87,7 @@ def export_onnx(checkpoint: Mapping[str, Any], path: Path) -> Member:
             multiple=getattr(net.pre, "multiple", 1),  # the seed's net resizes by itself
             padding="black",
         )
-        _compare(Predictor(net, normalise), Predictor(OnnxNet(part.parent, member, _CPU), nn.Identity()))
+        _compare(Predictor(net, normalise), OnnxNet(part.parent, member, _CPU))
     return member
 
 
@@ -108,13 +109,13 @@ def _trace(heads: Heads, path: Path) -> None:
         )
 
 
-def _compare(net: Predictor, exported: Predictor) -> None:
+def _compare(net: Predictor, exported: OnnxNet) -> None:
     """Require that both give the same probabilities for other sizes than the traced one."""
     random = np.random.default_rng(0)
     for batch, height, width in _COMPARED:
-        images = torch.from_numpy(random.integers(0, 256, (2, batch, 3, height, width), dtype=np.uint8))
-        one, other = (probabilities(predict(*images)) for predict in (net, exported))
-        error = float((one - other).abs().max())
+        images = random.integers(0, 256, (2, batch, 3, height, width), dtype=np.uint8)
+        one, other = probabilities(net(*torch.from_numpy(images))), probabilities(exported(*images))
+        error = float(np.abs(to_numpy(one) - other).max())
         if error > _LARGEST_ERROR:
             raise CheckpointError(
                 f"The exported network differs from the net by {error:.2g} for {height} × {width} pixels.",

@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from scipy import special
 
+from xview2_siamese_unet import packages
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.models.card import Member
-from xview2_siamese_unet.models.hardware import is_out_of_memory
-from xview2_siamese_unet.models.siamese_unet import Logits
-from xview2_siamese_unet.models.tensors import ClassLogits, ImageTensor
-from xview2_siamese_unet.types import AnyArray
+from xview2_siamese_unet.models.machine import is_out_of_memory, sign_of_gpu, thread_count
+from xview2_siamese_unet.models.postprocess import Logits
+from xview2_siamese_unet.types import AnyArray, Float32Array, ImageBands, NetOutput
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -32,7 +30,7 @@ _SMALLEST: Final = 1e-7
 _log = logging.getLogger(__name__)
 
 
-class OnnxNet(nn.Module):
+class OnnxNet:
     """An ONNX network as a net of this project: grey values of both images → logits of both heads.
 
     A network without one of the heads returns zeros for it. Images may have any size.
@@ -40,7 +38,7 @@ class OnnxNet(nn.Module):
     Args:
         folder: of the card.
         member: description of the file.
-        hardware: device. ONNX Runtime uses as many threads as torch.
+        hardware: device.
 
     Attributes:
         device: `cuda` or `cpu`.
@@ -52,22 +50,23 @@ class OnnxNet(nn.Module):
     """
 
     def __init__(self, folder: Path, member: Member, hardware: HardwareParams) -> None:
-        super().__init__()
         self.member = member
         self.warnings: list[str] = []
         self._path = folder / member.file
         self._check_signature(_parse(self._path))
         self._session = self._open(hardware)
         (given,) = self._session.get_inputs()
-        self._input, self._dtype = given.name, torch.float16 if given.type == "tensor(float16)" else torch.float32
-        self._mean, self._std = (torch.tensor(values).view(1, 3, 1, 1) for values in (member.mean, member.std))
+        self._input, self._dtype = given.name, np.float16 if given.type == "tensor(float16)" else np.float32
+        self._mean, self._std = (
+            np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (member.mean, member.std)
+        )
 
     @property
     def device(self) -> str:
         """`cuda` or `cpu`."""
         return "cuda" if _CUDA in self._session.get_providers() else "cpu"
 
-    def forward(self, pre: ImageTensor, post: ImageTensor) -> Logits:
+    def __call__(self, pre: ImageBands, post: ImageBands) -> Logits:
         """Return float32 logits of images, 0–255.
 
         Raises:
@@ -76,8 +75,9 @@ class OnnxNet(nn.Module):
         """
         images = {"pre": [pre], "post": [post], "pair": [pre, post]}[self.member.input]
         height, width = pre.shape[-2:]
-        values = torch.cat([self._normalise(self._pad(image.float())) for image in images], dim=1)
-        found = torch.from_numpy(self._run(values.to(self._dtype).numpy())).float()
+        with np.errstate(over="ignore"):  # of float16: what the network returns is checked
+            values = np.concatenate([self._normalise(self._pad(image)) for image in images], axis=1, dtype=self._dtype)
+        found = self._run(values).astype(np.float32, copy=False)
         wanted = (len(values), len(self.member.order), *values.shape[-2:])
         if found.shape != wanted:
             raise CheckpointError(
@@ -85,27 +85,25 @@ class OnnxNet(nn.Module):
                 f"{_shown(wanted)}.",
                 hint="Correct output and classes of the card, or export the network again.",
             )
-        if not bool(found.isfinite().all()):
+        if not np.isfinite(found).all():
             raise CheckpointError(
                 f"{self._path} returns values that are not finite.",
                 hint="Correct scale, mean and std of its card, or use a network in float32.",
             )
         return self._logits(found[:, self.member.order, :height, :width])
 
-    def _normalise(self, image: ImageTensor) -> ImageTensor:
-        ordered = image.flip(1) if self.member.channels == "bgr" else image
-        return (ordered / self.member.scale - self._mean) / self._std
+    def _normalise(self, image: ImageBands) -> Float32Array:
+        ordered = image[:, ::-1] if self.member.channels == "bgr" else image
+        values: Float32Array = np.divide(ordered, self.member.scale, dtype=np.float32)
+        values -= self._mean
+        values /= self._std
+        return values
 
-    def _pad(self, image: ImageTensor) -> Tensor:
+    def _pad(self, image: ImageBands) -> AnyArray:
         height, width = image.shape[-2:]
         more = (-height % self.member.multiple, -width % self.member.multiple)
-        if not any(more):
-            return image
-        if self.member.padding == "black":
-            return functional.pad(image, (0, more[1], 0, more[0]))
-        mode: Any = self.member.padding
-        # numpy, because torch reflects no more pixels than there are
-        return torch.from_numpy(np.pad(image.numpy(), ((0, 0), (0, 0), (0, more[0]), (0, more[1])), mode))
+        mode: Any = "constant" if self.member.padding == "black" else self.member.padding
+        return np.pad(image, ((0, 0), (0, 0), (0, more[0]), (0, more[1])), mode) if any(more) else image
 
     def _run(self, values: AnyArray) -> AnyArray:
         try:
@@ -120,22 +118,23 @@ class OnnxNet(nn.Module):
         result: AnyArray = found
         return result
 
-    def _logits(self, output: ClassLogits) -> Logits:
+    def _logits(self, output: NetOutput) -> Logits:
         """Return the logits of both heads, from an output in the order of `CLASSES`."""
         kind, is_probability = self.member.output, self.member.activation == "probabilities"
         if is_probability:
-            output = output.clamp(_SMALLEST, 1 - _SMALLEST)
+            output = output.clip(_SMALLEST, 1 - _SMALLEST)
         if kind == "five":
             # The odds of any class against background; of probabilities, their logarithms are logits.
-            output = output.log() if is_probability else output
-            building, damage = output[:, 1:].logsumexp(dim=1, keepdim=True) - output[:, :1], output[:, 1:]
+            output = np.log(output) if is_probability else output
+            damage = output[:, 1:]
+            building = np.logaddexp.reduce(damage, axis=1, keepdims=True) - output[:, :1]
         else:
             building, damage = (output[:, :1], output[:, 1:]) if kind != "damage" else (output[:, :0], output)
             if is_probability:
-                building, damage = building.logit(), damage.log()
-        building = building if building.shape[1] else output.new_zeros(()).expand_as(output[:, :1])
-        damage = damage if damage.shape[1] else output.new_zeros(()).expand_as(output[:, :1])
-        return Logits(functional.pad(building, (0, 0, 0, 0, 1, 0)), functional.pad(damage, (0, 0, 0, 0, 1, 0)))
+                building, damage = special.logit(building), np.log(damage)
+        zeros = np.zeros_like(output[:, :1])
+        heads = (head if head.shape[1] else zeros for head in (building, damage))
+        return Logits(*(np.concatenate([zeros, head], axis=1) for head in heads))
 
     def _check_signature(self, model: ModelProto) -> None:
         _check_opset(self._path, model)
@@ -174,10 +173,10 @@ class OnnxNet(nn.Module):
     def _open(self, hardware: HardwareParams) -> Any:  # noqa: ANN401  onnxruntime has no types
         _, onnxruntime = _packages(self._path)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+        options.intra_op_num_threads, options.inter_op_num_threads = thread_count(), 1
         options.log_severity_level = 4  # errors are raised
         options.enable_mem_pattern = False  # which would keep memory for each size of image
-        on_gpu = hardware.device == "gpu" or (hardware.device == "auto" and torch.cuda.is_available())
+        on_gpu = hardware.device == "gpu" or (hardware.device == "auto" and sign_of_gpu() is not None)
         wanted = [_CUDA, "CPUExecutionProvider"] if on_gpu else ["CPUExecutionProvider"]
         providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
         try:
@@ -207,7 +206,7 @@ def _packages(path: Path) -> tuple[Any, Any]:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{path} needs the package {error.name}, which is not installed.",
-            hint="Install both: uv sync --extra onnx, or pip install onnx onnxruntime.",
+            hint=f"Install both: {packages.ONNX.install}.",
         ) from error
 
 

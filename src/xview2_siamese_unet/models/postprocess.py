@@ -1,17 +1,43 @@
-"""The decision rule from logits to damage codes, for validation, scoring, assessment."""
+"""The decision rule from logits to damage codes, for validation, scoring, assessment.
+
+The same lines compute with torch (a trained net, on any device) and with numpy (an ONNX network, without torch).
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+from array_api_compat import array_namespace, is_numpy_array, to_device
+from jaxtyping import Float, Shaped, UInt8
+from scipy import special
 
+from xview2_siamese_unet.config.modelling import PredictionParams, VoteWeights
 from xview2_siamese_unet.damage import SCORED, Damage
-from xview2_siamese_unet.models.siamese_unet import Logits
-from xview2_siamese_unet.models.tensors import ClassProbabilities, Codes, ProbabilityTensor, SingleProbability, Targets
 from xview2_siamese_unet.raster.io import as_bytes
-from xview2_siamese_unet.types import SceneProbabilities
+from xview2_siamese_unet.types import AnyArray, SceneProbabilities
+
+# Any: a tensor of torch, or an array of numpy.
+Array = Shaped[Any, "..."]
+BuildingLogits = Float[Any, "b 2 h w"]
+ClassLogits = Float[Any, "b k h w"]
+SingleProbability = Float[Any, "b 1 h w"]
+"""Of a building."""
+ClassProbabilities = Float[Any, "b k h w"]
+"""Of the damage classes of a building."""
+PixelProbabilities = Float[Any, "b classes h w"]
+"""Of background and the damage classes: one more, or as many as the logits of the damage head."""
+PixelProbability = Float[Any, "b h w"]
+Codes = UInt8[Any, "b h w"]
+"""Damage codes."""
+
+
+class Logits(NamedTuple):
+    """Logits of the heads."""
+
+    building: BuildingLogits
+    damage: ClassLogits
 
 
 class Temperatures(NamedTuple):
@@ -31,7 +57,23 @@ class Thresholds(NamedTuple):
     damaged: float = 0.5
 
 
-def probabilities(logits: Logits) -> ProbabilityTensor:
+def thresholds_of(model: Mapping[str, Any]) -> Thresholds:
+    """Return the thresholds of a checkpoint or a card; one half if it has none."""
+    return Thresholds(**model.get("thresholds", {}))
+
+
+def prediction_of(model: Mapping[str, Any]) -> PredictionParams:
+    """Return how a checkpoint or a card predicts, with tuned vote weights."""
+    return PredictionParams.model_validate(model.get("prediction", {}))
+
+
+def vote_weights_of(model: Mapping[str, Any]) -> VoteWeights | None:
+    """Return the class weights of the vote within a building; `None` without a vote."""
+    params = prediction_of(model)
+    return params.vote_weights if params.vote == "connected" else None
+
+
+def probabilities(logits: Logits) -> PixelProbabilities:
     """Return probabilities of background and the damage classes, 4 or 5.
 
     The localisation head alone gives the probability of a building, which the damage head divides among the classes.
@@ -41,39 +83,55 @@ def probabilities(logits: Logits) -> ProbabilityTensor:
 
 def building_probability(logits: Logits) -> SingleProbability:
     """Return the probability of a building."""
-    return torch.softmax(logits.building.float(), dim=1)[:, 1:]
+    return _softmax(logits.building)[:, 1:]
 
 
 def class_probabilities(logits: Logits) -> ClassProbabilities:
     """Return the probabilities of the damage classes of a building."""
-    return torch.softmax(logits.damage[:, 1:].float(), dim=1)
+    return _softmax(logits.damage[:, 1:])
 
 
-def join_heads(building: SingleProbability, classes: ClassProbabilities) -> ProbabilityTensor:
+def _softmax(logits: ClassLogits) -> ClassProbabilities:
+    # The standard of arrays has no softmax; this is each library's own.
+    return special.softmax(logits, axis=1) if is_numpy_array(logits) else logits.float().softmax(dim=1)
+
+
+def join_heads(building: SingleProbability, classes: ClassProbabilities) -> PixelProbabilities:
     """Return probabilities of background and the damage classes from those of both heads."""
-    return torch.cat([1 - building, building * classes], dim=1)
+    return array_namespace(building).concat([1 - building, building * classes], axis=1)
 
 
-def most_likely(shares: ProbabilityTensor) -> tuple[Tensor, Targets]:
-    """Return the probability of a building and its likeliest damage code, each (b, h, w)."""
-    # Not argmax, which on a CPU is many times slower over a dimension that is not the last (bench_epoch.py).
-    return 1 - shares[:, 0], shares[:, 1:].max(dim=1).indices + 1
+def most_likely(shares: PixelProbabilities) -> tuple[PixelProbability, Codes]:
+    """Return the probability of a building and its likeliest damage code."""
+    # Not argmax, which in torch on a CPU is many times slower over a dimension that is not the last (bench_epoch.py).
+    xp, highest = array_namespace(shares), shares[:, 1]
+    codes = xp.ones_like(highest, dtype=xp.uint8)
+    for code in range(2, shares.shape[1]):
+        codes = xp.where(shares[:, code] > highest, code, codes)
+        highest = xp.maximum(shares[:, code], highest)
+    return 1 - shares[:, 0], codes
 
 
-def decide(shares: ProbabilityTensor, thresholds: Thresholds = Thresholds()) -> Codes:  # noqa: B008  a tuple never changes
+def decide(shares: PixelProbabilities, thresholds: Thresholds = Thresholds()) -> Codes:  # noqa: B008  a tuple never changes
     """Return damage codes of `probabilities`; 0 is no building."""
     probability, damage = most_likely(shares)
-    damaged = (damage >= Damage.MINOR_DAMAGE) & (damage <= Damage.DESTROYED)
+    damaged = (damage >= int(Damage.MINOR_DAMAGE)) & (damage <= int(Damage.DESTROYED))
     building = (probability > thresholds.building) | (damaged & (probability > thresholds.damaged))
-    return (damage * building).to(torch.uint8)
+    return damage * building
 
 
-def scored_bytes(shares: ProbabilityTensor) -> SceneProbabilities:
+def scored_bytes(shares: PixelProbabilities) -> SceneProbabilities:
     """Return probabilities of background and scored classes × 254.
 
     The probability of un-classified, if the net has that class, is divided among the four.
     """
+    xp = array_namespace(shares)
     known = shares[:, int(SCORED[0]) : int(SCORED[-1]) + 1]
     if shares.shape[1] > 1 + len(SCORED):
-        known = known * ((1 - shares[:, :1]) / known.sum(dim=1, keepdim=True).clamp_min(1e-30))
-    return as_bytes(torch.cat([shares[:, :1], known], dim=1).cpu().numpy())
+        known = known * ((1 - shares[:, :1]) / xp.clip(xp.sum(known, axis=1, keepdims=True), min=1e-30))
+    return as_bytes(to_numpy(xp.concat([shares[:, :1], known], axis=1)))
+
+
+def to_numpy(array: Array) -> AnyArray:
+    """Return a tensor of torch, on any device, or an array of numpy as the latter."""
+    return np.asarray(to_device(array, "cpu"))

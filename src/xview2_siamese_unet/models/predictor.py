@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,14 +16,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from xview2_siamese_unet.config.modelling import ClassesParams, HardwareParams, ModelParams, Tta
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.models.build import DamageNet, build_net
-from xview2_siamese_unet.models.checkpoint import prediction_of
-from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
-from xview2_siamese_unet.models.postprocess import Temperatures
-from xview2_siamese_unet.models.siamese_unet import Logits, Normalise, SiameseUNet
-from xview2_siamese_unet.models.tensors import ImageTensor
+from xview2_siamese_unet.models.hardware import autocast_dtype, device_warnings, pick_device
+from xview2_siamese_unet.models.postprocess import Logits, Temperatures, prediction_of, probabilities
+from xview2_siamese_unet.models.siamese_unet import Normalise, SiameseUNet
+from xview2_siamese_unet.models.tensors import ImageTensor, ProbabilityTensor
+from xview2_siamese_unet.models.views import mean_logits
+from xview2_siamese_unet.types import ImageBands
 
 _log = logging.getLogger(__name__)
-_TURNS: dict[Tta, tuple[int, ...]] = {"none": (0,), "flips": (0, 2), "d4": (0, 1, 2, 3)}
 
 
 class Predictor:
@@ -53,24 +53,17 @@ class Predictor:
         self._net = net.to(device).eval()
         self._normalise = normalise.to(device)
         self._dtype = dtype
-        self._views = [*itertools.product(_TURNS[tta], (False,) if tta == "none" else (False, True))]
+        self._tta = tta
 
     @torch.inference_mode()
     def __call__(self, pre: ImageTensor, post: ImageTensor) -> Logits:
         """Return float32 logits of images, 0–255, sides multiples of 32."""
         with torch.autocast(self.device, self._dtype, enabled=self._dtype is not None):
-            images = [self._normalise(image.to(self.device).float()) for image in (pre, post)]
-            total = self._view(images, *self._views[0])
-            for view in self._views[1:]:
-                total = Logits(*map(torch.add, total, self._view(images, *view)))
-        n = len(self._views)
-        return Logits(total.building / n / self.temperatures.building, total.damage / n / self.temperatures.damage)
+            before, after = (self._normalise(image.to(self.device).float()) for image in (pre, post))
+            return mean_logits(self._logits, before, after, self._tta, self.temperatures)
 
-    def _view(self, images: list[ImageTensor], turns: int, flip: bool) -> Logits:
-        """Return the logits of flipped and rotated images, rotated and flipped back."""
-        seen = (torch.rot90(image.flip(-1) if flip else image, turns, (-2, -1)) for image in images)
-        back = (torch.rot90(head.float(), -turns, (-2, -1)) for head in self._net(*seen))
-        return Logits(*(head.flip(-1) if flip else head for head in back))
+    def _logits(self, pre: ImageTensor, post: ImageTensor) -> Logits:
+        return Logits(*(head.float() for head in self._net(pre, post)))
 
 
 def predictor_of(checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta: Tta | None = None) -> Predictor:
@@ -97,6 +90,19 @@ def predictor_of(checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta
         tta=tta or prediction_of(checkpoint).tta,
         temperatures=Temperatures(**checkpoint.get("temperatures", {})),
     )
+
+
+def net_of(
+    checkpoint: Mapping[str, Any], hardware: HardwareParams, *, tta: Tta | None = None
+) -> tuple[Callable[[ImageBands, ImageBands], ProbabilityTensor], str, list[str]]:
+    """Return the net of a checkpoint, grey values of both images → probabilities; its device; warnings about it."""
+    predict = predictor_of(checkpoint, hardware, tta=tta)
+
+    def net(pre: ImageBands, post: ImageBands) -> ProbabilityTensor:
+        shares: ProbabilityTensor = probabilities(predict(torch.from_numpy(pre), torch.from_numpy(post)))
+        return shares
+
+    return net, predict.device, device_warnings(hardware.device)
 
 
 def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, ClassesParams]:

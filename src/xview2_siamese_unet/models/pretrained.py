@@ -17,7 +17,7 @@ from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.modelling import EncoderParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.models.build import DamageNet, is_timm, smp_encoder
-from xview2_siamese_unet.models.checkpoint import read_weights
+from xview2_siamese_unet.models.checkpoint_file import read_weights
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.models.postprocess import Logits
 from xview2_siamese_unet.models.tensors import BuildingLogits, ClassLogits, ImageTensor
 
 

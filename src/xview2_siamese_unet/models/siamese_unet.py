@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from xview2_siamese_unet.models.postprocess import Logits
 from xview2_siamese_unet.models.tensors import BuildingLogits, ClassLogits, Features, FusedFeatures, ImageTensor
 
 Fusion = Literal["concat", "difference", "both"]
 _TIMES = {"concat": 2, "difference": 1, "both": 3}
-
-
-class Logits(NamedTuple):
-    """Logits of the heads."""
-
-    building: BuildingLogits
-    damage: ClassLogits
 
 
 class Normalise(nn.Module):

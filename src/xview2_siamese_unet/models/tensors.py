@@ -16,10 +16,6 @@ FusedFeatures = Float[Tensor, "b _ y x"]
 """With more channels, unless the features were subtracted."""
 BuildingLogits = Float[Tensor, "b 2 h w"]
 ClassLogits = Float[Tensor, "b k h w"]
-SingleProbability = Float[Tensor, "b 1 h w"]
-"""Of a building."""
-ClassProbabilities = Float[Tensor, "b k h w"]
-"""Of the damage classes of a building."""
 ProbabilityTensor = Float[Tensor, "b classes h w"]
 """Of background and the damage classes: one more, or as many as the logits of the damage head."""
 Codes = UInt8[Tensor, "b h w"]

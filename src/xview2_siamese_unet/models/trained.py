@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
-from torch import nn
 
 from xview2_siamese_unet.config.modelling import ClassesParams, HardwareParams, Tta
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.card import ONNX, SUFFIXES, Card, find_card, read_card
-from xview2_siamese_unet.models.checkpoint import prediction_of, read_checkpoint
 from xview2_siamese_unet.models.onnx_net import OnnxNet
 from xview2_siamese_unet.models.postprocess import (
+    PixelProbabilities,
     Temperatures,
     building_probability,
     class_probabilities,
     join_heads,
+    prediction_of,
     probabilities,
+    to_numpy,
 )
-from xview2_siamese_unet.models.predictor import Predictor, predictor_of
-from xview2_siamese_unet.models.tensors import ImageTensor, ProbabilityTensor
+from xview2_siamese_unet.models.views import LogitNet, mean_logits
+from xview2_siamese_unet.types import ImageBands, NetOutput
 
-Net = Callable[[ImageTensor, ImageTensor], ProbabilityTensor]
+Net = Callable[[ImageBands, ImageBands], PixelProbabilities]
+"""Grey values of both images → probabilities of background and the damage classes."""
 _SMALL: Final = (96, 160)
 """Height and width of an image for a check."""
 _ROUNDING: Final = 1e-3
@@ -41,7 +44,7 @@ def read_model(path: Path) -> dict[str, Any]:
     """
     if path.suffix in SUFFIXES:
         return read_card(path)
-    return read_card(find_card(path)) if path.suffix == ONNX else read_checkpoint(path)
+    return read_card(find_card(path)) if path.suffix == ONNX else _torch_modules()[0].read_checkpoint(path)
 
 
 def check_model(content: Mapping[str, Any]) -> list[float]:
@@ -53,14 +56,14 @@ def check_model(content: Mapping[str, Any]) -> list[float]:
     """
     model = TrainedModel(content, HardwareParams(device="cpu", precision="32-true"))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 1, 3, *_SMALL), dtype=np.uint8)
-    shares = model(*map(torch.from_numpy, pixels))
+    shares = to_numpy(model(*pixels))
     # Not a number compares as different.
-    if not bool(((shares >= 0).all(dim=1) & ((shares.sum(dim=1) - 1).abs() < _ROUNDING)).all()):
+    if not ((shares >= 0).all(axis=1) & (np.abs(shares.sum(axis=1) - 1) < _ROUNDING)).all():
         raise CheckpointError(
             "The model predicts no probabilities: some are negative or not a number, or do not add up to 1.",
             hint="Correct activation and normalisation of its card.",
         )
-    return [float(share) for share in shares.mean(dim=(0, 2, 3))]
+    return [float(share) for share in shares.mean(axis=(0, 2, 3))]
 
 
 def members_of(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -105,33 +108,33 @@ class TrainedModel:
         if "card" in content:
             self._nets = [*self._members(content["card"], content["folder"], hardware, views)]
         else:
-            predict = predictor_of(content, hardware, tta=views)
+            net, device, warnings = _torch_modules()[1].net_of(content, hardware, tta=views)
             classes = ClassesParams.model_validate(content["classes"]).damage_classes - 1
-            self._note("The checkpoint", predict.device, classes)
-            self._nets = [as_net(predict)]
+            self._note("The checkpoint", device, classes, warnings)
+            self._nets = [net]
 
-    @torch.inference_mode()
-    def __call__(self, pre: ImageTensor, post: ImageTensor) -> ProbabilityTensor:
-        """Return probabilities of images, 0–255; checkpoints need sides that are multiples of 32."""
-        total = self._nets[0](pre, post)
-        for net in self._nets[1:]:
-            total = total + net(pre, post).to(total.device)
+    def __call__(self, pre: ImageBands, post: ImageBands) -> PixelProbabilities:
+        """Return probabilities of images, 0–255: of a checkpoint as a tensor on its device, of a card as an array.
+
+        Checkpoints need sides that are multiples of 32.
+        """
+        total = reduce(operator.add, (net(pre, post) for net in self._nets))
         return total / len(self._nets)
 
     def _members(self, card: Card, folder: Path, hardware: HardwareParams, tta: Tta) -> Iterator[Net]:
         """Yield a net for each member, and one for all those of a single head."""
         temperatures = Temperatures(**card.temperatures.model_dump())
-        heads: dict[str, list[Predictor]] = {"building": [], "damage": []}
+        heads: dict[str, list[LogitNet]] = {"building": [], "damage": []}
         for member in card.members:
             if not member.is_onnx:
                 inner = TrainedModel(read_model(folder / member.file), hardware, tta=tta)
                 self._note(member.file, inner.device, inner.classes, inner.warnings)
-                yield inner
+                yield partial(_as_array, inner)
                 continue
             net = OnnxNet(folder, member, hardware)
             classes = len(member.order) - 1 if member.output == "heads" else len(SCORED)
             self._note(member.file, net.device, classes, net.warnings)
-            predict = Predictor(net, nn.Identity(), tta=tta, temperatures=temperatures)
+            predict = partial(mean_logits, net, tta=tta, temperatures=temperatures)
             if member.output in heads:
                 heads[member.output].append(predict)
             else:
@@ -150,15 +153,28 @@ class TrainedModel:
         self.warnings += [warning for warning in warnings if warning not in self.warnings]
 
 
-def as_net(predict: Predictor) -> Net:
+def as_net(predict: LogitNet) -> Net:
     """Return both images → probabilities of what predicts logits."""
     return lambda pre, post: probabilities(predict(pre, post))
 
 
-def _joined(building: list[Predictor], damage: list[Predictor]) -> Net:
-    def net(pre: ImageTensor, post: ImageTensor) -> ProbabilityTensor:
-        buildings = torch.stack([building_probability(predict(pre, post)) for predict in building])
-        classes = torch.stack([class_probabilities(predict(pre, post)) for predict in damage])
-        return join_heads(buildings.mean(dim=0), classes.mean(dim=0))
+def _as_array(net: Net, pre: ImageBands, post: ImageBands) -> NetOutput:
+    return to_numpy(net(pre, post))
+
+
+def _joined(building: list[LogitNet], damage: list[LogitNet]) -> Net:
+    def net(pre: ImageBands, post: ImageBands) -> NetOutput:
+        buildings = np.stack([building_probability(predict(pre, post)) for predict in building])
+        classes = np.stack([class_probabilities(predict(pre, post)) for predict in damage])
+        joined: NetOutput = join_heads(buildings.mean(axis=0), classes.mean(axis=0))
+        return joined
 
     return net
+
+
+def _torch_modules() -> tuple[Any, Any]:
+    """Return the modules that read a checkpoint and predict with it."""
+    # torch is slow to import, and not in every installation
+    from xview2_siamese_unet.models import checkpoint_file, predictor  # noqa: PLC0415
+
+    return checkpoint_file, predictor

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.metrics.calibration import BUILDING, MOST_LIKELY, curves_of, precision_recall, reliability
+from xview2_siamese_unet.report.numbers import FEW, percent
 from xview2_siamese_unet.types import Float64Array, Int64Array
 
 INK: Final = "#1f2933"
@@ -33,8 +34,6 @@ _SMALL_SIZE: Final = 8.5
 
 BUILDING_WORDS: Final = ("background", "building")
 DAMAGE_WORDS: Final = tuple(code.word for code in Damage)
-FEW: Final = 50
-"""Pixels below which a bin of a reliability diagram is not drawn, because it is noise; the ECE counts it."""
 PanelCounts = Mapping[str, Mapping[str, int]]
 """Panel, such as a date (`pre`, `post`) or a split → class word → pixels."""
 
@@ -84,15 +83,6 @@ def compact(count: float) -> str:
         if count >= limit:
             return f"{count / limit:.3g}{unit}" if count < 999.5 * limit else f"{count / limit:.0f}{unit}"
     return f"{count:.0f}"
-
-
-def percent(share: float) -> str:
-    """Return a share as text that is 0 only for 0: 12.3 %, 0.04 %, < 0.01 %."""
-    if share == 0:
-        return "0 %"
-    if share < 1e-4:
-        return "< 0.01 %"
-    return f"{100 * share:.1f} %" if share >= 1e-3 else f"{100 * share:.2f} %"
 
 
 def best_epoch(history: pd.DataFrame) -> int | None:

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from xview2_siamese_unet.damage import SCORED, Damage
-from xview2_siamese_unet.report.figures import FEW, percent
+from xview2_siamese_unet.report.numbers import FEW, percent
 
 LIMITS: Final = (
     "This is an automated reading of satellite images. A person must check it before anybody acts on it, and it must "

@@ -20,7 +20,9 @@ from PIL import Image
 from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.raster.io import LEVELS, NO_DATA, confidence
 from xview2_siamese_unet.raster.store import Scene
-from xview2_siamese_unet.report.figures import INK, MUTED, compact, percent
+from xview2_siamese_unet.report.figures import INK, MUTED, compact
+from xview2_siamese_unet.report.hatches import chequer, hatch
+from xview2_siamese_unet.report.numbers import percent
 from xview2_siamese_unet.types import BoolArray, UInt8Array
 
 Prediction = tuple[UInt8Array, UInt8Array]
@@ -311,31 +313,6 @@ def show_confidence(confidences: UInt8Array, side: int) -> UInt8Array:
     """Return probabilities in steps of 1/254, uint8 (h, w), as colour; 255: no data."""
     small = resize(confidences, side, Image.Resampling.NEAREST)
     return _mark_no_data(_CONFIDENCE[small], small == NO_DATA)
-
-
-def hatch(codes: UInt8Array, ground: UInt8Array) -> UInt8Array:
-    """Return `ground`, uint8 (h, w, 3), with each class in its colour and hatch."""
-    y, x = np.indices(codes.shape)
-    rising, falling = (x + y) % 6 == 0, (x - y) % 6 == 0
-    lines = {
-        Damage.NO_DAMAGE: np.zeros(codes.shape, bool),
-        Damage.MINOR_DAMAGE: rising,
-        Damage.MAJOR_DAMAGE: rising | falling,
-        Damage.DESTROYED: y % 3 == 0,
-        Damage.UNCLASSIFIED: (x % 4 == 0) & (y % 4 == 0),
-    }
-    painted = ground.copy()
-    for code, dark in lines.items():
-        painted[codes == code] = code.rgb
-        painted[(codes == code) & dark] = [channel // 3 for channel in code.rgb]
-    return painted
-
-
-def chequer(shape: tuple[int, ...]) -> UInt8Array:
-    """Return the light grey chequer, uint8 (h, w, 3), that stands for no data."""
-    y, x = np.indices(shape) // 8
-    grey = np.where((x + y) % 2 == 0, 232, 208).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _no_data(image: UInt8Array, side: int) -> BoolArray:

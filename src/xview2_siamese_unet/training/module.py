@@ -19,8 +19,8 @@ from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.metrics.confusion import N_JOINT, Counts, joint_codes
 from xview2_siamese_unet.metrics.scores import mean_scores, official_score
 from xview2_siamese_unet.models.build import DamageNet
-from xview2_siamese_unet.models.postprocess import decide, probabilities
-from xview2_siamese_unet.models.siamese_unet import Logits, Normalise
+from xview2_siamese_unet.models.postprocess import Logits, decide, probabilities
+from xview2_siamese_unet.models.siamese_unet import Normalise
 from xview2_siamese_unet.models.tensors import ClassLogits, Scalar, SceneTensor, Targets
 from xview2_siamese_unet.training.augmentation import augment
 from xview2_siamese_unet.training.data import Batch, unpack_batch

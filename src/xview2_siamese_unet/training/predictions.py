@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xview2_siamese_unet.models.postprocess import Temperatures
-from xview2_siamese_unet.models.siamese_unet import Logits
+from xview2_siamese_unet.models.postprocess import Logits, Temperatures
 from xview2_siamese_unet.models.tensors import ImageTensor, SceneTensor
 
 _RESERVE: Final = 10**9  # bytes of disk that are left to whatever else writes

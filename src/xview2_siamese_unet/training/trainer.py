@@ -31,7 +31,8 @@ from xview2_siamese_unet.config.modelling import LossWeightsParams, Recipe
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.models.build import build_net
 from xview2_siamese_unet.models.checkpoint import Checkpoint
-from xview2_siamese_unet.models.hardware import autocast_dtype, is_out_of_memory, pick_device, pick_precision
+from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device, pick_precision
+from xview2_siamese_unet.models.machine import is_out_of_memory
 from xview2_siamese_unet.models.pretrained import load_encoder_weights
 from xview2_siamese_unet.models.siamese_unet import Normalise
 from xview2_siamese_unet.progress import is_watched

@@ -24,18 +24,18 @@ from xview2_siamese_unet.config.modelling import HardwareParams, PredictionParam
 from xview2_siamese_unet.damage import N_CODES, SCORED, Damage
 from xview2_siamese_unet.metrics.confusion import Counts
 from xview2_siamese_unet.metrics.scores import mean_scores
-from xview2_siamese_unet.models.checkpoint import prediction_of
 from xview2_siamese_unet.models.hardware import autocast_dtype, pick_device
 from xview2_siamese_unet.models.postprocess import (
     Temperatures,
     Thresholds,
     decide,
     most_likely,
+    prediction_of,
     probabilities,
     scored_bytes,
 )
 from xview2_siamese_unet.models.predictor import Predictor
-from xview2_siamese_unet.models.tensors import ProbabilityTensor
+from xview2_siamese_unet.models.tensors import ImageTensor, ProbabilityTensor
 from xview2_siamese_unet.models.trained import TrainedModel
 from xview2_siamese_unet.models.vote import connected_components, sum_probabilities
 from xview2_siamese_unet.progress import track
@@ -176,13 +176,17 @@ def tune_model(
         folder: for the predictions, while they are needed.
     """
     rows, params = store.rows(names), prediction_of(content).model_copy(update={"tune": True})
+    model = TrainedModel(content, hardware)
+
+    def net(pre: ImageTensor, post: ImageTensor) -> Tensor:
+        return torch.as_tensor(model(pre.numpy(), post.numpy()))
 
     def scenes() -> Iterator[Tensor]:
         for row in track("validation scenes predicted", len(rows), rows):
             yield torch.from_numpy(np.array(store.pixels[row]))[None]
 
     with _kept(folder, _passes(params)) as file:
-        predictions = Predictions(TrainedModel(content, hardware), scenes, file)
+        predictions = Predictions(net, scenes, file)
         thresholds, weights = tune_classes(lambda: predictions, params, unclassified)
     prediction = params.model_copy(update={"vote_weights": weights})
     return {"thresholds": thresholds._asdict(), "prediction": prediction.model_dump()}

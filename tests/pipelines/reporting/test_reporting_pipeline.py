@@ -132,7 +132,7 @@ def test_predictions_and_probabilities_are_saved_scene_by_scene(
                 probabilities=np.full((5, 2, 3), 51, np.uint8),
             )
 
-    monkeypatch.setattr("xview2_siamese_unet.inference.prediction.predict_scenes", answer)
+    monkeypatch.setattr("xview2_siamese_unet.pipelines.reporting.nodes.predict_scenes", answer)
     monkeypatch.setattr("xview2_siamese_unet.pipelines.reporting.nodes.georeferences", lambda _: dict.fromkeys(names))
     config = OmegaConf.create((CONF / "catalog_reporting.yml").read_text())
     for dataset in ("predictions", "probabilities"):

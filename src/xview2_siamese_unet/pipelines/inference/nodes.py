@@ -32,6 +32,7 @@ from xview2_siamese_unet.inference.coregistration import estimate_footprint_shif
 from xview2_siamese_unet.inference.no_model import NONE, check_no_model, is_no_model, no_model, visible_rows
 from xview2_siamese_unet.inference.obscured import with_obscured
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
+from xview2_siamese_unet.inference.prediction import WindowPredictor, choose_model, predict_rows
 from xview2_siamese_unet.inference.products import blocks_folder, buildings_style, check_out, outline_style, products
 from xview2_siamese_unet.inference.record import (
     Predicted,
@@ -69,7 +70,7 @@ def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict
     check_no_model(params)
     if params.model == NONE:
         return no_model()
-    checkpoint: dict[str, Any] = _prediction().choose_model(params.model, finished)
+    checkpoint = choose_model(params.model, finished)
     model = describe_model(checkpoint)
     refuse_synthetic(model, params)
     for warning in model_warnings(model):
@@ -78,12 +79,6 @@ def take_model(params: InferenceParams, finished: dict[str, Any] | None) -> dict
     epoch = "" if model["epoch"] is None else f", epoch {model['epoch']}"
     _log.info("model: %s (%s, trained on %s%s)", where, model["id"], model["dataset"], epoch)
     return checkpoint
-
-
-def _prediction() -> Any:  # noqa: ANN401  a module
-    from xview2_siamese_unet.inference import prediction  # noqa: PLC0415  torch is slow to import
-
-    return prediction
 
 
 def predict_raster(
@@ -98,9 +93,8 @@ def predict_raster(
     if is_no_model(checkpoint):
         yield from _see_raster(harmonised, checkpoint, params, hardware)
         return
-    prediction = _prediction()
     pair, windows, started = harmonised.pair, params.windows, time.monotonic()
-    predict = prediction.WindowPredictor(checkpoint, hardware, tta=windows.tta)
+    predict = WindowPredictor(checkpoint, hardware, tta=windows.tta)
     record = describe(harmonised, checkpoint, params, hardware)
     for warning in pixel_warnings(record["model"], pair.grid.pixel):
         _log.warning(warning)
@@ -110,9 +104,7 @@ def predict_raster(
     )
     store = BlockStore(blocks_folder(folder) / record["run_id"])
     batch_size = windows.batch_size or predict.usual_batch
-    for number, columns in prediction.predict_rows(
-        pair, predicted.plan, predict, store, batch_size, predict.thresholds
-    ):
+    for number, columns in predict_rows(pair, predicted.plan, predict, store, batch_size, predict.thresholds):
         yield {record["run_id"]: {number: columns}}, predicted
     record["warnings"] += predict.warnings  # last, because memory may have run out in the last row
     record["seconds"] = {"predict": round(time.monotonic() - started, 1)}

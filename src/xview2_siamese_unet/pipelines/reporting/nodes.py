@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from xview2_siamese_unet.config.modelling import ClassesParams, HardwareParams, Unclassified
 from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.inference.prediction import predict_scenes
 from xview2_siamese_unet.metrics import buildings as building_metrics
 from xview2_siamese_unet.metrics import calibration
 from xview2_siamese_unet.metrics.confusion import Predictions
@@ -41,8 +42,6 @@ def predict(
     Raises:
         DataError: the dataset has lost a scene since the splits were made.
     """
-    from xview2_siamese_unet.inference.prediction import predict_scenes  # noqa: PLC0415  torch is slow to import
-
     georeference = georeferences(scenes)
     wanted = splits.loc[splits["split"] == params.split, "scene"].tolist()
     if absent := [name for name in wanted if name not in georeference]:

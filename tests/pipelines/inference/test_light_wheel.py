@@ -1,0 +1,124 @@
+"""The distribution without torch: the products of the clone from an environment that holds nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distributions
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import geopandas as gpd
+import pytest
+from shapely import box
+
+from built_wheels import build_wheel, call_uv
+from onnx_nets import IMAGENET, Coarse, write_card, write_onnx
+from xview2_siamese_unet.assessment import Assessment, assess
+
+pytestmark = pytest.mark.slow
+TRAINING = ("torch", "lightning", "torchvision", "timm", "segmentation_models_pytorch", "tensorboard")
+LARGEST = 900e6  # bytes
+SETTINGS = "inference: {windows: {size: 96, overlap: 32}}\nhardware: {device: cpu, precision: 32-true}"
+ASSESS = """
+import sys
+from xview2_siamese_unet.assessment import assess
+assess(*sys.argv[1:4], model=sys.argv[4], registration="off")
+print("training:", *sorted({*sys.argv[5:]} & {*sys.modules}))
+"""
+
+
+@pytest.fixture(scope="module")
+def python(project_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with the wheel, and the versions of this environment."""
+    folder = tmp_path_factory.mktemp("light")
+    constraints, settings = folder / "constraints.txt", (project_path / "pyproject.toml").read_text()
+    pins = {f"{each.name}=={each.version}" for each in distributions() if each.name != "xview2-siamese-unet"}
+    constraints.write_text("\n".join(sorted(pins)))
+    call_uv("venv", "--python", sys.executable, folder / "env")
+    found = folder / "env" / "bin" / "python"
+    how = ("--constraints", constraints, "--exclude-newer", tomllib.loads(settings)["tool"]["uv"]["exclude-newer"])
+    call_uv("pip", "install", "--python", found, *how, build_wheel(project_path / "light", folder))
+    return found
+
+
+@pytest.fixture
+def card(project: Path) -> Path:
+    folder = project / "model"
+    folder.mkdir()
+    loc = write_onnx(Coarse(3, 1, 0), folder / "loc.onnx", 3, half=True)
+    cls = write_onnx(Coarse(6, 4, 1), folder / "cls.onnx", 6)
+    how = {**IMAGENET, "multiple": 32}
+    members = {**loc, **how, "input": "pre", "output": "building"}, {**cls, **how, "output": "damage"}
+    rule = {"thresholds": {"building": 0.4, "damaged": 0.4}, "prediction": {"vote": "connected", "tta": "d4"}}
+    return write_card(folder / "card.yml", *members, **rule, temperatures={"building": 1.3, "damage": 0.8})
+
+
+def xview2(python: Path, folder: Path, *args: str | Path) -> CompletedProcess[str]:
+    """Run a command in an empty folder, with small windows as a setting of the user."""
+    config, empty = folder / "config" / "xview2", folder / "empty"
+    for place in (config, empty):
+        place.mkdir(parents=True, exist_ok=True)
+    (config / "parameters.yml").write_text(SETTINGS)
+    around = {"XDG_CONFIG_HOME": str(config.parent), "HOME": str(empty), "DO_NOT_TRACK": "1", "COLUMNS": "300"}
+    command = [python.with_name("xview2"), *args]
+    return subprocess.run(command, cwd=empty, env=around, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def differing(folder: Path, ours: Assessment) -> list[str]:
+    """Return the products that are not the same bytes; run.json names the folder and the versions."""
+    names = {*ours.products} - {"run.json"}
+    assert names | {"run.json"} == {path.name for path in folder.iterdir() if path.name[0] != "."}
+    return [name for name in sorted(names) if (folder / name).read_bytes() != ours.products[name].read_bytes()]
+
+
+def test_the_products_are_those_of_the_clone(python: Path, material: Path, project: Path, card: Path) -> None:
+    pair = [material / "pre.tif", material / "post.tif"]
+    done = xview2(python, project, "assess", *pair, "--out", project / "out", "--model", card)
+    assert done.returncode == 0, done.stderr
+    assert differing(project / "out", assess(*pair, project / "ours", model=card)) == []
+    assert "torch" not in json.loads((project / "out" / "run.json").read_text())["versions"]
+
+
+def test_without_a_model_they_are_as_well(python: Path, material: Path, project: Path) -> None:
+    roofs = [box(x, y, x + 12, y + 9) for x in (500_020, 500_060) for y in (3_999_900, 3_999_950)]
+    footprints = project / "roofs.gpkg"
+    gpd.GeoDataFrame(geometry=roofs, crs="EPSG:32615").to_file(footprints)
+    inputs = material / "pre.tif", material / "post.tif", "--footprints", footprints
+    done = xview2(python, project, "assess", *inputs, "--out", project / "out", "--model", "none")
+    assert done.returncode == 0, done.stderr
+    ours = assess(material / "pre.tif", material / "post.tif", project / "ours", model="none", footprints=footprints)
+    assert differing(project / "out", ours) == []
+
+
+def test_a_checkpoint_is_one_sentence_with_what_to_install(python: Path, material: Path, project: Path) -> None:
+    inputs = material / "pre.tif", material / "post.tif", "--model", material / "model.pth"
+    done = xview2(python, project, "assess", *inputs, "--out", project / "out")
+    assert done.returncode == 2
+    assert "The package torch is not installed. It is needed for checkpoints" in done.stderr
+    assert "pip install xview2_siamese_unet" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project / "out").exists()
+
+
+def test_doctor_lists_what_is_missing_for_what(python: Path, tmp_path: Path) -> None:
+    done = xview2(python, tmp_path, "doctor")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if "for checkpoints, training and adapting" in line)
+    assert all(package in line for package in ("torch", "lightning", "timm", "pip install xview2_siamese_unet"))
+
+
+def test_the_environment_is_small_and_has_nothing_for_training(python: Path) -> None:
+    site = next(python.parents[1].glob("lib/python*/site-packages"))
+    assert {path.name for path in site.iterdir()} & {*TRAINING, "kedro_viz"} == set()
+    assert sum(path.lstat().st_size for path in site.rglob("*") if path.suffix != ".pyc") < LARGEST
+
+
+def test_the_clone_assesses_with_a_card_without_importing_torch(material: Path, project: Path, card: Path) -> None:
+    args = [material / "pre.tif", material / "post.tif", project / "out", card, *TRAINING]
+    command = [sys.executable, "-c", ASSESS, *args]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].strip() == "training:"
