@@ -96,21 +96,16 @@ _post_processors: list[_Style] = []
 
 
 class Xview2Algorithm(QgsProcessingAlgorithm):  # type: ignore[misc]
-    """A command. Its parameters have the names of the options, in capitals; the docstring is the help."""
+    """A command. Its parameters have the names of the options, in capitals; the docstring is the help.
+
+    Each command has the methods `parameters_of_command` and `results`, the files that it writes.
+    """
 
     command: str
     title: str
     arguments: tuple[str, ...] = ("FOLDER",)
     results_in = ("FOLDER", "")
     """Parameter, and folder below it, of the results."""
-
-    def parameters_of_command(self) -> list[QgsProcessingParameterDefinition]:
-        """Return the parameters."""
-        raise NotImplementedError
-
-    def results(self) -> list[Result]:
-        """Return the files that the command writes."""
-        raise NotImplementedError
 
     def options_of_command(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Return the options of the command line, by name."""

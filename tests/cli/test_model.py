@@ -74,7 +74,7 @@ def test_a_run_is_exported_shown_and_verified(shipped: Path, kind: str, suffix: 
     card = Path(call("export", "default/quickstart", "--format", kind, "--out", shipped / "out").output.strip())
     assert sorted(path.name for path in (shipped / "out").iterdir()) == [f"quickstart{suffix}", "quickstart.yml"]
     net, exported = (predict_images(read_model(path), images_of(64, 64)) for path in (checkpoint, card))
-    np.testing.assert_allclose(exported, net, atol=1e-5)
+    np.testing.assert_allclose(exported, net, atol=1e-5, rtol=0)
     described = parse_card(card)
     assert described.scores == {"score": 0.654}
     assert described.licence == "CC0-1.0"
@@ -111,7 +111,7 @@ def test_runs_become_an_ensemble_and_a_soup(shipped: Path) -> None:
     assert call("ensemble", *runs, "--out", shipped / "both").exit_code == 0
     found = predict_images(read_model(shipped / "both/ensemble.yml"), images_of(64, 64))
     mean = np.mean([predict_images(net, images_of(64, 64)) for net in nets], axis=0)
-    np.testing.assert_allclose(found, mean, atol=1e-6)
+    np.testing.assert_allclose(found, mean, atol=1e-6, rtol=0)
     assert "not tuned again" in call("average", *runs, "--out", shipped / "soup.pth").output
     weight = "building_head.weight"
     mean = (nets[0]["state"][weight] + nets[1]["state"][weight]) / 2

@@ -55,7 +55,7 @@ def test_torch_and_numpy_decide_alike(classes: int) -> None:
     arrays_of = Logits(heads[:, :2], heads[:, 2:])
     one, other = probabilities(arrays_of), probabilities(Logits(*map(torch.from_numpy, arrays_of)))
     assert (type(one), one.dtype) == (np.ndarray, np.float32)
-    np.testing.assert_allclose(one, other.numpy(), atol=1e-6)
+    np.testing.assert_allclose(one, other.numpy(), atol=1e-6, rtol=0)
     # Of equal probabilities, what follows is the same to the last bit.
     tensor = torch.from_numpy(one)
     for thresholds in (Thresholds(), Thresholds(0.6, 0.3)):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xview2_siamese_unet.metrics.calibration import CURVES, STEPS
+from xview2_siamese_unet.metrics.calibration import CURVES, FEW, STEPS
 from xview2_siamese_unet.report.figures import (
     best_epoch,
     compact,
@@ -17,7 +17,7 @@ from xview2_siamese_unet.report.figures import (
     draw_reliability,
     row_shares,
 )
-from xview2_siamese_unet.report.numbers import FEW, percent
+from xview2_siamese_unet.report.page import percent
 
 MATRIX = np.array([[90, 10], [0, 0]], np.int64)
 COUNTS = {

@@ -21,6 +21,8 @@ from xview2_siamese_unet.types import Flags, Histogram, Histograms, Integers, Ma
 STEPS: Final = LEVELS + 1
 BINS: Final = 15
 """Of equal width, for reliability: 17 steps each (Guo et al. 2017, arXiv 1706.04599)."""
+FEW: Final = 50
+"""Pixels below which a bin of a reliability diagram is not drawn, because it is noise; the ECE counts it."""
 BUILDING: Final = "building"
 MOST_LIKELY: Final = "most likely class"
 CURVES: Final = (BUILDING, *(code.word for code in SCORED), MOST_LIKELY)

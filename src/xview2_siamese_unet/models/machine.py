@@ -37,8 +37,8 @@ def use_one_gpu(number: int) -> None:
 
     Call this before CUDA starts, which reads the variable once, for all threads.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = [str(index) for index, _ in enumerate(_gpus())] if visible is None else visible.split(",")
+    all_gpus = ",".join(str(index) for index, _ in enumerate(_gpus()))
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", all_gpus).split(",")
     if len(names) > 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = names[number % len(names)]
 

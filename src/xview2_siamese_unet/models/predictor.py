@@ -20,7 +20,7 @@ from xview2_siamese_unet.models.hardware import autocast_dtype, device_warnings,
 from xview2_siamese_unet.models.postprocess import Logits, Temperatures, prediction_of, probabilities
 from xview2_siamese_unet.models.siamese_unet import Normalise, SiameseUNet
 from xview2_siamese_unet.models.tensors import ImageTensor, ProbabilityTensor
-from xview2_siamese_unet.models.views import mean_logits
+from xview2_siamese_unet.models.tta import mean_logits
 from xview2_siamese_unet.types import ImageBands
 
 _log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from xview2_siamese_unet.models.postprocess import (
     probabilities,
     to_numpy,
 )
-from xview2_siamese_unet.models.views import LogitNet, mean_logits
+from xview2_siamese_unet.models.tta import LogitNet, mean_logits
 from xview2_siamese_unet.types import ImageBands, NetOutput
 
 Net = Callable[[ImageBands, ImageBands], PixelProbabilities]

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from xview2_siamese_unet.damage import Damage
-from xview2_siamese_unet.metrics.calibration import BUILDING, MOST_LIKELY, curves_of, precision_recall, reliability
-from xview2_siamese_unet.report.numbers import FEW, percent
+from xview2_siamese_unet.metrics.calibration import BUILDING, FEW, MOST_LIKELY, curves_of, precision_recall, reliability
+from xview2_siamese_unet.report.page import percent
 from xview2_siamese_unet.types import Float64Array, Int64Array
 
 INK: Final = "#1f2933"

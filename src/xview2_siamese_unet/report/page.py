@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from xview2_siamese_unet.damage import SCORED, Damage
-from xview2_siamese_unet.report.numbers import FEW, percent
+from xview2_siamese_unet.metrics.calibration import FEW
 
 LIMITS: Final = (
     "This is an automated reading of satellite images. A person must check it before anybody acts on it, and it must "
@@ -100,6 +100,15 @@ def render_report(
             licence=XBD_LICENCE if source == "xbd" else None,
         )
     )
+
+
+def percent(share: float) -> str:
+    """Return a share as text that is 0 only for 0: 12.3 %, 0.04 %, < 0.01 %."""
+    if share == 0:
+        return "0 %"
+    if share < 1e-4:
+        return "< 0.01 %"
+    return f"{100 * share:.1f} %" if share >= 1e-3 else f"{100 * share:.2f} %"
 
 
 def page_environment() -> Environment:

@@ -22,7 +22,7 @@ from xview2_siamese_unet.raster.io import LEVELS, NO_DATA, confidence
 from xview2_siamese_unet.raster.store import Scene
 from xview2_siamese_unet.report.figures import INK, MUTED, compact
 from xview2_siamese_unet.report.hatches import chequer, hatch
-from xview2_siamese_unet.report.numbers import percent
+from xview2_siamese_unet.report.page import percent
 from xview2_siamese_unet.types import BoolArray, UInt8Array
 
 Prediction = tuple[UInt8Array, UInt8Array]
