@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from small_nets import images_of, small_checkpoint
@@ -108,7 +109,8 @@ VARIANTS: list[tuple[dict[str, Any], type[nn.Module]]] = [
     ({"share_weights": False}, nn.BatchNorm2d),
     ({"fusion_levels": "all"}, nn.BatchNorm2d),
     ({"architecture": "seed"}, nn.BatchNorm2d),
-    ({"encoder": {"name": "tu-tf_efficientnet_lite0"}}, type(None)),  # its padding depends on the size
+    ({"encoder": {"name": "tu-tf_efficientnet_lite0"}}, BatchNormAct2d),
+    ({"encoder": {"name": "tu-efficientnetv2_rw_t"}}, BatchNormAct2d),  # every kind of block of this family
 ]
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
+from timm.layers.norm_act import BatchNormAct2d
+from timm.models._efficientnet_blocks import ConvBnAct, DepthwiseSeparableConv, EdgeResidual, InvertedResidual
+from timm.models.efficientnet import EfficientNetFeatures
 from torch import nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
@@ -23,6 +26,15 @@ from xview2_siamese_unet.models.tensors import ImageTensor, ProbabilityTensor
 from xview2_siamese_unet.models.tta import mean_logits
 from xview2_siamese_unet.types import ImageBands
 
+_IN_ORDER: Final = (
+    nn.Sequential,
+    EfficientNetFeatures,
+    ConvBnAct,
+    DepthwiseSeparableConv,
+    EdgeResidual,
+    InvertedResidual,
+)
+"""Modules that apply each batch norm to what the convolution registered before it returns."""
 _log = logging.getLogger(__name__)
 
 
@@ -133,10 +145,11 @@ def fuse_batch_norm(net: DamageNet) -> DamageNet:
             unet.encoder = fuse(unet.encoder)
         except (TraceError, NameError, RuntimeError, TypeError) as error:
             # Code that depends on values or lengths, or keeps modules in lists, cannot be traced.
-            _log.debug("batch norms of an encoder are not fused: %s", error)
+            _log.debug("an encoder cannot be traced, so that not all of its batch norms are fused: %s", error)
     # Not the decoder: with a skip connection that may be missing, a trace is not the code.
-    for layers in [part for part in net.modules() if isinstance(part, nn.Sequential)]:
-        for i, (first, second) in enumerate(itertools.pairwise(layers)):
-            if isinstance(first, nn.Conv2d) and type(second) is nn.BatchNorm2d:
-                layers[i], layers[i + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    for layers in [part for part in net.modules() if isinstance(part, _IN_ORDER)]:
+        for (name, first), (after, second) in itertools.pairwise([*layers.named_children()]):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                setattr(layers, name, fuse_conv_bn_eval(first, second))
+                setattr(layers, after, second.act if isinstance(second, BatchNormAct2d) else nn.Identity())
     return net

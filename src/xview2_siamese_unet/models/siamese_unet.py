@@ -133,10 +133,14 @@ class SiameseUNet(nn.Module):
         padded = pad(pre, self.pre.multiple), pad(post, self.pre.multiple)
         if hasattr(self, "joints"):
             before, both = self._fuse_then_decode(*padded)
+            buildings = self.building_head(before)
         else:
             before, after = self._decode_both(*padded)
+            buildings = self.building_head(before)
             both = fuse(before, after, self.fusion)
-        return Logits(self._enlarge(self.building_head(before), pre), self._enlarge(self.damage_head(both), pre))
+            del after
+        del before  # the damage head takes most memory of all
+        return Logits(self._enlarge(buildings, pre), self._enlarge(self.damage_head(both), pre))
 
     def _decode_both(self, pre: ImageTensor, post: ImageTensor) -> tuple[Features, Features]:
         if self.pre is not self.post or not self.in_one_pass:
