@@ -65,9 +65,6 @@ def test_a_missing_command_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "no-program").write_text("")
     with pytest.raises(CommandError, match="no-program is not a program"):
         find_command(str(tmp_path / "no-program"))
-    monkeypatch.setattr(sys, "platform", "win32")
-    with pytest.raises(CommandError, match="WSL"):
-        find_command("")
 
 
 @pytest.mark.parametrize(
@@ -194,6 +191,18 @@ def test_cancel_ends_the_command_and_its_children(tmp_path: Path, monkeypatch: p
         for line in shown:
             with suppress(ProcessLookupError):
                 os.kill(int(line.text), signal.SIGKILL)
+
+
+def test_cancel_on_windows_ends_the_tree_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_program(tmp_path / "taskkill", f'echo "$@" > {tmp_path}/asked; kill -9 "$2"')
+    program = write_program(tmp_path / "runs", "echo $$ >&2; exec sleep 60")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(sys, "platform", "win32")
+    shown: list[Line] = []
+    with pytest.raises(Canceled):
+        run([program], shown.append, lambda: len(shown) == 1)
+    assert (tmp_path / "asked").read_text() == f"/PID {shown[0].text} /T /F\n"
+    assert ended(int(shown[0].text))
 
 
 def test_an_error_while_lines_are_shown_ends_the_command(tmp_path: Path) -> None:
