@@ -54,6 +54,7 @@ def is_one_file(name: str) -> bool:
 @given(NAMES)
 @example("nul.tar.gz")
 @example("com0")
+@example("com¹.txt")
 @example("..")
 @example("a.")
 @example("a:b")
