@@ -52,7 +52,7 @@ def seed(path: Path) -> np.ndarray:
 
     Only the drawing order is ours; there, the last building of the file stays on top.
     """
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         label = pd.read_json(file)
     features, metadata = label["features"]["xy"], label["metadata"]
     table = pd.DataFrame({"wkt": [feature["wkt"] for feature in features]})
@@ -69,7 +69,7 @@ def seed(path: Path) -> np.ndarray:
 
 def fill(path: Path) -> np.ndarray:
     """Fill each polygon on a mask of its own, then lay it over the rest."""
-    features = json.loads(path.read_text())["features"]["xy"]
+    features = json.loads(path.read_text(encoding="utf-8"))["features"]["xy"]
     mask = np.zeros(SHAPE, np.uint8)
     for feature in sorted(features, key=lambda f: RANK[SUBTYPES[f["properties"]["subtype"]]]):
         ring = np.array(shapely.from_wkt(feature["wkt"]).exterior.coords, np.int32)

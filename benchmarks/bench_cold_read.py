@@ -109,7 +109,7 @@ def forget(folder: Path) -> None:
 
 def from_disk() -> int:
     """Return the bytes that this process has read from disk so far."""
-    return int(Path("/proc/self/io").read_text().split("\nread_bytes: ")[1].split()[0])
+    return int(Path("/proc/self/io").read_text(encoding="utf-8").split("\nread_bytes: ")[1].split()[0])
 
 
 def measure(folder: Path, opened: Callable[[Path], Read], crops: list[tuple[int, ...]]) -> tuple[float, float, int]:

@@ -69,7 +69,7 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._done.wait(0.01):
-            lines = Path("/proc/self/status").read_text().splitlines()
+            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
             now = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
             self.value = max(self.value, now / 1024)
 

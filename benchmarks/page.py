@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import torch
 
+from xview2_siamese_unet.parallel import usable_cores
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """\
@@ -80,9 +82,8 @@ def machine() -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {version('torch')}"
     info = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores of {named[1] if named else platform.processor()}, no GPU, torch {version('torch')}"
+    named = re.search(r"model name\s*: (.*)", info.read_text(encoding="utf-8")) if info.exists() else None
+    return f"{usable_cores()} cores of {named[1] if named else platform.processor()}, no GPU, torch {version('torch')}"
 
 
 def main(names: list[str]) -> None:

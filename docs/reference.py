@@ -16,9 +16,9 @@ import yaml  # type: ignore[import-untyped]
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from xview2_siamese_unet.config.globals import NAME, Globals
+from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.config.tree import Parameters
-from xview2_siamese_unet.config.validation import Strict
+from xview2_siamese_unet.config.validation import NAME, Strict
 
 DOCS: Final = Path(__file__).parent
 MADE: Final = "<!-- Made by docs/reference.py: change the code, then run it. -->\n"

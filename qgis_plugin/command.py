@@ -23,6 +23,7 @@ OLDEST = (0, 2)
 PATIENCE = 3.0
 """Seconds from SIGINT to SIGKILL."""
 _POLL = 0.1
+_NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # only on Windows, which opens one
 # QGIS sets these for its own Python and libraries; the command has others.
 _OF_QGIS = ("PYTHONHOME", "PYTHONPATH", "GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB")
 # Log messages of the command are not wrapped at this width.
@@ -56,8 +57,6 @@ class Line(NamedTuple):
 
 def find_command(setting: str) -> str:
     """Return the path of `xview2`: the setting, or the command on PATH if it is empty."""
-    if sys.platform == "win32":
-        raise CommandError("xview2 does not support native Windows. Install QGIS and xview2 in WSL and run QGIS there.")
     path = shutil.which(os.path.expanduser(setting) or COMMAND)  # noqa: PTH111  Path("") is "."
     if path is None:
         missing = f"{setting} is not a program." if setting else "The command xview2 is not on PATH."
@@ -76,7 +75,14 @@ def require_version(path: str) -> None:
 def _check_version(path: str, _changed: int) -> None:
     try:
         asked = [path, "--version"]
-        done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            asked,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=environment(),
+            creationflags=_NO_WINDOW,
+            check=False,
+        )
     except OSError as error:
         raise CommandError(f"{path} cannot be run: {error.strerror}. Install xview2 again.") from error
     found = re.search(rb"version (\d+)\.(\d+)", done.stdout)
@@ -167,6 +173,7 @@ def run(command: Sequence[str], show: Callable[[Line], None], is_canceled: Calla
             errors="replace",
             env=environment(),
             start_new_session=True,  # whose process group includes the children
+            creationflags=_NO_WINDOW,
         )
         try:
             _follow(process, keep, is_canceled)
@@ -204,10 +211,13 @@ def _read(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a command and its children: first as Ctrl-C does, then with force."""
-    os.killpg(process.pid, signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE)
-    with suppress(ProcessLookupError):  # all have ended
-        os.killpg(process.pid, signal.SIGKILL)
+    """End a command and its children: first as Ctrl-C does, then with force; on Windows, with force."""
+    if sys.platform == "win32":  # which has no process groups to end
+        subprocess.run(["taskkill", "/PID", str(process.pid), "/T", "/F"], capture_output=True, check=False)  # noqa: S603, S607
+    else:
+        os.killpg(process.pid, signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        with suppress(ProcessLookupError):  # all have ended
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()

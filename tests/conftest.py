@@ -64,6 +64,11 @@ MINIMAL_CONF = {
 """The least that resolves; a test adds files or replaces them."""
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if os.name == "nt" and item.get_closest_marker("unix"):
+        pytest.skip("needs fork, signals, pipes or a shell")
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     preload(trains=any(item.get_closest_marker("slow") for item in session.items))
     gc.freeze()  # a million objects of libraries and test modules, through which the collector would go again and again

@@ -37,7 +37,7 @@ class Cluster:
             self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         self.scheduler = fork("scheduler", lambda: serve(Scheduler, host=self.address, dashboard=False))
         self.start_worker()
-        SETTINGS.write_text(f"executor: {{kind: dask, scheduler: '{self.address}'}}\n")
+        SETTINGS.write_text(f"executor: {{kind: dask, scheduler: '{self.address}'}}\n", encoding="utf-8")
 
     def start_worker(self) -> None:
         self.worker = fork("worker", lambda: serve(Worker, self.address, nthreads=1, dashboard=False))

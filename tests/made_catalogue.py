@@ -130,5 +130,5 @@ def _collection(name: str, links: list[tuple[str, str]]) -> dict[str, Any]:
 
 def _write_json(path: Path, content: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path

@@ -65,5 +65,5 @@ def write_onnx(net: nn.Module, path: Path, bands: int, *, half: bool = False, fi
 def write_card(path: Path, *members: dict[str, Any], **more: object) -> Path:
     """Write a card of these members."""
     card = {"name": "test", "licence": "CC0-1.0", "members": list(members), **more}
-    path.write_text(json.dumps(card, indent=2))
+    path.write_text(json.dumps(card, indent=2), encoding="utf-8")
     return path

@@ -10,9 +10,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
-# A server that has imported what takes seconds forks for each command.
-_FORKS = multiprocessing.get_context("forkserver")
+# A server that has imported what takes seconds forks for each command; Windows starts each from scratch.
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_FORKS: Any = multiprocessing.get_context(_METHOD)
 _ALWAYS = (
     "torch",
     "geopandas",

@@ -50,14 +50,14 @@ def whole_file(path: Path) -> Iterator[Path]:
                 part.replace(path)
     except OSError as error:
         if error.errno in _FULL or PART in str(error.filename):
-            raise OSError(error.errno, error.strerror, str(path)) from error
+            raise OSError(error.errno, error.strerror, str(path), getattr(error, "winerror", None)) from error
         raise
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file as UTF-8."""
+    """Write a text file as UTF-8 with the line ends of the text: the same bytes on every system."""
     with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(text.encode())
 
 
 class AtomicLocalFileSystem(LocalFileSystem):  # type: ignore[misc]
@@ -68,6 +68,8 @@ class AtomicLocalFileSystem(LocalFileSystem):  # type: ignore[misc]
 
     def open(self, path: str, mode: str = "rb", **options: Any) -> Any:  # noqa: ANN401
         """Open as fsspec does."""
+        if "b" not in mode:  # not the encoding and the line ends of the system
+            options = {"encoding": "utf-8", "newline": "\n" if "w" in mode else None, **options}
         if "w" not in mode or options.get("compression") or self._intrans:
             return super().open(path, mode, **options)
         text = {key: value for key, value in options.items() if key in ("encoding", "errors", "newline")}

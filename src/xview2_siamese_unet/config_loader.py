@@ -27,9 +27,9 @@ from platformdirs import user_config_path
 from yaml import YAMLError
 
 from xview2_siamese_unet.config.dataset import DatasetParams
-from xview2_siamese_unet.config.globals import NAME, Globals
+from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.config.tree import Parameters
-from xview2_siamese_unet.config.validation import validate
+from xview2_siamese_unet.config.validation import NAME, validate
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.inference.building_formats import check_formats
 from xview2_siamese_unet.models.decoders import find_decoder

@@ -17,10 +17,6 @@ from typing import Final
 
 from xview2_siamese_unet.packages import feature_of
 
-WINDOWS: Final = (
-    "xview2_siamese_unet does not support native Windows. Install it in WSL (wsl --install) and run it there."
-)
-
 
 class ProjectError(Exception):
     """Base of the tree: `DataError("post.tif has no coordinate reference system.", hint="Assign one with ...")`.
@@ -86,6 +82,13 @@ _STORAGE: Final = {
     errno.ENOTDIR: _OTHER_PATH,
     errno.ENAMETOOLONG: _OTHER_PATH,
 }
+_IN_USE: Final = f"Close the program that has it open, such as QGIS, and run again. {_PERMISSIONS}"
+_WINDOWS: Final = {
+    5: _IN_USE,
+    32: _IN_USE,
+    1314: "Turn on Developer Mode in the settings of Windows, which allows symbolic links, and run again.",
+}
+"""`winerror` of what Windows refuses and other systems do not."""
 
 
 def cause_of(error: BaseException) -> ProjectError | None:
@@ -119,7 +122,7 @@ def _missing(error: BaseException) -> ConfigError | None:
 def _storage_error(error: BaseException) -> StorageError | None:
     if not isinstance(error, OSError):
         return None
-    hint = _STORAGE.get(error.errno or 0)
+    hint = _WINDOWS.get(getattr(error, "winerror", 0)) or _STORAGE.get(error.errno or 0)
     # An error without a file is not of the disk, but of a port or a process; only a full disk often names no file.
     if hint is None or (error.filename is None and hint is not _FREE_SPACE):
         return None

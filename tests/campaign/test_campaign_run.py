@@ -17,6 +17,7 @@ from subprocess import CompletedProcess
 
 import geopandas as gpd
 import pandas as pd
+import psutil
 import pyogrio
 import pystac
 import pytest
@@ -153,8 +154,7 @@ def test_a_corrupt_scene_is_reported_and_the_others_finish(site: Path, calm: Pat
 
 
 def workers_of(client: int) -> list[int]:
-    children = Path(f"/proc/{client}/task/{client}/children").read_text().split()
-    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [child.pid for child in psutil.Process(client).children() if "spawn_main" in " ".join(child.cmdline())]
 
 
 def start(site: Path, name: str) -> subprocess.Popen[bytes]:
@@ -183,7 +183,7 @@ def test_killed_clients_and_workers_leave_the_same_bytes(site: Path, calm: Path)
         os.kill(client.pid if victim == "client" else workers[0], signal.SIGKILL)
         assert client.wait(120) == (-signal.SIGKILL if victim == "client" else 1)
         end = time.monotonic() + 20
-        while any(Path(f"/proc/{pid}").exists() for pid in workers):  # they end with their client
+        while any(map(psutil.pid_exists, workers)):  # they end with their client
             assert time.monotonic() < end
             time.sleep(0.05)
     assert start(site, "wild").wait(120) == 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
@@ -105,6 +107,7 @@ def refusal(command: list[str], out: str) -> str:
     return str(said)
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 @pytest.mark.parametrize(
     ("out", "sentence"),
@@ -130,3 +133,12 @@ def test_a_folder_without_the_right_to_write_is_refused_first(monkeypatch: pytes
     monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and Path(path) == Path("docs")))
     for command in COMMANDS:
         assert refusal(command, "docs/new/x.html").startswith("docs/new/x.html: permission denied.")
+
+
+@pytest.mark.parametrize(("encoding", "printed"), [("utf-8", "3 × 4 → 数"), ("cp1252", "3 × 4 \\u2192 \\u6570")])
+def test_what_a_code_page_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch, encoding: str, printed: str) -> None:
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding, newline="\n")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    ProjectCommand("say", callback=lambda: click.echo("3 × 4 → 数")).main([], standalone_mode=False)
+    stdout.flush()
+    assert stdout.buffer.getvalue().decode(encoding) == f"{printed}\n"  # type: ignore[attr-defined]

@@ -61,20 +61,6 @@ def test_a_malformed_version_is_one_line(project: Path) -> None:
     assert ended_in_one_line(done, "Expected the form of 'load_versions'"), done.stderr
 
 
-@pytest.mark.parametrize("module", ["xview2_siamese_unet.cli", "xview2_siamese_unet.__main__"])
-def test_windows_is_refused_in_one_line(project: Path, module: str) -> None:
-    script = f"""
-import {module} as module, sys
-sys.platform = "win32"
-for name in ("{module}", "xview2_siamese_unet.cli"):
-    sys.modules.pop(name, None)
-from importlib import import_module
-getattr(import_module("{module}"), "main", print)()
-"""
-    done = python(project, "-c", script)
-    assert ended_in_one_line(done, "does not support native Windows. Install it in WSL"), done.stderr
-
-
 OUTSIDE = """
 import logging
 from xview2_siamese_unet import assessment

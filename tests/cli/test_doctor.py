@@ -245,7 +245,7 @@ def test_explain_does_not_follow_an_overridden_reference(shipped: Path) -> None:
 
 
 def line_of(text: str, path: Path) -> int:
-    return next(number for number, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+    return next(number for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if text in line)
 
 
 @pytest.mark.usefixtures("shipped")

@@ -63,6 +63,7 @@ def test_a_copy_of_an_empty_experiment_is_equal(shipped: Path) -> None:
     ("args", "sentence"),
     [
         (("strong",), "'strong' already exists"),
+        (("Strong",), "'strong' already exists"),
         (("../out",), "cannot be the name"),
         (("mine", "--from", "stronk"), "Unknown experiment 'stronk'.*: laptop, quickstart, seed_002, strong"),
     ],

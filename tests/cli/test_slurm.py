@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from xview2_siamese_unet.cli.slurm import slurm
 from xview2_siamese_unet.errors import ConfigError
 
+pytestmark = pytest.mark.unix
+
 
 def test_a_dry_run_prints_the_command_and_the_script(project_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project_path)

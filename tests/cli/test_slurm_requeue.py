@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.unix
+
 DATA, TRAINING, REPORTING = "data_processing,feature_statistics", "modelling", "reporting"
 PHASES = (DATA, TRAINING, REPORTING)
 STAND_INS = {

@@ -51,7 +51,7 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def label_page(page: Path, truth: pd.Series, to: Path) -> None:
     """Answer the buildings of a page as a person would, from what the page holds."""
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page.read_text())
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(encoding="utf-8"))
     ids = [building["id"] for building in json.loads(data)["buildings"]]
     pd.DataFrame({"building_id": ids, "label": truth[ids].to_numpy()}).to_csv(to, index=False)
 

@@ -12,6 +12,7 @@ from configparser import ConfigParser
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from qgis_plugin.command import (
     Canceled,
@@ -30,9 +31,11 @@ from rich.logging import RichHandler
 from qgis_plugin import command
 from xview2_siamese_unet import __version__, progress
 
+pytestmark = pytest.mark.unix
+
 
 def write_program(path: Path, text: str) -> str:
-    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     path.chmod(0o755)
     return str(path)
 
@@ -40,10 +43,11 @@ def write_program(path: Path, text: str) -> str:
 def ended(pid: int) -> bool:
     """Whether a process has ended, also if nobody has read its status yet."""
     for _ in range(100):
-        status = Path(f"/proc/{pid}/stat")
-        if not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z":
-            return True
-        time.sleep(0.02)
+        with suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.02)
+                continue
+        return True
     return False
 
 
@@ -65,9 +69,6 @@ def test_a_missing_command_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "no-program").write_text("")
     with pytest.raises(CommandError, match="no-program is not a program"):
         find_command(str(tmp_path / "no-program"))
-    monkeypatch.setattr(sys, "platform", "win32")
-    with pytest.raises(CommandError, match="WSL"):
-        find_command("")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_an_old_command_is_one_sentence(tmp_path: Path, printed: str, refusal: s
 
 def test_a_broken_command_is_one_sentence(tmp_path: Path) -> None:
     path = write_program(tmp_path / "xview2", "")
-    Path(path).write_text("#!/nowhere/python\n")
+    Path(path).write_text("#!/nowhere/python\n", encoding="utf-8")
     with pytest.raises(CommandError, match="cannot be run: No such file or directory"):
         require_version(path)
 
@@ -194,6 +195,18 @@ def test_cancel_ends_the_command_and_its_children(tmp_path: Path, monkeypatch: p
         for line in shown:
             with suppress(ProcessLookupError):
                 os.kill(int(line.text), signal.SIGKILL)
+
+
+def test_cancel_on_windows_ends_the_tree_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_program(tmp_path / "taskkill", f'echo "$@" > {tmp_path}/asked; kill -9 "$2"')
+    program = write_program(tmp_path / "runs", "echo $$ >&2; exec sleep 60")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(sys, "platform", "win32")
+    shown: list[Line] = []
+    with pytest.raises(Canceled):
+        run([program], shown.append, lambda: len(shown) == 1)
+    assert (tmp_path / "asked").read_text() == f"/PID {shown[0].text} /T /F\n"
+    assert ended(int(shown[0].text))
 
 
 def test_an_error_while_lines_are_shown_ends_the_command(tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ class Asked(mmap.mmap):
         self.ranges.append((start, start + length))
 
 
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="the system cannot be asked")
 @pytest.mark.parametrize(("row", "top", "bottom"), [(0, 0, None), (1, 0, None), (1, 300, 500), (2, 511, 512)])
 @pytest.mark.parametrize("width", [512, 200])
 def test_lines_are_asked_for_and_no_others(tmp_path: Path, row: int, top: int, bottom: int | None, width: int) -> None:

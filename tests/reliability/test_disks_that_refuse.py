@@ -93,6 +93,29 @@ def test_each_refusal_of_a_disk_has_a_sentence(tmp_path: Path, number: int) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+class WindowsError(OSError):
+    """As Windows raises it: `winerror` is a number of its own."""
+
+    winerror = 0
+
+
+@pytest.mark.parametrize(
+    ("number", "winerror", "hint"),
+    [
+        (errno.EACCES, 5, "Close the program that has it open"),
+        (errno.EACCES, 32, "Close the program that has it open"),
+        (errno.EINVAL, 1314, "Turn on Developer Mode"),
+    ],
+)
+def test_what_windows_refuses_has_a_sentence(tmp_path: Path, number: int, winerror: int, hint: str) -> None:
+    refusal = WindowsError(number, "Not allowed", str(tmp_path / "a"))
+    refusal.winerror = winerror
+    said = cause_of(refusal)
+    assert isinstance(said, StorageError)
+    assert said.message == f"{tmp_path / 'a'}: not allowed."
+    assert said.hint.startswith(hint)
+
+
 def test_what_is_no_refusal_of_a_disk_stays_what_it_is() -> None:
     assert cause_of(ValueError("a defect")) is None
     assert cause_of(PermissionError(errno.EPERM, "of a process, not of a file")) is None
@@ -100,10 +123,11 @@ def test_what_is_no_refusal_of_a_disk_stays_what_it_is() -> None:
     assert cause_of(FileExistsError(errno.EEXIST, "of a block of shared memory, not of a file")) is None
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
-def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+@pytest.mark.unix
+@pytest.mark.parametrize("make", ["mkfifo", "mkdir"])
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, make: str) -> None:
     path = tmp_path / "a"
-    make(path)
+    getattr(os, make)(path)
     kind = path.stat().st_mode
     with pytest.raises(OSError, match=r"a folder|a device or the like") as caught:
         write_atomically(path, "text")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.unix
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "check_vulnerabilities.sh"
 
 

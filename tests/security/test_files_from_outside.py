@@ -111,7 +111,7 @@ OPENED = re.compile(r"\brasterio\.open\(([^()]|\([^()]*\))*\)")
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.name)
 def test_the_code_opens_and_loads_nothing_by_guessing(path: Path) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert all("driver=" in found.group() or '"w"' in found.group() for found in OPENED.finditer(text))
     assert all("weights_only=True" in call for call in re.findall(r"torch\.load\(.*?\)\n", text, re.DOTALL))
     assert all("allow_pickle=False" in call for call in re.findall(r"np\.(?:load|save)\(.*\)\n", text))
@@ -124,7 +124,7 @@ def test_the_code_opens_and_loads_nothing_by_guessing(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.j2")), ids=lambda path: path.name)
 def test_no_template_turns_escaping_off(path: Path) -> None:
-    assert not re.search(r"autoescape\s+false", path.read_text())
+    assert not re.search(r"autoescape\s+false", path.read_text(encoding="utf-8"))
 
 
 def test_every_environment_of_templates_escapes() -> None:

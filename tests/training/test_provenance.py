@@ -35,7 +35,7 @@ def test_code_in_a_repository_has_its_commit_and_a_dirty_mark(file: Path) -> Non
     git(file.parent, "commit", "--quiet", "--message", "code")
     commit = git(file.parent, "rev-parse", "--short", "HEAD")
     assert code_commit(file) == commit
-    file.write_text("2\n")
+    file.write_text("2\n", encoding="utf-8")
     assert code_commit(file) == f"{commit}-dirty"
 
 

@@ -66,7 +66,7 @@ def test_scenes_come_out_wherever_they_lie(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "evil",
     ["../../tier1/images/../../../x.png", "/etc/x.png", "../x.png", "tier1/images/..", "tier1\\images\\..\\..\\x.png",
-     "tier1/images/.hidden.png", "images/x.png"],
+     "tier1/images/.hidden.png", "images/x.png", "tier1/images/x:y.png", "tier1/images/nul.png"],
 )  # fmt: skip
 def test_no_path_leads_out(tmp_path: Path, name: str, evil: str) -> None:
     inner = tmp_path / "a" / "b" / "c"

@@ -194,7 +194,7 @@ def test_scenes_that_drop_out_move_no_other() -> None:
 
 
 def from_file(path: Path, text: str) -> dict[str, str]:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return assigned(table([("tier1", "a", i) for i in range(3)]), SplitParams(file=path))
 
 

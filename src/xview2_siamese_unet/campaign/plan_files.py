@@ -21,7 +21,7 @@ from xview2_siamese_unet.campaign.acquisition import Acquisition, Image, read_da
 from xview2_siamese_unet.campaign.catalogue import NO_PRE, read_csv
 from xview2_siamese_unet.campaign.plan import MEGABYTES, SECONDS, Job, Plan, PlannedJob
 from xview2_siamese_unet.campaign.tiles import Tile, in_zone, parse_tile
-from xview2_siamese_unet.config.validation import Share, Strict, validate
+from xview2_siamese_unet.config.validation import PORTABLE, Share, Strict, validate
 from xview2_siamese_unet.errors import ConfigError, DataError
 
 JOBS: Final = "plan.csv"
@@ -35,7 +35,8 @@ class _Row(Strict):
 
     model_config = ConfigDict(extra="ignore")
 
-    job: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+    # No dots: the files of a job are named after it.
+    job: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100), PORTABLE]
     tile: str
     rank: Annotated[int, Field(ge=1)]
     pre: str
@@ -74,7 +75,7 @@ def write_plan(folder: Path, plan: Plan, page: str) -> None:
     write_atomically(folder / GROUND, _collection((job.ground, plan_row(job)) for job in plan.jobs))
     write_atomically(folder / PAGE, page)
     with whole_file(folder / JOBS) as part:
-        pd.DataFrame([plan_row(job) for job in plan.jobs]).to_csv(part, index=False)
+        pd.DataFrame([plan_row(job) for job in plan.jobs]).to_csv(part, index=False, lineterminator="\n")
 
 
 def plan_row(planned: PlannedJob) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def read_plan(folder: Path) -> tuple[Job, ...]:
         validate({str(key): row[key] for key in row}, _Row, line)
         for row, line in zip(table.to_dict("records"), lines, strict=True)
     ]
-    _refuse_repeated(path, "job", (row.job for row in rows))
+    _refuse_repeated(path, "job", (row.job.casefold() for row in rows))  # a folder, whatever its case
     _refuse_repeated(path, "tile and rank", (f"{row.tile}, {row.rank}" for row in rows))
     if not rows:
         raise DataError(f"{path} has no job.", hint="Make the plan again with kedro campaign plan.")

@@ -76,7 +76,7 @@ def write_table(
         "footprint_sources": [] if footprints is None else list(footprints.sources),
         "jobs": {"done": len(done), "failed": sorted(failed)},
     }
-    write_atomically(folder / SUMMARIES[0], table.to_csv(index=False))
+    write_atomically(folder / SUMMARIES[0], table.to_csv(index=False, lineterminator="\n"))
     write_atomically(folder / SUMMARIES[1], json.dumps(numbers, indent=2, allow_nan=False))
     return numbers
 

@@ -18,11 +18,8 @@ from kedro.io import DatasetError
 
 from xview2_siamese_unet.cli.command import ProjectCommand
 from xview2_siamese_unet.config_loader import use_logging
-from xview2_siamese_unet.errors import WINDOWS, ConfigError, cause_of, chain
+from xview2_siamese_unet.errors import ConfigError, cause_of, chain
 from xview2_siamese_unet.training.distributed import get_world_size
-
-if sys.platform == "win32":
-    raise SystemExit(WINDOWS)
 
 _PACKAGE: Final = "xview2_siamese_unet"
 COMMANDS: Final = {
@@ -113,7 +110,7 @@ def sentence_of(error: Exception) -> str | None:
         return str(ours)
     missing = next((link for link in chain(error) if isinstance(link, FileNotFoundError) and link.filename), None)
     if isinstance(error, DatasetError) and missing is not None:
-        layer = re.search(r"/(0[1-8])_", str(missing.filename))
+        layer = re.search(r"[/\\](0[1-8])_", str(missing.filename))
         maker = _MAKERS.get(layer[1] if layer else "", "data_processing")
         return f"{missing.filename} does not exist. Run kedro run --pipelines {maker} first, or together with this."
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)

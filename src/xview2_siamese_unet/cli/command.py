@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -49,6 +50,8 @@ class ProjectCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command."""
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: code pages of Windows lack most characters
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:

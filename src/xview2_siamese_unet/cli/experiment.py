@@ -20,9 +20,10 @@ from xview2_siamese_unet.cli.command import (
     open_configuration,
     open_console,
 )
-from xview2_siamese_unet.config.globals import NAME
+from xview2_siamese_unet.config.validation import NAME
 from xview2_siamese_unet.config_loader import known_names, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
+from xview2_siamese_unet.names import is_portable
 from xview2_siamese_unet.project import find_project
 from xview2_siamese_unet.runs import list_runs
 
@@ -50,9 +51,9 @@ def new(name: str, model: str | None) -> None:
     project = find_project()
     folder, known = project.conf / "experiments", known_names(str(project.conf), "experiments")
     require_name(name)
-    if name in known:
+    if taken := next((each for each in known if each.casefold() == name.casefold()), None):  # one folder on Windows
         raise ConfigError(
-            f"Experiment {name!r} already exists.", hint=f"Choose another name or edit conf/experiments/{name}."
+            f"Experiment {taken!r} already exists.", hint=f"Choose another name or edit conf/experiments/{taken}."
         )
     require_known("experiment", [model] if model else [], known)
     copied = {} if model is None else dict(copy_files(model))
@@ -146,10 +147,11 @@ def require_name(name: str) -> None:
     Raises:
         ConfigError: any other name.
     """
-    if not re.fullmatch(NAME, name):
+    if not re.fullmatch(NAME, name) or not is_portable(name):
         raise ConfigError(
             f"{name!r} cannot be the name of an experiment.",
-            hint="Use letters, digits, '.', '_' and '-', beginning with a letter or digit.",
+            hint="Use letters, digits, '.', '_' and '-', beginning with a letter or digit and not ending in a dot; no "
+            "device of Windows, such as con or nul.txt.",
         )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xview2_siamese_unet.config.validation import Strict
+from xview2_siamese_unet.config.validation import PathPart, Strict
 
 Tier = Literal["tier1", "tier3", "hold", "test"]
 """A folder of the xBD download."""
@@ -53,7 +53,7 @@ class DatasetParams(Strict):
     source: SourceKind = "sample"
     """`sample` makes synthetic scenes; `xbd` reads a download in place; `other` converts the dataset of the catalog
     entry `download`, which has another layout."""
-    name: str = Field(default="sample", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: PathPart = "sample"
     """Name of the folders for what is made from these scenes, so that two datasets never mix."""
     root: Path | None = None
     """Folder that holds tier1 (or train), tier3, hold and test, or a zip or tar file of it; only for `source: xbd`. A

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from xview2_siamese_unet.config.dataset import SourceKind
 from xview2_siamese_unet.config.execution import ExecutorParams
-from xview2_siamese_unet.config.validation import Strict
-
-NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""Pattern of one part of a path: no separator, and never `.` or `..`."""
-
-PathPart = Annotated[str, Field(pattern=NAME, max_length=100)]
+from xview2_siamese_unet.config.validation import PathPart, Strict
 
 
 def _local(folder: object) -> object:

@@ -7,13 +7,27 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from xview2_siamese_unet.errors import ConfigError
+from xview2_siamese_unet.names import is_portable
 
 Share = Annotated[float, Field(ge=0, le=1)]
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""Pattern of one part of a path: no separator, and never `.` or `..`."""
+
+
+def _portable(name: str) -> str:
+    if not is_portable(name):
+        raise ValueError("must not be a device of Windows, such as con or nul.txt, nor end in a dot")
+    return name
+
+
+PORTABLE: Final = AfterValidator(_portable)
+PathPart = Annotated[str, Field(pattern=NAME, max_length=100), PORTABLE]
+"""A name of a folder or file on every system."""
 
 
 class Strict(BaseModel):

@@ -228,7 +228,7 @@ def check_stamp(folder: Path, made_with: Mapping[str, Any]) -> None:
 
 def _read_stamp(path: Path) -> dict[str, Any]:
     try:
-        made_with: dict[str, Any] = json.loads(path.read_text())
+        made_with: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StaleError(f"{path} is no JSON ({error}).", hint=f"Remove {path.parent}; it is made again.") from error
     return made_with

@@ -118,7 +118,7 @@ class Store:
     def problems(self) -> list[list[str]]:
         """Rows of `PROBLEM_COLUMNS` of the scenes that were left out while packing."""
         path = self.folder / "problems.json"
-        rows: list[list[str]] = json.loads(path.read_text()) if path.exists() else []
+        rows: list[list[str]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
         return rows
 
     @property
@@ -179,7 +179,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not a manifest of a store ({error}).", hint=_REBUILD) from error
     return manifest
@@ -195,7 +195,8 @@ class Slot:
     def made_from(self) -> str | None:
         """Return the key of the pixels, `None` where there are none."""
         with (self.folder / "records.bin").open("rb", buffering=0) as records:
-            record = os.pread(records.fileno(), RECORD.itemsize, self.row * RECORD.itemsize)
+            records.seek(self.row * RECORD.itemsize)
+            record = records.read(RECORD.itemsize)
         return str(np.frombuffer(record, RECORD)["key"][0], "ascii") or None
 
     def write(self, read: Callable[[], Pixels], made_from: str | None) -> None:
@@ -216,16 +217,18 @@ class Slot:
 
     def _write_record(self, record: bytes) -> None:
         with (self.folder / "records.bin").open("r+b", buffering=0) as records:
-            os.pwrite(records.fileno(), record, self.row * RECORD.itemsize)
+            records.seek(self.row * RECORD.itemsize)
+            records.write(record)
 
 
 def _write(path: Path, pixels: Pixels, offset: int) -> None:
     # Not through a memory map, where a full disk is a signal that kills the process and no error.
     try:
         with path.open("r+b", buffering=0) as file:
-            data, written = pixels.reshape(-1), 0
-            while written < data.size:
-                written += os.pwrite(file.fileno(), data[written:].data, offset + written)
+            file.seek(offset)
+            left = pixels.reshape(-1)
+            while left.size:
+                left = left[file.write(left.data) :]
             os.fsync(file.fileno())  # pixels are on the disk before their record is
     except OSError as error:
         if error.errno in _FULL:

@@ -55,7 +55,7 @@ def finished_checkpoint(checkpoints: Path) -> dict[str, Any] | None:
         CheckpointError: the file is damaged.
     """
     path = next(checkpoints.glob(f"*{STATE}"), None)
-    return _read(path, delete=path, key="state") if path else None
+    return _read(path, delete=path, key="state", mapped=False) if path else None  # the caller saves it again
 
 
 def last_epoch(epochs: Path) -> Path | None:
@@ -84,13 +84,14 @@ def best_weights(epochs: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return net, checkpoint["pretrained"]
 
 
-def _read(path: Path, *, delete: Path, key: str = "state_dict") -> dict[str, Any]:
+def _read(path: Path, *, delete: Path, key: str = "state_dict", mapped: bool = True) -> dict[str, Any]:
+    # Windows does not replace a file that is mapped.
     hint = f"Delete {delete} and run again: training resumes from what is left."
     if not path.exists():
         raise CheckpointError(f"{path} is missing.", hint=hint)
     path.open("rb").close()  # raises what the disk refuses, where torch would blame the file
     try:
-        checkpoint: object = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        checkpoint: object = torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
     except Exception as error:  # torch raises half a dozen classes for a damaged file
         raise CheckpointError(f"{path} is damaged ({path.stat().st_size} bytes).", hint=hint) from error
     if not isinstance(checkpoint, dict) or key not in checkpoint:

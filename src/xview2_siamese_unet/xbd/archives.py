@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.names import is_portable
 from xview2_siamese_unet.xbd.scenes import FOLDERS, SUFFIXES
 
 _log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def _place(name: str) -> str | None:
     if len(parts) != 3 or parts[0] not in _TIERS or parts[1] not in _KINDS:
         return None
     file = parts[2]
-    known = file.lower().endswith(_KINDS[parts[1]]) and not file.startswith(".") and "\0" not in file
+    known = file.lower().endswith(_KINDS[parts[1]]) and not file.startswith(".") and is_portable(file)
     return "/".join(parts) if known else None
 
 

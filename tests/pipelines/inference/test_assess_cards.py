@@ -111,9 +111,9 @@ def test_other_pixels_than_those_of_the_card_are_warned_of(
 def test_a_bad_card_ends_with_two_and_writes_nothing(
     *, material: Path, project: Path, foreign: Path, member: int, change: dict[str, str], sentence: str
 ) -> None:
-    card = json.loads(foreign.read_text())
+    card = json.loads(foreign.read_text(encoding="utf-8"))
     card["members"][member] |= change
-    foreign.write_text(json.dumps(card))
+    foreign.write_text(json.dumps(card), encoding="utf-8")
     given = [*map(str, pair_of(material)), "--out", str(project / "out"), "--model", str(foreign)]
     done = CliRunner().invoke(assess_command, given)
     assert done.exit_code == 2

@@ -211,7 +211,7 @@ def summarise_assessment(
     for warning in warnings:
         _log.warning(warning)
     numbers = summary_numbers(table, warnings) | {"footprint_sources": harmonised.footprint_sources}
-    return json.dumps(numbers, indent=2, allow_nan=False), table.to_csv(index=False)
+    return json.dumps(numbers, indent=2, allow_nan=False), table.to_csv(index=False, lineterminator="\n")
 
 
 def write_record(

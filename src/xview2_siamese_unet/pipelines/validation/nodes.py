@@ -66,7 +66,7 @@ def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inferen
     if len(sample) < params.count:
         _log.warning("only %d buildings can be labelled: all of them are in the sample", len(sample))
     _log.info("sample: %d of %d buildings in %d strata", len(sample), len(population), sample["stratum"].nunique())
-    return population.to_csv(index=False), sample.assign(seed=seed).to_csv(index=False)
+    return _write_csv(population), _write_csv(sample.assign(seed=seed))
 
 
 def write_page(sample: str, buildings: Path, assessment: Path, folder: Path, inference: InferenceParams) -> str:
@@ -122,7 +122,7 @@ def _with_entries(layer: pd.DataFrame, before: gpd.GeoDataFrame, labels: pd.Data
 
 
 def _without_shapes(layer: pd.DataFrame) -> str:
-    return str(layer.drop(columns="geometry").to_csv(index=False))
+    return _write_csv(layer.drop(columns="geometry"))
 
 
 def estimate(
@@ -157,7 +157,7 @@ def estimate(
         "seed": int(drawn["seed"].iloc[0]),
         "labels": [{"name": file.name, "sha256": sha256(file)}],
     }
-    return table.to_csv(index=False), json.dumps(origin | numbers, indent=2, allow_nan=False)
+    return _write_csv(table), json.dumps(origin | numbers, indent=2, allow_nan=False)
 
 
 def write_estimates(estimates: str, assessment: Path) -> str:
@@ -215,6 +215,11 @@ def _zones(frame: gpd.GeoDataFrame, inference: InferenceParams) -> tuple[list[st
     names = [*map(str, zoned.names), OUTSIDE]
     number = np.where(zoned.first < 0, len(zoned.names), zoned.first)
     return (names, number) if (zoned.first < 0).any() else (names[:-1], number)
+
+
+def _write_csv(table: pd.DataFrame) -> str:
+    text: str = table.to_csv(index=False, lineterminator="\n")  # by default, that of the system
+    return text
 
 
 def _read_csv(text: str) -> pd.DataFrame:

@@ -1,0 +1,49 @@
+"""What Windows refuses, in this process: importing this module turns it on for good.
+
+- Calls of `os` that Windows lacks are gone.
+- A file that is open or mapped is neither removed nor renamed nor replaced.
+- The package opens no text in the encoding of the system (under `-X warn_default_encoding`).
+- pandas ends the lines of a text as on Windows.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+PROCESS = Path("/proc/self")
+MISSING = ("fork", "forkpty", "pread", "preadv", "pwrite", "pwritev", "posix_fadvise", "sched_getaffinity", "sync")
+
+
+def open_files() -> set[str]:
+    """Return the paths of all files that this process has open or mapped."""
+    mapped = re.findall(r" (/.*)", (PROCESS / "maps").read_text(encoding="utf-8"))
+    links = [link for link in (PROCESS / "fd").iterdir() if link.is_symlink()]  # that of the listing is gone
+    return {*mapped, *(str(link.readlink()) for link in links)}
+
+
+def refuse(event: str, args: tuple[Any, ...]) -> None:
+    """Raise for a file that is in use."""
+    if event == "os.rename":
+        places = [(args[0], args[2]), (args[1], args[3])]
+    elif event == "os.remove":
+        places = [args]
+    else:
+        return
+    held = open_files()
+    for path, folder in places:
+        above = Path() if folder == -1 else (PROCESS / "fd" / str(folder)).readlink()
+        if os.path.realpath(above / os.fsdecode(path)) in held:
+            raise PermissionError(errno.EACCES, "the file is in use", os.fsdecode(path))
+
+
+for name in MISSING:
+    delattr(os, name)
+os.linesep = "\r\n"
+warnings.filterwarnings("error", category=EncodingWarning, module="xview2_siamese_unet")
+sys.addaudithook(refuse)
