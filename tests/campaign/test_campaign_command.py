@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from threading import Event, Thread
@@ -38,7 +39,9 @@ def test_the_command_writes_a_plan_and_nothing_else(planned: Path) -> None:
 
 
 def test_the_same_catalogue_makes_the_same_bytes(made: Made, planned: Path, tmp_path: Path) -> None:
-    type_plan(str(made.top), "--out", str(tmp_path / "again"))
+    numbers = json.loads(type_plan(str(made.top), "--out", str(tmp_path / "again"), "--json").stdout)
+    assert numbers["jobs"] == len(read_plan(planned))
+    assert Path(numbers["page"]).is_file()
     for path in planned.iterdir():
         text = (tmp_path / "again" / path.name).read_text().replace("Plan for collection.json", "Plan for ")
         assert text == path.read_text().replace(f"Plan for {made.top.parent.name}", "Plan for ")

@@ -46,6 +46,8 @@ def calm(site: Path) -> Path:
     done = kedro(site, "run", str(copy_plan(site, "calm")), *OPTIONS)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("buildings 163, ")
+    again = kedro(site, "run", "calm", *OPTIONS, "--json")
+    assert json.loads(again.stdout) == json.loads((site / "calm" / "summary.json").read_text())
     return site / "calm"
 
 

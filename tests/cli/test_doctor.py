@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +35,9 @@ def test_a_fresh_clone_can_run() -> None:
     assert "good  net                 siamese_unet with tu-tf_efficientnet_lite0, " in done.output
     assert "none of this experiment yet. Run kedro run --env default/quickstart." in done.output
     assert f"good  ONNX Runtime        {version('onnxruntime')}" in done.output
+    findings = json.loads(call("--json").stdout)
+    assert all(f"{each['state']:<5} {each['subject']:<19} {each['message']}" in done.output for each in findings)
+    assert len(findings) == len(done.output.splitlines())
 
 
 def test_a_missing_dataset_is_bad(shipped: Path) -> None:
@@ -211,6 +215,9 @@ def test_explain_lists_the_sources_of_a_value(shipped: Path) -> None:
         "conf/local/parameters.yml",
     ]
     assert lines[-1].endswith("conf/local/parameters.yml:3  <- in effect")
+    found = json.loads(call("--explain", "training.learning_rate", "--json").stdout)["training.learning_rate"]
+    assert found["value"] == 3e-5
+    assert found["set"][-1] == {"where": "conf/local/parameters.yml:3", "value": 3e-5}
 
 
 @pytest.mark.parametrize("file", ["parameters.yaml", "parameters.json", "parameters/x.yml"])

@@ -98,6 +98,10 @@ def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
         "default/quickstart",
     ]
     assert lines[2][1:6] == ["0.750", "0.740–0.760", "0.800", "0.700", "9"]
+    best, second, *unscored = json.loads(call("list", "--user", "default", "--all", "--json").stdout)
+    assert (best["experiment"], best["score"], best["score_interval"]) == ("default/strong", 0.75, [0.74, 0.76])
+    assert (second["experiment"], second["localization_f1"], second["n_scenes"]) == ("default/seed_002", 0.8, 9)
+    assert unscored == [{"experiment": "default/laptop"}, {"experiment": "default/quickstart"}]
 
 
 def test_the_newest_finished_run_is_listed_and_each_on_request(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:

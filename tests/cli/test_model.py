@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner, Result
 
 from kept_runs import RUN, write_run
@@ -61,6 +62,9 @@ def test_finished_runs_are_listed(shipped: Path) -> None:
     lines = [line.split() for line in call("list").output.splitlines()]
     assert [line[0] for line in lines[1:]] == [f"default/quickstart@{run}" for run in (OTHER, RUN)]
     assert "0.654" in lines[2]
+    rows = json.loads(call("list", "--json").stdout)
+    assert [row["model"] for row in rows] == [line[0] for line in lines[1:]]
+    assert [row["score"] for row in rows] == [None, 0.654]
     assert "0.654" not in lines[1]
     assert "No run" in call("list", "--user", "example_slurm").output
     with pytest.raises(ConfigError, match="Unknown user 'nobody'"):
@@ -80,7 +84,10 @@ def test_a_run_is_exported_shown_and_verified(shipped: Path, kind: str, suffix: 
     assert described.licence == "CC0-1.0"
     (shipped / "shown.yml").write_text(call("show", card).output)
     assert parse_card(shipped / "shown.yml") == described
-    assert call("verify", card).exit_code == 0
+    assert json.loads(call("show", card, "--json").stdout) == yaml.safe_load(card.read_text(encoding="utf-8"))
+    means = json.loads(call("verify", card, "--json").stdout)["mean_probabilities_of_noise"]
+    assert sum(means) == pytest.approx(1)
+    assert f"for noise: {means[0]:.3f}, {means[1]:.3f}" in call("verify", card).output
     net_file = shipped / "out" / f"quickstart{suffix}"
     net_file.write_bytes(net_file.read_bytes() + b"x")
     with pytest.raises(CheckpointError, match="SHA-256"):
@@ -171,6 +178,8 @@ def test_an_ensemble_and_its_members_are_scored(shipped: Path, scored: Store) ->
     assert len(rows) == 4
     for row, score in zip(rows, scores, strict=True):
         assert f" {score:.3f}  " in row
+    numbers = json.loads(call("score", shipped / "both/ensemble.yml", paths[0], "--json").stdout)
+    assert [each["score"] for each in numbers["experiments"]] == pytest.approx(scores)
     assert [f"{score - scores[0]:+.3f}" in row for row, score in zip(rows, scores, strict=True)][1:] == [True] * 3
 
 

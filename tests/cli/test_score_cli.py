@@ -47,6 +47,7 @@ def test_score_prints_and_writes_the_official_keys(folders: list[str], tmp_path:
     ]
     assert f"{numbers['score']:.6f}" in done.output
     assert done.output.startswith("3 scenes\n")
+    assert json.loads(CliRunner().invoke(cli, ["score", *folders, "--json"]).stdout) == numbers
 
 
 def test_another_size_is_refused_unless_asked_for(folders: list[str]) -> None:
@@ -107,6 +108,12 @@ def test_compare_reads_two_experiments_and_names_what_is_missing(
     assert "default/two minus default/one, paired over the same 2 scenes" in done.output
     assert "0.5</td>" in (project / "page.html").read_text()
     assert "0.9" not in (project / "page.html").read_text()
+    numbers = json.loads(CliRunner().invoke(cli, [*command, "--json"], catch_exceptions=False).stdout)
+    assert numbers["settings"]["training.learning_rate"][0] == "0.5"
+    one, two = numbers["experiments"]
+    assert (one["name"], one["n_scenes"], one["score"]) == ("default/one", 2, two["score"])
+    assert numbers["differences"]["default/two"]["score"] == 0
+    assert set(numbers["differences"]["default/two"]["changed_scenes"]) == {"a", "b"}
     missing = CliRunner().invoke(cli, ["compare", "default/one", "default/three"])
     assert isinstance(missing.exception, DataError)
     assert "default/three has no run, scene_counts, metrics" in str(missing.exception)

@@ -46,6 +46,8 @@ def test_visible_buildings_without_a_label_and_never_the_validation_sample(folde
     done = run(folder, "--labels", tmp_path / "so far.csv", "--out", page)
     assert done.exit_code == 0, done.output
     assert done.stdout == f"{page}: 7 buildings to label, open it in a browser\n"
+    again = json.loads(run(folder, "--out", tmp_path / "again.html", "--json").stdout)
+    assert again == {"page": str(tmp_path / "again.html"), "building_ids": asked(tmp_path / "again.html")}
     assert sorted(asked(page)) == sorted(set(IDS) - {"7", "b1", "b2", "a,1", "b0"})
 
 
@@ -148,4 +150,7 @@ def test_agreement_of_two_labellers(folder: Path, tmp_path: Path, monkeypatch: p
     assert done.exit_code == 0, done.output
     assert "Cohen's kappa 0.600 · 75.0% of 4 buildings have equal labels" in done.output  # (3/4 - 3/8) / (1 - 3/8)
     assert re.search(r"destroyed +│ 0 +│ 0 +│ 0 +│ 1 +│ 0 +│ 1", done.output)
+    found = json.loads(run(folder, "--compare", *files, "--json").stdout)
+    assert (found["kappa"], found["agreement"], found["buildings"]) == (pytest.approx(0.6), 0.75, 4)
+    assert sum(map(sum, found["confusion"]["counts"])) == 4
     assert not (folder / "label.html").exists()

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from xview2_siamese_unet import assessment
-from xview2_siamese_unet.cli.command import ProjectCommand, env_option
+from xview2_siamese_unet.cli.command import ProjectCommand, env_option, json_option, print_json
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -25,8 +25,16 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option("--zones", type=_PATH, help="Polygons, such as districts, to count buildings by.")
 @click.option("--pre", type=_PATH, help="Pre-disaster image, if it has moved since the assessment.")
 @click.option("--post", type=_PATH, help="Post-disaster image, if it has moved.")
+@json_option
 @env_option
-def adapt_command(folder: Path, *, labels: tuple[Path, ...], env: str | None, **adaptation: Any) -> None:  # noqa: ANN401
+def adapt_command(
+    folder: Path,
+    *,
+    labels: tuple[Path, ...],
+    as_json: bool,
+    env: str | None,
+    **adaptation: Any,  # noqa: ANN401
+) -> None:
     """Assess the buildings of an assessment again, with a head fitted on labels of this event.
 
     DIR is the folder of an assessment, which stays as it is: the products go to DIR/adapted. A few dozen labels of two
@@ -38,4 +46,7 @@ def adapt_command(folder: Path, *, labels: tuple[Path, ...], env: str | None, **
     """  # noqa: D301  click takes the escaped character
     given = {key: value for key, value in adaptation.items() if value not in (None, ())}
     found = assessment.adapt(folder, labels, env=env, **given)
-    click.echo(f"{found.folder}: {', '.join(found.record['products'])}")
+    if as_json:
+        print_json(found.record)
+    else:
+        click.echo(f"{found.folder}: {', '.join(found.record['products'])}")

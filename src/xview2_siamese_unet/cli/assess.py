@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from xview2_siamese_unet import assessment
-from xview2_siamese_unet.cli.command import ProjectCommand, env_option
+from xview2_siamese_unet.cli.command import ProjectCommand, env_option, json_option, print_json
 from xview2_siamese_unet.errors import ProjectError
 from xview2_siamese_unet.inference.building_formats import FORMATS
 
@@ -47,8 +46,16 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option("--overwrite", is_flag=True, help="Replace an existing assessment in the folder; other files stay.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Device to run on.")
 @click.option("--check", is_flag=True, help="Validate the inputs, print grid, shift and warnings, and exit.")
+@json_option
 @env_option
-def assess_command(*, check: bool, device: str | None, env: str | None, **inference: Any) -> None:  # noqa: ANN401
+def assess_command(
+    *,
+    check: bool,
+    device: str | None,
+    as_json: bool,
+    env: str | None,
+    **inference: Any,  # noqa: ANN401
+) -> None:
     """Find damaged buildings between an image PRE and an image POST of a disaster.
 
     Each is a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system. The same as `kedro run
@@ -65,9 +72,11 @@ def assess_command(*, check: bool, device: str | None, env: str | None, **infere
     given = {key: value for key, value in inference.items() if value not in (None, False, ())}
     try:
         if check:
-            click.echo(json.dumps(assessment.look(**given, env=env), indent=2))
-        else:
-            assessment.assess(**given, env=env, device=device)
+            print_json(assessment.look(**given, env=env))
+            return
+        made = assessment.assess(**given, env=env, device=device)
     except ProjectError as error:
         click.secho(str(error), err=True, fg="red")
         raise SystemExit(_REFUSED) from error
+    if as_json:
+        print_json(made.record)

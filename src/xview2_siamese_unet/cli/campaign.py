@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,7 @@ from xview2_siamese_unet.campaign.jobs import read_state
 from xview2_siamese_unet.campaign.page import plan_page
 from xview2_siamese_unet.campaign.plan import make_plan
 from xview2_siamese_unet.campaign.plan_files import JOBS, PAGE, read_plan, require_no_plan, write_plan
-from xview2_siamese_unet.cli.command import ProjectCommand, env_option
+from xview2_siamese_unet.cli.command import ProjectCommand, env_option, json_option, print_json
 
 _INCOMPLETE: Final = 3
 """Exit status if jobs failed and the others are complete."""
@@ -36,7 +35,8 @@ def campaign() -> None:
     "field event_date of a STAC catalogue. A table of pairs needs none.",
 )
 @click.option("--history", is_flag=True, help="Also assess the other days after the event, for history.parquet.")
-def plan(catalogue: Path, out: Path, event_date: str | None, *, history: bool) -> None:
+@json_option
+def plan(catalogue: Path, out: Path, event_date: str | None, *, history: bool, as_json: bool) -> None:
     """Choose a pair of images for each part of the ground, and write the jobs to DIR/plan.csv.
 
     CATALOGUE is a STAC catalogue or collection on disk, a folder of scenes, or a table of pairs (.csv, .parquet).
@@ -53,7 +53,10 @@ def plan(catalogue: Path, out: Path, event_date: str | None, *, history: bool) -
         _log.warning("%s", warning)
     write_plan(out, made, plan_page(made, f"Plan for {catalogue.name}"))
     tiles = len({job.job.tile for job in made.jobs})
-    click.echo(f"jobs: {len(made.jobs)}, tiles: {tiles}; look at {out / PAGE}, edit {JOBS}")
+    if as_json:
+        print_json({"jobs": len(made.jobs), "tiles": tiles, "page": str(out / PAGE), "warnings": [*made.warnings]})
+    else:
+        click.echo(f"jobs: {len(made.jobs)}, tiles: {tiles}; look at {out / PAGE}, edit {JOBS}")
 
 
 @campaign.command("run", cls=ProjectCommand)
@@ -66,8 +69,9 @@ def plan(catalogue: Path, out: Path, event_date: str | None, *, history: bool) -
     type=click.IntRange(1),
     help="Worker processes, each with one thread. Default: executor.kind and executor.workers of the parameters.",
 )
+@json_option
 @env_option
-def run_command(folder: Path, env: str | None, **given: Any) -> None:  # noqa: ANN401
+def run_command(folder: Path, *, as_json: bool, env: str | None, **given: Any) -> None:  # noqa: ANN401
     """Assess all jobs of DIR/plan.csv, and write one table of buildings to DIR.
 
     Finished assessments of the same settings and inputs are reused: the same command resumes after an interruption. A
@@ -80,13 +84,18 @@ def run_command(folder: Path, env: str | None, **given: Any) -> None:  # noqa: A
     """  # noqa: D301  click takes the escaped character
     from xview2_siamese_unet.cli.campaign_run import choose_settings, run_campaign  # noqa: PLC0415  slow to import
 
-    if run_campaign(folder.expanduser().absolute(), choose_settings(env=env, **given)):
+    counts = run_campaign(folder.expanduser().absolute(), choose_settings(env=env, **given))
+    if as_json:
+        print_json(counts)
+    else:
+        click.echo(", ".join(f"{key} {value}" for key, value in counts["all"].items() if isinstance(value, int)))
+    if counts["jobs"]["failed"]:
         raise SystemExit(_INCOMPLETE)
 
 
 @campaign.command("status", cls=ProjectCommand)
 @click.argument("folder", metavar="DIR", type=_PATH)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def status_command(folder: Path, *, as_json: bool) -> None:
     """Count the jobs of DIR/plan.csv that are done, that failed and that wait.
 
@@ -100,7 +109,7 @@ def status_command(folder: Path, *, as_json: bool) -> None:
     done = sum(state is not None and state.error is None for state in states.values())
     counts = {"jobs": len(states), "done": done, "failed": len(failed), "waiting": len(states) - done - len(failed)}
     if as_json:
-        click.echo(json.dumps({**counts, "reasons": failed}, indent=2))
+        print_json({**counts, "reasons": failed})
         return
     click.echo(", ".join(f"{name} {count}" for name, count in counts.items()))
     for name, reason in failed.items():

@@ -8,8 +8,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
-import click
-
 from xview2_siamese_unet.assessment import assess, find_model
 from xview2_siamese_unet.atomic import IN_USE, remove_debris, sha256
 from xview2_siamese_unet.campaign.collection import COLLECTION, is_collection, write_collection
@@ -110,8 +108,8 @@ def _model_digest(path: Path) -> str:
     return sha256(find_card(path) if path.suffix == ONNX else path)
 
 
-def run_campaign(folder: Path, settings: Settings) -> list[str]:
-    """Assess the jobs that are not finished, and write what belongs to all; return the names of those that failed.
+def run_campaign(folder: Path, settings: Settings) -> dict[str, Any]:
+    """Assess the jobs that are not finished, and write what belongs to all; return the counts of summary.json.
 
     Raises:
         StorageError: another process works on this campaign.
@@ -148,7 +146,7 @@ def require_free_places(folder: Path, *inputs: Path | None) -> None:
             )
 
 
-def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> list[str]:
+def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> dict[str, Any]:
     inference, tiles = settings.inference, {job.tile for job in jobs}
     footprints = zones = None
     if inference.footprints is not None:
@@ -175,9 +173,7 @@ def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> list[str]:
     write_collection(folder, tasks, failed, [*_TABLES, *history, *mosaics])
     for warning in counts["warnings"]:
         _log.warning("%s", warning)
-    numbers = (f"{key} {value}" for key, value in counts["all"].items() if isinstance(value, int))
-    click.echo(", ".join(numbers))
-    return [*failed]
+    return counts
 
 
 def _make_tasks(folder: Path, jobs: tuple[Job, ...], footprints: Footprints | None, settings: Settings) -> list[Task]:

@@ -1,8 +1,9 @@
-"""What all commands share: verbosity, Ctrl-C, --out, console, project and configuration."""
+"""What all commands share: verbosity, Ctrl-C, --out, --json, console, project and configuration."""
 
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import signal
@@ -76,6 +77,14 @@ def _level(name: str, level: int, text: str) -> click.Option:
 env_option: Final = click.option(
     "--env", "-e", help="User and experiment, such as lab/002. Default: KEDRO_ENV or default/quickstart."
 )
+
+
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def print_json(result: object) -> None:
+    """Print a result on standard output, which then holds nothing else: messages go to standard error."""
+    click.echo(json.dumps(result, indent=2, allow_nan=False))
 
 
 def out_option(text: str) -> Callable[[Command], Command]:

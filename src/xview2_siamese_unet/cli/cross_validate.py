@@ -15,10 +15,12 @@ from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.cli.command import (
     ProjectCommand,
     env_option,
+    json_option,
     open_catalog,
     open_configuration,
     open_console,
     out_option,
+    print_json,
 )
 from xview2_siamese_unet.cli.leave_events_out import (
     LEFT_OUT,
@@ -64,8 +66,11 @@ class Fold(NamedTuple):
     "--folds", type=click.IntRange(2), help=f"Models to train. Default: one for each event; {_PARTS} by scene."
 )
 @out_option("Also write the numbers to this JSON file, as metrics.json has them.")
+@json_option
 @env_option
-def cross_validate(by: Literal["event", "scene"], folds: int | None, out: Path | None, env: str | None) -> None:
+def cross_validate(
+    by: Literal["event", "scene"], folds: int | None, out: Path | None, *, as_json: bool, env: str | None
+) -> None:
     """Score every scene by a model that was trained without it.
 
     Copies the experiment of --env in conf/experiments once for each fold; trains each copy without the scenes of its
@@ -91,7 +96,10 @@ def cross_validate(by: Literal["event", "scene"], folds: int | None, out: Path |
     rows, numbers = _pool(by, [fold.name for fold in parts], runs)
     if out is not None:
         write_atomically(out, json.dumps(numbers, indent=2, allow_nan=False))
-    open_console().print(_table(rows | {"all scenes": numbers}))
+    if as_json:
+        print_json(numbers)
+    else:
+        open_console().print(_table(rows | {"all scenes": numbers}))
 
 
 def _events(experiment: str, scenes: pd.DataFrame, folds: int | None) -> list[Fold]:

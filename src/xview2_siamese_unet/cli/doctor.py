@@ -14,7 +14,7 @@ import click
 import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel
 
-from xview2_siamese_unet.cli.command import ProjectCommand, env_option, open_configuration
+from xview2_siamese_unet.cli.command import ProjectCommand, env_option, json_option, open_configuration, print_json
 from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
@@ -37,7 +37,8 @@ _GLOBAL: Final = re.compile(r"\$\{\s*globals:\s*([\w.]+)\s*\}")
     metavar="KEY",
     help="Show the value of a key and the files that set it.",
 )
-def doctor(env: str | None, keys: tuple[str, ...]) -> None:
+@json_option
+def doctor(env: str | None, keys: tuple[str, ...], *, as_json: bool) -> None:
     """Check the machine, the configuration and the data before a run.
 
     Exits with status 1 if a run would fail.
@@ -48,13 +49,14 @@ def doctor(env: str | None, keys: tuple[str, ...]) -> None:
     """  # noqa: D301  click takes the escaped character
     loader = open_configuration(env)
     if keys:
-        for key in keys:
-            click.echo(_explained(key, *explain(loader, key)))
+        _explain_all({key: explain(loader, key) for key in keys}, as_json=as_json)
         return
     from xview2_siamese_unet.cli.checks import run_checks  # noqa: PLC0415  torch and rasterio are slow to import
 
     findings = list(run_checks(loader))
-    for finding in findings:
+    if as_json:
+        print_json([finding._asdict() for finding in findings])
+    for finding in [] if as_json else findings:
         # Lines and no table: a path must stay one word to be copied.
         state = click.style(f"{finding.state:<5}", fg=_COLOURS[finding.state])
         hint = f". {finding.hint}" if finding.hint else ""
@@ -144,6 +146,18 @@ def _set_in(kind: str, layer: str, key: str) -> Iterator[Setting]:
 @cache  # a command asks for many keys of few files
 def _composed(path: Path) -> yaml.Node:
     return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+
+
+def _explain_all(found: dict[str, tuple[object, list[Setting]]], *, as_json: bool) -> None:
+    if as_json:
+        tree = {
+            key: {"value": value, "set": [place._asdict() for place in places]}
+            for key, (value, places) in found.items()
+        }
+        print_json(json.loads(json.dumps(tree, default=str)))  # YAML has dates, too
+        return
+    for key, (value, places) in found.items():
+        click.echo(_explained(key, value, places))
 
 
 def _explained(key: str, value: object, sources: list[Setting]) -> str:

@@ -17,8 +17,10 @@ from rich.table import Table
 from xview2_siamese_unet.cli.command import (
     ProjectCommand,
     find_path,
+    json_option,
     open_configuration,
     open_console,
+    print_json,
 )
 from xview2_siamese_unet.config.validation import NAME
 from xview2_siamese_unet.config_loader import known_names, layer_files
@@ -31,6 +33,7 @@ _FIRST: Final = """\
 # What this experiment tries: only the keys that differ from conf/base/parameters*.yml.
 """
 _OWN_NAME: Final = re.compile(r"^experiment:.*\n?", re.MULTILINE)
+_NUMBERS: Final = ("score", "localization_f1", "damage_f1", "n_scenes")
 _COLUMNS: Final = ("score", "95 %", "localisation\nF1", "damage\nF1", "scenes", "scored")
 
 
@@ -67,7 +70,8 @@ def new(name: str, model: str | None) -> None:
 @click.option("--user", "users", multiple=True, help="Only experiments of this user; repeatable.")
 @click.option("--all", "everything", is_flag=True, help="Include experiments without a score.")
 @click.option("--runs", is_flag=True, help="List each kept run, not only the newest.")
-def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool) -> None:
+@json_option
+def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool, as_json: bool) -> None:
     """List the experiments with the scores of their newest finished run, best first.
 
     An experiment that cannot be read is named below the table with the reason.
@@ -78,25 +82,23 @@ def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool) ->
     """  # noqa: D301  click takes the escaped character
     known_users, known = (known_names(str(find_project().conf), kind) for kind in ("users", "experiments"))
     require_known("user", users, known_users)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("experiment", overflow="fold")
-    for column in _COLUMNS:
-        table.add_column(column, justify="left" if column == "scored" else "right", no_wrap=True)
     rows, unreadable = _rows([f"{user}/{name}" for user in users or known_users for name in known], each_run=runs)
-    for cells in sorted(rows, key=lambda cells: cells[1], reverse=True):
-        if everything or any(cells[1:]):
-            table.add_row(*cells)
-    if table.row_count:
-        open_console().print(table)
-    if unscored := len(rows) - table.row_count:
+    rows.sort(key=lambda row: row.get("score", -1), reverse=True)
+    shown = [row for row in rows if everything or "score" in row]
+    if as_json:
+        print_json(shown)
+    elif shown:
+        open_console().print(_table(shown))
+    if unscored := len(rows) - len(shown):
         click.echo(f"{unscored} without a report are shown by --all.", err=True)
     for reason in unreadable:
         click.echo(reason, err=True)
 
 
-def _rows(names: list[str], *, each_run: bool) -> tuple[list[list[str]], list[str]]:
-    """Return cells of the readable experiments, and reasons for the others."""
-    rows, unreadable = [], []
+def _rows(names: list[str], *, each_run: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the scores of the readable experiments, and reasons for the others."""
+    rows: list[dict[str, Any]] = []
+    unreadable = []
     for name in names:
         try:
             folder = open_configuration(name).run.folder.parent if each_run else None
@@ -106,27 +108,39 @@ def _rows(names: list[str], *, each_run: bool) -> tuple[list[list[str]], list[st
     return rows, unreadable
 
 
-def _row(name: str) -> list[str]:
+def _row(name: str) -> dict[str, Any]:
     path = find_path(open_configuration(name), "metrics")
     if not path.is_file():
-        return [name, *[""] * len(_COLUMNS)]
+        return {"experiment": name}
     try:
-        cells = _numbers(json.loads(path.read_text(encoding="utf-8")))
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        numbers = {key: metrics[key] for key in _NUMBERS} | {"score_interval": [*metrics["intervals"]["score"]]}
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(
             f"{path} holds no scores ({type(error).__name__}: {error}).",
             hint=f"Run kedro run --env {name.partition('@')[0]} --pipelines reporting.",
         ) from error
-    return [name, *cells, f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d}"]
+    return {"experiment": name, **numbers, "scored": f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d}"}
 
 
-def _numbers(metrics: dict[str, Any]) -> list[str]:
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("experiment", overflow="fold")
+    for column in _COLUMNS:
+        table.add_column(column, justify="left" if column == "scored" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(row["experiment"], *(_cells(row) if "score" in row else ()))
+    return table
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
     return [
-        f"{metrics['score']:.3f}",
-        "{:.3f}–{:.3f}".format(*metrics["intervals"]["score"]),
-        f"{metrics['localization_f1']:.3f}",
-        f"{metrics['damage_f1']:.3f}",
-        str(metrics["n_scenes"]),
+        f"{row['score']:.3f}",
+        "{:.3f}–{:.3f}".format(*row["score_interval"]),
+        f"{row['localization_f1']:.3f}",
+        f"{row['damage_f1']:.3f}",
+        str(row["n_scenes"]),
+        row["scored"],
     ]
 
 

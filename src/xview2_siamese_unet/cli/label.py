@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ import geopandas as gpd
 from rich.table import Table
 
 from xview2_siamese_unet.atomic import write_atomically
-from xview2_siamese_unet.cli.command import ProjectCommand, open_console, out_option
+from xview2_siamese_unet.cli.command import ProjectCommand, json_option, open_console, out_option, print_json
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import read_building_layer
 from xview2_siamese_unet.inference.reopen import assessment_root, reopen_pair, require_record
@@ -34,6 +35,7 @@ _log = logging.getLogger(__name__)
 @click.option("--pre", type=_PATH, help="Pre-disaster image, if it has moved since the assessment.")
 @click.option("--post", type=_PATH, help="Post-disaster image, if it has moved.")
 @click.option("--compare", type=_PATH, nargs=2, metavar="FILE FILE", help="Print the agreement of two labellers.")
+@json_option
 def label_command(  # noqa: PLR0913  one argument an option
     folder: Path,
     *,
@@ -44,6 +46,7 @@ def label_command(  # noqa: PLR0913  one argument an option
     pre: Path | None,
     post: Path | None,
     compare: tuple[Path, Path] | None,
+    as_json: bool,
 ) -> None:
     """Write a page on which a person labels the damage of buildings.
 
@@ -59,7 +62,7 @@ def label_command(  # noqa: PLR0913  one argument an option
     record, buildings = require_record(folder), read_building_layer(folder / "buildings.gpkg")
     if compare is not None:
         first, second = (read_labels(path, buildings) for path in compare)
-        _print(kappa(first, second))
+        _print(kappa(first, second), as_json=as_json)
         return
     page = out or folder / _PAGE
     if page.exists():
@@ -83,7 +86,10 @@ def label_command(  # noqa: PLR0913  one argument an option
     # A page of adapted products shows their predictions.
     frame = buildings if shown.resolve() == folder.resolve() else read_building_layer(shown / "buildings.gpkg")
     write_atomically(page, labelling_page(frame, pair, ids, show_prediction=show_prediction))
-    click.echo(f"{page}: {len(ids)} buildings to label, open it in a browser")
+    if as_json:
+        print_json({"page": str(page), "building_ids": ids})
+    else:
+        click.echo(f"{page}: {len(ids)} buildings to label, open it in a browser")
 
 
 def _free(
@@ -99,9 +105,14 @@ def _free(
     return free.tolist(), taken
 
 
-def _print(found: Agreement) -> None:
+def _print(found: Agreement, *, as_json: bool) -> None:
     """Print kappa, and the confusion matrix with the first labeller in rows."""
     words = [str(word) for word in found.confusion.columns]
+    if as_json:
+        known = None if math.isnan(found.kappa) else found.kappa
+        confusion = {"labels": words, "counts": found.confusion.to_numpy().tolist()}
+        print_json({"kappa": known, "agreement": found.agreement, "buildings": found.labels, "confusion": confusion})
+        return
     table = Table("", *words, title="First labeller in rows, second in columns", title_justify="left")
     for word, row in zip(words, found.confusion.to_numpy(), strict=True):
         table.add_row(word, *map(str, row))

@@ -16,10 +16,12 @@ from xview2_siamese_unet.cli.command import (
     ProjectCommand,
     env_option,
     find_path,
+    json_option,
     open_catalog,
     open_configuration,
     open_console,
     out_option,
+    print_json,
 )
 from xview2_siamese_unet.cli.experiment import copy_files, fill_folder, require_name
 from xview2_siamese_unet.cli.score import open_experiment
@@ -45,8 +47,11 @@ _NOTE: Final = (
 @click.argument("events", metavar="EVENT...", nargs=-1, required=True)
 @click.option("--name", help="Name of the new experiment. Default: <experiment>_without_<event>.")
 @out_option("HTML file of the comparison. Default: next to the report.")
+@json_option
 @env_option
-def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None, env: str | None) -> None:
+def leave_events_out(
+    events: tuple[str, ...], name: str | None, out: Path | None, *, as_json: bool, env: str | None
+) -> None:
     """Train without some events, and report the drop of the score on them.
 
     Runs the experiment of --env; copies it in conf/experiments with every EVENT, such as socal-fire, left out; trains
@@ -70,6 +75,9 @@ def leave_events_out(events: tuple[str, ...], name: str | None, out: Path | None
     compared = comparison.compare(both, " ".join([_note(both, events), *drops]))
     out = out or find_path(open_configuration(both[1].name), "report").with_name("leave_events_out.html")
     write_atomically(out, comparison.render_comparison(compared))
+    if as_json:
+        print_json(comparison.comparison_numbers(compared))
+        return
     open_console().print(comparison.comparison_tables(compared))
     click.echo("\n".join([*drops, f"Page: {out}"]))
 

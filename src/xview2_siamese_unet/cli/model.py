@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import click
 from kedro.framework.cli.utils import LazyGroup
 from rich.table import Table
 
-from xview2_siamese_unet.cli.command import ProjectCommand, find_path, open_configuration, open_console
+from xview2_siamese_unet.cli.command import (
+    ProjectCommand,
+    find_path,
+    json_option,
+    open_configuration,
+    open_console,
+    print_json,
+)
 from xview2_siamese_unet.cli.experiment import require_known
 from xview2_siamese_unet.config_loader import known_names
 from xview2_siamese_unet.errors import ProjectError, cause_of
@@ -29,40 +36,44 @@ model = LazyGroup(
 
 @model.command("list", cls=ProjectCommand)
 @click.option("--user", "users", multiple=True, help="Only models of this user; repeatable.")
-def list_models(users: tuple[str, ...]) -> None:
+@json_option
+def list_models(users: tuple[str, ...], *, as_json: bool) -> None:
     """List the runs with a finished model, by the names that `--model` takes.
 
     \b
     kedro model list --user lab
     """  # noqa: D301  click takes the escaped character
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("model", "network", "score", "finished"):
-        table.add_column(column, overflow="fold")
     known_users, experiments = (known_names(str(find_project().conf), kind) for kind in ("users", "experiments"))
     require_known("user", users, known_users)
+    rows: list[dict[str, Any]] = []
     for name in (f"{user}/{experiment}" for user in users or known_users for experiment in experiments):
         try:
-            for cells in _rows(name):
-                table.add_row(*cells)
+            rows += _rows(name)
         except (ProjectError, OSError) as error:
             click.echo(f"{name} is not shown: {cause_of(error) or error}", err=True)
-    if table.row_count:
+    if as_json:
+        print_json(rows)
+    elif rows:
+        table = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
+        for row in rows:
+            score = "" if row["score"] is None else f"{row['score']:.3f}"
+            table.add_row(*(row | {"score": score}).values())
         open_console().print(table)
     else:
         click.echo("No run has a finished model. Train one with kedro run.", err=True)
 
 
-def _rows(name: str) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each finished run of an experiment."""
+def _rows(name: str) -> Iterator[dict[str, Any]]:
+    """Yield a row for each finished run of an experiment."""
     for run in list_runs(open_configuration(name).run.folder.parent):
         if not run.is_finished:
             continue
         loader, settings = open_configuration(f"{name}@{run.name}"), flatten(run.record["settings"]["model"])
         checkpoint, metrics = find_path(loader, "checkpoint"), find_path(loader, "metrics")
         score = json.loads(metrics.read_text(encoding="utf-8"))["score"] if metrics.is_file() else None
-        yield (
-            f"{name}@{run.name}",
-            f"{settings['architecture']} {settings['encoder.name']}",
-            "" if score is None else f"{score:.3f}",
-            f"{datetime.fromtimestamp(checkpoint.stat().st_mtime):%Y-%m-%d}",
-        )
+        yield {
+            "model": f"{name}@{run.name}",
+            "network": f"{settings['architecture']} {settings['encoder.name']}",
+            "score": score,
+            "finished": f"{datetime.fromtimestamp(checkpoint.stat().st_mtime):%Y-%m-%d}",
+        }

@@ -10,7 +10,14 @@ from typing import Any, Final, get_args
 import click
 
 from xview2_siamese_unet.atomic import write_atomically
-from xview2_siamese_unet.cli.command import ProjectCommand, open_catalog, open_console, out_option
+from xview2_siamese_unet.cli.command import (
+    ProjectCommand,
+    json_option,
+    open_catalog,
+    open_console,
+    out_option,
+    print_json,
+)
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.challenge import OFFICIAL_SIDE, count_folders, is_official
@@ -34,8 +41,9 @@ _FOLDER: Final = click.Path(path_type=Path)
     show_default=True,
     help="Meaning of un-classified truth in the targets; the official ones have none.",
 )
+@json_option
 def score_command(
-    predictions: Path, targets: Path, out: Path | None, any_size: bool, unclassified: Unclassified
+    predictions: Path, targets: Path, *, out: Path | None, any_size: bool, unclassified: Unclassified, as_json: bool
 ) -> None:
     """Print the official xView2 score of two folders.
 
@@ -49,13 +57,17 @@ def score_command(
     numbers = summarise_folders(count_folders(predictions, targets, side=side), unclassified)
     if out is not None:
         write_atomically(out, json.dumps(numbers, indent=2, allow_nan=False))
-    click.echo(_lines(numbers))
+    if as_json:
+        print_json(numbers)
+    else:
+        click.echo(_lines(numbers))
 
 
 @click.command("compare", cls=ProjectCommand)
 @click.argument("experiments", metavar="EXPERIMENT EXPERIMENT...", nargs=-1, required=True)
 @out_option("Also write the comparison to this HTML file.")
-def compare_command(experiments: tuple[str, ...], out: Path | None) -> None:
+@json_option
+def compare_command(experiments: tuple[str, ...], out: Path | None, *, as_json: bool) -> None:
     """Compare scored experiments with the first one.
 
     An EXPERIMENT is <user>/<experiment>, as for --env, for its newest finished run, or <user>/<experiment>@<run>.
@@ -71,7 +83,10 @@ def compare_command(experiments: tuple[str, ...], out: Path | None) -> None:
     compared = comparison.compare([open_experiment(name) for name in experiments])
     if out is not None:
         write_atomically(out, comparison.render_comparison(compared))
-    open_console().print(comparison.comparison_tables(compared))
+    if as_json:
+        print_json(comparison.comparison_numbers(compared))
+    else:
+        open_console().print(comparison.comparison_tables(compared))
 
 
 def open_experiment(name: str) -> Experiment:

@@ -19,10 +19,12 @@ from xview2_siamese_unet.cli.command import (
     ProjectCommand,
     env_option,
     find_path,
+    json_option,
     open_catalog,
     open_configuration,
     open_console,
     out_option,
+    print_json,
 )
 from xview2_siamese_unet.config.modelling import HardwareParams, Unclassified
 from xview2_siamese_unet.config.tree import Parameters
@@ -44,7 +46,14 @@ from xview2_siamese_unet.models.combine import average_checkpoints, write_ensemb
 from xview2_siamese_unet.models.export import card_of, write_model
 from xview2_siamese_unet.models.trained import check_model, members_of, read_model
 from xview2_siamese_unet.raster.store import Store
-from xview2_siamese_unet.report.comparison import Experiment, Number, difference, scores_with_intervals
+from xview2_siamese_unet.report.comparison import (
+    Experiment,
+    Number,
+    compare,
+    comparison_numbers,
+    difference,
+    scores_with_intervals,
+)
 from xview2_siamese_unet.training.tuning import tune_model
 
 _BUNDLE: Final = ".safetensors"
@@ -62,8 +71,9 @@ class Source(NamedTuple):
 
 @click.command(cls=ProjectCommand)
 @click.argument("name", metavar="CARD|RUN")
+@json_option
 @env_option
-def show(name: str, env: str | None) -> None:
+def show(name: str, *, as_json: bool, env: str | None) -> None:
     """Print a card, or the card of a run or a checkpoint.
 
     \b
@@ -76,7 +86,10 @@ def show(name: str, env: str | None) -> None:
         checkpoint = read_checkpoint(source.path)
         member = Member(file=source.path.name, sha256=sha256(source.path))
         card = card_of(source.name, checkpoint, source.metrics, member)
-    click.echo(write_card(card), nl=False)
+    if as_json:
+        print_json(card.model_dump(mode="json", exclude_defaults=True))
+    else:
+        click.echo(write_card(card), nl=False)
 
 
 @click.command(cls=ProjectCommand)
@@ -99,7 +112,8 @@ def export(name: str, kind: str, out: Path, env: str | None) -> None:
 
 @click.command(cls=ProjectCommand)
 @click.argument("card", type=click.Path(path_type=Path))
-def verify(card: Path) -> None:
+@json_option
+def verify(card: Path, *, as_json: bool) -> None:
     """Check the files of a CARD against their SHA-256, load each net, and predict a small image.
 
     \b
@@ -108,9 +122,13 @@ def verify(card: Path) -> None:
     content = read_model(card)
     if "card" not in content:
         raise ConfigError(f"{card} is a checkpoint, not a card.", hint="Write one with kedro model export.")
-    means = ", ".join(f"{mean:.3f}" for mean in check_model(content))
+    means = check_model(content)
+    if as_json:
+        print_json({"name": content["name"], "mean_probabilities_of_noise": [*means]})
+        return
     click.echo(f"{content['name']}: every file has the SHA-256 of the card, and its nets predict.")
-    click.echo(f"Mean probabilities of background and the damage classes for noise: {means}.")
+    shown = ", ".join(f"{mean:.3f}" for mean in means)
+    click.echo(f"Mean probabilities of background and the damage classes for noise: {shown}.")
 
 
 @click.command(cls=ProjectCommand)
@@ -140,8 +158,9 @@ def ensemble(names: tuple[str, ...], out: Path, name: str, *, tune: bool, env: s
 @click.command(cls=ProjectCommand)
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
+@json_option
 @env_option
-def score(names: tuple[str, ...], split: str, env: str | None) -> None:
+def score(names: tuple[str, ...], split: str, *, as_json: bool, env: str | None) -> None:
     """Score models, which are runs, checkpoints or cards, on a split of --env, and compare them with the first.
 
     Of an ensemble, each member is scored too.
@@ -156,6 +175,9 @@ def score(names: tuple[str, ...], split: str, env: str | None) -> None:
         for label, each in {name: content, **members_of(content)}.items():
             counts = _count(each, store, scenes, hardware)
             scored.append(Experiment(label if label == name else f"  {label}", counts, unclassified, {}))
+    if as_json:
+        print_json(comparison_numbers(compare(scored)))
+        return
     table = Table(title=f"{len(scenes)} scenes of split {split}, 95 % interval over scenes", title_justify="left")
     table.add_column("model", overflow="fold")
     for column in ("score", "localisation F1", "damage F1", "score minus the first"):

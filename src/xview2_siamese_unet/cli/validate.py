@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from xview2_siamese_unet import assessment
-from xview2_siamese_unet.cli.command import ProjectCommand, env_option
+from xview2_siamese_unet.cli.command import ProjectCommand, env_option, json_option, print_json
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -19,9 +19,17 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option("--zones", type=_PATH, help="Polygons, such as districts, to draw labels in each of.")
 @click.option("--pre", type=_PATH, help="Pre-disaster image, if it has moved since the assessment.")
 @click.option("--post", type=_PATH, help="Post-disaster image, if it has moved.")
+@json_option
 @env_option
-def validate_command(
-    folder: Path, *, count: int | None, zones: Path | None, pre: Path | None, post: Path | None, env: str | None
+def validate_command(  # noqa: PLR0913  one argument an option
+    folder: Path,
+    *,
+    count: int | None,
+    zones: Path | None,
+    pre: Path | None,
+    post: Path | None,
+    as_json: bool,
+    env: str | None,
 ) -> None:
     """Draw a random sample of buildings, and write a page to label it on.
 
@@ -33,15 +41,20 @@ def validate_command(
     kedro estimate assessment --labels validation.csv
     """  # noqa: D301  click takes the escaped character
     place = assessment.validate(folder, count=count, zones=zones, env=env, pre=pre, post=post)
-    click.echo(f"{place / 'label.html'}: label in a browser, export the labels, then run kedro estimate")
+    page = place / "label.html"
+    if as_json:
+        print_json({"page": str(page), "sample": str(place / "sample.csv")})
+    else:
+        click.echo(f"{page}: label in a browser, export the labels, then run kedro estimate")
 
 
 @click.command("estimate", cls=ProjectCommand)
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--labels", type=_PATH, required=True, help="Labels of the validation sample.")
 @click.option("--zones", type=_PATH, help="Polygons, such as districts, to estimate counts in.")
+@json_option
 @env_option
-def estimate_command(folder: Path, *, labels: Path, zones: Path | None, env: str | None) -> None:
+def estimate_command(folder: Path, *, labels: Path, zones: Path | None, as_json: bool, env: str | None) -> None:
     """Estimate how many buildings are damaged, with 95 % intervals, from labels of the validation sample.
 
     DIR is the folder of an assessment, or of adapted products in it; results are in DIR/validation.
@@ -51,6 +64,9 @@ def estimate_command(folder: Path, *, labels: Path, zones: Path | None, env: str
     kedro estimate assessment/adapted --labels validation.csv --zones districts.gpkg
     """  # noqa: D301  click takes the escaped character
     numbers = assessment.estimate(folder, labels, zones=zones, env=env)
+    if as_json:
+        print_json(numbers)
+        return
     for sentence in numbers["sentences"]:
         click.echo(sentence)
     click.echo(f"Report: {folder / 'validation' / 'estimate.html'}")

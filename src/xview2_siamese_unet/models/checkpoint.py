@@ -5,6 +5,7 @@ A checkpoint is plain tensors, numbers and texts, so that it loads with `weights
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from array_api_compat import is_torch_array
@@ -45,6 +46,16 @@ class Checkpoint(TypedDict):
     epoch: int
     scores: dict[str, float]
     history: list[dict[str, float]]
+
+
+def require_file(path: Path) -> None:
+    """Require a file of a checkpoint.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no file'}.", hint=BEST_FILE)
 
 
 def check_checkpoint(content: object, name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from xview2_siamese_unet.errors import CheckpointError
-from xview2_siamese_unet.models.checkpoint import BEST_FILE, check_checkpoint
+from xview2_siamese_unet.models.checkpoint import BEST_FILE, check_checkpoint, require_file
 
 
 class CheckpointFormat(NamedTuple):
@@ -84,8 +84,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: no such file, or one that is no checkpoint of this project.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no file'}.", hint=BEST_FILE)
+    require_file(path)
     path.open("rb").close()  # a missing permission is no damage, but torch raises the same for some damages
     try:
         content = read_weights(path)

@@ -14,6 +14,7 @@ from xview2_siamese_unet.config.modelling import ClassesParams, HardwareParams, 
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.card import ONNX, SUFFIXES, Card, find_card, read_card
+from xview2_siamese_unet.models.checkpoint import require_file
 from xview2_siamese_unet.models.onnx_net import OnnxNet
 from xview2_siamese_unet.models.postprocess import (
     PixelProbabilities,
@@ -44,7 +45,11 @@ def read_model(path: Path) -> dict[str, Any]:
     """
     if path.suffix in SUFFIXES:
         return read_card(path)
-    return read_card(find_card(path)) if path.suffix == ONNX else _torch_modules()[0].read_checkpoint(path)
+    if path.suffix == ONNX:
+        return read_card(find_card(path))
+    require_file(path)  # a wrong path is told before torch is imported, or missing
+    checkpoint: dict[str, Any] = _torch_modules()[0].read_checkpoint(path)
+    return checkpoint
 
 
 def check_model(content: Mapping[str, Any]) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 from rich.console import Group
@@ -171,6 +171,30 @@ def comparison_tables(comparison: Comparison) -> Group:
     tables += [_differences(comparison.names[0], *item) for item in comparison.differences.items()]
     tables += [_changed(*item) for item in comparison.differences.items()]
     return Group(*tables)
+
+
+def comparison_numbers(comparison: Comparison) -> dict[str, Any]:
+    """Return what the tables show as JSON has it; keys of numbers are those of `metrics.json`."""
+    rows = zip(comparison.names, comparison.scenes, comparison.scores, strict=True)
+    return {
+        "experiments": [{"name": name, "n_scenes": n, **_plain(scores)} for name, n, scores in rows],
+        "settings": comparison.settings,
+        "differences": {
+            name: {
+                "n_scenes": result.scenes,
+                **_plain(result.numbers),
+                "changed_scenes": result.changed.to_dict("index"),
+            }
+            for name, result in comparison.differences.items()
+        },
+    }
+
+
+def _plain(numbers: Mapping[str, Number]) -> dict[str, Any]:
+    return {
+        **{key: number.value for key, number in numbers.items()},
+        "intervals": {key: [number.low, number.high] for key, number in numbers.items()},
+    }
 
 
 def _table(title: str, first: str, *columns: str) -> Table:

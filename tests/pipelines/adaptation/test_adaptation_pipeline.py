@@ -60,8 +60,9 @@ def assessed(town: Path, project: Path, tmp_path_factory: pytest.TempPathFactory
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         out = tmp_path_factory.mktemp("assessed") / "out"
-        done = assess(town, out)
+        done = assess(town, out, "pre.tif", "--json")
     assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == json.loads((out / "run.json").read_text())
     return out
 
 
@@ -70,8 +71,9 @@ def adapted(town: Path, assessed: Path, project: Path) -> Path:
     before = contents(assessed)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
-        done = adapt(assessed, "--labels", town / "labels.csv")
+        done = adapt(assessed, "--labels", town / "labels.csv", "--json")
     assert done.exit_code == 0, done.exception
+    assert json.loads(done.stdout) == json.loads((assessed / "adapted" / "run.json").read_text())
     assert contents(assessed) == before
     return assessed / "adapted"
 

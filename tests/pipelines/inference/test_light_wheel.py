@@ -101,6 +101,8 @@ def test_a_checkpoint_is_one_sentence_with_what_to_install(python: Path, materia
     assert "pip install xview2_siamese_unet" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (project / "out").exists()
+    missing = xview2(python, project, "assess", *inputs[:3], "missing.pth", "--out", project / "out")
+    assert "missing.pth is no file" in missing.stderr
 
 
 def test_doctor_lists_what_is_missing_for_what(python: Path, tmp_path: Path) -> None:

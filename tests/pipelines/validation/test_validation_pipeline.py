@@ -63,6 +63,8 @@ def test_from_an_assessment_to_intervals(folder: Path, zones: Path, tmp_path: Pa
     assert set(table["level"]) == {"all", "cell", "zone"}
     numbers = json.loads((folder / "validation" / "estimates.json").read_text())
     assert numbers["not_included"] == 1
+    again = run(estimate_command, folder, "--labels", tmp_path / "labels.csv", "--zones", zones, "--json")
+    assert json.loads(again.stdout) == numbers
     assert {row["name"] for row in numbers["zones"]} == {"<script>alert(1)</script>", "east"}
     page = (folder / "validation" / "estimate.html").read_text(encoding="utf-8")
     assert "<script" not in page
