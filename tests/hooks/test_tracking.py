@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +28,7 @@ Launch = Callable[[int, int], None]
 SCORING = Pipeline([Node(lambda: {}, None, "metrics", name="score")])
 TRAINING = Pipeline([Node(lambda: {}, None, "history", name="train")])
 RECORD = {"id": "2026-01", "settings": {"training": {"epochs": 3}}, "code": "c", "data": None}
+MLFLOW_IN_CI = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "JENKINS_URL", "PYTEST_CURRENT_TEST", "MLFLOW_DISABLE_TELEMETRY")
 RECORD |= {"version": "1", "commit": "f00"}
 
 
@@ -146,6 +150,30 @@ def test_a_run_that_is_logged_in_parts_is_one_run_and_has_each_epoch_once(tmp_pa
         "test/score": [(0, 0.5)],
     }
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"run.json", "history", "metrics"}
+
+
+OPENED = """
+import sys, threading
+asked = []
+sys.addaudithook(lambda event, _: asked.append(event) if event in {"socket.connect", "socket.getaddrinfo"} else None)
+from xview2_siamese_unet.tracking import Store
+store = Store(sys.argv[1], "lab/x")
+record = {"id": "2026-01", "settings": {"a": 1}, "code": "c", "data": None, "version": "1", "commit": "f00"}
+store.log({"run": record}, [])
+for thread in threading.enumerate():
+    if thread is not threading.current_thread():
+        thread.join(2)
+print(asked)
+"""
+
+
+@pytest.mark.slow
+def test_mlflow_sends_no_telemetry(tmp_path: Path) -> None:
+    # MLflow sends none from a test or a CI job, and would for DO_NOT_TRACK=1.
+    around = {name: value for name, value in os.environ.items() if name not in MLFLOW_IN_CI} | {"DO_NOT_TRACK": "1"}
+    command = [sys.executable, "-c", OPENED, str(tmp_path / "tracked")]
+    done = subprocess.run(command, env=around, capture_output=True, text=True, timeout=120, check=True)  # noqa: S603
+    assert done.stdout.splitlines() == ["[]"]
 
 
 def client_of(folder: Path) -> Any:  # noqa: ANN401
