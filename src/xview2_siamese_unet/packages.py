@@ -45,8 +45,9 @@ DASK: Final = Feature(
     ("distributed", "dask_jobqueue"),
     "uv sync --extra cluster, or pip install distributed dask-jobqueue",
 )
+MLFLOW: Final = Feature("mlflow in globals.yml", ("mlflow",), "uv sync --extra mlflow, or pip install mlflow-skinny")
 LINEAGE: Final = Feature("kedro viz", ("kedro_viz",), TORCH.install)
-FEATURES: Final = (TORCH, ONNX, DASK, LINEAGE)
+FEATURES: Final = (TORCH, ONNX, DASK, MLFLOW, LINEAGE)
 
 
 def feature_of(module: str) -> Feature | None:

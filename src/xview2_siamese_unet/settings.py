@@ -9,12 +9,13 @@ from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.hooks import RankZeroWrites, RunEnding, Steps
 from xview2_siamese_unet.locks import Locks
 from xview2_siamese_unet.runs import ProjectSession
+from xview2_siamese_unet.tracking import Tracking
 
 # Before any dataset is made: those of Kedro open their files through fsspec. Without this, a full disk leaves half a
 # table in place of a whole one (tests/reliability/test_atomic.py).
 register_implementation("file", AtomicLocalFileSystem, clobber=True)
 
-HOOKS = (RankZeroWrites(), Steps(), RunEnding(), Locks())
+HOOKS = (RankZeroWrites(), Steps(), RunEnding(), Locks(), Tracking())
 # `.telemetry` turns telemetry off for the command line; a packaged run has no such file and is covered here.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 SESSION_CLASS = ProjectSession

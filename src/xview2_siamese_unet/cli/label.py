@@ -64,11 +64,7 @@ def label_command(  # noqa: PLR0913  one argument an option
         first, second = (read_labels(path, buildings) for path in compare)
         _print(kappa(first, second), as_json=as_json)
         return
-    page = out or folder / _PAGE
-    if page.exists():
-        raise DataError(
-            f"{page} already exists.", hint="Export its labels, then choose another name with --out, or delete it."
-        )
+    _require_new(page := out or folder / _PAGE)
     known = read_label_files(labels, buildings)
     least = record["settings"]["inference"]["buildings"]["min_visible"]
     free, taken = _free(buildings, least, known["building_id"], validation_ids(folder))
@@ -90,6 +86,14 @@ def label_command(  # noqa: PLR0913  one argument an option
         print_json({"page": str(page), "building_ids": ids})
     else:
         click.echo(f"{page}: {len(ids)} buildings to label, open it in a browser")
+
+
+def _require_new(page: Path) -> None:
+    """Refuse to replace a page, whose labels may not be exported yet."""
+    if page.exists():
+        raise DataError(
+            f"{page} already exists.", hint="Export its labels, then choose another name with --out, or delete it."
+        )
 
 
 def _free(

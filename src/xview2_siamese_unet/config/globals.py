@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from xview2_siamese_unet.config.dataset import SourceKind
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.validation import PathPart, Strict
+from xview2_siamese_unet.errors import ConfigError
 
 
 def _local(folder: object) -> object:
@@ -17,6 +18,16 @@ def _local(folder: object) -> object:
     if isinstance(folder, str) and "://" in folder:
         raise ValueError("must be a folder of this machine or its cluster, not a URL")
     return folder
+
+
+def _without_password(uri: str) -> str:
+    # Not a ValueError, whose message would quote the password.
+    if "://" in uri and ("@" in uri or "?" in uri):
+        raise ConfigError(
+            "mlflow in globals.yml must be an address without user, password and query.",
+            hint="Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
+        )
+    return uri
 
 
 class DatasetGlobals(Strict):
@@ -64,6 +75,9 @@ class Globals(Strict):
     """Root of the layers 01_raw to 08_reporting; a relative path starts at the project folder."""
     keep: int | None = Field(default=None, ge=1)
     """Finished runs of an experiment that are kept; a training that ends removes older ones. `null`: all."""
+    mlflow: Annotated[str, Field(min_length=1), AfterValidator(_without_password)] | None = None
+    """MLflow store that runs are logged to when they end: address of a server, or a folder; a relative path starts at
+    the project folder. `null`: nothing is logged, and MLflow is not imported."""
     dataset: DatasetGlobals = DatasetGlobals()
     executor: ExecutorParams = ExecutorParams()
     foldernames: FolderNames = FolderNames()
