@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -18,6 +18,7 @@ from kedro.framework.cli.utils import LazyGroup  # noqa: E402
 
 from xview2_siamese_unet import __version__  # noqa: E402
 from xview2_siamese_unet.cli import COMMANDS, end_in_one_sentence  # noqa: E402
+from xview2_siamese_unet.cli.command import Refused  # noqa: E402
 from xview2_siamese_unet.project import configure, find_project  # noqa: E402
 
 _NAMES: Final = {
@@ -45,6 +46,13 @@ class _Commands(LazyGroup):
             if each is not None:
                 each.help = _spoken(each.help or "")
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except Refused as error:
+            raise Refused(_spoken(error.message)) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands without importing them."""

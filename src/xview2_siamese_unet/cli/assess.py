@@ -8,11 +8,10 @@ from typing import Any, Final
 import click
 
 from xview2_siamese_unet import assessment
-from xview2_siamese_unet.cli.command import ProjectCommand, env_option, json_option, print_json
+from xview2_siamese_unet.cli.command import ProjectCommand, Refused, env_option, json_option, print_json
 from xview2_siamese_unet.errors import ProjectError
 from xview2_siamese_unet.inference.building_formats import FORMATS
 
-_REFUSED: Final = 2
 _PATH: Final = click.Path(path_type=Path)
 
 
@@ -76,7 +75,6 @@ def assess_command(
             return
         made = assessment.assess(**given, env=env, device=device)
     except ProjectError as error:
-        click.secho(str(error), err=True, fg="red")
-        raise SystemExit(_REFUSED) from error
+        raise Refused(str(error)) from error
     if as_json:
         print_json(made.record)

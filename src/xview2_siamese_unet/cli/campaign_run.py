@@ -103,7 +103,7 @@ def _model_digest(path: Path) -> str:
     if not path.is_file():
         raise CheckpointError(
             f"There is no model {path}.",
-            hint="Name one with --model, or run kedro run with the same environment first.",
+            hint="Name one with --model, or train one in a clone: kedro run with the same environment.",
         )
     return sha256(find_card(path) if path.suffix == ONNX else path)
 

@@ -66,6 +66,16 @@ class ProjectCommand(click.Command):
             raise SystemExit(STOPPED) from end
 
 
+class Refused(click.ClickException):
+    """Inputs that cannot be assessed."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:  # noqa: ANN401
+        """Print the sentence without the word Error, as other commands do."""
+        click.secho(self.message, file=file, err=True, fg="red")
+
+
 def _level(name: str, level: int, text: str) -> click.Option:
     def callback(_context: click.Context, _option: click.Parameter, asked: bool) -> None:
         for logger in _LOGGERS if asked else ():

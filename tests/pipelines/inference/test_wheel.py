@@ -57,6 +57,9 @@ def test_help_and_errors_name_the_command(site: Path, folder: Path) -> None:
     done = xview2(site, folder, "label", "nowhere")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+    refused = xview2(site, folder, "assess", "none", "post.tif", "--out", "out", "--model", "model.pth")
+    assert refused.returncode == 2
+    assert "xview2 label" in refused.stderr
 
 
 def test_the_wheel_holds_the_configuration_that_is_in_git(site: Path, project_path: Path) -> None:
