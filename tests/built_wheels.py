@@ -17,7 +17,11 @@ def call_uv(*args: str | Path) -> None:
     uv = shutil.which("uv")
     if uv is None:
         pytest.skip("needs uv to build the wheel")
-    done = subprocess.run([uv, *args], capture_output=True, text=True, check=False)  # noqa: S603
+    check_done(subprocess.run([uv, *args], capture_output=True, text=True, check=False))  # noqa: S603
+
+
+def check_done(done: subprocess.CompletedProcess[str]) -> None:
+    """Assert that a command succeeded; skip the test if no package index can be reached."""
     if done.returncode and _NO_INDEX.search(done.stderr):
         pytest.skip("needs a package index for what the wheel is built with or depends on")
     assert done.returncode == 0, done.stderr

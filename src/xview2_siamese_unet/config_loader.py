@@ -142,6 +142,11 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
                 hint=f"Correct {layer}/{key}*.yml: each key once, references only to the same layer or to globals.",
             ) from error
 
+    def _is_hidden(self, path_str: str) -> bool:
+        # Kedro ignores hidden files below the configuration. A layer of the user lies elsewhere, in ~/.config.
+        hidden: bool = super()._is_hidden(path_str.removeprefix(Path(self.base_env).as_posix()))
+        return hidden
+
     def _globals_of(self, files: Mapping[str, Any]) -> dict[str, Any]:
         user, experiment = self.user_and_experiment
         named = {"user": user, "experiment": experiment, **files}

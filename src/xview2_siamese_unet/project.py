@@ -13,6 +13,7 @@ from kedro.utils import find_kedro_project
 from platformdirs import user_data_path
 
 from xview2_siamese_unet.config_loader import APP, PACKAGED, use_logging
+from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.runs import ProjectSession
 
 _NAMED: Final = f'package_name = "{__package__}"'
@@ -35,13 +36,22 @@ def find_project() -> Project:
     """Return the project around the current folder, else that of the code, else the configuration in the wheel.
 
     With the configuration in the wheel, relative paths start in the user's folder for application data.
+
+    Raises:
+        ConfigError: the user has no home folder, and so no such folder.
     """
     # The caller may work in another project of Kedro.
     around: Iterator[Path | None] = (find_kedro_project(start) for start in (Path.cwd(), Path(__file__)))
     for folder in around:
         if folder is not None and _NAMED in (folder / "pyproject.toml").read_text("utf-8"):
             return Project(folder, folder / "conf")
-    return Project(user_data_path(APP), PACKAGED)
+    try:
+        return Project(user_data_path(APP), PACKAGED)
+    except RuntimeError as error:  # such as a number given to a container
+        raise ConfigError(
+            "HOME is not set, and the system lists no home folder for this user.",
+            hint="Set HOME to a folder, such as HOME=/tmp.",
+        ) from error
 
 
 def configure(project: Project) -> None:

@@ -74,8 +74,8 @@ click.version_option(__version__)(commands)
 
 def main() -> None:
     """Run a command as `kedro` does inside the project."""
-    configure(find_project())
     try:
+        configure(find_project())
         commands(prog_name="xview2")
     except Exception as error:
         end_in_one_sentence(error, _spoken)

@@ -277,3 +277,14 @@ def test_outside_of_a_project_the_configuration_is_that_of_the_code(
     assert project.find_project() == (project_path, project_path / "conf")
     monkeypatch.setattr(project, "__file__", str(tmp_path / "project.py"))  # as in a wheel
     assert project.find_project() == (user_data_path("xview2"), project.PACKAGED)
+
+
+def test_a_user_without_a_home_folder_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(project, "__file__", str(tmp_path / "project.py"))  # as in a wheel
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a number that no user has
+    with pytest.raises(ConfigError, match="HOME is not set") as caught:
+        project.find_project()
+    assert "HOME=/tmp" in caught.value.hint

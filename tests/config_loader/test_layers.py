@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kedro.config import MissingConfigException
 
+from xview2_siamese_unet import config_loader
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, _soften
 from xview2_siamese_unet.errors import ConfigError
 
@@ -146,3 +147,16 @@ def test_soft_merge_is_a_recursive_update(a: Tree, b: Tree) -> None:
 @given(TREES)
 def test_soft_merge_with_nothing_or_itself_changes_nothing(a: Tree) -> None:
     assert _soften(a, {}) == a == _soften({}, a) == _soften(a, a)
+
+
+def test_settings_of_the_user_may_lie_in_a_hidden_folder(
+    load: Load, write_conf: WriteConf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = write_conf({"base/parameters.yml": size(64)} | LAB)
+    monkeypatch.setattr(config_loader, "PACKAGED", conf)  # as in a wheel
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
+    for place, value in (("xview2", 128), ("xview2/.ipynb_checkpoints", 256)):
+        folder = tmp_path / ".config" / place
+        folder.mkdir(parents=True)
+        (folder / "parameters.yml").write_text(size(value))
+    assert load(conf, "lab/e2")["parameters"]["dataset"]["sample"]["size"] == 128

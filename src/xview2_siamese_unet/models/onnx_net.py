@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -202,6 +203,8 @@ def _packages(path: Path) -> tuple[Any, Any]:
         ConfigError: one is not installed.
     """
     try:
+        # Unless this is set before its import, ONNX Runtime 1.29 and newer sends names of networks to its maker.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         return import_module("onnx"), import_module("onnxruntime")
     except ModuleNotFoundError as error:
         raise ConfigError(

@@ -10,6 +10,7 @@ import rasterio
 import torch
 from affine import Affine
 
+from onnx_nets import IMAGENET, Coarse, write_card, write_onnx
 from shipped_project import lay_down_shipped
 from xview2_siamese_unet.config.modelling import ModelParams
 from xview2_siamese_unet.models.build import build_net
@@ -50,3 +51,16 @@ def project(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     local = "inference: {windows: {size: 96, overlap: 32}}\nhardware: {device: cpu, precision: 32-true}"
     monkeypatch.chdir(lay_down_shipped(tmp_path, local))
     return tmp_path
+
+
+@pytest.fixture
+def card(project: Path) -> Path:
+    """The card of two small ONNX networks, in a folder of its own."""
+    folder = project / "model"
+    folder.mkdir()
+    loc = write_onnx(Coarse(3, 1, 0), folder / "loc.onnx", 3, half=True)
+    cls = write_onnx(Coarse(6, 4, 1), folder / "cls.onnx", 6)
+    how = {**IMAGENET, "multiple": 32}
+    members = {**loc, **how, "input": "pre", "output": "building"}, {**cls, **how, "output": "damage"}
+    rule = {"thresholds": {"building": 0.4, "damaged": 0.4}, "prediction": {"vote": "connected", "tta": "d4"}}
+    return write_card(folder / "card.yml", *members, **rule, temperatures={"building": 1.3, "damage": 0.8})

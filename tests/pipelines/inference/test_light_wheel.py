@@ -15,7 +15,6 @@ import pytest
 from shapely import box
 
 from built_wheels import build_wheel, call_uv
-from onnx_nets import IMAGENET, Coarse, write_card, write_onnx
 from xview2_siamese_unet.assessment import Assessment, assess
 
 pytestmark = pytest.mark.slow
@@ -44,21 +43,9 @@ def python(project_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return found
 
 
-@pytest.fixture
-def card(project: Path) -> Path:
-    folder = project / "model"
-    folder.mkdir()
-    loc = write_onnx(Coarse(3, 1, 0), folder / "loc.onnx", 3, half=True)
-    cls = write_onnx(Coarse(6, 4, 1), folder / "cls.onnx", 6)
-    how = {**IMAGENET, "multiple": 32}
-    members = {**loc, **how, "input": "pre", "output": "building"}, {**cls, **how, "output": "damage"}
-    rule = {"thresholds": {"building": 0.4, "damaged": 0.4}, "prediction": {"vote": "connected", "tta": "d4"}}
-    return write_card(folder / "card.yml", *members, **rule, temperatures={"building": 1.3, "damage": 0.8})
-
-
 def xview2(python: Path, folder: Path, *args: str | Path) -> CompletedProcess[str]:
     """Run a command in an empty folder, with small windows as a setting of the user."""
-    config, empty = folder / "config" / "xview2", folder / "empty"
+    config, empty = folder / ".config" / "xview2", folder / "empty"
     for place in (config, empty):
         place.mkdir(parents=True, exist_ok=True)
     (config / "parameters.yml").write_text(SETTINGS)
@@ -80,6 +67,7 @@ def test_the_products_are_those_of_the_clone(python: Path, material: Path, proje
     assert done.returncode == 0, done.stderr
     assert differing(project / "out", assess(*pair, project / "ours", model=card)) == []
     assert "torch" not in json.loads((project / "out" / "run.json").read_text())["versions"]
+    assert [*(project / "empty").iterdir()] == []  # no id of the telemetry of ONNX Runtime
 
 
 def test_without_a_model_they_are_as_well(python: Path, material: Path, project: Path) -> None:
