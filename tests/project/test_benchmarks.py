@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 XBD = Path(__file__).parents[3] / "shared" / "xbd"
 SANTA_ROSA = XBD.with_name("santa_rosa")
 SMALLEST = {
-    "bench_adaptation": "{santa_rosa} 1 2 package+random",
+    "bench_adaptation": "{santa_rosa} 1 1 random",
     "bench_assess_memory": "1000",
     "bench_assess_speed": "tu-test_resnet 256",
     "bench_burn": "{xbd} 1",

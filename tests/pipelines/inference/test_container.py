@@ -24,7 +24,7 @@ def image(project_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Stage
         pytest.skip("needs a Python that pip may install into, as that of the base image")
     folder = tmp_path_factory.mktemp("image")
     folder.chmod(0o755)
-    return build_image(project_path, folder, Path(sys.base_prefix), DISTRIBUTION="light")
+    return build_image(project_path, folder, Path(sys.base_prefix), DISTRIBUTION="light", UV_COMPILE_BYTECODE="0")
 
 
 @pytest.fixture
