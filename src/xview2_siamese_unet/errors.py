@@ -7,6 +7,7 @@ ProjectError
     StaleError       data on disk that other settings made
     CheckpointError  a file of weights
     StorageError     a full disk, an unwritable path, or a path that another run writes to
+        InUseError   a folder that another assessment writes to
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ class CheckpointError(ProjectError):
 
 class StorageError(ProjectError):
     """A disk is full, a path cannot be written, or another run is writing to it."""
+
+
+class InUseError(StorageError):
+    """Another assessment is writing to a folder."""
 
 
 _FREE_SPACE: Final = "Free space, or choose a larger disk (storage in conf, or --out of a command), and run again."

@@ -15,7 +15,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from xview2_siamese_unet.atomic import IN_USE, nearest_existing, remove_debris
-from xview2_siamese_unet.errors import StorageError
+from xview2_siamese_unet.errors import InUseError, StorageError
 from xview2_siamese_unet.runs import MODELS, Run, list_runs, remove_run
 from xview2_siamese_unet.training.distributed import get_rank
 
@@ -132,7 +132,7 @@ class Locks:
         self._made = [place for place in (folder, *folder.parents) if not place.exists()]
         if not self._take("assessment", folder / IN_USE):
             self._release()
-            raise StorageError(
+            raise InUseError(
                 f"Another assessment is writing to {folder}.",
                 hint="Wait until it ends, or choose another folder; a notebook releases it when its kernel ends.",
             )

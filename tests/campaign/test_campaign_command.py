@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from threading import Event, Thread
 
@@ -17,7 +18,7 @@ from xview2_siamese_unet.cli.campaign import campaign
 from xview2_siamese_unet.cli.campaign_run import Settings, assess_alone, require_free_places, run_campaign
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
-from xview2_siamese_unet.errors import ConfigError, StorageError
+from xview2_siamese_unet.errors import ConfigError, InUseError, StorageError
 
 
 def type_plan(*words: str) -> Result:
@@ -117,3 +118,27 @@ def test_an_assessment_waits_for_a_worker_of_an_earlier_command(
         assert not begun.wait(0.5)
     other.join(10)
     assert begun.is_set()
+
+
+def test_an_assessment_waits_for_a_worker_that_begins_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended, calls = Event(), Event(), []
+
+    def other() -> None:
+        with FileLock(tmp_path / ".assessment.lock"):
+            begun.set()
+            time.sleep(0.3)
+            ended.set()
+
+    def assess(*given: object) -> None:
+        calls.append(given)
+        if len(calls) == 1:
+            Thread(target=other).start()
+            begun.wait(10)
+            raise InUseError("Another assessment is writing to it.")
+        assert ended.is_set()
+
+    monkeypatch.setattr(campaign_run, "assess", assess)
+    assess_alone("pre.tif", Path("post.tif"), tmp_path)
+    assert len(calls) == 2

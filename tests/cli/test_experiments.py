@@ -101,7 +101,8 @@ def test_the_list_has_scores_and_begins_with_the_best(shipped: Path) -> None:
     best, second, *unscored = json.loads(call("list", "--user", "default", "--all", "--json").stdout)
     assert (best["experiment"], best["score"], best["score_interval"]) == ("default/strong", 0.75, [0.74, 0.76])
     assert (second["experiment"], second["localization_f1"], second["n_scenes"]) == ("default/seed_002", 0.8, 9)
-    assert unscored == [{"experiment": "default/laptop"}, {"experiment": "default/quickstart"}]
+    assert [row["experiment"] for row in unscored] == ["default/laptop", "default/quickstart"]
+    assert all(row.keys() == best.keys() and row["score"] is None for row in unscored)
 
 
 def test_the_newest_finished_run_is_listed_and_each_on_request(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,3 +68,5 @@ def test_cross_validation_scores_every_scene_once(
     assert numbers["n_scenes"] == len(scenes)
     last = next(line for line in done.output.splitlines() if "all scenes" in line)
     assert f" {score:.3f} " in last
+    again = CliRunner().invoke(cross_validate, [*command, "--json"], catch_exceptions=False)
+    assert json.loads(again.stdout) == numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -22,7 +23,7 @@ from xview2_siamese_unet.campaign.table import HISTORY, PARQUET, SUMMARIES, writ
 from xview2_siamese_unet.cli.command import find_path, open_configuration
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
-from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError, StorageError
+from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError, InUseError, StorageError
 from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.inference.vector_formats import split_layer
 from xview2_siamese_unet.locks import acquire
@@ -195,7 +196,9 @@ def assess_alone(pre: Path | str, post: Path, out: Path, **given: Any) -> None: 
     with _ALONE:
         if (number := worker_number()) is not None:
             use_one_gpu(number)
-        if (out / IN_USE).exists() and (lock := acquire(out / IN_USE, seconds=-1)):
-            lock.release()
-        with one_thread():
-            assess(pre, post, out, **given)
+        while True:
+            if (out / IN_USE).exists() and (lock := acquire(out / IN_USE, seconds=-1)):
+                lock.release()
+            with one_thread(), suppress(InUseError):  # the other worker may begin right now
+                assess(pre, post, out, **given)
+                return

@@ -83,8 +83,8 @@ def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool, as
     known_users, known = (known_names(str(find_project().conf), kind) for kind in ("users", "experiments"))
     require_known("user", users, known_users)
     rows, unreadable = _rows([f"{user}/{name}" for user in users or known_users for name in known], each_run=runs)
-    rows.sort(key=lambda row: row.get("score", -1), reverse=True)
-    shown = [row for row in rows if everything or "score" in row]
+    rows.sort(key=lambda row: -1 if row["score"] is None else row["score"], reverse=True)
+    shown = [row for row in rows if everything or row["score"] is not None]
     if as_json:
         print_json(shown)
     elif shown:
@@ -111,7 +111,7 @@ def _rows(names: list[str], *, each_run: bool) -> tuple[list[dict[str, Any]], li
 def _row(name: str) -> dict[str, Any]:
     path = find_path(open_configuration(name), "metrics")
     if not path.is_file():
-        return {"experiment": name}
+        return {"experiment": name, **dict.fromkeys((*_NUMBERS, "score_interval", "scored"))}
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
         numbers = {key: metrics[key] for key in _NUMBERS} | {"score_interval": [*metrics["intervals"]["score"]]}
@@ -129,7 +129,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column == "scored" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(row["experiment"], *(_cells(row) if "score" in row else ()))
+        table.add_row(row["experiment"], *(() if row["score"] is None else _cells(row)))
     return table
 
 

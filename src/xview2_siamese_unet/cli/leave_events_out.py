@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -105,7 +107,8 @@ def run_pipeline(env: str, pipeline: str) -> str:
     """Run a pipeline; return the run as `kedro compare` names it."""
     click.secho(f"kedro run --env {env} --pipelines {pipeline}", bold=True, err=True)
     session = open_session(env)
-    with session:
+    # Its score and report are no result of this command.
+    with session, redirect_stdout(sys.stderr):
         session.run(pipeline_names=[pipeline])
     return f"{env}@{session.worked_on.name}"
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -10,7 +13,6 @@ from subprocess import CompletedProcess
 import pytest
 
 from built_wheels import build_wheel
-from run_command import run_python
 from xview2_siamese_unet.assessment import assess
 from xview2_siamese_unet.config_loader import known_names
 
@@ -35,7 +37,12 @@ def folder(material: Path, tmp_path: Path) -> Path:
 
 def xview2(site: Path, folder: Path, *args: str, **env: str) -> CompletedProcess[str]:
     places = {"HOME": str(folder / "pre.tif"), "MPLCONFIGDIR": str(folder.parent / "fonts"), **env}  # no folder
-    return run_python(folder, "-c", XVIEW2.format(site=str(site)), *args, **places)
+    # Not in a copy of a process that has imported the package of the clone.
+    command = [sys.executable, "-c", XVIEW2.format(site=str(site)), *args]
+    around = {**os.environ, "COLUMNS": "300", **places}
+    return subprocess.run(  # noqa: S603
+        command, cwd=folder, env=around, capture_output=True, encoding="utf-8", timeout=120, check=False
+    )
 
 
 def test_an_assessment_with_settings_of_the_user_is_that_of_the_project(
