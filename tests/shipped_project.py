@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Final
 
 from kedro.framework.startup import bootstrap_project
 
 SHIPPED = Path(__file__).parents[1] / "conf"
+SMALL: Final[dict[str, Any]] = {
+    "dataset": {"sample": {"size": 64, "scenes": {"tier1": 6, "tier3": 4, "hold": 3, "test": 4}}},
+    "model": {
+        "encoder": {"name": "tu-test_resnet", "weights": {"source": "none"}},
+        "decoder_channels": [16, 8, 8, 8, 8],
+    },
+    "training": {"epochs": 1, "batch_size": 4, "crop": 64, "crops_per_scene": 1},
+    "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}},
+}
+"""Parameters of a main job of seconds on one core, which takes every branch of it."""
 
 
 def lay_down_shipped(folder: Path, local: str = "") -> Path:

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from xview2_siamese_unet.campaign.tiles import Tile, parse_tile
 from xview2_siamese_unet.cli.experiment import require_name
 from xview2_siamese_unet.config.globals import Globals
-from xview2_siamese_unet.config.validation import NAME, validate
+from xview2_siamese_unet.config.validation import NAME, is_portable, validate
 from xview2_siamese_unet.errors import ConfigError, DataError
-from xview2_siamese_unet.names import is_portable
 from xview2_siamese_unet.raster.other_layout import OtherScene, label_name
 from xview2_siamese_unet.runs import find_run
 from xview2_siamese_unet.xbd.scenes import PHASES, SceneId

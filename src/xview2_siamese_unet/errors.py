@@ -115,13 +115,10 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _missing(error: BaseException) -> ConfigError | None:
-    if not isinstance(error, ModuleNotFoundError) or error.name is None:
-        return None
-    feature = feature_of(error.name)
-    if feature is None:
-        return None
-    message = f"The package {error.name} is not installed. It is needed for {feature.name}."
-    return ConfigError(message, hint=f"Install it: {feature.install}.")
+    if isinstance(error, ModuleNotFoundError) and error.name and (feature := feature_of(error.name)):
+        message = f"The package {error.name} is not installed. It is needed for {feature.name}."
+        return ConfigError(message, hint=f"Install it: {feature.install}.")
+    return None
 
 
 def _storage_error(error: BaseException) -> StorageError | None:

@@ -76,7 +76,7 @@ def parallel_map(
     if not jobs:  # nothing to start workers for
         return
     workers = executor.workers or usable_cores()
-    # glibc reads it when a worker starts. With a pool for each thread, it keeps 120 MB more.
+    # glibc reads it when a worker starts. With a pool of memory for each thread, it keeps more of what was freed.
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")
     with ExitStack() as stack:
         results: Iterator[Result]

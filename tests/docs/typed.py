@@ -23,6 +23,7 @@ from affine import Affine
 from docs_blocks import PROJECT, Block, lines
 
 from run_command import run_python
+from shipped_project import SMALL
 from xview2_siamese_unet.config.dataset import SampleParams, SampleScenes
 from xview2_siamese_unet.raster.export import SYNTHETIC_TAG
 from xview2_siamese_unet.raster.io import read_rgb
@@ -48,16 +49,11 @@ ELSEWHERE = {
 """What a page writes for the reader's own → what that is here."""
 REFUSES_TINY = {"--pipelines submission": "1024 × 1024"}
 """Command that takes scenes of the official size only → what it says of tiny ones."""
-TINY = {
-    "dataset": {"sample": {"size": 64, "scenes": {"tier1": 6, "tier3": 4, "hold": 3, "test": 4}}},
-    "model": {
-        "encoder": {"name": "tu-test_resnet", "weights": {"source": "none"}},
-        "decoder_channels": [16, 8, 8, 8, 8],
-    },
+TINY = SMALL | {
     "training": {"epochs": 1, "localization_epochs": 0, "batch_size": 4, "crop": 64},
     "dataloader": {"num_workers_multiplier": 0},
     "hardware": {"device": "cpu"},
-    "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}, "intervals": {"draws": 100}},
+    "reporting": SMALL["reporting"] | {"intervals": {"draws": 100}},
     "inference": {"windows": {"size": 64, "overlap": 16}},
 }
 NO_NETWORK = """

@@ -12,20 +12,12 @@ import pytest
 import yaml
 from kedro.framework.startup import bootstrap_project
 
+from shipped_project import SMALL
 from xview2_siamese_unet.runs import ProjectSession
 
 PROJECT = Path(__file__).parents[2]
 
-SMALL: dict[str, Any] = {
-    "dataset": {"sample": {"size": 64, "scenes": {"tier1": 6, "tier3": 4, "hold": 3, "test": 4}}},
-    "model": {
-        "encoder": {"name": "tu-test_resnet", "weights": {"source": "none"}},
-        "decoder_channels": [16, 8, 8, 8, 8],
-    },
-    "training": {"epochs": 2, "batch_size": 4, "crop": 64, "crops_per_scene": 1},
-    "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}},
-}
-"""Seconds on one core; every branch of the main job is still taken."""
+TWO_EPOCHS = SMALL | {"training": SMALL["training"] | {"epochs": 2}}
 
 RunKedro = Callable[..., None]
 
@@ -38,7 +30,7 @@ def storage(project: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder with the shipped configuration and `SMALL` as somebody's last personal word."""
+    """A project folder with the shipped configuration and `TWO_EPOCHS` as somebody's last personal word."""
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(PROJECT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
     shutil.copytree(PROJECT / "notebooks", project / "notebooks")
@@ -46,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(PROJECT / name, project)
     (project / "src").mkdir()  # Kedro looks for it; the package itself is installed
     (project / "conf" / "local").mkdir()
-    (project / "conf" / "local" / "parameters.yml").write_text(yaml.safe_dump(SMALL))
+    (project / "conf" / "local" / "parameters.yml").write_text(yaml.safe_dump(TWO_EPOCHS))
     return project
 
 

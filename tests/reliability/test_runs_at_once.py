@@ -11,16 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from shipped_project import SMALL
+
 PROJECT = Path(__file__).parents[2]
-SMALL = {
-    "dataset": {"sample": {"size": 64, "scenes": {"tier1": 9, "tier3": 6, "hold": 4, "test": 4}}},
-    "model": {
-        "encoder": {"name": "tu-test_resnet", "weights": {"source": "none"}},
-        "decoder_channels": [16, 8, 8, 8, 8],
-    },
-    "training": {"epochs": 1, "batch_size": 4, "crop": 64, "crops_per_scene": 1},
-    "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}},
-}
+SCENES = {"dataset": {"sample": {"size": 64, "scenes": {"tier1": 9, "tier3": 6, "hold": 4, "test": 4}}}}
 # Everything is imported once; each line is a round of environments that start at the same time, each a fork.
 PROGRAM = """
 import os, sys
@@ -69,7 +63,7 @@ class Storage:
         shutil.copytree(conf / "users/default", conf / "users/lab")
         shutil.copytree(conf / "experiments/quickstart", conf / "experiments/second")
         (conf / "local").mkdir(exist_ok=True)
-        (conf / "local/parameters.yml").write_text(yaml.safe_dump(SMALL))
+        (conf / "local/parameters.yml").write_text(yaml.safe_dump(SMALL | SCENES))
         (conf / "local/globals.yml").write_text(yaml.safe_dump({"storage": str(folder / "data")}))
 
     def contents(self, *patterns: str) -> dict[str, bytes]:

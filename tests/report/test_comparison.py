@@ -75,7 +75,7 @@ def test_scenes_that_changed_most_come_first_whichever_way() -> None:
 def test_settings_that_differ_are_listed_without_labels() -> None:
     one = experiment("a/1", 50, seed="0", rate="0.1", **{"reporting.model_file": "1.pth"})
     two = experiment("a/2", 50, seed="0", rate="0.2", extra="x", **{"reporting.model_file": "2.pth"})
-    assert differing_settings([one, two]) == {"rate": ["0.1", "0.2"], "extra": ["–", "x"]}
+    assert differing_settings([one, two]) == {"rate": ["0.1", "0.2"], "extra": [None, "x"]}
 
 
 def test_page_and_terminal_show_the_same_and_escape_names_and_notes() -> None:

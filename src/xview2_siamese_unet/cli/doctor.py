@@ -56,11 +56,12 @@ def doctor(env: str | None, keys: tuple[str, ...], *, as_json: bool) -> None:
     findings = list(run_checks(loader))
     if as_json:
         print_json([finding._asdict() for finding in findings])
-    for finding in [] if as_json else findings:
-        # Lines and no table: a path must stay one word to be copied.
-        state = click.style(f"{finding.state:<5}", fg=_COLOURS[finding.state])
-        hint = f". {finding.hint}" if finding.hint else ""
-        click.echo(f"{state} {finding.subject:<19} {finding.message.removesuffix('.')}{hint}")
+    else:
+        for finding in findings:
+            # Lines and no table: a path must stay one word to be copied.
+            state = click.style(f"{finding.state:<5}", fg=_COLOURS[finding.state])
+            hint = f". {finding.hint}" if finding.hint else ""
+            click.echo(f"{state} {finding.subject:<19} {finding.message.removesuffix('.')}{hint}")
     if any(finding.state == "bad" for finding in findings):
         raise SystemExit(1)
 

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +23,9 @@ from xview2_siamese_unet.cli.command import (
     open_console,
     print_json,
 )
-from xview2_siamese_unet.config.validation import NAME
+from xview2_siamese_unet.config.validation import NAME, is_portable
 from xview2_siamese_unet.config_loader import known_names, layer_files
 from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, cause_of
-from xview2_siamese_unet.names import is_portable
 from xview2_siamese_unet.project import find_project
 from xview2_siamese_unet.runs import list_runs
 
@@ -33,7 +33,7 @@ _FIRST: Final = """\
 # What this experiment tries: only the keys that differ from conf/base/parameters*.yml.
 """
 _OWN_NAME: Final = re.compile(r"^experiment:.*\n?", re.MULTILINE)
-_NUMBERS: Final = ("score", "localization_f1", "damage_f1", "n_scenes")
+_NUMBERS: Final = ("score", "score_interval", "localization_f1", "damage_f1", "n_scenes", "scored")
 _COLUMNS: Final = ("score", "95 %", "localisation\nF1", "damage\nF1", "scenes", "scored")
 
 
@@ -83,14 +83,15 @@ def list_experiments(users: tuple[str, ...], *, everything: bool, runs: bool, as
     known_users, known = (known_names(str(find_project().conf), kind) for kind in ("users", "experiments"))
     require_known("user", users, known_users)
     rows, unreadable = _rows([f"{user}/{name}" for user in users or known_users for name in known], each_run=runs)
-    rows.sort(key=lambda row: -1 if row["score"] is None else row["score"], reverse=True)
-    shown = [row for row in rows if everything or row["score"] is not None]
+    unscored = [row for row in rows if row["score"] is None]
+    scored = [row for row in rows if row["score"] is not None]
+    shown = sorted(scored, key=itemgetter("score"), reverse=True) + (unscored if everything else [])
     if as_json:
         print_json(shown)
     elif shown:
         open_console().print(_table(shown))
-    if unscored := len(rows) - len(shown):
-        click.echo(f"{unscored} without a report are shown by --all.", err=True)
+    if unscored and not everything:
+        click.echo(f"{len(unscored)} without a report are shown by --all.", err=True)
     for reason in unreadable:
         click.echo(reason, err=True)
 
@@ -111,16 +112,24 @@ def _rows(names: list[str], *, each_run: bool) -> tuple[list[dict[str, Any]], li
 def _row(name: str) -> dict[str, Any]:
     path = find_path(open_configuration(name), "metrics")
     if not path.is_file():
-        return {"experiment": name, **dict.fromkeys((*_NUMBERS, "score_interval", "scored"))}
+        return {"experiment": name, **dict.fromkeys(_NUMBERS)}
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
-        numbers = {key: metrics[key] for key in _NUMBERS} | {"score_interval": [*metrics["intervals"]["score"]]}
+        low, high = metrics["intervals"]["score"]
+        numbers = {
+            "score": float(metrics["score"]),
+            "score_interval": [float(low), float(high)],
+            "localization_f1": float(metrics["localization_f1"]),
+            "damage_f1": float(metrics["damage_f1"]),
+            "n_scenes": int(metrics["n_scenes"]),
+            "scored": f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d}",
+        }
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(
             f"{path} holds no scores ({type(error).__name__}: {error}).",
             hint=f"Run kedro run --env {name.partition('@')[0]} --pipelines reporting.",
         ) from error
-    return {"experiment": name, **numbers, "scored": f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d}"}
+    return {"experiment": name, **numbers}
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -129,11 +138,13 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column == "scored" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(row["experiment"], *(() if row["score"] is None else _cells(row)))
+        table.add_row(row["experiment"], *_cells(row))
     return table
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
+    if row["score"] is None:
+        return []
     return [
         f"{row['score']:.3f}",
         "{:.3f}–{:.3f}".format(*row["score_interval"]),

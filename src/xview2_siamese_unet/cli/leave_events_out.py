@@ -78,7 +78,7 @@ def leave_events_out(
     out = out or find_path(open_configuration(both[1].name), "report").with_name("leave_events_out.html")
     write_atomically(out, comparison.render_comparison(compared))
     if as_json:
-        print_json(comparison.comparison_numbers(compared))
+        print_json({**comparison.comparison_numbers(compared), "sentences": drops, "page": str(out)})
         return
     open_console().print(comparison.comparison_tables(compared))
     click.echo("\n".join([*drops, f"Page: {out}"]))

@@ -56,8 +56,8 @@ def list_models(users: tuple[str, ...], *, as_json: bool) -> None:
     elif rows:
         table = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
         for row in rows:
-            score = "" if row["score"] is None else f"{row['score']:.3f}"
-            table.add_row(*(row | {"score": score}).values())
+            score = f"{row['score']:.3f}" if row["score"] is not None else ""
+            table.add_row(row["model"], row["network"], score, row["finished"])
         open_console().print(table)
     else:
         click.echo("No run has a finished model. Train one with kedro run.", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
@@ -12,11 +13,20 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from xview2_siamese_unet.errors import ConfigError
-from xview2_siamese_unet.names import is_portable
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Pattern of one part of a path: no separator, and never `.` or `..`."""
+_FORBIDDEN: Final = re.compile(r'[\x00-\x1f<>:"/\\|?*]|[. ]\Z')
+_DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\..*)?", re.IGNORECASE | re.DOTALL)
+
+
+def is_portable(name: str) -> bool:
+    """Return whether a file can have a name on every system.
+
+    Windows takes `nul.json` for a device and `a.json:b` for a stream of another file, and drops a dot at the end.
+    """
+    return name != "" and _FORBIDDEN.search(name) is None and _DEVICE.fullmatch(name) is None
 
 
 def _portable(name: str) -> str:

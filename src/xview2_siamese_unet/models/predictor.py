@@ -35,6 +35,7 @@ _IN_ORDER: Final = (
     InvertedResidual,
 )
 """Modules that apply each batch norm to what the convolution registered before it returns."""
+_NORMS: Final = (nn.BatchNorm2d, BatchNormAct2d)
 _log = logging.getLogger(__name__)
 
 
@@ -148,8 +149,8 @@ def fuse_batch_norm(net: DamageNet) -> DamageNet:
             _log.debug("an encoder cannot be traced, so that not all of its batch norms are fused: %s", error)
     # Not the decoder: with a skip connection that may be missing, a trace is not the code.
     for layers in [part for part in net.modules() if isinstance(part, _IN_ORDER)]:
-        for (name, first), (after, second) in itertools.pairwise([*layers.named_children()]):
-            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                setattr(layers, name, fuse_conv_bn_eval(first, second))
-                setattr(layers, after, second.act if isinstance(second, BatchNormAct2d) else nn.Identity())
+        for (conv_name, conv), (norm_name, norm) in itertools.pairwise([*layers.named_children()]):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and type(norm) in _NORMS:
+                setattr(layers, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(layers, norm_name, getattr(norm, "act", nn.Identity()))
     return net

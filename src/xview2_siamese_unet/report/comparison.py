@@ -84,7 +84,7 @@ class Comparison:
 
     names: list[str]
     scenes: list[int]
-    settings: dict[str, list[str]]
+    settings: dict[str, list[str | None]]
     scores: list[dict[str, Number]]
     differences: dict[str, Difference]
     note: str = ""
@@ -109,10 +109,10 @@ def compare(experiments: Sequence[Experiment], note: str = "") -> Comparison:
     )
 
 
-def differing_settings(experiments: Sequence[Experiment]) -> dict[str, list[str]]:
-    """Return settings that differ: dotted key → value of each, `–` where unset."""
+def differing_settings(experiments: Sequence[Experiment]) -> dict[str, list[str | None]]:
+    """Return settings that differ: dotted key → value of each, `None` where unset."""
     keys = dict.fromkeys(key for experiment in experiments for key in experiment.settings)
-    values = {key: [experiment.settings.get(key, "–") for experiment in experiments] for key in keys}
+    values = {key: [experiment.settings.get(key) for experiment in experiments] for key in keys}
     return {key: row for key, row in values.items() if len(set(row)) > 1 and key not in _LABELS}
 
 
@@ -160,7 +160,7 @@ def comparison_tables(comparison: Comparison) -> Group:
     """Return tables for a terminal; names and values are text, never markup."""
     settings = _table("Settings that differ", "setting", *comparison.names)
     for key, values in comparison.settings.items():
-        settings.add_row(Text(key), *map(Text, values))
+        settings.add_row(Text(key), *(Text("–" if value is None else value) for value in values))
     heads = (f"{name} ({n} scenes)" for name, n in zip(comparison.names, comparison.scenes, strict=True))
     scores = _table("Scores, 95 % interval over scenes", "number", *heads)
     for key, words in NAMES.items():

@@ -14,8 +14,8 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
+from xview2_siamese_unet.config.validation import is_portable
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.names import is_portable
 from xview2_siamese_unet.xbd.scenes import FOLDERS, SUFFIXES
 
 _log = logging.getLogger(__name__)

@@ -10,17 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from shipped_project import SMALL
+
 TESTS = Path(__file__).parents[2]
-SMALL = {
-    "dataset": {"sample": {"size": 64, "scenes": {"tier1": 6, "tier3": 4, "hold": 3, "test": 4}}},
-    "model": {
-        "encoder": {"name": "tu-test_resnet", "weights": {"source": "none"}},
-        "decoder_channels": [16, 8, 8, 8, 8],
-    },
-    "training": {"epochs": 1, "batch_size": 4, "crop": 64, "crops_per_scene": 1},
-    "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}},
-    "inference": {"windows": {"size": 96, "overlap": 32}},
-}
+WINDOWS = {"inference": {"windows": {"size": 96, "overlap": 32}}}
 # Each twice: the second time, its own files are there to be replaced or reused.
 PROGRAM = """
 import as_on_windows
@@ -52,7 +45,7 @@ for _ in range(2):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="files in use are listed in /proc")
 def test_no_file_in_use_is_replaced_and_no_text_depends_on_the_system(material: Path, project: Path) -> None:
-    (project / "conf/local/parameters.yml").write_text(yaml.safe_dump(SMALL))
+    (project / "conf/local/parameters.yml").write_text(yaml.safe_dump(SMALL | WINDOWS))
     given = [str(material / name) for name in ("pre.tif", "post.tif", "model.pth")]
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-X", "warn_default_encoding", "-c", PROGRAM, *given],

@@ -1,0 +1,70 @@
+"""Messages and help name commands as `xview2` and `kedro` have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from xview2_siamese_unet.cli import command
+from xview2_siamese_unet.cli.command import IN_ANY_FOLDER, as_called
+from xview2_siamese_unet.config_loader import PACKAGED
+from xview2_siamese_unet.project import Project
+from xview2_siamese_unet.standalone import commands
+
+CLONE = "The command kedro works only in a clone of the project."
+
+
+@pytest.fixture
+def no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "find_project", lambda: Project(tmp_path, PACKAGED))
+
+
+@pytest.mark.usefixtures("no_project")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Run kedro label, then kedro model export.", "Run xview2 label, then xview2 model export."),
+        ("Train it with kedro run, or name another.", f"Train it with kedro run, or name another. {CLONE}"),
+        ("See kedro compare", f"See kedro compare. {CLONE}"),
+        ("kedro 1.7 is installed.", "kedro 1.7 is installed."),
+    ],
+)
+def test_without_a_project_a_message_names_what_can_be_typed(text: str, expected: str) -> None:
+    assert as_called(text, "xview2") == expected
+    assert as_called(text, "kedro") == text
+
+
+def test_in_a_project_both_programs_work() -> None:
+    assert as_called("Run kedro run, then kedro label.", "xview2") == "Run kedro run, then xview2 label."
+
+
+@pytest.mark.usefixtures("no_project")
+def test_the_running_command_is_that_of_the_context() -> None:
+    for program, said in (("kedro", "Run kedro label."), ("xview2", "Run xview2 label.")):
+        with click.Context(click.Command("label"), click.Context(click.Group(), info_name=program), "label").scope():
+            assert as_called("Run kedro label.") == said
+
+
+def leaves(group: click.Group, *above: str) -> list[list[str]]:
+    context, found = click.Context(group), []
+    for name in group.list_commands(context):
+        each = group.get_command(context, name)
+        found += leaves(each, *above, name) if isinstance(each, click.Group) else [[*above, name]]
+    return found
+
+
+@pytest.mark.slow
+def test_the_help_of_every_command_names_the_program() -> None:
+    """Also of options, and of commands that are imported late."""
+    paths = leaves(commands)
+    assert {path[0] for path in paths} == set(IN_ANY_FOLDER)
+    assert ["model", "verify"] in paths
+    for path in paths:
+        words = CliRunner().invoke(commands, [*path, "--help"]).output.split()
+        example = ["xview2", *path]
+        assert any(words[at : at + len(example)] == example for at in range(len(words)))
+        after = {words[at + 1] for at, word in enumerate(words[:-1]) if word.strip("`") == "kedro"}
+        assert after <= {"run"}, path
