@@ -37,7 +37,7 @@ def describe_head(head: Head, scores: Scores | None, classes: Sequence[int]) -> 
     )
     lines.append(
         f"Cross-validation over {scores.blocks} spatial blocks, with 95 % intervals over blocks: {values}. "
-        "Labels that were chosen on purpose are no random sample: only kedro validate and kedro estimate give "
+        "Labels that were chosen on purpose are no random sample: only the commands validate and estimate give "
         "accuracies and counts for all buildings."
     )
     if not scores.beats_majority:

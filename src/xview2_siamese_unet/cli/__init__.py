@@ -6,7 +6,6 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -16,7 +15,7 @@ from kedro.framework.cli.utils import KedroCliError, LazyGroup
 from kedro.framework.startup import ProjectMetadata
 from kedro.io import DatasetError
 
-from xview2_siamese_unet.cli.command import ProjectCommand
+from xview2_siamese_unet.cli.command import ProjectCommand, as_called
 from xview2_siamese_unet.config_loader import use_logging
 from xview2_siamese_unet.errors import ConfigError, cause_of, chain
 from xview2_siamese_unet.training.distributed import get_world_size
@@ -89,18 +88,18 @@ class CommandHooks:
         end_in_one_sentence(sys.exc_info()[1])  # the error that Kedro is handling
 
 
-def end_in_one_sentence(error: BaseException | None, spoken: Callable[[str], str] = str) -> None:
+def end_in_one_sentence(error: BaseException | None, program: str = "kedro") -> None:
     """Print a sentence for an error that the user can correct and exit with 1.
 
     Any other error is left alone, and all of them under `--verbose` or with our logger at DEBUG.
 
     Args:
         error: of a command.
-        spoken: rewrites the sentence, to name commands as the user calls them.
+        program: that the user has called.
     """
     verbose = KedroCliError.VERBOSE_ERROR or logging.getLogger(_PACKAGE).isEnabledFor(logging.DEBUG)
     if isinstance(error, Exception) and not verbose and (sentence := sentence_of(error)):
-        click.secho(spoken(sentence), err=True, fg="red")
+        click.secho(as_called(sentence, program), err=True, fg="red")
         raise SystemExit(1)
 
 

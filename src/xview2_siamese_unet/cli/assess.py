@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from xview2_siamese_unet import assessment
-from xview2_siamese_unet.cli.command import ProjectCommand, Refused, env_option, json_option, print_json
+from xview2_siamese_unet.cli.command import ProjectCommand, Refused, as_called, env_option, json_option, print_json
 from xview2_siamese_unet.errors import ProjectError
 from xview2_siamese_unet.inference.building_formats import FORMATS
 
@@ -75,6 +75,6 @@ def assess_command(
             return
         made = assessment.assess(**given, env=env, device=device)
     except ProjectError as error:
-        raise Refused(str(error)) from error
+        raise Refused(as_called(str(error))) from error
     if as_json:
         print_json(made.record)

@@ -13,7 +13,7 @@ from xview2_siamese_unet.campaign.jobs import read_state
 from xview2_siamese_unet.campaign.page import plan_page
 from xview2_siamese_unet.campaign.plan import make_plan
 from xview2_siamese_unet.campaign.plan_files import JOBS, PAGE, read_plan, require_no_plan, write_plan
-from xview2_siamese_unet.cli.command import ProjectCommand, env_option, json_option, print_json
+from xview2_siamese_unet.cli.command import ProjectCommand, as_called, env_option, json_option, print_json
 
 _INCOMPLETE: Final = 3
 """Exit status if jobs failed and the others are complete."""
@@ -113,4 +113,4 @@ def status_command(folder: Path, *, as_json: bool) -> None:
         return
     click.echo(", ".join(f"{name} {count}" for name, count in counts.items()))
     for name, reason in failed.items():
-        click.echo(f"{name}: {reason}")
+        click.echo(as_called(f"{name}: {reason}"))

@@ -20,7 +20,7 @@ from xview2_siamese_unet.campaign.overview import OVERVIEW, write_overview
 from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.plan_files import read_plan
 from xview2_siamese_unet.campaign.table import HISTORY, PARQUET, SUMMARIES, write_table
-from xview2_siamese_unet.cli.command import find_path, open_configuration
+from xview2_siamese_unet.cli.command import as_called, find_path, open_configuration
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError, InUseError, StorageError
@@ -104,7 +104,7 @@ def _model_digest(path: Path) -> str:
     if not path.is_file():
         raise CheckpointError(
             f"There is no model {path}.",
-            hint="Name one with --model, or train one in a clone: kedro run with the same environment.",
+            hint="Name one with --model, or run kedro run with the same environment first.",
         )
     return sha256(find_card(path) if path.suffix == ONNX else path)
 
@@ -164,7 +164,7 @@ def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> dict[str, A
     reasons = parallel_map(partial(run_task, assess_alone), waiting, settings.executor, "scenes assessed")
     failed = {task.job.name: reason for task, reason in zip(waiting, reasons, strict=True) if reason is not None}
     for name, reason in failed.items():
-        _log.error("%s failed: %s", name, reason)
+        _log.error("%s failed: %s", name, as_called(reason))
     if len(failed) == len(jobs):
         raise DataError(f"All {len(jobs)} jobs failed, the first: {failed[jobs[0].name]}", hint="Correct them first.")
     counts = write_table(folder, tasks, failed, footprints, None if zones is None else zones.frame)

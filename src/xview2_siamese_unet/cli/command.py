@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -19,13 +20,29 @@ from kedro.io import CatalogProtocol
 from rich.console import Console
 
 from xview2_siamese_unet.atomic import nearest_existing, require_place
-from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
+from xview2_siamese_unet.config_loader import PACKAGED, UserExperimentConfigLoader
 from xview2_siamese_unet.project import find_project, open_session
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 STOPPED: Final = 128 + signal.SIGINT
 """Exit status of a command that SIGINT ended, as shells and schedulers expect."""
+XVIEW2: Final = "xview2"
+"""The program that runs commands in any folder; in a project, `kedro` does."""
+IN_ANY_FOLDER: Final = {
+    "assess": "Find damaged buildings between two images.",
+    "label": "Write a page to label buildings on.",
+    "adapt": "Assess again with a head fitted on labels.",
+    "validate": "Draw a sample of buildings to label.",
+    "estimate": "Estimate counts with intervals from its labels.",
+    "campaign": "Assess a disaster that was seen in many scenes.",
+    "score": "Print the official xView2 score of predicted masks.",
+    "model": "List, combine, export, score and verify models.",
+    "doctor": "Check the machine and the configuration.",
+}
+"""Name → what it does, of each command of `xview2`."""
+_SHARED: Final = re.compile(rf"\bkedro(?=\s+(?:{'|'.join(IN_ANY_FOLDER)})\b)")
+_OTHER: Final = re.compile(r"\bkedro [a-z]")
 _LOGGERS: Final = ("kedro", "xview2_siamese_unet")
 _WIDTH: Final = 1000
 _log = logging.getLogger(__name__)
@@ -49,6 +66,11 @@ class ProjectCommand(click.Command):
             # Kedro's own class prints "NoneType: None" in place of the sentence.
             raise click.ClickException(error.message) from error
 
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help, which names the program that was called."""
+        text = super().get_help(ctx)
+        return _SHARED.sub(XVIEW2, text) if ctx.find_root().info_name == XVIEW2 else text
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command."""
         if isinstance(sys.stdout, TextIOWrapper):
@@ -64,6 +86,23 @@ class ProjectCommand(click.Command):
                 raise
             _log.warning("stopped by SIGINT; the same command resumes from the last finished epoch")
             raise SystemExit(STOPPED) from end
+
+
+def as_called(text: str, program: str | None = None) -> str:
+    """Return a message that names commands as the user can type them.
+
+    Args:
+        text: names them as commands of `kedro`.
+        program: that runs; `None`: that of the current command.
+    """
+    if program is None and (context := click.get_current_context(silent=True)):
+        program = context.find_root().info_name
+    if program != XVIEW2:
+        return text
+    text = _SHARED.sub(XVIEW2, text)
+    if _OTHER.search(text) and find_project().conf == PACKAGED:
+        return f"{text.removesuffix('.')}. The command kedro works only in a clone of the project."
+    return text
 
 
 class Refused(click.ClickException):

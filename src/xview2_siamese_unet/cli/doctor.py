@@ -14,7 +14,14 @@ import click
 import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel
 
-from xview2_siamese_unet.cli.command import ProjectCommand, env_option, json_option, open_configuration, print_json
+from xview2_siamese_unet.cli.command import (
+    ProjectCommand,
+    as_called,
+    env_option,
+    json_option,
+    open_configuration,
+    print_json,
+)
 from xview2_siamese_unet.config.globals import Globals
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader, layer_files
@@ -53,7 +60,7 @@ def doctor(env: str | None, keys: tuple[str, ...], *, as_json: bool) -> None:
         return
     from xview2_siamese_unet.cli.checks import run_checks  # noqa: PLC0415  torch and rasterio are slow to import
 
-    findings = list(run_checks(loader))
+    findings = [finding._replace(hint=as_called(finding.hint)) for finding in run_checks(loader)]
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from xview2_siamese_unet.cli.command import (
     ProjectCommand,
+    as_called,
     find_path,
     json_option,
     open_configuration,
@@ -60,7 +61,7 @@ def list_models(users: tuple[str, ...], *, as_json: bool) -> None:
             table.add_row(row["model"], row["network"], score, row["finished"])
         open_console().print(table)
     else:
-        click.echo("No run has a finished model. Train one with kedro run.", err=True)
+        click.echo(as_called("No run has a finished model. Train one with kedro run."), err=True)
 
 
 def _rows(name: str) -> Iterator[dict[str, Any]]:

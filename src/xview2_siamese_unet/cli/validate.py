@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from xview2_siamese_unet import assessment
-from xview2_siamese_unet.cli.command import ProjectCommand, env_option, json_option, print_json
+from xview2_siamese_unet.cli.command import ProjectCommand, as_called, env_option, json_option, print_json
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -45,7 +45,7 @@ def validate_command(  # noqa: PLR0913  one argument an option
     if as_json:
         print_json({"page": str(page), "sample": str(place / "sample.csv")})
     else:
-        click.echo(f"{page}: label in a browser, export the labels, then run kedro estimate")
+        click.echo(as_called(f"{page}: label in a browser, export the labels, then run kedro estimate"))
 
 
 @click.command("estimate", cls=ProjectCommand)

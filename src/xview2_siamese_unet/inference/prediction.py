@@ -245,6 +245,6 @@ def choose_model(path: Path | None, finished: dict[str, Any] | None) -> dict[str
     if finished is None:
         raise CheckpointError(
             "There is no model: --model names none, and this environment has trained none.",
-            hint="Name one with --model, or train one in a clone: kedro run with the same environment.",
+            hint="Name one with --model, or run kedro run with the same environment first.",
         )
     return check_checkpoint(finished, "The best model of this environment")

@@ -67,6 +67,8 @@ def test_help_and_errors_name_the_command(site: Path, folder: Path) -> None:
     refused = xview2(site, folder, "assess", "none", "post.tif", "--out", "out", "--model", "model.pth")
     assert refused.returncode == 2
     assert "xview2 label" in refused.stderr
+    listed = xview2(site, folder, "model", "list")
+    assert "Train one with kedro run. The command kedro works only in a clone of the project." in listed.stderr
 
 
 def test_the_wheel_holds_the_configuration_that_is_in_git(site: Path, project_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_a_sample_that_comes_after_training(folder: Path, tmp_path: Path, caplog
     assert assessment.validate(folder / "adapted", count=20) == folder / "validation"
     both = sum(int(one[1:]) < 40 for one in validation_ids(folder))
     numbers = assessment.estimate(folder / "adapted", label(folder, tmp_path / "labels.csv"))
-    assert f"{both} buildings of the sample trained the head: run kedro adapt again" in caplog.text
+    assert f"{both} buildings of the sample trained the head: adapt again" in caplog.text
     assert numbers["trained"] == both
     assert any("looks better than it is" in sentence for sentence in numbers["sentences"])
 
