@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from osgeo import gdal
 from processing.core.ProcessingConfig import ProcessingConfig
 from qgis.core import (
     QgsMapLayer,
-    QgsPalettedRasterRenderer,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
@@ -70,24 +68,13 @@ class Result(NamedTuple):
 
 
 class _Style(QgsProcessingLayerPostProcessorInterface):  # type: ignore[misc]
-    """Styles a layer with what is in its file, which Processing ignores."""
+    """Styles a layer as QGIS does when a user opens it, which Processing does not."""
 
     def postProcessLayer(  # noqa: N802  QGIS calls it
         self, layer: QgsMapLayer, _context: QgsProcessingContext, _feedback: QgsProcessingFeedback
     ) -> None:
-        """Load the style in the GeoPackage; of a raster show the classes, with their names."""
-        if isinstance(layer, QgsVectorLayer):
-            layer.loadDefaultStyle()
-        else:
-            names = gdal.Open(layer.source()).GetMetadata()
-            named = [(each, names.get(f"CLASS_{each.value:.0f}")) for each in layer.renderer().classes()]
-            # A colour table of GeoTIFF is opaque: pixels without a class hide the image below unless they are left out.
-            classes = [
-                QgsPalettedRasterRenderer.Class(each.value, each.color, name)
-                for each, name in named
-                if each.value and name
-            ]
-            layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, classes))
+        """Load the style in the GeoPackage, or in the .qml next to the raster."""
+        layer.loadDefaultStyle()
         layer.triggerRepaint()
 
 

@@ -87,7 +87,9 @@ def test_the_collection_and_the_mosaics_are_those_of_the_jobs(calm: Path) -> Non
                 digest = hashlib.sha256(Path(asset.get_absolute_href()).read_bytes()).hexdigest()
                 assert FileExtension.ext(asset).checksum == f"1220{digest}"
     assert {name for name in top.assets if name.startswith("mosaics")} == {
-        f"mosaics/{kind}_{zone}.vrt" for kind in ("damage", "probability") for zone in (32636, 32637)
+        f"mosaics/{name}"
+        for zone in (32636, 32637)
+        for name in (f"damage_{zone}.vrt", f"damage_{zone}.qml", f"probability_{zone}.vrt")
     }
     with (
         rasterio.open(calm / "mosaics/damage_32637.vrt") as mosaic,

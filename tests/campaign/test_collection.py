@@ -104,7 +104,8 @@ def test_links_are_relative_and_lead_to_files(written: list[Task]) -> None:
 def test_every_file_is_there_with_size_checksum_type_and_role(written: list[Task]) -> None:
     folder = written[0].folder
     top = collection_of(written)
-    mosaics = {f"mosaics/{kind}_{zone}.vrt" for kind in ("damage", "probability") for zone in (32636, 32637)}
+    kinds = ("damage_{}.vrt", "damage_{}.qml", "probability_{}.vrt")
+    mosaics = {f"mosaics/{kind.format(zone)}" for kind in kinds for zone in (32636, 32637)}
     assert {*top.assets} == {"buildings.gpkg", "buildings.parquet", "summary.csv", *mosaics}
     products = {"run.json", "damage.tif", "probability.tif", "buildings.gpkg", "buildings.geojson", "report.html"}
     for above in (top, *top.get_items()):
@@ -120,7 +121,7 @@ def test_every_file_is_there_with_size_checksum_type_and_role(written: list[Task
                 continue
             assert facts.size == path.stat().st_size
             assert facts.checksum == "1220" + hashlib.sha256(path.read_bytes()).hexdigest()
-            assert asset.roles == (["overview"] if name.endswith("html") else ["data"])
+            assert asset.roles == [{"html": "overview", "qml": "metadata"}.get(name.rpartition(".")[2], "data")]
     types = {asset.media_type for each in (top, *top.get_items()) for asset in each.assets.values()}
     assert pystac.MediaType.COG in types
     assert pystac.MediaType.GEOPACKAGE in types

@@ -21,6 +21,7 @@ from xview2_siamese_unet.campaign.mosaic import write_mosaics
 from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.plan_files import read_plan
 from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.inference.products import damage_style
 from xview2_siamese_unet.raster.grid import Grid
 
 TOP = 4_098_790.0
@@ -82,11 +83,17 @@ PLACES = {
 }
 
 
+def rasters_of(names: list[str]) -> list[str]:
+    return [name for name in names if name.endswith(".vrt")]
+
+
 @pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
 def test_a_mosaic_is_a_composition_by_rank(tasks: list[Task], places: list[tuple[float, float, float]]) -> None:
     write_scenes(tasks, *places)
     names = ["damage_32636.vrt", "damage_32637.vrt", "probability_32636.vrt", "probability_32637.vrt"]
-    assert write_mosaics(tasks[0].folder, tasks) == [f"mosaics/{name}" for name in names]
+    styles = ["damage_32636.qml", "damage_32637.qml"]
+    assert write_mosaics(tasks[0].folder, tasks) == sorted(f"mosaics/{name}" for name in [*names, *styles])
+    assert (tasks[0].folder / "mosaics" / styles[0]).read_text() == damage_style()
     for name in names:
         source = name.partition("_")[0] + ".tif"
         with rasterio.open(tasks[0].folder / "mosaics" / name) as mosaic:
@@ -111,7 +118,7 @@ def test_obscured_ground_shows_the_next_rank(tasks: list[Task], places: list[tup
             own = raster.transform
             grid = Grid(raster.crs.to_string(), own.c, own.f, own.a, raster.width, raster.height)
         write_layers(task.scene, grid, [shapely.box(*cloud) for cloud in hidden.get(task.job.name, [])])
-    for name in write_mosaics(tasks[0].folder, tasks):
+    for name in rasters_of(write_mosaics(tasks[0].folder, tasks)):
         source = Path(name).name.partition("_")[0] + ".tif"
         with rasterio.open(tasks[0].folder / name) as mosaic:
             expected = compose(mosaic, tasks, source, hidden)
@@ -140,7 +147,7 @@ def test_every_pixel_of_every_scene_lies_in_the_mosaic(tasks: list[Task]) -> Non
 
 def test_colours_scale_names_and_tags_are_kept(tasks: list[Task]) -> None:
     write_scenes(tasks, *PLACES["one grid"])
-    for name in write_mosaics(tasks[0].folder, tasks):
+    for name in rasters_of(write_mosaics(tasks[0].folder, tasks)):
         source = Path(name).name.partition("_")[0] + ".tif"
         with rasterio.open(tasks[0].folder / name) as mosaic, rasterio.open(tasks[3].scene / source) as raster:
             for fact in ("nodatavals", "descriptions", "scales", "colorinterp", "dtypes", "count"):
@@ -171,7 +178,7 @@ def test_mosaics_of_jobs_that_are_gone_are_removed(tasks: list[Task]) -> None:
     own.write_text("mine")
     before = (tasks[0].folder / "mosaics/damage_32636.vrt").read_bytes()
     write_mosaics(tasks[0].folder, tasks[:3])
-    kept = {"damage_32636.vrt", "probability_32636.vrt", "roads.vrt"}
+    kept = {"damage_32636.vrt", "damage_32636.qml", "probability_32636.vrt", "roads.vrt"}
     assert {path.name for path in own.parent.iterdir()} == kept
     assert (tasks[0].folder / "mosaics/damage_32636.vrt").read_bytes() == before
 
@@ -181,7 +188,7 @@ def test_a_missing_raster_is_counted(tasks: list[Task], caplog: pytest.LogCaptur
     (tasks[1].scene / "probability.tif").unlink()
     (tasks[3].scene / "probability.tif").unlink()
     with caplog.at_level(logging.WARNING):
-        names = write_mosaics(tasks[0].folder, tasks)
+        names = rasters_of(write_mosaics(tasks[0].folder, tasks))
     assert caplog.messages == ["probability.tif is missing in 2 of 4 assessments, left out of the mosaics"]
     assert names == ["mosaics/damage_32636.vrt", "mosaics/damage_32637.vrt", "mosaics/probability_32636.vrt"]
 
@@ -201,7 +208,7 @@ def test_a_system_without_a_code_has_a_mosaic(tasks: list[Task]) -> None:
     grid = Grid(wkt, 0, 0, 0.5, 40, 30)
     write_rasters(tasks[0].scene, grid, 1)
     write_layers(tasks[0].scene, grid)
-    (name,) = write_mosaics(tasks[0].folder, tasks[:1])[:1]
+    name, _ = rasters_of(write_mosaics(tasks[0].folder, tasks[:1]))
     with rasterio.open(tasks[0].folder / name) as mosaic:
         assert mosaic.crs == rasterio.crs.CRS.from_wkt(wkt)
         assert mosaic.transform == Affine(0.5, 0, 0, 0, -0.5, 0)

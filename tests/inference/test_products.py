@@ -173,7 +173,7 @@ def test_exclamation_marks_in_the_path_are_allowed(tmp_path: Path) -> None:
 
 
 def test_no_two_products_have_one_name() -> None:
-    assert len(set(PRODUCTS)) == len(PRODUCTS) == 10
+    assert len(set(PRODUCTS)) == len(PRODUCTS) == 11
 
 
 def test_an_unknown_format_is_refused_before_any_is_written(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from qgis.core import (  # noqa: E402
     QgsProcessingModelChildAlgorithm,
     QgsProcessingModelChildParameterSource,
     QgsProject,
+    QgsRasterLayer,
     QgsVectorLayer,
 )
 
@@ -75,6 +76,13 @@ def show() -> dict[str, Any]:
     }
 
 
+def by_hand() -> list[str]:
+    """Open a damage raster as a user does; the colour of each code, with its transparency."""
+    layer = QgsRasterLayer(str(folder / "codes.tif"), "codes")
+    drawn = layer.renderer().block(1, layer.extent(), layer.width(), layer.height())
+    return [f"{drawn.color(0, column):08x}" for column in range(layer.width())]
+
+
 def model() -> list[Any]:
     """Assess in a model, whose second step reads the buildings."""
     made = QgsProcessingModelAlgorithm("made", "made")
@@ -114,6 +122,6 @@ Processing.initialize()
 plugin = classFactory(None)
 plugin.initProcessing()
 ProcessingConfig.setSettingValue("XVIEW2_COMMAND", xview2)
-found = {"show": show(), "model": model(), "cancel": cancel()}
+found = {"show": show(), "by_hand": by_hand(), "model": model(), "cancel": cancel()}
 plugin.unload()
 sys.stdout.write(json.dumps(found))

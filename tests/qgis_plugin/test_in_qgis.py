@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import geopandas as gpd
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -19,6 +20,11 @@ from shapely import box
 
 from image_pair import Smooth, Write, smooth, write_raster  # noqa: F401  fixtures
 from small_nets import small_checkpoint
+from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.inference.products import damage_style
+from xview2_siamese_unet.raster.cog import RasterContent, write_cog
+from xview2_siamese_unet.raster.grid import Grid
+from xview2_siamese_unet.raster.io import NO_DATA
 
 pytestmark = pytest.mark.slow
 XVIEW2 = Path(sys.executable).with_name("xview2")
@@ -43,7 +49,7 @@ def run_here(folder: Path, *command: str) -> CompletedProcess[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, write_raster: Write, smooth: Smooth) -> Path:  # noqa: F811
-    """A pair, two footprints, of which the images show one, and a checkpoint; skips without QGIS."""
+    """A pair, two footprints, of which the images show one, a checkpoint, a raster of each code; skips without QGIS."""
     if run_here(tmp_path, PYTHON, "-c", "import qgis.core").returncode:
         pytest.skip(f"needs QGIS as a module of {PYTHON}: apt-get install qgis python3-qgis")
     for name, phase in (("pre.tif", 0.0), ("post.tif", 0.3)):
@@ -53,6 +59,12 @@ def folder(tmp_path: Path, write_raster: Write, smooth: Smooth) -> Path:  # noqa
     houses = gpd.GeoDataFrame({"building_id": ["near", "far"]}, geometry=outlines, crs="EPSG:32615")
     houses.to_file(tmp_path / "buildings.gpkg", layer="houses", engine="pyogrio")
     torch.save(small_checkpoint(), tmp_path / "model.pth")
+    codes = np.array([[[*Damage, NO_DATA]]], np.uint8)
+    blocks = [(slice(0, 1), slice(0, codes.size), codes)]
+    grid = Grid("EPSG:32615", 500_000, 4_000_000, 0.5, codes.size, 1)
+    colours = {int(code): (*code.rgb, 255) for code in Damage}
+    write_cog(tmp_path / "codes.tif", RasterContent(grid, ("damage",), blocks, colours))
+    (tmp_path / "codes.qml").write_text(damage_style())
     return tmp_path
 
 
@@ -78,6 +90,7 @@ def test_the_toolbox_a_model_and_cancel(folder: Path) -> None:
     assert shown["progress"][-1] > 90
     assert shown["buildings"] == ["no-damage", "minor-damage", "major-damage", "destroyed", "not assessed"]
     assert shown["damage"] == ["no-damage", "minor-damage", "major-damage", "destroyed", "un-classified"]
+    assert found["by_hand"] == [f"ff{code.colour[1:]}" if code else "00000000" for code in Damage] + ["00000000"]
     assert found["model"] == [True, ["near"]]
     assert "Canceled" in found["cancel"]["error"]
     assert found["cancel"]["seconds"] < 5

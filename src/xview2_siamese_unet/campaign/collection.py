@@ -47,6 +47,7 @@ _WORLD: Final = shapely.box(-180, -90, 180, 90)
 _TYPES: Final = {
     ".tif": pystac.MediaType.COG,
     ".vrt": pystac.MediaType.XML,
+    ".qml": pystac.MediaType.XML,
     ".gpkg": pystac.MediaType.GEOPACKAGE,
     ".parquet": pystac.MediaType.VND_APACHE_PARQUET,
     ".geojson": pystac.MediaType.GEOJSON,
@@ -55,7 +56,7 @@ _TYPES: Final = {
     ".html": pystac.MediaType.HTML,
     ".pmtiles": "application/vnd.pmtiles",
 }
-_ROLES: Final = {".html": "overview", ".pmtiles": "overview", RUN_RECORD: "metadata"}
+_ROLES: Final = {".html": "overview", ".pmtiles": "overview", ".qml": "metadata", RUN_RECORD: "metadata"}
 """Ending or name of a file → its role, if that is not `data`."""
 _log = logging.getLogger(__name__)
 

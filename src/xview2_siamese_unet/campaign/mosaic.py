@@ -24,6 +24,7 @@ from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.campaign.jobs import Task
 from xview2_siamese_unet.campaign.merge import LAYER
 from xview2_siamese_unet.inference.buildings import OBSCURED
+from xview2_siamese_unet.inference.products import damage_style
 from xview2_siamese_unet.raster.cog import RasterContent, write_cog
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.io import NO_DATA
@@ -39,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 def write_mosaics(folder: Path, done: Iterable[Task]) -> list[str]:
-    """Write `mosaics/damage_32637.vrt` and the like over finished jobs; return their paths below the folder.
+    """Write `mosaics/damage_32637.vrt`, its style and the like over finished jobs; return their paths below the folder.
 
     Those of an earlier run that no job belongs to any more are removed.
     """
@@ -63,9 +64,12 @@ def write_mosaics(folder: Path, done: Iterable[Task]) -> list[str]:
         for crs, sources in by_crs.items():
             path = folder / MOSAICS / f"{kind}_{_code(crs)}.vrt"
             mosaics[path] = vrt_over(path, sources)
+            if name == RASTERS[0]:
+                mosaics[path.with_suffix(".qml")] = damage_style()
     for path, text in {**views, **mosaics}.items():
         write_atomically(path, text)
-    before = [*below.glob("*"), *(path for name in RASTERS for path in below.parent.glob(f"{Path(name).stem}_*.vrt"))]
+    ours = (f"{Path(name).stem}_*{suffix}" for name, suffix in product(RASTERS, (".vrt", ".qml")))
+    before = [*below.glob("*"), *(path for pattern in ours for path in below.parent.glob(pattern))]
     for path in {*before} - {*mosaics, *views, *masks.values()}:
         path.unlink()
     return sorted(path.relative_to(folder).as_posix() for path in mosaics)

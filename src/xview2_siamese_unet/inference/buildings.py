@@ -90,7 +90,7 @@ def _blocks(width: int, height: int, side: int) -> Iterator[Window]:
 def model_buildings(polygons: Polygons, grid: Grid) -> gpd.GeoDataFrame:
     """Return the model's outlines with an id of their position in decimetres."""
     points = shapely.get_coordinates(shapely.point_on_surface(polygons)) if len(polygons) else np.empty((0, 2))
-    ids = [f"{round(east * 10)}_{round(north * 10)}" for east, north in points]
+    ids = np.array([f"{round(east * 10)}_{round(north * 10)}" for east, north in points], np.str_)  # text if empty, too
     return gpd.GeoDataFrame({"building_id": ids, "footprint_source": "model"}, geometry=polygons, crs=grid.crs)
 
 
@@ -141,7 +141,8 @@ def with_classes(frame: gpd.GeoDataFrame, shares: Float64Array) -> gpd.GeoDataFr
     codes = np.argmax(np.nan_to_num(shares), axis=1) + int(Damage.NO_DAMAGE)
     frame["damage"] = pd.array(np.where(assessed, codes, 0), dtype="Int8")
     frame.loc[~assessed, "damage"] = pd.NA
-    frame["damage_label"] = [Damage(code).word if one else None for code, one in zip(codes, assessed, strict=True)]
+    words = [Damage(code).word if one else None for code, one in zip(codes, assessed, strict=True)]
+    frame["damage_label"] = np.array(words, object)
     for column, name in enumerate(SHARES):
         frame[name] = np.where(known, shares[:, column], np.nan)
     frame["confidence"] = np.where(known, ranked[:, -1], np.nan).round(4)

@@ -25,7 +25,7 @@ CREATE TABLE layer_styles (
 def write_geopackage(
     path: Path, frames: Iterable[tuple[str, gpd.GeoDataFrame]], styles: Mapping[str, str], stamp: str
 ) -> None:
-    """Write layers with their styles; rows of one layer may come in several frames.
+    """Write layers of polygons with their styles; rows of one layer may come in several frames.
 
     Args:
         path: of the file.
@@ -39,9 +39,8 @@ def write_geopackage(
         with whole_file(path) as part:
             with plain_path(part) as plain:
                 for name, frame in frames:
-                    pyogrio.write_dataframe(
-                        frame, plain, layer=name, driver="GPKG", append=part.exists(), promote_to_multi=True
-                    )
+                    polygons = {"geometry_type": "MultiPolygon", "promote_to_multi": True}  # also without any row
+                    pyogrio.write_dataframe(frame, plain, layer=name, driver="GPKG", append=part.exists(), **polygons)
             _write_styles(part, styles, stamp)
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})

@@ -15,7 +15,7 @@ from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
 from xview2_siamese_unet.atomic import PART, WRITTEN, nearest_existing, note_written, sha256, written
-from xview2_siamese_unet.damage import SCORED
+from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.building_formats import FORMATS
 
@@ -36,6 +36,7 @@ def products() -> tuple[str, ...]:
     return (
         RUN_RECORD,
         "damage.tif",
+        "damage.qml",
         "probability.tif",
         *layers,
         "summary.json",
@@ -186,6 +187,22 @@ def outline_style() -> str:
     """Return the style of a layer that only frames: a line, no fill."""
     symbol = _SYMBOL.format(name=0, fill="0,0,0,0", style="no", line="60,60,60,255")
     return _qml(f'<renderer-v2 type="singleSymbol" forceraster="0"><symbols>{symbol}</symbols></renderer-v2>')
+
+
+def damage_style() -> str:
+    """Return the style of `damage.tif`: only buildings are drawn.
+
+    A colour table of GeoTIFF is opaque, so without it the background hides the image below.
+    """
+    entries = "".join(
+        f'<paletteEntry value="{code:d}" color="{code.colour}" alpha="255" label={quoteattr(code.word)}/>'
+        for code in Damage
+        if code is not Damage.BACKGROUND
+    )
+    return _qml(
+        '<pipe><rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1">'
+        f"<colorPalette>{entries}</colorPalette></rasterrenderer></pipe>"
+    )
 
 
 def _qml(renderer: str) -> str:

@@ -33,7 +33,14 @@ from xview2_siamese_unet.inference.no_model import NONE, check_no_model, is_no_m
 from xview2_siamese_unet.inference.obscured import with_obscured
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 from xview2_siamese_unet.inference.prediction import WindowPredictor, choose_model, predict_rows
-from xview2_siamese_unet.inference.products import blocks_folder, buildings_style, check_out, outline_style, products
+from xview2_siamese_unet.inference.products import (
+    blocks_folder,
+    buildings_style,
+    check_out,
+    damage_style,
+    outline_style,
+    products,
+)
 from xview2_siamese_unet.inference.record import (
     Predicted,
     describe,
@@ -124,8 +131,8 @@ def _see_raster(
     record["seconds"] = {"predict": round(time.monotonic() - started, 1)}
 
 
-def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterContent, RasterContent]:
-    """Return damage codes and probabilities as rasters, written block by block."""
+def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterContent, RasterContent, str]:
+    """Return damage codes and probabilities as rasters, written block by block, and the style of the codes."""
     grid, record = predicted.pair.grid, predicted.record
     blocks = FinishedBlocks(predicted.plan, BlockStore(blocks_of_runs / record["run_id"]))
     tags = {"TIFFTAG_SOFTWARE": f"xview2-siamese-unet {record['code']}", "RUN": record["run_id"]}
@@ -134,7 +141,7 @@ def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterCon
     codes = blocks.codes(record["vote_weights"])
     damage = RasterContent(grid, ("damage",), codes, colours, tags={**tags, **legend})
     probability = RasterContent(grid, BANDS, blocks.shares(), scale=1 / LEVELS, tags=tags)
-    return damage, probability
+    return damage, probability, damage_style()
 
 
 def outline_buildings(

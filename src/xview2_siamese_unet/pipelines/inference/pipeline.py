@@ -22,6 +22,7 @@ _RECORD: Final = {
     "footprint_shift": "footprint_shift",
     "formats": "buildings_in_other_formats",
     "damage.tif": "damage_raster",
+    "damage.qml": "damage_style",
     "probability.tif": "probability_raster",
     "buildings.gpkg": "assessed_buildings",
     "summary.json": "assessment_summary",
@@ -40,7 +41,12 @@ def create_pipeline(**_: object) -> Pipeline:
             # By its name the first: Kedro sorts nodes that wait for nothing, and a missing model needs no images read.
             Node(nodes.take_model, [_PARAMS, "checkpoint"], "assessing_model", name="choose_model"),
             Node(nodes.predict_raster, _PREDICT, ["assessed_blocks", "predicted"], name="predict_raster"),
-            Node(nodes.write_rasters, ["predicted", "assessed_blocks"], _RASTERS, name="write_rasters"),
+            Node(
+                nodes.write_rasters,
+                ["predicted", "assessed_blocks"],
+                [*_RASTERS, "damage_style"],
+                name="write_rasters",
+            ),
             Node(
                 nodes.outline_buildings,
                 ["harmonised", _PARAMS, *_RASTERS],
