@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -41,8 +42,16 @@ omegaconf.base.parse = cache(omegaconf.base.parse)  # type: ignore[attr-defined]
 _load = cache(lambda text, load=OmegaConf.load: load(StringIO(text)))  # Kedro opens the files itself
 OmegaConf.load = staticmethod(lambda file: deepcopy(_load(file.read())))  # type: ignore[method-assign]
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("project", deadline=None)
+# Dynaconf asks for the stack when Kedro reads the settings of a project, of which a test has a hundred frames: without
+# their lines of code, that takes a hundredth of the time.
+inspect.stack = lambda _context=0, stack=inspect.stack: stack(0)  # type: ignore[assignment]
+
+# SQLite waits for the disk after each step, also in the commands that tests start.
+os.environ["OGR_SQLITE_SYNCHRONOUS"] = "OFF"
+
+# How long an example takes says more about the machine than about the code. `.ci/run` draws all hundred.
+settings.register_profile("thorough", deadline=None)
+settings.register_profile("project", deadline=None, max_examples=25)
 settings.load_profile("project")
 
 WriteConf = Callable[[dict[str, str]], Path]

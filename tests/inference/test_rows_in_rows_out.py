@@ -91,7 +91,8 @@ def assess(params: InferenceParams, folder: Path) -> tuple[gpd.GeoDataFrame, tup
     record = {"pre": source, "post": source, "model": {"id": "m"}, "run_id": "r", "code": "0", "vote_weights": None}
     predicted = Predicted(harmonised.pair, plan, record, "2026-01-01T00:00:00.000Z")
     paths = [folder / f"{name}.tif" for name in ("damage", "probability")]
-    for path, content in zip(paths, nodes.write_rasters(predicted, folder / "blocks"), strict=True):
+    *rasters, _style = nodes.write_rasters(predicted, folder / "blocks")
+    for path, content in zip(paths, rasters, strict=True):
         CogDataset(filepath=str(path)).save(content)
     outlines, _ = nodes.outline_buildings(harmonised, params, *paths)
     package = LayersDataset(filepath=str(folder / "buildings.gpkg"))

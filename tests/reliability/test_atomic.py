@@ -62,7 +62,7 @@ def raster(side: int) -> RasterContent:
 
 
 def layers(side: int) -> Layers:
-    frame = gpd.GeoDataFrame(table(side), geometry=[shapely.Point(0, 0)] * side**2, crs=32633)
+    frame = gpd.GeoDataFrame(table(side), geometry=[shapely.box(0, 0, 1, 1)] * side**2, crs=32633)
     return Layers({"main": frame, "more": frame.head(1)}, {"main": "<qgis/>"}, "2020-01-01T00:00:00Z")
 
 

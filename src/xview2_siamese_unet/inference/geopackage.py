@@ -33,8 +33,10 @@ def write_geopackage(
         styles: layer → style of QGIS (QML).
         stamp: time of the file, ISO 8601; given, so that equal content gives equal bytes.
     """
-    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": stamp})
+    # The file has its name when it is whole: waiting for the disk after each step would only take time.
+    options = {"OGR_CURRENT_DATE": stamp, "OGR_SQLITE_SYNCHRONOUS": "OFF"}
+    before = {name: pyogrio.get_gdal_config_option(name) for name in options}
+    pyogrio.set_gdal_config_options(options)
     try:
         with whole_file(path) as part:
             with plain_path(part) as plain:
@@ -43,11 +45,12 @@ def write_geopackage(
                     pyogrio.write_dataframe(frame, plain, layer=name, driver="GPKG", append=part.exists(), **polygons)
             _write_styles(part, styles, stamp)
     finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+        pyogrio.set_gdal_config_options(before)
 
 
 def _write_styles(path: Path, styles: Mapping[str, str], stamp: str) -> None:
     with closing(sqlite3.connect(path)) as file, file:
+        file.execute("PRAGMA synchronous = OFF")
         file.execute(_LAYER_STYLES)
         file.execute(
             "INSERT INTO gpkg_contents (table_name, data_type, identifier, last_change) VALUES (?, ?, ?, ?)",

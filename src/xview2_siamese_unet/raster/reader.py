@@ -209,7 +209,7 @@ class ImageReader:
             except RasterioError as error:
                 raise unreadable_raster(self._source.tiles[number].path, error) from error
             new = data & ~valid[inner]
-            values[inner][new] = np.moveaxis(colours, 0, 2)[new]
+            np.copyto(values[inner], np.moveaxis(colours, 0, 2), where=new[..., None])
             valid[inner] |= new
         return values, valid
 

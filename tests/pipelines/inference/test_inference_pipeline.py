@@ -46,6 +46,7 @@ pytestmark = [
 ]
 PRODUCTS = {
     "damage.tif",
+    "damage.qml",
     "probability.tif",
     "buildings.gpkg",
     "summary.json",
