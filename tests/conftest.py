@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -41,10 +40,6 @@ check_imports("xview2_siamese_unet")
 omegaconf.base.parse = cache(omegaconf.base.parse)  # type: ignore[attr-defined]
 _load = cache(lambda text, load=OmegaConf.load: load(StringIO(text)))  # Kedro opens the files itself
 OmegaConf.load = staticmethod(lambda file: deepcopy(_load(file.read())))  # type: ignore[method-assign]
-
-# Dynaconf asks for the stack when Kedro reads the settings of a project, of which a test has a hundred frames: without
-# their lines of code, that takes a hundredth of the time.
-inspect.stack = lambda _context=0, stack=inspect.stack: stack(0)  # type: ignore[assignment]
 
 # SQLite waits for the disk after each step, also in the commands that tests start.
 os.environ["OGR_SQLITE_SYNCHRONOUS"] = "OFF"

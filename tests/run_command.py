@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import os
 import runpy
@@ -34,6 +35,10 @@ _TRAINING = (
     "segmentation_models_pytorch",
     *(f"xview2_siamese_unet.pipelines.{name}" for name in ("data_processing", "reporting", "inference", "validation")),
 )
+
+# When Kedro reads the settings of a project, Dynaconf asks for the stack: with lines of code, that searches thousands
+# of modules for each of a hundred frames.
+inspect.stack = lambda _context=0, stack=inspect.stack: stack(0)  # type: ignore[assignment]
 
 
 def preload(*, trains: bool) -> None:

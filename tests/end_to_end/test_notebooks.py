@@ -35,7 +35,7 @@ def test_a_notebook_runs_in_the_environment_by_default(small_project: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+@pytest.mark.parametrize("path", NOTEBOOKS[1:], ids=NAMES[1:])
 def test_a_notebook_runs_under_a_user_of_ones_own(
     path: Path, small_project: Path, own_user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
