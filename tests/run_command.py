@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import multiprocessing
 import os
@@ -61,6 +62,7 @@ def run_python(folder: Path, *args: str, timeout: float = 60, **env: str) -> Com
 
 
 def _run(folder: Path, args: tuple[str, ...], env: Mapping[str, str], streams: str) -> None:
+    gc.freeze()  # a collection would go through all that the server has imported
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(Path(streams) / name, os.O_WRONLY | os.O_CREAT), descriptor)
     import kedro.framework.project  # noqa: PLC0415  not in the process of the tests: most do without it

@@ -6,18 +6,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from scipy.stats import theilslopes
 
 RUNS = 42
 WARM = 15
 """Runs until caches are filled and the allocator has seen every size."""
-ALLOWANCE = 4
-"""MiB between the medians of the first and the last third of warm runs: 0.2 MiB a run. A net or a page weighs more."""
+ALLOWANCE = 0.5
+"""MiB a run: what the allocator does with blocks of equal size comes to 0.2. A net weighs more."""
 PROGRAM = """
 import gc, json, psutil, sys
 from pathlib import Path
@@ -48,8 +48,8 @@ def test_memory_and_open_files_do_not_grow(material: Path, project: Path, monkey
     assert done.returncode == 0, done.stderr[-2000:]
     memory, files, threads = zip(*json.loads(done.stdout.splitlines()[-1])[WARM:], strict=True)
     third = len(memory) // 3
-    growth = median(memory[-third:]) - median(memory[:third])
-    print(f"{median(memory):.0f} MiB, {growth:+.1f} MiB; {files[-1]} files, {threads[-1]} threads")  # noqa: T201  -s shows it
+    growth = theilslopes(memory).slope  # the median over all pairs of runs: the allocator may take a few MiB once
+    print(f"{memory[-1]:.0f} MiB, {growth:+.2f} MiB a run; {files[-1]} files, {threads[-1]} threads")  # noqa: T201  -s shows it
     assert growth < ALLOWANCE
     assert max(files[-third:]) <= max(files[:third])
     assert max(threads[-third:]) <= max(threads[:third])
