@@ -137,6 +137,7 @@ def test_text_is_escaped_and_buildings_without_a_place_are_counted(tmp_path: Pat
     assert "Not on the map, because they have no polygon: 1" in page
 
 
+@pytest.mark.slow
 def test_cells_grow_until_they_are_few(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     spread = {Tile(32637, 100 + n % 20, 1600 + n // 20): int(count) for n, count in enumerate(rng.integers(5, 60, 400))}

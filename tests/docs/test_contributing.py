@@ -136,6 +136,7 @@ def project(shipped: Path) -> Path:
     return shipped
 
 
+@pytest.mark.slow
 def test_an_output_format(project: Path, load: Load) -> None:
     with pytest.raises(ConfigError, match=r"inference\.formats must be one of geojson, geoparquet, got 'csv'"):
         load(inference={"formats": ["csv"]})

@@ -61,6 +61,7 @@ def moved_pair(columns: float, rows: float, seed: int) -> tuple[np.ndarray, np.n
     return crop(image), crop(shift(after(image, seed), (rows, columns), order=3, mode="reflect")), VALID
 
 
+@pytest.mark.slow
 def test_shifts_of_up_to_twelve_pixels_are_found() -> None:
     rng = np.random.default_rng(5)
     errors = []
@@ -192,6 +193,7 @@ def _inner(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     return patch.pre * 0.7 + 40, patch.post  # the light of `after`
 
 
+@pytest.mark.slow
 def test_windows_read_through_a_field_are_parts_of_the_whole(bent_pair: tuple[InferenceParams, np.ndarray]) -> None:
     pair = harmonise(bent_pair[0]).pair
     with pair.open() as reader:

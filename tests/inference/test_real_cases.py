@@ -44,6 +44,7 @@ def look(folder: Path, pre: str, post: str, **more: Path) -> tuple[HarmonisedPai
         return found, int(reader.read(0, 0, grid.height, grid.width).valid.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aside", ["", "_aside"])
 def test_no_data_in_one_band(case: Callable[[str], Path], aside: str) -> None:
     folder = case("12")

@@ -36,6 +36,7 @@ def asked(page: Path) -> list[str]:
     return [each["id"] for each in json.loads(found)["buildings"]]
 
 
+@pytest.mark.slow
 def test_visible_buildings_without_a_label_and_never_the_validation_sample(folder: Path, tmp_path: Path) -> None:
     assert run(folder).exit_code == 0
     assert sorted(asked(folder / "label.html")) == sorted(set(IDS) - {"7"})  # of which a tenth is visible

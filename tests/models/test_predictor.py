@@ -132,6 +132,7 @@ def test_fused_batch_norms_and_one_image_after_the_other_change_no_logit(
     assert not any(type(module) is gone for module in net.modules())
 
 
+@pytest.mark.slow
 def test_every_kind_of_block_of_efficientnet_is_fused() -> None:
     net, _, _ = restore(small_checkpoint({"encoder": {"name": "tu-efficientnetv2_rw_t"}}))
     pre, post = (image.double() / 255 for image in images_of(64, 96))

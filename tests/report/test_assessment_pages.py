@@ -55,6 +55,7 @@ def test_nothing_is_loaded_and_no_other_script_runs() -> None:
     assert embedded(page)["facts"]["building_id"] == [EVIL]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 50_000])
 def test_many_buildings_make_a_page_of_limited_size(count: int) -> None:
     corners = np.random.default_rng(0).uniform(0, 20_000, (count, 2))

@@ -65,6 +65,7 @@ def foreign(project: Path) -> Path:
     return write_card(folder / "foreign.yml", *members, **more)
 
 
+@pytest.mark.slow
 def test_networks_from_elsewhere_make_all_products(material: Path, project: Path, foreign: Path) -> None:
     found = assess(*pair_of(material), project / "out", model=foreign, registration="off")
     record = found.record

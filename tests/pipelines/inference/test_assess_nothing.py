@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyogrio
+import pytest
 
 from xview2_siamese_unet.assessment import assess
 
 FACTS = ("geometry_type", "crs", "ogr_types", "ogr_subtypes")
 
 
+@pytest.mark.slow
 def test_a_layer_without_a_building_has_the_same_geometry_and_columns(material: Path, project: Path) -> None:
     images = material / "pre.tif", material / "post.tif"
     model: dict[str, Any] = {"model": material / "model.pth"}

@@ -49,6 +49,7 @@ def given(project: Path) -> list[str]:
     return ["clear.tif", "cloudy.tif", "--out", "found", "--footprints", "houses.gpkg"]
 
 
+@pytest.mark.slow
 def test_buildings_below_clouds_and_masks_are_told_apart(material: Path, project: Path, given: list[str]) -> None:
     model = ["--model", str(material / "model.pth")]
     done = CliRunner().invoke(assess_command, [*given, *model, "--mask", "clouds.gpkg"])

@@ -100,6 +100,7 @@ def test_two_images_become_products_that_a_second_run_leaves_alone(
     assert {name for name in before if after[name] != before[name]} <= {"run.json"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixel", [0.3, 0.5])
 def test_each_building_follows_from_what_is_visible(material: Path, project: Path, pixel: float) -> None:
     """As in reports of buildings judged from black pixels: the east of the post image is black, the area a triangle."""
@@ -328,6 +329,7 @@ def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project
     assert contents(out) == {"damage.tif": b"mine"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("boxes", "doubts"),
     [
@@ -397,6 +399,7 @@ STRONG = {
 SEED = {"classes": {"unclassified": "class"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, STRONG, SEED], ids=["plain", "strong", "seed"])
 def test_assessing_a_scene_gives_the_classes_of_scoring_it(
     material: Path, project: Path, settings: dict[str, Any]

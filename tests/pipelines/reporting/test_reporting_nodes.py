@@ -22,6 +22,7 @@ from xview2_siamese_unet.pipelines.reporting.nodes import (
 from xview2_siamese_unet.xbd.ingest import SCENE_COLUMNS
 
 
+@pytest.mark.slow
 def test_panel_counts_choose_scenes(world: dict[str, Any], written: Path) -> None:
     counts = pd.read_parquet(written / "scene_counts.parquet")
     params = ReportingParams.model_validate({"panels": {"best": 1, "median": 0, "worst": 2, "side": 64, "window": 32}})

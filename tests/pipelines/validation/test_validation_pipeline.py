@@ -86,6 +86,7 @@ def test_the_page_and_the_layer_to_label_show_no_prediction(folder: Path) -> Non
     assert layer["label"].isna().all()
 
 
+@pytest.mark.slow
 def test_equal_samples_have_equal_bytes(folder: Path) -> None:
     files = ("sample.csv", "population.csv", "sample.gpkg", "label.html")
     assessment.validate(folder, count=20)
@@ -97,6 +98,7 @@ def test_equal_samples_have_equal_bytes(folder: Path) -> None:
     assert [(folder / "validation" / name).read_bytes() for name in files] == before
 
 
+@pytest.mark.slow
 def test_a_larger_sample_keeps_buildings_labels_and_page(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     place = assessment.validate(folder, count=20)
     before, page = validation_ids(folder), (place / "label.html").read_bytes()
@@ -145,6 +147,7 @@ def test_what_a_person_entered_into_the_layer(folder: Path, caplog: pytest.LogCa
         assessment.validate(folder, count=20)
 
 
+@pytest.mark.slow
 def test_numbers_as_ids_in_the_layer(folder: Path) -> None:
     numbered = roofs().assign(building_id=[str(number) for number in range(60)])
     rewrite(folder, numbered)
@@ -157,6 +160,7 @@ def test_numbers_as_ids_in_the_layer(folder: Path) -> None:
     assert now.dropna().to_dict() == {str(layer["building_id"].iloc[0]): "major-damage"}
 
 
+@pytest.mark.slow
 def test_a_killed_run_and_zones_that_come_too_late(folder: Path, zones: Path, caplog: pytest.LogCaptureFixture) -> None:
     place = assessment.validate(folder, count=20, zones=zones)
     before = (place / "sample.csv").read_bytes()
@@ -168,6 +172,7 @@ def test_a_killed_run_and_zones_that_come_too_late(folder: Path, zones: Path, ca
     assert "the strata and the seed of the earlier sample stay" in caplog.text
 
 
+@pytest.mark.slow
 def test_adapted_products_share_the_sample_and_have_their_own_estimates(folder: Path, tmp_path: Path) -> None:
     assessment.validate(folder, count=30)
     labels = label(folder, tmp_path / "labels.csv")
@@ -189,6 +194,7 @@ def test_adapted_products_share_the_sample_and_have_their_own_estimates(folder: 
     assert json.loads((folder / "validation" / "estimates.json").read_text()) == zero_shot
 
 
+@pytest.mark.slow
 def test_a_sample_that_comes_after_training(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "adapted").mkdir()
     (folder / "adapted" / "run.json").write_text('{"run_id": "a", "products": {}}')
@@ -202,6 +208,7 @@ def test_a_sample_that_comes_after_training(folder: Path, tmp_path: Path, caplog
     assert any("looks better than it is" in sentence for sentence in numbers["sentences"])
 
 
+@pytest.mark.slow
 def test_an_assessment_without_a_model(folder: Path, tmp_path: Path) -> None:
     blank = roofs()
     blank["damage"] = pd.array([pd.NA] * 60, dtype="Int8")
