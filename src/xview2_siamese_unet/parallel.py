@@ -76,8 +76,10 @@ def parallel_map(
     if not jobs:  # nothing to start workers for
         return
     workers = executor.workers or usable_cores()
-    # glibc reads it when a worker starts. With a pool of memory for each thread, it keeps more of what was freed.
+    # glibc reads these when a worker starts. With a pool of memory for each thread, or arrays of many megabytes between
+    # small ones, it keeps more of what was freed.
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**24))
     with ExitStack() as stack:
         results: Iterator[Result]
         if executor.kind == "serial":
