@@ -127,6 +127,8 @@ def draw_class_histogram(counts: PanelCounts) -> Figure:
     for axes, (key, classes) in zip(panels, counts.items(), strict=True):
         _style(axes, _PANELS.get(key, key), grid="x")
         axes.set_xscale("log")
+        axes.minorticks_off()  # of many decades
+        axes.xaxis.set_major_formatter(lambda count, _: compact(count))
         pixels, rows, total = list(classes.values()), range(len(classes)), sum(classes.values())
         axes.barh(rows, pixels, color=[_BARS.get(word, MUTED) for word in classes], edgecolor=INK, linewidth=0.5)
         for row, count in zip(rows, pixels, strict=True):
