@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,7 @@ from xview2_siamese_unet.raster.store import Store
 
 CPU = HardwareParams(device="cpu", precision="32-true")
 OTHER = "2026-02-02T03.04.05.678Z"
+UseScenes = Callable[[dict[str, np.ndarray]], Store]
 
 
 def call(*args: object) -> Result:
@@ -140,17 +142,28 @@ def test_the_commands_import_neither_torch_nor_onnxruntime() -> None:
     assert done.stdout.strip() == "[]"
 
 
+SPLITS = pd.DataFrame(
+    [(f"{split}_{number}", split) for split in ("train", "validation", "test") for number in range(4)],
+    columns=["scene", "split"],
+)
+
+
 @pytest.fixture
-def scored(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """Make the environment one with four scenes of noise in each split; return their store."""
-    names = {split: [f"{split}_{number}" for number in range(4)] for split in ("train", "validation", "test")}
-    store = write_store(shipped / "store", noisy_scenes([name for group in names.values() for name in group]))
-    splits = pd.DataFrame(
-        [(name, split) for split, group in names.items() for name in group], columns=["scene", "split"]
-    )
-    catalog = SimpleNamespace(load={"store": store, "splits": splits}.__getitem__, exists=lambda _: True)
-    monkeypatch.setattr(trained_model, "open_catalog", lambda _: catalog)
-    return store
+def use_scenes(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> UseScenes:
+    """Make these scenes, four of each split, those of the environment; return their store."""
+
+    def use(scenes: dict[str, np.ndarray]) -> Store:
+        store = write_store(shipped / "store", scenes)
+        catalog = SimpleNamespace(load={"store": store, "splits": SPLITS}.__getitem__, exists=lambda _: True)
+        monkeypatch.setattr(trained_model, "open_catalog", lambda _: catalog)
+        return store
+
+    return use
+
+
+@pytest.fixture
+def scored(use_scenes: UseScenes) -> Store:
+    return use_scenes(noisy_scenes(SPLITS["scene"].tolist()))
 
 
 def score_of(content: dict[str, Any], store: Store) -> float:
@@ -183,23 +196,60 @@ def test_an_ensemble_and_its_members_are_scored(shipped: Path, scored: Store) ->
     assert [f"{score - scores[0]:+.3f}" in row for row, score in zip(rows, scores, strict=True)][1:] == [True] * 3
 
 
-def test_an_ensemble_is_tuned_on_the_validation_scenes(
-    shipped: Path, scored: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = []
+def sharper(shares: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (classes, n) with their logits divided by a temperature."""
+    powers = shares ** (1 / temperature)
+    return powers / powers.sum(axis=0)
 
-    def tune(content: dict[str, Any], store: Store, names: list[str], *_: object, folder: Path) -> dict[str, Any]:
-        assert store is scored
-        assert folder == shipped / "both"
-        seen.extend(names)
-        return {"thresholds": {"building": 0.3, "damaged": 0.2}, "prediction": content["prediction"]}
 
-    monkeypatch.setattr(trained_model, "tune_model", tune)
+def best_temperature(shares: np.ndarray, truth: np.ndarray) -> float:
+    """The likeliest temperature of probabilities (classes, n), of 2,000 between 0.05 and 20."""
+    candidates = np.geomspace(0.05, 20, 2000)
+    right = truth[None].astype(int)
+    return float(max(candidates, key=lambda t: np.log(np.take_along_axis(sharper(shares, t), right, axis=0)).mean()))
+
+
+def draw(shares: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A class for each column of probabilities."""
+    return (random.random(shares.shape[1]) > shares.cumsum(axis=0)[:-1]).sum(axis=0).astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_an_ensemble_is_tuned_on_the_validation_scenes(shipped: Path, use_scenes: UseScenes) -> None:
     paths = [write_trained(shipped, name, seed=seed) for seed, name in enumerate(("quickstart", "strong"))]
-    done = call("ensemble", *paths, "--out", shipped / "both", "--tune")
-    assert seen == [f"validation_{number}" for number in range(4)]
-    assert thresholds_of(read_model(shipped / "both/ensemble.yml")) == (0.3, 0.2)
-    assert "not tuned again" not in done.output
+    plain = read_model(Path(call("ensemble", *paths, "--out", shipped / "plain").stdout.strip()))
+    scenes = noisy_scenes(SPLITS["scene"].tolist())
+    pixels = np.stack(list(scenes.values()))
+
+    def predict(content: dict[str, Any]) -> np.ndarray:
+        images = torch.from_numpy(pixels).movedim(3, 1)
+        return np.moveaxis(predict_images(content, (images[:, :3], images[:, 3:6])), 1, 0).reshape(5, -1)
+
+    # What happens is more certain than the ensemble says.
+    shares = predict(plain)
+    building, damage = np.stack([shares[0], 1 - shares[0]]), shares[1:] / shares[1:].sum(axis=0)
+    random = np.random.default_rng(0)
+    pixels[..., 6] = draw(sharper(building, 0.5), random).reshape(pixels.shape[:3])
+    pixels[..., 7] = pixels[..., 6] * (1 + draw(sharper(damage, 0.7), random).reshape(pixels.shape[:3]))
+    use_scenes(dict(zip(scenes, pixels, strict=True)))
+    tuned = read_model(Path(call("ensemble", *paths, "--out", shipped / "tuned", "--tune").stdout.strip()))
+
+    used = np.repeat(SPLITS["split"] == "validation", 64 * 64)
+    known = used & (pixels[..., 6].ravel() == 1)
+    found = tuned["ensemble_temperatures"]
+    assert found["building"] == pytest.approx(
+        best_temperature(building[:, used], pixels[..., 6].ravel()[used]), rel=0.01
+    )
+    assert found["damage"] == pytest.approx(
+        best_temperature(damage[:, known], pixels[..., 7].ravel()[known] - 1), rel=0.01
+    )
+    assert (found["building"], found["damage"]) == pytest.approx((0.5, 0.7), rel=0.2)
+    wanted = sharper(building, found["building"])[1] * sharper(damage, found["damage"])
+    np.testing.assert_allclose(predict(tuned)[1:], wanted, atol=1e-5)
+
+
+def test_an_ensemble_that_is_not_tuned_says_so(shipped: Path) -> None:
+    paths = [write_trained(shipped, name, seed=seed) for seed, name in enumerate(("quickstart", "strong"))]
     assert "not tuned again" in call("ensemble", *paths, "--out", shipped / "other").output
 
 

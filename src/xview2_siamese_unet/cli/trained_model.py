@@ -135,7 +135,7 @@ def verify(card: Path, *, as_json: bool) -> None:
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
 @_out_folder
 @click.option("--name", default="ensemble", show_default=True, help="Of the ensemble.")
-@click.option("--tune", is_flag=True, help="Tune thresholds and vote weights on the validation scenes of --env.")
+@click.option("--tune", is_flag=True, help="Tune its decision rule on the validation scenes of --env.")
 @env_option
 def ensemble(names: tuple[str, ...], out: Path, name: str, *, tune: bool, env: str | None) -> None:
     """Copy models, which are runs, checkpoints or cards, and write a card that averages their probabilities.

@@ -111,7 +111,7 @@ def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """
     provenance = ("fingerprint", "dataset", "licence", "version", "commit", "epoch", "scores")
     tuning = ("prediction", "temperatures", "thresholds")
-    of_card = ("name", "origin", "pixel_size", "members") if "card" in checkpoint else ()
+    of_card = ("name", "origin", "pixel_size", "members", "ensemble_temperatures") if "card" in checkpoint else ()
     model = {key: checkpoint.get(key) for key in (*provenance, *tuning, *of_card)}
     return {"id": str(model["fingerprint"])[:12], **model}
 

@@ -128,7 +128,7 @@ class ThresholdParams(Strict):
 
 
 class TemperatureParams(Strict):
-    """Divisors of the logits of ONNX networks, as in a checkpoint."""
+    """Divisors of the logits of each head."""
 
     building: float = Field(default=1.0, gt=0)
     damage: float = Field(default=1.0, gt=0)
@@ -156,6 +156,9 @@ class Card(Strict):
     """Metres of a pixel of the training images."""
     thresholds: ThresholdParams = ThresholdParams()
     temperatures: TemperatureParams = TemperatureParams()
+    """Of ONNX networks."""
+    ensemble_temperatures: TemperatureParams = TemperatureParams()
+    """Of the averaged probabilities."""
     prediction: PredictionParams = PredictionParams()
     """Test-time augmentation of all members, vote and vote weights."""
     dataset: str = "data that the card does not name"

@@ -6,7 +6,7 @@ The same lines compute with torch (a trained net, on any device) and with numpy 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array, to_device
@@ -31,6 +31,9 @@ PixelProbabilities = Float[Any, "b classes h w"]
 PixelProbability = Float[Any, "b h w"]
 Codes = UInt8[Any, "b h w"]
 """Damage codes."""
+
+
+_TINY: Final = 1e-30
 
 
 class Logits(NamedTuple):
@@ -101,6 +104,18 @@ def join_heads(building: SingleProbability, classes: ClassProbabilities) -> Pixe
     return array_namespace(building).concat([1 - building, building * classes], axis=1)
 
 
+def logits_of(shares: PixelProbabilities) -> Logits:
+    """Return logits of which these are the `probabilities`."""
+    xp = array_namespace(shares)
+    logs = xp.log(xp.clip(xp.concat([shares, 1 - shares[:, :1]], axis=1), min=_TINY))
+    return Logits(xp.concat([logs[:, :1], logs[:, -1:]], axis=1), logs[:, :-1])
+
+
+def divided(logits: Logits, temperatures: Temperatures) -> Logits:
+    """Return the logits of each head, divided by its temperature."""
+    return Logits(logits.building / temperatures.building, logits.damage / temperatures.damage)
+
+
 def most_likely(shares: PixelProbabilities) -> tuple[PixelProbability, Codes]:
     """Return the probability of a building and its likeliest damage code."""
     # Not argmax, which in torch on a CPU is many times slower over a dimension that is not the last (bench_epoch.py).
@@ -128,7 +143,7 @@ def scored_bytes(shares: PixelProbabilities) -> SceneProbabilities:
     xp = array_namespace(shares)
     known = shares[:, int(SCORED[0]) : int(SCORED[-1]) + 1]
     if shares.shape[1] > 1 + len(SCORED):
-        known = known * ((1 - shares[:, :1]) / xp.clip(xp.sum(known, axis=1, keepdims=True), min=1e-30))
+        known = known * ((1 - shares[:, :1]) / xp.clip(xp.sum(known, axis=1, keepdims=True), min=_TINY))
     return as_bytes(to_numpy(xp.concat([shares[:, :1], known], axis=1)))
 
 

@@ -21,7 +21,9 @@ from xview2_siamese_unet.models.postprocess import (
     Temperatures,
     building_probability,
     class_probabilities,
+    divided,
     join_heads,
+    logits_of,
     prediction_of,
     probabilities,
     to_numpy,
@@ -110,7 +112,9 @@ class TrainedModel:
     def __init__(self, content: Mapping[str, Any], hardware: HardwareParams, *, tta: Tta | None = None) -> None:
         views = tta or prediction_of(content).tta
         self.device, self.classes, self.warnings = "cuda", 0, list[str]()
+        self._temperatures = Temperatures()
         if "card" in content:
+            self._temperatures = Temperatures(**content["ensemble_temperatures"])
             self._nets = [*self._members(content["card"], content["folder"], hardware, views)]
         else:
             net, device, warnings = _torch_modules()[1].net_of(content, hardware, tta=views)
@@ -123,8 +127,10 @@ class TrainedModel:
 
         Checkpoints need sides that are multiples of 32.
         """
-        total = reduce(operator.add, (net(pre, post) for net in self._nets))
-        return total / len(self._nets)
+        mean = reduce(operator.add, (net(pre, post) for net in self._nets)) / len(self._nets)
+        if self._temperatures == Temperatures():
+            return mean
+        return probabilities(divided(logits_of(mean), self._temperatures))
 
     def _members(self, card: Card, folder: Path, hardware: HardwareParams, tta: Tta) -> Iterator[Net]:
         """Yield a net for each member, and one for all those of a single head."""

@@ -11,7 +11,7 @@ from typing import Final
 from array_api_compat import array_namespace
 
 from xview2_siamese_unet.config.modelling import Tta
-from xview2_siamese_unet.models.postprocess import Array, Logits, Temperatures
+from xview2_siamese_unet.models.postprocess import Array, Logits, Temperatures, divided
 
 LogitNet = Callable[[Array, Array], Logits]
 """Both images (b, 3, h, w) → logits of the same library."""
@@ -28,7 +28,7 @@ def mean_logits(net: LogitNet, pre: Array, post: Array, tta: Tta, temperatures: 
     views = [*itertools.product(_TURNS[tta], (False,) if tta == "none" else (False, True))]
     total = reduce(lambda one, other: Logits(*map(operator.add, one, other)), itertools.starmap(logits, views))
     n = len(views)
-    return Logits(total.building / n / temperatures.building, total.damage / n / temperatures.damage)
+    return divided(Logits(total.building / n, total.damage / n), temperatures)
 
 
 def _mirror(image: Array, flip: bool) -> Array:

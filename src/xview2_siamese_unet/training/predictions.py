@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xview2_siamese_unet.models.postprocess import Logits, Temperatures
+from xview2_siamese_unet.models.postprocess import Logits, Temperatures, divided
 from xview2_siamese_unet.models.tensors import ImageTensor, SceneTensor
 
 _RESERVE: Final = 10**9  # bytes of disk that are left to whatever else writes
@@ -76,4 +76,4 @@ def join_logits(logits: Logits) -> Tensor:
 
 def split_logits(both: Tensor, temperatures: Temperatures = Temperatures()) -> Logits:  # noqa: B008  a tuple never changes
     """Return the logits of each head, divided by its temperature."""
-    return Logits(both[:, :2] / temperatures.building, both[:, 2:] / temperatures.damage)
+    return divided(Logits(both[:, :2], both[:, 2:]), temperatures)

@@ -29,6 +29,7 @@ from xview2_siamese_unet.models.postprocess import (
     Temperatures,
     Thresholds,
     decide,
+    logits_of,
     most_likely,
     prediction_of,
     probabilities,
@@ -102,35 +103,35 @@ def tune_decision_rule(
     params, unclassified = recipe.prediction, recipe.classes.unclassified
     device = pick_device(recipe.hardware.device)
     predict = Predictor(net, normalise, device=device, dtype=autocast_dtype(recipe.hardware, device), tta=params.tta)
-    rule = DecisionRule(Temperatures(), {}, Thresholds(), params.vote_weights)
-    with _kept(folder, params.calibrate + _passes(params)) as file:
+    with _kept(folder, params) as file:
         # Without temperatures, which the first pass fits and the others divide by.
         logits = Predictions(lambda pre, post: join_logits(predict(pre, post)), scenes, file)
-        if params.calibrate:
-            samples = sample_logits(logits, unclassified, max(64, _PIXELS // n))
-            temperatures, errors = calibrate(*samples)
-            rule = rule._replace(temperatures=temperatures, calibration=errors)
-            _log.info("temperatures: %.2f building, %.2f damage", *rule.temperatures)
-            _log.info("calibration error: %s", ", ".join(f"{name} {value:.4f}" for name, value in errors.items()))
-
-        def calibrated() -> Iterator[Pair]:
-            for truth, both in logits:
-                yield truth, probabilities(split_logits(both, rule.temperatures))
-
-        if params.tune:
-            thresholds, weights = tune_classes(calibrated, params, unclassified)
-            rule = rule._replace(thresholds=thresholds, vote_weights=weights)
-    return rule
+        return _tune(logits, n, params, unclassified)
 
 
-def _passes(params: PredictionParams) -> int:
-    """Return how often `tune_classes` needs the predictions."""
-    return params.tune * (1 if params.vote == "none" else 2)
-
-
-def _kept(folder: Path, passes: int) -> AbstractContextManager[IO[bytes] | None]:
+def _kept(folder: Path, params: PredictionParams) -> AbstractContextManager[IO[bytes] | None]:
     """Return a file for predictions that more than one pass needs; the system removes it with the process."""
+    passes = params.calibrate + params.tune * (1 if params.vote == "none" else 2)
     return TemporaryFile(dir=folder) if passes > 1 else nullcontext()
+
+
+def _tune(logits: Predictions, n: int, params: PredictionParams, unclassified: Unclassified) -> DecisionRule:
+    """Fit what `params` ask for to logits of the validation scenes, of which all ranks have `n`."""
+    rule = DecisionRule(Temperatures(), {}, Thresholds(), params.vote_weights)
+    if params.calibrate:
+        temperatures, errors = calibrate(*sample_logits(logits, unclassified, max(64, _PIXELS // n)))
+        rule = rule._replace(temperatures=temperatures, calibration=errors)
+        _log.info("temperatures: %.2f building, %.2f damage", *rule.temperatures)
+        _log.info("calibration error: %s", ", ".join(f"{name} {value:.4f}" for name, value in errors.items()))
+
+    def calibrated() -> Iterator[Pair]:
+        for truth, both in logits:
+            yield truth, probabilities(split_logits(both, rule.temperatures))
+
+    if params.tune:
+        thresholds, weights = tune_classes(calibrated, params, unclassified)
+        rule = rule._replace(thresholds=thresholds, vote_weights=weights)
+    return rule
 
 
 def tune_classes(
@@ -165,10 +166,10 @@ def tune_model(
     *,
     folder: Path,
 ) -> dict[str, Any]:
-    """Return thresholds and prediction of a finished model, tuned on scenes, as a checkpoint and a card have them.
+    """Return the decision rule of an ensemble, tuned on scenes, with the keys of a card.
 
     Args:
-        content: a checkpoint or a card, see `models.trained.read_model`.
+        content: a card without temperatures of the ensemble, see `models.trained.read_model`.
         store: the scenes.
         names: of the validation scenes.
         hardware: device and precision.
@@ -179,17 +180,19 @@ def tune_model(
     model = TrainedModel(content, hardware)
 
     def net(pre: ImageTensor, post: ImageTensor) -> Tensor:
-        return torch.as_tensor(model(pre.numpy(), post.numpy()))
+        return join_logits(logits_of(torch.as_tensor(model(pre.numpy(), post.numpy()))))
 
     def scenes() -> Iterator[Tensor]:
         for row in track("validation scenes predicted", len(rows), rows):
             yield torch.from_numpy(np.array(store.pixels[row]))[None]
 
-    with _kept(folder, _passes(params)) as file:
-        predictions = Predictions(net, scenes, file)
-        thresholds, weights = tune_classes(lambda: predictions, params, unclassified)
-    prediction = params.model_copy(update={"vote_weights": weights})
-    return {"thresholds": thresholds._asdict(), "prediction": prediction.model_dump()}
+    with _kept(folder, params) as file:
+        rule = _tune(Predictions(net, scenes, file), len(rows), params, unclassified)
+    return {
+        "ensemble_temperatures": rule.temperatures._asdict(),
+        "thresholds": rule.thresholds._asdict(),
+        "prediction": params.model_copy(update={"vote_weights": rule.vote_weights}).model_dump(),
+    }
 
 
 def _log_gain(name: str, tuned: Shrunk[Any]) -> None:
