@@ -244,6 +244,7 @@ def _pool_all(polygons: Polygons, patch: Patch, encoders: Sequence[Encoder], *, 
         under = [outline.mean(level, stride) for level, stride in zip(post, strides, strict=True)]
         parts += [*under, *(box.mean(level, stride) for level, stride in zip(post, strides, strict=True))]
         if not post_only:
+            del post  # tens of megabytes, while the other image is encoded
             pre = encoder(patch.pre)
             parts += [
                 after - outline.mean(level, stride) for after, level, stride in zip(under, pre, strides, strict=True)
