@@ -12,18 +12,22 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyogrio
+import pyproj
 import pytest
 import rasterio
 import shapely
 from affine import Affine
 
 from made_campaign import EDGE, JOBS, write_campaign, write_footprints
+from made_catalogue import Made, write_catalogue
+from xview2_siamese_unet.campaign.catalogue import read_catalogue
 from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints
 from xview2_siamese_unet.campaign.footprints import write_footprints as write_tile
 from xview2_siamese_unet.campaign.jobs import Task, make_task
-from xview2_siamese_unet.campaign.plan_files import read_plan
+from xview2_siamese_unet.campaign.plan import make_plan
+from xview2_siamese_unet.campaign.plan_files import read_plan, write_plan
 from xview2_siamese_unet.campaign.table import write_table
-from xview2_siamese_unet.campaign.tiles import tile_at
+from xview2_siamese_unet.campaign.tiles import Tile, tile_at
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.geopackage import write_geopackage
 from xview2_siamese_unet.inference.products import buildings_style
@@ -199,6 +203,72 @@ def test_a_row_says_why_its_view_was_chosen(campaign: list[Task], footprints: Fo
     assert (chosen["pre_id"], chosen["post_id"], chosen["post_date"]) == ("pre_a.tif", "post_a2.tif", "2023-02-08")
 
 
+@pytest.fixture
+def from_stac(tmp_path: Path) -> tuple[list[Task], Made]:
+    """A campaign over a STAC catalogue: passes of two images each, some of which state no angle or other clouds."""
+    made = write_catalogue(tmp_path / "catalogue", count=3, tiles=2, side=3000)
+    items = tmp_path / "catalogue/ard"
+    change_item(items / "1040010post000/1.json", **{"view:off_nadir": 30, "tile:clouds_percent": 7.5})
+    for number in range(2):
+        change_item(items / f"1040010post001/{number}.json", **{"view:off_nadir": None})
+    folder = tmp_path / "campaign"
+    write_plan(folder, make_plan(read_catalogue(made.top)), "")
+    return [make_task(job, folder, None, {}, "") for job in read_plan(folder)], made
+
+
+def change_item(path: Path, **properties: float | None) -> None:
+    item = json.loads(path.read_text(encoding="utf-8"))
+    item["properties"] |= properties
+    path.write_text(json.dumps(item), encoding="utf-8")
+
+
+def stated_over(tile: Tile, facts: dict[str, Any], key: str, second: float) -> float:
+    """Return the mean over a tile of what two images state, the second another value than that of the pass."""
+    to_zone = pyproj.Transformer.from_crs(4326, tile.zone, always_xy=True)
+    areas = [
+        shapely.transform(outline, lambda xy: np.column_stack(to_zone.transform(*xy.T))).intersection(tile.box).area
+        for outline in facts["outlines"]
+    ]
+    return float(np.average([facts[key], second], weights=areas))
+
+
+def test_angle_and_clouds_are_those_of_the_image_that_was_chosen(
+    from_stac: tuple[list[Task], Made], tmp_path: Path
+) -> None:
+    tasks, made = from_stac
+    ground = shapely.union_all([outline for facts in made.acquisitions for outline in facts["outlines"]])
+    west, south, east, north = ground.bounds
+    corners = [(x, y) for x in np.arange(west, east, 0.001) for y in np.arange(south, north, 0.001)]
+    houses = [shapely.box(x, y, x + 1e-4, y + 1e-4) for x, y in corners]
+    path = tmp_path / "houses.gpkg"
+    gpd.GeoDataFrame({"id": [f"b{n}" for n in range(len(houses))]}, geometry=houses, crs=4326).to_file(path)
+    footprints = divide_footprints(path, None, [task.job.tile for task in tasks])
+    for seed, task in enumerate(tasks):
+        assess(task, footprints.of(task.job.tile), seed)
+    failed = [task.job.name for task in tasks if task.job.tile == tasks[0].job.tile]
+    write_table(tasks[0].folder, tasks, dict.fromkeys(failed, "it failed"), footprints)
+    table, facts_of = read(tasks[0].folder), {facts["id"]: facts for facts in made.acquisitions}
+    unseen = table["scene"].isna()
+    assert unseen.any()
+    assert table.loc[unseen, ["off_nadir", "cloud_cover"]].isna().all(axis=None)
+    jobs = {task.job.name: task.job for task in tasks}
+    assert {jobs[scene].post.id for scene in table.loc[~unseen, "scene"]} == {f"1040010post{n:03}" for n in range(3)}
+    for scene, rows in table[~unseen].groupby("scene"):
+        facts = facts_of[jobs[scene].post.id]
+        expected = {"off_nadir": facts["off_nadir"], "cloud_cover": facts["cloud"]}
+        if facts["id"] == "1040010post000":
+            expected = {
+                "off_nadir": stated_over(jobs[scene].tile, facts, "off_nadir", 30),
+                "cloud_cover": stated_over(jobs[scene].tile, facts, "cloud", 7.5),
+            }
+        if facts["id"] == "1040010post001":
+            expected["off_nadir"] = np.nan
+        for name, value in expected.items():
+            assert [*rows[name]] == pytest.approx([value] * len(rows), abs=0.051, nan_ok=True)
+    planned = pd.read_csv(tasks[0].folder / "plan.csv").set_index("job").loc[table.loc[~unseen, "scene"]]
+    assert [*table.loc[~unseen, "cloud_cover"]] == [*planned["cloud_percent"]]
+
+
 def test_a_geopackage_like_that_of_an_assessment(campaign: list[Task], footprints: Footprints) -> None:
     for task in campaign:
         assess(task, footprints.by_tile[task.job.tile], 0)
@@ -209,7 +279,7 @@ def test_a_geopackage_like_that_of_an_assessment(campaign: list[Task], footprint
     assert first == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     info = pyogrio.read_info(folder / "buildings.gpkg", layer="buildings")
     assert (info["geometry_type"], info["crs"]) == ("MultiPolygon", "EPSG:4326")
-    assert [*info["fields"]][-3:] == ["scene", "why", "n_views"]
+    assert [*info["fields"]][-5:] == ["scene", "why", "off_nadir", "cloud_cover", "n_views"]
     styles = pyogrio.read_dataframe(folder / "buildings.gpkg", layer="layer_styles")
     assert styles["styleQML"].item() == buildings_style()
 

@@ -14,6 +14,7 @@ import shapely
 from affine import Affine
 
 from made_catalogue import EVENT, Made, write_catalogue
+from xview2_siamese_unet.campaign.catalogue import read_catalogue
 from xview2_siamese_unet.campaign.stac import read_stac
 from xview2_siamese_unet.errors import DataError
 
@@ -191,3 +192,48 @@ def test_a_wrong_date_of_the_event_is_refused(changed: Callable[..., Path]) -> N
     top.write_text(top.read_text().replace(EVENT, "last week"))
     with pytest.raises(DataError, match="'last week', which is not a date"):
         read_stac(top)
+
+
+@pytest.fixture
+def two_events(small: Path, tmp_path: Path) -> Path:
+    """A root catalogue over two events, one of 2021: root → collection of an event → acquisitions → items."""
+    for event, date in (("quake", EVENT), ("flood", "2021-08-14T12:29:08Z")):
+        shutil.copytree(small, tmp_path / event)
+        path = tmp_path / event / "collection.json"
+        path.write_text(path.read_text(encoding="utf-8").replace(EVENT, date), encoding="utf-8")
+    return write_root(tmp_path, {})
+
+
+def write_root(folder: Path, fields: dict[str, str]) -> Path:
+    links = [{"rel": "child", "href": f"./{event}/collection.json"} for event in ("quake", "flood")]
+    root = {"type": "Catalog", "stac_version": "1.0.0", "id": "events", "description": "events", "links": links}
+    (folder / "catalog.json").write_text(json.dumps(root | fields), encoding="utf-8")
+    return folder / "catalog.json"
+
+
+def test_two_events_in_one_catalogue_are_refused(two_events: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read_stac(two_events)
+    folder = two_events.parent
+    for fact in (folder / "quake/collection.json", EVENT, folder / "flood/collection.json", "2021-08-14T12:29:08Z"):
+        assert str(fact) in caught.value.message
+    assert "--event-date" in str(caught.value.hint)
+    _, event, warnings = read_stac(folder / "flood/collection.json")
+    assert (event, [*warnings]) == ("2021-08-14T12:29:08Z", [])
+
+
+def test_a_given_date_of_the_event_replaces_those_of_the_catalogue(two_events: Path) -> None:
+    catalogue = read_catalogue(two_events, "2023-02-06T01:17")
+    assert (catalogue.event, len(catalogue.before), len(catalogue.after)) == (EVENT, 1, 1)
+    assert [text for text in catalogue.warnings if "2021-08-14T12:29:08Z" in text and ": 1 (first: " in text]
+    top = two_events.parent / "quake/collection.json"
+    top.write_text(top.read_text(encoding="utf-8").replace(EVENT, "last week"), encoding="utf-8")
+    assert read_stac(top, EVENT)[1] == EVENT
+
+
+def test_one_date_at_several_levels_is_one_event(two_events: Path) -> None:
+    root = write_root(two_events.parent, {"event_date": "2023-02-06T04:17:00+03:00"})
+    flood = two_events.parent / "flood/collection.json"
+    flood.write_text(flood.read_text(encoding="utf-8").replace("2021-08-14T12:29:08Z", EVENT), encoding="utf-8")
+    _, event, warnings = read_stac(root)
+    assert (event, [*warnings]) == (EVENT, [])

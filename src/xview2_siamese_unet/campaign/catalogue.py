@@ -64,24 +64,26 @@ def read_catalogue(path: Path, event: str | None = None) -> Catalogue:
 
     Raises:
         ConfigError: the date of the event is missing or invalid.
-        DataError: nothing that can be read, or no acquisition on one side of the event.
+        DataError: nothing that can be read, a STAC catalogue of several events, or no acquisition on one side of the
+            event.
     """
     if path.suffix.lower() in _TABLES and path.is_file():
         if event is not None:
             raise ConfigError(f"{path} names pairs, which --event-date does not change.", hint="Leave it out.")
         return _read_pairs(path)
+    given = None if event is None else _event(path, event)
     top = next((path / name for name in ROOTS if (path / name).is_file()), path)
     if top.is_file() and top.suffix.lower() == ".json":
-        found, stated, warnings = read_stac(top)
+        found, date, warnings = read_stac(top, given)
     elif top.is_dir():
-        (found, warnings), stated = _read_folder(top), None
+        (found, warnings), date = _read_folder(top), given
     else:
         raise DataError(
             f"{path} is not a catalogue.",
             hint="Name a STAC catalogue (.json or its folder), a folder of scenes, or a table of pairs (.csv, "
             ".parquet).",
         )
-    return _divide(path, found, _event(path, event or stated), warnings)
+    return _divide(path, found, _event(path, date), warnings)
 
 
 def _event(path: Path, text: str | None) -> str:

@@ -17,6 +17,7 @@ import shapely
 
 from xview2_siamese_unet.campaign.footprints import CRS_OF_ALL, Footprints, ids_of
 from xview2_siamese_unet.campaign.jobs import Task
+from xview2_siamese_unet.campaign.plan import view_of
 from xview2_siamese_unet.campaign.tiles import Tile, owners
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import (
@@ -37,7 +38,7 @@ NO_IMAGES: Final = "no images"
 NO_POLYGON: Final = "no polygon"
 FAILED: Final = "assessment failed"
 VIEWS: Final = "n_views"
-_OWN: Final = {"scene": "str", "why": "str"}
+_OWN: Final = {"scene": "str", "why": "str", "off_nadir": "float64", "cloud_cover": "float64"}
 _OF_VIEWS: Final = ("scene", "post_date", "status", "damage", "damage_label", "confidence")
 
 
@@ -110,6 +111,7 @@ def _read(task: Task, columns: Columns, *, prefix: bool) -> gpd.GeoDataFrame:
     if prefix:
         frame["building_id"] = f"{frame.crs.to_epsg()}_" + frame["building_id"]
     pre, post = task.job.pre, task.job.post
+    view = view_of(post, task.job.tile)
     facts = {
         "scene": task.job.name,
         "why": None,
@@ -117,6 +119,8 @@ def _read(task: Task, columns: Columns, *, prefix: bool) -> gpd.GeoDataFrame:
         "pre_date": pre and pre.taken,
         "post_id": post.id,
         "post_date": post.taken,
+        "off_nadir": None if view.off_nadir is None else round(view.off_nadir, 1),
+        "cloud_cover": None if view.cloud is None else round(100 * view.cloud, 1),
     }
     return _typed(frame.to_crs(CRS_OF_ALL).assign(**facts), columns)
 

@@ -179,6 +179,12 @@ def _over(
     return found
 
 
+def view_of(acquisition: Acquisition, tile: Tile) -> View:
+    """Return what an acquisition shows of a tile that it meets, as the rules take it."""
+    grounds = [(image, in_zone(image.outline, tile.zone).intersection(tile.box)) for image in acquisition.images]
+    return _view([_Seen(acquisition, image, polygons(ground)) for image, ground in grounds if ground.area])
+
+
 def _view(seen: list[_Seen]) -> View:
     """Return one acquisition over a tile; clouds and angle are means by area of the images that state them."""
     grounds = [each.ground for each in seen]

@@ -55,31 +55,43 @@ class _Item(NamedTuple):
     image: Image
 
 
-def read_stac(path: Path) -> tuple[list[Acquisition], str | None, WarningCounts]:
-    """Return the acquisitions of a catalogue, the date of the event if it states one, and what was left out.
+def read_stac(path: Path, event: str | None = None) -> tuple[list[Acquisition], str | None, WarningCounts]:
+    """Return the acquisitions of a catalogue, the date of its event if known, and what was left out or replaced.
 
     Args:
         path: of `catalog.json`, `collection.json` or another file of that kind.
+        event: date of the event, as `read_date` returns it; by default that which the catalogue states.
 
     Raises:
-        DataError: no STAC catalogue.
+        DataError: no STAC catalogue, or one that states an invalid date or several dates of the event.
     """
     files = _Files(path.resolve())
     items: list[_Item] = []
-    event = None
+    stated: dict[str, Path] = {}
     for file, content in files.walk():
         if content.get("type") == "Feature":
             items += _read_item(file, content, files)
-        elif event is None and content.get(EVENT) is not None:
-            event = _event(file, str(content[EVENT]))
-    return _grouped(items), event, files.warnings
+        elif (text := content.get(EVENT)) is not None:
+            if event is None:
+                _add_event(stated, file, str(text))
+            elif read_date(str(text)) != event:
+                files.warnings.add("dates of an event in the catalogue, replaced by --event-date", f"{text!r}")
+    return _grouped(items), event or next(iter(stated), None), files.warnings
 
 
-def _event(path: Path, text: str) -> str:
+def _add_event(stated: dict[str, Path], path: Path, text: str) -> None:
+    """Add the date of the event that a file states; `stated` holds the first file of each date."""
     event = read_date(text)
     if event is None:
         raise DataError(f"{path} states the {EVENT} {text!r}, which is not a date.", hint="Name it with --event-date.")
-    return event
+    stated.setdefault(event, path)
+    if len(stated) > 1:
+        found = ", but ".join(f"{file} states the {EVENT} {date}" for date, file in stated.items())
+        raise DataError(
+            f"{found}.",
+            hint="Plan each event by itself: name its own catalogue or collection. If it is one event, name its date "
+            "with --event-date.",
+        )
 
 
 class _Files:
