@@ -1,9 +1,12 @@
-"""Each building of a campaign once: of the assessments of its tile, the row of the first that shows it."""
+"""Each building of a campaign once: of the assessments of its tile, the row of the first that shows it.
+
+Outlines of the model may differ between tiles, so each tile leaves out what a tile before it has counted.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -14,11 +17,12 @@ import pandas as pd
 import pyogrio
 import rasterio
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.campaign.footprints import CRS_OF_ALL, Footprints, ids_of
 from xview2_siamese_unet.campaign.jobs import Task
 from xview2_siamese_unet.campaign.plan import view_of
-from xview2_siamese_unet.campaign.tiles import Tile, owners
+from xview2_siamese_unet.campaign.tiles import Tile, neighbours, owners
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import (
     CEMS_UNKNOWN,
@@ -92,15 +96,19 @@ def merged_buildings(
     for task in sorted(tasks, key=lambda task: task.job.rank):
         by_tile[task.job.tile].append(task)
     given = {} if footprints is None else footprints.by_tile
-    for tile in sorted({*by_tile, *(tile for tile in given if tile is not None)}):
-        views = [
+    tiles = sorted({*by_tile, *(tile for tile in given if tile is not None)})
+    views = (
+        [
             _View(task, None if task.job.name in failed else _read(task, columns, prefix=footprints is None))
             for task in by_tile[tile]
         ]
-        if footprints is None:
-            yield Merged(tile, _own_outlines(tile, views, columns))
-        else:
-            yield Merged(tile, *_judged(footprints.of(tile), views, columns))
+        for tile in tiles
+    )
+    if footprints is None:
+        yield from _outlines_once(tiles, views, columns)
+    else:
+        for tile, found in zip(tiles, views, strict=True):
+            yield Merged(tile, *_judged(footprints.of(tile), found, columns))
     if None in given:
         yield Merged(None, _unseen(given[None], NO_POLYGON, columns), _history(given[None], [], columns))
 
@@ -192,19 +200,79 @@ def _unseen(footprints: gpd.GeoDataFrame, reason: str, columns: Columns) -> gpd.
     return _typed(footprints.assign(**facts, area_m2=geodesic_areas(footprints).round(2)), columns)
 
 
-def _own_outlines(tile: Tile, views: list[_View], columns: Columns) -> gpd.GeoDataFrame:
-    """Return the outlines of the model that a tile owns; where several views hold data, those of the lowest rank."""
+class _Ahead(NamedTuple):
+    """Outlines of finished tiles that concern a tile to come.
+
+    Attributes:
+        counted: those in the table that reach its ground or the margin around it.
+        left: those that it owns, but other tiles assessed, a frame for each of these.
+    """
+
+    counted: list[gpd.GeoDataFrame]
+    left: list[gpd.GeoDataFrame]
+
+
+def _outlines_once(tiles: Sequence[Tile], views: Iterable[list[_View]], columns: Columns) -> Iterator[Merged]:
+    """Yield the outlines of the model that each tile owns, without those of buildings that are counted already.
+
+    If two tiles draw a building differently, each may own the outline of the other, and so neither its own. Of these,
+    the tile that comes later counts the outline of the earlier one. Only outlines near edges are kept for later tiles.
+    """
+    reach = {tile: tile.reach for tile in tiles}
+    around = neighbours(reach)
+    ahead: defaultdict[Tile, _Ahead] = defaultdict(lambda: _Ahead([], []))
+    for tile, found in zip(tiles, views, strict=True):
+        known = ahead.pop(tile, _Ahead([], []))
+        places = [[] if view.frame is None else owners(view.frame.geometry.to_numpy()) for view in found]
+        own = _first_shown(found, [[place == tile for place in of_view] for of_view in places], columns)
+        others = _first_shown(found, [[place not in (tile, None) for place in of_view] for of_view in places], columns)
+        rows = [own[~_same(own, known.counted, tile)]]
+        for frame in known.left:
+            lost = frame[_same(frame, [others], tile)]
+            rows.append(lost[~_same(lost, [*known.counted, *rows], tile)])
+        buildings = _joined(rows, columns).reset_index(drop=True)
+        yield Merged(tile, buildings)
+        others = _within(others, reach[tile])
+        places_of_others = owners(others.geometry.to_numpy())
+        for other in around[tile]:
+            if other > tile:
+                ahead[other].counted.append(_within(buildings, reach[other]))
+                ahead[other].left.append(others[np.array([place == other for place in places_of_others], bool)])
+
+
+def _within(outlines: gpd.GeoDataFrame, ground: BaseGeometry) -> gpd.GeoDataFrame:
+    """Return the outlines that reach into an area."""
+    return outlines.iloc[outlines.sindex.query(ground, "intersects", sort=True)]
+
+
+def _same(outlines: gpd.GeoDataFrame, known: Iterable[gpd.GeoDataFrame], tile: Tile) -> BoolArray:
+    """Return whether each outline is of a building that is known: they share more than half of the smaller one.
+
+    Neighbours often touch at a corner of a pixel, and overlap a little where images are shifted.
+    """
+    same = np.zeros(len(outlines), bool)
+    known = [frame for frame in known if len(frame)]
+    if not known or not len(outlines):
+        return same
+    # In metres: degrees jump at 180.
+    here, *parts = (frame.to_crs(tile.zone).geometry.to_numpy() for frame in (outlines, *known))
+    there = np.concatenate(parts)
+    row, other = shapely.STRtree(there).query(here, "intersects")
+    common = shapely.area(shapely.intersection(here[row], there[other]))
+    same[row[common > np.minimum(shapely.area(here[row]), shapely.area(there[other])) / 2]] = True
+    return same
+
+
+def _first_shown(views: list[_View], wanted: Sequence[Sequence[bool]], columns: Columns) -> gpd.GeoDataFrame:
+    """Return the wanted outlines of the views of a tile; where several hold data, those of the lowest rank."""
     kept: list[gpd.GeoDataFrame] = []
     before: list[_View] = []
-    for view in views:
+    for view, mask in zip(views, wanted, strict=True):
         if view.frame is not None:
-            own = np.array([owner == tile for owner in owners(view.frame.geometry.to_numpy())], bool)
-            frame = view.frame[own]
+            frame = view.frame[np.array(mask, bool)]
             for earlier in before:
                 frame = frame[~_shows(earlier, frame)]
-            if kept:
-                tree = shapely.STRtree(np.concatenate([part.geometry.to_numpy() for part in kept]))
-                frame = frame.drop(index=frame.index[np.unique(tree.query(frame.geometry, "intersects")[0])])
+            frame = frame[~_same(frame, kept, view.task.job.tile)]
             ranks = [*(earlier.task.job.rank for earlier in before), view.task.job.rank]
             reasons = [FAILED if earlier.frame is None else "no data, or obscured" for earlier in before]
             kept.append(frame.assign(why=_why(ranks, len(before), reasons)))

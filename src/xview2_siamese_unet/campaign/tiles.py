@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -53,6 +53,13 @@ class Tile(NamedTuple):
         """Its square with a margin."""
         return self.box.buffer(MARGIN, join_style="mitre")
 
+    @property
+    def reach(self) -> BaseGeometry:
+        """Its ground in degrees, which is the part of its square in its zone, with a margin, see `turned`."""
+        crs = CRS.from_epsg(self.zone)
+        ground = in_zone(reproject(self.box, crs, WGS84), self.zone)
+        return turned(reproject(ground.buffer(MARGIN, join_style="mitre"), crs, WGS84))
+
 
 def parse_tile(name: str) -> Tile | None:
     """Return the tile of a name, `None` for an invalid name."""
@@ -83,6 +90,16 @@ def owners(shapes: Any) -> list[Tile | None]:  # noqa: ANN401  numpy array of sh
         found[here] = np.column_stack([zones[here], *np.floor(metres / SIDE).astype(int)])
     known = iter(found.tolist())
     return [None if empty else Tile(*next(known)) for empty in shapely.is_empty(shapes)]
+
+
+def neighbours(reach: Mapping[Tile, BaseGeometry]) -> dict[Tile, list[Tile]]:
+    """Return for each tile the others, of all zones, whose `reach` meets its own."""
+    tiles, shapes = [*reach], [*reach.values()]
+    found: dict[Tile, list[Tile]] = {tile: [] for tile in tiles}
+    for one, other in shapely.STRtree(shapes).query(shapes, "intersects").T.tolist():
+        if one != other:
+            found[tiles[one]].append(tiles[other])
+    return {tile: sorted(others) for tile, others in found.items()}
 
 
 def zones_of(outlines: Iterable[BaseGeometry]) -> list[int]:
