@@ -182,9 +182,7 @@ def numbers_of_cells(tiles: list[Tile]) -> dict[str, Any]:
         {"level": "cell", "name": f"EPSG:{tile.zone} E{tile.column * 2500}N{tile.row * 2500}", **counts}
         for tile in tiles
     ]
-    whole = {key: value * len(tiles) for key, value in counts.items()} | dict.fromkeys(
-        (f"damaged_share_of_{part}" for part in ("all", "visible", "assessed")), 0.5
-    )
+    whole = {key: value * len(tiles) for key, value in counts.items()}
     reasons = {"not_assessed": {"obscured": len(tiles)}, "abstained": {"uncertain": len(tiles)}}
     numbers = {"note": "", "warnings": [], "all": whole, "classes": [], "cells_500_m": cells, "zones": []}
     return numbers | {"reasons": reasons}

@@ -180,11 +180,11 @@ def sentence(numbers: Mapping[str, Any]) -> str:
         return "The assessment holds no building."
     if hidden == every:
         return f"Of {_counted(every, 'building')}, not one was assessed: {_listed(reasons)}."
-    damaged = sum(whole[word] for word in _CLASSES[1:])
+    damaged, visible = sum(whole[word] for word in _CLASSES[1:]), every - hidden
     verb = "is" if damaged == 1 else "are"
     text = (
-        f"Of {_counted(every, 'building')}, {_counted(every - hidden, 'is', 'are')} visible; {damaged:,} of these "
-        f"({whole['damaged_share_of_visible']:.1%}) {verb} predicted to be damaged (minor, major or destroyed), "
+        f"Of {_counted(every, 'building')}, {_counted(visible, 'is', 'are')} visible; {damaged:,} of these "
+        f"({damaged / visible:.1%}) {verb} predicted to be damaged (minor, major or destroyed), "
         f"{whole[_CLASSES[-1]]:,} of them destroyed"
     )
     if uncertain:

@@ -101,6 +101,7 @@ def render_overview(content: OverviewContent) -> str:
     shapes = [*(outline.shape for outline in content.outlines), *(_sized(cell) for cell in content.cells)]
     paths, size = draw_polygons(np.array(shapes, dtype=object))
     finished, failed = ([job for job in content.jobs if (job.error is None) == done] for done in (True, False))
+    whole = content.numbers["all"]
     zones = sorted(content.numbers["zones"], key=lambda row: (-_damaged(row), row["name"]))
     return (
         page_environment()
@@ -108,7 +109,9 @@ def render_overview(content: OverviewContent) -> str:
         .render(
             content=content,
             numbers=content.numbers,
-            whole=content.numbers["all"],
+            whole=whole,
+            visible=whole["buildings"] - whole["not_assessed"],
+            damaged=_damaged(whole),
             outlines=[(each.jobs, path) for each, path in zip(content.outlines, paths, strict=False)],
             cells=[
                 _drawn(cell, path) for cell, path in zip(content.cells, paths[len(content.outlines) :], strict=True)
