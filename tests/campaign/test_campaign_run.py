@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from xview2_siamese_unet.campaign.tiles import tile_at
 
 pytestmark = pytest.mark.slow
 KEDRO = "import sys; from kedro.framework.cli import main; sys.argv[0] = 'kedro'; main()"
+WORDS = ["no-damage", "minor-damage", "major-damage", "destroyed"]
 OPTIONS = ("--footprints", "houses.gpkg", "--model", "model.pth")
 
 
@@ -45,6 +47,19 @@ def calm(site: Path) -> Path:
     done = kedro(site, "run", str(copy_plan(site, "calm")), *OPTIONS)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("buildings 163, ")
+    table = pyogrio.read_dataframe(site / "calm/buildings.gpkg", layer="buildings")
+    _, last = done.stdout.splitlines()
+    hidden = (table["status"] == "not_assessed").sum()
+    damaged, destroyed = (table["damage_label"].isin(words).sum() for words in (WORDS[1:], WORDS[3:]))
+    assert [*map(int, re.findall(r"\b(\d+) (?:are|is|of|buildings|has|have|more)\b", last))] == [
+        len(table),
+        len(table) - hidden,
+        damaged,
+        destroyed,
+        (table["status"] == "abstained").sum(),
+        hidden,
+    ]
+    assert f"<strong>{last}</strong>" in (site / "calm/overview.html").read_text(encoding="utf-8")
     again = kedro(site, "run", "calm", *OPTIONS, "--json")
     assert json.loads(again.stdout) == json.loads((site / "calm" / "summary.json").read_text())
     return site / "calm"

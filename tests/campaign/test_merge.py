@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from xview2_siamese_unet.campaign.tiles import Tile, tile_at
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.geopackage import write_geopackage
 from xview2_siamese_unet.inference.products import buildings_style
+from xview2_siamese_unet.inference.summary import sentence
 
 WORDS = ["no-damage", "minor-damage", "major-damage", "destroyed"]
 STATES = ["assessed", "assessed", "abstained", "not_assessed"]
@@ -121,6 +123,13 @@ def test_each_footprint_once_from_the_first_view_that_shows_it(
     assert {kind: numbers["all"][kind] for kind in counts} == counts
     assert numbers["all"]["buildings"] == len(expected)
     assert numbers["jobs"] == {"done": 4 - len(failed), "failed": sorted(failed)}
+    hidden = Counter(table["reason"].fillna("unknown")[table["status"] == "not_assessed"])
+    visible, damaged = len(table) - hidden.total(), sum(counts[word] for word in WORDS[1:])
+    percent = float(f"{100 * damaged / visible:.1f}")
+    stated = [len(table), visible, damaged, percent, counts["destroyed"], counts["abstained"], hidden.total()]
+    text = sentence(numbers)
+    assert [float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)[:7]] == stated
+    assert all(f"{count} {reason}" in text for reason, count in hidden.items())
     zones = Counter(f"EPSG:{tile_at(point.x, point.y).zone}" for point in table.geometry.representative_point())
     cells = Counter({row["name"].split()[0]: 0 for row in numbers["cells_500_m"]})
     for row in numbers["cells_500_m"]:

@@ -133,7 +133,7 @@ def test_text_is_escaped_and_buildings_without_a_place_are_counted(tmp_path: Pat
     numbers["zones"] = [{**numbers["all"], "name": EVIL}]
     page = write(tmp_path, [task(tmp_path, tile, name=EVIL)], {}, numbers)
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") == 5
+    assert page.count("&lt;script&gt;") == 6
     assert "Not on the map, because they have no polygon: 1" in page
 
 
@@ -167,6 +167,63 @@ def test_across_zones_and_180_degrees(tmp_path: Path) -> None:
     )
     first, second = sorted((west, east), key=min)
     assert 0 < first.min() < first.max() <= second.min() < second.max() < 1000
+
+
+def many_tasks(folder: Path, tiles: list[Tile]) -> list[Task]:
+    """Return a job for each tile; all have the images of one, so that nothing is projected."""
+    pre, post = Acquisition("pre", "2023-01-01", ()), Acquisition("post", "2023-02-08", ())
+    return [Task(Job(f"{tile.name}_01", tile, 1, pre, post), folder, {}, "") for tile in tiles]
+
+
+def numbers_of_cells(tiles: list[Tile]) -> dict[str, Any]:
+    """Return counts of a building of each class, and one that is obscured, in one cell of each tile."""
+    counts = dict.fromkeys([*WORDS, "abstained", "not_assessed", "obscured"], 1) | {"buildings": 6}
+    cells = [
+        {"level": "cell", "name": f"EPSG:{tile.zone} E{tile.column * 2500}N{tile.row * 2500}", **counts}
+        for tile in tiles
+    ]
+    whole = {key: value * len(tiles) for key, value in counts.items()}
+    reasons = {"not_assessed": {"obscured": len(tiles)}, "abstained": {"uncertain": len(tiles)}}
+    numbers = {"note": "", "warnings": [], "all": whole, "classes": [], "cells_500_m": cells, "zones": []}
+    return numbers | {"reasons": reasons}
+
+
+@pytest.mark.parametrize("gap", [1, 2, 7])
+@pytest.mark.parametrize("count", [1000, 5000])
+def test_the_page_of_many_jobs_stays_below_one_megabyte(tmp_path: Path, gap: int, count: int) -> None:
+    """Without and with gaps, so that the outlines of jobs cannot be joined; every third job failed."""
+    tiles = [Tile(32636 + n % 2, 100 + n // 2 % 28 * gap, 100 + n // 56 * gap) for n in range(count)]
+    tasks = many_tasks(tmp_path, tiles)
+    reason = "the image cannot be read: it ends after 1,000 of 2,000 bytes. Copy it again. " * 3
+    page = write(tmp_path, tasks, {task.job.name: reason for task in tasks[::3]}, numbers_of_cells(tiles))
+    assert len(page.encode()) < 1_000_000
+    assert 300 <= len(cells_of(page)) <= 2000
+    done, failed = count - len(tasks[::3]), len(tasks[::3])
+    assert re.findall(r'class="job[^>]*><title>([^<]*)', page) == [
+        f"{done:,} finished jobs",
+        f"{failed:,} failed jobs",
+    ]
+    assert page.count(reason) == 200
+
+
+def test_outlines_of_many_jobs_are_joined_where_they_touch(tmp_path: Path) -> None:
+    """A block of 20 x 20 tiles, and one far in the north: two rings, whose sizes are as 20 to 1."""
+    tiles = [Tile(32637, 200 + n % 20, 100 + n // 20) for n in range(400)] + [Tile(32637, 200, 150)]
+    page = write(tmp_path, many_tasks(tmp_path, tiles), {}, numbers_of_cells(tiles))
+    (path,) = re.findall(r'class="job" d="([^"]*)"', page)
+    rings = [
+        shapely.Polygon([tuple(map(float, p.split())) for p in ring.split("L")]) for ring in path[1:-1].split("ZM")
+    ]
+    small, large = sorted(ring.area for ring in rings)
+    assert large / small == pytest.approx(400, rel=0.02)
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(200, 200), (201, 1)])
+def test_a_few_jobs_are_drawn_each(tmp_path: Path, count: int, drawn: int) -> None:
+    tiles = [Tile(32637, 200 + n % 20, 100 + n // 20) for n in range(count)]
+    tasks = [task(tmp_path, tile) for tile in tiles]
+    page = write(tmp_path, tasks, {}, numbers_of_cells(tiles))
+    assert len(re.findall(r'class="job" d="M[^"]+Z"', page)) == drawn
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from xview2_siamese_unet.campaign.plan import make_plan
 from xview2_siamese_unet.campaign.plan_files import plan_row, read_plan
 from xview2_siamese_unet.campaign.selection import RULES
 from xview2_siamese_unet.inference.products import read_record
+from xview2_siamese_unet.inference.summary import Tally, sentence, summary_numbers
 
 PAGE = DOCS / "campaigns.md"
 
@@ -91,7 +92,12 @@ def test_every_command_does_what_the_page_says(folder: Path) -> None:
     assert first_column(PAGE, "### The history") == [*pd.read_parquet(place / "campaign/history.parquet").columns]
     (counts,) = json.loads((place / "campaign/summary.json").read_text())["zones"][:-1]
     assert (counts["name"], counts["buildings"]) == ("all", len(table))
-    assert 'class="cell"' in (place / "campaign/overview.html").read_text()
+    overview = (place / "campaign/overview.html").read_text(encoding="utf-8")
+    told = re.search(r"<strong>(Of (\d+) building[^<]*\.)</strong>", overview)
+    assert told is not None
+    assert int(told[2]) == len(table)
+    assert told[1] == sentence(json.loads((place / "campaign/summary.json").read_text(encoding="utf-8")))
+    assert 'class="cell"' in overview
 
 
 @pytest.mark.slow
@@ -130,6 +136,21 @@ def test_each_way_to_run_on_a_cluster_works(folder: Path, monkeypatch: pytest.Mo
             os.killpg(server.pid, signal.SIGKILL)
             server.communicate()
         (folder / "xview2/conf/local/globals.yml").unlink(missing_ok=True)
+
+
+def test_the_sentence_is_worded_by_the_code() -> None:
+    (shown,) = (block.text.strip() for block in blocks(PAGE) if "last line" in block.title)
+    kinds = [
+        ("assessed", "no-damage", 130),
+        ("assessed", "minor-damage", 9),
+        ("assessed", "destroyed", 3),
+        ("abstained", "confidence below 0.5", 8),
+        ("not_assessed", "obscured", 11),
+        ("not_assessed", "no images", 2),
+    ]
+    rows = [{"status": kind, "reason": word, "damage_label": word} for kind, word, count in kinds for _ in range(count)]
+    tally = Tally().add(pd.DataFrame(rows), ["E0N0"] * len(rows))
+    assert shown == sentence(summary_numbers(tally.table()) | {"reasons": tally.reasons})
 
 
 def test_the_rules_are_those_of_the_code() -> None:

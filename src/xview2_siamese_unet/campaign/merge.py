@@ -255,7 +255,7 @@ def _same(outlines: gpd.GeoDataFrame, known: Iterable[gpd.GeoDataFrame], tile: T
     if not known or not len(outlines):
         return same
     # In metres: degrees jump at 180.
-    here, *parts = (frame.to_crs(tile.zone).geometry.to_numpy() for frame in (outlines, *known))
+    here, *parts = (shapely.make_valid(frame.to_crs(tile.zone).geometry.to_numpy()) for frame in (outlines, *known))
     there = np.concatenate(parts)
     row, other = shapely.STRtree(there).query(here, "intersects")
     common = shapely.area(shapely.intersection(here[row], there[other]))

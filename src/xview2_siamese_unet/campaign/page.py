@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from xview2_siamese_unet.campaign.acquisition import Acquisition
-from xview2_siamese_unet.campaign.plan import Plan
+from xview2_siamese_unet.campaign.plan import Plan, PlannedJob
 from xview2_siamese_unet.campaign.plan_files import plan_row
-from xview2_siamese_unet.report.plan import PlanContent, render_plan
+from xview2_siamese_unet.campaign.tiles import Place, around, length, side_for, square
+from xview2_siamese_unet.report.plan import PlanContent, Square, render_plan
+
+_MOST: Final = 1000
+"""Shapes of jobs, and as many outlines of images, that the map draws."""
 
 
 def plan_page(plan: Plan, title: str) -> str:
     """Return the page of a plan."""
     rows = [plan_row(job) for job in plan.jobs]
+    squares, side_of_squares = _squares(plan.jobs) if len(plan.jobs) > _MOST else ([], "")
+    outlines = [image.outline for each in plan.catalogue.before.values() for image in each.images]
+    jobs_of = {key: Counter(row[key] for row in rows) for key in ("pre", "post")}
     sides = {"before": ("pre", plan.catalogue.before), "after": ("post", plan.catalogue.after)}
     hours, gigabytes = (sum(row[key] for row in rows) / unit for key, unit in (("core_minutes", 60), ("disk_mb", 1000)))
     return render_plan(
@@ -23,9 +30,9 @@ def plan_page(plan: Plan, title: str) -> str:
             event=plan.catalogue.event,
             jobs=rows,
             grounds=[job.ground for job in plan.jobs],
-            outlines=[image.outline for each in plan.catalogue.before.values() for image in each.images],
+            outlines=outlines if len(outlines) <= _MOST else (),
             acquisitions=[
-                _row(each, side, Counter(row[key] for row in rows)[each.id])
+                _row(each, side, jobs_of[key][each.id])
                 for side, (key, found) in sides.items()
                 for each in sorted(found.values(), key=lambda one: (one.taken or "", one.id))
             ],
@@ -38,8 +45,23 @@ def plan_page(plan: Plan, title: str) -> str:
             },
             rules=plan.rules,
             warnings=plan.warnings,
+            squares=squares,
+            side=side_of_squares,
         )
     )
+
+
+def _squares(jobs: Sequence[PlannedJob]) -> tuple[list[Square], str]:
+    """Return the squares that hold many jobs, and their side."""
+    side = side_for({planned.job.tile.place for planned in jobs}, _MOST)
+    held: defaultdict[Place, Counter[str]] = defaultdict(Counter)
+    for planned in jobs:
+        held[around(planned.job.tile.place, side)][planned.job.post.id] += 1
+    squares = []
+    for place, posts in held.items():
+        ((post, count),) = posts.most_common(1)
+        squares.append(Square(square(place, side), post, f"{posts.total():,} jobs, of {post}: {count:,}"))
+    return squares, length(side)
 
 
 def _row(acquisition: Acquisition, side: str, jobs: int) -> dict[str, Any]:

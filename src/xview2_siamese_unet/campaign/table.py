@@ -28,6 +28,8 @@ from xview2_siamese_unet.inference.summary import Tally, assign_zones, cell_name
 PARQUET: Final = "buildings.parquet"
 HISTORY: Final = "history.parquet"
 SUMMARIES: Final = ("summary.csv", "summary.json")
+_NAMED: Final = 10
+"""Failed jobs that a warning names; all are in `summary.json`."""
 
 
 def write_table(
@@ -114,7 +116,11 @@ def _count(tally: Tally, tile: Tile | None, buildings: gpd.GeoDataFrame, zones: 
 
 def _scene_warnings(done: Sequence[Task], failed: Mapping[str, str]) -> list[str]:
     doubtful = sum(bool((read_record(task.scene) or {}).get("warnings")) for task in done)
-    found = [f"{len(failed)} of {len(done) + len(failed)} jobs failed: {', '.join(sorted(failed))}"] if failed else []
+    found = []
+    if failed:
+        named = ", ".join(sorted(failed)[:_NAMED])
+        more = f" and {len(failed) - _NAMED:,} more" if len(failed) > _NAMED else ""
+        found.append(f"{len(failed)} of {len(done) + len(failed)} jobs failed: {named}{more}")
     if doubtful:
         found.append(f"{doubtful} of {len(done)} assessments have warnings: see report.html in their folders in scenes")
     return found

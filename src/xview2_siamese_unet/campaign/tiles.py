@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,12 +15,17 @@ from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.campaign.acquisition import WGS84, polygons, turned
 from xview2_siamese_unet.raster.grid import reproject
+from xview2_siamese_unet.types import Float64Array
 from xview2_siamese_unet.xbd.georeference import utm_transformer, utm_zone
 
 SIDE: Final = 2500
 """Metres; the cells of 500 m in which buildings are counted never cross the border of a tile."""
 MARGIN: Final = 100.0
 """Metres around a tile that its jobs assess as well, so that buildings at its edge are whole."""
+_SIDES: Final = (500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000)
+"""Metres of the squares of a map."""
+Place = tuple[int, int, int]
+"""UTM zone and south-west corner of a square in metres."""
 _NAME: Final = re.compile(r"(32[67](?:0[1-9]|[1-5]\d|60))_(\d{1,4})_(\d{1,4})")
 
 
@@ -43,9 +48,14 @@ class Tile(NamedTuple):
         return f"{self.zone}_{self.column:04}_{self.row:04}"
 
     @property
+    def place(self) -> Place:
+        """Its zone and south-west corner."""
+        return self.zone, self.column * SIDE, self.row * SIDE
+
+    @property
     def box(self) -> Polygon:
         """Its square in metres."""
-        west, south = self.column * SIDE, self.row * SIDE
+        _, west, south = self.place
         return shapely.box(west, south, west + SIDE, south + SIDE)
 
     @property
@@ -111,6 +121,42 @@ def zones_of(outlines: Iterable[BaseGeometry]) -> list[int]:
             steps = [*np.arange(west, east, 6.0), east]
             zones |= {utm_zone((longitude + 180) % 360 - 180, latitude) for longitude in steps}
     return sorted(zones)
+
+
+def side_for(places: Collection[Place], most: int, *, at_least: int = SIDE) -> int:
+    """Return the side in metres of the smallest squares of a map of which `most` hold all places.
+
+    Args:
+        places: south-west corners.
+        most: number of squares; the largest ones, of 500 km, may be more.
+        at_least: the smallest side.
+    """
+    sides = [side for side in _SIDES if side >= at_least]
+    return next((side for side in sides if len({around(place, side) for place in places}) <= most), sides[-1])
+
+
+def around(place: Place, side: int) -> Place:
+    """Return the square that holds a place."""
+    zone, east, north = place
+    return zone, east // side * side, north // side * side
+
+
+def square(place: Place, side: int) -> BaseGeometry:
+    """Return the part of a square that lies in its UTM zone, in degrees."""
+    zone, left, bottom = place
+    west = 6 * (zone % 100) - 186
+
+    def degrees(xy: Float64Array) -> Float64Array:
+        x, y = utm_transformer(zone).transform(xy[:, 0], xy[:, 1], direction="INVERSE")
+        return np.column_stack([(x - west + 177) % 360 + west - 177, y])  # across 180 degrees, too
+
+    whole = shapely.transform(shapely.box(left, bottom, left + side, bottom + side), degrees)
+    return whole.intersection(shapely.box(west, -90, west + 6, 90))
+
+
+def length(side: int) -> str:
+    """Return a side with its unit."""
+    return f"{side} m" if side < 1000 else f"{side / 1000:g} km"
 
 
 def in_zone(outline: BaseGeometry, zone: int) -> BaseGeometry:

@@ -83,12 +83,14 @@ def run_command(folder: Path, *, as_json: bool, env: str | None, **given: Any) -
     kedro campaign run campaign --env lab/strong
     """  # noqa: D301  click takes the escaped character
     from xview2_siamese_unet.cli.campaign_run import choose_settings, run_campaign  # noqa: PLC0415  slow to import
+    from xview2_siamese_unet.inference.summary import sentence  # noqa: PLC0415  slow to import
 
     counts = run_campaign(folder.expanduser().absolute(), choose_settings(env=env, **given))
     if as_json:
         print_json(counts)
     else:
         click.echo(", ".join(f"{key} {value}" for key, value in counts["all"].items() if isinstance(value, int)))
+        click.echo(sentence(counts))
     if counts["jobs"]["failed"]:
         raise SystemExit(_INCOMPLETE)
 

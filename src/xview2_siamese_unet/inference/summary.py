@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 import geopandas as gpd
@@ -120,8 +120,7 @@ class Tally:
             self.reasons.items(), ("were not assessed", "have no predicted class"), strict=True
         ):
             if reasons:
-                counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-                warnings.append(f"{reasons.total()} of {every} buildings {what}: {counts}")
+                warnings.append(f"{reasons.total():,} of {every:,} buildings {what}: {_listed(reasons)}")
         if self._several:
             lie, count = ("building lies", "counts") if self._several == 1 else ("buildings lie", "count")
             warnings.append(f"{self._several} {lie} in more than one zone and {count} in the first of them in the file")
@@ -167,6 +166,40 @@ def summary_numbers(table: pd.DataFrame, warnings: Sequence[str] = ()) -> dict[s
         f"cells_{CELL}_m": levels["cell"],
         "zones": levels["zone"],
     }
+
+
+def sentence(numbers: Mapping[str, Any]) -> str:
+    """Return the counts of all buildings in words, to quote; the classes are predictions, without an interval.
+
+    Args:
+        numbers: see `summary_numbers`, and `reasons`, see `Tally`.
+    """
+    whole, reasons = numbers["all"], numbers["reasons"][NOT_ASSESSED]
+    every, hidden, uncertain = whole["buildings"], whole[NOT_ASSESSED], whole[ABSTAINED]
+    if not every:
+        return "The assessment holds no building."
+    if hidden == every:
+        return f"Of {_counted(every, 'building')}, not one was assessed: {_listed(reasons)}."
+    damaged, visible = sum(whole[word] for word in _CLASSES[1:]), every - hidden
+    verb = "is" if damaged == 1 else "are"
+    text = (
+        f"Of {_counted(every, 'building')}, {_counted(visible, 'is', 'are')} visible; {damaged:,} of these "
+        f"({damaged / visible:.1%}) {verb} predicted to be damaged (minor, major or destroyed), "
+        f"{whole[_CLASSES[-1]]:,} of them destroyed"
+    )
+    if uncertain:
+        text += f", and {_counted(uncertain, 'has', 'have')} no predicted class"
+    if hidden:
+        text += f"; {_counted(hidden, 'more was', 'more were')} not assessed: {_listed(reasons)}"
+    return f"{text}."
+
+
+def _counted(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def _listed(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in Counter(reasons).most_common())
 
 
 def _classes(whole: dict[str, Any]) -> list[dict[str, Any]]:

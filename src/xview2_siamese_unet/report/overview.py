@@ -32,7 +32,7 @@ _SIDES: Final = (
 )
 """Number of buildings from which the next row counts, side of the square as a share of the cell, words."""
 _ROWS: Final = 200
-"""Zones and finished jobs in the tables of the page."""
+"""Zones, failed and finished jobs in the tables of the page."""
 
 
 class Cell(NamedTuple):
@@ -52,15 +52,21 @@ class Cell(NamedTuple):
 
 
 class JobRow(NamedTuple):
-    """A job on the page: names and dates of its pair, what it shows of its tile in degrees, why it failed."""
+    """A job on the page: names and dates of its pair, why it failed."""
 
     name: str
     pre: str
     pre_date: str | None
     post: str
     post_date: str | None
-    shape: BaseGeometry
     error: str | None
+
+
+class Outline(NamedTuple):
+    """What the map draws of a job, or of several that are all finished or all failed; in degrees."""
+
+    shape: BaseGeometry
+    jobs: Sequence[JobRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +75,33 @@ class OverviewContent:
 
     Attributes:
         title: heading.
+        sentence: the counts of all buildings in words.
         numbers: content of `summary.json`.
         side: of the cells, with its unit.
         cells: of the map.
         unplaced: buildings without a place on the map.
-        jobs: those of lower rank last, because the map draws them below.
+        jobs: all of them.
+        outlines: of the jobs; those of lower rank last, because the map draws them on top.
+        joined: side of the squares that the outlines are joined from, with its unit; `None`: one outline a job.
     """
 
     title: str
+    sentence: str
     numbers: Mapping[str, Any]
     side: str
     cells: Sequence[Cell]
     unplaced: int
     jobs: Sequence[JobRow]
+    outlines: Sequence[Outline]
+    joined: str | None
 
 
 def render_overview(content: OverviewContent) -> str:
     """Return the page; it makes no request, runs no script, and escapes all text."""
-    shapes = [*(job.shape for job in content.jobs), *(_sized(cell) for cell in content.cells)]
+    shapes = [*(outline.shape for outline in content.outlines), *(_sized(cell) for cell in content.cells)]
     paths, size = draw_polygons(np.array(shapes, dtype=object))
-    finished = [job for job in content.jobs if job.error is None]
+    finished, failed = ([job for job in content.jobs if (job.error is None) == done] for done in (True, False))
+    whole = content.numbers["all"]
     zones = sorted(content.numbers["zones"], key=lambda row: (-_damaged(row), row["name"]))
     return (
         page_environment()
@@ -96,11 +109,16 @@ def render_overview(content: OverviewContent) -> str:
         .render(
             content=content,
             numbers=content.numbers,
-            whole=content.numbers["all"],
-            jobs=list(zip(content.jobs, paths, strict=False)),
-            cells=[_drawn(cell, path) for cell, path in zip(content.cells, paths[len(content.jobs) :], strict=True)],
+            whole=whole,
+            visible=whole["buildings"] - whole["not_assessed"],
+            damaged=_damaged(whole),
+            outlines=[(each.jobs, path) for each, path in zip(content.outlines, paths, strict=False)],
+            cells=[
+                _drawn(cell, path) for cell, path in zip(content.cells, paths[len(content.outlines) :], strict=True)
+            ],
             size=size,
-            failed=[job for job in content.jobs if job.error is not None],
+            failed=failed[:_ROWS],
+            failed_count=len(failed),
             finished=sorted(finished)[:_ROWS],
             finished_count=len(finished),
             zones=zones[:_ROWS],
