@@ -84,8 +84,10 @@ def folder(tmp_path: Path, write_raster: Write, smooth: Smooth) -> Path:  # noqa
 def check_equal_to_the_command(folder: Path, out: Path) -> None:
     """Compare the layers of an assessment with those that `xview2 assess` writes for the same inputs."""
     written = folder / "command"
+    # The plugin writes a layer in memory to a file of this name, which each building states as its source.
+    footprints = shutil.copy(folder / "buildings.gpkg", folder / "layer.gpkg")
     images = str(folder / "pre.tif"), str(folder / "post.tif")
-    given = f"--footprints={folder / 'buildings.gpkg'}", f"--model={folder / 'model.pth'}", f"--out={written}"
+    given = f"--footprints={footprints}", f"--model={folder / 'model.pth'}", f"--out={written}"
     done = run_here(folder, str(XVIEW2), "assess", *given, *images)
     assert done.returncode == 0, done.stderr
     for name in ("damage.tif", "probability.tif"):
