@@ -1,6 +1,6 @@
 """Make the pictures of the README and the docs from the output of `kedro run`: `uv run python docs/pictures.py`.
 
-Only synthetic scenes are shown. Screenshots need Chromium.
+Only synthetic scenes are shown. Screenshots need Chromium, and QGIS of Debian or Ubuntu.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from xview2_siamese_unet.xbd.scenes import list_pairs
 PROJECT = Path(__file__).parents[1]
 IMAGES = PROJECT / "docs" / "images"
 REPORTS = max((PROJECT / "data" / "08_reporting" / "default" / "quickstart").glob("*/"), default=PROJECT)
+MODELS = PROJECT / "data" / "06_models" / "default" / "quickstart" / REPORTS.name / "checkpoints"
+PYTHON_OF_QGIS = "/usr/bin/python3"  # of Debian and Ubuntu
 TOWN, TOWN_SIDE = ("sample-tsunami", 0), 1024
 PANEL = 457
 """Width in pixels of the Kedro-Viz panel of an opened dataset."""
@@ -74,16 +76,21 @@ def photograph(page: str, path: Path, size: str, seconds: int = 1) -> None:
         )
 
 
+def write_town(folder: Path) -> tuple[Path, Path]:
+    """Write both images of a synthetic town as GeoTIFFs."""
+    root, params = folder / "sample", SampleParams(size=TOWN_SIDE)
+    town = next(scene for scene in plan_sample(params) if scene.id.disaster == TOWN[0] and scene.id.number == TOWN[1])
+    write_scene(root, town, params.size)
+    dataset, data = DatasetParams(sample=params), DataProcessingParams()
+    _, scenes, _ = parse_labels(root, list_scenes(root, data), dataset, data, ExecutorParams())
+    return write_geotiffs(root, scenes.iloc[0], folder)
+
+
 def photograph_assessment(map_path: Path, label_path: Path) -> None:
     """Assess a synthetic town with the quickstart's checkpoint; take screenshots of its map and labelling page."""
-    params = SampleParams(size=TOWN_SIDE)
-    town = next(scene for scene in plan_sample(params) if scene.id.disaster == TOWN[0] and scene.id.number == TOWN[1])
     with tempfile.TemporaryDirectory() as folder:
-        root, out = Path(folder) / "sample", Path(folder) / "assessment"
-        write_scene(root, town, params.size)
-        dataset, data = DatasetParams(sample=params), DataProcessingParams()
-        _, scenes, _ = parse_labels(root, list_scenes(root, data), dataset, data, ExecutorParams())
-        found = assess(*write_geotiffs(root, scenes.iloc[0], Path(folder)), out, env="default/quickstart")
+        out = Path(folder) / "assessment"
+        found = assess(*write_town(Path(folder)), out, env="default/quickstart")
         photograph(found.products["map.html"].as_uri(), out / "map.png", "1400,860", seconds=5)
         Image.open(out / "map.png").convert("RGB").save(map_path, quality=85)
         buildings = read_building_layer(out / "buildings.gpkg")
@@ -91,6 +98,24 @@ def photograph_assessment(map_path: Path, label_path: Path) -> None:
         (out / "label.html").write_text(page, encoding="utf-8")
         photograph((out / "label.html").as_uri(), out / "label.png", "1400,860")
         Image.open(out / "label.png").convert("RGB").save(label_path, quality=85)
+
+
+def photograph_plugin(checkpoint: Path, dialog_path: Path, layers_path: Path) -> None:
+    """Assess the same town in QGIS; take screenshots of the dialog and of the styled layers."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for image, path in zip(("before.tif", "after.tif"), write_town(folder), strict=True):
+            path.rename(folder / image)
+        shutil.copy(checkpoint, folder / "model.pth")
+        # QGIS takes the libraries of the first Python on PATH.
+        env = {"PATH": os.defpath, "QT_QPA_PLATFORM": "offscreen", "QGIS_CUSTOM_CONFIG_PATH": str(folder / "profile")}
+        script, xview2 = Path(__file__).with_name("pictures_in_qgis.py"), Path(sys.executable).with_name("xview2")
+        subprocess.run([PYTHON_OF_QGIS, script, xview2, folder], check=True, env={**kept, **env})  # noqa: S603
+        for source, path in (("dialog.png", dialog_path), ("layers.png", layers_path)):
+            with Image.open(folder / source) as image:
+                # This method keeps the colours of a legend, which are few pixels.
+                image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
 def photograph_lineage(path: Path, shown: str) -> None:
@@ -143,3 +168,4 @@ if __name__ == "__main__":
     photograph_report((REPORTS / "report.html").as_uri(), IMAGES / "report.jpg")
     photograph_assessment(IMAGES / "map.jpg", IMAGES / "label.jpg")
     photograph_lineage(IMAGES / "lineage.png", "damage_confusion")
+    photograph_plugin(next(MODELS.glob("*.pth")), IMAGES / "qgis_dialog.png", IMAGES / "qgis_layers.png")

@@ -20,6 +20,7 @@ from typing import IO, NamedTuple
 COMMAND = "xview2"
 OLDEST = (0, 2)
 """Version of the command whose options the algorithms use."""
+_INSTALL = "uv tool install '.[onnx]'"  # as in docs/install.md
 PATIENCE = 3.0
 """Seconds from SIGINT to SIGKILL."""
 _POLL = 0.1
@@ -59,9 +60,10 @@ def find_command(setting: str) -> str:
     """Return the path of `xview2`: the setting, or the command on PATH if it is empty."""
     path = shutil.which(os.path.expanduser(setting) or COMMAND)  # noqa: PTH111  Path("") is "."
     if path is None:
-        missing = f"{setting} is not a program." if setting else "The command xview2 is not on PATH."
+        missing = f"{setting} is not a program" if setting else "The command xview2 is not on PATH"
         raise CommandError(
-            f"{missing} Install xview2, then set its path in Settings > Options > Processing > Providers."
+            f"{missing}: install xview2 with `{_INSTALL}` in a clone of its repository, then set the path of the "
+            "command in Settings > Options > Processing > Providers."
         )
     return path
 

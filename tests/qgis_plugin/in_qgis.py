@@ -16,6 +16,7 @@ sys.path[:0] = [str(Path(__file__).parents[2]), "/usr/share/qgis/python/plugins"
 
 from qgis.core import (  # noqa: E402
     QgsApplication,
+    QgsFeatureRequest,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
@@ -59,9 +60,7 @@ class Recorder(QgsProcessingFeedback):
 
 def show() -> dict[str, Any]:
     """Assess footprints of a layer in memory, and load the results into the project."""
-    stored = QgsVectorLayer(str(folder / "buildings.gpkg"), "stored")
-    memory = QgsVectorLayer("Polygon?crs=EPSG:32615&field=building_id:string", "memory", "memory")
-    memory.dataProvider().addFeatures(list(stored.getFeatures()))
+    memory = QgsVectorLayer(str(folder / "buildings.gpkg"), "stored").materialize(QgsFeatureRequest())
     QgsProject.instance().addMapLayer(memory)
     recorder, out = Recorder(), folder / "shown"
     given = {**PAIR, "FOOTPRINTS": memory.id(), "MODEL": str(folder / "model.pth"), "OUT": str(out)}

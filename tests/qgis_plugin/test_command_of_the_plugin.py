@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -62,13 +63,21 @@ def test_the_setting_comes_before_the_path(tmp_path: Path, monkeypatch: pytest.M
     assert find_command("~/mine") == chosen
 
 
-def test_a_missing_command_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("setting", ["", "no-program"])
+def test_a_missing_command_is_one_sentence_with_its_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project_path: Path, setting: str
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CommandError, match=r"xview2 is not on PATH\. Install .* Settings"):
-        find_command("")
     (tmp_path / "no-program").write_text("")
-    with pytest.raises(CommandError, match="no-program is not a program"):
-        find_command(str(tmp_path / "no-program"))
+    with pytest.raises(CommandError, match=setting or "xview2 is not on PATH") as refusal:
+        find_command(setting and str(tmp_path / setting))
+    message = str(refusal.value)
+    (typed,) = re.findall("`(.*)`", message)
+    install = (project_path / "docs" / "install.md").read_text(encoding="utf-8")
+    assert f"| assess images of a new disaster | `{typed}` |" in install
+    assert re.findall(r"\. ", message.replace(str(tmp_path), "")) == []
+    assert message.endswith(".")
+    assert "Settings > Options > Processing > Providers" in message
 
 
 @pytest.mark.parametrize(

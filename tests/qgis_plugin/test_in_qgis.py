@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import torch
@@ -47,6 +50,16 @@ def run_here(folder: Path, *command: str) -> CompletedProcess[str]:
     )
 
 
+def tables(package: Path) -> dict[str, pd.DataFrame]:
+    """Every row of the layers and styles of a GeoPackage, without the time of writing."""
+    with closing(sqlite3.connect(package)) as file:
+        listed = pd.read_sql("SELECT * FROM gpkg_contents ORDER BY table_name", file).drop(columns="last_change")
+        geometry = pd.read_sql("SELECT * FROM gpkg_geometry_columns ORDER BY table_name", file)
+        rows = {name: pd.read_sql(f'SELECT * FROM "{name}"', file) for name in listed["table_name"]}  # noqa: S608
+    rows["layer_styles"] = rows["layer_styles"].drop(columns="update_time")
+    return {"gpkg_contents": listed, "gpkg_geometry_columns": geometry, **rows}
+
+
 @pytest.fixture
 def folder(tmp_path: Path, write_raster: Write, smooth: Smooth) -> Path:  # noqa: F811
     """A pair, two footprints, of which the images show one, a checkpoint, a raster of each code; skips without QGIS."""
@@ -66,6 +79,24 @@ def folder(tmp_path: Path, write_raster: Write, smooth: Smooth) -> Path:  # noqa
     write_cog(tmp_path / "codes.tif", RasterContent(grid, ("damage",), blocks, colours))
     (tmp_path / "codes.qml").write_text(damage_style())
     return tmp_path
+
+
+def check_equal_to_the_command(folder: Path, out: Path) -> None:
+    """Compare the layers of an assessment with those that `xview2 assess` writes for the same inputs."""
+    written = folder / "command"
+    # The plugin writes a layer in memory to a file of this name, which each building states as its source.
+    footprints = shutil.copy(folder / "buildings.gpkg", folder / "layer.gpkg")
+    images = str(folder / "pre.tif"), str(folder / "post.tif")
+    given = f"--footprints={footprints}", f"--model={folder / 'model.pth'}", f"--out={written}"
+    done = run_here(folder, str(XVIEW2), "assess", *given, *images)
+    assert done.returncode == 0, done.stderr
+    for name in ("damage.tif", "probability.tif"):
+        assert (out / name).read_bytes() == (written / name).read_bytes(), name
+    found, expected = tables(out / "buildings.gpkg"), tables(written / "buildings.gpkg")
+    assert found.keys() == expected.keys()
+    assert {"near", "far"} == {*expected["buildings"]["building_id"]}
+    for name, rows in expected.items():
+        pd.testing.assert_frame_equal(found[name], rows, check_exact=True, obj=name)
 
 
 def test_the_toolbox_a_model_and_cancel(folder: Path) -> None:
@@ -90,6 +121,7 @@ def test_the_toolbox_a_model_and_cancel(folder: Path) -> None:
     assert shown["progress"][-1] > 90
     assert shown["buildings"] == ["no-damage", "minor-damage", "major-damage", "destroyed", "not assessed"]
     assert shown["damage"] == ["no-damage", "minor-damage", "major-damage", "destroyed", "un-classified"]
+    check_equal_to_the_command(folder, out)
     assert found["by_hand"] == [f"ff{code.colour[1:]}" if code else "00000000" for code in Damage] + ["00000000"]
     assert found["model"] == [True, ["near"]]
     assert "Canceled" in found["cancel"]["error"]
@@ -117,7 +149,7 @@ def test_qgis_process_runs_the_archive(folder: Path, project_path: Path) -> None
     assert {name for name in ALGORITHMS if f"xview2:{name}\t" in listed} == ALGORITHMS
     check = "run", "xview2:check", "--", f"PRE={folder / 'pre.tif'}", f"POST={folder / 'post.tif'}"
     refused = run_here(folder, program, *check)
-    assert "The command xview2 is not on PATH." in refused.stdout + refused.stderr
+    assert "The command xview2 is not on PATH:" in refused.stdout + refused.stderr
     assert "Traceback" not in refused.stdout + refused.stderr
     with settings.open("a") as file:
         file.write(f"[Processing]\nConfiguration\\XVIEW2_COMMAND={XVIEW2}\n")
