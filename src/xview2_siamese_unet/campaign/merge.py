@@ -21,7 +21,7 @@ from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.campaign.footprints import CRS_OF_ALL, Footprints, ids_of
 from xview2_siamese_unet.campaign.jobs import Task
-from xview2_siamese_unet.campaign.plan import view_of
+from xview2_siamese_unet.campaign.plan import angle_and_clouds
 from xview2_siamese_unet.campaign.tiles import Tile, neighbours, owners
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import (
@@ -119,7 +119,7 @@ def _read(task: Task, columns: Columns, *, prefix: bool) -> gpd.GeoDataFrame:
     if prefix:
         frame["building_id"] = f"{frame.crs.to_epsg()}_" + frame["building_id"]
     pre, post = task.job.pre, task.job.post
-    view = view_of(post, task.job.tile)
+    angle, clouds = angle_and_clouds(post, task.job.tile)
     facts = {
         "scene": task.job.name,
         "why": None,
@@ -127,8 +127,8 @@ def _read(task: Task, columns: Columns, *, prefix: bool) -> gpd.GeoDataFrame:
         "pre_date": pre and pre.taken,
         "post_id": post.id,
         "post_date": post.taken,
-        "off_nadir": None if view.off_nadir is None else round(view.off_nadir, 1),
-        "cloud_cover": None if view.cloud is None else round(100 * view.cloud, 1),
+        "off_nadir": None if angle is None else round(angle, 1),
+        "cloud_cover": None if clouds is None else round(100 * clouds, 1),
     }
     return _typed(frame.to_crs(CRS_OF_ALL).assign(**facts), columns)
 

@@ -179,10 +179,13 @@ def _over(
     return found
 
 
-def view_of(acquisition: Acquisition, tile: Tile) -> View:
-    """Return what an acquisition shows of a tile that it meets, as the rules take it."""
-    grounds = [(image, in_zone(image.outline, tile.zone).intersection(tile.box)) for image in acquisition.images]
-    return _view([_Seen(acquisition, image, polygons(ground)) for image, ground in grounds if ground.area])
+def angle_and_clouds(acquisition: Acquisition, tile: Tile) -> tuple[float | None, float | None]:
+    """Return the angle in degrees and the share of clouds of an acquisition over a tile, as the rules take them."""
+    images = acquisition.images
+    areas = [in_zone(image.outline, tile.zone).intersection(tile.box).area for image in images]
+    angle = _mean((image.off_nadir, area) for image, area in zip(images, areas, strict=True))
+    clouds = _mean((image.cloud, area) for image, area in zip(images, areas, strict=True))
+    return angle, clouds
 
 
 def _view(seen: list[_Seen]) -> View:
