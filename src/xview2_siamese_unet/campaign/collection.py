@@ -39,6 +39,8 @@ from xview2_siamese_unet.raster.grid import reproject
 COLLECTION: Final = "collection.json"
 ITEM: Final = "item.json"
 """Name of the file of an item, in the folder of its assessment."""
+_TOP: Final = "https://campaign/"
+"""Address that stands for the folder: pystac cuts a path at `#` or `?`. Only what is relative to it is written."""
 _ID: Final = "xview2-siamese-unet-"
 _PROCESSING: Final = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
 _MULTIHASH: Final = "1220"  # SHA-256, of 32 bytes
@@ -81,21 +83,21 @@ def write_collection(folder: Path, tasks: Sequence[Task], failed: Mapping[str, s
     """
     done = {task.job.name: task for task in tasks if task.job.name not in failed}
     items = [_item(task) for task in done.values()]
-    collection = _collection(folder, tasks, failed, items)
+    collection = _collection(tasks, failed, items)
     for name in files:
         path = folder / name
         _add_file(collection, name, path.stat().st_size, sha256(path))
     for each in (*items, collection):
         content = each.to_dict(include_self_link=False)
-        write_atomically(Path(each.self_href), json.dumps(content, indent=2, allow_nan=False) + "\n")
+        write_atomically(
+            folder / each.self_href.removeprefix(_TOP), json.dumps(content, indent=2, allow_nan=False) + "\n"
+        )
     for path in (folder / SCENES).glob(f"*/{ITEM}"):
         if path.parent.name not in done:
             path.unlink()
 
 
-def _collection(
-    folder: Path, tasks: Sequence[Task], failed: Mapping[str, str], items: Sequence[pystac.Item]
-) -> pystac.Collection:
+def _collection(tasks: Sequence[Task], failed: Mapping[str, str], items: Sequence[pystac.Item]) -> pystac.Collection:
     jobs = [(task.job.name, task.job.pre and task.job.pre.id, task.job.post.id) for task in tasks]
     models = sorted({item.properties["model_id"] for item in items})
     missing = f" Failed, and without an item: {', '.join(sorted(failed))}." if failed else ""
@@ -105,12 +107,12 @@ def _collection(
         f"{len(tasks)} jobs are finished.{missing}",
         pystac.Extent.from_items(items),
         title="Damage to buildings",
-        href=str(folder / COLLECTION),
+        href=_TOP + COLLECTION,
         extra_fields={"jobs": {"done": len(items), "failed": sorted(failed)}},
         catalog_type=pystac.CatalogType.SELF_CONTAINED,
         license="other",
     )
-    beside = CustomLayoutStrategy(item_func=lambda item, above: str(Path(above) / SCENES / item.id / ITEM))
+    beside = CustomLayoutStrategy(item_func=lambda item, _above: f"{_TOP}{SCENES}/{item.id}/{ITEM}")
     collection.add_items(items, beside)
     return collection
 
