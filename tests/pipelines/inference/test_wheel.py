@@ -69,11 +69,17 @@ def test_help_and_errors_name_the_command(python: Path, folder: Path) -> None:
     assert "Train one with kedro run. The command kedro works only in a clone of the project." in listed.stderr
 
 
-def test_the_wheel_holds_the_configuration_that_is_in_git(python: Path, project_path: Path) -> None:
-    conf = next(python.parents[1].glob("lib/python*/site-packages")) / "xview2_siamese_unet" / "conf"
+def test_the_wheel_holds_the_configuration_and_the_cards_that_are_in_git(python: Path, project_path: Path) -> None:
+    package = next(python.parents[1].glob("lib/python*/site-packages")) / "xview2_siamese_unet"
+    conf = package / "conf"
     for kind in ("users", "experiments"):
         assert {*known_names(str(conf), kind)} <= {*known_names(str(project_path / "conf"), kind)}
     assert not (conf / "local").exists()
     assert {path.name for path in (conf / "base").iterdir()} == {
         path.name for path in (project_path / "conf" / "base").iterdir()
     }
+    cards, shipped = (
+        {path.name: path.read_bytes() for path in folder.iterdir()}
+        for folder in (project_path / "docs" / "cards", package / "cards")
+    )
+    assert shipped == cards
