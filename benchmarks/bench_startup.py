@@ -3,8 +3,8 @@
     uv run python benchmarks/bench_startup.py [RUNS]
 
 The two alternate, so that other load slows both. Target: a ratio of at most 1.3. `kedro registry list`, which imports
-every pipeline in any Kedro project, is measured too. Of `xview2`, processor time is measured, which other load hardly
-changes.
+every pipeline in any Kedro project, is measured too. Of `xview2`, processor time is measured, which other load changes
+less.
 """
 
 from __future__ import annotations
