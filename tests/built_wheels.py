@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
+import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -31,3 +34,16 @@ def build_wheel(project: Path, folder: Path) -> Path:
     """Build the wheel of a folder with a pyproject.toml into another folder."""
     call_uv("build", "--wheel", "--out-dir", folder, project)
     return next(folder.glob("*.whl"))
+
+
+def install_wheel(project: Path, folder: Path) -> Path:
+    """Build a wheel and install it into an empty environment, with the versions of this one; return its interpreter."""
+    constraints, settings = folder / "constraints.txt", Path(__file__).parents[1] / "pyproject.toml"
+    pins = {f"{each.name}=={each.version}" for each in distributions() if each.name != "xview2-siamese-unet"}
+    constraints.write_text("\n".join(sorted(pins)))
+    newest = tomllib.loads(settings.read_text(encoding="utf-8"))["tool"]["uv"]["exclude-newer"]
+    call_uv("venv", "--python", sys.executable, folder / "env")
+    python = folder / "env" / "bin" / "python"
+    how = ("--python", python, "--constraints", constraints, "--exclude-newer", newest)
+    call_uv("pip", "install", *how, build_wheel(project, folder))
+    return python

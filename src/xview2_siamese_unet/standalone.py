@@ -13,26 +13,15 @@ _LOGGING: Final = [Path(__file__).parents[up] / "conf" / "logging.yml" for up in
 if not Path("conf/logging.yml").is_file():
     os.environ.setdefault("KEDRO_LOGGING_CONFIG", str(next(path for path in _LOGGING if path.is_file())))
 
-from kedro.framework.cli.utils import LazyGroup  # noqa: E402
-
 from xview2_siamese_unet import __version__  # noqa: E402
 from xview2_siamese_unet.cli import COMMANDS, end_in_one_sentence  # noqa: E402
-from xview2_siamese_unet.cli.command import IN_ANY_FOLDER, XVIEW2  # noqa: E402
+from xview2_siamese_unet.cli.command import IN_ANY_FOLDER, XVIEW2, CommandTable  # noqa: E402
 from xview2_siamese_unet.project import configure, find_project  # noqa: E402
 
-
-class _Commands(LazyGroup):
-    """The commands, in a table that needs no import of them."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([*IN_ANY_FOLDER.items()])
-
-
-commands = _Commands(
+commands = CommandTable(
     XVIEW2,
     help="Find damaged buildings in satellite images.",
+    summaries=IN_ANY_FOLDER,
     lazy_subcommands={name: COMMANDS[name] for name in IN_ANY_FOLDER},
 )
 click.version_option(__version__)(commands)

@@ -87,6 +87,15 @@ def test_collection_and_items_are_valid(written: list[Task]) -> None:
         assert schema.endswith(("/item.json", "/collection.json"))
 
 
+def test_the_name_of_the_folder_is_no_address(written: list[Task], tmp_path: Path) -> None:
+    folder = shutil.copytree(written[0].folder, tmp_path / "a ä # %20b" / "campaign #1")
+    expected = texts(folder)
+    (folder / "collection.json").unlink()
+    write([task._replace(folder=folder) for task in written])
+    assert texts(folder) == expected
+    assert [*tmp_path.rglob("collection.json")] == [folder / "collection.json"]
+
+
 def test_links_are_relative_and_lead_to_files(written: list[Task]) -> None:
     folder = written[0].folder
     for path in (folder / "collection.json", *folder.glob("scenes/*/item.json")):

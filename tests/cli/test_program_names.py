@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -9,11 +11,19 @@ import pytest
 from click.testing import CliRunner
 
 from xview2_siamese_unet.cli import command
-from xview2_siamese_unet.cli.command import IN_ANY_FOLDER, as_called
+from xview2_siamese_unet.cli.command import IN_ANY_FOLDER, CommandTable, as_called
 from xview2_siamese_unet.config_loader import PACKAGED
 from xview2_siamese_unet.project import Project
 from xview2_siamese_unet.standalone import commands
 
+HELP = """
+import sys
+from click.testing import CliRunner
+from xview2_siamese_unet.standalone import commands
+for words in [], ["assess"], ["adapt"], ["validate"], ["estimate"], ["model"], ["doctor"]:
+    assert CliRunner().invoke(commands, [*words, "--help"]).exit_code == 0
+print(*{"torch", "pandas", "geopandas", "rasterio", "scipy"} & {*sys.modules})
+"""
 CLONE = "The command kedro works only in a clone of the project."
 
 
@@ -68,3 +78,19 @@ def test_the_help_of_every_command_names_the_program() -> None:
         assert any(words[at : at + len(example)] == example for at in range(len(words)))
         after = {words[at + 1] for at, word in enumerate(words[:-1]) if word.strip("`") == "kedro"}
         assert after <= {"run"}, path
+
+
+@pytest.mark.slow
+def test_help_imports_nothing_that_takes_seconds(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HELP]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.split() == []
+
+
+def test_the_table_of_a_group_lists_all_of_its_commands() -> None:
+    for path in ([], ["model"]):
+        group = commands.get_command(click.Context(commands), *path) if path else commands
+        assert isinstance(group, CommandTable)
+        table = CliRunner().invoke(commands, [*path, "--help"]).output.partition("Commands:")[2]
+        listed = [line.split()[0] for line in table.splitlines() if line.strip()]
+        assert sorted(listed) == sorted(group.list_commands(click.Context(group)))

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from kedro.framework.startup import bootstrap_project
 
+from closed_sockets import refused_sockets
 from shipped_project import SMALL
 from xview2_siamese_unet.runs import ProjectSession
 
@@ -69,8 +70,9 @@ def run_kedro(project: Path) -> RunKedro:
 
 @pytest.fixture(scope="session")
 def main_run(run_kedro: RunKedro, storage: Path) -> Path:
-    """The storage after one run of the main job."""
-    run_kedro()
+    """The storage after one run of the main job, for which every socket was refused."""
+    with refused_sockets():
+        run_kedro()
     return storage
 
 

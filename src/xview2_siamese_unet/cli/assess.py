@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import click
 
-from xview2_siamese_unet import assessment
 from xview2_siamese_unet.cli.command import ProjectCommand, Refused, as_called, env_option, json_option, print_json
 from xview2_siamese_unet.errors import ProjectError
 from xview2_siamese_unet.inference.building_formats import FORMATS
@@ -66,6 +65,8 @@ def assess_command(
     kedro assess none after.tif --out assessment --footprints buildings.gpkg --model none
     kedro assess before.tif after.tif --out assessment --footprints buildings.gpkg --env lab/strong
     """  # noqa: D301  click takes the escaped character
+    from xview2_siamese_unet import assessment  # noqa: PLC0415  pandas and GDAL are slow to import for --help
+
     if not check and inference["out"] is None:
         raise click.UsageError("Missing option '--out'; only --check works without it.")
     given = {key: value for key, value in inference.items() if value not in (None, False, ())}

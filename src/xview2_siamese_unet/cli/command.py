@@ -9,13 +9,13 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-from kedro.framework.cli.utils import KedroCliError
+from kedro.framework.cli.utils import KedroCliError, LazyGroup
 from kedro.io import CatalogProtocol
 from rich.console import Console
 
@@ -86,6 +86,23 @@ class ProjectCommand(click.Command):
                 raise
             _log.warning("stopped by SIGINT; the same command resumes from the last finished epoch")
             raise SystemExit(STOPPED) from end
+
+
+class CommandTable(LazyGroup):
+    """Commands that are imported when they are called, but not for the help of the group.
+
+    Args:
+        summaries: name → what it does, of each command.
+    """
+
+    def __init__(self, *args: Any, summaries: Mapping[str, str], **options: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **options)
+        self._summaries = summaries
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([*self._summaries.items()])
 
 
 def as_called(text: str, program: str | None = None) -> str:

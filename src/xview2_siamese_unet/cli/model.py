@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any, Final
 
 import click
-from kedro.framework.cli.utils import LazyGroup
 from rich.table import Table
 
 from xview2_siamese_unet.cli.command import (
+    CommandTable,
     ProjectCommand,
     as_called,
     find_path,
@@ -26,16 +26,26 @@ from xview2_siamese_unet.errors import ProjectError, cause_of
 from xview2_siamese_unet.project import find_project
 from xview2_siamese_unet.runs import flatten, list_runs
 
-_LOADING: Final = ("average", "ensemble", "export", "score", "show", "verify")
-"""Commands that are imported when they are called, because torch is slow to import."""
-model = LazyGroup(
+_LIST: Final = "list"
+_COMMANDS: Final = {
+    "average": "Average the weights of models of one architecture.",
+    "ensemble": "Write a card that averages the probabilities of models.",
+    "export": "Write a trained net and its card to a folder.",
+    _LIST: "List the runs with a finished model.",
+    "score": "Score models on a split, and compare them.",
+    "show": "Print the card of a model.",
+    "verify": "Check the files of a card, and predict a small image.",
+}
+"""All but one are imported when they are called, because torch is slow to import."""
+model = CommandTable(
     "model",
     help="List, export, verify, score and combine trained models.",
-    lazy_subcommands={name: f"{__package__}.trained_model.{name}" for name in _LOADING},
+    summaries=_COMMANDS,
+    lazy_subcommands={name: f"{__package__}.trained_model.{name}" for name in _COMMANDS if name != _LIST},
 )
 
 
-@model.command("list", cls=ProjectCommand)
+@model.command(_LIST, cls=ProjectCommand)
 @click.option("--user", "users", multiple=True, help="Only models of this user; repeatable.")
 @json_option
 def list_models(users: tuple[str, ...], *, as_json: bool) -> None:

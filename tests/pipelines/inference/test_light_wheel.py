@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tomllib
-from importlib.metadata import distributions
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -14,7 +12,7 @@ import geopandas as gpd
 import pytest
 from shapely import box
 
-from built_wheels import build_wheel, call_uv
+from built_wheels import install_wheel
 from xview2_siamese_unet.assessment import Assessment, assess
 
 pytestmark = pytest.mark.slow
@@ -32,15 +30,7 @@ print("training:", *sorted({*sys.argv[5:]} & {*sys.modules}))
 @pytest.fixture(scope="module")
 def python(project_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with the wheel, and the versions of this environment."""
-    folder = tmp_path_factory.mktemp("light")
-    constraints, settings = folder / "constraints.txt", (project_path / "pyproject.toml").read_text()
-    pins = {f"{each.name}=={each.version}" for each in distributions() if each.name != "xview2-siamese-unet"}
-    constraints.write_text("\n".join(sorted(pins)))
-    call_uv("venv", "--python", sys.executable, folder / "env")
-    found = folder / "env" / "bin" / "python"
-    how = ("--constraints", constraints, "--exclude-newer", tomllib.loads(settings)["tool"]["uv"]["exclude-newer"])
-    call_uv("pip", "install", "--python", found, *how, build_wheel(project_path / "light", folder))
-    return found
+    return install_wheel(project_path / "light", tmp_path_factory.mktemp("light"))
 
 
 def xview2(python: Path, folder: Path, *args: str | Path) -> CompletedProcess[str]:
