@@ -15,11 +15,13 @@ from image_pair import ORIGIN, Smooth, Write, pair_of
 from small_nets import small_checkpoint
 from xview2_siamese_unet.adaptation import embedding as room
 from xview2_siamese_unet.adaptation.embedding import PATCH, blocks_of, embed, sample_patches
-from xview2_siamese_unet.adaptation.encoders import CheckpointEncoder, PretrainedEncoder, RandomEncoder
+from xview2_siamese_unet.adaptation.encoders import PACKAGED, CheckpointEncoder, PretrainedEncoder, RandomEncoder
 from xview2_siamese_unet.adaptation.sources import make_encoders
 from xview2_siamese_unet.config.adaptation import source_names
+from xview2_siamese_unet.config.modelling import EncoderParams, EncoderWeightsParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError
 from xview2_siamese_unet.models.predictor import restore
+from xview2_siamese_unet.models.pretrained import pretrained_encoder
 from xview2_siamese_unet.raster.reader import Pair
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rasterio's own
@@ -155,3 +157,14 @@ def test_the_packaged_encoder_has_five_levels() -> None:
         (channels, 64 // stride, 96 // stride)
         for channels, stride in zip(encoder.channels, encoder.strides, strict=True)
     ]
+
+
+def test_the_packaged_encoder_is_that_of_timm() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    net, _ = pretrained_encoder(EncoderParams(name=PACKAGED, weights=EncoderWeightsParams(source="package")))
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    normalised = torch.from_numpy(np.moveaxis((image / 255 - mean) / std, 2, 0)[None]).float()
+    with torch.no_grad():
+        expected = [level[0].numpy() for level in net(normalised)[1:]]
+    for level, wanted in zip(PretrainedEncoder()(image), expected, strict=True):
+        np.testing.assert_allclose(level, wanted, atol=1e-3 * np.abs(wanted).max())

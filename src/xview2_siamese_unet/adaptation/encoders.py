@@ -15,7 +15,7 @@ from xview2_siamese_unet.adaptation.embedding import PATCH
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.modelling import EncoderParams, EncoderWeightsParams
 from xview2_siamese_unet.models.checkpoint_file import read_checkpoint
-from xview2_siamese_unet.models.predictor import restore
+from xview2_siamese_unet.models.predictor import fuse_encoder, restore
 from xview2_siamese_unet.models.pretrained import pretrained_encoder
 from xview2_siamese_unet.types import Float32Array, Float64Array, Image
 
@@ -42,7 +42,7 @@ class _Levels:
 
     def __init__(self, encoder: nn.Module, normalise: nn.Module, name: str, digest: str) -> None:
         self.name, self.digest = name, digest
-        self._encoder: nn.Module = encoder.to(memory_format=torch.channels_last)
+        self._encoder = fuse_encoder(encoder).to(memory_format=torch.channels_last)
         self._normalise = normalise
         with torch.inference_mode():
             levels = self._levels(torch.zeros(1, 3, 64, 64))
@@ -56,8 +56,8 @@ class _Levels:
     @torch.inference_mode()
     def __call__(self, image: Image) -> list[Float32Array]:
         """Return the maps."""
-        grey = torch.from_numpy(np.moveaxis(image, 2, 0)[None].astype(np.float32))
-        normalised = self._normalise(grey).contiguous(memory_format=torch.channels_last)
+        grey = torch.from_numpy(np.moveaxis(image, 2, 0)[None])
+        normalised = self._normalise(grey.float()).contiguous(memory_format=torch.channels_last)
         return [level[0].float().numpy() for level in self._levels(normalised)]
 
 

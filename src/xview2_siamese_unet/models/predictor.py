@@ -142,15 +142,26 @@ def restore(checkpoint: Mapping[str, Any]) -> tuple[DamageNet, Normalise, Classe
 def fuse_batch_norm(net: DamageNet) -> DamageNet:
     """Fuse batch norms of a net in evaluation mode into the convolutions before them; return the same net."""
     for unet in dict.fromkeys((net.pre, net.post)):
-        try:
-            unet.encoder = fuse(unet.encoder)
-        except (TraceError, NameError, RuntimeError, TypeError) as error:
-            # Code that depends on values or lengths, or keeps modules in lists, cannot be traced.
-            _log.debug("an encoder cannot be traced, so that not all of its batch norms are fused: %s", error)
-    # Not the decoder: with a skip connection that may be missing, a trace is not the code.
+        unet.encoder = fuse_encoder(unet.encoder)
+    _fuse_layers(net)
+    return net
+
+
+def fuse_encoder(encoder: nn.Module) -> nn.Module:
+    """Return an encoder in evaluation mode with its batch norms fused into the convolutions before them."""
+    try:
+        # Not a decoder: with a skip connection that may be missing, a trace is not the code.
+        encoder = fuse(encoder)
+    except (TraceError, NameError, RuntimeError, TypeError) as error:
+        # Code that depends on values or lengths, or keeps modules in lists, cannot be traced.
+        _log.debug("an encoder cannot be traced, so that not all of its batch norms are fused: %s", error)
+    _fuse_layers(encoder)
+    return encoder
+
+
+def _fuse_layers(net: nn.Module) -> None:
     for layers in [part for part in net.modules() if isinstance(part, _IN_ORDER)]:
         for (conv_name, conv), (norm_name, norm) in itertools.pairwise([*layers.named_children()]):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and type(norm) in _NORMS:
                 setattr(layers, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(layers, norm_name, getattr(norm, "act", nn.Identity()))
-    return net
