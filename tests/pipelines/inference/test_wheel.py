@@ -33,7 +33,8 @@ def folder(material: Path, tmp_path: Path) -> Path:
 
 
 def xview2(python: Path, folder: Path, *args: str, **env: str) -> CompletedProcess[str]:
-    around = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    # Kedro sets PYTHONPATH in the process of the tests, with which this would run the code of the clone.
+    around = {name: value for name, value in os.environ.items() if name not in ("MPLCONFIGDIR", "PYTHONPATH")}
     home = str(folder / "pre.tif" / "home")  # nobody can write there, not even root
     return subprocess.run(  # noqa: S603
         [python.with_name("xview2"), *args],
