@@ -71,12 +71,13 @@ def read_catalogue(path: Path, event: str | None = None) -> Catalogue:
         if event is not None:
             raise ConfigError(f"{path} names pairs, which --event-date does not change.", hint="Leave it out.")
         return _read_pairs(path)
-    given = None if event is None else _event(path, event)
+    if event is not None:
+        event = _event(path, event)  # an invalid date is refused before any raster is opened
     top = next((path / name for name in ROOTS if (path / name).is_file()), path)
     if top.is_file() and top.suffix.lower() == ".json":
-        found, date, warnings = read_stac(top, given)
+        found, date, warnings = read_stac(top, event)
     elif top.is_dir():
-        (found, warnings), date = _read_folder(top), given
+        (found, warnings), date = _read_folder(top), event
     else:
         raise DataError(
             f"{path} is not a catalogue.",

@@ -119,7 +119,6 @@ def _read(task: Task, columns: Columns, *, prefix: bool) -> gpd.GeoDataFrame:
     if prefix:
         frame["building_id"] = f"{frame.crs.to_epsg()}_" + frame["building_id"]
     pre, post = task.job.pre, task.job.post
-    angle, clouds = angle_and_clouds(post, task.job.tile)
     facts = {
         "scene": task.job.name,
         "why": None,
@@ -127,8 +126,7 @@ def _read(task: Task, columns: Columns, *, prefix: bool) -> gpd.GeoDataFrame:
         "pre_date": pre and pre.taken,
         "post_id": post.id,
         "post_date": post.taken,
-        "off_nadir": None if angle is None else round(angle, 1),
-        "cloud_cover": None if clouds is None else round(100 * clouds, 1),
+        **angle_and_clouds(post, task.job.tile),
     }
     return _typed(frame.to_crs(CRS_OF_ALL).assign(**facts), columns)
 

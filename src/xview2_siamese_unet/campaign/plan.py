@@ -179,13 +179,18 @@ def _over(
     return found
 
 
-def angle_and_clouds(acquisition: Acquisition, tile: Tile) -> tuple[float | None, float | None]:
-    """Return the angle in degrees and the share of clouds of an acquisition over a tile, as the rules take them."""
+def angle_and_clouds(acquisition: Acquisition, tile: Tile) -> dict[str, float]:
+    """Return `off_nadir` in degrees and `cloud_cover` in per cent over a tile, as the rules take them, if stated."""
     images = acquisition.images
     areas = [in_zone(image.outline, tile.zone).intersection(tile.box).area for image in images]
     angle = _mean((image.off_nadir, area) for image, area in zip(images, areas, strict=True))
-    clouds = _mean((image.cloud, area) for image, area in zip(images, areas, strict=True))
-    return angle, clouds
+    cloud = _mean((image.cloud, area) for image, area in zip(images, areas, strict=True))
+    found = {}
+    if angle is not None:
+        found["off_nadir"] = round(angle, 1)
+    if cloud is not None:
+        found["cloud_cover"] = round(100 * cloud, 1)
+    return found
 
 
 def _view(seen: list[_Seen]) -> View:
