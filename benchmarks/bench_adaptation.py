@@ -31,9 +31,10 @@ import torch
 from affine import Affine
 
 from xview2_siamese_unet.adaptation.embedding import Embedding, Encoder, embed, sample_patches
-from xview2_siamese_unet.adaptation.encoders import PretrainedEncoder, RandomEncoder
+from xview2_siamese_unet.adaptation.encoders import PretrainedEncoder
 from xview2_siamese_unet.adaptation.fitting import Labelled, fit_head, spatial_blocks
 from xview2_siamese_unet.adaptation.head import Head
+from xview2_siamese_unet.adaptation.random_convolutions import RandomEncoder
 from xview2_siamese_unet.adaptation.suggest import resemblance, space, suggest
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.damage import SCORED, Damage

@@ -159,7 +159,7 @@ def main(seen: int = 3, seeds: int = 3, events: int = 5, scenes: int = 8, epochs
                 images = folder / "scenes" / name
                 case = assess_event(read_event(images, images, None), model, images, folder / f"{name}-{seed}")
                 ids = case.buildings["building_id"].iloc[case.known].tolist()
-                chosen = next_labels(case.folder, case.event.pair, case.buildings, ids, COUNT)
+                chosen = next_labels(case.embedding, case.buildings, ids, COUNT)
                 suggested = np.flatnonzero(case.buildings["building_id"].isin(chosen))
                 orders = [np.random.default_rng(n).permutation(case.known) for n in range(DRAWS)]
                 random = (np.mean([gain(case, each[:n]) for each in orders], axis=0) for n in (COUNT, len(ids) // 2))

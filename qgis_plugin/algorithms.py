@@ -23,6 +23,7 @@ from qgis.core import (
     QgsProcessingOutputVectorLayer,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
     QgsProcessingParameterFolderDestination,
@@ -216,6 +217,7 @@ class Xview2Algorithm(QgsProcessingAlgorithm):  # type: ignore[misc]
             "multilayer": self.parameterAsFileList,
             "number": self.parameterAsInt,
             "boolean": self.parameterAsBoolean,
+            "enum": self.parameterAsEnumString,
             "file": self.parameterAsFile,
             "folderDestination": self.parameterAsFileOutput,
             "fileDestination": self.parameterAsFileOutput,
@@ -256,6 +258,11 @@ def _polygons(name: str, text: str) -> QgsProcessingParameterVectorLayer:
 
 def _assessment() -> QgsProcessingParameterFile:
     return QgsProcessingParameterFile("FOLDER", "Folder of the assessment", _FOLDER)
+
+
+def _features() -> QgsProcessingParameterEnum:
+    text = "Features of buildings: a pretrained encoder (package), or without torch convolutions of the images (random)"
+    return QgsProcessingParameterEnum("FEATURES", text, ["package", "random"], optional=True, usesStaticStrings=True)
 
 
 def _buildings() -> Result:
@@ -387,6 +394,7 @@ class Label(Xview2Algorithm):
             _assessment(),
             QgsProcessingParameterNumber("COUNT", "Number of buildings", defaultValue=60, minValue=1),
             QgsProcessingParameterVectorLayer("LABELS", "Labels so far", _ANY, optional=True),
+            _features(),
             QgsProcessingParameterFileDestination(
                 "OUT", "Page (empty: label.html in the folder)", html, None, True, False
             ),
@@ -418,6 +426,7 @@ class Adapt(Xview2Algorithm):
         return [
             _assessment(),
             QgsProcessingParameterVectorLayer("LABELS", "Labels", _ANY),
+            _features(),
             _polygons("ZONES", "Zones to count buildings by"),
         ]
 

@@ -26,7 +26,7 @@ class Feature(NamedTuple):
 
 
 TORCH: Final = Feature(
-    "checkpoints, training and adapting",
+    "checkpoints, training and features other than random",
     (
         "torch",
         "torchvision",
@@ -34,7 +34,6 @@ TORCH: Final = Feature(
         "segmentation_models_pytorch",
         "timm",
         "tensorboard",
-        "sklearn",
         "matplotlib",
     ),
     "pip uninstall xview2-assess, then pip install xview2_siamese_unet-*.whl",

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import shapely
 import torch
+from torch.nn import functional
 
 from image_pair import ORIGIN, Smooth, Write, pair_of
 from small_nets import small_checkpoint
 from xview2_siamese_unet.adaptation import embedding as room
 from xview2_siamese_unet.adaptation.embedding import PATCH, blocks_of, embed, sample_patches
-from xview2_siamese_unet.adaptation.encoders import PACKAGED, CheckpointEncoder, PretrainedEncoder, RandomEncoder
+from xview2_siamese_unet.adaptation.encoders import PACKAGED, CheckpointEncoder, PretrainedEncoder
+from xview2_siamese_unet.adaptation.random_convolutions import RandomEncoder
 from xview2_siamese_unet.adaptation.sources import make_encoders
 from xview2_siamese_unet.config.adaptation import source_names
 from xview2_siamese_unet.config.modelling import EncoderParams, EncoderWeightsParams
@@ -119,6 +121,29 @@ def test_random_convolutions_are_the_same_in_every_run(pair: Pair, outlines: gpd
     assert all((each >= 0).all() for each in maps)
     flat = one(np.full((64, 96, 3), 90, np.uint8))  # filters have no mean, so that a flat image gives nothing
     assert max(float(each.max()) for each in flat) < 1e-2
+
+
+def test_random_convolutions_are_those_of_torch() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    patches = rng.integers(0, 256, (400, PATCH, PATCH, 3)).astype(np.float32)
+    plain, standard = map(torch.from_numpy, RandomEncoder(patches)(image))
+    assert plain.shape == (512, 16, 24)
+    responses = plain[:256] - plain[256:]
+    # The filters, from their responses to an image with a single pixel: 4 pixels are a step, 7 a filter.
+    filters = torch.zeros(256, 3, PATCH, PATCH)
+    for channel, row, column in np.ndindex(3, PATCH, PATCH):
+        impulse = np.zeros((32, 32, 3), np.uint8)
+        impulse[16 + row - PATCH // 2, 16 + column - PATCH // 2, channel] = 200
+        positive, negative = np.split(RandomEncoder(patches)(impulse)[0][:, 4, 4], 2)
+        filters[:, channel, row, column] = torch.from_numpy(positive - negative) / 200
+    grey = torch.from_numpy(np.moveaxis(image, 2, 0)[None].astype(np.float32))
+    padded = functional.pad(grey, (PATCH // 2,) * 4, mode="reflect")
+    expected = functional.conv2d(padded, filters, stride=4)[0]
+    torch.testing.assert_close(responses, expected, rtol=1e-4, atol=1e-2)
+    every = functional.unfold(padded, PATCH, stride=4)[0]
+    contrast = torch.sqrt(every.var(dim=0, correction=0) + 10).view(16, 24)
+    torch.testing.assert_close(standard[:256] - standard[256:], expected / contrast, rtol=1e-4, atol=1e-3)
 
 
 def test_the_encoder_of_a_checkpoint(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from xview2_siamese_unet.adaptation import next_labels as room
 from xview2_siamese_unet.adaptation.buildings import NO_FEATURES, adapt_buildings
 from xview2_siamese_unet.adaptation.embedding import Embedding
 from xview2_siamese_unet.adaptation.head import no_head, write_head
-from xview2_siamese_unet.adaptation.next_labels import labelled_buildings, next_labels
+from xview2_siamese_unet.adaptation.next_labels import embed_assessed, labelled_buildings, next_labels
 from xview2_siamese_unet.adaptation.suggest import space
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import SHARES
@@ -72,23 +72,32 @@ def test_suggestions_have_the_features_of_the_adapted_head(
 ) -> None:
     asked = []
     monkeypatch.setattr(room, "embed_with", lambda features, *_: asked.append(features) or embedding)
-    pair = SimpleNamespace()
-    known = labels(list(range(4, 34)))
-    free = [f"b{number}" for number in (2, *range(34, 60))]
-    found = next_labels(tmp_path, pair, buildings, free, 5, known)  # type: ignore[arg-type]
-    assert len(found) == 5
-    assert set(found) <= set(free) - {"b2"}
+
+    def embed(*features: str) -> None:
+        embed_assessed(tmp_path, SimpleNamespace(), buildings, features)  # type: ignore[arg-type]
+
+    embed()
     head = no_head(embedding.blocks)
     head.facts["features"] = ["random", "package"]
     write_head(head, tmp_path / "adapted" / "head.safetensors")
-    one = known.assign(damage=pd.array([4] * len(known), dtype="Int8"))  # of one class: represent all
-    assert len(next_labels(tmp_path, pair, buildings, free, 5, one)) == 5  # type: ignore[arg-type]
+    embed()
+    embed("random")
     head.facts["features"] = ["own.pth"]  # which lies anywhere
     write_head(head, tmp_path / "adapted" / "head.safetensors")
     with caplog.at_level(logging.WARNING):
-        next_labels(tmp_path, pair, buildings, free, 5, one)  # type: ignore[arg-type]
+        embed()
     assert "does not note where own.pth lies" in caplog.text
-    assert asked == [("package",), ("random", "package"), ("package",)]
+    assert asked == [("package",), ("random", "package"), ("random",), ("package",)]
+
+
+def test_those_without_features_are_not_suggested(embedding: Embedding, buildings: gpd.GeoDataFrame) -> None:
+    free = [f"b{number}" for number in (2, *range(34, 60))]
+    known = labels(list(range(4, 34)))
+    one = known.assign(damage=pd.array([4] * len(known), dtype="Int8"))  # of one class: represent all
+    for table in (known, one):
+        found = next_labels(embedding, buildings, free, 5, table)
+        assert len(found) == 5
+        assert set(found) <= set(free) - {"b2"}
 
 
 def test_a_visible_building_without_features_has_no_class(

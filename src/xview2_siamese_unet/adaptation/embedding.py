@@ -41,7 +41,7 @@ _PATCH_SIDE: Final = 64
 # Found on the scenes of one fire with benchmarks/bench_adaptation.py, where any weight from a quarter to one is close.
 _BOX_WEIGHT: Final = 0.5
 _DIFFERENCE_WEIGHT: Final = 0.15
-_VERSION: Final = 2
+_VERSION: Final = 3
 Polygons = Any
 
 

@@ -25,9 +25,20 @@ from xview2_siamese_unet.types import Float32Array, Float64Array, Int64Array
 _log = logging.getLogger(__name__)
 
 
+def embed_assessed(folder: Path, pair: Pair, buildings: gpd.GeoDataFrame, features: Sequence[str] = ()) -> Embedding:
+    """Return the features of the buildings of an assessment, kept below its folder.
+
+    Args:
+        folder: of the assessment.
+        pair: its images.
+        buildings: all of them.
+        features: names of the sources; default: those of the adapted assessment, else `package`.
+    """
+    return embed_with(features or _sources(folder), buildings.geometry, pair, folder)
+
+
 def next_labels(
-    folder: Path,
-    pair: Pair,
+    embedding: Embedding,
     buildings: gpd.GeoDataFrame,
     candidates: Sequence[str],
     count: int,
@@ -36,18 +47,15 @@ def next_labels(
     """Return the ids of the buildings to label next, the most useful first; fewer if no more have features.
 
     The first labels represent all buildings in features and on the map. From `FIRST` labels of two classes on, they are
-    those that a head fitted on the labels so far is least confident about, again spread over the features. The sources
-    of features are those of the adapted assessment, if there is one.
+    those that a head fitted on the labels so far is least confident about, again spread over the features.
 
     Args:
-        folder: of the assessment; features are kept below it.
-        pair: its images.
+        embedding: features of all buildings.
         buildings: all of them.
         candidates: ids that may be asked for; leave out those of the validation sample.
         count: number of ids.
         labels: those so far that may train, see `training_labels`.
     """
-    embedding = embed_with(_sources(folder), buildings.geometry, pair, folder)
     middles = buildings.geometry.centroid
     places = space(embedding, np.column_stack([middles.x, middles.y]))
     head = margins = None

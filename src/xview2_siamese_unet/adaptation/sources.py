@@ -8,7 +8,7 @@ from pathlib import Path
 import geopandas as gpd
 
 from xview2_siamese_unet.adaptation.embedding import Embedding, Encoder, embed, sample_patches
-from xview2_siamese_unet.adaptation.encoders import FILTERS, CheckpointEncoder, PretrainedEncoder, RandomEncoder
+from xview2_siamese_unet.adaptation.random_convolutions import FILTERS, RandomEncoder
 from xview2_siamese_unet.config.adaptation import is_checkpoint, source_names
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.reopen import ADAPTED
@@ -28,24 +28,24 @@ def make_encoders(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair) 
         CheckpointError: a checkpoint that cannot be used.
         DataError: too few buildings are visible for random convolutions.
     """
-    encoders: list[Encoder] = []
     names = source_names(features)
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"adaptation.features names {twice[0]} twice.", hint="Name each source once.")
-    for name in features:
-        if is_checkpoint(name):
-            encoders.append(CheckpointEncoder(Path(name).expanduser()))
-            continue
-        if name != "random":
-            encoders.append(PretrainedEncoder(name))
-            continue
+    return [_make_encoder(name, outlines, pair) for name in features]
+
+
+def _make_encoder(name: str, outlines: gpd.GeoSeries, pair: Pair) -> Encoder:
+    if name == "random":
         patches = sample_patches(outlines, pair)
         if len(patches) < FILTERS:
             raise DataError(
                 "Too few buildings are visible for random convolutions.", hint="Set adaptation.features to [package]."
             )
-        encoders.append(RandomEncoder(patches))
-    return encoders
+        return RandomEncoder(patches)
+    # torch is slow to import, and xview2-assess lacks it
+    from xview2_siamese_unet.adaptation.encoders import CheckpointEncoder, PretrainedEncoder  # noqa: PLC0415
+
+    return CheckpointEncoder(Path(name).expanduser()) if is_checkpoint(name) else PretrainedEncoder(name)
 
 
 def embed_with(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair, folder: Path) -> Embedding:

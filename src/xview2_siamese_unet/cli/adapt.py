@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from xview2_siamese_unet.cli.command import ProjectCommand, env_option, json_option, print_json
+from xview2_siamese_unet.cli.command import ProjectCommand, env_option, features_option, json_option, print_json
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -16,11 +16,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--labels", type=_PATH, multiple=True, help="File of labels, from kedro label, QGIS or a spreadsheet.")
 @click.option("--head", type=_PATH, help="head.safetensors of another folder of the same event, in place of labels.")
-@click.option(
-    "--features",
-    multiple=True,
-    help="Source of features: package (default), random, a checkpoint, or a model of timm; repeat it for several.",
-)
+@features_option
 @click.option("--zones", type=_PATH, help="Polygons, such as districts, to count buildings by.")
 @click.option("--pre", type=_PATH, help="Pre-disaster image, if it has moved since the assessment.")
 @click.option("--post", type=_PATH, help="Post-disaster image, if it has moved.")

@@ -145,6 +145,12 @@ env_option: Final = click.option(
 )
 
 
+features_option: Final = click.option(
+    "--features",
+    multiple=True,
+    help="Source of features: package (default), random, a checkpoint, or a model of timm; repeat it for several.",
+)
+
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 

@@ -13,7 +13,14 @@ import geopandas as gpd
 from rich.table import Table
 
 from xview2_siamese_unet.atomic import write_atomically
-from xview2_siamese_unet.cli.command import ProjectCommand, json_option, open_console, out_option, print_json
+from xview2_siamese_unet.cli.command import (
+    ProjectCommand,
+    features_option,
+    json_option,
+    open_console,
+    out_option,
+    print_json,
+)
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import read_building_layer
 from xview2_siamese_unet.inference.reopen import assessment_root, reopen_pair, require_record
@@ -30,6 +37,7 @@ _log = logging.getLogger(__name__)
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--count", type=click.IntRange(min=1), default=60, show_default=True, help="Number of buildings.")
 @click.option("--labels", type=_PATH, multiple=True, help="Labels so far: their buildings are not asked for again.")
+@features_option
 @out_option(f"Page to write. Default: DIR/{_PAGE}.")
 @click.option("--show-prediction", is_flag=True, help="Show the predicted class, which influences people.")
 @click.option("--pre", type=_PATH, help="Pre-disaster image, if it has moved since the assessment.")
@@ -41,6 +49,7 @@ def label_command(  # noqa: PLR0913  one argument an option
     *,
     count: int,
     labels: tuple[Path, ...],
+    features: tuple[str, ...],
     out: Path | None,
     show_prediction: bool,
     pre: Path | None,
@@ -71,9 +80,11 @@ def label_command(  # noqa: PLR0913  one argument an option
     if not free:
         raise DataError(f"{folder} has no visible building without a label.", hint="There is nothing left to label.")
     pair = reopen_pair(folder, {"pre": pre, "post": post})
-    from xview2_siamese_unet.adaptation.next_labels import next_labels  # noqa: PLC0415  torch is slow to import
+    # scikit-learn is slow to import
+    from xview2_siamese_unet.adaptation.next_labels import embed_assessed, next_labels  # noqa: PLC0415
 
-    ids = next_labels(folder, pair, buildings, free, count, training_labels(known, folder))
+    embedding = embed_assessed(folder, pair, buildings, features)
+    ids = next_labels(embedding, buildings, free, count, training_labels(known, folder))
     if len(ids) < count:
         _log.warning(
             "only %d buildings to label: of %d, %s, %d have no features",

@@ -9,11 +9,12 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import geopandas as gpd
+import pandas as pd
 import pytest
 from shapely import box
 
 from built_wheels import install_wheel
-from xview2_siamese_unet.assessment import Assessment, assess
+from xview2_siamese_unet.assessment import Assessment, adapt, assess
 
 pytestmark = pytest.mark.slow
 TRAINING = ("torch", "lightning", "torchvision", "timm", "segmentation_models_pytorch", "tensorboard")
@@ -71,6 +72,26 @@ def test_without_a_model_they_are_as_well(python: Path, material: Path, project:
     assert differing(project / "out", ours) == []
 
 
+def test_labels_adapt_it_as_in_the_clone(python: Path, town: Path, project: Path) -> None:
+    houses, labels = town / "houses.gpkg", town / "labels.csv"
+    pair, out = [town / "pre.tif", town / "post.tif"], project / "out"
+    inputs = *pair, "--footprints", houses, "--model", "none"
+    assert xview2(python, project, "assess", *inputs, "--out", out).returncode == 0
+    refused = xview2(python, project, "label", out)
+    assert refused.returncode == 1
+    assert "features other than random" in refused.stderr
+    random = "--features", "random"
+    done = [xview2(python, project, *words, *random) for words in (["label", out], ["adapt", out, "--labels", labels])]
+    assert [each.returncode for each in done] == [0, 0], [each.stderr for each in done]
+    assert (out / "label.html").is_file()
+    assess(*pair, project / "ours", model="none", footprints=houses)
+    ours = adapt(project / "ours", labels, features=["random"])
+    assert differing(out / "adapted", ours) == []
+    truth = pd.read_csv(town / "truth.csv")["label"]
+    classes = gpd.read_file(ours.products["buildings.gpkg"], layer="buildings")["damage_label"]
+    assert (classes[: len(truth)] == truth).mean() > 0.9
+
+
 def test_a_checkpoint_is_one_sentence_with_what_to_install(python: Path, material: Path, project: Path) -> None:
     inputs = material / "pre.tif", material / "post.tif", "--model", material / "model.pth"
     done = xview2(python, project, "assess", *inputs, "--out", project / "out")
@@ -86,7 +107,7 @@ def test_a_checkpoint_is_one_sentence_with_what_to_install(python: Path, materia
 def test_doctor_lists_what_is_missing_for_what(python: Path, tmp_path: Path) -> None:
     done = xview2(python, tmp_path, "doctor")
     assert done.returncode == 0, done.stderr
-    (line,) = (line for line in done.stdout.splitlines() if "for checkpoints, training and adapting" in line)
+    (line,) = (line for line in done.stdout.splitlines() if "for checkpoints, training and" in line)
     assert all(package in line for package in ("torch", "lightning", "timm", "pip install xview2_siamese_unet"))
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from xview2_siamese_unet.adaptation.buildings import adapt_buildings, predict_all, with_labels
 from xview2_siamese_unet.adaptation.embedding import Embedding
 from xview2_siamese_unet.adaptation.head import Head, no_head, read_head, require_encoders
+from xview2_siamese_unet.adaptation.sources import embed_with
 from xview2_siamese_unet.atomic import sha256
 from xview2_siamese_unet.config.adaptation import AdaptationParams, source_names
 from xview2_siamese_unet.datasets.assessment import Layers
@@ -68,8 +69,6 @@ def embed_buildings(
     predicted: Predicted, buildings: gpd.GeoDataFrame, params: AdaptationParams, folder: Path
 ) -> Embedding:
     """Return the features of all buildings, which a repeated command finds on disk."""
-    from xview2_siamese_unet.adaptation.sources import embed_with  # noqa: PLC0415  torch is slow to import
-
     return embed_with(params.features, buildings.geometry, predicted.pair, folder)
 
 
