@@ -64,11 +64,11 @@ def fabricate(folder: Path, side: int, scenes: int) -> None:
 
 def measure(folder: Path, workers: int) -> None:
     """Run a campaign; print the peak of its largest worker and of this process, in MB."""
-    from xview2_siamese_unet.cli.campaign_run import choose_settings, run_campaign  # noqa: PLC0415
+    from xview2_siamese_unet.campaigns import choose_settings, run_jobs  # noqa: PLC0415
     from xview2_siamese_unet.config.execution import ExecutorParams  # noqa: PLC0415
 
     settings = choose_settings(str(folder / "model.pth"), folder / "buildings.gpkg", None, None, "default/quickstart")
-    run_campaign(folder / "campaign", settings._replace(executor=ExecutorParams(kind="processes", workers=workers)))
+    run_jobs(folder / "campaign", settings._replace(executor=ExecutorParams(kind="processes", workers=workers)))
     peaks = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
     print(*(f"{peak:.0f}" for peak in peaks))
 

@@ -280,7 +280,7 @@ def _pages() -> list[Result]:
 class _Pair(Xview2Algorithm):
     """Two images."""
 
-    command, arguments = "assess", ("PRE", "POST")
+    arguments = ("PRE", "POST")
 
     def parameters_of_command(self) -> list[QgsProcessingParameterDefinition]:
         """Return the inputs."""
@@ -301,11 +301,7 @@ class Check(_Pair):
     Prints the common grid, the shift between the images and every warning. Writes nothing.
     """
 
-    title = "Check images"
-
-    def options_of_command(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Add `--check`."""
-        return {**super().options_of_command(values), "check": True}
+    command, title = "check", "Check images"
 
     def results(self) -> list[Result]:
         """Return no file."""
@@ -320,7 +316,7 @@ class Assess(_Pair):
     pre-disaster image.
     """
 
-    title = "Assess damage"
+    command, title = "assess", "Assess damage"
     results_in = ("OUT", "")
 
     def parameters_of_command(self) -> list[QgsProcessingParameterDefinition]:

@@ -117,7 +117,7 @@ def campaign_with_kills(victim: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     bootstrap_project(Path.cwd())
-    from xview2_siamese_unet.cli import campaign_run  # noqa: F401  Kedro is configured
+    from xview2_siamese_unet import campaigns  # noqa: F401  Kedro is configured
     from xview2_siamese_unet.pipelines.inference import pages, pipeline  # noqa: F401
 
     report("calm", end_of(start_client(Path("calm"))))

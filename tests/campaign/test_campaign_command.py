@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 from filelock import FileLock
 
 from made_catalogue import Made
+from xview2_siamese_unet import campaigns
 from xview2_siamese_unet.campaign.plan_files import read_plan
-from xview2_siamese_unet.cli import campaign_run
+from xview2_siamese_unet.campaigns import Settings, assess_alone, require_free_places, run_jobs
 from xview2_siamese_unet.cli.campaign import campaign
-from xview2_siamese_unet.cli.campaign_run import Settings, assess_alone, require_free_places, run_campaign
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import ConfigError, InUseError, StorageError
@@ -102,7 +102,7 @@ def test_a_second_run_at_the_same_time_is_refused(planned: Path) -> None:
     settings = Settings({}, InferenceParams(), "", ExecutorParams())
     before = sorted(planned.rglob("*"))
     with FileLock(planned / ".campaign.lock"), pytest.raises(StorageError, match="Another process works"):
-        run_campaign(planned, settings)
+        run_jobs(planned, settings)
     (planned / ".campaign.lock").unlink(missing_ok=True)
     assert sorted(planned.rglob("*")) == before
 
@@ -111,7 +111,7 @@ def test_an_assessment_waits_for_a_worker_of_an_earlier_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = Event()
-    monkeypatch.setattr(campaign_run, "assess", lambda *_: begun.set())
+    monkeypatch.setattr(campaigns, "assess", lambda *_: begun.set())
     with FileLock(tmp_path / ".assessment.lock"):
         other = Thread(target=assess_alone, args=("pre.tif", Path("post.tif"), tmp_path))
         other.start()
@@ -139,6 +139,6 @@ def test_an_assessment_waits_for_a_worker_that_begins_at_the_same_time(
             raise InUseError("Another assessment is writing to it.")
         assert ended.is_set()
 
-    monkeypatch.setattr(campaign_run, "assess", assess)
+    monkeypatch.setattr(campaigns, "assess", assess)
     assess_alone("pre.tif", Path("post.tif"), tmp_path)
     assert len(calls) == 2

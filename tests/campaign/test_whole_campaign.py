@@ -21,10 +21,10 @@ import torch
 from made_catalogue import BORDER, LATITUDE, Made, pair_by_rules, write_catalogue
 from shipped_project import lay_down_shipped
 from small_nets import small_checkpoint
+from xview2_siamese_unet import run_campaign
 from xview2_siamese_unet.campaign.catalogue import read_catalogue
 from xview2_siamese_unet.campaign.plan import make_plan
 from xview2_siamese_unet.campaign.plan_files import write_plan
-from xview2_siamese_unet.cli.campaign_run import choose_settings, run_campaign
 
 SIDE, FOOTPRINTS, METRES = 400, 3000, 3.0
 
@@ -89,8 +89,8 @@ def test_every_footprint_of_the_catalogue_is_counted_once(tmp_path: Path, monkey
     monkeypatch.chdir(lay_down_shipped(tmp_path / "site", local))
     campaign = tmp_path / "campaign"
     write_plan(campaign, make_plan(read_catalogue(made.top)), "")
-    settings = choose_settings(str(tmp_path / "model.pth"), tmp_path / "houses.gpkg", None, None, None)
-    assert run_campaign(campaign, settings)["jobs"]["failed"] == []
+    done = run_campaign(campaign, model=str(tmp_path / "model.pth"), footprints=tmp_path / "houses.gpkg")
+    assert done["jobs"]["failed"] == []
 
     table = pyogrio.read_dataframe(campaign / "buildings.gpkg", layer="buildings")
     assert sorted(table["building_id"]) == sorted(footprints["id"])

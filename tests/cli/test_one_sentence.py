@@ -54,7 +54,7 @@ def test_an_error_in_the_context_counts_unless_suppressed() -> None:
 @pytest.mark.parametrize(
     ("module", "needed_for", "install"),
     [
-        ("torch.nn", "checkpoints, training and adapting", "pip install xview2_siamese_unet"),
+        ("torch.nn", "checkpoints, training and features other than random", "pip install xview2_siamese_unet"),
         ("onnxruntime", "ONNX networks", "uv sync --extra onnx"),
         ("dask_jobqueue", "executor.kind: dask", "uv sync --extra cluster"),
     ],

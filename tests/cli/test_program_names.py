@@ -19,8 +19,8 @@ from xview2_siamese_unet.standalone import commands
 HELP = """
 import sys
 from click.testing import CliRunner
-from xview2_siamese_unet.standalone import commands
-for words in [], ["assess"], ["adapt"], ["validate"], ["estimate"], ["model"], ["doctor"]:
+from xview2_siamese_unet.standalone import IN_ANY_FOLDER, commands
+for words in [], *([name] for name in IN_ANY_FOLDER), *(["campaign", name] for name in ("plan", "run", "status")):
     assert CliRunner().invoke(commands, [*words, "--help"]).exit_code == 0
 print(*{"torch", "pandas", "geopandas", "rasterio", "scipy"} & {*sys.modules})
 """

@@ -1,10 +1,11 @@
-"""The buildings of an assessment that a person labels next, from its images and the labels so far."""
+"""The page for a person to label buildings on, and which buildings those are, from images and the labels so far."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -16,13 +17,99 @@ from xview2_siamese_unet.adaptation.fitting import Labelled, fit_head, merge_rar
 from xview2_siamese_unet.adaptation.head import HEAD, Head, read_head
 from xview2_siamese_unet.adaptation.sources import embed_with
 from xview2_siamese_unet.adaptation.suggest import FIRST, resemblance, space, suggest
+from xview2_siamese_unet.atomic import write_atomically
 from xview2_siamese_unet.config.adaptation import is_checkpoint
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.inference.reopen import ADAPTED
+from xview2_siamese_unet.inference.buildings import read_building_layer
+from xview2_siamese_unet.inference.reopen import ADAPTED, assessment_root, reopen_pair, require_record
+from xview2_siamese_unet.labelling.labels import read_label_files, training_labels, validation_ids
+from xview2_siamese_unet.labelling.page import labelling_page
 from xview2_siamese_unet.raster.reader import Pair
 from xview2_siamese_unet.types import Float32Array, Float64Array, Int64Array
 
 _log = logging.getLogger(__name__)
+
+
+class LabellingPage(NamedTuple):
+    """A written page.
+
+    Attributes:
+        path: of the file.
+        building_ids: that it asks for, in this order.
+    """
+
+    path: Path
+    building_ids: list[str]
+
+
+def label(  # noqa: PLR0913  one argument an option
+    folder: Path,
+    *,
+    count: int = 60,
+    labels: Sequence[Path] = (),
+    features: Sequence[str] = (),
+    out: Path | None = None,
+    show_prediction: bool = False,
+    pre: Path | None = None,
+    post: Path | None = None,
+) -> LabellingPage:
+    """Write a page on which a person labels the damage of buildings; the same as `kedro label FOLDER`.
+
+    Args:
+        folder: of an assessment, or of adapted products in it.
+        count: number of buildings.
+        labels: files of labels so far, whose buildings are not asked for again.
+        features: names of sources, see `embed_assessed`.
+        out: page to write; default: `label.html` in the folder of the assessment.
+        show_prediction: whether to show the predicted class, which influences people.
+        pre: pre-disaster image, if it has moved since the assessment.
+        post: post-disaster image, if it has moved.
+
+    Raises:
+        DataError: no assessment, labels that cannot be read, nothing left to label, or a page that is there already.
+    """
+    shown, folder = folder.expanduser(), assessment_root(folder.expanduser().absolute())
+    record, buildings = require_record(folder), read_building_layer(folder / "buildings.gpkg")
+    _require_new(page := out or folder / "label.html")
+    known = read_label_files(labels, buildings)
+    least = record["settings"]["inference"]["buildings"]["min_visible"]
+    free, taken = _free(buildings, least, known["building_id"], validation_ids(folder))
+    if not free:
+        raise DataError(f"{folder} has no visible building without a label.", hint="There is nothing left to label.")
+    pair = reopen_pair(folder, {"pre": pre, "post": post})
+    ids = next_labels(
+        embed_assessed(folder, pair, buildings, features), buildings, free, count, training_labels(known, folder)
+    )
+    if len(ids) < count:
+        _log.warning(
+            "only %d buildings to label: of %d, %s, %d have no features",
+            *(len(ids), len(buildings), taken, len(free) - len(ids)),
+        )
+    # A page of adapted products shows their predictions.
+    frame = buildings if shown.resolve() == folder.resolve() else read_building_layer(shown / "buildings.gpkg")
+    write_atomically(page, labelling_page(frame, pair, ids, show_prediction=show_prediction))
+    return LabellingPage(page, ids)
+
+
+def _require_new(page: Path) -> None:
+    """Refuse to replace a page, whose labels may not be exported yet."""
+    if page.exists():
+        raise DataError(
+            f"{page} already exists.", hint="Export its labels, then choose another name with --out, or delete it."
+        )
+
+
+def _free(
+    buildings: gpd.GeoDataFrame, min_visible: float, labelled: Iterable[str], sample: Iterable[str]
+) -> tuple[list[str], str]:
+    """Return the ids that may be asked for, and how many others there are, by the first reason that holds."""
+    seen = (buildings["visible_fraction"] >= min_visible) & (buildings["visible_fraction"] > 0)
+    visible = buildings["building_id"][seen].dropna()
+    unlabelled = visible[~visible.isin(list(labelled))]
+    free = unlabelled[~unlabelled.isin(list(sample))]
+    hidden, known, drawn = len(buildings) - len(visible), len(visible) - len(unlabelled), len(unlabelled) - len(free)
+    taken = f"{hidden} are not visible or have no id, {known} have a label, {drawn} are in the validation sample"
+    return free.tolist(), taken
 
 
 def embed_assessed(folder: Path, pair: Pair, buildings: gpd.GeoDataFrame, features: Sequence[str] = ()) -> Embedding:

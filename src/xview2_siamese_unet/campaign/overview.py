@@ -18,7 +18,7 @@ from xview2_siamese_unet.campaign.catalogue import NO_PRE
 from xview2_siamese_unet.campaign.jobs import Task
 from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.tiles import SIDE, Place, Tile, around, in_zone, length, side_for, square
-from xview2_siamese_unet.inference.summary import CELL, sentence
+from xview2_siamese_unet.inference.summary import CELL
 from xview2_siamese_unet.raster.grid import reproject
 from xview2_siamese_unet.report.overview import Cell, JobRow, Outline, OverviewContent, render_overview
 
@@ -55,7 +55,7 @@ def write_overview(folder: Path, tasks: Sequence[Task], failed: Mapping[str, str
     title = f"Damage in images of {' to '.join(dict.fromkeys([days[0], days[-1]]))}" if days else "Damage"
     content = OverviewContent(
         title=title,
-        sentence=sentence(numbers),
+        sentence=numbers["sentence"],
         numbers=numbers,
         side=length(side),
         cells=cells,

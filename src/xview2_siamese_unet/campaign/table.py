@@ -23,7 +23,7 @@ from xview2_siamese_unet.campaign.tiles import Tile
 from xview2_siamese_unet.inference.geopackage import write_geopackage
 from xview2_siamese_unet.inference.products import buildings_style, read_record
 from xview2_siamese_unet.inference.record import newest_file
-from xview2_siamese_unet.inference.summary import Tally, assign_zones, cell_names, summary_numbers
+from xview2_siamese_unet.inference.summary import Tally, assign_zones, cell_names, sentence, summary_numbers
 
 PARQUET: Final = "buildings.parquet"
 HISTORY: Final = "history.parquet"
@@ -78,6 +78,7 @@ def write_table(
         "footprint_sources": [] if footprints is None else list(footprints.sources),
         "jobs": {"done": len(done), "failed": sorted(failed)},
     }
+    numbers["sentence"] = sentence(numbers)
     write_atomically(folder / SUMMARIES[0], table.to_csv(index=False, lineterminator="\n"))
     write_atomically(folder / SUMMARIES[1], json.dumps(numbers, indent=2, allow_nan=False))
     return numbers

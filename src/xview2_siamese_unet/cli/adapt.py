@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+import xview2_siamese_unet as xview2
 from xview2_siamese_unet.cli.command import ProjectCommand, env_option, features_option, json_option, print_json
 
 _PATH: Final = click.Path(path_type=Path)
@@ -39,10 +40,8 @@ def adapt_command(
     kedro adapt assessment --labels labels.csv
     kedro adapt neighbouring --head assessment/adapted/head.safetensors
     """  # noqa: D301  click takes the escaped character
-    from xview2_siamese_unet import assessment  # noqa: PLC0415  pandas and GDAL are slow to import for --help
-
     given = {key: value for key, value in adaptation.items() if value not in (None, ())}
-    found = assessment.adapt(folder, labels, env=env, **given)
+    found = xview2.adapt(folder, labels, env=env, **given)
     if as_json:
         print_json(found.record)
     else:

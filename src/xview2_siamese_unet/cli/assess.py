@@ -1,4 +1,4 @@
-"""`kedro assess PRE POST --out DIR`: run the inference pipeline on two images."""
+"""`kedro assess` runs the inference pipeline on two images, `kedro check` validates them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import click
 
+import xview2_siamese_unet as xview2
 from xview2_siamese_unet.cli.command import ProjectCommand, Refused, as_called, env_option, json_option, print_json
 from xview2_siamese_unet.errors import ProjectError
 from xview2_siamese_unet.inference.building_formats import FORMATS
 
 _PATH: Final = click.Path(path_type=Path)
+_INPUTS: Final = {"pre", "post", "footprints", "aoi", "masks", "zones", "env"}
 
 
 @click.command("assess", cls=ProjectCommand)
@@ -43,7 +45,7 @@ _PATH: Final = click.Path(path_type=Path)
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing assessment in the folder; other files stay.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Device to run on.")
-@click.option("--check", is_flag=True, help="Validate the inputs, print grid, shift and warnings, and exit.")
+@click.option("--check", is_flag=True, help="Do the same as kedro check, and exit.")
 @json_option
 @env_option
 def assess_command(
@@ -61,21 +63,28 @@ def assess_command(
     be assessed. Without a pre-disaster image, PRE is none.
 
     \b
-    kedro assess before.tif after.tif --check
+    kedro assess before.tif after.tif --out assessment
     kedro assess none after.tif --out assessment --footprints buildings.gpkg --model none
     kedro assess before.tif after.tif --out assessment --footprints buildings.gpkg --env lab/strong
     """  # noqa: D301  click takes the escaped character
-    from xview2_siamese_unet import assessment  # noqa: PLC0415  pandas and GDAL are slow to import for --help
-
     if not check and inference["out"] is None:
         raise click.UsageError("Missing option '--out'; only --check works without it.")
     given = {key: value for key, value in inference.items() if value not in (None, False, ())}
     try:
-        if check:
-            print_json(assessment.look(**given, env=env))
-            return
-        made = assessment.assess(**given, env=env, device=device)
+        found = xview2.look(**given, env=env) if check else xview2.assess(**given, env=env, device=device).record
     except ProjectError as error:
         raise Refused(as_called(str(error))) from error
-    if as_json:
-        print_json(made.record)
+    if check or as_json:
+        print_json(found)
+
+
+@click.command("check", cls=ProjectCommand, params=[each for each in assess_command.params if each.name in _INPUTS])
+def check_command(**inputs: Any) -> None:  # noqa: ANN401
+    """Validate the inputs of an assessment, and print grid, shift between the images and warnings as JSON.
+
+    Writes nothing. Exits with status 2 and a one-line error if the images cannot be assessed.
+
+    \b
+    kedro check before.tif after.tif --footprints buildings.gpkg
+    """  # noqa: D301  click takes the escaped character
+    click.get_current_context().invoke(assess_command, check=True, **inputs)

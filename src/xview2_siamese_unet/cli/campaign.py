@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from xview2_siamese_unet.campaign.catalogue import read_catalogue
-from xview2_siamese_unet.campaign.jobs import read_state
-from xview2_siamese_unet.campaign.page import plan_page
-from xview2_siamese_unet.campaign.plan import make_plan
-from xview2_siamese_unet.campaign.plan_files import JOBS, PAGE, read_plan, require_no_plan, write_plan
+import xview2_siamese_unet as xview2
 from xview2_siamese_unet.cli.command import ProjectCommand, as_called, env_option, json_option, print_json
 
 _INCOMPLETE: Final = 3
 """Exit status if jobs failed and the others are complete."""
 _PATH: Final = click.Path(path_type=Path)
-_log = logging.getLogger(__name__)
 
 
 @click.group()
@@ -46,17 +40,13 @@ def plan(catalogue: Path, out: Path, event_date: str | None, *, history: bool, a
     kedro campaign plan catalogue/collection.json --event-date 2023-02-06T01:17 --out campaign
     kedro campaign plan pairs.csv --out campaign
     """  # noqa: D301  click takes the escaped character
-    catalogue, out = (path.expanduser().absolute() for path in (catalogue, out))
-    require_no_plan(out)
-    made = make_plan(read_catalogue(catalogue, event_date), history=history)
-    for warning in made.warnings:
-        _log.warning("%s", warning)
-    write_plan(out, made, plan_page(made, f"Plan for {catalogue.name}"))
+    made = xview2.plan_campaign(catalogue, out, event_date, history=history)
     tiles = len({job.job.tile for job in made.jobs})
+    page = out.expanduser().absolute() / "plan.html"
     if as_json:
-        print_json({"jobs": len(made.jobs), "tiles": tiles, "page": str(out / PAGE), "warnings": [*made.warnings]})
+        print_json({"jobs": len(made.jobs), "tiles": tiles, "page": str(page), "warnings": [*made.warnings]})
     else:
-        click.echo(f"jobs: {len(made.jobs)}, tiles: {tiles}; look at {out / PAGE}, edit {JOBS}")
+        click.echo(f"jobs: {len(made.jobs)}, tiles: {tiles}; look at {page}, edit plan.csv")
 
 
 @campaign.command("run", cls=ProjectCommand)
@@ -82,15 +72,12 @@ def run_command(folder: Path, *, as_json: bool, env: str | None, **given: Any) -
     kedro campaign run campaign --footprints buildings.gpkg --workers 4
     kedro campaign run campaign --env lab/strong
     """  # noqa: D301  click takes the escaped character
-    from xview2_siamese_unet.cli.campaign_run import choose_settings, run_campaign  # noqa: PLC0415  slow to import
-    from xview2_siamese_unet.inference.summary import sentence  # noqa: PLC0415  slow to import
-
-    counts = run_campaign(folder.expanduser().absolute(), choose_settings(env=env, **given))
+    counts = xview2.run_campaign(folder, env=env, **given)
     if as_json:
         print_json(counts)
     else:
         click.echo(", ".join(f"{key} {value}" for key, value in counts["all"].items() if isinstance(value, int)))
-        click.echo(sentence(counts))
+        click.echo(counts["sentence"])
     if counts["jobs"]["failed"]:
         raise SystemExit(_INCOMPLETE)
 
@@ -105,14 +92,11 @@ def status_command(folder: Path, *, as_json: bool) -> None:
     kedro campaign status campaign
     kedro campaign status campaign --json
     """  # noqa: D301  click takes the escaped character
-    folder = folder.expanduser().absolute()
-    states = {job.name: read_state(folder, job) for job in read_plan(folder)}
-    failed = {name: state.error for name, state in states.items() if state is not None and state.error is not None}
-    done = sum(state is not None and state.error is None for state in states.values())
-    counts = {"jobs": len(states), "done": done, "failed": len(failed), "waiting": len(states) - done - len(failed)}
+    state = xview2.campaign_state(folder)
+    counts = {"jobs": state.jobs, "done": state.done, "failed": len(state.failed), "waiting": state.waiting}
     if as_json:
-        print_json({**counts, "reasons": failed})
+        print_json({**counts, "reasons": state.failed})
         return
     click.echo(", ".join(f"{name} {count}" for name, count in counts.items()))
-    for name, reason in failed.items():
+    for name, reason in state.failed.items():
         click.echo(as_called(f"{name}: {reason}"))

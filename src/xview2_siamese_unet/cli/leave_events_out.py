@@ -25,8 +25,8 @@ from xview2_siamese_unet.cli.command import (
     out_option,
     print_json,
 )
+from xview2_siamese_unet.cli.compare import open_experiment
 from xview2_siamese_unet.cli.experiment import copy_files, fill_folder, require_name
-from xview2_siamese_unet.cli.score import open_experiment
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.project import find_project, open_session

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+import xview2_siamese_unet as xview2
 from xview2_siamese_unet.cli.command import ProjectCommand, as_called, env_option, json_option, print_json
 
 _PATH: Final = click.Path(path_type=Path)
@@ -39,9 +40,7 @@ def validate_command(  # noqa: PLR0913  one argument an option
     kedro validate assessment --count 200
     kedro estimate assessment --labels validation.csv
     """  # noqa: D301  click takes the escaped character
-    from xview2_siamese_unet import assessment  # noqa: PLC0415  pandas and GDAL are slow to import for --help
-
-    place = assessment.validate(folder, count=count, zones=zones, env=env, pre=pre, post=post)
+    place = xview2.validate(folder, count=count, zones=zones, env=env, pre=pre, post=post)
     page = place / "label.html"
     if as_json:
         print_json({"page": str(page), "sample": str(place / "sample.csv")})
@@ -64,9 +63,7 @@ def estimate_command(folder: Path, *, labels: Path, zones: Path | None, as_json:
     kedro estimate assessment --labels validation.csv
     kedro estimate assessment/adapted --labels validation.csv --zones districts.gpkg
     """  # noqa: D301  click takes the escaped character
-    from xview2_siamese_unet import assessment  # noqa: PLC0415  pandas and GDAL are slow to import for --help
-
-    numbers = assessment.estimate(folder, labels, zones=zones, env=env)
+    numbers = xview2.estimate(folder, labels, zones=zones, env=env)
     if as_json:
         print_json(numbers)
         return

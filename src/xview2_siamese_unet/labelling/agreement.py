@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,9 @@ import pandas as pd
 
 from xview2_siamese_unet.damage import SCORED
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.labelling.labels import CANNOT_TELL, NO_BUILDING
+from xview2_siamese_unet.inference.buildings import read_building_layer
+from xview2_siamese_unet.inference.reopen import assessment_root, require_record
+from xview2_siamese_unet.labelling.labels import CANNOT_TELL, NO_BUILDING, read_labels
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +33,23 @@ class Agreement(NamedTuple):
     agreement: float
     labels: int
     confusion: pd.DataFrame
+
+
+def compare_labels(folder: Path, first: Path, second: Path) -> Agreement:
+    """Return the agreement of the files of two labellers; the same as `kedro label FOLDER --compare FIRST SECOND`.
+
+    Args:
+        folder: of an assessment, or of adapted products in it.
+        first: labels of one.
+        second: labels of the other.
+
+    Raises:
+        DataError: no assessment, labels that cannot be read, or no building with both labels.
+    """
+    root = assessment_root(folder.expanduser().absolute())
+    require_record(root)
+    buildings = read_building_layer(root / "buildings.gpkg")
+    return kappa(read_labels(first, buildings), read_labels(second, buildings))
 
 
 def kappa(first: pd.DataFrame, second: pd.DataFrame) -> Agreement:

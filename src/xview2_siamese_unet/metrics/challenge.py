@@ -18,9 +18,11 @@ import pandas as pd
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
+from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import N_CODES, Damage
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, Predictions, count_scene
+from xview2_siamese_unet.metrics.summary import summarise_folders
 from xview2_siamese_unet.raster.io import IMAGE_DRIVERS, read_shape
 from xview2_siamese_unet.types import Bands, CountRows, Mask
 
@@ -48,6 +50,24 @@ class MaskFiles(NamedTuple):
     predicted: Path
     building: Path
     damage: Path
+
+
+def score(
+    predictions: Path, targets: Path, *, any_size: bool = False, unclassified: Unclassified = "ignore"
+) -> dict[str, Any]:
+    """Return the official xView2 score of two folders of masks, with intervals; the same as `kedro score`.
+
+    Args:
+        predictions: folder, see `list_mask_files`.
+        targets: folder.
+        any_size: whether files of the official names may have another size than the official one.
+        unclassified: meaning of un-classified truth.
+
+    Raises:
+        DataError: see `count_folders`.
+    """
+    side = OFFICIAL_SIDE if is_official(targets) and not any_size else None
+    return summarise_folders(count_folders(predictions, targets, side=side), unclassified)
 
 
 def is_official(targets: Path) -> bool:

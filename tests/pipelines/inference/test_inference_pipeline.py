@@ -29,7 +29,7 @@ from exact_zonal import exact_zonal
 from small_store import write_store
 from xview2_siamese_unet.assessment import Assessment
 from xview2_siamese_unet.assessment import assess as assess_in_python
-from xview2_siamese_unet.cli.assess import assess_command
+from xview2_siamese_unet.cli.assess import assess_command, check_command
 from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.errors import CheckpointError, DataError
@@ -312,13 +312,16 @@ def test_an_error_stands_there_once_and_without_advice(
 
 def test_check_only_looks(material: Path, project: Path) -> None:
     given = [str(material / f"{date}.tif") for date in ("pre", "post")]
-    done = CliRunner().invoke(assess_command, [*given, "--check"])
+    done = CliRunner().invoke(check_command, given)
     assert done.exit_code == 0, done.output
+    assert CliRunner().invoke(assess_command, [*given, "--check"]).stdout == done.stdout
     report = json.loads(done.stdout)
     assert report["grid"]["crs"] == "EPSG:32615"
     assert report["registration"]["reliable"] is False
     assert [path.name for path in project.iterdir() if path.name not in ("conf", "src", "pyproject.toml")] == []
     assert CliRunner().invoke(assess_command, given).exit_code == 2
+    missing = CliRunner().invoke(check_command, [given[0], "missing.tif"])
+    assert (missing.exit_code, missing.stdout) == (2, "")
 
 
 def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project: Path) -> None:

@@ -1,4 +1,4 @@
-"""The work of `kedro campaign run`: settings, the jobs in worker processes, the merged table."""
+"""`plan_campaign()`, `run_campaign()` and `campaign_state()`: settings, jobs in worker processes, the merged table."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ from typing import Any, Final, NamedTuple
 
 from xview2_siamese_unet.assessment import assess, find_model
 from xview2_siamese_unet.atomic import IN_USE, remove_debris, sha256
+from xview2_siamese_unet.campaign.catalogue import read_catalogue
 from xview2_siamese_unet.campaign.collection import COLLECTION, is_collection, write_collection
 from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints, read_zones, write_footprints
-from xview2_siamese_unet.campaign.jobs import SCENES, Task, digest, file_state, is_finished, make_task, run_task
+from xview2_siamese_unet.campaign.jobs import (
+    SCENES,
+    Task,
+    digest,
+    file_state,
+    is_finished,
+    make_task,
+    read_state,
+    run_task,
+)
 from xview2_siamese_unet.campaign.merge import LAYER
 from xview2_siamese_unet.campaign.mosaic import MOSAICS, write_mosaics
 from xview2_siamese_unet.campaign.overview import OVERVIEW, write_overview
-from xview2_siamese_unet.campaign.plan import Job
-from xview2_siamese_unet.campaign.plan_files import read_plan
+from xview2_siamese_unet.campaign.page import plan_page
+from xview2_siamese_unet.campaign.plan import Job, Plan, make_plan
+from xview2_siamese_unet.campaign.plan_files import read_plan, require_no_plan, write_plan
 from xview2_siamese_unet.campaign.table import HISTORY, PARQUET, SUMMARIES, write_table
 from xview2_siamese_unet.cli.command import as_called, find_path, open_configuration
 from xview2_siamese_unet.config.execution import ExecutorParams
@@ -41,6 +52,82 @@ _TABLES: Final = (LAYER, PARQUET, *SUMMARIES, OVERVIEW)
 _ALONE: Final = Lock()
 """A worker of Dask may have several threads; Kedro has one session in a process."""
 _log = logging.getLogger(__name__)
+
+
+def plan_campaign(catalogue: Path, out: Path, event_date: str | None = None, *, history: bool = False) -> Plan:
+    """Choose pairs of images and write the jobs; the same as `kedro campaign plan CATALOGUE --out OUT`.
+
+    Args:
+        catalogue: a STAC catalogue or collection on disk, a folder of scenes, or a table of pairs.
+        out: folder of the plan.
+        event_date: in UTC; default: that of the catalogue.
+        history: whether to assess the other days after the event, too.
+
+    Raises:
+        ProjectError: a catalogue that cannot be read, or a folder that holds a plan.
+    """
+    catalogue, out = (path.expanduser().absolute() for path in (catalogue, out))
+    require_no_plan(out)
+    made = make_plan(read_catalogue(catalogue, event_date), history=history)
+    for warning in made.warnings:
+        _log.warning("%s", warning)
+    write_plan(out, made, plan_page(made, f"Plan for {catalogue.name}"))
+    return made
+
+
+class State(NamedTuple):
+    """How far a campaign is.
+
+    Attributes:
+        jobs: of the plan.
+        done: jobs that are assessed.
+        failed: name of a job → reason.
+    """
+
+    jobs: int
+    done: int
+    failed: dict[str, str]
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that nobody has begun or finished."""
+        return self.jobs - self.done - len(self.failed)
+
+
+def campaign_state(folder: Path) -> State:
+    """Return how far the campaign in a folder is; the same as `kedro campaign status FOLDER`."""
+    folder = folder.expanduser().absolute()
+    states = {job.name: read_state(folder, job) for job in read_plan(folder)}
+    failed = {name: state.error for name, state in states.items() if state is not None and state.error is not None}
+    return State(len(states), sum(state is not None and state.error is None for state in states.values()), failed)
+
+
+def run_campaign(
+    folder: Path,
+    *,
+    model: str | None = None,
+    footprints: Path | None = None,
+    zones: Path | None = None,
+    workers: int | None = None,
+    env: str | None = None,
+) -> dict[str, Any]:
+    """Assess the jobs of a plan, and write one table of buildings; the same as `kedro campaign run FOLDER`.
+
+    Args:
+        folder: of the plan.
+        model: as for `assess`; default: the newest finished run of `env`.
+        footprints: of the whole ground.
+        zones: polygons to count the buildings of the table by.
+        workers: processes; default: those of the parameters.
+        env: `<user>/<experiment>`.
+
+    Returns:
+        The content of `summary.json`.
+
+    Raises:
+        ProjectError: settings that do not work, another process on this campaign, or no job that succeeded.
+    """
+    return run_jobs(folder.expanduser().absolute(), choose_settings(model, footprints, zones, workers, env))
 
 
 class Settings(NamedTuple):
@@ -109,7 +196,7 @@ def _model_digest(path: Path) -> str:
     return sha256(find_card(path) if path.suffix == ONNX else path)
 
 
-def run_campaign(folder: Path, settings: Settings) -> dict[str, Any]:
+def run_jobs(folder: Path, settings: Settings) -> dict[str, Any]:
     """Assess the jobs that are not finished, and write what belongs to all; return the counts of summary.json.
 
     Raises:
