@@ -6,17 +6,13 @@ import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from copy import deepcopy
-from functools import cache
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import omegaconf.base
 import pytest
 from hypothesis import settings
-from omegaconf import OmegaConf
 
+import quick_configuration  # noqa: F401  before the first configuration is opened
 from run_command import preload
 from shape_check import check_imports
 
@@ -28,18 +24,12 @@ os.environ["DO_NOT_TRACK"] = "1"
 for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY", "TORCHELASTIC_RUN_ID"):
     os.environ.pop(variable, None)
 
-# Before torch is imported: two processes of two threads on two cores take longer than two of one.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch is imported: two processes of two threads on two cores take longer than two of one, and in a process that
+# is forked after scikit-learn was imported, two threads wait for each other most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Before the package is imported.
 check_imports("xview2_siamese_unet")
-
-# Half of the time of a test that opens a configuration: each file is parsed again, and each interpolation for each
-# place that refers to it.
-omegaconf.base.parse = cache(omegaconf.base.parse)  # type: ignore[attr-defined]
-_load = cache(lambda text, load=OmegaConf.load: load(StringIO(text)))  # Kedro opens the files itself
-OmegaConf.load = staticmethod(lambda file: deepcopy(_load(file.read())))  # type: ignore[method-assign]
 
 # SQLite waits for the disk after each step, also in the commands that tests start.
 os.environ["OGR_SQLITE_SYNCHRONOUS"] = "OFF"

@@ -9,7 +9,8 @@ import os
 import runpy
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -30,11 +31,22 @@ _ALWAYS = (
     "kedro.framework.session",
     "xview2_siamese_unet.settings",
     "xview2_siamese_unet.pipeline_registry",
+    "kedro_telemetry.plugin",
+    "kedro_viz.integrations.kedro.hooks",
+    "warm_configuration",
 )
 _TRAINING = (
-    "lightning.pytorch",
+    "lightning.pytorch.loggers.tensorboard",
     "segmentation_models_pytorch",
-    *(f"xview2_siamese_unet.pipelines.{name}" for name in ("data_processing", "reporting", "inference", "validation")),
+    "xview2_siamese_unet.adaptation.encoders",
+    "xview2_siamese_unet.adaptation.next_labels",
+    "xview2_siamese_unet.campaigns",
+    "xview2_siamese_unet.training.data",
+    "xview2_siamese_unet.training.trainer",
+    *(
+        f"xview2_siamese_unet.pipelines.{name}"
+        for name in ("adaptation", "data_processing", "inference", "reporting", "validation")
+    ),
 )
 
 # When Kedro reads the settings of a project, Dynaconf asks for the stack: with lines of code, that searches thousands
@@ -52,13 +64,28 @@ def run_python(folder: Path, *args: str, timeout: float = 60, **env: str) -> Com
     with tempfile.TemporaryDirectory() as streams:
         around = {**os.environ, "COLUMNS": "300", **env}
         process = _FORKS.Process(target=_run, args=(folder, args, around, streams))
-        process.start()
+        with _importable():
+            process.start()
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
         stdout, stderr = ((Path(streams) / name).read_text() for name in ("stdout", "stderr"))
     assert process.exitcode is not None, f"{args} has not ended after {timeout} s: {stderr}"
     return CompletedProcess(args, process.exitcode, stdout, stderr)
+
+
+@contextmanager
+def _importable() -> Iterator[None]:
+    """Let the server, which the first process starts, import modules beside this one: it ignores `sys.path`."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([] if before is None else [before])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _run(folder: Path, args: tuple[str, ...], env: Mapping[str, str], streams: str) -> None:

@@ -19,7 +19,7 @@ from xview2_siamese_unet.campaign.jobs import Task
 from xview2_siamese_unet.campaign.overview import OVERVIEW, write_overview
 from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.tiles import Tile
-from xview2_siamese_unet.inference.summary import Tally, cell_names, summary_numbers
+from xview2_siamese_unet.inference.summary import Tally, cell_names, sentence, summary_numbers
 
 WORDS = ["no-damage", "minor-damage", "major-damage", "destroyed"]
 EVIL = "</title><script>alert(1)</script>"
@@ -60,7 +60,7 @@ def cells_of(page: str) -> list[str]:
 
 
 def write(folder: Path, tasks: list[Task], failed: dict[str, str], numbers: dict[str, Any]) -> str:
-    write_overview(folder, tasks, failed, numbers)
+    write_overview(folder, tasks, failed, numbers | {"sentence": sentence(numbers)})
     return (folder / OVERVIEW).read_text(encoding="utf-8")
 
 
