@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -46,4 +47,18 @@ def install_wheel(project: Path, folder: Path) -> Path:
     python = folder / "env" / "bin" / "python"
     how = ("--python", python, "--constraints", constraints, "--exclude-newer", newest)
     call_uv("pip", "install", *how, build_wheel(project, folder))
+    _share_bytecode(next(python.parents[1].glob("lib/python*/site-packages")))
     return python
+
+
+def _share_bytecode(packages: Path) -> None:
+    """Link the bytecode that this environment has of the same files: compiling takes longer than a test.
+
+    Python uses it only for a source of the same size and time of change, which uv takes over from its cache.
+    """
+    ours = Path(pytest.__file__).parents[1]
+    for path in ours.rglob("*.pyc"):
+        link = packages / path.relative_to(ours)
+        if link.parents[1].is_dir() and not link.exists():
+            link.parent.mkdir(exist_ok=True)
+            os.link(path, link)

@@ -234,7 +234,7 @@ show("kedro", cli)
 """
     done = python(project, "-c", script)
     shown = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
-    assert len(shown) == 23
+    assert len(shown) == 24
     assert set(shown.values()) == {"True"}, shown
 
 

@@ -11,7 +11,6 @@ from subprocess import CompletedProcess
 import geopandas as gpd
 import pandas as pd
 import pytest
-from shapely import box
 
 from built_wheels import install_wheel
 from xview2_siamese_unet.assessment import Assessment, adapt, assess
@@ -61,22 +60,12 @@ def test_the_products_are_those_of_the_clone(python: Path, material: Path, proje
     assert [*(project / "empty").iterdir()] == []  # no id of the telemetry of ONNX Runtime
 
 
-def test_without_a_model_they_are_as_well(python: Path, material: Path, project: Path) -> None:
-    roofs = [box(x, y, x + 12, y + 9) for x in (500_020, 500_060) for y in (3_999_900, 3_999_950)]
-    footprints = project / "roofs.gpkg"
-    gpd.GeoDataFrame(geometry=roofs, crs="EPSG:32615").to_file(footprints)
-    inputs = material / "pre.tif", material / "post.tif", "--footprints", footprints
-    done = xview2(python, project, "assess", *inputs, "--out", project / "out", "--model", "none")
-    assert done.returncode == 0, done.stderr
-    ours = assess(material / "pre.tif", material / "post.tif", project / "ours", model="none", footprints=footprints)
-    assert differing(project / "out", ours) == []
-
-
-def test_labels_adapt_it_as_in_the_clone(python: Path, town: Path, project: Path) -> None:
+def test_so_are_those_without_a_model_and_those_that_labels_adapt(python: Path, town: Path, project: Path) -> None:
     houses, labels = town / "houses.gpkg", town / "labels.csv"
     pair, out = [town / "pre.tif", town / "post.tif"], project / "out"
     inputs = *pair, "--footprints", houses, "--model", "none"
     assert xview2(python, project, "assess", *inputs, "--out", out).returncode == 0
+    assert differing(out, assess(*pair, project / "ours", model="none", footprints=houses)) == []
     refused = xview2(python, project, "label", out)
     assert refused.returncode == 1
     assert "features other than random" in refused.stderr
@@ -84,7 +73,6 @@ def test_labels_adapt_it_as_in_the_clone(python: Path, town: Path, project: Path
     done = [xview2(python, project, *words, *random) for words in (["label", out], ["adapt", out, "--labels", labels])]
     assert [each.returncode for each in done] == [0, 0], [each.stderr for each in done]
     assert (out / "label.html").is_file()
-    assess(*pair, project / "ours", model="none", footprints=houses)
     ours = adapt(project / "ours", labels, features=["random"])
     assert differing(out / "adapted", ours) == []
     truth = pd.read_csv(town / "truth.csv")["label"]
