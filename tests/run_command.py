@@ -16,8 +16,8 @@ from subprocess import CompletedProcess
 from typing import Any
 
 # A server that has imported what takes seconds forks for each command; Windows starts each from scratch.
-_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-_FORKS: Any = multiprocessing.get_context(_METHOD)
+FORKS = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_FORKS: Any = multiprocessing.get_context(FORKS)
 _ALWAYS = (
     "torch",
     "geopandas",

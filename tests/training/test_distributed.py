@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from train_here import main
 
+from run_command import FORKS
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.distributed import is_torchrun
 
-SCRIPT = Path(__file__).with_name("train_here.py")
 # No batch statistics and no randomness except the sampler: these depend on the number of processes.
 # And weights that hardly move: AdamW divides each gradient by its own size, so it turns a gradient of rounding errors
 # into a whole step.
@@ -39,20 +40,14 @@ PLAIN = {
 }
 
 
-def start(store: Store, folder: Path, changes: dict[str, Any], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, *launcher, str(SCRIPT), str(store.folder), str(folder), json.dumps(changes)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+def train_with_two_ranks(store: Store, folder: Path, changes: dict[str, Any]) -> str:
+    """Train as torchrun does, in processes that need not import torch again; return what they printed."""
+    logs = DefaultLogsSpecs(str(folder / "logs"), redirects=Std.ALL)
+    config = LaunchConfig(
+        *(1, 1, 2), logs, "two", rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method=FORKS, max_restarts=0
     )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    text, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, text
-    return text
+    elastic_launch(config, main)(store.folder, folder, changes)
+    return "".join(path.read_text(encoding="utf-8") for path in folder.glob("logs/**/std*.log"))
 
 
 def last(folder: Path) -> dict[str, Any]:
@@ -74,10 +69,9 @@ def gradient_means(checkpoint: dict[str, Any]) -> list[torch.Tensor]:
 
 @pytest.mark.slow
 def test_gradients_scores_and_decision_rule_of_two_ranks_equal_those_of_one(store: Store, tmp_path: Path) -> None:
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    process = start(store, tmp_path / "two", PLAIN, torchrun)
+    text = train_with_two_ranks(store, tmp_path / "two", PLAIN)
     main(store.folder, tmp_path / "one", PLAIN)
-    text = finish(process)
+    assert "training on cpu" in text
     one, two = last(tmp_path / "one"), last(tmp_path / "two")
     assert one["global_step"] == two["global_step"] == 20
     for key, value in one["history"][0].items():
@@ -102,8 +96,7 @@ def test_ranks_do_not_wait_for_unused_weights(store: Store, tmp_path: Path) -> N
         "model": {"encoder": {"name": "efficientnet-b0"}},
         "training": {"epochs": 1, "localization_epochs": 1, "batch_size": 4, "crops_per_scene": 4, "ema_decay": 0.9},
     }
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    finish(start(store, tmp_path, settings, torchrun))
+    train_with_two_ranks(store, tmp_path, settings)
     assert last(tmp_path)["global_step"] == 3
 
 
@@ -111,16 +104,19 @@ def test_ranks_do_not_wait_for_unused_weights(store: Store, tmp_path: Path) -> N
 def test_a_killed_run_leaves_a_whole_epoch(store: Store, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"training": {"epochs": 500, "crops_per_scene": 4, "patience": 1000}}
     codes = {signal.SIGTERM: 143, signal.SIGKILL: -9}
-    runs = {kind: start(store, tmp_path / kind.name, settings) for kind in codes}
+    forks = multiprocessing.get_context(FORKS)
+    runs = {kind: forks.Process(target=main, args=(store.folder, tmp_path / kind.name, settings)) for kind in codes}
+    for process in runs.values():
+        process.start()
     waited = time.monotonic() + 120
     for kind in codes:
         while not (tmp_path / kind.name / "b" / "epochs" / "last.ckpt").exists() and time.monotonic() < waited:
             time.sleep(0.05)
     time.sleep(0.3)  # somewhere in a step, or in the middle of a checkpoint
     for kind, process in runs.items():
-        process.send_signal(kind)
-        process.communicate(timeout=60)
-        assert process.returncode == codes[kind]
+        os.kill(process.pid, kind)
+        process.join(60)
+        assert process.exitcode == codes[kind]
         found = last(tmp_path / kind.name)
         assert len(found["history"]) == found["epoch"] + 1
         assert "state_dict" in found

@@ -16,6 +16,7 @@ from tiny_training import draw_scene, new_module
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from run_command import FORKS
 from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.training.data import TrainingData
@@ -136,7 +137,7 @@ def test_statistics_of_batch_norms_are_averaged_over_ranks_in_inference_mode(
 ) -> None:
     # Lightning validates in inference mode, where collectives get inference tensors; gloo stands in for NCCL.
     ranks = (str(tmp_path / "store"), str(tmp_path / "found.pt"))
-    torch.multiprocessing.spawn(_average_buffers, (*ranks, data, recipe()), nprocs=2)
+    torch.multiprocessing.start_processes(_average_buffers, (*ranks, data, recipe()), nprocs=2, start_method=FORKS)
     found = torch.load(ranks[1], weights_only=True)
     assert len(found) > 10
     assert all(bool((buffer == 1.5).all()) for buffer in found)

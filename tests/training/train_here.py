@@ -1,10 +1,9 @@
-"""Trains on a store, alone or as one of the processes of torchrun: `train_here.py STORE FOLDER SETTINGS_AS_JSON`."""
+"""Trains on a store, alone or as one of the processes of torchrun."""
 
 from __future__ import annotations
 
 import json
 import logging
-import sys
 from pathlib import Path
 
 import torch
@@ -32,7 +31,3 @@ def main(store: Path, folder: Path, changes: dict[str, dict[str, object]]) -> No
     made = fit(data, make_recipe(**changes), Folders(folder / "a", folder / "b", folder / "c"), cores=1)
     rule = {key: made[key] for key in ("temperatures", "calibration", "thresholds", "prediction")}  # type: ignore[literal-required]
     (folder / f"rule_{get_rank()}.json").write_text(json.dumps(rule), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
