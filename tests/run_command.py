@@ -9,15 +9,16 @@ import os
 import runpy
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
+from unittest.mock import patch
 
 # A server that has imported what takes seconds forks for each command; Windows starts each from scratch.
 FORKS = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _FORKS: Any = multiprocessing.get_context(FORKS)
+_WIDE = {"COLUMNS": "300"}
 _ALWAYS = (
     "torch",
     "geopandas",
@@ -62,10 +63,7 @@ def preload(*, trains: bool) -> None:
 def run_python(folder: Path, *args: str, timeout: float = 60, **env: str) -> CompletedProcess[str]:
     """Run `python -m <module> ...` or `python -c <program> ...` in a folder; `env` adds to the environment."""
     with tempfile.TemporaryDirectory() as streams:
-        around = {**os.environ, "COLUMNS": "300", **env}
-        process = _FORKS.Process(target=_run, args=(folder, args, around, streams))
-        with _importable():
-            process.start()
+        process = start_python(folder, *args, streams=streams, **env)
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
@@ -74,21 +72,17 @@ def run_python(folder: Path, *args: str, timeout: float = 60, **env: str) -> Com
     return CompletedProcess(args, process.exitcode, stdout, stderr)
 
 
-@contextmanager
-def _importable() -> Iterator[None]:
-    """Let the server, which the first process starts, import modules beside this one: it ignores `sys.path`."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([] if before is None else [before])])
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+def start_python(folder: Path, *args: str, streams: Path | str, **env: str) -> Any:  # noqa: ANN401  the class differs by system
+    """Start what `run_python` runs; `stdout` and `stderr` are written to the folder `streams`."""
+    process = _FORKS.Process(target=_run, args=(folder, args, {**os.environ, **_WIDE, **env}, streams))
+    # The first process starts the server, which takes over the variables, but not `sys.path`.
+    paths = [str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    with patch.dict(os.environ, {**_WIDE, "PYTHONPATH": os.pathsep.join(paths)}):
+        process.start()
+    return process
 
 
-def _run(folder: Path, args: tuple[str, ...], env: Mapping[str, str], streams: str) -> None:
+def _run(folder: Path, args: tuple[str, ...], env: Mapping[str, str], streams: Path | str) -> None:
     gc.freeze()  # a collection would go through all that the server has imported
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(Path(streams) / name, os.O_WRONLY | os.O_CREAT), descriptor)

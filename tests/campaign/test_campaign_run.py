@@ -8,13 +8,12 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import geopandas as gpd
 import pandas as pd
@@ -27,7 +26,7 @@ import torch
 from pystac.extensions.file import FileExtension
 
 from made_campaign import JOBS, copy_plan, products
-from run_command import run_python
+from run_command import run_python, start_python
 from small_nets import small_checkpoint
 from xview2_siamese_unet.campaign.tiles import tile_at
 
@@ -177,15 +176,20 @@ def workers_of(client: int) -> list[int]:
     return [child.pid for child in psutil.Process(client).children() if "spawn_main" in " ".join(child.cmdline())]
 
 
-def start(site: Path, name: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", KEDRO, "campaign", "run", name, *OPTIONS, "--workers", "2"]
-    return subprocess.Popen(command, cwd=site, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603
+def start(site: Path, name: str) -> Any:  # noqa: ANN401
+    command = ("-c", KEDRO, "campaign", "run", name, *OPTIONS, "--workers", "2")
+    return start_python(site, *command, streams=site)
 
 
-def wait_until(holds: Callable[[], object], client: subprocess.Popen[bytes]) -> None:
+def end_of(client: Any) -> int:  # noqa: ANN401
+    client.join(120)
+    return client.exitcode
+
+
+def wait_until(holds: Callable[[], object], client: Any) -> None:  # noqa: ANN401
     end = time.monotonic() + 120
     while not holds():
-        assert client.poll() is None, "it ended first"
+        assert client.exitcode is None, "it ended first"
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -201,10 +205,10 @@ def test_killed_clients_and_workers_leave_the_same_bytes(site: Path, calm: Path)
         wait_until(moment, client)
         workers = workers_of(client.pid)
         os.kill(client.pid if victim == "client" else workers[0], signal.SIGKILL)
-        assert client.wait(120) == (-signal.SIGKILL if victim == "client" else 1)
+        assert end_of(client) == (-signal.SIGKILL if victim == "client" else 1)
         end = time.monotonic() + 20
         while any(map(psutil.pid_exists, workers)):  # they end with their client
             assert time.monotonic() < end
             time.sleep(0.05)
-    assert start(site, "wild").wait(120) == 0
+    assert end_of(start(site, "wild")) == 0
     assert products(wild) == products(calm)

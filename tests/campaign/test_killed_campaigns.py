@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from made_campaign import copy_plan, products
+from run_command import run_python
 
 PROGRAM = Path(__file__).parents[1] / "killed_campaigns.py"
 VICTIMS = ("client", "worker", "scheduler")
@@ -37,9 +35,8 @@ all jobs are done."""
 @pytest.mark.slow
 def test_fifteen_kills_leave_the_same_bytes(site: Path) -> None:
     calm, *folders = [copy_plan(site, name) for name in ("calm", *VICTIMS)]
-    around = os.environ | {"OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
-    program = [sys.executable, str(PROGRAM), *VICTIMS]
-    done = subprocess.run(program, cwd=site, env=around, capture_output=True, text=True, timeout=400, check=False)  # noqa: S603
+    program = f"import runpy; runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"
+    done = run_python(site, "-c", program, *VICTIMS, timeout=400, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="5s")
     assert done.stdout.split() == EXPECTED.split(), done.stderr
     for folder in folders:
         assert products(folder) == products(calm), folder.name

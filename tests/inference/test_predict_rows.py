@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ import rasterio
 from scipy.ndimage import uniform_filter
 
 from image_pair import fill
+from run_command import run_python
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import StorageError
 from xview2_siamese_unet.inference.pair import harmonise
@@ -149,8 +148,7 @@ def test_a_run_that_is_killed_ends_with_the_same_bytes(pair: Pair, tmp_path: Pat
     images, calm, wild = tmp_path, tmp_path / "calm", tmp_path / "wild"
     assess(images, calm, Net())
     for left in (3, 17, 30, 0):
-        command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(images), str(wild), str(left)]
-        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+        done = run_python(tmp_path, "-c", KILLED, str(Path(__file__).parent), str(images), str(wild), str(left))
         assert done.returncode == (-signal.SIGKILL if left else 0), done.stderr
         assert (wild / "damage.tif").exists() == (not left)
     assert (wild / "damage.tif").read_bytes() == (calm / "damage.tif").read_bytes()

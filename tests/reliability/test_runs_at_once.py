@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from run_command import run_python
 from shipped_project import SMALL
 
 PROJECT = Path(__file__).parents[2]
@@ -80,9 +78,7 @@ def storages(tmp_path: Path) -> tuple[Storage, Storage]:
 def run(folder: Path, pipelines: str, *rounds: tuple[Storage, str]) -> tuple[list[str], str]:
     """Return the exit codes of each round, and what all runs said."""
     asked = [f"{storage.folder / 'conf'},{envs}" for storage, envs in rounds]
-    command = [sys.executable, "-c", PROGRAM, str(PROJECT), pipelines, *asked]
-    wide = os.environ | {"COLUMNS": "300"}
-    done = subprocess.run(command, cwd=folder, env=wide, capture_output=True, text=True, check=False)  # noqa: S603
+    done = run_python(folder, "-c", PROGRAM, str(PROJECT), pipelines, *asked, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-len(rounds) :], "".join(path.read_text() for path in sorted(folder.glob("*.log")))
 

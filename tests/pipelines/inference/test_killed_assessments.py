@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from run_command import run_python
 
 # Each child is the whole command; forked from one process, because importing everything takes longer than assessing.
 CHILDREN = """
@@ -48,9 +48,7 @@ print("last", wait(child("wild")))
 def test_killed_ten_times_and_started_again_gives_the_same_bytes(material: Path, project: Path) -> None:
     given = [str(material / name) for name in ("pre.tif", "post.tif")]
     options = ["--model", str(material / "model.pth"), "--overwrite", "--device", "cpu"]
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", CHILDREN, *given, *options], capture_output=True, text=True, check=False, timeout=300
-    )
+    done = run_python(project, "-c", CHILDREN, *given, *options, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count(" -9 ") >= 5, done.stdout  # killed before it was done
     assert "last 0" in done.stdout
