@@ -54,6 +54,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def link_or_copy(path: Path, target: Path) -> None:
+    """Make a file that is a symbolic link to another, or a copy where none can be made.
+
+    FAT and some network drives have no links; Windows allows them in Developer Mode only.
+    """
+    try:
+        path.symlink_to(target)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copy2(target, path)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file as UTF-8 with the line ends of the text: the same bytes on every system."""
     with whole_file(path) as part:

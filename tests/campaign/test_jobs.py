@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import geopandas as gpd
 import pytest
@@ -94,7 +97,10 @@ def test_the_area_of_interest_is_the_tile_and_a_hundred_metres(make: Callable[..
     assert (west, south, east, north) == pytest.approx((EDGE - 2600, 4_097_400, EDGE + 100, 4_100_100), abs=0.01)
 
 
-def test_several_rasters_of_one_name_become_one_image(make: Callable[..., list[Task]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", [True, False])
+def test_several_rasters_of_one_name_become_one_image(
+    make: Callable[..., list[Task]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
     task = make()[0]
     first = task.job.post.images[0]
     (tmp_path / "east").mkdir()
@@ -111,12 +117,15 @@ def test_several_rasters_of_one_name_become_one_image(make: Callable[..., list[T
         ) as target,
     ):
         target.write(source.read())
-    second.with_name(second.name + ".msk").symlink_to(first.path)
+    shutil.copy(first.path, second.with_name(second.name + ".msk"))
+    if not linked:
+        monkeypatch.setattr("os.symlink", Mock(side_effect=OSError(errno.EINVAL, "a required privilege is not held")))
     post = replace(task.job.post, images=(first, replace(first, path=second)))
     given: list[Path] = []
     run_task(lambda pre, post, out, **_: given.extend((pre, post)), task._replace(job=replace(task.job, post=post)))
     assert given[0].name == "pre_a.tif"
     assert sorted(path.name for path in given[1].iterdir()) == ["0001.tif", "0002.tif", "0002.tif.msk"]
+    assert {path.is_symlink() for path in given[1].iterdir()} == {linked}
     assert len(read_source(given[1]).tiles) == 2
 
 

@@ -14,7 +14,7 @@ import shapely
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
-from xview2_siamese_unet.atomic import sha256, write_atomically
+from xview2_siamese_unet.atomic import link_or_copy, sha256, write_atomically
 from xview2_siamese_unet.campaign.acquisition import WGS84, Acquisition
 from xview2_siamese_unet.campaign.catalogue import NO_PRE
 from xview2_siamese_unet.campaign.plan import Job
@@ -148,12 +148,12 @@ def _image(folder: Path, acquisition: Acquisition) -> Path:
     folder.mkdir(parents=True)
     for number, path in enumerate(paths, start=1):
         link = folder / f"{number:04}{path.suffix.lower()}"
-        link.symlink_to(path.absolute())
+        link_or_copy(link, path.absolute())
         beside = [(path.with_name(path.name + end), link.with_name(link.name + end)) for end in _SIDECARS]
         beside += [(path.with_suffix(end), link.with_suffix(end)) for end in _WORLD_FILES]
         for there, here in beside:
             if there.is_file():
-                here.symlink_to(there.absolute())
+                link_or_copy(here, there.absolute())
     return folder
 
 

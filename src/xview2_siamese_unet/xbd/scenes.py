@@ -15,7 +15,7 @@ from typing import Final, Literal, get_args
 
 import pandas as pd
 
-from xview2_siamese_unet.atomic import whole_file
+from xview2_siamese_unet.atomic import link_or_copy, whole_file
 from xview2_siamese_unet.config.dataset import Tier
 from xview2_siamese_unet.errors import DataError
 
@@ -109,12 +109,12 @@ class SceneFiles:
     def write(self, make: Callable[[], Iterable[tuple[str, bytes | Path]]], made_from: str | None = None) -> None:
         """Make the files, path and content, and write each atomically; dated `made_from` if that is given.
 
-        Where the content is a path, the file is a link to it.
+        Where the content is a path, the file is a link to it, or a copy.
         """
         for name, data in make():
             with whole_file(self.folder / name) as part:
                 if isinstance(data, Path):
-                    part.symlink_to(data)
+                    link_or_copy(part, data)
                     continue  # a date would be that of the original
                 part.write_bytes(data)
                 if made_from is not None:
