@@ -54,7 +54,9 @@ _ALONE: Final = Lock()
 _log = logging.getLogger(__name__)
 
 
-def plan_campaign(catalogue: Path, out: Path, event_date: str | None = None, *, history: bool = False) -> Plan:
+def plan_campaign(
+    catalogue: Path | str, out: Path | str, event_date: str | None = None, *, history: bool = False
+) -> Plan:
     """Choose pairs of images and write the jobs; the same as `kedro campaign plan CATALOGUE --out OUT`.
 
     Args:
@@ -66,7 +68,7 @@ def plan_campaign(catalogue: Path, out: Path, event_date: str | None = None, *, 
     Raises:
         ProjectError: a catalogue that cannot be read, or a folder that holds a plan.
     """
-    catalogue, out = (path.expanduser().absolute() for path in (catalogue, out))
+    catalogue, out = (Path(path).expanduser().absolute() for path in (catalogue, out))
     require_no_plan(out)
     made = make_plan(read_catalogue(catalogue, event_date), history=history)
     for warning in made.warnings:
@@ -94,20 +96,20 @@ class State(NamedTuple):
         return self.jobs - self.done - len(self.failed)
 
 
-def campaign_state(folder: Path) -> State:
+def campaign_state(folder: Path | str) -> State:
     """Return how far the campaign in a folder is; the same as `kedro campaign status FOLDER`."""
-    folder = folder.expanduser().absolute()
+    folder = Path(folder).expanduser().absolute()
     states = {job.name: read_state(folder, job) for job in read_plan(folder)}
     failed = {name: state.error for name, state in states.items() if state is not None and state.error is not None}
     return State(len(states), sum(state is not None and state.error is None for state in states.values()), failed)
 
 
 def run_campaign(
-    folder: Path,
+    folder: Path | str,
     *,
-    model: str | None = None,
-    footprints: Path | None = None,
-    zones: Path | None = None,
+    model: Path | str | None = None,
+    footprints: Path | str | None = None,
+    zones: Path | str | None = None,
     workers: int | None = None,
     env: str | None = None,
 ) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def run_campaign(
     Raises:
         ProjectError: settings that do not work, another process on this campaign, or no job that succeeded.
     """
-    return run_jobs(folder.expanduser().absolute(), choose_settings(model, footprints, zones, workers, env))
+    return run_jobs(Path(folder).expanduser().absolute(), choose_settings(model, footprints, zones, workers, env))
 
 
 class Settings(NamedTuple):
@@ -147,7 +149,11 @@ class Settings(NamedTuple):
 
 
 def choose_settings(
-    model: str | None, footprints: Path | None, zones: Path | None, workers: int | None, env: str | None
+    model: Path | str | None,
+    footprints: Path | str | None,
+    zones: Path | str | None,
+    workers: int | None,
+    env: str | None,
 ) -> Settings:
     """Return the settings of the experiment and of the options; the model is the same for all jobs.
 
@@ -169,19 +175,19 @@ def choose_settings(
         kind = "processes" if executor.kind == "serial" and workers > 1 else executor.kind
         executor = executor.model_copy(update={"kind": kind, "workers": workers})
     experiment = "/".join(loader.user_and_experiment)
-    named = model or (None if inference.model is None else str(inference.model))
+    named = model or inference.model
     if named is None:  # the run by its name: a training that ends meanwhile does not change the model
         path = find_path(loader, "checkpoint")
         given: dict[str, Any] = {"env": f"{experiment}@{loader.run.name}"}
     else:
-        path = find_model(named, env)
+        path = find_model(str(named), env)
         path = path if path == NONE else path.expanduser().absolute()
         given = {"env": experiment, "model": path}
     decides = inference.model_dump(mode="json", exclude=_PLACES)
     counted = inference.zones and file_state(split_layer(inference.zones.expanduser())[0])
     made_with = digest([code_digest(*_CODE), _model_digest(path), decides, counted, parameters["hardware"]])
     named_files = {"footprints": footprints, "zones": zones}  # zones of the command count in the merged table alone
-    update = {key: path.expanduser().absolute() for key, path in named_files.items() if path is not None}
+    update = {key: Path(path).expanduser().absolute() for key, path in named_files.items() if path is not None}
     return Settings(given, inference.model_copy(update=update), made_with, executor)
 
 

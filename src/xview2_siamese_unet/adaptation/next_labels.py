@@ -43,15 +43,15 @@ class LabellingPage(NamedTuple):
 
 
 def label(  # noqa: PLR0913  one argument an option
-    folder: Path,
+    folder: Path | str,
     *,
     count: int = 60,
-    labels: Sequence[Path] = (),
+    labels: Sequence[Path | str] = (),
     features: Sequence[str] = (),
-    out: Path | None = None,
+    out: Path | str | None = None,
     show_prediction: bool = False,
-    pre: Path | None = None,
-    post: Path | None = None,
+    pre: Path | str | None = None,
+    post: Path | str | None = None,
 ) -> LabellingPage:
     """Write a page on which a person labels the damage of buildings; the same as `kedro label FOLDER`.
 
@@ -68,15 +68,16 @@ def label(  # noqa: PLR0913  one argument an option
     Raises:
         DataError: no assessment, labels that cannot be read, nothing left to label, or a page that is there already.
     """
-    shown, folder = folder.expanduser(), assessment_root(folder.expanduser().absolute())
+    shown = Path(folder).expanduser()
+    folder = assessment_root(shown.absolute())
     record, buildings = require_record(folder), read_building_layer(folder / "buildings.gpkg")
-    _require_new(page := out or folder / "label.html")
-    known = read_label_files(labels, buildings)
+    _require_new(page := Path(out or folder / "label.html"))
+    known = read_label_files([*map(Path, labels)], buildings)
     least = record["settings"]["inference"]["buildings"]["min_visible"]
     free, taken = _free(buildings, least, known["building_id"], validation_ids(folder))
     if not free:
         raise DataError(f"{folder} has no visible building without a label.", hint="There is nothing left to label.")
-    pair = reopen_pair(folder, {"pre": pre, "post": post})
+    pair = reopen_pair(folder, {name: Path(path) for name, path in (("pre", pre), ("post", post)) if path is not None})
     ids = next_labels(
         embed_assessed(folder, pair, buildings, features), buildings, free, count, training_labels(known, folder)
     )

@@ -35,7 +35,7 @@ class Agreement(NamedTuple):
     confusion: pd.DataFrame
 
 
-def compare_labels(folder: Path, first: Path, second: Path) -> Agreement:
+def compare_labels(folder: Path | str, first: Path | str, second: Path | str) -> Agreement:
     """Return the agreement of the files of two labellers; the same as `kedro label FOLDER --compare FIRST SECOND`.
 
     Args:
@@ -46,10 +46,10 @@ def compare_labels(folder: Path, first: Path, second: Path) -> Agreement:
     Raises:
         DataError: no assessment, labels that cannot be read, or no building with both labels.
     """
-    root = assessment_root(folder.expanduser().absolute())
+    root = assessment_root(Path(folder).expanduser().absolute())
     require_record(root)
     buildings = read_building_layer(root / "buildings.gpkg")
-    return kappa(read_labels(first, buildings), read_labels(second, buildings))
+    return kappa(*(read_labels(Path(file), buildings) for file in (first, second)))
 
 
 def kappa(first: pd.DataFrame, second: pd.DataFrame) -> Agreement:

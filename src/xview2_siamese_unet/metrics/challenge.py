@@ -53,7 +53,7 @@ class MaskFiles(NamedTuple):
 
 
 def score(
-    predictions: Path, targets: Path, *, any_size: bool = False, unclassified: Unclassified = "ignore"
+    predictions: Path | str, targets: Path | str, *, any_size: bool = False, unclassified: Unclassified = "ignore"
 ) -> dict[str, Any]:
     """Return the official xView2 score of two folders of masks, with intervals; the same as `kedro score`.
 
@@ -66,6 +66,7 @@ def score(
     Raises:
         DataError: see `count_folders`.
     """
+    predictions, targets = Path(predictions), Path(targets)
     side = OFFICIAL_SIDE if is_official(targets) and not any_size else None
     return summarise_folders(count_folders(predictions, targets, side=side), unclassified)
 
