@@ -261,7 +261,7 @@ def _assessment() -> QgsProcessingParameterFile:
 
 
 def _features() -> QgsProcessingParameterEnum:
-    text = "Features of buildings: a pretrained encoder (package), or without torch convolutions of the images (random)"
+    text = "Features: package (pretrained encoder) or random (convolutions of the images, no torch); empty: the default"
     return QgsProcessingParameterEnum("FEATURES", text, ["package", "random"], optional=True, usesStaticStrings=True)
 
 

@@ -61,4 +61,7 @@ def _share_bytecode(packages: Path) -> None:
         link = packages / path.relative_to(ours)
         if link.parents[1].is_dir() and not link.exists():
             link.parent.mkdir(exist_ok=True)
-            os.link(path, link)
+            try:
+                os.link(path, link)
+            except OSError:  # on another file system
+                shutil.copy2(path, link)

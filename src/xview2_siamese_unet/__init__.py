@@ -10,7 +10,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # and no __getattr__, with which any name would pass
     from xview2_siamese_unet.adaptation.next_labels import label
     from xview2_siamese_unet.assessment import adapt, assess, estimate, look, validate
     from xview2_siamese_unet.campaigns import campaign_state, plan_campaign, run_campaign
@@ -42,9 +42,14 @@ _MODULES = {
 # Before anything imports Arrow, whose own allocator keeps 50 to 100 MB freed after work that needs 4 MB at once.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import a function when it is first used: pandas, GDAL and torch are slow to import for `--help`."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    def __getattr__(name: str) -> Any:  # noqa: ANN401
+        """Import a function when it is first used: pandas, GDAL and torch are slow to import for `--help`."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pandas as pd
 from kedro.runner import SequentialRunner
 
-from xview2_siamese_unet.config.adaptation import is_checkpoint
+from xview2_siamese_unet.config.adaptation import as_list, is_checkpoint
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.datasets.rasters import picture
 from xview2_siamese_unet.errors import DataError, cause_of
@@ -106,11 +106,11 @@ def adapt(
         ProjectError: no assessment, its images are not found, or labels that cannot be used.
     """
     root = assessment_root(Path(folder).expanduser().absolute())
-    files = [labels] if isinstance(labels, (str, Path)) else [*labels]
-    given = {"labels": [str(Path(file).expanduser().absolute()) for file in files], **more}
+    given = {"labels": [str(Path(file).expanduser().absolute()) for file in as_list(labels)], **more}
     if "features" in more:
         given["features"] = [
-            str(Path(name).expanduser().absolute()) if is_checkpoint(name) else name for name in more["features"]
+            str(Path(name).expanduser().absolute()) if is_checkpoint(name) else name
+            for name in as_list(more["features"])
         ]
     with _session({"out": root}, env, None, adaptation=given) as session, _without_advice():
         session.run(pipeline_names=["adaptation"], runner=SequentialRunner())
@@ -280,6 +280,7 @@ def _checkpoint_of(env: str | None, model: str) -> Path:
     Raises:
         ConfigError: no such user, experiment or run.
     """
+    configure(find_project())
     other, at, run = model.partition("@") if "/" in model else ("", "@", model)
     with open_session(other or env, {"run": run} if at else None) as session:
         context = session.load_context()
@@ -293,5 +294,5 @@ def _plain(key: str, value: Any) -> Any:  # noqa: ANN401
     if key in _PATHS and value is not None:
         return str(Path(value).expanduser().absolute())
     if key == "masks":
-        return [_plain("aoi", mask) for mask in ([value] if isinstance(value, (str, Path)) else value)]
+        return [_plain("aoi", mask) for mask in as_list(value)]
     return list(value) if isinstance(value, tuple) else value

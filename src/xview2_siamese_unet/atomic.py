@@ -64,7 +64,9 @@ def link_or_copy(path: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        shutil.copy2(target, path)
+        shutil.copyfile(target, path)  # not read-only, as the original may be: Windows would never replace it
+        found = target.stat()
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -78,7 +78,7 @@ def plan_campaign(
 
 
 class State(NamedTuple):
-    """How far a campaign is.
+    """Progress of a campaign.
 
     Attributes:
         jobs: of the plan.
@@ -92,12 +92,12 @@ class State(NamedTuple):
 
     @property
     def waiting(self) -> int:
-        """Jobs that nobody has begun or finished."""
+        """Jobs that are neither assessed nor failed."""
         return self.jobs - self.done - len(self.failed)
 
 
 def campaign_state(folder: Path | str) -> State:
-    """Return how far the campaign in a folder is; the same as `kedro campaign status FOLDER`."""
+    """Return the progress of the campaign in a folder; the same as `kedro campaign status FOLDER`."""
     folder = Path(folder).expanduser().absolute()
     states = {job.name: read_state(folder, job) for job in read_plan(folder)}
     failed = {name: state.error for name, state in states.items() if state is not None and state.error is not None}

@@ -91,7 +91,6 @@ _IN_USE: Final = f"Close the program that has it open, such as QGIS, and run aga
 _WINDOWS: Final = {
     5: _IN_USE,
     32: _IN_USE,
-    1314: "Turn on Developer Mode in the settings of Windows, which allows symbolic links, and run again.",
 }
 """`winerror` of what Windows refuses and other systems do not."""
 

@@ -165,7 +165,7 @@ def test_sources_that_cannot_be_used(outlines: gpd.GeoSeries, pair: Pair, tmp_pa
     (tmp_path / "bad.pth").write_bytes(b"junk")
     with pytest.raises(CheckpointError):
         make_encoders([str(tmp_path / "bad.pth")], outlines, pair)
-    with pytest.raises(ConfigError, match="names package twice"):
+    with pytest.raises(ConfigError, match="package are named twice"):
         make_encoders(["package", "package"], outlines, pair)
     assert source_names(["package", "/somewhere/own.pth", "resnet18.a1_in1k"]) == [
         "package",

@@ -103,6 +103,17 @@ def model() -> list[Any]:
     return [done, sorted(each["building_id"] for each in layer.getFeatures())]
 
 
+def features() -> list[Any]:
+    """Return the option of both algorithms that have it: as it was chosen, and if it is left out."""
+    chosen, context = [], QgsProcessingContext()
+    for name, given in (("label", {"FEATURES": "random"}), ("adapt", {"FEATURES": "package"}), ("adapt", {})):
+        algorithm = QgsApplication.processingRegistry().createAlgorithmById(f"xview2:{name}")
+        values = {"FOLDER": str(folder), "LABELS": str(folder / "buildings.gpkg"), **given}
+        assert algorithm.prepare(values, context, QgsProcessingFeedback())
+        chosen.append(algorithm.options_of_command(algorithm._values)["features"])
+    return chosen
+
+
 def cancel() -> dict[str, Any]:
     """Cancel while the command runs."""
     recorder = Recorder(cancel_at="harmonise")
@@ -121,6 +132,6 @@ Processing.initialize()
 plugin = classFactory(None)
 plugin.initProcessing()
 ProcessingConfig.setSettingValue("XVIEW2_COMMAND", xview2)
-found = {"show": show(), "by_hand": by_hand(), "model": model(), "cancel": cancel()}
+found = {"show": show(), "by_hand": by_hand(), "model": model(), "features": features(), "cancel": cancel()}
 plugin.unload()
 sys.stdout.write(json.dumps(found))

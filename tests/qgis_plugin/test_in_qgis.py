@@ -103,6 +103,7 @@ def test_the_toolbox_a_model_and_cancel(folder: Path) -> None:
     done = run_here(folder, PYTHON, str(Path(__file__).with_name("in_qgis.py")), str(folder), str(XVIEW2))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
+    assert found["features"] == ["random", "package", None]
     shown = found["show"]
     out = folder / "shown"
     assert shown["outputs"] == {

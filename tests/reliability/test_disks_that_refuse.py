@@ -104,7 +104,6 @@ class WindowsError(OSError):
     [
         (errno.EACCES, 5, "Close the program that has it open"),
         (errno.EACCES, 32, "Close the program that has it open"),
-        (errno.EINVAL, 1314, "Turn on Developer Mode"),
     ],
 )
 def test_what_windows_refuses_has_a_sentence(tmp_path: Path, number: int, winerror: int, hint: str) -> None:

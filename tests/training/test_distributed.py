@@ -85,7 +85,6 @@ def test_gradients_scores_and_decision_rule_of_two_ranks_equal_those_of_one(stor
     for part, values in rule(tmp_path / "one", 0).items():
         assert rule(tmp_path / "two", 0)[part] == pytest.approx(values, rel=1e-4), part
     assert len(list((tmp_path / "two" / "a").rglob("events.*"))) == 1  # the other process writes nothing
-    assert "destroy_process_group" not in text
     assert "Warning" not in text
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -17,9 +17,9 @@ from xview2_siamese_unet.adaptation.fitting import Labelled, fit_head, merge_rar
 from xview2_siamese_unet.adaptation.head import HEAD, Head, read_head
 from xview2_siamese_unet.adaptation.sources import embed_with
 from xview2_siamese_unet.adaptation.suggest import FIRST, resemblance, space, suggest
-from xview2_siamese_unet.atomic import write_atomically
-from xview2_siamese_unet.config.adaptation import is_checkpoint
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.atomic import require_place, write_atomically
+from xview2_siamese_unet.config.adaptation import as_list, is_checkpoint
+from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.buildings import read_building_layer
 from xview2_siamese_unet.inference.reopen import ADAPTED, assessment_root, reopen_pair, require_record
 from xview2_siamese_unet.labelling.labels import read_label_files, training_labels, validation_ids
@@ -46,8 +46,8 @@ def label(  # noqa: PLR0913  one argument an option
     folder: Path | str,
     *,
     count: int = 60,
-    labels: Sequence[Path | str] = (),
-    features: Sequence[str] = (),
+    labels: Path | str | Sequence[Path | str] = (),
+    features: str | Sequence[str] = (),
     out: Path | str | None = None,
     show_prediction: bool = False,
     pre: Path | str | None = None,
@@ -66,34 +66,38 @@ def label(  # noqa: PLR0913  one argument an option
         post: post-disaster image, if it has moved.
 
     Raises:
+        ConfigError: a count below 1, or features that cannot be used.
         DataError: no assessment, labels that cannot be read, nothing left to label, or a page that is there already.
     """
+    _require_some(count)
     shown = Path(folder).expanduser()
     folder = assessment_root(shown.absolute())
     record, buildings = require_record(folder), read_building_layer(folder / "buildings.gpkg")
-    _require_new(page := Path(out or folder / "label.html"))
-    known = read_label_files([*map(Path, labels)], buildings)
-    least = record["settings"]["inference"]["buildings"]["min_visible"]
-    free, taken = _free(buildings, least, known["building_id"], validation_ids(folder))
-    if not free:
-        raise DataError(f"{folder} has no visible building without a label.", hint="There is nothing left to label.")
-    pair = reopen_pair(folder, {name: Path(path) for name, path in (("pre", pre), ("post", post)) if path is not None})
-    ids = next_labels(
-        embed_assessed(folder, pair, buildings, features), buildings, free, count, training_labels(known, folder)
-    )
+    _require_new(page := Path(out or folder / "label.html").expanduser())
+    known = read_label_files([Path(file).expanduser() for file in as_list(labels)], buildings)
+    free, taken = _free(buildings, record, known["building_id"], validation_ids(folder))
+    pair = reopen_pair(folder, {"pre": pre, "post": post})
+    embedding = embed_assessed(folder, pair, buildings, as_list(features))
+    ids = next_labels(embedding, buildings, free, count, training_labels(known, folder))
     if len(ids) < count:
         _log.warning(
             "only %d buildings to label: of %d, %s, %d have no features",
             *(len(ids), len(buildings), taken, len(free) - len(ids)),
         )
-    # A page of adapted products shows their predictions.
-    frame = buildings if shown.resolve() == folder.resolve() else read_building_layer(shown / "buildings.gpkg")
-    write_atomically(page, labelling_page(frame, pair, ids, show_prediction=show_prediction))
+    if shown.resolve() != folder.resolve():  # a page of adapted products shows their predictions
+        buildings = read_building_layer(shown / "buildings.gpkg")
+    write_atomically(page, labelling_page(buildings, pair, ids, show_prediction=show_prediction))
     return LabellingPage(page, ids)
 
 
+def _require_some(count: int) -> None:
+    if count < 1:
+        raise ConfigError(f"A page cannot ask for {count} buildings.", hint="Name a count of at least 1.")
+
+
 def _require_new(page: Path) -> None:
-    """Refuse to replace a page, whose labels may not be exported yet."""
+    """Refuse to replace a page, whose labels may not be exported yet, and a place that is none for a file."""
+    require_place(page)
     if page.exists():
         raise DataError(
             f"{page} already exists.", hint="Export its labels, then choose another name with --out, or delete it."
@@ -101,15 +105,24 @@ def _require_new(page: Path) -> None:
 
 
 def _free(
-    buildings: gpd.GeoDataFrame, min_visible: float, labelled: Iterable[str], sample: Iterable[str]
+    buildings: gpd.GeoDataFrame, record: Mapping[str, Any], labelled: Iterable[str], sample: Iterable[str]
 ) -> tuple[list[str], str]:
-    """Return the ids that may be asked for, and how many others there are, by the first reason that holds."""
-    seen = (buildings["visible_fraction"] >= min_visible) & (buildings["visible_fraction"] > 0)
+    """Return the ids that may be asked for, and how many others there are, by the first reason that holds.
+
+    Raises:
+        DataError: there are none.
+    """
+    least = record["settings"]["inference"]["buildings"]["min_visible"]
+    seen = (buildings["visible_fraction"] >= least) & (buildings["visible_fraction"] > 0)
     visible = buildings["building_id"][seen].dropna()
     unlabelled = visible[~visible.isin(list(labelled))]
     free = unlabelled[~unlabelled.isin(list(sample))]
     hidden, known, drawn = len(buildings) - len(visible), len(visible) - len(unlabelled), len(unlabelled) - len(free)
     taken = f"{hidden} are not visible or have no id, {known} have a label, {drawn} are in the validation sample"
+    if free.empty:
+        raise DataError(
+            f"There is no visible building without a label: {taken}.", hint="There is nothing left to label."
+        )
     return free.tolist(), taken
 
 

@@ -12,6 +12,7 @@ from xview2_siamese_unet.adaptation.random_convolutions import FILTERS, RandomEn
 from xview2_siamese_unet.config.adaptation import is_checkpoint, source_names
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.reopen import ADAPTED
+from xview2_siamese_unet.packages import TORCH
 from xview2_siamese_unet.raster.reader import Pair
 
 
@@ -24,13 +25,13 @@ def make_encoders(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair) 
         pair: both images.
 
     Raises:
-        ConfigError: no such model, weights that cannot be read, or a source that is named twice.
+        ConfigError: no torch, no such model, weights that cannot be read, or a source that is named twice.
         CheckpointError: a checkpoint that cannot be used.
         DataError: too few buildings are visible for random convolutions.
     """
     names = source_names(features)
     if twice := [name for name in names if names.count(name) > 1]:
-        raise ConfigError(f"adaptation.features names {twice[0]} twice.", hint="Name each source once.")
+        raise ConfigError(f"The features {twice[0]} are named twice.", hint="Name each source once.")
     return [_make_encoder(name, outlines, pair) for name in features]
 
 
@@ -39,10 +40,16 @@ def _make_encoder(name: str, outlines: gpd.GeoSeries, pair: Pair) -> Encoder:
         patches = sample_patches(outlines, pair)
         if len(patches) < FILTERS:
             raise DataError(
-                "Too few buildings are visible for random convolutions.", hint="Set adaptation.features to [package]."
+                "Too few buildings are visible for random convolutions.",
+                hint="Use --features package (needs torch).",
             )
         return RandomEncoder(patches)
-    # torch is slow to import, and xview2-assess lacks it
+    if TORCH.missing:
+        raise ConfigError(
+            f"The features {name} need torch, which is not installed.",
+            hint=f"Use --features random, or install it: {TORCH.install}.",
+        )
+    # torch is slow to import
     from xview2_siamese_unet.adaptation.encoders import CheckpointEncoder, PretrainedEncoder  # noqa: PLC0415
 
     return CheckpointEncoder(Path(name).expanduser()) if is_checkpoint(name) else PretrainedEncoder(name)

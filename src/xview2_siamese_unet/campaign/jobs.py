@@ -135,7 +135,7 @@ def run_task(assess: Callable[..., object], task: Task) -> str | None:
 
 
 def _image(folder: Path, acquisition: Acquisition) -> Path:
-    """Return the raster of an acquisition; of several, a folder of links, numbered because their names may repeat."""
+    """Return the raster of an acquisition; of several, a folder of links or copies with numbers as names."""
     paths = [image.path for image in acquisition.images]
     if len(paths) == 1:
         return paths[0]

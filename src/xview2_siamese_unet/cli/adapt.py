@@ -17,7 +17,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--labels", type=_PATH, multiple=True, help="File of labels, from kedro label, QGIS or a spreadsheet.")
 @click.option("--head", type=_PATH, help="head.safetensors of another folder of the same event, in place of labels.")
-@features_option
+@features_option("package")
 @click.option("--zones", type=_PATH, help="Polygons, such as districts, to count buildings by.")
 @click.option("--pre", type=_PATH, help="Pre-disaster image, if it has moved since the assessment.")
 @click.option("--post", type=_PATH, help="Post-disaster image, if it has moved.")

@@ -41,12 +41,14 @@ def plan(catalogue: Path, out: Path, event_date: str | None, *, history: bool, a
     kedro campaign plan pairs.csv --out campaign
     """  # noqa: D301  click takes the escaped character
     made = xview2.plan_campaign(catalogue, out, event_date, history=history)
+    from xview2_siamese_unet.campaign.plan_files import JOBS, PAGE  # noqa: PLC0415  slow to import for --help
+
     tiles = len({job.job.tile for job in made.jobs})
-    page = out.expanduser().absolute() / "plan.html"
+    page = out.expanduser().absolute() / PAGE
     if as_json:
         print_json({"jobs": len(made.jobs), "tiles": tiles, "page": str(page), "warnings": [*made.warnings]})
     else:
-        click.echo(f"jobs: {len(made.jobs)}, tiles: {tiles}; look at {page}, edit plan.csv")
+        click.echo(f"jobs: {len(made.jobs)}, tiles: {tiles}; look at {page}, edit {JOBS}")
 
 
 @campaign.command("run", cls=ProjectCommand)

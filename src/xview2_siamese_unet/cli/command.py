@@ -146,11 +146,11 @@ env_option: Final = click.option(
 )
 
 
-features_option: Final = click.option(
-    "--features",
-    multiple=True,
-    help="Source of features: package (default), random, a checkpoint, or a model of timm; repeat it for several.",
-)
+def features_option(default: str) -> Callable[[Command], Command]:
+    """Return the option `--features`."""
+    text = "Source of features: package, random, a checkpoint, or a model of timm; repeat it for several. Default: "
+    return click.option("--features", multiple=True, help=f"{text}{default}.")
+
 
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 

@@ -29,7 +29,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--count", type=click.IntRange(min=1), default=60, show_default=True, help="Number of buildings.")
 @click.option("--labels", type=_PATH, multiple=True, help="Labels so far: their buildings are not asked for again.")
-@features_option
+@features_option("those of the adapted assessment, else package")
 @out_option("Page to write. Default: DIR/label.html.")
 @click.option("--show-prediction", is_flag=True, help="Show the predicted class, which influences people.")
 @click.option("--pre", type=_PATH, help="Pre-disaster image, if it has moved since the assessment.")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic import Field
 
 from xview2_siamese_unet.config.validation import Strict
 
+Name = TypeVar("Name", bound=Path | str)
 CHECKPOINTS: Final = (".pth", ".safetensors")
 """Suffixes of sources of features that are checkpoints."""
 
@@ -31,6 +32,11 @@ class AdaptationParams(Strict):
     """Post-disaster image, if it has moved."""
     zones: Path | None = None
     """Polygons, such as districts, to count buildings by."""
+
+
+def as_list(given: Name | Iterable[Name]) -> list[Name]:
+    """Return names or paths as a list, also if a single one is given."""
+    return [given] if isinstance(given, str | Path) else list(given)
 
 
 def is_checkpoint(source: str) -> bool:

@@ -50,7 +50,7 @@ class OtherLayout(AbstractDataset[NoReturn, Partitions]):
         """
 
     def load(self) -> Partitions:
-        """Return the files of each scene in the layout of xBD, lazily: links to both images, and both labels.
+        """Return the files of each scene in the layout of xBD, lazily: links to (or copies of) both images, and labels.
 
         Raises:
             DataError: no scene, or two of one name.

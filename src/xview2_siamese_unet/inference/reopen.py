@@ -50,7 +50,7 @@ def require_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def reopen_pair(folder: Path, given: Mapping[str, Path | None] | None = None) -> Pair:
+def reopen_pair(folder: Path, given: Mapping[str, Path | str | None] | None = None) -> Pair:
     """Return the pair of an assessment with its grid, stretch, shift and area of interest.
 
     Args:
@@ -88,9 +88,9 @@ def _shift_field(field: Mapping[str, Any]) -> ShiftField:
     return ShiftField((rows, columns), np.array(field["rows"], float), np.array(field["columns"], float))
 
 
-def _reopen_source(folder: Path, record: Mapping[str, Any], name: str, given: Path | None) -> Source:
+def _reopen_source(folder: Path, record: Mapping[str, Any], name: str, given: Path | str | None) -> Source:
     """Return one image, which must have the bytes that were assessed."""
-    path = given.expanduser().absolute() if given is not None else _noted_path(folder, name, record[name]["name"])
+    path = Path(given).expanduser().absolute() if given is not None else _noted_path(folder, name, record[name]["name"])
     hint = f"Name the {name}-disaster image with --{name}."
     if not path.exists():
         raise DataError(f"The {name}-disaster image of {folder} is not at {path}.", hint=hint)

@@ -49,7 +49,7 @@ def compare_labels(folder: Path | str, first: Path | str, second: Path | str) ->
     root = assessment_root(Path(folder).expanduser().absolute())
     require_record(root)
     buildings = read_building_layer(root / "buildings.gpkg")
-    return kappa(*(read_labels(Path(file), buildings) for file in (first, second)))
+    return kappa(*(read_labels(Path(file).expanduser(), buildings) for file in (first, second)))
 
 
 def kappa(first: pd.DataFrame, second: pd.DataFrame) -> Agreement:

@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from xview2_siamese_unet.config.modelling import Unclassified
 from xview2_siamese_unet.damage import N_CODES, Damage
-from xview2_siamese_unet.errors import DataError
+from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, Predictions, count_scene
 from xview2_siamese_unet.metrics.summary import summarise_folders
 from xview2_siamese_unet.raster.io import IMAGE_DRIVERS, read_shape
@@ -64,9 +64,12 @@ def score(
         unclassified: meaning of un-classified truth.
 
     Raises:
+        ConfigError: another meaning of un-classified truth.
         DataError: see `count_folders`.
     """
-    predictions, targets = Path(predictions), Path(targets)
+    if unclassified not in get_args(Unclassified):
+        raise ConfigError(f"unclassified is {unclassified}.", hint=f"Name one of {', '.join(get_args(Unclassified))}.")
+    predictions, targets = (Path(folder).expanduser() for folder in (predictions, targets))
     side = OFFICIAL_SIDE if is_official(targets) and not any_size else None
     return summarise_folders(count_folders(predictions, targets, side=side), unclassified)
 

@@ -68,7 +68,7 @@ def test_so_are_those_without_a_model_and_those_that_labels_adapt(python: Path, 
     assert differing(out, assess(*pair, project / "ours", model="none", footprints=houses)) == []
     refused = xview2(python, project, "label", out)
     assert refused.returncode == 1
-    assert "features other than random" in refused.stderr
+    assert "Use --features random" in refused.stderr
     random = "--features", "random"
     done = [xview2(python, project, *words, *random) for words in (["label", out], ["adapt", out, "--labels", labels])]
     assert [each.returncode for each in done] == [0, 0], [each.stderr for each in done]
