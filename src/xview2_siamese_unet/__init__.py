@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # and no __getattr__, with which any name would pass
     from xview2_siamese_unet.adaptation.next_labels import label
     from xview2_siamese_unet.assessment import adapt, assess, estimate, look, validate
-    from xview2_siamese_unet.campaigns import campaign_state, plan_campaign, run_campaign
+    from xview2_siamese_unet.campaigns import campaign_status, plan_campaign, run_campaign
     from xview2_siamese_unet.labelling.agreement import compare_labels
     from xview2_siamese_unet.metrics.challenge import score
 
@@ -21,7 +21,7 @@ __version__ = "0.2.0"
 __all__ = [
     "adapt",
     "assess",
-    "campaign_state",
+    "campaign_status",
     "compare_labels",
     "estimate",
     "label",
@@ -34,7 +34,7 @@ __all__ = [
 _MODULES = {
     "label": "adaptation.next_labels",
     **dict.fromkeys(("adapt", "assess", "estimate", "look", "validate"), "assessment"),
-    **dict.fromkeys(("campaign_state", "plan_campaign", "run_campaign"), "campaigns"),
+    **dict.fromkeys(("campaign_status", "plan_campaign", "run_campaign"), "campaigns"),
     "compare_labels": "labelling.agreement",
     "score": "metrics.challenge",
 }

@@ -1,4 +1,4 @@
-"""`plan_campaign()`, `run_campaign()` and `campaign_state()`: settings, jobs in worker processes, the merged table."""
+"""`plan_campaign()`, `run_campaign()` and `campaign_status()`: settings, jobs in worker processes, the merged table."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def plan_campaign(
     return made
 
 
-class State(NamedTuple):
+class Status(NamedTuple):
     """Progress of a campaign.
 
     Attributes:
@@ -96,12 +96,13 @@ class State(NamedTuple):
         return self.jobs - self.done - len(self.failed)
 
 
-def campaign_state(folder: Path | str) -> State:
+def campaign_status(folder: Path | str) -> Status:
     """Return the progress of the campaign in a folder; the same as `kedro campaign status FOLDER`."""
     folder = Path(folder).expanduser().absolute()
-    states = {job.name: read_state(folder, job) for job in read_plan(folder)}
-    failed = {name: state.error for name, state in states.items() if state is not None and state.error is not None}
-    return State(len(states), sum(state is not None and state.error is None for state in states.values()), failed)
+    jobs = read_plan(folder)
+    ended = {job.name: state.error for job in jobs if (state := read_state(folder, job)) is not None}
+    failed = {name: reason for name, reason in ended.items() if reason is not None}
+    return Status(len(jobs), len(ended) - len(failed), failed)
 
 
 def run_campaign(

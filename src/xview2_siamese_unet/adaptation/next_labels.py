@@ -96,7 +96,7 @@ def _require_some(count: int) -> None:
 
 
 def _require_new(page: Path) -> None:
-    """Refuse to replace a page, whose labels may not be exported yet, and a place that is none for a file."""
+    """Require a page that can be written and replaces no earlier one, whose labels may not be exported yet."""
     require_place(page)
     if page.exists():
         raise DataError(
@@ -110,7 +110,7 @@ def _free(
     """Return the ids that may be asked for, and how many others there are, by the first reason that holds.
 
     Raises:
-        DataError: there are none.
+        DataError: no building may be asked for.
     """
     least = record["settings"]["inference"]["buildings"]["min_visible"]
     seen = (buildings["visible_fraction"] >= least) & (buildings["visible_fraction"] > 0)

@@ -44,7 +44,7 @@ def _make_encoder(name: str, outlines: gpd.GeoSeries, pair: Pair) -> Encoder:
                 hint="Use --features package (needs torch).",
             )
         return RandomEncoder(patches)
-    if TORCH.missing:
+    if "torch" in TORCH.missing:
         raise ConfigError(
             f"The features {name} need torch, which is not installed.",
             hint=f"Use --features random, or install it: {TORCH.install}.",

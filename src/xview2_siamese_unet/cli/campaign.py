@@ -94,7 +94,7 @@ def status_command(folder: Path, *, as_json: bool) -> None:
     kedro campaign status campaign
     kedro campaign status campaign --json
     """  # noqa: D301  click takes the escaped character
-    state = xview2.campaign_state(folder)
+    state = xview2.campaign_status(folder)
     counts = {"jobs": state.jobs, "done": state.done, "failed": len(state.failed), "waiting": state.waiting}
     if as_json:
         print_json({**counts, "reasons": state.failed})
