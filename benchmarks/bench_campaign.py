@@ -11,14 +11,19 @@ seconds, before and after.
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
+
+import psutil
 
 TILE, TOP, PIXEL = 2500, 4_099_900, 0.5
 
@@ -68,9 +73,23 @@ def measure(folder: Path, workers: int) -> None:
     from xview2_siamese_unet.config.execution import ExecutorParams  # noqa: PLC0415
 
     settings = choose_settings(str(folder / "model.pth"), folder / "buildings.gpkg", None, None, "default/quickstart")
-    run_jobs(folder / "campaign", settings._replace(executor=ExecutorParams(kind="processes", workers=workers)))
-    peaks = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
-    print(*(f"{peak:.0f}" for peak in peaks))
+    ended = threading.Event()
+    with ThreadPoolExecutor(1) as thread:
+        worker = thread.submit(largest_peak, ended)
+        run_jobs(folder / "campaign", settings._replace(executor=ExecutorParams(kind="processes", workers=workers)))
+        ended.set()
+    print(f"{worker.result():.0f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
+
+
+def largest_peak(ended: threading.Event) -> float:
+    """Return the largest peak in MB among the processes that this one starts until then, workers among them."""
+    peak = 0
+    while not ended.wait(0.05):
+        for process in psutil.Process().children(recursive=True):
+            with suppress(OSError):  # it has just ended; one that is about to has no memory
+                status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+                peak = max([peak, *map(int, re.findall(r"VmHWM:\s+(\d+)", status))])
+    return peak / 1024
 
 
 def run(side: int, scenes: int, workers: int) -> float:

@@ -32,6 +32,7 @@ from xview2_siamese_unet.campaign.plan import Job, Plan, make_plan
 from xview2_siamese_unet.campaign.plan_files import read_plan, require_no_plan, write_plan
 from xview2_siamese_unet.campaign.table import HISTORY, PARQUET, SUMMARIES, write_table
 from xview2_siamese_unet.cli.command import as_called, find_path, open_configuration
+from xview2_siamese_unet.config.adaptation import is_checkpoint
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import CheckpointError, ConfigError, DataError, InUseError, StorageError
@@ -255,7 +256,11 @@ def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> dict[str, A
     waiting = [task for task in tasks if not is_finished(task)]
     if len(waiting) < len(tasks):
         _log.info("%d of %d assessments are finished and reused", len(tasks) - len(waiting), len(tasks))
-    reasons = parallel_map(partial(run_task, assess_alone), waiting, settings.executor, "scenes assessed")
+    model, imports = settings.given.get("model"), [f"{__package__}.pipelines.inference"]
+    if model is None or is_checkpoint(str(model)):
+        imports.append(f"{__package__}.models.predictor")
+    run = partial(run_task, assess_alone)
+    reasons = parallel_map(run, waiting, settings.executor, "scenes assessed", imports)
     failed = {task.job.name: reason for task, reason in zip(waiting, reasons, strict=True) if reason is not None}
     for name, reason in failed.items():
         _log.error("%s failed: %s", name, as_called(reason))

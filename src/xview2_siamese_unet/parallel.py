@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager
@@ -17,6 +18,7 @@ from functools import partial
 from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context, parent_process
+from multiprocessing.context import BaseContext
 from multiprocessing.queues import SimpleQueue
 from threading import Thread
 from types import ModuleType
@@ -56,7 +58,11 @@ def read_ahead(parts: Generator[Value, None, None], n: int) -> Generator[Value, 
 
 
 def parallel_map(
-    function: Callable[[Job], Result], jobs: Sequence[Job], executor: ExecutorParams, what: str
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    executor: ExecutorParams,
+    what: str,
+    imports: Sequence[str] = (),
 ) -> Iterator[Result]:
     """Yield the results in the order of the jobs; they do not depend on the executor.
 
@@ -64,10 +70,11 @@ def parallel_map(
     worker until then.
 
     Args:
-        function: importable by name, so that a spawned process finds it.
+        function: importable by name, so that another process finds it.
         jobs: picklable.
         executor: where to run.
         what: a noun for the progress bar, such as `scenes packed`.
+        imports: names of modules that the jobs import and this process may not have: processes share them, then.
 
     Raises:
         ConfigError: Dask is requested but not installed, or no scheduler answers.
@@ -85,12 +92,12 @@ def parallel_map(
         if executor.kind == "serial":
             results = map(function, jobs)
         elif executor.kind == "processes":
-            # spawn: a fork of a process that has used torch or GDAL hangs.
-            spawn = get_context("spawn")
-            numbers: SimpleQueue[int] = spawn.SimpleQueue()
+            context = _process_context(imports)
+            numbers: SimpleQueue[int] = context.SimpleQueue()
             for number in range(workers):
                 numbers.put(number)
-            pool = stack.enter_context(ProcessPoolExecutor(workers, spawn, _begin_worker, (numbers,)))
+            begin = (numbers, dict(os.environ))
+            pool = stack.enter_context(ProcessPoolExecutor(workers, context, _begin_worker, begin))
             results = _in_flight(pool.submit, function, jobs, workers * _AHEAD)
         else:
             results = _in_flight(stack.enter_context(_dask(executor, workers)), function, jobs, workers * _AHEAD)
@@ -179,8 +186,27 @@ def _in_flight(
             future.cancel()
 
 
-def _begin_worker(numbers: SimpleQueue[int]) -> None:
-    """Number this worker; end it as soon as its parent is killed: a new run would find its files in use."""
+def _process_context(imports: Sequence[str]) -> BaseContext:
+    """Return how processes start.
+
+    A fork of a process that has used torch or GDAL hangs. Workers are forks of another process, which has only imported
+    what this one has: that takes seconds and hundreds of megabytes once, not for each worker.
+    """
+    if sys.platform != "linux":  # Windows cannot fork, and on macOS some libraries of the system cannot be forked
+        return get_context("spawn")
+    context = get_context("forkserver")
+    ours = [name for name in sys.modules if name.startswith(f"{__package__}.")]
+    context.set_forkserver_preload([*ours, *imports])
+    return context
+
+
+def _begin_worker(numbers: SimpleQueue[int], environ: Mapping[str, str]) -> None:
+    """Number this worker; end it as soon as its parent is killed: a new run would find its files in use.
+
+    Its environment is that of its parent, which may have changed since the process that it is a fork of has started.
+    """
+    os.environ.clear()
+    os.environ.update(environ)
     os.environ[_NUMBER] = str(numbers.get())
     parent = parent_process()
 
