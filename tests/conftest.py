@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 import quick_configuration  # noqa: F401  before the first configuration is opened
-from run_command import preload
+from run_command import FORKS, preload
 from shape_check import check_imports
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY",
 # Before torch is imported: two processes of two threads on two cores take longer than two of one, and a training with
 # two threads in a forked command took five times the processor time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Workers of Dask on this machine are forks, too.
+os.environ["DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"] = FORKS
 
 # Before the package is imported.
 check_imports("xview2_siamese_unet")
