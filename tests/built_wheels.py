@@ -47,11 +47,11 @@ def install_wheel(project: Path, folder: Path) -> Path:
     python = folder / "env" / "bin" / "python"
     how = ("--python", python, "--constraints", constraints, "--exclude-newer", newest)
     call_uv("pip", "install", *how, build_wheel(project, folder))
-    _share_bytecode(next(python.parents[1].glob("lib/python*/site-packages")))
+    share_bytecode(next(python.parents[1].glob("lib/python*/site-packages")))
     return python
 
 
-def _share_bytecode(packages: Path) -> None:
+def share_bytecode(packages: Path) -> None:
     """Link the bytecode that this environment has of the same files: compiling takes longer than a test.
 
     Python uses it only for a source of the same size and time of change, which uv takes over from its cache.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from built_wheels import share_bytecode
 from container_steps import Stage, build_image, read_steps, skip_without_mounts
 from xview2_siamese_unet.assessment import assess
 
@@ -24,7 +25,9 @@ def image(project_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Stage
         pytest.skip("needs a Python that pip may install into, as that of the base image")
     folder = tmp_path_factory.mktemp("image")
     folder.chmod(0o755)
-    return build_image(project_path, folder, Path(sys.base_prefix), DISTRIBUTION="light", UV_COMPILE_BYTECODE="0")
+    stage = build_image(project_path, folder, Path(sys.base_prefix), DISTRIBUTION="light", UV_COMPILE_BYTECODE="0")
+    share_bytecode(next((stage.root / "opt/xview2").glob("lib/python*/site-packages")))
+    return stage
 
 
 @pytest.fixture
