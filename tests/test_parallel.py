@@ -108,6 +108,22 @@ def test_a_slow_job_holds_up_what_is_yielded_but_no_worker() -> None:
         assert list(_in_flight(pool.submit, work, range(20), 16)) == list(range(20))
 
 
+@pytest.mark.slow
+def test_processes_work_where_the_folder_of_temporary_files_has_a_long_path(tmp_path: Path) -> None:
+    long = tmp_path / ("long" * 20)
+    long.mkdir()
+    script = """
+from test_parallel import PROCESSES, square
+from xview2_siamese_unet.parallel import parallel_map
+
+if __name__ == "__main__":
+    print(*parallel_map(square, range(3), PROCESSES, "squares"))
+"""
+    around = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(long)}
+    done = subprocess.run([sys.executable, "-c", script], env=around, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.stdout.split() == ["0", "1", "4"], done.stderr
+
+
 def test_processes_are_others() -> None:
     seen = set(parallel_map(process, range(12), PROCESSES, "processes"))
     assert os.getpid() not in seen

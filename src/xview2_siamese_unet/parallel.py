@@ -20,6 +20,7 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
 from multiprocessing.queues import SimpleQueue
+from tempfile import gettempdir
 from threading import Thread
 from types import ModuleType
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
@@ -37,6 +38,8 @@ _log = logging.getLogger(__name__)
 _INSTALL: Final = f"Install it: {DASK.install}."
 _AHEAD: Final = 8
 """Jobs in flight per worker: scenes differ by less than this factor in the time that they take."""
+_LONGEST_TEMP: Final = 70
+"""Bytes of the path of the folder of temporary files: a socket in it adds 32, and may have 107."""
 _NUMBER: Final = "XVIEW2_WORKER"
 """Variable of the environment of a worker process: its number among those of this machine."""
 
@@ -190,9 +193,11 @@ def _process_context(imports: Sequence[str]) -> BaseContext:
     """Return how processes start.
 
     A fork of a process that has used torch or GDAL hangs. Workers are forks of another process, which has only imported
-    what this one has: that takes seconds and hundreds of megabytes once, not for each worker.
+    what this one has: that takes seconds and hundreds of megabytes once, not for each worker. Each worker imports for
+    itself on Windows, which cannot fork, on macOS, where libraries of the system cannot be forked, and where the path of
+    the folder of temporary files is too long for the socket of that other process.
     """
-    if sys.platform != "linux":  # Windows cannot fork, and on macOS some libraries of the system cannot be forked
+    if sys.platform != "linux" or len(os.fsencode(gettempdir())) > _LONGEST_TEMP:
         return get_context("spawn")
     context = get_context("forkserver")
     ours = [name for name in sys.modules if name.startswith(f"{__package__}.")]
