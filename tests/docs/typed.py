@@ -163,14 +163,17 @@ def type_line(command: str, project: Path, patience: float = 240) -> None:
 
 
 def is_kedro(command: str) -> bool:
-    """Return whether a line is a command of Kedro and nothing that only a shell understands."""
-    return command.startswith("kedro ") and not set(command) & set("|&;<>$*`")
+    """Return whether a line is a command of Kedro, with variables before it or not, that needs no shell."""
+    return re.match(r"(\w+=\S+ )*kedro ", command) is not None and not set(command) & set("|&;<>$*`")
 
 
 def run_kedro(command: str, where: Path, patience: float) -> tuple[int, str]:
     """Run a command of Kedro to its end, in a process that has imported torch; return its code and what it printed."""
+    words = shlex.split(command)
+    first = words.index("kedro")
     env = {"PATH": search_path(where), "PYTHONPATH": str(where.parent), "COLUMNS": "200"}
-    done = run_python(where, "-c", NO_NETWORK + KEDRO, *shlex.split(command)[1:], timeout=patience, **env)
+    env |= dict(word.split("=", 1) for word in words[:first])
+    done = run_python(where, "-c", NO_NETWORK + KEDRO, *words[first + 1 :], timeout=patience, **env)
     return done.returncode, done.stdout + done.stderr
 
 
