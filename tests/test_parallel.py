@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -30,6 +31,10 @@ def square(number: int) -> int:
 
 def process(_: int) -> int:
     return os.getpid()
+
+
+def parent(_: int) -> int:
+    return os.getppid()
 
 
 def numbered(job: tuple[Path, int]) -> int | None:
@@ -122,6 +127,13 @@ if __name__ == "__main__":
     around = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(long)}
     done = subprocess.run([sys.executable, "-c", script], env=around, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.stdout.split() == ["0", "1", "4"], done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forks on Linux alone")
+def test_workers_import_for_themselves_once_code_has_been_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert os.getpid() not in parallel_map(parent, range(2), PROCESSES, "parents")
+    monkeypatch.setattr(multiprocessing.get_context("forkserver"), "xview2_began", 0.0)
+    assert {*parallel_map(parent, range(2), PROCESSES, "parents")} == {os.getpid()}
 
 
 def test_processes_are_others() -> None:

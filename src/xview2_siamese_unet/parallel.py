@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -20,6 +21,7 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
 from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 from tempfile import gettempdir
 from threading import Thread
 from types import ModuleType
@@ -38,6 +40,8 @@ _log = logging.getLogger(__name__)
 _INSTALL: Final = f"Install it: {DASK.install}."
 _AHEAD: Final = 8
 """Jobs in flight per worker: scenes differ by less than this factor in the time that they take."""
+_BEGAN: Final = "xview2_began"
+"""Attribute that is kept when a notebook imports this package again: when the first workers were started."""
 _LONGEST_TEMP: Final = 70
 """Bytes of the path of the folder of temporary files: a socket in it adds 32, and may have 107."""
 _NUMBER: Final = "XVIEW2_WORKER"
@@ -193,13 +197,18 @@ def _process_context(imports: Sequence[str]) -> BaseContext:
     """Return how processes start.
 
     A fork of a process that has used torch or GDAL hangs. Workers are forks of another process, which has only imported
-    what this one has: that takes seconds and hundreds of megabytes once, not for each worker. Each worker imports for
-    itself on Windows, which cannot fork, on macOS, where libraries of the system cannot be forked, and where the path of
-    the folder of temporary files is too long for the socket of that other process.
+    what this one has: that takes seconds and hundreds of megabytes once, not for each worker.
+
+    Each worker imports for itself on Windows, which cannot fork; on macOS, where libraries of the system cannot be
+    forked; where the path of the folder of temporary files is too long for the socket of that other process; and once
+    code has been edited, as in a notebook: the other process keeps what it has imported.
     """
     if sys.platform != "linux" or len(os.fsencode(gettempdir())) > _LONGEST_TEMP:
         return get_context("spawn")
     context = get_context("forkserver")
+    began = vars(context).setdefault(_BEGAN, time.time())
+    if any(path.stat().st_mtime > began for path in Path(__file__).parent.rglob("*.py")):
+        return get_context("spawn")
     ours = [name for name in sys.modules if name.startswith(f"{__package__}.")]
     context.set_forkserver_preload([*ours, *imports])
     return context
