@@ -37,7 +37,6 @@ _ALWAYS = (
     "warm_configuration",
 )
 _TRAINING = (
-    "distributed",
     "lightning.pytorch.loggers.tensorboard",
     "segmentation_models_pytorch",
     "xview2_siamese_unet.adaptation.encoders",
