@@ -136,6 +136,12 @@ def test_workers_import_for_themselves_once_code_has_been_edited(monkeypatch: py
     assert {*parallel_map(parent, range(2), PROCESSES, "parents")} == {os.getpid()}
 
 
+def test_workers_have_the_environment_that_this_process_has_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("one", "two"):
+        monkeypatch.setenv("XVIEW2_OF_THIS_TEST", value)
+        assert [*parallel_map(os.getenv, ["XVIEW2_OF_THIS_TEST"], PROCESSES, "variables")] == [value]
+
+
 def test_processes_are_others() -> None:
     seen = set(parallel_map(process, range(12), PROCESSES, "processes"))
     assert os.getpid() not in seen
