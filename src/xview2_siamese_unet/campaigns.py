@@ -256,8 +256,8 @@ def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> dict[str, A
     waiting = [task for task in tasks if not is_finished(task)]
     if len(waiting) < len(tasks):
         _log.info("%d of %d assessments are finished and reused", len(tasks) - len(waiting), len(tasks))
-    model, imports = settings.given.get("model"), [f"{__package__}.pipelines.inference"]
-    if model is None or is_checkpoint(str(model)):
+    imports = [f"{__package__}.pipelines.inference"]
+    if "model" not in settings.given or is_checkpoint(str(settings.given["model"])):  # that of a run is a checkpoint
         imports.append(f"{__package__}.models.predictor")
     run = partial(run_task, assess_alone)
     reasons = parallel_map(run, waiting, settings.executor, "scenes assessed", imports)
