@@ -1,20 +1,23 @@
-"""What the pages beside the newcomer's tell a reader to type works, without a network and with tiny scenes and nets."""
+"""What the pages tell a reader to type works from an empty folder, without a network, with tiny scenes and nets."""
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyogrio
 import pytest
-from docs_blocks import DOCS, PROJECT, blocks
+from docs_blocks import DOCS, PROJECT, blocks, first_column
 from PIL import Image
 from shapely import box
-from typed import commands, fill_folder, filled_in, type_line
+from typed import commands, do, fill_folder, type_line
 
 ON_OTHERS = {
-    "docs/start.md": "test_newcomer.py",
     "docs/benchmarks.md": "minutes to hours each; tests/project/test_benchmarks.py runs each with less",
     "docs/results.md": "days; tests/project/test_results.py runs it with less",
     "docs/index.md": "the first two lines of the README",
@@ -22,11 +25,9 @@ ON_OTHERS = {
     "docs/new_event.md": "test_new_event.py",
     "docs/new_event_methods.md": "half an hour; tests/project/test_benchmarks.py runs it with less",
 }
+FIRST_DAY = DOCS / "start.md"
 PAGES = ("README.md", "docs/assess.md", "docs/data.md", "docs/lineage.md", "docs/research.md", "docs/slurm.md")
-GLOBALS = """
-storage: /path/to/storage
-dataset: {name: xbd_tiny, source: xbd, root: /path/to/xbd}
-"""
+PREVIEWS = ("raw_scenes", "scenes", "masks", "store", "class_histogram", "checkpoint", "damage_confusion", "report")
 SBATCH = """#!/bin/bash
 # Takes a job as Slurm does: an option that is none of its own, or no script, is refused.
 set -eu
@@ -36,26 +37,31 @@ set -eu
 """
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A newcomer's folder after the first day."""
+    folder = fill_folder(tmp_path_factory.mktemp("empty"))
+    for block in blocks(FIRST_DAY):
+        do(block, folder)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A newcomer's folder with a user and two trainings, a cluster, masks to score, and areas to count."""
-    folder = fill_folder(tmp_path)
+def project(folder: Path) -> Path:
+    """The project of that reader, who has now another training, a cluster, masks to score, and areas to count."""
     project = folder / "xview2"
     for name in ("docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "zensical.toml"):
         (shutil.copytree if (PROJECT / name).is_dir() else shutil.copy)(PROJECT / name, project / name)
     (folder / "sbatch").write_text(SBATCH)
     (folder / "sbatch").chmod(0o755)
-    (project / "conf/users/ada").mkdir()
-    (project / "conf/users/ada/globals.yml").write_text(filled_in(GLOBALS, folder))
     write_masks(folder / "path/to")
     write_places(folder / "path/to")
-    for command in ("kedro run", "kedro run --env ada/strong"):
-        type_line(command, project)
+    type_line("kedro run --env ada/strong", project)
     shutil.copy(
         next(project.glob("data/06_models/default/quickstart/*/checkpoints/quickstart_best_siamese_unet_state.pth")),
         folder / "path/to/model.pth",
     )
-    return folder
+    return project
 
 
 def write_masks(folder: Path) -> None:
@@ -85,18 +91,66 @@ def write_places(folder: Path) -> None:
         places.to_crs("OGC:CRS84").to_file(folder / name, engine="pyogrio")
 
 
+def assert_dictionary_holds(folder: Path) -> None:
+    """See that the page of the products names every file, layer, column and key of an assessment."""
+    page = DOCS / "products.md"
+    text = page.read_text(encoding="utf-8")
+    assert [path.name for path in folder.iterdir() if f"`{path.name}`" not in text] == []
+    layers = pyogrio.list_layers(folder / "buildings.gpkg")[:, 0]
+    assert [name for name in layers if f"`{name}`" not in text] == []
+    columns = pyogrio.read_info(folder / "buildings.gpkg", layer="buildings")["fields"]
+    assert sorted(first_column(page, "### Layer `buildings`")) == sorted(columns)
+    summary = pd.read_csv(folder / "summary.csv")
+    assert first_column(page, "## `summary.csv` and `summary.json`") == summary.columns.tolist()
+    assert sorted(first_column(page, "## `run.json`")) == sorted(json.loads((folder / "run.json").read_text()))
+
+
 def test_every_page_with_commands_is_run_somewhere() -> None:
     typed = {
         str(page.relative_to(PROJECT))
         for page in (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *DOCS.glob("*.md"))
         if any(block.language == "bash" for block in blocks(page))
     }
-    assert typed == {*PAGES, *ON_OTHERS}
+    assert typed == {"docs/start.md", *PAGES, *ON_OTHERS}
 
 
 @pytest.mark.slow
-def test_every_command_of_these_pages_works(folder: Path) -> None:
-    typed = (block for page in PAGES for block in blocks(PROJECT / page) if block.language == "bash")
+def test_every_line_of_the_first_day_works(folder: Path) -> None:
+    project = folder / "xview2"
+    assert list(project.glob("data/08_reporting/default/quickstart/*/report.html"))
+    assert list(folder.glob("path/to/storage/08_reporting/ada/second/*/report.html"))
+    assert (project / "data/assessment/run.json").is_file()
+    assert (project / "data/comparison.html").is_file()
+    assert_dictionary_holds(project / "data/assessment")
+    nodes = json.loads((project / "build/api/main").read_text())["nodes"]
+    ids = {node["name"]: node["id"] for node in nodes}
+    shown = [name for name in PREVIEWS if json.loads((project / f"build/api/nodes/{ids[name]}").read_text())["preview"]]
+    assert shown == list(PREVIEWS)
+
+
+@pytest.mark.slow
+def test_every_command_of_the_other_pages_works(folder: Path, project: Path) -> None:
     # A page that repeats another's command shows nothing new.
-    for command in dict.fromkeys(command for block in typed for command in commands(block, folder)):
-        type_line(command, folder / "xview2")
+    for command in dict.fromkeys(typed_on(folder, *(PROJECT / page for page in PAGES))):
+        if command not in typed_on(folder, FIRST_DAY):
+            type_line(command, project)
+
+
+def typed_on(folder: Path, *pages: Path) -> list[str]:
+    return [command for block in blocks(*pages) if block.language == "bash" for command in commands(block, folder)]
+
+
+def test_a_shown_explanation_names_lines_that_say_so() -> None:
+    """What `doctor --explain` prints on the page, without a run."""
+    page = list(blocks(FIRST_DAY))
+    written = {block.title: block.text for block in page if block.title}
+    (shown,) = (block.text for block in page if "<- in effect" in block.text)
+    key = shown.split()[0].split(".")[-1]
+    for value, path, number in re.findall(r"^ +(\S+) +(conf/\S+):(\d+)", shown, re.MULTILINE):
+        text = written.get(path) or (PROJECT / path).read_text(encoding="utf-8")
+        assert text.splitlines()[int(number) - 1].split()[:2] == [f"{key}:", value], path
+
+
+def test_the_page_counts_its_steps() -> None:
+    text = FIRST_DAY.read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d)\.", text, re.MULTILINE) == re.findall(r"^## (\d)\.", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The dictionary of the products holds what the code writes; `test_newcomer.py` holds it to a whole assessment."""
+"""The dictionary of the products holds what the code writes; `test_every_page.py` holds it to a whole assessment."""
 
 from __future__ import annotations
 
