@@ -35,7 +35,7 @@ SMALLEST = {
     "bench_score": "2",
     "bench_startup": "1",
     "bench_training": "--encoder tu-test_resnet --side 64 --size 64 --batch 2 --steps 1 --scenes 2 --location device",
-    "bench_zero_shot": "1 1 1 2 1 4 1",
+    "bench_zero_shot": "1 1 1 2 1 2 1",
 }
 
 

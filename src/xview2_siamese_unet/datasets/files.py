@@ -65,8 +65,13 @@ class FigureDataset(OneFile["Figure", bytes]):
 
     def save(self, data: Figure) -> None:
         """Write the figure in the format of the suffix; an SVG without the time of writing."""
+        from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415  only a run needs it
+
         with whole_file(self._path) as part:
-            data.savefig(part, metadata={"Date": None} if self._path.suffix == ".svg" else None)
+            if self._path.suffix == ".svg":  # savefig would draw it twice
+                FigureCanvasSVG(data).print_svg(part, metadata={"Date": None})  # type: ignore[no-untyped-call]
+            else:
+                data.savefig(part)
 
     def load(self) -> bytes:
         """Return the bytes of the file."""
