@@ -14,6 +14,8 @@ from torch.nn import functional
 from xview2_siamese_unet.atomic import sha256
 
 IMAGENET = {"scale": 255, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+FIVE_CLASSES = {**IMAGENET, "multiple": 32, "output": "five"}
+"""What the card of a `Coarse` network with background and damage classes states."""
 DAMAGE = ["no-damage", "minor-damage", "major-damage", "destroyed"]
 
 

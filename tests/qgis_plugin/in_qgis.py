@@ -63,7 +63,7 @@ def show() -> dict[str, Any]:
     memory = QgsVectorLayer(str(folder / "buildings.gpkg"), "stored").materialize(QgsFeatureRequest())
     QgsProject.instance().addMapLayer(memory)
     recorder, out = Recorder(), folder / "shown"
-    given = {**PAIR, "FOOTPRINTS": memory.id(), "MODEL": str(folder / "model.pth"), "OUT": str(out)}
+    given = {**PAIR, "FOOTPRINTS": memory.id(), "MODEL": str(folder / "model.yml"), "OUT": str(out)}
     outputs = processing.runAndLoadResults("xview2:assess", given, feedback=recorder)
     layers = {layer.name(): layer.renderer() for layer in QgsProject.instance().mapLayers().values()}
     return {
@@ -120,7 +120,7 @@ def cancel() -> dict[str, Any]:
     try:
         processing.run(
             "xview2:assess",
-            {**PAIR, "MODEL": str(folder / "model.pth"), "OUT": str(folder / "canceled")},
+            {**PAIR, "MODEL": str(folder / "model.yml"), "OUT": str(folder / "canceled")},
             feedback=recorder,
         )
     except QgsProcessingException as error:

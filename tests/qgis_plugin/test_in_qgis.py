@@ -18,11 +18,10 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-import torch
 from shapely import box
 
 from image_pair import Smooth, Write, smooth, write_raster  # noqa: F401  fixtures
-from small_nets import small_checkpoint
+from onnx_nets import FIVE_CLASSES, Coarse, write_card, write_onnx
 from xview2_siamese_unet.damage import Damage
 from xview2_siamese_unet.inference.products import damage_style
 from xview2_siamese_unet.raster.cog import RasterContent, write_cog
@@ -62,7 +61,7 @@ def tables(package: Path) -> dict[str, pd.DataFrame]:
 
 @pytest.fixture
 def folder(tmp_path: Path, write_raster: Write, smooth: Smooth) -> Path:  # noqa: F811
-    """A pair, two footprints, of which the images show one, a checkpoint, a raster of each code; skips without QGIS."""
+    """A pair, two footprints, of which the images show one, a model, a raster of each code; skips without QGIS."""
     if run_here(tmp_path, PYTHON, "-c", "import qgis.core").returncode:
         pytest.skip(f"needs QGIS as a module of {PYTHON}: apt-get install qgis python3-qgis")
     for name, phase in (("pre.tif", 0.0), ("post.tif", 0.3)):
@@ -71,7 +70,7 @@ def folder(tmp_path: Path, write_raster: Write, smooth: Smooth) -> Path:  # noqa
     outlines = [box(x, y, x + 20, y + 20) for x, y in corners]
     houses = gpd.GeoDataFrame({"building_id": ["near", "far"]}, geometry=outlines, crs="EPSG:32615")
     houses.to_file(tmp_path / "buildings.gpkg", layer="houses", engine="pyogrio")
-    torch.save(small_checkpoint(), tmp_path / "model.pth")
+    write_card(tmp_path / "model.yml", {**write_onnx(Coarse(6, 5, 0), tmp_path / "net.onnx", 6), **FIVE_CLASSES})
     codes = np.array([[[*Damage, NO_DATA]]], np.uint8)
     blocks = [(slice(0, 1), slice(0, codes.size), codes)]
     grid = Grid("EPSG:32615", 500_000, 4_000_000, 0.5, codes.size, 1)
@@ -87,7 +86,7 @@ def check_equal_to_the_command(folder: Path, out: Path) -> None:
     # The plugin writes a layer in memory to a file of this name, which each building states as its source.
     footprints = shutil.copy(folder / "buildings.gpkg", folder / "layer.gpkg")
     images = str(folder / "pre.tif"), str(folder / "post.tif")
-    given = f"--footprints={footprints}", f"--model={folder / 'model.pth'}", f"--out={written}"
+    given = f"--footprints={footprints}", f"--model={folder / 'model.yml'}", f"--out={written}"
     done = run_here(folder, str(XVIEW2), "assess", *given, *images)
     assert done.returncode == 0, done.stderr
     for name in ("damage.tif", "probability.tif"):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from onnx_nets import IMAGENET, Coarse, write_card, write_onnx
+from onnx_nets import FIVE_CLASSES, Coarse, write_card, write_onnx
 from small_nets import small_checkpoint
 from xview2_siamese_unet import assessment
 from xview2_siamese_unet.adaptation.head import read_head
@@ -27,7 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing the 'model_fields'"),  # Kedro's own
     pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # rasterio's own
 ]
-HOW = {**IMAGENET, "multiple": 32, "output": "five"}
 PRODUCTS = {"buildings.gpkg", "head.safetensors", "map.html", "report.html", "run.json", "summary.csv", "summary.json"}
 
 
@@ -161,7 +160,7 @@ def test_the_features_of_a_checkpoint(town: Path, tmp_path: Path, monkeypatch: p
 @pytest.fixture
 def card(tmp_path: Path) -> Path:
     """A model card of an ONNX network."""
-    return write_card(tmp_path / "net.yml", {**write_onnx(Coarse(6, 5, 0), tmp_path / "net.onnx", 6), **HOW})
+    return write_card(tmp_path / "net.yml", {**write_onnx(Coarse(6, 5, 0), tmp_path / "net.onnx", 6), **FIVE_CLASSES})
 
 
 @pytest.mark.parametrize("model", ["none", "card"])
