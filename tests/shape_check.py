@@ -69,6 +69,17 @@ def _checked(function: Callable[..., Any], names: dict[str, Any]) -> Callable[..
     signature = inspect.signature(function)
     collects = any(each.kind in (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD) for each in signature.parameters.values())
     returned = None if inspect.isgeneratorfunction(function) else hints.pop("return", None)
+    types, passed = hints | {"return": returned}, set()
+
+    def check(values: dict[str, object]) -> None:
+        layout = _layout(values)
+        if layout in passed:
+            return
+        with jaxtyped("context"):  # in which the name of an axis stands for one length
+            for name, value in values.items():
+                _check(value, types[name], f"{function.__qualname__}: {'the result' if name == 'return' else name}")
+        if layout is not None:
+            passed.add(layout)
 
     @functools.wraps(function)
     def checked(*args: object, **kwargs: object) -> object:
@@ -78,16 +89,22 @@ def _checked(function: Callable[..., Any], names: dict[str, Any]) -> Callable[..
             values = dict(zip(signature.parameters, args, strict=False)) | kwargs
         if any(type(value).__name__ == "Proxy" for value in values.values()):
             return function(*args, **kwargs)  # torch.fx traces a net with stand-ins for tensors
-        with jaxtyped("context"):  # in which the name of an axis stands for one length
-            for name in hints:
-                if name in values:
-                    _check(values[name], hints[name], f"{function.__qualname__}: {name}")
-            result = function(*args, **kwargs)
-            if returned is not None:
-                _check(result, returned, f"{function.__qualname__}: the result")
+        given = {name: values[name] for name in hints if name in values}
+        check(given)
+        result = function(*args, **kwargs)
+        if returned is not None:
+            check(given | {"return": result})
         return result
 
     return checked
+
+
+def _layout(values: dict[str, object]) -> tuple[object, ...] | None:
+    """Return what a check of arrays depends on, so that each is done once; `None` if any value is no array."""
+    try:
+        return tuple((name, value.dtype, value.shape) for name, value in values.items())  # type: ignore[attr-defined]
+    except AttributeError:
+        return None
 
 
 def _hints(function: Callable[..., Any], names: dict[str, Any]) -> dict[str, Any]:
