@@ -10,7 +10,7 @@ Anonymous memory is sampled every 10 ms, because the system may drop pages of a 
 from __future__ import annotations
 
 import io
-import subprocess
+import multiprocessing
 import sys
 import tempfile
 import threading
@@ -123,8 +123,8 @@ def save(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def measure(scenes: int) -> None:
-    """Score the scenes as the pipeline does; print peak memory and page size in MiB, and seconds."""
+def measure(scenes: int) -> tuple[float, float, float]:
+    """Score the scenes as the pipeline does; return peak memory and page size in MiB, and seconds."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         drawn, files = fabricate(root)
@@ -155,22 +155,18 @@ def measure(scenes: int) -> None:
         saved["panels"] = save(nodes.plot_panels(counts, *shown, metrics, params), "png")
         saved["worst_buildings"] = save(nodes.plot_buildings(matches, *shown, params), "png")
         page = nodes.write_report(metrics=metrics, counts=counts, params=params, **OF_TRAINING, **saved)
-        print(peak.stop(), len(page) / 2**20, time.perf_counter() - started)
+        return peak.stop(), len(page) / 2**20, time.perf_counter() - started
 
 
 def main(few: int, many: int) -> None:
     peaks = []
     for scenes in (few, many):
-        command = [sys.executable, __file__, "measure", str(scenes)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-        peak, page, seconds = (float(word) for word in done.stdout.split())
+        with multiprocessing.get_context("forkserver").Pool(1) as fresh:
+            peak, page, seconds = fresh.apply(measure, (scenes,))
         peaks.append(peak)
         print(f"{scenes:4d} scenes  peak {peak:.0f} MiB  page {page:.1f} MiB  {seconds:.1f} s")
     print(f"growth {100 * (peaks[1] / peaks[0] - 1):.1f} %  (target: below 15 %)")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["measure"]:
-        measure(int(sys.argv[2]))
-    else:
-        main(*(int(word) for word in sys.argv[1:3] or (40, 400)))
+    main(*(int(word) for word in sys.argv[1:3] or (40, 400)))
