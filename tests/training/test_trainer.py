@@ -285,16 +285,16 @@ def test_a_net_overfits_eight_scenes(folders: Folders, recipe: Callable[..., Rec
         events=["flood"],
     )
     settings = recipe(
-        model={"decoder_channels": (64, 32, 32, 16, 16)},
+        model={"decoder_channels": (32, 16, 16, 8, 8)},
         training={
-            "epochs": 20,
+            "epochs": 12,
             "batch_size": 4,
             "crops_per_scene": 3,
             "crop": None,
             "sampler": "uniform",
             "learning_rate": 5e-3,
-            "scheduler": {"T_0": 20},
-            "patience": 20,
+            "scheduler": {"T_0": 12},
+            "patience": 12,
             "augmentation": {"flips": False, "brightness": 0.0, "contrast": 0.0},
         },
     )
