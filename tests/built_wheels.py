@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import distributions
+from importlib.util import source_from_cache
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,17 @@ def install_wheel(project: Path, folder: Path) -> Path:
 def share_bytecode(packages: Path) -> None:
     """Link the bytecode that this environment has of the same files: compiling takes longer than a test.
 
-    Python uses it only for a source of the same size and time of change, which uv takes over from its cache.
+    Python uses it only for a source of the same size and time of change.
     """
-    ours = Path(pytest.__file__).parents[1]
-    for path in ours.rglob("*.pyc"):
-        link = packages / path.relative_to(ours)
-        if link.parents[1].is_dir() and not link.exists():
+    for ours in (Path(pytest.__file__).parents[1], Path(__file__).parents[1] / "src"):
+        for path in ours.rglob(f"*.{sys.implementation.cache_tag}.pyc"):
+            source, link = Path(source_from_cache(str(path))), packages / path.relative_to(ours)
+            theirs = packages / source.relative_to(ours)
+            if link.exists() or not all(file.exists() for file in (source, theirs)):
+                continue
+            if theirs.stat().st_size != source.stat().st_size:
+                continue
+            os.utime(theirs, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
             link.parent.mkdir(exist_ok=True)
             try:
                 os.link(path, link)
