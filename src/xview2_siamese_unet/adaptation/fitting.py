@@ -18,6 +18,7 @@ from scipy.special import log_softmax
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.utils.class_weight import compute_sample_weight
 
 from xview2_siamese_unet.adaptation.embedding import Block, Embedding
 from xview2_siamese_unet.adaptation.head import FLOOR, Calibration, Head, prior_of
@@ -115,11 +116,13 @@ def fit_blocks(
     codes, total = np.unique(classes), sum(block.weight for block in blocks)
     coefficients = np.zeros((features.shape[1], len(codes)), np.float32)
     intercept = np.zeros(len(codes), np.float32)
+    targets = [classes >= code for code in codes[1:]]
+    weights = [compute_sample_weight("balanced", target) for target in targets]  # once for all blocks
     for block in blocks:
         part = slice(block.start, block.stop)
-        for column, code in enumerate(codes[1:], start=1):
-            model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500)
-            model.fit(features[:, part], classes >= code)
+        for column, (target, weight) in enumerate(zip(targets, weights, strict=True), start=1):
+            model = LogisticRegression(C=strength, max_iter=500)
+            model.fit(features[:, part], target, weight)
             coefficients[part, column:] += block.weight / total * model.coef_.T
             intercept[column:] += block.weight / total * model.intercept_
     return coefficients, intercept
