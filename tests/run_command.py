@@ -9,6 +9,7 @@ import os
 import runpy
 import sys
 import tempfile
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -50,9 +51,17 @@ _TRAINING = (
     ),
 )
 
-# When Kedro reads the settings of a project, Dynaconf asks for the stack: with lines of code, that searches thousands
-# of modules for each of a hundred frames.
-inspect.stack = lambda _context=0, stack=inspect.stack: stack(0)  # type: ignore[assignment]
+
+def _stack(_context: int = 0) -> list[inspect.FrameInfo]:
+    return [
+        inspect.FrameInfo(frame, frame.f_code.co_filename, line, frame.f_code.co_name, None, None)
+        for frame, line in traceback.walk_stack(sys._getframe(1))
+    ]
+
+
+# When Kedro reads the settings of a project, Dynaconf asks for the stack, to which Python would search thousands of
+# modules for the source of each of a hundred frames.
+inspect.stack = _stack
 
 
 def preload(*, trains: bool) -> None:
