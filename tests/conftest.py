@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import shutil
@@ -69,10 +70,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     preload(trains=any(item.get_closest_marker("slow") for item in session.items))
     gc.freeze()  # a million objects of libraries and test modules, through which the collector would go again and again
-
-
-def pytest_sessionfinish() -> None:
-    gc.unfreeze()  # or nanobind calls on exit what is still there a leak
+    atexit.register(gc.unfreeze)  # or nanobind calls on exit what is still there a leak
 
 
 @pytest.fixture(scope="session")
