@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import shutil
@@ -61,9 +62,7 @@ def share_bytecode(packages: Path) -> None:
         for path in ours.rglob(f"*.{sys.implementation.cache_tag}.pyc"):
             source, link = Path(source_from_cache(str(path))), packages / path.relative_to(ours)
             theirs = packages / source.relative_to(ours)
-            if link.exists() or not all(file.exists() for file in (source, theirs)):
-                continue
-            if theirs.stat().st_size != source.stat().st_size:
+            if link.exists() or not (source.exists() and theirs.exists() and filecmp.cmp(source, theirs)):
                 continue
             os.utime(theirs, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
             link.parent.mkdir(exist_ok=True)

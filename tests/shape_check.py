@@ -102,7 +102,7 @@ def _checked(function: Callable[..., Any], names: dict[str, Any]) -> Callable[..
 def _layout(values: dict[str, object]) -> tuple[object, ...] | None:
     """Return what a check of arrays depends on, so that each is done once; `None` if any value is no array."""
     try:
-        return tuple((name, value.dtype, value.shape) for name, value in values.items())  # type: ignore[attr-defined]
+        return tuple((name, type(value), value.dtype, value.shape) for name, value in values.items())  # type: ignore[attr-defined]
     except AttributeError:
         return None
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import inspect
 from base64 import b64encode
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from kedro.io import DatasetError
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from xview2_siamese_unet.datasets.files import FigureDataset, FoldersDataset
 from xview2_siamese_unet.datasets.rasters import MaskDataset, ProbabilityDataset
 from xview2_siamese_unet.raster.io import LEVELS, as_bytes
+from xview2_siamese_unet.report.figures import draw_matrix
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 
@@ -54,6 +57,16 @@ def test_a_figure_is_previewed_as_it_was_saved(tmp_path: Path, name: str, kind: 
     assert f'src="data:image/{kind};base64,{b64encode(dataset.load()).decode()}"' in dataset.preview()
     assert inspect.signature(dataset.preview).return_annotation == "HTMLPreview"
     assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
+
+
+def test_an_svg_is_the_one_that_matplotlib_saves(tmp_path: Path) -> None:
+    with rc_context({"svg.hashsalt": "fixed"}):
+        for save in (
+            FigureDataset(filepath=str(tmp_path / "ours.svg")).save,
+            partial(Figure.savefig, fname=tmp_path / "theirs.svg", metadata={"Date": None}),
+        ):
+            save(draw_matrix(np.eye(3, dtype=np.int64), ["a", "b", "c"], "Title", "px"))
+    assert (tmp_path / "ours.svg").read_bytes() == (tmp_path / "theirs.svg").read_bytes()
 
 
 def test_folders_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
