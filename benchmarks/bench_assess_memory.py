@@ -8,30 +8,31 @@ Each size runs in its own process, because a peak never decreases. About 700 MB 
 from __future__ import annotations
 
 import resource
-import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.windows import Window
+
+from xview2_siamese_unet.config.inference import InferenceParams
+from xview2_siamese_unet.inference.pair import harmonise
+from xview2_siamese_unet.inference.prediction import predict_rows
+from xview2_siamese_unet.models.vote import FinishedBlocks
+from xview2_siamese_unet.raster.cog import RasterContent, write_cog
+from xview2_siamese_unet.raster.io import BANDS
+from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan
 
 SIDES = (20_000, 40_000)
 
 
-def measure(side: int, folder: Path) -> None:
-    """Assess a sparse pair of `side` pixels and print seconds and the peak in megabytes."""
-    import numpy as np  # noqa: PLC0415  only in the process that is measured
-    import rasterio  # noqa: PLC0415
-    from affine import Affine  # noqa: PLC0415
-    from rasterio.windows import Window  # noqa: PLC0415
-
-    from xview2_siamese_unet.config.inference import InferenceParams  # noqa: PLC0415
-    from xview2_siamese_unet.inference.pair import harmonise  # noqa: PLC0415
-    from xview2_siamese_unet.inference.prediction import predict_rows  # noqa: PLC0415
-    from xview2_siamese_unet.models.vote import FinishedBlocks  # noqa: PLC0415
-    from xview2_siamese_unet.raster.cog import RasterContent, write_cog  # noqa: PLC0415
-    from xview2_siamese_unet.raster.io import BANDS  # noqa: PLC0415
-    from xview2_siamese_unet.raster.windows import BlockStore, WindowPlan  # noqa: PLC0415
-
+def measure(side: int, folder: Path) -> tuple[float, float]:
+    """Assess a sparse pair of `side` pixels; return seconds and the peak in megabytes."""
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": side, "width": side, "crs": "EPSG:32615"}
     options = {"tiled": True, "sparse_ok": True, "bigtiff": "YES", "transform": Affine(0.5, 0, 5e5, 0, -0.5, 4e6)}
     rng = np.random.default_rng(0)
@@ -53,25 +54,19 @@ def measure(side: int, folder: Path) -> None:
     codes = blocks.codes((1.0, 2.0, 2.0, 1.0))
     write_cog(folder / "d.tif", RasterContent(pair.grid, ("damage",), codes, {}))
     write_cog(folder / "p.tif", RasterContent(pair.grid, BANDS, blocks.shares()))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{side} {time.monotonic() - started:.0f} {peak:.0f}")
+    return time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(sides: list[int]) -> None:
     """Print a table and the ratio of the last peak to the first."""
     peaks = []
     for side in sides:
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, __file__, "--measure", str(side), folder]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-        _, seconds, peak = done.stdout.split()
-        peaks.append(int(peak))
-        print(f"{side:>6} × {side:<6} {seconds:>5} s   peak {peak} MB")
+        with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("forkserver")) as fresh:
+            seconds, peak = fresh.submit(measure, side, Path(folder)).result()
+        peaks.append(peak)
+        print(f"{side:>6} × {side:<6} {seconds:5.0f} s   peak {peak:.0f} MB")
     print(f"largest to smallest peak: {max(peaks) / min(peaks):.2f}")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        measure(int(sys.argv[2]), Path(sys.argv[3]))
-    else:
-        main([int(side) for side in sys.argv[1:]] or list(SIDES))
+    main([int(side) for side in sys.argv[1:]] or list(SIDES))

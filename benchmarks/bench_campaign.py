@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 import resource
-import subprocess
 import sys
 import tempfile
 import threading
@@ -26,6 +25,7 @@ from pathlib import Path
 import psutil
 
 TILE, TOP, PIXEL = 2500, 4_099_900, 0.5
+FRESH = get_context("forkserver")  # a process of it has the memory of none before it
 
 
 def fabricate(folder: Path, side: int, scenes: int) -> None:
@@ -67,18 +67,21 @@ def fabricate(folder: Path, side: int, scenes: int) -> None:
     torch.save({**state, **about}, folder / "model.pth")
 
 
-def measure(folder: Path, workers: int) -> None:
-    """Run a campaign; print the peak of its largest worker and of this process, in MB."""
+def measure(folder: Path, workers: int) -> tuple[float, float]:
+    """Run a campaign; return the peak of its largest worker and of this process, in MB."""
+    from kedro.framework.startup import bootstrap_project  # noqa: PLC0415
+
     from xview2_siamese_unet.campaigns import choose_settings, run_jobs  # noqa: PLC0415
     from xview2_siamese_unet.config.execution import ExecutorParams  # noqa: PLC0415
 
+    bootstrap_project(Path.cwd())
     settings = choose_settings(str(folder / "model.pth"), folder / "buildings.gpkg", None, None, "default/quickstart")
     ended = threading.Event()
     with ThreadPoolExecutor(1) as thread:
         worker = thread.submit(largest_peak, ended)
         run_jobs(folder / "campaign", settings._replace(executor=ExecutorParams(kind="processes", workers=workers)))
         ended.set()
-    print(f"{worker.result():.0f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
+    return worker.result(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def largest_peak(ended: threading.Event) -> float:
@@ -96,15 +99,14 @@ def run(side: int, scenes: int, workers: int) -> float:
     """Print time and peaks of a campaign; return its scenes per second."""
     with tempfile.TemporaryDirectory() as folder:
         fabricate(Path(folder), side, scenes)
-        command = [sys.executable, __file__, "--measure", folder, str(workers)]
         started = time.monotonic()
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        with ProcessPoolExecutor(1, FRESH) as fresh:
+            worker, client = fresh.submit(measure, Path(folder), workers).result()
         seconds = time.monotonic() - started
-    worker, client = done.stdout.split()[-2:]
     rate = scenes / seconds
     print(
         f"  {scenes:>3} scenes, {workers} worker{'s' if workers > 1 else ' '}  {seconds:6.0f} s {rate:6.2f} scenes/s   "
-        f"peak of a worker {worker} MB, of the command {client} MB",
+        f"peak of a worker {worker:.0f} MB, of the command {client:.0f} MB",
         flush=True,
     )
     return rate
@@ -120,7 +122,7 @@ def spin(seconds: float) -> int:
 
 def ceiling(seconds: float) -> float:
     """Return the turns of two busy processes against those of one."""
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, FRESH) as pool:
         [*pool.map(spin, [0.5, 0.5])]  # both have started
         one = pool.submit(spin, seconds).result()
         return sum(pool.map(spin, [seconds, seconds])) / one
@@ -141,7 +143,4 @@ if __name__ == "__main__":
     from kedro.framework.startup import bootstrap_project
 
     bootstrap_project(Path.cwd())
-    if sys.argv[1:2] == ["--measure"]:
-        measure(Path(sys.argv[2]), int(sys.argv[3]))
-    else:
-        main(*sys.argv[1:])
+    main(*sys.argv[1:])

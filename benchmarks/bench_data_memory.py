@@ -1,40 +1,44 @@
 """Peak memory of data_processing with 40 and with 400 synthetic scenes of 1024².
 
-    OMP_NUM_THREADS=1 uv run python benchmarks/bench_data_memory.py [FEW MANY]
+    OMP_NUM_THREADS=1 uv run python benchmarks/bench_data_memory.py [FEW MANY [SIDE]]
 
 The sample is drawn once; the other scenes are the same images under other names, with their own labels and uids. Each
-number of scenes is a `kedro run --pipelines data_processing` in its own process on one core, measured as a whole:
-imports, catalog, report. Target: growth below 15 %. Needs about 10 GB of disk while it runs.
+number of scenes is a run of `data_processing` in its own process on one core, measured as a whole: imports, catalog,
+report. Target: growth below 15 %. Needs about 10 GB of disk while it runs.
 """
 
 from __future__ import annotations
 
-import os
 import re
+import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
+from multiprocessing import get_context
 from pathlib import Path
 
 import yaml
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
 
 from xview2_siamese_unet.config.dataset import SampleParams, SampleScenes
 from xview2_siamese_unet.synthetic import plan_sample, write_scene
 from xview2_siamese_unet.xbd.scenes import parse_stem
 
 PROJECT = Path(__file__).parents[1]
-SIDE, DISTINCT = 1024, 20
+DISTINCT = 20
 _UID = re.compile(rb'("uid":")([0-9a-f]{6})')
 
 
-def fabricate(root: Path, scenes: int) -> None:
+def fabricate(root: Path, scenes: int, side: int) -> None:
     """Draw the scenes that are repeated, a multiple of four."""
     part = scenes // 4
-    sample = SampleParams(size=SIDE, scenes=SampleScenes(tier1=part, tier3=part, hold=part, test=part))
+    sample = SampleParams(size=side, scenes=SampleScenes(tier1=part, tier3=part, hold=part, test=part))
     for scene in plan_sample(sample):
-        write_scene(root, scene, SIDE)
+        write_scene(root, scene, side)
 
 
 def repeat(drawn: Path, root: Path, turns: int) -> int:
@@ -55,38 +59,36 @@ def repeat(drawn: Path, root: Path, turns: int) -> int:
     return buildings
 
 
-def peak(root: Path, folder: Path) -> tuple[float, float]:
-    """Run the pipeline on the scenes of `root`; return its highest resident memory in MB and its seconds."""
+def measure(root: Path, folder: Path) -> tuple[float, float]:
+    """Run the pipeline on the scenes of `root`; return the highest resident memory in MB and its seconds."""
     conf = folder / "conf"
     shutil.copytree(PROJECT / "conf", conf, ignore=shutil.ignore_patterns("local"))
     (conf / "local").mkdir()
     dataset = {"source": "xbd", "root": str(root), "name": "memory"}
     words = {"storage": str(folder / "data"), "dataset": dataset, "executor": {"kind": "serial"}}
     (conf / "local" / "globals.yml").write_text(yaml.safe_dump(words))
-    command = [sys.executable, "-m", "kedro", "run", "--conf-source", str(conf), "--pipelines", "data_processing"]
     started = time.monotonic()
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log)  # noqa: S603
-        _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit((folder / "log").read_text())
-    return used.ru_maxrss / 1024, time.monotonic() - started
+    bootstrap_project(PROJECT)
+    with redirect_stdout(sys.stderr), KedroSession.create(PROJECT, conf_source=str(conf)) as session:
+        session.run(pipeline_names=["data_processing"])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.monotonic() - started
 
 
-def main(few: int, many: int) -> None:
+def main(few: int = 40, many: int = 400, side: int = 1024) -> None:
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / "drawn"
         distinct = min(DISTINCT, few)
-        fabricate(drawn, distinct)
+        fabricate(drawn, distinct, side)
         for scenes in (few, many):
             here = Path(folder) / str(scenes)
             buildings = repeat(drawn, here / "raw", scenes // distinct)
-            memory, seconds = peak(here / "raw", here)
+            with ProcessPoolExecutor(1, get_context("forkserver")) as fresh:
+                memory, seconds = fresh.submit(measure, here / "raw", here).result()
             peaks.append(memory)
             print(f"{scenes:4d} scenes, {buildings:6d} buildings   peak {memory:.0f} MB   {seconds:.0f} s", flush=True)
     print(f"growth {100 * (peaks[1] / peaks[0] - 1):.1f} %  (target: below 15 %)")
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in sys.argv[1:3] or (40, 400)))
+    main(*map(int, sys.argv[1:]))

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,8 +37,8 @@ STEP = 40
 LABELS = 200
 
 
-def measure(count: int) -> None:
-    """Print seconds to embed so many footprints and to fit, and the peak in megabytes."""
+def measure(count: int) -> tuple[float, float, float]:
+    """Return seconds to embed so many footprints and to fit, and the peak in megabytes."""
     torch.set_num_threads(1)
     across = int(np.ceil(count**0.5))
     side = across * STEP
@@ -67,24 +68,19 @@ def measure(count: int) -> None:
         points = np.column_stack([left, top])[labelled].astype(float)
         fit_head(made, Labelled(made.rows(labelled), classes, spatial_blocks(points), np.ones(len(labelled))))
         fitted = time.perf_counter()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{embedded - started:.0f} {fitted - embedded:.1f} {peak:.0f}")
+    return embedded - started, fitted - embedded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(counts: list[int]) -> None:
     """Print a line for each number of footprints, and how much the peak grows."""
     peaks = []
     for count in counts:
-        command = [sys.executable, __file__, "--measure", str(count)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
-        embedding, fit, peak = done.stdout.split()
-        peaks.append(int(peak))
-        print(f"{count:>7} footprints   embed {embedding:>4} s   fit {fit:>4} s   peak {peak} MB")
+        with ProcessPoolExecutor(1, get_context("forkserver")) as fresh:
+            embedding, fit, peak = fresh.submit(measure, count).result()
+        peaks.append(peak)
+        print(f"{count:>7} footprints   embed {embedding:4.0f} s   fit {fit:4.1f} s   peak {peak:.0f} MB")
     print(f"growth of the peak: {max(peaks) / min(peaks) - 1:.1%}")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        measure(int(sys.argv[2]))
-    else:
-        main([int(count) for count in sys.argv[1:]] or [10_000, 100_000])
+    main([int(count) for count in sys.argv[1:]] or [10_000, 100_000])

@@ -9,7 +9,6 @@ Anonymous memory is sampled every 10 ms, because the system may drop pages of a 
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.config.reporting import ReportingParams
 from xview2_siamese_unet.config.tree import Parameters
 from xview2_siamese_unet.damage import Damage
+from xview2_siamese_unet.datasets.files import FigureDataset
 from xview2_siamese_unet.metrics.buildings import match_scenes
 from xview2_siamese_unet.metrics.summary import count_scenes
 from xview2_siamese_unet.pipelines.reporting import nodes
@@ -117,10 +117,11 @@ class Store:
         return Scene(np.load(self.root / f"pixels{int(name[-8:]) % DISTINCT}.npy", mmap_mode="r"))
 
 
-def save(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind)
-    return buffer.getvalue()
+def save(path: Path, figure: Figure) -> bytes:
+    """Return the bytes of the file that a run saves."""
+    dataset = FigureDataset(filepath=str(path))
+    dataset.save(figure)
+    return dataset.load()
 
 
 def measure(scenes: int) -> tuple[float, float, float]:
@@ -151,9 +152,9 @@ def measure(scenes: int) -> tuple[float, float, float]:
         figures["scored_classes"] = nodes.plot_scored_classes(metrics)
         figures["training_curves"] = draw_curves(HISTORY)
         figures["class_histogram"] = draw_class_histogram(OF_TRAINING["class_counts"])
-        saved = {name: save(figure, "svg") for name, figure in figures.items()}
-        saved["panels"] = save(nodes.plot_panels(counts, *shown, metrics, params), "png")
-        saved["worst_buildings"] = save(nodes.plot_buildings(matches, *shown, params), "png")
+        saved: dict[str, Any] = {name: save(root / f"{name}.svg", figure) for name, figure in figures.items()}
+        saved["panels"] = save(root / "panels.png", nodes.plot_panels(counts, *shown, metrics, params))
+        saved["worst_buildings"] = save(root / "buildings.png", nodes.plot_buildings(matches, *shown, params))
         page = nodes.write_report(metrics=metrics, counts=counts, params=params, **OF_TRAINING, **saved)
         return peak.stop(), len(page) / 2**20, time.perf_counter() - started
 

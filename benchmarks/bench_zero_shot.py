@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import warnings
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +40,7 @@ from xview2_siamese_unet.adaptation.suggest import space
 from xview2_siamese_unet.assessment import assess
 from xview2_siamese_unet.config.dataset import SampleParams, SampleScenes
 from xview2_siamese_unet.inference.buildings import read_building_layer
+from xview2_siamese_unet.project import configure, find_project, open_session
 from xview2_siamese_unet.synthetic.events import EVENTS, plan_sample
 from xview2_siamese_unet.synthetic.scene import write_scene
 from xview2_siamese_unet.types import Float64Array, Int64Array
@@ -67,17 +68,14 @@ def train(project: Path, parameters: str, seed: int, epochs: int) -> Path:
     pattern = "data/06_models/*/*/*/checkpoints/*_best_*.pth"
     if kept := list(project.glob(pattern)):
         return kept[0]
-    for name in ("conf", "src"):
-        shutil.copytree(HERE / name, project / name, ignore=shutil.ignore_patterns("local"))
-    for name in ("pyproject.toml", ".telemetry"):
-        shutil.copy(HERE / name, project)
+    shutil.copytree(HERE / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
+    shutil.copy(HERE / "pyproject.toml", project)
     (project / "conf" / "local").mkdir()
     (project / "conf" / "local" / "parameters.yml").write_text(parameters)
-    more = f"training.seed={seed},training.epochs={epochs}"
-    pipelines = "data_processing,feature_statistics,modelling"
-    command = [sys.executable, "-m", "kedro", "run", "--pipelines", pipelines, "--params", more]
-    environment = {name: value for name, value in os.environ.items() if name != "KEDRO_ENV"}
-    subprocess.run(command, cwd=project, stdout=subprocess.DEVNULL, env=environment, check=True)  # noqa: S603
+    given = {"training": {"seed": seed, "epochs": epochs}}
+    # The progress is no result of this command.
+    with chdir(project), redirect_stdout(sys.stderr), open_session("default/quickstart", given) as session:
+        session.run(pipeline_names=["data_processing", "feature_statistics", "modelling"])
     return next(project.glob(pattern))
 
 
@@ -136,6 +134,7 @@ def main(  # noqa: PLR0913, PLR0917  words of the command line
 ) -> None:
     """Train, assess, adapt and print a line for each event and seed."""
     torch.set_num_threads(1)
+    configure(find_project())
     kept = os.environ.get("BENCH_FOLDER")
     print(f"{'event':20} seed  buildings", *(f"{'net':>7}{labels:>11}{'change':>8}" for labels in LABELS))
     changes = []

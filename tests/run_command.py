@@ -35,7 +35,7 @@ _ALWAYS = (
     "xview2_siamese_unet.pipeline_registry",
     "kedro_telemetry.plugin",
     "kedro_viz.integrations.kedro.hooks",
-    "warm_configuration",
+    "server_of_forks",
 )
 _TRAINING = (
     "lightning.pytorch.loggers.tensorboard",
@@ -93,10 +93,6 @@ def start_python(folder: Path, *args: str, streams: Path | str, **env: str) -> A
 
 def _run(folder: Path, args: tuple[str, ...], env: Mapping[str, str], streams: Path | str) -> None:
     gc.freeze()  # a collection would go through all that the server has imported
-    if FORKS == "forkserver":  # workers of what it runs are forks of this server, too: Python would start another one
-        from multiprocessing import forkserver  # noqa: PLC0415  not on Windows
-
-        forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined,method-assign]
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(Path(streams) / name, os.O_WRONLY | os.O_CREAT), descriptor)
     import kedro.framework.project  # noqa: PLC0415  not in the process of the tests: most do without it

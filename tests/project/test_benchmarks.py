@@ -23,7 +23,7 @@ SMALLEST = {
     "bench_cold_read": "{folder} 4",
     "bench_counts": "{few}",
     "bench_crops": "2",
-    "bench_data_memory": "4 8",
+    "bench_data_memory": "4 8 256",
     "bench_embedding": "50",
     "bench_epoch": "1",
     "bench_intervals": "2",
