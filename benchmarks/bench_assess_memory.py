@@ -2,7 +2,7 @@
 
     uv run python benchmarks/bench_assess_memory.py [side ...]      default: 20000 40000
 
-Each size runs in its own process, because a peak never decreases. About 700 MB are torch and its libraries.
+Each size runs in its own process, because a peak never decreases.
 """
 
 from __future__ import annotations

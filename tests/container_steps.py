@@ -168,8 +168,9 @@ class _Build:
         into = self.stage.root / self.stage.workdir[1:] / target.lstrip("/")
         for name in names:
             path = source / name.lstrip("/")
-            if path.is_dir():  # what it holds, as engines do
-                shutil.copytree(path, into, symlinks=True, dirs_exist_ok=True)
+            if path.is_dir():  # what it holds, as engines do; no step changes the files of another stage
+                copy = os.link if option else shutil.copy2
+                shutil.copytree(path, into, symlinks=True, dirs_exist_ok=True, copy_function=copy)
             else:
                 shutil.copy(path, into / path.name)
 

@@ -61,11 +61,12 @@ def merged_by_hand(campaign: Path, footprints: gpd.GeoDataFrame) -> dict[str, tu
     with (campaign / "plan.csv").open() as file:
         plan = sorted(csv.DictReader(file), key=lambda row: int(row["rank"]))
     rows = {row["job"]: read(campaign / f"scenes/{row['job']}/buildings.gpkg") for row in plan}
+    into = {zone: pyproj.Transformer.from_crs(4326, zone, always_xy=True) for zone in (32636, 32637)}
     found = {}
     for name, square in footprints[["id", "geometry"]].itertuples(index=False):
         point = square.representative_point()
         zone = 32636 if point.x < BORDER else 32637
-        x, y = pyproj.Transformer.from_crs(4326, zone, always_xy=True).transform(point.x, point.y)
+        x, y = into[zone].transform(point.x, point.y)
         tile = f"{zone}_{int(x // 2500):04}_{int(y // 2500):04}"
         jobs = [row["job"] for row in plan if row["tile"] == tile]
         shown = [job for job in jobs if rows[job][name]["status"] != "not_assessed"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from xview2_siamese_unet.cli import cross_validate as module
 from xview2_siamese_unet.cli.command import open_configuration
@@ -65,3 +68,19 @@ def test_a_copy_with_other_settings_is_refused(ran: list[str], shipped: Path) ->
     with pytest.raises(ConfigError, match=r"quickstart_fold_1_of_2' exists and has another training\.epochs"):
         call("--by", "scene", "--folds", "2")
     assert ran == []
+
+
+def test_the_table_has_a_row_for_each_fold_and_one_for_all() -> None:
+    scores = {"score": 0.5, "localization_f1": 0.25, "damage_f1": 0.75}
+    intervals = {name: [value - 0.125, value + 0.125] for name, value in scores.items()}
+    numbers = {**scores, "intervals": intervals, "n_scenes": 7, "buildings": {"f1": 0.6, "f1_interval": [0.4, 0.7]}}
+    console = Console(file=StringIO(), width=200)
+    console.print(module._table({"fold 1": numbers, "all scenes": numbers | {"n_scenes": 9}}))
+    *_, first, last, _ = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert first.split()[1:5] == ["fold", "1", "│", "7"]
+    assert " 9 " in last
+    for row in (first, last):
+        assert re.findall(r"[\d.]+ +[\d.]+ to [\d.]+", row) == [
+            *(f"{value:.3f}  {value - 0.125:.3f} to {value + 0.125:.3f}" for value in scores.values()),
+            "0.600  0.400 to 0.700",
+        ]

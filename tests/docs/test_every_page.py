@@ -15,7 +15,10 @@ import pytest
 from docs_blocks import DOCS, PROJECT, blocks, first_column
 from PIL import Image
 from shapely import box
-from typed import commands, do, fill_folder, type_line
+from typed import commands, do, fill_folder, run_kedro, type_line
+
+from xview2_siamese_unet.metrics.confusion import total
+from xview2_siamese_unet.metrics.scores import official_score
 
 ON_OTHERS = {
     "docs/benchmarks.md": "minutes to hours each; tests/project/test_benchmarks.py runs each with less",
@@ -27,6 +30,8 @@ ON_OTHERS = {
 }
 FIRST_DAY = DOCS / "start.md"
 PAGES = ("README.md", "docs/assess.md", "docs/data.md", "docs/lineage.md", "docs/research.md", "docs/slurm.md")
+EVENTS = {"sample-wildfire", "sample-earthquake"}
+"""That the reader leaves out of a training."""
 PREVIEWS = ("raw_scenes", "scenes", "masks", "store", "class_histogram", "checkpoint", "damage_confusion", "report")
 SBATCH = """#!/bin/bash
 # Takes a job as Slurm does: an option that is none of its own, or no script, is refused.
@@ -46,9 +51,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def project(folder: Path) -> Path:
-    """The project of that reader, who has now another training, a cluster, masks to score, and areas to count."""
+    """The project of that reader after the other pages, with another training, a cluster, masks to score, and areas."""
     project = folder / "xview2"
     for name in ("docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "zensical.toml"):
         (shutil.copytree if (PROJECT / name).is_dir() else shutil.copy)(PROJECT / name, project / name)
@@ -61,7 +66,18 @@ def project(folder: Path) -> Path:
         next(project.glob("data/06_models/default/quickstart/*/checkpoints/quickstart_best_siamese_unet_state.pth")),
         folder / "path/to/model.pth",
     )
+    shutil.copy(the_first(folder, "strong", "metrics.json"), folder / "mixed.json")
+    done = {*typed_on(folder, FIRST_DAY)}
+    for command in typed_on(folder, *(PROJECT / page for page in PAGES)):
+        if command not in done:  # a page that repeats another's command shows nothing new
+            done.add(command)
+            type_line(command, project)
     return project
+
+
+def the_first(folder: Path, experiment: str, name: str) -> Path:
+    """Return a file of the report of an experiment's first run."""
+    return min(folder.glob(f"path/to/storage/08_reporting/ada/{experiment}/*/{name}"))
 
 
 def write_masks(folder: Path) -> None:
@@ -129,12 +145,42 @@ def test_every_line_of_the_first_day_works(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_command_of_the_other_pages_works(folder: Path, project: Path) -> None:
-    done = {*typed_on(folder, FIRST_DAY)}
-    for command in typed_on(folder, *(PROJECT / page for page in PAGES)):
-        if command not in done:  # a page that repeats another's command shows nothing new
-            done.add(command)
-            type_line(command, project)
+def test_every_command_of_the_other_pages_works(project: Path) -> None:
+    assert json.loads((project / "data/score.json").read_text())["localization_f1"] == 1  # a file against itself
+    assert (project / "data/comparison.html").is_file()
+    assert (project / "build/index.html").is_file()
+
+
+@pytest.mark.slow
+def test_events_that_are_left_out_are_unseen(folder: Path, project: Path) -> None:
+    held = "strong_without_sample-wildfire_sample-earthquake"
+    counts = {name: pd.read_parquet(the_first(folder, name, "scene_counts.parquet")) for name in ("strong", held)}
+    assert {*counts[held]["disaster"]} == EVENTS
+    scenes = pd.read_parquet(folder / "path/to/storage/02_intermediate/xbd_200/scenes.parquet")
+    splits = pd.read_csv(min(folder.glob(f"path/to/storage/05_model_input/ada/{held}/*/splits.csv")))
+    learnt = splits[splits["split"] != "test"].merge(scenes, on="scene")
+    assert len(learnt) > 0
+    assert not EVENTS & {*learnt["disaster"]}
+    page = the_first(folder, held, "leave_events_out.html").read_text(encoding="utf-8")
+    assert "is trained without" in page
+    for event in EVENTS:
+        shared = {*counts["strong"].query("disaster == @event")["scene"]} & {*counts[held]["scene"]}
+        assert f"Score on {len(shared)} scenes of {event}: " in page
+    assert json.loads(the_first(folder, held, "metrics.json").read_text())["n_scenes"] == len(counts[held])
+    assert the_first(folder, "strong", "metrics.json").read_bytes() == (folder / "mixed.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_cross_validation_scores_every_scene_once(folder: Path, project: Path) -> None:
+    folds = [the_first(folder, f"laptop_fold_{n}_of_2", "scene_counts.parquet") for n in (1, 2)]
+    counts = pd.concat(map(pd.read_parquet, folds))
+    scenes = pd.read_parquet(folder / "path/to/storage/02_intermediate/xbd_200/scenes.parquet")["scene"]
+    assert sorted(counts["scene"]) == sorted(scenes)
+    numbers = json.loads((project / "data/scores.json").read_text())
+    assert numbers["score"] == pytest.approx(official_score(total(counts))["score"])
+    assert numbers["n_scenes"] == len(scenes)
+    again = run_kedro("kedro cross-validate --env ada/laptop --by scene --folds 2 --json", project)
+    assert json.loads(again.stdout) == numbers
 
 
 def typed_on(folder: Path, *pages: Path) -> list[str]:

@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from subprocess import CompletedProcess
 from urllib.request import urlopen
 
 import numpy as np
@@ -154,12 +155,13 @@ def type_line(command: str, project: Path, patience: float = 240) -> None:
         options, shown = SERVERS[server]
         serve(command, options, shown.encode(), project)
         return
-    code, said = run_kedro(command, project, patience) if is_kedro(command) else run_line(command, project, patience)
+    done = (run_kedro if is_kedro(command) else run_line)(command, project, patience)
+    said = done.stdout + done.stderr
     if refusal := next((words for part, words in REFUSES_TINY.items() if part in command), None):
-        assert code == 1, f"{command}\n{said}"
+        assert done.returncode == 1, f"{command}\n{said}"
         assert refusal in said
         return
-    assert code == 0, f"{command}\n{said}"
+    assert done.returncode == 0, f"{command}\n{said}"
 
 
 def is_kedro(command: str) -> bool:
@@ -167,21 +169,20 @@ def is_kedro(command: str) -> bool:
     return re.match(r"(\w+=\S+ )*kedro ", command) is not None and not set(command) & set("|&;<>$*`")
 
 
-def run_kedro(command: str, where: Path, patience: float) -> tuple[int, str]:
-    """Run a command of Kedro to its end, in a process that has imported torch; return its code and what it printed."""
+def run_kedro(command: str, where: Path, patience: float = 240) -> CompletedProcess[str]:
+    """Run a command of Kedro to its end, in a process that has imported torch."""
     words = shlex.split(command)
     first = words.index("kedro")
     env = {"PATH": search_path(where), "PYTHONPATH": str(where.parent), "COLUMNS": "200"}
     env |= dict(word.split("=", 1) for word in words[:first])
-    done = run_python(where, "-c", NO_NETWORK + KEDRO, *words[first + 1 :], timeout=patience, **env)
-    return done.returncode, done.stdout + done.stderr
+    return run_python(where, "-c", NO_NETWORK + KEDRO, *words[first + 1 :], timeout=patience, **env)
 
 
-def run_line(command: str, where: Path, patience: float) -> tuple[int, str]:
-    """Run a line of a shell to its end; return its code and what it printed."""
+def run_line(command: str, where: Path, patience: float) -> CompletedProcess[str]:
+    """Run a line of a shell to its end; `stdout` has its errors, too."""
     done = run(command, where)
     said, _ = done.communicate(timeout=patience)
-    return done.returncode, said
+    return CompletedProcess(command, done.returncode, said, "")
 
 
 def search_path(where: Path) -> str:
