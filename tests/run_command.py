@@ -21,6 +21,8 @@ FORKS = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() 
 _FORKS: Any = multiprocessing.get_context(FORKS)
 _WIDE = {"COLUMNS": "300"}
 _ALWAYS = (
+    "pytest",  # workers read the module of their function
+    "distributed",
     "torch",
     "geopandas",
     "pyarrow.parquet",
