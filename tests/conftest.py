@@ -8,13 +8,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 import quick_configuration  # noqa: F401  before the first configuration is opened
-from run_command import FORKS, preload
+from run_command import FORKS, preload, share_server, start_server
 from shape_check import check_imports
 
 if TYPE_CHECKING:
@@ -60,6 +60,17 @@ MINIMAL_CONF = {
     "experiments/quickstart/globals.yml": "",
 }
 """The least that resolves; a test adds files or replaces them."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401  of xdist, which has no types
+    """Start one server for all processes of xdist: to import torch and the rest takes seconds."""
+    preload(trains=node.config.getoption("markexpr") != "not slow")
+    node.workerinput["server"] = start_server()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    share_server(getattr(config, "workerinput", {}).get("server"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping
+from multiprocessing import forkserver
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -19,10 +20,11 @@ from unittest.mock import patch
 # A server that has imported what takes seconds forks for each command; Windows starts each from scratch.
 FORKS = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _FORKS: Any = multiprocessing.get_context(FORKS)
+SERVER: Any = forkserver._forkserver  # type: ignore[attr-defined]
 _WIDE = {"COLUMNS": "300"}
 _ALWAYS = (
+    "run_command",  # first: fewer searches for garbage while all others are imported
     "pytest",  # workers read the module of their function
-    "distributed",
     "torch",
     "geopandas",
     "pyarrow.parquet",
@@ -65,10 +67,31 @@ def _stack(_context: int = 0) -> list[inspect.FrameInfo]:
 # modules for the source of each of a hundred frames.
 inspect.stack = _stack
 
+# Python would search for garbage after 700 new objects, of which to import and to train makes millions.
+gc.set_threshold(20_000)
+
 
 def preload(*, trains: bool) -> None:
     """Choose what the server imports before it forks the first process: more of it where commands will train."""
     _FORKS.set_forkserver_preload([*_ALWAYS, *(_TRAINING if trains else ())])
+
+
+def start_server() -> str | None:
+    """Start the server unless it runs; return its address, or `None` on a system that has none."""
+    if FORKS != "forkserver":
+        return None
+    # It takes over the variables, but not `sys.path`.
+    paths = [str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    with patch.dict(os.environ, {**_WIDE, "PYTHONPATH": os.pathsep.join(paths)}):
+        SERVER.ensure_running()
+    return str(SERVER._forkserver_address)
+
+
+def share_server(address: str | None) -> None:
+    """Use the server that another process has started and will end."""
+    if address is not None:
+        SERVER._forkserver_address, SERVER._forkserver_alive_fd = address, os.open(os.devnull, os.O_RDONLY)
+        SERVER.ensure_running = lambda: None
 
 
 def run_python(folder: Path, *args: str, timeout: float = 60, **env: str) -> CompletedProcess[str]:
@@ -86,10 +109,8 @@ def run_python(folder: Path, *args: str, timeout: float = 60, **env: str) -> Com
 def start_python(folder: Path, *args: str, streams: Path | str, **env: str) -> Any:  # noqa: ANN401  the class differs by system
     """Start what `run_python` runs; `stdout` and `stderr` are written to the folder `streams`."""
     process = _FORKS.Process(target=_run, args=(folder, args, {**os.environ, **_WIDE, **env}, streams))
-    # The first process starts the server, which takes over the variables, but not `sys.path`.
-    paths = [str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    with patch.dict(os.environ, {**_WIDE, "PYTHONPATH": os.pathsep.join(paths)}):
-        process.start()
+    start_server()
+    process.start()
     return process
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from multiprocessing import forkserver
+import os
 
 import quick_configuration  # noqa: F401  before the configuration is opened
+from run_command import SERVER
 from shipped_project import SHIPPED
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 # Its forks start processes, too, as forks of this server: Python would start another one for each.
-forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined,method-assign]
+SERVER.ensure_running = lambda: None
+
+# What they print is for nobody, as in a process of xdist; a command has its own streams.
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 for kind in ("parameters", "catalog"):
     UserExperimentConfigLoader(str(SHIPPED), **CONFIG_LOADER_ARGS)[kind]  # each text is parsed once
