@@ -13,8 +13,9 @@ from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 # Its forks start processes, too, as forks of this server: Python would start another one for each.
 SERVER.ensure_running = lambda: None
 
-# What they print is for nobody, as in a process of xdist; a command has its own streams.
-os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+# Not on the terminal, between the dots of pytest, what workers log; a command has streams of its own.
+for stream in (1, 2):
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 for kind in ("parameters", "catalog"):
     UserExperimentConfigLoader(str(SHIPPED), **CONFIG_LOADER_ARGS)[kind]  # each text is parsed once
