@@ -64,7 +64,7 @@ def main(runs: int) -> None:
         make_empty_project(empty)
         for command, target in ((("run", "--help"), "  (target: at most 1.3)"), (("registry", "list"), "")):
             run = *KEDRO, *command
-            seconds(empty, *run), seconds(HERE, *run)  # compiles the bytecode of both
+            # The median leaves out the first, which compiles bytecode.
             pairs = [(seconds(empty, *run), seconds(HERE, *run)) for _ in range(runs)]
             there, here = (statistics.median(column) for column in zip(*pairs, strict=True))
             print(f"kedro {' '.join(command)}, median of {runs} alternating runs")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 import quick_configuration  # noqa: F401  before the first configuration is opened
-from run_command import FORKS, preload, share_server, start_server
+from run_command import FORKS, USUAL_THRESHOLD, preload, share_server, start_server
 from shape_check import check_imports
 
 if TYPE_CHECKING:
@@ -82,6 +82,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     preload(trains=any(item.get_closest_marker("slow") for item in session.items))
     gc.freeze()  # a million objects of libraries and test modules, through which the collector would go again and again
     atexit.register(gc.unfreeze)  # or nanobind calls on exit what is still there a leak
+
+
+@pytest.fixture
+def usual_garbage_collection() -> Iterator[None]:
+    """As often as outside of the tests, for a test of memory."""
+    few = gc.get_threshold()[0]
+    gc.set_threshold(USUAL_THRESHOLD)
+    yield
+    gc.set_threshold(few)
 
 
 @pytest.fixture(scope="session")

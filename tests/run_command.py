@@ -68,6 +68,7 @@ def _stack(_context: int = 0) -> list[inspect.FrameInfo]:
 inspect.stack = _stack
 
 # Python would search for garbage after 700 new objects, of which to import and to train makes millions.
+USUAL_THRESHOLD = gc.get_threshold()[0]
 gc.set_threshold(20_000)
 
 

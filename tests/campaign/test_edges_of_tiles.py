@@ -142,6 +142,7 @@ def test_the_order_of_jobs_does_not_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # seconds
+@pytest.mark.usefixtures("usual_garbage_collection")
 def test_the_memory_does_not_grow_with_the_number_of_tiles(tmp_path: Path) -> None:
     """Outlines stand all over the tiles, and at their edges."""
     first = Tile(32635, 155, 1639)

@@ -155,6 +155,7 @@ def test_a_run_that_is_killed_ends_with_the_same_bytes(pair: Pair, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("usual_garbage_collection")
 def test_memory_does_not_grow_with_the_scene(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
     peaks = []
     for side in (1000, 3000):
