@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 from kedro.framework.startup import bootstrap_project
 
 from closed_sockets import refused_sockets
@@ -69,10 +70,19 @@ def run_kedro(project: Path) -> RunKedro:
 
 
 @pytest.fixture(scope="session")
-def main_run(run_kedro: RunKedro, storage: Path) -> Path:
-    """The storage after one run of the main job, for which every socket was refused."""
-    with refused_sockets():
-        run_kedro()
+def main_run(
+    run_kedro: RunKedro, storage: Path, tmp_path_factory: pytest.TempPathFactory, testrun_uid: str, worker_id: str
+) -> Path:
+    """The storage after one run of the main job, for which every socket was refused; other processes copy it."""
+    shared = tmp_path_factory.getbasetemp().parent / f"main_run_{testrun_uid}"
+    with FileLock(f"{shared}.lock"):
+        if shared.is_dir():
+            shutil.copytree(shared, storage)
+            return storage
+        with refused_sockets():
+            run_kedro()
+        if worker_id != "master":
+            shutil.copytree(storage, shared)
     return storage
 
 
