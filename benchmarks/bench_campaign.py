@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 
 TILE, TOP, PIXEL = 2500, 4_099_900, 0.5
-FRESH = get_context("forkserver")  # a process of it has the memory of none before it
+FRESH = get_context("forkserver")  # a subprocess would count the peak of this process as its own
 
 
 def fabricate(folder: Path, side: int, scenes: int) -> None:

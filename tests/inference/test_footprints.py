@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -22,6 +20,7 @@ import pyogrio
 import pytest
 import shapely
 
+from users_files import CASES, make_case
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import geodesic_areas
 from xview2_siamese_unet.inference.footprints import (
@@ -34,7 +33,6 @@ from xview2_siamese_unet.inference.footprints import (
     row_names,
 )
 
-CASES = Path(__file__).parents[2] / ".." / "shared" / "cases"
 CRS = "EPSG:32615"
 LEFT, TOP = 500_000, 4_000_000
 FRAME = shapely.box(LEFT, TOP - 50, LEFT + 100, TOP)
@@ -482,7 +480,7 @@ def test_outlines_in_a_system_without_a_place_on_earth_are_refused(tmp_path: Pat
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs the cases in ../shared/cases")
 def test_surfaces_in_three_dimensions_and_collections_of_a_real_scene(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, CASES.resolve() / "19_multipatch.py", tmp_path], check=True, capture_output=True)  # noqa: S603
+    make_case("19", tmp_path)
     with pytest.raises(DataError, match=r"MultiPatch.*ogr2ogr -nlt MULTIPOLYGON"):
         read_polygons(tmp_path / "roofs.shp", "EPSG:32614", "x")
     found = read_polygons(tmp_path / "collection.geojson", "EPSG:32614", "x").frame

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from users_files import CASES, make_case
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.pair import HarmonisedPair, harmonise
 
-SHARED = Path(__file__).parents[3] / "shared"
 pytestmark = [
-    pytest.mark.skipif(not (SHARED / "cases").is_dir(), reason="../shared/cases is missing"),
+    pytest.mark.skipif(not CASES.is_dir(), reason="../shared/cases is missing"),
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
 ]
 
@@ -28,9 +26,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def make(number: str) -> Path:
         if number not in made:
             made[number] = tmp_path_factory.mktemp(number)
-            script = next((SHARED / "cases").glob(f"{number}_*.py"))
-            command = [sys.executable, "-W", "ignore", script, made[number]]
-            subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+            make_case(number, made[number])
         return made[number]
 
     return make
