@@ -71,7 +71,8 @@ def project(folder: Path) -> Path:
     for command in typed_on(folder, *(PROJECT / page for page in PAGES)):
         if command not in done:  # a page that repeats another's command shows nothing new
             done.add(command)
-            type_line(command, project)
+            with (folder / "said.txt").open("a", encoding="utf-8") as said:
+                said.write(type_line(command, project))
     return project
 
 
@@ -162,10 +163,13 @@ def test_events_that_are_left_out_are_unseen(folder: Path, project: Path) -> Non
     assert len(learnt) > 0
     assert not EVENTS & {*learnt["disaster"]}
     page = the_first(folder, held, "leave_events_out.html").read_text(encoding="utf-8")
+    said = (folder / "said.txt").read_text(encoding="utf-8")
     assert "is trained without" in page
     for event in EVENTS:
         shared = {*counts["strong"].query("disaster == @event")["scene"]} & {*counts[held]["scene"]}
-        assert f"Score on {len(shared)} scenes of {event}: " in page
+        sentence = f"Score on {len(shared)} scenes of {event}: "
+        assert sentence in page
+        assert sentence in said
     assert json.loads(the_first(folder, held, "metrics.json").read_text())["n_scenes"] == len(counts[held])
     assert the_first(folder, "strong", "metrics.json").read_bytes() == (folder / "mixed.json").read_bytes()
 
@@ -179,6 +183,8 @@ def test_cross_validation_scores_every_scene_once(folder: Path, project: Path) -
     numbers = json.loads((project / "data/scores.json").read_text())
     assert numbers["score"] == pytest.approx(official_score(total(counts))["score"])
     assert numbers["n_scenes"] == len(scenes)
+    (last,) = (line for line in (folder / "said.txt").read_text("utf-8").splitlines() if "all scenes" in line)
+    assert f" {numbers['score']:.3f} " in last
     again = run_kedro("kedro cross-validate --env ada/laptop --by scene --folds 2 --json", project)
     assert json.loads(again.stdout) == numbers
 

@@ -149,19 +149,20 @@ def commands(block: Block, folder: Path) -> list[str]:
     return [command for command in typed if not command.startswith((*INSTALLS, "cd "))]
 
 
-def type_line(command: str, project: Path, patience: float = 240) -> None:
-    """Run a command to its end, of which it has so many seconds; of a server, look at the page that it shows."""
+def type_line(command: str, project: Path, patience: float = 240) -> str:
+    """Return what a command prints, for which it has so many seconds; of a server, look at the page that it shows."""
     if server := next((name for name in SERVERS if name in command), None):
         options, shown = SERVERS[server]
         serve(command, options, shown.encode(), project)
-        return
+        return ""
     done = (run_kedro if is_kedro(command) else run_line)(command, project, patience)
     said = done.stdout + done.stderr
     if refusal := next((words for part, words in REFUSES_TINY.items() if part in command), None):
         assert done.returncode == 1, f"{command}\n{said}"
         assert refusal in said
-        return
+        return said
     assert done.returncode == 0, f"{command}\n{said}"
+    return said
 
 
 def is_kedro(command: str) -> bool:
