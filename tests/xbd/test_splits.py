@@ -132,18 +132,6 @@ def test_three_shares_of_one_folder(a: int, b: int, c: int) -> None:
     assert [got[split] for split in SPLITS] == [3 * a, 3 * b, 3 * c]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_empty_scenes_are_thinned_out_of_training_alone(share: float) -> None:
-    scenes = complete()
-    empty = set(scenes.loc[scenes["buildings"] == 0, "scene"])
-    whole, thinned = assigned(scenes), assigned(scenes, SplitParams(keep_empty=share))
-    assert {s: v for s, v in whole.items() if s in thinned} == thinned
-    gone = whole.keys() - thinned.keys()
-    assert gone <= {s for s in empty if whole[s] == "train"}
-    in_training = sum(whole[s] == "train" for s in empty)
-    assert (in_training - len(gone)) / in_training == pytest.approx(share, abs=0.03)
-
-
 def test_another_seed_chooses_other_scenes() -> None:
     scenes = complete()
     assert assigned(scenes, SplitParams(seed=1)) != assigned(scenes, SplitParams(seed=2))

@@ -36,8 +36,6 @@ class SplitParams(Strict):
     of each event, and validates on a quarter of the others."""
     file: Path | None = None
     """A CSV with the columns scene and split, instead of all of the above."""
-    keep_empty: Share = 1.0
-    """Share of the training scenes without buildings that are kept; validation and test keep all of theirs."""
     seed: int = Field(default=0, ge=0)
     """Start of the systematic choice of scenes in each event; 0 splits all of xBD into 7,574 and 2,526 pairs."""
 

@@ -24,8 +24,6 @@ class PanelParams(Strict):
     """Side in pixels of the part of a scene that is shown, where most buildings are; `null` shows whole scenes."""
     buildings: int = Field(default=6, ge=0, le=40)
     """Buildings: half of them the most confident wrong predictions, half the largest that were missed."""
-    building_window: int = Field(default=96, ge=16, le=1024)
-    """Side of the square around a building in pixels; a larger building is shown whole."""
 
 
 class IntervalParams(Strict):

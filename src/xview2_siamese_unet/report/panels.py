@@ -115,7 +115,7 @@ def scene_row(name: str, note: str, scene: Scene, prediction: Prediction, window
     return _row(name, (note, detail), scene, prediction, part)
 
 
-def building_row(building: Mapping[Any, Any], scene: Scene, prediction: Prediction, window: int) -> PanelRow:
+def building_row(building: Mapping[Any, Any], scene: Scene, prediction: Prediction, window: int = 96) -> PanelRow:
     """Return the square around a wrongly predicted building, the building framed.
 
     Args:

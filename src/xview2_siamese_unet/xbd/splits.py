@@ -35,7 +35,7 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     """Return the table (scene, split), one row per scene that a split uses, in the order of `scenes`.
 
     Args:
-        scenes: with the columns scene, tier and disaster, and buildings if `keep_empty` is below 1.
+        scenes: with the columns scene, tier and disaster.
         params: shares of the folders, or events to leave out, or a file.
 
     Raises:
@@ -52,7 +52,7 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
         ).astype("str")
     if params.leave_events_out:
         table = _hold_out(table, scenes, params.leave_events_out)
-    table = _require_all_splits(_thin_out(table, scenes, params))
+    table = _require_all_splits(table)
     if unused := len(scenes) - len(table):
         _log.warning("%d of %d scenes are in no split (data_processing.split)", unused, len(scenes))
     return table
@@ -65,18 +65,6 @@ def _cross_validate(scenes: pd.DataFrame, part: int, parts: int) -> pd.DataFrame
     table.loc[tested, "split"] = "test"
     table.loc[table.index[~tested][1::_VALIDATION], "split"] = "validation"
     return table
-
-
-def _thin_out(table: pd.DataFrame, scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
-    """Drop training scenes without buildings, by a hash of their names, so that about `keep_empty` of them remain."""
-    if params.keep_empty == 1:
-        return table
-    empty = set(scenes.loc[scenes["buildings"] == 0, "scene"])
-    surplus = [
-        split == "train" and scene in empty and _hash(f"{params.seed}:keep:{scene}") >= params.keep_empty
-        for scene, split in table[["scene", "split"]].itertuples(index=False, name=None)
-    ]
-    return table[~np.array(surplus, bool)].reset_index(drop=True)
 
 
 def leave_out(table: pd.DataFrame, scenes: Collection[str]) -> pd.DataFrame:

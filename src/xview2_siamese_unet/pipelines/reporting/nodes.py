@@ -148,7 +148,6 @@ def plot_buildings(
             row,
             store.scene(row["scene"]),
             (predictions[row["scene"]](), probabilities[row["scene"]]()),
-            wanted.building_window,
         )
         for row in worst_buildings(matches, wanted.buildings).to_dict("records")
     )
