@@ -40,28 +40,29 @@ PYTHON_OF_QGIS = "/usr/bin/python3"  # of Debian and Ubuntu
 TOWN, TOWN_SIDE = ("sample-tsunami", 0), 1024
 PANEL = 457
 """Width in pixels of the Kedro-Viz panel of an opened dataset."""
-SHOWN = {"hurricane": 9, "wildfire": 0, "tsunami": 9, "volcano": 0, "earthquake": 6}
+SCENES = {"hurricane": 9, "wildfire": 0, "tsunami": 9, "volcano": 0, "earthquake": 6}
+"""Scenes in the picture of the sample: event → number of the scene."""
 
 
-def draw_sample(path: Path) -> None:
-    """Draw some scenes of the sample, pre-disaster above post-disaster."""
+def save_sample(path: Path) -> None:
+    """Save the image pairs of some sample scenes, pre-disaster above post-disaster."""
     params = SampleParams()
     with tempfile.TemporaryDirectory() as folder:
         for scene in plan_sample(params):
-            if SHOWN.get(scene.id.disaster.removeprefix("sample-")) == scene.id.number:
+            if SCENES.get(scene.id.disaster.removeprefix("sample-")) == scene.id.number:
                 write_scene(Path(folder), scene, params.size)
         pairs, _ = list_pairs(Path(folder))
         columns = [
-            np.vstack([read_rgb(Path(folder) / pair.images[date]) for date in ("pre", "post")]) for pair in pairs
+            np.vstack([read_rgb(Path(folder) / pair.images[image]) for image in ("pre", "post")]) for pair in pairs
         ]
     Image.fromarray(np.hstack(columns)).save(path, quality=88)
 
 
-def photograph(page: str, path: Path, size: str, seconds: int = 1) -> None:
-    """Take a screenshot of a page with headless Chromium after giving its scripts some seconds."""
+def screenshot(page: str, path: Path, size: str, seconds: int = 1) -> None:
+    """Save a screenshot of a page, taken with headless Chromium after some seconds for its scripts."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
-        sys.exit("No Chromium on this machine: install it, or take the pictures of pages elsewhere.")
+        sys.exit("No Chromium on this machine: install it, or run this on another machine.")
     with tempfile.TemporaryDirectory() as profile:
         options = [
             "--headless",
@@ -77,7 +78,7 @@ def photograph(page: str, path: Path, size: str, seconds: int = 1) -> None:
 
 
 def write_town(folder: Path) -> tuple[Path, Path]:
-    """Write both images of a synthetic town as GeoTIFFs."""
+    """Write the pre- and post-disaster image of a synthetic town as GeoTIFFs."""
     root, params = folder / "sample", SampleParams(size=TOWN_SIDE)
     town = next(scene for scene in plan_sample(params) if scene.id.disaster == TOWN[0] and scene.id.number == TOWN[1])
     write_scene(root, town, params.size)
@@ -86,48 +87,48 @@ def write_town(folder: Path) -> tuple[Path, Path]:
     return write_geotiffs(root, scenes.iloc[0], folder)
 
 
-def photograph_assessment(map_path: Path, label_path: Path) -> None:
-    """Assess a synthetic town with the quickstart's checkpoint; take screenshots of its map and labelling page."""
+def screenshot_assessment(map_path: Path, label_path: Path) -> None:
+    """Save screenshots of the map and the labelling page of a synthetic town, assessed with the quickstart's model."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "assessment"
-        found = assess(*write_town(Path(folder)), out, env="default/quickstart")
-        photograph(found.products["map.html"].as_uri(), out / "map.png", "1400,860", seconds=5)
+        assessment = assess(*write_town(Path(folder)), out, env="default/quickstart")
+        screenshot(assessment.products["map.html"].as_uri(), out / "map.png", "1400,860", seconds=5)
         Image.open(out / "map.png").convert("RGB").save(map_path, quality=85)
         buildings = read_building_layer(out / "buildings.gpkg")
         page = labelling_page(buildings, reopen_pair(out), list(buildings["building_id"][:100]), show_prediction=False)
         (out / "label.html").write_text(page, encoding="utf-8")
-        photograph((out / "label.html").as_uri(), out / "label.png", "1400,860")
+        screenshot((out / "label.html").as_uri(), out / "label.png", "1400,860")
         Image.open(out / "label.png").convert("RGB").save(label_path, quality=85)
 
 
-def photograph_plugin(checkpoint: Path, dialog_path: Path, layers_path: Path) -> None:
-    """Assess the same town in QGIS; take screenshots of the dialog and of the styled layers."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+def screenshot_plugin(checkpoint: Path, dialog_path: Path, layers_path: Path) -> None:
+    """Save screenshots of the dialog and the styled layers of QGIS, where the same town is assessed."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for image, path in zip(("before.tif", "after.tif"), write_town(folder), strict=True):
             path.rename(folder / image)
         shutil.copy(checkpoint, folder / "model.pth")
-        # QGIS takes the libraries of the first Python on PATH.
+        # QGIS loads the libraries of the first Python on PATH.
         env = {"PATH": os.defpath, "QT_QPA_PLATFORM": "offscreen", "QGIS_CUSTOM_CONFIG_PATH": str(folder / "profile")}
         script, xview2 = Path(__file__).with_name("pictures_in_qgis.py"), Path(sys.executable).with_name("xview2")
-        subprocess.run([PYTHON_OF_QGIS, script, xview2, folder], check=True, env={**kept, **env})  # noqa: S603
+        subprocess.run([PYTHON_OF_QGIS, script, xview2, folder], check=True, env={**inherited, **env})  # noqa: S603
         for source, path in (("dialog.png", dialog_path), ("layers.png", layers_path)):
             with Image.open(folder / source) as image:
                 # This method keeps the colours of a legend, which are few pixels.
                 image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
-def photograph_lineage(path: Path, shown: str) -> None:
-    """Build Kedro-Viz as a static site; join two screenshots: a pipeline, and an opened dataset."""
+def screenshot_lineage(path: Path, dataset: str) -> None:
+    """Save two screenshots of Kedro-Viz, a pipeline and an opened dataset, as one picture."""
     env = {**os.environ, "KEDRO_ENV": "default/quickstart"}
     subprocess.run(["kedro", "viz", "build", "--include-previews"], check=True, cwd=PROJECT, env=env)  # noqa: S607
     site = PROJECT / "build"
     nodes = json.loads((site / "api" / "main").read_text())["nodes"]
-    opened = next(node["id"] for node in nodes if node["name"] == shown)
-    # Hide the tour, which would cover the picture, and the panels at the left.
-    look = {"showFeatureHints": False, "theme": "light", "visible": {"sidebar": False, "miniMap": False}}
-    look["layer"] = {"visible": False}  # the bands of the layers halve the zoom
+    opened = next(node["id"] for node in nodes if node["name"] == dataset)
+    # Hide the tour, which would cover the picture, and the panels on the left.
+    state = {"showFeatureHints": False, "theme": "light", "visible": {"sidebar": False, "miniMap": False}}
+    state["layer"] = {"visible": False}  # the bands of the layers halve the zoom
     serve = partial(SimpleHTTPRequestHandler, directory=str(site))
     with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server, tempfile.TemporaryDirectory() as folder:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -135,10 +136,10 @@ def photograph_lineage(path: Path, shown: str) -> None:
         for name, address in (("graph", "/?pid=data_processing"), ("opened", f"/?pid=reporting&sid={opened}")):
             (site / "open.html").write_text(
                 "<script>localStorage.setItem('showFeatureHints', 'false');"
-                f"localStorage.setItem('KedroViz', '{json.dumps(look)}'); location.href = '{address}';</script>"
+                f"localStorage.setItem('KedroViz', '{json.dumps(state)}'); location.href = '{address}';</script>"
             )
             picture = Path(folder) / f"{name}.png"
-            photograph(f"http://127.0.0.1:{server.server_port}/open.html", picture, "1340,1000", seconds=12)
+            screenshot(f"http://127.0.0.1:{server.server_port}/open.html", picture, "1340,1000", seconds=12)
             with Image.open(picture) as image:
                 pictures.append(np.asarray(image.convert("RGB")))
         server.shutdown()
@@ -146,26 +147,26 @@ def photograph_lineage(path: Path, shown: str) -> None:
     Image.fromarray(np.hstack([pictures[0], pictures[1][:, -PANEL:]])).save(path, optimize=True)
 
 
-def photograph_report(page: str, path: Path) -> None:
-    """Join screenshots of three parts of a report: head, probabilities and worst buildings."""
+def screenshot_report(page: str, path: Path) -> None:
+    """Save screenshots of three parts of a report as one picture: head, probabilities and worst buildings."""
     style = "width: 1060px; height: 1400px; border: 0"
     frames = (f'<iframe src="{page}{part}" style="{style}"></iframe>' for part in ("", "#probabilities", "#buildings"))
     with tempfile.TemporaryDirectory() as folder:
         sheet, picture = Path(folder) / "sheet.html", Path(folder) / "sheet.png"
         sheet.write_text(f'<body style="margin: 0; display: flex">{"".join(frames)}</body>', encoding="utf-8")
-        photograph(sheet.as_uri(), picture, "3180,1400", seconds=4)
+        screenshot(sheet.as_uri(), picture, "3180,1400", seconds=4)
         with Image.open(picture) as image:
             image.convert("RGB").reduce(2).save(path, quality=85)
 
 
 if __name__ == "__main__":
     if not (REPORTS / "report.html").exists():
-        sys.exit("There is no report yet: run `uv run kedro run` first.")
+        sys.exit("There is no report yet. Run `uv run kedro run` first.")
     IMAGES.mkdir(exist_ok=True)
-    draw_sample(IMAGES / "sample.jpg")
+    save_sample(IMAGES / "sample.jpg")
     panels = Image.open(REPORTS / "panels.png").convert("RGB")
     panels.crop((0, 0, panels.width, panels.height // 2)).save(IMAGES / "panels.jpg", quality=85)
-    photograph_report((REPORTS / "report.html").as_uri(), IMAGES / "report.jpg")
-    photograph_assessment(IMAGES / "map.jpg", IMAGES / "label.jpg")
-    photograph_lineage(IMAGES / "lineage.png", "damage_confusion")
-    photograph_plugin(next(MODELS.glob("*.pth")), IMAGES / "qgis_dialog.png", IMAGES / "qgis_layers.png")
+    screenshot_report((REPORTS / "report.html").as_uri(), IMAGES / "report.jpg")
+    screenshot_assessment(IMAGES / "map.jpg", IMAGES / "label.jpg")
+    screenshot_lineage(IMAGES / "lineage.png", "damage_confusion")
+    screenshot_plugin(next(MODELS.glob("*.pth")), IMAGES / "qgis_dialog.png", IMAGES / "qgis_layers.png")

@@ -1,7 +1,7 @@
 """Make the pictures of the QGIS plugin with the Python of QGIS; `pictures.py` runs this with a synthetic pair.
 
-Arguments: path of xview2, and the folder of before.tif, after.tif and model.pth, to which dialog.png and layers.png are
-written.
+Arguments: path of xview2, and a folder with before.tif, after.tif and model.pth. dialog.png and layers.png are written
+to this folder.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ from qgis_plugin import classFactory  # noqa: E402
 
 ALGORITHM = "xview2:assess"
 PARAMETERS = {"PRE": "before.tif", "POST": "after.tif", "MODEL": "model.pth", "OUT": "assessment"}
-SHOWN = 0.3
-"""Part of the width and height of the images that the map shows."""
+SHARE = 0.3
+"""Share of the width and height of the images that the map shows."""
 
 
-def photograph(widget: QWidget, width: int, height: int, path: str) -> None:
-    """Save what a widget shows at a size in pixels."""
+def screenshot(widget: QWidget, width: int, height: int, path: str) -> None:
+    """Save a screenshot of a widget with a size in pixels."""
     widget.resize(width, height)
     widget.show()
     application.processEvents()
     for canvas in widget.findChildren(QgsMapCanvas):
-        canvas.zoomToFeatureExtent(extent(canvas.layer(0)))
+        canvas.zoomToFeatureExtent(middle_of(canvas.layer(0)))
         canvas.waitWhileRendering()
     if not widget.grab().save(path):
-        sys.exit(f"{path} cannot be written.")
+        sys.exit(f"Cannot write {path}.")
 
 
-def extent(layer: QgsRasterLayer) -> QgsRectangle:
-    """Return the middle of a layer."""
-    middle = layer.extent()
-    middle.scale(SHOWN)
-    return middle
+def middle_of(layer: QgsRasterLayer) -> QgsRectangle:
+    """Return the bounds of the middle of a layer."""
+    bounds = layer.extent()
+    bounds.scale(SHARE)
+    return bounds
 
 
-def photograph_dialog(path: str) -> None:
-    """Open the dialog of an algorithm as the toolbox does."""
+def screenshot_dialog(path: str) -> None:
+    """Save a screenshot of the algorithm's dialog, opened as from the toolbox."""
     dialog = AlgorithmDialog(QgsApplication.processingRegistry().createAlgorithmById(ALGORITHM))
     dialog.setParameters(PARAMETERS)
-    photograph(dialog, 1000, 810, path)
+    screenshot(dialog, 1000, 810, path)
 
 
-def photograph_layers(path: str) -> None:
-    """Show the layers that the algorithm has loaded above the post-disaster image, as in the window of QGIS."""
+def screenshot_layers(path: str) -> None:
+    """Save a screenshot of legend and map: the layers that the algorithm has loaded, above the post-disaster image."""
     root = QgsProject.instance().layerTreeRoot()
     window, tree, canvas = QWidget(), QgsLayerTreeView(), QgsMapCanvas()
     model = QgsLayerTreeModel(root)
@@ -71,7 +71,7 @@ def photograph_layers(path: str) -> None:
     layout.addWidget(tree)
     layout.addWidget(canvas)
     canvas.setLayers(root.layerOrder())
-    photograph(window, 1000, 600, path)
+    screenshot(window, 1000, 600, path)
 
 
 os.chdir(sys.argv[2])
@@ -81,6 +81,6 @@ plugin.initProcessing()
 ProcessingConfig.setSettingValue("XVIEW2_COMMAND", sys.argv[1])
 for name in ("before", "after"):
     QgsProject.instance().addMapLayer(QgsRasterLayer(f"{name}.tif", name))
-photograph_dialog("dialog.png")
+screenshot_dialog("dialog.png")
 processing.runAndLoadResults(ALGORITHM, PARAMETERS)
-photograph_layers("layers.png")
+screenshot_layers("layers.png")

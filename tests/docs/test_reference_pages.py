@@ -40,4 +40,4 @@ def test_every_key_stands_there_with_a_meaning(reference: ModuleType) -> None:
 
 
 def test_the_script_that_takes_the_pictures_imports_what_there_is() -> None:
-    assert "photograph" in run_path(str(DOCS / "pictures.py"))
+    assert "screenshot" in run_path(str(DOCS / "pictures.py"))
