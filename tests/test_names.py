@@ -102,4 +102,4 @@ def test_a_tile_names_its_jobs(zone: int, south: bool, column: int, row: int) ->
 
 def test_a_run_has_a_portable_name(tmp_path_factory: pytest.TempPathFactory) -> None:
     experiment = tmp_path_factory.mktemp("runs")
-    assert is_one_file(find_run(experiment, None, {}, alike=False).name)
+    assert is_one_file(find_run(experiment, None, {}, same_settings=False).name)

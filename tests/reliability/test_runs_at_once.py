@@ -107,7 +107,7 @@ def test_whole_jobs_at_once_score_as_one_alone(storages: tuple[Storage, Storage]
     codes, said = run(tmp_path, "data_processing,feature_statistics,modelling,reporting", *rounds)
     assert sorted(codes[0].split()) == ["0", "0", "1"], said
     assert codes[1] == "0"
-    assert "Another session works on this run of default/quickstart" in said
+    assert "Another session is working on this run of default/quickstart" in said
     metrics = [each.contents("08_reporting/*/*/*/metrics.json") for each in storages]
     experiments = sorted("/".join(name.split("/")[1:3]) for name in metrics[0])
     assert experiments == ["default/quickstart", "lab/second"]

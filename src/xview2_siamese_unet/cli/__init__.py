@@ -86,10 +86,10 @@ class CommandHooks:
     @cli_hook_impl
     def after_command_run(self) -> None:
         """End a failed command with one sentence if the user can correct it."""
-        end_in_one_sentence(sys.exc_info()[1])  # the error that Kedro is handling
+        exit_with_error(sys.exc_info()[1])  # the error that Kedro is handling
 
 
-def end_in_one_sentence(error: BaseException | None, program: str = "kedro") -> None:
+def exit_with_error(error: BaseException | None, program: str = "kedro") -> None:
     """Print a sentence for an error that the user can correct and exit with 1.
 
     Any other error is left alone, and all of them under `--verbose` or with our logger at DEBUG.

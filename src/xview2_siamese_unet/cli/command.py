@@ -19,7 +19,7 @@ from kedro.framework.cli.utils import KedroCliError, LazyGroup
 from kedro.io import CatalogProtocol
 from rich.console import Console
 
-from xview2_siamese_unet.atomic import nearest_existing, require_place
+from xview2_siamese_unet.atomic import nearest_existing, require_file_path
 from xview2_siamese_unet.config_loader import PACKAGED, UserExperimentConfigLoader
 from xview2_siamese_unet.project import find_project, open_session
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
@@ -167,7 +167,7 @@ def out_option(text: str) -> Callable[[Command], Command]:
 
 def _require_writable(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
     if path is not None:
-        require_place(path)
+        require_file_path(path)
         if not os.access(nearest_existing(path.parent), os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return path

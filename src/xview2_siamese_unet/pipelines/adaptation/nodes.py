@@ -88,7 +88,7 @@ def fit(
         }
     if labels.empty:
         return no_head(embedding.blocks), {"warnings": [], "paragraphs": ["No labels: classes of the assessment."]}
-    labelled = next_labels.labelled_buildings(embedding, buildings, labels, suggest.space(embedding))
+    labelled = next_labels.labelled_buildings(embedding, buildings, labels, suggest.feature_space(embedding))
     if hidden := len(labels) - len(labelled.classes):
         _log.warning("%d of %d labels are of buildings that are not visible and do not train", hidden, len(labels))
     facts = {
