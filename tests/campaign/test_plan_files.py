@@ -113,7 +113,7 @@ def first_row(**values: str) -> Edit:
         (first_row(job="aux"), "line 2: job must not be a device of Windows"),
         (first_row(tile="32637"), "line 2: '32637' is not a tile"),
         (first_row(post="nobody"), "line 2: 'nobody' is not an acquisition in images.geojson"),
-        (first_row(post="1040010post005", tile="32601_0100_0100"), "shows nothing of tile 32601_0100_0100"),
+        (first_row(post="1040010post005", tile="32601_0100_0100"), "does not show tile 32601_0100_0100"),
         (lambda table: table.drop(columns="post"), "line 2: post must be given"),
         (lambda table: pd.concat([table, table.iloc[:1]]), "has the job '[0-9_]+' 2 times"),
         (lambda table: table.iloc[:2].assign(job=["North", "north"]), "has the job 'north' 2 times"),

@@ -111,7 +111,7 @@ def fit_blocks(
     """Return coefficients (d, k) and intercepts (k,) of the weighted average of the classifiers of each block.
 
     For each class but the lowest, a classifier gives the logit of "this class or worse"; the logit of a class is the
-    sum up to it. If these logits fall from class to class, the most probable class is the last one with a positive logit.
+    sum up to it. If the former fall from class to class, the most probable class is the last one with a positive logit.
     """
     codes, total = np.unique(classes), sum(block.weight for block in blocks)
     coefficients = np.zeros((features.shape[1], len(codes)), np.float32)

@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from xview2_siamese_unet.campaign.acquisition import WGS84, polygons, turned
+from xview2_siamese_unet.campaign.acquisition import WGS84, polygons, wrap_antimeridian
 from xview2_siamese_unet.raster.grid import reproject
 from xview2_siamese_unet.types import Float64Array
 from xview2_siamese_unet.xbd.georeference import utm_transformer, utm_zone
@@ -65,10 +65,10 @@ class Tile(NamedTuple):
 
     @property
     def reach(self) -> BaseGeometry:
-        """Its ground in degrees, which is the part of its square in its zone, with a margin, see `turned`."""
+        """The part of its square in its zone, with a margin, in degrees, see `wrap_antimeridian`."""
         crs = CRS.from_epsg(self.zone)
         ground = in_zone(reproject(self.box, crs, WGS84), self.zone)
-        return turned(reproject(ground.buffer(MARGIN, join_style="mitre"), crs, WGS84))
+        return wrap_antimeridian(reproject(ground.buffer(MARGIN, join_style="mitre"), crs, WGS84))
 
 
 def parse_tile(name: str) -> Tile | None:
@@ -103,7 +103,7 @@ def owners(shapes: Any) -> list[Tile | None]:  # noqa: ANN401  numpy array of sh
 
 
 def neighbours(reach: Mapping[Tile, BaseGeometry]) -> dict[Tile, list[Tile]]:
-    """Return for each tile the others, of all zones, whose `reach` meets its own."""
+    """Return for each tile the other tiles, of all zones, whose `reach` meets its own."""
     tiles, shapes = [*reach], [*reach.values()]
     found: dict[Tile, list[Tile]] = {tile: [] for tile in tiles}
     for one, other in shapely.STRtree(shapes).query(shapes, "intersects").T.tolist():
@@ -124,11 +124,11 @@ def zones_of(outlines: Iterable[BaseGeometry]) -> list[int]:
 
 
 def side_for(places: Collection[Place], most: int, *, at_least: int = SIDE) -> int:
-    """Return the side in metres of the smallest squares of a map of which `most` hold all places.
+    """Return the smallest side in metres with which at most `most` squares of a map hold all places.
 
     Args:
         places: south-west corners.
-        most: number of squares; the largest ones, of 500 km, may be more.
+        most: number of squares; of the largest ones, with a side of 500 km, there may be more.
         at_least: the smallest side.
     """
     sides = [side for side in _SIDES if side >= at_least]
@@ -164,7 +164,7 @@ def in_zone(outline: BaseGeometry, zone: int) -> BaseGeometry:
     west = 6 * (zone % 100) - 186
     south, north = (0, 90) if zone < 32700 else (-90, 0)
     band = shapely.box(west, south, west + 6, north)
-    inside = polygons(turned(outline).intersection(band))
+    inside = polygons(wrap_antimeridian(outline).intersection(band))
     return inside if inside.is_empty else polygons(reproject(inside, WGS84, CRS.from_epsg(zone)))
 
 
