@@ -76,7 +76,7 @@ def test_users_experiments_and_datasets_have_portable_names(name: str) -> None:
 def test_a_new_experiment_is_no_device_of_windows(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be the name") as caught:
         require_name(name)
-    assert "no device of Windows" in caught.value.hint
+    assert "Windows device" in caught.value.hint
 
 
 @given(st.one_of(NAMES, st.from_regex(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", fullmatch=True)), st.integers(-1, 10**9))

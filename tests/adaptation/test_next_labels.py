@@ -135,5 +135,5 @@ def test_files_that_repeat_and_files_that_disagree(buildings: gpd.GeoDataFrame, 
     one, two, three = (tmp_path / f"{name}.csv" for name in ("one", "two", "three"))
     assert read_label_files([one, two], buildings)["damage"].tolist() == [1, 4, 2]
     assert read_label_files([], buildings).empty
-    with pytest.raises(DataError, match="disagree about 1 buildings, b4 the first"):
+    with pytest.raises(DataError, match="disagree about 1 buildings; the first is b4"):
         read_label_files([one, three], buildings)

@@ -30,7 +30,7 @@ def planned(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("planned") / "campaign"
     done = type_plan(str(made.top.parent), "--out", str(out))
     assert done.exit_code == 0, done.output
-    assert re.match(r"jobs: \d+, tiles: \d+; look at .*plan.html, edit plan.csv", done.output)
+    assert re.match(r"jobs: \d+, tiles: \d+; see .*plan.html, edit plan.csv", done.output)
     return out
 
 

@@ -94,8 +94,8 @@ def test_two_experiments_of_two_users_share_one_dataset(storages: tuple[Storage,
     assert codes == ["0 0", "0"], said
     assert said.count("another run makes dataset sample: waiting until it is finished") == 1
     # Sample, masks and store, by whoever came first and by the one alone.
-    assert said.count(": 23 made, 0 still valid") == 3 * 2, said
-    assert said.count(": 0 made, 23 still valid") == 3
+    assert said.count(": 23 made, 0 reused") == 3 * 2, said
+    assert said.count(": 0 made, 23 reused") == 3
     assert shared.contents(*DATASET) == alone.contents(*DATASET)
     assert not list(tmp_path.rglob("*.part"))
 

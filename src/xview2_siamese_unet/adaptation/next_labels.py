@@ -191,8 +191,9 @@ def _numbers(buildings: gpd.GeoDataFrame, ids: Sequence[str]) -> Int64Array:
     known = np.flatnonzero(buildings["building_id"].notna())
     found = pd.Index(buildings["building_id"].iloc[known].astype(str)).get_indexer(pd.Index(list(ids)))
     if (found < 0).any():
+        first = ids[int(np.argmin(found))]
         raise DataError(
-            f"{(found < 0).sum()} of {len(ids)} ids belong to no building; the first is {ids[np.argmin(found)]!r}.",
+            f"{(found < 0).sum()} of {len(ids)} ids belong to no building; the first is {first!r}.",
             hint="Name labels of this assessment.",
         )
     numbers: Int64Array = known[found]

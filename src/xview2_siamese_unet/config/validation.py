@@ -24,7 +24,7 @@ _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹�
 def is_portable(name: str) -> bool:
     """Return whether a file can have a name on every system.
 
-    Windows takes `nul.json` for a device and `a.json:b` for a stream of another file, and drops a dot at the end.
+    Windows treats `nul.json` as a device and `a.json:b` as a stream of another file, and drops a dot at the end.
     """
     return name != "" and _FORBIDDEN.search(name) is None and _DEVICE.fullmatch(name) is None
 
@@ -43,8 +43,8 @@ PathPart = Annotated[str, Field(pattern=NAME, max_length=100), PORTABLE]
 class Strict(BaseModel):
     """A section of parameters: unknown keys are refused, and values never change.
 
-    Text is converted to a number or flag (`"3"`, `"yes"`), because `--params` passes text. A flag is no number: YAML
-    reads `yes` as one, which would count as 1.
+    Text is converted to a number or flag (`"3"`, `"yes"`), because `--params` passes text. A flag is not accepted as a
+    number: YAML reads `yes` as a flag, which would count as 1.
 
     A `ValueError` of a validator is the rest of a sentence that begins with the key: "must be odd".
     """
@@ -82,7 +82,7 @@ _KINDS: Final = {
     "path_type": "a path",
     "missing": "given",
 }
-"""Pydantic's types of errors → what the key must be, where pydantic's own message is in the words of Python."""
+"""Pydantic's types of errors → what the key must be, if pydantic's own message uses terms of Python."""
 _LIMITS: Final = {
     "gt": "greater than {}",
     "ge": "at least {}",

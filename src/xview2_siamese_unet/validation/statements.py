@@ -23,13 +23,13 @@ _VERBS: Final = {DAMAGED: "damaged", SEVERE: "destroyed or have major damage"}
 def estimates_numbers(
     table: pd.DataFrame, accuracy: Mapping[str, Any] | None, *, sample: int, outside: int, trained: int = 0
 ) -> dict[str, Any]:
-    """Return everything as plain values, with sentences.
+    """Return the content of `estimates.json`: plain values, and sentences.
 
     Args:
         table: see `estimation.estimates_table`.
         accuracy: see `estimation.accuracy`.
         sample: buildings that were drawn.
-        outside: buildings of the assessment that no estimate is about.
+        outside: buildings of the assessment that the estimates do not cover.
         trained: buildings of the sample that the predictions were trained on.
     """
     rows = [
@@ -62,7 +62,7 @@ def _sentences(
         yield f"{statement(row)} are {words} (95 % interval, {row['labelled']:,} labelled)."
     row = by_kind[FALSE_OUTLINE]
     if row["estimate"]:
-        yield f"{statement(row, 'outlines')} are no building (95 % interval): they count as not damaged."
+        yield f"{statement(row, 'outlines')} are not buildings (95 % interval): they count as not damaged."
     row = by_kind[DAMAGED]
     if row["cannot_tell"]:
         noun = "building" if row["cannot_tell"] == 1 else "buildings"
