@@ -128,10 +128,10 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
         return merged
 
     def _read(self, key: str, layer: str) -> dict[str, Any]:
-        alone = copy.copy(self)
-        alone.base_env = alone.env = layer
+        single = copy.copy(self)
+        single.base_env = single.env = layer
         try:
-            return OmegaConfigLoader.__getitem__(alone, key)
+            return OmegaConfigLoader.__getitem__(single, key)
         except MissingConfigException:  # no such folder: conf/local in an archive
             return {}
         except (YAMLError, OmegaConfBaseException, ValueError, AttributeError) as error:

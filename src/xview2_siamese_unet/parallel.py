@@ -147,8 +147,8 @@ def make_missing(job: tuple[Partition[Value], Lazy[Value]], *, skip: bool = Fals
     partition, lazy = job
     try:
         wanted = lazy.made_from() if callable(lazy.made_from) else lazy.made_from
-        found = partition.made_from()
-        if found is not None and wanted in (None, found):
+        current = partition.made_from()
+        if current is not None and wanted in (None, current):
             return False
         partition.write(lazy.make, wanted)
     except DataError as error:

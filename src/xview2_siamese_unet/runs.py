@@ -101,10 +101,10 @@ def record_differences(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> li
     """
     one, other = _deciding(made), _deciding(wanted)
     keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
-    found = [f"{key} {one.get(key, '–')} (now {other.get(key, '–')})" for key in keys]
-    found += ["other code"] if made["code"] != wanted["code"] else []
+    differences = [f"{key} {one.get(key, '–')} (now {other.get(key, '–')})" for key in keys]
+    differences += ["other code"] if made["code"] != wanted["code"] else []
     known = made["data"] is not None and wanted["data"] is not None
-    return found + (["other scenes"] if known and made["data"] != wanted["data"] else [])
+    return differences + (["other scenes"] if known and made["data"] != wanted["data"] else [])
 
 
 def list_runs(experiment: Path) -> list[Run]:
@@ -166,9 +166,9 @@ def choose_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, r
     """
     if named is not None:
         run = find_run(experiment, named, wanted, same_settings=False)
-        if found := record_differences(run.record, wanted):
+        if differences := record_differences(run.record, wanted):
             raise ConfigError(
-                f"Run {named} cannot be resumed: it has {', '.join(found)}.",
+                f"Run {named} cannot be resumed: it has {', '.join(differences)}.",
                 hint="Leave run out to begin a new one, or restore its settings, data and code.",
             )
         return run._replace(reason=f"run {named}, as requested")
@@ -181,8 +181,12 @@ def choose_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, r
             reason += f"; other commands use the newer run {newest} unless they name a run"
         return same._replace(reason=reason)
     new = Run(experiment / _now(), wanted)
-    found = record_differences(runs[0].record, wanted) if runs else []
-    why = f"run {runs[0].name} has {', '.join(found) or 'begun, and training.reuse is false'}" if runs else "the first"
+    differences = record_differences(runs[0].record, wanted) if runs else []
+    why = (
+        f"run {runs[0].name} has {', '.join(differences) or 'begun, and training.reuse is false'}"
+        if runs
+        else "the first"
+    )
     if not runs and (old := next(experiment.glob("*/*_best_siamese_unet_state.pth"), None)):
         why += f"; {old} is of a version without runs: name it with --model, or remove it"
     return new._replace(reason=f"run {new.name} is new: {why}")
@@ -201,8 +205,8 @@ def begin_run(folder: Path, record: Mapping[str, Any]) -> None:
         record: see `describe_run`.
     """
     for run in list_runs(folder.parent):
-        found = record_differences(run.record, record)
-        if run.has_begun and found and all(each.startswith("prediction.") for each in found):
+        differences = record_differences(run.record, record)
+        if run.has_begun and differences and all(each.startswith("prediction.") for each in differences):
             _log.info("run %s reuses the epochs of run %s: only prediction differs", folder.name, run.name)
             for epochs in run.folder.rglob("epochs"):
                 shutil.copytree(epochs, folder / epochs.relative_to(run.folder))

@@ -112,10 +112,10 @@ class Store:
         mlflow = import_module("mlflow")  # an extra, and slow to import
         try:
             self._client = mlflow.MlflowClient(uri)
-            found = self._client.get_experiment_by_name(experiment)
+            existing = self._client.get_experiment_by_name(experiment)
             # MLflow refuses to create an experiment that was deleted, and explains how to restore it.
-            known = found is not None and found.lifecycle_stage == "active"
-            self._experiment = found.experiment_id if known else self._client.create_experiment(experiment)
+            known = existing is not None and existing.lifecycle_stage == "active"
+            self._experiment = existing.experiment_id if known else self._client.create_experiment(experiment)
         except (mlflow.MlflowException, OSError) as error:
             raise ConfigError(
                 f"MLflow cannot open {uri} ({_first_line(error)}).",

@@ -126,7 +126,7 @@ def test_what_names_no_class_or_belongs_to_the_sample_does_not_train(
         found = training_labels(given, tmp_path)
     assert found["building_id"].tolist() == ["b7"]
     assert "1 of 4 labels belong to the validation sample" in caplog.text
-    assert "2 of 3 labels name no damage class and do not train" in caplog.text
+    assert "2 of 3 labels name no damage class and are not used for training" in caplog.text
 
 
 def test_files_that_repeat_and_files_that_disagree(buildings: gpd.GeoDataFrame, tmp_path: Path) -> None:

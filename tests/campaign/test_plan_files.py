@@ -110,7 +110,7 @@ def first_row(**values: str) -> Edit:
         (first_row(rank="0"), "line 2: rank must be at least 1, got '0'"),
         (first_row(job="../evil"), "line 2: job must be text that matches pattern"),
         (first_row(job=""), "line 2: job must be"),
-        (first_row(job="aux"), "line 2: job must not be a device of Windows"),
+        (first_row(job="aux"), "line 2: job must not be the name of a Windows device"),
         (first_row(tile="32637"), "line 2: '32637' is not a tile"),
         (first_row(post="nobody"), "line 2: 'nobody' is not an acquisition in images.geojson"),
         (first_row(post="1040010post005", tile="32601_0100_0100"), "does not show tile 32601_0100_0100"),

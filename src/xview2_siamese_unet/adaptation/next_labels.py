@@ -189,14 +189,14 @@ def _numbers(buildings: gpd.GeoDataFrame, ids: Sequence[str]) -> Int64Array:
         DataError: no building has one of the ids.
     """
     known = np.flatnonzero(buildings["building_id"].notna())
-    found = pd.Index(buildings["building_id"].iloc[known].astype(str)).get_indexer(pd.Index(list(ids)))
-    if (found < 0).any():
-        first = ids[int(np.argmin(found))]
+    positions = pd.Index(buildings["building_id"].iloc[known].astype(str)).get_indexer(pd.Index(list(ids)))
+    if (positions < 0).any():
+        first = ids[int(np.argmin(positions))]
         raise DataError(
-            f"{(found < 0).sum()} of {len(ids)} ids belong to no building; the first is {first!r}.",
+            f"{(positions < 0).sum()} of {len(ids)} ids belong to no building; the first is {first!r}.",
             hint="Name labels of this assessment.",
         )
-    numbers: Int64Array = known[found]
+    numbers: Int64Array = known[positions]
     return numbers
 
 

@@ -68,15 +68,15 @@ class WarningCounts:
     """Counts of inputs that were left out or replaced, by reason."""
 
     def __init__(self) -> None:
-        self._found: defaultdict[str, list[str]] = defaultdict(list)
+        self._examples: defaultdict[str, list[str]] = defaultdict(list)
 
     def add(self, reason: str, example: object) -> None:
         """Count an input: a reason such as "scenes without a date, left out", and its name."""
-        self._found[reason].append(str(example))
+        self._examples[reason].append(str(example))
 
     def __iter__(self) -> Iterator[str]:
         """Yield a sentence for each reason."""
-        return (f"{reason}: {len(found)} (first: {found[0]})" for reason, found in self._found.items())
+        return (f"{reason}: {len(examples)} (first: {examples[0]})" for reason, examples in self._examples.items())
 
 
 def read_images(path: Path, warnings: WarningCounts) -> tuple[tuple[Image, ...], str | None]:
@@ -113,10 +113,10 @@ def read_date(text: str) -> str | None:
 
     A time without a zone is UTC.
     """
-    found = _DATE.fullmatch(text.strip())
-    if found is None:
+    match = _DATE.fullmatch(text.strip())
+    if match is None:
         return None
-    year, month, day, time = found.groups()
+    year, month, day, time = match.groups()
     try:
         when = datetime.fromisoformat(f"{year}-{month}-{day}" + (f"T{time}" if time else ""))
     except ValueError:

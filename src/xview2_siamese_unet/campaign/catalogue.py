@@ -75,16 +75,16 @@ def read_catalogue(path: Path, event: str | None = None) -> Catalogue:
         event = _event(path, event)  # an invalid date is refused before any raster is opened
     top = next((path / name for name in ROOTS if (path / name).is_file()), path)
     if top.is_file() and top.suffix.lower() == ".json":
-        found, date, warnings = read_stac(top, event)
+        acquisitions, date, warnings = read_stac(top, event)
     elif top.is_dir():
-        (found, warnings), date = _read_folder(top), event
+        (acquisitions, warnings), date = _read_folder(top), event
     else:
         raise DataError(
             f"{path} is not a catalogue.",
             hint="Name a STAC catalogue (.json or its folder), a folder of scenes, or a table of pairs (.csv, "
             ".parquet).",
         )
-    return _divide(path, found, _event(path, date), warnings)
+    return _divide(path, acquisitions, _event(path, date), warnings)
 
 
 def _event(path: Path, text: str | None) -> str:
@@ -96,10 +96,10 @@ def _event(path: Path, text: str | None) -> str:
     return event
 
 
-def _divide(path: Path, found: Iterable[Acquisition], event: str, warnings: WarningCounts) -> Catalogue:
+def _divide(path: Path, acquisitions: Iterable[Acquisition], event: str, warnings: WarningCounts) -> Catalogue:
     """Divide acquisitions by the date of the event."""
     sides: dict[bool, dict[str, Acquisition]] = {False: {}, True: {}}
-    for each in found:
+    for each in acquisitions:
         after = None if each.taken is None else is_after(each.taken, event)
         if each.taken is None:
             warnings.add("acquisitions without a date, left out", each.id)
@@ -144,11 +144,11 @@ def _read_pairs(path: Path) -> Catalogue:
     if unknown := sorted({*table.columns} - _KNOWN):
         scenes.warnings.add(f"columns of {path.name} that are not used", ", ".join(unknown))
     for line, row in zip(table.index, table.to_dict("records"), strict=True):
-        found = {side: scenes.read(row, side, line) for side in sides if row[side] != NO_PRE or side == "post"}
-        if None in found.values():
+        pair = {side: scenes.read(row, side, line) for side in sides if row[side] != NO_PRE or side == "post"}
+        if None in pair.values():
             scenes.warnings.add(f"pairs of {path.name} with an image that cannot be used, left out", f"line {line}")
             continue
-        pre, post = found.get("pre"), found["post"]
+        pre, post = pair.get("pre"), pair["post"]
         if pre is not None and post is not None and (pre.taken or "")[:10] > (post.taken or "9")[:10]:
             scenes.warnings.add(f"pairs of {path.name} whose pre is later than their post, left out", f"line {line}")
             continue
@@ -156,8 +156,8 @@ def _read_pairs(path: Path) -> Catalogue:
         if area is not None and area.is_empty:
             scenes.warnings.add(f"pairs of {path.name} without a polygon, left out", f"line {line}")
             continue
-        ids = {side: scene.id for side, scene in found.items() if scene is not None}
-        for side, scene in found.items():
+        ids = {side: scene.id for side, scene in pair.items() if scene is not None}
+        for side, scene in pair.items():
             if scene is not None:
                 sides[side][scene.id] = scene
         key = ids.get("pre"), ids["post"]

@@ -63,7 +63,7 @@ def divide_footprints(path: Path, id_column: str | None, tiles: Iterable[Tile]) 
     rows: defaultdict[Tile | None, list[int]] = defaultdict(list)
     for row, tile in enumerate(owners(given.frame.geometry.to_numpy())):
         rows[tile].append(row)
-    by_tile = {tile: given.frame.iloc[found].reset_index(drop=True) for tile, found in rows.items()}
+    by_tile = {tile: given.frame.iloc[rows_of_tile].reset_index(drop=True) for tile, rows_of_tile in rows.items()}
     return Footprints(by_tile, given.warnings, given.sources)
 
 

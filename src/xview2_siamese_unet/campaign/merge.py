@@ -107,8 +107,8 @@ def merged_buildings(
     if footprints is None:
         yield from _merge_outlines(tiles, views, columns)
     else:
-        for tile, found in zip(tiles, views, strict=True):
-            yield Merged(tile, *_merge_footprints(footprints.of(tile), found, columns))
+        for tile, of_tile in zip(tiles, views, strict=True):
+            yield Merged(tile, *_merge_footprints(footprints.of(tile), of_tile, columns))
     if None in footprints_by_tile:
         rows = footprints_by_tile[None]
         yield Merged(None, _not_assessed(rows, NO_POLYGON, columns), _history(rows, [], columns))
@@ -220,12 +220,12 @@ def _merge_outlines(tiles: Sequence[Tile], views: Iterable[list[_View]], columns
     reach = {tile: tile.reach for tile in tiles}
     around = neighbours(reach)
     pending: defaultdict[Tile, _Pending] = defaultdict(lambda: _Pending([], []))
-    for tile, found in zip(tiles, views, strict=True):
+    for tile, of_tile in zip(tiles, views, strict=True):
         known = pending.pop(tile, _Pending([], []))
-        owned_by = [[] if view.frame is None else owners(view.frame.geometry.to_numpy()) for view in found]
-        own = _first_shown(found, [[owner == tile for owner in of_view] for of_view in owned_by], columns)
+        owned_by = [[] if view.frame is None else owners(view.frame.geometry.to_numpy()) for view in of_tile]
+        own = _first_shown(of_tile, [[owner == tile for owner in of_view] for of_view in owned_by], columns)
         others = _first_shown(
-            found, [[owner not in (tile, None) for owner in of_view] for of_view in owned_by], columns
+            of_tile, [[owner not in (tile, None) for owner in of_view] for of_view in owned_by], columns
         )
         rows = [own[~_same(own, known.counted, tile)]]
         for frame in known.left:

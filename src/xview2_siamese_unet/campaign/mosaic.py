@@ -51,10 +51,10 @@ def write_mosaics(folder: Path, done: Iterable[Task]) -> list[str]:
     views: dict[Path, str] = {}
     for name in RASTERS:
         kind, by_crs = Path(name).stem, defaultdict[str, list[VrtSource]](list)
-        found = [task for task in tasks if (task.scene / name).is_file()]
-        if missing := len(tasks) - len(found):
+        complete = [task for task in tasks if (task.scene / name).is_file()]
+        if missing := len(tasks) - len(complete):
             _log.warning("%s is missing in %d of %d assessments, left out of the mosaics", name, missing, len(tasks))
-        for task in found:
+        for task in complete:
             source, mask = read_vrt_source(task.scene / name), masks.get(task.job.name)
             if mask is not None:
                 view = below / f"{task.job.name}_{kind}.vrt"

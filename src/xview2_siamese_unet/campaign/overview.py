@@ -71,8 +71,8 @@ def _gathered(rows: Iterable[Mapping[str, Any]]) -> tuple[int, Mapping[Place, Co
     """Return the side of the map's cells in metres and their counts; too many cells are joined into larger ones."""
     placed: dict[Place, Mapping[str, Any]] = {}
     for row in rows:
-        if found := _NAME.fullmatch(row["name"]):
-            zone, east, north = map(int, found.groups())
+        if match := _NAME.fullmatch(row["name"]):
+            zone, east, north = map(int, match.groups())
             placed[zone, east, north] = row
     side = side_for(placed, _MOST, at_least=CELL)
     cells: defaultdict[Place, Counter[str]] = defaultdict(Counter)

@@ -33,8 +33,8 @@ def plan_page(plan: Plan, title: str) -> str:
             outlines=outlines if len(outlines) <= _MOST else (),
             acquisitions=[
                 _row(each, side, jobs_of[key][each.id])
-                for side, (key, found) in sides.items()
-                for each in sorted(found.values(), key=lambda one: (one.taken or "", one.id))
+                for side, (key, acquisitions) in sides.items()
+                for each in sorted(acquisitions.values(), key=lambda one: (one.taken or "", one.id))
             ],
             totals={
                 "jobs": f"{len(rows):,}",

@@ -94,8 +94,8 @@ def make_plan(catalogue: Catalogue, *, history: bool = False) -> Plan:
     jobs, missing = [], 0.0
     after = [image for each in catalogue.after.values() for image in each.images]
     for zone in zones_of(image.outline for image in after):
-        found, area = _plan_zone(catalogue, zone, history=history)
-        jobs += found
+        of_zone, area = _plan_zone(catalogue, zone, history=history)
+        jobs += of_zone
         missing += area
     if not jobs:
         raise DataError(
@@ -141,8 +141,8 @@ def _plan_zone(catalogue: Catalogue, zone: int, *, history: bool) -> tuple[list[
         missing += area
         for rank, choice in enumerate(choices, start=1):
             pre, post = (
-                _within(found[tile].get(str(view.id)))
-                for found, view in ((before_in, choice.pre), (after_in, choice.post))
+                _within(side[tile].get(str(view.id)))
+                for side, view in ((before_in, choice.pre), (after_in, choice.post))
             )
             if post is not None:
                 job = Job(f"{tile.name}_{rank:02}", tile, rank, pre, post)
@@ -167,15 +167,15 @@ def _over(
     pairs = [(each, image) for each in acquisitions for image in each.images]
     boxes = np.array([tile.box for tile in tiles], dtype=object)
     outlines = np.array([shapes[each.id, image.path] for each, image in pairs], dtype=object)
-    found: defaultdict[Tile, defaultdict[str, list[_TileImage]]] = defaultdict(lambda: defaultdict(list))
+    by_tile: defaultdict[Tile, defaultdict[str, list[_TileImage]]] = defaultdict(lambda: defaultdict(list))
     if len(boxes) and len(outlines):
         numbers, columns = shapely.STRtree(boxes).query(outlines, predicate="intersects")
         grounds = shapely.intersection(outlines[numbers], boxes[columns])
         for number, column, ground in zip(numbers.tolist(), columns.tolist(), grounds, strict=True):
             each, image = pairs[number]
             if ground.area:
-                found[tiles[column]][each.id].append(_TileImage(each, image, polygons(ground)))
-    return found
+                by_tile[tiles[column]][each.id].append(_TileImage(each, image, polygons(ground)))
+    return by_tile
 
 
 def angle_and_clouds(acquisition: Acquisition, tile: Tile) -> dict[str, float]:
@@ -184,12 +184,12 @@ def angle_and_clouds(acquisition: Acquisition, tile: Tile) -> dict[str, float]:
     areas = [in_zone(image.outline, tile.zone).intersection(tile.box).area for image in images]
     angle = _mean((image.off_nadir, area) for image, area in zip(images, areas, strict=True))
     cloud = _mean((image.cloud, area) for image, area in zip(images, areas, strict=True))
-    found = {}
+    stated = {}
     if angle is not None:
-        found["off_nadir"] = round(angle, 1)
+        stated["off_nadir"] = round(angle, 1)
     if cloud is not None:
-        found["cloud_cover"] = round(100 * cloud, 1)
-    return found
+        stated["cloud_cover"] = round(100 * cloud, 1)
+    return stated
 
 
 def _view(images: list[_TileImage]) -> View:

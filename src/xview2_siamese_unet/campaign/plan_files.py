@@ -198,13 +198,13 @@ def _read_images(path: Path) -> dict[str, Acquisition]:
         properties = [dict(feature["properties"]) for feature in features]
     except (OSError, ValueError, KeyError, TypeError, ShapelyError) as error:
         raise DataError(f"{path} cannot be read ({error}).", hint="Make the plan again.") from error
-    found: dict[str, Acquisition] = {}
+    acquisitions: dict[str, Acquisition] = {}
     for number, (shape, raw) in enumerate(zip(shapes, properties, strict=True), start=1):
         row = validate(raw, _Image, f"{path}, feature {number}")
         taken = None if row.taken is None else read_date(row.taken)
         if shapely.get_dimensions(shape) != 2:
             raise DataError(f"{path}, feature {number} is not a polygon.", hint="Make the plan again.")
         image = Image(row.path, shape, row.crs, row.pixel_m, row.cloud, row.off_nadir, row.masks)
-        before = found[row.acquisition].images if row.acquisition in found else ()
-        found[row.acquisition] = Acquisition(row.acquisition, taken, (*before, image))
-    return found
+        before = acquisitions[row.acquisition].images if row.acquisition in acquisitions else ()
+        acquisitions[row.acquisition] = Acquisition(row.acquisition, taken, (*before, image))
+    return acquisitions

@@ -113,8 +113,8 @@ def choose_every_day(
     for view in in_order(after):
         days[view.taken and view.taken[:10]].append(view)
     known = {(choice.pre.id, choice.post.id) for choice in chosen}
-    found = (choice for views in days.values() for choice in choose(before, views, allowed)[0])
-    return [choice for choice in found if (choice.pre.id, choice.post.id) not in known]
+    choices = (choice for views in days.values() for choice in choose(before, views, allowed)[0])
+    return [choice for choice in choices if (choice.pre.id, choice.post.id) not in known]
 
 
 def _pairs(

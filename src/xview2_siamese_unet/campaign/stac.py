@@ -86,9 +86,9 @@ def _add_event(stated: dict[str, Path], path: Path, text: str) -> None:
         raise DataError(f"{path} states the {EVENT} {text!r}, which is not a date.", hint="Name it with --event-date.")
     stated.setdefault(event, path)
     if len(stated) > 1:
-        found = ", but ".join(f"{file} states the {EVENT} {date}" for date, file in stated.items())
+        statements = ", but ".join(f"{file} states the {EVENT} {date}" for date, file in stated.items())
         raise DataError(
-            f"{found}.",
+            f"{statements}.",
             hint="Plan each event separately: name its own catalogue or collection. If it is one event, name its date "
             "with --event-date.",
         )
@@ -212,9 +212,9 @@ def _grouped(items: list[_Item]) -> list[Acquisition]:
     return [
         Acquisition(
             group if len(days) == 1 else f"{group}_{day or 'undated'}",
-            min((item.taken for item in found if item.taken), default=None),
-            tuple({item.image.path: item.image for item in found}.values()),
+            min((item.taken for item in of_day if item.taken), default=None),
+            tuple({item.image.path: item.image for item in of_day}.values()),
         )
         for group, days in groups.items()
-        for day, found in days.items()
+        for day, of_day in days.items()
     ]

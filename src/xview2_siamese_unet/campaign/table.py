@@ -74,7 +74,7 @@ def write_table(
         write_geopackage(folder / LAYER, frames(), {"buildings": buildings_style()}, stamp)
     table = tally.table()
     numbers = summary_numbers(table, [*tally.warnings(), *_scene_warnings(done, failed)]) | {
-        "reasons": {status: dict(found.most_common()) for status, found in tally.reasons.items()},
+        "reasons": {status: dict(counts.most_common()) for status, counts in tally.reasons.items()},
         "footprint_sources": [] if footprints is None else list(footprints.sources),
         "jobs": {"done": len(done), "failed": sorted(failed)},
     }
@@ -97,12 +97,12 @@ def _history_file(path: Path, *, wanted: bool) -> Iterator[RowGroups | None]:
 
 def _filled(parts: Iterable[Merged]) -> Iterator[Merged]:
     """Yield the parts with buildings; without any, the last part, because the files need columns."""
-    found, last = False, None
+    has_buildings, last = False, None
     for last in parts:
         if len(last.buildings):
-            found = True
+            has_buildings = True
             yield last
-    if not found and last is not None:
+    if not has_buildings and last is not None:
         yield last
 
 
@@ -117,16 +117,16 @@ def _count(tally: Tally, tile: Tile | None, buildings: gpd.GeoDataFrame, zones: 
 
 def _scene_warnings(done: Sequence[Task], failed: Mapping[str, str]) -> list[str]:
     with_warnings = sum(bool((read_record(task.scene) or {}).get("warnings")) for task in done)
-    found = []
+    warnings = []
     if failed:
         named = ", ".join(sorted(failed)[:_NAMED])
         more = f" and {len(failed) - _NAMED:,} more" if len(failed) > _NAMED else ""
-        found.append(f"{len(failed)} of {len(done) + len(failed)} jobs failed: {named}{more}")
+        warnings.append(f"{len(failed)} of {len(done) + len(failed)} jobs failed: {named}{more}")
     if with_warnings:
-        found.append(
+        warnings.append(
             f"{with_warnings} of {len(done)} assessments have warnings: see report.html in their folders in scenes"
         )
-    return found
+    return warnings
 
 
 class RowGroups:

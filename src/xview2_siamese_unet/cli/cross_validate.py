@@ -144,8 +144,8 @@ def _table(rows: dict[str, Any]) -> Table:
         table.add_column(column, justify="right")
     for name, numbers in rows.items():
         cells = [f"{numbers[key]:.3f}  {_interval(numbers['intervals'][key])}" for key in _COLUMNS]
-        found = numbers["buildings"]
-        cells.append(f"{found['f1']:.3f}  {_interval(found['f1_interval'])}")
+        buildings = numbers["buildings"]
+        cells.append(f"{buildings['f1']:.3f}  {_interval(buildings['f1_interval'])}")
         table.add_row(Text(name), str(numbers["n_scenes"]), *cells)
     return table
 

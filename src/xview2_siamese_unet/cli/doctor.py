@@ -156,15 +156,15 @@ def _composed(path: Path) -> yaml.Node:
     return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
 
 
-def _explain_all(found: dict[str, tuple[object, list[Setting]]], *, as_json: bool) -> None:
+def _explain_all(explanations: dict[str, tuple[object, list[Setting]]], *, as_json: bool) -> None:
     if as_json:
         tree = {
             key: {"value": value, "set": [source._asdict() for source in sources]}
-            for key, (value, sources) in found.items()
+            for key, (value, sources) in explanations.items()
         }
         print_json(json.loads(json.dumps(tree, default=str)))  # YAML has dates, too
         return
-    for key, (value, sources) in found.items():
+    for key, (value, sources) in explanations.items():
         click.echo(_explained(key, value, sources))
 
 

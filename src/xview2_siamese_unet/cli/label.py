@@ -64,19 +64,19 @@ def label_command(
         click.echo(f"{written.path}: {len(written.building_ids)} buildings to label, open it in a browser")
 
 
-def _print(found: Agreement, *, as_json: bool) -> None:
+def _print(result: Agreement, *, as_json: bool) -> None:
     """Print kappa, and the confusion matrix with the first labeller in rows."""
-    words = [str(word) for word in found.confusion.columns]
+    words = [str(word) for word in result.confusion.columns]
     if as_json:
-        kappa = None if math.isnan(found.kappa) else found.kappa
-        confusion = {"labels": words, "counts": found.confusion.to_numpy().tolist()}
-        print_json({"kappa": kappa, "agreement": found.agreement, "buildings": found.labels, "confusion": confusion})
+        kappa = None if math.isnan(result.kappa) else result.kappa
+        confusion = {"labels": words, "counts": result.confusion.to_numpy().tolist()}
+        print_json({"kappa": kappa, "agreement": result.agreement, "buildings": result.labels, "confusion": confusion})
         return
     table = Table("", *words, title="First labeller in rows, second in columns", title_justify="left")
-    for word, row in zip(words, found.confusion.to_numpy(), strict=True):
+    for word, row in zip(words, result.confusion.to_numpy(), strict=True):
         table.add_row(word, *map(str, row))
     console = open_console()
     console.print(table)
     console.print(
-        f"Cohen's kappa {found.kappa:.3f} · {found.agreement:.1%} of {found.labels} buildings have equal labels"
+        f"Cohen's kappa {result.kappa:.3f} · {result.agreement:.1%} of {result.labels} buildings have equal labels"
     )

@@ -180,9 +180,9 @@ def require_same_settings(
     Raises:
         ConfigError: the copy has other settings.
     """
-    wanted, found = flatten(whole["parameters"]), flatten(copy["parameters"])
-    wanted |= flatten(dict.fromkeys([key], value)) | {_OWN: found[_OWN]}
-    if other := sorted(key for key in {**wanted, **found} if wanted.get(key) != found.get(key)):
+    wanted, actual = flatten(whole["parameters"]), flatten(copy["parameters"])
+    wanted |= flatten(dict.fromkeys([key], value)) | {_OWN: actual[_OWN]}
+    if other := sorted(key for key in {**wanted, **actual} if wanted.get(key) != actual.get(key)):
         held = copy.user_and_experiment[1]
         raise ConfigError(
             f"Experiment {held!r} exists and has another {', '.join(other[:3])}.",

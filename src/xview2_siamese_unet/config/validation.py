@@ -31,7 +31,7 @@ def is_portable(name: str) -> bool:
 
 def _portable(name: str) -> str:
     if not is_portable(name):
-        raise ValueError("must not be a device of Windows, such as con or nul.txt, nor end in a dot")
+        raise ValueError("must not be the name of a Windows device, such as con or nul.txt, nor end in a dot")
     return name
 
 
@@ -54,7 +54,7 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_flag_for_a_number(cls, values: Any) -> Any:  # noqa: ANN401  a mapping, or what pydantic refuses
-        """Make pydantic refuse a flag where a number belongs, by writing it as text."""
+        """Make pydantic refuse a flag in place of a number, by writing the flag as text."""
         if not isinstance(values, dict):
             return values
         flags = {name for name, value in values.items() if isinstance(value, bool) and cls._is_number(name)}
@@ -107,8 +107,8 @@ def validate(raw: Mapping[str, Any], model: type[Model], where: str) -> Model:
         return model.model_validate(raw)
     except ValidationError as error:
         # A default made of another field only repeats that field's problem.
-        found = [each for each in error.errors(include_url=False) if each["type"] != "default_factory_not_called"]
-        described = [_describe(each, model) for each in found]
+        errors = [each for each in error.errors(include_url=False) if each["type"] != "default_factory_not_called"]
+        described = [_describe(each, model) for each in errors]
     problems, hints = (dict.fromkeys(texts) for texts in zip(*described, strict=True))
     raise ConfigError(f"{where}: {'; '.join(problems)}.", hint=" ".join(hints))
 

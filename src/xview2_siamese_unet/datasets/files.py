@@ -94,9 +94,9 @@ class RunRecordDataset(OneFile[dict[str, Any], dict[str, Any]]):
         """
         if not self._path.exists():
             begin_run(self._path.parent, data)
-        elif found := record_differences(self.load(), data):
+        elif differences := record_differences(self.load(), data):
             raise StaleError(
-                f"Run {self._path.parent.name} cannot be resumed: it has {', '.join(found)}.",
+                f"Run {self._path.parent.name} cannot be resumed: it has {', '.join(differences)}.",
                 hint="Start the same command again: a new run begins, and this one stays as it is.",
             )
 

@@ -103,12 +103,12 @@ def training_labels(labels: pd.DataFrame, folder: Path) -> pd.DataFrame:
     labels = exclude_validation(labels, validation_ids(folder))
     named = labels["damage"].isin(SCORED)
     if not named.all():
-        _log.warning("%d of %d labels name no damage class and do not train", (~named).sum(), len(labels))
+        _log.warning("%d of %d labels name no damage class and are not used for training", (~named).sum(), len(labels))
     return labels[named].reset_index(drop=True)
 
 
 def exclude_validation(labels: pd.DataFrame, sample: Collection[str]) -> pd.DataFrame:
-    """Return the labels without those of the validation sample, which must not train; a warning counts them.
+    """Return the labels without those of the validation sample, which must not be trained on; a warning counts them.
 
     Args:
         labels: as `read_labels` returns them.
@@ -116,7 +116,10 @@ def exclude_validation(labels: pd.DataFrame, sample: Collection[str]) -> pd.Data
     """
     in_sample = labels[_ID].isin(list(sample))
     if in_sample.any():
-        _log.warning("%d of %d labels belong to the validation sample and do not train", in_sample.sum(), len(labels))
+        _log.warning(
+            "%d of %d labels belong to the validation sample and are not used for training",
+            *(in_sample.sum(), len(labels)),
+        )
     return labels[~in_sample].reset_index(drop=True)
 
 
@@ -227,12 +230,12 @@ def _label_column(columns: Collection[str], name: str) -> str:
     """
     lower = {column.lower() for column in columns}
     predicted = {"damage", "damage_label"} if lower & {*SHARES, "confidence", "run_id", "model_id"} else set()
-    found = [column for column in columns if column.lower() in _LABELS and column.lower() not in predicted]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    candidates = [column for column in columns if column.lower() in _LABELS and column.lower() not in predicted]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
         raise DataError(
-            f"{name} has several columns that may hold labels: {', '.join(found)}.",
+            f"{name} has several columns that may hold labels: {', '.join(candidates)}.",
             hint="Rename all but one, so that one is called label.",
         )
     if predicted & lower:

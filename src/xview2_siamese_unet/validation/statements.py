@@ -74,7 +74,7 @@ def _sentences(
         noun, has = ("building is", "has") if outside == 1 else ("buildings are", "have")
         yield f"{outside:,} more {noun} not visible or {has} no id: not included."
     if trained:
-        yield f"{trained:,} labelled buildings trained the predictions, whose accuracy looks better than it is."
+        yield f"{trained:,} labelled buildings were used to fit the predictions: their accuracy is overestimated."
     if accuracy is not None:
         yield f"{percents(accuracy['overall'])} of the buildings have the right predicted class."
         users = accuracy["users"][Damage.DESTROYED.word]

@@ -58,7 +58,7 @@ def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, Harmonise
 
 
 def read_training_labels(params: AdaptationParams, buildings: gpd.GeoDataFrame, folder: Path) -> pd.DataFrame:
-    """Return the labels of all files that may train, each building once."""
+    """Return the labels of all files that can be trained on, each building once."""
     labels = training_labels(read_label_files(params.labels, buildings), folder)
     if params.labels:
         require_classes(labels)
@@ -90,7 +90,7 @@ def fit(
         return no_head(embedding.blocks), {"warnings": [], "paragraphs": ["No labels: classes of the assessment."]}
     labelled = next_labels.labelled_buildings(embedding, buildings, labels, suggest.feature_space(embedding))
     if hidden := len(labels) - len(labelled.classes):
-        _log.warning("%d of %d labels are of buildings that are not visible and do not train", hidden, len(labels))
+        _log.warning("%d of %d labels are of buildings that are not visible: they are not used", hidden, len(labels))
     facts = {
         "features": source_names(params.features),
         "encoders": embedding.encoders,
@@ -101,8 +101,8 @@ def fit(
     scored = scores.cross_validated(ready, head.blocks, head.strength)
     for line in (paragraphs := report.describe_head(head, scored, labelled.classes.tolist())):
         _log.info(line)
-    found = {} if scored is None else asdict(scored)
-    return head, {**found, "warnings": report.head_warnings(head, scored), "paragraphs": paragraphs}
+    numbers = {} if scored is None else asdict(scored)
+    return head, {**numbers, "warnings": report.head_warnings(head, scored), "paragraphs": paragraphs}
 
 
 def adapt(

@@ -187,7 +187,9 @@ def _trained(frame: gpd.GeoDataFrame, sample: pd.DataFrame) -> int:
         return 0
     trained = int(frame["building_id"][frame["label"].notna()].isin(sample["building_id"]).sum())
     if trained:
-        _log.warning("%d buildings of the sample trained the head: adapt again, which leaves them out", trained)
+        _log.warning(
+            "%d buildings of the sample were used to fit the head: adapt again, which leaves them out", trained
+        )
     return trained
 
 
