@@ -56,7 +56,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def link_or_copy(path: Path, target: Path) -> None:
-    """Make a file that is a symbolic link to another, or a copy where none can be made.
+    """Make a file that is a symbolic link to another, or a copy if none can be made.
 
     FAT and some network drives have no links; Windows allows them in Developer Mode only.
     """

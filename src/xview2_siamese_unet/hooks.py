@@ -21,7 +21,7 @@ QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_s
 
 
 class Steps:
-    """Logs one line for each node, instead of the ten of Kedro, and the time of each pipeline.
+    """Logs one line for each node, instead of Kedro's ten, and the time of each pipeline.
 
     A node is timed from its first input to its last output, because a generator works while its parts are saved.
     """

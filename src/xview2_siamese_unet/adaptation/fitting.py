@@ -55,7 +55,7 @@ class Labelled(NamedTuple):
     zero_shot: Float64Array | None = None
 
     def take(self, rows: AnyArray) -> Labelled:
-        """Return some of them."""
+        """Return the labelled buildings of some rows."""
         return Labelled(*(None if each is None else each[rows] for each in self))  # type: ignore[arg-type]
 
 

@@ -127,7 +127,7 @@ def _read_folder(folder: Path) -> tuple[list[Acquisition], WarningCounts]:
 
 
 def _read_scene(name: str, path: Path, warnings: WarningCounts, taken: str | None = None) -> Acquisition | None:
-    """Return a scene; its date is `taken`, else that of its metadata if its name agrees, else the day in its name."""
+    """Return a scene, dated by `taken`, else by its metadata unless its name disagrees, else by its name."""
     images, stated = read_images(path, warnings)
     named = date_in_name(path.stem)
     if not taken and named and stated and named != stated[:10]:

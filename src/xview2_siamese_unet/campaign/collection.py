@@ -171,7 +171,10 @@ def _lineage(pre: Acquisition | None, post: Acquisition, model: Mapping[str, Any
 
 
 def _times(post: Acquisition) -> tuple[datetime | None, datetime | None, datetime | None]:
-    """Return the time of an acquisition, or first and last time of its day; if unknown, of all until the file time."""
+    """Return the time of an acquisition, or the first and the last that are possible.
+
+    Without a time, these are those of its day; without a date, 1970 and the time of the file.
+    """
     if post.taken is not None and len(post.taken) > 10:
         return datetime.fromisoformat(post.taken), None, None
     last = f"{post.taken}T23:59:59Z" if post.taken else newest_file(image.path for image in post.images)

@@ -66,7 +66,7 @@ class PlannedJob(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All jobs, and what they were chosen from.
+    """All jobs of a campaign, and the catalogue that they were chosen from.
 
     Attributes:
         catalogue: acquisitions and the date of the event.

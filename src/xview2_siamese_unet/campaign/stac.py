@@ -56,7 +56,7 @@ class _Item(NamedTuple):
 
 
 def read_stac(path: Path, event: str | None = None) -> tuple[list[Acquisition], str | None, WarningCounts]:
-    """Return the acquisitions of a catalogue, the date of its event if known, and what was left out or replaced.
+    """Return the acquisitions of a catalogue, the date of its event if known, and warnings.
 
     Args:
         path: of `catalog.json`, `collection.json` or another file of that kind.
@@ -190,7 +190,7 @@ def _visual(item: pystac.Item) -> str | None:
 
 
 def _outline(image: Image, geometry: dict[str, Any] | None, warnings: WarningCounts) -> BaseGeometry:
-    """Return where an image has data: its raster, as far as the geometry of its item covers it."""
+    """Return the area in which an image has data: the part of its raster inside the geometry of its item."""
     if geometry is None:
         return image.outline
     try:

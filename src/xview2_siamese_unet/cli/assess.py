@@ -56,7 +56,7 @@ def assess_command(
     env: str | None,
     **inference: Any,  # noqa: ANN401
 ) -> None:
-    """Find damaged buildings between an image PRE and an image POST of a disaster.
+    """Find damaged buildings by comparing a pre-disaster image PRE with a post-disaster image POST.
 
     Each is a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system. The same as `kedro run
     --pipelines inference` with these paths as parameters. Exits with status 2 and a one-line error if the images cannot

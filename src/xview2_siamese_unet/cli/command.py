@@ -30,7 +30,7 @@ STOPPED: Final = 128 + signal.SIGINT
 XVIEW2: Final = "xview2"
 """The program that runs commands in any folder; in a project, `kedro` does."""
 IN_ANY_FOLDER: Final = {
-    "assess": "Find damaged buildings between two images.",
+    "assess": "Find damaged buildings in a pair of images.",
     "check": "Validate the inputs of an assessment.",
     "label": "Write a page to label buildings on.",
     "adapt": "Assess again with a head fitted on labels.",

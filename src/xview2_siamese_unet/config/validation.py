@@ -134,7 +134,7 @@ def look_up(table: Mapping[str, Entry], name: str, key: str) -> Entry:
 
 
 def _describe(details: ErrorDetails, model: type[Strict]) -> tuple[str, str]:
-    """Return the problem and what to do about it."""
+    """Return the problem and a hint."""
     path = [str(part) for part in details["loc"] if part != "[key]"]
     key, fields = ".".join(path) or "everything", _fields(path, model)
     if details["type"] == "extra_forbidden":

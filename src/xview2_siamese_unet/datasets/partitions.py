@@ -68,7 +68,7 @@ class PartitionsDataset(AbstractDataset[Partitions, Loaded], Generic[Loaded]):
         self.metadata = metadata
 
     def save(self, data: Partitions) -> None:
-        """Make what is missing or out of date.
+        """Make partitions that are missing or out of date.
 
         Raises:
             StaleError: the folder was made with other settings.

@@ -166,7 +166,7 @@ def _plain(value: Any) -> int | float | None:  # noqa: ANN401
 
 
 def _intervals(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Interval:
-    """Return the intervals of areas; that of an area with all buildings needs no others."""
+    """Return the intervals of areas; an area that holds all buildings is estimated by itself."""
     whole = sizes.sum(1) == sizes.sum()
     if whole.all():
         return count_interval(positives, labelled, sizes)

@@ -80,7 +80,7 @@ def _sentences(
         users = accuracy["users"][Damage.DESTROYED.word]
         if users["low"] is not None:
             yield (
-                f"Of the {row_of(by_kind, Damage.DESTROYED):,} buildings that are predicted to be destroyed, "
+                f"Of the {predicted_count(by_kind, Damage.DESTROYED):,} buildings that are predicted to be destroyed, "
                 f"{percents(users)} are."
             )
 
@@ -90,7 +90,7 @@ def percents(share: Mapping[str, Any]) -> str:
     return f"{math.floor(100 * share['low'] + 1e-9)}% to {math.ceil(100 * share['high'] - 1e-9)}%"
 
 
-def row_of(by_kind: Mapping[str, Mapping[str, Any]], code: Damage) -> int:
+def predicted_count(by_kind: Mapping[str, Mapping[str, Any]], code: Damage) -> int:
     """Return how many buildings are predicted to have a class."""
     return int(by_kind[code.word]["predicted"])
 

@@ -116,7 +116,7 @@ def parse_labels(
 def tabulate_buildings(
     folder: Path, files: pd.DataFrame, scenes: pd.DataFrame, executor: ExecutorParams
 ) -> Callable[[], Iterator[pa.Table]]:
-    """Read the buildings of each scene, lazily and some thousand at a time."""
+    """Read the buildings of each scene, lazily and a few thousand at a time."""
     work = [(pair, scene["labels_key"]) for scene, pair in _with_files(scenes, files)]
 
     def read() -> Iterator[pa.Table]:
@@ -183,7 +183,7 @@ def pack_scenes(
 
 
 def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.DataFrame:
-    """Assign scenes to splits; before packing, so that a mistake in the shares shows at once."""
+    """Assign scenes to splits; before packing, so that invalid shares are reported at once."""
     return split_scenes(scenes, params.split)
 
 
