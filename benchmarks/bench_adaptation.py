@@ -35,7 +35,7 @@ from xview2_siamese_unet.adaptation.encoders import PretrainedEncoder
 from xview2_siamese_unet.adaptation.fitting import Labelled, fit_head, spatial_blocks
 from xview2_siamese_unet.adaptation.head import Head
 from xview2_siamese_unet.adaptation.random_convolutions import RandomEncoder
-from xview2_siamese_unet.adaptation.suggest import resemblance, space, suggest
+from xview2_siamese_unet.adaptation.suggest import feature_space, resemblance, suggest
 from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.damage import SCORED, Damage
 from xview2_siamese_unet.inference.pair import harmonise
@@ -158,7 +158,7 @@ def random_labels(event: Event, embedding: Embedding, places: np.ndarray, repeat
 
 def suggested_labels(event: Event, embedding: Embedding, places: np.ndarray, repeats: int) -> None:
     scores, shares = np.zeros((repeats, 3)), []
-    on_map = np.hstack([places, space(embedding, event.points)[:, places.shape[1] :]])
+    on_map = np.hstack([places, feature_space(embedding, event.points)[:, places.shape[1] :]])
     for repeat, (one, other, _) in enumerate(halves(event, repeats)):
         labelled, head, true = np.empty(0, np.int64), None, event.damaged[other] == 1
         for step in range(4):
@@ -198,7 +198,7 @@ def main(root: Path, repeats: int = 10, most: int | None = None, sources: Sequen
                 made = embed(event.outlines, event.pair, encoders, folder, post_only=post_only)
                 seconds = time.perf_counter() - started
                 what = f"{source}, {'post' if post_only else 'pair'}"
-                places = space(made)
+                places = feature_space(made)
                 print(f"{what + ', random labels':<38}", end="")
                 random_labels(event, made, places, repeats)
                 if source == "package":

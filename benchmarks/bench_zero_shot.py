@@ -36,7 +36,7 @@ from xview2_siamese_unet.adaptation.embedding import Embedding
 from xview2_siamese_unet.adaptation.fitting import fit_head
 from xview2_siamese_unet.adaptation.next_labels import labelled_buildings, next_labels
 from xview2_siamese_unet.adaptation.sources import embed_with
-from xview2_siamese_unet.adaptation.suggest import space
+from xview2_siamese_unet.adaptation.suggest import feature_space
 from xview2_siamese_unet.assessment import assess
 from xview2_siamese_unet.config.dataset import SampleParams, SampleScenes
 from xview2_siamese_unet.inference.buildings import read_building_layer
@@ -124,7 +124,7 @@ def macro_f1(case: Case, shares: Float64Array, labelled: Int64Array) -> float:
 
 def gain(case: Case, labelled: Int64Array) -> tuple[float, float]:
     """Return macro-F1 of the net and of a head, on the buildings that have no label."""
-    labels = labelled_buildings(case.embedding, case.buildings, table_of(case, labelled), space(case.embedding))
+    labels = labelled_buildings(case.embedding, case.buildings, table_of(case, labelled), feature_space(case.embedding))
     shares = predict_all(fit_head(case.embedding, labels), case.embedding, case.buildings)
     return macro_f1(case, zero_shot_of(case.buildings), labelled), macro_f1(case, shares, labelled)
 

@@ -52,13 +52,13 @@ def serve(kind: Callable[..., Scheduler | Worker], *given: str, **options: objec
 
 
 def run_client(folder: Path) -> None:
-    from xview2_siamese_unet.cli import end_in_one_sentence  # noqa: PLC0415  Kedro is configured now
+    from xview2_siamese_unet.cli import exit_with_error  # noqa: PLC0415  Kedro is configured now
     from xview2_siamese_unet.cli.campaign import campaign  # noqa: PLC0415
 
     try:
         campaign(["run", str(folder), *OPTIONS])
     except Exception as error:
-        end_in_one_sentence(error)
+        exit_with_error(error)
 
 
 def start_client(folder: Path) -> ForkProcess:

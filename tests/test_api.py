@@ -41,7 +41,7 @@ def test_one_name_or_path_is_no_list_of_letters() -> None:
 
 
 def test_what_the_options_of_a_command_refuse_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot ask for 0 buildings"):
+    with pytest.raises(ConfigError, match="cannot have 0 buildings"):
         xview2.label(tmp_path, count=0)
     with pytest.raises(ConfigError, match="unclassified is no-damage"):
         xview2.score(tmp_path, tmp_path, unclassified="no-damage")  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ def test_users_experiments_and_datasets_have_portable_names(name: str) -> None:
 def test_a_new_experiment_is_no_device_of_windows(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be the name") as caught:
         require_name(name)
-    assert "no device of Windows" in caught.value.hint
+    assert "Windows device" in caught.value.hint
 
 
 @given(st.one_of(NAMES, st.from_regex(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", fullmatch=True)), st.integers(-1, 10**9))
@@ -102,4 +102,4 @@ def test_a_tile_names_its_jobs(zone: int, south: bool, column: int, row: int) ->
 
 def test_a_run_has_a_portable_name(tmp_path_factory: pytest.TempPathFactory) -> None:
     experiment = tmp_path_factory.mktemp("runs")
-    assert is_one_file(find_run(experiment, None, {}, alike=False).name)
+    assert is_one_file(find_run(experiment, None, {}, same_settings=False).name)

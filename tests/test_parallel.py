@@ -299,7 +299,7 @@ def test_an_address_where_nobody_answers_is_one_sentence(address: str) -> None:
     executor = ExecutorParams(kind="dask", scheduler=address)
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
-        pytest.raises(ConfigError, match=f"No Dask scheduler answers at {address}"),
+        pytest.raises(ConfigError, match=f"No Dask scheduler responds at {address}"),
     ):
         list(parallel_map(square, [1], executor, "squares"))
 

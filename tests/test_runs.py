@@ -129,16 +129,16 @@ def test_a_named_run_is_resumed_with_its_own_settings_only(tmp_path: Path, exper
 
 
 def test_a_look_takes_the_newest_finished_run(tmp_path: Path, experiment: Path) -> None:
-    assert not find_run(experiment, None, wanted(), alike=False).folder.exists()
+    assert not find_run(experiment, None, wanted(), same_settings=False).folder.exists()
     write_run(tmp_path, "lab/002", finished=False)
-    assert find_run(experiment, None, wanted(), alike=False).name == RUN
+    assert find_run(experiment, None, wanted(), same_settings=False).name == RUN
     for month, finished in ((3, True), (4, True), (5, False)):
         write_run(tmp_path, "lab/002", f"2026-0{month}", finished=finished, training={"epochs": month})
-    assert find_run(experiment, None, wanted(), alike=False).name == "2026-04"
-    assert find_run(experiment, "2026-03", wanted(), alike=False).name == "2026-03"
-    assert find_run(experiment, None, wanted(training={"epochs": 3}), alike=True).name == "2026-03"
+    assert find_run(experiment, None, wanted(), same_settings=False).name == "2026-04"
+    assert find_run(experiment, "2026-03", wanted(), same_settings=False).name == "2026-03"
+    assert find_run(experiment, None, wanted(training={"epochs": 3}), same_settings=True).name == "2026-03"
     with pytest.raises(ConfigError, match=r"No finished run .*2026-04: training.epochs 4 \(now 5\)"):
-        find_run(experiment, None, wanted(training={"epochs": 5}), alike=True)
+        find_run(experiment, None, wanted(training={"epochs": 5}), same_settings=True)
 
 
 def test_a_run_that_answers_otherwise_takes_the_epochs_and_no_other_does(tmp_path: Path, experiment: Path) -> None:

@@ -10,7 +10,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # and no __getattr__, with which any name would pass
+if TYPE_CHECKING:  # without __getattr__, which would accept any name
     from xview2_siamese_unet.adaptation.next_labels import label
     from xview2_siamese_unet.assessment import adapt, assess, estimate, look, validate
     from xview2_siamese_unet.campaigns import campaign_status, plan_campaign, run_campaign
@@ -39,7 +39,7 @@ _MODULES = {
     "score": "metrics.challenge",
 }
 
-# Before anything imports Arrow, whose own allocator keeps 50 to 100 MB freed after work that needs 4 MB at once.
+# Set before Arrow is imported: its own allocator keeps 50 to 100 MB of freed memory after work that needs 4 MB at once.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 if not TYPE_CHECKING:

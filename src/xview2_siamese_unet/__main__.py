@@ -9,7 +9,7 @@ from typing import Any
 from kedro.framework.cli.utils import find_run_command
 from kedro.framework.project import configure_project
 
-from xview2_siamese_unet.cli import end_in_one_sentence
+from xview2_siamese_unet.cli import exit_with_error
 
 
 def main(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
@@ -21,7 +21,7 @@ def main(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         return find_run_command(package)(*args, **kwargs)
     except Exception as error:
         if kwargs["standalone_mode"]:
-            end_in_one_sentence(error)
+            exit_with_error(error)
         raise
 
 

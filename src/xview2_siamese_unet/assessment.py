@@ -25,14 +25,14 @@ from xview2_siamese_unet.models.card import MODEL_SUFFIXES
 from xview2_siamese_unet.project import configure, find_project, open_session
 
 _RECORD: Final = "run.json"
-# Kedro advises to resume with --from-nodes, which an assessment does not need, and repeats the error.
+# Loggers of Kedro that advise to resume with --from-nodes, which an assessment does not need, and repeat the error.
 _ADVICE: Final = ("kedro.runner", "kedro.pipeline")
 _PATHS: Final = ("pre", "post", "out", "model", "footprints", "aoi", "zones", "head")
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """A finished assessment, by the folder of its products."""
+    """A finished assessment and the folder of its products."""
 
     folder: Path
 
@@ -70,7 +70,7 @@ def assess(
 
     Args:
         pre: pre-disaster image: a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system;
-            `none`: the post-disaster image alone.
+            `none` uses the post-disaster image only.
         post: post-disaster image.
         out: folder of the products.
         env: `<user>/<experiment>`, as for `--env`, or one of its runs, `<user>/<experiment>@<run>`.
@@ -97,22 +97,22 @@ def adapt(
     """Assess the buildings of an assessment again with a head fitted on labels; the same as `kedro adapt FOLDER`.
 
     Args:
-        folder: of the assessment, or `adapted` in it; the products go to `adapted`.
+        folder: of the assessment, or its subfolder `adapted`; the products go to `adapted`.
         labels: files of labels.
         env: `<user>/<experiment>`.
         more: any other key of the section `adaptation` of the parameters.
 
     Raises:
-        ProjectError: no assessment, its images are not found, or labels that cannot be used.
+        ProjectError: there is no assessment, its images are missing, or the labels cannot be used.
     """
     root = assessment_root(Path(folder).expanduser().absolute())
-    given = {"labels": [str(Path(file).expanduser().absolute()) for file in as_list(labels)], **more}
+    adaptation = {"labels": [str(Path(file).expanduser().absolute()) for file in as_list(labels)], **more}
     if "features" in more:
-        given["features"] = [
+        adaptation["features"] = [
             str(Path(name).expanduser().absolute()) if is_checkpoint(name) else name
             for name in as_list(more["features"])
         ]
-    with _session({"out": root}, env, None, adaptation=given) as session, _without_advice():
+    with _session({"out": root}, env, None, adaptation=adaptation) as session, _without_advice():
         session.run(pipeline_names=["adaptation"], runner=SequentialRunner())
     return Assessment(root / ADAPTED)
 
@@ -158,25 +158,25 @@ def validate(
     """Draw a validation sample of an assessment; the same as `kedro validate DIR`; return its folder.
 
     Args:
-        folder: of an assessment, or `adapted` in it.
-        count: buildings to label; `None`: that of the parameters.
-        zones: polygons to draw labels in each of.
+        folder: of an assessment, or its subfolder `adapted`.
+        count: number of buildings to label; `None`: that of the parameters.
+        zones: polygons, in each of which buildings are sampled.
         env: `<user>/<experiment>`.
         images: `pre` and `post`, if they have moved since the assessment.
 
     Raises:
-        ProjectError: no assessment, images that are not found, or too few labels for the zones.
+        ProjectError: there is no assessment, its images are missing, or the labels are too few for the zones.
     """
-    place = _validated(folder)
-    given = {"out": folder, "zones": zones, **images}
-    validation = {"folder": place, "count": count}
-    with _session(_given(given), env, None, validation=_given(validation)) as session, _without_advice():
+    sample_folder = _sample_folder(folder)
+    inference = _drop_none({"out": folder, "zones": zones, **images})
+    validation = _drop_none({"folder": sample_folder, "count": count})
+    with _session(inference, env, None, validation=validation) as session, _without_advice():
         session.run(
             pipeline_names=["validation"],
             node_names=["draw_sample", "write_labelling_page", "write_shapes"],
             runner=SequentialRunner(),
         )
-    return place
+    return sample_folder
 
 
 def estimate(
@@ -185,8 +185,8 @@ def estimate(
     """Estimate counts and accuracy from labels of the sample; the same as `kedro estimate DIR --labels FILE`.
 
     Args:
-        folder: of an assessment, or `adapted` in it.
-        labels: of the buildings of the sample.
+        folder: of an assessment, or its subfolder `adapted`.
+        labels: file with labels of the sample.
         zones: polygons to estimate counts in.
         env: `<user>/<experiment>`.
 
@@ -194,14 +194,16 @@ def estimate(
         The content of `estimates.json`.
 
     Raises:
-        ProjectError: no sample, or no label of it.
+        ProjectError: there is no sample, or none of its buildings has a label.
     """
-    place = _validated(folder)
-    if not (place / "sample.csv").is_file():
-        raise DataError(f"{place} holds no validation sample.", hint="Run kedro validate first, and label its page.")
-    given = _given({"out": folder, "zones": zones})
-    validation = {"folder": place, "labels": str(Path(labels).expanduser().absolute())}
-    with _session(given, env, None, validation=validation) as session, _without_advice():
+    sample_folder = _sample_folder(folder)
+    if not (sample_folder / "sample.csv").is_file():
+        raise DataError(
+            f"{sample_folder} holds no validation sample.", hint="Run kedro validate first, and label its page."
+        )
+    inference = _drop_none({"out": folder, "zones": zones})
+    validation = {"folder": sample_folder, "labels": str(Path(labels).expanduser().absolute())}
+    with _session(inference, env, None, validation=validation) as session, _without_advice():
         session.run(
             pipeline_names=["validation"], node_names=["estimate", "write_estimates"], runner=SequentialRunner()
         )
@@ -210,8 +212,8 @@ def estimate(
     return estimates
 
 
-def _validated(folder: Path | str) -> Path:
-    """Return the folder of the sample of an assessment, which its adapted products share."""
+def _sample_folder(folder: Path | str) -> Path:
+    """Return the folder of an assessment's validation sample, which its adapted products share."""
     folder = Path(folder).expanduser().absolute()
     root = assessment_root(folder)
     require_record(root)
@@ -220,7 +222,7 @@ def _validated(folder: Path | str) -> Path:
     return root / "validation"
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -241,7 +243,7 @@ def _without_advice() -> Iterator[None]:
 def _session(
     inference: dict[str, Any], env: str | None, device: str | None, **sections: dict[str, Any]
 ) -> Iterator[Any]:
-    """Open a session of the project; errors of the user are raised as they are."""
+    """Open a session of the project; errors that the user can correct are raised without the wrapper of Kedro."""
     configure(find_project())
     if inference.get("model"):
         inference = inference | {"model": find_model(str(inference["model"]), env)}
@@ -263,7 +265,7 @@ def _session(
 
 
 def find_model(model: str, env: str | None = None) -> Path:
-    """Return the file of a model that `assess` takes: a checkpoint or card as it is named, or the best of a run.
+    """Return the file of a model: the named checkpoint or model card, or the best checkpoint of a run.
 
     Raises:
         ConfigError: no such user, experiment or run.

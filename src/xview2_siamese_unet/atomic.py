@@ -1,4 +1,4 @@
-"""Atomic writes: a file is the old one or the new one, whatever interrupts writing: an error, a full disk, a kill."""
+"""Atomic writes: after an error, a full disk or a kill, a file is either the old one or the new one."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from typing import Any, Final
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
 PART: Final = ".part"
-"""Suffix of the hidden folders in which files are written; a killed process leaves its own."""
+"""Suffix of the hidden folders in which files are written; a killed process leaves its folder behind."""
 IN_USE: Final = ".assessment.lock"
 """Name of the lock file in the folder that an assessment writes to."""
 WRITTEN: Final = ".work/written.txt"
-"""File in which a running assessment lists the SHA-256 of every file before it puts it into the folder."""
+"""File in which a running assessment lists the SHA-256 of each product before it moves it into the folder."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NOTHING_LEFT: Final = 1024**2
+"""Free bytes below which a disk counts as full."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to, which replaces `path` if the block ends without an error.
 
-    It has the name of the file, in a temporary folder of its own next to it, where a library may leave other files.
+    The path has the same name in a temporary folder next to it, which is removed with any other files in it.
 
     Args:
-        path: of the file; missing folders are made.
+        path: of the file; missing folders are created.
 
     Raises:
-        OSError: with `errno` and `filename`, even if a library does not give them for a full disk; or `path` is no
-            place for a file.
+        OSError: with `errno` and `filename`, even if a library omits them for a full disk; or no file can be made
+            at `path`.
     """
-    require_place(path)
+    require_file_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with TemporaryDirectory(PART, f".{path.name}.", path.parent, ignore_cleanup_errors=True) as folder:
@@ -55,7 +56,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def link_or_copy(path: Path, target: Path) -> None:
-    """Make a file that is a symbolic link to another, or a copy where none can be made.
+    """Make a file that is a symbolic link to another, or a copy if none can be made.
 
     FAT and some network drives have no links; Windows allows them in Developer Mode only.
     """
@@ -65,8 +66,8 @@ def link_or_copy(path: Path, target: Path) -> None:
         raise
     except OSError:
         shutil.copyfile(target, path)  # not read-only, as the original may be: Windows would never replace it
-        found = target.stat()
-        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+        times = target.stat()
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -92,7 +93,7 @@ class AtomicLocalFileSystem(LocalFileSystem):  # type: ignore[misc]
 
 
 class _AtomicFile:
-    """A file being written. An error inside `with` drops it, and so does not closing it."""
+    """A file that is being written; dropped after an error inside `with`, or if it is never closed."""
 
     def __init__(self, path: Path, mode: str, text: dict[str, Any]) -> None:
         with ExitStack() as stack:
@@ -129,10 +130,10 @@ def written(folder: Path) -> set[str]:
 
 
 def note_written(folder: Path, digests: Iterable[str]) -> None:
-    """Add to these digests."""
+    """Add digests to those of `written`."""
     for digest in digests:
         with (folder / WRITTEN).open("a", encoding="ascii") as ledger:
-            ledger.write(f"\n{digest}")  # line end first: a line that a killed process left incomplete spoils no other
+            ledger.write(f"\n{digest}")  # line end first: an incomplete line of a killed process stays separate
 
 
 def _require_own(path: Path) -> None:
@@ -141,11 +142,11 @@ def _require_own(path: Path) -> None:
         raise FileExistsError(errno.EEXIST, "a file that no assessment has written", str(path))
 
 
-def require_place(path: Path) -> None:
+def require_file_path(path: Path) -> None:
     """Require that a file can be made or replaced at a path.
 
     Raises:
-        OSError: it is a folder, a device or the like, or a file is where a folder is needed.
+        OSError: the path is a folder, a device or the like, or there is a file in place of one of its folders.
     """
     # A rename would replace a device or a pipe with a file.
     if path.exists() and not path.is_file():
@@ -153,18 +154,18 @@ def require_place(path: Path) -> None:
         raise OSError(*kind, str(path))
     above = nearest_existing(path.parent)
     if not above.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, f"a path below {above}, which is no folder", str(path))
+        raise NotADirectoryError(errno.ENOTDIR, f"a path below {above}, which is not a folder", str(path))
 
 
 def nearest_existing(path: Path) -> Path:
     """Return the path, or the nearest one above it that exists."""
-    return next(place for place in (path, *path.parents) if place.exists())
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def remove_debris(folder: Path) -> None:
-    """Remove what killed processes left incomplete below a folder that no other process writes to.
+    """Remove incomplete files that killed processes left below a folder; no other process may write to it.
 
-    Folders that an assessment uses are left alone.
+    Folders that an assessment is writing to are left unchanged.
     """
     for part in list(folder.rglob(f".*{PART}")):
         if not any((above / IN_USE).exists() for above in part.parents):
@@ -173,7 +174,7 @@ def remove_debris(folder: Path) -> None:
 
 @contextmanager
 def _name_full_disk(part: Path) -> Iterator[None]:
-    """Raise `ENOSPC` for errors without a number on a full disk: libraries such as GDAL use messages of their own."""
+    """Raise `ENOSPC` for errors without a number on a full disk: libraries such as GDAL only give a message."""
     try:
         yield
     except Exception as error:

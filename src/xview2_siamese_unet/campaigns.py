@@ -1,4 +1,4 @@
-"""`plan_campaign()`, `run_campaign()` and `campaign_status()`: settings, jobs in worker processes, the merged table."""
+"""`plan_campaign()`, `run_campaign()` and `campaign_status()` for Python and notebooks."""
 
 from __future__ import annotations
 
@@ -44,14 +44,15 @@ from xview2_siamese_unet.models.machine import one_thread, use_one_gpu
 from xview2_siamese_unet.parallel import parallel_map, worker_number
 from xview2_siamese_unet.training.provenance import code_digest
 
-_PLACES: Final = {"pre", "post", "out", "model", "footprints", "aoi", "masks", "zones", "overwrite"}
+_NOT_IN_DIGEST: Final = {"pre", "post", "out", "model", "footprints", "aoi", "masks", "zones", "overwrite"}
+"""Keys of `inference` that are left out of the digest of the settings, or have a digest of their own."""
 _CODE: Final = ("pipelines.inference.nodes", "pipelines.inference.pages")
-"""Modules whose code, with all that they import, decides an assessment."""
+"""Modules whose code, with all modules that they import, determines the result of an assessment."""
 _LOCK: Final = ".campaign.lock"
 _TABLES: Final = (LAYER, PARQUET, *SUMMARIES, OVERVIEW)
 """Files that every campaign has."""
-_ALONE: Final = Lock()
-"""A worker of Dask may have several threads; Kedro has one session in a process."""
+_SESSION_LOCK: Final = Lock()
+"""Kedro allows one session per process, but a Dask worker may have several threads."""
 _log = logging.getLogger(__name__)
 
 
@@ -63,27 +64,27 @@ def plan_campaign(
     Args:
         catalogue: a STAC catalogue or collection on disk, a folder of scenes, or a table of pairs.
         out: folder of the plan.
-        event_date: in UTC; default: that of the catalogue.
-        history: whether to assess the other days after the event, too.
+        event_date: date in UTC; default: that of the catalogue.
+        history: whether to assess also the other days after the event.
 
     Raises:
-        ProjectError: a catalogue that cannot be read, or a folder that holds a plan.
+        ProjectError: the catalogue cannot be read, or the folder already holds a plan.
     """
     catalogue, out = (Path(path).expanduser().absolute() for path in (catalogue, out))
     require_no_plan(out)
-    made = make_plan(read_catalogue(catalogue, event_date), history=history)
-    for warning in made.warnings:
+    plan = make_plan(read_catalogue(catalogue, event_date), history=history)
+    for warning in plan.warnings:
         _log.warning("%s", warning)
-    write_plan(out, made, plan_page(made, f"Plan for {catalogue.name}"))
-    return made
+    write_plan(out, plan, plan_page(plan, f"Plan for {catalogue.name}"))
+    return plan
 
 
 class Status(NamedTuple):
     """Progress of a campaign.
 
     Attributes:
-        jobs: of the plan.
-        done: jobs that are assessed.
+        jobs: number of jobs in the plan.
+        done: number of jobs that are assessed.
         failed: name of a job → reason.
     """
 
@@ -93,7 +94,7 @@ class Status(NamedTuple):
 
     @property
     def waiting(self) -> int:
-        """Jobs that are neither assessed nor failed."""
+        """Number of jobs that are neither assessed nor failed."""
         return self.jobs - self.done - len(self.failed)
 
 
@@ -120,7 +121,7 @@ def run_campaign(
     Args:
         folder: of the plan.
         model: as for `assess`; default: the newest finished run of `env`.
-        footprints: of the whole ground.
+        footprints: of the whole area.
         zones: polygons to count the buildings of the table by.
         workers: processes; default: those of the parameters.
         env: `<user>/<experiment>`.
@@ -129,22 +130,22 @@ def run_campaign(
         The content of `summary.json`.
 
     Raises:
-        ProjectError: settings that do not work, another process on this campaign, or no job that succeeded.
+        ProjectError: the settings cannot be used, another process runs this campaign, or all jobs failed.
     """
     return run_jobs(Path(folder).expanduser().absolute(), choose_settings(model, footprints, zones, workers, env))
 
 
 class Settings(NamedTuple):
-    """What all jobs share.
+    """Settings shared by all jobs.
 
     Attributes:
-        given: keywords of `assess`.
+        arguments: keyword arguments of `assess`.
         inference: parameters of the experiment, with the footprints and zones of the command.
         made_with: digest of code, model and parameters.
-        executor: where the jobs run.
+        executor: number and kind of the worker processes.
     """
 
-    given: dict[str, Any]
+    arguments: dict[str, Any]
     inference: InferenceParams
     made_with: str
     executor: ExecutorParams
@@ -157,11 +158,11 @@ def choose_settings(
     workers: int | None,
     env: str | None,
 ) -> Settings:
-    """Return the settings of the experiment and of the options; the model is the same for all jobs.
+    """Return the settings of the experiment, overridden by the options; all jobs use the same model.
 
     Raises:
         CheckpointError: there is no model.
-        ConfigError: an area of interest or masks in the parameters, or a model that does not exist.
+        ConfigError: the parameters set an area of interest or masks, or the model does not exist.
     """
     loader = open_configuration(env)
     parameters = loader["parameters"]
@@ -177,20 +178,20 @@ def choose_settings(
         kind = "processes" if executor.kind == "serial" and workers > 1 else executor.kind
         executor = executor.model_copy(update={"kind": kind, "workers": workers})
     experiment = "/".join(loader.user_and_experiment)
-    named = model or inference.model
-    if named is None:  # the run by its name: a training that ends meanwhile does not change the model
+    chosen_model = model or inference.model
+    if chosen_model is None:  # with the id of the run, so that a training that ends meanwhile does not change the model
         path = find_path(loader, "checkpoint")
-        given: dict[str, Any] = {"env": f"{experiment}@{loader.run.name}"}
+        arguments: dict[str, Any] = {"env": f"{experiment}@{loader.run.name}"}
     else:
-        path = find_model(str(named), env)
+        path = find_model(str(chosen_model), env)
         path = path if path == NONE else path.expanduser().absolute()
-        given = {"env": experiment, "model": path}
-    decides = inference.model_dump(mode="json", exclude=_PLACES)
-    counted = inference.zones and file_state(split_layer(inference.zones.expanduser())[0])
-    made_with = digest([code_digest(*_CODE), _model_digest(path), decides, counted, parameters["hardware"]])
-    named_files = {"footprints": footprints, "zones": zones}  # zones of the command count in the merged table alone
+        arguments = {"env": experiment, "model": path}
+    digested = inference.model_dump(mode="json", exclude=_NOT_IN_DIGEST)
+    zones_state = inference.zones and file_state(split_layer(inference.zones.expanduser())[0])
+    made_with = digest([code_digest(*_CODE), _model_digest(path), digested, zones_state, parameters["hardware"]])
+    named_files = {"footprints": footprints, "zones": zones}  # the command's zones apply to the merged table only
     update = {key: Path(path).expanduser().absolute() for key, path in named_files.items() if path is not None}
-    return Settings(given, inference.model_copy(update=update), made_with, executor)
+    return Settings(arguments, inference.model_copy(update=update), made_with, executor)
 
 
 def _model_digest(path: Path) -> str:
@@ -205,18 +206,18 @@ def _model_digest(path: Path) -> str:
 
 
 def run_jobs(folder: Path, settings: Settings) -> dict[str, Any]:
-    """Assess the jobs that are not finished, and write what belongs to all; return the counts of summary.json.
+    """Assess unfinished jobs and write the products of the whole campaign; return the content of `summary.json`.
 
     Raises:
-        StorageError: another process works on this campaign.
+        StorageError: another process is running this campaign.
         ConfigError: a file of the user would be replaced.
         DataError: all jobs failed.
     """
     jobs = read_plan(folder)
-    require_free_places(folder, settings.inference.footprints, settings.inference.zones)
+    require_free_paths(folder, settings.inference.footprints, settings.inference.zones)
     lock = acquire(folder / _LOCK)
     if lock is None:
-        raise StorageError(f"Another process works on the campaign {folder}.", hint="Wait until it ends.")
+        raise StorageError(f"Another process is running the campaign in {folder}.", hint="Wait until it ends.")
     try:
         remove_debris(folder)
         return _run(folder, jobs, settings)
@@ -225,18 +226,19 @@ def run_jobs(folder: Path, settings: Settings) -> dict[str, Any]:
         lock.release()
 
 
-def require_free_places(folder: Path, *inputs: Path | None) -> None:
-    """Require that the campaign replaces no file but those of an earlier run.
+def require_free_paths(folder: Path, *inputs: Path | None) -> None:
+    """Require that the campaign replaces only files of an earlier run.
 
     Raises:
-        ConfigError: it would, such as the STAC collection that was planned from.
+        ConfigError: it would replace another file, such as the STAC collection that the plan was made from.
     """
-    places = [folder / name for name in (*_TABLES, HISTORY, MOSAICS, COLLECTION)]
-    given = {split_layer(path)[0].resolve() for path in inputs if path is not None}
-    ours = (folder / SCENES).is_dir()
-    for path in places:
-        own = ours and path.resolve() not in given and (path.name != COLLECTION or is_collection(path))
-        if path.exists() and not own:
+    products = [folder / name for name in (*_TABLES, HISTORY, MOSAICS, COLLECTION)]
+    input_files = {split_layer(path)[0].resolve() for path in inputs if path is not None}
+    has_earlier_run = (folder / SCENES).is_dir()
+    for path in products:
+        is_own = has_earlier_run and path.resolve() not in input_files
+        is_own = is_own and (path.name != COLLECTION or is_collection(path))
+        if path.exists() and not is_own:
             raise ConfigError(
                 f"{path} would be replaced by this campaign.", hint="Move it, or plan into another folder with --out."
             )
@@ -249,17 +251,18 @@ def _run(folder: Path, jobs: tuple[Job, ...], settings: Settings) -> dict[str, A
         footprints = divide_footprints(inference.footprints, inference.buildings.id_column, tiles)
     if inference.zones is not None:
         zones = read_zones(inference.zones, inference.zone_column, tiles)
-    for given in (footprints, zones):
-        for warning in () if given is None else given.warnings:
+    for layer in (footprints, zones):
+        for warning in () if layer is None else layer.warnings:
             _log.warning("%s", warning)
     tasks = _make_tasks(folder, jobs, footprints, settings)
     waiting = [task for task in tasks if not is_finished(task)]
     if len(waiting) < len(tasks):
         _log.info("%d of %d assessments are finished and reused", len(tasks) - len(waiting), len(tasks))
     imports = [f"{__package__}.pipelines.inference"]
-    if "model" not in settings.given or is_checkpoint(str(settings.given["model"])):  # that of a run is a checkpoint
+    arguments = settings.arguments
+    if "model" not in arguments or is_checkpoint(str(arguments["model"])):  # the model of a run is a checkpoint
         imports.append(f"{__package__}.models.predictor")
-    run = partial(run_task, assess_alone)
+    run = partial(run_task, assess_on_one_thread)
     reasons = parallel_map(run, waiting, settings.executor, "scenes assessed", imports)
     failed = {task.job.name: reason for task, reason in zip(waiting, reasons, strict=True) if reason is not None}
     for name, reason in failed.items():
@@ -283,21 +286,21 @@ def _make_tasks(folder: Path, jobs: tuple[Job, ...], footprints: Footprints | No
         files = {
             tile: write_footprints(folder, tile, footprints.of(tile), column) for tile in {job.tile for job in jobs}
         }
-    return [make_task(job, folder, files.get(job.tile), settings.given, settings.made_with) for job in jobs]
+    return [make_task(job, folder, files.get(job.tile), settings.arguments, settings.made_with) for job in jobs]
 
 
-def assess_alone(pre: Path | str, post: Path, out: Path, **given: Any) -> None:  # noqa: ANN401
+def assess_on_one_thread(pre: Path | str, post: Path, out: Path, **arguments: Any) -> None:  # noqa: ANN401
     """Assess a pair with one thread, on the GPU of this worker; wait while another worker assesses it.
 
-    Workers share the cores, and sums in another order round differently. The other worker is one of an earlier command
-    whose client or scheduler was killed.
+    With one thread, workers share the cores, and sums always round in the same way. The other worker belongs to an
+    earlier command whose client or scheduler was killed.
     """
-    with _ALONE:
+    with _SESSION_LOCK:
         if (number := worker_number()) is not None:
             use_one_gpu(number)
         while True:
             if (out / IN_USE).exists() and (lock := acquire(out / IN_USE, seconds=-1)):
                 lock.release()
-            with one_thread(), suppress(InUseError):  # the other worker may begin right now
-                assess(pre, post, out, **given)
+            with one_thread(), suppress(InUseError):  # another worker may have begun meanwhile
+                assess(pre, post, out, **arguments)
                 return

@@ -34,19 +34,19 @@ from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.inference.building_formats import check_formats
 from xview2_siamese_unet.models.decoders import find_decoder
 from xview2_siamese_unet.raster.store import Store, read_manifest
-from xview2_siamese_unet.runs import LOOKS, MODELS, Run, choose_run, describe_run, find_run
+from xview2_siamese_unet.runs import MODELS, READ_ONLY_SECTIONS, Run, choose_run, describe_run, find_run
 
 APP: Final = "xview2"
-"""Name of the user's folders for settings and for data, where this package is used without a project."""
+"""Name of the user's folders for settings and data if this package is used without a project."""
 PACKAGED: Final = Path(__file__).parent / "conf"
-"""Configuration inside an installed wheel; a checkout has its own."""
+"""Configuration inside an installed wheel; a clone has its own."""
 _ARCHIVES: Final = {"application/x-tar": "tar://::", "application/zip": "zip://::"}
 _SUFFIXES: Final = (".yml", ".yaml", ".json")
 _MISSING: Final = object()
 
 
 class UserExperimentConfigLoader(OmegaConfigLoader):
-    """Kedro's loader with four layers in place of two.
+    """Kedro's configuration loader with four layers instead of two.
 
     `globals` and `parameters` are validated, with every default filled in. `--params` overrides every layer, and
     references inside a layer see it. Layers are resolved one by one: a reference from one to another goes through
@@ -57,7 +57,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
             that cannot be read, unknown keys and values out of range.
 
     Attributes:
-        begins_runs: whether the session makes a run; otherwise it reads an existing one.
+        begins_runs: whether the session begins or resumes a run; otherwise it reads an existing one.
         project: folder that a relative storage starts from.
     """
 
@@ -99,7 +99,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
         merged = self._merge(key, layers)
         if not merged:
             raise MissingConfigException(f"No {key} in {', '.join(layers)} of {self.conf_source}")
-        if key == "parameters":  # read by the choice of the run, by the context and by commands
+        if key == "parameters":  # cached, because the choice of the run, the context and commands all read it
             merged = self.data[key] = self._parameters_of(merged)
         return merged
 
@@ -113,8 +113,8 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
         experiment = storage / MODELS / named["group"] / named["experiment"]
         if self.begins_runs:
             return choose_run(experiment, parameters["run"], wanted, reuse=parameters["training"]["reuse"])
-        asked = (self.runtime_params or {}).keys() - LOOKS - {"hardware", "dataloader"}
-        return find_run(experiment, parameters["run"], wanted, alike=bool(asked))
+        overrides = (self.runtime_params or {}).keys() - READ_ONLY_SECTIONS - {"hardware", "dataloader"}
+        return find_run(experiment, parameters["run"], wanted, same_settings=bool(overrides))
 
     def known(self, kind: Literal["users", "experiments"]) -> list[str]:
         """Return the names that `--env` may have on one side of its slash."""
@@ -128,14 +128,14 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
         return merged
 
     def _read(self, key: str, layer: str) -> dict[str, Any]:
-        alone = copy.copy(self)
-        alone.base_env = alone.env = layer
+        single = copy.copy(self)
+        single.base_env = single.env = layer
         try:
-            return OmegaConfigLoader.__getitem__(alone, key)
+            return OmegaConfigLoader.__getitem__(single, key)
         except MissingConfigException:  # no such folder: conf/local in an archive
             return {}
         except (YAMLError, OmegaConfBaseException, ValueError, AttributeError) as error:
-            # Kedro asks a file that holds a list for its keys.
+            # Kedro raises an AttributeError for a file that holds a list.
             problem = "a list in place of keys" if isinstance(error, AttributeError) else " ".join(str(error).split())
             raise ConfigError(
                 f"{key} in {layer} of {self.conf_source}: {problem.removesuffix('.')}.",
@@ -143,7 +143,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
             ) from error
 
     def _is_hidden(self, path_str: str) -> bool:
-        # Kedro ignores hidden files below the configuration. A layer of the user lies elsewhere, in ~/.config.
+        # Kedro ignores hidden files below the configuration, but the user's layer is in the hidden folder ~/.config.
         hidden: bool = super()._is_hidden(path_str.removeprefix(Path(self.base_env).as_posix()))
         return hidden
 
@@ -159,11 +159,11 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
         return parameters.model_dump(mode="json", by_alias=True)
 
     def _require_one_dataset(self, dataset: DatasetParams) -> None:
-        """Require that parameters name the dataset that the catalog reads."""
+        """Require that the parameters name the dataset that the catalog reads."""
         runtime = OmegaConf.create(self.runtime_params)
         for key in ("name", "source", "root") if dataset.source == "xbd" else ("name", "source"):
-            given, value = OmegaConf.select(runtime, f"dataset.{key}"), str(getattr(dataset, key))
-            named = str(self["globals"]["dataset"][key] if given is None else given)
+            override, value = OmegaConf.select(runtime, f"dataset.{key}"), str(getattr(dataset, key))
+            named = str(self["globals"]["dataset"][key] if override is None else override)
             if Path(value) != Path(named):  # a root may end in a slash
                 raise ConfigError(
                     f"dataset.{key} is {value!r}, but the catalog reads and writes {named!r}.",
@@ -181,7 +181,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
 
 
 def _require_known_names(parameters: Parameters) -> None:
-    """Require that the tables of decoders, losses and formats have the names that the parameters choose."""
+    """Require that the decoder, losses and formats that the parameters name exist."""
     find_decoder(parameters.model)
     check_formats(parameters.inference.formats)
     losses = parameters.training.losses
@@ -192,7 +192,7 @@ def _require_known_names(parameters: Parameters) -> None:
 
 
 def overlooked_logging(project: Path | None) -> Path | None:
-    """Return the project's `conf/logging.yml` where Kedro has overlooked it."""
+    """Return the project's `conf/logging.yml` if Kedro, which searches the current folder, has not found it."""
     if project is None or os.environ.get("KEDRO_LOGGING_CONFIG") or find_config_file("conf/logging"):
         return None
     file: Path | None = find_config_file(str(project / "conf" / "logging"))
@@ -200,7 +200,7 @@ def overlooked_logging(project: Path | None) -> Path | None:
 
 
 def use_logging(project: Path | None) -> None:
-    """Use the project's logging configuration, also from another current folder."""
+    """Use the project's logging configuration, whatever the current folder."""
     if overlooked := overlooked_logging(project):
         configure_logging(yaml.safe_load(overlooked.read_text(encoding="utf-8")))
 
@@ -209,7 +209,7 @@ def known_names(conf_source: str, kind: Literal["users", "experiments"]) -> list
     """Return the folders below `kind`, in a folder or an archive of configuration."""
     archive = _ARCHIVES.get(mimetypes.guess_type(conf_source)[0] or "", "")
     files, root = url_to_fs(archive + conf_source)
-    top = files.ls("", detail=False)[-1] if archive else root  # the entry that Kedro takes for the conf folder
+    top = files.ls("", detail=False)[-1] if archive else root  # the entry that Kedro uses as the conf folder
     try:
         paths = [entry["name"] for entry in files.ls(f"{top}/{kind}", detail=True) if entry["type"] == "directory"]
     except FileNotFoundError:
@@ -224,7 +224,7 @@ def layer_files(conf_source: str, layer: str, *kinds: str) -> list[Path]:
     Args:
         conf_source: folder of the configuration.
         layer: a folder below it, such as `experiments/strong`.
-        kinds: such as `parameters`; nothing: all.
+        kinds: such as `parameters`; default: all.
     """
     folder = Path(conf_source) / layer
     known = _patterns(conf_source)
@@ -240,13 +240,13 @@ def layer_files(conf_source: str, layer: str, *kinds: str) -> list[Path]:
 
 @cache
 def _patterns(conf_source: str) -> dict[str, list[str]]:
-    # Kedro reads globals on construction: none from a layer that does not exist.
+    # Kedro reads globals on construction; a layer that does not exist has none.
     patterns: dict[str, list[str]] = OmegaConfigLoader(conf_source, base_env="no layer").config_patterns
     return patterns
 
 
 def _soften(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both merged key by key; `over` wins unless both values are sections."""
+    """Return both mappings merged key by key; `over` takes precedence unless both values are sections."""
     both = {
         key: _soften(under[key], over[key])
         for key in under.keys() & over.keys()
@@ -256,7 +256,7 @@ def _soften(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _select(values: Mapping[str, Any], key: str, default: object = _MISSING) -> object:
-    # Not with OmegaConf, which takes half of the time of opening a configuration.
+    # Without OmegaConf, which would take half of the time to open a configuration.
     value: object = values
     for part in key.split("."):
         value = value.get(part, _MISSING) if isinstance(value, Mapping) else _MISSING

@@ -1,6 +1,6 @@
-"""The only class table: codes, xBD words, colours.
+"""The class table of the project: codes, labels of xBD, colours.
 
-Masks on disk hold the six codes of `Damage`. `IGNORE` lives in memory only, where a loss or a score must skip a pixel.
+Masks on disk hold the six codes of `Damage`. `IGNORE` is used in memory only, for pixels that a loss or score skips.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Damage(IntEnum):
 
     @property
     def word(self) -> str:
-        """The word that xBD labels and our reports use, such as `minor-damage`."""
+        """Name of the class in xBD labels and in reports, such as `minor-damage`."""
         return _WORDS[self]
 
     @property
@@ -66,7 +66,7 @@ OVERLAP_PRIORITY: Final = (
     Damage.NO_DAMAGE,
     Damage.UNCLASSIFIED,
 )
-"""Where polygons overlap, the first of these wins: the rarer, and the worse to miss."""
+"""If polygons overlap, the first of these applies: the rarer class, and the worse one to miss."""
 
 N_CODES: Final = len(Damage)
 IGNORE: Final = 255

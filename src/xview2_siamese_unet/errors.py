@@ -4,7 +4,7 @@ ProjectError
     ConfigError      a parameter, an environment or a catalog entry
     DataError        an image, a label or a folder of the dataset
         LabelError   the text of one label file
-    StaleError       data on disk that other settings made
+    StaleError       data on disk that were made with other settings
     CheckpointError  a file of weights
     StorageError     a full disk, an unwritable path, or a path that another run writes to
         InUseError   a folder that another assessment writes to
@@ -54,11 +54,11 @@ class DataError(ProjectError):
 
 
 class LabelError(DataError):
-    """The text of one label file is no xBD label."""
+    """The text of a label file is not an xBD label."""
 
 
 class StaleError(ProjectError):
-    """Data on disk that other settings than those of this run made."""
+    """Data on disk were made with other settings than those of this run."""
 
 
 class CheckpointError(ProjectError):
@@ -92,13 +92,13 @@ _WINDOWS: Final = {
     5: _IN_USE,
     32: _IN_USE,
 }
-"""`winerror` of what Windows refuses and other systems do not."""
+"""`winerror` → hint, for operations that only Windows refuses."""
 
 
 def cause_of(error: BaseException) -> ProjectError | None:
     """Return the error that the user can correct in a chain; `None` for a defect.
 
-    Kedro wraps the errors of datasets, so ours may be any link of the chain. Errors of the disk and packages that this
+    Kedro wraps the errors of datasets, so it may be any link of the chain. Disk errors and packages that this
     installation lacks count as well.
     """
     links = list(chain(error))
@@ -124,7 +124,7 @@ def _storage_error(error: BaseException) -> StorageError | None:
     if not isinstance(error, OSError):
         return None
     hint = _WINDOWS.get(getattr(error, "winerror", 0)) or _STORAGE.get(error.errno or 0)
-    # An error without a file is not of the disk, but of a port or a process; only a full disk often names no file.
+    # An error without a file name comes from a port or a process; only that of a full disk often lacks one.
     if hint is None or (error.filename is None and hint is not _FREE_SPACE):
         return None
     reason = str(error.strerror)

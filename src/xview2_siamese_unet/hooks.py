@@ -1,4 +1,4 @@
-"""Hooks that log, time and end a run, and keep ranks above 0 from writing."""
+"""Hooks that log and time a run, print its result, and keep ranks above 0 from writing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_s
 
 
 class Steps:
-    """Logs each node in one line, where Kedro logs ten, and the time of pipelines.
+    """Logs one line for each node, instead of Kedro's ten, and the time of each pipeline.
 
     A node is timed from its first input to its last output, because a generator works while its parts are saved.
     """
@@ -78,7 +78,7 @@ class RankZeroWrites:
 
 
 class RunEnding:
-    """Prints the score and the path of the report at the end of a run that made them."""
+    """Prints the score and the path of the report at the end of a run that wrote them."""
 
     def __init__(self) -> None:
         self._paths: dict[str, str] = {}

@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 FOLDER: Final = ".locks"
-"""Folder of lock files below the storage; they are empty and stay."""
+"""Folder of lock files below the storage; the files are empty and never removed."""
 _EXPERIMENT: Final = {"feature_statistics", "modelling", "reporting"}
 """Tags of the pipelines whose results belong to one run."""
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """`errno` on file systems without locks: NFS without lockd, Lustre without flock."""
 _WHOLE: Final = {"scenes"}
-"""Datasets that a job array does not make in shards."""
+"""Datasets that are never made in shards."""
 
 
 class Locks:
     """Hooks that let one session at a time work on a run, assess into a folder, or make a dataset.
 
-    A second session waits for a dataset and is refused otherwise. Runs of one experiment with different settings do
-    not exclude each other. The locks are those of the operating system, so that a killed process frees its own; on a
-    file system without locks a session logs a warning and runs without. The shards of a job array need no locks, and
-    only rank 0 of `torchrun` takes any.
+    A second session waits for a dataset; for a run or a folder, it is refused. Runs of one experiment with different
+    settings do not exclude each other. The locks are those of the operating system, so that a killed process frees its
+    own; on a file system without locks, a session logs a warning and runs without them. The shards of a job array need
+    no locks, and only rank 0 of `torchrun` takes any.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Locks:
         """Take the locks of the run.
 
         Raises:
-            StorageError: another session works on the same run, or assesses into the same folder.
+            StorageError: another session is working on the same run, or writing to the same folder.
         """
         self._release()  # locks of an interrupted run of this process
         if get_rank() > 0 or self._context is None:
@@ -104,10 +104,10 @@ class Locks:
         self._release()
 
     def _begin_run(self, storage: Path, name: str, run: Run) -> None:
-        # By its settings, not its id: two first sessions with equal settings would begin a run each.
+        # Locked by settings, not by id: otherwise two sessions with equal settings would each begin a run.
         if not self._take("run", _lock_of(storage, name, run)):
             raise StorageError(
-                f"Another session works on this run of {name}.",
+                f"Another session is working on this run of {name}.",
                 hint="Wait until it ends, or change a setting; a notebook releases it when its kernel ends.",
             )
         self._worked_on = storage, name, run
@@ -115,7 +115,7 @@ class Locks:
             remove_debris(folder)
 
     def _remove_old(self, storage: Path, name: str, mine: Run, keep: int) -> None:
-        """Remove all runs but the newest `keep` finished ones and unfinished newer ones; none that is in use."""
+        """Remove old runs; keep the newest `keep` finished ones, unfinished newer ones and those in use."""
         runs = list_runs(storage / MODELS / name)
         kept = [run.name for run in runs if run.is_finished][:keep]
         old = [run for run in runs if kept and run.name < min(kept) and run.name != mine.name]
@@ -129,7 +129,7 @@ class Locks:
         """Lock the folder itself: other storages may share it, and only users who can write to it may lock it."""
         if not nearest_existing(folder).is_dir():
             return  # nothing can be written there: the run itself reports that
-        self._made = [place for place in (folder, *folder.parents) if not place.exists()]
+        self._made = [each for each in (folder, *folder.parents) if not each.exists()]
         if not self._take("assessment", folder / IN_USE):
             self._release()
             raise InUseError(
@@ -155,7 +155,7 @@ class Locks:
                 Path(lock.lock_file).unlink(missing_ok=True)
         for lock in self._held.values():
             lock.release()
-        with suppress(OSError):  # it holds products
+        with suppress(OSError):  # a folder that holds products stays
             for folder in self._made:
                 folder.rmdir()
         self._held, self._unsaved, self._made, self._worked_on, self._keep = {}, set(), [], None, None
@@ -166,12 +166,12 @@ def _lock_of(storage: Path, experiment: str, run: Run) -> Path:
 
 
 def acquire(path: Path, seconds: float = 0) -> FileLock | None:
-    """Return the lock of a file, `None` if another process holds it for so long; -1 waits for ever.
+    """Return the lock of a file, `None` if another process holds it for `seconds`; -1 waits without a limit.
 
     On a file system without locks, a warning is logged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Nodes run in threads, and any of them may release it.
+    # Nodes may run in threads, any of which may release it.
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:
         lock.acquire(timeout=seconds, poll_interval=0.2)

@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 
 
 class Feature(NamedTuple):
-    """What an installation may lack.
+    """An optional feature and the packages that it needs.
 
     Attributes:
         name: of the feature.
-        modules: that it imports.
-        install: how to add them.
+        modules: imported by it.
+        install: command that installs them.
     """
 
     name: str

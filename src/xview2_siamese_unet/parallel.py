@@ -38,20 +38,21 @@ Value = TypeVar("Value")
 Value_contra = TypeVar("Value_contra", contravariant=True)
 _log = logging.getLogger(__name__)
 _INSTALL: Final = f"Install it: {DASK.install}."
-_AHEAD: Final = 8
-"""Jobs in flight per worker: scenes differ by less than this factor in the time that they take."""
+_JOBS_PER_WORKER: Final = 8
+"""Jobs in flight per worker: processing times of scenes differ by less than this factor."""
 _BEGAN: Final = "xview2_began"
-"""Attribute that is kept when a notebook imports this package again: when the first workers were started."""
+"""Attribute with the start time of the first workers; kept if a notebook imports this package again."""
 _LONGEST_TEMP: Final = 70
-"""Bytes of the path of the folder of temporary files: a socket in it adds 32, and may have 107."""
+"""Longest path of the temporary folder in bytes: a socket in it adds 32, and may have 107."""
 _NUMBER: Final = "XVIEW2_WORKER"
-"""Variable of the environment of a worker process: its number among those of this machine."""
+"""Environment variable of a worker process: its number among those of this machine."""
 
 
 def read_ahead(parts: Generator[Value, None, None], n: int) -> Generator[Value, None, None]:
-    """Yield `parts`, of which another thread computes up to `n` in advance.
+    """Yield `parts`; another thread computes up to `n` of them in advance.
 
-    Closing this generator waits for the part in work and closes `parts`: what they read may be closed then.
+    Closing this generator waits for the part in progress and closes `parts`. The files that they read may be closed
+    after that.
     """
     end = object()
     with closing(parts), ThreadPoolExecutor(1) as thread:
@@ -73,25 +74,25 @@ def parallel_map(
 ) -> Iterator[Result]:
     """Yield the results in the order of the jobs; they do not depend on the executor.
 
-    At most `_AHEAD` jobs per worker are in flight, which bounds memory. A slow job delays the results, but no other
-    worker until then.
+    At most `_JOBS_PER_WORKER` jobs per worker are in flight, which bounds memory. A slow job delays the results, but
+    the other workers only at that limit.
 
     Args:
         function: importable by name, so that another process finds it.
         jobs: picklable.
         executor: where to run.
         what: a noun for the progress bar, such as `scenes packed`.
-        imports: names of modules that the jobs import and this process may not have: processes share them, then.
+        imports: further modules that the jobs import, by name; worker processes share them.
 
     Raises:
-        ConfigError: Dask is requested but not installed, or no scheduler answers.
-        DataError: a worker died, or the scheduler.
+        ConfigError: Dask is requested but not installed, or no scheduler responds.
+        DataError: a worker or the scheduler died.
     """
     if not jobs:  # nothing to start workers for
         return
     workers = executor.workers or usable_cores()
-    # glibc reads these when a worker starts. With a pool of memory for each thread, or arrays of many megabytes between
-    # small ones, it keeps more of what was freed.
+    # glibc reads these when a worker starts. With a memory pool for each thread, or large arrays between small ones, it
+    # returns less of the freed memory.
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**24))
     with ExitStack() as stack:
@@ -105,9 +106,11 @@ def parallel_map(
                 numbers.put(number)
             begin = (numbers, dict(os.environ))
             pool = stack.enter_context(ProcessPoolExecutor(workers, context, _begin_worker, begin))
-            results = _in_flight(pool.submit, function, jobs, workers * _AHEAD)
+            results = _in_flight(pool.submit, function, jobs, workers * _JOBS_PER_WORKER)
         else:
-            results = _in_flight(stack.enter_context(_dask(executor, workers)), function, jobs, workers * _AHEAD)
+            results = _in_flight(
+                stack.enter_context(_dask(executor, workers)), function, jobs, workers * _JOBS_PER_WORKER
+            )
         yield from track(what, len(jobs), results)
 
 
@@ -144,8 +147,8 @@ def make_missing(job: tuple[Partition[Value], Lazy[Value]], *, skip: bool = Fals
     partition, lazy = job
     try:
         wanted = lazy.made_from() if callable(lazy.made_from) else lazy.made_from
-        found = partition.made_from()
-        if found is not None and wanted in (None, found):
+        current = partition.made_from()
+        if current is not None and wanted in (None, current):
             return False
         partition.write(lazy.make, wanted)
     except DataError as error:
@@ -156,9 +159,10 @@ def make_missing(job: tuple[Partition[Value], Lazy[Value]], *, skip: bool = Fals
 
 
 def worker_number() -> int | None:
-    """Return the number of this worker process, from 0; `None`: it is none, or shares a scheduler with other machines.
+    """Return the number of this worker process on this machine, from 0, if it has one.
 
-    A worker can use it to choose its GPU.
+    `None` outside of workers, and with a scheduler that may have workers on other machines. A worker can use the number
+    to choose its GPU.
     """
     number = os.environ.get(_NUMBER)
     return None if number is None else int(number)
@@ -189,19 +193,19 @@ def _in_flight(
             hint="Lower executor.workers and run again; finished scenes are kept.",
         ) from error
     finally:
-        for future in running:  # an error then surfaces when running jobs end, not all that wait
+        for future in running:  # so that an error surfaces when the running jobs end, not after all waiting ones
             future.cancel()
 
 
 def _process_context(imports: Sequence[str]) -> BaseContext:
-    """Return how processes start.
+    """Return the start method of worker processes: fork server if possible, else spawn.
 
-    A fork of a process that has used torch or GDAL hangs. Workers are forks of another process, which has only imported
-    what this one has: that takes seconds and hundreds of megabytes once, not for each worker.
+    A fork of a process that has used torch or GDAL hangs. The fork server only imports the modules of this process,
+    which takes seconds and hundreds of megabytes once, not for each worker.
 
-    Each worker imports for itself on Windows, which cannot fork; on macOS, where libraries of the system cannot be
-    forked; where the path of the folder of temporary files is too long for the socket of that other process; and once
-    code has been edited, as in a notebook: the other process keeps what it has imported.
+    With spawn, each worker imports the modules itself. That is needed on Windows, which cannot fork; on macOS, whose
+    system libraries do not support it; if the path of the temporary folder is too long for the socket of the fork
+    server; and after code has been edited, as in a notebook, because the fork server keeps the code that it imported.
     """
     if sys.platform != "linux" or len(os.fsencode(gettempdir())) > _LONGEST_TEMP:
         return get_context("spawn")
@@ -215,9 +219,9 @@ def _process_context(imports: Sequence[str]) -> BaseContext:
 
 
 def _begin_worker(numbers: SimpleQueue[int], environ: Mapping[str, str]) -> None:
-    """Number this worker; end it as soon as its parent is killed: a new run would find its files in use.
+    """Number this worker, copy the environment of its parent, and end it if the parent is killed.
 
-    Its environment is that of its parent, which may have changed since the process that it is a fork of has started.
+    A worker without a parent would keep files in use. The environment may have changed since the fork server started.
     """
     os.environ.clear()
     os.environ.update(environ)
@@ -232,7 +236,7 @@ def _begin_worker(numbers: SimpleQueue[int], environ: Mapping[str, str]) -> None
     Thread(target=wait, daemon=True).start()
 
 
-def _number_worker(dask_worker: Any) -> None:  # noqa: ANN401  Dask may not be installed; it looks for this name
+def _number_worker(dask_worker: Any) -> None:  # noqa: ANN401  Dask, which may not be installed, requires this name
     os.environ[_NUMBER] = str(dask_worker.name)
 
 
@@ -250,7 +254,7 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Callable[..., Futu
             client = distributed.Client(cluster)
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"No Dask scheduler answers at {executor.scheduler or 'this machine'} ({error}).",
+                f"No Dask scheduler responds at {executor.scheduler or 'this machine'} ({error}).",
                 hint="Start one with dask scheduler, correct executor.scheduler, or set executor.kind: processes.",
             ) from error
         opened = stack.enter_context(client)
@@ -264,7 +268,8 @@ def _dask(executor: ExecutorParams, workers: int) -> Iterator[Callable[..., Futu
             # Not get_executor(): its futures never end if the scheduler dies while a result is on its way.
             yield partial(opened.submit, pure=False)
         except (CancelledError, distributed.comm.CommClosedError) as error:
-            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its tracebacks of reconnecting
+            # Without the tracebacks of its attempts to reconnect.
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
             raise DataError(
                 "The connection to the Dask scheduler is lost: it was stopped or killed.",
                 hint="Start it and its workers again, and run the same command; finished scenes are kept.",

@@ -37,7 +37,7 @@ def track(what: str, total: int, parts: Iterable[Item]) -> Iterator[Item]:
 
 
 def is_watched(console: Console) -> bool:
-    """Return whether to draw bars: on a terminal, unless the user asked for quiet."""
+    """Return whether to show progress bars: on a terminal, unless the log level is above INFO."""
     return console.is_terminal and logging.getLogger(__package__).isEnabledFor(logging.INFO)
 
 

@@ -1,4 +1,4 @@
-"""The project whose configuration applies."""
+"""The current project: its folder, its configuration, its sessions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NAMED: Final = f'package_name = "{__package__}"'
 
 
 class Project(NamedTuple):
-    """Where a command finds and keeps what is not named on the command line.
+    """Folders of a project.
 
     Attributes:
-        folder: that relative paths of the configuration start from.
+        folder: base of relative paths in the configuration.
         conf: folder of the configuration.
     """
 
@@ -35,19 +35,19 @@ class Project(NamedTuple):
 def find_project() -> Project:
     """Return the project around the current folder, else that of the code, else the configuration in the wheel.
 
-    With the configuration in the wheel, relative paths start in the user's folder for application data.
+    With the configuration in the wheel, relative paths start at the user's folder for application data.
 
     Raises:
-        ConfigError: the user has no home folder, and so no such folder.
+        ConfigError: the user has no home folder, which that folder belongs to.
     """
-    # The caller may work in another project of Kedro.
+    # The current folder may belong to another Kedro project.
     around: Iterator[Path | None] = (find_kedro_project(start) for start in (Path.cwd(), Path(__file__)))
     for folder in around:
         if folder is not None and _NAMED in (folder / "pyproject.toml").read_text("utf-8"):
             return Project(folder, folder / "conf")
     try:
         return Project(user_data_path(APP), PACKAGED)
-    except RuntimeError as error:  # such as a number given to a container
+    except RuntimeError as error:  # such as a numeric user id in a container
         raise ConfigError(
             "HOME is not set, and the system lists no home folder for this user.",
             hint="Set HOME to a folder, such as HOME=/tmp.",
@@ -55,7 +55,7 @@ def find_project() -> Project:
 
 
 def configure(project: Project) -> None:
-    """Make a project Kedro's current one, unless this package is it already."""
+    """Make a project the current one of Kedro, unless this package is already configured."""
     if __package__ == framework.PACKAGE_NAME:
         return
     if project.conf == PACKAGED:

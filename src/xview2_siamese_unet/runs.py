@@ -1,7 +1,7 @@
-"""The runs of an experiment: which one a session uses, when two runs are the same, and how old ones are removed.
+"""Runs of an experiment: choice of the run of a session, comparison of two runs, removal of old ones.
 
 A run is a folder `<layer>/<group>/<experiment>/<run>` in each layer from 04_feature to 08_reporting. `run.json` in
-06_models says what made it: every setting, `--params` included, the digest of the code, and the digest of the data.
+06_models records what made it: every setting, including `--params`, a digest of the code, and a digest of the data.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _CODE: Final = (
     *("xbd.ingest", "xbd.splits", "raster.masks", "raster.packing"),
     *("stats", "training.trainer", "pipelines.modelling.nodes"),
 )
-"""Modules whose code, with all that they import, decides what a net learns."""
-LOOKS: Final = frozenset({"reporting", "inference", "adaptation", "validation", "run"})
-"""Sections that are not part of what makes a run: they only read one."""
+"""Modules whose code, with all modules that they import, determines the trained weights."""
+READ_ONLY_SECTIONS: Final = frozenset({"reporting", "inference", "adaptation", "validation", "run"})
+"""Sections whose settings do not distinguish runs, because they only apply to commands that read a run."""
 _MAKERS: Final = {"__default__", "data_processing", "feature_statistics", "modelling"}
-"""Pipelines that write what decides a run; all others read an existing one."""
+"""Pipelines that begin or resume a run; all others read an existing one."""
 _INDIFFERENT: Final = (
     *("executor.", "hardware.", "dataloader.", "dataset.root", "data_processing.shard.", "submission."),
     *("training.reuse", "training.lr_find"),
 )
-"""Beginnings of the keys that change speed or place of a result, but not the result."""
+"""Prefixes of keys that change the speed or the location of a result, but not the result itself."""
 
 
 class Run(NamedTuple):
@@ -53,7 +53,7 @@ class Run(NamedTuple):
 
     Attributes:
         folder: below 06_models.
-        record: what made it, see `describe_run`.
+        record: its settings, code and data, see `describe_run`.
         reason: why a session uses it, for the log.
     """
 
@@ -63,12 +63,12 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The id."""
+        """Id of the run."""
         return self.folder.name
 
     @property
     def key(self) -> str:
-        """A digest of settings and code: two runs with the same one differ at most in their data."""
+        """Digest of settings and code: two runs with the same key differ at most in their data."""
         deciding = json.dumps([_deciding(self.record), self.record["code"]], sort_keys=True)
         return blake2b(deciding.encode(), digest_size=8).hexdigest()
 
@@ -84,13 +84,13 @@ class Run(NamedTuple):
 
 
 def describe_run(settings: Mapping[str, Any], data: str | None) -> dict[str, Any]:
-    """Return what makes a run: its settings, a digest of the code, and one of the data.
+    """Return the record of a run: its settings, a digest of the code, and a digest of the data.
 
     Args:
         settings: all parameters.
-        data: digest of the scenes, `None` where they are not known yet.
+        data: digest of the scenes, `None` if they are not known yet.
     """
-    made = Parameters.model_validate(settings).model_dump(mode="json", exclude=set(LOOKS))
+    made = Parameters.model_validate(settings).model_dump(mode="json", exclude=set(READ_ONLY_SECTIONS))
     return {"settings": made, "code": code_digest(*_CODE), "data": data}
 
 
@@ -101,10 +101,10 @@ def record_differences(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> li
     """
     one, other = _deciding(made), _deciding(wanted)
     keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
-    found = [f"{key} {one.get(key, '–')} (now {other.get(key, '–')})" for key in keys]
-    found += ["other code"] if made["code"] != wanted["code"] else []
+    differences = [f"{key} {one.get(key, '–')} (now {other.get(key, '–')})" for key in keys]
+    differences += ["other code"] if made["code"] != wanted["code"] else []
     known = made["data"] is not None and wanted["data"] is not None
-    return found + (["other scenes"] if known and made["data"] != wanted["data"] else [])
+    return differences + (["other scenes"] if known and made["data"] != wanted["data"] else [])
 
 
 def list_runs(experiment: Path) -> list[Run]:
@@ -116,16 +116,16 @@ def list_runs(experiment: Path) -> list[Run]:
     return [Run(path.parent, _read(path)) for path in sorted(experiment.glob(f"*/{_RECORD}"), reverse=True)]
 
 
-def find_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, alike: bool) -> Run:
+def find_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, same_settings: bool) -> Run:
     """Return the run that a session reads: the named one, or the newest finished one.
 
-    Without a finished run it is the newest of all, or a new one without any files.
+    Without a finished run, it is the newest run, or a new one without any files.
 
     Args:
         experiment: folder of its runs in 06_models.
         named: id of a run.
-        wanted: what makes the run of this session, see `describe_run`.
-        alike: whether the run must have these settings and this code.
+        wanted: record of the run of this session, see `describe_run`.
+        same_settings: whether the run must have the settings and the code of `wanted`.
 
     Raises:
         ConfigError: there is no such run.
@@ -139,25 +139,25 @@ def find_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, ali
         names = ", ".join(run.name for run in runs) or "none"
         raise ConfigError(f"{shown} has no run {named!r}.", hint=f"Name one of its runs: {names}.")
     newest = next((run for run in runs if run.is_finished), next(iter(runs), Run(experiment / _now(), wanted)))
-    if not alike or not runs:
+    if not same_settings or not runs:
         return newest
     same = (run for run in runs if run.is_finished and not record_differences(run.record, wanted | {"data": None}))
     if found := next(same, None):
         return found
     why = ", ".join(record_differences(newest.record, wanted)) or "it is not finished"
     raise ConfigError(
-        f"No finished run of {shown} has these settings; of its newest run {newest.name}: {why}.",
+        f"No finished run of {shown} has these settings. Newest run {newest.name}: {why}.",
         hint="Leave them out to use the newest run, name another with --params run=..., or train with them first.",
     )
 
 
 def choose_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, reuse: bool) -> Run:
-    """Return the run that a session makes or resumes: the newest equal one, or else a new one.
+    """Return the run that a session begins or resumes: the newest with the same record, or a new one.
 
     Args:
         experiment: folder of its runs in 06_models.
         named: id of a run.
-        wanted: what makes the run of this session, see `describe_run`.
+        wanted: record of the run of this session, see `describe_run`.
         reuse: whether a run whose training has begun is resumed.
 
     Raises:
@@ -165,24 +165,28 @@ def choose_run(experiment: Path, named: str | None, wanted: dict[str, Any], *, r
         DataError: a record that cannot be read.
     """
     if named is not None:
-        run = find_run(experiment, named, wanted, alike=False)
-        if found := record_differences(run.record, wanted):
+        run = find_run(experiment, named, wanted, same_settings=False)
+        if differences := record_differences(run.record, wanted):
             raise ConfigError(
-                f"Run {named} cannot be resumed: it has {', '.join(found)}.",
-                hint="Leave run out to begin a new one, or restore what made it.",
+                f"Run {named} cannot be resumed: it has {', '.join(differences)}.",
+                hint="Leave run out to begin a new one, or restore its settings, data and code.",
             )
-        return run._replace(reason=f"run {named}, as named")
+        return run._replace(reason=f"run {named}, as requested")
     runs = list_runs(experiment)
     usable = (run for run in runs if reuse or not (run.has_begun or run.is_finished))
     if same := next((run for run in usable if not record_differences(run.record, wanted)), None):
         reason = f"run {same.name} {'is finished and reused' if same.is_finished else 'is resumed'}: same settings, "
         reason += "scenes and code"
         if (newest := next((run.name for run in runs if run.is_finished), "")) > same.name:
-            reason += f"; other commands use the newer run {newest}, or the named one"
+            reason += f"; other commands use the newer run {newest} unless they name a run"
         return same._replace(reason=reason)
     new = Run(experiment / _now(), wanted)
-    found = record_differences(runs[0].record, wanted) if runs else []
-    why = f"run {runs[0].name} has {', '.join(found) or 'begun, and training.reuse is false'}" if runs else "the first"
+    differences = record_differences(runs[0].record, wanted) if runs else []
+    why = (
+        f"run {runs[0].name} has {', '.join(differences) or 'begun, and training.reuse is false'}"
+        if runs
+        else "the first"
+    )
     if not runs and (old := next(experiment.glob("*/*_best_siamese_unet_state.pth"), None)):
         why += f"; {old} is of a version without runs: name it with --model, or remove it"
     return new._replace(reason=f"run {new.name} is new: {why}")
@@ -201,8 +205,8 @@ def begin_run(folder: Path, record: Mapping[str, Any]) -> None:
         record: see `describe_run`.
     """
     for run in list_runs(folder.parent):
-        found = record_differences(run.record, record)
-        if run.has_begun and found and all(each.startswith("prediction.") for each in found):
+        differences = record_differences(run.record, record)
+        if run.has_begun and differences and all(each.startswith("prediction.") for each in differences):
             _log.info("run %s reuses the epochs of run %s: only prediction differs", folder.name, run.name)
             for epochs in run.folder.rglob("epochs"):
                 shutil.copytree(epochs, folder / epochs.relative_to(run.folder))
@@ -219,7 +223,7 @@ def remove_run(storage: Path, experiment: str, run: str) -> None:
         experiment: `<group>/<experiment>`.
         run: its id.
     """
-    # The record first: what a killed removal leaves is not a run any more.
+    # The record first: after an interrupted removal, the rest does not count as a run.
     (storage / MODELS / experiment / run / _RECORD).unlink(missing_ok=True)
     for folder in storage.glob(f"0?_*/{experiment}/{run}"):
         shutil.rmtree(folder)
@@ -241,11 +245,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 class ProjectSession(KedroSession):
-    """A session of Kedro that chooses the run of the experiment before the catalog names its files.
+    """A Kedro session that chooses the run of the experiment before the catalog names its files.
 
     Attributes:
-        begins_runs: whether the pipelines of the session make a run.
-        worked_on: the run that they make.
+        begins_runs: whether the pipelines of the session begin or resume a run.
+        worked_on: that run.
     """
 
     begins_runs = False
@@ -269,7 +273,7 @@ class ProjectSession(KedroSession):
 
 
 def flatten(settings: object) -> dict[str, str]:
-    """Return nested settings as `a.b.c` → value as text, in the order given; parameter models count as mappings."""
+    """Return nested settings as `a.b.c` → value as text, in their order; parameter models count as mappings."""
     return dict(_leaves(settings, ""))
 
 

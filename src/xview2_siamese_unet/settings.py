@@ -11,8 +11,8 @@ from xview2_siamese_unet.locks import Locks
 from xview2_siamese_unet.runs import ProjectSession
 from xview2_siamese_unet.tracking import Tracking
 
-# Before any dataset is made: those of Kedro open their files through fsspec. Without this, a full disk leaves half a
-# table in place of a whole one (tests/reliability/test_atomic.py).
+# Registered before any dataset is made, because Kedro's datasets open their files through fsspec. Without this, a full
+# disk leaves half a table in place of a whole one (tests/reliability/test_atomic.py).
 register_implementation("file", AtomicLocalFileSystem, clobber=True)
 
 HOOKS = (RankZeroWrites(), Steps(), RunEnding(), Locks(), Tracking())

@@ -8,13 +8,13 @@ from typing import Final
 
 import click
 
-# Before Kedro is imported, which would print another configuration and use it.
+# Set before Kedro is imported, which would otherwise use and print another logging configuration.
 _LOGGING: Final = [Path(__file__).parents[up] / "conf" / "logging.yml" for up in (0, 2)]  # of a wheel, of a checkout
 if not Path("conf/logging.yml").is_file():
     os.environ.setdefault("KEDRO_LOGGING_CONFIG", str(next(path for path in _LOGGING if path.is_file())))
 
 from xview2_siamese_unet import __version__  # noqa: E402
-from xview2_siamese_unet.cli import COMMANDS, end_in_one_sentence  # noqa: E402
+from xview2_siamese_unet.cli import COMMANDS, exit_with_error  # noqa: E402
 from xview2_siamese_unet.cli.command import IN_ANY_FOLDER, XVIEW2, CommandTable  # noqa: E402
 from xview2_siamese_unet.project import configure, find_project  # noqa: E402
 
@@ -33,5 +33,5 @@ def main() -> None:
         configure(find_project())
         commands(prog_name=XVIEW2)
     except Exception as error:
-        end_in_one_sentence(error, XVIEW2)
+        exit_with_error(error, XVIEW2)
         raise

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 def count_classes(records: AnyArray) -> ClassCounts:
-    """Return the pixels by class of some scenes.
+    """Return the number of pixels of each class in some scenes.
 
     Args:
         records: (n,) of `raster.store.RECORD`.
@@ -46,7 +46,7 @@ def count_classes(records: AnyArray) -> ClassCounts:
 
 
 def tabulate_balance(splits: pd.DataFrame, damage_pixels: CodeCounts, counts: pd.DataFrame) -> pd.DataFrame:
-    """Return how the damage classes are distributed over the splits.
+    """Return the distribution of the damage classes over the splits.
 
     Args:
         splits: a table of scene and split.
@@ -67,12 +67,12 @@ def tabulate_balance(splits: pd.DataFrame, damage_pixels: CodeCounts, counts: pd
 
 
 def trained_counts(counts: ClassCounts, unclassified: Unclassified) -> dict[str, list[int]]:
-    """Return pixels of the classes that the two heads learn, un-classified pixels treated as configured."""
-    *classes, unjudged = counts["post"].values()
+    """Return the number of pixels of the classes of both heads, with un-classified pixels treated as configured."""
+    *classes, unclassified_pixels = counts["post"].values()
     if unclassified == "class":
-        classes.append(unjudged)
+        classes.append(unclassified_pixels)
     elif unclassified == "no_damage":
-        classes[Damage.NO_DAMAGE] += unjudged
+        classes[Damage.NO_DAMAGE] += unclassified_pixels
     return {"pre": list(counts["pre"].values()), "post": classes}
 
 
@@ -91,11 +91,11 @@ def weigh_classes(counts: ClassCounts, params: ClassWeightParams, unclassified: 
 
 
 def _weigh(pixels: Numbers, params: ClassWeightParams, phase: str, words: list[str]) -> Numbers:
-    seen = pixels > 0
+    present = pixels > 0
     weights = _raw_weights(pixels, params, phase)
     if params.method not in ("list", "none"):
-        weights = np.where(seen, weights / weights[seen].mean(), 0.0)
-        for number in np.flatnonzero(~seen):
+        weights = np.where(present, weights / weights[present].mean(), 0.0)
+        for number in np.flatnonzero(~present):
             _log.warning("no pixel of %s in the training split: its weight is 0, so it is not learnt", words[number])
     if params.clip is None:
         return weights
@@ -112,7 +112,7 @@ def _raw_weights(pixels: Numbers, params: ClassWeightParams, phase: str) -> Numb
         case "sqrt_inverse":
             return 1 / np.sqrt(share)
         case "effective_number":
-            # expm1 and log1p: 1 − beta ** n loses every digit where beta is near 1.
+            # expm1: 1 − beta ** n loses all its digits if beta is near 1.
             return np.asarray((1 - params.beta) / -np.expm1(share * np.log(params.beta)))
         case "list":
             return _listed(params.pre if phase == "pre" else params.post, len(pixels), phase)
@@ -148,7 +148,7 @@ def weigh_samples(records: AnyArray, params: SampleWeightParams) -> Numbers:
 
 
 def channel_statistics(records: AnyArray) -> dict[str, dict[str, list[float]]]:
-    """Return mean and standard deviation of red, green and blue: for each date, and for both together.
+    """Return mean and standard deviation of red, green and blue in pre-disaster, post-disaster and all images.
 
     Args:
         records: (n,) of `raster.store.RECORD`.
@@ -156,9 +156,9 @@ def channel_statistics(records: AnyArray) -> dict[str, dict[str, list[float]]]:
     Returns:
         `pre`, `post` and `both`, each with `mean` and `std` in grey values 0 to 255 over the pixels that hold data.
     """
-    for date, pixels in zip(("pre", "post"), records["valid_pixels"].sum(axis=0), strict=True):
+    for phase, pixels in zip(("pre", "post"), records["valid_pixels"].sum(axis=0), strict=True):
         if not pixels:
-            _log.warning("no %s-disaster image holds data: mean 0 and deviation 1 are assumed", date)
+            _log.warning("no %s-disaster image holds data: mean 0 and deviation 1 are assumed", phase)
     count, total, squares = (records[name].sum(axis=0) for name in ("valid_pixels", "channel_sums", "channel_squares"))
     return {
         "pre": _moments(count[0], total[0], squares[0]),
@@ -174,7 +174,7 @@ def _moments(count: np.int64, total: Int64Array, squares: Int64Array) -> dict[st
 
 
 def count_buildings(scenes: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Return how many buildings of each class and size a scene has.
+    """Return the number of buildings of each class and size in each scene.
 
     Args:
         scenes: of `xbd.ingest.SCENE_COLUMNS`.

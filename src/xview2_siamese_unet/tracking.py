@@ -31,14 +31,14 @@ _RESULTS: Final = ("checkpoint", "history", "metrics", "report")
 """Datasets whose files are logged, with that of `run`, if the pipelines of the session made them."""
 
 _READ: Final = {"run", "history", "metrics"}
-"""Those whose numbers are logged too."""
+"""Datasets whose numbers are logged, too."""
 
 
 class Tracking:
     """Hooks that log a run to MLflow when its results are on disk, and only on rank 0.
 
-    A store that cannot be reached stops the session before its first node. One that fails later is reported in a
-    warning: no result is lost, and the same command logs them again. Logging twice adds no epoch twice.
+    A store that cannot be reached stops the session before its first node. A store that fails later is reported
+    in a warning: no result is lost, and the same command logs them again. No epoch is logged twice.
     """
 
     def __init__(self) -> None:
@@ -107,15 +107,15 @@ class Store:
         self.uri = uri
         # Before the import. MLflow does not observe DO_NOT_TRACK=1, which Kedro does.
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # which MLflow refuses for the sake of its database
+        os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # which MLflow refuses by default in favour of its database
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # 7 take minutes to report a wrong address
         mlflow = import_module("mlflow")  # an extra, and slow to import
         try:
             self._client = mlflow.MlflowClient(uri)
-            found = self._client.get_experiment_by_name(experiment)
-            # Creating a deleted one is refused, with what to do about it.
-            known = found is not None and found.lifecycle_stage == "active"
-            self._experiment = found.experiment_id if known else self._client.create_experiment(experiment)
+            existing = self._client.get_experiment_by_name(experiment)
+            # MLflow refuses to create an experiment that was deleted, and explains how to restore it.
+            known = existing is not None and existing.lifecycle_stage == "active"
+            self._experiment = existing.experiment_id if known else self._client.create_experiment(experiment)
         except (mlflow.MlflowException, OSError) as error:
             raise ConfigError(
                 f"MLflow cannot open {uri} ({_first_line(error)}).",
@@ -123,7 +123,7 @@ class Store:
             ) from error
 
     def log(self, contents: Mapping[str, Any], files: Iterable[str]) -> None:
-        """Log a run under its id; what the store already has of it is kept.
+        """Log a run under its id; data that the store already has are kept.
 
         Args:
             contents: of `run`, and of `history` and `metrics` if there are any.

@@ -1,4 +1,4 @@
-"""Array types. Those with a shape are checked at every call in the tests, by dtype and shape, and not elsewhere.
+"""Array types. The tests check dtype and shape of those with a shape at every call; other runs do not.
 
 Axes: h rows and w columns of pixels, b images of a batch, k classes, n items of any kind; a number is a fixed length.
 In one call, a name stands for one length. Types of tensors are in `models.tensors`.
@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, Shaped, UInt8
 
-# Not numpy.typing.NDArray, which is no class from numpy 2.5 on, as jaxtyping needs one.
+# Not numpy.typing.NDArray: jaxtyping needs a class, which it is not from numpy 2.5 on.
 AnyArray: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 BoolArray: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
 UInt8Array: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.uint8]]
@@ -23,7 +23,7 @@ Float64Array: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]
 Image = UInt8[UInt8Array, "h w 3"]
 """Red, green and blue; black is no data."""
 Panel = UInt8[UInt8Array, "panel_h panel_w 3"]
-"""A picture of another size than the scene it shows."""
+"""A picture that differs in size from the scene that it shows."""
 Images = UInt8[UInt8Array, "b h w 3"]
 Mask = UInt8[UInt8Array, "h w"]
 """Damage codes, or 0 and 1 for a mask of buildings."""
@@ -37,7 +37,7 @@ Bands = UInt8[UInt8Array, "bands h w"]
 Confidences = UInt8[UInt8Array, "h w"]
 """Probability of the predicted class in steps of 1/254; 255 is no data."""
 Valid = Bool[BoolArray, "h w"]
-"""Where there is data."""
+"""Pixels that hold data."""
 Values = Float32[Float32Array, "h w 3"]
 """Colours of an image in its own units."""
 Colours = Float32[Float32Array, "3 h w"]

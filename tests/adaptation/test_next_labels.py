@@ -18,7 +18,7 @@ from xview2_siamese_unet.adaptation.buildings import NO_FEATURES, adapt_building
 from xview2_siamese_unet.adaptation.embedding import Embedding
 from xview2_siamese_unet.adaptation.head import no_head, write_head
 from xview2_siamese_unet.adaptation.next_labels import embed_assessed, labelled_buildings, next_labels
-from xview2_siamese_unet.adaptation.suggest import space
+from xview2_siamese_unet.adaptation.suggest import feature_space
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import SHARES
 from xview2_siamese_unet.labelling.labels import read_label_files, training_labels
@@ -48,19 +48,21 @@ def labels(numbers: list[int]) -> pd.DataFrame:
 
 
 def test_buildings_without_an_id(embedding: Embedding, buildings: gpd.GeoDataFrame) -> None:
-    found = labelled_buildings(embedding, buildings, labels([7, 4, 2]), space(embedding))
+    found = labelled_buildings(embedding, buildings, labels([7, 4, 2]), feature_space(embedding))
     assert found.classes.tolist() == CODES[[7, 4]].tolist()
     np.testing.assert_array_equal(found.features, embedding.rows(np.array([7, 4])))
 
 
 def test_an_id_of_no_building(embedding: Embedding, buildings: gpd.GeoDataFrame) -> None:
-    with pytest.raises(DataError, match="1 of 2 ids are of no building, 'b99' the first"):
-        labelled_buildings(embedding, buildings, labels([7, 4]).assign(building_id=["b7", "b99"]), space(embedding))
+    with pytest.raises(DataError, match="1 of 2 ids belong to no building; the first is 'b99'"):
+        labelled_buildings(
+            embedding, buildings, labels([7, 4]).assign(building_id=["b7", "b99"]), feature_space(embedding)
+        )
 
 
 def test_labels_of_buildings_that_nobody_sees(embedding: Embedding, buildings: gpd.GeoDataFrame) -> None:
     with pytest.raises(DataError, match="None of the 2 labelled buildings is visible"):
-        labelled_buildings(embedding, buildings, labels([2, 3]), space(embedding))
+        labelled_buildings(embedding, buildings, labels([2, 3]), feature_space(embedding))
 
 
 def test_suggestions_have_the_features_of_the_adapted_head(
@@ -86,7 +88,7 @@ def test_suggestions_have_the_features_of_the_adapted_head(
     write_head(head, tmp_path / "adapted" / "head.safetensors")
     with caplog.at_level(logging.WARNING):
         embed()
-    assert "does not note where own.pth lies" in caplog.text
+    assert "does not record the path of own.pth" in caplog.text
     assert asked == [("package",), ("random", "package"), ("random",), ("package",)]
 
 
@@ -124,7 +126,7 @@ def test_what_names_no_class_or_belongs_to_the_sample_does_not_train(
         found = training_labels(given, tmp_path)
     assert found["building_id"].tolist() == ["b7"]
     assert "1 of 4 labels belong to the validation sample" in caplog.text
-    assert "2 of 3 labels name no damage class and do not train" in caplog.text
+    assert "2 of 3 labels name no damage class and are not used for training" in caplog.text
 
 
 def test_files_that_repeat_and_files_that_disagree(buildings: gpd.GeoDataFrame, tmp_path: Path) -> None:
@@ -133,5 +135,5 @@ def test_files_that_repeat_and_files_that_disagree(buildings: gpd.GeoDataFrame, 
     one, two, three = (tmp_path / f"{name}.csv" for name in ("one", "two", "three"))
     assert read_label_files([one, two], buildings)["damage"].tolist() == [1, 4, 2]
     assert read_label_files([], buildings).empty
-    with pytest.raises(DataError, match="disagree about 1 buildings, b4 the first"):
+    with pytest.raises(DataError, match="disagree about 1 buildings; the first is b4"):
         read_label_files([one, three], buildings)

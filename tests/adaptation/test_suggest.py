@@ -9,7 +9,7 @@ import pytest
 from made_embedding import draw, labelled, write_embedding
 
 from xview2_siamese_unet.adaptation.fitting import fit_head
-from xview2_siamese_unet.adaptation.suggest import representative, resemblance, space, suggest
+from xview2_siamese_unet.adaptation.suggest import feature_space, representative, resemblance, suggest
 
 RNG = np.random.default_rng(0)
 KINDS = np.repeat([0, 1, 2, 3], [200, 60, 30, 10])
@@ -60,7 +60,7 @@ def test_buildings_nobody_sees_have_no_place(tmp_path: Path) -> None:
     features = draw(np.tile([1, 4], 50), 3.0)
     features[7] = np.nan
     points = RNG.uniform(0, 1000, (100, 2))
-    places = space(write_embedding(tmp_path, features), points)
+    places = feature_space(write_embedding(tmp_path, features), points)
     assert np.isnan(places[7, 0])
     assert np.isfinite(np.delete(places, 7, axis=0)).all()
     assert places[:, :-2].shape[1] == 10

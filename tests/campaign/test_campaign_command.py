@@ -14,7 +14,7 @@ from filelock import FileLock
 from made_catalogue import Made
 from xview2_siamese_unet import campaigns
 from xview2_siamese_unet.campaign.plan_files import read_plan
-from xview2_siamese_unet.campaigns import Settings, assess_alone, require_free_places, run_jobs
+from xview2_siamese_unet.campaigns import Settings, assess_on_one_thread, require_free_paths, run_jobs
 from xview2_siamese_unet.cli.campaign import campaign
 from xview2_siamese_unet.config.execution import ExecutorParams
 from xview2_siamese_unet.config.inference import InferenceParams
@@ -30,7 +30,7 @@ def planned(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("planned") / "campaign"
     done = type_plan(str(made.top.parent), "--out", str(out))
     assert done.exit_code == 0, done.output
-    assert re.match(r"jobs: \d+, tiles: \d+; look at .*plan.html, edit plan.csv", done.output)
+    assert re.match(r"jobs: \d+, tiles: \d+; see .*plan.html, edit plan.csv", done.output)
     return out
 
 
@@ -76,32 +76,32 @@ def test_the_page_makes_no_request(planned: Path) -> None:
 def test_the_table_replaces_no_file_but_its_own(tmp_path: Path) -> None:
     (tmp_path / "buildings.gpkg").write_bytes(b"mine")
     with pytest.raises(ConfigError, match=r"buildings.gpkg would be replaced"):
-        require_free_places(tmp_path, None)
+        require_free_paths(tmp_path, None)
     (tmp_path / "scenes").mkdir()  # of an earlier run, whose table it is
-    require_free_places(tmp_path, tmp_path / "houses.gpkg")
+    require_free_paths(tmp_path, tmp_path / "houses.gpkg")
     with pytest.raises(ConfigError, match=r"buildings.gpkg would be replaced"):
-        require_free_places(tmp_path, Path(f"{tmp_path / 'buildings.gpkg'}|layername=houses"))
+        require_free_paths(tmp_path, Path(f"{tmp_path / 'buildings.gpkg'}|layername=houses"))
 
 
 def test_a_collection_of_the_user_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "scenes").mkdir()
     (tmp_path / "collection.json").write_text('{"type": "Collection", "id": "vendor"}')
     with pytest.raises(ConfigError, match=r"collection.json would be replaced"):
-        require_free_places(tmp_path, None)
+        require_free_paths(tmp_path, None)
     (tmp_path / "collection.json").write_text('{"type": "Collection", "id": "xview2-siamese-unet-0123"}')
-    require_free_places(tmp_path, None)
+    require_free_paths(tmp_path, None)
 
 
 def test_mosaics_of_the_user_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "mosaics").mkdir()
     with pytest.raises(ConfigError, match=r"mosaics would be replaced"):
-        require_free_places(tmp_path, None)
+        require_free_paths(tmp_path, None)
 
 
 def test_a_second_run_at_the_same_time_is_refused(planned: Path) -> None:
     settings = Settings({}, InferenceParams(), "", ExecutorParams())
     before = sorted(planned.rglob("*"))
-    with FileLock(planned / ".campaign.lock"), pytest.raises(StorageError, match="Another process works"):
+    with FileLock(planned / ".campaign.lock"), pytest.raises(StorageError, match="Another process is running"):
         run_jobs(planned, settings)
     (planned / ".campaign.lock").unlink(missing_ok=True)
     assert sorted(planned.rglob("*")) == before
@@ -113,7 +113,7 @@ def test_an_assessment_waits_for_a_worker_of_an_earlier_command(
     begun = Event()
     monkeypatch.setattr(campaigns, "assess", lambda *_: begun.set())
     with FileLock(tmp_path / ".assessment.lock"):
-        other = Thread(target=assess_alone, args=("pre.tif", Path("post.tif"), tmp_path))
+        other = Thread(target=assess_on_one_thread, args=("pre.tif", Path("post.tif"), tmp_path))
         other.start()
         assert not begun.wait(0.5)
     other.join(10)
@@ -140,5 +140,5 @@ def test_an_assessment_waits_for_a_worker_that_begins_at_the_same_time(
         assert ended.is_set()
 
     monkeypatch.setattr(campaigns, "assess", assess)
-    assess_alone("pre.tif", Path("post.tif"), tmp_path)
+    assess_on_one_thread("pre.tif", Path("post.tif"), tmp_path)
     assert len(calls) == 2

@@ -92,7 +92,7 @@ def test_a_defect_is_not_taken_for_a_failed_image(make: Callable[..., list[Task]
 
 
 def test_the_area_of_interest_is_the_tile_and_a_hundred_metres(make: Callable[..., list[Task]]) -> None:
-    area = gpd.read_file(make()[0].given["aoi"]).to_crs(32636)
+    area = gpd.read_file(make()[0].arguments["aoi"]).to_crs(32636)
     west, south, east, north = area.total_bounds
     assert (west, south, east, north) == pytest.approx((EDGE - 2600, 4_097_400, EDGE + 100, 4_100_100), abs=0.01)
 
@@ -148,6 +148,6 @@ def test_masks_of_the_images_are_given_to_the_assessment_once(make: Callable[...
         if each is not None
     )
     masked = make_task(replace(task.job, pre=pre, post=post), tmp_path, None, {}, "")
-    assert masked.given["masks"] == [mask]
+    assert masked.arguments["masks"] == [mask]
     mask.write_text("second one")
     assert make_task(masked.job, tmp_path, None, {}, "").made_from != masked.made_from

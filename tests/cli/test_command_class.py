@@ -112,8 +112,8 @@ def refusal(command: list[str], out: str) -> str:
 @pytest.mark.parametrize(
     ("out", "sentence"),
     [
-        ("README.md/x.html", "README.md/x.html: a path below README.md, which is no folder"),
-        ("README.md/new/x.html", "README.md/new/x.html: a path below README.md, which is no folder"),
+        ("README.md/x.html", "README.md/x.html: a path below README.md, which is not a folder"),
+        ("README.md/new/x.html", "README.md/new/x.html: a path below README.md, which is not a folder"),
         ("", ".: a folder"),
         ("docs", "docs: a folder"),
         ("pipe", "pipe: a device or the like"),

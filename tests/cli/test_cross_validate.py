@@ -49,7 +49,7 @@ def test_each_event_is_left_out_once(ran: list[str]) -> None:
     ran.clear()
     call("--folds", "2")
     assert [left_out(env) for env in ran] == [["fire", "wind"], ["flood"]]
-    with pytest.raises(DataError, match="3 events make no 4 folds"):
+    with pytest.raises(DataError, match="3 events cannot be divided into 4 folds"):
         call("--folds", "4")
 
 

@@ -100,7 +100,7 @@ class Pairs(OtherLayout):
         ("my_pairs.Pairs", 2, "good", "mine: 2 scenes of my_pairs.Pairs, converted in the first run"),
         ("my_pairs.Pairs", 0, "bad", "has no scene of Pairs. Correct path in the catalog."),
         ("my_pairs.Pears", 0, "bad", "mine: my_pairs.Pears lists no scenes: "),
-        ("text.TextDataset", 0, "bad", "mine: the entry download is no dataset in another layout."),
+        ("text.TextDataset", 0, "bad", "mine: the entry download is not a dataset in another layout."),
     ],
 )
 def test_scenes_in_another_layout_are_counted(

@@ -14,7 +14,7 @@ from kedro.framework.cli.utils import KedroCliError
 from kedro.io import DatasetError
 from kedro.pipeline import Node, Pipeline
 
-from xview2_siamese_unet.cli import cli, end_in_one_sentence, run, sentence_of
+from xview2_siamese_unet.cli import cli, exit_with_error, run, sentence_of
 from xview2_siamese_unet.errors import ConfigError
 
 OURS = ConfigError("The key x is wrong.", hint="Write y.")
@@ -38,7 +38,7 @@ def raised(error: Exception, cause: BaseException | None = None) -> Exception:
 )
 def test_our_error_anywhere_in_the_chain_is_the_only_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        end_in_one_sentence(error)
+        exit_with_error(error)
     assert end.value.code == 1
     assert capsys.readouterr() == ("", f"{OURS}\n")
 
@@ -95,7 +95,7 @@ def test_an_error_of_kedro_before_the_run_is_its_own_sentence() -> None:
 
 @pytest.mark.parametrize("defect", [raised(DatasetError("x"), ZeroDivisionError()), raised(ValueError("of a node"))])
 def test_a_defect_keeps_its_traceback(defect: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    end_in_one_sentence(defect)
+    exit_with_error(defect)
     assert capsys.readouterr().err == ""
 
 
@@ -104,9 +104,9 @@ def test_debug_and_verbose_show_the_traceback(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(KedroCliError, "VERBOSE_ERROR", True)
-        end_in_one_sentence(OURS)
+        exit_with_error(OURS)
     with caplog.at_level(logging.DEBUG, "xview2_siamese_unet"):
-        end_in_one_sentence(OURS)
+        exit_with_error(OURS)
     assert capsys.readouterr().err == ""
 
 

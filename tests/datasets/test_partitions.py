@@ -163,7 +163,7 @@ def test_only_what_changed_becomes_a_png_again(
         opened.write(np.full((3, 64, 64), -5, np.int16))  # below the range of bytes, and not the value for no data
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         write_png(tmp_path / "raw", tmp_path / "png")
-    assert "PNG scenes: 1 made, 5 still valid and reused" in caplog.text
+    assert "PNG scenes: 1 made, 5 reused" in caplog.text
     with Image.open(tmp_path / "png/tier3/images" / f"{image.stem}.png") as opened:
         assert opened.getextrema() == ((0, 0),) * 3
     with rasterio.open(image, "r+") as opened:
@@ -199,7 +199,7 @@ def test_other_settings_are_refused_by_name_and_nothing_is_touched(tmp_path: Pat
 
 def test_a_damaged_stamp_is_refused(tmp_path: Path) -> None:
     (tmp_path / "made_with.json").write_text('{"size"')
-    with pytest.raises(StaleError, match="is no JSON"):
+    with pytest.raises(StaleError, match="is not valid JSON"):
         check_stamp(tmp_path, {"size": 64})
 
 

@@ -103,7 +103,7 @@ def is_free(folder: Path, name: str) -> bool:
 
 def test_a_second_session_on_a_run_is_refused_until_the_first_is_gone(locks: Locks, hold: Hold) -> None:
     first = hold(EXPERIMENT)
-    with pytest.raises(StorageError, match="Another session works on this run of lab/002"):
+    with pytest.raises(StorageError, match="Another session is working on this run of lab/002"):
         locks.before_pipeline_run(TRAINING)
     first.kill()
     first.wait()

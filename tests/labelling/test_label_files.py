@@ -287,7 +287,7 @@ def test_the_validation_sample_does_not_train(tmp_path: Path, caplog: pytest.Log
     labels = pd.DataFrame({"building_id": ["7", "007", "b"], "damage": pd.array([1, 2, 3], dtype="Int8")})
     with caplog.at_level(logging.WARNING):
         assert pairs(exclude_validation(labels, validation_ids(tmp_path))) == [("7", 1)]
-    assert caplog.messages == ["2 of 3 labels belong to the validation sample and do not train"]
+    assert caplog.messages == ["2 of 3 labels belong to the validation sample and are not used for training"]
 
 
 def test_training_needs_two_classes() -> None:

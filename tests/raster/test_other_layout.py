@@ -192,8 +192,8 @@ def test_polygons_in_degrees_need_a_georeferenced_image(root: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "download", "sentence"),
     [
-        ("other", None, "download is no dataset in another layout"),
-        ("other", Path("xbd"), "download is no dataset in another layout"),
+        ("other", None, "download is not a dataset in another layout"),
+        ("other", Path("xbd"), "download is not a dataset in another layout"),
         ("xbd", Partitions({}, what="scenes"), "download is a dataset in another layout"),
     ],
 )

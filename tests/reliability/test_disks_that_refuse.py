@@ -142,7 +142,7 @@ def test_a_file_where_a_folder_is_needed_is_named(tmp_path: Path) -> None:
     said = cause_of(caught.value)
     assert said is not None
     place = tmp_path / "README.md"
-    assert said.message == f"{place / 'new' / 'a'}: a path below {place}, which is no folder."
+    assert said.message == f"{place / 'new' / 'a'}: a path below {place}, which is not a folder."
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 

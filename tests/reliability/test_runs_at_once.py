@@ -94,8 +94,8 @@ def test_two_experiments_of_two_users_share_one_dataset(storages: tuple[Storage,
     assert codes == ["0 0", "0"], said
     assert said.count("another run makes dataset sample: waiting until it is finished") == 1
     # Sample, masks and store, by whoever came first and by the one alone.
-    assert said.count(": 23 made, 0 still valid") == 3 * 2, said
-    assert said.count(": 0 made, 23 still valid") == 3
+    assert said.count(": 23 made, 0 reused") == 3 * 2, said
+    assert said.count(": 0 made, 23 reused") == 3
     assert shared.contents(*DATASET) == alone.contents(*DATASET)
     assert not list(tmp_path.rglob("*.part"))
 
@@ -107,7 +107,7 @@ def test_whole_jobs_at_once_score_as_one_alone(storages: tuple[Storage, Storage]
     codes, said = run(tmp_path, "data_processing,feature_statistics,modelling,reporting", *rounds)
     assert sorted(codes[0].split()) == ["0", "0", "1"], said
     assert codes[1] == "0"
-    assert "Another session works on this run of default/quickstart" in said
+    assert "Another session is working on this run of default/quickstart" in said
     metrics = [each.contents("08_reporting/*/*/*/metrics.json") for each in storages]
     experiments = sorted("/".join(name.split("/")[1:3]) for name in metrics[0])
     assert experiments == ["default/quickstart", "lab/second"]

@@ -100,7 +100,7 @@ def test_no_building_is_a_label_of_no_class() -> None:
     assert numbers["overall"]["estimate"] == (400 * 30 / 50 + 100 * 36 / 40) / 500
     sentences = estimates_numbers(estimates_table(found, {}), numbers, sample=90, outside=0)["sentences"]
     row = table.loc["no building"]
-    assert f"{row['low']} to {row['high']} of 500 outlines are no building" in sentences[2]
+    assert f"{row['low']} to {row['high']} of 500 outlines are not buildings" in sentences[2]
 
 
 def test_no_building_is_no_hit_where_there_is_no_prediction() -> None:

@@ -22,31 +22,31 @@ from xview2_siamese_unet.inference.buildings import (
 )
 from xview2_siamese_unet.types import BoolArray, Float64Array
 
-NO_FEATURES: Final = "no features: the middle of it is not visible"
-"""Reason of a building that is visible enough, but not where its features are taken."""
+NO_FEATURES: Final = "no features: its centre is not visible"
+"""Reason of a building of which enough is visible, but not the part that features are computed from."""
 _log = logging.getLogger(__name__)
 
 
 def zero_shot_of(buildings: gpd.GeoDataFrame) -> Float64Array | None:
-    """Return the probabilities of the assessment (n, 4), NaN where there are none; `None` without a model."""
+    """Return the probabilities of the assessment (n, 4), NaN for buildings without any; `None` without a model."""
     shares: Float64Array = buildings[list(SHARES)].to_numpy(float)
     return shares if np.isfinite(shares).any() else None
 
 
 def can_be_assessed(buildings: gpd.GeoDataFrame) -> BoolArray:
     """Return which buildings are visible enough, whatever a model predicted."""
-    seen: BoolArray = ((buildings["status"] != NOT_ASSESSED) | (buildings["reason"] == NO_MODEL)).to_numpy()
-    return seen
+    visible: BoolArray = ((buildings["status"] != NOT_ASSESSED) | (buildings["reason"] == NO_MODEL)).to_numpy()
+    return visible
 
 
 def predict_all(head: Head, embedding: Embedding, buildings: gpd.GeoDataFrame) -> Float64Array:
-    """Return the probabilities of the four damage classes for all buildings (n, 4); NaN where nothing is visible."""
+    """Return the probabilities of the four damage classes for all buildings (n, 4); NaN for those without features."""
     zero_shot = zero_shot_of(buildings)
     shares = np.full((len(buildings), len(SHARES)), np.nan)
     for numbers, features in embedding.chunks():
-        seen = np.isfinite(features[:, 0])
-        rows = numbers[seen]
-        shares[rows] = head.probabilities(features[seen], None if zero_shot is None else zero_shot[rows])
+        visible = np.isfinite(features[:, 0])
+        rows = numbers[visible]
+        shares[rows] = head.probabilities(features[visible], None if zero_shot is None else zero_shot[rows])
     return shares
 
 
@@ -63,16 +63,16 @@ def adapt_buildings(
         abstain_below: confidence below which a building gets no class.
         head_id: for the column `model_id`.
     """
-    frame, seen = buildings.copy(), can_be_assessed(buildings)
-    visible = seen & np.isfinite(shares).all(axis=1)
-    bare = seen & ~visible
+    frame, visible = buildings.copy(), can_be_assessed(buildings)
+    assessed = visible & np.isfinite(shares).all(axis=1)
+    bare = visible & ~assessed
     if bare.any():
-        _log.warning("%d of %d visible buildings have no features and are not assessed", bare.sum(), seen.sum())
+        _log.warning("%d of %d visible buildings have no features and are not assessed", bare.sum(), visible.sum())
     frame.loc[bare, "status"], frame.loc[bare, "reason"] = NOT_ASSESSED, NO_FEATURES
     confidence = np.nan_to_num(shares).max(axis=1)
-    doubtful = visible & (confidence < abstain_below)
-    frame.loc[visible, "status"], frame.loc[visible, "reason"] = ASSESSED, None
-    frame.loc[doubtful, "status"], frame.loc[doubtful, "reason"] = ABSTAINED, f"confidence below {abstain_below:g}"
+    uncertain = assessed & (confidence < abstain_below)
+    frame.loc[assessed, "status"], frame.loc[assessed, "reason"] = ASSESSED, None
+    frame.loc[uncertain, "status"], frame.loc[uncertain, "reason"] = ABSTAINED, f"confidence below {abstain_below:g}"
     frame = with_classes(frame, shares)
     frame["cems_grade"] = frame["damage"].map(CEMS).fillna("Not analysed")
     frame["model_id"] = head_id
@@ -80,7 +80,7 @@ def adapt_buildings(
 
 
 def with_labels(buildings: gpd.GeoDataFrame, labels: pd.DataFrame) -> gpd.GeoDataFrame:
-    """Return the buildings with the label of each in the column `label`, missing without one; geometry stays last."""
+    """Return the buildings with a column `label`, missing for those without a label; geometry stays last."""
     known = labels.set_index("building_id")["damage"]
     frame = buildings.assign(label=pd.array(buildings["building_id"].map(known), dtype="Int8"))
     return frame[[*frame.columns.drop(frame.geometry.name), frame.geometry.name]]

@@ -38,7 +38,7 @@ PATCH: Final = 7
 _PATCH_WINDOWS: Final = 128
 _PATCHES: Final = 80  # of each of these windows
 _PATCH_SIDE: Final = 64
-# Found on the scenes of one fire with benchmarks/bench_adaptation.py, where any weight from a quarter to one is close.
+# Chosen on the scenes of one fire with benchmarks/bench_adaptation.py; weights from 0.25 to 1 score about the same.
 _BOX_WEIGHT: Final = 0.5
 _DIFFERENCE_WEIGHT: Final = 0.15
 _VERSION: Final = 3
@@ -50,9 +50,9 @@ class Encoder(Protocol):
 
     Attributes:
         name: of the source.
-        strides: pixels of the image to one of each map.
+        strides: of each map: pixels of the image for one of the map.
         channels: of each map.
-        digest: of everything that decides the features.
+        digest: of everything that the features depend on.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Encoder(Protocol):
 
 
 class Block(NamedTuple):
-    """Columns of features that one classifier takes.
+    """Columns of features that one classifier uses.
 
     Attributes:
         name: encoder, level and region, such as `package 3 outline`.
-        weight: of its classifier among all.
+        weight: of its classifier in the average.
         start: first column.
         stop: end of the columns.
     """
@@ -86,11 +86,11 @@ class Embedding:
     """Features of n buildings on disk.
 
     Attributes:
-        path: of the features (n, d) in half precision; NaN for a building of which nothing is visible.
+        path: of the features (n, d) in half precision; NaN for a building that is not visible.
         position: row of the file of each building.
         blocks: of the columns.
-        digest: of everything that decides the features.
-        encoders: name of each source → digest of what it does with an image.
+        digest: of everything that the features depend on.
+        encoders: name of each source → digest of its encoder.
     """
 
     path: Path
@@ -103,7 +103,7 @@ class Embedding:
         return len(self.position)
 
     def rows(self, buildings: Int64Array) -> Float32Array:
-        """Return the features of some buildings, by their number."""
+        """Return the features of some buildings, by number."""
         features: Float32Array = np.load(self.path, mmap_mode="r", allow_pickle=False)[self.position[buildings]].astype(
             np.float32
         )
@@ -126,7 +126,7 @@ class Embedding:
 def blocks_of(encoders: Sequence[Encoder], *, pair: bool) -> tuple[Block, ...]:
     """Return the blocks of features; with two images also of their difference under the outline.
 
-    The weights of an encoder add up to the same whatever its number of levels, so that each source counts alike.
+    The weights of an encoder add up to the same sum whatever its number of levels, so that all sources count equally.
     """
     regions = {"outline": 1.0, "box": _BOX_WEIGHT} | ({"difference": _DIFFERENCE_WEIGHT} if pair else {})
     blocks, start = [], 0
@@ -142,14 +142,14 @@ def blocks_of(encoders: Sequence[Encoder], *, pair: bool) -> tuple[Block, ...]:
 def embed(
     outlines: gpd.GeoSeries, pair: Pair, encoders: Sequence[Encoder], folder: Path, *, post_only: bool = False
 ) -> Embedding:
-    """Return the features of all buildings, from `folder` if they are there.
+    """Return the features of all buildings, reused from `folder` if possible.
 
     Args:
-        outlines: polygons in the system of the grid, empty ones allowed.
+        outlines: polygons in the coordinate reference system of the grid, empty ones allowed.
         pair: both images.
         encoders: sources of features.
-        folder: of files named by their content.
-        post_only: whether to leave the pre-disaster image alone.
+        folder: for the files, which are named by digest.
+        post_only: whether to ignore the pre-disaster image.
     """
     owner, order = _windows_of(outlines, pair.grid)
     blocks = blocks_of(encoders, pair=not post_only)
@@ -177,7 +177,7 @@ def _write(path: Path, shape: tuple[int, int], parts: Iterable[tuple[int, Float3
 
 
 def _windows_of(outlines: gpd.GeoSeries, grid: Grid) -> tuple[Int64Array, Int64Array]:
-    """Return the number of the window of each building, −1 outside of the grid, and buildings sorted by it."""
+    """Return the number of the window of each building, −1 outside of the grid, and the buildings sorted by it."""
     points = shapely.get_coordinates(shapely.point_on_surface(outlines.fillna(shapely.Polygon()).to_numpy()))
     owner = np.full(len(outlines), -1, np.int64)
     known = ~(outlines.isna() | outlines.is_empty).to_numpy()
@@ -199,19 +199,19 @@ def _rows(
     post_only: bool,
 ) -> Iterator[tuple[int, Float32Array]]:
     """Yield the first row and the features of the buildings of each window."""
-    grid, width = pair.grid, sum(block.stop - block.start for block in blocks_of(encoders, pair=not post_only))
+    grid, columns = pair.grid, blocks_of(encoders, pair=not post_only)[-1].stop
     numbers, firsts, counts = np.unique(owner[order], return_index=True, return_counts=True)
     across = -(-grid.width // CORE)
     with pair.open() as reader:
         for number, first, count in track("windows embedded", len(numbers), zip(numbers, firsts, counts, strict=True)):
             if number < 0:
-                yield int(first), np.full((count, width), np.nan, np.float32)
+                yield int(first), np.full((count, columns), np.nan, np.float32)
                 continue
             top, left = int(number) // across * CORE - RIM, int(number) % across * CORE - RIM
-            height, wide = (_up(min(CORE, all_ - at - RIM) + 2 * RIM) for all_, at in _sides(grid, top, left))
-            here = polygons[order[first : first + count]]
-            pixels = _polygons_in_pixels(here, grid, top, left)
-            patch = reader.read(top, left, height, wide)
+            sides = ((grid.height, top), (grid.width, left))
+            height, width = (_multiple_of_32(min(CORE, side - start - RIM) + 2 * RIM) for side, start in sides)
+            pixels = _polygons_in_pixels(polygons[order[first : first + count]], grid, top, left)
+            patch = reader.read(top, left, height, width)
             yield int(first), _pool_all(pixels, patch, encoders, post_only=post_only)
 
 
@@ -219,11 +219,8 @@ def _polygons_in_pixels(polygons: Polygons, grid: Grid, top: int, left: int) -> 
     return shapely.transform(polygons, lambda xy: _in_pixels(xy, grid, top, left))
 
 
-def _sides(grid: Grid, top: int, left: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (grid.height, top), (grid.width, left)
-
-
-def _up(length: int) -> int:
+def _multiple_of_32(length: int) -> int:
+    """Return a length rounded up."""
     return -(-length // 32) * 32
 
 
@@ -271,14 +268,15 @@ class _Region(NamedTuple):
 
     @classmethod
     def of(cls, polygons: Polygons, shape: tuple[int, int], valid: Valid) -> _Region:
-        """Return the pixels with data inside polygons; one that holds no centre of a pixel gets that of its middle."""
+        """Return the pixels with data inside polygons; one without any pixel centre gets the pixel at its middle."""
         owner, pixel = pixels_inside(polygons, shape)
         small = np.setdiff1d(np.arange(len(polygons)), owner)
         column, row = np.floor(shapely.get_coordinates(shapely.point_on_surface(polygons[small]))).astype(np.int64).T
         row, column = row.clip(0, shape[0] - 1), column.clip(0, shape[1] - 1)
         owner, pixel = np.concatenate([owner, small]), np.concatenate([pixel, row * shape[1] + column])
-        seen = valid.reshape(-1)[pixel]
-        return cls(owner[seen], pixel[seen], shape, np.bincount(owner[seen], minlength=len(polygons)) > 0)
+        has_data = valid.reshape(-1)[pixel]
+        visible = np.bincount(owner[has_data], minlength=len(polygons)) > 0
+        return cls(owner[has_data], pixel[has_data], shape, visible)
 
     def mean(self, level: Float32Array, stride: int) -> Float32Array:
         """Return the mean of a map (c, h / stride, w / stride) over each region (n, c)."""

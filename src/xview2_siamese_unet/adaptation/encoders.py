@@ -25,7 +25,7 @@ class _Levels:
     """All levels of a convolutional encoder.
 
     Args:
-        encoder: in evaluation mode: image → levels, the image itself first.
+        encoder: in evaluation mode; returns the image itself, then the levels.
         normalise: grey values → input of the encoder.
         name: of the source.
         digest: of the weights.
@@ -46,7 +46,7 @@ class _Levels:
 
     @torch.inference_mode()
     def __call__(self, image: Image) -> list[Float32Array]:
-        """Return the maps."""
+        """Return the feature maps."""
         grey = torch.from_numpy(np.moveaxis(image, 2, 0)[None])
         normalised = self._normalise(grey.float()).contiguous(memory_format=torch.channels_last)
         return [level[0].float().numpy() for level in self._levels(normalised)]
@@ -59,7 +59,7 @@ class PretrainedEncoder(_Levels):
         name: `package`, or the name of a model of timm, which is downloaded unless it is in the cache.
 
     Raises:
-        ConfigError: no such model, or weights that cannot be read.
+        ConfigError: there is no such model, or its weights cannot be read.
     """
 
     def __init__(self, name: str = "package") -> None:
@@ -88,7 +88,7 @@ class CheckpointEncoder(_Levels):
 
 
 class _ImageNet(nn.Module):
-    """Normalisation of ImageNet, also of black pixels."""
+    """Normalisation with the statistics of ImageNet, also of black pixels."""
 
     def __init__(self) -> None:
         super().__init__()

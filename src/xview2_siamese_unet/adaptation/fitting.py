@@ -3,7 +3,7 @@
 Regularised ordinal logistic regression on each block of features, whose logits are averaged: with a few dozen labels, a
 regression on all features at once follows the deepest level, which has most of them. The average is calibrated on
 logits of spatially grouped cross-validation: a slope, a shift of each class, and the weight of the zero-shot
-probabilities, each held near 1, 0 and 1 as long as there are few labels.
+probabilities, which penalties hold near 1, 0 and 1 while there are few labels.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from xview2_siamese_unet.types import AnyArray, Float32Array, Float64Array, Int6
 
 STRENGTHS: Final = (0.1, 1.0, 10.0)
 """Inverse strengths of regularisation to choose from."""
-_LEAST: Final = 3  # labels of a damage class of its own
+_LEAST: Final = 3  # labels that a damage class needs
 _FOLDS: Final = 5
 _LABELS_PER_BLOCK: Final = 4
 _BLOCKS: Final = (5, 30)
 _SEED: Final = 0
-_TIES: Final = {"slope": 1.0, "shift": 2.0, "zero_shot": 1.0}  # penalties that hold slope, shift, weight at 1, 0, 1
+_PENALTIES: Final = {"slope": 1.0, "shift": 2.0, "zero_shot": 1.0}  # that hold slope, shift, weight near 1, 0, 1
 _log = logging.getLogger(__name__)
 
 
@@ -45,7 +45,7 @@ class Labelled(NamedTuple):
         classes: `Damage` codes (n,).
         groups: number of the spatial block of each.
         weights: of each in the calibration, mean 1: how many buildings resemble it.
-        zero_shot: probabilities (n, 4) of a net that has not seen the event; `None` without one.
+        zero_shot: probabilities (n, 4) of a net that was not trained on the event; `None` without one.
     """
 
     features: Float32Array
@@ -55,7 +55,7 @@ class Labelled(NamedTuple):
     zero_shot: Float64Array | None = None
 
     def take(self, rows: AnyArray) -> Labelled:
-        """Return some of them."""
+        """Return the labelled buildings of some rows."""
         return Labelled(*(None if each is None else each[rows] for each in self))  # type: ignore[arg-type]
 
 
@@ -64,7 +64,7 @@ def fit_head(embedding: Embedding, labelled: Labelled, facts: Mapping[str, Any] 
 
     Args:
         embedding: features of all buildings, from which the scale of each feature is taken.
-        labelled: labelled buildings; damage classes with fewer than three labels join the most frequent one.
+        labelled: labelled buildings; damage classes with fewer than three labels are merged into the commonest.
         facts: to store with the head.
 
     Raises:
@@ -110,8 +110,8 @@ def fit_blocks(
 ) -> tuple[Float32Array, Float32Array]:
     """Return coefficients (d, k) and intercepts (k,) of the weighted average of the classifiers of each block.
 
-    A classifier for each class but the lowest has the logit of "this class or worse"; that of a class is their sum up
-    to it. So where they fall from class to class, the most probable class is the last one with a positive logit.
+    For each class but the lowest, a classifier gives the logit of "this class or worse"; the logit of a class is the
+    sum up to it. If the former fall from class to class, the most probable class is the last one with a positive logit.
     """
     codes, total = np.unique(classes), sum(block.weight for block in blocks)
     coefficients = np.zeros((features.shape[1], len(codes)), np.float32)
@@ -130,20 +130,20 @@ def fit_blocks(
 
 def choose_strength(labelled: Labelled, blocks: Sequence[Block]) -> tuple[float, Calibration]:
     """Return the strength whose calibrated logits of left-out blocks fit best, and their calibration."""
-    found: dict[float, tuple[float, Calibration]] = {}
+    fits: dict[float, tuple[float, Calibration]] = {}
     for strength in STRENGTHS:
         logits = left_out_logits(labelled, blocks, strength)
         if logits is None:
             return 1.0, Calibration(zero_shot=1.0)
-        found[strength] = calibrate(logits, labelled)
-    best = min(found, key=lambda strength: found[strength][0])
-    return best, found[best][1]
+        fits[strength] = calibrate(logits, labelled)
+    best = min(fits, key=lambda strength: fits[strength][0])
+    return best, fits[best][1]
 
 
 def left_out_logits(labelled: Labelled, blocks: Sequence[Block], strength: float) -> Float64Array | None:
-    """Return logits (n, k) of heads that have not seen the spatial block; `None` if too few labels for any fold.
+    """Return logits (n, k) of heads fitted without the spatial block; `None` with too few labels for any fold.
 
-    Rows stay NaN where the other folds hold not all classes.
+    Rows are NaN if the other folds lack a class.
     """
     folds = list(grouped_folds(labelled))
     codes = np.unique(labelled.classes)
@@ -184,13 +184,14 @@ def calibrate(logits: Float64Array, labelled: Labelled) -> tuple[float, Calibrat
     def loss(values: Float64Array) -> float:
         slope, weight, shift = np.exp(values[0]), values[1], values[2:]
         scores = log_softmax(slope * logits[known] + weight * offset + shift, axis=1)
-        ties = _TIES["slope"] * values[0] ** 2 + _TIES["zero_shot"] * (weight - 1) ** 2
-        return float(-(weights * scores[rows, target]).sum() + ties + _TIES["shift"] * (shift**2).sum())
+        penalty = _PENALTIES["slope"] * values[0] ** 2 + _PENALTIES["zero_shot"] * (weight - 1) ** 2
+        return float(-(weights * scores[rows, target]).sum() + penalty + _PENALTIES["shift"] * (shift**2).sum())
 
     start = np.r_[0.0, 1.0, np.zeros(len(codes))]
     bounds = [(-3, 3), (0, 2), *[(-5, 5)] * len(codes)]
-    found = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
-    return float(found.fun), Calibration(float(np.exp(found.x[0])), tuple(map(float, found.x[2:])), float(found.x[1]))
+    result = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
+    log_slope, weight, *shift = map(float, result.x)
+    return float(result.fun), Calibration(float(np.exp(log_slope)), tuple(shift), weight)
 
 
 def spatial_blocks(points: Float64Array) -> Int64Array:

@@ -1,4 +1,4 @@
-"""A head: features of buildings → probabilities of damage classes; how it is applied, written and read."""
+"""Heads, which map features of buildings to probabilities of damage classes: applying, writing, reading them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from xview2_siamese_unet.types import Float32Array, Float64Array
 HEAD: Final = "head.safetensors"
 """File of the head among the adapted products."""
 FEW: Final = 100
-"""Labels below which every product says that the head rests on few labels."""
+"""Number of labels below which every product carries a warning."""
 FLOOR: Final = 1e-3
-"""Least zero-shot probability: no net is surer about an event that it has not seen."""
+"""Least zero-shot probability: no net can be more confident about an event that it was not trained on."""
 _ARRAYS: Final = ("centre", "scale", "coefficients", "intercept")
 
 
@@ -70,7 +70,7 @@ class Head:
         return logits
 
     def probabilities(self, features: Float32Array, zero_shot: Float64Array | None = None) -> Float64Array:
-        """Return the probabilities of the four damage classes (n, 4); NaN where there are no features."""
+        """Return the probabilities of the four damage classes (n, 4); NaN for buildings without features."""
         return calibrated(self.logits(features), self.codes, self.calibration, zero_shot)
 
 
@@ -79,7 +79,7 @@ def calibrated(
 ) -> Float64Array:
     """Return the probabilities of the four damage classes (n, 4).
 
-    A class without labels keeps its zero-shot probability, and has none without a net; the others share the rest.
+    A class without labels keeps its zero-shot probability, or gets 0 without a net; the others share the rest.
     """
     if not codes:
         if zero_shot is None:
@@ -93,15 +93,15 @@ def calibrated(
         return shares
     prior = prior_of(zero_shot)
     shares[:] = prior
-    seen = prior[:, columns]
-    total = total + calibration.zero_shot * np.log(seen.clip(FLOOR))
-    shares[:, columns] = softmax(total, axis=1) * seen.sum(axis=1, keepdims=True)
-    whole: Float64Array = shares / shares.sum(axis=1, keepdims=True)
-    return whole
+    fitted = prior[:, columns]
+    total = total + calibration.zero_shot * np.log(fitted.clip(FLOOR))
+    shares[:, columns] = softmax(total, axis=1) * fitted.sum(axis=1, keepdims=True)
+    probabilities: Float64Array = shares / shares.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def prior_of(zero_shot: Float64Array) -> Float64Array:
-    """Return zero-shot probabilities, equal ones for a building without any: missing, or all zero."""
+    """Return zero-shot probabilities; a building whose probabilities are missing or all zero gets equal ones."""
     known = np.isfinite(zero_shot).all(axis=1) & (zero_shot.sum(axis=1) > 0)
     return np.where(known[:, None], zero_shot, 1 / len(SCORED))
 
@@ -115,7 +115,7 @@ def no_head(blocks: tuple[Block, ...]) -> Head:
 
 
 def write_head(head: Head, path: Path) -> None:
-    """Write a head as safetensors, with everything that is no array as JSON in the header."""
+    """Write a head as safetensors, with its other fields as JSON in the header."""
     arrays = {name: np.ascontiguousarray(getattr(head, name)) for name in _ARRAYS}
     rest = {
         "codes": head.codes,
@@ -129,10 +129,10 @@ def write_head(head: Head, path: Path) -> None:
 
 
 def read_head(path: Path) -> Head:
-    """Return a head; runs no code.
+    """Return a head; no code of the file is executed.
 
     Raises:
-        CheckpointError: no such file, or no head.
+        CheckpointError: the file does not exist or is not a head.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -157,7 +157,7 @@ def read_head(path: Path) -> Head:
 
 
 def require_encoders(head: Head, embedding: Embedding, path: Path) -> None:
-    """Require that features are made as those that a head was fitted on.
+    """Require that features are of the same kind as those that a head was fitted on.
 
     Raises:
         ConfigError: other sources, other weights, other images for random convolutions, or one image in place of two.

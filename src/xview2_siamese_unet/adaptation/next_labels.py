@@ -1,4 +1,4 @@
-"""The page for a person to label buildings on, and which buildings those are, from images and the labels so far."""
+"""The labelling page, and the choice of the buildings to label next."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from xview2_siamese_unet.adaptation.embedding import Embedding
 from xview2_siamese_unet.adaptation.fitting import Labelled, fit_head, merge_rare, spatial_blocks
 from xview2_siamese_unet.adaptation.head import HEAD, Head, read_head
 from xview2_siamese_unet.adaptation.sources import embed_with
-from xview2_siamese_unet.adaptation.suggest import FIRST, resemblance, space, suggest
-from xview2_siamese_unet.atomic import require_place, write_atomically
+from xview2_siamese_unet.adaptation.suggest import FIRST, feature_space, resemblance, suggest
+from xview2_siamese_unet.atomic import require_file_path, write_atomically
 from xview2_siamese_unet.config.adaptation import as_list, is_checkpoint
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.buildings import read_building_layer
@@ -31,11 +31,11 @@ _log = logging.getLogger(__name__)
 
 
 class LabellingPage(NamedTuple):
-    """A written page.
+    """A labelling page on disk.
 
     Attributes:
         path: of the file.
-        building_ids: that it asks for, in this order.
+        building_ids: of its buildings, in the order of the page.
     """
 
     path: Path
@@ -58,7 +58,7 @@ def label(  # noqa: PLR0913  one argument an option
     Args:
         folder: of an assessment, or of adapted products in it.
         count: number of buildings.
-        labels: files of labels so far, whose buildings are not asked for again.
+        labels: files of labels so far, whose buildings are left out.
         features: names of sources, see `embed_assessed`.
         out: page to write; default: `label.html` in the folder of the assessment.
         show_prediction: whether to show the predicted class, which influences people.
@@ -66,8 +66,8 @@ def label(  # noqa: PLR0913  one argument an option
         post: post-disaster image, if it has moved.
 
     Raises:
-        ConfigError: a count below 1, or features that cannot be used.
-        DataError: no assessment, labels that cannot be read, nothing left to label, or a page that is there already.
+        ConfigError: the count is below 1, or the features cannot be used.
+        DataError: there is no assessment, labels cannot be read, nothing is left to label, or the page already exists.
     """
     _require_some(count)
     shown = Path(folder).expanduser()
@@ -92,12 +92,12 @@ def label(  # noqa: PLR0913  one argument an option
 
 def _require_some(count: int) -> None:
     if count < 1:
-        raise ConfigError(f"A page cannot ask for {count} buildings.", hint="Name a count of at least 1.")
+        raise ConfigError(f"A page cannot have {count} buildings.", hint="Name a count of at least 1.")
 
 
 def _require_new(page: Path) -> None:
-    """Require a page that can be written and replaces no earlier one, whose labels may not be exported yet."""
-    require_place(page)
+    """Require that a page can be written and does not exist: its labels may not have been exported yet."""
+    require_file_path(page)
     if page.exists():
         raise DataError(
             f"{page} already exists.", hint="Export its labels, then choose another name with --out, or delete it."
@@ -107,14 +107,14 @@ def _require_new(page: Path) -> None:
 def _free(
     buildings: gpd.GeoDataFrame, record: Mapping[str, Any], labelled: Iterable[str], sample: Iterable[str]
 ) -> tuple[list[str], str]:
-    """Return the ids that may be asked for, and how many others there are, by the first reason that holds.
+    """Return the ids of buildings that may be labelled next, and a text that counts the others by reason.
 
     Raises:
-        DataError: no building may be asked for.
+        DataError: there is no such building.
     """
     least = record["settings"]["inference"]["buildings"]["min_visible"]
-    seen = (buildings["visible_fraction"] >= least) & (buildings["visible_fraction"] > 0)
-    visible = buildings["building_id"][seen].dropna()
+    is_visible = (buildings["visible_fraction"] >= least) & (buildings["visible_fraction"] > 0)
+    visible = buildings["building_id"][is_visible].dropna()
     unlabelled = visible[~visible.isin(list(labelled))]
     free = unlabelled[~unlabelled.isin(list(sample))]
     hidden, known, drawn = len(buildings) - len(visible), len(visible) - len(unlabelled), len(unlabelled) - len(free)
@@ -127,7 +127,7 @@ def _free(
 
 
 def embed_assessed(folder: Path, pair: Pair, buildings: gpd.GeoDataFrame, features: Sequence[str] = ()) -> Embedding:
-    """Return the features of the buildings of an assessment, kept below its folder.
+    """Return the features of the buildings of an assessment, which are kept below its folder.
 
     Args:
         folder: of the assessment.
@@ -147,26 +147,26 @@ def next_labels(
 ) -> list[str]:
     """Return the ids of the buildings to label next, the most useful first; fewer if no more have features.
 
-    The first labels represent all buildings in features and on the map. From `FIRST` labels of two classes on, they are
-    those that a head fitted on the labels so far is least confident about, again spread over the features.
+    The first buildings represent all in features and on the map. From `FIRST` labels of two classes on, they are those
+    that a head fitted on the labels so far is least confident about, again spread over the features.
 
     Args:
         embedding: features of all buildings.
         buildings: all of them.
-        candidates: ids that may be asked for; leave out those of the validation sample.
+        candidates: ids to choose from, without those of the validation sample.
         count: number of ids.
-        labels: those so far that may train, see `training_labels`.
+        labels: so far, see `training_labels`.
     """
-    middles = buildings.geometry.centroid
-    places = space(embedding, np.column_stack([middles.x, middles.y]))
+    centres = buildings.geometry.centroid
+    coordinates = feature_space(embedding, np.column_stack([centres.x, centres.y]))
     head = margins = None
     if labels is not None and len(labels) >= FIRST:
-        labelled = labelled_buildings(embedding, buildings, labels, space(embedding))
+        labelled = labelled_buildings(embedding, buildings, labels, feature_space(embedding))
         labelled = labelled._replace(classes=merge_rare(labelled.classes))
         if len(labelled.classes) >= FIRST and len(np.unique(labelled.classes)) > 1:
             head = fit_head(embedding, labelled)
             margins = _margins(head, embedding, buildings)
-    chosen = suggest(places, _numbers(buildings, candidates), count, head, margins)
+    chosen = suggest(coordinates, _numbers(buildings, candidates), count, head, margins)
     return [str(name) for name in buildings["building_id"].iloc[chosen]]
 
 
@@ -175,30 +175,33 @@ def _sources(folder: Path) -> tuple[str, ...]:
     path = folder / ADAPTED / HEAD
     features = read_head(path).facts.get("features") if path.is_file() else None
     if features and any(map(is_checkpoint, features)):
-        _log.warning("suggestions use the features package: a head does not note where %s lies", " and ".join(features))
+        _log.warning(
+            "suggestions use the features package: a head file does not record the path of %s", " and ".join(features)
+        )
         features = None
     return tuple(features or ("package",))
 
 
 def _numbers(buildings: gpd.GeoDataFrame, ids: Sequence[str]) -> Int64Array:
-    """Return the numbers of buildings by their ids; those without an id have none.
+    """Return the row numbers of buildings by id.
 
     Raises:
-        DataError: an id that no building has.
+        DataError: no building has one of the ids.
     """
     known = np.flatnonzero(buildings["building_id"].notna())
-    found = pd.Index(buildings["building_id"].iloc[known].astype(str)).get_indexer(pd.Index(list(ids)))
-    if (found < 0).any():
+    positions = pd.Index(buildings["building_id"].iloc[known].astype(str)).get_indexer(pd.Index(list(ids)))
+    if (positions < 0).any():
+        first = ids[int(np.argmin(positions))]
         raise DataError(
-            f"{(found < 0).sum()} of {len(ids)} ids are of no building, {ids[int(np.argmin(found))]!r} the first.",
+            f"{(positions < 0).sum()} of {len(ids)} ids belong to no building; the first is {first!r}.",
             hint="Name labels of this assessment.",
         )
-    numbers: Int64Array = known[found]
+    numbers: Int64Array = known[positions]
     return numbers
 
 
 def labelled_buildings(
-    embedding: Embedding, buildings: gpd.GeoDataFrame, labels: pd.DataFrame, places: Float32Array
+    embedding: Embedding, buildings: gpd.GeoDataFrame, labels: pd.DataFrame, coordinates: Float32Array
 ) -> Labelled:
     """Return the labelled buildings that have features.
 
@@ -206,26 +209,26 @@ def labelled_buildings(
         embedding: features of all buildings.
         buildings: all of them.
         labels: `building_id` and `damage`, which is never missing.
-        places: of all buildings, from `space` without positions.
+        coordinates: of all buildings, from `feature_space` without positions on the map.
 
     Raises:
-        DataError: none of them has features, or an id that no building has.
+        DataError: none of them has features, or no building has one of the ids.
     """
     numbers = _numbers(buildings, labels["building_id"].tolist())
     classes, rows = labels["damage"].to_numpy(np.int64), embedding.rows(numbers)
-    seen = np.isfinite(rows[:, 0])
-    if not seen.any():
+    visible = np.isfinite(rows[:, 0])
+    if not visible.any():
         raise DataError(
             f"None of the {len(labels)} labelled buildings is visible in the images.",
             hint="Label buildings of a page of kedro label, which leaves out those that are not visible.",
         )
-    numbers = numbers[seen]
-    middles, zero_shot = buildings.geometry.iloc[numbers].centroid, zero_shot_of(buildings)
+    numbers = numbers[visible]
+    centres, zero_shot = buildings.geometry.iloc[numbers].centroid, zero_shot_of(buildings)
     return Labelled(
-        rows[seen],
-        classes[seen],
-        spatial_blocks(np.column_stack([middles.x, middles.y])),
-        resemblance(places, numbers),
+        rows[visible],
+        classes[visible],
+        spatial_blocks(np.column_stack([centres.x, centres.y])),
+        resemblance(coordinates, numbers),
         None if zero_shot is None else zero_shot[numbers],
     )
 

@@ -12,7 +12,7 @@ from xview2_siamese_unet.adaptation.embedding import PATCH
 from xview2_siamese_unet.types import Float32Array, Float64Array, Image
 
 FILTERS: Final = 256
-"""Random convolutions; each gives two channels, of its positive and of its negative part."""
+"""Number of random convolutions; each gives two channels, its positive and its negative part."""
 _STRIDE: Final = 4
 _WHITENING: Final = 0.1
 _CONTRAST: Final = 10.0
@@ -22,8 +22,8 @@ _CONTRAST: Final = 10.0
 class RandomEncoder:
     """Random convolutions without any weights: whitened patches of the images as filters (MOSAIKS).
 
-    One map of plain responses, one of responses divided by the contrast of their patch. Of each filter the positive and
-    the negative part are channels of their own.
+    One map of plain responses, one of responses divided by the contrast of their patch. The positive and
+    the negative part of each filter are separate channels.
     Source: Rolf et al. 2021, "A generalizable and accessible approach to machine learning with global satellite
     imagery", Nature Communications 12.
 
@@ -52,7 +52,7 @@ class RandomEncoder:
 
 
 def _whitened(patches: Float32Array) -> Float32Array:
-    """Return filters (FILTERS, 3, PATCH, PATCH) without mean: whitened patches, by whitening applied once more."""
+    """Return zero-mean filters (FILTERS, 3, PATCH, PATCH): whitened patches, multiplied by the whitening matrix."""
     rows: Float64Array = patches.reshape(len(patches), -1).astype(float)
     rows = rows - rows.mean(axis=1, keepdims=True)
     rows /= np.sqrt(rows.var(axis=1, keepdims=True) + _CONTRAST)

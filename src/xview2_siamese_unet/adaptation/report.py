@@ -1,4 +1,4 @@
-"""Sentences about a head: labels, scores with intervals, learning curve, and when it is no better than chance."""
+"""Paragraphs about a head: labels, scores with intervals, learning curve, and warnings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def describe_head(head: Head, scores: Scores | None, classes: Sequence[int]) -> 
     sources = " and ".join(head.facts.get("features", ())) or "unknown features"
     lines = [f"The head was fitted on {len(classes)} labels ({named}), on features of {sources}."]
     if scores is None:
-        return [*lines, "There are too few labels for cross-validation: nothing is known about its accuracy."]
+        return [*lines, "There are too few labels for cross-validation: its accuracy is unknown."]
     values = "; ".join(
         f"{name} {scores.values[key]:.2f} ({scores.intervals[key][0]:.2f} to {scores.intervals[key][1]:.2f}), "
         f"majority {scores.values[f'majority_{key}']:.2f}"
@@ -37,14 +37,13 @@ def describe_head(head: Head, scores: Scores | None, classes: Sequence[int]) -> 
     )
     lines.append(
         f"Cross-validation over {scores.blocks} spatial blocks, with 95 % intervals over blocks: {values}. "
-        "Labels that were chosen on purpose are no random sample: only the commands validate and estimate give "
+        "Labels that were chosen on purpose are not a random sample: only the commands validate and estimate give "
         "accuracies and counts for all buildings."
     )
     if not scores.beats_majority:
         lines.append(
             "The head is no better than always predicting the most frequent class, or than guessing, within its "
-            "interval. "
-            "Do not use its classes; label more buildings."
+            "interval. Do not use its classes; label more buildings."
         )
     curve = ", ".join(f"{scores.curve[count]:.2f} with {count}" for count in sorted(scores.curve))
     if scores.gain is not None:

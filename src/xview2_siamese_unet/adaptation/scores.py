@@ -1,4 +1,4 @@
-"""How good a head is: cross-validation over spatial blocks, intervals, the learning curve, and the majority."""
+"""Scores of a head: cross-validation over spatial blocks, intervals, learning curve, majority baseline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SEED: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores of predictions for spatial blocks that the head has not seen.
+    """Scores of predictions for spatial blocks that were left out of the fit.
 
     Attributes:
         labels: number of labels.
@@ -32,7 +32,7 @@ class Scores:
             `majority_...` of always predicting the most frequent class.
         intervals: the same keys, and `gain` and `balanced_gain`: macro-F1 and balanced accuracy over those of the
             majority → [low, high].
-        curve: number of labels → mean macro-F1 with so many.
+        curve: number of labels → mean macro-F1 with that number.
         gain: expected gain in macro-F1 of 48 more labels, `None` if the curve is too short.
     """
 
@@ -88,7 +88,7 @@ def cross_validated(labelled: Labelled, blocks: tuple[Block, ...], strength: flo
 
 
 def _predict_left_out(labelled: Labelled, blocks: tuple[Block, ...], strength: float) -> Int64Array | None:
-    """Return the predicted code of each label by heads that have not seen its block; 0 where there is none.
+    """Return the predicted code of each labelled building by heads fitted without its block; 0 without a head.
 
     Each fold is calibrated on the logits of the others.
     """
@@ -111,11 +111,11 @@ def _measure(counts: Any, codes: Int64Array) -> dict[str, Float64Array]:  # noqa
     """Return the scores of confusion counts (draws, k, k), true classes in rows."""
     hits, true, predicted = np.einsum("nii->ni", counts), counts.sum(axis=2), counts.sum(axis=1)
     each = 2 * hits / np.maximum(true + predicted, 1)
-    hurt = codes > Damage.NO_DAMAGE
-    both = counts[:, hurt][:, :, hurt].sum(axis=(1, 2))
-    total = true[:, hurt].sum(axis=1) + predicted[:, hurt].sum(axis=1)
+    damaged = codes > Damage.NO_DAMAGE
+    damaged_hits = counts[:, damaged][:, :, damaged].sum(axis=(1, 2))
+    total = true[:, damaged].sum(axis=1) + predicted[:, damaged].sum(axis=1)
     return {
-        "damaged_f1": 2 * both / np.maximum(total, 1),
+        "damaged_f1": 2 * damaged_hits / np.maximum(total, 1),
         "macro_f1": each.mean(axis=1),
         "accuracy": hits.sum(axis=1) / np.maximum(counts.sum(axis=(1, 2)), 1),
         "balanced_accuracy": (hits / np.maximum(true, 1)).mean(axis=1),
@@ -123,7 +123,7 @@ def _measure(counts: Any, codes: Int64Array) -> dict[str, Float64Array]:  # noqa
 
 
 def _learning_curve(labelled: Labelled, blocks: tuple[Block, ...], strength: float) -> dict[int, float]:
-    """Return macro-F1 of left-out predictions with parts of the labels, means of two draws of each size."""
+    """Return macro-F1 of left-out predictions with parts of the labels, each a mean over two random parts."""
     rng, count, curve = np.random.default_rng(_SEED), len(labelled.classes), {}
     codes = np.unique(labelled.classes)
     for share in _CURVE:
@@ -145,9 +145,9 @@ def _learning_curve(labelled: Labelled, blocks: tuple[Block, ...], strength: flo
 
 
 def _expected_gain(curve: dict[int, float]) -> float | None:
-    """Return the gain of `MORE` labels if the score is a constant minus a share of one over the root of their number.
+    """Return the expected gain of `MORE` labels, from a fit of a - b / sqrt(labels) to the learning curve.
 
-    Never negative: more labels of the same kind make no head worse on the mean.
+    Never negative: more labels of the same kind make no head worse on average.
     """
     if len(curve) < 3:
         return None

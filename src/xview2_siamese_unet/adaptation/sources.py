@@ -21,12 +21,12 @@ def make_encoders(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair) 
 
     Args:
         features: `package`, `random`, files of checkpoints, or names of timm.
-        outlines: of the buildings, near which `random` takes its patches.
+        outlines: of the buildings, near which `random` samples its patches.
         pair: both images.
 
     Raises:
-        ConfigError: no torch, no such model, weights that cannot be read, or a source that is named twice.
-        CheckpointError: a checkpoint that cannot be used.
+        ConfigError: torch or the model is missing, weights cannot be read, or a source is named twice.
+        CheckpointError: a checkpoint cannot be used.
         DataError: too few buildings are visible for random convolutions.
     """
     names = source_names(features)
@@ -56,7 +56,7 @@ def _make_encoder(name: str, outlines: gpd.GeoSeries, pair: Pair) -> Encoder:
 
 
 def embed_with(features: Sequence[str], outlines: gpd.GeoSeries, pair: Pair, folder: Path) -> Embedding:
-    """Return the features of all buildings; those of equal images, outlines and sources are read from disk.
+    """Return the features of all buildings, reused from disk for the same images, outlines and sources.
 
     Args:
         features: names of the sources.

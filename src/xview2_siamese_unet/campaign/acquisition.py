@@ -1,4 +1,4 @@
-"""One acquisition of a catalogue: its rasters, where they lie, and when and how they were taken."""
+"""Acquisitions of a catalogue: rasters, their outlines, dates and viewing conditions."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Image:
 
     Attributes:
         path: of the file.
-        outline: of its ground, longitude and latitude (WGS 84).
+        outline: of the area that it covers, longitude and latitude (WGS 84).
         crs: its own coordinate reference system.
         pixel: side of a pixel in metres.
-        cloud: share of the ground below clouds as the catalogue states it, 0 to 1.
+        cloud: share of the area below clouds as the catalogue states it, 0 to 1.
         off_nadir: angle in degrees as the catalogue states it.
         masks: files of the vendor that mark clouds or unusable pixels.
     """
@@ -65,24 +65,24 @@ class Acquisition:
 
 
 class WarningCounts:
-    """What is left out or replaced, counted by its reason."""
+    """Counts of inputs that were left out or replaced, by reason."""
 
     def __init__(self) -> None:
-        self._found: defaultdict[str, list[str]] = defaultdict(list)
+        self._examples: defaultdict[str, list[str]] = defaultdict(list)
 
     def add(self, reason: str, example: object) -> None:
-        """Count one more: a reason such as "scenes without a date, left out", and its name."""
-        self._found[reason].append(str(example))
+        """Count an input: a reason such as "scenes without a date, left out", and its name."""
+        self._examples[reason].append(str(example))
 
     def __iter__(self) -> Iterator[str]:
         """Yield a sentence for each reason."""
-        return (f"{reason}: {len(found)} (first: {found[0]})" for reason, found in self._found.items())
+        return (f"{reason}: {len(examples)} (first: {examples[0]})" for reason, examples in self._examples.items())
 
 
 def read_images(path: Path, warnings: WarningCounts) -> tuple[tuple[Image, ...], str | None]:
     """Return the rasters of an image (a file or a folder of tiles), and the date that its metadata state.
 
-    Only headers are read. What cannot be used is left out and counted.
+    Only headers are read. Rasters that cannot be used are left out and counted.
     """
     try:
         source = read_source(path)
@@ -109,14 +109,14 @@ def read_images(path: Path, warnings: WarningCounts) -> tuple[tuple[Image, ...],
 
 
 def read_date(text: str) -> str | None:
-    """Return a date of ISO 8601 or of a TIFF as `Acquisition.taken` holds it, `None` for anything else.
+    """Return a date of ISO 8601 or of a TIFF in the format of `Acquisition.taken`, `None` for other texts.
 
     A time without a zone is UTC.
     """
-    found = _DATE.fullmatch(text.strip())
-    if found is None:
+    match = _DATE.fullmatch(text.strip())
+    if match is None:
         return None
-    year, month, day, time = found.groups()
+    year, month, day, time = match.groups()
     try:
         when = datetime.fromisoformat(f"{year}-{month}-{day}" + (f"T{time}" if time else ""))
     except ValueError:
@@ -135,14 +135,14 @@ def date_in_name(name: str) -> str | None:
 
 
 def is_after(taken: str, event: str) -> bool | None:
-    """Return whether a date is that of the event or later; `None` on its day, if either has no time."""
+    """Return whether a date is that of the event or later; `None` on the day of the event if either has no time."""
     if taken[:10] == event[:10] and (len(taken) == 10 or len(event) == 10):
         return None
     return taken >= event
 
 
-def turned(shape: BaseGeometry) -> BaseGeometry:
-    """Return a shape in degrees; if it reaches 180 degrees, with its copies to the west and to the east."""
+def wrap_antimeridian(shape: BaseGeometry) -> BaseGeometry:
+    """Return a shape in degrees; if it reaches the antimeridian, with copies 360 degrees to the west and the east."""
     west, _, east, _ = shape.bounds
     return shape if west > -179 and east < 179 else wrap_longitude(shape, WGS84)
 

@@ -28,7 +28,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.raster.source import SOURCE_DRIVERS
 
 NO_PRE: Final = "none"
-"""In place of a pre-disaster image: the post-disaster image alone is assessed."""
+"""Name in place of a pre-disaster image: only the post-disaster image is assessed."""
 _TABLES: Final = (".csv", ".parquet", ".geoparquet")
 _KNOWN: Final = {"pre", "post", "pre_date", "post_date", "event", "geometry"}
 Pairs = Mapping[tuple[str | None, str], BaseGeometry | None]
@@ -37,7 +37,7 @@ Pairs = Mapping[tuple[str | None, str], BaseGeometry | None]
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What a campaign chooses from.
+    """Acquisitions and pairs that a campaign chooses from.
 
     Attributes:
         before: acquisitions before the event, by id.
@@ -60,12 +60,12 @@ def read_catalogue(path: Path, event: str | None = None) -> Catalogue:
     Args:
         path: a STAC catalogue or collection (`.json`, or its folder), a folder of scenes, or a table of pairs (`.csv`,
             `.parquet`).
-        event: date of the event; by default that which the catalogue states. Pairs need none.
+        event: date of the event; default: the date in the catalogue. A table of pairs needs none.
 
     Raises:
         ConfigError: the date of the event is missing or invalid.
-        DataError: nothing that can be read, a STAC catalogue of several events, or no acquisition on one side of the
-            event.
+        DataError: nothing can be read, a STAC catalogue has several events, or one side of the event has no
+            acquisition.
     """
     if path.suffix.lower() in _TABLES and path.is_file():
         if event is not None:
@@ -75,16 +75,16 @@ def read_catalogue(path: Path, event: str | None = None) -> Catalogue:
         event = _event(path, event)  # an invalid date is refused before any raster is opened
     top = next((path / name for name in ROOTS if (path / name).is_file()), path)
     if top.is_file() and top.suffix.lower() == ".json":
-        found, date, warnings = read_stac(top, event)
+        acquisitions, date, warnings = read_stac(top, event)
     elif top.is_dir():
-        (found, warnings), date = _read_folder(top), event
+        (acquisitions, warnings), date = _read_folder(top), event
     else:
         raise DataError(
             f"{path} is not a catalogue.",
             hint="Name a STAC catalogue (.json or its folder), a folder of scenes, or a table of pairs (.csv, "
             ".parquet).",
         )
-    return _divide(path, found, _event(path, date), warnings)
+    return _divide(path, acquisitions, _event(path, date), warnings)
 
 
 def _event(path: Path, text: str | None) -> str:
@@ -96,10 +96,10 @@ def _event(path: Path, text: str | None) -> str:
     return event
 
 
-def _divide(path: Path, found: Iterable[Acquisition], event: str, warnings: WarningCounts) -> Catalogue:
+def _divide(path: Path, acquisitions: Iterable[Acquisition], event: str, warnings: WarningCounts) -> Catalogue:
     """Divide acquisitions by the date of the event."""
     sides: dict[bool, dict[str, Acquisition]] = {False: {}, True: {}}
-    for each in found:
+    for each in acquisitions:
         after = None if each.taken is None else is_after(each.taken, event)
         if each.taken is None:
             warnings.add("acquisitions without a date, left out", each.id)
@@ -127,7 +127,7 @@ def _read_folder(folder: Path) -> tuple[list[Acquisition], WarningCounts]:
 
 
 def _read_scene(name: str, path: Path, warnings: WarningCounts, taken: str | None = None) -> Acquisition | None:
-    """Return a scene; its date is the given one, else the day in its name, else that of its metadata."""
+    """Return a scene, dated by `taken`, else by its metadata unless its name disagrees, else by its name."""
     images, stated = read_images(path, warnings)
     named = date_in_name(path.stem)
     if not taken and named and stated and named != stated[:10]:
@@ -144,11 +144,11 @@ def _read_pairs(path: Path) -> Catalogue:
     if unknown := sorted({*table.columns} - _KNOWN):
         scenes.warnings.add(f"columns of {path.name} that are not used", ", ".join(unknown))
     for line, row in zip(table.index, table.to_dict("records"), strict=True):
-        found = {side: scenes.read(row, side, line) for side in sides if row[side] != NO_PRE or side == "post"}
-        if None in found.values():
+        pair = {side: scenes.read(row, side, line) for side in sides if row[side] != NO_PRE or side == "post"}
+        if None in pair.values():
             scenes.warnings.add(f"pairs of {path.name} with an image that cannot be used, left out", f"line {line}")
             continue
-        pre, post = found.get("pre"), found["post"]
+        pre, post = pair.get("pre"), pair["post"]
         if pre is not None and post is not None and (pre.taken or "")[:10] > (post.taken or "9")[:10]:
             scenes.warnings.add(f"pairs of {path.name} whose pre is later than their post, left out", f"line {line}")
             continue
@@ -156,8 +156,8 @@ def _read_pairs(path: Path) -> Catalogue:
         if area is not None and area.is_empty:
             scenes.warnings.add(f"pairs of {path.name} without a polygon, left out", f"line {line}")
             continue
-        ids = {side: scene.id for side, scene in found.items() if scene is not None}
-        for side, scene in found.items():
+        ids = {side: scene.id for side, scene in pair.items() if scene is not None}
+        for side, scene in pair.items():
             if scene is not None:
                 sides[side][scene.id] = scene
         key = ids.get("pre"), ids["post"]
@@ -176,7 +176,7 @@ def _area_of(row: Mapping[Any, Any]) -> BaseGeometry:
 
 
 class _Scenes:
-    """The images of a table of pairs, each read once; its paths are relative to its folder."""
+    """The images of a table of pairs, each read once; paths are relative to the folder of the table."""
 
     def __init__(self, table: Path) -> None:
         self._table, self.warnings = table, WarningCounts()
@@ -186,7 +186,7 @@ class _Scenes:
         """Return the acquisition in a column, `None` if it cannot be used.
 
         Raises:
-            DataError: no path, no date, or two dates for one image.
+            DataError: there is no path, the date is invalid, or the image has two dates.
         """
         where, path, text = f"{self._table}, line {line}", row[side], row.get(f"{side}_date") or ""
         if not path:
@@ -199,15 +199,17 @@ class _Scenes:
             name = Path(path).name + (f"_{count + 1}" if count else "")
             self._read[path] = text, _read_scene(name, self._table.parent / path, self.warnings, date)
         if self._read[path][0] != text:
-            raise DataError(f"{where}: {path} has another date than before.", hint="Give each image one date.")
+            raise DataError(
+                f"{where}: {path} has another date than on an earlier line.", hint="Give each image one date."
+            )
         return self._read[path][1]
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Return the cells of a CSV as text, by line number; commas, semicolons or tabs divide them.
+    """Return the cells of a CSV as text, by line number; the separator is a comma, semicolon or tab.
 
     Raises:
-        DataError: not readable, or cells without a column.
+        DataError: the file cannot be read, or a row has more cells than columns.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -227,7 +229,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 
 def _lower(path: Path, names: Iterable[object]) -> list[str]:
-    """Return the names of columns without case and spaces around them."""
+    """Return the names of columns in lower case, without spaces around them."""
     lower = [str(name).strip().lower() for name in names]
     if len({*lower}) < len(lower):
         raise DataError(f"{path} repeats a column ({', '.join(lower)}).", hint="Give each column its own name.")
@@ -238,7 +240,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     """Return the rows of a table as text, and its polygons in degrees.
 
     Raises:
-        DataError: no table, no columns `pre` and `post`, or several events.
+        DataError: the file is not a table, lacks the column `pre` or `post`, or has several events.
     """
     if path.suffix.lower() == ".csv":
         table = read_csv(path)
@@ -258,6 +260,6 @@ def _read_table(path: Path) -> pd.DataFrame:
         )
     if len(events := sorted({*table.get("event", [])} - {""})) > 1:
         raise DataError(
-            f"{path} holds pairs of {len(events)} events ({', '.join(events[:3])}).", hint="Plan each event by itself."
+            f"{path} holds pairs of {len(events)} events ({', '.join(events[:3])}).", hint="Plan each event separately."
         )
     return table

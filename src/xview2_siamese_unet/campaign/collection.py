@@ -1,7 +1,7 @@
 """A STAC collection of everything that a campaign has written: an item for each finished job.
 
-All links are relative: the folder can be moved. Nothing depends on when or where it was written, so that the record of
-an assessment, which holds times, is an asset without a checksum.
+All links are relative, so that the folder can be moved. The content does not depend on when or where it was written;
+the record of an assessment, which holds times, therefore has no checksum.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rasterio.crs import CRS
 from shapely.geometry.base import BaseGeometry
 
 from xview2_siamese_unet.atomic import sha256, write_atomically
-from xview2_siamese_unet.campaign.acquisition import WGS84, Acquisition, polygons, turned
+from xview2_siamese_unet.campaign.acquisition import WGS84, Acquisition, polygons, wrap_antimeridian
 from xview2_siamese_unet.campaign.jobs import SCENES, Task, digest
 from xview2_siamese_unet.campaign.merge import LAYER
 from xview2_siamese_unet.damage import Damage
@@ -40,10 +40,10 @@ COLLECTION: Final = "collection.json"
 ITEM: Final = "item.json"
 """Name of the file of an item, in the folder of its assessment."""
 _TOP: Final = "https://campaign/"
-"""Address that stands for the folder: pystac cuts a path at `#` or `?`. Only what is relative to it is written."""
+"""Placeholder for the folder, because pystac cuts a path at `#` or `?`; only links relative to it are written."""
 _ID: Final = "xview2-siamese-unet-"
 _PROCESSING: Final = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
-_MULTIHASH: Final = "1220"  # SHA-256, of 32 bytes
+_MULTIHASH: Final = "1220"  # SHA-256 with 32 bytes
 _CENTIMETRE: Final = 1e-7  # degrees
 _WORLD: Final = shapely.box(-180, -90, 180, 90)
 _TYPES: Final = {
@@ -79,7 +79,7 @@ def write_collection(folder: Path, tasks: Sequence[Task], failed: Mapping[str, s
         folder: of the campaign.
         tasks: all jobs.
         failed: names of those without an assessment; at least one job has one.
-        files: what belongs to the campaign as a whole, relative to its folder.
+        files: of the whole campaign, relative to its folder.
     """
     done = {task.job.name: task for task in tasks if task.job.name not in failed}
     items = [_item(task) for task in done.values()]
@@ -112,8 +112,8 @@ def _collection(tasks: Sequence[Task], failed: Mapping[str, str], items: Sequenc
         catalog_type=pystac.CatalogType.SELF_CONTAINED,
         license="other",
     )
-    beside = CustomLayoutStrategy(item_func=lambda item, _above: f"{_TOP}{SCENES}/{item.id}/{ITEM}")
-    collection.add_items(items, beside)
+    layout = CustomLayoutStrategy(item_func=lambda item, _folder: f"{_TOP}{SCENES}/{item.id}/{ITEM}")
+    collection.add_items(items, layout)
     return collection
 
 
@@ -171,7 +171,10 @@ def _lineage(pre: Acquisition | None, post: Acquisition, model: Mapping[str, Any
 
 
 def _times(post: Acquisition) -> tuple[datetime | None, datetime | None, datetime | None]:
-    """Return a time, or first and last of a day; without a date, of all times until the file was written."""
+    """Return the time of an acquisition, or the first and the last that are possible.
+
+    Without a time, these are those of its day; without a date, 1970 and the time of the file.
+    """
     if post.taken is not None and len(post.taken) > 10:
         return datetime.fromisoformat(post.taken), None, None
     last = f"{post.taken}T23:59:59Z" if post.taken else newest_file(image.path for image in post.images)
@@ -180,24 +183,24 @@ def _times(post: Acquisition) -> tuple[datetime | None, datetime | None, datetim
 
 
 def _outline(scene: Path) -> BaseGeometry:
-    """Return the convex outline of where both images hold data, in degrees; at 180 degrees it is cut."""
+    """Return the convex hull of the area with data in both images, in degrees, cut at 180 degrees."""
     area = pyogrio.read_dataframe(f"GPKG:{scene / LAYER}", layer="valid_area")
     shape = shapely.convex_hull(shapely.geometrycollections(area.geometry.to_numpy()))
     if shape.geom_type != "Polygon":  # no data at all
         with rasterio.open(scene / "damage.tif", driver="GTiff") as raster:
             shape = shapely.box(*raster.bounds)
     degrees = reproject(shape, CRS.from_wkt(area.crs.to_wkt()), WGS84)
-    return polygons(turned(degrees).intersection(_WORLD)).simplify(_CENTIMETRE)
+    return polygons(wrap_antimeridian(degrees).intersection(_WORLD)).simplify(_CENTIMETRE)
 
 
 def _add_file(
-    above: pystac.Item | pystac.Collection, name: str, size: int | None = None, digest: str | None = None
+    parent: pystac.Item | pystac.Collection, name: str, size: int | None = None, digest: str | None = None
 ) -> pystac.Asset:
-    """Add a file; the media type and the role are those of its name."""
+    """Add a file; its name determines the media type and the role."""
     suffix = Path(name).suffix
     role = _ROLES.get(name, _ROLES.get(suffix, "data"))
     asset = pystac.Asset(f"./{name}", media_type=_TYPES[suffix], roles=[role])
-    above.add_asset(name, asset)
+    parent.add_asset(name, asset)
     if digest is not None:
         FileExtension.ext(asset, add_if_missing=True).apply(size=size, checksum=_MULTIHASH + digest)
     return asset

@@ -1,4 +1,4 @@
-"""The footprints of a campaign by tile: each belongs to one, and is assessed in its jobs. The zones to count by."""
+"""Footprints of a campaign, each assigned to one tile and assessed in its jobs; zones to count by."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from xview2_siamese_unet.raster.grid import Area, reproject, wrap_longitude
 
 _SUFFIX, _WRITE = FORMATS["geoparquet"]
 CRS_OF_ALL: Final = "EPSG:4326"
-"""Of footprints and of the merged table: jobs may lie in several UTM zones."""
+"""Coordinate reference system of footprints and merged table: jobs may lie in several UTM zones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,49 +42,49 @@ class Footprints:
     sources: tuple[dict[str, Any], ...]
 
     def of(self, tile: Tile | None) -> gpd.GeoDataFrame:
-        """Return the footprints of a tile, which may be none."""
+        """Return the footprints of a tile; the frame may have no rows."""
         texts = {name: pd.Series(dtype="str") for name in ("building_id", "footprint_source")}
-        none = gpd.GeoDataFrame(texts, geometry=[], crs=CRS_OF_ALL)
-        return self.by_tile.get(tile, none)
+        empty = gpd.GeoDataFrame(texts, geometry=[], crs=CRS_OF_ALL)
+        return self.by_tile.get(tile, empty)
 
 
 def divide_footprints(path: Path, id_column: str | None, tiles: Iterable[Tile]) -> Footprints:
     """Return the footprints of a file by the tile that owns a point inside them.
 
     Args:
-        path: as for `read_table`; of a large file, only what lies around the tiles is read.
+        path: as for `read_table`; of a large file, only the part around the tiles is read.
         id_column: of the file, see `given_buildings`.
         tiles: of the plan.
 
     Raises:
-        DataError: a file or a column that cannot be used.
+        DataError: the file or the column cannot be used.
     """
     given = given_buildings(path.expanduser(), CRS_OF_ALL, id_column, Area(WGS84, _ground(tiles)))
     rows: defaultdict[Tile | None, list[int]] = defaultdict(list)
     for row, tile in enumerate(owners(given.frame.geometry.to_numpy())):
         rows[tile].append(row)
-    by_tile = {tile: given.frame.iloc[found].reset_index(drop=True) for tile, found in rows.items()}
+    by_tile = {tile: given.frame.iloc[rows_of_tile].reset_index(drop=True) for tile, rows_of_tile in rows.items()}
     return Footprints(by_tile, given.warnings, given.sources)
 
 
 def read_zones(path: Path, column: str | None, tiles: Iterable[Tile]) -> Given:
-    """Return zones to count by, see `given_zones`; that none of them meets a tile is a warning, too.
+    """Return zones to count by, see `given_zones`, with a warning if none of them meets a tile.
 
     Raises:
-        DataError: a file or a column that cannot be used.
+        DataError: the file or the column cannot be used.
     """
     given = given_zones(path.expanduser(), column)
-    doubts = outside(given, wrap_longitude(_ground(tiles), WGS84), "zones", "the tiles of the plan")
-    return given._replace(warnings=(*given.warnings, *doubts))
+    warnings = outside(given, wrap_longitude(_ground(tiles), WGS84), "zones", "the tiles of the plan")
+    return given._replace(warnings=(*given.warnings, *warnings))
 
 
 def _ground(tiles: Iterable[Tile]) -> BaseGeometry:
-    """Return tiles with their margins in degrees."""
+    """Return the area of tiles with their margins, in degrees."""
     return shapely.union_all([reproject(t.surroundings, CRS.from_epsg(t.zone), WGS84) for t in sorted({*tiles})])
 
 
 def ids_of(frame: gpd.GeoDataFrame) -> pd.Series[str]:
-    """Return the ids that footprints of a tile have in its assessments: numbered if none has one of its own."""
+    """Return the ids of the footprints of a tile in its assessments: row numbers if the file has no ids."""
     ids: pd.Series[str] = frame["building_id"]
     if (ids.fillna("").str.strip() != "").any():
         return ids

@@ -1,4 +1,4 @@
-"""The jobs of a campaign as assessments: their inputs, which are finished, and why others are not."""
+"""Jobs of a campaign as assessments: their inputs, their execution and their state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from xview2_siamese_unet.raster.source import open_raster
 SCENES: Final = "scenes"
 """Folder of the assessments, one for each job."""
 INPUTS: Final = "inputs"
-"""Folder of what the assessments read in addition to the images: areas, footprints, links to images."""
+"""Folder of further inputs of the assessments: areas, footprints, links to images."""
 _SIDECARS: Final = (".ovr", ".OVR", ".msk", ".MSK", ".aux.xml")
 _WORLD_FILES: Final = (".tfw", ".tifw", ".wld")
 
@@ -38,13 +38,13 @@ class Task(NamedTuple):
     Attributes:
         job: the job.
         folder: of the campaign.
-        given: keywords of `assess` that do not depend on the images.
-        made_from: digest of settings and inputs; a finished assessment of another one is made again.
+        arguments: keyword arguments of `assess` other than the images and the output folder.
+        made_from: digest of settings and inputs; an assessment with another digest is repeated.
     """
 
     job: Job
     folder: Path
-    given: Mapping[str, Any]
+    arguments: Mapping[str, Any]
     made_from: str
 
     @property
@@ -54,7 +54,7 @@ class Task(NamedTuple):
 
 
 class State(NamedTuple):
-    """How the last assessment of a job ended.
+    """Result of the last assessment of a job.
 
     Attributes:
         made_from: see `Task`.
@@ -71,9 +71,9 @@ def make_task(job: Job, folder: Path, footprints: Path | None, settings: Mapping
     Args:
         job: of the plan.
         folder: of the campaign.
-        footprints: of the tile; `None`: the model outlines the buildings.
-        settings: keywords of `assess` that all jobs share.
-        made_with: digest of the model and of all settings that decide a result.
+        footprints: of the tile; `None`: the buildings that the model predicts.
+        settings: keyword arguments of `assess` that all jobs share.
+        made_with: digest of the model and of all settings that the result depends on.
     """
     area = folder / INPUTS / f"{job.tile.name}.geojson"
     text = _area(job.tile)
@@ -83,20 +83,22 @@ def make_task(job: Job, folder: Path, footprints: Path | None, settings: Mapping
     masks = list(dict.fromkeys(mask for image in images for mask in image.masks))
     files = map(file_state, [*(file for image in images for file in _files_of(image.path)), *masks])
     parts = (made_with, text, job.pre is None, *files, footprints and sha256(footprints))
-    given = {**settings, "aoi": area, "masks": masks, "overwrite": True}
-    given |= {} if footprints is None else {"footprints": footprints}
-    return Task(job, folder, given, digest(parts))
+    arguments = {**settings, "aoi": area, "masks": masks, "overwrite": True}
+    arguments |= {} if footprints is None else {"footprints": footprints}
+    return Task(job, folder, arguments, digest(parts))
 
 
 def digest(parts: Iterable[object]) -> str:
-    """Return the SHA-256 of values that are written as JSON."""
+    """Return the SHA-256 of values, written as JSON."""
     return hashlib.sha256(json.dumps([*parts], sort_keys=True).encode()).hexdigest()
 
 
 def file_state(path: Path) -> tuple[str, int, int]:
-    """Return path, size and time of a file, -1 if it is missing."""
-    found = path.stat() if path.is_file() else None
-    return str(path), -1 if found is None else found.st_size, -1 if found is None else found.st_mtime_ns
+    """Return path, size and time of a file; -1 for both if it is missing."""
+    if not path.is_file():
+        return str(path), -1, -1
+    state = path.stat()
+    return str(path), state.st_size, state.st_mtime_ns
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -104,7 +106,7 @@ def _files_of(path: Path) -> list[Path]:
     try:
         with open_raster(path) as raster:
             return sorted({path, *map(Path, raster.files)})
-    except (DataError, RasterioError):  # the assessment says why
+    except (DataError, RasterioError):  # the assessment reports the reason
         return [path]
 
 
@@ -114,9 +116,9 @@ def _area(tile: Tile) -> str:
 
 
 def run_task(assess: Callable[..., object], task: Task) -> str | None:
-    """Assess a job and record how it ended; return the sentence of an error that the user can correct.
+    """Assess a job and record its state; return the message of an error that the user can correct.
 
-    Logs of the assessment are left out: its warnings are part of its record and its report.
+    The assessment logs nothing: its warnings are part of its record and its report.
     """
     logging.disable(logging.CRITICAL)
     try:
@@ -124,7 +126,7 @@ def run_task(assess: Callable[..., object], task: Task) -> str | None:
             None if each is None else _image(task.folder / INPUTS / task.job.name / side, each)
             for side, each in (("pre", task.job.pre), ("post", task.job.post))
         )
-        assess(NO_PRE if pre is None else pre, post, task.scene, **task.given)
+        assess(NO_PRE if pre is None else pre, post, task.scene, **task.arguments)
         reason = None
     except ProjectError as error:
         reason = str(error)
@@ -135,7 +137,7 @@ def run_task(assess: Callable[..., object], task: Task) -> str | None:
 
 
 def _image(folder: Path, acquisition: Acquisition) -> Path:
-    """Return the raster of an acquisition; of several, a folder of links or copies with numbers as names."""
+    """Return the raster of an acquisition; if it has several, a folder of numbered links or copies."""
     paths = [image.path for image in acquisition.images]
     if len(paths) == 1:
         return paths[0]
@@ -149,11 +151,11 @@ def _image(folder: Path, acquisition: Acquisition) -> Path:
     for number, path in enumerate(paths, start=1):
         link = folder / f"{number:04}{path.suffix.lower()}"
         link_or_copy(link, path.absolute())
-        beside = [(path.with_name(path.name + end), link.with_name(link.name + end)) for end in _SIDECARS]
-        beside += [(path.with_suffix(end), link.with_suffix(end)) for end in _WORLD_FILES]
-        for there, here in beside:
-            if there.is_file():
-                link_or_copy(here, there.absolute())
+        sidecars = [(path.with_name(path.name + end), link.with_name(link.name + end)) for end in _SIDECARS]
+        sidecars += [(path.with_suffix(end), link.with_suffix(end)) for end in _WORLD_FILES]
+        for original, copy in sidecars:
+            if original.is_file():
+                link_or_copy(copy, original.absolute())
     return folder
 
 
@@ -163,7 +165,7 @@ def is_finished(task: Task) -> bool:
 
 
 def read_state(folder: Path, job: Job) -> State | None:
-    """Return how the last assessment of a job ended; `None`: it has not, or its record is gone."""
+    """Return the state of the last assessment of a job; `None` if it has not ended, or its record is missing."""
     try:
         state = State(**json.loads(_state_file(folder, job).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -1,6 +1,6 @@
-"""Each building of a campaign once: of the assessments of its tile, the row of the first that shows it.
+"""Merging of assessments: each building once, from the assessment of lowest rank in its tile that shows it.
 
-Outlines of the model may differ between tiles, so each tile leaves out what a tile before it has counted.
+Predicted outlines may differ between tiles, so each tile leaves out buildings that an earlier tile has counted.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _View(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """What a tile adds to the table.
+    """Rows that a tile adds to the table.
 
     Attributes:
         tile: `None`: footprints without a polygon.
@@ -72,7 +72,7 @@ def columns_of(scenes: Iterable[Path], *, footprints: bool) -> Columns:
     infos = (pyogrio.read_info(f"GPKG:{scene / LAYER}", layer=0) for scene in scenes)
     first = next(infos)
     about = next((info for info in chain([first], infos) if info["features"]), first)  # without rows, types are unknown
-    # Of pandas, for columns with gaps.
+    # Types of pandas that allow missing values.
     types = ["str" if kind == "object" else str(kind).replace("int", "Int") for kind in about["dtypes"]]
     own = _OWN | ({VIEWS: "Int32"} if footprints else {})
     return dict(zip(about["fields"], types, strict=True)) | own
@@ -81,22 +81,22 @@ def columns_of(scenes: Iterable[Path], *, footprints: bool) -> Columns:
 def merged_buildings(
     tasks: Iterable[Task], failed: Mapping[str, str], footprints: Footprints | None, columns: Columns
 ) -> Iterator[Merged]:
-    """Yield the buildings of each tile, at last footprints without a polygon.
+    """Yield the buildings of each tile, then the footprints without a polygon.
 
     Args:
         tasks: all jobs.
         failed: names of those without an assessment.
-        footprints: all of them; `None`: the outlines of the model.
+        footprints: all of them; `None`: the buildings that the model predicted.
         columns: see `columns_of`.
 
     Raises:
-        DataError: an assessment of other footprints.
+        DataError: an assessment holds other buildings than the footprints.
     """
     by_tile: defaultdict[Tile, list[Task]] = defaultdict(list)
     for task in sorted(tasks, key=lambda task: task.job.rank):
         by_tile[task.job.tile].append(task)
-    given = {} if footprints is None else footprints.by_tile
-    tiles = sorted({*by_tile, *(tile for tile in given if tile is not None)})
+    footprints_by_tile = {} if footprints is None else footprints.by_tile
+    tiles = sorted({*by_tile, *(tile for tile in footprints_by_tile if tile is not None)})
     views = (
         [
             _View(task, None if task.job.name in failed else _read(task, columns, prefix=footprints is None))
@@ -105,16 +105,17 @@ def merged_buildings(
         for tile in tiles
     )
     if footprints is None:
-        yield from _outlines_once(tiles, views, columns)
+        yield from _merge_outlines(tiles, views, columns)
     else:
-        for tile, found in zip(tiles, views, strict=True):
-            yield Merged(tile, *_judged(footprints.of(tile), found, columns))
-    if None in given:
-        yield Merged(None, _unseen(given[None], NO_POLYGON, columns), _history(given[None], [], columns))
+        for tile, of_tile in zip(tiles, views, strict=True):
+            yield Merged(tile, *_merge_footprints(footprints.of(tile), of_tile, columns))
+    if None in footprints_by_tile:
+        rows = footprints_by_tile[None]
+        yield Merged(None, _not_assessed(rows, NO_POLYGON, columns), _history(rows, [], columns))
 
 
 def _read(task: Task, columns: Columns, *, prefix: bool) -> gpd.GeoDataFrame:
-    """Return the buildings of an assessment; ids of outlines, which are positions, get their system as a prefix."""
+    """Return the buildings of an assessment; with `prefix`, the EPSG code is put before ids, which are positions."""
     frame = read_building_layer(task.scene / LAYER)
     if prefix:
         frame["building_id"] = f"{frame.crs.to_epsg()}_" + frame["building_id"]
@@ -136,44 +137,44 @@ def _typed(frame: gpd.GeoDataFrame, columns: Columns) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(plain, geometry=frame.geometry.to_numpy(), crs=frame.crs)
 
 
-def _judged(
+def _merge_footprints(
     footprints: gpd.GeoDataFrame, views: list[_View], columns: Columns
 ) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
     """Return a row for each footprint of a tile, and a row for each view that shows it.
 
-    The former is of the lowest rank that shows it, whatever its class is there. If none does, it is the row of the one
-    that shows most of it, with its reason.
+    A footprint has the row of the view of lowest rank that shows it, whatever its class there. If no view shows it, the
+    row is that of the view that shows most of it, with its reason.
     """
     frames = {number: view.frame for number, view in enumerate(views) if view.frame is not None}
     if not frames:
-        return _unseen(footprints, FAILED if views else NO_IMAGES, columns), _history(footprints, [], columns)
-    seen = np.zeros((len(views), len(footprints)), bool)
-    shares = np.full(seen.shape, -1.0)
-    reasons = np.full(seen.shape, FAILED, object)
+        return _not_assessed(footprints, FAILED if views else NO_IMAGES, columns), _history(footprints, [], columns)
+    shown = np.zeros((len(views), len(footprints)), bool)
+    shares = np.full(shown.shape, -1.0)
+    reasons = np.full(shown.shape, FAILED, object)
     for number, frame in frames.items():
         if [*frame["building_id"].fillna("")] != [*ids_of(footprints).fillna("")]:
             raise DataError(
                 f"{views[number].task.scene} holds other buildings than the footprints of its tile.",
                 hint="Delete this folder, and run the campaign again.",
             )
-        seen[number] = (frame["status"] != NOT_ASSESSED) | (frame["reason"] == NO_MODEL)
+        shown[number] = (frame["status"] != NOT_ASSESSED) | (frame["reason"] == NO_MODEL)
         shares[number] = (frame["visible_fraction"] - frame["obscured_fraction"]).fillna(0)
         reasons[number] = frame["reason"]
-    chosen = np.where(seen.any(axis=0), seen.argmax(axis=0), shares.argmax(axis=0))
+    chosen = np.where(shown.any(axis=0), shown.argmax(axis=0), shares.argmax(axis=0))
     parts = [frame[chosen == number] for number, frame in frames.items()]
     rows = _joined(parts, columns).sort_index()
     ranks = [view.task.job.rank for view in views]
-    why = [_why(ranks, now if seen[now, row] else None, reasons[:, row]) for row, now in enumerate(chosen.tolist())]
-    given = {name: footprints[name].astype("str") for name in ("building_id", "footprint_source")}
-    views_of = pd.Series(seen.sum(axis=0), dtype="Int32")
-    history = _history(footprints, [frame[seen[number]] for number, frame in frames.items()], columns)
-    return rows.assign(**given, why=pd.Series(why, dtype="str"), **{VIEWS: views_of}), history
+    why = [_why(ranks, view if shown[view, row] else None, reasons[:, row]) for row, view in enumerate(chosen.tolist())]
+    own = {name: footprints[name].astype("str") for name in ("building_id", "footprint_source")}
+    view_counts = pd.Series(shown.sum(axis=0), dtype="Int32")
+    history = _history(footprints, [frame[shown[number]] for number, frame in frames.items()], columns)
+    return rows.assign(**own, why=pd.Series(why, dtype="str"), **{VIEWS: view_counts}), history
 
 
 def _history(footprints: gpd.GeoDataFrame, shown: list[gpd.GeoDataFrame], columns: Columns) -> pd.DataFrame:
     """Return the buildings that each view shows, building by building and by date.
 
-    Column `row` is the place of the building among the footprints.
+    Column `row` is the position of the building among the footprints.
     """
     rows = pd.DataFrame(_joined(shown, columns)).reindex(columns=["building_id", "row", *_OF_VIEWS])
     rows = rows.assign(building_id=footprints["building_id"].astype("str").reindex(rows.index), row=rows.index)
@@ -181,49 +182,51 @@ def _history(footprints: gpd.GeoDataFrame, shown: list[gpd.GeoDataFrame], column
 
 
 def _joined(parts: list[gpd.GeoDataFrame], columns: Columns) -> gpd.GeoDataFrame:
-    """Return the rows of several frames; pandas would take types of columns from those without rows."""
+    """Return the rows of several frames; those without rows would change the types of columns in pandas."""
     filled = [part for part in parts if len(part)] or [_typed(gpd.GeoDataFrame(geometry=[], crs=CRS_OF_ALL), columns)]
     return gpd.GeoDataFrame(pd.concat(filled))
 
 
 def _why(ranks: list[int], chosen: int | None, reasons: Iterable[str]) -> str:
-    """Return the rank of the chosen view, and why those before it were not."""
+    """Return the rank of the chosen view, and the reasons against those before it."""
     before = [f"rank {rank}: {reason}" for rank, reason in zip(ranks[:chosen], reasons, strict=False)]
     return "; ".join([f"rank {ranks[chosen]}" if chosen is not None else "no view", *before])
 
 
-def _unseen(footprints: gpd.GeoDataFrame, reason: str, columns: Columns) -> gpd.GeoDataFrame:
-    """Return footprints that no assessment holds."""
+def _not_assessed(footprints: gpd.GeoDataFrame, reason: str, columns: Columns) -> gpd.GeoDataFrame:
+    """Return the rows of footprints without an assessment."""
     facts = {"status": NOT_ASSESSED, "reason": reason, "cems_grade": CEMS_UNKNOWN, "why": "no view", VIEWS: 0}
     return _typed(footprints.assign(**facts, area_m2=geodesic_areas(footprints).round(2)), columns)
 
 
-class _Ahead(NamedTuple):
-    """Outlines of finished tiles that concern a tile to come.
+class _Pending(NamedTuple):
+    """Outlines of finished tiles that a later tile needs.
 
     Attributes:
-        counted: those in the table that reach its ground or the margin around it.
-        left: those that it owns, but other tiles assessed, a frame for each of these.
+        counted: those in the table that reach its area or the margin around it.
+        left: those that it owns, but that other tiles assessed, a frame for each of these.
     """
 
     counted: list[gpd.GeoDataFrame]
     left: list[gpd.GeoDataFrame]
 
 
-def _outlines_once(tiles: Sequence[Tile], views: Iterable[list[_View]], columns: Columns) -> Iterator[Merged]:
-    """Yield the outlines of the model that each tile owns, without those of buildings that are counted already.
+def _merge_outlines(tiles: Sequence[Tile], views: Iterable[list[_View]], columns: Columns) -> Iterator[Merged]:
+    """Yield the predicted outlines that each tile owns, without those of buildings that are counted already.
 
-    If two tiles draw a building differently, each may own the outline of the other, and so neither its own. Of these,
-    the tile that comes later counts the outline of the earlier one. Only outlines near edges are kept for later tiles.
+    If two tiles outline a building differently, each may own the outline of the other, and neither its own. Then the
+    later tile counts the outline of the earlier one. Only outlines near edges are kept for later tiles.
     """
     reach = {tile: tile.reach for tile in tiles}
     around = neighbours(reach)
-    ahead: defaultdict[Tile, _Ahead] = defaultdict(lambda: _Ahead([], []))
-    for tile, found in zip(tiles, views, strict=True):
-        known = ahead.pop(tile, _Ahead([], []))
-        places = [[] if view.frame is None else owners(view.frame.geometry.to_numpy()) for view in found]
-        own = _first_shown(found, [[place == tile for place in of_view] for of_view in places], columns)
-        others = _first_shown(found, [[place not in (tile, None) for place in of_view] for of_view in places], columns)
+    pending: defaultdict[Tile, _Pending] = defaultdict(lambda: _Pending([], []))
+    for tile, of_tile in zip(tiles, views, strict=True):
+        known = pending.pop(tile, _Pending([], []))
+        owned_by = [[] if view.frame is None else owners(view.frame.geometry.to_numpy()) for view in of_tile]
+        own = _first_shown(of_tile, [[owner == tile for owner in of_view] for of_view in owned_by], columns)
+        others = _first_shown(
+            of_tile, [[owner not in (tile, None) for owner in of_view] for of_view in owned_by], columns
+        )
         rows = [own[~_same(own, known.counted, tile)]]
         for frame in known.left:
             lost = frame[_same(frame, [others], tile)]
@@ -231,22 +234,22 @@ def _outlines_once(tiles: Sequence[Tile], views: Iterable[list[_View]], columns:
         buildings = _joined(rows, columns).reset_index(drop=True)
         yield Merged(tile, buildings)
         others = _within(others, reach[tile])
-        places_of_others = owners(others.geometry.to_numpy())
+        owners_of_others = owners(others.geometry.to_numpy())
         for other in around[tile]:
             if other > tile:
-                ahead[other].counted.append(_within(buildings, reach[other]))
-                ahead[other].left.append(others[np.array([place == other for place in places_of_others], bool)])
+                pending[other].counted.append(_within(buildings, reach[other]))
+                pending[other].left.append(others[np.array([owner == other for owner in owners_of_others], bool)])
 
 
-def _within(outlines: gpd.GeoDataFrame, ground: BaseGeometry) -> gpd.GeoDataFrame:
+def _within(outlines: gpd.GeoDataFrame, area: BaseGeometry) -> gpd.GeoDataFrame:
     """Return the outlines that reach into an area."""
-    return outlines.iloc[outlines.sindex.query(ground, "intersects", sort=True)]
+    return outlines.iloc[outlines.sindex.query(area, "intersects", sort=True)]
 
 
 def _same(outlines: gpd.GeoDataFrame, known: Iterable[gpd.GeoDataFrame], tile: Tile) -> BoolArray:
-    """Return whether each outline is of a building that is known: they share more than half of the smaller one.
+    """Return which outlines show a known building: the two overlap by more than half of the smaller one.
 
-    Neighbours often touch at a corner of a pixel, and overlap a little where images are shifted.
+    Neighbouring buildings often touch at a corner of a pixel, and overlap a little if images are shifted.
     """
     same = np.zeros(len(outlines), bool)
     known = [frame for frame in known if len(frame)]
@@ -262,7 +265,7 @@ def _same(outlines: gpd.GeoDataFrame, known: Iterable[gpd.GeoDataFrame], tile: T
 
 
 def _first_shown(views: list[_View], wanted: Sequence[Sequence[bool]], columns: Columns) -> gpd.GeoDataFrame:
-    """Return the wanted outlines of the views of a tile; where several hold data, those of the lowest rank."""
+    """Return the wanted outlines of the views of a tile; of several views with data there, those of lowest rank."""
     kept: list[gpd.GeoDataFrame] = []
     before: list[_View] = []
     for view, mask in zip(views, wanted, strict=True):

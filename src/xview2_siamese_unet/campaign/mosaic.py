@@ -1,7 +1,7 @@
 """Mosaics of a campaign: for each raster of an assessment and each coordinate reference system, a VRT over all jobs.
 
-A mosaic shows for each pixel the lowest rank that shows the ground there, with data and not obscured. All paths are
-relative: the folder of the campaign can be moved.
+Each pixel of a mosaic comes from the lowest rank that has data there and is not obscured. All paths are relative, so
+that the folder of the campaign can be moved.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from xview2_siamese_unet.raster.vrt import VrtSource, read_vrt_source, vrt_over
 from xview2_siamese_unet.types import AnyArray, Bands
 
 MOSAICS: Final = "mosaics"
-"""Folder of the VRTs; in its folder `obscured` are masks of jobs that clouds hide a part of."""
+"""Folder of the VRTs; its subfolder `obscured` holds the masks of partly obscured jobs."""
 RASTERS: Final = ("damage.tif", "probability.tif")
 _BLOCK: Final = 512
 _HIDDEN: Final = {0: (127, 127, 127, 255)}
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 def write_mosaics(folder: Path, done: Iterable[Task]) -> list[str]:
     """Write `mosaics/damage_32637.vrt`, its style and the like over finished jobs; return their paths below the folder.
 
-    Those of an earlier run that no job belongs to any more are removed.
+    Those of an earlier run without any remaining job are removed.
     """
     tasks = sorted(done, key=lambda task: (task.job.rank, task.job.name), reverse=True)  # the last is on top
     below = folder / MOSAICS / OBSCURED
@@ -51,10 +51,10 @@ def write_mosaics(folder: Path, done: Iterable[Task]) -> list[str]:
     views: dict[Path, str] = {}
     for name in RASTERS:
         kind, by_crs = Path(name).stem, defaultdict[str, list[VrtSource]](list)
-        found = [task for task in tasks if (task.scene / name).is_file()]
-        if missing := len(tasks) - len(found):
+        complete = [task for task in tasks if (task.scene / name).is_file()]
+        if missing := len(tasks) - len(complete):
             _log.warning("%s is missing in %d of %d assessments, left out of the mosaics", name, missing, len(tasks))
-        for task in found:
+        for task in complete:
             source, mask = read_vrt_source(task.scene / name), masks.get(task.job.name)
             if mask is not None:
                 view = below / f"{task.job.name}_{kind}.vrt"
@@ -76,12 +76,12 @@ def write_mosaics(folder: Path, done: Iterable[Task]) -> list[str]:
 
 
 def _code(crs: str) -> str:
-    """Return the EPSG code of a system, or a digest if it has none."""
+    """Return the EPSG code of a coordinate reference system, or a digest if it has none."""
     return str(CRS.from_string(crs).to_epsg() or hashlib.sha256(crs.encode()).hexdigest()[:8])
 
 
 def _write_mask(task: Task, folder: Path) -> Path | None:
-    """Write where an assessment is obscured (0, elsewhere 255); return the path, `None` if it is nowhere."""
+    """Write the mask of an assessment (0 if obscured, else 255); return the path, `None` if nothing is obscured."""
     package, path = f"GPKG:{task.scene / LAYER}", folder / f"{task.job.name}.tif"
     raster = next((raster for name in RASTERS if (raster := task.scene / name).is_file()), None)
     if raster is None or OBSCURED not in pyogrio.list_layers(package)[:, 0]:
@@ -92,13 +92,13 @@ def _write_mask(task: Task, folder: Path) -> Path | None:
 
 
 def _hidden_blocks(grid: Grid, shapes: AnyArray) -> Iterator[tuple[slice, slice, Bands]]:
-    """Yield the blocks that polygons meet."""
+    """Yield the blocks that intersect polygons, 0 inside them."""
     tree = shapely.STRtree(shapes)
     for row, column in product(range(0, grid.height, _BLOCK), range(0, grid.width, _BLOCK)):
         size = min(_BLOCK, grid.height - row), min(_BLOCK, grid.width - column)
-        place = grid.transform @ Affine.translation(column, row)
-        corners = place @ (0, size[0]), place @ (size[1], 0)
+        transform = grid.transform @ Affine.translation(column, row)
+        corners = transform @ (0, size[0]), transform @ (size[1], 0)
         near = tree.query(shapely.box(*corners[0], *corners[1]), "intersects")
         if len(near):
-            mask = rasterize(shapes[near], size, NO_DATA, transform=place, default_value=0, dtype="uint8")
+            mask = rasterize(shapes[near], size, NO_DATA, transform=transform, default_value=0, dtype="uint8")
             yield slice(row, row + size[0]), slice(column, column + size[1]), mask[None]

@@ -1,4 +1,4 @@
-"""`overview.html`: what the page of a finished campaign shows; its map does not grow with the number of buildings."""
+"""`overview.html`, the page of a finished campaign; its map does not grow with the number of buildings."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from xview2_siamese_unet.report.overview import Cell, JobRow, Outline, OverviewC
 
 OVERVIEW: Final = "overview.html"
 _MOST: Final = 2000
-"""Cells of the map."""
+"""Largest number of cells on the map."""
 _SINGLE: Final = 200
-"""Jobs whose outlines the map draws; of more, it draws the squares that hold them."""
+"""Largest number of jobs that the map draws one by one; more are joined into squares."""
 _SQUARES: Final = 1000
-"""Such squares."""
+"""Largest number of these squares."""
 _NAME: Final = re.compile(r"EPSG:(\d+) E(-?\d+)N(-?\d+)")
 _DETAIL: Final = 20.0
 """Metres to which outlines of jobs are simplified."""
@@ -68,11 +68,11 @@ def write_overview(folder: Path, tasks: Sequence[Task], failed: Mapping[str, str
 
 
 def _gathered(rows: Iterable[Mapping[str, Any]]) -> tuple[int, Mapping[Place, Counter[str]]]:
-    """Return the side of the cells in metres, and their counts: of the summary, or of squares of its cells."""
+    """Return the side of the map's cells in metres and their counts; too many cells are joined into larger ones."""
     placed: dict[Place, Mapping[str, Any]] = {}
     for row in rows:
-        if found := _NAME.fullmatch(row["name"]):
-            zone, east, north = map(int, found.groups())
+        if match := _NAME.fullmatch(row["name"]):
+            zone, east, north = map(int, match.groups())
             placed[zone, east, north] = row
     side = side_for(placed, _MOST, at_least=CELL)
     cells: defaultdict[Place, Counter[str]] = defaultdict(Counter)
@@ -82,7 +82,7 @@ def _gathered(rows: Iterable[Mapping[str, Any]]) -> tuple[int, Mapping[Place, Co
 
 
 def _cell(place: Place, side: int, counts: Mapping[str, int], first: Mapping[Tile, str]) -> Cell:
-    """Return a cell of the map; if it lies in one tile, a click opens the report of the first job of that."""
+    """Return a cell of the map; if it lies in one tile, a click opens the report of that tile's first job."""
     zone, east, north = place
     corner, opposite = (Tile(zone, (east + more) // SIDE, (north + more) // SIDE) for more in (0, side - 1))
     scene = first.get(corner) if corner == opposite else None
@@ -95,10 +95,7 @@ def _row(job: Job, error: str | None) -> JobRow:
 
 
 def _outlines(jobs: Sequence[Job], rows: Sequence[JobRow]) -> tuple[str | None, list[Outline]]:
-    """Return the side of the squares that the map joins many jobs to, and the outlines of the finished and the failed.
-
-    A few jobs are not joined.
-    """
+    """Return the side of the squares that join many jobs, `None` for a few jobs, and the outlines on the map."""
     if len(jobs) <= _SINGLE:
         return None, [Outline(_ground(job), [row]) for job, row in zip(jobs, rows, strict=True)]
     side = side_for({job.tile.place for job in jobs}, _SQUARES)
@@ -113,7 +110,7 @@ def _outlines(jobs: Sequence[Job], rows: Sequence[JobRow]) -> tuple[str | None, 
 
 
 def _ground(job: Job) -> BaseGeometry:
-    """Return what the pair of a job shows of its tile, in degrees."""
+    """Return the part of its tile that the pair of a job shows, in degrees."""
     tile, ground = job.tile, polygons(job.tile.box)
     for each in filter(None, (job.pre, job.post)):
         shown = shapely.union_all([in_zone(image.outline, tile.zone) for image in each.images])

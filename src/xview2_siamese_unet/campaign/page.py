@@ -1,4 +1,4 @@
-"""`plan.html`: what the page of a plan shows."""
+"""`plan.html`, the page of a plan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xview2_siamese_unet.campaign.tiles import Place, around, length, side_for, 
 from xview2_siamese_unet.report.plan import PlanContent, Square, render_plan
 
 _MOST: Final = 1000
-"""Shapes of jobs, and as many outlines of images, that the map draws."""
+"""Largest number of jobs that the map draws one by one, and of outlines of images that it draws."""
 
 
 def plan_page(plan: Plan, title: str) -> str:
@@ -33,8 +33,8 @@ def plan_page(plan: Plan, title: str) -> str:
             outlines=outlines if len(outlines) <= _MOST else (),
             acquisitions=[
                 _row(each, side, jobs_of[key][each.id])
-                for side, (key, found) in sides.items()
-                for each in sorted(found.values(), key=lambda one: (one.taken or "", one.id))
+                for side, (key, acquisitions) in sides.items()
+                for each in sorted(acquisitions.values(), key=lambda one: (one.taken or "", one.id))
             ],
             totals={
                 "jobs": f"{len(rows):,}",
@@ -54,11 +54,11 @@ def plan_page(plan: Plan, title: str) -> str:
 def _squares(jobs: Sequence[PlannedJob]) -> tuple[list[Square], str]:
     """Return the squares that hold many jobs, and their side."""
     side = side_for({planned.job.tile.place for planned in jobs}, _MOST)
-    held: defaultdict[Place, Counter[str]] = defaultdict(Counter)
+    counts: defaultdict[Place, Counter[str]] = defaultdict(Counter)
     for planned in jobs:
-        held[around(planned.job.tile.place, side)][planned.job.post.id] += 1
+        counts[around(planned.job.tile.place, side)][planned.job.post.id] += 1
     squares = []
-    for place, posts in held.items():
+    for place, posts in counts.items():
         ((post, count),) = posts.most_common(1)
         squares.append(Square(square(place, side), post, f"{posts.total():,} jobs, of {post}: {count:,}"))
     return squares, length(side)

@@ -22,9 +22,9 @@ from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.grid import reproject
 
 SECONDS: Final = 3.8
-"""Seconds of one CPU core for a megapixel with a ResNet-50 (`docs/benchmarks.md`: 1.89 s on two)."""
+"""Seconds per megapixel on one CPU core with a ResNet-50 (`docs/benchmarks.md`: 1.89 s on two cores)."""
 MEGABYTES: Final = 2.0
-"""Megabytes of products for a megapixel: a synthetic scene of 2048² pixels makes 8.0 MB."""
+"""Megabytes of products per megapixel: a synthetic scene of 2048² pixels has 8.0 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Job:
     Attributes:
         name: of its folder.
         tile: its zone and square.
-        rank: order among the jobs of its tile; where two show a building, the lower rank is preferred.
+        rank: order among the jobs of its tile; if several show a building, the lowest rank is preferred.
         pre: acquisition before the event, with the images that meet the tile; `None`: no pre-disaster image.
-        post: acquisition after it, the same.
+        post: acquisition after it, with the images that meet the tile.
     """
 
     name: str
@@ -47,14 +47,14 @@ class Job:
 
 
 class PlannedJob(NamedTuple):
-    """A job, the part of its tile that it was chosen for, and what it costs.
+    """A job, the part of its tile that it was chosen for, and the size of its inputs.
 
     Attributes:
         job: the job.
-        view: what its post-disaster acquisition shows of the tile.
-        ground: that part in degrees.
+        view: its post-disaster acquisition over the tile.
+        ground: the part that it was chosen for, in degrees.
         square_km: area of that part.
-        megapixels: to assess: all that both images show of the tile.
+        megapixels: size of the area to assess, which is all that both images show of the tile.
     """
 
     job: Job
@@ -66,11 +66,11 @@ class PlannedJob(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All jobs, and what they were chosen from.
+    """All jobs of a campaign, and the catalogue that they were chosen from.
 
     Attributes:
         catalogue: acquisitions and the date of the event.
-        jobs: by tile and rank.
+        jobs: in the order of tile and rank.
         rules: how pairs are chosen, a paragraph each.
         warnings: what was left out.
     """
@@ -86,21 +86,21 @@ def make_plan(catalogue: Catalogue, *, history: bool = False) -> Plan:
 
     Args:
         catalogue: acquisitions and the date of the event.
-        history: add jobs for the other days after the event.
+        history: whether to add jobs for the other days after the event.
 
     Raises:
         DataError: no acquisition before the event overlaps with one after it.
     """
     jobs, missing = [], 0.0
-    images = [image for each in catalogue.after.values() for image in each.images]
-    for zone in zones_of(image.outline for image in images):
-        found, area = _plan_zone(catalogue, zone, history=history)
-        jobs += found
+    after = [image for each in catalogue.after.values() for image in each.images]
+    for zone in zones_of(image.outline for image in after):
+        of_zone, area = _plan_zone(catalogue, zone, history=history)
+        jobs += of_zone
         missing += area
     if not jobs:
         raise DataError(
             "No image before the event overlaps with one after it.",
-            hint="Check the date of the event, and that the images show one place.",
+            hint="Check the date of the event, and that the images show the same area.",
         )
     warnings = [*catalogue.warnings]
     if missing >= SMALLEST:
@@ -108,8 +108,8 @@ def make_plan(catalogue: Catalogue, *, history: bool = False) -> Plan:
     return Plan(catalogue, tuple(jobs), (*RULES, EVERY_DAY) if history else RULES, tuple(warnings))
 
 
-class _Seen(NamedTuple):
-    """An image over one tile."""
+class _TileImage(NamedTuple):
+    """An image over one tile, and the ground that it shows of it."""
 
     acquisition: Acquisition
     image: Image
@@ -130,19 +130,19 @@ def _plan_zone(catalogue: Catalogue, zone: int, *, history: bool) -> tuple[list[
     areas = {key: None if area is None else in_zone(area, zone) for key, area in (catalogue.pairs or {}).items()}
     jobs, missing = [], 0.0
     for tile in tiles:
-        before = [_view(seen) for seen in before_in[tile].values()]
+        before = [_view(images) for images in before_in[tile].values()]
         if catalogue.pairs is not None:
             before.append(View(None, None, tile.box, 0.0))
         allowed = partial(_allowed, tile, areas if catalogue.pairs is not None else None)
-        after = [_view(seen) for seen in after_in[tile].values()]
+        after = [_view(images) for images in after_in[tile].values()]
         choices, area = choose(before, after, allowed)
         if history:
             choices += choose_every_day(before, after, allowed, choices)
         missing += area
         for rank, choice in enumerate(choices, start=1):
             pre, post = (
-                _within(found[tile].get(str(view.id)))
-                for found, view in ((before_in, choice.pre), (after_in, choice.post))
+                _within(side[tile].get(str(view.id)))
+                for side, view in ((before_in, choice.pre), (after_in, choice.post))
             )
             if post is not None:
                 job = Job(f"{tile.name}_{rank:02}", tile, rank, pre, post)
@@ -153,7 +153,7 @@ def _plan_zone(catalogue: Catalogue, zone: int, *, history: bool) -> tuple[list[
 def _allowed(
     tile: Tile, areas: Mapping[tuple[str | None, str], BaseGeometry | None] | None, pre: str | None, post: str
 ) -> BaseGeometry | None:
-    """Return where two acquisitions may be a pair: in the given area, or anywhere in the tile."""
+    """Return the area in which two acquisitions may be a pair: that of the catalogue, or the whole tile."""
     if areas is not None and (pre, post) not in areas:
         return None
     area = None if areas is None else areas[pre, post]
@@ -162,48 +162,47 @@ def _allowed(
 
 def _over(
     acquisitions: Iterable[Acquisition], shapes: Mapping[tuple[str, Path], BaseGeometry], tiles: list[Tile]
-) -> Mapping[Tile, Mapping[str, list[_Seen]]]:
-    """Return tile → acquisition → its images over the tile, each with the ground that it shows."""
+) -> Mapping[Tile, Mapping[str, list[_TileImage]]]:
+    """Return tile → acquisition → its images over the tile."""
     pairs = [(each, image) for each in acquisitions for image in each.images]
     boxes = np.array([tile.box for tile in tiles], dtype=object)
     outlines = np.array([shapes[each.id, image.path] for each, image in pairs], dtype=object)
-    found: defaultdict[Tile, defaultdict[str, list[_Seen]]] = defaultdict(lambda: defaultdict(list))
+    by_tile: defaultdict[Tile, defaultdict[str, list[_TileImage]]] = defaultdict(lambda: defaultdict(list))
     if len(boxes) and len(outlines):
-        numbers, places = shapely.STRtree(boxes).query(outlines, predicate="intersects")
-        for number, place, ground in zip(
-            numbers.tolist(), places.tolist(), shapely.intersection(outlines[numbers], boxes[places]), strict=True
-        ):
+        numbers, columns = shapely.STRtree(boxes).query(outlines, predicate="intersects")
+        grounds = shapely.intersection(outlines[numbers], boxes[columns])
+        for number, column, ground in zip(numbers.tolist(), columns.tolist(), grounds, strict=True):
             each, image = pairs[number]
             if ground.area:
-                found[tiles[place]][each.id].append(_Seen(each, image, polygons(ground)))
-    return found
+                by_tile[tiles[column]][each.id].append(_TileImage(each, image, polygons(ground)))
+    return by_tile
 
 
 def angle_and_clouds(acquisition: Acquisition, tile: Tile) -> dict[str, float]:
-    """Return `off_nadir` in degrees and `cloud_cover` in per cent over a tile, as the rules take them, if stated."""
+    """Return `off_nadir` in degrees and `cloud_cover` in per cent over a tile, as the rules use them, if stated."""
     images = acquisition.images
     areas = [in_zone(image.outline, tile.zone).intersection(tile.box).area for image in images]
     angle = _mean((image.off_nadir, area) for image, area in zip(images, areas, strict=True))
     cloud = _mean((image.cloud, area) for image, area in zip(images, areas, strict=True))
-    found = {}
+    stated = {}
     if angle is not None:
-        found["off_nadir"] = round(angle, 1)
+        stated["off_nadir"] = round(angle, 1)
     if cloud is not None:
-        found["cloud_cover"] = round(100 * cloud, 1)
-    return found
+        stated["cloud_cover"] = round(100 * cloud, 1)
+    return stated
 
 
-def _view(seen: list[_Seen]) -> View:
-    """Return one acquisition over a tile; clouds and angle are means by area of the images that state them."""
-    grounds = [each.ground for each in seen]
-    acquisition = seen[0].acquisition
+def _view(images: list[_TileImage]) -> View:
+    """Return one acquisition over a tile; clouds and angle are area-weighted means of the images that state them."""
+    grounds = [each.ground for each in images]
+    acquisition = images[0].acquisition
     return View(
         acquisition.id,
         acquisition.taken,
         grounds[0] if len(grounds) == 1 else shapely.union_all(grounds),
-        max(each.image.pixel for each in seen),
-        _mean((each.image.cloud, each.ground.area) for each in seen),
-        _mean((each.image.off_nadir, each.ground.area) for each in seen),
+        max(each.image.pixel for each in images),
+        _mean((each.image.cloud, each.ground.area) for each in images),
+        _mean((each.image.off_nadir, each.ground.area) for each in images),
     )
 
 
@@ -213,9 +212,9 @@ def _mean(values: Iterable[tuple[float | None, float]]) -> float | None:
     return sum(value * weight for value, weight in known) / total if total else None
 
 
-def _within(seen: list[_Seen] | None) -> Acquisition | None:
-    """Return an acquisition with the images of one tile only."""
-    return None if not seen else replace(seen[0].acquisition, images=tuple(each.image for each in seen))
+def _within(images: list[_TileImage] | None) -> Acquisition | None:
+    """Return an acquisition with only its images over one tile; `None` without any."""
+    return None if not images else replace(images[0].acquisition, images=tuple(each.image for each in images))
 
 
 def _planned(job: Job, choice: Choice) -> PlannedJob:

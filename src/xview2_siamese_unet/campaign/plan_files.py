@@ -1,4 +1,4 @@
-"""The files of a plan: `plan.csv`, which a person may edit, and what it refers to."""
+"""The files of a plan: `plan.csv`, which a person may edit, and the files that it refers to."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PAGE: Final = "plan.html"
 
 
 class _Row(Strict):
-    """What is read of a row of `plan.csv`; other columns only inform."""
+    """Columns of `plan.csv` that are read; the others are for information only."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -57,10 +57,10 @@ class _Image(Strict):
 
 
 def require_no_plan(folder: Path) -> None:
-    """Require that a folder holds no file of a plan: it may be edited, or unrelated.
+    """Require that a folder holds no file of a plan, which may have been edited, or be unrelated.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: there is such a file.
     """
     for path in (folder / name for name in (JOBS, GROUND, IMAGES, PAGE)):
         if path.exists():
@@ -68,7 +68,7 @@ def require_no_plan(folder: Path) -> None:
 
 
 def write_plan(folder: Path, plan: Plan, page: str) -> None:
-    """Write the four files; `plan.csv` last, because it makes the folder a plan."""
+    """Write the four files; `plan.csv` last, because it marks the folder as a plan."""
     every = {**plan.catalogue.before, **plan.catalogue.after}.values()
     images = [(image.outline, _properties(each, image)) for each in every for image in each.images]
     write_atomically(folder / IMAGES, _collection(images))
@@ -112,7 +112,7 @@ def _properties(acquisition: Acquisition, image: Image) -> dict[str, Any]:
 
 
 def _collection(rows: Iterable[tuple[BaseGeometry, Mapping[str, Any]]]) -> str:
-    """Return shapes in degrees and their properties as GeoJSON, a feature a line."""
+    """Return shapes in degrees and their properties as GeoJSON, one feature a line."""
     features = (
         json.dumps({"type": "Feature", "properties": properties, "geometry": json.loads(shapely.to_geojson(shape))})
         for shape, properties in rows
@@ -124,9 +124,9 @@ def read_plan(folder: Path) -> tuple[Job, ...]:
     """Return the jobs of a plan, in the order of its rows.
 
     Raises:
-        DataError: no plan, or a file of it that cannot be read.
-        ConfigError: an invalid row: an unknown tile or acquisition, one that the tile does not meet, a name or a
-            rank that repeats.
+        DataError: there is no plan, or one of its files cannot be read.
+        ConfigError: a row is invalid: its tile or acquisition is unknown, the two do not meet, or its name or rank
+            repeats.
     """
     path = folder / JOBS
     if not path.is_file():
@@ -180,12 +180,14 @@ class _Acquisitions:
         """Return an acquisition with the images that meet the surroundings of a tile."""
         if name not in self._known:
             some = ", ".join(sorted(self._known)[:6])
-            raise ConfigError(f"{line}: {name!r} is not an acquisition in {IMAGES}.", hint=f"Known are {some}.")
+            raise ConfigError(
+                f"{line}: {name!r} is not an acquisition in {IMAGES}.", hint=f"Known acquisitions: {some}."
+            )
         outlines = self._in_zone(name, tile.zone)
         if not shapely.area(shapely.intersection(outlines, tile.box)).any():
-            raise ConfigError(f"{line}: {name} shows nothing of tile {tile.name}.", hint="Name one that does.")
+            raise ConfigError(f"{line}: {name} does not show tile {tile.name}.", hint="Name one that does.")
         shown = shapely.area(shapely.intersection(outlines, tile.surroundings)) > 0
-        images = tuple(image for image, there in zip(self._known[name].images, shown, strict=True) if there)
+        images = tuple(image for image, is_shown in zip(self._known[name].images, shown, strict=True) if is_shown)
         return replace(self._known[name], images=images)
 
 
@@ -196,13 +198,13 @@ def _read_images(path: Path) -> dict[str, Acquisition]:
         properties = [dict(feature["properties"]) for feature in features]
     except (OSError, ValueError, KeyError, TypeError, ShapelyError) as error:
         raise DataError(f"{path} cannot be read ({error}).", hint="Make the plan again.") from error
-    found: dict[str, Acquisition] = {}
+    acquisitions: dict[str, Acquisition] = {}
     for number, (shape, raw) in enumerate(zip(shapes, properties, strict=True), start=1):
         row = validate(raw, _Image, f"{path}, feature {number}")
         taken = None if row.taken is None else read_date(row.taken)
         if shapely.get_dimensions(shape) != 2:
             raise DataError(f"{path}, feature {number} is not a polygon.", hint="Make the plan again.")
         image = Image(row.path, shape, row.crs, row.pixel_m, row.cloud, row.off_nadir, row.masks)
-        before = found[row.acquisition].images if row.acquisition in found else ()
-        found[row.acquisition] = Acquisition(row.acquisition, taken, (*before, image))
-    return found
+        before = acquisitions[row.acquisition].images if row.acquisition in acquisitions else ()
+        acquisitions[row.acquisition] = Acquisition(row.acquisition, taken, (*before, image))
+    return acquisitions

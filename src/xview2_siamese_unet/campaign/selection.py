@@ -1,4 +1,4 @@
-"""Which pairs are assessed in a tile: the rules of `RULES`, applied to what each acquisition shows of it."""
+"""Selection of the pairs of a tile: the rules of `RULES`, applied to the part of it that each acquisition shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALLEST: Final = 100.0
 """Square metres; a smaller part of a tile gets no job of its own."""
 RULES: Final = (
     f"Acquisitions within the limits of a usual tasking order come first: at most {MOST_CLOUD:.0%} clouds and "
-    f"{MOST_OFF_NADIR:g} degrees off nadir. What the catalogue does not state counts as within.",
+    f"{MOST_OFF_NADIR:g} degrees off nadir. Values that the catalogue does not state count as within.",
     "Then the latest day comes first, on both sides of the event: the latest pre-disaster image is the nearest to it. "
     "On one day the least clouds come first, then the least off-nadir angle, then the name; a number that is not "
     "stated comes last.",
@@ -35,19 +35,19 @@ EVERY_DAY: Final = (
     "For the history, each other day after the event gets a job for each pair that is chosen by the same rules among "
     "the images of that day; these come after the others."
 )
-"""One more, with `--history`."""
+"""One more rule, with `--history`."""
 Allowed = Callable[[str | None, str], BaseGeometry | None]
-"""Ids of a pre- and a post-disaster acquisition → where they may be a pair; `None`: nowhere."""
+"""Ids of a pre- and a post-disaster acquisition → area in which they may be a pair; `None`: no area."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one acquisition shows of a tile.
+    """One acquisition over a tile.
 
     Attributes:
-        id: of the acquisition, `None` for the lack of a pre-disaster image.
+        id: of the acquisition, `None` if there is no pre-disaster image.
         taken: its date, see `Acquisition`.
-        ground: what it shows, in metres.
+        ground: the part of the tile that it shows, in metres.
         pixel: side of its coarsest pixel in metres.
         cloud: share of clouds, 0 to 1.
         off_nadir: angle in degrees.
@@ -93,7 +93,7 @@ def choose(before: Sequence[View], after: Sequence[View], allowed: Allowed) -> t
     Args:
         before: views before the event.
         after: views after it.
-        allowed: where two acquisitions may be a pair.
+        allowed: area in which two acquisitions may be a pair.
     """
     left = shapely.union_all([view.ground for view in after])
     chosen: list[Choice] = []
@@ -108,19 +108,19 @@ def choose(before: Sequence[View], after: Sequence[View], allowed: Allowed) -> t
 def choose_every_day(
     before: Sequence[View], after: Sequence[View], allowed: Allowed, chosen: Sequence[Choice]
 ) -> list[Choice]:
-    """Return the pairs of each day after the event, but those chosen already, in the order of preference."""
+    """Return the pairs of each day after the event, except those chosen already, in the order of preference."""
     days: defaultdict[str | None, list[View]] = defaultdict(list)
     for view in in_order(after):
         days[view.taken and view.taken[:10]].append(view)
     known = {(choice.pre.id, choice.post.id) for choice in chosen}
-    found = (choice for views in days.values() for choice in choose(before, views, allowed)[0])
-    return [choice for choice in found if (choice.pre.id, choice.post.id) not in known]
+    choices = (choice for views in days.values() for choice in choose(before, views, allowed)[0])
+    return [choice for choice in choices if (choice.pre.id, choice.post.id) not in known]
 
 
 def _pairs(
     before: Sequence[View], after: Sequence[View], allowed: Allowed
 ) -> Iterator[tuple[View, View, BaseGeometry]]:
-    """Yield each allowed pair and the ground that both show, the first choice first."""
+    """Yield each allowed pair and the ground that both show, in the order of preference."""
     for post in after:
         for pre in before:
             area = allowed(pre.id, str(post.id))

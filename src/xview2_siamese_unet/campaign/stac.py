@@ -1,7 +1,7 @@
 """A STAC catalogue or collection on disk: its items, grouped into acquisitions.
 
-No network: a link or an asset that is an address, or that leads out of the folder of the catalogue, is left out and
-counted.
+The network is not used: a link or an asset that is an address, or that leads out of the folder of the catalogue, is
+left out and counted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from xview2_siamese_unet.campaign.acquisition import (
     polygons,
     read_date,
     read_images,
-    turned,
+    wrap_antimeridian,
 )
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.raster.source import SOURCE_DRIVERS
@@ -38,11 +38,11 @@ ROOTS: Final = ("catalog.json", "collection.json")
 EVENT: Final = "event_date"
 """Field of a catalogue or collection with the date of its event."""
 _ACQUISITION: Final = ("catalog_id", "pl:strip_id")
-"""Properties by which vendors name one pass of a satellite, whose tiles are items."""
+"""Properties in which vendors name one pass of a satellite, whose tiles are items."""
 _CLOUD: Final = ("tile:clouds_percent", "eo:cloud_cover")  # per cent; that of the tile before that of the whole image
 _OFF_NADIR: Final = ("view:off_nadir",)
 _MASKS: Final = {"udm", "udm2", "cloud", "cloud-mask", "clouds", "cloud-mask-raster"}
-_NO_IMAGES: Final = {*_MASKS, "data-mask"}  # the last is where there are data
+_NO_IMAGES: Final = {*_MASKS, "data-mask"}  # the last marks pixels that hold data
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _BROKEN: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, STACError, ShapelyError)
 
@@ -56,14 +56,14 @@ class _Item(NamedTuple):
 
 
 def read_stac(path: Path, event: str | None = None) -> tuple[list[Acquisition], str | None, WarningCounts]:
-    """Return the acquisitions of a catalogue, the date of its event if known, and what was left out or replaced.
+    """Return the acquisitions of a catalogue, the date of its event if known, and warnings.
 
     Args:
         path: of `catalog.json`, `collection.json` or another file of that kind.
-        event: date of the event, as `read_date` returns it; by default that which the catalogue states.
+        event: date of the event, as `read_date` returns it; default: the date in the catalogue.
 
     Raises:
-        DataError: no STAC catalogue, or one that states an invalid date or several dates of the event.
+        DataError: the file is not a STAC catalogue, or states an invalid date or several dates of the event.
     """
     files = _Files(path.resolve())
     items: list[_Item] = []
@@ -86,10 +86,10 @@ def _add_event(stated: dict[str, Path], path: Path, text: str) -> None:
         raise DataError(f"{path} states the {EVENT} {text!r}, which is not a date.", hint="Name it with --event-date.")
     stated.setdefault(event, path)
     if len(stated) > 1:
-        found = ", but ".join(f"{file} states the {EVENT} {date}" for date, file in stated.items())
+        statements = ", but ".join(f"{file} states the {EVENT} {date}" for date, file in stated.items())
         raise DataError(
-            f"{found}.",
-            hint="Plan each event by itself: name its own catalogue or collection. If it is one event, name its date "
+            f"{statements}.",
+            hint="Plan each event separately: name its own catalogue or collection. If it is one event, name its date "
             "with --event-date.",
         )
 
@@ -129,18 +129,14 @@ class _Files:
             waiting.extend(reversed(new))
 
     def find(self, href: str, base: Path, kind: str) -> Path | None:
-        """Return the file that a link names; one that leads out of the folder, or to nothing, is counted."""
+        """Return the file of a link; count a link that leads out of the folder, or to no file."""
         try:
             path = (base / href).resolve()
-            inside, there = path.is_relative_to(self._top.parent) and not _ADDRESS.match(href), path.is_file()
-        except (
-            OSError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ):  # a name too long, links in a circle, no text, a null byte
-            inside, there = True, False
-        if inside and there:
+            inside, exists = path.is_relative_to(self._top.parent) and not _ADDRESS.match(href), path.is_file()
+        except (OSError, RuntimeError, TypeError, ValueError):
+            # A name that is too long, links in a circle, no text, a null byte.
+            inside, exists = True, False
+        if inside and exists:
             return path
         reason = "whose file is missing" if inside else "that lead out of the folder of the catalogue, not followed"
         self.warnings.add(f"{kind} {reason}", href)
@@ -166,11 +162,11 @@ def _read_item(file: Path, content: dict[str, Any], files: _Files) -> Iterator[_
     masks = [mask for mask in (files.find(href, file.parent, "masks") for href in marked) if mask is not None]
     group = next((str(item.properties[key]) for key in _ACQUISITION if item.properties.get(key)), item.id)
     cloud, off_nadir = _stated(item, _CLOUD, 100, files.warnings), _stated(item, _OFF_NADIR, 90, files.warnings)
-    for image in images:
-        outline = _outline(image, item.geometry, files.warnings)
+    for raster in images:
+        outline = _outline(raster, item.geometry, files.warnings)
         share = None if cloud is None else cloud / 100
-        seen = replace(image, outline=outline, cloud=share, off_nadir=off_nadir, masks=tuple(masks))
-        yield _Item(group, None if when is None else read_date(when.isoformat()), seen)
+        image = replace(raster, outline=outline, cloud=share, off_nadir=off_nadir, masks=tuple(masks))
+        yield _Item(group, None if when is None else read_date(when.isoformat()), image)
 
 
 def _stated(item: pystac.Item, names: Iterable[str], most: float, warnings: WarningCounts) -> float | None:
@@ -194,12 +190,12 @@ def _visual(item: pystac.Item) -> str | None:
 
 
 def _outline(image: Image, geometry: dict[str, Any] | None, warnings: WarningCounts) -> BaseGeometry:
-    """Return where an image has data: its raster, as far as the geometry of its item covers it."""
+    """Return the area in which an image has data: the part of its raster inside the geometry of its item."""
     if geometry is None:
         return image.outline
     try:
         stated = polygons(shapely.make_valid(shapely.from_geojson(json.dumps(geometry))))
-        inside = polygons(image.outline.intersection(turned(stated)))
+        inside = polygons(image.outline.intersection(wrap_antimeridian(stated)))
     except ShapelyError:
         inside = shapely.Polygon()
     if inside.is_empty:
@@ -209,16 +205,16 @@ def _outline(image: Image, geometry: dict[str, Any] | None, warnings: WarningCou
 
 
 def _grouped(items: list[_Item]) -> list[Acquisition]:
-    """Return the acquisitions; one name on two days makes two of them."""
+    """Return the acquisitions; a name that occurs on two days gives two of them."""
     groups: defaultdict[str, defaultdict[str, list[_Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
         groups[item.group][(item.taken or "")[:10]].append(item)
     return [
         Acquisition(
             group if len(days) == 1 else f"{group}_{day or 'undated'}",
-            min((item.taken for item in found if item.taken), default=None),
-            tuple({item.image.path: item.image for item in found}.values()),
+            min((item.taken for item in of_day if item.taken), default=None),
+            tuple({item.image.path: item.image for item in of_day}.values()),
         )
         for group, days in groups.items()
-        for day, found in days.items()
+        for day, of_day in days.items()
     ]

@@ -29,7 +29,7 @@ PARQUET: Final = "buildings.parquet"
 HISTORY: Final = "history.parquet"
 SUMMARIES: Final = ("summary.csv", "summary.json")
 _NAMED: Final = 10
-"""Failed jobs that a warning names; all are in `summary.json`."""
+"""Largest number of failed jobs that a warning names; all are in `summary.json`."""
 
 
 def write_table(
@@ -39,7 +39,7 @@ def write_table(
     footprints: Footprints | None,
     zones: gpd.GeoDataFrame | None = None,
 ) -> dict[str, Any]:
-    """Write the buildings, with footprints their history, and the summaries; return the content of `summary.json`.
+    """Write buildings, summaries and, for footprints, the history; return the content of `summary.json`.
 
     At least one job must be finished.
 
@@ -47,7 +47,7 @@ def write_table(
         folder: of the campaign.
         tasks: all jobs.
         failed: job → why it has no assessment.
-        footprints: all of them; `None`: the outlines of the model.
+        footprints: all of them; `None`: the buildings that the model predicted.
         zones: to count by, see `given_zones`.
     """
     done = [task for task in tasks if task.job.name not in failed]
@@ -74,7 +74,7 @@ def write_table(
         write_geopackage(folder / LAYER, frames(), {"buildings": buildings_style()}, stamp)
     table = tally.table()
     numbers = summary_numbers(table, [*tally.warnings(), *_scene_warnings(done, failed)]) | {
-        "reasons": {status: dict(found.most_common()) for status, found in tally.reasons.items()},
+        "reasons": {status: dict(counts.most_common()) for status, counts in tally.reasons.items()},
         "footprint_sources": [] if footprints is None else list(footprints.sources),
         "jobs": {"done": len(done), "failed": sorted(failed)},
     }
@@ -86,7 +86,7 @@ def write_table(
 
 @contextmanager
 def _history_file(path: Path, *, wanted: bool) -> Iterator[RowGroups | None]:
-    """Yield the file of the history; if there is none, that of an earlier run is deleted."""
+    """Yield the file of the history if it is wanted, else delete that of an earlier run."""
     if wanted:
         with whole_file(path) as part, RowGroups(part) as parquet:
             yield parquet
@@ -96,13 +96,13 @@ def _history_file(path: Path, *, wanted: bool) -> Iterator[RowGroups | None]:
 
 
 def _filled(parts: Iterable[Merged]) -> Iterator[Merged]:
-    """Yield the parts with buildings, or one without: the files need columns."""
-    found, last = False, None
+    """Yield the parts with buildings; without any, the last part, because the files need columns."""
+    has_buildings, last = False, None
     for last in parts:
         if len(last.buildings):
-            found = True
+            has_buildings = True
             yield last
-    if not found and last is not None:
+    if not has_buildings and last is not None:
         yield last
 
 
@@ -116,19 +116,21 @@ def _count(tally: Tally, tile: Tile | None, buildings: gpd.GeoDataFrame, zones: 
 
 
 def _scene_warnings(done: Sequence[Task], failed: Mapping[str, str]) -> list[str]:
-    doubtful = sum(bool((read_record(task.scene) or {}).get("warnings")) for task in done)
-    found = []
+    with_warnings = sum(bool((read_record(task.scene) or {}).get("warnings")) for task in done)
+    warnings = []
     if failed:
         named = ", ".join(sorted(failed)[:_NAMED])
         more = f" and {len(failed) - _NAMED:,} more" if len(failed) > _NAMED else ""
-        found.append(f"{len(failed)} of {len(done) + len(failed)} jobs failed: {named}{more}")
-    if doubtful:
-        found.append(f"{doubtful} of {len(done)} assessments have warnings: see report.html in their folders in scenes")
-    return found
+        warnings.append(f"{len(failed)} of {len(done) + len(failed)} jobs failed: {named}{more}")
+    if with_warnings:
+        warnings.append(
+            f"{with_warnings} of {len(done)} assessments have warnings: see report.html in their folders in scenes"
+        )
+    return warnings
 
 
 class RowGroups:
-    """A Parquet or GeoParquet file to which frames with the same columns are added, a row group each."""
+    """A Parquet or GeoParquet file to which frames with the same columns are added, each as a row group."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -157,11 +159,11 @@ class RowGroups:
 
 
 def _schema(first: pa.Schema) -> pa.Schema:
-    """Return the schema of all rows: geometry types and bounds of the first ones are not those of all."""
+    """Return the schema of all rows, without the geometry types and bounds of the first ones."""
     if b"geo" not in first.metadata:
         return first
     geo = json.loads(first.metadata[b"geo"])
     column = geo["columns"][geo["primary_column"]]
-    column["geometry_types"] = []  # any, as the specification has it
+    column["geometry_types"] = []  # any type, by the specification
     column.pop("bbox", None)
     return first.with_metadata({**first.metadata, b"geo": json.dumps(geo).encode()})

@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from xview2_siamese_unet.campaign.acquisition import WGS84, polygons, turned
+from xview2_siamese_unet.campaign.acquisition import WGS84, polygons, wrap_antimeridian
 from xview2_siamese_unet.raster.grid import reproject
 from xview2_siamese_unet.types import Float64Array
 from xview2_siamese_unet.xbd.georeference import utm_transformer, utm_zone
@@ -65,16 +65,16 @@ class Tile(NamedTuple):
 
     @property
     def reach(self) -> BaseGeometry:
-        """Its ground in degrees, which is the part of its square in its zone, with a margin, see `turned`."""
+        """The part of its square in its zone, with a margin, in degrees, see `wrap_antimeridian`."""
         crs = CRS.from_epsg(self.zone)
         ground = in_zone(reproject(self.box, crs, WGS84), self.zone)
-        return turned(reproject(ground.buffer(MARGIN, join_style="mitre"), crs, WGS84))
+        return wrap_antimeridian(reproject(ground.buffer(MARGIN, join_style="mitre"), crs, WGS84))
 
 
 def parse_tile(name: str) -> Tile | None:
     """Return the tile of a name, `None` for an invalid name."""
-    found = _NAME.fullmatch(name)
-    return None if found is None else Tile(*map(int, found.groups()))
+    match = _NAME.fullmatch(name)
+    return None if match is None else Tile(*map(int, match.groups()))
 
 
 def tile_at(longitude: float, latitude: float) -> Tile:
@@ -93,23 +93,23 @@ def owners(shapes: Any) -> list[Tile | None]:  # noqa: ANN401  numpy array of sh
     x, y = shapely.get_coordinates(shapely.point_on_surface(shapes[~shapely.is_empty(shapes)])).T
     x = np.where(x > 180, x - 360, x)
     zones = np.array([utm_zone(*point) for point in zip(x.tolist(), y.tolist(), strict=True)], int)
-    found = np.zeros((len(zones), 3), int)
+    numbers = np.zeros((len(zones), 3), int)
     for zone in np.unique(zones).tolist():
         here = zones == zone
         metres = np.array(utm_transformer(zone).transform(x[here], y[here]))
-        found[here] = np.column_stack([zones[here], *np.floor(metres / SIDE).astype(int)])
-    known = iter(found.tolist())
+        numbers[here] = np.column_stack([zones[here], *np.floor(metres / SIDE).astype(int)])
+    known = iter(numbers.tolist())
     return [None if empty else Tile(*next(known)) for empty in shapely.is_empty(shapes)]
 
 
 def neighbours(reach: Mapping[Tile, BaseGeometry]) -> dict[Tile, list[Tile]]:
-    """Return for each tile the others, of all zones, whose `reach` meets its own."""
+    """Return for each tile the other tiles, of all zones, whose `reach` meets its own."""
     tiles, shapes = [*reach], [*reach.values()]
-    found: dict[Tile, list[Tile]] = {tile: [] for tile in tiles}
+    near: dict[Tile, list[Tile]] = {tile: [] for tile in tiles}
     for one, other in shapely.STRtree(shapes).query(shapes, "intersects").T.tolist():
         if one != other:
-            found[tiles[one]].append(tiles[other])
-    return {tile: sorted(others) for tile, others in found.items()}
+            near[tiles[one]].append(tiles[other])
+    return {tile: sorted(others) for tile, others in near.items()}
 
 
 def zones_of(outlines: Iterable[BaseGeometry]) -> list[int]:
@@ -124,11 +124,11 @@ def zones_of(outlines: Iterable[BaseGeometry]) -> list[int]:
 
 
 def side_for(places: Collection[Place], most: int, *, at_least: int = SIDE) -> int:
-    """Return the side in metres of the smallest squares of a map of which `most` hold all places.
+    """Return the smallest side in metres with which at most `most` squares of a map hold all places.
 
     Args:
         places: south-west corners.
-        most: number of squares; the largest ones, of 500 km, may be more.
+        most: number of squares; of the largest ones, with a side of 500 km, there may be more.
         at_least: the smallest side.
     """
     sides = [side for side in _SIDES if side >= at_least]
@@ -136,7 +136,7 @@ def side_for(places: Collection[Place], most: int, *, at_least: int = SIDE) -> i
 
 
 def around(place: Place, side: int) -> Place:
-    """Return the square that holds a place."""
+    """Return the square of a given side that holds a smaller one."""
     zone, east, north = place
     return zone, east // side * side, north // side * side
 
@@ -164,16 +164,16 @@ def in_zone(outline: BaseGeometry, zone: int) -> BaseGeometry:
     west = 6 * (zone % 100) - 186
     south, north = (0, 90) if zone < 32700 else (-90, 0)
     band = shapely.box(west, south, west + 6, north)
-    inside = polygons(turned(outline).intersection(band))
+    inside = polygons(wrap_antimeridian(outline).intersection(band))
     return inside if inside.is_empty else polygons(reproject(inside, WGS84, CRS.from_epsg(zone)))
 
 
 def tiles_over(shapes: Iterable[BaseGeometry], zone: int) -> list[Tile]:
     """Return the tiles whose squares meet shapes in metres, by column and row."""
-    found: set[Tile] = set()
+    tiles: set[Tile] = set()
     for shape in shapes:
         if not shape.is_empty:
             first, last = np.floor(np.array(shape.bounds) / SIDE).astype(int).reshape(2, 2)
             columns, rows = (range(low, high + 1) for low, high in zip(first.tolist(), last.tolist(), strict=True))
-            found |= {Tile(zone, column, row) for column in columns for row in rows}
-    return sorted(found)
+            tiles |= {Tile(zone, column, row) for column in columns for row in rows}
+    return sorted(tiles)

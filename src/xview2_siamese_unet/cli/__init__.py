@@ -1,4 +1,4 @@
-"""Commands of the project for `kedro`, and errors as one sentence."""
+"""Commands of the project for `kedro`, and one-line messages for errors."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _CHECKING: Final = (
     "kedro.runner.",
     "kedro.utils",
 )
-"""Modules of Kedro that raise before anything runs, in a sentence, for names and options that do not exist."""
+"""Modules of Kedro whose errors, raised before anything runs, name options and names that do not exist."""
 _MAKERS: Final = {"04": "feature_statistics", "06": "modelling", "07": "reporting", "08": "reporting"}
-"""Number of a layer → the pipeline that makes it; data_processing makes the others."""
+"""Number of a layer → the pipeline that writes it; data_processing writes the others."""
 
 
 def _run(**options: Any) -> Any:  # noqa: ANN401
@@ -85,18 +85,18 @@ class CommandHooks:
 
     @cli_hook_impl
     def after_command_run(self) -> None:
-        """End a failed command with one sentence if the user can correct it."""
-        end_in_one_sentence(sys.exc_info()[1])  # the error that Kedro is handling
+        """End a failed command with a one-line message if the user can correct the error."""
+        exit_with_error(sys.exc_info()[1])  # the error that Kedro handles
 
 
-def end_in_one_sentence(error: BaseException | None, program: str = "kedro") -> None:
-    """Print a sentence for an error that the user can correct and exit with 1.
+def exit_with_error(error: BaseException | None, program: str = "kedro") -> None:
+    """Print a one-line message for an error that the user can correct, and exit with status 1.
 
-    Any other error is left alone, and all of them under `--verbose` or with our logger at DEBUG.
+    Return for any other error, and for all of them under `--verbose` or with our logger at DEBUG.
 
     Args:
         error: of a command.
-        program: that the user has called.
+        program: name of the program that the user called.
     """
     verbose = KedroCliError.VERBOSE_ERROR or logging.getLogger(_PACKAGE).isEnabledFor(logging.DEBUG)
     if isinstance(error, Exception) and not verbose and (sentence := sentence_of(error)):
@@ -105,7 +105,7 @@ def end_in_one_sentence(error: BaseException | None, program: str = "kedro") -> 
 
 
 def sentence_of(error: Exception) -> str | None:
-    """Return what the user can correct about an error, `None` for a defect."""
+    """Return the message of an error that the user can correct, `None` for a defect."""
     if ours := cause_of(error):
         return str(ours)
     missing = next((link for link in chain(error) if isinstance(link, FileNotFoundError) and link.filename), None)

@@ -40,9 +40,9 @@ def adapt_command(
     kedro adapt assessment --labels labels.csv
     kedro adapt neighbouring --head assessment/adapted/head.safetensors
     """  # noqa: D301  click takes the escaped character
-    given = {key: value for key, value in adaptation.items() if value not in (None, ())}
-    found = xview2.adapt(folder, labels, env=env, **given)
+    options = {key: value for key, value in adaptation.items() if value not in (None, ())}
+    adapted = xview2.adapt(folder, labels, env=env, **options)
     if as_json:
-        print_json(found.record)
+        print_json(adapted.record)
     else:
-        click.echo(f"{found.folder}: {', '.join(found.record['products'])}")
+        click.echo(f"{adapted.folder}: {', '.join(adapted.record['products'])}")

@@ -56,7 +56,7 @@ def assess_command(
     env: str | None,
     **inference: Any,  # noqa: ANN401
 ) -> None:
-    """Find damaged buildings between an image PRE and an image POST of a disaster.
+    """Find damaged buildings by comparing a pre-disaster image PRE with a post-disaster image POST.
 
     Each is a GeoTIFF, a VRT or a folder of GeoTIFF tiles, in any coordinate reference system. The same as `kedro run
     --pipelines inference` with these paths as parameters. Exits with status 2 and a one-line error if the images cannot
@@ -69,13 +69,13 @@ def assess_command(
     """  # noqa: D301  click takes the escaped character
     if not check and inference["out"] is None:
         raise click.UsageError("Missing option '--out'; only --check works without it.")
-    given = {key: value for key, value in inference.items() if value not in (None, False, ())}
+    options = {key: value for key, value in inference.items() if value not in (None, False, ())}
     try:
-        found = xview2.look(**given, env=env) if check else xview2.assess(**given, env=env, device=device).record
+        result = xview2.look(**options, env=env) if check else xview2.assess(**options, env=env, device=device).record
     except ProjectError as error:
         raise Refused(as_called(str(error))) from error
     if check or as_json:
-        print_json(found)
+        print_json(result)
 
 
 @click.command("check", cls=ProjectCommand, params=[each for each in assess_command.params if each.name in _INPUTS])

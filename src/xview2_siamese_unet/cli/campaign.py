@@ -1,4 +1,4 @@
-"""`kedro campaign plan`, `run` and `status`: choose pairs for a whole disaster, assess them, look how far it is."""
+"""`kedro campaign plan`, `run` and `status`: choose pairs for a whole disaster, assess them, show the progress."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import xview2_siamese_unet as xview2
 from xview2_siamese_unet.cli.command import ProjectCommand, as_called, env_option, json_option, print_json
 
 _INCOMPLETE: Final = 3
-"""Exit status if jobs failed and the others are complete."""
+"""Exit status if some jobs failed and the others are finished."""
 _PATH: Final = click.Path(path_type=Path)
 
 
 @click.group()
 def campaign() -> None:
-    """Assess a whole disaster: many scenes, one answer for each building."""
+    """Assess a whole disaster: many scenes, one result for each building."""
 
 
 @campaign.command(cls=ProjectCommand)
@@ -40,20 +40,20 @@ def plan(catalogue: Path, out: Path, event_date: str | None, *, history: bool, a
     kedro campaign plan catalogue/collection.json --event-date 2023-02-06T01:17 --out campaign
     kedro campaign plan pairs.csv --out campaign
     """  # noqa: D301  click takes the escaped character
-    made = xview2.plan_campaign(catalogue, out, event_date, history=history)
+    planned = xview2.plan_campaign(catalogue, out, event_date, history=history)
     from xview2_siamese_unet.campaign.plan_files import JOBS, PAGE  # noqa: PLC0415  slow to import for --help
 
-    tiles = len({job.job.tile for job in made.jobs})
+    tiles = len({job.job.tile for job in planned.jobs})
     page = out.expanduser().absolute() / PAGE
     if as_json:
-        print_json({"jobs": len(made.jobs), "tiles": tiles, "page": str(page), "warnings": [*made.warnings]})
+        print_json({"jobs": len(planned.jobs), "tiles": tiles, "page": str(page), "warnings": [*planned.warnings]})
     else:
-        click.echo(f"jobs: {len(made.jobs)}, tiles: {tiles}; look at {page}, edit {JOBS}")
+        click.echo(f"jobs: {len(planned.jobs)}, tiles: {tiles}; see {page}, edit {JOBS}")
 
 
 @campaign.command("run", cls=ProjectCommand)
 @click.argument("folder", metavar="DIR", type=_PATH)
-@click.option("--footprints", type=_PATH, help="Building footprints of the whole ground, see kedro assess.")
+@click.option("--footprints", type=_PATH, help="Building footprints of the whole area, see kedro assess.")
 @click.option("--zones", type=_PATH, help="Polygons, such as districts, to count the buildings of the table by.")
 @click.option("--model", help="As for kedro assess. Default: the newest finished run of --env.")
 @click.option(
@@ -63,7 +63,7 @@ def plan(catalogue: Path, out: Path, event_date: str | None, *, history: bool, a
 )
 @json_option
 @env_option
-def run_command(folder: Path, *, as_json: bool, env: str | None, **given: Any) -> None:  # noqa: ANN401
+def run_command(folder: Path, *, as_json: bool, env: str | None, **options: Any) -> None:  # noqa: ANN401
     """Assess all jobs of DIR/plan.csv, and write one table of buildings to DIR.
 
     Finished assessments of the same settings and inputs are reused: the same command resumes after an interruption. A
@@ -74,7 +74,7 @@ def run_command(folder: Path, *, as_json: bool, env: str | None, **given: Any) -
     kedro campaign run campaign --footprints buildings.gpkg --workers 4
     kedro campaign run campaign --env lab/strong
     """  # noqa: D301  click takes the escaped character
-    counts = xview2.run_campaign(folder, env=env, **given)
+    counts = xview2.run_campaign(folder, env=env, **options)
     if as_json:
         print_json(counts)
     else:
@@ -88,7 +88,7 @@ def run_command(folder: Path, *, as_json: bool, env: str | None, **given: Any) -
 @click.argument("folder", metavar="DIR", type=_PATH)
 @json_option
 def status_command(folder: Path, *, as_json: bool) -> None:
-    """Count the jobs of DIR/plan.csv that are done, that failed and that wait.
+    """Count the finished, failed and waiting jobs of DIR/plan.csv.
 
     \b
     kedro campaign status campaign

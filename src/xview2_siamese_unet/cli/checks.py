@@ -32,7 +32,7 @@ from xview2_siamese_unet.xbd.scenes import list_pairs
 
 _PACKAGES: Final = ("kedro", "torch", "segmentation-models-pytorch", "rasterio")
 _MIN_DISK: Final = 5e9
-_MIN_GDAL: Final = "3.6"  # from which the COG driver writes sparse files
+_MIN_GDAL: Final = "3.6"  # the first whose COG driver writes sparse files
 
 
 class Finding(NamedTuple):
@@ -86,7 +86,7 @@ def _machine() -> Iterator[Finding]:
 
 def _layers(loader: UserExperimentConfigLoader) -> Finding:
     names = [layer if layer_files(str(loader.conf_source), layer) else f"({layer}: nothing)" for layer in loader.layers]
-    loader["parameters"], loader["catalog"]  # raises their errors
+    loader["parameters"], loader["catalog"]  # raises an error if they are invalid
     return Finding("configuration", "good", " < ".join(names))
 
 
@@ -142,7 +142,7 @@ def _other_dataset(loader: UserExperimentConfigLoader, name: str) -> Finding:
         return Finding("dataset", "bad", cause.message, cause.hint)
     if not isinstance(scenes, Partitions):
         hint = "Name a subclass of OtherLayout as its type in catalog.yml."
-        return Finding("dataset", "bad", f"{name}: the entry download is no dataset in another layout", hint)
+        return Finding("dataset", "bad", f"{name}: the entry download is not a dataset in another layout", hint)
     return Finding("dataset", "good", f"{name}: {len(scenes)} scenes of {kind}, converted in the first run")
 
 

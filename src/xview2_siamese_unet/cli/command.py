@@ -1,4 +1,4 @@
-"""What all commands share: verbosity, Ctrl-C, --out, --json, console, project and configuration."""
+"""Shared parts of all commands: verbosity, Ctrl-C, --out, --json, console, project and configuration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kedro.framework.cli.utils import KedroCliError, LazyGroup
 from kedro.io import CatalogProtocol
 from rich.console import Console
 
-from xview2_siamese_unet.atomic import nearest_existing, require_place
+from xview2_siamese_unet.atomic import nearest_existing, require_file_path
 from xview2_siamese_unet.config_loader import PACKAGED, UserExperimentConfigLoader
 from xview2_siamese_unet.project import find_project, open_session
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
@@ -30,18 +30,18 @@ STOPPED: Final = 128 + signal.SIGINT
 XVIEW2: Final = "xview2"
 """The program that runs commands in any folder; in a project, `kedro` does."""
 IN_ANY_FOLDER: Final = {
-    "assess": "Find damaged buildings between two images.",
+    "assess": "Find damaged buildings in a pair of images.",
     "check": "Validate the inputs of an assessment.",
     "label": "Write a page to label buildings on.",
     "adapt": "Assess again with a head fitted on labels.",
     "validate": "Draw a sample of buildings to label.",
     "estimate": "Estimate counts with intervals from its labels.",
-    "campaign": "Assess a disaster that was seen in many scenes.",
+    "campaign": "Assess a whole disaster in many scenes.",
     "score": "Print the official xView2 score of predicted masks.",
     "model": "List, combine, export, score and verify models.",
     "doctor": "Check the machine and the configuration.",
 }
-"""Name → what it does, of each command of `xview2`."""
+"""Name → summary of each command of `xview2`."""
 _SHARED: Final = re.compile(rf"\bkedro(?=\s+(?:{'|'.join(IN_ANY_FOLDER)})\b)")
 _OTHER: Final = re.compile(r"\bkedro [a-z]")
 _LOGGERS: Final = ("kedro", "xview2_siamese_unet")
@@ -68,14 +68,16 @@ class ProjectCommand(click.Command):
             raise click.ClickException(error.message) from error
 
     def get_help(self, ctx: click.Context) -> str:
-        """Return the help, which names the program that was called."""
+        """Return the help, with the name of the program that was called."""
         text = super().get_help(ctx)
         return _SHARED.sub(XVIEW2, text) if ctx.find_root().info_name == XVIEW2 else text
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command."""
         if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: code pages of Windows lack most characters
+            sys.stdout.reconfigure(
+                errors="backslashreplace"
+            )  # as for stderr: code pages of Windows lack most characters
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
@@ -93,7 +95,7 @@ class CommandTable(LazyGroup):
     """Commands that are imported when they are called, but not for the help of the group.
 
     Args:
-        summaries: name → what it does, of each command.
+        summaries: name → summary of each command.
     """
 
     def __init__(self, *args: Any, summaries: Mapping[str, str], **options: Any) -> None:  # noqa: ANN401
@@ -107,11 +109,11 @@ class CommandTable(LazyGroup):
 
 
 def as_called(text: str, program: str | None = None) -> str:
-    """Return a message that names commands as the user can type them.
+    """Return a message with the commands as the user has to type them.
 
     Args:
-        text: names them as commands of `kedro`.
-        program: that runs; `None`: that of the current command.
+        text: message with commands of `kedro`.
+        program: name of the program; `None`: that of the current command.
     """
     if program is None and (context := click.get_current_context(silent=True)):
         program = context.find_root().info_name
@@ -167,14 +169,14 @@ def out_option(text: str) -> Callable[[Command], Command]:
 
 def _require_writable(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
     if path is not None:
-        require_place(path)
+        require_file_path(path)
         if not os.access(nearest_existing(path.parent), os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return path
 
 
 def open_console() -> Console:
-    """Return a console as wide as the terminal; elsewhere it truncates no name."""
+    """Return a console as wide as the terminal, or without a terminal wide enough for every name."""
     fits = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console() if fits else Console(width=_WIDTH)
 
@@ -185,15 +187,15 @@ def open_configuration(env: str | None) -> UserExperimentConfigLoader:
     Its catalog names the files of the newest finished run, or of the run after an `@`.
     """
     chosen, _, run = (env or os.environ.get("KEDRO_ENV") or "").partition("@")
-    given = {"run": run} if run else None
+    params = {"run": run} if run else None
     folder, conf = find_project()
-    loader = UserExperimentConfigLoader(str(conf), env=chosen or None, runtime_params=given, **CONFIG_LOADER_ARGS)
+    loader = UserExperimentConfigLoader(str(conf), env=chosen or None, runtime_params=params, **CONFIG_LOADER_ARGS)
     loader.project = folder
     return loader
 
 
 def open_catalog(name: str) -> CatalogProtocol[Any, Any]:
-    """Return the catalog of `<user>/<experiment>`: newest run, or the one after `@`."""
+    """Return the catalog of `<user>/<experiment>`, with the newest run or the run after an `@`."""
     env, _, run = name.partition("@")
     with open_session(env, {"run": run} if run else None) as session:
         catalog: CatalogProtocol[Any, Any] = session.load_context().catalog

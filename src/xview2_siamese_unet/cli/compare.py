@@ -1,4 +1,4 @@
-"""`kedro compare`: scored experiments beside each other."""
+"""`kedro compare`: scored experiments side by side."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def open_experiment(name: str) -> Experiment:
         name: `<user>/<experiment>` or `<user>/<experiment>@<run>`.
 
     Raises:
-        DataError: it was not scored.
+        DataError: the run has no scores.
     """
     catalog, env = open_catalog(name), name.partition("@")[0]
     if absent := [needed for needed in ("run", "scene_counts", "metrics") if not catalog.exists(needed)]:

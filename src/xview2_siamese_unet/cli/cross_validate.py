@@ -1,4 +1,4 @@
-"""`kedro cross-validate`: score every scene by a model that was not trained on it, or every event."""
+"""`kedro cross-validate`: score every scene with a model that was trained without it, or without its event."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Fold(NamedTuple):
 
     Attributes:
         name: of its row in the table.
-        experiment: that leaves it out.
-        key: setting in which that experiment differs.
-        value: of the setting.
+        experiment: copy that leaves out this part.
+        key: setting in which the copy differs.
+        value: of that setting in the copy.
     """
 
     name: str
@@ -65,17 +65,17 @@ class Fold(NamedTuple):
 @click.option(
     "--folds", type=click.IntRange(2), help=f"Models to train. Default: one for each event; {_PARTS} by scene."
 )
-@out_option("Also write the numbers to this JSON file, as metrics.json has them.")
+@out_option("Also write the numbers to this JSON file, in the form of metrics.json.")
 @json_option
 @env_option
 def cross_validate(
     by: Literal["event", "scene"], folds: int | None, out: Path | None, *, as_json: bool, env: str | None
 ) -> None:
-    """Score every scene by a model that was trained without it.
+    """Score every scene with a model that was trained without it.
 
     Copies the experiment of --env in conf/experiments once for each fold; trains each copy without the scenes of its
-    fold, on all other scenes of the dataset; and scores all scenes together, each by the model that has not seen it.
-    By event, no model has seen any scene of the events that it is scored on: that is what to expect of a new disaster.
+    fold, on all other scenes of the dataset; and scores all scenes together, each with the model that was trained
+    without it. By event, no model was trained on any scene of the events that it is scored on, as for a new disaster.
     Finished folds are reused, so the same command resumes after an interruption.
 
     \b
@@ -107,8 +107,11 @@ def _events(experiment: str, scenes: pd.DataFrame, folds: int | None) -> list[Fo
     if len(events) < 2:
         raise DataError(f"All scenes are of one event, {events[0]}.", hint="Cross-validate with --by scene.")
     if folds is not None and folds > len(events):
-        raise DataError(f"{len(events)} events make no {folds} folds.", hint=f"Set --folds to {len(events)} or fewer.")
-    if folds is None or folds == len(events):  # under the names that `kedro leave-events-out` gives them
+        raise DataError(
+            f"{len(events)} events cannot be divided into {folds} folds.",
+            hint=f"Set --folds to {len(events)} or fewer.",
+        )
+    if folds is None or folds == len(events):  # with the names of `kedro leave-events-out`
         return [Fold(event, f"{experiment}_without_{event}", LEFT_OUT, [event]) for event in events]
     groups = [events[first::folds] for first in range(folds)]
     names = [f"{experiment}_without_events_{number}_of_{folds}" for number in range(1, folds + 1)]
@@ -141,8 +144,8 @@ def _table(rows: dict[str, Any]) -> Table:
         table.add_column(column, justify="right")
     for name, numbers in rows.items():
         cells = [f"{numbers[key]:.3f}  {_interval(numbers['intervals'][key])}" for key in _COLUMNS]
-        found = numbers["buildings"]
-        cells.append(f"{found['f1']:.3f}  {_interval(found['f1_interval'])}")
+        buildings = numbers["buildings"]
+        cells.append(f"{buildings['f1']:.3f}  {_interval(buildings['f1_interval'])}")
         table.add_row(Text(name), str(numbers["n_scenes"]), *cells)
     return table
 

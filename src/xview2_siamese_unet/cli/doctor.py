@@ -1,4 +1,4 @@
-"""`kedro doctor`: check a run before it starts, and explain the value of a key."""
+"""`kedro doctor`: check hardware, configuration and data before a run, and explain the value of a key."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from xview2_siamese_unet.project import find_project
 _COLOURS: Final = {"good": "green", "note": "yellow", "bad": "red"}
 _KINDS: Final[dict[str, type[BaseModel]]] = {"parameters": Parameters, "globals": Globals}
 _SECTION: Final = object()
-"""In place of a value, where a key is missing or names a section."""
+"""In place of a value, if a key is missing or names a section."""
 _GLOBAL: Final = re.compile(r"\$\{\s*globals:\s*([\w.]+)\s*\}")
 
 
@@ -74,7 +74,7 @@ def doctor(env: str | None, keys: tuple[str, ...], *, as_json: bool) -> None:
 
 
 class Setting(NamedTuple):
-    """One place that sets a key."""
+    """One file or default that sets a key."""
 
     where: str
     """File and line, or the default of the code."""
@@ -82,16 +82,16 @@ class Setting(NamedTuple):
 
 
 def explain(loader: UserExperimentConfigLoader, key: str) -> tuple[object, list[Setting]]:
-    """Return the value in effect and every place that sets a key, weakest first.
+    """Return the value in effect and all settings of a key, the weakest first.
 
-    Where the last of them is `${globals:...}`, the places that set that global follow.
+    If the last of them is `${globals:...}`, the settings of that global follow.
 
     Args:
         loader: of the user and experiment.
-        key: dotted, such as `training.learning_rate`; a key of parameters goes before one of globals.
+        key: dotted, such as `training.learning_rate`; parameters take precedence over globals.
 
     Raises:
-        ConfigError: no such key.
+        ConfigError: there is no such key.
     """
     for kind in _KINDS:
         value = _walk(loader[kind], key)
@@ -138,7 +138,7 @@ def _defaults(kind: str) -> dict[str, Any]:
 
 
 def _set_in(kind: str, layer: str, key: str) -> Iterator[Setting]:
-    """Yield each place where a layer sets a key, with the value as written there."""
+    """Yield each setting of a key in a layer, with the value as written there."""
     folder, conf = find_project()
     for path in layer_files(str(conf), layer, kind):
         node = _composed(path)
@@ -151,21 +151,21 @@ def _set_in(kind: str, layer: str, key: str) -> Iterator[Setting]:
             yield Setting(f"{shown}:{node.start_mark.line + 1}", value)
 
 
-@cache  # a command asks for many keys of few files
+@cache  # a command may read many keys of few files
 def _composed(path: Path) -> yaml.Node:
     return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
 
 
-def _explain_all(found: dict[str, tuple[object, list[Setting]]], *, as_json: bool) -> None:
+def _explain_all(explanations: dict[str, tuple[object, list[Setting]]], *, as_json: bool) -> None:
     if as_json:
         tree = {
-            key: {"value": value, "set": [place._asdict() for place in places]}
-            for key, (value, places) in found.items()
+            key: {"value": value, "set": [source._asdict() for source in sources]}
+            for key, (value, sources) in explanations.items()
         }
         print_json(json.loads(json.dumps(tree, default=str)))  # YAML has dates, too
         return
-    for key, (value, places) in found.items():
-        click.echo(_explained(key, value, places))
+    for key, (value, sources) in explanations.items():
+        click.echo(_explained(key, value, sources))
 
 
 def _explained(key: str, value: object, sources: list[Setting]) -> str:

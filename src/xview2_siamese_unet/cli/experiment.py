@@ -156,10 +156,10 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def require_known(kind: str, names: Sequence[str], known: list[str]) -> None:
-    """Require that all names are among the known ones.
+    """Require that all names are known.
 
     Raises:
-        ConfigError: one is not.
+        ConfigError: a name is unknown.
     """
     for name in names:
         if name not in known:
@@ -167,16 +167,16 @@ def require_known(kind: str, names: Sequence[str], known: list[str]) -> None:
 
 
 def require_name(name: str) -> None:
-    """Require a name that can be a folder.
+    """Require a name that can be the name of a folder.
 
     Raises:
-        ConfigError: any other name.
+        ConfigError: it cannot.
     """
     if not re.fullmatch(NAME, name) or not is_portable(name):
         raise ConfigError(
             f"{name!r} cannot be the name of an experiment.",
-            hint="Use letters, digits, '.', '_' and '-', beginning with a letter or digit and not ending in a dot; no "
-            "device of Windows, such as con or nul.txt.",
+            hint="Use letters, digits, '.', '_' and '-', beginning with a letter or digit and not ending in a dot; not "
+            "the name of a Windows device, such as con or nul.txt.",
         )
 
 
@@ -191,7 +191,7 @@ def copy_files(name: str) -> Iterator[tuple[Path, str]]:
 
 
 def fill_folder(folder: Path, files: dict[Path, str]) -> None:
-    """Write a folder with all its files, or nothing."""
+    """Write a folder with all its files; after an error there is no folder."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
         made = Path(temporary) / folder.name
         for name, text in files.items():

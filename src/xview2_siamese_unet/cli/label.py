@@ -1,4 +1,4 @@
-"""`kedro label DIR`: a page to label buildings of an assessment with, and the agreement of two labellers."""
+"""`kedro label DIR`: write a labelling page for an assessment, or print the agreement of two labellers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.command("label", cls=ProjectCommand)
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--count", type=click.IntRange(min=1), default=60, show_default=True, help="Number of buildings.")
-@click.option("--labels", type=_PATH, multiple=True, help="Labels so far: their buildings are not asked for again.")
+@click.option("--labels", type=_PATH, multiple=True, help="Labels so far, whose buildings are left out.")
 @features_option("those of the adapted assessment, else package")
 @out_option("Page to write. Default: DIR/label.html.")
 @click.option("--show-prediction", is_flag=True, help="Show the predicted class, which influences people.")
@@ -42,13 +42,13 @@ def label_command(
     count: int,
     compare: tuple[Path, Path] | None,
     as_json: bool,
-    **given: Any,  # noqa: ANN401
+    **options: Any,  # noqa: ANN401
 ) -> None:
     """Write a page on which a person labels the damage of buildings.
 
     DIR is the folder of an assessment, or of adapted products in it. The page is one HTML file that works without a
-    network. The first 24 buildings represent all; with --labels, those that are uncertain follow. Those of the
-    validation sample are never asked for.
+    network. The first 24 buildings represent all; with --labels, uncertain ones follow. Buildings of the validation
+    sample are left out.
 
     \b
     kedro label assessment --count 100
@@ -57,26 +57,26 @@ def label_command(
     if compare is not None:
         _print(xview2.compare_labels(folder, *compare), as_json=as_json)
         return
-    made = xview2.label(folder, count=count, **given)
+    written = xview2.label(folder, count=count, **options)
     if as_json:
-        print_json({"page": str(made.path), "building_ids": made.building_ids})
+        print_json({"page": str(written.path), "building_ids": written.building_ids})
     else:
-        click.echo(f"{made.path}: {len(made.building_ids)} buildings to label, open it in a browser")
+        click.echo(f"{written.path}: {len(written.building_ids)} buildings to label, open it in a browser")
 
 
-def _print(found: Agreement, *, as_json: bool) -> None:
+def _print(result: Agreement, *, as_json: bool) -> None:
     """Print kappa, and the confusion matrix with the first labeller in rows."""
-    words = [str(word) for word in found.confusion.columns]
+    words = [str(word) for word in result.confusion.columns]
     if as_json:
-        known = None if math.isnan(found.kappa) else found.kappa
-        confusion = {"labels": words, "counts": found.confusion.to_numpy().tolist()}
-        print_json({"kappa": known, "agreement": found.agreement, "buildings": found.labels, "confusion": confusion})
+        kappa = None if math.isnan(result.kappa) else result.kappa
+        confusion = {"labels": words, "counts": result.confusion.to_numpy().tolist()}
+        print_json({"kappa": kappa, "agreement": result.agreement, "buildings": result.labels, "confusion": confusion})
         return
     table = Table("", *words, title="First labeller in rows, second in columns", title_justify="left")
-    for word, row in zip(words, found.confusion.to_numpy(), strict=True):
+    for word, row in zip(words, result.confusion.to_numpy(), strict=True):
         table.add_row(word, *map(str, row))
     console = open_console()
     console.print(table)
     console.print(
-        f"Cohen's kappa {found.kappa:.3f} · {found.agreement:.1%} of {found.labels} buildings have equal labels"
+        f"Cohen's kappa {result.kappa:.3f} · {result.agreement:.1%} of {result.labels} buildings have equal labels"
     )

@@ -104,23 +104,23 @@ def _drops(both: tuple[Experiment, Experiment], events: tuple[str, ...]) -> Iter
 
 
 def run_pipeline(env: str, pipeline: str) -> str:
-    """Run a pipeline; return the run as `kedro compare` names it."""
+    """Run a pipeline; return the name of the run for `kedro compare`."""
     click.secho(f"kedro run --env {env} --pipelines {pipeline}", bold=True, err=True)
     session = open_session(env)
-    # Its score and report are no result of this command.
+    # The printed score and report are not results of this command.
     with session, redirect_stdout(sys.stderr):
         session.run(pipeline_names=[pipeline])
     return f"{env}@{session.worked_on.name}"
 
 
 def create_variant(experiment: str, variant: str, key: str, value: object) -> None:
-    """Write an experiment that differs in one key from another one, unless an earlier call has.
+    """Write an experiment that differs in one key from another one, unless it already exists.
 
     Args:
-        experiment: the other one.
+        experiment: name of the other one.
         variant: name of the new one.
         key: dotted.
-        value: what JSON can hold.
+        value: of a type that JSON has.
     """
     folder = find_project().conf / "experiments"
     if (folder / variant).exists():
@@ -142,7 +142,7 @@ def require_mixed(loader: UserExperimentConfigLoader) -> None:
     """Require that an experiment is scored on the test split, which holds scenes of all events.
 
     Raises:
-        ConfigError: it is scored on another one, or leaves events out.
+        ConfigError: it is scored on another split, or leaves events out.
     """
     parameters = loader["parameters"]
     left_out, split = parameters["data_processing"]["split"]["leave_events_out"], parameters["reporting"]["split"]
@@ -175,14 +175,14 @@ def _require_folder(loader: UserExperimentConfigLoader, held: str, events: tuple
 def require_same_settings(
     whole: UserExperimentConfigLoader, copy: UserExperimentConfigLoader, key: str, value: object
 ) -> None:
-    """Require that the copy of an earlier call still differs in nothing but one key.
+    """Require that the copy of an earlier call differs only in one key.
 
     Raises:
-        ConfigError: it has other settings.
+        ConfigError: the copy has other settings.
     """
-    wanted, found = flatten(whole["parameters"]), flatten(copy["parameters"])
-    wanted |= flatten(dict.fromkeys([key], value)) | {_OWN: found[_OWN]}
-    if other := sorted(key for key in {**wanted, **found} if wanted.get(key) != found.get(key)):
+    wanted, actual = flatten(whole["parameters"]), flatten(copy["parameters"])
+    wanted |= flatten(dict.fromkeys([key], value)) | {_OWN: actual[_OWN]}
+    if other := sorted(key for key in {**wanted, **actual} if wanted.get(key) != actual.get(key)):
         held = copy.user_and_experiment[1]
         raise ConfigError(
             f"Experiment {held!r} exists and has another {', '.join(other[:3])}.",
@@ -194,7 +194,7 @@ def require_own_folders(mixed: UserExperimentConfigLoader, held: UserExperimentC
     """Require that two experiments write to different folders.
 
     Raises:
-        ConfigError: the same one.
+        ConfigError: they write to the same folders.
     """
     if mixed["globals"]["experiment"] == (name := held["globals"]["experiment"]):
         raise ConfigError(

@@ -49,7 +49,7 @@ model = CommandTable(
 @click.option("--user", "users", multiple=True, help="Only models of this user; repeatable.")
 @json_option
 def list_models(users: tuple[str, ...], *, as_json: bool) -> None:
-    """List the runs with a finished model, by the names that `--model` takes.
+    """List the runs with a finished model, with the names that `--model` accepts.
 
     \b
     kedro model list --user lab

@@ -62,7 +62,7 @@ _out_folder: Final = click.option("--out", type=click.Path(path_type=Path), requ
 
 
 class Source(NamedTuple):
-    """A model by its file, the name for its export, and the metrics of its report."""
+    """A model: the name for its export, its file, and the metrics of its report."""
 
     name: str
     path: Path
@@ -94,7 +94,7 @@ def show(name: str, *, as_json: bool, env: str | None) -> None:
 
 @click.command(cls=ProjectCommand)
 @click.argument("name", metavar="RUN|FILE")
-@click.option("--format", "kind", type=click.Choice(["onnx", "bundle"]), required=True, help="Of the net.")
+@click.option("--format", "kind", type=click.Choice(["onnx", "bundle"]), required=True, help="Format of the net.")
 @_out_folder
 @env_option
 def export(name: str, kind: str, out: Path, env: str | None) -> None:
@@ -134,11 +134,11 @@ def verify(card: Path, *, as_json: bool) -> None:
 @click.command(cls=ProjectCommand)
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
 @_out_folder
-@click.option("--name", default="ensemble", show_default=True, help="Of the ensemble.")
+@click.option("--name", default="ensemble", show_default=True, help="Name of the ensemble.")
 @click.option("--tune", is_flag=True, help="Tune its decision rule on the validation scenes of --env.")
 @env_option
 def ensemble(names: tuple[str, ...], out: Path, name: str, *, tune: bool, env: str | None) -> None:
-    """Copy models, which are runs, checkpoints or cards, and write a card that averages their probabilities.
+    """Copy models (runs, checkpoints or cards), and write a card that averages their probabilities.
 
     \b
     kedro model ensemble lab/seed-0 lab/seed-1 lab/seed-2 --out ensemble
@@ -161,9 +161,9 @@ def ensemble(names: tuple[str, ...], out: Path, name: str, *, tune: bool, env: s
 @json_option
 @env_option
 def score(names: tuple[str, ...], split: str, *, as_json: bool, env: str | None) -> None:
-    """Score models, which are runs, checkpoints or cards, on a split of --env, and compare them with the first.
+    """Score models (runs, checkpoints or cards) on a split of --env, and compare them with the first.
 
-    Of an ensemble, each member is scored too.
+    Each member of an ensemble is scored, too.
 
     \b
     kedro model score ensemble/ensemble.yml --env lab/seed-0
@@ -216,7 +216,7 @@ def _cell(number: Number, sign: str = "") -> str:
 
 
 def _scenes(env: str | None, split: str) -> tuple[Store, list[str], HardwareParams, Unclassified]:
-    """Return the store of an environment, the scenes of a split, its hardware, and what un-classified means."""
+    """Return the store of an environment, the scenes of a split, `hardware`, and `unclassified`."""
     catalog, parameters = open_catalog(env or ""), Parameters.model_validate(open_configuration(env)["parameters"])
     if absent := [name for name in ("store", "splits") if not catalog.exists(name)]:
         raise DataError(
@@ -231,7 +231,7 @@ def _scenes(env: str | None, split: str) -> tuple[Store, list[str], HardwarePara
 
 
 def _count(content: Mapping[str, Any], store: Store, names: list[str], hardware: HardwareParams) -> pd.DataFrame:
-    """Return the counts of pixels of a model, one row a scene; memory holds one scene."""
+    """Return the confusion counts of a model, one row a scene; only one scene is in memory."""
     rows = []
     for scene in predict_scenes(content, store, names, hardware, batch_size=1):
         truth = store.scene(scene.name)

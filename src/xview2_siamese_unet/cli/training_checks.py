@@ -19,7 +19,7 @@ from xview2_siamese_unet.models.pretrained import find_packaged, read_from_hub
 def check_training(loader: UserExperimentConfigLoader) -> Iterator[Finding]:
     """Yield a finding for each GPU, the net, its weights and the checkpoint."""
     if not torch.cuda.is_available():
-        yield Finding("GPU", "note", "torch sees none: training takes hours where a GPU takes minutes")
+        yield Finding("GPU", "note", "torch finds no GPU: training takes hours instead of minutes")
     for index in range(torch.cuda.device_count()):
         gpu = torch.cuda.get_device_properties(index)
         yield Finding("GPU", "good", f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}")

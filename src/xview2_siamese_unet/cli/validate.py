@@ -1,4 +1,4 @@
-"""`kedro validate DIR` and `kedro estimate DIR --labels FILE`: a random sample, and what its labels say."""
+"""`kedro validate DIR` and `kedro estimate DIR --labels FILE`: a random sample, and estimates from its labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.command("validate", cls=ProjectCommand)
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--count", type=click.IntRange(min=10), help="Buildings to label; more than before enlarges the sample.")
-@click.option("--zones", type=_PATH, help="Polygons, such as districts, to draw labels in each of.")
+@click.option("--zones", type=_PATH, help="Polygons, such as districts, in each of which buildings are sampled.")
 @click.option("--pre", type=_PATH, help="Pre-disaster image, if it has moved since the assessment.")
 @click.option("--post", type=_PATH, help="Post-disaster image, if it has moved.")
 @json_option
@@ -34,16 +34,16 @@ def validate_command(  # noqa: PLR0913  one argument an option
     """Draw a random sample of buildings, and write a page to label it on.
 
     DIR is the folder of an assessment, or of adapted products in it. The page, DIR/validation/label.html, shows no
-    prediction. Labels of these buildings never train.
+    prediction. Labels of these buildings are never used for training.
 
     \b
     kedro validate assessment --count 200
     kedro estimate assessment --labels validation.csv
     """  # noqa: D301  click takes the escaped character
-    place = xview2.validate(folder, count=count, zones=zones, env=env, pre=pre, post=post)
-    page = place / "label.html"
+    sample_folder = xview2.validate(folder, count=count, zones=zones, env=env, pre=pre, post=post)
+    page = sample_folder / "label.html"
     if as_json:
-        print_json({"page": str(page), "sample": str(place / "sample.csv")})
+        print_json({"page": str(page), "sample": str(sample_folder / "sample.csv")})
     else:
         click.echo(as_called(f"{page}: label in a browser, export the labels, then run kedro estimate"))
 

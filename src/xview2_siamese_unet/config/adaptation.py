@@ -34,9 +34,9 @@ class AdaptationParams(Strict):
     """Polygons, such as districts, to count buildings by."""
 
 
-def as_list(given: Name | Iterable[Name]) -> list[Name]:
-    """Return names or paths as a list, also if a single one is given."""
-    return [given] if isinstance(given, str | Path) else list(given)
+def as_list(names: Name | Iterable[Name]) -> list[Name]:
+    """Return one or several names or paths as a list."""
+    return [names] if isinstance(names, str | Path) else list(names)
 
 
 def is_checkpoint(source: str) -> bool:
@@ -45,5 +45,5 @@ def is_checkpoint(source: str) -> bool:
 
 
 def source_names(features: Iterable[str]) -> list[str]:
-    """Return the names of sources without the folders of checkpoints, which are nobody else's business."""
+    """Return the names of sources, without the folders of checkpoints, which may be private."""
     return [Path(source).name if is_checkpoint(source) else source for source in features]

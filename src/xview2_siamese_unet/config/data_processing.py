@@ -30,14 +30,14 @@ class SplitParams(Strict):
     test: TierShares = Field(default={"test": 1.0})
     """Share in the test split, which is scored."""
     leave_events_out: tuple[str, ...] = ()
-    """Events of the test split alone, none of whose scenes are used for training or validation."""
+    """Events in the test split only: none of their scenes is used for training or validation."""
     fold: tuple[PositiveInt, PositiveInt] | None = None
     """Cross-validation over all scenes, instead of the shares: `[2, 5]` tests on the second of five parts of the scenes
     of each event, and validates on a quarter of the others."""
     file: Path | None = None
     """A CSV with the columns scene and split, instead of all of the above."""
     seed: int = Field(default=0, ge=0)
-    """Start of the systematic choice of scenes in each event; 0 splits all of xBD into 7,574 and 2,526 pairs."""
+    """Start of the systematic sampling of scenes in each event; 0 splits all of xBD into 7,574 and 2,526 pairs."""
 
     @field_validator("fold")
     @classmethod

@@ -35,15 +35,16 @@ class SampleWeightParams(Strict):
 
     1 + damaged·[any minor, major, destroyed] + rare·[any minor, major] + rare_pixels·(minor + major) / buildings
 
-    where [ ] is 1 or 0 by presence and the last term counts pixels; `empty` where the scene has no building.
+    where [ ] is 1 if there is any such pixel, else 0, and the last term counts pixels; `empty` if the scene has no
+    building.
     """
 
     empty: float = Field(default=0.5, ge=0)
     """Weight of a scene without buildings."""
     damaged: float = Field(default=1.0, ge=0)
-    """Added where any pixel is minor-damage, major-damage or destroyed."""
+    """Added if any pixel is minor-damage, major-damage or destroyed."""
     rare: float = Field(default=1.0, ge=0)
-    """Added where any pixel is minor-damage or major-damage."""
+    """Added if any pixel is minor-damage or major-damage."""
     rare_pixels: float = Field(default=0.0, ge=0)
     """Added in proportion to the share of minor- and major-damage among the pixels of buildings."""
 

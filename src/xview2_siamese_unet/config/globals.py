@@ -14,7 +14,7 @@ from xview2_siamese_unet.errors import ConfigError
 
 
 def _local(folder: object) -> object:
-    # `Path` would quietly make the folder `s3:/bucket` of a URL, and Kedro would make a folder called `~`.
+    # `Path` would turn a URL into the folder `s3:/bucket` without an error, and Kedro would create a folder named `~`.
     if isinstance(folder, str) and "://" in folder:
         raise ValueError("must be a folder of this machine or its cluster, not a URL")
     return folder
@@ -31,7 +31,7 @@ def _without_password(uri: str) -> str:
 
 
 class DatasetGlobals(Strict):
-    """The dataset, as the catalog needs to know it."""
+    """Keys of the dataset that the catalog uses."""
 
     name: PathPart = "sample"
     """Name of the folders for what is made from these scenes."""

@@ -59,7 +59,7 @@ class WindowParams(Strict):
 
 
 class BuildingParams(Strict):
-    """Buildings, and when they are assessed."""
+    """Buildings, and the conditions for assessing them."""
 
     id_column: str | None = None
     """Column of the footprints that holds their ids; `null`: the first of `building_id`, `id`, `objectid`, `fid`, in
@@ -80,7 +80,7 @@ class InferenceParams(Strict):
     """Two images → damaged buildings."""
 
     pre: Path | None = None
-    """Pre-disaster image: a GeoTIFF, a VRT, or a folder of GeoTIFF tiles; `none`: the post-disaster image alone."""
+    """Pre-disaster image: a GeoTIFF, a VRT, or a folder of GeoTIFF tiles; `none`: only the post-disaster image."""
     post: Path | None = None
     """Post-disaster image."""
     out: Path | None = None
@@ -88,8 +88,8 @@ class InferenceParams(Strict):
     model: Path | None = None
     """File of a checkpoint; `null`: the best one of this environment; `none`: no model, only what is visible."""
     footprints: Path | None = None
-    """Building outlines (GeoPackage, GeoJSON, GeoJSON lines, FlatGeobuf, Shapefile, GeoParquet); of several layers one
-    is named as in QGIS, `city.gpkg|layername=houses`, here and below; `null`: the model's own mask."""
+    """Building footprints (GeoPackage, GeoJSON, GeoJSON lines, FlatGeobuf, Shapefile, GeoParquet); name one of several
+    layers as in QGIS, `city.gpkg|layername=houses`, here and below; `null`: the model's own mask."""
     aoi: Path | None = None
     """Polygons outside of which nothing is assessed."""
     masks: tuple[Path, ...] = ()
@@ -110,8 +110,8 @@ class InferenceParams(Strict):
     max_pixels: int = Field(default=20_000_000_000, ge=1)
     """Largest grid that is assessed."""
     registration: Annotated[Literal["auto", "global", "off"], _WORD_OFF] = "auto"
-    """Co-registration: `global` corrects one shift of 2 pixels or more between the images if it is certain, `auto` also
-    one that varies over the image; `off` corrects none."""
+    """Co-registration: `global` corrects one shift of 2 pixels or more between the images if it is reliable, `auto`
+    also one that varies over the image; `off` corrects none."""
     images: ImageParams = ImageParams()
     windows: WindowParams = WindowParams()
     buildings: BuildingParams = BuildingParams()

@@ -1,4 +1,4 @@
-"""The net, its training and its decision rule, with the seed's names of keys."""
+"""The net, its training and its decision rule; keys have the names of the original university project."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class ClassesParams(Strict):
 
     @property
     def damage_classes(self) -> int:
-        """Classes of the damage head, background among them."""
+        """Number of classes of the damage head, including background."""
         return 6 if self.unclassified == "class" else 5
 
 
 class EncoderWeightsParams(Strict):
-    """First weights of the encoder."""
+    """Initial weights of the encoder."""
 
     source: Literal["none", "package", "cache", "hub", "file"] = "none"
     """`none`: random; `package`: of an installed package, for `tu-tf_efficientnet_lite0` to `lite2`;
@@ -97,9 +97,9 @@ class AugmentationParams(Strict):
     flips: bool = True
     """Flips and quarter turns, the same for images and masks."""
     brightness: float = Field(default=0.15, ge=0, lt=1)
-    """Largest relative change of brightness, for each image alone."""
+    """Largest relative change of brightness, independent for each image."""
     contrast: float = Field(default=0.15, ge=0, lt=1)
-    """Largest relative change of contrast, for each image alone."""
+    """Largest relative change of contrast, independent for each image."""
     rotate: float = Field(default=0.0, ge=0, le=180)
     """Largest rotation in degrees, in addition to quarter turns."""
     scale: float = Field(default=0.0, ge=0, lt=1)
@@ -107,17 +107,17 @@ class AugmentationParams(Strict):
     shift: float = Field(default=0.0, ge=0, lt=1)
     """Largest shift, as a share of the crop."""
     post_shift: float = Field(default=0.0, ge=0)
-    """Largest shift of the post-disaster image alone, in pixels, because of leaning roofs and georeferencing errors."""
+    """Largest shift of only the post-disaster image, in pixels, because of leaning roofs and georeferencing errors."""
 
 
 class LossMix(Strict):
     """Weights of the losses summed for the localisation head; 0 leaves one out.
 
-    Other losses of `training/losses.py` than these are named in the same way.
+    Further losses of `training/losses.py` are named in the same way.
     """
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, LossWeight]  # of losses without a field; `check_losses` refuses unknown names
+    __pydantic_extra__: dict[str, LossWeight]  # losses without a field; `check_losses` refuses unknown names
 
     focal: LossWeight = 1.0
     """Softmax focal loss, with `focal_loss.gamma` and `focal_loss.alpha`."""
@@ -151,11 +151,11 @@ class TrainingParams(Strict):
     """The training loop."""
 
     seed: int = Field(default=0, ge=0)
-    """Seed of the first weights, the sampler and the augmentation."""
+    """Seed of the initial weights, the sampler and the augmentation."""
     epochs: int = Field(default=40, ge=1)
     """Largest number of epochs; `patience` may stop earlier."""
     batch_size: int = Field(default=16, ge=1)
-    """Crops in a batch, over all processes."""
+    """Crops in a batch, over all ranks."""
     learning_rate: float = Field(default=2e-4, gt=0)
     """Peak learning rate of AdamW."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -173,7 +173,7 @@ class TrainingParams(Strict):
         "validation_damage_f1",
     ] = "validation_score"
     """Metric that decides the best checkpoint and early stopping; `validation_mean_score` takes the plain mean of the
-    F1 of the classes in the scenes: the official score tells nothing once a class is missed."""
+    F1 of the classes in the scenes: the official score cannot distinguish models once a class is missed."""
     crop: int | None = Field(default=512, ge=32, multiple_of=32)
     """Side of the random crop in pixels; `null` trains on whole scenes."""
     crops_per_scene: int = Field(default=1, ge=1)
@@ -181,11 +181,11 @@ class TrainingParams(Strict):
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of the gradient; `null` clips nothing."""
     sampler: Literal["weighted", "uniform"] = "weighted"
-    """`weighted` draws scenes by their sample weights, with replacement."""
+    """`weighted` samples scenes by their sample weights, with replacement."""
     augmentation: AugmentationParams = AugmentationParams()
     losses: LossesParams = LossesParams()
     localization_epochs: int = Field(default=0, ge=0)
-    """Epochs of a first stage that trains localisation alone; the whole net then starts from its weights."""
+    """Epochs of a first stage that trains only localisation; the whole net then starts from its weights."""
     warmup_epochs: float = Field(default=0.0, ge=0)
     """Epochs in which the learning rate rises to its peak, before the first period of the schedule."""
     accumulate: int = Field(default=1, ge=1)
@@ -193,7 +193,7 @@ class TrainingParams(Strict):
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Decay per step of the averaged weights that are validated and saved; `null` uses those of the last step."""
     batch_norm: Literal["learn", "synchronise", "freeze"] = "learn"
-    """`synchronise`: statistics over all processes; `freeze`: keep those of the first weights."""
+    """`synchronise`: statistics over all ranks; `freeze`: keep those of the initial weights."""
     damage_dilation: int = Field(default=1, ge=1)
     """Side in pixels, odd, of the square by which buildings grow in the damage target of training; 1 grows nothing."""
     crop_candidates: int = Field(default=1, ge=1)
@@ -245,7 +245,7 @@ class FocalLossParams(Strict):
 
 
 class DataloaderParams(Strict):
-    """How batches reach the device."""
+    """Loading of batches."""
 
     location: Literal["auto", "host", "device"] = "auto"
     """Keep the scenes in the memory of the device, where crops are cut without loading, or in that of the host, as a
@@ -266,10 +266,10 @@ class HardwareParams(Strict):
     channels_last: bool = True
     """Memory format with the channels innermost, which is faster on CPU and GPU."""
     compile: bool = False
-    """Compile the net with torch.compile: minutes at the start, faster steps after; not in a first stage of
-    localisation alone."""
+    """Compile the net with torch.compile: minutes at the start, faster steps after; not in a first stage that
+    trains only localisation."""
     deterministic: bool = False
-    """Refuse operations whose result varies from run to run, at some cost of speed."""
+    """Refuse operations whose result varies from run to run, at some cost in speed."""
     profile: bool = False
     """Profile the steps: shares of data loading, forward, backward and optimiser, in log and history."""
 

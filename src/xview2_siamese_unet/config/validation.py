@@ -24,14 +24,14 @@ _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹�
 def is_portable(name: str) -> bool:
     """Return whether a file can have a name on every system.
 
-    Windows takes `nul.json` for a device and `a.json:b` for a stream of another file, and drops a dot at the end.
+    Windows treats `nul.json` as a device and `a.json:b` as a stream of another file, and drops a dot at the end.
     """
     return name != "" and _FORBIDDEN.search(name) is None and _DEVICE.fullmatch(name) is None
 
 
 def _portable(name: str) -> str:
     if not is_portable(name):
-        raise ValueError("must not be a device of Windows, such as con or nul.txt, nor end in a dot")
+        raise ValueError("must not be the name of a Windows device, such as con or nul.txt, nor end in a dot")
     return name
 
 
@@ -43,8 +43,8 @@ PathPart = Annotated[str, Field(pattern=NAME, max_length=100), PORTABLE]
 class Strict(BaseModel):
     """A section of parameters: unknown keys are refused, and values never change.
 
-    Text is converted to a number or flag (`"3"`, `"yes"`), because `--params` passes text. A flag is no number: YAML
-    reads `yes` as one, which would count as 1.
+    Text is converted to a number or flag (`"3"`, `"yes"`), because `--params` passes text. A flag is not accepted as a
+    number: YAML reads `yes` as a flag, which would count as 1.
 
     A `ValueError` of a validator is the rest of a sentence that begins with the key: "must be odd".
     """
@@ -54,7 +54,7 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_flag_for_a_number(cls, values: Any) -> Any:  # noqa: ANN401  a mapping, or what pydantic refuses
-        """Make pydantic refuse a flag where a number belongs, by writing it as text."""
+        """Make pydantic refuse a flag in place of a number, by writing the flag as text."""
         if not isinstance(values, dict):
             return values
         flags = {name for name, value in values.items() if isinstance(value, bool) and cls._is_number(name)}
@@ -82,7 +82,7 @@ _KINDS: Final = {
     "path_type": "a path",
     "missing": "given",
 }
-"""Pydantic's types of errors → what the key must be, where pydantic's own message is in the words of Python."""
+"""Pydantic's types of errors → what the key must be, if pydantic's own message uses terms of Python."""
 _LIMITS: Final = {
     "gt": "greater than {}",
     "ge": "at least {}",
@@ -107,8 +107,8 @@ def validate(raw: Mapping[str, Any], model: type[Model], where: str) -> Model:
         return model.model_validate(raw)
     except ValidationError as error:
         # A default made of another field only repeats that field's problem.
-        found = [each for each in error.errors(include_url=False) if each["type"] != "default_factory_not_called"]
-        described = [_describe(each, model) for each in found]
+        errors = [each for each in error.errors(include_url=False) if each["type"] != "default_factory_not_called"]
+        described = [_describe(each, model) for each in errors]
     problems, hints = (dict.fromkeys(texts) for texts in zip(*described, strict=True))
     raise ConfigError(f"{where}: {'; '.join(problems)}.", hint=" ".join(hints))
 
@@ -134,7 +134,7 @@ def look_up(table: Mapping[str, Entry], name: str, key: str) -> Entry:
 
 
 def _describe(details: ErrorDetails, model: type[Strict]) -> tuple[str, str]:
-    """Return the problem and what to do about it."""
+    """Return the problem and a hint."""
     path = [str(part) for part in details["loc"] if part != "[key]"]
     key, fields = ".".join(path) or "everything", _fields(path, model)
     if details["type"] == "extra_forbidden":

@@ -13,7 +13,7 @@ class ValidationParams(Strict):
     """A random sample of buildings → estimates for all of them; the assessment is `inference.out`."""
 
     count: int = Field(default=200, ge=10)
-    """Buildings in the sample; a larger number than before enlarges it and keeps what was drawn."""
+    """Buildings in the sample; a larger number than before enlarges it and keeps the buildings drawn before."""
     seed: int = Field(default=0, ge=0)
     """Seed of the random numbers."""
     labels: Path | None = None

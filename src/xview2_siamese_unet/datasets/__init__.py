@@ -1,1 +1,1 @@
-"""Kedro datasets of our own."""
+"""Kedro datasets of this project."""

@@ -1,4 +1,4 @@
-"""Datasets of one assessment: folder, blocks while it runs, vector layers, record, and the head that adapts it."""
+"""Datasets of one assessment: folder, blocks of an unfinished run, vector layers, record, and adapted head."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class RecordDataset(OneFile[dict[str, Any], dict[str, Any]]):
     """`run.json`, which marks an assessment as finished."""
 
     def save(self, data: dict[str, Any]) -> None:
-        """Write the record, then remove what only an interrupted run would need."""
+        """Write the record, then remove files that only an interrupted run would need."""
         write_atomically(self._path, json.dumps(data, indent=2, allow_nan=False))
         folder = self._path.parent
         shutil.rmtree(work_folder(folder), ignore_errors=True)
@@ -93,7 +93,7 @@ class Layers:
     Attributes:
         frames: layer → rows, the main layer first.
         styles: layer → style of QGIS (QML).
-        stamp: time of the file, ISO 8601; given, so that equal content gives equal bytes.
+        stamp: time of the file, ISO 8601; set explicitly, so that equal content gives equal bytes.
     """
 
     frames: dict[str, gpd.GeoDataFrame]
@@ -122,10 +122,10 @@ class FormatsDataset(OneFile[dict[str, gpd.GeoDataFrame], list[Path]]):
     """The same rows in some of `FORMATS`, each written atomically; loading returns the files that exist."""
 
     def save(self, data: dict[str, gpd.GeoDataFrame]) -> None:
-        """Write each format, and remove what an earlier assessment wrote in another one.
+        """Write each format, and remove files of other formats that an earlier assessment wrote.
 
         Raises:
-            ConfigError: no such format; nothing has been written.
+            ConfigError: a format is unknown; nothing has been written.
         """
         check_formats(data)
         for name, (suffix, write) in FORMATS.items():

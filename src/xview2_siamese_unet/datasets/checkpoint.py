@@ -48,13 +48,13 @@ class CheckpointDataset(OneFile[Any, Any]):
                 f"{self._path} does not exist.",
                 hint="Run kedro run --pipelines modelling with the same environment first.",
             )
-        self._path.open("rb").close()  # raises an error of the disk, which torch reports like a damaged file
+        self._path.open("rb").close()  # raises disk errors, which torch would report as a damaged file
         form = self._format()
         try:
             return form.read(self._path)
-        except Exception as error:  # torch raises half a dozen classes for a file that is no checkpoint
+        except Exception as error:  # torch raises half a dozen classes for a file that is not a checkpoint
             raise CheckpointError(
-                f"{self._path} is damaged or cannot be trusted ({type(error).__name__}): it is no file of tensors, "
+                f"{self._path} is damaged or cannot be trusted ({type(error).__name__}): it is not a file of tensors, "
                 "numbers and texts.",
                 # Training reads this file first, too, so that a rerun alone would stop here again.
                 hint=f"Delete {self._path}, and run kedro run with this environment to make it again.",

@@ -64,7 +64,7 @@ class FigureDataset(OneFile["Figure", bytes]):
     """A matplotlib figure, saved as SVG or PNG; loading returns the bytes, which the report embeds."""
 
     def save(self, data: Figure) -> None:
-        """Write the figure in the format of the suffix; an SVG without the time of writing."""
+        """Write the figure in the format of the suffix; an SVG holds no time of writing."""
         from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415  only a run needs it
 
         with whole_file(self._path) as part:
@@ -78,25 +78,25 @@ class FigureDataset(OneFile["Figure", bytes]):
         return self._path.read_bytes()
 
     def preview(self) -> HTMLPreview:
-        """Return the picture in a page, because Kedro-Viz takes every image for a PNG."""
+        """Return the picture in a page, because Kedro-Viz treats every image as a PNG."""
         uri = svg_uri if self._path.suffix == ".svg" else png_uri
         return HTMLPreview(f'<img style="width: 100%" src="{uri(self.load())}">')
 
 
 class RunRecordDataset(OneFile[dict[str, Any], dict[str, Any]]):
-    """The `run.json` of a run: a resumed or reused run keeps the one that it began with."""
+    """The `run.json` of a run; a resumed or reused run keeps its first record."""
 
     def save(self, data: dict[str, Any]) -> None:
         """Write the record of a new run.
 
         Raises:
-            StaleError: another record exists, with which the run would give another result.
+            StaleError: the existing record differs in a way that changes the result.
         """
         if not self._path.exists():
             begin_run(self._path.parent, data)
-        elif found := record_differences(self.load(), data):
+        elif differences := record_differences(self.load(), data):
             raise StaleError(
-                f"Run {self._path.parent.name} cannot be continued: it has {', '.join(found)}.",
+                f"Run {self._path.parent.name} cannot be resumed: it has {', '.join(differences)}.",
                 hint="Start the same command again: a new run begins, and this one stays as it is.",
             )
 

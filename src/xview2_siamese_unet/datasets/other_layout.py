@@ -44,16 +44,16 @@ class OtherLayout(AbstractDataset[NoReturn, Partitions]):
 
     @abstractmethod
     def buildings(self, scene: OtherScene) -> gpd.GeoDataFrame:
-        """Return the buildings of a scene: polygons, and one of xBD's words in a column `damage`.
+        """Return the buildings of a scene: polygons, and a column `damage` with the class names of xBD.
 
-        In any coordinate reference system, or without one in pixels, x to the right and y down.
+        Coordinates are in any coordinate reference system, or without one in pixels, x to the right and y down.
         """
 
     def load(self) -> Partitions:
         """Return the files of each scene in the layout of xBD, lazily: links to (or copies of) both images, and labels.
 
         Raises:
-            DataError: no scene, or two of one name.
+            DataError: there is no scene, or two scenes have one name.
         """
         scenes = list(self.scenes())
         if not scenes:

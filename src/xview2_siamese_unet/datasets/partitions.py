@@ -68,7 +68,7 @@ class PartitionsDataset(AbstractDataset[Partitions, Loaded], Generic[Loaded]):
         self.metadata = metadata
 
     def save(self, data: Partitions) -> None:
-        """Make what is missing or out of date.
+        """Make partitions that are missing or out of date.
 
         Raises:
             StaleError: the folder was made with other settings.
@@ -84,7 +84,7 @@ class PartitionsDataset(AbstractDataset[Partitions, Loaded], Generic[Loaded]):
         jobs = [(self._partition(name), data[name]) for name in names]
         results = list(parallel_map(partial(make_missing, skip=data.skip), jobs, data.executor, data.what))
         made, reused = results.count(True), results.count(False)
-        _log.info("%s: %d made, %d still valid and reused", data.what, made, reused)
+        _log.info("%s: %d made, %d reused", data.what, made, reused)
         return {name: result for name, result in zip(names, results, strict=True) if not isinstance(result, bool)}
 
     @abstractmethod
@@ -190,7 +190,7 @@ class StampDataset(OneFile[Mapping[str, Any], Mapping[str, Any]]):
 
     Args:
         filepath: of the settings.
-        of: name of the file that was made with them; as long as it is missing, settings are replaced.
+        of: name of the file that was made with them; while it is missing, settings are replaced.
         metadata: for Kedro-Viz; ignored here.
     """
 
@@ -230,12 +230,14 @@ def _read_stamp(path: Path) -> dict[str, Any]:
     try:
         made_with: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise StaleError(f"{path} is no JSON ({error}).", hint=f"Remove {path.parent}; it is made again.") from error
+        raise StaleError(
+            f"{path} is not valid JSON ({error}).", hint=f"Remove {path.parent}; it is made again."
+        ) from error
     return made_with
 
 
 def refuse_other_settings(folder: Path, made: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise a StaleError that names the settings in which two stamps differ, if they do."""
+    """Raise a StaleError that names the settings in which two stamps differ, if there are any."""
     wanted = json.loads(json.dumps(wanted))
     differing = [key for key in sorted({*made, *wanted}) if made.get(key) != wanted.get(key)]
     if differing:

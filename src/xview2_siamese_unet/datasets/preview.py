@@ -32,8 +32,8 @@ def picture_of_pairs(folder: Path) -> str:
 
 def picture_of_masks(folder: Path) -> str:
     """Return the building and damage masks of some scenes."""
-    found = [path for path in sorted(folder.glob("*/*_damage.tif")) if not path.name.startswith(".")]
-    return _sheet([_paint(read_mask(each), each) for each in (_building(path), path)] for path in found)
+    masks = [path for path in sorted(folder.glob("*/*_damage.tif")) if not path.name.startswith(".")]
+    return _sheet([_paint(read_mask(each), each) for each in (_building(path), path)] for path in masks)
 
 
 def picture_of_store(store: Store) -> str:

@@ -1,4 +1,4 @@
-"""The store of all scenes and the table of all buildings: neither is in memory as a whole."""
+"""The store of all scenes and the table of all buildings: neither is ever in memory as a whole."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class StoreDataset(PartitionsDataset[Store]):
         problems = sorted(problem_row(scene, error, stop=False) for scene, error in left_out.items())
         for scene, problem, *_ in problems:
             _log.warning("%s left out: %s", scene, problem)
-        if data.shard.count == 1:  # a shard does not know the problems of others
+        if data.shard.count == 1:  # a shard has only its own problems
             write_atomically(self._folder / "problems.json", json.dumps(problems))
 
     def _partition(self, name: str) -> Slot:
@@ -84,7 +84,7 @@ class StoreDataset(PartitionsDataset[Store]):
 
 
 def _grow(path: Path, size: int) -> None:
-    """Lengthen a file, which takes no space yet."""
+    """Lengthen a file without writing to the added part, which takes no space."""
     with path.open("ab") as file:
         file.truncate(max(size, path.stat().st_size))
 

@@ -23,7 +23,7 @@ class Agreement(NamedTuple):
     """Agreement of two labellers.
 
     Attributes:
-        kappa: 1 for the same labels, 0 for as many equal ones as chance gives, NaN if both used one class only.
+        kappa: 1 for equal labels, 0 for the agreement expected by chance, NaN if both used one class only.
         agreement: share of equal labels.
         labels: number of buildings that both labelled.
         confusion: rows: first labeller, columns: second labeller; `no-building` and `cannot-tell` are classes here.
@@ -44,7 +44,7 @@ def compare_labels(folder: Path | str, first: Path | str, second: Path | str) ->
         second: labels of the other.
 
     Raises:
-        DataError: no assessment, labels that cannot be read, or no building with both labels.
+        DataError: there is no assessment, labels cannot be read, or no building has both labels.
     """
     root = assessment_root(Path(folder).expanduser().absolute())
     require_record(root)

@@ -36,20 +36,20 @@ _WORDS: Final[dict[str, Damage | None]] = {
     **dict.fromkeys(("cannottell", "canttell", "u", "unknown", "unclear", "unclassified", "unsure"), None),
     "nobuilding": Damage.BACKGROUND,
 }
-"""A word without spaces, hyphens and underscores → its class."""
+"""Name of a class without spaces, hyphens and underscores → the class."""
 _NUMBERS: Final[dict[int, Damage | None]] = {int(code): code for code in SCORED} | {int(Damage.UNCLASSIFIED): None}
 _EMPTY: Final = ("", "none", "nan", "null", "<na>")
-"""What programs write where there is no label."""
+"""Texts that programs write for a missing label."""
 _MEGABYTES: Final = 100
 _TWIN: Final = 20
-"""Labels from which it is suspicious that all equal the predictions."""
+"""Number of labels from which it is suspicious if all equal the predictions."""
 _log = logging.getLogger(__name__)
 
 
 def read_labels(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
     """Return the labels of a file: `building_id` and `damage`, in the order of the file.
 
-    `damage` (Int8) is 1 to 4, 0 if the labeller sees no building, or missing if they cannot tell. Each building occurs
+    `damage` (Int8) is 1 to 4, 0 if there is no building, or missing if the labeller cannot tell. Each building occurs
     once. Rows that cannot be used are left out and counted in a warning.
 
     Args:
@@ -59,8 +59,8 @@ def read_labels(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
         buildings: the assessed buildings, `building_id` and polygons.
 
     Raises:
-        DataError: ids of buildings that repeat, an unreadable file, predictions in place of labels, unknown classes,
-            labels of one building that disagree, or no row that belongs to a building.
+        DataError: ids of buildings repeat, the file is unreadable, holds predictions instead of labels, unknown classes
+            or conflicting labels of one building, or no row belongs to a building.
     """
     file = split_layer(path)[0]
     rows = _read_csv(file) if file.suffix.lower() in _TABLES else _read_shapes(path, buildings)
@@ -78,7 +78,7 @@ def read_label_files(paths: Iterable[Path], buildings: gpd.GeoDataFrame) -> pd.D
     """Return the labels of all files, each building once; see `read_labels`.
 
     Raises:
-        DataError: a file that cannot be used, or files that disagree about a building.
+        DataError: a file cannot be used, or files disagree about a building.
     """
     read = [read_labels(path.expanduser(), buildings) for path in paths]
     if not read:
@@ -87,7 +87,7 @@ def read_label_files(paths: Iterable[Path], buildings: gpd.GeoDataFrame) -> pd.D
     repeated = labels.groupby("building_id")["damage"].nunique(dropna=False)
     if disagreeing := repeated.index[repeated > 1].tolist():
         raise DataError(
-            f"The files of labels disagree about {len(disagreeing)} buildings, {disagreeing[0]} the first.",
+            f"The files of labels disagree about {len(disagreeing)} buildings; the first is {disagreeing[0]}.",
             hint="Correct them; kedro label --compare shows how two labellers differ.",
         )
     return labels.drop_duplicates("building_id", ignore_index=True)
@@ -103,25 +103,28 @@ def training_labels(labels: pd.DataFrame, folder: Path) -> pd.DataFrame:
     labels = exclude_validation(labels, validation_ids(folder))
     named = labels["damage"].isin(SCORED)
     if not named.all():
-        _log.warning("%d of %d labels name no damage class and do not train", (~named).sum(), len(labels))
+        _log.warning("%d of %d labels name no damage class and are not used for training", (~named).sum(), len(labels))
     return labels[named].reset_index(drop=True)
 
 
 def exclude_validation(labels: pd.DataFrame, sample: Collection[str]) -> pd.DataFrame:
-    """Return the labels without those of the validation sample, which must not train; a warning counts them.
+    """Return the labels without those of the validation sample, which must not be trained on; a warning counts them.
 
     Args:
         labels: as `read_labels` returns them.
         sample: ids, see `validation_ids`.
     """
-    held = labels[_ID].isin(list(sample))
-    if held.any():
-        _log.warning("%d of %d labels belong to the validation sample and do not train", held.sum(), len(labels))
-    return labels[~held].reset_index(drop=True)
+    in_sample = labels[_ID].isin(list(sample))
+    if in_sample.any():
+        _log.warning(
+            "%d of %d labels belong to the validation sample and are not used for training",
+            *(in_sample.sum(), len(labels)),
+        )
+    return labels[~in_sample].reset_index(drop=True)
 
 
 def require_classes(labels: pd.DataFrame) -> None:
-    """Require at least two damage classes; `no-building` and `cannot-tell` are none.
+    """Require at least two damage classes; `no-building` and `cannot-tell` do not count.
 
     Raises:
         DataError: all labels are of one class, or there are none.
@@ -161,7 +164,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not valid UTF-8.", hint="Save it again as CSV UTF-8.") from error
     first, _, rest = text.partition("\n")
-    text = rest if first.lower().startswith("sep=") else text  # a hint of Excel to itself
+    text = rest if first.lower().startswith("sep=") else text  # a line that Excel writes for itself
     table = _parse_csv(text, path.name)
     label = _label_column(list(table.columns), path.name)
     lower = {name.lower(): name for name in reversed(table.columns)}
@@ -178,7 +181,7 @@ def _parse_csv(text: str, name: str) -> pd.DataFrame:
     """Return the columns as text; pandas would rename repeated columns and drop fields that have none.
 
     Raises:
-        DataError: no CSV, repeated columns, or rows with more fields than columns.
+        DataError: the text is not CSV, columns repeat, or rows have more fields than columns.
     """
     separator = max(";\t,", key=text.partition("\n")[0].count)
     try:
@@ -203,7 +206,7 @@ def _parse_csv(text: str, name: str) -> pd.DataFrame:
 
 
 def _read_shapes(path: Path, buildings: gpd.GeoDataFrame) -> pd.DataFrame:
-    """Return `building_id`, empty where a shape lies in no footprint or in several, and `label` as text."""
+    """Return `building_id`, empty if a shape lies in no footprint or in several, and `label` as text."""
     frame, columns, warnings, *_ = read_table(path, (_ID, *_LABELS), "labels", points=True)
     name = split_layer(path)[0].name
     for warning in warnings:
@@ -223,21 +226,21 @@ def _label_column(columns: Collection[str], name: str) -> str:
     """Return the column with the classes.
 
     Raises:
-        DataError: none, several, or only one with predictions.
+        DataError: there is no such column, several, or only one with predictions.
     """
     lower = {column.lower() for column in columns}
     predicted = {"damage", "damage_label"} if lower & {*SHARES, "confidence", "run_id", "model_id"} else set()
-    found = [column for column in columns if column.lower() in _LABELS and column.lower() not in predicted]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    candidates = [column for column in columns if column.lower() in _LABELS and column.lower() not in predicted]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
         raise DataError(
-            f"{name} has several columns that may hold labels: {', '.join(found)}.",
+            f"{name} has several columns that may hold labels: {', '.join(candidates)}.",
             hint="Rename all but one, so that one is called label.",
         )
     if predicted & lower:
         raise DataError(
-            f"{name} holds the predictions of an assessment, and no labels.",
+            f"{name} holds the predictions of an assessment, not labels.",
             hint="Add a column label (text), and enter what you see in the images.",
         )
     raise DataError(
@@ -268,7 +271,7 @@ def _known(rows: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> pd.Dat
 
 
 def _classes(texts: pd.Series[Any], name: str) -> Any:  # noqa: ANN401  an extension array
-    """Return the classes: 0 for no building, missing where the labeller cannot tell."""
+    """Return the classes: 0 for no building, missing if the labeller cannot tell."""
     codes, unknown = {}, []
     for text in texts.unique():
         word, number = re.sub(r"[\W_]+", "", text.casefold()), re.fullmatch(r"(\d+)([.,]0*)?", text.strip())
@@ -310,14 +313,14 @@ def _once(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def label_word(code: Any) -> str:  # noqa: ANN401
-    """Return the word of a code of `read_labels`, as the labelling page exports it."""
+    """Return the name of a code of `read_labels`, as the labelling page exports it."""
     if pd.isna(code):
         return CANNOT_TELL
     return Damage(code).word if code else NO_BUILDING
 
 
 def _refuse_predictions(labels: pd.DataFrame, buildings: gpd.GeoDataFrame, name: str) -> None:
-    """Refuse all predictions of the assessment as labels; warn if every one of some labels is the prediction."""
+    """Refuse labels that equal all predictions of the assessment; warn if they equal those of some buildings."""
     if "damage" not in buildings or labels["damage"].count() < _TWIN:
         return
     predicted = by_id(buildings)["damage"].astype("Int8")

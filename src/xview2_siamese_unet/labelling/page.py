@@ -27,7 +27,7 @@ from xview2_siamese_unet.report.page import jpeg_uri, page_environment
 
 _CONTEXT: Final = 100.0  # metres; smallest side of a picture
 _AROUND: Final = 1.8  # times the longer side of the building
-_CLOSE: Final = (30.0, 1.5)  # metres, and times the longer side of the building: what is shown at first
+_CLOSE: Final = (30.0, 1.5)  # extent shown at first: metres, and times the longer side of the building
 _PIXELS: Final = 320  # side of a picture in the page
 _WIDEST: Final = 2048  # pixels of the grid that one picture is made from
 _UNITS: Final = 1000
@@ -48,7 +48,7 @@ _TOOLS: Final = (
     ("zoom", "z", ("z", "context")),
     ("outline", "o", ("o", "outline")),
 )
-"""Id of a button, its key, and what is written on it."""
+"""Id of a button, its key, and its text."""
 _log = logging.getLogger(__name__)
 
 
@@ -72,7 +72,7 @@ def labelling_page(
         title: heading; also the name of exported files.
 
     Raises:
-        DataError: an unknown id, one that repeats, a building outside the images, or none at all.
+        DataError: an id is unknown or repeats, a building lies outside the images, or there is no id.
     """
     rows = _rows(buildings, ids)
     polygons = _in_pixels(rows, pair.grid)
@@ -114,7 +114,7 @@ def _in_pixels(rows: gpd.GeoDataFrame, grid: Grid) -> Any:  # noqa: ANN401
     """Return the outlines in columns and rows of the grid.
 
     Raises:
-        DataError: a building outside of it.
+        DataError: a building lies outside of the grid.
     """
     polygons = rows.geometry.to_numpy()
     outside = rows["building_id"][~shapely.intersects(polygons, shapely.box(*grid.bounds))]
@@ -135,7 +135,7 @@ class _Window(NamedTuple):
 
 
 def _chips(pair: Pair, polygons: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """Yield the pictures of each building, its outline and how to show it."""
+    """Yield the pictures of each building, its outline, and the extent to show."""
     pixel, cut = pair.grid.pixel, 0
     with pair.open() as reader:
         for polygon in polygons:
@@ -183,8 +183,8 @@ def _prediction(row: Any) -> str:  # noqa: ANN401
     return f"{Damage(row.damage).word}, confidence {row.confidence:.2f}"
 
 
-def _answers() -> list[dict[str, str]]:
-    """Return the keys of the page, each with the word that it writes."""
+def _choices() -> list[dict[str, str]]:
+    """Return the choices of the labeller: key, exported value, name, hint and colour."""
     classes = [
         {
             "key": str(int(code)),
@@ -195,7 +195,12 @@ def _answers() -> list[dict[str, str]]:
         }
         for code in SCORED
     ]
-    nothing = {"key": "0", "value": NO_BUILDING, "name": "No building", "hint": "the outline is wrong: none stood here"}
+    nothing = {
+        "key": "0",
+        "value": NO_BUILDING,
+        "name": "No building",
+        "hint": "the outline is wrong: no building stood here",
+    }
     unknown = {"key": "u", "value": CANNOT_TELL, "name": "Cannot tell", "hint": "cloud, shadow, blur or no data"}
     return [*classes, nothing | {"colour": "#ffffff"}, unknown | {"colour": Damage.UNCLASSIFIED.colour}]
 
@@ -208,7 +213,7 @@ def _render(entries: list[dict[str, Any]], title: str, dates: dict[str, str | No
         "key": key,
         "file": "".join(letter if letter.isalnum() else "_" for letter in title.lower()),
         "pre": any(entry["pre"] for entry in entries),
-        "answers": _answers(),
+        "answers": _choices(),
         "buildings": entries,
     }
     return (
@@ -218,7 +223,7 @@ def _render(entries: list[dict[str, Any]], title: str, dates: dict[str, str | No
             title=title,
             style=(folder / "label.css").read_text(encoding="utf-8"),
             script=script,
-            # The browser runs the script with this digest and no other.
+            # The browser runs only the script with this digest.
             digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             dates=dates,
             tools=_TOOLS,

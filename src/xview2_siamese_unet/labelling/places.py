@@ -39,9 +39,9 @@ def match_shapes(shapes: gpd.GeoDataFrame, buildings: gpd.GeoDataFrame, name: st
     placed[lines] = None
     placed = shapely.make_valid(placed)
     matches = _overlaps(placed, buildings)
-    nameless = buildings["building_id"].isna().to_numpy()[matches["building"]]
-    unnamed = np.isin(np.arange(len(shapes)), matches["shape"][nameless])
-    matches = matches[~nameless]
+    without_id = buildings["building_id"].isna().to_numpy()[matches["building"]]
+    in_footprint_without_id = np.isin(np.arange(len(shapes)), matches["shape"][without_id])
+    matches = matches[~without_id]
     best = matches.groupby("shape")["share"].transform("max")
     matches = matches[matches["share"] >= best - _EQUAL]
     several = matches.loc[matches["shape"].duplicated(), "shape"].unique()
@@ -54,23 +54,23 @@ def match_shapes(shapes: gpd.GeoDataFrame, buildings: gpd.GeoDataFrame, name: st
         reason = next(outside(given, frame, "labels", "the assessed area"), "no label lies in a footprint with an id")
         raise DataError(f"{name}: {reason}.", hint="Name the assessment that was labelled, and check the file in QGIS.")
     ambiguous = np.isin(np.arange(len(shapes)), several)
-    doubts = {
+    problems = {
         "lie in several footprints": ambiguous,
         "are lines": lines,
         "have coordinates that do not fit their system": lost,
-        "lie in a footprint without an id": (ids == "") & unnamed & ~ambiguous,
+        "lie in a footprint without an id": (ids == "") & in_footprint_without_id & ~ambiguous,
         "lie in no footprint, or with less than half of their area": (
-            (ids == "") & ~(ambiguous | lines | lost | unnamed)
+            (ids == "") & ~(ambiguous | lines | lost | in_footprint_without_id)
         ),
     }
-    for doubt, rows in doubts.items():
+    for problem, rows in problems.items():
         if rows.any():
-            _log.warning("%s: %d of %d shapes %s", name, rows.sum(), len(shapes), doubt)
+            _log.warning("%s: %d of %d shapes %s", name, rows.sum(), len(shapes), problem)
     return pd.Series(ids, shapes.index, dtype=object)
 
 
 def _overlaps(placed: Any, buildings: gpd.GeoDataFrame) -> pd.DataFrame:  # noqa: ANN401
-    """Return `shape` and `building` (positions) and the share of the shape inside, from half on."""
+    """Return `shape` and `building` (positions) and the share of the shape inside, if at least half."""
     polygons = buildings.geometry.to_numpy()
     shape, row = shapely.STRtree(polygons).query(placed, predicate="intersects")
     inside, area = shapely.area(shapely.intersection(placed[shape], polygons[row])), shapely.area(placed[shape])

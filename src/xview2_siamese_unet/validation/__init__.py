@@ -1,1 +1,1 @@
-"""Validation: a random sample of an assessment, and what its labels say about all buildings."""
+"""Validation: a random sample of an assessment, and estimates for all buildings from its labels."""

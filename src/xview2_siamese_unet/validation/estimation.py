@@ -24,7 +24,7 @@ KINDS: Final[Mapping[str, tuple[Damage, ...]]] = {
     **{code.word: (code,) for code in SCORED},
     "no building": (Damage.BACKGROUND,),
 }
-"""What is counted → its classes; the last kind are outlines without a building."""
+"""Kind of buildings that are counted → its classes; the last kind are outlines without a building."""
 FALSE_OUTLINE: Final = [*KINDS][-1]
 NO_PREDICTION: Final = "no prediction"
 _NONE: Final = -1
@@ -33,7 +33,7 @@ COLUMNS: Final = (
     *("level", "name", "kind", "buildings", "labelled", "cannot_tell", "predicted"),
     *("estimate", "low", "high", "low_if_none", "high_if_all"),
 )
-"""Of the table of estimates."""
+"""Columns of the table of estimates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Survey:
         cell: number of the stratum crossed with the predicted class.
         predicted: code of the predicted class, -1 without one.
         label: code of the label, 0 for no building, -1 without one.
-        unknown: in the sample, and the labeller cannot tell.
+        unknown: whether it is in the sample and the labeller cannot tell.
     """
 
     group: AnyArray
@@ -65,11 +65,11 @@ def survey(population: pd.DataFrame, buildings: pd.DataFrame, sample: Sequence[s
         population: columns `building_id` and `stratum`, as the sample was drawn from.
         buildings: assessed buildings: `building_id`, `damage` and probabilities, also of another model.
         sample: ids of the sample.
-        labels: as `labelling.labels.read_labels` returns them; labels of other buildings are not used, because nobody
-            drew them.
+        labels: as `labelling.labels.read_labels` returns them; labels of other buildings are not used, because they
+            are not a random sample.
 
     Raises:
-        DataError: other buildings than those that the sample was drawn from, or no label of the sample.
+        DataError: buildings that the sample was drawn from are missing, or the sample has no label.
     """
     ids = population["building_id"]
     known = by_id(buildings)
@@ -81,14 +81,14 @@ def survey(population: pd.DataFrame, buildings: pd.DataFrame, sample: Sequence[s
     frame = known.loc[ids].reset_index(drop=True)
     frame["stratum"] = population["stratum"].to_numpy()
     frame["drawn"] = ids.isin(list(sample)).to_numpy()
-    given = labels[labels["building_id"].isin(list(sample))].set_index("building_id")["damage"]
-    if not given.notna().any():
+    of_sample = labels[labels["building_id"].isin(list(sample))].set_index("building_id")["damage"]
+    if not of_sample.notna().any():
         raise DataError(
             "No building of the sample has a label other than cannot-tell.",
             hint="Label DIR/validation/label.html, export the labels, and name that file with --labels.",
         )
-    label = ids.map(given.dropna().astype(int)).fillna(_NONE).to_numpy(int)
-    unknown = ids.isin(given.index[given.isna()]).to_numpy()
+    label = ids.map(of_sample.dropna().astype(int)).fillna(_NONE).to_numpy(int)
+    unknown = ids.isin(of_sample.index[of_sample.isna()]).to_numpy()
     predicted = frame["damage"].fillna(_NONE).to_numpy(int)
     group, _ = pd.factorize(post_strata(frame), sort=True)
     cell, _ = pd.factorize(frame["stratum"].astype(str) + "\n" + predicted.astype(str), sort=True)
@@ -96,10 +96,10 @@ def survey(population: pd.DataFrame, buildings: pd.DataFrame, sample: Sequence[s
 
 
 def post_strata(frame: pd.DataFrame) -> pd.Series[Any]:
-    """Return the stratum of estimation of each building: its stratum, split where predictions differ within it.
+    """Return the stratum of estimation of each building: its stratum, split if predictions differ within it.
 
-    They differ if the sample was drawn before there was a model, or by another one. Parts with few drawn buildings are
-    joined with the next one. This depends on which buildings were drawn, and on no label.
+    They differ if the sample was drawn without a model, or from the predictions of another one. Parts with few drawn
+    buildings are joined with the next one. This depends on the drawn buildings, but on no label.
 
     Args:
         frame: `stratum`, `drawn`, `damage`, `p_none` to `p_destroyed`.
@@ -142,11 +142,11 @@ def _level(sampled: Survey, level: str, names: list[str], number: AnyArray) -> l
     sizes, labelled, unknown = count(np.ones(len(sampled), bool)), count(sampled.label != _NONE), count(sampled.unknown)
     rows = []
     for kind, codes in KINDS.items():
-        seen, predicted = count(np.isin(sampled.label, codes)), count(np.isin(sampled.predicted, codes)).sum(1)
-        interval = _intervals(seen, labelled, sizes)
+        positives, predicted = count(np.isin(sampled.label, codes)), count(np.isin(sampled.predicted, codes)).sum(1)
+        interval = _intervals(positives, labelled, sizes)
         if unknown.any():
-            low = np.minimum(interval.low, _intervals(seen, labelled + unknown, sizes).low)
-            high = np.maximum(interval.high, _intervals(seen + unknown, labelled + unknown, sizes).high)
+            low = np.minimum(interval.low, _intervals(positives, labelled + unknown, sizes).low)
+            high = np.maximum(interval.high, _intervals(positives + unknown, labelled + unknown, sizes).high)
         else:
             low, high = interval.low, interval.high
         rows += [
@@ -155,7 +155,7 @@ def _level(sampled: Survey, level: str, names: list[str], number: AnyArray) -> l
                 names, sizes.sum(1), labelled.sum(1), unknown.sum(1), predicted, *interval, low, high, strict=True
             )
         ]
-    order = {name: place for place, name in enumerate(names)}
+    order = {name: position for position, name in enumerate(names)}
     return sorted(rows, key=lambda row: order[row["name"]])
 
 
@@ -166,7 +166,7 @@ def _plain(value: Any) -> int | float | None:  # noqa: ANN401
 
 
 def _intervals(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Interval:
-    """Return the intervals of areas; an area that holds every building borrows from no other one."""
+    """Return the intervals of areas; an area that holds all buildings is estimated by itself."""
     whole = sizes.sum(1) == sizes.sum()
     if whole.all():
         return count_interval(positives, labelled, sizes)
@@ -180,8 +180,8 @@ def accuracy(sampled: Survey) -> dict[str, Any] | None:
     Strata need not be the classes of the map, as in Stehman (2014). `None` without any prediction.
 
     Keys: `matrix` (predicted class → true class, or no building → `estimate`, `low`, `high`), `users` (share of the
-    buildings predicted so that are so), `producers` (share of the buildings that are so and are predicted so),
-    `overall`.
+    buildings predicted as a class that belong to it), `producers` (share of the buildings of a class that are predicted
+    as it), `overall`.
     """
     absent = sampled.predicted == _NONE
     if absent.all():
@@ -218,11 +218,11 @@ def _cells(sampled: Survey, rows: AnyArray) -> Any:  # noqa: ANN401
 
 
 def _tally(
-    sampled: Survey, labelled: AnyArray, seen: AnyArray, rows: AnyArray | None = None
+    sampled: Survey, labelled: AnyArray, positive: AnyArray, rows: AnyArray | None = None
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
     cells = int(sampled.cell.max()) + 1
     inside = np.ones(len(sampled), bool) if rows is None else rows
-    counts = [np.bincount(sampled.cell[each], minlength=cells) for each in (seen & labelled, labelled, inside)]
+    counts = [np.bincount(sampled.cell[each], minlength=cells) for each in (positive & labelled, labelled, inside)]
     used = counts[2] > 0
     none = np.zeros(1, int)  # of no building at all
     one, two, three = ((each[used] if used.any() else none) for each in counts)
@@ -230,7 +230,7 @@ def _tally(
 
 
 def _numbers(interval: Interval, whole: int | None = None) -> dict[str, Any]:
-    """Return an interval as plain values, as shares of `whole` buildings if that is given."""
+    """Return an interval as plain values, as shares of `whole` buildings unless that is `None`."""
     if whole == 0:
         return dict.fromkeys(("estimate", "low", "high"))
     values = {key: _plain(np.asarray(value)[()]) for key, value in interval._asdict().items()}

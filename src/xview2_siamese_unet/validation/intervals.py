@@ -11,7 +11,7 @@ Stratum h has N buildings, n labels, x of them positive (of the kind), and m = N
    the share, and that of the buildings drawn with it. Together this is N² (1 - n / N) p (1 - p) / (n - 1), the usual
    variance with finite-population correction.
 5. They are sum(m) times a beta distribution with this mean and variance; the upper limit is sum(x) plus its 97.5 %
-   quantile. A stratum without labels is positive altogether.
+   quantile. A stratum without labels counts as entirely positive.
 6. The lower limit is sum(N) minus the upper limit of the buildings that are not of the kind.
 
 Both limits are rounded outwards to whole buildings, and lie between sum(x) and sum(N - n + x). Predictions decide which
@@ -30,9 +30,9 @@ from xview2_siamese_unet.types import AnyArray
 LEVEL: Final = 0.95
 """Share of samples whose interval holds the truth."""
 SEED: Final = 0
-"""Of these draws."""
+"""Seed of the random draws."""
 DRAWS: Final = 1000
-"""Of a distribution that has no formula."""
+"""Number of draws from a distribution without a closed form."""
 TAIL: Final = (1 - LEVEL) / 2
 """Share of samples whose interval lies too low, and too high."""
 
@@ -46,7 +46,7 @@ class Interval(NamedTuple):
 
 
 class Unlabelled(NamedTuple):
-    """Distribution of how many of the buildings without a label are of a kind: `known` + `buildings` × beta(a, b)."""
+    """Distribution of the number of buildings of a kind: `known` + `buildings` × beta(a, b)."""
 
     known: AnyArray
     buildings: AnyArray
@@ -63,10 +63,10 @@ def count_interval(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> 
         sizes: buildings.
     """
     positives, labelled, sizes = (np.asarray(each, float) for each in (positives, labelled, sizes))
-    seen, other = positives.sum(-1), (labelled - positives).sum(-1)
+    positive, negative = positives.sum(-1), (labelled - positives).sum(-1)
     low, high = limits(positives, labelled, sizes)
-    low = np.maximum(np.floor(low + 1e-9), seen)
-    high = np.minimum(np.ceil(high - 1e-9), sizes.sum(-1) - other)
+    low = np.maximum(np.floor(low + 1e-9), positive)
+    high = np.minimum(np.ceil(high - 1e-9), sizes.sum(-1) - negative)
     return Interval(estimated(positives, labelled, sizes), low.astype(int), high.astype(int))
 
 
@@ -84,7 +84,7 @@ def _upper(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> AnyArray
 def estimated(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> AnyArray:
     """Return the stratified estimate of a number, NaN without any label.
 
-    A stratum without labels has the share of all labels.
+    A stratum without labels gets the share of all labels.
     """
     with np.errstate(invalid="ignore"):
         usual = positives.sum(-1, keepdims=True) / labelled.sum(-1, keepdims=True)
@@ -95,7 +95,7 @@ def estimated(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> AnyAr
 def upper_distribution(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> Unlabelled:
     """Return the distribution whose upper tail is the upper limit.
 
-    A stratum without labels may be of that kind altogether.
+    A stratum without labels may be entirely of that kind.
     """
     blank = labelled == 0
     known = positives.sum(-1) + np.where(blank, sizes, 0).sum(-1)
@@ -108,7 +108,7 @@ def upper_distribution(positives: AnyArray, labelled: AnyArray, sizes: AnyArray)
     np.put_along_axis(heaviest, np.argmax(effect, axis=-1, keepdims=True), True, axis=-1)
     heaviest &= effect > 0
     share = np.where(heaviest, (positives + pseudo) / (labels + 1), positives / labels)
-    # Of a single label the variance is unknown: the largest one.
+    # The variance of a single label is unknown: the largest possible one is used.
     variance = np.where(labels > 1, share * (1 - share) * labels / np.maximum(labels - 1, 1), 0.25)
     of_mean = np.where(heaviest, share * (1 - share) / (labels + 2), variance / labels)
     total = left.sum(-1)
@@ -141,7 +141,7 @@ def ratio_interval(part: Counts, rest: Counts) -> tuple[float, float]:
 def drawn_numbers(
     positives: AnyArray, labelled: AnyArray, sizes: AnyArray, rng: np.random.Generator
 ) -> tuple[AnyArray, AnyArray]:
-    """Return draws of a number, once for lower and once for upper limits."""
+    """Return random draws of the number of buildings of a kind, for lower and for upper limits."""
     positives, labelled, sizes = (np.asarray(each, float) for each in (positives, labelled, sizes))
     upper, lower = (
         upper_distribution(positives, labelled, sizes),

@@ -1,7 +1,7 @@
 """Validation sample: a stratified random sample of buildings.
 
-Strata are the predicted classes, split by confidence, or zones and predicted damage. Each building has a random number
-for good, and a sample takes the smallest ones of each stratum: a larger sample contains a smaller one.
+Strata are the predicted classes, split by confidence, or zones and predicted damage. Each building keeps a
+random number, and a sample takes the smallest numbers of each stratum, so that a larger sample contains a smaller one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from xview2_siamese_unet.types import AnyArray, Float64Array, Int64Array
 
 FrameT = TypeVar("FrameT", bound=pd.DataFrame)
 LEAST: Final = 5
-"""Labels of a stratum, or all its buildings if it has fewer."""
+"""Least number of labels of a stratum; all its buildings if it has fewer."""
 _MOST_STRATA: Final = 10
 _FLOOR: Final = 0.03  # probability by which even a confident model may be wrong
 
 
 def in_population(buildings: pd.DataFrame) -> pd.Series[bool]:
-    """Return which buildings the estimates are about: those with an id that both images show."""
+    """Return which buildings the estimates cover: those with an id that both images show."""
     hidden = (buildings["status"] == NOT_ASSESSED) & (buildings["reason"] != NO_MODEL)
     return buildings["building_id"].notna() & ~hidden
 
@@ -37,7 +37,7 @@ def by_id(buildings: FrameT) -> FrameT:
     """Return the buildings with an id, which becomes the index, as text.
 
     Raises:
-        DataError: an id that repeats, also among buildings that nobody can label.
+        DataError: an id repeats, also among buildings that cannot be labelled.
     """
     known = buildings.dropna(subset=["building_id"])
     known = known.set_index(known["building_id"].astype(str).rename(None))
@@ -58,14 +58,14 @@ def outlines(buildings: gpd.GeoDataFrame) -> pd.Series[Any]:
 
 
 def require_population(population: pd.DataFrame, buildings: gpd.GeoDataFrame) -> None:
-    """Require that a sample can be drawn from, and be about, these buildings.
+    """Require that a population matches the buildings of an assessment.
 
     Args:
         population: see `new_population`, with the column `outline`: those of `outlines`.
         buildings: all of an assessment, also of adapted products.
 
     Raises:
-        StaleError: buildings that are gone, have another outline, or are new.
+        StaleError: buildings are gone, have another outline, or are new.
     """
     now, before = outlines(buildings), population.set_index("building_id")["outline"]
     other = int((now.reindex(before.index) != before).sum())
@@ -102,7 +102,7 @@ def stratify(buildings: pd.DataFrame, count: int, zones: Sequence[str] | None = 
     Args:
         buildings: columns `damage`, `p_none` to `p_destroyed`.
         count: labels that will be drawn.
-        zones: of each building, to draw labels in each.
+        zones: of each building, to sample in each zone.
 
     Raises:
         ConfigError: too few labels for the zones.
@@ -149,7 +149,7 @@ def _zone_strata(index: Any, codes: Int64Array, count: int, zones: Sequence[str]
     if needed > count:
         raise ConfigError(
             f"{len(set(zones))} zones need at least {needed} labels, and --count is {count}.",
-            hint=f"Use --count {needed}, fewer zones, or no --zones: zones get intervals without being strata, too.",
+            hint=f"Use --count {needed}, fewer zones, or no --zones: kedro estimate has its own --zones.",
         )
     return pd.Series(names, index, dtype=object)
 
@@ -188,7 +188,7 @@ def new_population(buildings: pd.DataFrame, count: int, seed: int, zones: Sequen
         zones: of each building.
 
     Raises:
-        DataError: no building to draw from, or ids that repeat.
+        DataError: there is no building to sample, or ids repeat.
     """
     ids = by_id(buildings).index
     if not len(ids):

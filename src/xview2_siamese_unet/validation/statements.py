@@ -23,13 +23,13 @@ _VERBS: Final = {DAMAGED: "damaged", SEVERE: "destroyed or have major damage"}
 def estimates_numbers(
     table: pd.DataFrame, accuracy: Mapping[str, Any] | None, *, sample: int, outside: int, trained: int = 0
 ) -> dict[str, Any]:
-    """Return everything as plain values, with sentences.
+    """Return the content of `estimates.json`: plain values, and sentences.
 
     Args:
         table: see `estimation.estimates_table`.
         accuracy: see `estimation.accuracy`.
         sample: buildings that were drawn.
-        outside: buildings of the assessment that no estimate is about.
+        outside: buildings of the assessment that the estimates do not cover.
         trained: buildings of the sample that the predictions were trained on.
     """
     rows = [
@@ -62,7 +62,7 @@ def _sentences(
         yield f"{statement(row)} are {words} (95 % interval, {row['labelled']:,} labelled)."
     row = by_kind[FALSE_OUTLINE]
     if row["estimate"]:
-        yield f"{statement(row, 'outlines')} are no building (95 % interval): they count as not damaged."
+        yield f"{statement(row, 'outlines')} are not buildings (95 % interval): they count as not damaged."
     row = by_kind[DAMAGED]
     if row["cannot_tell"]:
         noun = "building" if row["cannot_tell"] == 1 else "buildings"
@@ -74,13 +74,13 @@ def _sentences(
         noun, has = ("building is", "has") if outside == 1 else ("buildings are", "have")
         yield f"{outside:,} more {noun} not visible or {has} no id: not included."
     if trained:
-        yield f"{trained:,} labelled buildings trained the predictions, whose accuracy looks better than it is."
+        yield f"{trained:,} labelled buildings were used to fit the predictions: their accuracy is overestimated."
     if accuracy is not None:
         yield f"{percents(accuracy['overall'])} of the buildings have the right predicted class."
         users = accuracy["users"][Damage.DESTROYED.word]
         if users["low"] is not None:
             yield (
-                f"Of the {row_of(by_kind, Damage.DESTROYED):,} buildings that are predicted to be destroyed, "
+                f"Of the {predicted_count(by_kind, Damage.DESTROYED):,} buildings that are predicted to be destroyed, "
                 f"{percents(users)} are."
             )
 
@@ -90,7 +90,7 @@ def percents(share: Mapping[str, Any]) -> str:
     return f"{math.floor(100 * share['low'] + 1e-9)}% to {math.ceil(100 * share['high'] - 1e-9)}%"
 
 
-def row_of(by_kind: Mapping[str, Mapping[str, Any]], code: Damage) -> int:
+def predicted_count(by_kind: Mapping[str, Mapping[str, Any]], code: Damage) -> int:
     """Return how many buildings are predicted to have a class."""
     return int(by_kind[code.word]["predicted"])
 

@@ -1,8 +1,8 @@
 """95 % intervals for numbers of buildings in zones and cells, most of which have few labels.
 
-A mixed logistic model of strata and zones, on a grid: the posterior of the difference between zones and of the effect
-of each zone, and by draws from it the number among the buildings without a label. Both limits are moved by what the
-labels leave open about the rate in all zones together.
+A mixed logistic model of strata and zones, on a grid, gives the posterior of the difference between zones and of the
+effect of each zone. Draws from it give the number among the buildings without a label. Both limits are moved by the
+uncertainty of the rate in all zones together.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from xview2_siamese_unet.types import AnyArray
 from xview2_siamese_unet.validation.intervals import SEED, TAIL, Counts, Interval, drawn_numbers, estimated
 
 _SPREADS: Final = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0])  # standard deviation of log odds between zones
-_SPREAD_PRIOR: Final = np.array([0.01, 0.04, 0.15, 0.25, 0.3, 0.25])  # damage is patchy: few labels cannot deny it
+_SPREAD_PRIOR: Final = np.array(
+    [0.01, 0.04, 0.15, 0.25, 0.3, 0.25]
+)  # damage is patchy, which few labels cannot rule out
 _STEPS: Final = np.linspace(-3, 3, 41)  # effect of a zone in these standard deviations
 _EFFECTS: Final = _SPREADS[:, None] * _STEPS
 _LOG_PRIOR: Final = stats.norm.logpdf(_STEPS) - special.logsumexp(stats.norm.logpdf(_STEPS))
 _EM_STEPS: Final = 20
-_LENT: Final = 2.0  # labels at the overall rate that each stratum gets, which keeps its log odds finite
+_PSEUDO_LABELS: Final = 2.0  # labels at the overall rate, added to each stratum to keep its log odds finite
 _CHUNK: Final = 256  # zones at a time
 
 
@@ -45,10 +47,10 @@ def zone_intervals(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> 
     logits = centre[:, None, :] + _EFFECTS[:, :, None]  # (spreads, steps, strata)
     joint = _log_likelihood(positives, labelled, logits) + _LOG_PRIOR  # (zones, spreads, steps)
     of_zone = special.logsumexp(joint, axis=2)
-    # How much zones differ follows from all of them, the effect of a zone from its own labels.
+    # The difference between zones is estimated from all of them, the effect of a zone from its own labels.
     weights = joint - of_zone[:, :, None] + (of_zone.sum(0) + np.log(_SPREAD_PRIOR))[:, None]
     weights = np.exp(weights - weights.max(axis=(1, 2), keepdims=True)).reshape(len(positives), -1)
-    low, high = _moved_rates(x, n, sizes.sum(0), (x + _LENT * rate) / (n + _LENT), rng)
+    low, high = _moved_rates(x, n, sizes.sum(0), (x + _PSEUDO_LABELS * rate) / (n + _PSEUDO_LABELS), rng)
     results = [
         _zone_chunk(each, weights[rows], logits.reshape(-1, len(x)), (low, high), rng)
         for start in range(0, len(positives), _CHUNK)
@@ -61,7 +63,7 @@ def zone_intervals(positives: AnyArray, labelled: AnyArray, sizes: AnyArray) -> 
 def _moved_rates(
     positives: AnyArray, labelled: AnyArray, sizes: AnyArray, share: AnyArray, rng: np.random.Generator
 ) -> tuple[AnyArray, AnyArray]:
-    """Return draws of how far the overall rate may lie from its fit, on the logit scale, for both limits."""
+    """Return draws of the difference of the overall rate from its fit, on the logit scale, for both limits."""
     whole = max(1, sizes.sum())
     fitted = special.logit(np.clip((sizes * share).sum() / whole, 1e-9, 1 - 1e-9))
     drawn = drawn_numbers(positives, labelled, sizes, rng)
@@ -78,20 +80,22 @@ def _log_likelihood(positives: AnyArray, labelled: AnyArray, logits: AnyArray) -
 def _fitted_centres(positives: AnyArray, labelled: AnyArray, rate: float) -> AnyArray:
     """Return the logit of each stratum in a zone without effect, for each spread (spreads, strata).
 
-    Expectation maximisation over zones with labels; one label at the overall rate keeps each stratum finite.
+    Expectation maximisation over zones with labels; pseudo-labels at the overall rate keep each logit finite.
     """
     some = labelled.sum(1) > 0
     positives, labelled = positives[some], labelled[some]
     centre = np.repeat(
-        special.logit((positives.sum(0) + _LENT * rate) / (labelled.sum(0) + _LENT))[None], len(_SPREADS), 0
+        special.logit((positives.sum(0) + _PSEUDO_LABELS * rate) / (labelled.sum(0) + _PSEUDO_LABELS))[None],
+        len(_SPREADS),
+        0,
     )
     for _ in range(_EM_STEPS):
         logits = centre[:, None, :] + _EFFECTS[:, :, None]
         weight = special.softmax(_log_likelihood(positives, labelled, logits) + _LOG_PRIOR, axis=2)
-        prior = _LENT * np.exp(_LOG_PRIOR)[:, None]
+        prior = _PSEUDO_LABELS * np.exp(_LOG_PRIOR)[:, None]
         counts = np.einsum("ztu,zh->tuh", weight, labelled) + prior
         share = special.expit(logits)
-        slope = positives.sum(0) + _LENT * rate - (counts * share).sum(1)
+        slope = positives.sum(0) + _PSEUDO_LABELS * rate - (counts * share).sum(1)
         centre += np.clip(slope / (counts * share * (1 - share)).sum(1), -1, 1)
     return centre
 

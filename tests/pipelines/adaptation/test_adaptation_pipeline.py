@@ -192,7 +192,7 @@ def test_refusals(town: Path, assessed: Path, adapted: Path, tmp_path: Path) -> 
     for words, kind, sentence in (
         ((tmp_path, "--labels", one), DataError, "holds no finished assessment"),
         ((assessed, "--labels", one), DataError, "two classes are needed"),
-        ((assessed, "--labels", one, "--labels", other), DataError, "disagree about 1 buildings, house 0"),
+        ((assessed, "--labels", one, "--labels", other), DataError, "disagree about 1 buildings; the first is house 0"),
         ((assessed, "--labels", one, "--head", adapted / "head.safetensors"), ConfigError, "labels and a head"),
         ((assessed, "--head", tmp_path / "junk"), CheckpointError, "is not a head file"),
         (

@@ -1,4 +1,4 @@
-"""Translates between the catalog and the adaptation room."""
+"""Nodes of the pipeline `adaptation`: they connect the catalog with the package `adaptation`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, HarmonisedPair, gpd.GeoDataFrame]:
-    """Return the images, the record and the buildings of the assessment; whatever can be refused is refused here."""
+    """Return the images, the record and the buildings of the assessment; all invalid inputs are refused here."""
     record = require_record(folder)
     if params.labels and params.head is not None:
         raise ConfigError(
@@ -58,7 +58,7 @@ def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, Harmonise
 
 
 def read_training_labels(params: AdaptationParams, buildings: gpd.GeoDataFrame, folder: Path) -> pd.DataFrame:
-    """Return the labels of all files that may train, each building once."""
+    """Return the labels of all files that can be trained on, each building once."""
     labels = training_labels(read_label_files(params.labels, buildings), folder)
     if params.labels:
         require_classes(labels)
@@ -68,7 +68,7 @@ def read_training_labels(params: AdaptationParams, buildings: gpd.GeoDataFrame, 
 def embed_buildings(
     predicted: Predicted, buildings: gpd.GeoDataFrame, params: AdaptationParams, folder: Path
 ) -> Embedding:
-    """Return the features of all buildings, which a repeated command finds on disk."""
+    """Return the features of all buildings, which a repeated command reuses from disk."""
     return embed_with(params.features, buildings.geometry, predicted.pair, folder)
 
 
@@ -84,13 +84,13 @@ def fit(
         require_encoders(head, embedding, params.head)
         return head, {
             "warnings": [f"the classes rest on {head.facts['labels']} labels of another folder"],
-            "paragraphs": [f"The head was fitted elsewhere on {head.facts['labels']} labels."],
+            "paragraphs": [f"The head was fitted on {head.facts['labels']} labels of another folder."],
         }
     if labels.empty:
         return no_head(embedding.blocks), {"warnings": [], "paragraphs": ["No labels: classes of the assessment."]}
-    labelled = next_labels.labelled_buildings(embedding, buildings, labels, suggest.space(embedding))
+    labelled = next_labels.labelled_buildings(embedding, buildings, labels, suggest.feature_space(embedding))
     if hidden := len(labels) - len(labelled.classes):
-        _log.warning("%d of %d labels are of buildings that are not visible and do not train", hidden, len(labels))
+        _log.warning("%d of %d labels are of buildings that are not visible: they are not used", hidden, len(labels))
     facts = {
         "features": source_names(params.features),
         "encoders": embedding.encoders,
@@ -101,8 +101,8 @@ def fit(
     scored = scores.cross_validated(ready, head.blocks, head.strength)
     for line in (paragraphs := report.describe_head(head, scored, labelled.classes.tolist())):
         _log.info(line)
-    found = {} if scored is None else asdict(scored)
-    return head, {**found, "warnings": report.head_warnings(head, scored), "paragraphs": paragraphs}
+    numbers = {} if scored is None else asdict(scored)
+    return head, {**numbers, "warnings": report.head_warnings(head, scored), "paragraphs": paragraphs}
 
 
 def adapt(
@@ -124,7 +124,7 @@ def _head_id(path: Path, head: Head) -> str:
 def describe_adapted(
     predicted: Predicted, head_file: Path, scores: dict[str, Any], params: AdaptationParams
 ) -> tuple[Predicted, dict[str, Any]]:
-    """Return the record of the adapted assessment so far, and warnings that each product shows."""
+    """Return the record of the adapted assessment so far, and the footprint shift with the warnings of the head."""
     head, record = read_head(head_file), predicted.record
     facts = {"id": _head_id(head_file, head), "strength": head.strength, **head.facts, "scores": scores}
     key = f"{record['run_id']} {sha256(head_file)}"
@@ -163,6 +163,6 @@ def write_record(
 ) -> dict[str, Any]:
     """Return the record of the adapted assessment."""
     record = inference.write_record(adapted, footprint_shift, [], **made)
-    # The warnings of the assessment stand in its record already.
+    # The record already holds the warnings of the assessment.
     own = list(dict.fromkeys(record["warnings"]))
     return {**record, "warnings": own, "products": {**record["products"], head_file.name: sha256(head_file)}}

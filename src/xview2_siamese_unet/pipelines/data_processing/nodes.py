@@ -53,7 +53,7 @@ def provide_scenes(download: Path | Partitions | None, dataset: DatasetParams, e
     if dataset.source != "sample" and isinstance(download, Partitions) != (dataset.source == "other"):
         raise ConfigError(
             f"dataset.source is {dataset.source}, but the catalog entry download is "
-            f"{'no' if dataset.source == 'other' else 'a'} dataset in another layout.",
+            f"{'not a' if dataset.source == 'other' else 'a'} dataset in another layout.",
             hint="Set dataset.source: other together with an entry download of a subclass of OtherLayout.",
         )
     if isinstance(download, Partitions) and dataset.source == "other":
@@ -70,7 +70,7 @@ def provide_scenes(download: Path | Partitions | None, dataset: DatasetParams, e
 
 
 def list_scenes(folder: Path, params: DataProcessingParams) -> pd.DataFrame:
-    """Return the files of each scene, or what is wrong with them.
+    """Return the files of each scene, or the problem with them.
 
     Raises:
         DataError: the folder has no scene, or one is incomplete and `on_problem` is `stop`.
@@ -94,7 +94,7 @@ def parse_labels(
     """
     if params.shard.count > 1:
         raise ConfigError(
-            f"data_processing.shard asks for part {params.shard.index} of {params.shard.count} in a run that parses "
+            f"data_processing.shard selects part {params.shard.index} of {params.shard.count} in a run that parses "
             "labels.",
             hint="Run --to-nodes parse_labels once without shard, then parts with --nodes burn_masks,pack_scenes.",
         )
@@ -116,7 +116,7 @@ def parse_labels(
 def tabulate_buildings(
     folder: Path, files: pd.DataFrame, scenes: pd.DataFrame, executor: ExecutorParams
 ) -> Callable[[], Iterator[pa.Table]]:
-    """Read the buildings of each scene, lazily and some thousand at a time."""
+    """Read the buildings of each scene, lazily and a few thousand at a time."""
     work = [(pair, scene["labels_key"]) for scene, pair in _with_files(scenes, files)]
 
     def read() -> Iterator[pa.Table]:
@@ -183,7 +183,7 @@ def pack_scenes(
 
 
 def assign_splits(scenes: pd.DataFrame, params: DataProcessingParams) -> pd.DataFrame:
-    """Assign scenes to splits; before packing, so that a mistake in the shares shows at once."""
+    """Assign scenes to splits; before packing, so that invalid shares are reported at once."""
     return split_scenes(scenes, params.split)
 
 

@@ -1,4 +1,4 @@
-"""Two images of one's own and a checkpoint → damage, buildings, numbers."""
+"""A pair of images and a checkpoint → damage, buildings, numbers."""
 
 from xview2_siamese_unet.pipelines.inference.pipeline import create_pipeline
 

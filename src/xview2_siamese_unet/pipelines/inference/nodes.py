@@ -1,4 +1,4 @@
-"""Translates between the catalog and the inference room; no arithmetic here."""
+"""Nodes of the pipeline `inference`: they connect the catalog with the package `inference`, without arithmetic."""
 
 import hashlib
 import json
@@ -61,7 +61,7 @@ _log = logging.getLogger(__name__)
 
 
 def harmonise_pair(params: InferenceParams, folder: Path) -> HarmonisedPair:
-    """Return both images on one grid; whatever can be refused is refused here."""
+    """Return both images on one grid; all invalid inputs are refused here."""
     inputs = (params.pre, params.post, params.model, params.footprints, params.aoi, params.zones, *params.masks)
     check_out(folder, params.out, overwrite=params.overwrite, inputs=inputs)
     harmonised = with_obscured(harmonise(params), params)
@@ -96,9 +96,9 @@ def predict_raster(
     hardware: HardwareParams,
     folder: Path,
 ) -> Iterator[tuple[Rows, Predicted]]:
-    """Yield the blocks of the pair by rows, without those that a stopped run has left."""
+    """Yield the blocks of the pair by rows, without the rows that an interrupted run has finished."""
     if is_no_model(checkpoint):
-        yield from _see_raster(harmonised, checkpoint, params, hardware)
+        yield from _visible_raster(harmonised, checkpoint, params, hardware)
         return
     pair, windows, started = harmonised.pair, params.windows, time.monotonic()
     predict = WindowPredictor(checkpoint, hardware, tta=windows.tta)
@@ -118,10 +118,10 @@ def predict_raster(
     yield {record["run_id"]: {}}, predicted
 
 
-def _see_raster(
+def _visible_raster(
     harmonised: HarmonisedPair, checkpoint: dict[str, Any], params: InferenceParams, hardware: HardwareParams
 ) -> Iterator[tuple[Rows, Predicted]]:
-    """Yield blocks that only say what is visible."""
+    """Yield blocks that only mark visible pixels, without a prediction."""
     pair, windows, started = harmonised.pair, params.windows, time.monotonic()
     record = describe(harmonised, checkpoint, params, hardware) | {"tta": None, "vote_weights": None, "device": "cpu"}
     plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
@@ -147,20 +147,20 @@ def write_rasters(predicted: Predicted, blocks_of_runs: Path) -> tuple[RasterCon
 def outline_buildings(
     harmonised: HarmonisedPair, params: InferenceParams, damage: Path, probability: Path
 ) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
-    """Return the user's footprints, else the model's outlines, and how they were moved."""
+    """Return the user's footprints, else the model's outlines, and the shift by which they were moved."""
     outlines, grid, wanted = harmonised.footprints, harmonised.pair.grid, params.buildings
     if outlines is None:
         polygons, small = building_outlines(damage, min_area=wanted.min_area)
-        doubt = f"{small} predicted patches smaller than {wanted.min_area:g} m² are not counted as buildings"
-        return model_buildings(polygons, grid), {"moved": False, "warnings": [doubt] if small else []}
+        warning = f"{small} predicted patches smaller than {wanted.min_area:g} m² are not counted as buildings"
+        return model_buildings(polygons, grid), {"moved": False, "warnings": [warning] if small else []}
     if wanted.footprint_shift == "off":
         return outlines, {"moved": False, "warnings": []}
     shift = estimate_footprint_shift(outlines, probability, grid)
     measured = {"columns": shift.columns, "rows": shift.rows, "confidence": shift.confidence}
     _log.info("shift of the footprints onto the predicted buildings: %s", measured)
     if not shift.is_reliable:
-        doubt = "no shift of the footprints could be measured: they were not moved"
-        return outlines, {**measured, "moved": False, "warnings": [doubt]}
+        warning = "no shift of the footprints could be measured: they were not moved"
+        return outlines, {**measured, "moved": False, "warnings": [warning]}
     return move_footprints(outlines, shift, grid.pixel), {**measured, "moved": True, "warnings": []}
 
 
@@ -172,7 +172,7 @@ def vote_buildings(
     probability: Path,
     params: InferenceParams,
 ) -> Layers:
-    """Return the layers of buildings, of the area looked at, with data and, if there is any, obscured."""
+    """Return the layers of buildings, area of interest, valid area and, if there is any, obscured area."""
     pair, record = predicted.pair, predicted.record
     facts = {
         "basis": "post" if record["pre"] is None else "pair",
@@ -203,7 +203,7 @@ def vote_buildings(
 
 
 def in_formats(buildings: Path, params: InferenceParams) -> dict[str, Any]:
-    """Return the buildings once for each format that is asked for."""
+    """Return the buildings once for each requested format."""
     return {name: read_building_layer(buildings) for name in params.formats}
 
 
@@ -224,7 +224,7 @@ def summarise_assessment(
 def write_record(
     predicted: Predicted, footprint_shift: dict[str, Any], formats: list[Path], **made: str | Path
 ) -> dict[str, Any]:
-    """Return the record of the run: what made it, and the SHA-256 of every product."""
+    """Return the record of the run: inputs, model, settings, and the SHA-256 of every product."""
     numbers = json.loads(str(made["summary.json"]))
     counts = numbers["all"]
     _log.info(

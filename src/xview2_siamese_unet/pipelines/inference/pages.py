@@ -1,4 +1,4 @@
-"""Translates an assessment into the contents of its pages."""
+"""Nodes of the pipeline `inference` that write the pages of an assessment."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ def write_map(predicted: Predicted, buildings: Path, summary: str) -> str:
 
 
 def write_assessment(predicted: Predicted, summary: str) -> str:
-    """Return the numbers as one HTML file."""
+    """Return the report of an assessment as one HTML file."""
     record, numbers = predicted.record, json.loads(summary)
     pre, post = predicted.pair.previews(_SMALL_PICTURE)
     pictures = {"Pre-disaster image": pre, "Post-disaster image": post}

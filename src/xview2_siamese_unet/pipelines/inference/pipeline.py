@@ -38,7 +38,7 @@ def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
             Node(nodes.harmonise_pair, [_PARAMS, "assessment"], "harmonised", name="harmonise"),
-            # By its name the first: Kedro sorts nodes that wait for nothing, and a missing model needs no images read.
+            # Kedro runs nodes without dependencies by name: a missing model is reported before images are read.
             Node(nodes.take_model, [_PARAMS, "checkpoint"], "assessing_model", name="choose_model"),
             Node(nodes.predict_raster, _PREDICT, ["assessed_blocks", "predicted"], name="predict_raster"),
             Node(

@@ -17,7 +17,7 @@ from xview2_siamese_unet.training.distributed import get_local_world_size
 _log = logging.getLogger(__name__)
 
 
-def train(  # noqa: PLR0913  a net is made of all of these
+def train(  # noqa: PLR0913  training needs all of these
     *,
     store: Store,
     scenes: pd.DataFrame,
@@ -29,12 +29,12 @@ def train(  # noqa: PLR0913  a net is made of all of these
     folders: dict[str, Path],
     **settings: Any,  # noqa: ANN401  the fields of Recipe
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
-    """Return the best epoch's checkpoint, for two formats, and the history.
+    """Return the checkpoint of the best epoch, twice for two formats, and the history.
 
     Training resumes from the folder of checkpoints: from the last epoch, or the finished checkpoint.
 
     Raises:
-        StaleError: the run is finished, and its splits, features or first weights have changed since.
+        StaleError: the run is finished, and its splits, features or initial weights have changed since.
     """
     from xview2_siamese_unet.training import checkpointing, data, trainer  # noqa: PLC0415  torch is slow to import
 
@@ -48,7 +48,7 @@ def train(  # noqa: PLR0913  a net is made of all of these
         sample_weights=sample_weights["weights"],
         class_weights=class_weights,
         channels=channel_statistics["both"] if recipe.model.normalisation == "measured" else IMAGENET,
-        # Not from the names of the scenes: that of test_pre_00000 holds none.
+        # Not from the names of scenes: some, such as test_pre_00000, do not contain the event.
         events=sorted(set(scenes.loc[scenes["scene"].isin([*sample_weights["scenes"], *validation]), "disaster"])),
     )
     checkpoint = checkpointing.finished_checkpoint(folders["checkpoints"])
@@ -57,7 +57,7 @@ def train(  # noqa: PLR0913  a net is made of all of these
         checkpoint = dict(trainer.fit(training_data, recipe, trainer.Folders(**folders), cores=cores))
     elif checkpoint["fingerprint"] != checkpointing.training_fingerprint(training_data, recipe):
         raise StaleError(
-            f"Run {folders['checkpoints'].parent.name} is finished, and its splits, features or first weights have "
+            f"Run {folders['checkpoints'].parent.name} is finished, and its splits, features or initial weights have "
             "changed since.",
             hint="Begin a new run with --params training.reuse=false.",
         )

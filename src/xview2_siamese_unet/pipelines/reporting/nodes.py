@@ -40,7 +40,7 @@ def predict(
     """Yield georeferenced damage codes and probabilities, one scene at a time.
 
     Raises:
-        DataError: the dataset has lost a scene since the splits were made.
+        DataError: a scene of the split is missing in the table of scenes.
     """
     georeference = georeferences(scenes)
     wanted = splits.loc[splits["split"] == params.split, "scene"].tolist()
@@ -50,8 +50,8 @@ def predict(
             hint="Run kedro run --pipelines data_processing with the same environment, or restore the scenes.",
         )
     for scene in predict_scenes(checkpoint, store, wanted, hardware, batch_size=params.batch_size):
-        place = georeference[scene.name]
-        yield {scene.name: (scene.codes, place)}, {scene.name: (scene.probabilities, place)}
+        position = georeference[scene.name]
+        yield {scene.name: (scene.codes, position)}, {scene.name: (scene.probabilities, position)}
 
 
 def count_predicted_probabilities(
@@ -68,7 +68,7 @@ def match_predicted_buildings(
     buildings: pq.ParquetFile,
     run: dict[str, Any],
 ) -> pd.DataFrame:
-    """Return one row a building, rasterised by the rule of the run's masks."""
+    """Return one row for each building, rasterised by the rule of the run's masks."""
     rule = run["settings"]["data_processing"]["masks"]["rule"]
     return building_metrics.match_scenes(predictions, probabilities, counts, buildings, rule)
 
@@ -102,7 +102,7 @@ def plot_probabilities(counts: pd.DataFrame) -> tuple[Figure, Figure]:
 
 
 def plot_scored_classes(metrics: dict[str, Any]) -> Figure:
-    """Return the pixels of each class in the scored scenes, in truth and prediction."""
+    """Return a chart of the pixels of each class in the scored scenes, true and predicted."""
     matrix = np.asarray(metrics["confusion"]["damage"])
     sums = {"Truth": matrix.sum(axis=1), "Prediction": matrix.sum(axis=0)}
     return charts.draw_class_histogram(
@@ -154,7 +154,7 @@ def plot_buildings(
     return draw_panels(rows, side=wanted.side, empty="No building was missed or wrongly classified.")
 
 
-def write_report(  # noqa: PLR0913  a report joins everything
+def write_report(  # noqa: PLR0913  the report joins all results
     *,
     metrics: dict[str, Any],
     counts: pd.DataFrame,
@@ -178,5 +178,5 @@ def write_report(  # noqa: PLR0913  a report joins everything
 
 
 def _unclassified(checkpoint: dict[str, Any]) -> Unclassified:
-    """Return what un-classified truth meant in training, which scoring follows."""
+    """Return the parameter `unclassified` of the training, which scoring uses, too."""
     return ClassesParams.model_validate(checkpoint["classes"]).unclassified

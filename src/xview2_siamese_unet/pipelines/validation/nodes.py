@@ -1,4 +1,4 @@
-"""Translates between the catalog and the validation room; no arithmetic here."""
+"""Nodes of the pipeline `validation`: they connect the catalog with the package `validation`."""
 
 import io
 import json
@@ -54,14 +54,16 @@ def draw_sample(buildings: Path, folder: Path, params: ValidationParams, inferen
             drawn, seed = before["building_id"].tolist(), int(before["seed"].iloc[0])
             _log.info("the sample of %d buildings in %s is enlarged", len(drawn), folder)
         if inference.zones is not None or seed != params.seed:
-            _log.warning("the strata and the seed of the earlier sample stay: --zones and validation.seed do nothing")
+            _log.warning("the sample keeps its strata and its seed: --zones and validation.seed have no effect")
     else:
         zones = _zones(frame[inside], inference)
         names = None if zones is None else [zones[0][number] for number in zones[1]]
         population = new_population(frame[inside], params.count, seed, names)
         population["outline"] = population["building_id"].map(outline)
     if hidden := int((~inside).sum()):
-        _log.warning("%d of %d buildings are not visible or have no id: no estimate is about them", hidden, len(frame))
+        _log.warning(
+            "%d of %d buildings are not visible or have no id: the estimates leave them out", hidden, len(frame)
+        )
     sample = draw(population, params.count, drawn)
     if len(sample) < params.count:
         _log.warning("only %d buildings can be labelled: all of them are in the sample", len(sample))
@@ -76,7 +78,9 @@ def write_page(sample: str, buildings: Path, assessment: Path, folder: Path, inf
     frame = read_building_layer(buildings)
     page = labelling_page(frame, pair, ids, show_prediction=False, title="Validation sample")
     earlier = folder / "label.html"
-    if earlier.is_file() and earlier.read_text(encoding="utf-8") != page:  # a browser may hold labels of it
+    if (
+        earlier.is_file() and earlier.read_text(encoding="utf-8") != page
+    ):  # a browser may hold labels of the earlier page
         _keep(earlier, "export its labels, and import them in the new page")
     return page
 
@@ -142,15 +146,15 @@ def estimate(
     if params.labels is None:
         raise ConfigError("validation.labels names no file.", hint="Use kedro estimate DIR --labels FILE.")
     frame = read_building_layer(buildings)
-    everybody, drawn = _read_csv(population), _read_csv(sample)
-    require_population(everybody, frame)
+    population_table, drawn = _read_csv(population), _read_csv(sample)
+    require_population(population_table, frame)
     file = split_layer(params.labels.expanduser())[0]
     labels = read_labels(params.labels.expanduser(), frame)
     _warn(labels, drawn)
-    sampled = survey(everybody, frame, drawn["building_id"].tolist(), labels)
-    known = by_id(frame).loc[everybody["building_id"]]
-    table = estimates_table(sampled, _levels(known, everybody, inference))
-    left_out = {"outside": len(frame) - len(everybody), "trained": _trained(frame, drawn)}
+    sampled = survey(population_table, frame, drawn["building_id"].tolist(), labels)
+    known = by_id(frame).loc[population_table["building_id"]]
+    table = estimates_table(sampled, _levels(known, population_table, inference))
+    left_out = {"outside": len(frame) - len(population_table), "trained": _trained(frame, drawn)}
     numbers = estimates_numbers(table, accuracy(sampled), sample=len(drawn), **left_out)
     origin = {
         "run_id": require_record(assessment)["run_id"],
@@ -167,7 +171,7 @@ def write_estimates(estimates: str, assessment: Path) -> str:
 
 
 def _warn(labels: pd.DataFrame, sample: pd.DataFrame) -> None:
-    """Log how many labels are not of the sample, and how many buildings of it have no label."""
+    """Warn of labels of other buildings, and of buildings of the sample without a label."""
     inside = labels["building_id"].isin(sample["building_id"])
     if others := int((~inside).sum()):
         _log.warning("%d of %d labels are not of the validation sample and are not used", others, len(labels))
@@ -178,12 +182,14 @@ def _warn(labels: pd.DataFrame, sample: pd.DataFrame) -> None:
 
 
 def _trained(frame: gpd.GeoDataFrame, sample: pd.DataFrame) -> int:
-    """Return how many buildings of the sample have trained the predictions, which only adapted ones can."""
+    """Return how many buildings of the sample the head of adapted predictions was trained on."""
     if "label" not in frame:
         return 0
     trained = int(frame["building_id"][frame["label"].notna()].isin(sample["building_id"]).sum())
     if trained:
-        _log.warning("%d buildings of the sample trained the head: adapt again, which leaves them out", trained)
+        _log.warning(
+            "%d buildings of the sample were used to fit the head: adapt again, which leaves them out", trained
+        )
     return trained
 
 
@@ -216,7 +222,7 @@ def _zones(frame: gpd.GeoDataFrame, inference: InferenceParams) -> tuple[list[st
 
 
 def _write_csv(table: pd.DataFrame) -> str:
-    text: str = table.to_csv(index=False, lineterminator="\n")  # by default, that of the system
+    text: str = table.to_csv(index=False, lineterminator="\n")  # the default is that of the system
     return text
 
 
