@@ -1,4 +1,4 @@
-"""A Kedro project of the shipped configuration in a folder of its own."""
+"""A Kedro project with the shipped configuration, in a separate folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL: Final[dict[str, Any]] = {
     "training": {"epochs": 1, "batch_size": 4, "crop": 64, "crops_per_scene": 1},
     "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}},
 }
-"""Parameters of a main job of seconds on one core, which takes every branch of it."""
+"""Parameters of a main job that takes seconds on one core and every branch."""
 
 
 def lay_down_shipped(folder: Path, local: str = "") -> Path:
