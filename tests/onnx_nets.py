@@ -20,7 +20,7 @@ DAMAGE = ["no-damage", "minor-damage", "major-damage", "destroyed"]
 
 
 class Coarse(nn.Module):
-    """Network on pixels and cells of 32 × 32; height and width must be multiples of 32, as in many published networks."""
+    """Combines pixels and cells of 32 × 32; height and width must be multiples of 32, as in many networks."""
 
     def __init__(self, bands: int, classes: int, seed: int) -> None:
         super().__init__()

@@ -119,7 +119,7 @@ def _run(folder: Path, args: tuple[str, ...], env: Mapping[str, str], streams: P
     gc.freeze()  # or a collection would scan everything that the server has imported
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(Path(streams) / name, os.O_WRONLY | os.O_CREAT), descriptor)
-    import kedro.framework.project  # noqa: PLC0415  not in the process of the tests: most do without it
+    import kedro.framework.project  # noqa: PLC0415  not at the top, because most tests do without it
 
     os.chdir(folder)
     os.environ.clear()

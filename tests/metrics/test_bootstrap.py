@@ -13,7 +13,7 @@ HITS = {1: 0.9, 2: 0.5, 3: 0.6, 4: 0.7}
 
 
 def draw_table(rng: np.random.Generator, scenes: int) -> pd.DataFrame:
-    """Counts of scenes of very different size and difficulty: sizes are lognormal, hit rates beta-distributed."""
+    """Return counts of scenes of very different size and difficulty: lognormal sizes, beta-distributed hit rates."""
     table = {name: np.zeros(scenes, np.int64) for name in COUNT_COLUMNS}
     total = np.zeros(scenes, np.int64)
     for code, rate in HITS.items():
@@ -30,7 +30,7 @@ def draw_table(rng: np.random.Generator, scenes: int) -> pd.DataFrame:
     return pd.DataFrame(table).assign(scene=[f"s{number}" for number in range(scenes)])
 
 
-def test_a_draw_takes_as_many_scenes_as_there_are() -> None:
+def test_a_bootstrap_sample_has_as_many_scenes_as_the_table() -> None:
     weights = draw_weights(30, draws=50, seed=4)
     assert weights.shape == (50, 30)
     assert set(weights.sum(axis=1)) == {30}
@@ -38,7 +38,7 @@ def test_a_draw_takes_as_many_scenes_as_there_are() -> None:
     assert not np.array_equal(weights, draw_weights(30, draws=50, seed=5))
 
 
-def test_intervals_hold_the_score_and_repeat_by_seed() -> None:
+def test_intervals_contain_the_score_and_depend_on_the_seed() -> None:
     table = draw_table(np.random.default_rng(1), 60)
     first = intervals(table)
     assert first == intervals(table)
@@ -49,7 +49,7 @@ def test_intervals_hold_the_score_and_repeat_by_seed() -> None:
         assert 0.001 < high - low < 0.3, key
 
 
-def test_one_scene_alone_has_no_width() -> None:
+def test_the_interval_of_a_single_scene_has_no_width() -> None:
     table = draw_table(np.random.default_rng(2), 1)
     assert all(low == high for low, high in intervals(table, draws=10).values())
 
@@ -67,7 +67,7 @@ def test_intervals_cover_a_known_truth_in_95_of_100_repetitions() -> None:
         assert count / repetitions == pytest.approx(0.95, abs=0.03), key
 
 
-def test_a_paired_difference_is_narrower_than_two_intervals_and_zero_for_the_same() -> None:
+def test_a_paired_difference_is_narrower_than_one_interval_and_zero_for_equal_tables() -> None:
     rng = np.random.default_rng(5)
     table = draw_table(rng, 80)
     better = table.copy()

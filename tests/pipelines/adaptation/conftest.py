@@ -1,4 +1,4 @@
-"""A project to assess a town in."""
+"""A project for assessments of a town."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from shipped_project import lay_down_shipped
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped configuration in a folder of its own."""
+    """A project with the shipped configuration, in its own folder."""
     return lay_down_shipped(tmp_path_factory.mktemp("project"))

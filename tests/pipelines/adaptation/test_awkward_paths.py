@@ -1,4 +1,4 @@
-"""Each command of a new event: absolute paths that a shell or a URL would take apart, and a read-only home."""
+"""Commands for a new event, with a read-only home and absolute paths that a shell or a URL would split."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_whole_event_in_a_folder_with_an_awkward_name(
 
     assert (estimates["buildings"], estimates["labelled"]) == (len(truth), 20)
     assert counts["jobs"] == {"done": 1, "failed": []}
-    places = {"label.html", "adapted/buildings.gpkg", "adapted/validation/estimate.html"}
-    assert [name for name in places if not (out / name).is_file()] == []
+    products = {"label.html", "adapted/buildings.gpkg", "adapted/validation/estimate.html"}
+    assert [name for name in products if not (out / name).is_file()] == []
     made = {"ö 100 % #", "ü out", "sample ä.csv", "pairs.csv", "campaign #1"}
     assert {path.name for path in folder.iterdir()} == {path.name for path in town.iterdir()} | made

@@ -1,4 +1,4 @@
-"""The pipeline over a small folder: what is left out, is left out of everything."""
+"""data_processing on a small folder: skipped scenes are missing from every result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, pac
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 from xview2_siamese_unet.xbd.scenes import list_pairs
 
-# Of four scenes a folder, a tenth may be none.
+# With four scenes per folder, a share of one tenth may be empty.
 EVEN = SplitParams(train={"tier1": 0.5, "tier3": 0.5}, validation={"tier3": 0.5}, test={"tier1": 0.5})
 SERIAL = ExecutorParams()
 SAMPLE = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=4, tier3=4, hold=2, test=2)))
@@ -73,7 +73,7 @@ def xbd(raw: Path, **changed: object) -> DatasetParams:
     return DatasetParams.model_validate({"source": "xbd", "root": raw, "name": "mine"} | changed)
 
 
-def test_a_whole_folder(drawn: Path, tmp_path: Path) -> None:
+def test_a_complete_folder_gives_tables_splits_and_a_store(drawn: Path, tmp_path: Path) -> None:
     made = run(drawn, tmp_path, xbd(drawn), DataProcessingParams())
     scenes, splits = made["scenes"], made["splits"]
     assert scenes["tier"].value_counts().to_dict() == {"tier1": 4, "tier3": 4, "hold": 2, "test": 2}
@@ -89,7 +89,7 @@ def test_a_whole_folder(drawn: Path, tmp_path: Path) -> None:
     assert counted.tolist() == has_buildings.tolist()
 
 
-def test_what_is_skipped_is_in_no_table_and_no_split(
+def test_skipped_scenes_are_in_no_table_and_no_split(
     drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     raw = tmp_path / "raw"
@@ -119,8 +119,8 @@ def test_what_is_skipped_is_in_no_table_and_no_split(
     assert len(made["store"].rows(list(after))) == len(after)
 
 
-def test_the_layout_of_the_challenge(drawn: Path, tmp_path: Path) -> None:
-    """Folders train and tier3 with labels, test without: refused with what to set, and run with that set."""
+def test_the_folder_layout_of_the_challenge_is_supported(drawn: Path, tmp_path: Path) -> None:
+    """Folders train and tier3 have labels, test has none: the error names the parameters to set, which then work."""
     raw = tmp_path / "raw"
     shutil.copytree(drawn / "tier1", raw / "train")
     shutil.copytree(drawn / "tier3", raw / "tier3")
@@ -138,7 +138,7 @@ def test_the_layout_of_the_challenge(drawn: Path, tmp_path: Path) -> None:
     assert made["ingest_report"]["problem"].str.contains("has no labels").sum() == 2
 
 
-def test_a_subset_is_all_that_is_read(drawn: Path, tmp_path: Path) -> None:
+def test_only_the_subset_is_read(drawn: Path, tmp_path: Path) -> None:
     dataset = xbd(drawn, use_main_dataset=False, subset=SubsetParams(share=0.5))
     made = run(drawn, tmp_path, dataset, DataProcessingParams())
     assert 4 <= len(made["scenes"]) < 12
@@ -180,12 +180,12 @@ def test_tables_follow_a_download_that_moves_and_grows(drawn: Path, tmp_path: Pa
     run(raw, out, xbd(raw), DataProcessingParams(split=EVEN))
     raw = raw.rename(tmp_path / "moved")
     shutil.copytree(drawn / "test", raw / "test")
-    unread = xbd(raw, subset=SubsetParams(count=1))  # which `use_main_dataset` does not ask for
+    unread = xbd(raw, subset=SubsetParams(count=1))  # ignored, because `use_main_dataset` is true
     made = run(raw, out, unread, DataProcessingParams(on_problem="skip"))
     assert len(made["scenes"]) == 12
 
 
-def test_what_was_never_written_keeps_no_settings(drawn: Path, tmp_path: Path) -> None:
+def test_a_failed_run_records_no_settings(drawn: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     shutil.copytree(drawn, raw)
     label = sorted(raw.glob("tier1/labels/*.json"))[0]
@@ -206,13 +206,13 @@ def test_scenes_of_two_sizes_are_refused(drawn: Path, tmp_path: Path) -> None:
         pack_scenes(drawn, scenes, masks, DataProcessingParams(), SERIAL)
 
 
-def test_an_unusable_folder_stops(tmp_path: Path, drawn: Path) -> None:
+def test_a_folder_without_usable_scenes_is_refused(tmp_path: Path, drawn: Path) -> None:
     raw = tmp_path / "raw"
     shutil.copytree(drawn, raw)
     for path in raw.glob("*/labels/*.json"):
-        told = json.loads(path.read_text())
-        told["metadata"]["width"] = 65
-        path.write_text(json.dumps(told))
+        label = json.loads(path.read_text())
+        label["metadata"]["width"] = 65
+        path.write_text(json.dumps(label))
     with pytest.raises(DataError, match="no usable scene"):
         run(raw, tmp_path / "out", xbd(raw), DataProcessingParams(on_problem="skip"))
 
@@ -224,7 +224,9 @@ def test_the_folder_is_walked_once(drawn: Path, monkeypatch: pytest.MonkeyPatch,
     assert walks == [drawn]
 
 
-def test_a_folder_that_no_tier_has_is_warned_of(drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_not_named_after_a_tier_causes_a_warning(
+    drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     shutil.copytree(drawn, tmp_path / "raw")
     shutil.copytree(drawn / "hold", tmp_path / "raw/tier2")
     list_scenes(tmp_path / "raw", DataProcessingParams())
@@ -242,10 +244,10 @@ def test_a_page_escapes_and_shows_every_text() -> None:
     assert "Nothing" not in page
 
 
-def test_every_dataset_is_a_catalog_entry_with_a_file_of_its_own(project_path: Path) -> None:
+def test_every_dataset_is_a_catalog_entry_with_its_own_file(project_path: Path) -> None:
     catalog = UserExperimentConfigLoader(project_path / "conf", **CONFIG_LOADER_ARGS)["catalog"]
     made = create_pipeline().datasets() | png_export.create_pipeline().datasets()
     names = {name for name in made if not name.startswith("param")}
     assert names <= catalog.keys()
     files = [catalog[name]["filepath"] for name in names if "filepath" in catalog[name]]
-    assert len(set(files)) == len(files) == len(names) - 1  # the download has none
+    assert len(set(files)) == len(files) == len(names) - 1  # the download has no file
