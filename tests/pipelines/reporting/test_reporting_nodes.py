@@ -26,8 +26,8 @@ from xview2_siamese_unet.xbd.ingest import SCENE_COLUMNS
 def test_panel_counts_choose_scenes(world: dict[str, Any], written: Path) -> None:
     counts = pd.read_parquet(written / "scene_counts.parquet")
     params = ReportingParams.model_validate({"panels": {"best": 1, "median": 0, "worst": 2, "side": 64, "window": 32}})
-    answers = world["predictions"], world["probabilities"]
-    figure = plot_panels(counts, *answers, world["store"], {"unclassified": "ignore"}, params)
+    predictions = world["predictions"], world["probabilities"]
+    figure = plot_panels(counts, *predictions, world["store"], {"unclassified": "ignore"}, params)
     notes = [text.get_text().split(" · ")[0] for text in figure.axes[0].texts if "scene score" in text.get_text()]
     assert notes == ["best", "worst", "worst"]
     assert sum("shown: 32 × 32 of 64 × 64 px" in text.get_text() for text in figure.axes[0].texts) == 3
@@ -35,16 +35,16 @@ def test_panel_counts_choose_scenes(world: dict[str, Any], written: Path) -> Non
 
 def test_panel_counts_choose_buildings(world: dict[str, Any], written: Path) -> None:
     matches = pd.read_parquet(written / "building_matches.parquet")
-    answers = world["predictions"], world["probabilities"]
+    predictions = world["predictions"], world["probabilities"]
     largest = []
-    for many, window in ((0, 32), (3, 32), (3, 64)):
-        params = ReportingParams.model_validate({"panels": {"buildings": many, "building_window": window, "side": 64}})
-        axes = plot_buildings(matches, *answers, world["store"], params).axes[0]
+    for count, window in ((0, 32), (3, 32), (3, 64)):
+        params = ReportingParams.model_validate({"panels": {"buildings": count, "building_window": window, "side": 64}})
+        axes = plot_buildings(matches, *predictions, world["store"], params).axes[0]
         texts = [text.get_text() for text in axes.texts]
-        assert sum(text.startswith("truth: ") for text in texts) == many
-        assert ("No building was missed or wrongly classified." in texts) is (many == 0)
+        assert sum(text.startswith("truth: ") for text in texts) == count
+        assert ("No building was missed or wrongly classified." in texts) is (count == 0)
         largest.append(max((mark.get_width() for mark in axes.patches), default=0))
-    assert 0 == largest[0] < largest[2] < largest[1], "the more of the scene is shown, the smaller the building"
+    assert 0 == largest[0] < largest[2] < largest[1], "a building is smaller if more of the scene is shown"
 
 
 def test_scored_classes_are_the_margins_of_the_confusion() -> None:
@@ -58,8 +58,8 @@ def test_scored_classes_are_the_margins_of_the_confusion() -> None:
 NAMES = [f"socal-fire_{number:08d}" for number in range(3)]
 
 
-def test_it_is_named_before_anything_is_predicted() -> None:
-    answers = predict(
+def test_a_missing_scene_is_named_before_anything_is_predicted() -> None:
+    predictions = predict(
         checkpoint={},
         store=SimpleNamespace(),
         scenes=pd.DataFrame({"scene": NAMES[:2]}, columns=list(SCENE_COLUMNS)),
@@ -68,4 +68,4 @@ def test_it_is_named_before_anything_is_predicted() -> None:
         hardware=HardwareParams(),
     )
     with pytest.raises(DataError, match=rf"not in the table of scenes.*{NAMES[2]}.*--pipelines data_processing"):
-        next(answers)
+        next(predictions)
