@@ -35,7 +35,7 @@ def one_scene(data: TrainingData) -> TrainingData:
 @pytest.mark.parametrize(
     ("model", "training"),
     [(TWIN, ONE), (POOLED, ONE | {"localization_epochs": 1}), ({}, ONE | {"crop": 32, "localization_epochs": 1})],
-    ids=["a pooled branch", "a pooled branch in the first stage alone", "the deepest level of a small crop"],
+    ids=["a pooled branch", "a pooled branch only in the first stage", "the deepest level of a small crop"],
 )
 def test_a_batch_norm_with_a_single_value_is_refused_before_training(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, model: dict[str, Any], training: dict[str, Any]
@@ -120,7 +120,7 @@ def test_synchronised_batch_norms_keep_their_activations(
     norms = [layer for layer in module.net.modules() if isinstance(layer, _BatchNorm)]
     assert norms
     assert all(isinstance(layer, torch.nn.SyncBatchNorm) for layer in norms)
-    assert not arguments.get("sync_batchnorm")  # Lightning would convert once more
+    assert not arguments.get("sync_batchnorm")  # Lightning would convert them again
     assert all(torch.equal(*pair) for pair in zip(after, before, strict=True))
     restored = build_net(settings.model, settings.classes.damage_classes)
     restored.load_state_dict(module.net.state_dict())
