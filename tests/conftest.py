@@ -20,7 +20,7 @@ from shape_check import check_imports
 if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
 
-# Before Kedro is imported: no test may phone home or depend on the environment of whoever runs it.
+# Before Kedro is imported: no test may send telemetry or depend on the environment of its caller.
 os.environ["DO_NOT_TRACK"] = "1"
 for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY", "TORCHELASTIC_RUN_ID"):
     os.environ.pop(variable, None)

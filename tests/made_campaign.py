@@ -81,6 +81,6 @@ def copy_plan(site: Path, name: str) -> Path:
 
 
 def products(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of all results; a record holds times."""
+    """Return the bytes of all results except run.json, which contains times."""
     found = [path for path in folder.rglob("*") if path.is_file() and "inputs" not in path.relative_to(folder).parts]
     return {str(path.relative_to(folder)): path.read_bytes() for path in found if path.name != "run.json"}

@@ -20,7 +20,7 @@ SMALL: Final[dict[str, Any]] = {
 """Parameters of a main job that takes seconds on one core and every branch."""
 
 
-def lay_down_shipped(folder: Path, local: str = "") -> Path:
+def link_shipped_project(folder: Path, local: str = "") -> Path:
     """Link the configuration and bootstrap the project; `local` is its parameters.yml of conf/local."""
     (folder / "conf" / "local").mkdir(parents=True)
     for layer in ("base", "users", "experiments", "logging.yml"):

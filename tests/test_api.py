@@ -8,7 +8,7 @@ import pytest
 
 import xview2_siamese_unet as xview2
 from run_command import run_python
-from shipped_project import lay_down_shipped
+from shipped_project import link_shipped_project
 from xview2_siamese_unet.assessment import assess
 from xview2_siamese_unet.config.adaptation import as_list
 from xview2_siamese_unet.errors import ConfigError
@@ -49,6 +49,6 @@ def test_functions_refuse_the_values_that_command_options_refuse(tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_campaign_accepts_an_experiment_as_its_model(tmp_path: Path) -> None:
-    done = run_python(lay_down_shipped(tmp_path), "-c", CAMPAIGN)
+    done = run_python(link_shipped_project(tmp_path), "-c", CAMPAIGN)
     assert "There is no model" in done.stdout, done.stderr
     assert "strong_best_siamese_unet_state" in done.stdout

@@ -12,7 +12,7 @@ HITS = {1: 0.9, 2: 0.5, 3: 0.6, 4: 0.7}
 """Share of the pixels of a class that the simulated model gets right, on average over scenes."""
 
 
-def draw_table(rng: np.random.Generator, scenes: int) -> pd.DataFrame:
+def simulate_table(rng: np.random.Generator, scenes: int) -> pd.DataFrame:
     """Return counts of scenes of very different size and difficulty: lognormal sizes, beta-distributed hit rates."""
     table = {name: np.zeros(scenes, np.int64) for name in COUNT_COLUMNS}
     total = np.zeros(scenes, np.int64)
@@ -39,7 +39,7 @@ def test_a_bootstrap_sample_has_as_many_scenes_as_the_table() -> None:
 
 
 def test_intervals_contain_the_score_and_depend_on_the_seed() -> None:
-    table = draw_table(np.random.default_rng(1), 60)
+    table = simulate_table(np.random.default_rng(1), 60)
     first = intervals(table)
     assert first == intervals(table)
     assert first != intervals(table, seed=1)
@@ -50,18 +50,18 @@ def test_intervals_contain_the_score_and_depend_on_the_seed() -> None:
 
 
 def test_the_interval_of_a_single_scene_has_no_width() -> None:
-    table = draw_table(np.random.default_rng(2), 1)
+    table = simulate_table(np.random.default_rng(2), 1)
     assert all(low == high for low, high in intervals(table, draws=10).values())
 
 
 @pytest.mark.slow
 def test_intervals_cover_a_known_truth_in_95_of_100_repetitions() -> None:
     rng = np.random.default_rng(3)
-    truth = official_score(total(draw_table(rng, 100_000)))
+    truth = official_score(total(simulate_table(rng, 100_000)))
     repetitions = 400
     covered = dict.fromkeys(truth, 0)
     for seed in range(repetitions):
-        for key, (low, high) in intervals(draw_table(rng, 120), draws=400, seed=seed).items():
+        for key, (low, high) in intervals(simulate_table(rng, 120), draws=400, seed=seed).items():
             covered[key] += low <= truth[key] <= high
     for key, count in covered.items():
         assert count / repetitions == pytest.approx(0.95, abs=0.03), key
@@ -69,7 +69,7 @@ def test_intervals_cover_a_known_truth_in_95_of_100_repetitions() -> None:
 
 def test_a_paired_difference_is_narrower_than_one_interval_and_zero_for_equal_tables() -> None:
     rng = np.random.default_rng(5)
-    table = draw_table(rng, 80)
+    table = simulate_table(rng, 80)
     better = table.copy()
     moved = table[DAMAGE_COLUMNS[1 * 6 + 0]] // 2
     better["damage_1_0"] -= moved

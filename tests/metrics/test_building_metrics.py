@@ -86,7 +86,7 @@ def draw_scene(rng: np.random.Generator) -> tuple[list[str], list[int], np.ndarr
 
 @settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1))
-def test_confusion_and_f1_are_those_of_brute_force(seed: int) -> None:
+def test_confusion_and_f1_equal_those_of_brute_force(seed: int) -> None:
     wkt, codes, predicted = draw_scene(np.random.default_rng(seed))
     instances = burn_instances(wkt, (SIDE, SIDE), "centre", scene="a")
     confusion, f1 = brute_force(instances, codes, predicted)

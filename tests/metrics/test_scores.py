@@ -88,7 +88,7 @@ def test_official_score_equals_a_slow_one(seed: int, unclassified: Unclassified)
 
 
 @given(SEEDS, UNCLASSIFIED)
-def test_scores_of_many_matrices_are_those_of_each(seed: int, unclassified: Unclassified) -> None:
+def test_scores_of_many_matrices_equal_those_of_each_matrix(seed: int, unclassified: Unclassified) -> None:
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, 50, (5, len(COUNT_COLUMNS))) * (rng.random(len(COUNT_COLUMNS)) < 0.4)
     together = official_scores(Counts.from_rows(rows), unclassified)

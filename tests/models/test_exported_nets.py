@@ -84,7 +84,7 @@ def test_the_card_has_the_decision_rule_of_the_small_checkpoint(tmp_path: Path, 
         assert content[key] == made[key]
 
 
-def test_scores_are_those_of_the_report_if_there_is_one(tmp_path: Path) -> None:
+def test_the_card_has_the_scores_of_the_report_if_it_exists(tmp_path: Path) -> None:
     metrics = {
         "score": 0.5,
         "damage_f1": 0.4,

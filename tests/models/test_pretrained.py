@@ -83,7 +83,7 @@ def test_a_file_without_weights_is_refused(tmp_path: Path, name: str) -> None:
         load_encoder_weights(net(), encoder(source="file", path=path))
 
 
-def test_a_pth_that_is_no_dictionary_of_tensors_is_refused(tmp_path: Path) -> None:
+def test_a_pth_that_is_not_a_dictionary_of_tensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save([1, 2], path)
     with pytest.raises(CheckpointError, match="holds no weights"):

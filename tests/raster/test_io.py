@@ -84,7 +84,7 @@ def test_alpha_is_ignored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
 @pytest.mark.parametrize("bands", [3, 4, 8])
-def test_a_geotiff_gives_the_same_bytes_whatever_its_type(tmp_path: Path, dtype: str, bands: int) -> None:
+def test_a_geotiff_of_any_type_gives_the_same_bytes(tmp_path: Path, dtype: str, bands: int) -> None:
     data = np.zeros((bands, 20, 30), dtype)
     data[:3] = RGB.transpose(2, 0, 1)
     np.testing.assert_array_equal(read_rgb(write_tif(tmp_path / "a.tif", data)), RGB)

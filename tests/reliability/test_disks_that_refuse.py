@@ -137,7 +137,7 @@ def test_only_regular_files_are_replaced(tmp_path: Path, make: str) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_where_a_folder_is_needed_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("text")
     with pytest.raises(NotADirectoryError) as caught:
         write_atomically(tmp_path / "README.md" / "new" / "a", "text")

@@ -142,7 +142,7 @@ def scene_of(truth: np.ndarray) -> SimpleNamespace:
     return SimpleNamespace(pre=image, post=image + 1, damage=truth)
 
 
-def test_a_scene_is_shown_where_its_buildings_are() -> None:
+def test_a_panel_shows_the_window_with_most_buildings() -> None:
     truth = np.zeros((128, 128), np.uint8)
     truth[64:, 64:] = Damage.NO_DAMAGE
     shares = np.full((5, 128, 128), 51, np.uint8)

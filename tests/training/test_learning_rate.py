@@ -51,7 +51,7 @@ def test_rates_rise_until_the_loss_is_far_above_its_lowest(data: TrainingData, r
     torch.manual_seed(0)
     module, batches = new_module(data, recipe()), training_loader(data, recipe(), 1)
     curve = find_rate(AdamW(module.net.parameters()), lambda batch: module.training_loss(batch, torch.clone), batches)
-    assert len(curve.rates) == len(curve.losses) > 4  # the loader alone has two batches
+    assert len(curve.rates) == len(curve.losses) > 4  # the loader has only two batches
     assert np.all(np.diff(curve.rates) > 0)
     assert curve.suggestion in curve.rates
     lowest_loss = int(np.argmin(curve.losses))

@@ -42,7 +42,7 @@ def settings(random: np.random.Generator, scenes: int, better: float) -> CountRo
 
 
 @pytest.mark.parametrize("scenes", [4, 10, 20])
-def test_settings_that_differ_by_chance_alone_are_mostly_refused(scenes: int) -> None:
+def test_settings_that_differ_only_by_chance_are_mostly_refused(scenes: int) -> None:
     kept = [tuned(settings(np.random.default_rng(seed), scenes, 0.0), scenes) for seed in range(30)]
     assert sum(each.strength > 0 for each in kept) <= 8
     assert all(each.gain > each.error for each in kept if each.strength)

@@ -333,7 +333,7 @@ def test_a_rank_without_torchrun_is_ignored(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(rank_zero_only, "rank", 1)  # Lightning takes it from these when it is imported
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # Lightning reads it from these variables on import
     fit(data, recipe(training={"epochs": 1}), folders, cores=1)
     assert len(list(folders.tensorboard_logs.rglob("events.*"))) == 1
     assert (folders.checkpoints / "epochs" / "best.ckpt").is_file()

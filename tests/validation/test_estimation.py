@@ -104,7 +104,7 @@ def test_footprints_without_a_building_count_in_no_damage_class() -> None:
     assert f"{row['low']} to {row['high']} of 500 outlines are no building" in sentences[2]
 
 
-def test_no_building_is_not_correct_without_a_prediction() -> None:
+def test_the_label_no_building_is_not_correct_without_a_prediction() -> None:
     buildings = assessed([None] * 50 + [4] * 50)
     population = buildings[["building_id"]].assign(stratum="x")
     ids = [f"b{number}" for number in range(0, 100, 5)]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from run_command import run_python
-from shipped_project import SMALL, lay_down_shipped
+from shipped_project import SMALL, link_shipped_project
 
 XVIEW2 = "from xview2_siamese_unet.standalone import main; main()"
 MODEL = "default/quickstart"
@@ -22,7 +22,7 @@ def test_a_whole_event_in_a_folder_with_an_awkward_name(
     town: Path, project_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(town, tmp_path / "a ä # %20b"))
-    project = lay_down_shipped(folder / "ö 100 % #", yaml.safe_dump(SMALL))
+    project = link_shipped_project(folder / "ö 100 % #", yaml.safe_dump(SMALL))
     shutil.copy(project_path / ".telemetry", project)
     monkeypatch.delenv("MPLCONFIGDIR", raising=False)
     for name in ("CONFIG", "CACHE", "DATA"):

@@ -11,7 +11,7 @@ import torch
 from affine import Affine
 
 from onnx_nets import IMAGENET, Coarse, write_card, write_onnx
-from shipped_project import lay_down_shipped
+from shipped_project import link_shipped_project
 from small_nets import MODEL
 from xview2_siamese_unet.config.modelling import ModelParams
 from xview2_siamese_unet.models.build import build_net
@@ -48,7 +48,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with the shipped configuration and small windows."""
     local = "inference: {windows: {size: 96, overlap: 32}}\nhardware: {device: cpu, precision: 32-true}"
-    monkeypatch.chdir(lay_down_shipped(tmp_path, local))
+    monkeypatch.chdir(link_shipped_project(tmp_path, local))
     return tmp_path
 
 

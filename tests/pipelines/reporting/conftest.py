@@ -70,7 +70,7 @@ def make_scene(seed: int) -> tuple[SimpleNamespace, np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def world() -> dict[str, Any]:
+def reporting_inputs() -> dict[str, Any]:
     data = {name: make_scene(seed) for seed, name in enumerate(NAMES)}
 
     def loader(name: str, part: int) -> Callable[[], np.ndarray]:
@@ -110,13 +110,15 @@ def after_prediction() -> Pipeline:
 
 
 @pytest.fixture(scope="session")
-def written(after_prediction: Pipeline, world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(
+    after_prediction: Pipeline, reporting_inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("reporting")
     config = OmegaConf.create((CONF / "catalog_reporting.yml").read_text())
     config["_reporting"] = str(folder)
     entries = {name: OmegaConf.to_container(config[name], resolve=True) for name in after_prediction.all_outputs()}
     catalog = DataCatalog.from_config(entries)
-    for name, value in world.items():
+    for name, value in reporting_inputs.items():
         catalog[name] = MemoryDataset(value, copy_mode="assign")
     SequentialRunner().run(after_prediction, catalog)
     return folder

@@ -23,23 +23,23 @@ from xview2_siamese_unet.xbd.ingest import SCENE_COLUMNS
 
 
 @pytest.mark.slow
-def test_panel_counts_choose_scenes(world: dict[str, Any], written: Path) -> None:
+def test_panel_counts_choose_scenes(reporting_inputs: dict[str, Any], written: Path) -> None:
     counts = pd.read_parquet(written / "scene_counts.parquet")
     params = ReportingParams.model_validate({"panels": {"best": 1, "median": 0, "worst": 2, "side": 64, "window": 32}})
-    predictions = world["predictions"], world["probabilities"]
-    figure = plot_panels(counts, *predictions, world["store"], {"unclassified": "ignore"}, params)
+    predictions = reporting_inputs["predictions"], reporting_inputs["probabilities"]
+    figure = plot_panels(counts, *predictions, reporting_inputs["store"], {"unclassified": "ignore"}, params)
     notes = [text.get_text().split(" · ")[0] for text in figure.axes[0].texts if "scene score" in text.get_text()]
     assert notes == ["best", "worst", "worst"]
     assert sum("shown: 32 × 32 of 64 × 64 px" in text.get_text() for text in figure.axes[0].texts) == 3
 
 
-def test_panel_counts_choose_buildings(world: dict[str, Any], written: Path) -> None:
+def test_panel_counts_choose_buildings(reporting_inputs: dict[str, Any], written: Path) -> None:
     matches = pd.read_parquet(written / "building_matches.parquet")
-    predictions = world["predictions"], world["probabilities"]
+    predictions = reporting_inputs["predictions"], reporting_inputs["probabilities"]
     largest = []
     for count, window in ((0, 32), (3, 32), (3, 64)):
         params = ReportingParams.model_validate({"panels": {"buildings": count, "building_window": window, "side": 64}})
-        axes = plot_buildings(matches, *predictions, world["store"], params).axes[0]
+        axes = plot_buildings(matches, *predictions, reporting_inputs["store"], params).axes[0]
         texts = [text.get_text() for text in axes.texts]
         assert sum(text.startswith("truth: ") for text in texts) == count
         assert ("No building was missed or wrongly classified." in texts) is (count == 0)

@@ -26,9 +26,9 @@ from xview2_siamese_unet.report.page import svg_uri
 CONF = Path(__file__).parents[3] / "conf" / "base"
 
 
-def test_the_inputs_of_the_pipeline_are_known(after_prediction: Pipeline, world: dict[str, Any]) -> None:
-    assert after_prediction.inputs() == set(world)
-    assert create_pipeline().inputs() == set(world) - {"predictions", "probabilities"} | {"params:hardware"}
+def test_the_inputs_of_the_pipeline_are_known(after_prediction: Pipeline, reporting_inputs: dict[str, Any]) -> None:
+    assert after_prediction.inputs() == set(reporting_inputs)
+    assert create_pipeline().inputs() == set(reporting_inputs) - {"predictions", "probabilities"} | {"params:hardware"}
 
 
 def test_the_pipeline_writes_every_file(written: Path) -> None:
@@ -50,13 +50,15 @@ def test_the_pipeline_writes_every_file(written: Path) -> None:
     }
 
 
-def test_scoring_uses_the_parameter_unclassified_of_the_training(world: dict[str, Any], written: Path) -> None:
+def test_scoring_uses_the_parameter_unclassified_of_the_training(
+    reporting_inputs: dict[str, Any], written: Path
+) -> None:
     counts = pd.read_parquet(written / "scene_counts.parquet")
-    arguments = world["probabilities"], world["store"], counts
+    arguments = reporting_inputs["probabilities"], reporting_inputs["store"], counts
     matches, params = pd.read_parquet(written / "building_matches.parquet"), ReportingParams()
     scores, pixel_counts = {}, {}
     for unclassified in ("ignore", "no_damage"):
-        checkpoint = world["checkpoint"] | {"classes": {"unclassified": unclassified}}
+        checkpoint = reporting_inputs["checkpoint"] | {"classes": {"unclassified": unclassified}}
         probabilities = count_predicted_probabilities(*arguments, checkpoint)
         scores[unclassified], pixel_counts[unclassified] = (
             score_predictions(counts, matches, probabilities, checkpoint, params),
@@ -92,16 +94,17 @@ def test_the_page_shows_the_settings_of_the_run(written: Path) -> None:
     assert "training.seed</th><td>7<" in page
 
 
-def test_the_page_names_the_model_file(world: dict[str, Any], written: Path) -> None:
+def test_the_page_names_the_model_file(reporting_inputs: dict[str, Any], written: Path) -> None:
     arguments = {
         "metrics": pd.read_json(written / "metrics.json", typ="series").to_dict(),
         "counts": pd.read_parquet(written / "scene_counts.parquet"),
         "params": ReportingParams(model_file="002_best.pth"),
-        "run": world["run"] | {"settings": world["run"]["settings"] | {"dataset": {"name": "xbd", "source": "xbd"}}},
-        "problems": world["ingest_report"],
-        "class_histogram": world["class_histogram"],
+        "run": reporting_inputs["run"]
+        | {"settings": reporting_inputs["run"]["settings"] | {"dataset": {"name": "xbd", "source": "xbd"}}},
+        "problems": reporting_inputs["ingest_report"],
+        "class_histogram": reporting_inputs["class_histogram"],
         **{path.stem: path.read_bytes() for path in written.iterdir() if path.suffix in (".svg", ".png")},
-    } | {key: world[key] for key in ("class_counts", "checkpoint")}
+    } | {key: reporting_inputs[key] for key in ("class_counts", "checkpoint")}
     page = write_report(**arguments)
     assert "model file</th><td>002_best.pth<" in page
     assert "CC BY-NC-SA 4.0" in page

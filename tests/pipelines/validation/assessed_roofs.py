@@ -12,7 +12,7 @@ import shapely
 
 from assessed_folder import write_assessment
 from image_pair import Write, pair_of, write_raster
-from shipped_project import lay_down_shipped
+from shipped_project import link_shipped_project
 from xview2_siamese_unet.inference.buildings import SHARES
 
 __all__ = ["write_raster"]
@@ -25,7 +25,7 @@ TRUTH = [1 + (number % 4 if number % 3 else 0) for number in range(60)]
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with the shipped configuration, in its own folder."""
-    folder = lay_down_shipped(tmp_path / "project")
+    folder = link_shipped_project(tmp_path / "project")
     monkeypatch.chdir(folder)
     return folder
 
