@@ -17,11 +17,11 @@ SMALL: Final[dict[str, Any]] = {
     "training": {"epochs": 1, "batch_size": 4, "crop": 64, "crops_per_scene": 1},
     "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}},
 }
-"""Parameters of a main job that takes seconds on one core and every branch."""
+"""Parameters of a main job that runs every branch within seconds on one core."""
 
 
 def link_shipped_project(folder: Path, local: str = "") -> Path:
-    """Link the configuration and bootstrap the project; `local` is its parameters.yml of conf/local."""
+    """Link the configuration and bootstrap the project; `local` is the content of conf/local/parameters.yml."""
     (folder / "conf" / "local").mkdir(parents=True)
     for layer in ("base", "users", "experiments", "logging.yml"):
         (folder / "conf" / layer).symlink_to(SHIPPED / layer)

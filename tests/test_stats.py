@@ -184,7 +184,7 @@ def summary(scenes: pd.DataFrame, buildings: pd.DataFrame) -> dict[str, pd.DataF
     return tabulate_building_counts(scenes, count_buildings(scenes, [buildings]))
 
 
-def test_counts_by_hand() -> None:
+def test_building_counts_equal_those_by_hand() -> None:
     tables = summary(SCENES, BUILDINGS)
     assert tables["folder"].loc["tier1", ["scenes", "empty", "no-damage", "destroyed"]].tolist() == [3, 1, 1, 2]
     assert tables["event"].loc["b"].tolist() == [2, 1, 0, 1, 0, 0, 0]

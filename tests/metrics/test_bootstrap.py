@@ -9,7 +9,7 @@ from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, DAMAGE_COLUMNS,
 from xview2_siamese_unet.metrics.scores import official_score
 
 HITS = {1: 0.9, 2: 0.5, 3: 0.6, 4: 0.7}
-"""Share of the pixels of a class that the simulated model gets right, on average over scenes."""
+"""Share of the pixels of a class that the simulated model classifies correctly, on average over scenes."""
 
 
 def simulate_table(rng: np.random.Generator, scenes: int) -> pd.DataFrame:

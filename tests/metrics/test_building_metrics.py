@@ -138,7 +138,7 @@ def test_an_iou_of_one_half_is_no_match_and_a_tie_goes_to_the_worse_class() -> N
     assert match_buildings(truth, [1], tied, np.zeros((5, 4, 8), np.uint8)).predicted.tolist() == [3]
 
 
-def test_confidence_and_bounding_boxes() -> None:
+def test_matches_have_confidence_and_bounding_boxes() -> None:
     truth = np.zeros((8, 8), np.int32)
     truth[:4, :2], truth[6:, 5:] = 1, 2
     predicted = np.zeros((8, 8), np.uint8)

@@ -30,7 +30,7 @@ def test_the_building_head_decides_where_and_the_damage_head_which_class() -> No
     assert decide(pixel(0.4, [0.0, 1.0, 5.0, 2.0, 3.0]), Thresholds(0.3)).item() == 2
 
 
-def test_lower_threshold_for_damage() -> None:
+def test_damaged_pixels_may_have_a_lower_threshold() -> None:
     thresholds = Thresholds(building=0.5, damaged=0.2)
     assert decide(pixel(0.3, [0.0, 1.0, 5.0, 2.0, 3.0]), thresholds).item() == 2
     assert decide(pixel(0.3, [0.0, 5.0, 1.0, 2.0, 3.0]), thresholds).item() == 0
@@ -130,6 +130,6 @@ def test_the_vote_in_blocks_equals_the_vote_of_the_whole_image(side: int, densit
     np.testing.assert_array_equal(voted, by_hand(codes, shares, (1.0, 1.5, 2.0, 1.0)))
 
 
-def test_vote_without_buildings() -> None:
+def test_a_vote_without_buildings_is_background() -> None:
     codes = np.zeros((3, 3), np.uint8)
     assert not vote(codes, shares_of(codes.shape, 0), (1, 1, 1, 1)).any()

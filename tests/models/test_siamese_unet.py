@@ -44,12 +44,12 @@ def test_the_building_mask_never_depends_on_the_post_image(share: bool) -> None:
     assert not torch.allclose(one.damage, other.damage)
 
 
-def test_shared_weights_are_one_u_net_and_twins_are_two() -> None:
-    shared, twins = small(), small(share_weights=False)
+def test_shared_weights_are_one_u_net_and_separate_weights_are_two() -> None:
+    shared, separate = small(), small(share_weights=False)
     assert shared.pre is shared.post
-    assert twins.pre is not twins.post
+    assert separate.pre is not separate.post
     inside = sum(p.numel() for p in shared.pre.parameters())
-    assert sum(p.numel() for p in twins.parameters()) - sum(p.numel() for p in shared.parameters()) == inside
+    assert sum(p.numel() for p in separate.parameters()) - sum(p.numel() for p in shared.parameters()) == inside
 
 
 def test_one_pass_over_both_images_equals_two_passes() -> None:

@@ -44,7 +44,7 @@ def test_a_better_experiment_is_significantly_better_and_an_equal_one_is_not() -
     assert not any(number.significant for number in difference(one, one).numbers.values())
 
 
-def test_only_scenes_of_both_are_compared() -> None:
+def test_only_common_scenes_are_compared() -> None:
     one, two = experiment("a/1", 50, scenes=30), experiment("a/2", 60, scenes=20)
     found = difference(one, two)
     assert found.scenes == 20

@@ -135,7 +135,7 @@ def test_a_bin_of_few_pixels_is_not_drawn() -> None:
         (1_234_567_890, "1.23G"),
     ],
 )
-def test_compact(count: int, text: str) -> None:
+def test_compact_rounds_counts_to_three_digits(count: int, text: str) -> None:
     assert compact(count) == text
 
 

@@ -76,7 +76,7 @@ def test_the_last_batch_of_an_epoch_is_never_smaller(data: TrainingData, folders
     assert len(fit(data, settings, folders, cores=1)["history"]) == 1
 
 
-def test_the_share_of_each_rank_counts(
+def test_the_batch_share_of_each_rank_is_checked(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, launch: Launch
 ) -> None:
     launch(0, 2)

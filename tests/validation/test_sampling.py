@@ -45,7 +45,7 @@ def test_strata_are_classes_split_by_confidence(town: pd.DataFrame) -> None:
     spread = pd.Series(spreads(town))
     first, second = (spread[strata == f"no-damage {number}"] for number in (1, 2))
     assert first.max() <= second.min()  # the highest confidence first
-    # Every part of a class gets about as many labels.
+    # Every part of a class gets about equally many labels.
     mass = spread.groupby(strata).sum()
     parts = mass[mass.index.str.startswith("no-damage")]
     assert parts.max() / parts.min() < 1.05

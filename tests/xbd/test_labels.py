@@ -70,7 +70,7 @@ def test_a_feature_that_is_not_a_building_is_refused() -> None:
         parse(content)
 
 
-def test_a_uid_twice_in_degrees_is_refused() -> None:
+def test_a_repeated_uid_in_degrees_is_refused() -> None:
     content = raw()
     content["features"]["lng_lat"].append(content["features"]["lng_lat"][0])
     with pytest.raises(LabelError, match="3 buildings in features"):

@@ -105,7 +105,7 @@ def test_any_share_is_exact_to_one_scene(first: int, count: int, seed: int, shar
 
 
 @pytest.mark.parametrize(("share", "of_thousand"), [(0.004, 4), (0.006, 6), (0.996, 996), (0.1234, 123)])
-def test_a_share_of_a_thousand_scenes(share: float, of_thousand: int) -> None:
+def test_a_share_of_a_thousand_scenes_is_exact(share: float, of_thousand: int) -> None:
     params = SplitParams(train={"tier1": 1, "tier3": 1 - share}, validation={"hold": 1, "tier3": share})
     got = Counter(assigned(table(ANCHORS + [("tier3", "a-fire", i) for i in range(1000)]), params).values())
     assert abs(got["validation"] - 1 - of_thousand) <= (share * 1000 != of_thousand)

@@ -1,4 +1,4 @@
-"""An assessment by a model card: our net in ONNX, and networks from elsewhere."""
+"""Assessments with model cards of exported nets and of external networks."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def foreign(project: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_networks_from_elsewhere_make_all_products(material: Path, project: Path, foreign: Path) -> None:
+def test_external_networks_make_all_products(material: Path, project: Path, foreign: Path) -> None:
     found = assess(*pair_of(material), project / "out", model=foreign, registration="off")
     record = found.record
     assert record["model"]["licence"] == "CC BY-NC-SA 4.0"

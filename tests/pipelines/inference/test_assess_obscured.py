@@ -1,4 +1,4 @@
-"""An assessment under a cloud, and with a mask of the vendor, through the command line."""
+"""Assessments with a cloud and with a mask, through the command line."""
 
 from __future__ import annotations
 

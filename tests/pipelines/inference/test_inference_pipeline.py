@@ -175,7 +175,7 @@ def _check_layers(out: Path, record: dict) -> None:
 
 
 @pytest.mark.slow
-def test_one_call_from_python_with_formats_and_zones(
+def test_one_python_call_writes_formats_and_zones(
     material: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(material)
@@ -323,7 +323,7 @@ def test_check_validates_the_inputs_and_writes_nothing(material: Path, project: 
     assert (missing.exit_code, missing.stdout) == (2, "")
 
 
-def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project: Path) -> None:
+def test_an_unrelated_file_of_the_same_name_is_not_replaced(material: Path, project: Path) -> None:
     out = project / "mine"
     out.mkdir()
     (out / "damage.tif").write_text("mine")
