@@ -1,4 +1,4 @@
-"""The folder of an assessment, as far as later commands read it."""
+"""Writes the files of an assessment that later commands read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xview2_siamese_unet.raster.reader import Pair
 def write_assessment(
     folder: Path, pair: Pair, params: InferenceParams | None = None, buildings: gpd.GeoDataFrame | None = None
 ) -> Path:
-    """Write record, paths of the images and, if there are any, the buildings."""
+    """Write the record, the paths of the images and, if given, the buildings."""
     folder.mkdir(exist_ok=True)
     settings = {"inference": (params or InferenceParams()).model_dump(mode="json")}
     record = {"run_id": "f" * 12, "products": {}, "settings": settings, **describe_pair(pair)}

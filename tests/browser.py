@@ -15,7 +15,7 @@ from typing import Any
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 _KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Backspace": 8, "Tab": 9, "Enter": 13}
-_PATIENCE = 20  # seconds
+_TIMEOUT = 20  # seconds
 
 
 class Tab:
@@ -38,11 +38,11 @@ class Tab:
             self._write, json.dumps(message | ({"sessionId": self._session} if self._session else {})).encode() + b"\0"
         )
         while True:
-            answer = self._receive()
-            if answer.get("id") == self._sent:
-                assert "error" not in answer, answer
-                return dict(answer["result"])
-            self.events.append(answer)
+            response = self._receive()
+            if response.get("id") == self._sent:
+                assert "error" not in response, response
+                return dict(response["result"])
+            self.events.append(response)
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
@@ -57,15 +57,15 @@ class Tab:
         self.wait(f"document.readyState === 'complete' && {ready}")
 
     def value(self, expression: str) -> Any:  # noqa: ANN401
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+        response = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in response, response
+        return response["result"].get("value")
 
     def text(self, element: str) -> str:
         return str(self.value(f"document.getElementById('{element}').textContent"))
 
     def wait(self, expression: str) -> None:
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TIMEOUT
         while not self.value(expression):
             assert time.monotonic() < end, expression
             time.sleep(0.02)
@@ -90,7 +90,7 @@ class Tab:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def requests(self) -> list[str]:
-        """What the page has asked for; its pictures lie in its text."""
+        """Return the URLs that the page requested, without embedded images."""
         sent = (each["params"] for each in self.events if each.get("method") == "Network.requestWillBeSent")
         return [each["request"]["url"] for each in sent if not each["request"]["url"].startswith("data:")]
 
@@ -101,7 +101,7 @@ class Tab:
 
 @contextmanager
 def open_browser(profile: Path, *options: str) -> Iterator[Tab]:
-    """Start a browser, which is closed at the end."""
+    """Start a browser and close it at the end."""
     to_browser, from_browser = os.pipe(), os.pipe()
     fixed = (to_browser[0], from_browser[1])
     shell = f'exec "$@" 3<&{fixed[0]} 4>&{fixed[1]}'
@@ -129,6 +129,6 @@ def open_browser(profile: Path, *options: str) -> Iterator[Tab]:
         yield Tab(from_browser[0], to_browser[1])
     finally:
         running.terminate()
-        running.wait(_PATIENCE)
+        running.wait(_TIMEOUT)
         os.close(to_browser[1])
         os.close(from_browser[0])

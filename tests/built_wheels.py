@@ -19,7 +19,7 @@ _NO_INDEX = re.compile("fetch|connect|network", re.IGNORECASE)
 
 
 def call_uv(*args: str | Path) -> None:
-    """Run uv; skip the test where no package index can be reached."""
+    """Run uv; skip the test if no package index can be reached."""
     uv = shutil.which("uv")
     if uv is None:
         pytest.skip("needs uv to build the wheel")
@@ -47,16 +47,16 @@ def install_wheel(project: Path, folder: Path) -> Path:
     newest = tomllib.loads(settings.read_text(encoding="utf-8"))["tool"]["uv"]["exclude-newer"]
     call_uv("venv", "--python", sys.executable, folder / "env")
     python = folder / "env" / "bin" / "python"
-    how = ("--python", python, "--constraints", constraints, "--exclude-newer", newest)
-    call_uv("pip", "install", *how, build_wheel(project, folder))
+    options = ("--python", python, "--constraints", constraints, "--exclude-newer", newest)
+    call_uv("pip", "install", *options, build_wheel(project, folder))
     share_bytecode(next(python.parents[1].glob("lib/python*/site-packages")))
     return python
 
 
 def share_bytecode(packages: Path) -> None:
-    """Link the bytecode that this environment has of the same files: compiling takes longer than a test.
+    """Link this environment's bytecode of identical files, because compiling takes longer than a test.
 
-    Python uses it only for a source of the same size and time of change.
+    Python uses bytecode only if the source file has the same size and modification time.
     """
     for ours in (Path(pytest.__file__).parents[1], Path(__file__).parents[1] / "src"):
         for path in ours.rglob(f"*.{sys.implementation.cache_tag}.pyc"):

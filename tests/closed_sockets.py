@@ -1,4 +1,4 @@
-"""This process without a network."""
+"""Blocks network access in this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def refused_sockets() -> Iterator[None]:
-    """Refuse every socket."""
+    """Raise an error if a socket is opened."""
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a socket was opened")

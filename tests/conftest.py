@@ -1,4 +1,4 @@
-"""What every test may use: the project's folder, and small configurations of its own."""
+"""Fixtures for all tests: the project folder, small configurations, Dask and torchrun."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from shape_check import check_imports
 if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
 
-# Before Kedro is imported: no test may phone home or depend on the environment of whoever runs it.
+# Before Kedro is imported: no test may send telemetry or depend on the environment of its caller.
 os.environ["DO_NOT_TRACK"] = "1"
 for variable in ("KEDRO_ENV", "KEDRO_LOGGING_CONFIG", "KEDRO_DISABLE_TELEMETRY", "TORCHELASTIC_RUN_ID"):
     os.environ.pop(variable, None)
 
-# Before torch is imported: two processes of two threads on two cores take longer than two of one, and a training with
-# two threads in a forked command took five times the processor time.
+# Before torch is imported. On two cores, two processes with two threads each are slower than with one thread each, and
+# a training with two threads in a forked command took five times the CPU time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Workers of Dask on this machine are forks, too.
+# Local Dask workers are forks, too.
 os.environ["DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"] = FORKS
 
 # Before the package is imported.
 check_imports("xview2_siamese_unet")
 
-# SQLite waits for the disk after each step, also in the commands that tests start.
+# By default, SQLite waits for the disk after each step. Commands that tests start inherit this variable.
 os.environ["OGR_SQLITE_SYNCHRONOUS"] = "OFF"
 
-# How long an example takes says more about the machine than about the code. `.ci/run` draws all hundred.
+# No deadline, because the duration of an example depends on the machine. `.ci/run` runs all hundred examples.
 settings.register_profile("thorough", deadline=None)
 settings.register_profile("project", deadline=None, max_examples=25)
 settings.load_profile("project")
@@ -59,12 +59,12 @@ MINIMAL_CONF = {
     "users/default/globals.yml": "",
     "experiments/quickstart/globals.yml": "",
 }
-"""The least that resolves; a test adds files or replaces them."""
+"""Smallest configuration that resolves; tests add or replace files."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:  # noqa: ANN401  of xdist, which has no types
-    """Start one server for all processes of xdist: to import torch and the rest takes seconds."""
+    """Start one fork server for all xdist workers, because importing torch takes seconds."""
     preload(trains=node.config.getoption("markexpr") != "not slow")
     node.workerinput["server"] = start_server()
 
@@ -80,13 +80,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     preload(trains=any(item.get_closest_marker("slow") for item in session.items))
-    gc.freeze()  # a million objects of libraries and test modules, through which the collector would go again and again
-    atexit.register(gc.unfreeze)  # or nanobind calls on exit what is still there a leak
+    gc.freeze()  # or the collector would scan a million objects of libraries and test modules repeatedly
+    atexit.register(gc.unfreeze)  # or nanobind reports the frozen objects as leaks on exit
 
 
 @pytest.fixture
 def usual_garbage_collection() -> Iterator[None]:
-    """As often as outside of the tests, for a test of memory."""
+    """Collect garbage as often as outside of the tests, for tests of memory use."""
     few = gc.get_threshold()[0]
     gc.set_threshold(USUAL_THRESHOLD)
     yield
@@ -121,7 +121,7 @@ def registered() -> dict[str, Pipeline]:
 
 @pytest.fixture
 def launch(monkeypatch: pytest.MonkeyPatch) -> Launch:
-    """Make this process one of several on a node that torchrun launched: `launch(rank, world)`."""
+    """Set the environment variables of torchrun for one node: `launch(rank, world)`."""
 
     def as_torchrun(rank: int, world: int) -> None:
         variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
@@ -147,7 +147,7 @@ def write_conf(tmp_path: Path) -> WriteConf:
 
 @pytest.fixture
 def write_project(tmp_path: Path, write_conf: WriteConf) -> WriteConf:
-    """As `write_conf`, in a Kedro project around this package; `tmp_path` is its folder and is returned."""
+    """Write the files of `write_conf` into a Kedro project of this package in `tmp_path`, which is returned."""
 
     def write(files: dict[str, str]) -> Path:
         write_conf(files)
@@ -163,7 +163,7 @@ def write_project(tmp_path: Path, write_conf: WriteConf) -> WriteConf:
 
 @pytest.fixture
 def shipped(write_project: WriteConf, project_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder: a project of its own with the configuration that is shipped."""
+    """A project with a copy of the shipped configuration, as the current folder."""
     folder = write_project({})
     shutil.rmtree(folder / "conf")
     shutil.copytree(project_path / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))

@@ -1,4 +1,4 @@
-"""The steps of a Containerfile without a container engine: root folders made of mounts, for root on Linux."""
+"""Runs the steps of a Containerfile without a container engine, in root folders made of mounts (root on Linux)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from built_wheels import check_done
 _PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"  # of the base image
 _NETWORK = re.compile("cert|proxy|index", re.IGNORECASE)
 _PARTS = ("etc", "usr", "var", "usr/local")
-"""Folders that are copied on write."""
+"""Folders that are mounted copy-on-write."""
 _MEMORY = (("dev/shm", "64m"), ("tmp", "1g"))
 """Folders in memory, with the size of `/dev/shm` in Docker and Podman."""
 
 
 def skip_without_mounts() -> None:
-    """Skip the test where this process may not mount."""
+    """Skip the test if this process may not mount."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("needs Linux and root to mount the folders of an image")
     if (done := _unshare([["mount", "-t", "tmpfs", "tmpfs", "/mnt"]], "--net")).returncode:
@@ -37,7 +37,7 @@ def skip_without_mounts() -> None:
 
 @dataclass
 class Stage:
-    """A root folder: a copy on write of the system of this machine, with a Python as `/usr/local`.
+    """Root folder: a copy-on-write view of this machine's system, with a Python at `/usr/local`.
 
     Attributes:
         root: folder, with the layers of its mounts next to it.
@@ -98,13 +98,13 @@ class Stage:
         """
         uid, gid = user.split(":")
         rights = (f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--bounding-set=-all", "--no-new-privs")
-        inside = {str(folder): f"{self.root}{place}" for folder, place in volumes.items()}
+        inside = {str(folder): f"{self.root}{target}" for folder, target in volumes.items()}
         commands = [
             *self._mount(),
             *(["mount", "-t", "tmpfs", "tmpfs", f"{self.root}/{name}", "-o", f"size={size}"] for name, size in _MEMORY),
             ["mkdir", "-p", *inside.values()],
             *(["mount", "-o", "remount,bind,ro", f"{self.root}/{name}"] for name in ("", *_PARTS)),
-            *(["mount", "--bind", folder, place] for folder, place in inside.items()),
+            *(["mount", "--bind", folder, target] for folder, target in inside.items()),
             self._enter(self.env | env, "setpriv", *rights, *command),
         ]
         return _unshare(commands, "--net")
@@ -116,13 +116,13 @@ def _unshare(commands: list[list[str]], *more: str) -> CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
 
 
-def build_image(project: Path, folder: Path, python: Path, **given: str) -> Stage:
-    """Run the steps of `project/Containerfile` and return its last stage; `given` are build arguments.
+def build_image(project: Path, folder: Path, python: Path, **build_args: str) -> Stage:
+    """Run the steps of `project/Containerfile` and return its last stage.
 
     Raises:
-        AssertionError: an instruction or a form of it that no step here uses, or a command that failed.
+        AssertionError: an instruction or its form is not supported, or a command failed.
     """
-    build = _Build(project, folder, python, given)
+    build = _Build(project, folder, python, build_args)
     for name, rest in read_steps((project / "Containerfile").read_text(encoding="utf-8")):
         assert name in _STEPS, f"unknown instruction {name}"
         _STEPS[name](build, rest)
@@ -136,8 +136,8 @@ def read_steps(text: str) -> list[tuple[str, str]]:
 
 
 class _Build:
-    def __init__(self, project: Path, folder: Path, python: Path, given: dict[str, str]) -> None:
-        self.project, self.folder, self.python, self.given = project, folder, python, given
+    def __init__(self, project: Path, folder: Path, python: Path, build_args: dict[str, str]) -> None:
+        self.project, self.folder, self.python, self.build_args = project, folder, python, build_args
         self.stages: dict[str, Stage] = {}
 
     @property
@@ -147,11 +147,11 @@ class _Build:
     def begin(self, rest: str) -> None:
         name = rest.partition(" AS ")[2]
         self.stages[name] = Stage(self.folder / (name or "last"), self.python)
-        self.stage.build("ldconfig")  # as the base image does: or the libpython of this machine is loaded
+        self.stage.build("ldconfig")  # as in the base image; otherwise the libpython of this machine is loaded
 
     def declare(self, rest: str) -> None:
         name, _, default = rest.partition("=")
-        self.stage.args[name] = self.given.get(name, default)
+        self.stage.args[name] = self.build_args.get(name, default)
 
     def set_env(self, rest: str) -> None:
         pairs = (pair.partition("=") for pair in shlex.split(Template(rest).substitute(self.stage.env)))
@@ -168,7 +168,9 @@ class _Build:
         into = self.stage.root / self.stage.workdir[1:] / target.lstrip("/")
         for name in names:
             path = source / name.lstrip("/")
-            if path.is_dir():  # what it holds, as engines do; no step changes the files of another stage
+            if (
+                path.is_dir()
+            ):  # copy its contents, as engines do; links suffice, because no step changes files of another stage
                 copy = os.link if option else shutil.copy2
                 shutil.copytree(path, into, symlinks=True, dirs_exist_ok=True, copy_function=copy)
             else:

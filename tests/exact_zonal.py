@@ -1,4 +1,4 @@
-"""Zonal figures of one polygon from areas of overlap alone: slow, and independent of the program."""
+"""Zonal statistics of one polygon from exact areas of overlap: a slow, independent reference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xview2_siamese_unet.raster.io import LEVELS, NO_DATA
 
 
 def exact_zonal(shape: shapely.Geometry, grid: Grid, values: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the visible share of a polygon and its mean probabilities (5,), from areas of overlap with each pixel."""
+    """Return the visible share of a polygon and its mean probabilities (5,)."""
     in_pixels = shapely.transform(shape, lambda xy: (xy - [grid.left, grid.top]) / [grid.pixel, -grid.pixel])
     west, north, east, south = in_pixels.bounds
     rows = np.arange(max(int(np.floor(north)), 0), min(int(np.ceil(south)), grid.height))

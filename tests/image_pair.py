@@ -1,4 +1,4 @@
-"""Rasters whose pixels are known, and pairs of them on one grid."""
+"""Rasters with known pixels, and pairs of them on one grid."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def write_raster(tmp_path: Path) -> Write:
         path.parent.mkdir(parents=True, exist_ok=True)
         bands = image[..., None] if image.ndim == 2 else image
         height, width, count = bands.shape
-        place = {"crs": "EPSG:32615", "transform": transform or Affine(0.5, 0, ORIGIN[0], 0, -0.5, ORIGIN[1])}
-        options = {"dtype": bands.dtype, "count": count, "height": height, "width": width, **place, **profile}
+        georeference = {"crs": "EPSG:32615", "transform": transform or Affine(0.5, 0, ORIGIN[0], 0, -0.5, ORIGIN[1])}
+        options = {"dtype": bands.dtype, "count": count, "height": height, "width": width, **georeference, **profile}
         meaning = options.pop("colorinterp", None)
         with rasterio.open(path, "w", driver="GTiff", **options) as target:
             target.write(np.moveaxis(bands, 2, 0))
@@ -47,7 +47,7 @@ def write_raster(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def smooth() -> Callable[..., np.ndarray]:
-    """An image of slow waves, (h, w, 3) bytes: resampling changes it little."""
+    """Make a smooth image, uint8 (h, w, 3), which resampling hardly changes."""
 
     def make(height: int = 200, width: int = 300, phase: float = 0.0) -> np.ndarray:
         y, x = np.mgrid[0:height, 0:width]
@@ -67,9 +67,9 @@ def whole(harmonised: HarmonisedPair) -> tuple[np.ndarray, np.ndarray, np.ndarra
         return reader.read(0, 0, grid.height, grid.width)
 
 
-def fill(pair: Pair, plan: WindowPlan, answer: Predict, store: BlockStore, batch_size: int) -> None:
+def fill(pair: Pair, plan: WindowPlan, predict: Predict, store: BlockStore, batch_size: int) -> None:
     """Predict every row that the store does not hold yet, as the pipeline does."""
     from xview2_siamese_unet.inference.prediction import predict_rows  # noqa: PLC0415  torch is slow to import
 
-    for number, columns in predict_rows(pair, plan, answer, store, batch_size):
+    for number, columns in predict_rows(pair, plan, predict, store, batch_size):
         store.write_row(number, columns)

@@ -1,4 +1,4 @@
-"""Runs of an experiment as they lie on the disk, without what a training would take minutes for."""
+"""Writes run folders of an experiment without training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_run(
     data: str | None = None,
     **settings: object,
 ) -> None:
-    """Write the record of a run made with these settings, and a checkpoint where it is finished."""
+    """Write the record of a run made with these settings, and a checkpoint if it is finished."""
     folder = storage / "06_models" / experiment / run
     (folder / "checkpoints" / "epochs").mkdir(parents=True)
     record = describe_run(Parameters.model_validate(settings).model_dump(mode="json"), data)

@@ -1,6 +1,6 @@
-"""Campaigns on Dask of which a process is killed at five moments: `python killed_campaigns.py client|worker|scheduler`.
+"""Kills a process of campaigns on Dask at five moments: `python killed_campaigns.py client|worker|scheduler`.
 
-Run it in a project. Each process is a fork of this one: to import everything takes longer than a tiny campaign.
+Run it in a project. Each process is a fork of this one, because imports take longer than a tiny campaign.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from distributed import Scheduler, Worker
 from kedro.framework.startup import bootstrap_project
 
 MOMENTS = ("inputs/*", "scenes/*/.work", "scenes/*.json", "scenes/*.json", "*buildings.gpkg*")
-"""What has appeared in the folder of the campaign when a process is killed."""
+"""Patterns in the campaign folder: a process is killed when another file matches."""
 OPTIONS = ("--footprints", "houses.gpkg", "--model", "model.pth")
 report = partial(print, flush=True)
 SETTINGS = Path("conf/local/globals.yml")
 
 
 class Cluster:
-    """A scheduler and a worker, each a process."""
+    """A Dask scheduler and a worker, each in its own process."""
 
     def __init__(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -43,9 +43,9 @@ class Cluster:
         self.worker = fork("worker", lambda: serve(Worker, self.address, nthreads=1, dashboard=False))
 
 
-def serve(kind: Callable[..., Scheduler | Worker], *given: str, **options: object) -> None:
+def serve(kind: Callable[..., Scheduler | Worker], *args: str, **options: object) -> None:
     async def finish() -> None:
-        async with kind(*given, **options) as server:
+        async with kind(*args, **options) as server:
             await server.finished()
 
     asyncio.run(finish())
@@ -93,7 +93,7 @@ def wait_for(pattern: str, folder: Path, before: int, client: ForkProcess) -> No
 
 
 def campaign_with_kills(victim: str, folder: Path) -> None:
-    """Kill the victim at each moment; if it is the worker, the client still runs, else it is started again."""
+    """Kill the victim at each moment. A client survives the death of a worker; otherwise it is started again."""
     cluster, client = Cluster(), None
     for moment in MOMENTS:
         before = len([*folder.glob(moment)])
@@ -107,7 +107,7 @@ def campaign_with_kills(victim: str, folder: Path) -> None:
         report(victim, end_of(client))
         client = None
         if victim == "scheduler":
-            cluster = Cluster()  # the worker of the last one may still finish a job
+            cluster = Cluster()  # the worker of the previous cluster may still finish a job
     if client is not None:
         report(victim, end_of(client))
     report("again", end_of(start_client(folder)))

@@ -1,4 +1,4 @@
-"""Assessments of a campaign as files, with pixels made up by the test."""
+"""Writes assessments of a campaign with random pixels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLOURS = {int(code): (*code.rgb, 255 if code else 0) for code in Damage}
 
 
 def write_rasters(scene: Path, grid: Grid, seed: int) -> None:
-    """Write random codes and probabilities; a fifth of the pixels holds no data."""
+    """Write random codes and probabilities; a fifth of the pixels have no data."""
     rng = np.random.default_rng(seed)
     shape = grid.height, grid.width
     hole = rng.random(shape) < 0.2
@@ -38,7 +38,7 @@ def write_rasters(scene: Path, grid: Grid, seed: int) -> None:
 
 
 def write_layers(scene: Path, grid: Grid, obscured: Sequence[Polygon] = ()) -> gpd.GeoDataFrame:
-    """Write the GeoPackage without buildings; return where there are data."""
+    """Write the GeoPackage without buildings; return the area with data."""
     area = valid_area(scene / "damage.tif", grid)
     frames = [("valid_area", area)]
     if obscured:

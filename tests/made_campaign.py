@@ -1,4 +1,7 @@
-"""A plan of four small jobs in two UTM zones: an image across two tiles, another one of a part of it, and one apart."""
+"""A plan of four small jobs in two UTM zones.
+
+One image spans two tiles, another covers a part of it, and a third lies apart.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def write_campaign(folder: Path) -> Path:
     ):
         image = np.kron(rng.integers(1, 255, (3, HEIGHT // 8, width // 8)), np.ones((1, 8, 8))).astype(np.uint8)
         if name == "post_a1":
-            image[:, 40:100, 90:130] = 0  # a hole that the other image shows
+            image[:, 40:100, 90:130] = 0  # a gap that the other image covers
         write_image(folder / f"{name}.tif", image, zone, left)
     rows = ["pre,post,pre_date,post_date"]
     rows += ["pre_a.tif,post_a1.tif,2023-01-01,2023-02-09", "pre_a.tif,post_a2.tif,2023-01-01,2023-02-08"]
@@ -48,9 +51,9 @@ def write_campaign(folder: Path) -> Path:
 
 def write_image(path: Path, image: np.ndarray, zone: int, left: float) -> None:
     _, height, width = image.shape
-    place = {"crs": f"EPSG:326{zone}", "transform": Affine(PIXEL, 0, left, 0, -PIXEL, _TOP)}
+    georeference = {"crs": f"EPSG:326{zone}", "transform": Affine(PIXEL, 0, left, 0, -PIXEL, _TOP)}
     size = {"count": 3, "height": height, "width": width, "dtype": "uint8"}
-    with rasterio.open(path, "w", driver="GTiff", photometric="RGB", **size, **place) as target:
+    with rasterio.open(path, "w", driver="GTiff", photometric="RGB", **size, **georeference) as target:
         target.write(image)
 
 
@@ -70,7 +73,7 @@ def write_footprints(path: Path) -> Path:
 
 
 def copy_plan(site: Path, name: str) -> Path:
-    """Return a folder with the same plan."""
+    """Return another folder with the same plan."""
     (site / name).mkdir()
     for file in ("plan.csv", "images.geojson"):
         shutil.copy(site / "campaign" / file, site / name)
@@ -78,6 +81,6 @@ def copy_plan(site: Path, name: str) -> Path:
 
 
 def products(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of all results; a record holds times."""
+    """Return the bytes of all results except run.json, which contains times."""
     found = [path for path in folder.rglob("*") if path.is_file() and "inputs" not in path.relative_to(folder).parts]
     return {str(path.relative_to(folder)): path.read_bytes() for path in found if path.name != "run.json"}

@@ -15,13 +15,13 @@ from affine import Affine
 
 EVENT = "2023-02-06T01:17:00Z"
 BORDER, LATITUDE = 36.0, 37.0
-"""Longitude of the border between zones 36 and 37, and where the images lie on it."""
+"""Longitude of the border between zones 36 and 37, and latitude of the images on it."""
 PIXEL = 0.5
 
 
 @dataclass(frozen=True)
 class Made:
-    """What was written: `top` is the file of the catalogue, `acquisitions` what its items state."""
+    """A written catalogue: `top` is its root file, `acquisitions` the metadata of its items."""
 
     top: Path
     acquisitions: list[dict[str, Any]]
@@ -30,7 +30,7 @@ class Made:
 def write_catalogue(folder: Path, count: int = 6, tiles: int = 1, side: int = 6000) -> Made:
     """Write `count` acquisitions before the event and as many after it, each of `tiles` items of `side` pixels.
 
-    They lie in three columns across the border and overlap by 30 %. Rasters hold no data.
+    They lie in three columns across the border and overlap by 30 %. All pixels are no data.
     """
     rng = np.random.default_rng(5)
     found = []
@@ -64,9 +64,9 @@ def write_catalogue(folder: Path, count: int = 6, tiles: int = 1, side: int = 60
     return Made(top, found)
 
 
-def pair_by_rules(made: Made, place: shapely.Point) -> tuple[str, str] | None:
-    """Return the pair for a place by the rules, from what the generator wrote and from nothing of the project."""
-    shown = [facts for facts in made.acquisitions if any(outline.contains(place) for outline in facts["outlines"])]
+def pair_by_rules(made: Made, point: shapely.Point) -> tuple[str, str] | None:
+    """Return the pair for a point by the documented rules, without code of the project."""
+    shown = [facts for facts in made.acquisitions if any(outline.contains(point) for outline in facts["outlines"])]
     shown.sort(key=lambda facts: (facts["cloud"], facts["off_nadir"], facts["id"]))
     shown.sort(key=lambda facts: facts["datetime"][:10], reverse=True)
     shown.sort(key=lambda facts: facts["cloud"] > 15 or facts["off_nadir"] > 30)
@@ -74,12 +74,12 @@ def pair_by_rules(made: Made, place: shapely.Point) -> tuple[str, str] | None:
     return (before[0], after[0]) if before and after else None
 
 
-def _write_item(folder: Path, facts: dict[str, Any], place: tuple[int, int], side: int) -> shapely.Polygon:
+def _write_item(folder: Path, facts: dict[str, Any], cell: tuple[int, int], side: int) -> shapely.Polygon:
     """Write one item and its raster; return its outline in degrees."""
     number = len(facts["outlines"])
     step = 0.7 * side * PIXEL
     metres = pyproj.Proj(proj="aeqd", lon_0=BORDER, lat_0=LATITUDE)
-    longitude, latitude = metres((place[0] - 1.1) * step, -place[1] * step, inverse=True)
+    longitude, latitude = metres((cell[0] - 1.1) * step, -cell[1] * step, inverse=True)
     zone = 32636 if longitude < BORDER else 32637
     to_zone = pyproj.Transformer.from_crs(4326, zone, always_xy=True)
     east, north = (round(value) for value in to_zone.transform(longitude, latitude))
@@ -95,13 +95,13 @@ def _write_item(folder: Path, facts: dict[str, Any], place: tuple[int, int], sid
     item = {
         "type": "Feature",
         "stac_version": "1.0.0",
-        "id": f"{zone % 100}/{place[0]}{place[1]}/{facts['id']}",
+        "id": f"{zone % 100}/{cell[0]}{cell[1]}/{facts['id']}",
         "geometry": shapely.geometry.mapping(outline),
         "bbox": outline.bounds,
         "properties": {
             "datetime": facts["datetime"],
             "catalog_id": facts["id"],
-            "quadkey": f"0312{place[0]}{place[1]}",
+            "quadkey": f"0312{cell[0]}{cell[1]}",
             "utm_zone": zone % 100,
             "view:off_nadir": facts["off_nadir"],
             "tile:clouds_percent": facts["cloud"],

@@ -15,12 +15,12 @@ from xview2_siamese_unet.atomic import sha256
 
 IMAGENET = {"scale": 255, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 FIVE_CLASSES = {**IMAGENET, "multiple": 32, "output": "five"}
-"""What the card of a `Coarse` network with background and damage classes states."""
+"""Card entries for a `Coarse` network with background and damage classes."""
 DAMAGE = ["no-damage", "minor-damage", "major-damage", "destroyed"]
 
 
 class Coarse(nn.Module):
-    """Sees 32 × 32 cells and single pixels; height and width must be multiples of 32, as in many published networks."""
+    """Combines pixels and cells of 32 × 32; height and width must be multiples of 32, as in many networks."""
 
     def __init__(self, bands: int, classes: int, seed: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Coarse(nn.Module):
 
 
 class Activated(nn.Module):
-    """A network with its softmax or sigmoid."""
+    """A network followed by softmax or sigmoid."""
 
     def __init__(self, net: nn.Module, *, sigmoid: bool) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Activated(nn.Module):
 
 
 def write_onnx(net: nn.Module, path: Path, bands: int, *, half: bool = False, fixed: bool = False) -> dict[str, str]:
-    """Write a network; return `file` and `sha256` of a member."""
+    """Write a network; return `file` and `sha256` for its card."""
     image = torch.zeros(1, bands, 64, 64, dtype=torch.float16 if half else torch.float32)
     axes = {0: "batch", 2: "height", 3: "width"}
     with warnings.catch_warnings():

@@ -1,6 +1,6 @@
-"""Tests open a thousand configurations: each text of YAML and each interpolation is parsed once in a process.
+"""Caches parsed YAML and interpolations, because tests open a thousand configurations in a process.
 
-That is half of the time that opening one takes.
+Parsing takes half of the time to open a configuration.
 """
 
 from __future__ import annotations
@@ -17,5 +17,5 @@ omegaconf.base.parse = cache(omegaconf.base.parse)  # type: ignore[attr-defined]
 _load = cache(lambda text, load=OmegaConf.load: pickle.dumps(load(StringIO(text))))  # Kedro opens the files itself
 OmegaConf.load = staticmethod(lambda file: pickle.loads(_load(file.read())))  # type: ignore[method-assign]  # noqa: S301
 
-# Kedro asks for this library, which is not installed, at each of the 200 parameters that it adds to a catalog.
+# Kedro looks for this library, which is not installed, for each of the 200 parameters that it adds to a catalog.
 sys.modules.setdefault("ibis", None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Commands of the project, each in a new process that does not have to import torch and pandas first."""
+"""Runs commands of the project in forked processes, which need not import torch and pandas."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from subprocess import CompletedProcess
 from typing import Any
 from unittest.mock import patch
 
-# A server that has imported what takes seconds forks for each command; Windows starts each from scratch.
+# A server imports slow libraries once and forks for each command. On Windows, each command starts from scratch.
 FORKS = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _FORKS: Any = multiprocessing.get_context(FORKS)
 SERVER: Any = forkserver._forkserver  # type: ignore[attr-defined]
 _WIDE = {"COLUMNS": "300"}
 _ALWAYS = (
-    "run_command",  # first: fewer searches for garbage while all others are imported
+    "run_command",  # first, to collect less garbage while the others are imported
     "pytest",  # workers read the module of their function
     "torch",
     "geopandas",
@@ -63,25 +63,25 @@ def _stack(_context: int = 0) -> list[inspect.FrameInfo]:
     ]
 
 
-# When Kedro reads the settings of a project, Dynaconf asks for the stack, to which Python would search thousands of
-# modules for the source of each of a hundred frames.
+# When Kedro reads the settings of a project, Dynaconf calls `inspect.stack`, which would search thousands of modules
+# for the source of each of a hundred frames.
 inspect.stack = _stack
 
-# Python would search for garbage after 700 new objects, of which to import and to train makes millions.
+# By default, Python collects garbage after 700 new objects. Imports and training create millions.
 USUAL_THRESHOLD = gc.get_threshold()[0]
 gc.set_threshold(20_000)
 
 
 def preload(*, trains: bool) -> None:
-    """Choose what the server imports before it forks the first process: more of it where commands will train."""
+    """Choose the modules that the server imports before its first fork: more of them if commands will train."""
     _FORKS.set_forkserver_preload([*_ALWAYS, *(_TRAINING if trains else ())])
 
 
 def start_server() -> str | None:
-    """Start the server unless it runs; return its address, or `None` on a system that has none."""
+    """Start the server unless it runs; return its address, or `None` on a system without fork servers."""
     if FORKS != "forkserver":
         return None
-    # It takes over the variables, but not `sys.path`.
+    # The server inherits the environment variables, but not `sys.path`.
     paths = [str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     with patch.dict(os.environ, {**_WIDE, "PYTHONPATH": os.pathsep.join(paths)}):
         SERVER.ensure_running()
@@ -89,7 +89,7 @@ def start_server() -> str | None:
 
 
 def share_server(address: str | None) -> None:
-    """Use the server that another process has started and will end."""
+    """Use a server that another process has started and will stop."""
     if address is not None:
         SERVER._forkserver_address, SERVER._forkserver_alive_fd = address, os.open(os.devnull, os.O_RDONLY)
         SERVER.ensure_running = lambda: None
@@ -103,7 +103,7 @@ def run_python(folder: Path, *args: str, timeout: float = 60, **env: str) -> Com
         if process.exitcode is None:
             process.kill()
         stdout, stderr = ((Path(streams) / name).read_text() for name in ("stdout", "stderr"))
-    assert process.exitcode is not None, f"{args} has not ended after {timeout} s: {stderr}"
+    assert process.exitcode is not None, f"{args} did not end within {timeout} s: {stderr}"
     return CompletedProcess(args, process.exitcode, stdout, stderr)
 
 
@@ -116,15 +116,15 @@ def start_python(folder: Path, *args: str, streams: Path | str, **env: str) -> A
 
 
 def _run(folder: Path, args: tuple[str, ...], env: Mapping[str, str], streams: Path | str) -> None:
-    gc.freeze()  # a collection would go through all that the server has imported
+    gc.freeze()  # or a collection would scan everything that the server has imported
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(Path(streams) / name, os.O_WRONLY | os.O_CREAT), descriptor)
-    import kedro.framework.project  # noqa: PLC0415  not in the process of the tests: most do without it
+    import kedro.framework.project  # noqa: PLC0415  not at the top, because most tests do without it
 
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
-    kedro.framework.project.LOGGING.__init__()  # on import, Kedro read folder and environment of the server
+    kedro.framework.project.LOGGING.__init__()  # Kedro read the folder and environment of the server on import
     sys.path.insert(0, "")
     option, what, *rest = args
     sys.argv = [option, *rest]

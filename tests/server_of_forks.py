@@ -1,4 +1,4 @@
-"""Prepares the server, which imports this before it forks the first process of the tests."""
+"""Prepares the fork server, which imports this module before its first fork."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from shipped_project import SHIPPED
 from xview2_siamese_unet.config_loader import UserExperimentConfigLoader
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
-# Its forks start processes, too, as forks of this server: Python would start another one for each.
+# Processes that a fork starts are forks of this server, too. Python would start another server in each fork.
 SERVER.ensure_running = lambda: None
 
-# Not on the terminal, between the dots of pytest, what workers log; a command has streams of its own.
+# Keep log messages of workers out of the output of pytest. Commands have their own streams.
 for stream in (1, 2):
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 

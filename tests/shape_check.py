@@ -1,8 +1,8 @@
 """Checks dtype and shape of arrays at every call of the package while the tests run.
 
 Functions, named tuples and dataclasses with a type of `jaxtyping` in their signature are wrapped when their module is
-imported. Not with `jaxtyping.install_import_hook`: it wraps every function and no named tuple, and while it imports a
-module, Python finds no compiled bytecode of the libraries.
+imported. `jaxtyping.install_import_hook` would wrap every function but no named tuple, and Python would not use
+compiled bytecode of the libraries that a module imports.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Loader(SourceFileLoader):
 
 
 def _members(owner: ModuleType | type, module: str) -> Iterator[tuple[ModuleType | type, str, object]]:
-    """Yield what a module and its classes define, which is neither imported nor inherited."""
+    """Yield the members that a module and its classes define, neither imported nor inherited ones."""
     for name, value in vars(owner).items():
         if inspect.isclass(value) and value.__module__ == module and value.__name__ == name:
             yield from _members(value, module)
@@ -75,7 +75,7 @@ def _checked(function: Callable[..., Any], names: dict[str, Any]) -> Callable[..
         layout = _layout(values)
         if layout in passed:
             return
-        with jaxtyped("context"):  # in which the name of an axis stands for one length
+        with jaxtyped("context"):  # in which each axis name has one length
             for name, value in values.items():
                 _check(value, types[name], f"{function.__qualname__}: {'the result' if name == 'return' else name}")
         if layout is not None:
@@ -100,7 +100,7 @@ def _checked(function: Callable[..., Any], names: dict[str, Any]) -> Callable[..
 
 
 def _layout(values: dict[str, object]) -> tuple[object, ...] | None:
-    """Return what a check of arrays depends on, so that each is done once; `None` if any value is no array."""
+    """Return dtypes and shapes, so that each combination is checked once; `None` if a value is not an array."""
     try:
         return tuple((name, type(value), value.dtype, value.shape) for name, value in values.items())  # type: ignore[attr-defined]
     except AttributeError:

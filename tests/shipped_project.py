@@ -1,4 +1,4 @@
-"""A Kedro project of the shipped configuration in a folder of its own."""
+"""A Kedro project with the shipped configuration, in a separate folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SMALL: Final[dict[str, Any]] = {
     "training": {"epochs": 1, "batch_size": 4, "crop": 64, "crops_per_scene": 1},
     "reporting": {"panels": {"best": 1, "median": 1, "worst": 1, "side": 64}},
 }
-"""Parameters of a main job of seconds on one core, which takes every branch of it."""
+"""Parameters of a main job that runs every branch within seconds on one core."""
 
 
-def lay_down_shipped(folder: Path, local: str = "") -> Path:
-    """Link the configuration and bootstrap the project; `local` is its parameters.yml of conf/local."""
+def link_shipped_project(folder: Path, local: str = "") -> Path:
+    """Link the configuration and bootstrap the project; `local` is the content of conf/local/parameters.yml."""
     (folder / "conf" / "local").mkdir(parents=True)
     for layer in ("base", "users", "experiments", "logging.yml"):
         (folder / "conf" / layer).symlink_to(SHIPPED / layer)

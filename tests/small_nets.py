@@ -1,4 +1,4 @@
-"""Checkpoints of tiny nets whose answers differ from place to place."""
+"""Checkpoints of tiny nets whose predictions vary across the image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def small_checkpoint(
             module.running_var.uniform_(0.5, 2)
     if hasattr(net, "building_head"):
         with torch.no_grad():
-            net.building_head.weight *= 10  # an untrained net is unsure of everything
+            net.building_head.weight *= 10  # raise the low confidence of an untrained net
             net.damage_head[-1].weight *= 10
     return {
         "state": net.state_dict(),
@@ -48,7 +48,7 @@ def predict_images(content: dict[str, Any], images: Iterable[torch.Tensor], **ho
 
 
 def images_of(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return both images, uint8 (1, 3, height, width), the second with a black part."""
+    """Return both images, uint8 (1, 3, height, width), the second with a part of no data."""
     images = np.random.default_rng(height * width).integers(0, 256, (2, 1, 3, height, width), dtype=np.uint8)
-    images[1, ..., : height // 3, :] = 0  # no data
+    images[1, ..., : height // 3, :] = 0
     return torch.from_numpy(images[0]), torch.from_numpy(images[1])

@@ -1,4 +1,4 @@
-"""Stores of a few small scenes, without labels and masks behind them."""
+"""Stores of a few small scenes, written without labels and masks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_store(folder: Path, scenes: dict[str, np.ndarray]) -> Store:
 
 
 def noisy_scenes(names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return scenes of noise, uint8 (64, 64, 8): images and codes alike."""
+    """Return scenes of random images and codes, uint8 (64, 64, 8) each."""
     pixels = np.random.default_rng(0).integers(0, 256, (len(names), 64, 64, 8)).astype(np.uint8)
     pixels[..., 6] %= 2
     pixels[..., 7] %= 6

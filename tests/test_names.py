@@ -1,4 +1,4 @@
-"""Names of files that the program makes from what users write are names on every system, or refused in a sentence."""
+"""File names made from user input are valid on every system; other input is refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def is_reserved(name: str) -> bool:
 
 
 def validate_or_refuse(values: dict[str, Any], model: type[Globals]) -> Globals | None:
-    """Return the values, `None` if all of them are refused in one sentence."""
+    """Return the validated values, or `None` if one error refuses all of them."""
     try:
         return validate(values, model, "globals")
     except ConfigError as error:
@@ -43,7 +43,7 @@ def validate_or_refuse(values: dict[str, Any], model: type[Globals]) -> Globals 
 
 
 def is_one_file(name: str) -> bool:
-    """Whether a name means one file of a folder, to POSIX and to Windows, and is kept as it is."""
+    """Return whether POSIX and Windows treat a name as one file in a folder and keep it unchanged."""
     windows, posix = PureWindowsPath(FOLDER, name), PurePosixPath("/folder", name)
     inside = windows.parent == PureWindowsPath(FOLDER) and posix.parent == PurePosixPath("/folder")
     letters = not set(name) & set('<>:"/\\|?*') and all(ord(letter) >= 32 for letter in name)
@@ -57,7 +57,7 @@ def is_one_file(name: str) -> bool:
 @example("..")
 @example("a.")
 @example("a:b")
-def test_a_portable_name_is_what_pathlib_takes_for_one_file(name: str) -> None:
+def test_a_name_is_portable_if_pathlib_treats_it_as_one_file(name: str) -> None:
     assert is_portable(name) == is_one_file(name)
 
 
@@ -73,7 +73,7 @@ def test_users_experiments_and_datasets_have_portable_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["con", "Aux", "nul.2", "lpt1", "strong."])
-def test_a_new_experiment_is_no_device_of_windows(name: str) -> None:
+def test_a_new_experiment_cannot_have_the_name_of_a_windows_device(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be the name") as caught:
         require_name(name)
     assert "Windows device" in caught.value.hint
@@ -81,7 +81,7 @@ def test_a_new_experiment_is_no_device_of_windows(name: str) -> None:
 
 @given(st.one_of(NAMES, st.from_regex(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", fullmatch=True)), st.integers(-1, 10**9))
 @example("con", 1)
-def test_a_scene_has_portable_files_below_its_folder(disaster: str, number: int) -> None:
+def test_files_of_a_scene_have_portable_names(disaster: str, number: int) -> None:
     scene = OtherScene("hold", SceneId(disaster, number), *[Path("a.tif")] * 3)
     with suppress(DataError):
         name = label_name(scene)
@@ -94,7 +94,7 @@ def test_a_scene_has_portable_files_below_its_folder(disaster: str, number: int)
 
 
 @given(st.integers(1, 60), st.booleans(), st.integers(0, 400), st.integers(0, 4000))
-def test_a_tile_names_its_jobs(zone: int, south: bool, column: int, row: int) -> None:
+def test_the_name_of_a_tile_is_portable_and_can_be_parsed(zone: int, south: bool, column: int, row: int) -> None:
     tile = Tile(32600 + 100 * south + zone, column, row)
     assert parse_tile(tile.name) == tile
     assert is_one_file(f"{tile.name}_01.json")

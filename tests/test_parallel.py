@@ -38,7 +38,7 @@ def parent(_: int) -> int:
 
 
 def numbered(job: tuple[Path, int]) -> int | None:
-    """Return the number of this worker when there is another one: a single one might do all jobs."""
+    """Return the number of this worker once a second one has started, or one worker might run all jobs."""
     folder, _ = job
     (folder / str(os.getpid())).touch()
     end = time.monotonic() + 30
@@ -65,7 +65,7 @@ def die(_: int) -> int:
 
 
 class Deadly:
-    """A result that kills a process as soon as somebody fetches it."""
+    """A result that kills a process when it is fetched."""
 
     def __init__(self, process: int) -> None:
         self.process = process
@@ -98,8 +98,8 @@ def test_every_job_is_run_once(executor: ExecutorParams) -> None:
     assert list(parallel_map(square, [], executor, "squares")) == []
 
 
-def test_a_slow_job_holds_up_what_is_yielded_but_no_worker() -> None:
-    """The first job ends when all others in flight have ended; not one more may be started until then."""
+def test_a_slow_job_delays_the_results_but_no_worker() -> None:
+    """The first job ends after all others in flight; no further job may start until then."""
     others = [Event() for _ in range(20)]
 
     def work(number: int) -> int:
@@ -114,7 +114,7 @@ def test_a_slow_job_holds_up_what_is_yielded_but_no_worker() -> None:
 
 
 @pytest.mark.slow
-def test_processes_work_where_the_folder_of_temporary_files_has_a_long_path(tmp_path: Path) -> None:
+def test_processes_work_with_a_long_path_to_the_temporary_folder(tmp_path: Path) -> None:
     long = tmp_path / ("long" * 20)
     long.mkdir()
     script = """
@@ -129,23 +129,23 @@ if __name__ == "__main__":
     assert done.stdout.split() == ["0", "1", "4"], done.stderr
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are forks on Linux alone")
-def test_workers_import_for_themselves_once_code_has_been_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forks only on Linux")
+def test_workers_import_code_that_has_been_edited(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.getpid() not in parallel_map(parent, range(2), PROCESSES, "parents")
     monkeypatch.setattr(multiprocessing.get_context("forkserver"), "xview2_began", 0.0)
     assert {*parallel_map(parent, range(2), PROCESSES, "parents")} == {os.getpid()}
 
 
-def test_workers_have_the_environment_that_this_process_has_now(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_have_the_current_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for value in ("one", "two"):
         monkeypatch.setenv("XVIEW2_OF_THIS_TEST", value)
         assert [*parallel_map(os.getenv, ["XVIEW2_OF_THIS_TEST"], PROCESSES, "variables")] == [value]
 
 
-def test_processes_are_others() -> None:
-    seen = set(parallel_map(process, range(12), PROCESSES, "processes"))
-    assert os.getpid() not in seen
-    assert 1 <= len(seen) <= 2
+def test_processes_run_jobs_outside_of_this_process() -> None:
+    pids = set(parallel_map(process, range(12), PROCESSES, "processes"))
+    assert os.getpid() not in pids
+    assert 1 <= len(pids) <= 2
     assert set(parallel_map(process, range(3), SERIAL, "processes")) == {os.getpid()}
 
 
@@ -155,20 +155,20 @@ def test_workers_of_this_machine_are_numbered(executor: ExecutorParams, tmp_path
     assert worker_number() is None
 
 
-def test_workers_of_a_cluster_choose_no_gpu(scheduler: str) -> None:
+def test_workers_of_a_cluster_have_no_number(scheduler: str) -> None:
     executor = ExecutorParams(kind="dask", scheduler=scheduler)
     (number,) = parallel_map(call, [worker_number], executor, "workers")
     assert number is None
 
 
 @pytest.mark.parametrize("executor", [SERIAL, PROCESSES])
-def test_an_error_of_a_job_arrives_whole(executor: ExecutorParams) -> None:
+def test_an_error_in_a_job_keeps_its_message_and_hint(executor: ExecutorParams) -> None:
     with pytest.raises(DataError) as caught:
         list(parallel_map(refuse, [7], executor, "jobs"))
     assert (caught.value.message, caught.value.hint) == ("Job 7 failed.", "Try again.")
 
 
-def test_an_error_shows_before_the_jobs_that_wait_have_run() -> None:
+def test_an_error_is_raised_before_waiting_jobs_run() -> None:
     """Sixteen jobs are in flight when the first fails."""
     begun: list[int] = []
 
@@ -184,7 +184,7 @@ def test_an_error_shows_before_the_jobs_that_wait_have_run() -> None:
     assert len(begun) <= 1
 
 
-def test_a_worker_that_dies_is_one_sentence() -> None:
+def test_a_dead_worker_raises_a_data_error() -> None:
     with pytest.raises(DataError, match="worker"):
         list(parallel_map(die, range(3), PROCESSES, "jobs"))
 
@@ -225,18 +225,18 @@ def test_the_address_of_the_dashboard_is_logged(
     assert "No worker has connected" in caplog.text
 
 
-def test_dask_runs_where_a_scheduler_says(scheduler: str) -> None:
+def test_dask_runs_jobs_on_the_given_scheduler(scheduler: str) -> None:
     executor = ExecutorParams(kind="dask", scheduler=scheduler, workers=1)
     assert list(parallel_map(square, range(20), executor, "squares")) == [n * n for n in range(20)]
-    seen = set(parallel_map(process, range(4), executor, "processes"))
-    assert len(seen) == 1
-    assert os.getpid() not in seen
+    pids = set(parallel_map(process, range(4), executor, "processes"))
+    assert len(pids) == 1
+    assert os.getpid() not in pids
     with pytest.raises(DataError, match="Job 7"):
         list(parallel_map(refuse, [7], executor, "jobs"))
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_dies_while_a_result_is_fetched_is_one_sentence() -> None:
+def test_a_scheduler_that_dies_while_a_result_is_fetched_raises_a_data_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"tcp://127.0.0.1:{port}"
@@ -254,10 +254,10 @@ def test_a_scheduler_that_dies_while_a_result_is_fetched_is_one_sentence() -> No
 
 
 @pytest.mark.parametrize(("scheduler", "cluster"), [(None, "LocalCluster"), ("slurm", "SLURMCluster")])
-def test_dask_starts_as_many_workers_as_are_wanted(
+def test_dask_starts_the_requested_number_of_workers(
     monkeypatch: pytest.MonkeyPatch, scheduler: str | None, cluster: str
 ) -> None:
-    """Stand-ins for what starts processes and submits jobs; they remember what they were asked for."""
+    """Stand-ins for the clusters record the requested number of workers."""
     asked: list[object] = []
 
     def client(cluster: Cluster) -> AbstractContextManager[SimpleNamespace]:
@@ -281,13 +281,13 @@ def test_dask_starts_as_many_workers_as_are_wanted(
     assert asked == [3, cluster]
 
 
-def test_dask_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_dask_raises_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match="--extra cluster"):
         list(parallel_map(square, [1], DASK, "squares"))
 
 
-def test_slurm_without_dask_jobqueue_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_without_dask_jobqueue_raises_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
     executor = ExecutorParams(kind="dask", scheduler="slurm")
     with pytest.raises(ConfigError, match=r"dask-jobqueue is not installed.*--extra cluster"):
@@ -295,7 +295,7 @@ def test_slurm_without_dask_jobqueue_is_one_sentence(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1", "tcp://a:b"])
-def test_an_address_where_nobody_answers_is_one_sentence(address: str) -> None:
+def test_an_address_without_a_scheduler_raises_a_config_error(address: str) -> None:
     executor = ExecutorParams(kind="dask", scheduler=address)
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
@@ -304,7 +304,7 @@ def test_an_address_where_nobody_answers_is_one_sentence(address: str) -> None:
         list(parallel_map(square, [1], executor, "squares"))
 
 
-def test_a_full_disk_while_dask_works_is_no_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_reported_as_a_wrong_scheduler_address(monkeypatch: pytest.MonkeyPatch) -> None:
     comm = SimpleNamespace(CommClosedError=ConnectionError)
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=thread, comm=comm))
     results = parallel_map(square, [1, 2], ExecutorParams(kind="dask", scheduler="tcp://host:8786"), "squares")
@@ -313,7 +313,7 @@ def test_a_full_disk_while_dask_works_is_no_wrong_address(monkeypatch: pytest.Mo
         results.throw(OSError(28, "No space left"))
 
 
-def test_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usable_cores_follow_the_cpu_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 2, 5}, raising=False)
     assert usable_cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
@@ -321,7 +321,7 @@ def test_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> Non
     assert usable_cores() == 1
 
 
-def test_a_bar_is_drawn_on_a_terminal_only(
+def test_a_progress_bar_is_shown_only_on_a_terminal(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "xview2_siamese_unet")
@@ -332,7 +332,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(
     assert "scenes packed" in capsys.readouterr().err
 
 
-def test_paths_travel(tmp_path: Path) -> None:
+def test_paths_can_be_passed_to_jobs(tmp_path: Path) -> None:
     assert list(parallel_map(Path.exists, [tmp_path, tmp_path / "x"], SERIAL, "paths")) == [True, False]
 
 
@@ -344,14 +344,14 @@ def test_reading_ahead_keeps_order_and_stops_at_n() -> None:
             read.append(number)
             yield number
 
-    ahead = read_ahead(numbers(), 2)
-    assert next(ahead) == 0
-    time.sleep(0.05)  # in which one without a bound would read all
+    prefetched = read_ahead(numbers(), 2)
+    assert next(prefetched) == 0
+    time.sleep(0.05)  # long enough to read all numbers without the limit
     assert read == [0, 1, 2][: len(read)]
-    assert [*ahead] == [1, 2, 3, 4]
+    assert [*prefetched] == [1, 2, 3, 4]
 
 
-def test_closing_waits_for_what_is_read_ahead() -> None:
+def test_closing_waits_for_the_item_that_is_being_read() -> None:
     read: list[int] = []
     reading, last = Event(), Event()
 
@@ -366,20 +366,20 @@ def test_closing_waits_for_what_is_read_ahead() -> None:
         finally:
             last.set()
 
-    ahead = read_ahead(numbers(), 3)
-    assert next(ahead) == 0
+    prefetched = read_ahead(numbers(), 3)
+    assert next(prefetched) == 0
     assert reading.wait(10)
-    ahead.close()
+    prefetched.close()
     assert read == [0, 1]
     assert last.is_set()
 
 
-def test_an_error_while_reading_ahead_comes_after_what_was_read() -> None:
+def test_an_error_while_reading_ahead_is_raised_after_the_items_before_it() -> None:
     def broken() -> Generator[int, None, None]:
         yield 1
         raise DataError("no more")
 
-    ahead = read_ahead(broken(), 3)
-    assert next(ahead) == 1
+    prefetched = read_ahead(broken(), 3)
+    assert next(prefetched) == 1
     with pytest.raises(DataError, match="no more"):
-        next(ahead)
+        next(prefetched)

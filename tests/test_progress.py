@@ -1,4 +1,4 @@
-"""A bar where somebody watches, lines in the log where nobody does."""
+"""Progress bars on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xview2_siamese_unet import progress
 from xview2_siamese_unet.progress import track
 
 
-def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_logged_at_intervals(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, progress.__name__)
     clock = iter([0.0, 10.0, 30.0, 40.0, 59.0])  # the start, then the end of each part
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
@@ -19,7 +19,7 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, caplog:
     assert caplog.messages == ["scenes packed: 2 of 4, about 30 s to go"]
 
 
-def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_logged_with_quiet(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, progress.__name__)
     monkeypatch.setattr(progress, "SILENCE", 0.0)
     assert list(track("scenes packed", 2, "ab")) == ["a", "b"]

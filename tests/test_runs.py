@@ -1,4 +1,4 @@
-"""Which run a session works on."""
+"""Choice of the run that a session reuses, resumes or starts."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_same_run_is_reused_or_resumed(
 
 
 @pytest.mark.parametrize(
-    ("settings", "why"),
+    ("settings", "difference"),
     [
         ({"training": {"learning_rate": 0.5}}, "training.learning_rate 0.0002 (now 0.5)"),
         ({"prediction": {"tta": "d4"}}, "prediction.tta none (now d4)"),
@@ -86,22 +86,22 @@ def test_the_same_run_is_reused_or_resumed(
     ],
     ids=str,
 )
-def test_a_change_begins_a_new_run_and_says_what_changed(
-    tmp_path: Path, experiment: Path, settings: dict[str, Any], why: str
+def test_a_changed_setting_starts_a_new_run_and_is_named(
+    tmp_path: Path, experiment: Path, settings: dict[str, Any], difference: str
 ) -> None:
     write_run(tmp_path, "lab/002", data="d1")
     name, reason = choose(experiment, **settings)
     assert name > NEWER
-    assert f"is new: run {RUN} has {why}" in reason
+    assert f"is new: run {RUN} has {difference}" in reason
 
 
-def test_other_code_begins_a_new_run(tmp_path: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_code_starts_a_new_run(tmp_path: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_run(tmp_path, "lab/002")
     monkeypatch.setattr(runs, "code_digest", lambda *_: "other")
     assert f"run {RUN} has other code" in choose(experiment)[1]
 
 
-def test_a_run_without_reuse_is_new_unless_the_newest_has_not_begun(tmp_path: Path, experiment: Path) -> None:
+def test_without_reuse_a_run_is_new_unless_the_newest_has_no_checkpoint(tmp_path: Path, experiment: Path) -> None:
     write_run(tmp_path, "lab/002")
     assert choose(experiment, reuse=False)[0] > NEWER
     write_run(tmp_path, "lab/002", NEWER, finished=False)
@@ -128,7 +128,7 @@ def test_a_named_run_is_resumed_with_its_own_settings_only(tmp_path: Path, exper
         choose(experiment, named="x")
 
 
-def test_a_look_takes_the_newest_finished_run(tmp_path: Path, experiment: Path) -> None:
+def test_find_run_returns_the_newest_finished_run(tmp_path: Path, experiment: Path) -> None:
     assert not find_run(experiment, None, wanted(), same_settings=False).folder.exists()
     write_run(tmp_path, "lab/002", finished=False)
     assert find_run(experiment, None, wanted(), same_settings=False).name == RUN
@@ -141,7 +141,7 @@ def test_a_look_takes_the_newest_finished_run(tmp_path: Path, experiment: Path) 
         find_run(experiment, None, wanted(training={"epochs": 5}), same_settings=True)
 
 
-def test_a_run_that_answers_otherwise_takes_the_epochs_and_no_other_does(tmp_path: Path, experiment: Path) -> None:
+def test_only_a_run_with_other_prediction_settings_reuses_epoch_checkpoints(tmp_path: Path, experiment: Path) -> None:
     write_run(tmp_path, "lab/002", data="d")
     for stage in ("epochs", "localization/epochs"):
         (experiment / RUN / "checkpoints" / stage).mkdir(parents=True, exist_ok=True)
@@ -149,8 +149,8 @@ def test_a_run_that_answers_otherwise_takes_the_epochs_and_no_other_does(tmp_pat
     begin_run(experiment / "a", wanted("d", prediction={"tta": "d4"}))
     begin_run(experiment / "b", wanted("d", prediction={"tta": "d4"}, training={"epochs": 2}))
     files = {str(path.relative_to(experiment)) for path in experiment.glob("[ab]/**/*") if path.is_file()}
-    taken = {"a/checkpoints/epochs/last.ckpt", "a/checkpoints/localization/epochs/last.ckpt"}
-    assert files == taken | {"a/run.json", "b/run.json"}
+    reused = {"a/checkpoints/epochs/last.ckpt", "a/checkpoints/localization/epochs/last.ckpt"}
+    assert files == reused | {"a/run.json", "b/run.json"}
 
 
 def test_a_damaged_record_is_named(tmp_path: Path, experiment: Path) -> None:
@@ -168,7 +168,7 @@ def test_results_of_an_older_layout_are_named(experiment: Path) -> None:
     assert f"{old} is of a version without runs" in choose(experiment)[1]
 
 
-def test_a_record_holds_every_setting_that_makes_a_result() -> None:
+def test_a_record_holds_the_settings_that_affect_results() -> None:
     record = json.loads(json.dumps(wanted("d", training={"epochs": 3})))
     assert record["settings"]["training"]["epochs"] == 3
     assert not {"reporting", "inference", "adaptation", "validation", "run"} & record["settings"].keys()

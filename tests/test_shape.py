@@ -1,4 +1,4 @@
-"""Functions stay short, and no module is a drawer for everything."""
+"""Functions are short, and no module is a catch-all."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 SOURCE = PROJECT / "src" / "xview2_siamese_unet"
 CODE = [
-    path for room in ("src", "tests", "benchmarks", "docs", "qgis_plugin") for path in (PROJECT / room).rglob("*.py")
+    path
+    for folder in ("src", "tests", "benchmarks", "docs", "qgis_plugin")
+    for path in (PROJECT / folder).rglob("*.py")
 ]
-LINES_OF_A_FUNCTION = 50
+MAX_FUNCTION_LINES = 50
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
@@ -24,9 +26,9 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
 def test_no_function_is_long() -> None:
     found = [each for path in CODE for each in functions(path)]
     assert len(found) > 2000
-    assert [each for each in found if each[1] > LINES_OF_A_FUNCTION] == []
+    assert [each for each in found if each[1] > MAX_FUNCTION_LINES] == []
 
 
-def test_nothing_is_called_utils() -> None:
+def test_no_module_is_called_utils() -> None:
     names = {path.stem.lower() for path in [*CODE, *SOURCE.rglob("*")]}
     assert not {"util", "utils", "helper", "helpers", "common", "misc"} & names

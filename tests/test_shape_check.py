@@ -1,4 +1,4 @@
-"""Calls of the package with another dtype or shape than the signature says fail while the tests run."""
+"""While the tests run, calls of the package fail if a dtype or shape differs from the signature."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_another_dtype_or_number_of_axes_is_refused() -> None:
             connected_components(wrong)
 
 
-def test_one_name_is_one_length_within_a_call() -> None:
+def test_an_axis_name_has_one_length_within_a_call() -> None:
     vote(np.zeros((4, 6), np.uint8), np.zeros((5, 4, 6), np.uint8), (1, 1, 1, 1))
     with pytest.raises(AssertionError, match=r"vote: shares is uint8\(5, 6, 4\)"):
         vote(np.zeros((4, 6), np.uint8), np.zeros((5, 6, 4), np.uint8), (1, 1, 1, 1))

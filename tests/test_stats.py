@@ -38,7 +38,7 @@ COUNTS = {
 
 
 def records(*damage: list[int]) -> np.ndarray:
-    """Records of scenes with these pixels by damage code."""
+    """Return records of scenes with these pixel counts by damage code."""
     table = np.zeros(len(damage), RECORD)
     table["damage_pixels"] = damage
     table["building_pixels"] = [[pixels[0], sum(pixels[1:])] for pixels in damage]
@@ -57,27 +57,27 @@ def test_counts_of_parts_add_up_to_those_of_the_whole(seeds: list[int], cut: int
     scenes = [pixels_of(seed) for seed in seeds]
     table = np.stack([scene_record(scene) for scene in scenes])
     whole, first, second = (count_classes(part) for part in (table, table[:cut], table[cut:]))
-    for phase, words in whole.items():
-        assert words == {word: first[phase][word] + second[phase][word] for word in words}
+    for phase, counts in whole.items():
+        assert counts == {name: first[phase][name] + second[phase][name] for name in counts}
     pooled = np.concatenate(scenes)
     assert list(whole["post"].values()) == [int((pooled[..., 7] == code).sum()) for code in range(6)]
     assert list(whole["pre"].values()) == [int((pooled[..., 6] == code).sum()) for code in range(2)]
 
 
-def test_the_words_stand_in_the_order_of_the_codes() -> None:
+def test_classes_are_in_the_order_of_their_codes() -> None:
     assert count_classes(records([9000, 600, 25, 75, 200, 100])) == COUNTS
 
 
 @pytest.mark.parametrize(
-    ("policy", "post"),
+    ("unclassified", "post"),
     [
         ("ignore", [9000, 600, 25, 75, 200]),
         ("no_damage", [9000, 700, 25, 75, 200]),
         ("class", [9000, 600, 25, 75, 200, 100]),
     ],
 )
-def test_un_classified_pixels_count_as_the_experiment_says(policy: str, post: list[int]) -> None:
-    assert trained_counts(COUNTS, policy) == {"pre": [9000, 1000], "post": post}
+def test_un_classified_pixels_count_as_the_parameter_unclassified_sets(unclassified: str, post: list[int]) -> None:
+    assert trained_counts(COUNTS, unclassified) == {"pre": [9000, 1000], "post": post}
     assert COUNTS["post"]["un-classified"] == 100
 
 
@@ -93,14 +93,14 @@ def test_inverse_frequency_by_hand() -> None:
 
 
 @pytest.mark.parametrize("method", ["inverse", "sqrt_inverse", "effective_number"])
-def test_the_rarer_the_heavier_with_a_mean_of_one(method: str) -> None:
+def test_rarer_classes_have_larger_weights_and_the_mean_is_one(method: str) -> None:
     got = np.array(weights(method=method, clip=None, beta=0.999))
     assert got.mean() == pytest.approx(1)
     order = np.argsort([9000, 600, 25, 75, 200])
     assert (np.diff(got[order]) < 0).all()
 
 
-def test_effective_number_goes_from_none_to_inverse() -> None:
+def test_effective_number_ranges_from_equal_to_inverse_weights() -> None:
     assert weights(method="effective_number", beta=1e-9) == pytest.approx([1] * 5)
     near = weights(method="effective_number", beta=1 - 1e-14, clip=None)
     assert near == pytest.approx(weights(method="inverse", clip=None), rel=1e-2)
@@ -109,14 +109,14 @@ def test_effective_number_goes_from_none_to_inverse() -> None:
     assert got[1] / got[0] == pytest.approx(by_hand[1] / by_hand[0])
 
 
-def test_nothing_is_heavier_than_the_clip(caplog: pytest.LogCaptureFixture) -> None:
+def test_weights_are_clipped(caplog: pytest.LogCaptureFixture) -> None:
     assert max(weights(method="inverse", clip=None)) > 3
     caplog.clear()
     assert max(weights(method="inverse", clip=3)) == 3
     assert any("clipped to 3" in record.getMessage() for record in caplog.records)
 
 
-def test_none_and_listed_weights_are_taken_as_they_are() -> None:
+def test_equal_and_listed_weights_are_used_unchanged() -> None:
     assert weights(method="none") == [1] * 5
     listed = {"method": "list", "pre": (1, 2), "post": (1, 2, 3, 4, 50), "clip": None}
     assert weights(**listed) == [1, 2, 3, 4, 50]
@@ -124,12 +124,12 @@ def test_none_and_listed_weights_are_taken_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("lists", [{"pre": (1, 2), "post": (1, 2, 3)}, {"pre": (1,), "post": (1, 2, 3, 4, 5)}])
-def test_a_list_of_another_length_is_refused(lists: dict) -> None:
+def test_a_list_of_the_wrong_length_is_refused(lists: dict) -> None:
     with pytest.raises(ConfigError, match=r"feature_statistics\.class_weights\.(pre|post) has [13] weights"):
         weights(method="list", **lists)
 
 
-def test_a_class_without_pixels_has_no_weight_and_moves_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_class_without_pixels_has_weight_zero_and_changes_no_other(caplog: pytest.LogCaptureFixture) -> None:
     counts = {"pre": COUNTS["pre"], "post": COUNTS["post"] | {"minor-damage": 0}}
     got = weigh_classes(counts, ClassWeightParams(method="inverse", clip=None), "ignore")["post"]
     assert got[2] == 0
@@ -137,7 +137,7 @@ def test_a_class_without_pixels_has_no_weight_and_moves_no_other(caplog: pytest.
     assert np.mean([got[0], got[1], got[3], got[4]]) == pytest.approx(1)
 
 
-def test_scenes_are_drawn_by_what_they_hold() -> None:
+def test_sample_weights_follow_the_classes_of_a_scene() -> None:
     table = records(
         [100, 0, 0, 0, 0, 0],
         [90, 10, 0, 0, 0, 0],
@@ -150,13 +150,13 @@ def test_scenes_are_drawn_by_what_they_hold() -> None:
     assert weigh_samples(table, params).tolist() == [0.25, 1, 3, 6, 6, 1]
 
 
-def test_scenes_are_drawn_by_their_share_of_rare_pixels() -> None:
+def test_sample_weights_follow_the_share_of_rare_pixels() -> None:
     table = records([60, 30, 10, 0, 0, 0], [90, 0, 0, 10, 0, 0], [90, 0, 0, 0, 10, 0])
     params = SampleWeightParams(damaged=0, rare=0, rare_pixels=4)
     assert weigh_samples(table, params).tolist() == [2, 5, 1]
 
 
-def test_a_scene_with_buildings_before_only_is_not_empty() -> None:
+def test_a_scene_with_only_pre_disaster_buildings_is_not_empty() -> None:
     table = records([100, 0, 0, 0, 0, 0])
     table["building_pixels"] = [[90, 10]]
     assert weigh_samples(table, SampleWeightParams(empty=0)).tolist() == [1]
@@ -184,7 +184,7 @@ def summary(scenes: pd.DataFrame, buildings: pd.DataFrame) -> dict[str, pd.DataF
     return tabulate_building_counts(scenes, count_buildings(scenes, [buildings]))
 
 
-def test_counts_by_hand() -> None:
+def test_building_counts_equal_those_by_hand() -> None:
     tables = summary(SCENES, BUILDINGS)
     assert tables["folder"].loc["tier1", ["scenes", "empty", "no-damage", "destroyed"]].tolist() == [3, 1, 1, 2]
     assert tables["event"].loc["b"].tolist() == [2, 1, 0, 1, 0, 0, 0]
@@ -204,14 +204,14 @@ def test_counts_of_parts_add_up(chosen: list[bool]) -> None:
     def total(scenes: pd.DataFrame) -> pd.DataFrame:
         return summary(scenes, BUILDINGS[BUILDINGS["scene"].isin(scenes["scene"])])["event"]
 
-    first, second = SCENES[chosen], SCENES[[not one for one in chosen]]
+    first, second = SCENES[chosen], SCENES[[not each for each in chosen]]
     whole = total(SCENES)
     assert total(first).add(total(second), fill_value=0).loc[whole.index, whole.columns].astype("int64").equals(whole)
 
 
 @settings(max_examples=16)  # pandas takes 30 ms each
 @given(st.lists(st.integers(0, 4), max_size=3))
-def test_the_table_may_come_in_any_parts(cuts: list[int]) -> None:
+def test_building_counts_do_not_depend_on_how_the_table_is_split(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), 4]
     parts = [BUILDINGS[first:last] for first, last in pairwise(edges)]
     counts = count_buildings(SCENES, parts)
@@ -222,13 +222,13 @@ def test_the_table_may_come_in_any_parts(cuts: list[int]) -> None:
 def pixels_with_gaps(count: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     pixels = rng.integers(1, 256, (count, 8, 6, 8), dtype=np.uint8)
-    pixels[:, :2, :, :3] = 0  # no data before the disaster
+    pixels[:, :2, :, :3] = 0  # no data in the pre-disaster image
     pixels[..., 6] = pixels[..., 7] = 0
     return pixels
 
 
 @given(st.integers(1, 4), st.integers(0, 10_000))
-def test_mean_and_deviation_of_the_pixels_that_hold_data(count: int, seed: int) -> None:
+def test_channel_statistics_use_only_pixels_with_data(count: int, seed: int) -> None:
     pixels = pixels_with_gaps(count, seed)
     got = channel_statistics(np.stack([scene_record(scene) for scene in pixels]))
     pre, post = pixels[:, 2:, :, 0:3].reshape(-1, 3), pixels[..., 3:6].reshape(-1, 3)
@@ -237,7 +237,7 @@ def test_mean_and_deviation_of_the_pixels_that_hold_data(count: int, seed: int) 
         assert got[name]["std"] == pytest.approx(values.std(axis=0))
 
 
-def test_a_flat_or_empty_channel_divides_nothing_by_zero(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flat_or_empty_channel_has_a_standard_deviation_of_one(caplog: pytest.LogCaptureFixture) -> None:
     flat = np.full((4, 4, 8), 7, np.uint8)
     flat[..., 6:] = 0
     assert channel_statistics(scene_record(flat)[None])["both"] == {"mean": [7] * 3, "std": [1] * 3}
@@ -245,7 +245,7 @@ def test_a_flat_or_empty_channel_divides_nothing_by_zero(caplog: pytest.LogCaptu
     assert [message.split(" image")[0] for message in caplog.messages] == ["no pre-disaster", "no post-disaster"]
 
 
-def test_whole_xbd_does_not_overflow() -> None:
+def test_channel_statistics_of_all_of_xbd_do_not_overflow() -> None:
     table = np.zeros(11_034, RECORD)
     table["valid_pixels"] = 1024**2
     table["channel_sums"] = 255 * 1024**2

@@ -1,4 +1,4 @@
-"""Files as users have them, made of a real scene by the scripts of ../shared/cases."""
+"""Files as users have them, made from a real scene by the scripts of ../shared/cases."""
 
 from __future__ import annotations
 

@@ -29,14 +29,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a plan, footprints and a model."""
     import torch  # noqa: PLC0415  slow to import
 
-    from shipped_project import lay_down_shipped  # noqa: PLC0415
+    from shipped_project import link_shipped_project  # noqa: PLC0415
     from small_nets import small_checkpoint  # noqa: PLC0415
 
     local = (
         "inference: {windows: {size: 96, overlap: 32}, buildings: {abstain_below: 0.5384}}\n"
         "hardware: {device: cpu, precision: 32-true}"
     )
-    folder = lay_down_shipped(tmp_path_factory.mktemp("site"), local)
+    folder = link_shipped_project(tmp_path_factory.mktemp("site"), local)
     write_campaign(folder)
     write_footprints(folder / "houses.gpkg")
     torch.save(small_checkpoint(), folder / "model.pth")

@@ -19,7 +19,7 @@ import shapely
 import torch
 
 from made_catalogue import BORDER, LATITUDE, Made, pair_by_rules, write_catalogue
-from shipped_project import lay_down_shipped
+from shipped_project import link_shipped_project
 from small_nets import small_checkpoint
 from xview2_siamese_unet import run_campaign
 from xview2_siamese_unet.campaign.catalogue import read_catalogue
@@ -87,7 +87,7 @@ def test_every_footprint_of_the_catalogue_is_counted_once(tmp_path: Path, monkey
     torch.save(small_checkpoint(), tmp_path / "model.pth")
     inference = "inference: {windows: {size: 128, overlap: 32}, buildings: {abstain_below: 0.5384}}"
     local = f"{inference}\nhardware: {{device: cpu, precision: 32-true}}"
-    monkeypatch.chdir(lay_down_shipped(tmp_path / "site", local))
+    monkeypatch.chdir(link_shipped_project(tmp_path / "site", local))
     campaign = tmp_path / "campaign"
     write_plan(campaign, make_plan(read_catalogue(made.top)), "")
     done = run_campaign(campaign, model=str(tmp_path / "model.pth"), footprints=tmp_path / "houses.gpkg")

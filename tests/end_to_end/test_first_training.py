@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from run_command import run_python
-from shipped_project import SMALL, lay_down_shipped
+from shipped_project import SMALL, link_shipped_project
 from xview2_siamese_unet.models.pretrained import PACKAGES
 
 RUN = """
@@ -28,7 +28,7 @@ main()
 @pytest.mark.parametrize("experiment", ["quickstart", "laptop"])
 def test_it_starts_from_packaged_weights(experiment: str, tmp_path: Path) -> None:
     own = {key: value for key, value in SMALL.items() if key != "model"}
-    project = lay_down_shipped(tmp_path, yaml.safe_dump(own | {"hardware": {"device": "cpu"}}))
+    project = link_shipped_project(tmp_path, yaml.safe_dump(own | {"hardware": {"device": "cpu"}}))
     pipelines = "data_processing,feature_statistics,modelling"
     done = run_python(project, "-c", RUN, "run", "--env", f"default/{experiment}", "--pipelines", pipelines)
     assert done.returncode == 0, done.stderr

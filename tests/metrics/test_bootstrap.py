@@ -9,11 +9,11 @@ from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS, DAMAGE_COLUMNS,
 from xview2_siamese_unet.metrics.scores import official_score
 
 HITS = {1: 0.9, 2: 0.5, 3: 0.6, 4: 0.7}
-"""Share of the pixels of a class that the simulated model gets right, on average over scenes."""
+"""Share of the pixels of a class that the simulated model classifies correctly, on average over scenes."""
 
 
-def draw_table(rng: np.random.Generator, scenes: int) -> pd.DataFrame:
-    """Counts of scenes of very different size and difficulty: sizes are lognormal, hit rates beta-distributed."""
+def simulate_table(rng: np.random.Generator, scenes: int) -> pd.DataFrame:
+    """Return counts of scenes of very different size and difficulty: lognormal sizes, beta-distributed hit rates."""
     table = {name: np.zeros(scenes, np.int64) for name in COUNT_COLUMNS}
     total = np.zeros(scenes, np.int64)
     for code, rate in HITS.items():
@@ -30,7 +30,7 @@ def draw_table(rng: np.random.Generator, scenes: int) -> pd.DataFrame:
     return pd.DataFrame(table).assign(scene=[f"s{number}" for number in range(scenes)])
 
 
-def test_a_draw_takes_as_many_scenes_as_there_are() -> None:
+def test_a_bootstrap_sample_has_as_many_scenes_as_the_table() -> None:
     weights = draw_weights(30, draws=50, seed=4)
     assert weights.shape == (50, 30)
     assert set(weights.sum(axis=1)) == {30}
@@ -38,8 +38,8 @@ def test_a_draw_takes_as_many_scenes_as_there_are() -> None:
     assert not np.array_equal(weights, draw_weights(30, draws=50, seed=5))
 
 
-def test_intervals_hold_the_score_and_repeat_by_seed() -> None:
-    table = draw_table(np.random.default_rng(1), 60)
+def test_intervals_contain_the_score_and_depend_on_the_seed() -> None:
+    table = simulate_table(np.random.default_rng(1), 60)
     first = intervals(table)
     assert first == intervals(table)
     assert first != intervals(table, seed=1)
@@ -49,27 +49,27 @@ def test_intervals_hold_the_score_and_repeat_by_seed() -> None:
         assert 0.001 < high - low < 0.3, key
 
 
-def test_one_scene_alone_has_no_width() -> None:
-    table = draw_table(np.random.default_rng(2), 1)
+def test_the_interval_of_a_single_scene_has_no_width() -> None:
+    table = simulate_table(np.random.default_rng(2), 1)
     assert all(low == high for low, high in intervals(table, draws=10).values())
 
 
 @pytest.mark.slow
 def test_intervals_cover_a_known_truth_in_95_of_100_repetitions() -> None:
     rng = np.random.default_rng(3)
-    truth = official_score(total(draw_table(rng, 100_000)))
+    truth = official_score(total(simulate_table(rng, 100_000)))
     repetitions = 400
     covered = dict.fromkeys(truth, 0)
     for seed in range(repetitions):
-        for key, (low, high) in intervals(draw_table(rng, 120), draws=400, seed=seed).items():
+        for key, (low, high) in intervals(simulate_table(rng, 120), draws=400, seed=seed).items():
             covered[key] += low <= truth[key] <= high
     for key, count in covered.items():
         assert count / repetitions == pytest.approx(0.95, abs=0.03), key
 
 
-def test_a_paired_difference_is_narrower_than_two_intervals_and_zero_for_the_same() -> None:
+def test_a_paired_difference_is_narrower_than_one_interval_and_zero_for_equal_tables() -> None:
     rng = np.random.default_rng(5)
-    table = draw_table(rng, 80)
+    table = simulate_table(rng, 80)
     better = table.copy()
     moved = table[DAMAGE_COLUMNS[1 * 6 + 0]] // 2
     better["damage_1_0"] -= moved

@@ -28,7 +28,7 @@ PARAMS = IntervalParams(draws=100)
 
 
 def flood(mask: np.ndarray) -> list[set[tuple[int, int]]]:
-    """Connected parts of a mask, slowly."""
+    """Return the connected components of a mask by a slow flood fill."""
     left = {(int(y), int(x)) for y, x in zip(*np.nonzero(mask), strict=True)}
     parts = []
     while left:
@@ -44,7 +44,7 @@ def flood(mask: np.ndarray) -> list[set[tuple[int, int]]]:
 
 
 def brute_force(instances: np.ndarray, codes: list[int], predicted: np.ndarray) -> tuple[np.ndarray, float]:
-    """The confusion of buildings and their F1, every true building against every predicted one."""
+    """Return the confusion matrix of buildings and their F1, comparing every true with every predicted building."""
     confusion = np.zeros((6, 6), int)
     parts = flood(predicted)
     taken = set()
@@ -64,12 +64,12 @@ def brute_force(instances: np.ndarray, codes: list[int], predicted: np.ndarray) 
 
 
 def vote(part: set[tuple[int, int]], predicted: np.ndarray) -> int:
-    found = [int(predicted[place]) for place in part]
-    return max(range(1, 6), key=lambda code: (found.count(code), code))
+    codes = [int(predicted[pixel]) for pixel in part]
+    return max(range(1, 6), key=lambda code: (codes.count(code), code))
 
 
 def draw_scene(rng: np.random.Generator) -> tuple[list[str], list[int], np.ndarray]:
-    """Boxes as WKT with codes, and a prediction that shifts, drops, recolours and adds boxes."""
+    """Return boxes as WKT with codes, and a prediction that shifts, drops, recolours and adds boxes."""
     wkt, codes, predicted = [], [], np.zeros((SIDE, SIDE), np.uint8)
     for _ in range(rng.integers(0, 14)):
         (y, x), (h, w), code = rng.integers(-3, SIDE, 2), rng.integers(1, 12, 2), int(rng.integers(1, 6))
@@ -86,7 +86,7 @@ def draw_scene(rng: np.random.Generator) -> tuple[list[str], list[int], np.ndarr
 
 @settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1))
-def test_confusion_and_f1_are_those_of_brute_force(seed: int) -> None:
+def test_confusion_and_f1_equal_those_of_brute_force(seed: int) -> None:
     wkt, codes, predicted = draw_scene(np.random.default_rng(seed))
     instances = burn_instances(wkt, (SIDE, SIDE), "centre", scene="a")
     confusion, f1 = brute_force(instances, codes, predicted)
@@ -127,7 +127,7 @@ def test_neighbours_that_touch_stay_two_buildings() -> None:
     assert matches.pixels.tolist() == [100, 100]
 
 
-def test_half_is_no_match_and_a_tie_goes_to_the_worse() -> None:
+def test_an_iou_of_one_half_is_no_match_and_a_tie_goes_to_the_worse_class() -> None:
     truth = np.zeros((4, 8), np.int32)
     truth[:, :4] = 1
     half = np.zeros((4, 8), np.uint8)
@@ -138,15 +138,15 @@ def test_half_is_no_match_and_a_tie_goes_to_the_worse() -> None:
     assert match_buildings(truth, [1], tied, np.zeros((5, 4, 8), np.uint8)).predicted.tolist() == [3]
 
 
-def test_confidence_and_bounding_boxes() -> None:
+def test_matches_have_confidence_and_bounding_boxes() -> None:
     truth = np.zeros((8, 8), np.int32)
     truth[:4, :2], truth[6:, 5:] = 1, 2
     predicted = np.zeros((8, 8), np.uint8)
     predicted[:4, :2], predicted[5, 0], predicted[5, 2] = 4, 1, 5
     shares = np.random.default_rng(0).integers(0, 255, (5, 8, 8), dtype=np.uint8)
     matches = match_buildings(truth, [4, 1, 2], predicted, shares)
-    found, missed, alarm = shares[4, :4, :2].mean() / 254, shares[0, 6:, 5:].mean() / 254, shares[1, 5, 0] / 254
-    np.testing.assert_allclose(matches.confidence, [found, missed, 0, alarm, np.nan], rtol=1e-12)
+    hit, missed, alarm = shares[4, :4, :2].mean() / 254, shares[0, 6:, 5:].mean() / 254, shares[1, 5, 0] / 254
+    np.testing.assert_allclose(matches.confidence, [hit, missed, 0, alarm, np.nan], rtol=1e-12)
     frames = np.stack([matches.top, matches.left, matches.bottom, matches.right], axis=1)
     assert frames.tolist() == [[0, 0, 4, 2], [6, 5, 8, 8], [0, 0, 0, 0], [5, 0, 6, 1], [5, 2, 6, 3]]
     assert matches.pixels.tolist() == [8, 6, 0, 1, 1]
@@ -165,17 +165,17 @@ def test_table_lists_every_building_once_and_one_scene_is_loaded_at_a_time() -> 
     drawn = {name: draw_scene(rng) for name in "ab"} | {"c": ([], [], np.zeros((SIDE, SIDE), np.uint8))}
     buildings = pd.concat([table_of(name, wkt, codes) for name, (wkt, codes, _) in drawn.items()])
     counts = pd.DataFrame({"scene": list("abc"), "disaster": list("xxy"), "disaster_type": "fire"})
-    asked: list[str] = []
+    loaded: list[str] = []
 
     def load(name: str) -> np.ndarray:
-        asked.append(name)
+        loaded.append(name)
         return drawn[name][2]
 
     shares = dict.fromkeys("abc", lambda: NO_PROBABILITIES)
     table = match_scenes(
         {name: lambda name=name: load(name) for name in "abc"}, shares, counts, stored(buildings), "centre"
     )
-    assert asked == list("abc")
+    assert loaded == list("abc")
     true = table[table["truth"] > 0]
     assert true["uid"].is_unique
     assert set(true["uid"]) <= set(buildings["uid"])
@@ -185,7 +185,7 @@ def test_table_lists_every_building_once_and_one_scene_is_loaded_at_a_time() -> 
 
 
 def test_buildings_without_a_pixel_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """One inside, one outside of the image, one that a smaller one covers, one between the centres of pixels."""
+    """A building outside of the image, one covered by a smaller one, and one between pixel centres have no pixel."""
     boxes = [(0, 0, 10, 10), (60, 60, 70, 70), (20, 20, 24, 24), (20, 20, 24, 23.9), (30.6, 30.6, 31.4, 31.4)]
     wkt = [shapely.box(*box).wkt for box in boxes]
     predicted = np.zeros((SIDE, SIDE), np.uint8)

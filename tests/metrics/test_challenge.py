@@ -22,7 +22,7 @@ SIDE = 16
 
 
 def script(predictions: Path, targets: Path) -> dict[str, float]:
-    """The official script, written down from its description: four comparisons a class, one file after the other."""
+    """The official scoring script, reimplemented from its description, one file after the other."""
     rows = np.zeros((5, 3), np.int64)
     for path in targets.glob("*_localization_*.png"):
         part, _, number, _ = path.name.split("_")
@@ -62,7 +62,7 @@ def our_naming(folder: Path, *scenes: str, predicted: tuple[str, ...] = ()) -> t
 
 
 def litter(*folders: Path) -> None:
-    """What macOS and Windows leave in a folder."""
+    """Write the files that macOS and Windows leave in folders."""
     for folder in folders:
         for path in [path for path in folder.rglob("*") if path.is_file()]:
             path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07" + bytes(100))
@@ -115,7 +115,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return predictions, targets
 
 
-def test_numbers_are_those_of_the_official_script(folders: tuple[Path, Path]) -> None:
+def test_scores_equal_those_of_the_official_script(folders: tuple[Path, Path]) -> None:
     expected = script(*folders)
     numbers = summarise_folders(count_folders(*folders))
     assert list(numbers)[:7] == list(expected)
@@ -124,14 +124,14 @@ def test_numbers_are_those_of_the_official_script(folders: tuple[Path, Path]) ->
     assert is_official(folders[1])
 
 
-def test_random_pairs_of_folders_agree(tmp_path: Path) -> None:
+def test_random_folders_have_the_scores_of_the_official_script(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for _ in range(30):
-        present, found = (rng.choice(5, rng.integers(1, 6), replace=False).astype(np.uint8) for _ in range(2))
+        true, predicted = (rng.choice(5, rng.integers(1, 6), replace=False).astype(np.uint8) for _ in range(2))
         for number in range(2):
             for kind in ("localization", "damage"):
-                write(tmp_path / "p", f"test_{kind}_{number:05d}_prediction", rng.choice(found, (5, 3)))
-                write(tmp_path / "t", f"test_{kind}_{number:05d}_target", rng.choice(present, (5, 3)))
+                write(tmp_path / "p", f"test_{kind}_{number:05d}_prediction", rng.choice(predicted, (5, 3)))
+                write(tmp_path / "t", f"test_{kind}_{number:05d}_target", rng.choice(true, (5, 3)))
         expected = script(tmp_path / "p", tmp_path / "t")
         numbers = summarise_folders(count_folders(tmp_path / "p", tmp_path / "t"))
         assert {key: numbers[key] for key in expected} == pytest.approx(expected, abs=1e-12)
@@ -184,7 +184,7 @@ def test_folders_that_are_empty_or_missing_are_named(folders: tuple[Path, Path],
         count_folders(folders[0], tmp_path / "empty")
 
 
-def test_an_image_that_names_other_files_is_not_followed(folders: tuple[Path, Path]) -> None:
+def test_a_vrt_in_place_of_a_png_is_refused(folders: tuple[Path, Path]) -> None:
     path = folders[0] / DAMAGED
     kept = path.rename(path.with_name("kept.png"))
     with warnings.catch_warnings():
@@ -199,7 +199,7 @@ def test_an_image_that_names_other_files_is_not_followed(folders: tuple[Path, Pa
         count_folders(*folders)
 
 
-def test_our_own_naming_scores_the_predicted_scenes(tmp_path: Path) -> None:
+def test_file_names_of_this_project_are_scored_for_predicted_scenes(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     for name in ("a_00000000", "b_00000001", "c_00000002"):
         damage = rng.integers(0, 6, (8, 8), dtype=np.uint8)
@@ -216,20 +216,20 @@ def test_our_own_naming_scores_the_predicted_scenes(tmp_path: Path) -> None:
 
 
 def draw(seed: int) -> np.ndarray:
-    """A scene of 1024² whose corner holds all six codes."""
+    """Return a scene of 1024 × 1024 pixels with all six codes in one corner."""
     codes = np.zeros((1024, 1024), np.uint8)
     codes[:40, :40] = np.random.default_rng(seed).integers(0, 6, (40, 40))
     return codes
 
 
-def test_ids_follow_the_names_of_scenes() -> None:
+def test_ids_follow_the_sorted_scene_names() -> None:
     manifest = number_scenes(pd.DataFrame({"scene": ["b", "a", "c"]}))
     assert manifest.to_dict("list") == {"id": ["00000", "00001", "00002"], "scene": ["a", "b", "c"]}
     with pytest.raises(DataError, match="100001"):
         number_scenes(pd.DataFrame({"scene": ["a"] * 100_001}))
 
 
-def test_the_files_of_a_submission_score_as_the_predictions_do(tmp_path: Path) -> None:
+def test_the_files_of_a_submission_have_the_score_of_the_predictions(tmp_path: Path) -> None:
     predictions, truth = ({name: draw(seed) for seed, name in enumerate(names)} for names in ("ab", "xyab"))
     (tmp_path / "p").mkdir()
     (tmp_path / "t").mkdir()

@@ -54,9 +54,9 @@ GOOD = np.zeros((4, 4), np.uint8)
         (GOOD[:0], GOOD[:0], GOOD[:0], r"building truth has the shape \(0, 4\)"),
     ],
 )
-def test_a_wrong_array_is_refused_by_name(
+def test_the_error_for_an_invalid_array_names_the_scene_and_array(
     building: np.ndarray, damage: np.ndarray, predicted: np.ndarray, message: str
 ) -> None:
-    # Without the check of the tests, which refuses some of these before the function does.
+    # Unwrapped, because the shape check of the tests refuses some of these first.
     with pytest.raises(DataError, match=f"^socal-fire_00000001, {message}"):
         inspect.unwrap(count_scene)(building, damage, predicted, scene="socal-fire_00000001")

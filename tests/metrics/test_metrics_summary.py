@@ -20,14 +20,14 @@ BUILDING = np.array([[0, 1], [1, 1]], np.uint8)
 DAMAGE = np.array([[0, 1], [4, 5]], np.uint8)
 
 
-class OneAtATime:
-    """Every scene is the same; remembers what was asked for."""
+class EqualScenes:
+    """Store in which all scenes are equal; records the names of loaded scenes."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.loaded: list[str] = []
 
-    def scene(self, name: str) -> OneAtATime:
-        self.asked.append(name)
+    def scene(self, name: str) -> EqualScenes:
+        self.loaded.append(name)
         self.building, self.damage = BUILDING, DAMAGE
         self.pre = self.post = np.zeros((2, 2, 3), np.uint8)
         return self
@@ -39,9 +39,9 @@ SCENES = pd.DataFrame(
 SPLITS = pd.DataFrame({"scene": ["c", "b", "a"], "split": ["train", "test", "test"]})
 
 
-def test_rows_are_scenes_and_columns_name_truth_then_prediction() -> None:
+def test_rows_are_scenes_and_column_names_give_truth_then_prediction() -> None:
     predicted = {"b": lambda: np.array([[2, 1], [0, 5]], np.uint8), "a": lambda: DAMAGE}
-    table = count_scenes(predicted, OneAtATime(), SCENES, SPLITS, "test")
+    table = count_scenes(predicted, EqualScenes(), SCENES, SPLITS, "test")
     assert table[["scene", "split", "disaster", "disaster_type"]].to_numpy().tolist() == [
         ["a", "test", "x", "wind"],
         ["b", "test", "y", "fire"],
@@ -66,10 +66,10 @@ ALL_TEST = SPLITS.assign(split="test")
 
 def test_one_scene_is_loaded_at_a_time() -> None:
     events: list[str] = []
-    store = OneAtATime()
+    store = EqualScenes()
 
     def load(name: str) -> np.ndarray:
-        events.append(f"{name} after {len(store.asked)}")
+        events.append(f"{name} after {len(store.loaded)}")
         return DAMAGE
 
     count_scenes({name: lambda name=name: load(name) for name in "cab"}, store, SCENES, ALL_TEST, "test")
@@ -78,15 +78,17 @@ def test_one_scene_is_loaded_at_a_time() -> None:
 
 def test_predictions_of_other_scenes_are_not_read() -> None:
     predicted = {name: lambda: DAMAGE for name in ("a", "b", "c", "left-behind")}
-    store = OneAtATime()
+    store = EqualScenes()
     assert list(count_scenes(predicted, store, SCENES, SPLITS, "test")["scene"]) == ["a", "b"]
-    assert store.asked == ["a", "b"]
+    assert store.loaded == ["a", "b"]
 
 
-def test_fingerprint_follows_scenes_and_truth_and_no_prediction() -> None:
+def test_fingerprint_depends_on_scenes_and_truth_but_not_on_predictions() -> None:
     one, other = (
-        count_scenes({name: lambda found=found: found for name in "abc"}, OneAtATime(), SCENES, ALL_TEST, "test")
-        for found in (DAMAGE, np.zeros((2, 2), np.uint8))
+        count_scenes(
+            {name: lambda predicted=predicted: predicted for name in "abc"}, EqualScenes(), SCENES, ALL_TEST, "test"
+        )
+        for predicted in (DAMAGE, np.zeros((2, 2), np.uint8))
     )
     assert scenes_fingerprint(one) == scenes_fingerprint(other) == scenes_fingerprint(one[::-1])
     assert scenes_fingerprint(one) != scenes_fingerprint(one[1:])
@@ -111,7 +113,7 @@ def test_an_incomplete_split_is_not_scored(
     predicted: dict, scenes: pd.DataFrame, splits: pd.DataFrame, split: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        count_scenes(predicted, OneAtATime(), scenes, splits, split)
+        count_scenes(predicted, EqualScenes(), scenes, splits, split)
 
 
 NO_BUILDINGS = pd.DataFrame(columns=list(MATCH_COLUMNS)).astype(MATCH_COLUMNS)
@@ -127,7 +129,7 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(facts).join(pd.DataFrame(rows, columns=COUNT_COLUMNS))
 
 
-def test_summary_is_plain_and_agrees_with_itself(table: pd.DataFrame) -> None:
+def test_summary_is_plain_json_and_consistent(table: pd.DataFrame) -> None:
     summary = summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["n_scenes"] == 7
@@ -150,31 +152,31 @@ def test_each_event_is_scored_from_its_own_scenes(table: pd.DataFrame) -> None:
     assert events["c"]["score_interval"] is None, "one scene has no interval"
 
 
-def test_events_that_the_model_has_not_seen_are_scored_apart(table: pd.DataFrame) -> None:
+def test_events_outside_of_training_are_scored_separately(table: pd.DataFrame) -> None:
     def unseen(seen: list[str] | None) -> dict[str, Any] | None:
         summary = summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES, seen=seen)
         return cast("dict[str, Any] | None", summary["unseen_events"])
 
-    found = unseen(["b"])
-    assert found is not None
+    unseen_summary = unseen(["b"])
+    assert unseen_summary is not None
     rows = table[table["disaster"] != "b"]
-    assert {key: found[key] for key in official_score(total(rows))} == official_score(total(rows))
-    assert (found["names"], found["n_scenes"]) == (["a", "c"], 4)
+    assert {key: unseen_summary[key] for key in official_score(total(rows))} == official_score(total(rows))
+    assert (unseen_summary["names"], unseen_summary["n_scenes"]) == (["a", "c"], 4)
     assert unseen(["a", "b", "c"]) == {"names": [], "n_scenes": 0}
     single = unseen(["a", "b"])
     assert single is not None
     assert single["intervals"] is None, "one scene has no interval"
-    assert unseen(None) is None, "of an older checkpoint it is not known"
+    assert unseen(None) is None, "unknown for an older checkpoint"
 
 
-def test_macro_weighs_each_event_the_same(table: pd.DataFrame) -> None:
+def test_macro_average_weights_each_event_equally(table: pd.DataFrame) -> None:
     summary = summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES)
     for key, value in summary["macro_over_events"].items():
         assert value == pytest.approx(np.mean([numbers[key] for numbers in summary["events"].values()]))
     assert "n_scenes" not in summary["macro_over_events"]
 
 
-def test_intervals_are_part_of_the_summary_and_follow_the_seed(table: pd.DataFrame) -> None:
+def test_intervals_are_part_of_the_summary_and_depend_on_the_seed(table: pd.DataFrame) -> None:
     one, again, other = (
         summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES, "ignore", IntervalParams(draws=100, seed=seed))
         for seed in (1, 1, 2)

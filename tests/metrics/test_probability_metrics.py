@@ -1,4 +1,4 @@
-"""Precision-recall curves and reliability diagrams against slow references that look at every pixel by itself."""
+"""Precision-recall curves and reliability diagrams against slow references that handle each pixel separately."""
 
 from __future__ import annotations
 
@@ -38,28 +38,28 @@ def draw(seed: int | list[int]) -> tuple[np.ndarray, SimpleNamespace]:
 
 
 def slow_pixels(scenes: list[tuple[np.ndarray, SimpleNamespace]], unclassified: str) -> dict[str, Pixels]:
-    found: dict[str, Pixels] = {name: [] for name in CURVES}
+    pixels: dict[str, Pixels] = {name: [] for name in CURVES}
     for shares, truth in scenes:
         for y, x in np.ndindex(truth.damage.shape):
-            found[BUILDING].append(((LEVELS - int(shares[0, y, x])) / LEVELS, bool(truth.building[y, x])))
+            pixels[BUILDING].append(((LEVELS - int(shares[0, y, x])) / LEVELS, bool(truth.building[y, x])))
             code = int(truth.damage[y, x])
             code = 1 if code == 5 and unclassified == "no_damage" else code
             if code not in list(SCORED):
                 continue
             parts = [int(share) for share in shares[1:, y, x]]
-            said = [round(LEVELS * part / sum(parts)) / LEVELS if sum(parts) else 0.0 for part in parts]
-            for each, share in zip(SCORED, said, strict=True):
-                found[each.word].append((share, code == each))
+            predicted = [round(LEVELS * part / sum(parts)) / LEVELS if sum(parts) else 0.0 for part in parts]
+            for each, share in zip(SCORED, predicted, strict=True):
+                pixels[each.word].append((share, code == each))
             likely = parts.index(max(parts))
-            found[MOST_LIKELY].append((said[likely], code == likely + 1))
-    return found
+            pixels[MOST_LIKELY].append((predicted[likely], code == likely + 1))
+    return pixels
 
 
 def slow_average_precision(pixels: Pixels) -> float:
-    """As scikit-learn defines it: the sum over thresholds of precision times the recall that is gained."""
+    """Average precision as in scikit-learn: the sum over thresholds of precision times the gain in recall."""
     true, area, before = sum(hit for _, hit in pixels), 0.0, 0.0
-    for threshold in sorted({said for said, _ in pixels}, reverse=True):
-        above = [hit for said, hit in pixels if said >= threshold]
+    for threshold in sorted({predicted for predicted, _ in pixels}, reverse=True):
+        above = [hit for predicted, hit in pixels if predicted >= threshold]
         recall = sum(above) / max(true, 1)
         area += (recall - before) * sum(above) / len(above)
         before = recall
@@ -69,10 +69,10 @@ def slow_average_precision(pixels: Pixels) -> float:
 def slow_ece(pixels: Pixels) -> float:
     error = 0.0
     for low in range(BINS):
-        inside = [(said, hit) for said, hit in pixels if low == int(round(said * LEVELS) / STEPS * BINS)]
+        inside = [(predicted, hit) for predicted, hit in pixels if low == int(round(predicted * LEVELS) / STEPS * BINS)]
         if inside:
-            said, hits = (sum(column) / len(inside) for column in zip(*inside, strict=True))
-            error += len(inside) / len(pixels) * abs(said - hits)
+            predicted, hits = (sum(column) / len(inside) for column in zip(*inside, strict=True))
+            error += len(inside) / len(pixels) * abs(predicted - hits)
     return error
 
 
@@ -103,7 +103,7 @@ def test_counts_are_whole_numbers_that_add_up_over_scenes() -> None:
     assert both.dtypes[["step", "seen", "true"]].tolist() == [np.dtype(np.int64)] * 3
 
 
-def test_a_confident_and_right_model_is_perfect() -> None:
+def test_a_confident_and_correct_model_has_perfect_metrics() -> None:
     damage = np.array([[0, 1, 2, 3, 4]], np.uint8)
     shares = as_bytes(np.eye(5)[:, None, :])
     table = count([(shares, SimpleNamespace(building=(damage > 0).astype(np.uint8), damage=damage))])

@@ -18,14 +18,14 @@ from xview2_siamese_unet.metrics.scores import (
     scored_damage,
 )
 
-MEANINGS = st.sampled_from(get_args(Unclassified))
+UNCLASSIFIED = st.sampled_from(get_args(Unclassified))
 SEEDS = st.integers(0, 2**32 - 1)
 Image = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Building truth, damage truth, prediction."""
 
 
 def official(images: Sequence[Image], unclassified: str) -> dict[str, float]:
-    """The official score a second time: slowly, from its description, one image and one class at a time."""
+    """Slow reference of the official score, from its description, one image and one class at a time."""
     rows = {name: [0, 0, 0] for name in ("building", 1, 2, 3, 4)}
     for building, truth, predicted in images:
         damage_truth = truth.copy()
@@ -63,11 +63,11 @@ def _f1(tp: int, fn: int, fp: int) -> float:
 
 
 def draw_image(rng: np.random.Generator) -> Image:
-    """Random codes of a random choice of classes, so that absent classes and empty predictions are common."""
+    """Return random codes of randomly chosen classes, so that absent classes and empty predictions are common."""
     shape = (int(rng.integers(1, 12)), int(rng.integers(1, 12)))
-    truth_codes, found_codes = (rng.choice(6, size=rng.integers(1, 7)) for _ in range(2))
+    truth_codes, predicted_codes = (rng.choice(6, size=rng.integers(1, 7)) for _ in range(2))
     truth = rng.choice(truth_codes, size=shape).astype(np.uint8)
-    predicted = rng.choice(found_codes, size=shape).astype(np.uint8)
+    predicted = rng.choice(predicted_codes, size=shape).astype(np.uint8)
     predicted = np.where(rng.random(shape) < rng.random(), truth, predicted)
     building = np.where(rng.random(shape) < 0.8, truth > 0, rng.random(shape) < 0.5).astype(np.uint8)
     return building, truth, predicted
@@ -77,7 +77,7 @@ def count(images: list[Image]) -> Counts:
     return sum((count_scene(*image, scene="a") for image in images), start=Counts.zero())
 
 
-@given(SEEDS, MEANINGS)
+@given(SEEDS, UNCLASSIFIED)
 def test_official_score_equals_a_slow_one(seed: int, unclassified: Unclassified) -> None:
     rng = np.random.default_rng(seed)
     images = [draw_image(rng) for _ in range(rng.integers(1, 5))]
@@ -87,31 +87,31 @@ def test_official_score_equals_a_slow_one(seed: int, unclassified: Unclassified)
     assert {key: scores[key] for key in expected} == pytest.approx(expected, rel=0, abs=1e-12)
 
 
-@given(SEEDS, MEANINGS)
-def test_scores_of_many_matrices_are_those_of_each(seed: int, unclassified: Unclassified) -> None:
+@given(SEEDS, UNCLASSIFIED)
+def test_scores_of_many_matrices_equal_those_of_each_matrix(seed: int, unclassified: Unclassified) -> None:
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, 50, (5, len(COUNT_COLUMNS))) * (rng.random(len(COUNT_COLUMNS)) < 0.4)
     together = official_scores(Counts.from_rows(rows), unclassified)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         alone = official_score(Counts.from_rows(row), unclassified)
-        assert {key: float(values[place]) for key, values in together.items()} == alone
+        assert {key: float(values[index]) for key, values in together.items()} == alone
 
 
-def test_all_perfect_is_a_hair_above_one() -> None:
+def test_a_perfect_prediction_scores_slightly_above_one() -> None:
     truth = np.arange(5, dtype=np.uint8).reshape(1, 5)
     scores = official_score(count([((truth > 0).astype(np.uint8), truth, truth)]))
     assert scores["damage_f1"] == pytest.approx(1.000001, abs=1e-12)
     assert scores["score"] == pytest.approx(1.0000007, abs=1e-12)
 
 
-def test_all_zero_prediction_is_one_millionth_of_damage() -> None:
+def test_an_empty_prediction_has_a_damage_f1_of_one_millionth() -> None:
     truth = np.arange(5, dtype=np.uint8).reshape(1, 5)
     scores = official_score(count([((truth > 0).astype(np.uint8), truth, np.zeros_like(truth))]))
     assert scores["damage_f1"] == pytest.approx(1e-6, rel=1e-9)
     assert scores["localization_f1"] == 0
 
 
-def test_a_false_building_costs_localization_and_never_damage() -> None:
+def test_a_false_building_lowers_the_localization_f1_and_no_damage_f1() -> None:
     truth = np.array([[0, 1, 2, 3, 4]], np.uint8)
     building = (truth > 0).astype(np.uint8)
     scores = official_score(count([(building, truth, np.array([[4, 1, 2, 3, 4]], np.uint8))]))
@@ -119,7 +119,7 @@ def test_a_false_building_costs_localization_and_never_damage() -> None:
     assert scores["localization_f1"] < 1
 
 
-@given(SEEDS, MEANINGS)
+@given(SEEDS, UNCLASSIFIED)
 def test_constant_scores_equal_predicting_that_constant(seed: int, unclassified: Unclassified) -> None:
     images = [draw_image(np.random.default_rng(seed))]
     for code, score in constant_scores(count(images), unclassified).items():
@@ -128,7 +128,7 @@ def test_constant_scores_equal_predicting_that_constant(seed: int, unclassified:
 
 
 @given(st.lists(st.lists(st.integers(0, 10**9), min_size=3, max_size=3), min_size=3, max_size=3))
-def test_class_scores_stay_within_bounds_and_agree(rows: list[list[int]]) -> None:
+def test_class_scores_are_within_bounds_and_consistent(rows: list[list[int]]) -> None:
     matrix = np.array(rows, np.int64)
     scores = class_scores(matrix)
     assert scores.support.tolist() == matrix.sum(axis=1).tolist()
@@ -138,14 +138,14 @@ def test_class_scores_stay_within_bounds_and_agree(rows: list[list[int]]) -> Non
     assert ((scores.iou >= 0) & (scores.iou <= scores.f1) & (scores.f1 <= 1)).all()
 
 
-def test_only_rows_of_unclassified_truth_move() -> None:
+def test_only_the_row_of_unclassified_truth_depends_on_the_parameter() -> None:
     damage = np.arange(36, dtype=np.int64).reshape(6, 6)
     ignored, moved = scored_damage(damage, "ignore"), scored_damage(damage, "no_damage")
     np.testing.assert_array_equal(ignored[1:5], damage[1:5])
     assert not ignored[[0, 5]].any()
     np.testing.assert_array_equal(moved[1], damage[1] + damage[5])
     np.testing.assert_array_equal(scored_damage(damage, "class"), ignored)
-    assert damage[0, 1] == 1, "the counts given are left as they were"
+    assert damage[0, 1] == 1, "the given counts are unchanged"
 
 
 def test_present_class_variant_leaves_absent_classes_out() -> None:

@@ -1,4 +1,4 @@
-"""No net and no weights are fetched from the network."""
+"""Blocks downloads of networks and weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> NoReturn:
-        raise OSError("a test reached for the network")
+        raise OSError("a test tried to connect to the network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)

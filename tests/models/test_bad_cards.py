@@ -1,4 +1,4 @@
-"""Cards and networks that cannot be used: one sentence each, before anything of them is run."""
+"""Errors for invalid model cards and networks, before a network predicts anything."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def refused(path: Path, *words: str, kind: type[ProjectError] = CheckpointError)
     assert caught.value.hint
 
 
-def test_the_good_card_is_used(member: dict[str, Any], tmp_path: Path) -> None:
+def test_a_valid_card_is_used(member: dict[str, Any], tmp_path: Path) -> None:
     use(write_card(tmp_path / "card.yml", {**member, **FIVE}))
 
 
@@ -62,7 +62,7 @@ def test_the_good_card_is_used(member: dict[str, Any], tmp_path: Path) -> None:
         ({"sha256": "0" * 64}, ("net.onnx", "SHA-256 is", "0" * 64)),
     ],
 )
-def test_another_file_than_the_card_describes(
+def test_a_file_that_differs_from_the_card_is_refused(
     member: dict[str, Any], tmp_path: Path, change: dict[str, str], words: tuple[str, ...]
 ) -> None:
     refused(write_card(tmp_path / "card.yml", {**member, **FIVE, **change}), *words)
@@ -91,7 +91,7 @@ def test_another_file_than_the_card_describes(
     ],
     ids=lambda value: next(iter(value.items())) if isinstance(value, dict) else "",
 )
-def test_a_member_that_makes_no_sense(
+def test_an_invalid_member_is_refused(
     member: dict[str, Any], tmp_path: Path, change: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     refused(write_card(tmp_path / "card.yml", {**member, **FIVE, **change}), *words, kind=ConfigError)
@@ -112,26 +112,26 @@ def test_a_member_that_makes_no_sense(
     ],
     ids=["empty", "list", "torn", "alias", "code", "number", "zero", "bytes", "deep"],
 )
-def test_a_file_that_is_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_file_that_is_not_a_card_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "card.yml").write_text(text, encoding="latin-1")
     refused(tmp_path / "card.yml", "card.yml", kind=ProjectError)
     assert [path.name for path in tmp_path.iterdir()] == ["card.yml"]
 
 
-def test_a_card_without_members_name_or_licence(tmp_path: Path) -> None:
+def test_a_card_without_members_name_or_licence_is_refused(tmp_path: Path) -> None:
     refused(write_card(tmp_path / "card.yml"), "members", kind=ConfigError)
     (tmp_path / "card.yml").write_text("members: [{file: a.pth, sha256: %s}]" % ("0" * 64))
     refused(tmp_path / "card.yml", "name must be given", "licence must be given", kind=ConfigError)
 
 
-def test_a_link_that_leaves_the_folder(network: Path, member: dict[str, Any], tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_refused(network: Path, member: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "net.onnx").unlink()
     (tmp_path / "net.onnx").symlink_to(network)
     refused(write_card(tmp_path / "card.yml", {**member, **FIVE}), "leads out of the folder")
 
 
-def test_settings_of_a_network_are_no_settings_of_a_checkpoint(tmp_path: Path) -> None:
+def test_settings_of_a_network_are_refused_for_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "net.pth").write_bytes(b"x")
     member = {"file": "net.pth", "sha256": sha256(tmp_path / "net.pth")}
     refused(write_card(tmp_path / "a.yml", {**member, "scale": 255}), "only file and sha256", kind=ConfigError)
@@ -139,7 +139,7 @@ def test_settings_of_a_network_are_no_settings_of_a_checkpoint(tmp_path: Path) -
     refused(write_card(tmp_path / "c.yml", member), "cannot be read as a checkpoint")
 
 
-def test_a_network_without_its_card(member: dict[str, Any], tmp_path: Path) -> None:
+def test_a_network_without_its_card_is_refused(member: dict[str, Any], tmp_path: Path) -> None:
     refused(tmp_path / "net.onnx", "no model card net.yml")
     (tmp_path / "other.onnx").write_bytes(b"x")
     write_card(tmp_path / "other.yml", {**member, **FIVE})
@@ -160,10 +160,10 @@ def made(path: Path, make: Make, **changes: object) -> Path:
 
 def write_identity(path: Path, *, outputs: int = 1, opset: int = 17, channels: int | str = 6, rank: int = 4) -> None:
     shape = ["n", channels, *("h", "w")[: rank - 2]]
-    (given,) = (helper.make_tensor_value_info("x", TensorProto.FLOAT, shape),)
+    source = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
     made = [helper.make_tensor_value_info(f"y{n}", TensorProto.FLOAT, shape) for n in range(outputs)]
     nodes = [helper.make_node("Identity", ["x"], [each.name]) for each in made]
-    graph = helper.make_graph(nodes, "g", [given], made)
+    graph = helper.make_graph(nodes, "g", [source], made)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     path.write_bytes(model.SerializeToString())
 
@@ -186,11 +186,11 @@ def write_identity(path: Path, *, outputs: int = 1, opset: int = 17, channels: i
     ],
     ids=["empty", "zip", "torch", "outputs", "opset", "next", "bands", "classes", "rank", "fixed", "four", "three"],
 )
-def test_a_network_that_does_not_fit(tmp_path: Path, make: Make, words: str) -> None:
+def test_a_network_that_differs_from_its_card_is_refused(tmp_path: Path, make: Make, words: str) -> None:
     refused(made(tmp_path / "net.yml", make), "net.onnx", words)
 
 
-def test_a_size_that_the_network_cannot_take(tmp_path: Path) -> None:
+def test_an_unsupported_image_size_is_refused(tmp_path: Path) -> None:
     card = made(tmp_path / "net.yml", lambda path: write_onnx(Coarse(6, 5, 0), path, 6))
     model = TrainedModel(read_model(card), CPU)
     with pytest.raises(CheckpointError, match="fails for 40 × 64 pixels") as caught:
@@ -198,19 +198,19 @@ def test_a_size_that_the_network_cannot_take(tmp_path: Path) -> None:
     assert "multiple" in caught.value.hint
 
 
-def test_channels_that_only_a_run_reveals(tmp_path: Path) -> None:
+def test_wrong_output_channels_are_detected_at_the_first_prediction(tmp_path: Path) -> None:
     card = made(tmp_path / "net.yml", lambda path: write_identity(path, channels="c"))
     refused(card, "returns 1 × 6 × 64 × 64 values", "1 × 5 × 64 × 64")
 
 
-def test_values_that_are_not_finite_are_no_prediction(tmp_path: Path) -> None:
+def test_outputs_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     card = made(tmp_path / "net.yml", lambda path: write_onnx(Coarse(6, 5, 0), path, 6, half=True), std=[1e-6] * 3)
     with pytest.raises(CheckpointError, match="not finite"):
         TrainedModel(read_model(card), CPU)(*np.full((2, 1, 3, 64, 64), 255, np.uint8))
 
 
 def write_external(path: Path, location: str) -> None:
-    """Write a network whose weights lie in another file, inside of a subgraph."""
+    """Write a network whose weights lie in another file."""
     weight = helper.make_tensor("w", TensorProto.FLOAT, [5, 6, 1, 1], [0.5] * 30)
     weight.raw_data = b""
     del weight.float_data[:]
@@ -241,21 +241,21 @@ def test_weights_in_another_file_need_their_digest(tmp_path: Path) -> None:
     refused(card, "weights.bin", "SHA-256")
 
 
-def test_members_with_other_classes(tmp_path: Path) -> None:
+def test_members_with_different_classes_are_refused(tmp_path: Path) -> None:
     nets = [write_onnx(Coarse(6, bands, 0), tmp_path / f"{bands}.onnx", 6) for bands in (5, 6)]
     named = ["building", *DAMAGE, "un-classified"]
     members = ({**nets[0], "output": "heads"}, {**nets[1], "output": "heads", "classes": named})
     refused(write_card(tmp_path / "card.yml", *members), "5 damage classes", "has 4")
 
 
-def test_packages_that_are_not_installed(
+def test_the_error_names_a_missing_onnxruntime(
     member: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     refused(write_card(tmp_path / "card.yml", {**member, **FIVE}), "onnxruntime", "--extra onnx", kind=ConfigError)
 
 
-def test_json_is_yaml(member: dict[str, Any], tmp_path: Path) -> None:
+def test_a_card_may_be_a_json_file(member: dict[str, Any], tmp_path: Path) -> None:
     card = {"name": "x", "licence": "y", "members": [{**member, **FIVE}]}
     (tmp_path / "card.yaml").write_text(json.dumps(card))
     assert read_model(tmp_path / "card.yaml")["name"] == "x"

@@ -30,7 +30,7 @@ def test_an_unknown_timm_encoder_is_refused() -> None:
         build_net(ModelParams.model_validate({"encoder": {"name": "tu-nonsense"}}), 5)
 
 
-def test_building_downloads_nothing() -> None:
+def test_building_a_net_downloads_nothing() -> None:
     params = {"encoder": {"name": NAME, "weights": {"source": "hub"}}, "decoder_channels": (16, 16, 8, 8, 8)}
     assert build_net(ModelParams.model_validate(params), 5)
 
@@ -40,8 +40,8 @@ def test_building_downloads_nothing() -> None:
     "name",
     [
         "tu-test_vit",  # every level at 1/16
-        "tu-swin_tiny_patch4_window7_224",  # sides of 224 and no other
-        "tu-coatnet_0_rw_224",  # the same, said by another error
+        "tu-swin_tiny_patch4_window7_224",  # only images of 224 × 224
+        "tu-coatnet_0_rw_224",  # the same, with another error
         "tu-nest_tiny",  # three levels
     ],
 )
@@ -52,7 +52,7 @@ def test_an_encoder_without_five_levels_of_any_image_is_refused(architecture: st
 
 
 @pytest.mark.parametrize("name", ["tu-efficientvit_b0", "tu-mobilevit_xxs", "mit_b0", NAME])
-def test_encoders_of_any_kind_with_five_levels_are_taken(name: str) -> None:
+def test_encoders_of_any_kind_with_five_levels_are_accepted(name: str) -> None:
     fresh = build_net(ModelParams.model_validate({"encoder": {"name": name}}), 5)
     assert all(module.training for module in fresh.modules())
     assert all(int(count) == 0 for name, count in fresh.named_buffers() if name.endswith("num_batches_tracked"))

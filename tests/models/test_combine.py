@@ -54,12 +54,12 @@ def test_an_ensemble_is_the_mean_of_its_members(tmp_path: Path) -> None:
     members = [predict(read_model(path)) for path in paths]
     card = write_ensemble("all", paths, tmp_path / "ensemble")
     for path in (one, two):
-        path.unlink()  # the folder is complete
+        path.unlink()  # the folder of the ensemble holds copies
     found = predict(read_model(card))
     np.testing.assert_allclose(found, np.mean(members, axis=0), atol=1e-6)
     assert np.abs(members[0] - members[1]).max() > 0.1
     assert thresholds_of(read_model(card)) == pytest.approx((0.475, 0.475))
-    # An ensemble may be a member again; the same views hold for all.
+    # An ensemble may itself be a member; the same views apply to all members.
     again = read_model(write_ensemble("two", [card, exported], tmp_path / "again"))
     np.testing.assert_allclose(predict(again), (found + members[2]) / 2, atol=1e-6)
     flipped = np.mean([predict(read_model(path), "flips") for path in (exported, paths[3])], axis=0)
@@ -67,7 +67,7 @@ def test_an_ensemble_is_the_mean_of_its_members(tmp_path: Path) -> None:
     np.testing.assert_allclose(predict(pair, "flips"), flipped, atol=1e-6)
 
 
-def test_a_member_of_a_member_that_changed_is_refused(tmp_path: Path) -> None:
+def test_a_changed_file_of_a_nested_card_is_refused(tmp_path: Path) -> None:
     foreign, (one,) = write_foreign(tmp_path / "foreign"), write_seeds(tmp_path, 1)
     card = write_ensemble("all", [one, foreign], tmp_path / "ensemble")
     (tmp_path / "ensemble/2/cls.onnx").write_bytes(b"x")
@@ -93,7 +93,7 @@ def test_scenes_and_windows_are_predicted_by_an_ensemble(tmp_path: Path) -> None
         np.testing.assert_allclose(scene.probabilities / 254, probabilities.transpose(2, 0, 1), atol=0.5 / 254 + 1e-6)
 
 
-def test_what_members_have_in_common_is_on_the_card(tmp_path: Path) -> None:
+def test_the_card_of_an_ensemble_merges_the_facts_of_its_members(tmp_path: Path) -> None:
     one = {"events": ["b"], "licence": "A", "dataset": "xbd", "prediction": {"vote_weights": [1.0, 2.0, 1.0, 1.0]}}
     two = {"events": ["a", "b"], "licence": "B", "dataset": "xbd", "prediction": {"vote_weights": [1.0, 1.0, 3.0, 1.0]}}
     for name, more in (("one", one), ("two", two)):
@@ -120,7 +120,7 @@ def test_models_with_different_rules_are_not_combined(tmp_path: Path, more: dict
     assert not (tmp_path / "e").exists()
 
 
-def test_one_model_is_no_ensemble_and_an_existing_card_is_kept(tmp_path: Path) -> None:
+def test_an_ensemble_needs_two_models_and_keeps_an_existing_card(tmp_path: Path) -> None:
     paths = write_seeds(tmp_path, 2)
     with pytest.raises(ConfigError, match="only one model"):
         write_ensemble("e", paths[:1], tmp_path / "e")
@@ -171,14 +171,16 @@ def test_a_soup_is_the_mean_of_all_weights(tmp_path: Path) -> None:
         ({}, {"prediction": {"tta": "d4"}}, "test-time augmentation"),
     ],
 )
-def test_different_nets_make_no_soup(tmp_path: Path, variant: dict[str, Any], more: dict[str, Any], words: str) -> None:
+def test_different_nets_are_not_averaged(
+    tmp_path: Path, variant: dict[str, Any], more: dict[str, Any], words: str
+) -> None:
     (one,) = write_seeds(tmp_path, 1)
     torch.save(small_checkpoint(variant, **more), tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=words):
         average_checkpoints([one, tmp_path / "other.pth"])
 
 
-def test_a_card_makes_no_soup(tmp_path: Path) -> None:
+def test_a_card_is_not_averaged(tmp_path: Path) -> None:
     (one,) = write_seeds(tmp_path, 1)
     with pytest.raises(CheckpointError, match=r"foreign\.yml is a card"):
         average_checkpoints([one, write_foreign(tmp_path / "foreign")])

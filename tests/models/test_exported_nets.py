@@ -1,4 +1,4 @@
-"""Our nets as ONNX networks: the same probabilities and classes for any size, with a card that says how to use them."""
+"""Nets exported to ONNX have the same probabilities and classes at any size, and a model card."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_network_gives_the_probabilities_of_the_net(tmp_path: Path, variant:
             wanted = probabilities(net(*(normalise(image.float()) for image in images)))
         found = torch.from_numpy(predict_images(exported, images))
         assert (found - wanted).abs().max() < 1e-4
-        middle = float((1 - wanted[:, 0]).median())  # an untrained net is far from the usual thresholds
+        middle = float((1 - wanted[:, 0]).median())  # an untrained net is far from the default thresholds
         codes = decide(wanted, Thresholds(middle, middle))
         equal += int((decide(found, Thresholds(middle, middle)) == codes).sum())
         assert len(codes.unique()) > 1
@@ -73,7 +73,7 @@ def test_the_card_has_the_decision_rule_of_the_small_checkpoint(tmp_path: Path, 
     content = read_model(write_model("net", made, None, tmp_path / f"net{suffix}"))
     assert thresholds_of(content) == thresholds_of(made)
     assert vote_weights_of(content) == vote_weights_of(made) == (1.0, 2.0, 0.5, 1.0)
-    # Batches, views and temperatures are those of the checkpoint.
+    # Batches, views and temperatures give the same as in the checkpoint.
     images = [torch.cat([image, image.flip(-1)]) for image in images_of(64, 96)]
     one, other = (TrainedModel(each, CPU) for each in (content, made))
     assert one.classes == other.classes == classes - 1
@@ -84,7 +84,7 @@ def test_the_card_has_the_decision_rule_of_the_small_checkpoint(tmp_path: Path, 
         assert content[key] == made[key]
 
 
-def test_scores_are_those_of_the_report_if_there_is_one(tmp_path: Path) -> None:
+def test_the_card_has_the_scores_of_the_report_if_it_exists(tmp_path: Path) -> None:
     metrics = {
         "score": 0.5,
         "damage_f1": 0.4,
@@ -125,14 +125,14 @@ def test_existing_files_are_kept(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_decoder_that_pools_to_a_grid_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_decoder_that_pools_to_a_grid_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="pools"):
         write_model("net", small_checkpoint({"decoder": "upernet"}), None, tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_trace_with_constant_sizes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # In place of a net whose trace holds the size of the traced image.
+    # Stands in for a net whose trace contains the size of the traced image.
     monkeypatch.setattr(
         "xview2_siamese_unet.models.export.Heads.forward",
         lambda self, images: torch.cat([images[:, :5] * int(images.shape[-1])], dim=1),

@@ -22,8 +22,8 @@ def no_sign_of_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hardware._warn_once.cache_clear()
 
 
-def gpu(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+def gpu(monkeypatch: pytest.MonkeyPatch, available: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
 
 
 def test_the_device_follows_the_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_a_missing_gpu_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def show(sign: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the machine seem to have a GPU."""
+    """Simulate a sign of a GPU."""
     if sign.startswith("CUDA_VISIBLE_DEVICES="):
         monkeypatch.setenv(*sign.split("="))
     else:
@@ -48,17 +48,17 @@ def show(sign: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("sign", ["nvidia0", "nvidia3", "nvidia-smi", "CUDA_VISIBLE_DEVICES=0,1"])
-def test_auto_warns_once_of_an_unused_gpu(
+def test_auto_warns_once_about_an_unused_gpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, sign: str
 ) -> None:
     gpu(monkeypatch, False)
     show(sign, tmp_path, monkeypatch)
     with caplog.at_level(logging.WARNING):
         assert [pick_device("auto") for _ in range(2)] == ["cpu", "cpu"]
-    (said,) = caplog.messages
-    assert sign in said
-    assert "torch detects no GPU" in said
-    assert device_warnings("auto") == [said]
+    (warning,) = caplog.messages
+    assert sign in warning
+    assert "torch detects no GPU" in warning
+    assert device_warnings("auto") == [warning]
     assert device_warnings("cpu") == []
 
 
@@ -73,7 +73,7 @@ def test_auto_does_not_warn_without_a_gpu_or_if_it_is_hidden(
     assert device_warnings("auto") == []
 
 
-def test_a_used_gpu_is_no_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_used_gpu_causes_no_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     gpu(monkeypatch, True)
     show("nvidia0", tmp_path, monkeypatch)
     assert device_warnings("auto") == []
@@ -90,19 +90,19 @@ def test_the_advice_depends_on_what_torch_is_built_for(
     assert advice in device_warnings("auto")[0]
 
 
-@pytest.mark.parametrize(("there", "picked"), [(True, "bf16-mixed"), (False, "16-mixed")])
-def test_auto_precision_of_a_gpu(monkeypatch: pytest.MonkeyPatch, there: bool, picked: str) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: there)
+@pytest.mark.parametrize(("available", "picked"), [(True, "bf16-mixed"), (False, "16-mixed")])
+def test_auto_precision_of_a_gpu(monkeypatch: pytest.MonkeyPatch, available: bool, picked: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: available)
     assert pick_precision(HardwareParams(), "cuda") == picked
 
 
-@pytest.mark.parametrize(("there", "picked"), [(True, "bf16-mixed"), (False, "32-true")])
-def test_auto_precision_of_a_cpu(monkeypatch: pytest.MonkeyPatch, there: bool, picked: str) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": there}, raising=False)
+@pytest.mark.parametrize(("available", "picked"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_precision_of_a_cpu(monkeypatch: pytest.MonkeyPatch, available: bool, picked: str) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": available}, raising=False)
     assert pick_precision(HardwareParams(), "cpu") == picked
 
 
-def test_an_old_torch_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_without_cpu_capabilities_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert pick_precision(HardwareParams(), "cpu") == "32-true"
 
@@ -130,7 +130,7 @@ def test_a_worker_sees_the_gpu_of_its_number(
 
 
 @pytest.mark.parametrize(("asked", "count"), [("3", 3), ("2,1", 2), ("0", 2), ("many", 2), (None, 2)])
-def test_threads_follow_the_variable_else_the_cores(
+def test_the_thread_count_follows_omp_num_threads_or_else_the_cores(
     monkeypatch: pytest.MonkeyPatch, asked: str | None, count: int
 ) -> None:
     monkeypatch.setattr(machine, "usable_cores", lambda: 4)
@@ -142,7 +142,7 @@ def test_threads_follow_the_variable_else_the_cores(
 
 
 @pytest.mark.parametrize("asked", ["2", None])
-def test_one_thread_is_for_torch_and_other_networks_until_the_block_ends(
+def test_one_thread_applies_to_torch_and_onnx_until_the_block_ends(
     monkeypatch: pytest.MonkeyPatch, asked: str | None
 ) -> None:
     threads = torch.get_num_threads()
@@ -169,5 +169,5 @@ def test_one_thread_is_for_torch_and_other_networks_until_the_block_ends(
         (RuntimeError("size mismatch"), False),
     ],
 )
-def test_memory_that_ran_out_is_known_by_class_or_words(error: Exception, ran_out: bool) -> None:
+def test_an_out_of_memory_error_is_recognised_by_class_or_message(error: Exception, ran_out: bool) -> None:
     assert is_out_of_memory(error) is ran_out

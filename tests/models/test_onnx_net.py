@@ -1,4 +1,4 @@
-"""Models from elsewhere: ONNX networks behind a card give the probabilities that a few lines of numpy give."""
+"""ONNX networks with a model card give the probabilities of a numpy reference."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def reference(loc: Path, damage: list[Path], pre: np.ndarray, post: np.ndarray, 
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
-def test_three_files_of_the_public_card_are_one_model(tmp_path: Path, half: bool) -> None:
+def test_the_three_networks_of_the_public_card_are_one_model(tmp_path: Path, half: bool) -> None:
     card = yaml.safe_load(CARD.read_text())
     loc, *damage = (tmp_path / member["file"] for member in card["members"])
     for seed, member in enumerate(card["members"]):
@@ -89,7 +89,7 @@ def softmax_of(net: torch.nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("activated", [False, True], ids=["logits", "probabilities"])
-def test_five_classes_in_any_order(tmp_path: Path, five: Coarse, activated: bool) -> None:
+def test_classes_may_be_in_any_order(tmp_path: Path, five: Coarse, activated: bool) -> None:
     net, images = five, pair(64, 96)
     member = write_onnx(Activated(net, sigmoid=False) if activated else net, tmp_path / "net.onnx", 6)
     activation = {"activation": "probabilities" if activated else "logits"}
@@ -97,7 +97,7 @@ def test_five_classes_in_any_order(tmp_path: Path, five: Coarse, activated: bool
     card = write_card(tmp_path / "net.yml", {**member, **activation, "output": "five", "scale": 255, "classes": named})
     wanted = softmax_of(net, images)[:, [1, 3, 2, 4, 0]]
     np.testing.assert_allclose(predict(card, images), wanted, atol=1e-5)
-    # A card is found by its network, too.
+    # The path of the network also finds the card.
     np.testing.assert_array_equal(predict(tmp_path / "net.onnx", images), predict(card, images))
 
 
@@ -108,22 +108,22 @@ def test_probabilities_of_separate_heads_are_the_same_as_logits(tmp_path: Path) 
         members = []
         for net, head in zip(nets, ("building", "damage"), strict=True):
             bands = 3 if head == "building" else 6
-            given = net if activation == "logits" else Activated(net, sigmoid=head == "building")
-            member = write_onnx(given, tmp_path / f"{name}_{head}.onnx", bands)
+            variant = net if activation == "logits" else Activated(net, sigmoid=head == "building")
+            member = write_onnx(variant, tmp_path / f"{name}_{head}.onnx", bands)
             given_images = {"input": "post"} if bands == 3 else {}
             members.append({**member, **given_images, "output": head, "activation": activation, "scale": 255})
         found.append(predict(write_card(tmp_path / f"{name}.yml", *members), pair(64, 64)))
     np.testing.assert_allclose(*found, atol=1e-5)
 
 
-def test_colours_and_statistics_are_those_of_the_card(tmp_path: Path, five: Coarse) -> None:
+def test_channel_order_and_normalisation_follow_the_card(tmp_path: Path, five: Coarse) -> None:
     net, images = five, pair(32, 64)
     member = write_onnx(net, tmp_path / "net.onnx", 6)
     how = {"channels": "bgr", "scale": 2, "mean": [10.0, 20.0, 30.0], "std": [100.0, 50.0, 25.0]}
     card = write_card(tmp_path / "net.yml", {**member, "output": "five", **how})
     mean, std = (np.float32(how[key]).reshape(1, 3, 1, 1) for key in ("mean", "std"))
-    seen = [(image[:, ::-1] / np.float32(2) - mean) / std * 255 for image in images]
-    np.testing.assert_allclose(predict(card, images), softmax_of(net, np.stack(seen)), atol=1e-5)
+    normalised = [(image[:, ::-1] / np.float32(2) - mean) / std * 255 for image in images]
+    np.testing.assert_allclose(predict(card, images), softmax_of(net, np.stack(normalised)), atol=1e-5)
 
 
 def test_temperatures_divide_the_logits_of_each_head(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_temperatures_divide_the_logits_of_each_head(tmp_path: Path) -> None:
     np.testing.assert_allclose(predict(card, images), wanted, atol=1e-5)
 
 
-def test_views_average_logits(tmp_path: Path) -> None:
+def test_tta_averages_logits(tmp_path: Path) -> None:
     net, images = Coarse(6, 5, 8), pair(64, 64)
     member = {**write_onnx(net, tmp_path / "net.onnx", 6), "output": "heads", "scale": 255}
     card = write_card(tmp_path / "net.yml", member, prediction={"tta": "flips"})
@@ -152,7 +152,7 @@ def test_views_average_logits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("padding", ["reflect", "edge", "black"])
-def test_padding_never_moves_the_image(tmp_path: Path, padding: str) -> None:
+def test_padding_does_not_move_the_image(tmp_path: Path, padding: str) -> None:
     pad = {"reflect": "reflect", "edge": "edge", "black": "constant"}[padding]
     net, images = Coarse(6, 5, 9), pair(40, 50)
     member = {**write_onnx(net, tmp_path / "net.onnx", 6), "output": "five", "scale": 255}
@@ -161,16 +161,16 @@ def test_padding_never_moves_the_image(tmp_path: Path, padding: str) -> None:
     np.testing.assert_allclose(predict(card, images), softmax_of(net, padded)[..., :40, :50], atol=1e-5)
 
 
-def test_threads_are_those_of_the_variable(tmp_path: Path, five: Coarse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_thread_count_follows_omp_num_threads(
+    tmp_path: Path, five: Coarse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     member = Member.model_validate({**write_onnx(five, tmp_path / "net.onnx", 6), "output": "five"})
     options = OnnxNet(tmp_path, member, CPU)._session.get_session_options()
     assert options.intra_op_num_threads == 3
 
 
-def test_memory_that_runs_out_is_halved_by_windows(
-    tmp_path: Path, five: Coarse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_windows_are_halved_when_memory_runs_out(tmp_path: Path, five: Coarse, monkeypatch: pytest.MonkeyPatch) -> None:
     member = {**write_onnx(five, tmp_path / "net.onnx", 6), "output": "five", "scale": 255, "multiple": 32}
     windows = WindowPredictor(read_model(write_card(tmp_path / "net.yml", member)), CPU)
     images = [image.transpose(0, 2, 3, 1) for image in pair(320, 64)]
@@ -187,7 +187,9 @@ def test_memory_that_runs_out_is_halved_by_windows(
     assert "out of memory" in windows.warnings[0]
 
 
-def test_a_gpu_without_its_provider_is_warned_of(tmp_path: Path, five: Coarse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_without_an_onnx_provider_causes_a_warning(
+    tmp_path: Path, five: Coarse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     member = {**write_onnx(five, tmp_path / "net.onnx", 6), "output": "five"}
     model = TrainedModel(read_model(write_card(tmp_path / "net.yml", member)), HardwareParams(device="gpu"))

@@ -19,18 +19,18 @@ CODES = arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 0, 1, 2, 3, 4, 5])
 
 
 def pixel(building: float, damage: list[float]) -> torch.Tensor:
-    """Probabilities of one pixel; `building` is the probability of one, `damage` the logits of the other head."""
+    """Return probabilities of one pixel from the probability of a building and the logits of the damage head."""
     one = torch.tensor([1 - building, building]).log().view(1, 2, 1, 1)
     return probabilities(Logits(one, torch.tensor(damage).view(1, -1, 1, 1)))
 
 
-def test_localisation_decides_where_and_damage_which_class() -> None:
+def test_the_building_head_decides_where_and_the_damage_head_which_class() -> None:
     assert decide(pixel(0.9, [0.0, 1.0, 5.0, 2.0, 3.0])).item() == 2
     assert decide(pixel(0.4, [0.0, 1.0, 5.0, 2.0, 3.0])).item() == 0
     assert decide(pixel(0.4, [0.0, 1.0, 5.0, 2.0, 3.0]), Thresholds(0.3)).item() == 2
 
 
-def test_lower_threshold_for_damage() -> None:
+def test_damaged_pixels_may_have_a_lower_threshold() -> None:
     thresholds = Thresholds(building=0.5, damaged=0.2)
     assert decide(pixel(0.3, [0.0, 1.0, 5.0, 2.0, 3.0]), thresholds).item() == 2
     assert decide(pixel(0.3, [0.0, 5.0, 1.0, 2.0, 3.0]), thresholds).item() == 0
@@ -56,7 +56,7 @@ def test_torch_and_numpy_decide_alike(classes: int) -> None:
     one, other = probabilities(arrays_of), probabilities(Logits(*map(torch.from_numpy, arrays_of)))
     assert (type(one), one.dtype) == (np.ndarray, np.float32)
     np.testing.assert_allclose(one, other.numpy(), atol=1e-6, rtol=0)
-    # Of equal probabilities, what follows is the same to the last bit.
+    # From equal probabilities, torch and numpy compute equal bytes.
     tensor = torch.from_numpy(one)
     for thresholds in (Thresholds(), Thresholds(0.6, 0.3)):
         codes = decide(one, thresholds)
@@ -66,7 +66,7 @@ def test_torch_and_numpy_decide_alike(classes: int) -> None:
     np.testing.assert_array_equal(scored_bytes(one), scored_bytes(tensor))
 
 
-def test_of_equal_probabilities_the_first_class_wins() -> None:
+def test_the_first_of_equally_probable_classes_is_predicted() -> None:
     shares = np.full((1, 5, 1, 1), 0.2, np.float32)
     assert decide(shares).item() == decide(torch.from_numpy(shares)).item() == 1
 
@@ -85,14 +85,14 @@ def by_hand(codes: np.ndarray, shares: np.ndarray, weights: tuple[float, ...]) -
     return voted
 
 
-def test_corners_do_not_connect() -> None:
+def test_pixels_that_share_only_a_corner_are_not_connected() -> None:
     numbers, count = connected_components(np.array([[1, 0, 0, 0], [0, 2, 3, 255], [0, 0, 0, 3]], np.uint8))
     assert count == 3
     assert numbers[1, 1] == numbers[1, 2] != numbers[0, 0]
     assert numbers[1, 3] == 0
 
 
-def test_confident_pixels_win_and_weights_can_turn_the_vote() -> None:
+def test_confident_pixels_win_and_weights_can_change_the_vote() -> None:
     codes = np.array([[1, 1, 2]], np.uint8)
     shares = np.zeros((5, 1, 3), np.uint8)
     shares[1], shares[2] = [[150, 150, 0]], [[100, 100, 254]]
@@ -101,7 +101,7 @@ def test_confident_pixels_win_and_weights_can_turn_the_vote() -> None:
 
 
 @given(CODES, st.integers(0, 99))
-def test_vote_against_one_building_at_a_time(codes: np.ndarray, seed: int) -> None:
+def test_the_vote_equals_one_building_at_a_time(codes: np.ndarray, seed: int) -> None:
     shares = shares_of(codes.shape, seed)
     voted = vote(codes, shares, (1.0, 3.0, 2.0, 1.0))
     assert voted.dtype == np.uint8
@@ -110,7 +110,7 @@ def test_vote_against_one_building_at_a_time(codes: np.ndarray, seed: int) -> No
 
 @pytest.mark.parametrize("side", [1, 2, 7, 16, 64])
 @pytest.mark.parametrize("density", [0.3, 0.6, 0.95])
-def test_blocks_give_the_vote_of_the_whole(side: int, density: float) -> None:
+def test_the_vote_in_blocks_equals_the_vote_of_the_whole_image(side: int, density: float) -> None:
     random = np.random.default_rng(side)
     codes = np.where(random.random((50, 61)) < density, random.integers(1, 5, (50, 61)), 0).astype(np.uint8)
     codes[10:30, 20:40] = 255  # with small blocks, some hold no data and are left out
@@ -130,6 +130,6 @@ def test_blocks_give_the_vote_of_the_whole(side: int, density: float) -> None:
     np.testing.assert_array_equal(voted, by_hand(codes, shares, (1.0, 1.5, 2.0, 1.0)))
 
 
-def test_vote_without_buildings() -> None:
+def test_a_vote_without_buildings_is_background() -> None:
     codes = np.zeros((3, 3), np.uint8)
     assert not vote(codes, shares_of(codes.shape, 0), (1, 1, 1, 1)).any()

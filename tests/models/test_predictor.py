@@ -7,7 +7,7 @@ import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from small_nets import images_of, small_checkpoint
+from small_nets import MODEL, images_of, small_checkpoint
 from xview2_siamese_unet.config.modelling import HardwareParams, ModelParams, PredictionParams, Tta
 from xview2_siamese_unet.errors import CheckpointError
 from xview2_siamese_unet.models.build import build_net
@@ -15,12 +15,11 @@ from xview2_siamese_unet.models.postprocess import Logits, Temperatures, decide,
 from xview2_siamese_unet.models.predictor import Predictor, fuse_batch_norm, predictor_of, restore
 from xview2_siamese_unet.models.siamese_unet import Normalise
 
-MODEL = {"encoder": {"name": "tu-test_resnet"}, "decoder_channels": [16, 16, 8, 8, 8]}
 CPU = HardwareParams(device="cpu", precision="32-true")
 
 
 class Watching(nn.Module):
-    """Returns the pixels themselves and keeps its inputs."""
+    """Returns the pixels themselves and records its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,8 +34,8 @@ class Corner(nn.Module):
     """Returns the position in the image."""
 
     def forward(self, pre: Tensor, post: Tensor) -> Logits:
-        place = torch.arange(pre[0, 0].numel(), dtype=torch.float32).view(1, 1, *pre.shape[-2:])
-        return Logits(place.expand(len(pre), 2, -1, -1), place.expand(len(pre), 5, -1, -1))
+        position = torch.arange(pre[0, 0].numel(), dtype=torch.float32).view(1, 1, *pre.shape[-2:])
+        return Logits(position.expand(len(pre), 2, -1, -1), position.expand(len(pre), 5, -1, -1))
 
 
 def images() -> tuple[Tensor, Tensor]:
@@ -45,7 +44,7 @@ def images() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(("tta", "views"), [("none", 1), ("flips", 4), ("d4", 8)])
-def test_every_view_differs_and_is_rotated_back(tta: Tta, views: int) -> None:
+def test_every_view_differs_and_is_transformed_back(tta: Tta, views: int) -> None:
     net = Watching()
     pre, post = images()
     logits = Predictor(net, nn.Identity(), tta=tta)(pre, post)
@@ -55,7 +54,7 @@ def test_every_view_differs_and_is_rotated_back(tta: Tta, views: int) -> None:
 
 
 @pytest.mark.parametrize("tta", ["flips", "d4"])
-def test_a_net_that_looks_at_places_only_is_averaged_over_the_symmetries(tta: Tta) -> None:
+def test_outputs_that_depend_on_the_position_are_averaged_over_the_symmetries(tta: Tta) -> None:
     found = Predictor(Corner(), nn.Identity(), tta=tta)(torch.ones(1, 3, 2, 2), torch.ones(1, 3, 2, 2)).building
     assert found.flatten().tolist() == [1.5] * 8
     wide = Predictor(Corner(), nn.Identity(), tta=tta)(torch.ones(1, 3, 4, 4), torch.ones(1, 3, 4, 4)).building[0, 0]
@@ -85,11 +84,11 @@ def test_a_checkpoint_of_an_earlier_version_predicts_without_views_or_temperatur
 
 
 def test_a_checkpoint_sets_the_views_and_a_caller_may_override_them() -> None:
-    dates = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    pair = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
     tuned = checkpoint(prediction={"tta": "d4"}, temperatures={"building": 2.0, "damage": 1.0})
-    plain, d4 = (predictor_of(saved, CPU)(*dates) for saved in (checkpoint(), tuned))
+    plain, d4 = (predictor_of(saved, CPU)(*pair) for saved in (checkpoint(), tuned))
     assert not torch.allclose(plain.damage, d4.damage)
-    none = predictor_of(tuned, CPU, tta="none")(*dates)
+    none = predictor_of(tuned, CPU, tta="none")(*pair)
     torch.testing.assert_close(none.building * 2, plain.building)
     torch.testing.assert_close(none.damage, plain.damage)
 
@@ -98,10 +97,10 @@ def test_no_data_becomes_the_mean() -> None:
     image = torch.full((1, 3, 2, 2), 9.0)
     image[..., 0] = 0.0
     image[0, 0, 1, 1] = 0.0  # black in one band only
-    seen = Normalise([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])(image)
-    assert seen[..., 0].unique().tolist() == [0.0]
-    assert seen[0, :, 0, 1].tolist() == [8.0, 3.5, 1.5]
-    assert seen[0, 0, 1, 1] == -1.0
+    normalised = Normalise([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])(image)
+    assert normalised[..., 0].unique().tolist() == [0.0]
+    assert normalised[0, :, 0, 1].tolist() == [8.0, 3.5, 1.5]
+    assert normalised[0, 0, 1, 1] == -1.0
 
 
 VARIANTS: list[tuple[dict[str, Any], type[nn.Module]]] = [
@@ -113,9 +112,9 @@ VARIANTS: list[tuple[dict[str, Any], type[nn.Module]]] = [
 ]
 
 
-@pytest.mark.parametrize(("variant", "gone"), VARIANTS)
-def test_fused_batch_norms_and_one_image_after_the_other_change_no_logit(
-    variant: dict[str, Any], gone: type[nn.Module]
+@pytest.mark.parametrize(("variant", "fused_type"), VARIANTS)
+def test_fused_batch_norms_and_separate_passes_per_image_change_no_logit(
+    variant: dict[str, Any], fused_type: type[nn.Module]
 ) -> None:
     saved = small_checkpoint(variant)
     net, normalise, _ = restore(saved)
@@ -129,7 +128,7 @@ def test_fused_batch_norms_and_one_image_after_the_other_change_no_logit(
     fused = fuse_batch_norm(net)
     assert fused is net
     assert norms(net) < before
-    assert not any(type(module) is gone for module in net.modules())
+    assert not any(type(module) is fused_type for module in net.modules())
 
 
 @pytest.mark.slow
@@ -171,12 +170,12 @@ def test_a_restored_net_has_its_weights_and_normalisation() -> None:
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_refused(changes: dict[str, Any]) -> None:
+def test_a_checkpoint_that_does_not_fit_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError, match="does not fit"):
         restore(checkpoint(**changes))
 
 
-def test_a_missing_part_is_refused() -> None:
+def test_a_checkpoint_without_a_part_is_refused() -> None:
     saved = checkpoint()
     del saved["channels"]
     with pytest.raises(CheckpointError, match="'channels'"):

@@ -35,8 +35,8 @@ def encoder_state(seed: int) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in net(seed).pre.encoder.state_dict().items()}
 
 
-def holds(net: SiameseUNet, date: str, state: dict[str, torch.Tensor]) -> bool:
-    own = getattr(net, date).encoder.state_dict()
+def holds(net: SiameseUNet, phase: str, state: dict[str, torch.Tensor]) -> bool:
+    own = getattr(net, phase).encoder.state_dict()
     return all(torch.equal(own[name], state[name]) for name in own)
 
 
@@ -53,7 +53,7 @@ def test_without_weights_the_encoder_stays_random() -> None:
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("share", [True, False])
-def test_a_file_of_weights_fills_the_encoder_of_each_date(
+def test_a_file_of_weights_fills_the_encoders_of_both_images(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, share: bool
 ) -> None:
     state, path = encoder_state(1), tmp_path / f"weights{suffix}"
@@ -83,7 +83,7 @@ def test_a_file_without_weights_is_refused(tmp_path: Path, name: str) -> None:
         load_encoder_weights(net(), encoder(source="file", path=path))
 
 
-def test_a_pth_that_is_no_dictionary_of_tensors_is_refused(tmp_path: Path) -> None:
+def test_a_pth_that_is_not_a_dictionary_of_tensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save([1, 2], path)
     with pytest.raises(CheckpointError, match="holds no weights"):
@@ -111,17 +111,17 @@ def test_missing_weights_offline_are_an_error(
 def test_hf_hub_offline_0_is_not_offline(monkeypatch: pytest.MonkeyPatch, source: str, offline: bool) -> None:
     from huggingface_hub import constants  # noqa: PLC0415
 
-    seen = []
+    offline_flags = []
 
     def watched(name: str, weights: str | bool | None) -> torch.nn.Module:
-        seen.append(constants.HF_HUB_OFFLINE)
+        offline_flags.append(constants.HF_HUB_OFFLINE)
         return torch.nn.Identity()
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # which is how the hub reads a 0
     monkeypatch.setattr("xview2_siamese_unet.models.pretrained.smp_encoder", watched)
     read_from_hub(encoder(source=source))
-    assert seen == [offline]
+    assert offline_flags == [offline]
 
 
 def test_unknown_names_of_weights_are_refused() -> None:
@@ -135,7 +135,7 @@ def test_weights_from_a_file_need_its_path() -> None:
 
 
 def moments(net: SiameseUNet) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return the mean of each channel before each batch norm, for an image with edges, and the trained one."""
+    """Return the channel means of the inputs of each batch norm, for an image with edges, and its running means."""
     found = []
 
     def watch(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: torch.Tensor) -> None:
@@ -152,7 +152,7 @@ def moments(net: SiameseUNet) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return found
 
 
-def test_weights_of_a_package_are_those_of_its_layers() -> None:
+def test_weights_of_a_package_are_in_the_right_layers() -> None:
     fresh = lite_net()
     origin = load_encoder_weights(fresh, encoder(LITE, source="package"))
     assert origin == {"source": "package", "name": PACKAGES[LITE].file, "sha256": PACKAGES[LITE].sha256}
@@ -163,7 +163,7 @@ def test_weights_of_a_package_are_those_of_its_layers() -> None:
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_every_tensor_of_a_package_is_used_in_its_order(share: bool) -> None:
+def test_every_tensor_of_a_package_is_used_in_order(share: bool) -> None:
     published = [
         value
         for name, value in torch.load(find_packaged(LITE), weights_only=True).items()
@@ -171,8 +171,8 @@ def test_every_tensor_of_a_package_is_used_in_its_order(share: bool) -> None:
     ]
     fresh = lite_net(share=share)
     load_encoder_weights(fresh, encoder(LITE, source="package"))
-    for date in (fresh.pre, fresh.post):
-        own = [value for name, value in date.encoder.state_dict().items() if not name.endswith("num_batches_tracked")]
+    for branch in (fresh.pre, fresh.post):
+        own = [value for name, value in branch.encoder.state_dict().items() if not name.endswith("num_batches_tracked")]
         assert len(own) == 240
         assert all(torch.equal(one, other) for one, other in zip(own, published, strict=False))
 

@@ -12,7 +12,7 @@ def seed_net(encoder: str = "tu-test_resnet", classes: int = 6) -> torch.nn.Modu
     return build_net(ModelParams.model_validate({"architecture": "seed", "encoder": {"name": encoder}}), classes)
 
 
-def test_it_has_as_many_weights_as_the_original() -> None:
+def test_the_seed_net_has_as_many_weights_as_the_original() -> None:
     assert sum(p.numel() for p in seed_net("resnet50").parameters()) == pytest.approx(69.1e6, rel=0.002)
 
 
@@ -29,7 +29,7 @@ def test_both_heads_predict_at_full_size_and_get_gradients() -> None:
     assert all(learnt)
 
 
-def test_images_are_fused_at_their_logits_only() -> None:
+def test_only_the_damage_logits_depend_on_the_post_disaster_image() -> None:
     net = seed_net().eval()
     pre, post = torch.rand(2, 1, 3, 64, 64)
     assert net.pre.encoder is not net.post.encoder

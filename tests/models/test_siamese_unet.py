@@ -44,15 +44,15 @@ def test_the_building_mask_never_depends_on_the_post_image(share: bool) -> None:
     assert not torch.allclose(one.damage, other.damage)
 
 
-def test_shared_weights_are_one_u_net_and_twins_are_two() -> None:
-    shared, twins = small(), small(share_weights=False)
+def test_shared_weights_are_one_u_net_and_separate_weights_are_two() -> None:
+    shared, separate = small(), small(share_weights=False)
     assert shared.pre is shared.post
-    assert twins.pre is not twins.post
+    assert separate.pre is not separate.post
     inside = sum(p.numel() for p in shared.pre.parameters())
-    assert sum(p.numel() for p in twins.parameters()) - sum(p.numel() for p in shared.parameters()) == inside
+    assert sum(p.numel() for p in separate.parameters()) - sum(p.numel() for p in shared.parameters()) == inside
 
 
-def test_one_pass_over_both_images_equals_two() -> None:
+def test_one_pass_over_both_images_equals_two_passes() -> None:
     net = small()
     pre, post = images()
     before, after = net.pre(pre), net.pre(post)
@@ -66,7 +66,7 @@ def test_fusion_joins_the_features() -> None:
     assert fuse(before, after, "both").flatten().tolist() == [1, 3, 2]
 
 
-def test_channels_of_the_decoder_and_classes_are_parameters() -> None:
+def test_decoder_channels_and_the_number_of_classes_can_be_set() -> None:
     net = build_net(ModelParams.model_validate(SMALL | {"decoder_channels": (16, 16, 8, 8, 4)}), 6)
     assert net.building_head.in_channels == 4
     assert net.damage_head[-1].out_channels == 6
@@ -93,12 +93,12 @@ def test_every_decoder_predicts_at_full_size_with_a_mask_of_the_pre_image(decode
 
 @pytest.mark.parametrize("levels", ["last", "all"])
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_sides_that_are_no_multiples_keep_their_size(decoder: str, levels: str) -> None:
+def test_image_sides_need_not_be_multiples_of_the_stride(decoder: str, levels: str) -> None:
     net = made(decoder, fusion_levels=levels)
-    pre, post = (date[..., :50, :31] for date in images())
-    seen = net(pre, post)
-    assert (seen.building.shape, seen.damage.shape) == ((2, 2, 50, 31), (2, 5, 50, 31))
-    torch.testing.assert_close(seen.building, net.localise(pre))
+    pre, post = (image[..., :50, :31] for image in images())
+    logits = net(pre, post)
+    assert (logits.building.shape, logits.damage.shape) == ((2, 2, 50, 31), (2, 5, 50, 31))
+    torch.testing.assert_close(logits.building, net.localise(pre))
 
 
 def test_padding_lies_below_and_to_the_right() -> None:
@@ -139,7 +139,7 @@ def test_channels_that_do_not_fit_the_decoder_are_refused(changes: dict[str, obj
 
 
 @pytest.mark.parametrize("decoder", ["unet", "unetplusplus"])
-def test_a_bottleneck_narrows_what_is_wider_and_nothing_else(decoder: str) -> None:
+def test_a_bottleneck_narrows_only_wider_features(decoder: str) -> None:
     def size(bottleneck: int | None) -> int:
         return sum(p.numel() for p in made(decoder, bottleneck=bottleneck).parameters())
 
@@ -149,18 +149,18 @@ def test_a_bottleneck_narrows_what_is_wider_and_nothing_else(decoder: str) -> No
 
 
 class Operations(TorchDispatchMode):
-    """Names of the operations of a computation."""
+    """Records the names of the operations of a computation."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: set[str] = set()
+        self.names: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
-        self.seen.add(func.__name__.split(".")[0])
+        self.names.add(func.__name__.split(".")[0])
         return func(*args, **(kwargs or {}))
 
 
-# Those that `torch.use_deterministic_algorithms` lists as refused on a GPU, as far as they are about images.
+# Image operations that `torch.use_deterministic_algorithms` refuses on a GPU.
 REFUSED = re.compile(
     "(adaptive_avg_pool2d|adaptive_max_pool2d|upsample_(bilinear|bicubic)2d.*|reflection_pad2d|grid_sampler_2d)_backward"
     "|nll_loss|histc|put_$|max_unpool2d|median|scatter_reduce"
@@ -171,8 +171,8 @@ REFUSED = re.compile(
     ("decoder", "encoder"),
     [*((name, "tu-test_resnet") for name in DECODERS), ("unet", "resnet18"), ("unet", "tu-tf_efficientnet_lite0")],
 )
-def test_what_has_no_deterministic_form_on_a_gpu(decoder: str, encoder: str) -> None:
-    # Without data, on a device that is no CPU: torch resizes by other operations there if they are to be deterministic.
+def test_only_upernet_uses_an_operation_that_is_not_deterministic_on_a_gpu(decoder: str, encoder: str) -> None:
+    # On the meta device, torch selects the deterministic operations of a GPU for resizing.
     params = {"encoder": {"name": encoder}, "decoder": decoder, "decoder_channels": (32, 32, 16, 16, 8)}
     target = torch.zeros(2, 64, 64, dtype=torch.int64, device="meta")
     torch.use_deterministic_algorithms(True)
@@ -184,5 +184,5 @@ def test_what_has_no_deterministic_form_on_a_gpu(decoder: str, encoder: str) -> 
             mix_losses(logits.damage, target, mix, alpha=torch.ones(5), gamma=2.0).backward()
     finally:
         torch.use_deterministic_algorithms(False)
-    refused = {name for name in operations.seen if REFUSED.search(name)}
+    refused = {name for name in operations.names if REFUSED.search(name)}
     assert refused == ({"_adaptive_avg_pool2d_backward"} if decoder == "upernet" else set())

@@ -17,7 +17,7 @@ HEIGHT, WIDTH = 224, 320
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Houses in rows, of which every third is dark in the post-disaster image; the last footprint lies outside."""
+    """Rows of houses; every third is dark in the post-disaster image, and the last footprint lies outside."""
     folder = tmp_path_factory.mktemp("town")
     rng = np.random.default_rng(0)
     pre = rng.integers(90, 130, (HEIGHT, WIDTH, 3))
@@ -30,9 +30,9 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
             post[top : top + 12, left : left + 12] = 45 if damaged else 200
             houses.append((left, top, left + 12, top + 12))
             labels.append("destroyed" if damaged else "no-damage")
-    place = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+    transform = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
     for name, image in (("pre", pre), ("post", post + rng.integers(0, 8, post.shape))):
-        profile = {"crs": "EPSG:32615", "transform": place, "dtype": "uint8", "count": 3}
+        profile = {"crs": "EPSG:32615", "transform": transform, "dtype": "uint8", "count": 3}
         with rasterio.open(folder / f"{name}.tif", "w", driver="GTiff", height=HEIGHT, width=WIDTH, **profile) as file:
             file.write(np.moveaxis(image.clip(1, 255).astype(np.uint8), 2, 0))
     houses.append((4000, 4000, 4010, 4010))

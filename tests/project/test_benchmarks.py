@@ -1,4 +1,4 @@
-"""Every benchmark runs, at its smallest: what it says of time and memory is for an idle machine alone."""
+"""Every benchmark runs at its smallest size; its time and memory are only meaningful on an idle machine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SMALLEST = {
 def few_scenes(folder: Path) -> Path:
     """Link the first scene of two folders of xBD."""
     if not XBD.is_dir():
-        pytest.skip("the real scenes of ../shared/xbd are not here")
+        pytest.skip("the real scenes of ../shared/xbd are missing")
     for tier in ("tier1", "test"):
         (name, *_) = sorted(
             path.name.removesuffix("_post_disaster.json") for path in (XBD / tier).glob("labels/*_post*")
@@ -54,8 +54,8 @@ def few_scenes(folder: Path) -> Path:
     return folder
 
 
-def test_every_benchmark_is_here() -> None:
-    # Nothing but the main job, and the page of the first day, which have tests of their own.
+def test_every_benchmark_is_tested() -> None:
+    # The main job and the first-day page have their own tests.
     elsewhere = {"bench_main_job", "bench_first_day"}
     assert SMALLEST.keys() | elsewhere == {path.stem for path in FOLDER.glob("bench_*.py")}
 
@@ -64,10 +64,10 @@ def test_every_benchmark_is_here() -> None:
 @pytest.mark.parametrize("name", SMALLEST)
 def test_a_benchmark_prints_numbers(name: str, tmp_path: Path) -> None:
     if "{santa_rosa}" in SMALLEST[name] and not SANTA_ROSA.is_dir():
-        pytest.skip("the real scenes of ../shared/santa_rosa are not here")
+        pytest.skip("the real scenes of ../shared/santa_rosa are missing")
     few = few_scenes(tmp_path / "few") if "{few}" in SMALLEST[name] else None
     if name == "bench_burn":
-        pytest.importorskip("cv2", reason="OpenCV, with which the others burn, is not installed")
+        pytest.importorskip("cv2", reason="OpenCV, which the compared solutions use, is not installed")
     arguments = shlex.split(SMALLEST[name].format(few=few, santa_rosa=SANTA_ROSA, folder=tmp_path))
     program = (
         "import runpy, sys; sys.path[0] = 'benchmarks'; del sys.argv[0]; runpy.run_path(sys.argv[0], {}, '__main__')"

@@ -1,4 +1,4 @@
-"""What Kedro-Viz needs to show the lineage in layers."""
+"""Layers and previews of datasets for Kedro-Viz."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def layers() -> dict[str, str]:
 
 
 def sources(pipeline: Pipeline) -> dict[str, set[str]]:
-    """Return dataset → the datasets in layers that it is made from, through those that live in memory."""
+    """Return each saved dataset → the saved datasets that it is made from, directly or through datasets in memory."""
     known = layers()
     made_from = {output: set(node.inputs) for node in pipeline.nodes for output in node.outputs}
 
     def in_layers(name: str) -> set[str]:
-        above = made_from.get(name, set())
-        return {found for each in above for found in ({each} if each in known else in_layers(each))}
+        parents = made_from.get(name, set())
+        return {source for each in parents for source in ({each} if each in known else in_layers(each))}
 
     return {name: in_layers(name) for name in made_from if name in known}
 
 
-def test_every_dataset_has_a_layer_and_lies_in_its_folder() -> None:
+def test_every_saved_dataset_has_the_layer_of_its_folder() -> None:
     catalog = UserExperimentConfigLoader(CONF, **CONFIG_LOADER_ARGS)["catalog"]
     for name, layer in layers().items():
         path = catalog[name].get("filepath") or catalog[name].get("path")
@@ -50,11 +50,11 @@ def test_every_table_and_figure_of_the_report_has_a_preview(registered: dict[str
     assert [name for name in sorted(shown) if not hasattr(catalog[name], "preview")] == []
 
 
-def test_no_arrow_between_layers_points_back(registered: dict[str, Pipeline]) -> None:
-    """Kedro-Viz hides all layers where two of them depend on each other."""
+def test_layers_do_not_depend_on_each_other(registered: dict[str, Pipeline]) -> None:
+    """Kedro-Viz hides all layers if two of them depend on each other."""
     known = layers()
     whole = sum((pipeline for name, pipeline in registered.items() if name != "__default__"), Pipeline([]))
-    above: dict[str, set[str]] = {}
+    parents: dict[str, set[str]] = {}
     for name, made_from in sources(whole).items():
-        above.setdefault(known[name], set()).update(known[each] for each in made_from if known[each] != known[name])
-    assert {"raw", "primary", "reporting"} <= set(TopologicalSorter(above).static_order())
+        parents.setdefault(known[name], set()).update(known[each] for each in made_from if known[each] != known[name])
+    assert {"raw", "primary", "reporting"} <= set(TopologicalSorter(parents).static_order())

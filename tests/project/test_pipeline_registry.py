@@ -1,4 +1,4 @@
-"""Which pipelines there are, and what the catalog says of their datasets."""
+"""Registered pipelines and the catalog entries of their datasets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_plain_run_is_the_main_job(registered: dict[str, Pipeline]) -> None:
 
 @pytest.mark.parametrize("name", ["data_processing", "reporting"])
 @pytest.mark.usefixtures("registered")
-def test_a_run_loads_only_the_pipelines_that_it_asks_for(name: str) -> None:
+def test_only_requested_pipelines_are_loaded(name: str) -> None:
     pipelines.set_requested([name])
     try:
         assert list(register_pipelines()) == [name]
@@ -37,7 +37,7 @@ def test_a_run_loads_only_the_pipelines_that_it_asks_for(name: str) -> None:
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_pipeline_that_cannot_be_imported_is_no_unknown_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipeline_that_cannot_be_imported_raises_an_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xview2_siamese_unet.pipelines.modelling", None)
     with pytest.raises(ImportError, match="modelling"):
         register_pipelines()
@@ -56,7 +56,7 @@ def test_every_entry_of_the_catalog_is_used(registered: dict[str, Pipeline], cat
     assert {name for name in catalog if "{" not in name} - used == set()
 
 
-def test_no_two_entries_name_one_file(catalog: dict[str, Any]) -> None:
+def test_no_two_catalog_entries_share_a_file(catalog: dict[str, Any]) -> None:
     names = defaultdict(set)
     for name, entry in catalog.items():
         if path := entry.get("filepath") or entry.get("path"):
@@ -64,6 +64,6 @@ def test_no_two_entries_name_one_file(catalog: dict[str, Any]) -> None:
     assert {path: found for path, found in names.items() if len(found) > 1} == {}
 
 
-def test_nothing_in_memory_is_copied(catalog: dict[str, Any]) -> None:
+def test_datasets_in_memory_are_not_copied(catalog: dict[str, Any]) -> None:
     memory = {name: entry for name, entry in catalog.items() if entry["type"].endswith("MemoryDataset")}
     assert [name for name, entry in memory.items() if entry.get("copy_mode") != "assign"] == []

@@ -1,4 +1,4 @@
-"""The table of results: what would run, what is reused, and the arithmetic."""
+"""The table of results: runs to train, reused runs, and the arithmetic."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def finish(results: ModuleType, args: argparse.Namespace, variant: str, seed: in
 
 def test_every_variant_is_an_experiment_that_the_project_accepts(results: ModuleType, tmp_path: Path) -> None:
     args = results.parse([str(tmp_path), "--epochs", "9"])
-    seen = set()
+    distinct = set()
     for variant, tree in results.variants(args).items():
         assert not results.prepare(args, variant, 3, tree)
         env = f"results/{results.folder_name(variant, 3)}"
@@ -43,10 +43,10 @@ def test_every_variant_is_an_experiment_that_the_project_accepts(results: Module
         assert parameters["training"]["seed"] == 3
         assert parameters["model"]["encoder"]["name"] == "resnet18"
         assert loader["globals"]["storage"] == str(tmp_path / "data")
-        seen.add(json.dumps(parameters, default=str))
-    assert len(seen) == 2 + len(results.WITHOUT) + len(
+        distinct.add(json.dumps(parameters, default=str))
+    assert len(distinct) == 2 + len(results.WITHOUT) + len(
         results.otherwise(args)
-    )  # each leaves out something that was there
+    )  # each variant changes the parameters
 
 
 def test_a_finished_run_is_reused_until_its_settings_change(results: ModuleType, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_finished_run_is_reused_until_its_settings_change(results: ModuleType,
     assert not results.metrics_of(args, "strong", 0)
 
 
-def test_a_dry_run_lists_and_prints_the_table_and_writes_nothing(
+def test_a_dry_run_prints_the_runs_and_the_table_and_writes_nothing(
     results: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = results.parse([str(tmp_path), "--seeds", "0", "1", "--dry-run", "--only", "strong", "seed_002"])

@@ -1,4 +1,4 @@
-"""Every setting of the university project has the place that docs/seed.md names, and changes what happens.
+"""Every setting of the university project has the key that docs/seed.md names, and takes effect.
 
 Keys of globals and of the splits are tested here; those of training in tests/training.
 """
@@ -31,7 +31,7 @@ def test_the_table_names_every_setting() -> None:
 
 
 @pytest.mark.parametrize(("key", "ours", "_"), ROWS)
-def test_each_setting_has_its_place(key: str, ours: str, _: str) -> None:
+def test_each_setting_has_a_key(key: str, ours: str, _: str) -> None:
     section, *rest = ours.split(".")
     model = Globals if section in Globals.model_fields and section != "dataset" else Parameters
     found = reduce(lambda part, name: part.model_fields[name].annotation, rest, model.model_fields[section].annotation)
@@ -39,7 +39,7 @@ def test_each_setting_has_its_place(key: str, ours: str, _: str) -> None:
 
 
 def paths(tmp_path: Path, globals_: dict[str, object], env: str = "default/quickstart") -> dict[str, str]:
-    """Return the files of the catalog with these globals as somebody's last word."""
+    """Return the files of the catalog with these globals as overrides."""
     conf = tmp_path / "conf"
     if not conf.exists():
         for layer in ("base", "users", "experiments"):
@@ -69,12 +69,14 @@ def paths(tmp_path: Path, globals_: dict[str, object], env: str = "default/quick
         ({"foldernames": {"sample_weights_file": "sw.pth"}}, "sample_weights", "default/quickstart/RUN/sw.pth"),
     ],
 )
-def test_a_global_moves_its_file(tmp_path: Path, globals_: dict[str, object], dataset: str, expected: str) -> None:
+def test_a_global_changes_the_path_of_its_file(
+    tmp_path: Path, globals_: dict[str, object], dataset: str, expected: str
+) -> None:
     assert paths(tmp_path, globals_)[dataset].endswith(expected)
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_a_split_takes_the_folder_that_it_names(split: str) -> None:
+def test_a_split_contains_the_scenes_of_its_folder(split: str) -> None:
     scenes = pd.DataFrame([(f"a-fire_{i:08d}", tier, "a-fire") for i, tier in enumerate(("tier1", "tier3", "hold"))])
     scenes.columns = pd.Index(["scene", "tier", "disaster"])
     for order in (("tier1", "tier3", "hold"), ("hold", "tier1", "tier3")):

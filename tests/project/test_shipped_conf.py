@@ -1,4 +1,4 @@
-"""Every user can run every experiment that this project ships, and the files say what the models say."""
+"""Every user can run every shipped experiment, and the files have the keys and defaults of the models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_globals_and_parameters_resolve(loader: UserExperimentConfigLoader) -> N
     assert loader["parameters"]["dataset"]["name"] == loader["globals"]["dataset"]["name"]
 
 
-def test_every_file_of_the_catalog_lies_below_the_storage(loader: UserExperimentConfigLoader) -> None:
+def test_every_file_of_the_catalog_is_below_the_storage_folder(loader: UserExperimentConfigLoader) -> None:
     catalog, storage = loader["catalog"], loader["globals"]["storage"]
     written = {name: entry for name, entry in catalog.items() if name != "download"}
     paths = {name: entry.get("filepath") or entry.get("path") for name, entry in written.items()}
@@ -40,14 +40,14 @@ def test_every_file_of_the_catalog_lies_below_the_storage(loader: UserExperiment
     assert all(below.values()), below
 
 
-def test_quickstart_needs_no_download_whoever_runs_it() -> None:
+def test_quickstart_needs_no_download_for_any_user() -> None:
     for user in USERS:
         loader = UserExperimentConfigLoader(CONF, env=f"{user}/quickstart", **CONFIG_LOADER_ARGS)
         assert loader["parameters"]["dataset"]["source"] == "sample"
 
 
 def leaves(tree: Mapping[str, object], above: str = "") -> dict[str, object]:
-    """Return dotted key → value of everything that is no section."""
+    """Return dotted key → value, without sections."""
     flat: dict[str, object] = {}
     for key, value in tree.items():
         flat |= leaves(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
@@ -72,6 +72,6 @@ def test_base_shows_every_key_with_its_default(pattern: str, model: Strict) -> N
     assert literal == {key: defaults[key] for key in literal}
 
 
-def test_experiments_leave_it_to_users_where_things_lie() -> None:
+def test_experiments_do_not_set_the_storage_user_group_or_executor() -> None:
     for file in (CONF / "experiments").glob("*/globals.yml"):
         assert not {"storage", "user", "group", "executor"} & yaml.safe_load(file.read_text()).keys(), file

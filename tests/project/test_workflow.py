@@ -1,4 +1,4 @@
-"""The workflow for the three systems: fixed actions, no rights, no secrets."""
+"""The CI workflow: three systems, pinned actions, read-only permissions and no secrets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_three_systems_run_the_tests(workflow: dict[str, Any]) -> None:
     assert [system.partition("-")[0] for system in systems] == ["ubuntu", "macos", "windows"]
 
 
-def test_it_may_only_read_and_runs_fixed_actions(workflow: dict[str, Any], project_path: Path) -> None:
+def test_the_workflow_may_only_read_and_runs_pinned_actions(workflow: dict[str, Any], project_path: Path) -> None:
     assert workflow["permissions"] == {"contents": "read"}
     assert not any("permissions" in job for job in workflow["jobs"].values())
     actions = [step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]

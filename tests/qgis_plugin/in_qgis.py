@@ -1,4 +1,6 @@
-"""Run with the Python of QGIS: algorithms as the toolbox, a model and Cancel run them. Prints one JSON object.
+"""Runs the algorithms in QGIS: from the toolbox, in a model, and with Cancel. Prints one JSON object.
+
+Run this with the Python of QGIS.
 
 Arguments: folder with pre.tif, post.tif and buildings.gpkg, and the path of xview2.
 """
@@ -42,7 +44,7 @@ Source = QgsProcessingModelChildParameterSource
 
 
 class Recorder(QgsProcessingFeedback):
-    """Keeps progress and warnings, and cancels at a step."""
+    """Records progress and warnings, and cancels at a step."""
 
     def __init__(self, cancel_at: str = "") -> None:
         super().__init__(False)
@@ -63,8 +65,8 @@ def show() -> dict[str, Any]:
     memory = QgsVectorLayer(str(folder / "buildings.gpkg"), "stored").materialize(QgsFeatureRequest())
     QgsProject.instance().addMapLayer(memory)
     recorder, out = Recorder(), folder / "shown"
-    given = {**PAIR, "FOOTPRINTS": memory.id(), "MODEL": str(folder / "model.yml"), "OUT": str(out)}
-    outputs = processing.runAndLoadResults("xview2:assess", given, feedback=recorder)
+    values = {**PAIR, "FOOTPRINTS": memory.id(), "MODEL": str(folder / "model.yml"), "OUT": str(out)}
+    outputs = processing.runAndLoadResults("xview2:assess", values, feedback=recorder)
     layers = {layer.name(): layer.renderer() for layer in QgsProject.instance().mapLayers().values()}
     return {
         "outputs": outputs,
@@ -76,19 +78,19 @@ def show() -> dict[str, Any]:
 
 
 def by_hand() -> list[str]:
-    """Open a damage raster as a user does; the colour of each code, with its transparency."""
+    """Open a damage raster like a user; return the colour and transparency of each code."""
     layer = QgsRasterLayer(str(folder / "codes.tif"), "codes")
     drawn = layer.renderer().block(1, layer.extent(), layer.width(), layer.height())
     return [f"{drawn.color(0, column):08x}" for column in range(layer.width())]
 
 
 def model() -> list[Any]:
-    """Assess in a model, whose second step reads the buildings."""
+    """Assess in a QGIS model whose second step reads the buildings."""
     made = QgsProcessingModelAlgorithm("made", "made")
     made.initAlgorithm()
     assess = QgsProcessingModelChildAlgorithm("xview2:assess")
-    given = {**PAIR, "FOOTPRINTS": str(folder / "buildings.gpkg"), "OUT": str(folder / "model"), "LOAD": False}
-    for name, value in given.items():
+    values = {**PAIR, "FOOTPRINTS": str(folder / "buildings.gpkg"), "OUT": str(folder / "model"), "LOAD": False}
+    for name, value in values.items():
         assess.addParameterSources(name, [Source.fromStaticValue(value)])
     first = made.addChildAlgorithm(assess)
     extract = QgsProcessingModelChildAlgorithm("native:extractbyexpression")
@@ -104,7 +106,7 @@ def model() -> list[Any]:
 
 
 def features() -> list[Any]:
-    """Return the option of both algorithms that have it: as it was chosen, and if it is left out."""
+    """Return the option `features` of both algorithms that have it: as chosen, and if left out."""
     chosen, context = [], QgsProcessingContext()
     for name, given in (("label", {"FEATURES": "random"}), ("adapt", {"FEATURES": "package"}), ("adapt", {})):
         algorithm = QgsApplication.processingRegistry().createAlgorithmById(f"xview2:{name}")

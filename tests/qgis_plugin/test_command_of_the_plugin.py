@@ -1,4 +1,4 @@
-"""The part of the QGIS plugin that needs no QGIS: the command is found, started, followed and ended."""
+"""Parts of the QGIS plugin that need no QGIS: find, start, follow and end the command."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_program(path: Path, text: str) -> str:
 
 
 def ended(pid: int) -> bool:
-    """Whether a process has ended, also if nobody has read its status yet."""
+    """Return whether a process has ended, even if its status has not been read yet."""
     for _ in range(100):
         with suppress(psutil.NoSuchProcess):
             if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
@@ -52,7 +52,7 @@ def ended(pid: int) -> bool:
     return False
 
 
-def test_the_setting_comes_before_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_setting_takes_precedence_over_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
     on_path = write_program(tmp_path / "bin" / "xview2", "")
     chosen = write_program(tmp_path / "mine", "")
@@ -64,14 +64,14 @@ def test_the_setting_comes_before_the_path(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("setting", ["", "no-program"])
-def test_a_missing_command_is_one_sentence_with_its_installation(
+def test_the_error_for_a_missing_command_shows_its_installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project_path: Path, setting: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "no-program").write_text("")
-    with pytest.raises(CommandError, match=setting or "xview2 is not on PATH") as refusal:
+    with pytest.raises(CommandError, match=setting or "xview2 is not on PATH") as error:
         find_command(setting and str(tmp_path / setting))
-    message = str(refusal.value)
+    message = str(error.value)
     (typed,) = re.findall("`(.*)`", message)
     install = (project_path / "docs" / "install.md").read_text(encoding="utf-8")
     assert f"| assess images of a new disaster | `{typed}` |" in install
@@ -81,7 +81,7 @@ def test_a_missing_command_is_one_sentence_with_its_installation(
 
 
 @pytest.mark.parametrize(
-    ("printed", "refusal"),
+    ("printed", "error"),
     [
         ("echo xview2, version 0.1.9", r"is version 0\.1\. Install xview2 0\.2 or newer"),
         ("echo xview2, version 0.2.0", None),
@@ -91,33 +91,33 @@ def test_a_missing_command_is_one_sentence_with_its_installation(
         ("echo xview2, version 1.0.0; exit 1", "prints no version of xview2"),
     ],
 )
-def test_an_old_command_is_one_sentence(tmp_path: Path, printed: str, refusal: str | None) -> None:
+def test_an_old_command_is_refused(tmp_path: Path, printed: str, error: str | None) -> None:
     path = write_program(tmp_path / "xview2", printed)
-    if refusal is None:
+    if error is None:
         require_version(path)
     else:
-        with pytest.raises(CommandError, match=refusal):
+        with pytest.raises(CommandError, match=error):
             require_version(path)
 
 
-def test_a_broken_command_is_one_sentence(tmp_path: Path) -> None:
+def test_a_broken_command_is_refused(tmp_path: Path) -> None:
     path = write_program(tmp_path / "xview2", "")
     Path(path).write_text("#!/nowhere/python\n", encoding="utf-8")
     with pytest.raises(CommandError, match="cannot be run: No such file or directory"):
         require_version(path)
 
 
-def test_the_version_is_asked_once_until_the_command_changes(tmp_path: Path) -> None:
-    path = write_program(tmp_path / "xview2", f"echo >> {tmp_path / 'asked'}; echo xview2, version 0.2.0")
+def test_the_version_is_read_again_only_if_the_command_changes(tmp_path: Path) -> None:
+    path = write_program(tmp_path / "xview2", f"echo >> {tmp_path / 'calls'}; echo xview2, version 0.2.0")
     require_version(path)
     require_version(path)
-    assert (tmp_path / "asked").read_text() == "\n"
+    assert (tmp_path / "calls").read_text() == "\n"
     os.utime(path, (1, 1))
     require_version(path)
-    assert (tmp_path / "asked").read_text() == "\n\n"
+    assert (tmp_path / "calls").read_text() == "\n\n"
 
 
-def test_the_command_line_takes_any_path_and_leaves_out_what_is_empty() -> None:
+def test_the_command_line_accepts_any_path_and_omits_empty_options() -> None:
     options = {
         "out": "-o ut;$(x)",
         "mask": ["a.tif", "b.tif"],
@@ -133,7 +133,7 @@ def test_the_command_line_takes_any_path_and_leaves_out_what_is_empty() -> None:
     ]
 
 
-def test_the_environment_is_without_that_of_qgis(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_the_command_excludes_variables_of_qgis(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PYTHONHOME", "PYTHONPATH", "PROJ_LIB", "GDAL_DATA"):
         monkeypatch.setenv(name, "/of/qgis")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
@@ -141,7 +141,7 @@ def test_the_environment_is_without_that_of_qgis(monkeypatch: pytest.MonkeyPatch
     assert run([sys.executable, "-S", "-c", program], print, lambda: False) == "0 1\n"
 
 
-def test_lines_of_the_log_are_read_as_the_command_writes_them() -> None:
+def test_log_lines_of_the_command_are_parsed() -> None:
     written = io.StringIO()
     handler = RichHandler(console=Console(file=written, width=int(command._WIDTH)), show_path=False)
     long = "shifted by 0.9 pixels; " * 40
@@ -155,7 +155,7 @@ def test_lines_of_the_log_are_read_as_the_command_writes_them() -> None:
     ]
 
 
-def test_progress_follows_steps_and_their_parts(
+def test_progress_is_computed_from_steps_and_their_parts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(progress, "SILENCE", 0)
@@ -168,7 +168,7 @@ def test_progress_follows_steps_and_their_parts(
     assert done.update("grid: 768 × 768 pixels of 0.474 m") is None
 
 
-def test_a_run_shows_stderr_and_returns_stdout() -> None:
+def test_run_shows_stderr_and_returns_stdout() -> None:
     shown: list[Line] = []
     program = "import sys; print('ä ' * 99_999); print('one\\n\\ntwo', file=sys.stderr)"
     assert run([sys.executable, "-S", "-c", program], shown.append, lambda: False) == "ä " * 99_999 + "\n"
@@ -176,21 +176,21 @@ def test_a_run_shows_stderr_and_returns_stdout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "refusal"),
+    ("program", "error"),
     [
         ("echo working >&2; echo 'a.tif: no such file. Check the path.' >&2; echo >&2; exit 2", "^a.tif: no such file"),
         ("exit 3", "ended with status 3"),
         ("echo '3 of 12: vote' >&2; kill -9 $$", "ended by SIGKILL, as when memory runs out"),
     ],
 )
-def test_a_failure_is_the_last_sentence(tmp_path: Path, program: str, refusal: str) -> None:
-    with pytest.raises(CommandError, match=refusal):
+def test_the_error_of_a_failed_command_is_its_last_sentence(tmp_path: Path, program: str, error: str) -> None:
+    with pytest.raises(CommandError, match=error):
         run([write_program(tmp_path / "fails", program)], lambda _line: None, lambda: False)
 
 
 @pytest.mark.parametrize("trap", ["", "trap '' INT;"])
 def test_cancel_ends_the_command_and_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trap: str) -> None:
-    """Also those that ignore SIGINT."""
+    """Processes that ignore SIGINT are also ended."""
     monkeypatch.setattr(command, "PATIENCE", 0.2)
     program = write_program(tmp_path / "runs", f"{trap} sleep 60 & echo $! >&2; echo $$ >&2; wait; sleep 60")
     shown: list[Line] = []
@@ -206,15 +206,15 @@ def test_cancel_ends_the_command_and_its_children(tmp_path: Path, monkeypatch: p
                 os.kill(int(line.text), signal.SIGKILL)
 
 
-def test_cancel_on_windows_ends_the_tree_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_program(tmp_path / "taskkill", f'echo "$@" > {tmp_path}/asked; kill -9 "$2"')
+def test_cancel_on_windows_ends_the_process_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_program(tmp_path / "taskkill", f'echo "$@" > {tmp_path}/calls; kill -9 "$2"')
     program = write_program(tmp_path / "runs", "echo $$ >&2; exec sleep 60")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(sys, "platform", "win32")
     shown: list[Line] = []
     with pytest.raises(Canceled):
         run([program], shown.append, lambda: len(shown) == 1)
-    assert (tmp_path / "asked").read_text() == f"/PID {shown[0].text} /T /F\n"
+    assert (tmp_path / "calls").read_text() == f"/PID {shown[0].text} /T /F\n"
     assert ended(int(shown[0].text))
 
 
@@ -230,7 +230,7 @@ def test_an_error_while_lines_are_shown_ends_the_command(tmp_path: Path) -> None
     assert ended(int(shown[0].text))
 
 
-def test_the_metadata_is_what_the_plugin_repository_requires(project_path: Path) -> None:
+def test_the_metadata_has_what_the_plugin_repository_requires(project_path: Path) -> None:
     plugin = project_path / "qgis_plugin"
     metadata = ConfigParser()
     metadata.read(plugin / "metadata.txt", encoding="utf-8")

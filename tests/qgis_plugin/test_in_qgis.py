@@ -1,4 +1,4 @@
-"""The plugin in QGIS, as it is installed from its archive."""
+"""The plugin in QGIS, installed from its archive."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 XVIEW2 = Path(sys.executable).with_name("xview2")
 """The command in the environment of the tests."""
 PYTHON = "/usr/bin/python3"
-"""QGIS of Debian and Ubuntu is a module of it."""
+"""On Debian and Ubuntu, QGIS is a module of this Python."""
 ALGORITHMS = {"adapt", "assess", "check", "estimate", "label", "validate"}
 
 
@@ -50,7 +50,7 @@ def run_here(folder: Path, *command: str) -> CompletedProcess[str]:
 
 
 def tables(package: Path) -> dict[str, pd.DataFrame]:
-    """Every row of the layers and styles of a GeoPackage, without the time of writing."""
+    """Return every row of the layers and styles of a GeoPackage, without the times of writing."""
     with closing(sqlite3.connect(package)) as file:
         listed = pd.read_sql("SELECT * FROM gpkg_contents ORDER BY table_name", file).drop(columns="last_change")
         geometry = pd.read_sql("SELECT * FROM gpkg_geometry_columns ORDER BY table_name", file)
@@ -61,14 +61,14 @@ def tables(package: Path) -> dict[str, pd.DataFrame]:
 
 @pytest.fixture
 def folder(tmp_path: Path, write_raster: Write, smooth: Smooth) -> Path:  # noqa: F811
-    """A pair, two footprints, of which the images show one, a model, a raster of each code; skips without QGIS."""
+    """A pair, one footprint inside and one outside of it, a model, and a raster of all codes; skip without QGIS."""
     if run_here(tmp_path, PYTHON, "-c", "import qgis.core").returncode:
         pytest.skip(f"needs QGIS as a module of {PYTHON}: apt-get install qgis python3-qgis")
     for name, phase in (("pre.tif", 0.0), ("post.tif", 0.3)):
         write_raster(name, smooth(phase=phase))
     corners = ((500_020, 3_999_960), (500_600, 3_999_960))
-    outlines = [box(x, y, x + 20, y + 20) for x, y in corners]
-    houses = gpd.GeoDataFrame({"building_id": ["near", "far"]}, geometry=outlines, crs="EPSG:32615")
+    footprints = [box(x, y, x + 20, y + 20) for x, y in corners]
+    houses = gpd.GeoDataFrame({"building_id": ["near", "far"]}, geometry=footprints, crs="EPSG:32615")
     houses.to_file(tmp_path / "buildings.gpkg", layer="houses", engine="pyogrio")
     write_card(tmp_path / "model.yml", {**write_onnx(Coarse(6, 5, 0), tmp_path / "net.onnx", 6), **FIVE_CLASSES})
     codes = np.array([[[*Damage, NO_DATA]]], np.uint8)
@@ -83,7 +83,7 @@ def folder(tmp_path: Path, write_raster: Write, smooth: Smooth) -> Path:  # noqa
 def check_equal_to_the_command(folder: Path, out: Path) -> None:
     """Compare the layers of an assessment with those that `xview2 assess` writes for the same inputs."""
     written = folder / "command"
-    # The plugin writes a layer in memory to a file of this name, which each building states as its source.
+    # The plugin writes a layer in memory to a file with this name, and each building names the file as its source.
     footprints = shutil.copy(folder / "buildings.gpkg", folder / "layer.gpkg")
     images = str(folder / "pre.tif"), str(folder / "post.tif")
     given = f"--footprints={footprints}", f"--model={folder / 'model.yml'}", f"--out={written}"
@@ -98,7 +98,7 @@ def check_equal_to_the_command(folder: Path, out: Path) -> None:
         pd.testing.assert_frame_equal(found[name], rows, check_exact=True, obj=name)
 
 
-def test_the_toolbox_a_model_and_cancel(folder: Path) -> None:
+def test_algorithms_run_from_the_toolbox_in_a_model_and_can_be_canceled(folder: Path) -> None:
     done = run_here(folder, PYTHON, str(Path(__file__).with_name("in_qgis.py")), str(folder), str(XVIEW2))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
@@ -130,7 +130,7 @@ def test_the_toolbox_a_model_and_cancel(folder: Path) -> None:
     assert [words for words in running if str(folder) in words] == []
 
 
-def test_qgis_process_runs_the_archive(folder: Path, project_path: Path) -> None:
+def test_qgis_process_runs_the_installed_archive(folder: Path, project_path: Path) -> None:
     program = shutil.which("qgis_process.bin") or shutil.which("qgis_process")  # Debian's script passes a wrong option
     if program is None:
         pytest.skip("needs qgis_process: apt-get install qgis")

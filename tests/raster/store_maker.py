@@ -1,4 +1,4 @@
-"""A store of noise, filled as data_processing fills it."""
+"""Makes a store of random scenes like data_processing."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Job(NamedTuple):
 
 
 def pack(slot: Slot, job: Job) -> bool:
-    """Pack a scene; return whether that was needed."""
+    """Pack a scene; return whether it had to be packed."""
     read = partial(read_scene, job.images, job.masks, (HEIGHT, WIDTH))
     return bool(make_missing((slot, Lazy(read, partial(scene_key, job.images, job.made_from)))))
 
 
 def draw_scene(folder: Path, seed: int) -> tuple[Job, np.ndarray]:
-    """Write the four files of a scene; return its job and the pixels (h, w, 8) that a store must hold of it."""
+    """Write the four files of a scene; return its job and the pixels (h, w, 8) that the store must hold."""
     rng = np.random.default_rng(seed)
     pre, post = rng.integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
     pre[:2] = 0
@@ -52,7 +52,7 @@ def draw_scene(folder: Path, seed: int) -> tuple[Job, np.ndarray]:
 
 
 def empty_store(folder: Path, scenes: list[str]) -> list[Slot]:
-    """Make room for scenes."""
+    """Create an empty store for scenes; return their slots."""
     folder.mkdir(parents=True)
     with (folder / "pixels.u8").open("wb") as pixels, (folder / "records.bin").open("wb") as records:
         pixels.truncate(len(scenes) * HEIGHT * WIDTH * 8)

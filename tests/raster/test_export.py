@@ -13,13 +13,13 @@ from xview2_siamese_unet.raster.export import is_synthetic, write_geotiffs
 from xview2_siamese_unet.raster.source import read_source
 
 
-def test_a_scene_keeps_its_pixels_and_gains_place_and_date(tmp_path: Path) -> None:
+def test_exported_scenes_keep_their_pixels_and_have_georeference_and_date(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (2, 20, 30, 3), dtype=np.uint8)
     for name, image in zip(("a.png", "b.png"), pixels, strict=True):
         Image.fromarray(image).save(tmp_path / name)
     dates = {"pre_date": "2010-01-02T03:04:05.000Z", "post_date": "2011-05-22T10:00:00.000Z"}
-    place = {"epsg": 32615, "left": 366_700.5, "top": 4_104_000.25, "pixel": 0.47, "residual": 0.0}
-    scene = {"scene": "s_00000001", "pre_image": "a.png", "post_image": "b.png", **dates, **place}
+    georeference = {"epsg": 32615, "left": 366_700.5, "top": 4_104_000.25, "pixel": 0.47, "residual": 0.0}
+    scene = {"scene": "s_00000001", "pre_image": "a.png", "post_image": "b.png", **dates, **georeference}
     written = write_geotiffs(tmp_path, scene, tmp_path / "out")
     assert [path.name for path in written] == ["s_00000001_pre_disaster.tif", "s_00000001_post_disaster.tif"]
     assert [read_source(path).taken for path in written] == ["2010:01:02 03:04:05", "2011:05:22 10:00:00"]
@@ -34,8 +34,8 @@ def test_a_scene_keeps_its_pixels_and_gains_place_and_date(tmp_path: Path) -> No
             assert raster.res == pytest.approx((0.47, 0.47))
 
 
-@pytest.mark.parametrize("unknown", [None, pd.NA])  # as a row of the file of labels has it, and one of the table
-def test_a_scene_without_a_place_is_refused_and_nothing_written(tmp_path: Path, unknown: object) -> None:
+@pytest.mark.parametrize("unknown", [None, pd.NA])  # the value in the label file, and in the table
+def test_a_scene_without_a_georeference_is_refused_and_nothing_is_written(tmp_path: Path, unknown: object) -> None:
     with pytest.raises(DataError, match="s_00000001 has no georeference"):
         write_geotiffs(tmp_path, {"scene": "s_00000001", "epsg": unknown}, tmp_path / "out")
     assert not (tmp_path / "out").exists()

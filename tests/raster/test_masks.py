@@ -1,4 +1,4 @@
-"""From the two labels of a scene to its masks, what of them is on disk, and how they agree with targets."""
+"""Masks from the two labels of a scene, their reuse, and their agreement with targets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def box(x: int, y: int, side: int) -> str:
 
 
 def lazy(root: Path, post: str = box(2, 1, 4), made_from: str = "k1") -> Lazy:
-    """Write both labels; return what burns them."""
+    """Write both labels; return the lazy rasterisation of their masks."""
     last = box(8, 8, 4)
     polygons = {"pre": (box(1, 1, 4), last), "post": (post, last)}
     data = b""
@@ -52,7 +52,7 @@ def masks(tmp_path: Path) -> SceneMasks:
     return SceneMasks(tmp_path / "masks", "tier3/a-fire_00000001")
 
 
-def test_two_masks_from_two_labels(tmp_path: Path, masks: SceneMasks) -> None:
+def test_two_labels_give_two_masks(tmp_path: Path, masks: SceneMasks) -> None:
     assert make_missing((masks, lazy(tmp_path)))
     building = read_mask(tmp_path / "masks" / "tier3" / "a-fire_00000001_building.tif")
     damage = masks.read("damage")
@@ -63,40 +63,40 @@ def test_two_masks_from_two_labels(tmp_path: Path, masks: SceneMasks) -> None:
     assert read_tag(masks.path("damage"), "key") == "k1"
 
 
-def test_what_is_valid_is_left_alone(tmp_path: Path, masks: SceneMasks) -> None:
+def test_a_valid_mask_is_reused(tmp_path: Path, masks: SceneMasks) -> None:
     make_missing((masks, lazy(tmp_path)))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tif")}
     assert not make_missing((masks, lazy(tmp_path)))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tif")} == before
 
 
-def test_another_label_is_burnt_again(tmp_path: Path, masks: SceneMasks) -> None:
+def test_a_mask_of_a_changed_label_is_burnt_again(tmp_path: Path, masks: SceneMasks) -> None:
     make_missing((masks, lazy(tmp_path)))
     assert make_missing((masks, lazy(tmp_path, post=box(0, 0, 2), made_from="k2")))
     assert masks.read("damage")[0, 0] == Damage.NO_DAMAGE
 
 
 @pytest.mark.parametrize("kind", ["building", "damage"])
-@pytest.mark.parametrize("harm", ["gone", "empty", "torn"])
-def test_a_damaged_mask_is_burnt_again(tmp_path: Path, masks: SceneMasks, kind: str, harm: str) -> None:
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated"])
+def test_a_damaged_mask_is_burnt_again(tmp_path: Path, masks: SceneMasks, kind: str, damage: str) -> None:
     make_missing((masks, lazy(tmp_path)))
     path = masks.path(kind)
     whole = path.read_bytes()
     path.unlink()
-    if harm != "gone":
-        path.write_bytes(whole[: 40 if harm == "torn" else 0])
+    if damage != "missing":
+        path.write_bytes(whole[: 40 if damage == "truncated" else 0])
     assert make_missing((masks, lazy(tmp_path)))
     assert path.read_bytes() == whole
 
 
-def test_geometry_that_is_none_leaves_no_mask(tmp_path: Path, masks: SceneMasks) -> None:
+def test_an_invalid_geometry_leaves_no_mask(tmp_path: Path, masks: SceneMasks) -> None:
     with pytest.raises(LabelError, match=r"b\.json has geometry 'nowhere'"):
         make_missing((masks, lazy(tmp_path, post="nowhere")))
     assert not list(tmp_path.rglob("*.tif"))
 
 
 @pytest.mark.parametrize(("kind", "code"), [("building", 2), ("damage", 6), ("building", 255)])
-def test_a_mask_of_other_codes_is_refused(masks: SceneMasks, kind: str, code: int) -> None:
+def test_a_mask_with_an_unknown_code_is_refused(masks: SceneMasks, kind: str, code: int) -> None:
     write_mask(masks.path(kind), np.full((4, 4), code, np.uint8))
     with pytest.raises(DataError, match=f"holds the code {code}"):
         masks.read(kind)
@@ -111,7 +111,7 @@ SCENES = pd.DataFrame({"scene": [SCENE], "tier": ["tier1"], "post_image": [f"tra
     ("target", "agreement"),
     [([[0, 1, 0, 4]] * 2, 1.0), ([[0, 1, 0, 3]] * 2, 0.75), ([[1, 1, 1, 4]] * 2, 0.5), ([[0, 1]], 0.0)],
 )
-def test_the_share_of_equal_pixels_without_un_classified_ones(
+def test_agreement_with_a_target_ignores_un_classified_pixels(
     tmp_path: Path, target: list[list[int]], agreement: float
 ) -> None:
     masks = partial(SceneMasks, tmp_path / "masks")
@@ -123,5 +123,5 @@ def test_the_share_of_equal_pixels_without_un_classified_ones(
     assert compared.to_dict("records") == [{"scene": SCENE, "agreement": agreement}]
 
 
-def test_no_targets_no_rows(tmp_path: Path) -> None:
+def test_without_targets_there_are_no_rows(tmp_path: Path) -> None:
     assert compare_targets(tmp_path, SCENES, partial(SceneMasks, tmp_path)).empty

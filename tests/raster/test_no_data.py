@@ -1,4 +1,4 @@
-"""Pixels that hold no data, declared or not, on the grid of the images and beside it."""
+"""Pixels without data, declared or not, of images on the common grid and shifted against it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from image_pair import Smooth, Write, pair_of, whole
 from xview2_siamese_unet.inference.pair import HarmonisedPair
 
 HOLE = slice(50, 110), slice(60, 120)
-ASIDE = Affine(0.5, 0, 500_000.25, 0, -0.5, 4_000_000)
+SHIFTED = Affine(0.5, 0, 500_000.25, 0, -0.5, 4_000_000)
 
 
 def reflectance(smooth: Smooth, phase: float) -> np.ndarray:
@@ -27,40 +27,44 @@ def without(hole: tuple[slice, slice]) -> np.ndarray:
     return valid
 
 
-@pytest.mark.parametrize("aside", [False, True])
+@pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize("value", [-9999.0, np.nan, -3.4028234663852886e38, -1.7976931348623157e308])
-def test_no_data_in_one_band(write_raster: Write, smooth: Smooth, value: float, aside: bool) -> None:
-    """Beside the grid, fill values must not be mixed into the pixels around the hole."""
+def test_no_data_in_one_band_is_no_data(write_raster: Write, smooth: Smooth, value: float, shifted: bool) -> None:
+    """If an image is shifted against the grid, fill values must not be mixed into the pixels around the hole."""
     paths, clean = [], []
-    for k, place in enumerate((None, ASIDE if aside else None)):
+    for k, transform in enumerate((None, SHIFTED if shifted else None)):
         image = reflectance(smooth, k).astype(np.float64 if value < -1e39 else np.float32)
-        clean.append(write_raster(f"clean{k}.tif", image, place))
+        clean.append(write_raster(f"clean{k}.tif", image, transform))
         image[*HOLE, 0] = value
-        paths.append(write_raster(f"{k}.tif", image, place, nodata=value))
-    found, asked = whole(pair_of(*paths, stretch=(0.0, 1.0))), whole(pair_of(*clean, stretch=(0.0, 1.0)))
-    # A pixel whose centre lies on the border of two pixels takes that to the right.
+        paths.append(write_raster(f"{k}.tif", image, transform, nodata=value))
+    found, expected = whole(pair_of(*paths, stretch=(0.0, 1.0))), whole(pair_of(*clean, stretch=(0.0, 1.0)))
+    # A pixel whose centre lies on the border of two pixels takes the value of the right one.
     np.testing.assert_array_equal(found.valid, without(HOLE))
-    near = np.abs(found.post[found.valid].astype(int) - asked.post[found.valid])
+    near = np.abs(found.post[found.valid].astype(int) - expected.post[found.valid])
     assert near.max() <= 4
     stretch = pair_of(*paths).pair.stretch[0]
     assert stretch == pytest.approx((7 / 300, 247 / 300), abs=0.01)
 
 
-@pytest.mark.parametrize("aside", [False, True])
+@pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize(("kind", "value"), [(np.uint8, 0), (np.uint8, 255), (np.uint16, 0)])
-def test_a_colour_in_one_band_is_data(write_raster: Write, smooth: Smooth, kind: type, value: int, aside: bool) -> None:
-    """A deep green roof has no red: only where all bands hold a value that is also a colour there is no data."""
+def test_a_colour_in_one_band_is_data(
+    write_raster: Write, smooth: Smooth, kind: type, value: int, shifted: bool
+) -> None:
+    """A deep green roof has no red. A no-data value that is also a colour counts only if all bands have it."""
     paths = []
-    for k, place in enumerate((None, ASIDE if aside else None)):
+    for k, transform in enumerate((None, SHIFTED if shifted else None)):
         image = smooth(phase=k).astype(kind).clip(1, 254)
         image[*HOLE, 0] = value
         image[10:20, 10:20] = value
-        paths.append(write_raster(f"{k}.tif", image, place, nodata=value))
+        paths.append(write_raster(f"{k}.tif", image, transform, nodata=value))
     np.testing.assert_array_equal(whole(pair_of(*paths)).valid, without((slice(10, 20), slice(10, 20))))
 
 
 @pytest.mark.parametrize(("kind", "factor", "value"), [(np.float32, 1 / 300, -9999), (np.uint16, 20, 65535)])
-def test_an_undeclared_fill_value(write_raster: Write, smooth: Smooth, kind: type, factor: float, value: int) -> None:
+def test_an_undeclared_fill_value_is_no_data(
+    write_raster: Write, smooth: Smooth, kind: type, factor: float, value: int
+) -> None:
     paths = []
     for k in range(2):
         image = (smooth(phase=k).astype(float) * factor).astype(kind)
@@ -72,7 +76,7 @@ def test_an_undeclared_fill_value(write_raster: Write, smooth: Smooth, kind: typ
     np.testing.assert_array_equal(whole(found).valid, without((slice(None), slice(9))))
 
 
-def test_an_undeclared_border_of_a_larger_image(write_raster: Write, smooth: Smooth) -> None:
+def test_an_undeclared_border_of_a_large_image_is_no_data(write_raster: Write, smooth: Smooth) -> None:
     valid = np.zeros((1500, 1500), bool)
     valid[12:-12, 12:-12] = True
     paths = []
@@ -92,7 +96,7 @@ def test_an_undeclared_border_of_a_larger_image(write_raster: Write, smooth: Smo
 def test_saturated_and_dark_roofs_are_data(
     write_raster: Write, smooth: Smooth, kind: type, factor: float, value: float, bands: int
 ) -> None:
-    """No sensor delivers a fill value of such a size: it is a glint, or a roof without red."""
+    """Glints and roofs without red have values that sensors do not use as fill values."""
     paths = []
     for k in range(2):
         image = ((smooth(phase=k).astype(float) / 4 + 20) * factor).astype(kind)
@@ -103,8 +107,8 @@ def test_saturated_and_dark_roofs_are_data(
     assert not any("does not declare" in warning for warning in found.warnings)
 
 
-def test_no_data_values_that_differ_between_bands(write_raster: Write, smooth: Smooth) -> None:
-    """A value that is also a colour counts together with the others like it; -9999 counts alone."""
+def test_no_data_values_may_differ_between_bands(write_raster: Write, smooth: Smooth) -> None:
+    """A no-data value that is also a colour counts only if all such bands have it; -9999 counts in one band."""
     image = smooth(phase=1).astype(np.int16)
     image[10:20, 10:20] = (0, 0, -9999)
     image[30:40, 30:40, 2] = -9999
@@ -124,7 +128,7 @@ def test_no_data_values_that_differ_between_bands(write_raster: Write, smooth: S
     np.testing.assert_array_equal(found.valid, valid)
 
 
-def test_alpha_beside_a_no_data_value(write_raster: Write, smooth: Smooth) -> None:
+def test_alpha_and_a_no_data_value_are_combined(write_raster: Write, smooth: Smooth) -> None:
     alpha = np.full((200, 300, 1), 255, np.uint8)
     alpha[HOLE] = 0
     image = np.concatenate([smooth(phase=1), alpha], axis=2)
@@ -140,7 +144,7 @@ def collared(write_raster: Write, name: str, image: np.ndarray, **profile: objec
 
 
 @pytest.mark.parametrize("mosaic", [False, True])
-def test_a_collar_of_jpeg_is_no_data(write_raster: Write, smooth: Smooth, mosaic: bool) -> None:
+def test_a_jpeg_collar_is_no_data(write_raster: Write, smooth: Smooth, mosaic: bool) -> None:
     options = {"photometric": "YCBCR", "compress": "JPEG", "jpeg_quality": 75, "interleave": "pixel", "tiled": True}
     blocks = {"blockxsize": 64, "blockysize": 64}
     image, later = smooth(), smooth(phase=1)
@@ -148,13 +152,13 @@ def test_a_collar_of_jpeg_is_no_data(write_raster: Write, smooth: Smooth, mosaic
     lossless = [collared(write_raster, f"plain{k}.tif", each) for k, each in enumerate((image, later))]
     if mosaic:
         jpeg[0] = mosaic_of(jpeg[0])
-    found, asked = pair_of(*jpeg), whole(pair_of(*lossless)).valid
+    found, expected = pair_of(*jpeg), whole(pair_of(*lossless)).valid
     valid = whole(found).valid
     with rasterio.open(jpeg[1]) as raster:
-        blurred = raster.read().any(axis=0) & ~asked
+        blurred = raster.read().any(axis=0) & ~expected
     assert blurred.sum() > 500
     assert sum("nearly black" in warning for warning in found.warnings) == 2
-    assert (valid != asked).sum() < 0.15 * blurred.sum()
+    assert (valid != expected).sum() < 0.15 * blurred.sum()
     assert in_windows(found, 37).tolist() == valid.tolist()
 
 
@@ -174,17 +178,17 @@ def in_windows(found: HarmonisedPair, side: int) -> np.ndarray:
     return valid
 
 
-@pytest.mark.parametrize("where", ["aside", "finer", "zone"])
-def test_a_pixel_is_the_same_in_any_window(write_raster: Write, smooth: Smooth, where: str) -> None:
+@pytest.mark.parametrize("position", ["shifted", "finer", "zone"])
+def test_a_pixel_is_the_same_in_any_window(write_raster: Write, smooth: Smooth, position: str) -> None:
     image = smooth(phase=1)
     image[HOLE] = 0
     pre = write_raster("pre.tif", smooth())
-    if where == "zone":
+    if position == "zone":
         east, north = rasterio.warp.transform("EPSG:32615", "EPSG:32616", [500_000], [4_000_000])
         post = write_raster("post.tif", image, Affine(0.5, 0, east[0], 0, -0.5, north[0]), crs="EPSG:32616")
     else:
         post = write_raster(
-            "post.tif", image, Affine(0.2, 0, 500_010, 0, -0.2, 3_999_990) if where == "finer" else ASIDE
+            "post.tif", image, Affine(0.2, 0, 500_010, 0, -0.2, 3_999_990) if position == "finer" else SHIFTED
         )
     found = pair_of(pre, post)
     height, width = found.pair.grid.height, found.pair.grid.width
@@ -200,7 +204,7 @@ def test_a_pixel_is_the_same_in_any_window(write_raster: Write, smooth: Smooth, 
 
 
 def test_scale_and_offset_are_applied(write_raster: Write, smooth: Smooth) -> None:
-    """Both dates show the same reflectance, one as numbers with a scale and an offset."""
+    """Both images show the same reflectance, one as numbers with a scale and an offset."""
     image = smooth()
     pre = write_raster("pre.tif", (image / 255).astype(np.float32))
     post = write_raster("post.tif", (image.astype(np.uint16) * 40 + 1000))
@@ -213,7 +217,7 @@ def test_scale_and_offset_are_applied(write_raster: Write, smooth: Smooth) -> No
 
 
 def test_clipped_dim_and_white_pixels_are_counted(write_raster: Write, smooth: Smooth) -> None:
-    """What the bytes do not show: values outside of the stretch, dates in other units, white borders."""
+    """Warnings name values outside of the stretch, images in different units, and white borders."""
     deep = [smooth(phase=k).astype(np.uint16) * factor for k, factor in enumerate((8, 240))]
     pre, post = (write_raster(f"{k}.tif", image) for k, image in enumerate(deep))
     warnings = pair_of(pre, post).warnings

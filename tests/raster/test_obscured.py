@@ -1,4 +1,4 @@
-"""What an image shows of the ground."""
+"""Detection of obscured cells: clouds and night."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIDE, STEP = 256, 4
 
 @pytest.fixture
 def ground() -> np.ndarray:
-    """A green ground with the texture of houses and trees, (h, w, 3) bytes."""
+    """Green ground with the texture of houses and trees, uint8 (h, w, 3)."""
     rng = np.random.default_rng(0)
     blocks = np.kron(rng.normal(0, 12, (SIDE // 4, SIDE // 4)), np.ones((4, 4))) + rng.normal(0, 12, (SIDE, SIDE))
     return np.clip(blocks[..., None] + (70, 95, 60), 1, 255).astype(np.uint8)
@@ -35,16 +35,16 @@ def test_a_cloud_is_obscured_to_its_edge(ground: np.ndarray, grey: int) -> None:
     assert not found[:, :30].any()
 
 
-def test_a_thin_cloud_is_not(ground: np.ndarray) -> None:
+def test_a_thin_cloud_is_not_obscured(ground: np.ndarray) -> None:
     assert not obscured((0.7 * ground + 0.3 * 220).astype(np.uint8)).any()
 
 
-def test_a_white_roof_is_not(ground: np.ndarray) -> None:
+def test_a_white_roof_is_not_obscured(ground: np.ndarray) -> None:
     ground[100:132, 60:160] = 245  # 16 m wide
     assert not obscured(ground).any()
 
 
-def test_smooth_sand_and_muddy_water_have_a_colour(ground: np.ndarray) -> None:
+def test_smooth_sand_and_muddy_water_are_not_obscured(ground: np.ndarray) -> None:
     for colour in ((200, 175, 140), (130, 115, 95)):
         ground[:] = colour
         assert not obscured(ground).any()

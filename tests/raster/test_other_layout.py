@@ -1,4 +1,4 @@
-"""Scenes of another layout become scenes of xBD, or are refused with what is wrong."""
+"""Scenes of another layout become scenes of xBD, or are refused with the reason."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def refusal(root: Path, out: Path) -> ProjectError:
 
 
 @pytest.mark.parametrize("kind", ["serial", pytest.param("processes", marks=pytest.mark.slow)])
-def test_pairs_without_a_georeference(root: Path, tmp_path: Path, kind: str) -> None:
+def test_pairs_without_a_georeference_are_converted(root: Path, tmp_path: Path, kind: str) -> None:
     folder = convert(root, tmp_path / "ours", ExecutorParams.model_validate({"kind": kind, "workers": 2}))
     pairs, problems = list_pairs(folder)
     assert [str(pair.scene) for pair in pairs] == [f"flood_0000000{n}" for n in range(3)]
@@ -90,10 +90,10 @@ def test_pairs_without_a_georeference(root: Path, tmp_path: Path, kind: str) -> 
 
 def test_only_changed_labels_are_converted_again(root: Path, tmp_path: Path) -> None:
     folder = convert(root, tmp_path / "ours")
-    dates = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
     (root / "1.txt").write_text("no-damage")
     convert(root, tmp_path / "ours")
-    changed = {path.name for path, date in dates.items() if path.stat().st_mtime_ns != date}
+    changed = {path.name for path, time in times.items() if path.stat().st_mtime_ns != time}
     assert changed == {"flood_00000001_pre_disaster.json", "flood_00000001_post_disaster.json"}
     assert "no-damage" in (folder / "tier3/labels/flood_00000001_post_disaster.json").read_text()
 
@@ -151,9 +151,9 @@ def labels_of(pre: Path, post: Path, buildings: gpd.GeoDataFrame) -> list[bytes]
 def test_degrees_metres_and_pixels_give_the_same_label(tmp_path: Path) -> None:
     images = tif(tmp_path / "a.tif"), tif(tmp_path / "b.tif")
     in_pixels = shapely.transform(frame().geometry[0], lambda xy: np.column_stack(~UTM @ (xy[:, 0], xy[:, 1])))
-    given = (frame(), frame().to_crs(4326), frame(crs=None, geometry=in_pixels))
+    frames = (frame(), frame().to_crs(4326), frame(crs=None, geometry=in_pixels))
     polygons = []
-    for buildings in given:
+    for buildings in frames:
         (found,) = parse_label(labels_of(*images, buildings)[1], "post", where="x", georeferenced=True).buildings
         assert found.lng_lat is not None
         polygons.append([shapely.get_coordinates(shapely.from_wkt(text)) for text in (found.xy, found.lng_lat)])
@@ -175,7 +175,7 @@ def test_degrees_metres_and_pixels_give_the_same_label(tmp_path: Path) -> None:
         ({}, frame(geometry=None), "of type None"),
     ],
 )
-def test_what_cannot_be_converted_is_refused(
+def test_invalid_images_and_buildings_are_refused(
     tmp_path: Path, post: dict[str, object], buildings: gpd.GeoDataFrame, sentence: str
 ) -> None:
     with pytest.raises(DataError, match=sentence):
@@ -197,18 +197,18 @@ def test_polygons_in_degrees_need_a_georeferenced_image(root: Path) -> None:
         ("xbd", Partitions({}, what="scenes"), "download is a dataset in another layout"),
     ],
 )
-def test_source_and_catalog_entry_belong_together(source: str, download: object, sentence: str) -> None:
+def test_the_source_must_match_the_catalog_entry(source: str, download: object, sentence: str) -> None:
     dataset = DatasetParams.model_validate({"source": source, "root": "xbd", "name": "x"})
     with pytest.raises(ConfigError, match=sentence):
         provide_scenes(download, dataset, ExecutorParams())
 
 
-def test_the_sample_needs_no_entry(root: Path) -> None:
-    drawn = provide_scenes(Squares(path=str(root)).load(), DatasetParams(), ExecutorParams())
-    assert drawn.keys() == provide_scenes(None, DatasetParams(), ExecutorParams()).keys()
+def test_the_sample_needs_no_download_entry(root: Path) -> None:
+    sample = provide_scenes(Squares(path=str(root)).load(), DatasetParams(), ExecutorParams())
+    assert sample.keys() == provide_scenes(None, DatasetParams(), ExecutorParams()).keys()
 
 
-def test_inputs_are_never_written_to(root: Path) -> None:
+def test_downloads_are_read_only(root: Path) -> None:
     assert DownloadDataset(source="other", path=str(root)).load() is None
     with pytest.raises(DatasetError, match="read only"):
         Squares(path=str(root)).save("x")

@@ -27,7 +27,7 @@ def polygons(rings: Sequence[object]) -> np.ndarray:
 
 
 def even_odd(ring: list[tuple[float, float]], shape: tuple[int, int]) -> np.ndarray:
-    """Pixels whose centre is inside, one comparison an edge: the textbook's crossing number."""
+    """Return the pixels whose centre is inside, by the crossing number algorithm."""
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     inside = np.zeros(shape, bool)
     for (x1, y1), (x2, y2) in zip(ring, [*ring[1:], ring[0]], strict=True):
@@ -37,10 +37,10 @@ def even_odd(ring: list[tuple[float, float]], shape: tuple[int, int]) -> np.ndar
 
 
 @given(st.lists(st.tuples(RING, CODES), max_size=6))
-def test_each_pixel_is_of_the_first_class_that_holds_its_centre(drawn: list) -> None:
+def test_each_pixel_has_the_first_class_in_priority_that_contains_its_centre(drawn: list) -> None:
     expected = np.zeros(SHAPE, np.uint8)
     for code in reversed(OVERLAP_PRIORITY):
-        for ring in (ring for ring, its in drawn if its is code):
+        for ring in (ring for ring, ring_code in drawn if ring_code is code):
             expected[even_odd(ring, SHAPE)] = code
     burnt = rasterize_damage(polygons([ring for ring, _ in drawn]), [code for _, code in drawn], SHAPE, "centre")
     assert burnt.dtype == np.uint8
@@ -48,7 +48,7 @@ def test_each_pixel_is_of_the_first_class_that_holds_its_centre(drawn: list) -> 
 
 
 @given(st.lists(RING, max_size=6))
-def test_buildings_are_the_union(rings: list) -> None:
+def test_the_building_mask_is_the_union_of_all_polygons(rings: list) -> None:
     expected = np.any([np.zeros(SHAPE, bool), *(even_odd(ring, SHAPE) for ring in rings)], axis=0)
     np.testing.assert_array_equal(rasterize_buildings(polygons(rings), SHAPE, "centre"), expected)
 
@@ -57,9 +57,9 @@ POINTS = st.tuples(st.floats(-5, 40), st.floats(-5, 40))
 
 
 @given(st.lists(st.lists(POINTS, min_size=3, max_size=8), min_size=1, max_size=5))
-def test_the_pixels_are_those_of_gdal(rings: list) -> None:
+def test_the_mask_equals_that_of_gdal(rings: list) -> None:
     shapes = [(shapely.Polygon(ring), 1) for ring in rings]
-    # GDAL also paints level edges that run exactly through pixel centres; no such edge has an inside of its own.
+    # GDAL also paints level edges that run exactly through pixel centres, so these cases are skipped.
     if any(y % 1 == 0.5 for ring in rings for _, y in ring):
         return
     expected = rasterize(shapes, out_shape=SHAPE, dtype="uint8")
@@ -67,7 +67,7 @@ def test_the_pixels_are_those_of_gdal(rings: list) -> None:
 
 
 @pytest.mark.parametrize("rule", ["centre", "outline"])
-def test_holes_and_several_parts(rule: str) -> None:
+def test_holes_and_several_parts_are_burnt(rule: str) -> None:
     ring = shapely.Polygon(shapely.box(2, 2, 20, 20).exterior, [shapely.box(6, 6, 16, 16).exterior])
     parts = shapely.MultiPolygon([ring, shapely.box(8, 8, 12, 12)])
     burnt = rasterize_buildings(polygons([parts]), SHAPE, rule)
@@ -77,7 +77,7 @@ def test_holes_and_several_parts(rule: str) -> None:
     assert burnt[22, 22] == 0
 
 
-def test_the_outline_rule_adds_what_is_touched() -> None:
+def test_the_outline_rule_adds_touched_pixels() -> None:
     touched = rasterize_damage(polygons([shapely.box(2.6, 2.6, 5.4, 5.4)]), [Damage.DESTROYED], SHAPE, "outline")
     centred = rasterize_damage(polygons([shapely.box(2.6, 2.6, 5.4, 5.4)]), [Damage.DESTROYED], SHAPE, "centre")
     assert (touched[2:6, 2:6] == Damage.DESTROYED).all()
@@ -92,7 +92,7 @@ def test_no_polygon_gives_background(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", ["centre", "outline"])
-def test_what_reaches_over_the_edge_is_cut_off(rule: str) -> None:
+def test_polygons_are_clipped_at_the_edge_of_the_image(rule: str) -> None:
     assert rasterize_buildings(polygons([shapely.box(-9e6, -9e6, 9e6, 9e6)]), SHAPE, rule).all()
     assert not rasterize_buildings(polygons([shapely.box(50, 50, 60, 60)]), SHAPE, rule).any()
     corner = rasterize_buildings(polygons([shapely.box(-1.4e-05, -1, 1, 1)]), SHAPE, rule)
@@ -100,7 +100,7 @@ def test_what_reaches_over_the_edge_is_cut_off(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", ["centre", "outline"])
-def test_where_classes_overlap_the_order_of_the_label_means_nothing(rule: str) -> None:
+def test_overlapping_classes_do_not_depend_on_their_order_in_the_label(rule: str) -> None:
     for first, second in pairwise(OVERLAP_PRIORITY):
         for codes in ([first, second], [second, first]):
             burnt = rasterize_damage(polygons([shapely.box(1, 1, 9, 9)] * 2), codes, SHAPE, rule)

@@ -1,4 +1,4 @@
-"""A pixel belongs to an area of interest when its centre lies in it, in whatever window it is read."""
+"""A pixel belongs to an area of interest if its centre lies in it, in any window."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PIXELS = st.floats(0.1, 3.0) | st.sampled_from([0.1, 0.3, 0.305, 0.31, 0.35, 0.4
 ORIGINS = st.tuples(st.floats(2e5, 8e5), st.floats(1e5, 9e6)) | st.just((500_000.0, 4_000_000.0))
 
 
-class Seen:
-    """A date with data everywhere."""
+class FullImage:
+    """An image with data in every pixel."""
 
     def __init__(self, grid: Grid, aoi: Any) -> None:  # noqa: ANN401
         self.pair = SimpleNamespace(grid=grid, aoi=aoi)
@@ -34,8 +34,8 @@ class Seen:
 
 
 def windows_of(grid: Grid, aoi: Any, top: int, left: int, side: int) -> np.ndarray:  # noqa: ANN401
-    """Return the mask of the grid from windows of a side whose first corner lies before the grid."""
-    reader: Any = PairReader(Seen(grid, aoi), Seen(grid, aoi))
+    """Return the mask of the grid from square windows; the first one starts above and left of the grid."""
+    reader: Any = PairReader(FullImage(grid, aoi), FullImage(grid, aoi))
     whole = np.zeros((grid.height + 2 * side, grid.width + 2 * side), bool)
     for row in range(-top, grid.height, side):
         for column in range(-left, grid.width, side):
@@ -52,7 +52,7 @@ def centres_in(grid: Grid, shape: Any) -> np.ndarray:  # noqa: ANN401
 
 
 @given(PIXELS, ORIGINS, st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(0, 40), st.integers(41, 97))
-def test_area_of_interest_in_any_window(
+def test_an_area_of_interest_is_the_same_in_any_window(
     pixel: float, origin: tuple[float, float], seed: int, top: int, left: int, side: int
 ) -> None:
     grid = Grid("EPSG:32615", *origin, pixel, WIDTH, HEIGHT)
@@ -66,14 +66,14 @@ def test_area_of_interest_in_any_window(
     aoi = shapely.transform(star.difference(hole), lambda columns_rows: corner + columns_rows * size)
     expected = centres_in(grid, aoi)
     found = windows_of(grid, aoi, top, left, side)
-    # A centre nearer to an edge than rounding of coordinates of 10^6 m may fall on either side.
-    unsure = centres_in(grid, aoi.boundary.buffer(1e-6 * pixel + 1e-8))
-    np.testing.assert_array_equal(found[~unsure], expected[~unsure])
+    # A centre that is closer to an edge than the rounding of coordinates near 10^6 m may fall on either side.
+    near_an_edge = centres_in(grid, aoi.boundary.buffer(1e-6 * pixel + 1e-8))
+    np.testing.assert_array_equal(found[~near_an_edge], expected[~near_an_edge])
     np.testing.assert_array_equal(found, windows_of(grid, aoi, 0, 0, 200))
 
 
 @given(PIXELS, st.floats(4e5, 6e5), st.floats(1e5, 9e6), st.integers(0, 2**32 - 1))
-def test_area_of_interest_in_degrees(pixel: float, left: float, top: float, seed: int) -> None:
+def test_an_area_of_interest_may_be_in_degrees(pixel: float, left: float, top: float, seed: int) -> None:
     grid = Grid("EPSG:32615", left, top, pixel, WIDTH, HEIGHT)
     turn = pyproj.Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
     x, y = left + (np.arange(WIDTH) + 0.5) * pixel, top - (np.arange(HEIGHT) + 0.5) * pixel
@@ -86,17 +86,17 @@ def test_area_of_interest_in_degrees(pixel: float, left: float, top: float, seed
         assert not expected.any()
         return
     found = windows_of(grid, aoi, 3, 7, 64)
-    assert (found != expected).sum() <= 2  # PROJ and the bent edges agree to a hundredth of a millimetre
+    assert (found != expected).sum() <= 2  # PROJ and the densified edges agree to 0.01 mm
 
 
-def test_what_only_touches_the_grid_is_no_area() -> None:
+def test_a_part_that_only_touches_the_grid_is_dropped() -> None:
     grid = Grid("EPSG:32615", 500_000, 4_000_000, 0.5, WIDTH, HEIGHT)
     west, south, east, north = grid.bounds
-    inside, beside = (
+    inside, outside = (
         shapely.box(west + 10, south + 10, west + 20, south + 20),
         shapely.box(east, south, east + 9, north),
     )
     utm = CRS.from_string(grid.crs)
-    aoi = clip(Area(utm, shapely.MultiPolygon([inside, beside])), shapely.box(*grid.bounds), utm)
+    aoi = clip(Area(utm, shapely.MultiPolygon([inside, outside])), shapely.box(*grid.bounds), utm)
     assert aoi.equals(inside)
     assert windows_of(grid, aoi, 0, 0, 64).sum() == 20 * 20

@@ -1,4 +1,4 @@
-"""Masks and counts of the real scenes beside the project, against rasterisers that share no code with ours."""
+"""Masks and counts of the real scenes in ../shared against an independent rasteriser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REAL = Path(__file__).parents[3] / "shared" / "xbd"
 LABELS = sorted(REAL.glob("*/labels/*_post_disaster.json"))
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="../shared/xbd is missing")
 SHAPE = (1024, 1024)
-# Painted one after the other, so that what is rarer and worse to miss covers the rest.
+# Painted in this order, so that rarer and more important classes cover the others.
 ORDER = {"un-classified": 5, "no-damage": 1, "destroyed": 4, "major-damage": 3, "minor-damage": 2}
 
 
@@ -44,7 +44,7 @@ def ours(post: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def paint(features: list[dict], code: int, mask: np.ndarray) -> None:
-    """Polygon by polygon onto a full-size mask."""
+    """Burn polygon by polygon into a full-size mask."""
     for feature in features:
         inside = rasterize([(from_wkt(feature["wkt"]), 1)], out_shape=SHAPE, dtype="uint8")
         mask[inside == 1] = code
@@ -63,13 +63,13 @@ def theirs(post: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("post", LABELS, ids=lambda path: path.name[:-19])
-def test_every_pixel_is_that_of_an_independent_rasteriser(post: Path) -> None:
+def test_masks_equal_those_of_an_independent_rasteriser(post: Path) -> None:
     for mine, other in zip(ours(post), theirs(post), strict=True):
         np.testing.assert_array_equal(mine, other)
 
 
 @pytest.mark.slow
-def test_counts_of_classes_are_those_of_an_independent_count() -> None:
+def test_class_counts_equal_an_independent_count() -> None:
     records, pixels = [], np.zeros((2, 256), np.int64)
     for post in LABELS:
         building, damage = ours(post)
@@ -92,7 +92,7 @@ def test_masks_agree_with_the_targets_of_the_download(capsys: pytest.CaptureFixt
         _, damage = ours(REAL / "test" / "labels" / f"{scene}_post_disaster.json")
         with Image.open(target) as image:
             wanted = np.asarray(image)
-        # Targets leave un-classified buildings out.
+        # Targets do not contain un-classified buildings.
         agreement[scene] = float((np.where(damage == SUBTYPES["un-classified"], 0, damage) == wanted).mean())
     assert agreement
     with capsys.disabled():
@@ -100,7 +100,7 @@ def test_masks_agree_with_the_targets_of_the_download(capsys: pytest.CaptureFixt
     assert min(agreement.values()) >= 0.97
 
 
-def test_images_are_read_as_they_are() -> None:
+def test_images_are_read_unchanged() -> None:
     for path in sorted(REAL.glob("*/images/*.png"))[::17]:
         with Image.open(path) as image:
             np.testing.assert_array_equal(read_rgb(path), np.asarray(image.convert("RGB")))

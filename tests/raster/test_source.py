@@ -1,4 +1,4 @@
-"""The files of an image, their bands, and what a VRT may name."""
+"""Files and bands of an image, and the files that a VRT may name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shows(found: HarmonisedPair, image: np.ndarray) -> bool:
     return bool(valid.all() and (post == image).all())
 
 
-def test_files_of_file_managers_are_no_tiles(write_raster: Write, smooth: Smooth) -> None:
+def test_files_of_file_managers_are_ignored(write_raster: Write, smooth: Smooth) -> None:
     image = smooth()
     folder = halves(write_raster, "tiles", image)
     for name in ("._tile_a.tif", "._tile_b.tif"):
@@ -45,16 +45,16 @@ def test_files_of_file_managers_are_no_tiles(write_raster: Write, smooth: Smooth
     assert not found.warnings
 
 
-def test_of_a_delivery_the_visual_image_is_taken(write_raster: Write, smooth: Smooth) -> None:
+def test_the_visual_image_of_a_delivery_is_used(write_raster: Write, smooth: Smooth) -> None:
     image = smooth()
     for part, name in ((slice(100), "120020223032"), (slice(100, 300), "120020223033")):
-        place = Affine(0.5, 0, 500_000 + part.start / 2 if part.start else 500_000, 0, -0.5, 4_000_000)
+        transform = Affine(0.5, 0, 500_000 + part.start / 2 if part.start else 500_000, 0, -0.5, 4_000_000)
         folder = f"order/ard/14/{name}/2023-01-01/103001"
         colours = image[:, part]
-        write_raster(f"{folder}-visual.tif", colours, place)
-        write_raster(f"{folder}-pan.tif", colours[..., 0].astype(np.uint16) * 5, place)
-        write_raster(f"{folder}-ms.tif", np.concatenate([colours] * 3, axis=2).astype(np.uint16), place)
-        write_raster(f"{folder}-clouds.tif", colours[..., 0] // 255, place)
+        write_raster(f"{folder}-visual.tif", colours, transform)
+        write_raster(f"{folder}-pan.tif", colours[..., 0].astype(np.uint16) * 5, transform)
+        write_raster(f"{folder}-ms.tif", np.concatenate([colours] * 3, axis=2).astype(np.uint16), transform)
+        write_raster(f"{folder}-clouds.tif", colours[..., 0] // 255, transform)
     plain = write_raster("plain.tif", smooth(phase=1))
     found = pair_of(plain, plain.with_name("order"))
     assert shows(found, image)
@@ -63,7 +63,7 @@ def test_of_a_delivery_the_visual_image_is_taken(write_raster: Write, smooth: Sm
 
 
 @pytest.mark.parametrize("name", ["scene_udm2.tif", "scene_pan.tif"])
-def test_masks_and_grey_images_beside_an_image_are_left_out(write_raster: Write, smooth: Smooth, name: str) -> None:
+def test_masks_and_grey_images_next_to_an_image_are_left_out(write_raster: Write, smooth: Smooth, name: str) -> None:
     image = smooth()
     write_raster("post/scene.tif", image)
     other = write_raster(f"post/{name}", np.ones((200, 300, 8 if "udm" in name else 1), np.uint8))
@@ -80,7 +80,7 @@ def test_images_of_several_types_in_a_folder_are_refused(write_raster: Write, sm
         read_source(folder)
 
 
-def test_what_a_folder_hides_is_counted(write_raster: Write, smooth: Smooth) -> None:
+def test_hidden_tiles_and_files_in_subfolders_are_counted(write_raster: Write, smooth: Smooth) -> None:
     folder = halves(write_raster, "post", smooth())
     write_raster("post/older/tile_a.tif", smooth())
     write_raster("post/tile_c.tif", smooth()[:, 50:150], Affine(0.5, 0, 500_025, 0, -0.5, 4_000_000))
@@ -89,7 +89,7 @@ def test_what_a_folder_hides_is_counted(write_raster: Write, smooth: Smooth) -> 
     assert "1 of 4 GeoTIFFs of post lie in folders below it" in below
 
 
-def test_a_folder_outside_is_not_followed(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+def test_links_out_of_a_folder_are_not_followed(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
     write_raster("elsewhere/a.tif", smooth())
     (tmp_path / "order" / "part").mkdir(parents=True)
     (tmp_path / "order" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
@@ -110,7 +110,7 @@ def test_the_finest_tile_gives_the_size_of_a_pixel(write_raster: Write, smooth: 
     assert any("pixels of the tiles in post differ by a factor of 4" in warning for warning in found.warnings)
 
 
-def test_the_order_of_nameless_bands_is_a_guess_with_a_warning(write_raster: Write, smooth: Smooth) -> None:
+def test_the_order_of_unnamed_bands_is_guessed_with_a_warning(write_raster: Write, smooth: Smooth) -> None:
     deep = np.concatenate([smooth()[..., ::-1], smooth()[..., :1]], axis=2).astype(np.uint16) * 12
     guessed, named = (write_raster(f"{name}.tif", deep, photometric="MINISBLACK") for name in ("guessed", "named"))
     with rasterio.open(named, "r+") as raster:
@@ -131,7 +131,7 @@ def test_the_order_of_nameless_bands_is_a_guess_with_a_warning(write_raster: Wri
         (1, np.uint8, {"colorinterp": [ColorInterp.palette]}, "1 band.*-expand rgb"),
     ],
 )
-def test_pixels_that_are_no_colours_are_refused(
+def test_unsupported_bands_and_types_are_refused(
     write_raster: Write, bands: int, kind: type, profile: dict[str, object], sentence: str
 ) -> None:
     path = write_raster("a.tif", np.ones((20, 20, bands), kind), **profile)
@@ -149,7 +149,7 @@ def test_pixels_that_are_no_colours_are_refused(
         ("folder/a.jp2", r"holds no GeoTIFF \(1 \.jp2\)"),
     ],
 )
-def test_other_formats_are_named(tmp_path: Path, name: str, sentence: str) -> None:
+def test_the_error_names_an_unsupported_format(tmp_path: Path, name: str, sentence: str) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"")
@@ -168,7 +168,7 @@ def test_any_name_is_read(write_raster: Write, smooth: Smooth, name: str) -> Non
     assert shows(pair_of(path, write_raster(f"of {name}/tile.tif", image).parent), image)
 
 
-def test_a_name_that_gdal_takes_for_an_address(
+def test_a_name_that_gdal_could_parse_as_an_address_is_read(
     write_raster: Write, smooth: Smooth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = smooth()
@@ -193,7 +193,7 @@ def vrt(folder: Path, source: str) -> Path:
     return path
 
 
-def test_a_vrt_beside_its_tiles_is_read(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+def test_a_vrt_next_to_its_tiles_is_read(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
     image = smooth()
     plain = write_raster("tiles/plain.tif", image)
     pre, _, valid = whole(pair_of(vrt(tmp_path, "tiles/plain.tif"), plain))
@@ -205,10 +205,12 @@ def test_a_vrt_beside_its_tiles_is_read(write_raster: Write, smooth: Smooth, tmp
     "source",
     ["/etc/passwd", "../outside.tif", "/vsicurl/http://localhost/x.tif", "mosaic.vrt", "inner.tif", "missing.tif"],
 )
-def test_a_vrt_that_reaches_out_is_refused(write_raster: Write, smooth: Smooth, tmp_path: Path, source: str) -> None:
+def test_a_vrt_with_sources_outside_of_its_folder_is_refused(
+    write_raster: Write, smooth: Smooth, tmp_path: Path, source: str
+) -> None:
     write_raster("outside.tif", smooth())
     (tmp_path / "inside").mkdir()
-    (tmp_path / "inside" / "inner.tif").write_text(VRT.format(bands=""))  # a VRT by another name
+    (tmp_path / "inside" / "inner.tif").write_text(VRT.format(bands=""))  # a VRT with another suffix
     with pytest.raises(DataError):
         read_source(vrt(tmp_path / "inside", source))
 
@@ -229,7 +231,7 @@ def test_a_vrt_with_more_than_plain_sources_is_refused(
 
 
 @pytest.mark.parametrize(
-    "said",
+    "attributes",
     [
         "",
         'relativeToVRT="0"',
@@ -239,11 +241,11 @@ def test_a_vrt_with_more_than_plain_sources_is_refused(
     ],
 )
 def test_a_source_relative_to_the_current_folder_is_refused(
-    write_raster: Write, smooth: Smooth, tmp_path: Path, said: str
+    write_raster: Write, smooth: Smooth, tmp_path: Path, attributes: str
 ) -> None:
     plain = write_raster("plain.tif", smooth())
     path = vrt(tmp_path, "plain.tif")
-    path.write_text(path.read_text().replace('relativeToVRT="1"', said))
+    path.write_text(path.read_text().replace('relativeToVRT="1"', attributes))
     with pytest.raises(DataError, match="a VRT with"):
         check_vrt(path)
     absolute = vrt(tmp_path, str(plain))
@@ -252,7 +254,7 @@ def test_a_source_relative_to_the_current_folder_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("named", "opened", "looked_at"),
+    ("named", "opened", "checked"),
     [
         (b"a.tif ", b"a.tif ", b"a.tif"),
         (b" a.tif", b"a.tif", b" a.tif"),
@@ -260,19 +262,19 @@ def test_a_source_relative_to_the_current_folder_is_refused(
         (b"\xff.tif", b"\xff.tif", "\ufffd.tif".encode()),
     ],
 )
-def test_what_is_looked_at_is_what_will_be_opened(
-    write_raster: Write, smooth: Smooth, tmp_path: Path, named: bytes, opened: bytes, looked_at: bytes
+def test_names_that_gdal_would_read_differently_are_refused(
+    write_raster: Write, smooth: Smooth, tmp_path: Path, named: bytes, opened: bytes, checked: bytes
 ) -> None:
     plain = write_raster("plain.tif", smooth())
     path = vrt(tmp_path, "NAME")
     path.write_bytes(path.read_bytes().replace(b"NAME", named))
-    (tmp_path / os.fsdecode(looked_at)).write_bytes(plain.read_bytes())
+    (tmp_path / os.fsdecode(checked)).write_bytes(plain.read_bytes())
     (tmp_path / os.fsdecode(opened)).write_text("no TIFF")
     with pytest.raises(DataError, match="a VRT with"):
         check_vrt(path)
 
 
-def test_a_vrt_longer_than_what_is_looked_at_is_refused(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+def test_a_vrt_that_is_too_long_to_check_is_refused(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
     write_raster("plain.tif", smooth())
     path = vrt(tmp_path, "plain.tif")
     path.write_text(path.read_text() + "\N{EURO SIGN}" * 7_000_000)

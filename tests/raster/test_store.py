@@ -50,15 +50,15 @@ def test_the_record_counts_the_scene(two: tuple) -> None:
     damage, images = pixels[0][..., 7], (pixels[0][..., :3], pixels[0][..., 3:6])
     assert record["damage_pixels"].tolist() == [int((damage == code).sum()) for code in range(6)]
     assert record["building_pixels"].tolist() == [int((damage == 0).sum()), int((damage > 0).sum())]
-    for date, image in enumerate(images):
+    for phase, image in enumerate(images):
         wide = image.reshape(-1, 3).astype(object)
-        assert record["channel_sums"][date].tolist() == wide.sum(axis=0).tolist()
-        assert record["channel_squares"][date].tolist() == (wide**2).sum(axis=0).tolist()
-        assert record["valid_pixels"][date] == sum(any(pixel) for pixel in wide.tolist())
+        assert record["channel_sums"][phase].tolist() == wide.sum(axis=0).tolist()
+        assert record["channel_squares"][phase].tolist() == (wide**2).sum(axis=0).tolist()
+        assert record["valid_pixels"][phase] == sum(any(pixel) for pixel in wide.tolist())
     assert record["valid_pixels"][0] <= (HEIGHT - 2) * WIDTH
 
 
-def test_what_is_packed_stays_packed(two: tuple) -> None:
+def test_a_packed_scene_is_not_packed_again(two: tuple) -> None:
     slots, jobs, _ = two
     assert pack(slots[0], jobs[0])
     before = {path.name: path.read_bytes() for path in slots[0].folder.iterdir()}
@@ -66,17 +66,17 @@ def test_what_is_packed_stays_packed(two: tuple) -> None:
     assert {path.name: path.read_bytes() for path in slots[0].folder.iterdir()} == before
 
 
-@pytest.mark.parametrize("what", ["image", "label or rule"])
-def test_what_changed_is_packed_again(two: tuple, what: str) -> None:
+@pytest.mark.parametrize("changed", ["image", "label or rule"])
+def test_a_changed_scene_is_packed_again(two: tuple, changed: str) -> None:
     slots, jobs, _ = two
     pack(slots[0], jobs[0])
     job = jobs[0]
-    if what == "image":
+    if changed == "image":
         Image.fromarray(np.full((HEIGHT, WIDTH, 3), 9, np.uint8)).save(job.images[1])
     else:
         job = job._replace(made_from="other")
     assert pack(slots[0], job)
-    if what == "image":
+    if changed == "image":
         assert (Store(slots[0].folder).scene(job.scene).post == 9).all()
 
 
@@ -123,7 +123,9 @@ def test_a_killed_writer_leaves_a_scene_that_is_packed_again(two: tuple, monkeyp
 @pytest.mark.parametrize(
     ("error", "raised"), [(errno.ENOSPC, StorageError), (errno.EDQUOT, StorageError), (errno.EIO, OSError)]
 )
-def test_a_disk_that_is_full_is_said_so(two: tuple, monkeypatch: pytest.MonkeyPatch, error: int, raised: type) -> None:
+def test_a_full_disk_raises_a_storage_error(
+    two: tuple, monkeypatch: pytest.MonkeyPatch, error: int, raised: type
+) -> None:
     slots, jobs, _ = two
 
     def full(*_: object) -> None:
@@ -146,7 +148,7 @@ def test_another_size_is_refused(two: tuple) -> None:
         pack(slots[1], jobs[1])
 
 
-def test_a_store_travels_as_its_folder(two: tuple) -> None:
+def test_a_store_is_pickled_as_its_path(two: tuple) -> None:
     slots, jobs, pixels = two
     pack(slots[1], jobs[1])
     data = pickle.dumps(Store(slots[0].folder))
@@ -154,7 +156,7 @@ def test_a_store_travels_as_its_folder(two: tuple) -> None:
     np.testing.assert_array_equal(pickle.loads(data).scene(jobs[1].scene).pixels, pixels[1])  # noqa: S301
 
 
-def test_a_folder_that_is_no_store(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no store"):
         Store(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
@@ -164,11 +166,11 @@ def test_a_folder_that_is_no_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["pixels.u8", "records.bin"])
-@pytest.mark.parametrize("harm", ["gone", "short"])
-def test_a_store_that_lost_a_file(two: tuple, name: str, harm: str) -> None:
+@pytest.mark.parametrize("damage", ["missing", "short"])
+def test_a_store_with_a_missing_or_short_file_is_refused(two: tuple, name: str, damage: str) -> None:
     slots, jobs, _ = two
     path = slots[0].folder / name
-    if harm == "gone":
+    if damage == "missing":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-1])
@@ -176,8 +178,8 @@ def test_a_store_that_lost_a_file(two: tuple, name: str, harm: str) -> None:
         Store(slots[0].folder).scene(jobs[0].scene)
 
 
-class Asked(mmap.mmap):
-    """Pages that remember what of them was asked for."""
+class RecordedPages(mmap.mmap):
+    """A memory map that records the prefetched ranges."""
 
     ranges: list[tuple[int, int]]
 
@@ -187,17 +189,19 @@ class Asked(mmap.mmap):
         self.ranges.append((start, start + length))
 
 
-@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="the system cannot be asked")
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="the system has no MADV_WILLNEED")
 @pytest.mark.parametrize(("row", "top", "bottom"), [(0, 0, None), (1, 0, None), (1, 300, 500), (2, 511, 512)])
 @pytest.mark.parametrize("width", [512, 200])
-def test_lines_are_asked_for_and_no_others(tmp_path: Path, row: int, top: int, bottom: int | None, width: int) -> None:
+def test_only_the_requested_lines_are_prefetched(
+    tmp_path: Path, row: int, top: int, bottom: int | None, width: int
+) -> None:
     scene, line = 512 * width * 8, width * 8
     (tmp_path / "pixels.u8").write_bytes(bytes(3 * scene))
     (tmp_path / "records.bin").write_bytes(bytes(3 * RECORD.itemsize))
     (tmp_path / "manifest.json").write_text(json.dumps({"scenes": ["a", "b", "c"], "height": 512, "width": width}))
     store = Store(tmp_path)
     with (tmp_path / "pixels.u8").open("rb") as file:
-        pages = Asked(file.fileno(), 3 * scene, access=mmap.ACCESS_READ)
+        pages = RecordedPages(file.fileno(), 3 * scene, access=mmap.ACCESS_READ)
     pages.ranges = []
     store._maps = np.ndarray(store.pixels.shape, np.uint8, pages), store.records
     store.prefetch(row, top, bottom)
@@ -209,16 +213,16 @@ def test_lines_are_asked_for_and_no_others(tmp_path: Path, row: int, top: int, b
     assert all(start % mmap.PAGESIZE == 0 for start in starts)
 
 
-def test_nothing_is_asked_for_where_that_cannot_be_done(two: tuple) -> None:
+def test_prefetching_does_nothing_for_pixels_in_memory(two: tuple) -> None:
     slots, jobs, pixels = two
     pack(slots[0], jobs[0])
     store = Store(slots[0].folder)
-    store._maps = np.array(store.pixels), store.records  # in memory already, and no map of a file
+    store._maps = np.array(store.pixels), store.records  # in memory already, not a memory map
     store.prefetch(0)
     np.testing.assert_array_equal(store.pixels[0], pixels[0])
 
 
-def test_problems_are_remembered(two: tuple) -> None:
+def test_problems_are_read_from_the_store(two: tuple) -> None:
     store = Store(two[0][0].folder)
     assert store.problems == []
     (store.folder / "problems.json").write_text(json.dumps([["a", "b"]]))

@@ -1,4 +1,4 @@
-"""Where the pixels of rasters go in a VRT; `tests/campaign/test_mosaic.py` reads VRTs pixel by pixel."""
+"""Placement of rasters in a VRT; `tests/campaign/test_mosaic.py` reads VRTs pixel by pixel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def on_ground(rectangle: Rectangle, grid: Grid) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_pixels_of_one_size_are_copied_and_moved_by_half_a_pixel_at_most(seed: int) -> None:
+def test_pixels_of_one_size_are_copied_and_shifted_by_half_a_pixel_at_most(seed: int) -> None:
     grids = random_grids(np.random.default_rng(seed), [0.5, 0.5, 0.5 * (1 + 1e-9)])
     mosaic = mosaic_grid(grids)
     assert (mosaic.crs, mosaic.pixel) == (CRS, 0.5)
@@ -40,7 +40,7 @@ def test_pixels_of_one_size_are_copied_and_moved_by_half_a_pixel_at_most(seed: i
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_larger_pixels_fill_what_lies_wholly_inside(seed: int) -> None:
+def test_larger_pixels_fill_the_mosaic_pixels_inside_them(seed: int) -> None:
     grids = random_grids(np.random.default_rng(seed), [0.3, 0.47, 1.1])
     mosaic = mosaic_grid(grids)
     for grid in grids[1:]:
@@ -51,6 +51,6 @@ def test_larger_pixels_fill_what_lies_wholly_inside(seed: int) -> None:
         assert (missing < 0.3).all()  # less than a pixel of the mosaic at each edge
 
 
-def test_a_mosaic_holds_all_and_nothing_more() -> None:
+def test_a_mosaic_is_the_bounding_box_of_its_rasters() -> None:
     grids = [Grid(CRS, 0, 100, 0.5, 10, 10), Grid(CRS, 20.1, 90, 1, 5, 4)]
     assert mosaic_grid(grids) == Grid(CRS, 0, 100, 0.5, 51, 28)

@@ -1,4 +1,4 @@
-"""Blended windows against one look at the whole: same at every pixel, whatever the windows."""
+"""Blended windows give the result of one pass over the whole image at every pixel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REACH = OVERLAP // 4
 
 
 def net(image: FloatArray) -> FloatArray:
-    """Reach `REACH` pixels to each side; zeros beyond."""
+    """Average over `REACH` pixels to each side, with zeros beyond the edge."""
     return uniform_filter(image, (2 * REACH + 1, 2 * REACH + 1, 0), mode="constant")
 
 
@@ -28,13 +28,13 @@ def tiled(image: FloatArray, plan: WindowPlan, store: BlockStore) -> FloatArray:
     padded = np.pad(image, ((plan.size, 2 * plan.size), (plan.size, 2 * plan.size), (0, 0)))
     whole = np.full_like(image, np.nan)
     for i in range(plan.rows):
-        answers = []
+        predictions = []
         for j in range(plan.columns):
             top, left = (first + plan.size for first in plan.corner(i, j))
             height, width = plan.extent(i, j)
-            answers.append(net(padded[top : top + height, left : left + width]))
+            predictions.append(net(padded[top : top + height, left : left + width]))
         with store.read_row(i - 1) as before:
-            row = stitch_row(plan, i, answers, lambda j, before=before: read_block(before, "below", j))
+            row = stitch_row(plan, i, predictions, lambda j, before=before: read_block(before, "below", j))
             store.write_row(i, ({"block": each.block, "below": each.below} for each in row))
         with store.read_row(i) as row:
             for j in range(plan.columns):
@@ -46,11 +46,11 @@ def tiled(image: FloatArray, plan: WindowPlan, store: BlockStore) -> FloatArray:
 
 @pytest.mark.parametrize("height", [1, 31, 48, SIZE - 1, SIZE + 1, 511])
 @pytest.mark.parametrize("width", [1, SIZE - 1, SIZE + 1, 97])
-def test_windows_answer_as_the_whole(height: int, width: int, tmp_path: Path) -> None:
+def test_windows_give_the_result_of_the_whole_image(height: int, width: int, tmp_path: Path) -> None:
     image = np.random.default_rng(height * width).random((height, width, 2), np.float32)
     whole = net(np.pad(image, ((REACH, REACH), (REACH, REACH), (0, 0))))[REACH:-REACH, REACH:-REACH]
-    seen = tiled(image, WindowPlan(height, width, SIZE, OVERLAP), BlockStore(tmp_path))
-    np.testing.assert_allclose(seen, whole, atol=1e-5, rtol=0)
+    stitched = tiled(image, WindowPlan(height, width, SIZE, OVERLAP), BlockStore(tmp_path))
+    np.testing.assert_allclose(stitched, whole, atol=1e-5, rtol=0)
 
 
 @given(st.integers(1, 300), st.integers(0, 8), st.integers(2, 4))
@@ -85,16 +85,16 @@ def test_blocks_cover_each_pixel_once() -> None:
     assert (count == 1).all()
 
 
-def test_windows_without_data_leave_holes() -> None:
+def test_windows_without_data_leave_gaps() -> None:
     plan = WindowPlan(40, 200, 64, 32)
-    answers = [np.ones((64, 64, 1), np.float32), *[None] * (plan.columns - 1)]
-    row = list(stitch_row(plan, 0, answers, lambda _: None))
+    predictions = [np.ones((64, 64, 1), np.float32), *[None] * (plan.columns - 1)]
+    row = list(stitch_row(plan, 0, predictions, lambda _: None))
     assert row[0].block is not None
     assert (row[0].block == 1).all()
     assert all(each.block is None for each in row[2:])
 
 
-def test_a_row_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
+def test_an_unfinished_row_is_not_stored(tmp_path: Path) -> None:
     store = BlockStore(tmp_path)
 
     def columns() -> object:
@@ -110,7 +110,7 @@ def test_a_row_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
         assert read_block(row, "below", 0) is None
 
 
-def test_a_row_that_somebody_removed_is_missed(tmp_path: Path) -> None:
+def test_a_removed_row_is_an_error(tmp_path: Path) -> None:
     store = BlockStore(tmp_path)
     with store.read_row(-1) as nothing:
         assert read_block(nothing, "below", 0) is None

@@ -1,4 +1,4 @@
-"""Disks that are full or may not be written to, and the configuration of this project with its storage there."""
+"""Fixtures of small and read-only disks, and of a configuration with its storage there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MakeConf = Callable[..., Path]
 
 
 def _run(*command: str) -> str:
-    """Return what a command complains of."""
+    """Run a command; return its error message, or an empty string if it succeeds."""
     if shutil.which(command[0]) is None:
         return f"no {command[0]}"
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
@@ -26,26 +26,26 @@ def _run(*command: str) -> str:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount 4 MiB of memory; skips where that is not allowed."""
+    """Mount 4 MiB of memory; skip if that is not allowed."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    if complaint := _run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)):
-        pytest.skip(f"a disk of a test's own needs the right to mount one: {complaint}")
+    if error := _run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)):
+        pytest.skip(f"needs permission to mount a disk: {error}")
     yield folder
-    # -l: torch keeps a file that it could not finish open until it is collected.
+    # -l, because torch keeps a file that it could not finish open until it is garbage-collected.
     assert not _run("umount", "-l", str(folder))
 
 
 @pytest.fixture
 def read_only_disk(small_disk: Path) -> Path:
-    """A disk that nobody may write to, root neither; skips as `small_disk`."""
+    """A disk that nobody may write to, not even root; skipped like `small_disk`."""
     assert not _run("mount", "-o", "remount,ro", str(small_disk))
     return small_disk
 
 
 @pytest.fixture
 def make_conf(tmp_path: Path) -> MakeConf:
-    """Copy the configuration, with a storage and parameters as somebody's last personal word; return its folder."""
+    """Copy the configuration, with storage and parameters as overrides in conf/local; return its folder."""
 
     def make(storage: Path, **parameters: Any) -> Path:  # noqa: ANN401
         conf = tmp_path / "conf"

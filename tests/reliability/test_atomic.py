@@ -1,4 +1,4 @@
-"""A save that fails half-way leaves the file as it was and nothing beside it."""
+"""A failed save leaves the earlier file unchanged and no other file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class MakeConf(Protocol):
 
 
 def noise(side: int) -> Any:  # noqa: ANN401
-    """Bytes that no compression makes smaller."""
+    """Return bytes that cannot be compressed."""
     return RNG.integers(0, 256, (side, side), np.uint8)
 
 
@@ -99,7 +99,7 @@ EXAMPLES: dict[str, Callable[[int], Any]] = {
     f"{OWN}rasters.ProbabilityDataset": lambda side: {"scene": (np.stack([noise(side)] * 5), None)},
     "pillow.ImageDataset": lambda side: {"scene": Image.fromarray(noise(side))},
 }
-"""Type of dataset → what it may be given to save, larger than side² bytes."""
+"""Type of dataset → function that makes data to save, larger than side² bytes."""
 WORKING = {
     f"{OWN}{name}"
     for name in (
@@ -111,7 +111,7 @@ WORKING = {
         "store.StoreDataset",
     )
 }
-"""Saved in parts, or only compared: test_killed_runs.py and test_disks_that_refuse.py."""
+"""Saved in parts, or only compared; tested in test_killed_runs.py and test_disks_that_refuse.py."""
 READ_ONLY = {
     f"{OWN}files.FoldersDataset",
     f"{OWN}partitions.DownloadDataset",
@@ -138,17 +138,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def fill(folder: Path, leave: int) -> None:
-    """Write until only so many bytes are free."""
+    """Fill a disk until `leave` bytes are free."""
     with (folder / "filler").open("wb", buffering=0) as file:
         file.write(bytes(shutil.disk_usage(folder).free - leave))
 
 
-def test_every_dataset_of_the_catalog_is_tried_here_or_there() -> None:
+def test_every_dataset_type_of_the_catalog_is_tested() -> None:
     assert set(SAVED.values()) == EXAMPLES.keys() | WORKING | READ_ONLY
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH.values(), ids=ONE_OF_EACH.keys())
-def test_a_full_disk_leaves_the_earlier_file_and_no_debris(small_disk: Path, make_conf: MakeConf, name: str) -> None:
+def test_a_full_disk_leaves_the_earlier_file_and_no_other(small_disk: Path, make_conf: MakeConf, name: str) -> None:
     catalog = DataCatalog.from_config(catalog_of(make_conf(small_disk)))
     example = EXAMPLES[SAVED[name]]
     catalog.save(name, example(8))
@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_the_earlier_file_and_no_debris(small_disk: Path, mak
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_checkpoints_of_both_formats_are_whole(small_disk: Path, suffix: str) -> None:
+def test_a_full_disk_leaves_earlier_checkpoints_of_both_formats(small_disk: Path, suffix: str) -> None:
     dataset = CheckpointDataset(filepath=str(small_disk / f"best{suffix}"))
     dataset.save({"state": {"w": torch.zeros(8)}, "epoch": 1})
     fill(small_disk, 64 * 1024)
@@ -181,10 +181,10 @@ def test_checkpoints_of_both_formats_are_whole(small_disk: Path, suffix: str) ->
 @pytest.mark.parametrize(
     ("kind", "data"), [(CogDataset, lambda: raster(256)), (MaskDataset, lambda: (noise(256) % 6, None))]
 )
-def test_a_raster_is_never_cut_short_in_silence(
+def test_a_truncated_raster_is_always_an_error(
     small_disk: Path, kind: type[CogDataset | MaskDataset], data: Callable[[], Any]
 ) -> None:
-    """GDAL writes much of a file when it closes it, where errors are easily lost."""
+    """GDAL writes much of a file when it closes it, and errors are easily lost then."""
     dataset = kind(filepath=str(small_disk / "a.tif"))
     refused = 0
     for leave in range(0, 320 * 1024, 8 * 1024):
@@ -200,7 +200,7 @@ def test_a_raster_is_never_cut_short_in_silence(
     assert 3 < refused < 35
 
 
-def test_half_of_a_text_is_dropped_with_the_error(tmp_path: Path) -> None:
+def test_a_partly_written_text_is_dropped_after_an_error(tmp_path: Path) -> None:
     files, path = AtomicLocalFileSystem(), tmp_path / "new" / "a.txt"
     with files.open(str(path), "w", encoding="utf-8") as file:
         file.write("ä")
@@ -210,7 +210,7 @@ def test_half_of_a_text_is_dropped_with_the_error(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"new/a.txt": "ä".encode()}
 
 
-def test_a_file_is_there_when_it_is_closed_and_not_before(tmp_path: Path) -> None:
+def test_a_file_exists_only_after_it_is_closed(tmp_path: Path) -> None:
     file = AtomicLocalFileSystem().open(str(tmp_path / "a"), "wb")
     file.write(b"1")
     assert not (tmp_path / "a").exists()
@@ -218,7 +218,7 @@ def test_a_file_is_there_when_it_is_closed_and_not_before(tmp_path: Path) -> Non
     assert contents(tmp_path) == {"a": b"1"}
 
 
-def test_what_is_read_or_appended_to_is_left_to_fsspec(tmp_path: Path) -> None:
+def test_appending_and_transactions_are_left_to_fsspec(tmp_path: Path) -> None:
     files = AtomicLocalFileSystem()
     (tmp_path / "a").write_text("1")
     with files.open(str(tmp_path / "a"), "ab") as file:
@@ -229,11 +229,11 @@ def test_what_is_read_or_appended_to_is_left_to_fsspec(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"a": b"12", "b": b"3"}
 
 
-def test_every_dataset_opens_its_files_so() -> None:
+def test_fsspec_uses_the_atomic_file_system() -> None:
     assert isinstance(fsspec.filesystem("file"), AtomicLocalFileSystem)
 
 
-def test_an_error_of_its_own_passes_as_it_is(tmp_path: Path) -> None:
+def test_other_errors_are_raised_unchanged(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "a") as part:
         part.write_text("half" * (1 // 0))
     assert contents(tmp_path) == {}

@@ -1,4 +1,4 @@
-"""A run whose disk is full or read-only ends with one sentence; started again with room, it ends as any other."""
+"""A run on a full or read-only disk ends with one sentence; with free space, a rerun succeeds."""
 
 from __future__ import annotations
 
@@ -35,12 +35,14 @@ def contents(storage: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_while_a_dataset_is_made(small_disk: Path, make_conf: MakeConf, tmp_path: Path) -> None:
+def test_a_dataset_is_completed_after_runs_on_a_full_disk(
+    small_disk: Path, make_conf: MakeConf, tmp_path: Path
+) -> None:
     bootstrap_project(PROJECT)
     conf = make_conf(small_disk, **SMALL)
     filler = small_disk / "filler"
     ends = []
-    for kilobytes in (8, 64, 160, 320, 480):  # each run finds what the ones before it have finished
+    for kilobytes in (8, 64, 160, 320, 480):  # each run reuses the results of the runs before it
         filler.unlink(missing_ok=True)
         filler.write_bytes(bytes(max(shutil.disk_usage(small_disk).free - kilobytes * 1024, 0)))
         try:
@@ -49,9 +51,9 @@ def test_a_disk_that_fills_up_while_a_dataset_is_made(small_disk: Path, make_con
             ends.append(cause_of(error))
         assert not list(small_disk.rglob("*.part"))
     assert len(ends) >= 3
-    for said in ends:
-        assert isinstance(said, StorageError), said
-        assert "Free space" in said.hint
+    for cause in ends:
+        assert isinstance(cause, StorageError), cause
+        assert "Free space" in cause.hint
     filler.unlink()
     process(conf)
     shutil.copytree(conf, tmp_path / "alone" / "conf")
@@ -61,7 +63,7 @@ def test_a_disk_that_fills_up_while_a_dataset_is_made(small_disk: Path, make_con
 
 
 @pytest.mark.slow
-def test_a_run_on_a_read_only_disk_says_so_in_one_sentence(read_only_disk: Path, make_conf: MakeConf) -> None:
+def test_a_run_on_a_read_only_disk_ends_with_one_sentence(read_only_disk: Path, make_conf: MakeConf) -> None:
     conf = str(make_conf(read_only_disk, **SMALL))
     done = run_python(PROJECT, "-m", "kedro", "run", "--pipelines", "data_processing", "--conf-source", conf)
     assert done.returncode == 1
@@ -75,26 +77,26 @@ def test_a_run_on_a_read_only_disk_says_so_in_one_sentence(read_only_disk: Path,
 def test_a_file_on_a_read_only_disk_is_named(read_only_disk: Path) -> None:
     with pytest.raises(OSError, match="Read-only") as caught:
         write_atomically(read_only_disk / "report.html", "<p>")
-    said = cause_of(caught.value)
-    assert isinstance(said, StorageError)
-    assert said.message.startswith(f"{read_only_disk / 'report.html'}: ")
+    cause = cause_of(caught.value)
+    assert isinstance(cause, StorageError)
+    assert cause.message.startswith(f"{read_only_disk / 'report.html'}: ")
 
 
 @pytest.mark.parametrize(
     "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EISDIR]
 )
-def test_each_refusal_of_a_disk_has_a_sentence(tmp_path: Path, number: int) -> None:
-    refusal = OSError(number, os.strerror(number), str(tmp_path / "a"))
+def test_each_disk_error_becomes_a_storage_error(tmp_path: Path, number: int) -> None:
+    error = OSError(number, os.strerror(number), str(tmp_path / "a"))
     with pytest.raises(OSError, match=os.strerror(number)) as caught, whole_file(tmp_path / "a"):
-        raise refusal
-    said = cause_of(caught.value)
-    assert isinstance(said, StorageError)
-    assert said.message == f"{tmp_path / 'a'}: {os.strerror(number).lower()}."
+        raise error
+    cause = cause_of(caught.value)
+    assert isinstance(cause, StorageError)
+    assert cause.message == f"{tmp_path / 'a'}: {os.strerror(number).lower()}."
     assert list(tmp_path.iterdir()) == []
 
 
 class WindowsError(OSError):
-    """As Windows raises it: `winerror` is a number of its own."""
+    """An OSError as on Windows, with the separate number `winerror`."""
 
     winerror = 0
 
@@ -106,16 +108,16 @@ class WindowsError(OSError):
         (errno.EACCES, 32, "Close the program that has it open"),
     ],
 )
-def test_what_windows_refuses_has_a_sentence(tmp_path: Path, number: int, winerror: int, hint: str) -> None:
-    refusal = WindowsError(number, "Not allowed", str(tmp_path / "a"))
-    refusal.winerror = winerror
-    said = cause_of(refusal)
-    assert isinstance(said, StorageError)
-    assert said.message == f"{tmp_path / 'a'}: not allowed."
-    assert said.hint.startswith(hint)
+def test_file_errors_of_windows_become_storage_errors(tmp_path: Path, number: int, winerror: int, hint: str) -> None:
+    error = WindowsError(number, "Not allowed", str(tmp_path / "a"))
+    error.winerror = winerror
+    cause = cause_of(error)
+    assert isinstance(cause, StorageError)
+    assert cause.message == f"{tmp_path / 'a'}: not allowed."
+    assert cause.hint.startswith(hint)
 
 
-def test_what_is_no_refusal_of_a_disk_stays_what_it_is() -> None:
+def test_other_errors_do_not_become_storage_errors() -> None:
     assert cause_of(ValueError("a defect")) is None
     assert cause_of(PermissionError(errno.EPERM, "of a process, not of a file")) is None
     assert cause_of(OSError(errno.ECONNREFUSED, "refused")) is None
@@ -124,7 +126,7 @@ def test_what_is_no_refusal_of_a_disk_stays_what_it_is() -> None:
 
 @pytest.mark.unix
 @pytest.mark.parametrize("make", ["mkfifo", "mkdir"])
-def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, make: str) -> None:
+def test_only_regular_files_are_replaced(tmp_path: Path, make: str) -> None:
     path = tmp_path / "a"
     getattr(os, make)(path)
     kind = path.stat().st_mode
@@ -135,18 +137,18 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, make: str) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_where_a_folder_is_needed_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("text")
     with pytest.raises(NotADirectoryError) as caught:
         write_atomically(tmp_path / "README.md" / "new" / "a", "text")
-    said = cause_of(caught.value)
-    assert said is not None
-    place = tmp_path / "README.md"
-    assert said.message == f"{place / 'new' / 'a'}: a path below {place}, which is not a folder."
+    cause = cause_of(caught.value)
+    assert cause is not None
+    file = tmp_path / "README.md"
+    assert cause.message == f"{file / 'new' / 'a'}: a path below {file}, which is not a folder."
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
-def test_a_link_to_a_file_is_a_place(tmp_path: Path) -> None:
+def test_a_link_to_a_file_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     for text in ("1", "2"):
         write_atomically(tmp_path / "a", text)

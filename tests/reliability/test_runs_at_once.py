@@ -1,4 +1,4 @@
-"""Two runs at the same time leave what they leave one after the other."""
+"""Concurrent runs write the same files as consecutive runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shipped_project import SMALL
 
 PROJECT = Path(__file__).parents[2]
 SCENES = {"dataset": {"sample": {"size": 64, "scenes": {"tier1": 9, "tier3": 6, "hold": 4, "test": 4}}}}
-# Everything is imported once; each line is a round of environments that start at the same time, each a fork.
+# Imports are needed only once. Each argument is a round of environments that start at the same time, each in a fork.
 PROGRAM = """
 import os, sys
 from contextlib import redirect_stdout
@@ -44,15 +44,15 @@ def start(conf, env, log):
         os._exit(code)
     return pid
 
-for turn, asked in enumerate(rounds):
-    conf, *envs = asked.split(",")
+for turn, argument in enumerate(rounds):
+    conf, *envs = argument.split(",")
     pids = [start(conf, env, f"{turn}-{number}.log") for number, env in enumerate(envs)]
     print(*(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids), flush=True)
 """
 
 
 class Storage:
-    """A project's configuration with two users and two experiments, and where they write."""
+    """A configuration with two users and two experiments, and its storage."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,9 +76,9 @@ def storages(tmp_path: Path) -> tuple[Storage, Storage]:
 
 
 def run(folder: Path, pipelines: str, *rounds: tuple[Storage, str]) -> tuple[list[str], str]:
-    """Return the exit codes of each round, and what all runs said."""
-    asked = [f"{storage.folder / 'conf'},{envs}" for storage, envs in rounds]
-    done = run_python(folder, "-c", PROGRAM, str(PROJECT), pipelines, *asked, timeout=300)
+    """Return the exit codes of each round, and the output of all runs."""
+    arguments = [f"{storage.folder / 'conf'},{envs}" for storage, envs in rounds]
+    done = run_python(folder, "-c", PROGRAM, str(PROJECT), pipelines, *arguments, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-len(rounds) :], "".join(path.read_text() for path in sorted(folder.glob("*.log")))
 
@@ -90,24 +90,26 @@ DATASET = ("01_raw/sample/**/*", "02_intermediate/sample/*", "03_primary/sample/
 def test_two_experiments_of_two_users_share_one_dataset(storages: tuple[Storage, Storage], tmp_path: Path) -> None:
     shared, alone = storages
     rounds = (shared, "default/quickstart,lab/second"), (alone, "default/quickstart")
-    codes, said = run(tmp_path, "data_processing", *rounds)
-    assert codes == ["0 0", "0"], said
-    assert said.count("another run makes dataset sample: waiting until it is finished") == 1
-    # Sample, masks and store, by whoever came first and by the one alone.
-    assert said.count(": 23 made, 0 reused") == 3 * 2, said
-    assert said.count(": 0 made, 23 reused") == 3
+    codes, output = run(tmp_path, "data_processing", *rounds)
+    assert codes == ["0 0", "0"], output
+    assert output.count("another run makes dataset sample: waiting until it is finished") == 1
+    # Sample, masks and store, by the first of two runs and by the single run.
+    assert output.count(": 23 made, 0 reused") == 3 * 2, output
+    assert output.count(": 0 made, 23 reused") == 3
     assert shared.contents(*DATASET) == alone.contents(*DATASET)
     assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.slow
-def test_whole_jobs_at_once_score_as_one_alone(storages: tuple[Storage, Storage], tmp_path: Path) -> None:
+def test_concurrent_main_jobs_have_the_scores_of_a_single_one(
+    storages: tuple[Storage, Storage], tmp_path: Path
+) -> None:
     shared, alone = storages
     rounds = (shared, "default/quickstart,lab/second,default/quickstart"), (alone, "default/quickstart")
-    codes, said = run(tmp_path, "data_processing,feature_statistics,modelling,reporting", *rounds)
-    assert sorted(codes[0].split()) == ["0", "0", "1"], said
+    codes, output = run(tmp_path, "data_processing,feature_statistics,modelling,reporting", *rounds)
+    assert sorted(codes[0].split()) == ["0", "0", "1"], output
     assert codes[1] == "0"
-    assert "Another session is working on this run of default/quickstart" in said
+    assert "Another session is working on this run of default/quickstart" in output
     metrics = [each.contents("08_reporting/*/*/*/metrics.json") for each in storages]
     experiments = sorted("/".join(name.split("/")[1:3]) for name in metrics[0])
     assert experiments == ["default/quickstart", "lab/second"]

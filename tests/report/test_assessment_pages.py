@@ -30,16 +30,16 @@ def embedded(page: str) -> dict:
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
 
 
-def test_outlines_come_back_from_the_page() -> None:
+def test_polygons_can_be_read_back_from_the_page() -> None:
     holed = shapely.box(10, 10, 50, 40).difference(shapely.box(20, 20, 30, 30))
-    both = shapely.MultiPolygon([holed, shapely.box(100.25, 5, 110, 9.9)])
-    data = embedded(render_map(content([both])))
+    building = shapely.MultiPolygon([holed, shapely.box(100.25, 5, 110, 9.9)])
+    data = embedded(render_map(content([building])))
     rings = [np.cumsum(np.array(ring).reshape(-1, 2), axis=0) / data["units"] for ring in data["rings"][0]]
     found = shapely.union_all([shapely.Polygon(rings[0], [rings[1]]), shapely.Polygon(rings[2])])
-    assert found.symmetric_difference(both).area < 0.5
+    assert found.symmetric_difference(building).area < 0.5
 
 
-def test_classes_confidence_and_area_are_those_given() -> None:
+def test_the_page_has_the_given_classes_confidence_and_area() -> None:
     data = embedded(render_map(content([shapely.box(k, 0, k + 1, 1) for k in range(5)])))
     assert data["class"] == [0, 1, 2, 3, 4]
     assert data["confidence"] == [0.75] * 4 + [None]
@@ -47,7 +47,7 @@ def test_classes_confidence_and_area_are_those_given() -> None:
     assert [kind["word"] for kind in data["classes"]][3:] == ["destroyed", "not assessed"]
 
 
-def test_nothing_is_loaded_and_no_other_script_runs() -> None:
+def test_the_page_loads_nothing_and_runs_no_other_script() -> None:
     page = render_map(content([shapely.box(0, 0, 1, 1)], fact=EVIL))
     assert not re.search(r"""<[^>]*(?:src|href)=["']?(?!["']?data:)|url\(|@import|https?://""", page)
     assert "default-src 'none'" in page

@@ -23,7 +23,7 @@ HOSTILE = "<script>alert(1)</script>[bold]"
 
 
 def experiment(name: str, hits: int, scenes: int = 30, **settings: str) -> Experiment:
-    """Scenes with a hundred pixels of each class, `hits` of which are right, and some scenes worse than others."""
+    """Return scenes with 100 pixels of each class, about `hits` of them correct, varying by scene."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame(0, index=range(scenes), columns=COUNT_COLUMNS)
     for code in (1, 2, 3, 4):
@@ -44,7 +44,7 @@ def test_a_better_experiment_is_significantly_better_and_an_equal_one_is_not() -
     assert not any(number.significant for number in difference(one, one).numbers.values())
 
 
-def test_only_scenes_of_both_are_compared() -> None:
+def test_only_common_scenes_are_compared() -> None:
     one, two = experiment("a/1", 50, scenes=30), experiment("a/2", 60, scenes=20)
     found = difference(one, two)
     assert found.scenes == 20
@@ -56,12 +56,12 @@ def test_only_scenes_of_both_are_compared() -> None:
         difference(one, other)
 
 
-def test_no_experiment_is_an_error() -> None:
+def test_comparing_no_experiment_is_an_error() -> None:
     with pytest.raises(DataError, match="no experiment"):
         compare([])
 
 
-def test_scenes_that_changed_most_come_first_whichever_way() -> None:
+def test_scenes_with_the_largest_gains_and_losses_are_listed() -> None:
     one, two = experiment("a/1", 50), experiment("a/2", 50)
     for scene, change in ((3, 20), (7, -30)):
         two.counts.loc[scene, "damage_4_4"] += change

@@ -29,7 +29,7 @@ COUNTS = {
 CALIBRATED = pd.DataFrame({"curve": np.repeat(CURVES, STEPS), "step": np.tile(np.arange(STEPS), len(CURVES))}).assign(
     seen=lambda t: np.where(t["step"] == 100, FEW - 1, 254), true=lambda t: np.where(t["step"] == 100, 0, t["step"])
 )
-"""Observed frequencies equal the predicted probabilities, but for one step of few pixels."""
+"""Observed frequencies equal the predicted probabilities, except at one step with few pixels."""
 
 
 def history(scores: list[float]) -> pd.DataFrame:
@@ -135,7 +135,7 @@ def test_a_bin_of_few_pixels_is_not_drawn() -> None:
         (1_234_567_890, "1.23G"),
     ],
 )
-def test_compact(count: int, text: str) -> None:
+def test_compact_rounds_counts_to_three_digits(count: int, text: str) -> None:
     assert compact(count) == text
 
 

@@ -61,8 +61,8 @@ SETTINGS = {"dataset.source": "xbd"}
 
 
 def render(**changes: Any) -> str:  # noqa: ANN401
-    given = {"title": "Title", "metrics": metrics(), "figures": FIGURES, "settings": SETTINGS}
-    return render_report(**(given | {"provenance": {"code": "1.0"}} | changes))
+    defaults = {"title": "Title", "metrics": metrics(), "figures": FIGURES, "settings": SETTINGS}
+    return render_report(**(defaults | {"provenance": {"code": "1.0"}} | changes))
 
 
 class Tags(HTMLParser):
@@ -97,7 +97,7 @@ def test_page_is_well_nested_and_loads_nothing() -> None:
     assert not re.search(r"https?://|url\(|@import", page)
 
 
-def test_hostile_text_is_escaped_wherever_it_comes_from() -> None:
+def test_hostile_text_from_any_source_is_escaped() -> None:
     page = render(
         title=HOSTILE,
         metrics=metrics(event=HOSTILE, split=HOSTILE),
@@ -112,7 +112,7 @@ def test_hostile_text_is_escaped_wherever_it_comes_from() -> None:
     assert page.count("{{ 7*7 }}") >= 10
 
 
-def test_numbers_are_those_of_the_metrics() -> None:
+def test_the_page_shows_the_class_and_event_scores() -> None:
     numbers = metrics()
     page = render(metrics=numbers)
     for name, row in numbers["damage"].items():
@@ -129,7 +129,7 @@ def test_numbers_are_those_of_the_metrics() -> None:
     assert f"<b>{numbers['constant_prediction_score']:.3f}</b>" in page
 
 
-def test_scores_of_buildings_are_those_of_the_metrics() -> None:
+def test_the_page_shows_the_building_scores() -> None:
     numbers = metrics()["buildings"]
     page = render()
     for name, row in (numbers["sizes"] | numbers["damage"]).items():
@@ -139,7 +139,7 @@ def test_scores_of_buildings_are_those_of_the_metrics() -> None:
     assert f"F1 <strong>{numbers['f1']:.3f}</strong> (95 %: {low:.3f} to {high:.3f};" in page
 
 
-def test_intervals_follow_their_numbers() -> None:
+def test_intervals_stand_next_to_their_numbers() -> None:
     numbers = metrics()
     page = render(metrics=numbers)
     for key, words in NAMES.items():
@@ -163,14 +163,14 @@ def test_the_score_on_unseen_events_comes_first() -> None:
     assert page.index(f"<b>{one['unseen_events']['score']:.3f}</b></div>") < page.index(f"<b>{one['score']:.3f}</b>")
 
 
-def test_it_is_said_where_no_event_is_new() -> None:
+def test_the_page_states_that_no_event_is_new() -> None:
     new = "No event here is new"
     assert new in render(metrics=metrics(seen=["b", "socal-fire"]))
-    assert new not in render(metrics=metrics(seen=None))  # of an older checkpoint it is not known
+    assert new not in render(metrics=metrics(seen=None))  # unknown for an older checkpoint
     assert new not in render(metrics=metrics(seen=["b"]))
 
 
-def test_probabilities_are_those_of_the_metrics() -> None:
+def test_the_page_shows_the_probability_metrics() -> None:
     numbers = metrics()
     page = render(metrics=numbers)
     assert set(numbers["probabilities"]) == set(CURVES)
@@ -186,7 +186,7 @@ def test_an_event_of_many_scenes_has_an_interval() -> None:
     assert '<span class="interval quiet">0.123 to 0.456</span>' in render(metrics=numbers)
 
 
-def test_limits_are_on_every_page_and_the_licence_only_where_xbd_is() -> None:
+def test_limits_are_on_every_page_and_the_licence_only_with_xbd() -> None:
     synthetic, real, other = (render(settings={"dataset.source": source}) for source in ("sample", "xbd", "other"))
     for page in (synthetic, real, other):
         assert "2505.08117" in page
@@ -198,10 +198,10 @@ def test_limits_are_on_every_page_and_the_licence_only_where_xbd_is() -> None:
     assert "scenes are synthetic" not in real + other
 
 
-@pytest.mark.parametrize(("score", "said"), [(0.1, True), (0.2, True), (0.3, False)])
-def test_a_model_no_better_than_a_constant_is_marked(score: float, said: bool) -> None:
+@pytest.mark.parametrize(("score", "marked"), [(0.1, True), (0.2, True), (0.3, False)])
+def test_a_model_no_better_than_a_constant_is_marked(score: float, marked: bool) -> None:
     page = render(metrics=metrics() | {"score": score, "constant_prediction_score": 0.2})
-    assert ("This one does not." in page) is said
+    assert ("This one does not." in page) is marked
 
 
 def test_a_score_on_training_scenes_is_marked() -> None:
@@ -215,7 +215,7 @@ def test_a_tiny_score_is_not_shown_as_zero() -> None:
     assert "<b>&lt; 0.001</b>" in page
 
 
-def test_figures_are_embedded_whole() -> None:
+def test_figures_are_embedded() -> None:
     *charts, panels, buildings = re.findall(r'src="data:image/([a-z+]+);base64,([^"]+)"', render())
     assert {(kind, base64.b64decode(data)) for kind, data in charts} == {("svg+xml", SVG)}
     for kind, data in (panels, buildings):
@@ -252,7 +252,7 @@ def test_provenance_includes_what_was_tuned_on_validation() -> None:
             "damage_ece_after": 0.0304,
         },
     }
-    assert rows["trained by"] == "xview2-siamese-unet 0.9 on xbd", "by an installed copy, which has no commit"
+    assert rows["trained by"] == "xview2-siamese-unet 0.9 on xbd", "an installed copy has no commit"
     rows = provenance_of(checkpoint | fitted | {"commit": "c0ffee-dirty"}, run, None, "beef", {})
     assert rows["trained by"] == "xview2-siamese-unet 0.9 (c0ffee-dirty) on xbd"
     assert rows["thresholds"] == "building 0.50, damaged 0.38"

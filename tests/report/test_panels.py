@@ -94,7 +94,7 @@ def test_truth_is_painted_third_and_prediction_fourth() -> None:
     assert (columns.min(), columns.max()) == (third, third + 63)
 
 
-def test_rows_are_taken_one_at_a_time() -> None:
+def test_rows_are_read_one_at_a_time() -> None:
     alive: list[str] = []
 
     def rows() -> Iterator[PanelRow]:
@@ -107,7 +107,7 @@ def test_rows_are_taken_one_at_a_time() -> None:
     assert figure.axes[0].images[0].get_array().shape == (38 + 3 * (58 + 64 + 8) + 92, 2 * 16 + 5 * 64 + 4 * 8, 3)
 
 
-def test_a_figure_without_rows_says_so() -> None:
+def test_a_figure_without_rows_shows_a_message() -> None:
     figure = draw_panels([], side=64)
     assert "No scene with a building to show." in [text.get_text() for text in figure.axes[0].texts]
 
@@ -118,7 +118,9 @@ def test_a_wide_scene_keeps_its_proportions() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**32 - 1))
-def test_window_holds_at_least_as_much_as_the_corners(height: int, width: int, side: int, seed: int) -> None:
+def test_the_densest_window_holds_at_least_as_much_as_the_corners(
+    height: int, width: int, side: int, seed: int
+) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < 0.2
     rows, columns = densest_window(mask, side)
     shape = min(side, height), min(side, width)
@@ -140,7 +142,7 @@ def scene_of(truth: np.ndarray) -> SimpleNamespace:
     return SimpleNamespace(pre=image, post=image + 1, damage=truth)
 
 
-def test_a_scene_is_shown_where_its_buildings_are() -> None:
+def test_a_panel_shows_the_window_with_most_buildings() -> None:
     truth = np.zeros((128, 128), np.uint8)
     truth[64:, 64:] = Damage.NO_DAMAGE
     shares = np.full((5, 128, 128), 51, np.uint8)
@@ -185,7 +187,7 @@ def test_a_centred_window_holds_the_frame_inside_the_scene(
     assert (rows.stop - rows.start, columns.stop - columns.start) == (min(wanted, 100), min(wanted, 80))
 
 
-def test_confidence_grows_lighter_and_missing_confidence_is_the_chequer() -> None:
+def test_higher_confidence_is_lighter_and_missing_confidence_is_a_chequer() -> None:
     ramp = np.arange(256, dtype=np.uint8)[None]
     shown = show_confidence(ramp, 256)[0].astype(int)
     assert (np.diff(shown[:255] @ [0.2126, 0.7152, 0.0722]) >= 0).all()
@@ -213,8 +215,8 @@ def test_chosen_scenes_are_truly_best_and_worst(values: list[float], best: int, 
         assert scores[named["worst"]].max() <= rest.min()
 
 
-def test_median_scenes_stand_in_the_middle() -> None:
-    scores = pd.Series({name: place / 10 for place, name in enumerate("abcdefg")})
+def test_median_scenes_have_the_middle_scores() -> None:
+    scores = pd.Series({name: rank / 10 for rank, name in enumerate("abcdefg")})
     assert choose_scenes(scores, best=1, median=1, worst=1) == {"g": "best", "d": "median", "a": "worst"}
 
 

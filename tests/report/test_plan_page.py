@@ -39,7 +39,7 @@ def test_the_map_is_north_up_and_true_to_scale() -> None:
     assert north.bounds[3] == pytest.approx(south.bounds[1])
 
 
-def test_across_180_degrees() -> None:
+def test_a_map_across_180_degrees_is_continuous() -> None:
     parts = shapely.box(179.9, -16, 180, -15.9), shapely.box(-180, -16, -179.9, -15.9)
     west, east = drawn(render_plan(content(*parts)))
     assert west.bounds[2] == pytest.approx(east.bounds[0], abs=0.2)

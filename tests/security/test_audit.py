@@ -1,4 +1,4 @@
-"""The audit of dependencies fails where one is vulnerable, and never passes in silence where nobody knows."""
+"""The audit of dependencies fails for a vulnerability and states if it was skipped."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "check_vulnerabilities.sh"
 
 
 @pytest.mark.parametrize(
-    ("known", "code", "said"),
+    ("known", "code", "output"),
     [("echo", 0, "skipped"), ("exit 1", 0, "skipped"), ("echo PYSEC-2019-217; exit 1", 1, "audited")],
-    ids=["knows nothing", "does not answer", "answers"],
+    ids=["service knows nothing", "service fails", "service works"],
 )
-def test_the_audit(tmp_path: Path, known: str, code: int, said: str) -> None:
+def test_the_audit_fails_for_a_vulnerability_and_states_if_it_is_skipped(
+    tmp_path: Path, known: str, code: int, output: str
+) -> None:
     fakes = {"uvx": f'case "$*" in *known.txt) {known} ;; *) echo audited; exit 1 ;; esac', "uv": "true"}
-    for name, does in fakes.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+    for name, script in fakes.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run([str(SCRIPT)], env=path, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == code
-    assert said in done.stdout
+    assert output in done.stdout

@@ -1,4 +1,4 @@
-"""Rasters, outlines and pictures from outside: none makes GDAL read another file, ask the network or run a command."""
+"""Untrusted rasters, footprints and images cannot make GDAL read other files, use the network or run a command."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ VRT = """<VRTDataset rasterXSize="{side}" rasterYSize="{side}"><VRTRasterBand da
 </VRTDataset>"""
 
 
-def outlines(path: Path, driver: str = "GPKG") -> Path:
+def footprints(path: Path, driver: str = "GPKG") -> Path:
     frame = gpd.GeoDataFrame({"id": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
     frame.to_file(path, driver=driver)
     return path
@@ -48,14 +48,14 @@ def image(path: Path, value: int, side: int = 256, **overviews: str) -> Path:
 
 
 @pytest.mark.parametrize(("driver", "ending"), ENDINGS.items())
-def test_outlines_of_each_format_are_read(tmp_path: Path, driver: str, ending: str) -> None:
-    assert len(read_polygons(outlines(tmp_path / f"a{ending}", driver), "EPSG:4326", "x").frame) == 1
+def test_footprints_of_each_format_are_read(tmp_path: Path, driver: str, ending: str) -> None:
+    assert len(read_polygons(footprints(tmp_path / f"a{ending}", driver), "EPSG:4326", "x").frame) == 1
 
 
 @pytest.mark.parametrize("ending", [*ENDINGS.values(), ".json", ".parquet"])
 @pytest.mark.parametrize("lead", ["", "{ ", "\n"])
-def test_outlines_that_name_another_file_are_refused(tmp_path: Path, ending: str, lead: str) -> None:
-    secret = outlines(tmp_path / "secret.gpkg")
+def test_footprints_that_name_another_file_are_refused(tmp_path: Path, ending: str, lead: str) -> None:
+    secret = footprints(tmp_path / "secret.gpkg")
     layer = f'<OGRVRTLayer name="secret"><SrcDataSource>{secret}</SrcDataSource></OGRVRTLayer>'
     path = tmp_path / f"a{ending}"
     path.write_text(f"{lead}<OGRVRTDataSource>{layer}</OGRVRTDataSource>")
@@ -63,8 +63,8 @@ def test_outlines_that_name_another_file_are_refused(tmp_path: Path, ending: str
         read_polygons(path, "EPSG:4326", "x")
 
 
-def test_outlines_that_tell_gdal_to_run_a_command_are_refused(tmp_path: Path) -> None:
-    secret = outlines(tmp_path / "secret.gpkg")
+def test_footprints_that_make_gdal_run_a_command_are_refused(tmp_path: Path) -> None:
+    secret = footprints(tmp_path / "secret.gpkg")
     command = f"gdal vector pipeline ! read {secret} ! write --of=stream streamed"
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "gdal_streamed_alg", "command_line": command}))
     with pytest.raises(DataError, match="cannot be read"):
@@ -72,20 +72,20 @@ def test_outlines_that_tell_gdal_to_run_a_command_are_refused(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("ending", [".ovr", ".msk"])
-def test_an_image_whose_overviews_or_mask_lead_elsewhere_is_refused(tmp_path: Path, ending: str) -> None:
+def test_an_image_whose_overviews_or_mask_name_other_files_is_refused(tmp_path: Path, ending: str) -> None:
     secret, path = image(tmp_path / "secret.bin", 99), image(tmp_path / "a.tif", 1, 512)
     path.with_name(f"a.tif{ending}").write_text(VRT.format(side=256, source=secret))
     with pytest.raises(DataError, match=rf"a\.tif\{ending} is not a TIFF"):
         read_source(path)
 
 
-def test_an_image_whose_tags_lead_elsewhere_is_refused(tmp_path: Path) -> None:
+def test_an_image_whose_tags_name_another_file_is_refused(tmp_path: Path) -> None:
     secret = image(tmp_path / "secret.bin", 99)
     with pytest.raises(DataError, match=rf"overviews in {re.escape(str(secret))}"):
         read_source(image(tmp_path / "a.tif", 1, 512, OVERVIEW_FILE=str(secret)))
 
 
-def test_overviews_beside_an_image_are_used(tmp_path: Path) -> None:
+def test_overviews_next_to_an_image_are_used(tmp_path: Path) -> None:
     path = image(tmp_path / "a.tif", 1, 512)
     with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(path, "r+") as target:
         target.build_overviews([2])
@@ -95,7 +95,7 @@ def test_overviews_beside_an_image_are_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.png"])
-def test_a_scene_that_is_a_vrt_by_another_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_scene_that_is_a_vrt_with_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
     secret = image(tmp_path / "secret.tif", 99)
     (tmp_path / name).write_text(VRT.format(side=256, source=secret))
     with pytest.raises(DataError):
@@ -110,7 +110,7 @@ OPENED = re.compile(r"\brasterio\.open\(([^()]|\([^()]*\))*\)")
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.name)
-def test_the_code_opens_and_loads_nothing_by_guessing(path: Path) -> None:
+def test_the_code_opens_files_with_explicit_drivers_and_loads_no_pickles(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert all("driver=" in found.group() or '"w"' in found.group() for found in OPENED.finditer(text))
     assert all("weights_only=True" in call for call in re.findall(r"torch\.load\(.*?\)\n", text, re.DOTALL))
@@ -127,7 +127,7 @@ def test_no_template_turns_escaping_off(path: Path) -> None:
     assert not re.search(r"autoescape\s+false", path.read_text(encoding="utf-8"))
 
 
-def test_every_environment_of_templates_escapes() -> None:
+def test_every_template_environment_escapes() -> None:
     texts = [path.read_text() for path in SOURCE.rglob("*.py")]
     made = [text.count(" Environment(") for text in texts if "from jinja2 import" in text]
     assert sum(made) == 1  # for all pages

@@ -1,4 +1,4 @@
-"""Names that become folders lead nowhere else."""
+"""Names that become folders cannot leave their parent folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def named(key: str, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_name_is_one_part_of_a_path(key: str) -> None:
+def test_a_name_must_be_one_part_of_a_path(key: str) -> None:
     Globals.model_validate(named(key, "lab-2.0_x"))
     for name in EVIL:
         with pytest.raises(ValidationError):
@@ -33,17 +33,17 @@ def test_a_name_is_one_part_of_a_path(key: str) -> None:
 
 
 @pytest.mark.parametrize("disaster", ["..", "../x", "a/b", ".x", "a\0b", "<b>", "a\\b"])
-def test_a_scene_is_named_as_xbd_names_scenes(disaster: str) -> None:
+def test_scene_names_must_follow_xbd(disaster: str) -> None:
     parse_stem("a-b_00000001_post_disaster")
     with pytest.raises(DataError):
         parse_stem(f"{disaster}_00000001_post_disaster")
 
 
-def test_git_leaves_credentials_out(tmp_path: Path) -> None:
+def test_git_ignores_credentials(tmp_path: Path) -> None:
     git = shutil.which("git")
     if git is None:
         pytest.skip("git is not installed")
-    # A repository of the test's own: Git says nothing of a checkout that belongs to another user, nor of no checkout.
+    # A new repository, because Git refuses a checkout of another user, and there may be no checkout.
     shutil.copy(PROJECT / ".gitignore", tmp_path)
     subprocess.run([git, "init", "--quiet", tmp_path], check=True)  # noqa: S603
     secret = ["conf/local/credentials.yml", "conf/users/lab/credentials.yml", "conf/local/globals.yml"]

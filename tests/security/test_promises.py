@@ -1,4 +1,4 @@
-"""docs/security.md names a test for each promise, and it is there."""
+"""docs/security.md names an existing test for each promise."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def test_each_promise_names_a_test() -> None:
 
 
 @pytest.mark.parametrize(("path", "name"), NAMED)
-def test_the_test_is_there(path: str, name: str) -> None:
+def test_the_named_test_exists(path: str, name: str) -> None:
     assert f"def {name}(" in (PROJECT / path).read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from xview2_siamese_unet.synthetic import plan_sample, write_scene
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    """The sample of the default parameters, drawn once."""
+    """The sample of the default parameters, rendered once."""
     root = tmp_path_factory.mktemp("sample")
     scenes = plan_sample(SampleParams())
     for scene in scenes:

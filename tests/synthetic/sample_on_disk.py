@@ -1,4 +1,4 @@
-"""A drawn sample, read back."""
+"""Reads a sample from disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = 256
 
 
 def ring(wkt: str) -> NDArray[np.float64]:
-    """The outer ring of a polygon, read without the library that the project reads it with."""
+    """Return the outer ring of a polygon, parsed independently of the project."""
     match = re.fullmatch(r"POLYGON \(\((.*)\)\)", wkt)
     assert match is not None
     return np.array([[float(number) for number in point.split()] for point in match[1].split(", ")])

@@ -1,4 +1,4 @@
-"""The classes must be told apart by what buildings look like, not by a colour."""
+"""Classes must differ in the appearance of buildings, not only in colour."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 def pixels(sample: Sample, tiers: tuple[str, ...], phase: Phase) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Colour, as one of 512 bins, and class of all pixels of the tiers that a building covers."""
+    """Return colour (one of 512 bins) and class of all building pixels of the tiers."""
     colours, classes = [], []
     for scene in (s for s in sample.scenes if s.tier in tiers):
         mask = Image.new("L", (SIZE, SIZE), IGNORE)
@@ -33,24 +33,24 @@ def pixels(sample: Sample, tiers: tuple[str, ...], phase: Phase) -> tuple[NDArra
 
 
 def balanced_accuracy_by_colour(sample: Sample, phase: Phase) -> float:
-    """Mean recall of the best guess from one pixel's colour, learnt and asked on other scenes; chance is 0.25."""
+    """Return the mean recall of a classifier by pixel colour on scenes that it was not trained on; chance is 0.25."""
     colour, truth = pixels(sample, ("tier1", "tier3"), phase)
-    seen = np.stack([np.bincount(colour[truth == d], minlength=_BINS**3) for d in SCORED])
-    guess = np.argmax((seen + 0.5) / seen.sum(axis=1, keepdims=True), axis=0) + int(Damage.NO_DAMAGE)
+    counts = np.stack([np.bincount(colour[truth == d], minlength=_BINS**3) for d in SCORED])
+    guess = np.argmax((counts + 0.5) / counts.sum(axis=1, keepdims=True), axis=0) + int(Damage.NO_DAMAGE)
     colour, truth = pixels(sample, ("hold", "test"), phase)
     return float(np.mean([(guess[colour][truth == d] == d).mean() for d in SCORED]))
 
 
-def test_colour_alone_does_not_tell_the_classes_apart(sample: Sample) -> None:
+def test_colour_alone_does_not_separate_the_classes(sample: Sample) -> None:
     assert balanced_accuracy_by_colour(sample, "post") < 0.45
 
 
-def test_the_earlier_image_knows_nothing_of_the_disaster(sample: Sample) -> None:
+def test_the_pre_disaster_image_does_not_reveal_the_damage(sample: Sample) -> None:
     assert balanced_accuracy_by_colour(sample, "pre") < 0.32
 
 
 def test_damaged_buildings_change_more_than_intact_ones(sample: Sample) -> None:
-    """Local contrast, free of gain and colour cast, is what damage adds."""
+    """Damage adds local contrast, measured here independently of gain and colour cast."""
     change: dict[Damage, list[float]] = {damage: [] for damage in SCORED}
     for scene in sample.scenes:
         before, after = (_contrast(sample.image(scene, phase)) for phase in ("pre", "post"))

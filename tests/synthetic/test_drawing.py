@@ -1,4 +1,4 @@
-"""The parts that scenes are drawn with, each on its own."""
+"""The parts that render synthetic scenes, tested separately."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_noise_has_zero_mean_and_unit_variance(sigma: float, octaves: int) -> No
 
 
 @given(st.floats(0, math.pi), st.floats(-500, 500), st.floats(-500, 500))
-def test_a_street_position_leads_back_to_itself(angle: float, s: float, t: float) -> None:
+def test_street_coordinates_can_be_inverted(angle: float, s: float, t: float) -> None:
     streets = replace(Streets.random(rng()), angle=angle)
     x, y = streets.position(s, t)
     np.testing.assert_allclose(np.ravel(streets.along(np.array([x]), np.array([y]))), [s, t], atol=0.01)
@@ -52,12 +52,12 @@ def test_houses_do_not_overlap(seed: int) -> None:
 
 
 @given(st.floats(0, 6), st.floats(9, 25), st.floats(7, 12))
-def test_the_outline_is_where_the_roof_ends(angle: float, half_length: float, half_width: float) -> None:
+def test_the_outline_is_the_edge_of_the_roof(angle: float, half_length: float, half_width: float) -> None:
     house = replace(HOUSE, angle=angle, half_length=half_length, half_width=half_width)
     canvas = Canvas.blank(rng(), 160)
     edge = edge_of(house, canvas.around(house.x, house.y, house.angle, 200))
     inside = shapely.contains_xy(shapely.Polygon(house.outline()), *np.broadcast_arrays(canvas.u, canvas.v))
-    clear = np.abs(edge) > 1e-3  # nearer, the rounding of float32 decides
+    clear = np.abs(edge) > 1e-3  # closer to the edge, rounding of float32 decides
     assert (inside == (edge < 0))[clear].all()
 
 
@@ -78,13 +78,13 @@ def test_buildings_in_the_strongest_force_are_damaged_most(shares: tuple[float, 
     assert 0 < onset < 1
 
 
-def test_without_damage_the_ground_stays_as_it_is() -> None:
+def test_without_damage_the_force_has_no_effect_on_the_ground() -> None:
     damages, onset = assign_damage(rng(), Force.random(rng(), 64, is_front=False), [], SEVERITIES[0])
     assert damages == []
     assert onset > 1
 
 
-def test_shadows_fall_away_from_the_sun_as_far_as_a_thing_is_high() -> None:
+def test_shadows_fall_away_from_the_sun_as_far_as_the_object_is_high() -> None:
     canvas = Canvas.blank(rng(), 64)
     canvas.rgb[:] = 0.5
     canvas.height[30:34, 30:34] = 8
@@ -95,7 +95,7 @@ def test_shadows_fall_away_from_the_sun_as_far_as_a_thing_is_high() -> None:
     assert image[20, 32] == pytest.approx(image[60, 5], rel=0.02)
 
 
-def test_a_shot_is_off_by_its_shift() -> None:
+def test_an_image_is_shifted_by_the_shift_of_its_shot() -> None:
     canvas = Canvas.blank(rng(), 64)
     canvas.rgb[32, 32] = 1.0
     image = expose(rng(), canvas, replace(NOON, shift=(1.2, -0.7)))[..., 0]

@@ -31,7 +31,7 @@ def digests(root: Path, seed: int, size: int = 64) -> dict[str, str]:
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_bytes_and_other_seeds_other_bytes(tmp_path: Path) -> None:
     first, again, other = (digests(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
     assert first == again
     assert first.keys() == other.keys()
@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_lays_files_out_as_the_download_does(sample: Sample) -> None:
+def test_files_are_laid_out_as_in_the_download(sample: Sample) -> None:
     found = {str(p.relative_to(sample.root)) for p in sample.root.rglob("*") if p.is_file()}
     assert found == {
         f"{scene.tier}/{folder}/{scene.id.stem(phase)}.{ending}"
@@ -51,7 +51,7 @@ def test_lays_files_out_as_the_download_does(sample: Sample) -> None:
 
 
 @pytest.mark.slow
-def test_labels_join_on_uid_and_only_the_later_says_damage(sample: Sample) -> None:
+def test_labels_match_by_uid_and_only_post_disaster_labels_have_damage(sample: Sample) -> None:
     for scene in sample.scenes:
         pre, post = (sample.label(scene, phase) for phase in PHASES)
         assert [b.uid for b in pre.buildings] == [b.uid for b in post.buildings]
@@ -80,7 +80,7 @@ def test_metadata_has_every_key_and_names_its_image(sample: Sample) -> None:
 
 
 @pytest.mark.slow
-def test_outlines_move_a_little_between_the_dates(sample: Sample) -> None:
+def test_polygons_shift_slightly_between_the_images(sample: Sample) -> None:
     moves = []
     for scene in sample.scenes:
         for pre, post in zip(*(sample.label(scene, phase).buildings for phase in PHASES), strict=True):
@@ -95,8 +95,8 @@ def test_outlines_move_a_little_between_the_dates(sample: Sample) -> None:
 
 
 @pytest.mark.slow
-def test_outlines_follow_the_image_that_they_belong_to(sample: Sample) -> None:
-    """Roofs differ from the ground beside them: the contrast across an outline drops when it is moved by 3 px."""
+def test_polygons_match_the_image_of_their_label(sample: Sample) -> None:
+    """The contrast across the outline of a roof drops if the outline is moved by 3 px."""
     gains = []
     for scene in sample.scenes:
         grey = sample.image(scene, "pre").astype(np.float64).mean(axis=2)
@@ -147,21 +147,21 @@ def test_pixels_are_square_and_north_up_in_a_utm_zone(sample: Sample) -> None:
 @pytest.mark.parametrize("tier", TIERS)
 def test_each_tier_holds_each_class(sample: Sample, tier: str) -> None:
     scenes = [scene for scene in sample.scenes if scene.tier == tier]
-    seen = Counter(b.damage for scene in scenes for b in sample.label(scene, "post").buildings)
-    assert all(seen[damage] >= 5 for damage in SCORED)
+    counts = Counter(b.damage for scene in scenes for b in sample.label(scene, "post").buildings)
+    assert all(counts[damage] >= 5 for damage in SCORED)
 
 
 @pytest.mark.slow
-def test_classes_are_imbalanced_but_all_are_there(sample: Sample) -> None:
-    seen = Counter(b.damage for scene in sample.scenes for b in sample.label(scene, "post").buildings)
-    share = {damage: count / seen.total() for damage, count in seen.items()}
+def test_classes_are_imbalanced_but_all_occur(sample: Sample) -> None:
+    counts = Counter(b.damage for scene in sample.scenes for b in sample.label(scene, "post").buildings)
+    share = {damage: count / counts.total() for damage, count in counts.items()}
     assert 0.5 < share[Damage.NO_DAMAGE] < 0.7
     assert all(0.09 < share[damage] < 0.18 for damage in SCORED[1:])
     assert 0.005 < share[Damage.UNCLASSIFIED] < 0.05
 
 
 @pytest.mark.slow
-def test_the_odd_cases_of_the_download_are_there(sample: Sample) -> None:
+def test_special_cases_of_the_download_occur(sample: Sample) -> None:
     counts = {scene: len(sample.label(scene, "post").buildings) for scene in sample.scenes}
     assert sum(count == 0 for count in counts.values()) >= 3
     assert 8 <= np.median(list(counts.values())) <= 20
@@ -182,7 +182,7 @@ def test_the_odd_cases_of_the_download_are_there(sample: Sample) -> None:
 
 
 @pytest.mark.slow
-def test_black_means_no_data_and_the_png_says_so(sample: Sample) -> None:
+def test_black_means_no_data_and_the_png_declares_it(sample: Sample) -> None:
     plain = next(scene for scene in sample.scenes if not scene.has_border)
     assert sample.image(plain, "pre").min() > 0
     with Image.open(sample.root / plain.tier / "images" / f"{plain.id.stem('pre')}.png") as image:
@@ -203,7 +203,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_works_at_the_size_of_xbd(tmp_path: Path) -> None:
+def test_a_scene_can_have_the_size_of_xbd_scenes(tmp_path: Path) -> None:
     scene = plan_sample(SampleParams(scenes=SMALL))[0]
     write_scene(tmp_path, scene, 1024)
     written = Sample(tmp_path, (scene,))

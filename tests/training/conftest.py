@@ -1,4 +1,4 @@
-"""Scenes, settings and folders of a run of training."""
+"""Scenes, settings and folders for training."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def folders(tmp_path: Path) -> Folders:
     return Folders(tmp_path / "tensorboard_logs", tmp_path / "checkpoints", tmp_path / "logfiles")
 
 
-@pytest.fixture(autouse=True, scope="session")  # before any net that a module trains for all its tests
+@pytest.fixture(autouse=True, scope="session")  # before any module-scoped net is trained
 def one_thread() -> None:
     torch.set_num_threads(1)

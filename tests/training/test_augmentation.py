@@ -14,7 +14,7 @@ STILL = {"brightness": 0, "contrast": 0}
 
 
 def coordinates(height: int, width: int) -> Batch:
-    """Images and masks that carry their own coordinates: wherever a pixel goes, it says where it came from."""
+    """Return images and masks whose values are pixel coordinates, which show where each pixel came from."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     image = torch.stack([y, x, torch.ones_like(y)]).float().expand(2, 3, height, width)
     return Batch(image, image.clone(), y.expand(2, height, width), x.expand(2, height, width))
@@ -23,21 +23,21 @@ def coordinates(height: int, width: int) -> Batch:
 @given(seed=st.integers(0, 2**32), square=st.booleans())
 def test_flips_keep_images_and_masks_aligned(seed: int, square: bool) -> None:
     torch.manual_seed(seed)
-    seen = augment(coordinates(8, 8 if square else 12), AugmentationParams(**STILL))
-    assert torch.equal(seen.pre, seen.post)
-    assert torch.equal(seen.pre[:, 0].long(), seen.building)
-    assert torch.equal(seen.pre[:, 1].long(), seen.damage)
-    assert seen.damage.shape == (2, 8, 8 if square else 12)
+    augmented = augment(coordinates(8, 8 if square else 12), AugmentationParams(**STILL))
+    assert torch.equal(augmented.pre, augmented.post)
+    assert torch.equal(augmented.pre[:, 0].long(), augmented.building)
+    assert torch.equal(augmented.pre[:, 1].long(), augmented.damage)
+    assert augmented.damage.shape == (2, 8, 8 if square else 12)
 
 
 def test_all_symmetries_of_a_square_and_a_rectangle_occur() -> None:
     torch.manual_seed(0)
     for width, symmetries in ((8, 8), (12, 4)):
-        seen = {
+        augmented = {
             tuple(augment(coordinates(8, width), AugmentationParams(**STILL)).pre.flatten().tolist())
             for _ in range(200)
         }
-        assert len(seen) == symmetries
+        assert len(augmented) == symmetries
 
 
 def test_no_augmentation_changes_nothing() -> None:
@@ -47,7 +47,7 @@ def test_no_augmentation_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("key", ["brightness", "contrast"])
-def test_light_changes_each_image_alone_and_no_mask(key: str) -> None:
+def test_brightness_and_contrast_change_each_image_separately_and_no_mask(key: str) -> None:
     torch.manual_seed(0)
     image = 50 + 100 * torch.rand(2, 3, 8, 8)
     before = Batch(image, image.clone(), torch.ones(2, 8, 8).long(), torch.ones(2, 8, 8).long())
@@ -61,7 +61,7 @@ def test_light_changes_each_image_alone_and_no_mask(key: str) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-def test_no_data_stays_black_and_nothing_else_becomes_it(seed: int) -> None:
+def test_no_data_stays_black_and_no_other_pixel_becomes_black(seed: int) -> None:
     torch.manual_seed(seed)
     image = torch.randint(1, 256, (2, 3, 8, 8)).float()
     image[:, :, :3] = 0
@@ -80,31 +80,32 @@ MOVED = {"rotate": 25.0, "scale": 0.2, "shift": 0.1}
 def test_affine_maps_keep_images_and_masks_aligned(seed: int, wide: bool, key: str) -> None:
     torch.manual_seed(seed)
     before = coordinates(32, 48 if wide else 32)
-    seen = augment(before, AugmentationParams(**STILL, **{key: MOVED[key]}))
-    torch.testing.assert_close(seen.pre, seen.post)
-    inside = seen.pre[:, 2] > 0.999  # the third channel is 1 everywhere: less of it is a mixture with the outside
+    augmented = augment(before, AugmentationParams(**STILL, **{key: MOVED[key]}))
+    torch.testing.assert_close(augmented.pre, augmented.post)
+    inside = augmented.pre[:, 2] > 0.999  # the third channel is 1, less where a pixel is mixed with the outside
     assert inside.float().mean() > 0.4
-    for channel, mask in ((0, seen.building), (1, seen.damage)):
-        assert (seen.pre[:, channel] - mask)[inside].abs().max() < 0.51
+    for channel, mask in ((0, augmented.building), (1, augmented.damage)):
+        assert (augmented.pre[:, channel] - mask)[inside].abs().max() < 0.51
 
 
 @pytest.mark.parametrize("key", [*MOVED])
 def test_each_scene_moves_by_its_own_amount(key: str) -> None:
     torch.manual_seed(0)
-    seen = augment(coordinates(32, 32), AugmentationParams(flips=False, **STILL, **{key: MOVED[key]}))
-    assert not torch.equal(seen.pre[0], coordinates(32, 32).pre[0])
-    assert not torch.equal(seen.pre[0], seen.pre[1])
+    augmented = augment(coordinates(32, 32), AugmentationParams(flips=False, **STILL, **{key: MOVED[key]}))
+    assert not torch.equal(augmented.pre[0], coordinates(32, 32).pre[0])
+    assert not torch.equal(augmented.pre[0], augmented.pre[1])
 
 
 def test_rotation_keeps_distances_in_a_rectangle() -> None:
     torch.manual_seed(3)
-    seen = augment(coordinates(32, 64), AugmentationParams(flips=False, **STILL, rotate=30.0)).pre[0, :2, 12:20, 28:36]
-    down, right = seen.diff(dim=1)[:, :, :-1], seen.diff(dim=2)[:, :-1]
+    augmented = augment(coordinates(32, 64), AugmentationParams(flips=False, **STILL, rotate=30.0))
+    middle = augmented.pre[0, :2, 12:20, 28:36]
+    down, right = middle.diff(dim=1)[:, :, :-1], middle.diff(dim=2)[:, :-1]
     torch.testing.assert_close(down.norm(dim=0), torch.ones(7, 7), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close((down * right).sum(0), torch.zeros(7, 7), rtol=1e-3, atol=1e-3)
 
 
-def test_a_misaligned_post_image_moves_alone_and_not_too_far() -> None:
+def test_post_shift_moves_only_the_post_disaster_image_within_the_limit() -> None:
     torch.manual_seed(0)
     before = coordinates(32, 32)
     for _ in range(20):
@@ -124,9 +125,9 @@ def test_sampling_grid_is_float32_under_autocast(
 ) -> None:
     sample, grids = torch.nn.functional.grid_sample, []
 
-    def watched(image: torch.Tensor, grid: torch.Tensor, *how: str, **also: bool) -> torch.Tensor:
+    def watched(image: torch.Tensor, grid: torch.Tensor, *args: str, **kwargs: bool) -> torch.Tensor:
         grids.append(grid)
-        return sample(image, grid, *how, **also)
+        return sample(image, grid, *args, **kwargs)
 
     monkeypatch.setattr(augmentation.functional, "grid_sample", watched)
     with torch.autocast("cpu", dtype):
@@ -149,11 +150,11 @@ def test_identity_warp_returns_its_input_under_autocast(
     assert torch.equal(after.damage, before.damage)
 
 
-def test_autocast_moves_no_pixel() -> None:
+def test_autocast_does_not_change_the_augmentation() -> None:
     params = AugmentationParams(**STILL, **WARPS["turn, scale and shift"], **WARPS["post shift"])
     torch.manual_seed(0)
     expected = augment(coordinates(128, 192), params)
     torch.manual_seed(0)
     with torch.autocast("cpu", torch.bfloat16):
-        seen = augment(coordinates(128, 192), params)
-    assert all(torch.equal(*parts) for parts in zip(seen, expected, strict=True))
+        augmented = augment(coordinates(128, 192), params)
+    assert all(torch.equal(*parts) for parts in zip(augmented, expected, strict=True))

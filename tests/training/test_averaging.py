@@ -31,35 +31,35 @@ def copied(module: DamageModule) -> State:
 
 
 class Devices(TorchDispatchMode):
-    """The devices of the tensors of each operation."""
+    """Records the devices of the tensors of each operation."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: set[frozenset[str]] = set()
+        self.combinations: set[frozenset[str]] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         result = func(*args, **(kwargs or {}))
         tensors = [leaf for leaf in tree_leaves((args, result)) if isinstance(leaf, Tensor)]
-        self.seen.add(frozenset(tensor.device.type for tensor in tensors))
+        self.combinations.add(frozenset(tensor.device.type for tensor in tensors))
         return result
 
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[State]:
-    """What has been learnt after each batch, without any averaging."""
-    seen: list[State] = []
+    """The state after each batch, without averaging."""
+    states: list[State] = []
     end = DamageModule.on_train_batch_end
 
     def watch(self: DamageModule, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
-        seen.append(copied(self))
+        states.append(copied(self))
         end(self, outputs, batch, batch_idx)
 
     monkeypatch.setattr(DamageModule, "on_train_batch_end", watch)
-    return seen
+    return states
 
 
 def averaged(steps: list[State]) -> State:
-    """The first, and then of each as much as the decay leaves."""
+    """Return the exponential moving average of the states."""
     mean = steps[0]
     for step in steps[1:]:
         mean = {name: DECAY * mean[name] + (1 - DECAY) * value for name, value in step.items()}
@@ -103,14 +103,14 @@ def test_averaged_statistics_are_validated_and_saved(
 def test_averaging_does_not_change_the_training(
     data: TrainingData, tmp_path: Path, recipe: MakeRecipe, steps: list[State]
 ) -> None:
-    learnt = []
+    states = []
     for decay in (None, DECAY):
         steps.clear()
         own = Folders(*(tmp_path / str(decay) / name for name in ("a", "b", "c")))
         fit(data, recipe(training={"epochs": 3, "ema_decay": decay}), own, cores=1)
-        learnt.append([*steps])
-    assert len(learnt[0]) == 6
-    assert all(same(without, within) for without, within in zip(*learnt, strict=True))
+        states.append([*steps])
+    assert len(states[0]) == 6
+    assert all(same(without, within) for without, within in zip(*states, strict=True))
 
 
 def test_the_average_of_weights_is_on_the_device_and_its_counter_on_the_host(
@@ -121,8 +121,8 @@ def test_the_average_of_weights_is_on_the_device_and_its_counter_on_the_host(
     average.setup(SimpleNamespace(), module, "fit")
     assert {weight.device.type for weight in average._average_model.module.parameters()} == {"meta"}
     assert average._average_model.n_averaged.device.type == "cpu"
-    with Devices() as devices:  # a copy between them would make each step wait
+    with Devices() as devices:  # a copy between devices would block each step
         for step in (1, 2, 3):
             average.on_train_batch_end(SimpleNamespace(global_step=step), module, None, None, step)
     assert average._average_model.n_averaged == 3
-    assert devices.seen == {frozenset({"cpu"}), frozenset({"meta"})}
+    assert devices.combinations == {frozenset({"cpu"}), frozenset({"meta"})}

@@ -35,7 +35,7 @@ def one_scene(data: TrainingData) -> TrainingData:
 @pytest.mark.parametrize(
     ("model", "training"),
     [(TWIN, ONE), (POOLED, ONE | {"localization_epochs": 1}), ({}, ONE | {"crop": 32, "localization_epochs": 1})],
-    ids=["a pooled branch", "a pooled branch in the first stage alone", "the deepest level of a small crop"],
+    ids=["a pooled branch", "a pooled branch only in the first stage", "the deepest level of a small crop"],
 )
 def test_a_batch_norm_with_a_single_value_is_refused_before_training(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, model: dict[str, Any], training: dict[str, Any]
@@ -76,7 +76,7 @@ def test_the_last_batch_of_an_epoch_is_never_smaller(data: TrainingData, folders
     assert len(fit(data, settings, folders, cores=1)["history"]) == 1
 
 
-def test_the_share_of_each_rank_counts(
+def test_the_batch_share_of_each_rank_is_checked(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, launch: Launch
 ) -> None:
     launch(0, 2)
@@ -120,7 +120,7 @@ def test_synchronised_batch_norms_keep_their_activations(
     norms = [layer for layer in module.net.modules() if isinstance(layer, _BatchNorm)]
     assert norms
     assert all(isinstance(layer, torch.nn.SyncBatchNorm) for layer in norms)
-    assert not arguments.get("sync_batchnorm")  # Lightning would convert once more
+    assert not arguments.get("sync_batchnorm")  # Lightning would convert them again
     assert all(torch.equal(*pair) for pair in zip(after, before, strict=True))
     restored = build_net(settings.model, settings.classes.damage_classes)
     restored.load_state_dict(module.net.state_dict())

@@ -25,7 +25,7 @@ from xview2_siamese_unet.training.trainer import Folders, fit
 
 
 def sample(temperature: float, classes: int = 4, n: int = 20_000) -> LogitSample:
-    """Logits that are `temperature` times too large for how often they are right."""
+    """Return logits that are `temperature` times too large for their accuracy."""
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, (n, classes)).astype(np.float32)
     chances = softmax(logits, axis=1).cumsum(axis=1)
@@ -36,21 +36,21 @@ def sample(temperature: float, classes: int = 4, n: int = 20_000) -> LogitSample
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 3.0])
 @pytest.mark.parametrize("classes", [2, 5])
 def test_the_temperature_of_scaled_logits_is_recovered(temperature: float, classes: int) -> None:
-    spoilt = sample(temperature, classes)
-    found = fit_temperature(spoilt)
+    miscalibrated = sample(temperature, classes)
+    found = fit_temperature(miscalibrated)
     assert found == pytest.approx(temperature, rel=0.05)
-    assert calibration_error(spoilt, found) <= calibration_error(spoilt)
-    assert calibration_error(spoilt, temperature) < 0.02
+    assert calibration_error(miscalibrated, found) <= calibration_error(miscalibrated)
+    assert calibration_error(miscalibrated, temperature) < 0.02
 
 
-def test_the_error_is_that_of_its_definition() -> None:
+def test_the_calibration_error_follows_its_definition() -> None:
     logits = np.log(np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.35, 0.65]], np.float32))
     found = calibration_error(LogitSample(logits, np.array([0, 1, 0, 1])))
     # One bin with confidence 0.9 and accuracy 0.5; one with 0.6; 0.65 lies in that bin too, both right.
     assert found == pytest.approx((2 * abs(0.9 - 0.5) + 2 * abs(0.625 - 1.0)) / 4, abs=1e-6)
 
 
-def test_nothing_known_calibrates_nothing() -> None:
+def test_without_pixels_the_temperature_is_one() -> None:
     none = LogitSample(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     temperatures, errors = calibrate(sample(2.0, 2), none)
     assert temperatures.damage == 1.0
@@ -58,7 +58,7 @@ def test_nothing_known_calibrates_nothing() -> None:
 
 
 @pytest.mark.parametrize("right", [0.99, 0.5])
-def test_a_temperature_that_calibrates_worse_is_not_taken(right: float) -> None:
+def test_a_temperature_that_increases_the_calibration_error_is_not_used(right: float) -> None:
     random = np.random.default_rng(0)
     logits = random.normal(0, 3, (500, 2)).astype(np.float32)
     truth = np.where(random.random(500) < right, logits.argmax(axis=1), 1 - logits.argmax(axis=1))
@@ -67,7 +67,7 @@ def test_a_temperature_that_calibrates_worse_is_not_taken(right: float) -> None:
 
 
 class Echo(nn.Module):
-    """Logits are the pixel's own code."""
+    """Returns the code of each pixel as its logits."""
 
     def forward(self, pre: Tensor, post: Tensor) -> Logits:
         code = post[:, :1]
@@ -92,9 +92,9 @@ def test_a_sample_holds_pixels_of_known_classes(unclassified: str, known: set[in
         return Predictions(lambda *images: join_logits(predict(*images)), lambda: scenes().split(batch), None)
 
     building, damage = sample_logits(predicted(1), unclassified, 10_000)  # type: ignore[arg-type]
-    seen, truth = damage.logits[:, 0].astype(int), damage.truth + 1
-    assert set(seen.tolist()) == known
-    expected = np.where(seen == Damage.UNCLASSIFIED, 1, seen) if unclassified == "no_damage" else seen
+    codes, truth = damage.logits[:, 0].astype(int), damage.truth + 1
+    assert set(codes.tolist()) == known
+    expected = np.where(codes == Damage.UNCLASSIFIED, 1, codes) if unclassified == "no_damage" else codes
     assert np.array_equal(expected, truth)
     assert len(building.truth) == 2 * 16 * 16
     assert np.array_equal(building.truth, building.logits[:, 0] > 0)
@@ -102,12 +102,12 @@ def test_a_sample_holds_pixels_of_known_classes(unclassified: str, known: set[in
     assert [len(each.truth) for each in few] == [14, 14]
 
 
-@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("enabled", [True, False])
 def test_calibrate_sets_the_temperatures_of_the_checkpoint(
-    data: TrainingData, folders: Folders, recipe: Callable[..., Recipe], asked: bool
+    data: TrainingData, folders: Folders, recipe: Callable[..., Recipe], enabled: bool
 ) -> None:
-    made = fit(data, recipe(prediction={"calibrate": asked}), folders, cores=1)
-    assert (Temperatures(**made["temperatures"]) != Temperatures()) == asked
-    assert bool(made["calibration"]) == asked
-    for head in ("building", "damage") if asked else ():
+    made = fit(data, recipe(prediction={"calibrate": enabled}), folders, cores=1)
+    assert (Temperatures(**made["temperatures"]) != Temperatures()) == enabled
+    assert bool(made["calibration"]) == enabled
+    for head in ("building", "damage") if enabled else ():
         assert made["calibration"][f"{head}_ece_after"] <= made["calibration"][f"{head}_ece_before"]

@@ -79,13 +79,13 @@ def test_any_setting_that_changes_the_result_changes_the_fingerprint(
     ],
     ids=str,
 )
-def test_what_changes_no_result_changes_no_fingerprint(
+def test_settings_that_do_not_change_the_result_keep_the_fingerprint(
     data: TrainingData, recipe: MakeRecipe, changes: dict[str, Any]
 ) -> None:
     assert training_fingerprint(data, recipe(**changes)) == training_fingerprint(data, recipe())
 
 
-def test_any_datum_changes_the_fingerprint(data: TrainingData, recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_any_change_of_the_data_changes_the_fingerprint(data: TrainingData, recipe: MakeRecipe, tmp_path: Path) -> None:
     scenes = {name: data.store.pixels[row] for row, name in enumerate(data.store.scenes)}
     others = [
         data._replace(train=data.train[:3]),
@@ -95,11 +95,11 @@ def test_any_datum_changes_the_fingerprint(data: TrainingData, recipe: MakeRecip
         data._replace(channels=data.channels | {"mean": [1.0, 2.0, 3.0]}),
         *(data._replace(store=write_store(tmp_path / name, scenes | {name: draw_scene(99)})) for name in ("s0", "s5")),
     ]
-    marks = {training_fingerprint(each, recipe()) for each in (data, *others)}
-    assert len(marks) == 1 + len(others)
+    fingerprints = {training_fingerprint(each, recipe()) for each in (data, *others)}
+    assert len(fingerprints) == 1 + len(others)
 
 
-def test_other_code_is_another_fingerprint(
+def test_changed_code_changes_the_fingerprint(
     data: TrainingData, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = training_fingerprint(data, recipe())
@@ -118,7 +118,7 @@ def a_list(_: bytes) -> bytes:
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "truncated": lambda whole: whole[: len(whole) // 2],
-    "a beginning": lambda whole: whole[:5000],  # for which torch blames the disk
+    "first bytes": lambda whole: whole[:5000],  # for which torch reports a disk error
     "without its last byte": lambda whole: whole[:-1],
     "empty": lambda _: b"",
     "junk": lambda whole: b"\x80junk" * (len(whole) // 5),
@@ -131,7 +131,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 def finished(
     data: TrainingData, recipe: MakeRecipe, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Checkpoint]:
-    """Return the folder of a finished training of two stages, and what it made."""
+    """Return the folder of a finished training of two stages, and its checkpoint."""
     folder = tmp_path_factory.mktemp("finished")
     own = Folders(*(folder / name for name in ("tensorboard_logs", "checkpoints", "logfiles")))
     return folder, fit(data, recipe(training=SETTINGS), own, cores=1)
@@ -139,13 +139,13 @@ def finished(
 
 @pytest.fixture
 def folders(finished: tuple[Path, Checkpoint], tmp_path: Path) -> Folders:
-    """Return the folders of a copy of it."""
+    """Return the folders of a copy of the finished training."""
     shutil.copytree(finished[0], tmp_path / "copy")
     return Folders(*(tmp_path / "copy" / name for name in ("tensorboard_logs", "checkpoints", "logfiles")))
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_file_is_refused_with_what_to_delete(folders: Folders, damage: Callable[[bytes], bytes]) -> None:
+def test_the_error_for_a_damaged_file_names_what_to_delete(folders: Folders, damage: Callable[[bytes], bytes]) -> None:
     epochs = folders.checkpoints / "epochs"
     for path, read, delete in (
         (epochs / "last.ckpt", last_epoch, epochs / "last.ckpt"),
@@ -159,7 +159,7 @@ def test_a_damaged_file_is_refused_with_what_to_delete(folders: Folders, damage:
 
 
 @pytest.mark.parametrize(
-    ("name", "delete", "gone"),
+    ("name", "delete", "missing"),
     [
         ("epochs/last.ckpt", "epochs/last.ckpt", ()),
         ("localization/epochs/last.ckpt", "localization/epochs/last.ckpt", ()),
@@ -177,11 +177,11 @@ def test_training_stops_at_a_damaged_epoch_and_resumes_after_the_hint(
     finished: tuple[Path, Checkpoint],
     name: str,
     delete: str,
-    gone: tuple[str, ...],
+    missing: tuple[str, ...],
 ) -> None:
     path, advised = folders.checkpoints / name, folders.checkpoints / delete
     path.write_bytes(path.read_bytes()[:1000])
-    for each in gone:
+    for each in missing:
         (folders.checkpoints / each).unlink()
     before = {path: path.read_bytes() for path in folders.checkpoints.rglob("*.ckpt")}
     with pytest.raises(CheckpointError, match=re.escape(f"{path} is ")) as caught:

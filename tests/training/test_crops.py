@@ -51,7 +51,7 @@ def plain(scene: np.ndarray, seed: int, side: int, candidates: int) -> np.ndarra
 
 @pytest.mark.parametrize("candidates", [1, 2, 3, 10])
 @pytest.mark.parametrize("side", [1, 5, 16, 40, 63])
-def test_the_first_of_the_rarest_crops_is_taken_everywhere(masks: Store, side: int, candidates: int) -> None:
+def test_the_first_of_the_rarest_crops_is_used_on_host_and_device(masks: Store, side: int, candidates: int) -> None:
     host = Crops(masks, NAMES, side, candidates)
     device = DeviceCrops(DeviceScenes(masks, NAMES, torch.device("cpu")), NAMES, side, candidates)
     indices = [CropIndex(seed % len(NAMES), seed) for seed in range(60)]
@@ -71,8 +71,8 @@ def test_lines_of_the_candidates_are_prefetched_once(
         Crops(masks, NAMES, side, candidates)[CropIndex(1, seed)]
         random = np.random.default_rng(seed)
         tops = [random.integers((HEIGHT - side + 1, WIDTH - side + 1))[0] for _ in range(candidates)]
-        asked = [line for span in spans for line in span]
-        assert asked == sorted({line for top in tops for line in range(top, top + side)})
+        prefetched = [line for span in spans for line in span]
+        assert prefetched == sorted({line for top in tops for line in range(top, top + side)})
 
 
 @given(index=st.integers(0, 3), seed=st.integers(0, 2**62))
@@ -80,8 +80,8 @@ def test_a_crop_is_a_window_of_its_scene_in_all_channels(store: Store, index: in
     crop = Crops(store, SCENES, 32)[CropIndex(index, seed)].numpy()
     assert crop.shape == (32, 32, 8)
     scene = store.pixels[index]
-    places = np.argwhere((scene[:33, :33] == crop[0, 0]).all(axis=-1))
-    assert any(np.array_equal(scene[y : y + 32, x : x + 32], crop) for y, x in places)
+    positions = np.argwhere((scene[:33, :33] == crop[0, 0]).all(axis=-1))
+    assert any(np.array_equal(scene[y : y + 32, x : x + 32], crop) for y, x in positions)
 
 
 def test_every_position_of_a_crop_occurs() -> None:
@@ -90,11 +90,11 @@ def test_every_position_of_a_crop_occurs() -> None:
 
 
 @pytest.mark.parametrize("side", [None, 64, 512])
-def test_without_a_smaller_crop_the_whole_scene_is_taken(store: Store, side: int | None) -> None:
+def test_without_a_smaller_crop_the_whole_scene_is_used(store: Store, side: int | None) -> None:
     assert np.array_equal(Crops(store, SCENES, side)[CropIndex(2, 9)].numpy(), store.pixels[2])
 
 
-def test_whole_scenes_come_in_order(store: Store) -> None:
+def test_whole_scenes_are_read_in_order(store: Store) -> None:
     scenes = WholeScenes(store, ["s3", "s1"])
     assert len(scenes) == 2
     assert np.array_equal(scenes[0].numpy(), store.pixels[3])
@@ -112,7 +112,7 @@ def test_whole_scenes_come_in_order(store: Store) -> None:
         ("device", "cpu", None, True),
     ],
 )
-def test_scenes_are_loaded_to_a_gpu_where_they_fit(
+def test_scenes_are_loaded_to_a_gpu_if_they_fit(
     *,
     store: Store,
     recipe: MakeRecipe,

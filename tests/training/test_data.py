@@ -34,7 +34,7 @@ def pixel(damage: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("unclassified", "code"), [("ignore", IGNORE), ("no_damage", 1), ("class", 5)])
-def test_unclassified_pixels_become_the_chosen_code(unclassified: Unclassified, code: int) -> None:
+def test_un_classified_pixels_get_the_code_of_the_parameter(unclassified: Unclassified, code: int) -> None:
     assert unpack_batch(pixel(5), unclassified).damage.item() == code
     assert unpack_batch(pixel(5), unclassified).building.item() == 1
     assert [unpack_batch(pixel(damage), unclassified).damage.item() for damage in range(5)] == [0, 1, 2, 3, 4]
@@ -74,8 +74,8 @@ def test_workers_follow_the_cores(store: Store, recipe: MakeRecipe) -> None:
 
 
 def test_memory_is_pinned_only_with_a_gpu(store: Store, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pinned(asked: bool) -> bool:
-        return validation_loader(all_of(store), recipe(dataloader={"pin_memory": asked}), cores=1).pin_memory
+    def pinned(pin_memory: bool) -> bool:
+        return validation_loader(all_of(store), recipe(dataloader={"pin_memory": pin_memory}), cores=1).pin_memory
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert not pinned(True)
@@ -97,11 +97,11 @@ def test_ranks_validate_each_scene_once(store: Store, recipe: MakeRecipe, launch
     for rank in range(3):
         launch(rank, 3)
         parts.append(validation_loader(all_of(store), recipe(), 1))
-    seen = [scene.sum().item() for part in parts for batch in part for scene in batch]
-    assert sorted(seen) == sorted(int(store.pixels[row].sum(dtype=np.int64)) for row in range(4))
+    sums = [scene.sum().item() for part in parts for batch in part for scene in batch]
+    assert sorted(sums) == sorted(int(store.pixels[row].sum(dtype=np.int64)) for row in range(4))
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(store: Store, recipe: MakeRecipe, launch: Launch) -> None:
+def test_a_batch_that_ranks_cannot_share_equally_is_refused(store: Store, recipe: MakeRecipe, launch: Launch) -> None:
     launch(0, 2)
     with pytest.raises(ConfigError, match=r"training\.batch_size 3 .* 2 processes"):
         training_loader(all_of(store), recipe(training={"batch_size": 3}), 1)
@@ -114,7 +114,7 @@ def test_fewer_validation_scenes_than_processes_are_refused(store: Store, recipe
             validation_loader(all_of(store), recipe(), 1)
 
 
-def test_buildings_grow_by_the_square_and_the_rarer_class_wins() -> None:
+def test_dilation_grows_buildings_by_a_square_and_the_rarer_class_wins() -> None:
     damage = torch.zeros(1, 9, 12, dtype=torch.int64)
     damage[0, 4, 2], damage[0, 4, 5], damage[0, 4, 8], damage[0, 4, 11] = 4, 2, 1, 5
     grown = dilate(damage, 5)
@@ -124,7 +124,7 @@ def test_buildings_grow_by_the_square_and_the_rarer_class_wins() -> None:
     assert torch.equal(dilate(damage, 1), damage)
 
 
-def test_only_the_truth_of_damage_grows() -> None:
+def test_dilation_changes_only_the_damage_truth() -> None:
     pixels = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
     pixels[0, 4, 4, 6], pixels[0, 4, 4, 7] = 1, 3
     batch = unpack_batch(pixels, "ignore", 3)
@@ -139,12 +139,12 @@ def test_batches_are_the_same_from_host_and_device_memory(
     data = all_of(store, [1.0, 2.0, 3.0, 4.0])
     settings = recipe(training={"crop": crop, "crop_candidates": candidates, "crops_per_scene": 4})
     params = settings.dataloader.model_copy(update={"location": "device"})
-    there = load_to_device(store, list(reversed(NAMES)), params, "cpu")
-    assert there is not None
+    on_device = load_to_device(store, list(reversed(NAMES)), params, "cpu")
+    assert on_device is not None
     for make in (training_loader, validation_loader):
-        host, cut_there = list(make(data, settings, 1)), list(make(data, settings, 1, there))
-        assert len(host) == len(cut_there) > 1
-        assert all(torch.equal(*pair) for pair in zip(host, cut_there, strict=True))
+        host, device = list(make(data, settings, 1)), list(make(data, settings, 1, on_device))
+        assert len(host) == len(device) > 1
+        assert all(torch.equal(*pair) for pair in zip(host, device, strict=True))
 
 
 FULL = [
@@ -155,11 +155,11 @@ FULL = [
 ]
 
 
-@pytest.mark.parametrize("covered", [False, True], ids=["last", "followed by another"])
+@pytest.mark.parametrize("chained", [False, True], ids=["last", "followed by another"])
 @pytest.mark.parametrize("text", FULL, ids=["refused", "bus error"])
-def test_workers_without_shared_memory_are_an_error_with_the_remedies(text: str, covered: bool) -> None:
+def test_the_error_for_full_shared_memory_names_the_remedies(text: str, chained: bool) -> None:
     error = RuntimeError(text)
-    if covered:
+    if chained:
         error, error.__context__ = RuntimeError("DataLoader worker (pid 9) is killed by signal: Terminated."), error
     with pytest.raises(StorageError, match="shared memory") as caught, shared_memory_errors():
         raise error
@@ -167,6 +167,6 @@ def test_workers_without_shared_memory_are_an_error_with_the_remedies(text: str,
     assert "dataloader.num_workers_multiplier: 0" in caught.value.hint
 
 
-def test_other_errors_of_a_step_stay_what_they_are() -> None:
+def test_other_errors_of_a_step_are_raised_unchanged() -> None:
     with pytest.raises(RuntimeError, match="out of resource"), shared_memory_errors():
         raise RuntimeError("out of resource: shared memory, Required: 147456, Hardware limit: 101376")  # Triton's

@@ -20,9 +20,9 @@ from run_command import FORKS
 from xview2_siamese_unet.raster.store import Store
 from xview2_siamese_unet.training.distributed import is_torchrun
 
-# No batch statistics and no randomness except the sampler: these depend on the number of processes.
-# And weights that hardly move: AdamW divides each gradient by its own size, so it turns a gradient of rounding errors
-# into a whole step.
+# No batch statistics and no randomness except in the sampler, because they depend on the number of processes.
+# The learning rate is tiny, because AdamW divides each gradient by its own size and turns rounding errors into a full
+# step.
 PLAIN = {
     "model": {"share_weights": True},
     "training": {
@@ -41,7 +41,7 @@ PLAIN = {
 
 
 def train_with_two_ranks(store: Store, folder: Path, changes: dict[str, Any]) -> str:
-    """Train as torchrun does, in processes that need not import torch again; return what they printed."""
+    """Train like torchrun, in processes that need not import torch again; return their output."""
     logs = DefaultLogsSpecs(str(folder / "logs"), redirects=Std.ALL)
     config = LaunchConfig(
         *(1, 1, 2), logs, "two", rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method=FORKS, max_restarts=0
@@ -56,14 +56,14 @@ def last(folder: Path) -> dict[str, Any]:
 
 
 def rule(folder: Path, rank: int) -> dict[str, Any]:
-    """The decision rule that a rank tuned, each part flat."""
+    """Return the decision rule that a rank tuned, as flat parts."""
     found = json.loads((folder / f"rule_{rank}.json").read_text(encoding="utf-8"))
     weights = dict(enumerate(found.pop("prediction")["vote_weights"]))
     return {**found, "vote_weights": weights}
 
 
 def gradient_means(checkpoint: dict[str, Any]) -> list[torch.Tensor]:
-    """The running means of AdamW, of the gradients of all steps."""
+    """Return the running means of all gradients in AdamW."""
     return [state["exp_avg"] for state in checkpoint["optimizer_states"][0]["state"].values()]
 
 
@@ -79,7 +79,7 @@ def test_gradients_scores_and_decision_rule_of_two_ranks_equal_those_of_one(stor
     gradients = gradient_means(one), gradient_means(two)
     total = torch.stack([gradient.norm() for gradient in gradients[0]]).norm()
     for alone, together in zip(*gradients, strict=True):
-        # To a thousandth of its own length; of the whole gradient's where a weight has none worth the name.
+        # Relative to its own norm, or to that of the whole gradient if its own is negligible.
         assert (together - alone).norm() < 1e-3 * alone.norm() + 1e-6 * total
     assert rule(tmp_path / "two", 0) == rule(tmp_path / "two", 1)
     for part, values in rule(tmp_path / "one", 0).items():
@@ -90,7 +90,7 @@ def test_gradients_scores_and_decision_rule_of_two_ranks_equal_those_of_one(stor
 
 @pytest.mark.slow
 def test_ranks_do_not_wait_for_unused_weights(store: Store, tmp_path: Path) -> None:
-    # The first stage leaves the damage head alone, and this encoder ends in layers that only classify.
+    # The first stage does not use the damage head, and the last layers of this encoder only classify.
     settings: dict[str, Any] = {
         "model": {"encoder": {"name": "efficientnet-b0"}},
         "training": {"epochs": 1, "localization_epochs": 1, "batch_size": 4, "crops_per_scene": 4, "ema_decay": 0.9},
@@ -100,7 +100,7 @@ def test_ranks_do_not_wait_for_unused_weights(store: Store, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_killed_run_leaves_a_whole_epoch(store: Store, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_a_complete_epoch(store: Store, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"training": {"epochs": 500, "crops_per_scene": 4, "patience": 1000}}
     codes = {signal.SIGTERM: 143, signal.SIGKILL: -9}
     forks = multiprocessing.get_context(FORKS)
@@ -116,9 +116,9 @@ def test_a_killed_run_leaves_a_whole_epoch(store: Store, tmp_path: Path) -> None
         os.kill(process.pid, kind)
         process.join(60)
         assert process.exitcode == codes[kind]
-        found = last(tmp_path / kind.name)
-        assert len(found["history"]) == found["epoch"] + 1
-        assert "state_dict" in found
+        checkpoint = last(tmp_path / kind.name)
+        assert len(checkpoint["history"]) == checkpoint["epoch"] + 1
+        assert "state_dict" in checkpoint
 
 
 @pytest.mark.parametrize("by_torchrun", [True, False])

@@ -22,7 +22,7 @@ MakeRecipe = Callable[..., Recipe]
 
 
 @pytest.mark.parametrize(("period", "factor", "lowest"), [(1, 1, 0.0), (3, 1, 1e-4), (2, 2, 1e-5), (10, 3, 0.0)])
-def test_the_schedule_is_that_of_torch(period: int, factor: int, lowest: float) -> None:
+def test_the_schedule_equals_that_of_torch(period: int, factor: int, lowest: float) -> None:
     params = SchedulerParams(T_0=period, T_mult=factor, eta_min=lowest)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
     reference = CosineAnnealingWarmRestarts(optimizer, T_0=period, T_mult=factor, eta_min=lowest)
@@ -51,11 +51,11 @@ def test_rates_rise_until_the_loss_is_far_above_its_lowest(data: TrainingData, r
     torch.manual_seed(0)
     module, batches = new_module(data, recipe()), training_loader(data, recipe(), 1)
     curve = find_rate(AdamW(module.net.parameters()), lambda batch: module.training_loss(batch, torch.clone), batches)
-    assert len(curve.rates) == len(curve.losses) > 4  # the loader alone has two batches
+    assert len(curve.rates) == len(curve.losses) > 4  # the loader has only two batches
     assert np.all(np.diff(curve.rates) > 0)
     assert curve.suggestion in curve.rates
-    until = int(np.argmin(curve.losses))
-    assert curve.suggestion <= curve.rates[max(1, until)]
+    lowest_loss = int(np.argmin(curve.losses))
+    assert curve.suggestion <= curve.rates[max(1, lowest_loss)]
 
 
 @pytest.mark.slow
@@ -64,10 +64,10 @@ def test_a_suggestion_is_written_next_to_the_logs_and_does_not_change_the_traini
 ) -> None:
     caplog.set_level(logging.INFO, logger="xview2_siamese_unet")
     histories = []
-    for asked in (True, False):
-        folders = Folders(*(tmp_path / str(asked) / name for name in ("a", "b", "c")))
-        histories.append(fit(data, recipe(training={"lr_find": asked, "epochs": 1}), folders, cores=1)["history"])
-        assert (folders.logfiles / "lr_find.json").exists() == asked
+    for lr_find in (True, False):
+        folders = Folders(*(tmp_path / str(lr_find) / name for name in ("a", "b", "c")))
+        histories.append(fit(data, recipe(training={"lr_find": lr_find, "epochs": 1}), folders, cores=1)["history"])
+        assert (folders.logfiles / "lr_find.json").exists() == lr_find
     assert histories[0] == histories[1]
     logfiles = tmp_path / "True" / "c"
     assert json.loads((logfiles / "lr_find.json").read_text())["suggestion"] > 0

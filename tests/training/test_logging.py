@@ -31,7 +31,7 @@ def test_tensorboard_has_scalars_and_an_image_and_no_histogram(
     assert not tags["histograms"]
 
 
-def test_the_scenes_with_most_damage_are_shown_whatever_their_order() -> None:
+def test_the_scenes_with_most_damage_are_shown_in_any_order_of_input() -> None:
     def town(damaged: int) -> np.ndarray:
         scene = np.zeros((64, 64, 8), np.uint8)
         scene[..., 7].flat[:damaged] = Damage.DESTROYED

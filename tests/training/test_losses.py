@@ -82,7 +82,7 @@ def test_without_pixels_loss_and_gradient_are_0() -> None:
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
-def test_a_certain_pixel_has_a_finite_gradient(gamma: float) -> None:
+def test_a_confident_pixel_has_a_finite_gradient(gamma: float) -> None:
     logits = torch.tensor([80.0, -80.0]).view(1, 2, 1, 1).requires_grad_()
     focal_loss(logits, torch.zeros(1, 1, 1, dtype=torch.int64), None, gamma).backward()
     assert logits.grad is not None
@@ -115,7 +115,7 @@ def test_lovasz_loss_is_the_formula(seed: int, classes: int) -> None:
     for c in truth.unique().tolist():
         true = truth == c
         errors, order = (true.float() - p[:, c]).abs().sort(descending=True)
-        # Jaccard loss of the n worst pixels being wrong, for each n: its steps weigh the errors.
+        # Jaccard loss if the n worst pixels are wrong, for each n; its increments weight the errors.
         hit, wrong = true[order].cumsum(0), (~true[order]).cumsum(0)
         jaccard = 1 - (true.sum() - hit) / (true.sum() + wrong)
         losses.append((errors * jaccard.diff(prepend=torch.zeros(1))).sum())
@@ -134,7 +134,7 @@ def test_ordinal_loss_is_the_formula(seed: int, classes: int) -> None:
     assert ordinal_loss(logits, target).item() == pytest.approx(total / len(scored), rel=1e-4, abs=1e-6)
 
 
-def test_two_classes_off_cost_more_than_one() -> None:
+def test_ordinal_loss_grows_with_the_distance_between_classes() -> None:
     truth = torch.full((1, 1, 1), 1)
     costs = [ordinal_loss(9 * functional.one_hot(truth + off, 5).movedim(-1, 1).float(), truth) for off in range(4)]
     assert costs[0] < costs[1] < costs[2] < costs[3]
@@ -149,9 +149,11 @@ def test_two_classes_off_cost_more_than_one() -> None:
     ],
     ids=["focal", "dice", "ordinal"],
 )
-def test_ranks_share_a_batch_and_its_loss(loss: Callable[[Tensor, Tensor, ReduceMean], Tensor]) -> None:
+def test_a_batch_split_over_ranks_has_the_gradient_of_the_whole_batch(
+    loss: Callable[[Tensor, Tensor, ReduceMean], Tensor],
+) -> None:
     logits, target, _ = scene(7, 5)
-    target[0, :3] = 0  # classes are not spread alike over the two parts
+    target[0, :3] = 0  # the two parts have different shares of classes
     whole = logits.clone().requires_grad_()
     loss(whole, target, lambda numbers: numbers).backward()
     shared, sums = logits.clone().requires_grad_(), []
@@ -174,7 +176,7 @@ def test_a_mix_is_the_weighted_sum_of_its_losses() -> None:
     torch.testing.assert_close(mixed, pixelwise + overlaps + 0.6 * ordinal_loss(logits, inside))
 
 
-def test_overlaps_of_localisation_count_every_pixel() -> None:
+def test_overlap_losses_of_localisation_count_every_pixel() -> None:
     logits, target, _ = scene(4, 2)
     mix = LossMix(focal=0.0, dice=1.0, lovasz=1.0)
     mixed = mix_losses(logits, target, mix, alpha=None, gamma=2.0)
@@ -183,7 +185,7 @@ def test_overlaps_of_localisation_count_every_pixel() -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 @pytest.mark.parametrize(("kind", "name"), [(LossMix, "dicee"), (DamageLossMix, "dicee"), (LossMix, "ordinal")])
-def test_a_name_that_is_no_loss_of_the_head_is_refused(kind: type[LossMix], name: str, weight: float) -> None:
+def test_an_unknown_loss_of_a_head_is_refused(kind: type[LossMix], name: str, weight: float) -> None:
     head, mix = "post" if kind is DamageLossMix else "pre", kind.model_validate({name: weight})
     logits, target, _ = scene(6, 5)
     with pytest.raises(ConfigError, match=rf"key of training\.losses\.{head} must be one of focal, .*, got '{name}'"):
@@ -194,7 +196,7 @@ def test_a_name_that_is_no_loss_of_the_head_is_refused(kind: type[LossMix], name
 
 
 @pytest.mark.parametrize("mix", [DamageLossMix(**ALL, ordinal=1.0), DamageLossMix(focal=0.0)])
-def test_a_mix_of_nothing_has_a_gradient_of_0(mix: DamageLossMix) -> None:
+def test_a_mix_without_pixels_has_a_gradient_of_0(mix: DamageLossMix) -> None:
     logits = torch.randn(1, 5, 4, 4, requires_grad=True)
     loss = mix_losses(logits, torch.full((1, 4, 4), IGNORE), mix, alpha=torch.ones(5), gamma=2.0)
     loss.backward()
@@ -203,7 +205,7 @@ def test_a_mix_of_nothing_has_a_gradient_of_0(mix: DamageLossMix) -> None:
     assert not logits.grad.any()
 
 
-def test_every_rank_divides_by_the_mean_weight_of_all() -> None:
+def test_every_rank_divides_by_the_mean_weight_of_all_ranks() -> None:
     logits, target, alpha = scene(5, 5)
     mean = alpha[target[target != IGNORE]].sum() / 2
     halves = [focal_loss(logits[i : i + 1], target[i : i + 1], alpha, 2.0, lambda _: mean) for i in (0, 1)]

@@ -1,4 +1,4 @@
-"""The module: which parameter reaches which part of a step, and what batch norms do."""
+"""Effects of parameters on a training step, and batch norms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LossOf = Callable[..., Tensor]
 
 @pytest.fixture
 def loss_of(data: TrainingData, recipe: MakeRecipe) -> LossOf:
-    """The loss of one batch with other settings and the same first weights."""
+    """Compute the loss of one batch with other settings and the same initial weights."""
     pixels = torch.stack([torch.from_numpy(draw_scene(seed)) for seed in (3, 4)])
 
     def loss(weights: torch.nn.Module | None = None, **changes: dict[str, Any]) -> Tensor:
@@ -73,7 +73,7 @@ def test_a_setting_changes_the_loss(loss_of: LossOf, changes: dict[str, Any]) ->
 
 
 def test_weights_of_the_heads_multiply_their_losses(loss_of: LossOf) -> None:
-    frozen = {"batch_norm": "freeze"}  # whose statistics do not depend on the images of the batch
+    frozen = {"batch_norm": "freeze"}  # its statistics do not depend on the batch
     both, building = loss_of(training=frozen), loss_of(training=frozen, loss_weights={"post": 0.0})
     weighted = loss_of(training=frozen, loss_weights={"pre": 3.0, "post": 2.0})
     torch.testing.assert_close(weighted, 3 * building + 2 * (both - building))
@@ -93,7 +93,7 @@ def test_a_head_without_weight_in_the_loss_gets_no_gradient(
 def test_optimiser_and_schedule_follow_the_recipe(
     data: TrainingData, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Two steps an epoch.
+    # Two steps per epoch.
     monkeypatch.setattr(DamageModule, "trainer", SimpleNamespace(precision="32-true", estimated_stepping_batches=12))
     scheduler = {"T_0": 1, "T_mult": 3, "eta_min": 0.1}
     settings = {"epochs": 6, "learning_rate": 0.5, "weight_decay": 0.25, "warmup_epochs": 1.0, "scheduler": scheduler}

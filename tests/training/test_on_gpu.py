@@ -1,4 +1,4 @@
-"""What only a GPU can show: `scripts/check_gpu.sh` runs it on one."""
+"""Tests that need a GPU; `scripts/check_gpu.sh` runs them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 @pytest.fixture(autouse=True)
 def full_precision_again() -> Iterator[None]:
-    """Leave no TF32 to the tests of the CPU that follow."""
+    """Turn TF32 off again for the tests on the CPU that follow."""
     yield
     torch.set_float32_matmul_precision("highest")
 
@@ -37,7 +37,7 @@ def full_precision_again() -> Iterator[None]:
 def test_steps_do_not_wait_for_the_gpu(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, location: str
 ) -> None:
-    seen: list[str] = []
+    messages: list[str] = []
     start, end = DamageModule.on_train_batch_start, DamageModule.on_train_batch_end
 
     def begin(self: DamageModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
@@ -54,13 +54,13 @@ def test_steps_do_not_wait_for_the_gpu(
     settings = recipe(training=training, hardware=GPU, dataloader={"location": location})
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        monkeypatch.setattr(warnings, "showwarning", lambda message, *_: seen.append(str(message)))
+        monkeypatch.setattr(warnings, "showwarning", lambda message, *_: messages.append(str(message)))
         fit(data, settings, folders, cores=1)
-    # Not torch's notice that this mode is a prototype, which has the word, too.
-    assert [message for message in seen if "called a synchronizing" in message] == []
+    # Without torch's notice that this mode is a prototype, which also contains the word.
+    assert [message for message in messages if "called a synchronizing" in message] == []
 
 
-def test_the_average_is_that_of_the_steps(
+def test_the_moving_average_is_that_of_the_steps(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[dict[str, torch.Tensor]] = []
@@ -94,7 +94,7 @@ def test_a_checkpoint_is_as_large_as_on_the_cpu(data: TrainingData, tmp_path: Pa
 
 
 def test_cpu_and_gpu_predict_the_same(data: TrainingData, folders: Folders, recipe: MakeRecipe) -> None:
-    # Without temperatures, which may be small and divide differences of TF32, too.
+    # Without temperatures, because small ones would enlarge the differences of TF32.
     checkpoint = fit(data, recipe(hardware=GPU, prediction={"calibrate": False}), folders, cores=1)
     pixels = torch.from_numpy(np.stack([draw_scene(seed) for seed in range(4)])[..., :6]).permute(0, 3, 1, 2)
     cpu, gpu = (
@@ -105,7 +105,7 @@ def test_cpu_and_gpu_predict_the_same(data: TrainingData, folders: Folders, reci
         torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=0.02, rtol=0.02)  # convolutions in TF32
 
 
-def test_crops_on_the_gpu_are_those_of_the_store(data: TrainingData, recipe: MakeRecipe) -> None:
+def test_crops_on_the_gpu_equal_those_of_the_store(data: TrainingData, recipe: MakeRecipe) -> None:
     settings = recipe(training={"crops_per_scene": 4}, dataloader={"location": "device"})
     scenes = load_to_device(data.store, data.train, settings.dataloader, "cuda")
     assert scenes is not None

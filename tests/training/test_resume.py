@@ -23,7 +23,7 @@ class Killed(BaseException):
 
 
 def stopped_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kill the run in the first step after so many epochs."""
+    """Kill the run in the first step after `epochs` epochs."""
     step = DamageModule.training_step
 
     def until(self: DamageModule, pixels: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,7 @@ def stopped_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ema", [None, 0.9])
-def test_two_epochs_and_two_more_are_four(
+def test_a_run_resumed_after_two_of_four_epochs_equals_an_uninterrupted_one(
     data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, ema: float | None
 ) -> None:
     changes = {"epochs": 4, "crops_per_scene": 2, "scheduler": {"T_0": 3}, "ema_decay": ema, "warmup_epochs": 1.5}
@@ -70,7 +70,7 @@ def test_early_stopping_resumes_its_count(
 def test_a_run_resumes_in_a_folder_that_was_moved(
     data: TrainingData, tmp_path: Path, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, after = (Folders(*(tmp_path / place / name for name in ("a", "b", "c"))) for place in ("here", "there"))
+    before, after = (Folders(*(tmp_path / folder / name for name in ("a", "b", "c"))) for folder in ("here", "there"))
     settings = recipe(training={"epochs": 4, "patience": 9, "batch_size": 4})
     with monkeypatch.context() as patch:
         scripted(patch, [0.3, 0.9])
@@ -118,7 +118,9 @@ def test_a_run_killed_while_it_writes_an_epoch_resumes_from_the_one_before(
         with pytest.raises(Killed):
             fit(data, settings, halves, cores=1)
     assert [epoch for epoch, file in written if file.name == "last.ckpt"] == [0, 1]
-    assert all(file.parent.parent == halves.checkpoints / "epochs" for _, file in written)  # beside, not in place
+    assert all(
+        file.parent.parent == halves.checkpoints / "epochs" for _, file in written
+    )  # never written directly to its final path
     assert last(halves)["epoch"] == 0
     resumed = fit(data, settings, halves, cores=1)
     assert resumed["history"] == at_once["history"]

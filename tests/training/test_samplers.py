@@ -45,7 +45,7 @@ def test_an_epoch_repeats_and_differs_from_the_next() -> None:
     assert list(sampler(crops_per_scene=8, seed=1)) != first
 
 
-def test_only_whole_batches_are_drawn_unless_there_is_not_even_one(launch: Launch) -> None:
+def test_only_complete_batches_are_drawn_unless_there_is_none(launch: Launch) -> None:
     assert len(sampler(batch_size=2)) == 4
     assert len(sampler(batch_size=8)) == 5
     launch(0, 2)

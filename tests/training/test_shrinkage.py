@@ -12,7 +12,7 @@ SETTINGS = 30
 
 
 def tuned(hits: CountRows, scenes: int) -> Shrunk[int]:
-    """Tune among settings, of which each block has counts: axes setting, block, 40. The first setting is number 0."""
+    """Tune settings by their counts, with axes setting, block and 40 columns; setting 0 is the default."""
 
     def score(counts: Counts) -> Numbers:
         return mean_scores(counts)["damage_f1"]
@@ -30,7 +30,7 @@ def tuned(hits: CountRows, scenes: int) -> Shrunk[int]:
 
 
 def settings(random: np.random.Generator, scenes: int, better: float) -> CountRows:
-    """Return counts of settings that differ by noise, but for number 7, which is better."""
+    """Return counts of settings that differ by noise, except number 7, which is better."""
     hits = np.zeros((SETTINGS, 20, 40), np.int64)
     recall = np.clip(random.normal(0.5, 0.15, (SETTINGS, scenes, 2)), 0.05, 0.95)
     recall[7] = np.clip(recall[7] + better, 0.05, 0.99)
@@ -42,7 +42,7 @@ def settings(random: np.random.Generator, scenes: int, better: float) -> CountRo
 
 
 @pytest.mark.parametrize("scenes", [4, 10, 20])
-def test_settings_that_differ_by_chance_alone_are_mostly_refused(scenes: int) -> None:
+def test_settings_that_differ_only_by_chance_are_mostly_refused(scenes: int) -> None:
     kept = [tuned(settings(np.random.default_rng(seed), scenes, 0.0), scenes) for seed in range(30)]
     assert sum(each.strength > 0 for each in kept) <= 8
     assert all(each.gain > each.error for each in kept if each.strength)
@@ -54,7 +54,7 @@ def test_a_better_setting_is_found(scenes: int) -> None:
     assert sum(each.setting == 7 for each in kept) >= 25
 
 
-def test_the_gain_is_that_on_blocks_left_out() -> None:
+def test_the_gain_is_measured_on_held_out_blocks() -> None:
     hits = settings(np.random.default_rng(0), 10, 0.4)
     found = tuned(hits, 10)
     f1 = [[2 * h / (100 * 10 + h) for h in hits[each, :, [11, 32]].sum(axis=1)] for each in (0, 7)]
@@ -62,5 +62,5 @@ def test_the_gain_is_that_on_blocks_left_out() -> None:
     assert found.gain == pytest.approx(np.mean(f1[1]) - np.mean(f1[0]))
 
 
-def test_one_block_measures_nothing() -> None:
+def test_with_one_block_the_default_is_kept() -> None:
     assert tuned(settings(np.random.default_rng(0), 1, 0.4), 1) == Shrunk(0, 0.0, 0.0, 0.0)

@@ -45,7 +45,7 @@ def test_the_first_stage_does_not_train_the_damage_head(data: TrainingData, tmp_
     found = torch.load(folders.checkpoints / "localization" / "epochs" / "last.ckpt", weights_only=True)
     assert [row["epoch"] for row in found["history"]] == [0, 1]
     moments = found["optimizer_states"][0]["state"]
-    # Building head and U-Net have moments, the four tensors of the damage head (and norm: two) have none.
+    # Building head and U-Net have moments; the damage head and its norm do not.
     parameters = [name for name in found["state_dict"] if not name.endswith(("mean", "var", "tracked", "std"))]
     assert 0 < len(moments) < len(parameters)
 

@@ -1,4 +1,4 @@
-"""Augmentation, forward and loss on a GPU copy nothing to the host and wait for nothing: shown with fake tensors."""
+"""Augmentation, forward pass and loss on a GPU never copy to or wait for the host, tested with fake tensors."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from xview2_siamese_unet.config.modelling import Recipe
 from xview2_siamese_unet.training.data import TrainingData, _priorities
 
 MakeRecipe = Callable[..., Recipe]
-# Flips are drawn on the host, which fake numbers cannot show.
+# Without flips, which are drawn on the host from random numbers that fake tensors do not have.
 AUGMENTATION = {"flips": False, "rotate": 10.0, "scale": 0.2, "shift": 0.1, "post_shift": 3.0}
 
 
 class Copies(TorchDispatchMode):
-    """Records each operation with tensors of the GPU and of the host, single numbers apart, which travel with it."""
+    """Records each operation on tensors of both GPU and host, except scalars, which need no copy."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[str] = []
+        self.operations: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         result = func(*args, **(kwargs or {}))
         tensors = [leaf for leaf in tree_leaves((args, result)) if isinstance(leaf, torch.Tensor)]
         devices = {tensor.device.type for tensor in tensors if tensor.ndim}
         if len(devices) > 1:
-            self.seen.append(str(func))
+            self.operations.append(str(func))
         return result
 
 
 @pytest.fixture
 def fake_gpu() -> Any:  # noqa: ANN401
-    """Makes tensors without memory, also on a GPU that is not there."""
+    """Make tensors without memory, even on a GPU that does not exist."""
     _priorities.cache_clear()
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield
@@ -66,14 +66,14 @@ def test_a_training_loss_copies_nothing_between_gpu_and_host(
     module.training_loss(pixels, torch.clone)  # constants are copied once
     with Copies() as copies:
         module.training_loss(pixels, torch.clone)
-    assert copies.seen == []
+    assert copies.operations == []
 
 
-def test_what_a_copy_or_a_wait_looks_like(fake_gpu: None) -> None:
+def test_copies_are_recorded_and_waiting_raises_an_error(fake_gpu: None) -> None:
     with ExitStack() as stack:
         copies = stack.enter_context(Copies())
         torch.zeros(2).to("cuda")
         torch.zeros(2, device="cuda").cpu()
-    assert len(copies.seen) == 2
+    assert len(copies.operations) == 2
     with pytest.raises(DataDependentOutputException):
         torch.zeros((), device="cuda").item()

@@ -1,4 +1,4 @@
-"""Whole trainings of a second."""
+"""Complete training runs, of about a second each."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def test_the_losses_of_both_heads_add_up(data: TrainingData, folders: Folders, r
 def test_history_has_the_learning_rate_of_the_last_step(
     data: TrainingData, folders: Folders, recipe: MakeRecipe
 ) -> None:
-    # Two steps an epoch and a restart after each: the rate after the last step would be the peak again.
+    # Two steps per epoch and a restart after each epoch: after the last step, the rate would be the peak again.
     changes = {"epochs": 2, "scheduler": {"T_0": 1, "eta_min": 0.0}}
     checkpoint = fit(data, recipe(training=changes), folders, cores=1)
     assert [row["learning_rate"] for row in checkpoint["history"]] == pytest.approx([5e-4, 5e-4])
 
 
 @pytest.mark.parametrize(("patience", "delta", "epochs"), [(3, 0.0, 5), (1, 0.05, 2), (9, 0.0, 6)])
-def test_training_stops_when_nothing_gets_better(
+def test_training_stops_without_improvement(
     *,
     data: TrainingData,
     folders: Folders,
@@ -139,7 +139,7 @@ def test_a_run_writes_its_log_and_hides_that_of_lightning(
     assert list(folders.tensorboard_logs.rglob("events.out.tfevents.*"))
     assert not [record for record in caplog.records if record.name.startswith("lightning")]
     written = capfd.readouterr()
-    assert "Epoch" not in written.out + written.err  # a progress bar would fill a log that is no terminal
+    assert "Epoch" not in written.out + written.err  # a progress bar would fill a log file
     assert "Tip" not in written.out + written.err
 
 
@@ -164,7 +164,7 @@ def test_pretrained_weights_are_read_for_a_new_net_only(
 
 
 @pytest.mark.parametrize("unclassified", ["no_damage", "class"])
-def test_every_meaning_of_unclassified_trains(
+def test_every_value_of_unclassified_can_be_trained(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, unclassified: str
 ) -> None:
     classes = 6 if unclassified == "class" else 5
@@ -174,7 +174,7 @@ def test_every_meaning_of_unclassified_trains(
 
 
 @pytest.mark.parametrize(("few", "warns"), [(5, True), (4, False)])
-def test_few_steps_are_a_warning(
+def test_few_steps_cause_a_warning(
     *,
     data: TrainingData,
     folders: Folders,
@@ -195,9 +195,9 @@ def test_an_unknown_loss_is_refused_before_training(data: TrainingData, recipe: 
     assert not folders.logfiles.exists()
 
 
-@pytest.mark.parametrize("found", ["step", "validation"])
-def test_a_net_that_diverged_stops_at_once_and_names_the_learning_rate(
-    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, found: str
+@pytest.mark.parametrize("detected_in", ["step", "validation"])
+def test_a_diverged_training_stops_at_once_and_names_the_learning_rate(
+    data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, detected_in: str
 ) -> None:
     steps = []
     learn = DamageModule.training_step
@@ -205,19 +205,19 @@ def test_a_net_that_diverged_stops_at_once_and_names_the_learning_rate(
     def watch(self: DamageModule, pixels: Tensor) -> Tensor:
         steps.append(len(pixels))
         loss = learn(self, pixels)
-        return loss * float("nan") if found == "step" else loss
+        return loss * float("nan") if detected_in == "step" else loss
 
     monkeypatch.setattr(DamageModule, "training_step", watch)
-    if found == "validation":
+    if detected_in == "validation":
         monkeypatch.setattr(DamageModule, "_reduce", lambda _, number, operation: number * float("inf"))
     with pytest.raises(ConfigError, match=r"diverged with training\.learning_rate 0\.001"):
         fit(data, recipe(training={"epochs": 4, "monitor": "validation_loss"}), folders, cores=1)
-    assert len(steps) == (1 if found == "step" else 2)
+    assert len(steps) == (1 if detected_in == "step" else 2)
     assert not (folders.checkpoints / "epochs" / "best.ckpt").exists()
 
 
 @pytest.mark.parametrize(("gpus", "launched", "used"), [(4, 0, 1), (4, 2, 2), (4, 4, None), (1, 0, None)])
-def test_idle_gpus_are_a_warning(
+def test_idle_gpus_cause_a_warning(
     *,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -238,8 +238,8 @@ def test_idle_gpus_are_a_warning(
 
 
 MONITORS = get_args(TrainingParams.model_fields["monitor"].annotation)
-# Each is at its best in another epoch.
-FOUND = {
+# Each metric is best in a different epoch.
+SCORES = {
     "validation_score": [0.9, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5],
     "validation_localization_f1": [0.4, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5],
     "validation_damage_f1": [0.4, 0.5, 0.9, 0.5, 0.5, 0.5, 0.5],
@@ -258,16 +258,16 @@ def test_monitor_decides_the_best_epoch_and_patience(
 ) -> None:
     log = DamageModule.log
 
-    def script(self: DamageModule, name: str, value: object, **how: Any) -> None:  # noqa: ANN401
-        log(self, name, FOUND[name][self.current_epoch] if name in FOUND else value, **how)
+    def script(self: DamageModule, name: str, value: object, **kwargs: Any) -> None:  # noqa: ANN401
+        log(self, name, SCORES[name][self.current_epoch] if name in SCORES else value, **kwargs)
 
     monkeypatch.setattr(DamageModule, "log", script)
     settings = recipe(training={"epochs": 7, "patience": 2, "batch_size": 4, "monitor": monitor})
     made = fit(data, settings, folders, cores=1)
-    wanted = [*FOUND].index(monitor)
+    wanted = [*SCORES].index(monitor)
     best = torch.load(folders.checkpoints / "epochs" / "best.ckpt", weights_only=True)
     assert (best["epoch"], made["epoch"], len(made["history"])) == (wanted, wanted, wanted + 3)
-    assert made["scores"] == pytest.approx({name: values[wanted] for name, values in FOUND.items()})
+    assert made["scores"] == pytest.approx({name: values[wanted] for name, values in SCORES.items()})
     assert all(torch.equal(best["state_dict"][f"net.{name}"], value) for name, value in made["state"].items())
 
 
@@ -333,7 +333,7 @@ def test_a_rank_without_torchrun_is_ignored(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(rank_zero_only, "rank", 1)  # Lightning takes it from these when it is imported
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # Lightning reads it from these variables on import
     fit(data, recipe(training={"epochs": 1}), folders, cores=1)
     assert len(list(folders.tensorboard_logs.rglob("events.*"))) == 1
     assert (folders.checkpoints / "epochs" / "best.ckpt").is_file()
@@ -380,16 +380,16 @@ def test_hardware_and_loop_parameters_reach_lightning(
     assert {name: arguments[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("enabled", [True, False])
 def test_compile_and_channels_last_apply_to_the_net(
-    data: TrainingData, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, asked: bool
+    data: TrainingData, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, enabled: bool
 ) -> None:
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda *_: compiled.append(1))
-    hardware = {"compile": asked, "channels_last": asked}
+    hardware = {"compile": enabled, "channels_last": enabled}
     net = new_module(data, recipe(hardware=hardware), start=None, fresh=True).net
-    assert bool(compiled) == asked
-    assert net.damage_head[0].weight.is_contiguous(memory_format=torch.channels_last) == asked
+    assert bool(compiled) == enabled
+    assert net.damage_head[0].weight.is_contiguous(memory_format=torch.channels_last) == enabled
 
 
 def test_each_batch_has_its_own_seed(
@@ -411,7 +411,7 @@ OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.
 
 
 @pytest.mark.parametrize("error", [OUT_OF_MEMORY, RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")], ids=str)
-def test_memory_that_ran_out_names_what_to_lower(
+def test_the_error_for_exhausted_memory_names_what_to_lower(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def step(*_: object) -> None:
@@ -426,7 +426,7 @@ def test_an_operation_without_a_deterministic_form_is_refused(
     data: TrainingData, folders: Folders, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def step(self: DamageModule, pixels: Tensor) -> None:
-        torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))  # has none on any device
+        torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))  # not deterministic on any device
 
     monkeypatch.setattr(DamageModule, "training_step", step)
     try:

@@ -43,7 +43,7 @@ from xview2_siamese_unet.training.tuning import (
 
 
 class Timid(nn.Module):
-    """Finds every building and its class, but with probability 0.3, and 0.15 where there is damage."""
+    """Detects every building and its class, but with probability 0.3, or 0.15 if it is damaged."""
 
     def forward(self, pre: Tensor, post: Tensor) -> Logits:
         truth = pre[:, 0].long()
@@ -67,11 +67,11 @@ def predicted(net: Net, pixels: Tensor, batch: int = 1) -> Predictions:
 
 
 def mean_f1(counts: Counts) -> tuple[float, float]:
-    """F1 of localisation, and the mean F1 of the damage classes in the truth."""
+    """Return the F1 of localisation and the mean F1 of the damage classes in the truth."""
     known = counts.damage[1:5]
-    found = [2 * known[k - 1, k] / (known[k - 1].sum() + known[:, k].sum()) for k in range(1, 5) if known[k - 1].any()]
+    f1 = [2 * known[k - 1, k] / (known[k - 1].sum() + known[:, k].sum()) for k in range(1, 5) if known[k - 1].any()]
     (_, wrong), (missed, hit) = counts.localization
-    return 2 * hit / (2 * hit + wrong + missed), float(np.mean(found))
+    return 2 * hit / (2 * hit + wrong + missed), float(np.mean(f1))
 
 
 def score(thresholds: Thresholds) -> float:
@@ -84,7 +84,7 @@ def score(thresholds: Thresholds) -> float:
     return 0.3 * located + 0.7 * damaged
 
 
-def test_thresholds_that_help_every_scene_are_those_of_a_search_over_all() -> None:
+def test_thresholds_that_help_every_scene_equal_those_of_an_exhaustive_search() -> None:
     predictions = count_predictions(predicted(as_net(Predictor(Timid(), nn.Identity())), dense_scenes(), batch=2))
     assert predictions.sum(axis=(1, 2, 3, 4)).tolist() == [16 * 16] * 3 + [0] * 17
     tuned = tune_thresholds(predictions, "ignore")
@@ -97,7 +97,7 @@ def test_thresholds_that_help_every_scene_are_those_of_a_search_over_all() -> No
     assert tuned.gain == pytest.approx(score(best) - score(Thresholds()), abs=1e-9)
 
 
-def test_one_half_stays_unless_something_is_better() -> None:
+def test_thresholds_of_one_half_stay_unless_others_are_better() -> None:
     perfect = np.zeros((20, 50, 6, 2, 6), np.int64)
     for code in range(1, 5):
         perfect[:2, 49, code, 1, code] = 10
@@ -105,7 +105,7 @@ def test_one_half_stays_unless_something_is_better() -> None:
     assert tune_thresholds(perfect, "ignore") == (Thresholds(0.5, 0.5), 0, 0, 0)
 
 
-def test_one_scene_tunes_nothing() -> None:
+def test_thresholds_are_not_tuned_on_one_scene() -> None:
     predictions = count_predictions(predicted(as_net(Predictor(Timid(), nn.Identity())), dense_scenes()[:1]))
     assert tune_thresholds(predictions, "ignore").setting == Thresholds()
 
@@ -124,7 +124,7 @@ def test_tuned_thresholds_are_saved(
     assert thresholds_of(checkpoint) == (tuned if tune else Thresholds())
 
 
-def test_a_checkpoint_without_thresholds_means_one_half() -> None:
+def test_a_checkpoint_without_thresholds_uses_one_half() -> None:
     assert thresholds_of({}) == Thresholds(0.5, 0.5)
 
 
@@ -132,7 +132,7 @@ EVEN = (1.0, 1.0, 1.0, 1.0)
 
 
 class Hesitant(nn.Module):
-    """Finds every building, but mistakes most of the minor damage for none."""
+    """Detects every building, but predicts most minor damage as no damage."""
 
     def forward(self, pre: Tensor, post: Tensor) -> Logits:
         truth = pre[:, 0].long()
@@ -157,7 +157,7 @@ def scenes() -> Tensor:
 
 
 def scored(weights: tuple[float, ...] | None) -> float:
-    """Mean damage F1 the long way: every pixel decided, voted and counted."""
+    """Return the mean damage F1 from deciding, voting and counting every pixel."""
     counts = Counts.zero()
     for pixels in scenes().split(1):
         image = pixels[..., :3].permute(0, 3, 1, 2).float()
@@ -173,14 +173,14 @@ def collected() -> Buildings:
     return collect_buildings(predicted(as_net(Predictor(Hesitant(), nn.Identity())), scenes()), Thresholds())
 
 
-def test_votes_are_counted_as_pixels_and_better_weights_are_found() -> None:
+def test_votes_are_counted_in_pixels_and_better_weights_are_found() -> None:
     for weights in (EVEN, (1.0, 3.0, 2.0, 1.5)):
         counts = count_votes(collected(), weights).damage.sum(axis=0)
         assert mean_f1(Counts(np.ones((2, 2), np.int64), counts))[1] == pytest.approx(scored(weights), abs=1e-9)
     tuned = tune_vote_weights(collected(), EVEN, "ignore")
     assert tuned.gain > tuned.error > 0
     assert scored(tuned.setting) > max(scored(EVEN), scored(None))
-    assert tuned.setting[1] > tuned.setting[0]  # this net mistakes minor damage for none
+    assert tuned.setting[1] > tuned.setting[0]  # this net predicts minor damage as no damage
 
 
 def test_weights_that_help_by_chance_are_refused() -> None:
@@ -212,7 +212,7 @@ def test_tuned_vote_weights_are_saved(
     assert made["prediction"]["vote_weights"] == [*(tuned if is_tuned else given)]
 
 
-def test_another_decision_rule_trains_nothing(
+def test_another_decision_rule_does_not_train_again(
     data: TrainingData, folders: Folders, recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = fit(data, recipe(), folders, cores=1)
@@ -237,7 +237,7 @@ class Counted(Hesitant):
 
 @pytest.mark.parametrize("vote", ["connected", "none"])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_one_pass_of_the_net_tunes_the_same_rule_as_one_for_each_step(
+def test_one_pass_of_the_net_tunes_the_same_rule_as_one_pass_per_step(
     recipe: Callable[..., Recipe], tmp_path: Path, vote: str, batch: int
 ) -> None:
     net, pixels = Counted(), torch.cat([scenes(), scenes().flip(1), scenes().flip(2)])
@@ -259,7 +259,7 @@ def test_one_pass_of_the_net_tunes_the_same_rule_as_one_for_each_step(
     assert (weights == EVEN) == (vote == "none")
 
 
-def test_a_full_disk_keeps_no_predictions(
+def test_predictions_are_not_kept_on_an_almost_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     net = Counted()
@@ -274,7 +274,7 @@ def test_a_full_disk_keeps_no_predictions(
     assert "almost full" in caplog.text
 
 
-def test_kept_predictions_are_those_of_the_net(tmp_path: Path) -> None:
+def test_kept_predictions_equal_those_of_the_net(tmp_path: Path) -> None:
     net = as_net(Predictor(Hesitant(), nn.Identity()))
     with TemporaryFile(dir=tmp_path) as file:
         kept = Predictions(net, lambda: scenes().split(1), file)

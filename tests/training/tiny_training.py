@@ -1,4 +1,4 @@
-"""A tiny store and a tiny net, with which a run of training takes a fraction of a second."""
+"""A tiny store and a tiny net that train in a fraction of a second."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SECTIONS = {
 
 
 def draw_scene(seed: int) -> np.ndarray:
-    """A scene (64, 64, 8): bright square buildings on dark ground, the post image redder the worse the damage."""
+    """Return a scene (64, 64, 8) of bright square buildings, which are redder after worse damage."""
     random = np.random.default_rng(seed)
     pixels = np.zeros((SIDE, SIDE, 8), np.uint8)
     pixels[..., :6] = random.integers(20, 60, (SIDE, SIDE, 6))
@@ -66,14 +66,14 @@ def draw_scene(seed: int) -> np.ndarray:
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    both = dict(base)
+    result = dict(base)
     for key, value in changes.items():
-        both[key] = merged(both[key], value) if isinstance(value, dict) and key in both else value
-    return both
+        result[key] = merged(result[key], value) if isinstance(value, dict) and key in result else value
+    return result
 
 
 def make_recipe(**changes: dict[str, Any]) -> Recipe:
-    """`BASE` with other values: `make_recipe(training={"epochs": 1})`."""
+    """Return `BASE` with other values: `make_recipe(training={"epochs": 1})`."""
     sections = {name: merged(BASE[name], changes.get(name, {})) for name in BASE}
     return Recipe(**{name: SECTIONS[name].model_validate(values) for name, values in sections.items()})
 
@@ -84,17 +84,17 @@ def new_module(data: TrainingData, recipe: Recipe) -> DamageModule:
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
-    """Let validation find these scores, epoch by epoch."""
+    """Make validation return these scores, epoch by epoch."""
 
-    def found(*_: object) -> dict[str, float]:
+    def next_score(*_: object) -> dict[str, float]:
         return {"score": scores.pop(0), "localization_f1": 0.1, "damage_f1": 0.2}
 
-    monkeypatch.setattr("xview2_siamese_unet.training.module.official_score", found)
+    monkeypatch.setattr("xview2_siamese_unet.training.module.official_score", next_score)
 
 
 def last(folders: Folders) -> dict[str, Any]:
-    found: dict[str, Any] = torch.load(folders.checkpoints / "epochs" / "last.ckpt", weights_only=True)
-    return found
+    checkpoint: dict[str, Any] = torch.load(folders.checkpoints / "epochs" / "last.ckpt", weights_only=True)
+    return checkpoint
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Trains on a store, alone or as one of the processes of torchrun."""
+"""Trains on a store, in one process or as a rank of torchrun."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A survey of rows, from a table of strata or of predicted and true classes."""
+"""Makes survey data from predicted and true classes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from xview2_siamese_unet.inference.buildings import SHARES
 
 
 def assessed(codes: Sequence[int | None], confidence: Sequence[float] | float = 0.9) -> pd.DataFrame:
-    """Buildings with the ids b0, b1, ... of these predicted classes; `None` has none."""
-    sure = np.broadcast_to(np.asarray(confidence, float), len(codes))
-    shares = np.repeat(((1 - sure) / 3)[:, None], 4, axis=1)
+    """Return buildings b0, b1, ... with these predicted classes; `None` is no prediction."""
+    confidences = np.broadcast_to(np.asarray(confidence, float), len(codes))
+    shares = np.repeat(((1 - confidences) / 3)[:, None], 4, axis=1)
     for row, code in enumerate(codes):
         shares[row] = np.nan if code is None else shares[row]
         if code is not None:
-            shares[row, code - 1] = sure[row]
+            shares[row, code - 1] = confidences[row]
     columns = {
         "building_id": [f"b{number}" for number in range(len(codes))],
         "status": ["assessed" if code else "not_assessed" for code in codes],
@@ -31,7 +31,7 @@ def assessed(codes: Sequence[int | None], confidence: Sequence[float] | float = 
 def stratified_by_class(
     sizes: Mapping[int, int], matrix: Mapping[int, Sequence[int]]
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str], pd.DataFrame]:
-    """Population, buildings, ids of the sample, labels: strata are the predicted classes.
+    """Return population, buildings, ids of the sample, and labels; strata are the predicted classes.
 
     Args:
         sizes: predicted class → buildings.

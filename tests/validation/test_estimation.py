@@ -1,4 +1,4 @@
-"""Estimates from labels: a published example, cannot tell, predictions of another model, areas."""
+"""Estimates from labels: a published example, labels "cannot tell", later predictions, and areas."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def published() -> tuple[pd.DataFrame, dict[str, object]]:
     return estimates_table(found, {}).set_index("kind"), numbers
 
 
-def test_the_areas_of_olofsson_2014(published: tuple[pd.DataFrame, dict[str, object]]) -> None:
+def test_areas_equal_those_of_olofsson_2014(published: tuple[pd.DataFrame, dict[str, object]]) -> None:
     table, _ = published
     # 235,086 ± 68,418 pixels of 10,000,000
     row = table.loc[SCORED[0].word]
@@ -37,10 +37,11 @@ def test_the_areas_of_olofsson_2014(published: tuple[pd.DataFrame, dict[str, obj
     half = BUILDINGS * 0.0068418
     assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.12)
     assert row["low"] == pytest.approx(row["estimate"] - half, abs=0.35 * half)
-    assert row["high"] == pytest.approx(row["estimate"] + half, abs=0.6 * half)  # to the right, as rare numbers are
+    # Longer to the right, as for rare classes.
+    assert row["high"] == pytest.approx(row["estimate"] + half, abs=0.6 * half)
 
 
-def test_the_accuracies_of_olofsson_2014(published: tuple[pd.DataFrame, dict[str, object]]) -> None:
+def test_accuracies_equal_those_of_olofsson_2014(published: tuple[pd.DataFrame, dict[str, object]]) -> None:
     _, numbers = published
     users = [numbers["users"][code.word] for code in SCORED]  # type: ignore[index]
     producers = [numbers["producers"][code.word] for code in SCORED]  # type: ignore[index]
@@ -63,7 +64,7 @@ def test_the_error_of_a_stratified_share_by_hand(published: tuple[pd.DataFrame, 
     assert 1.96 * math.sqrt(variance) == pytest.approx(0.0068418, abs=1e-6)
 
 
-def test_cannot_tell_widens_both_ways() -> None:
+def test_labels_cannot_tell_widen_the_interval_on_both_sides() -> None:
     population, buildings, ids, labels = stratified_by_class({1: 400, 4: 100}, {1: [45, 0, 0, 5], 4: [4, 0, 0, 36]})
     table = estimates_table(survey(population, buildings, ids, labels), {}).set_index("kind")
     assert (table["low_if_none"] == table["low"]).all()
@@ -78,8 +79,8 @@ def test_cannot_tell_widens_both_ways() -> None:
     assert damaged["low_if_none"] < damaged["low"] < damaged["high"] < damaged["high_if_all"]
 
 
-def test_no_building_is_a_label_of_no_class() -> None:
-    """Two of ten outlines without a building: half of the rest is damaged, not half of all."""
+def test_footprints_without_a_building_count_in_no_damage_class() -> None:
+    """Footprints without a building are excluded from every damage class."""
     population, buildings, ids, labels = stratified_by_class({1: 400, 4: 100}, {1: [40, 0, 0, 10], 4: [4, 0, 0, 36]})
     labels.loc[0:9, "damage"] = 0
     labels.loc[50:51, "damage"] = 0
@@ -103,7 +104,7 @@ def test_no_building_is_a_label_of_no_class() -> None:
     assert f"{row['low']} to {row['high']} of 500 outlines are not buildings" in sentences[2]
 
 
-def test_no_building_is_no_hit_where_there_is_no_prediction() -> None:
+def test_the_label_no_building_is_not_correct_without_a_prediction() -> None:
     buildings = assessed([None] * 50 + [4] * 50)
     population = buildings[["building_id"]].assign(stratum="x")
     ids = [f"b{number}" for number in range(0, 100, 5)]
@@ -117,7 +118,7 @@ def test_no_building_is_no_hit_where_there_is_no_prediction() -> None:
     assert table.loc["no building", "predicted"] == 0
 
 
-def test_labels_that_nobody_drew_are_not_used() -> None:
+def test_labels_outside_of_the_sample_are_not_used() -> None:
     population, buildings, ids, labels = stratified_by_class({1: 400, 4: 100}, {1: [45, 0, 0, 5], 4: [4, 0, 0, 36]})
     more = pd.DataFrame({"building_id": ["b399", "b398"], "damage": pd.array([4, 4], dtype="Int8")})
     one, other = (
@@ -139,14 +140,16 @@ def test_another_assessment_is_refused() -> None:
 
 @pytest.fixture
 def adapted() -> tuple[pd.DataFrame, pd.DataFrame, list[str], pd.DataFrame]:
-    """A simple random sample, drawn without predictions, and a good model that came later."""
+    """A simple random sample, drawn without predictions, and a good model that was trained later."""
     rng = np.random.default_rng(1)
     truth = np.where(rng.random(3000) < 0.3, 4, 1)
     predicted = np.where(rng.random(3000) < 0.95, truth, 5 - truth)
     buildings = assessed(predicted.tolist(), rng.uniform(0.5, 1, 3000))
     population = buildings[["building_id"]].assign(stratum="no prediction")
     ids = [f"b{number}" for number in rng.choice(3000, 150, replace=False)]
-    labels = pd.DataFrame({"building_id": ids, "damage": pd.array([truth[int(one[1:])] for one in ids], dtype="Int8")})
+    labels = pd.DataFrame(
+        {"building_id": ids, "damage": pd.array([truth[int(building_id[1:])] for building_id in ids], dtype="Int8")}
+    )
     return population, buildings, ids, labels
 
 
@@ -164,7 +167,7 @@ def test_later_predictions_narrow_the_interval(
     assert accuracy(survey(population, before, ids, labels)) is None
 
 
-def test_parts_of_a_stratum_hold_enough_drawn_buildings(
+def test_parts_of_a_stratum_hold_enough_sampled_buildings(
     adapted: tuple[pd.DataFrame, pd.DataFrame, list[str], pd.DataFrame],
 ) -> None:
     population, buildings, ids, _ = adapted
@@ -176,7 +179,7 @@ def test_parts_of_a_stratum_hold_enough_drawn_buildings(
     assert few["drawn"].groupby(post_strata(few)).sum().min() >= 5
 
 
-def test_rows_of_areas_and_an_area_of_all_buildings(
+def test_an_area_of_all_buildings_has_the_overall_estimate(
     adapted: tuple[pd.DataFrame, pd.DataFrame, list[str], pd.DataFrame],
 ) -> None:
     found = survey(*adapted)
@@ -195,7 +198,7 @@ def test_rows_of_areas_and_an_area_of_all_buildings(
     assert damaged.loc[["even", "odd"], "estimate"].sum() == pytest.approx(damaged.loc["all", "estimate"], rel=0.03)
 
 
-def test_sentences() -> None:
+def test_sentences_state_intervals_and_excluded_buildings() -> None:
     population, buildings, ids, labels = stratified_by_class({1: 4000, 4: 1000}, {1: [95, 0, 0, 5], 4: [4, 0, 6, 90]})
     labels.loc[0, "damage"] = pd.NA
     found = survey(population, buildings, ids, labels)

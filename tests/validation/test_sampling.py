@@ -14,7 +14,7 @@ from xview2_siamese_unet.validation.sampling import allocate, draw, in_populatio
 
 @pytest.fixture
 def town() -> pd.DataFrame:
-    """2,000 buildings, a tenth of them predicted as damaged, of random confidence."""
+    """2,000 buildings, a tenth of them predicted as damaged, with random confidence."""
     rng = np.random.default_rng(0)
     codes = rng.choice([1, 2, 3, 4], 2000, p=[0.9, 0.05, 0.03, 0.02])
     return assessed(codes.tolist(), rng.uniform(0.4, 1, 2000))
@@ -25,12 +25,12 @@ def test_neyman_allocation_by_hand() -> None:
     np.testing.assert_array_equal(allocate(np.array([4000, 250, 1000]), np.array([0.1, 0.4, 0.5]), 100), [40, 10, 50])
     # the third has only 20, and the others share 80 in proportion 4 : 1
     np.testing.assert_array_equal(allocate(np.array([4000, 250, 20]), np.array([0.1, 0.4, 25]), 100), [64, 16, 20])
-    # five labels are the least, or all of fewer
+    # at least five labels, or all buildings of a smaller stratum
     np.testing.assert_array_equal(allocate(np.array([10_000, 100, 3]), np.array([0.5, 0.001, 0.001]), 60), [52, 5, 3])
 
 
 @pytest.mark.parametrize("count", [7, 50, 101, 999, 2000, 5000])
-def test_as_many_labels_as_asked_for(count: int) -> None:
+def test_the_requested_number_of_labels_is_allocated(count: int) -> None:
     sizes, spread = np.array([1500, 300, 150, 50]), np.array([0.3, 0.5, 0.6, 0.7])
     labels = allocate(sizes, spread, count)
     assert labels.sum() == min(max(count, 20), 2000)
@@ -44,20 +44,20 @@ def test_strata_are_classes_split_by_confidence(town: pd.DataFrame) -> None:
     assert strata.nunique() >= 10
     spread = pd.Series(spreads(town))
     first, second = (spread[strata == f"no-damage {number}"] for number in (1, 2))
-    assert first.max() <= second.min()  # the most certain ones first
-    # Every part of a class gets about as many labels.
+    assert first.max() <= second.min()  # the highest confidence first
+    # Every part of a class gets about equally many labels.
     mass = spread.groupby(strata).sum()
     parts = mass[mass.index.str.startswith("no-damage")]
     assert parts.max() / parts.min() < 1.05
 
 
-def test_confidence_is_never_quite_believed() -> None:
-    sure, unsure = spreads(assessed([1, 1], [1.0, 0.25]))
-    assert sure > 0.3 * unsure
-    assert unsure == pytest.approx(np.sqrt(0.75))
+def test_full_confidence_still_has_a_spread() -> None:
+    confident, uncertain = spreads(assessed([1, 1], [1.0, 0.25]))
+    assert confident > 0.3 * uncertain
+    assert uncertain == pytest.approx(np.sqrt(0.75))
 
 
-def test_weights_stand_for_all_buildings_and_a_seed_repeats(town: pd.DataFrame) -> None:
+def test_weights_add_up_to_all_buildings_and_a_seed_repeats_the_sample(town: pd.DataFrame) -> None:
     population = new_population(town, 200, seed=3)
     sample = draw(population, 200)
     assert len(sample) == 200
@@ -68,7 +68,7 @@ def test_weights_stand_for_all_buildings_and_a_seed_repeats(town: pd.DataFrame) 
     assert len(set(sample["building_id"]) & set(other["building_id"])) < 60
 
 
-def test_every_building_of_a_stratum_is_as_likely(town: pd.DataFrame) -> None:
+def test_every_building_of_a_stratum_is_equally_likely(town: pd.DataFrame) -> None:
     drawn = pd.Series(0, index=town["building_id"])
     for seed in range(60):
         drawn[draw(new_population(town, 200, seed), 200)["building_id"]] += 1
@@ -79,7 +79,7 @@ def test_every_building_of_a_stratum_is_as_likely(town: pd.DataFrame) -> None:
         assert counts.var() / (60 * chance * (1 - chance)) == pytest.approx(1, abs=0.5)
 
 
-def test_the_first_part_of_a_sample_is_one_of_all_strata(town: pd.DataFrame) -> None:
+def test_the_first_part_of_a_sample_covers_the_strata(town: pd.DataFrame) -> None:
     sample = draw(new_population(town, 200, 0), 200)
     assert sample["stratum"].iloc[:60].nunique() >= 9
     assert not sample["stratum"].is_monotonic_increasing
@@ -95,7 +95,7 @@ def test_a_larger_sample_contains_the_smaller_one(town: pd.DataFrame, larger: in
     assert set(draw(population, 50, before["building_id"].tolist())["building_id"]) == set(before["building_id"])
 
 
-def test_without_predictions_it_is_a_simple_random_sample() -> None:
+def test_without_predictions_the_sample_is_simple_random() -> None:
     town = assessed([None] * 300)
     assert in_population(town).all()
     sample = draw(new_population(town, 50, 0), 50)
@@ -103,7 +103,7 @@ def test_without_predictions_it_is_a_simple_random_sample() -> None:
     assert set(sample["weight"]) == {6.0}
 
 
-def test_what_nobody_can_see_or_name_is_not_in_the_population() -> None:
+def test_invisible_buildings_and_those_without_id_are_not_in_the_population() -> None:
     town = assessed([1, 2, None, None, 4])
     town.loc[2, "reason"] = "outside the overlap of the images"
     town.loc[3, "status"] = ABSTAINED
@@ -111,7 +111,7 @@ def test_what_nobody_can_see_or_name_is_not_in_the_population() -> None:
     assert in_population(town).tolist() == [True, True, False, True, False]
 
 
-def test_zones_as_strata() -> None:
+def test_zones_can_be_strata() -> None:
     town = assessed([1, 4] * 100)
     zones = ["north", "north", "south", "south"] * 50
     population = new_population(town, 40, 0, zones)
@@ -123,7 +123,7 @@ def test_zones_as_strata() -> None:
         new_population(town, 10, 0, zones)
 
 
-def test_refusals() -> None:
+def test_empty_and_ambiguous_assessments_are_refused() -> None:
     with pytest.raises(DataError, match="no building to label"):
         new_population(assessed([]), 50, 0)
     twice = assessed([1, 1]).assign(building_id="x")

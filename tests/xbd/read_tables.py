@@ -1,4 +1,4 @@
-"""The labels of a folder as three tables, through the file that they are kept in."""
+"""Reads the labels of a folder into three tables, like data_processing."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def read_tables(root: Path, *, stop: bool = True) -> Tables:
         raise problems[0]
     files = tabulate_pairs(pairs, problems)
     results = (read_labels(root, pair, read_shape=shape_of, stop=stop) for pair in pairs_of(files))
-    scenes, found = tabulate_labels(root, files, results)
+    scenes, report = tabulate_labels(root, files, results)
     keys = dict(zip(scenes["scene"], scenes["labels_key"], strict=True))
     work = [(pair, keys[str(pair.scene)]) for pair in pairs if str(pair.scene) in keys]
     parts = [part.to_pandas() for part in building_tables(read_buildings(root, each) for each in work)]
-    return Tables(scenes, pd.concat(parts, ignore_index=True)[list(BUILDING_COLUMNS)], found)
+    return Tables(scenes, pd.concat(parts, ignore_index=True)[list(BUILDING_COLUMNS)], report)

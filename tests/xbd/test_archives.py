@@ -55,7 +55,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def test_scenes_come_out_wherever_they_lie(tmp_path: Path, name: str) -> None:
+def test_scenes_are_unpacked_from_any_folder(tmp_path: Path, name: str) -> None:
     path = pack(tmp_path / name, GOOD | {"xbd/README.md": b"x", "train/notes/a.json": b"x", "train/images/a.exe": b"x"})
     assert is_archive(path)
     assert not is_archive(tmp_path)
@@ -68,7 +68,7 @@ def test_scenes_come_out_wherever_they_lie(tmp_path: Path, name: str) -> None:
     ["../../tier1/images/../../../x.png", "/etc/x.png", "../x.png", "tier1/images/..", "tier1\\images\\..\\..\\x.png",
      "tier1/images/.hidden.png", "images/x.png", "tier1/images/x:y.png", "tier1/images/nul.png"],
 )  # fmt: skip
-def test_no_path_leads_out(tmp_path: Path, name: str, evil: str) -> None:
+def test_no_file_is_unpacked_outside_of_the_folder(tmp_path: Path, name: str, evil: str) -> None:
     inner = tmp_path / "a" / "b" / "c"
     inner.mkdir(parents=True)
     path = pack(tmp_path / name, {evil: b"evil"} | GOOD)
@@ -96,7 +96,7 @@ def test_links_and_devices_are_never_followed(tmp_path: Path, kind: bytes, sente
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_twice_is_refused_and_others_are_counted(
+def test_a_repeated_file_is_refused_and_other_files_are_counted(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     again = {path.replace("xbd/", "copy/"): b"other" for path in GOOD}
@@ -108,7 +108,9 @@ def test_a_file_twice_is_refused_and_others_are_counted(
     assert "2 files of scenes, ignored 2 other files" in caplog.text
 
 
-def test_a_bomb_is_refused_and_leaves_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_bomb_is_refused_and_leaves_no_file(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(archives, "LARGEST", 3 * 1024**2)
     path = pack(tmp_path / name, {f"tier1/images/{SCENE}.png": bytes(8 * 1024**2)})
     with pytest.raises(DataError, match="more than 3 MiB"):
@@ -117,7 +119,7 @@ def test_a_bomb_is_refused_and_leaves_nothing(tmp_path: Path, name: str, monkeyp
 
 
 @pytest.mark.parametrize("kept", [0, 7, 60, -30])
-def test_a_damaged_archive_is_one_sentence(tmp_path: Path, name: str, kept: int) -> None:
+def test_a_damaged_archive_is_refused(tmp_path: Path, name: str, kept: int) -> None:
     path = pack(tmp_path / name, {f"tier1/images/{SCENE}.png": bytes(range(256)) * 64})
     path.write_bytes(path.read_bytes()[:kept])
     try:
@@ -144,9 +146,9 @@ def tar_of(count: int) -> bytes:
     return made.getvalue()
 
 
-def overwritten(data: bytes, place: int, new: bytes) -> bytes:
-    place %= len(data)
-    return data[:place] + new + data[place + len(new) :]
+def overwritten(data: bytes, offset: int, new: bytes) -> bytes:
+    offset %= len(data)
+    return data[:offset] + new + data[offset + len(new) :]
 
 
 TAR = tar_of(4)
@@ -154,7 +156,7 @@ MIDDLE = len(TAR) // 2
 DAMAGED = {
     "a header": overwritten(TAR, STEP + 100, b"\xff"),
     "a header full of zeros": overwritten(TAR, STEP, bytes(512)),
-    "zeros as from a torn download": overwritten(TAR, STEP, bytes(STEP)),
+    "zeros as from an interrupted download": overwritten(TAR, STEP, bytes(STEP)),
     "cut between members": TAR[: 2 * STEP],
     "cut in a header": TAR[: STEP + 200],
     "cut in a member": TAR[: STEP + 700],
@@ -167,7 +169,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_a_damaged_tar_is_never_called_complete(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_tar_is_always_refused(tmp_path: Path, damage: str) -> None:
     (tmp_path / "a.tar").write_bytes(DAMAGED[damage])
     with pytest.raises(DataError, match=r"a\.tar is an archive that cannot be read"):
         unpack(tmp_path / "a.tar", tmp_path / "out")
@@ -175,14 +177,14 @@ def test_a_damaged_tar_is_never_called_complete(tmp_path: Path, damage: str) -> 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, lzma.compress, bz2.compress])
 @pytest.mark.parametrize("padding", [1024, 10240])
-def test_a_whole_tar_may_be_padded_and_compressed_in_any_way(
+def test_a_complete_tar_may_be_padded_and_compressed_in_any_way(
     tmp_path: Path, compress: Callable[[bytes], bytes], padding: int
 ) -> None:
     (tmp_path / "a.tar").write_bytes(compress(TAR[: 4 * STEP] + bytes(padding)))
     assert unpack(tmp_path / "a.tar", tmp_path / "out") == 4
 
 
-def test_a_damaged_zip_with_lzma_is_one_sentence(tmp_path: Path) -> None:
+def test_a_damaged_zip_with_lzma_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as target:
         target.writestr(f"tier1/images/{SCENE}.png", TAR)
     data = (tmp_path / "a.zip").read_bytes()
@@ -191,14 +193,14 @@ def test_a_damaged_zip_with_lzma_is_one_sentence(tmp_path: Path) -> None:
         unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
-def test_a_zip_that_has_lost_bytes_is_one_sentence(tmp_path: Path) -> None:
+def test_a_zip_without_its_first_bytes_is_refused(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.zip", GOOD)
     path.write_bytes(path.read_bytes()[40:])
     with pytest.raises(DataError, match="an archive that cannot be read"):
         unpack(path, tmp_path / "out")
 
 
-def test_a_full_disk_is_no_damaged_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_reported_as_a_damaged_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no space left on device", "x")
 

@@ -1,4 +1,4 @@
-"""Ten thousand damaged labels and names: each is read, or refused with an error of this project, and soon."""
+"""Ten thousand damaged labels and names are each read, or refused with an error of this project, within 2 s."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VALUES = st.recursive(
 
 
 def slots(tree: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401
-    """Return every place in a JSON tree as (container, key)."""
+    """Return every position in a JSON tree as (container, key)."""
     keys = list(tree) if isinstance(tree, dict) else list(range(len(tree))) if isinstance(tree, list) else []
     return [(tree, key) for key in keys] + [slot for key in keys for slot in slots(tree[key])]
 
@@ -61,9 +61,9 @@ def mutated_trees(draw: st.DrawFn) -> bytes:
 def mutated_bytes(draw: st.DrawFn) -> bytes:
     data = bytearray(LABEL)
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(data) - 1))
-        end = draw(st.integers(place, min(place + 40, len(data))))
-        data[place:end] = draw(st.binary(max_size=8))
+        start = draw(st.integers(0, len(data) - 1))
+        end = draw(st.integers(start, min(start + 40, len(data))))
+        data[start:end] = draw(st.binary(max_size=8))
     return bytes(data[: draw(st.one_of(st.just(len(data)), st.integers(0, len(data))))])
 
 
@@ -71,18 +71,18 @@ def read(data: bytes, phase: Phase) -> Label | None:
     try:
         label = parse_label(data, phase, where="a.json", georeferenced=True)
         xy = parse_polygons([b.xy for b in label.buildings], "a.json")
-        place = fit_georeference(xy, parse_polygons([b.lng_lat or "" for b in label.buildings], "a.json"))
+        georeference = fit_georeference(xy, parse_polygons([b.lng_lat or "" for b in label.buildings], "a.json"))
     except LabelError as error:
         if not (error.message.startswith("a.json") and error.hint):
-            raise AssertionError(f"not a whole sentence: {error}") from error
+            raise AssertionError(f"not a complete error: {error}") from error
         return None
-    assert place is None or 0 <= place.residual <= place.pixel
+    assert georeference is None or 0 <= georeference.residual <= georeference.pixel
     return label
 
 
 NAMES = [SCENE.stem("pre"), f"challenge_train_images_{SCENE.stem('post')}", "test_pre_00001"]
 OFTEN = pytest.mark.parametrize("share", [0.05, pytest.param(1.0, marks=pytest.mark.slow)], ids=["some", "all"])
-"""Some of the ten thousand in every run of the tests, all where there is time."""
+"""Some of the ten thousand in every test run, all of them in slow runs."""
 
 
 def fuzz(examples: float) -> settings:
@@ -92,14 +92,14 @@ def fuzz(examples: float) -> settings:
 @OFTEN
 @pytest.mark.parametrize("mutated", [mutated_trees(), mutated_bytes()], ids=["trees", "bytes"])
 def test_a_mutated_label_is_read_or_refused(mutated: st.SearchStrategy[bytes], share: float) -> None:
-    seen: dict[bool, int] = {True: 0, False: 0}
+    counts: dict[bool, int] = {True: 0, False: 0}
 
     @fuzz(4500 * share)
     @given(mutated, st.sampled_from(PHASES))
     def run(data: bytes, phase: Phase) -> None:
         started = time.perf_counter()
         label = read(data, phase)
-        seen[label is not None] += 1
+        counts[label is not None] += 1
         assert time.perf_counter() - started < 2
         if label is not None:
             again = read(format_label(label, phase), phase)
@@ -107,15 +107,15 @@ def test_a_mutated_label_is_read_or_refused(mutated: st.SearchStrategy[bytes], s
             assert again.buildings == label.buildings
 
     run()
-    assert min(seen.values()) > 50 * share, seen
+    assert min(counts.values()) > 50 * share, counts
 
 
 @st.composite
 def mutated_names(draw: st.DrawFn) -> str:
     stem = draw(st.sampled_from(NAMES))
-    place = draw(st.integers(0, len(stem)))
-    end = draw(st.integers(place, min(len(stem), place + 5)))
-    return stem[:place] + draw(st.text(max_size=6)) + stem[end:]
+    start = draw(st.integers(0, len(stem)))
+    end = draw(st.integers(start, min(len(stem), start + 5)))
+    return stem[:start] + draw(st.text(max_size=6)) + stem[end:]
 
 
 @OFTEN

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_tables(folder: Path) -> None:
+def test_labels_become_tables(folder: Path) -> None:
     scenes, buildings, problems = read(folder)
     assert list(scenes.columns) == list(SCENE_COLUMNS)
     first, second = scenes.to_dict("records")
@@ -60,18 +60,18 @@ def test_tables(folder: Path) -> None:
     assert list(problems.columns) == list(PROBLEM_COLUMNS)
 
 
-def test_places_come_back_from_the_table(folder: Path, tmp_path: Path) -> None:
+def test_georeferences_are_read_from_the_table(folder: Path, tmp_path: Path) -> None:
     scenes = read(folder).scenes
     scenes.to_parquet(tmp_path / "scenes.parquet")
     for table in (scenes, pd.read_parquet(tmp_path / "scenes.parquet")):
-        places = georeferences(table)
-        assert places[str(B)] is None
-        place = places[str(A)]
-        assert isinstance(place, Georeference)
-        assert (place.left, place.top, place.pixel) == pytest.approx((LEFT, TOP, PIXEL), abs=1e-3)
+        by_scene = georeferences(table)
+        assert by_scene[str(B)] is None
+        grid = by_scene[str(A)]
+        assert isinstance(grid, Georeference)
+        assert (grid.left, grid.top, grid.pixel) == pytest.approx((LEFT, TOP, PIXEL), abs=1e-3)
 
 
-def test_the_key_follows_both_labels(folder: Path) -> None:
+def test_the_key_depends_on_both_labels(folder: Path) -> None:
     keys = [read(folder).scenes["labels_key"].tolist()]
     for phase in ("pre", "post"):
         path = folder / f"tier1/labels/{A.stem(phase)}.json"
@@ -83,20 +83,20 @@ def test_the_key_follows_both_labels(folder: Path) -> None:
 
 def change(folder: Path, phase: str, edit: str, *, scene: SceneId = A) -> None:
     path = folder / f"tier1/labels/{scene.stem(phase)}.json"
-    told = json.loads(path.read_text())
+    content = json.loads(path.read_text())
     match edit:
         case "other uid":
-            told["features"]["xy"][0]["properties"]["uid"] = "other"
-            told["features"]["lng_lat"][0]["properties"]["uid"] = "other"
+            content["features"]["xy"][0]["properties"]["uid"] = "other"
+            content["features"]["lng_lat"][0]["properties"]["uid"] = "other"
         case "geometry":
-            told["features"]["xy"][0]["wkt"] = "POLYGON ((0 0))"
+            content["features"]["xy"][0]["wkt"] = "POLYGON ((0 0))"
         case "degrees":
-            told["features"]["lng_lat"][0]["wkt"] = "nowhere"
+            content["features"]["lng_lat"][0]["wkt"] = "nowhere"
         case "size":
-            told["metadata"]["width"] = 65
+            content["metadata"]["width"] = 65
         case "subtype":
-            told["features"]["xy"][0]["properties"]["subtype"] = "gone"
-    path.write_text(json.dumps(told))
+            content["features"]["xy"][0]["properties"]["subtype"] = "gone"
+    path.write_text(json.dumps(content))
 
 
 BREAKS = [
@@ -110,7 +110,7 @@ BREAKS = [
 
 
 @pytest.mark.parametrize(("phase", "edit", "found"), BREAKS)
-def test_a_broken_scene_stops_or_is_left_out(folder: Path, phase: str, edit: str, found: str) -> None:
+def test_a_broken_scene_is_an_error_or_left_out(folder: Path, phase: str, edit: str, found: str) -> None:
     write_scene(folder, "tier1", B, BUILDINGS)
     (folder / "test").rename(folder / "hidden")
     change(folder, phase, edit)
@@ -126,7 +126,7 @@ def test_a_broken_scene_stops_or_is_left_out(folder: Path, phase: str, edit: str
     assert problem["remedy"]
 
 
-def test_an_incomplete_scene_stops_or_is_left_out(folder: Path) -> None:
+def test_an_incomplete_scene_is_an_error_or_left_out(folder: Path) -> None:
     (folder / f"tier1/images/{A.stem('post')}.png").unlink()
     with pytest.raises(DataError, match="no post image"):
         read(folder)
@@ -135,7 +135,7 @@ def test_an_incomplete_scene_stops_or_is_left_out(folder: Path) -> None:
     assert problems["scene"].tolist() == ["tier1/a-fire_00000001"]
 
 
-def test_a_label_that_cannot_be_opened(folder: Path) -> None:
+def test_a_label_that_cannot_be_opened_is_an_error(folder: Path) -> None:
     path = folder / f"tier1/labels/{A.stem('pre')}.json"
     path.unlink()
     path.mkdir()
@@ -143,44 +143,44 @@ def test_a_label_that_cannot_be_opened(folder: Path) -> None:
         read(folder)
 
 
-def assert_used_without_a_place(folder: Path) -> None:
+def assert_used_without_a_georeference(folder: Path) -> None:
     scenes, buildings, problems = read(folder)
     assert scenes["epsg"].isna().all()
     assert len(buildings) == 2
     assert problems[["scene", "consequence"]].to_dict("records") == [{"scene": str(A), "consequence": NO_PLACE}]
 
 
-def test_a_scene_with_impossible_degrees_is_used_without_a_place(folder: Path) -> None:
+def test_a_scene_with_impossible_degrees_is_used_without_a_georeference(folder: Path) -> None:
     path = folder / f"tier1/labels/{A.stem('post')}.json"
-    told = json.loads(path.read_text())
-    for feature in told["features"]["lng_lat"]:
+    content = json.loads(path.read_text())
+    for feature in content["features"]["lng_lat"]:
         feature["wkt"] = "POLYGON ((1 1, 2 1, 2 2, 1 2, 1 1))"
-    path.write_text(json.dumps(told))
-    assert_used_without_a_place(folder)
+    path.write_text(json.dumps(content))
+    assert_used_without_a_georeference(folder)
 
 
-def test_a_scene_without_any_degrees_is_used_without_a_place(folder: Path) -> None:
+def test_a_scene_without_any_degrees_is_used_without_a_georeference(folder: Path) -> None:
     path = folder / f"tier1/labels/{A.stem('post')}.json"
-    told = json.loads(path.read_text())
-    told["features"]["lng_lat"][0]["wkt"] = ""
-    path.write_text(json.dumps(told))
+    content = json.loads(path.read_text())
+    content["features"]["lng_lat"][0]["wkt"] = ""
+    path.write_text(json.dumps(content))
     with pytest.raises(LabelError, match="geometry ''"):
         read(folder)
-    for feature in told["features"]["lng_lat"]:
+    for feature in content["features"]["lng_lat"]:
         feature["wkt"] = ""
-    path.write_text(json.dumps(told))
-    assert_used_without_a_place(folder)
+    path.write_text(json.dumps(content))
+    assert_used_without_a_georeference(folder)
 
 
 def test_buildings_over_the_edge_are_counted(tmp_path: Path) -> None:
     """An image of 64 pixels: one building inside, two over an edge, one that only touches it, two outside."""
-    places = [(1, 1), (-2, 3), (60, 60), (54, 54), (64, 1), (-40, -40)]
-    write_scene(tmp_path, "tier1", A, tuple(building(f"u{x}", x, y) for x, y in places))
+    corners = [(1, 1), (-2, 3), (60, 60), (54, 54), (64, 1), (-40, -40)]
+    write_scene(tmp_path, "tier1", A, tuple(building(f"u{x}", x, y) for x, y in corners))
     (row,) = read(tmp_path).scenes.to_dict("records")
     assert (row["buildings"], row["clipped"], row["outside"]) == (6, 2, 2)
 
 
-def test_nothing_usable_stops_even_where_skipping_is_allowed(tmp_path: Path) -> None:
+def test_a_folder_without_usable_scenes_is_an_error_even_if_scenes_may_be_skipped(tmp_path: Path) -> None:
     write_scene(tmp_path, "tier1", A, BUILDINGS)
     change(tmp_path, "post", "subtype")
     with pytest.raises(DataError, match=r"no usable scene\. The first problem: .*subtype 'gone'"):
@@ -206,7 +206,7 @@ def test_few_buildings_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) 
     assert max(sizes) < 10 + 6
 
 
-def test_places_of_a_table_are_those_of_its_rows(folder: Path) -> None:
+def test_georeferences_of_a_table_equal_those_of_its_rows(folder: Path) -> None:
     scenes = read(folder).scenes
     assert georeferences(scenes) == {row["scene"]: georeference(row) for row in scenes.to_dict("records")}
     assert set(map(type, georeferences(scenes).values())) == {Georeference, type(None)}

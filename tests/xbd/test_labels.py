@@ -40,20 +40,20 @@ def buildings_of(phase: Phase) -> st.SearchStrategy[tuple[Building, ...]]:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@given(data=st.data(), told=METADATA)
-def test_a_label_reads_back_as_it_was_written(phase: Phase, data: st.DataObject, told: Metadata) -> None:
-    label = Label(told, data.draw(buildings_of(phase)))
+@given(data=st.data(), fields=METADATA)
+def test_a_written_label_is_read_back_unchanged(phase: Phase, data: st.DataObject, fields: Metadata) -> None:
+    label = Label(fields, data.draw(buildings_of(phase)))
     assert parse_label(format_label(label, phase), phase, where="here", georeferenced=True) == label
 
 
 def raw(**changed: object) -> dict[str, Any]:
-    """A post label as the JSON of the download has it."""
+    """Return a post-disaster label as in the JSON of the download."""
     label = Label(metadata(SCENE, "post"), (building("u1", 1, 2), building("u2", 20, 20, damage=Damage.DESTROYED)))
     return json.loads(format_label(label, "post")) | changed
 
 
-def parse(told: object, phase: Phase = "post", **options: bool) -> Label:
-    return parse_label(json.dumps(told).encode(), phase, where="a.json", **options)
+def parse(content: object, phase: Phase = "post", **options: bool) -> Label:
+    return parse_label(json.dumps(content).encode(), phase, where="a.json", **options)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -63,52 +63,56 @@ def test_every_encoding_of_json_is_read(encoding: str) -> None:
     assert read == parse(raw(), georeferenced=True)
 
 
-def test_a_feature_that_is_no_building_is_refused() -> None:
-    told = raw()
-    told["features"]["xy"][1]["properties"]["feature_type"] = "road"
+def test_a_feature_that_is_not_a_building_is_refused() -> None:
+    content = raw()
+    content["features"]["xy"][1]["properties"]["feature_type"] = "road"
     with pytest.raises(LabelError, match=r"a\.json has a feature of type 'road' \(u2\)"):
-        parse(told)
+        parse(content)
 
 
-def test_a_uid_twice_in_degrees_is_refused() -> None:
-    told = raw()
-    told["features"]["lng_lat"].append(told["features"]["lng_lat"][0])
+def test_a_repeated_uid_in_degrees_is_refused() -> None:
+    content = raw()
+    content["features"]["lng_lat"].append(content["features"]["lng_lat"][0])
     with pytest.raises(LabelError, match="3 buildings in features"):
-        parse(told, georeferenced=True)
+        parse(content, georeferenced=True)
 
 
-def test_the_written_layout_is_that_of_the_download() -> None:
-    told = raw()
-    assert list(told) == ["features", "metadata"]
-    assert list(told["features"]) == ["lng_lat", "xy"]
-    assert told["features"]["xy"][1]["properties"] == {"feature_type": "building", "uid": "u2", "subtype": "destroyed"}
-    assert len(told["metadata"]) == 18
+def test_labels_are_written_in_the_layout_of_the_download() -> None:
+    content = raw()
+    assert list(content) == ["features", "metadata"]
+    assert list(content["features"]) == ["lng_lat", "xy"]
+    assert content["features"]["xy"][1]["properties"] == {
+        "feature_type": "building",
+        "uid": "u2",
+        "subtype": "destroyed",
+    }
+    assert len(content["metadata"]) == 18
 
 
-def test_a_pre_disaster_label_says_nothing_of_damage() -> None:
-    told = raw()
-    for feature in told["features"]["xy"]:
+def test_a_pre_disaster_label_has_no_damage() -> None:
+    content = raw()
+    for feature in content["features"]["xy"]:
         del feature["properties"]["subtype"]
-    assert [b.damage for b in parse(told, "pre").buildings] == [None, None]
+    assert [b.damage for b in parse(content, "pre").buildings] == [None, None]
     written = json.loads(format_label(Label(metadata(SCENE, "pre"), (building("u", 1, 1),)), "pre"))
     assert "subtype" not in written["features"]["xy"][0]["properties"]
 
 
-def test_degrees_are_read_only_where_asked() -> None:
-    told = raw()
-    assert parse(told).buildings[0].lng_lat is None
-    assert parse(told, georeferenced=True).buildings[0].lng_lat == told["features"]["lng_lat"][0]["wkt"]
+def test_degrees_are_read_only_on_request() -> None:
+    content = raw()
+    assert parse(content).buildings[0].lng_lat is None
+    assert parse(content, georeferenced=True).buildings[0].lng_lat == content["features"]["lng_lat"][0]["wkt"]
 
 
-def test_what_the_project_does_not_know_is_passed_over() -> None:
-    told = raw(version=2)
-    told["metadata"]["mood"] = {"a": [1]}
-    told["features"]["xy"][0]["properties"]["roof"] = None
-    assert len(parse(told).buildings) == 2
-    assert parse_label(json.dumps(told, indent=4).encode(), "post", where="a.json") == parse(told)
+def test_unknown_keys_are_ignored() -> None:
+    content = raw(version=2)
+    content["metadata"]["mood"] = {"a": [1]}
+    content["features"]["xy"][0]["properties"]["roof"] = None
+    assert len(parse(content).buildings) == 2
+    assert parse_label(json.dumps(content, indent=4).encode(), "post", where="a.json") == parse(content)
 
 
-def test_an_empty_scene_is_an_ordinary_scene() -> None:
+def test_a_label_without_buildings_is_valid() -> None:
     assert parse(raw(features={"lng_lat": [], "xy": []}), georeferenced=True).buildings == ()
 
 
@@ -121,53 +125,53 @@ def refusal(data: bytes, phase: Phase = "post", **options: bool) -> LabelError:
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"features": {}}', b"\xff\xfe{}", b"[" * 100_000])
-def test_text_that_is_no_label(data: bytes) -> None:
+def test_text_that_is_not_a_label_is_refused(data: bytes) -> None:
     assert "no xBD label" in refusal(data).message
 
 
 def test_stripped_properties_are_named() -> None:
-    told = raw()
-    told["features"]["xy"][1]["properties"] = {"uid": "u2"}
-    assert "feature_type" in refusal(json.dumps(told).encode()).message
+    content = raw()
+    content["features"]["xy"][1]["properties"] = {"uid": "u2"}
+    assert "feature_type" in refusal(json.dumps(content).encode()).message
 
 
 @pytest.mark.parametrize("subtype", ["no damage", "", "background", "No-damage", None])
-def test_a_subtype_that_is_none(subtype: str | None) -> None:
-    told = raw()
-    told["features"]["xy"][1]["properties"]["subtype"] = subtype
-    error = refusal(json.dumps(told).encode())
+def test_an_unknown_subtype_is_refused(subtype: str | None) -> None:
+    content = raw()
+    content["features"]["xy"][1]["properties"]["subtype"] = subtype
+    error = refusal(json.dumps(content).encode())
     assert "u2" in error.message
     assert "un-classified" in error.message
 
 
-def test_one_uid_on_two_buildings() -> None:
-    told = raw()
-    told["features"]["xy"][1]["properties"]["uid"] = "u1"
-    assert "same uid" in refusal(json.dumps(told).encode()).message
+def test_one_uid_on_two_buildings_is_refused() -> None:
+    content = raw()
+    content["features"]["xy"][1]["properties"]["uid"] = "u1"
+    assert "same uid" in refusal(json.dumps(content).encode()).message
 
 
-def test_degrees_of_other_buildings() -> None:
-    told = raw()
-    told["features"]["lng_lat"].pop()
-    assert "1 buildings in features.lng_lat and 2" in refusal(json.dumps(told).encode(), georeferenced=True).message
-    assert len(parse(told).buildings) == 2
+def test_degrees_of_other_buildings_are_refused() -> None:
+    content = raw()
+    content["features"]["lng_lat"].pop()
+    assert "1 buildings in features.lng_lat and 2" in refusal(json.dumps(content).encode(), georeferenced=True).message
+    assert len(parse(content).buildings) == 2
 
 
 GOOD = "POLYGON ((0 0, 9.3e-05 4, 4 4, 0 0))"
 
 
-def test_numbers_as_xbd_writes_them() -> None:
+def test_numbers_are_parsed_as_xbd_writes_them() -> None:
     (polygon,) = parse_polygons([GOOD], "a.json")
     assert polygon.exterior.coords[1] == (9.3e-05, 4.0)
     (polygon,) = parse_polygons(["POLYGON ((-1.4e-05 0, 1024 1.1234567890123456789, 4 4, -1.4e-05 0))"], "a.json")
     assert polygon.bounds == (-1.4e-05, 0, 1024, 4)
 
 
-def test_none_is_none() -> None:
+def test_no_geometry_gives_an_empty_array() -> None:
     assert parse_polygons([], "a.json").shape == (0,)
 
 
-def test_a_ring_that_crosses_itself_is_taken_as_it_is() -> None:
+def test_a_ring_that_crosses_itself_is_kept() -> None:
     (polygon,) = parse_polygons(["POLYGON ((0 0, 4 4, 4 0, 0 4, 0 0))"], "a.json")
     assert not polygon.is_valid
 
@@ -189,7 +193,7 @@ def test_a_ring_that_crosses_itself_is_taken_as_it_is() -> None:
         "POLYGON ((0 0, 1 0, 1 1, 0 0",
     ],
 )
-def test_what_is_no_polygon_is_refused_and_shown(text: str) -> None:
+def test_other_geometries_are_refused_and_shown(text: str) -> None:
     with pytest.raises(LabelError) as caught:
         parse_polygons([GOOD, text, GOOD], "a.json")
     assert caught.value.message.startswith(f"a.json has geometry {text[:60]!r}")

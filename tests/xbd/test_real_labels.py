@@ -1,4 +1,4 @@
-"""Labels, splits and places of the real scenes beside the project, against a parse that shares no code with ours."""
+"""Labels, counts and georeferences of the real scenes in ../shared, compared with an independent parser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def raw() -> dict[str, list[dict[str, Any]]]:
     return {path.name[:-19]: json.loads(path.read_text())["features"]["xy"] for path in labels}
 
 
-def test_every_building_of_every_scene(read: Tables, raw: dict) -> None:
+def test_every_building_of_every_scene_is_read(read: Tables, raw: dict) -> None:
     scenes, buildings, problems = read
     assert problems.empty
     assert sorted(scenes["scene"]) == sorted(raw)
@@ -42,7 +42,7 @@ def test_every_building_of_every_scene(read: Tables, raw: dict) -> None:
     assert dict(zip(scenes["scene"], scenes["buildings"], strict=True)) == {s: len(f) for s, f in raw.items()}
 
 
-def test_folders_hold_what_their_readme_says(read: Tables) -> None:
+def test_folders_have_the_counts_of_their_readme(read: Tables) -> None:
     rows = re.findall(r"^\| (tier1|tier3|hold|test) \|(.*)\|$", (REAL / "README.md").read_text(), re.MULTILINE)
     stated = {tier: [int(number) for number in numbers.split("|")] for tier, numbers in rows}
     assert len(stated) == 4
@@ -57,7 +57,7 @@ def test_folders_hold_what_their_readme_says(read: Tables) -> None:
     assert counted == stated
 
 
-def test_every_scene_with_buildings_lies_within_a_centimetre(read: Tables) -> None:
+def test_every_scene_with_buildings_is_georeferenced_within_a_centimetre(read: Tables) -> None:
     built = read.scenes[read.scenes["buildings"] > 0]
     assert built["residual"].max() < 0.01
     assert built["pixel"].between(0.44, 0.50).all()

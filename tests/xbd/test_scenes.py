@@ -11,27 +11,27 @@ from xview2_siamese_unet.xbd.scenes import PHASES, Phase, SceneId, ScenePair, li
 
 DISASTERS = st.from_regex(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", fullmatch=True, alphabet=st.characters(codec="ascii"))
 SCENES = st.builds(SceneId, DISASTERS, st.integers(0, 99_999_999))
-NAMES_OF_TODAY = st.from_regex(r"[a-z]+(-[a-z]+)*_[0-9]{8}_(pre|post)_disaster", fullmatch=True)
+CURRENT_NAMES = st.from_regex(r"[a-z]+(-[a-z]+)*_[0-9]{8}_(pre|post)_disaster", fullmatch=True)
 
 
 @given(SCENES, st.sampled_from(PHASES))
-def test_a_scene_reads_back_from_its_name(scene: SceneId, phase: Phase) -> None:
+def test_a_scene_can_be_parsed_from_its_name(scene: SceneId, phase: Phase) -> None:
     assert parse_stem(scene.stem(phase)) == (scene, phase)
 
 
-@given(NAMES_OF_TODAY)
-def test_a_name_is_written_as_it_was_read(stem: str) -> None:
+@given(CURRENT_NAMES)
+def test_a_parsed_name_is_written_unchanged(stem: str) -> None:
     scene, phase = parse_stem(stem)
     assert scene.stem(phase) == stem
     assert stem.startswith(f"{scene}_")
 
 
 @given(SCENES, st.sampled_from(PHASES), st.sampled_from(["images", "labels"]), st.sampled_from(["train", "tier3"]))
-def test_the_prefix_of_some_copies_means_nothing(scene: SceneId, phase: Phase, kind: str, tier: str) -> None:
+def test_the_prefix_of_some_copies_is_ignored(scene: SceneId, phase: Phase, kind: str, tier: str) -> None:
     assert parse_stem(f"challenge_{tier}_{kind}_{scene.stem(phase)}") == (scene, phase)
 
 
-def test_early_names() -> None:
+def test_early_names_are_parsed() -> None:
     assert parse_stem("test_pre_00042") == (SceneId("test", 42), "pre")
     assert parse_stem("test_post_00000") == (SceneId("test", 0), "post")
 
@@ -53,7 +53,7 @@ def test_early_names() -> None:
         "challenge_train_images_test",
     ],
 )
-def test_anything_else_is_no_scene(stem: str) -> None:
+def test_other_names_are_refused(stem: str) -> None:
     with pytest.raises(DataError, match="not named like a scene") as caught:
         parse_stem(stem)
     assert caught.value.message.startswith(stem)
@@ -74,7 +74,7 @@ def scene_files(tier: str, scene: str, suffix: str = "png") -> list[str]:
     ]
 
 
-def test_scenes_come_in_the_order_of_tiers_and_names(tmp_path: Path) -> None:
+def test_scenes_are_in_the_order_of_tiers_and_names(tmp_path: Path) -> None:
     for tier, scene in (("hold", "a_00000001"), ("tier1", "b_00000002"), ("tier1", "b_00000001")):
         touch(tmp_path, *scene_files(tier, scene))
     pairs, problems = list_pairs(tmp_path)
@@ -89,19 +89,19 @@ def test_scenes_come_in_the_order_of_tiers_and_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "PNG", "tif", "tiff"])
-def test_every_release_of_images(tmp_path: Path, suffix: str) -> None:
+def test_images_of_every_release_are_listed(tmp_path: Path, suffix: str) -> None:
     touch(tmp_path, *scene_files("tier3", "b_00000002", suffix))
     (pair,) = list_pairs(tmp_path)[0]
     assert pair.images["pre"] == f"tier3/images/b_00000002_pre_disaster.{suffix}"
 
 
-def test_train_is_tier1(tmp_path: Path) -> None:
+def test_the_folder_train_is_tier1(tmp_path: Path) -> None:
     touch(tmp_path, *scene_files("train", "b_00000002"), *scene_files("tier1", "b_00000001"))
     pairs, _ = list_pairs(tmp_path)
     assert [(p.tier, p.images["pre"].split("/")[0]) for p in pairs] == [("tier1", "tier1"), ("tier1", "train")]
 
 
-def test_other_names_of_the_same(tmp_path: Path) -> None:
+def test_early_and_prefixed_names_are_listed(tmp_path: Path) -> None:
     touch(tmp_path, *(f"test/{kind}/test_{p}_00007.{end}" for kind, end in (("images", "png"), ("labels", "json"))
                       for p in ("pre", "post")))  # fmt: skip
     touch(tmp_path, *(f"train/{kind}/challenge_train_{kind}_b_00000001_{p}_disaster.{end}"
@@ -111,7 +111,7 @@ def test_other_names_of_the_same(tmp_path: Path) -> None:
     assert problems == []
 
 
-def test_side_files_are_no_part_of_a_scene(tmp_path: Path) -> None:
+def test_side_files_are_ignored(tmp_path: Path) -> None:
     touch(
         tmp_path,
         *scene_files("tier1", "b_00000001"),
@@ -128,7 +128,7 @@ def test_side_files_are_no_part_of_a_scene(tmp_path: Path) -> None:
     assert (len(pairs), problems) == (1, [])
 
 
-def test_what_is_incomplete_is_a_problem_each(tmp_path: Path) -> None:
+def test_each_incomplete_scene_is_a_problem(tmp_path: Path) -> None:
     touch(tmp_path, *scene_files("tier1", "b_00000001")[1:], *scene_files("tier1", "b_00000002")[:2])
     touch(tmp_path, *scene_files("tier1", "b_00000003"), "tier1/images/b_00000003_pre_disaster.tif")
     touch(tmp_path, *scene_files("tier1", "b_00000004"), "tier1/images/preview.png", "tier3/labels/classes.json")
@@ -144,13 +144,13 @@ def test_what_is_incomplete_is_a_problem_each(tmp_path: Path) -> None:
     assert all(p.message.startswith(each) for p, each in zip(problems, beginnings, strict=True))
 
 
-def test_a_scene_in_two_folders_stops(tmp_path: Path) -> None:
+def test_a_scene_in_two_folders_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, *scene_files("tier1", "b_00000001"), *scene_files("test", "b_00000001"))
     with pytest.raises(DataError, match="b_00000001 in tier1 and in test"):
         list_pairs(tmp_path)
 
 
-def test_a_folder_without_tiers_or_scenes(tmp_path: Path) -> None:
+def test_a_folder_without_tiers_or_scenes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent is no folder"):
         list_pairs(tmp_path / "absent")
     with pytest.raises(DataError, match=r"has none of the folders .* folder of the unpacked"):
@@ -174,7 +174,7 @@ def test_a_wrong_root_names_the_right_one(tmp_path: Path, root: str) -> None:
     assert caught.value.hint == f"Set dataset.root to {right}."
 
 
-def test_a_folder_of_scenes_without_labels_is_one_sentence(tmp_path: Path) -> None:
+def test_the_problem_of_a_folder_without_labels_names_the_remedy(tmp_path: Path) -> None:
     touch(tmp_path, *scene_files("train", "b_00000001"))
     touch(tmp_path, *scene_files("test", "b_00000002")[:2], *scene_files("test", "b_00000003")[:2])
     pairs, problems = list_pairs(tmp_path)
@@ -184,6 +184,6 @@ def test_a_folder_of_scenes_without_labels_is_one_sentence(tmp_path: Path) -> No
     assert "on_problem: skip" in problems[0].hint
 
 
-def test_folders_that_no_tier_is_named_like(tmp_path: Path) -> None:
+def test_folders_not_named_after_a_tier_are_listed(tmp_path: Path) -> None:
     touch(tmp_path, *scene_files("train", "b_00000001"), *scene_files("valid", "b_00000002"), "notes/a.txt")
     assert unread_folders(tmp_path) == ["valid"]

@@ -24,11 +24,11 @@ EVENTS = {
     "hold": {"hurricane-harvey": 933},
     "test": {"hurricane-harvey": 933},
 }  # fmt: skip
-"""Scenes of the complete dataset by folder and event; of hold and test only the sums matter here."""
+"""Scenes of the complete dataset by folder and event; for hold and test, only the totals matter."""
 
 
 def table(rows: list[tuple[str, str, int]]) -> pd.DataFrame:
-    """Scenes of (tier, event, number); every third number has no building."""
+    """Return scenes from (tier, event, number); every third number has no building."""
     named = [(f"{d}_{n:08d}", t, d, n % 3) for t, d, n in rows]
     return pd.DataFrame(named, columns=["scene", "tier", "disaster", "buildings"])
 
@@ -44,13 +44,13 @@ def assigned(scenes: pd.DataFrame, params: SplitParams | None = None) -> dict[st
     return dict(zip(split["scene"], split["split"], strict=True))
 
 
-def test_the_complete_dataset_gives_the_pairs_of_the_seed() -> None:
+def test_the_complete_dataset_has_the_split_sizes_of_the_seed_project() -> None:
     scenes = complete()
     assert scenes["tier"].value_counts().to_dict() == {"tier1": 2798, "tier3": 6369, "hold": 933, "test": 933}
     assert Counter(assigned(scenes).values()) == {"train": 7574, "validation": 2526, "test": 933}
 
 
-# One scene of each, so that no split is without any.
+# One scene for each split, so that no split is empty.
 ANCHORS = [("tier1", "anchor-a", 1), ("hold", "anchor-b", 1), ("test", "anchor-c", 1)]
 NUMBERED = st.lists(
     st.tuples(st.sampled_from(["tier1", "tier3"]), st.sampled_from(["a-fire", "b-flood"]), st.integers(0, 400)),
@@ -60,7 +60,7 @@ NUMBERED = st.lists(
 
 
 @given(NUMBERED, st.integers(0, 3))
-def test_adding_scenes_moves_no_other_and_no_scene_is_in_two_splits(rows: list, seed: int) -> None:
+def test_adding_scenes_does_not_move_others_and_no_scene_is_in_two_splits(rows: list, seed: int) -> None:
     params = SplitParams(seed=seed)
     before = assigned(table(ANCHORS + rows[: len(rows) // 2]), params)
     split = split_scenes(table(ANCHORS + rows), params)
@@ -105,14 +105,14 @@ def test_any_share_is_exact_to_one_scene(first: int, count: int, seed: int, shar
 
 
 @pytest.mark.parametrize(("share", "of_thousand"), [(0.004, 4), (0.006, 6), (0.996, 996), (0.1234, 123)])
-def test_a_share_of_a_thousand_scenes(share: float, of_thousand: int) -> None:
+def test_a_share_of_a_thousand_scenes_is_exact(share: float, of_thousand: int) -> None:
     params = SplitParams(train={"tier1": 1, "tier3": 1 - share}, validation={"hold": 1, "tier3": share})
     got = Counter(assigned(table(ANCHORS + [("tier3", "a-fire", i) for i in range(1000)]), params).values())
     assert abs(got["validation"] - 1 - of_thousand) <= (share * 1000 != of_thousand)
 
 
-def test_the_default_choice_has_not_moved() -> None:
-    """Three quarters of a folder, computed from the hash of the event as it always was."""
+def test_the_default_split_has_not_changed() -> None:
+    """Three quarters of a folder, computed from the hash of the event as in earlier versions."""
     for event in ("joplin-tornado", "woolsey-fire", "a-fire"):
         start = int(int.from_bytes(blake2b(f"0:{event}".encode(), digest_size=6).digest()) / 2**48 * 4)
         got = assigned(table(ANCHORS + [("tier3", event, i) for i in range(40)]))
@@ -121,7 +121,7 @@ def test_the_default_choice_has_not_moved() -> None:
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
-def test_three_shares_of_one_folder(a: int, b: int, c: int) -> None:
+def test_one_folder_can_be_shared_by_three_splits(a: int, b: int, c: int) -> None:
     whole = max(a + b + c, 1)
     shares = [{"tier3": share / whole} for share in (a, b, c)]
     params = SplitParams(
@@ -137,7 +137,7 @@ def test_another_seed_chooses_other_scenes() -> None:
     assert assigned(scenes, SplitParams(seed=1)) != assigned(scenes, SplitParams(seed=2))
 
 
-def test_cross_validation_tests_each_scene_once_and_shares_out_every_event() -> None:
+def test_cross_validation_tests_each_scene_once_and_spreads_every_event() -> None:
     scenes = complete()
     events = dict(zip(scenes["scene"], scenes["disaster"], strict=True))
     folds = [assigned(scenes, SplitParams(fold=(part, 5))) for part in range(1, 6)]
@@ -152,12 +152,12 @@ def test_cross_validation_tests_each_scene_once_and_shares_out_every_event() -> 
 
 
 @pytest.mark.parametrize("fold", [(0, 3), (4, 3), (1, 1)])
-def test_a_part_that_there_is_not_is_refused(fold: tuple[int, int]) -> None:
+def test_an_invalid_fold_is_refused(fold: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="fold"):
         SplitParams(fold=fold)
 
 
-def test_events_left_out_are_tested_on_alone() -> None:
+def test_the_test_split_has_only_the_events_left_out() -> None:
     scenes = complete()
     got = assigned(scenes, SplitParams(leave_events_out=("joplin-tornado", "socal-fire")))
     event = dict(zip(scenes["scene"], scenes["disaster"], strict=True))
@@ -168,12 +168,12 @@ def test_events_left_out_are_tested_on_alone() -> None:
         assigned(scenes, SplitParams(leave_events_out=("joplin-storm",)))
 
 
-def test_a_split_without_scenes_stops() -> None:
+def test_a_split_without_scenes_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"data_processing\.split\.validation"):
         assigned(table([("tier1", "a", 1), ("test", "a", 2)]))
 
 
-def test_scenes_that_drop_out_move_no_other() -> None:
+def test_scenes_that_drop_out_do_not_move_others() -> None:
     split = split_scenes(table([*ANCHORS, ("tier1", "a", 1)]), SplitParams())
     left = leave_out(split, {"a_00000001", "unknown_00000001"})
     assert left.to_dict("records") == split[split["scene"] != "a_00000001"].to_dict("records")
@@ -186,14 +186,14 @@ def from_file(path: Path, text: str) -> dict[str, str]:
     return assigned(table([("tier1", "a", i) for i in range(3)]), SplitParams(file=path))
 
 
-def test_a_file_decides(tmp_path: Path) -> None:
+def test_a_file_can_set_the_splits(tmp_path: Path) -> None:
     text = "split,scene\ntrain,a_00000002\nvalidation,a_00000000\ntest,a_00000001\n"
     got = from_file(tmp_path / "s.csv", text)
     assert got == {"a_00000002": "train", "a_00000000": "validation", "a_00000001": "test"}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_file_as_excel_writes_it(tmp_path: Path, encoding: str) -> None:
+def test_a_file_written_by_excel_is_read(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "s.csv"
     path.write_bytes("scene,split\r\nb_00000001,train\r\nb_00000002,validation\r\nb_00000003,test\r\n".encode(encoding))
     got = assigned(table([("tier1", "b", i) for i in (1, 2, 3)]), SplitParams(file=path))
@@ -210,14 +210,14 @@ def test_a_file_as_excel_writes_it(tmp_path: Path, encoding: str) -> None:
         ("scene,split\na_00000001,train\na_00000001,test\n", "a_00000001, a scene that is listed twice"),
     ],
 )
-def test_a_file_that_cannot_be_meant(tmp_path: Path, text: str, found: str) -> None:
+def test_an_invalid_file_is_refused(tmp_path: Path, text: str, found: str) -> None:
     with pytest.raises(DataError) as caught:
         from_file(tmp_path / "s.csv", text)
     assert found in caught.value.message
 
 
 @pytest.mark.parametrize("text", ["", '"', "a,b\n1,2,3\n"])
-def test_a_file_that_is_no_table(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_table_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises((ConfigError, DataError), match="scene"):
         from_file(tmp_path / "s.csv", text)
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -225,7 +225,7 @@ def test_a_file_that_is_no_table(tmp_path: Path, text: str) -> None:
 
 
 @given(st.floats(0.01, 1), st.one_of(st.none(), st.integers(1, 200)))
-def test_a_subset_is_the_same_share_of_every_event(share: float, count: int | None) -> None:
+def test_a_subset_has_the_same_share_of_every_event(share: float, count: int | None) -> None:
     scenes = table([("tier1", "a", i) for i in range(60)] + [("tier3", "b", i) for i in range(30)])
     kept = choose_subset(scenes, SubsetParams(share=share, count=count))
     sizes = kept["disaster"].value_counts()

@@ -1,4 +1,4 @@
-"""Whole scenes of a few squares, written file by file in the layout of the download."""
+"""Writes scenes of a few square buildings in the layout of the download."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def building(uid: str, x: float, y: float, side: float = 10.0, damage: Damage | 
 
 
 def metadata(scene: SceneId, phase: Phase, **changed: object) -> Metadata:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "disaster": scene.disaster,
         "disaster_type": "wind",
         "capture_date": f"2018-10-0{1 if phase == 'pre' else 9}T02:26:02.000Z",
@@ -43,7 +43,7 @@ def metadata(scene: SceneId, phase: Phase, **changed: object) -> Metadata:
         "height": 64,
         "img_name": f"{scene.stem(phase)}.png",
     }
-    return Metadata(**(told | changed))
+    return Metadata(**(fields | changed))
 
 
 def write_scene(
@@ -58,6 +58,6 @@ def write_scene(
         pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(root / tier / "images" / f"{scene.stem(phase)}.png")
         paths[phase] = root / tier / "labels" / f"{scene.stem(phase)}.json"
-        told = metadata(scene, phase, width=size, height=size)
-        paths[phase].write_bytes(format_label(Label(told, buildings), phase))
+        fields = metadata(scene, phase, width=size, height=size)
+        paths[phase].write_bytes(format_label(Label(fields, buildings), phase))
     return paths

@@ -1,4 +1,4 @@
-"""A project to assess a town in."""
+"""A project for assessments of a town."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from shipped_project import lay_down_shipped
+from shipped_project import link_shipped_project
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped configuration in a folder of its own."""
-    return lay_down_shipped(tmp_path_factory.mktemp("project"))
+    """A project with the shipped configuration, in its own folder."""
+    return link_shipped_project(tmp_path_factory.mktemp("project"))

@@ -1,4 +1,4 @@
-"""`kedro assess --model none`, `kedro adapt`: products, what stays as it is, and refusals."""
+"""Products and errors of `kedro assess --model none` and `kedro adapt`."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def adapted(town: Path, assessed: Path, project: Path) -> Path:
     return assessed / "adapted"
 
 
-def test_without_a_model_the_folder_says_what_is_visible(assessed: Path) -> None:
+def test_without_a_model_buildings_have_no_class_but_a_visible_fraction(assessed: Path) -> None:
     frame = buildings(assessed)
     assert frame["damage"].isna().all()
     assert frame["reason"].value_counts().to_dict() == {
@@ -91,7 +91,7 @@ def test_without_a_model_the_folder_says_what_is_visible(assessed: Path) -> None
     assert record["model"]["id"] == "none"
 
 
-def test_labels_become_classes_of_all_buildings(town: Path, assessed: Path, adapted: Path) -> None:
+def test_labels_of_a_few_buildings_give_classes_to_all(town: Path, assessed: Path, adapted: Path) -> None:
     assert {path.name for path in adapted.iterdir() if path.is_file()} == PRODUCTS
     frame, truth = buildings(adapted), pd.read_csv(town / "truth.csv")
     assert frame["building_id"].tolist() == buildings(assessed)["building_id"].tolist()
@@ -130,11 +130,11 @@ def test_a_head_is_applied_to_another_folder(town: Path, adapted: Path, tmp_path
     pd.testing.assert_frame_equal(pd.DataFrame(one), pd.DataFrame(two))
 
 
-def test_the_post_disaster_image_alone(town: Path, tmp_path: Path) -> None:
+def test_a_post_disaster_image_alone_can_be_adapted(town: Path, tmp_path: Path) -> None:
     done = assess(town, tmp_path / "out", "none")
     assert done.exit_code == 0, done.output
     (tmp_path / "out" / "adapted").mkdir()
-    done = adapt(tmp_path / "out" / "adapted", "--labels", town / "labels.csv")  # the same as its parent
+    done = adapt(tmp_path / "out" / "adapted", "--labels", town / "labels.csv")  # same as its parent folder
     assert done.exit_code == 0, done.exception
     assert not (tmp_path / "out" / "adapted" / "adapted").exists()
     frame, truth = buildings(tmp_path / "out" / "adapted"), pd.read_csv(town / "truth.csv")
@@ -145,7 +145,7 @@ def test_the_post_disaster_image_alone(town: Path, tmp_path: Path) -> None:
     assert "Pre-disaster image" not in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_the_features_of_a_checkpoint(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_can_provide_the_features(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert assess(town, tmp_path / "out", "none").exit_code == 0
     torch.save(small_checkpoint(), tmp_path / "own.pth")
     monkeypatch.chdir(tmp_path)
@@ -164,7 +164,7 @@ def card(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("model", ["none", "card"])
-def test_no_labels_keep_the_classes_of_the_assessment(town: Path, tmp_path: Path, card: Path, model: str) -> None:
+def test_without_labels_the_classes_of_the_assessment_stay(town: Path, tmp_path: Path, card: Path, model: str) -> None:
     out = tmp_path / "out"
     assert assess(town, out, "pre.tif", *(("--model", str(card)) if model == "card" else ())).exit_code == 0
     assert adapt(out).exit_code == 0
@@ -184,7 +184,7 @@ def test_labels_start_from_the_predictions_of_a_model_card(town: Path, tmp_path:
     assert np.abs(after["p_destroyed"] - before["p_destroyed"]).max() > 0.1
 
 
-def test_refusals(town: Path, assessed: Path, adapted: Path, tmp_path: Path) -> None:
+def test_invalid_inputs_are_refused_and_results_stay(town: Path, assessed: Path, adapted: Path, tmp_path: Path) -> None:
     for name, rows in (("one", "house 0,1\nhouse 1,1\n"), ("disagrees", "house 0,4\n")):
         (tmp_path / f"{name}.csv").write_text(f"building_id,label\n{rows}")
     (tmp_path / "junk").write_bytes(b"junk")
@@ -217,7 +217,7 @@ def test_refusals(town: Path, assessed: Path, adapted: Path, tmp_path: Path) -> 
     assert not (tmp_path / "x").exists()
 
 
-def test_labels_of_the_validation_sample_do_not_train(
+def test_labels_of_the_validation_sample_are_not_used_for_training(
     town: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert assess(town, tmp_path / "out").exit_code == 0

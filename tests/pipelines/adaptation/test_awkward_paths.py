@@ -1,4 +1,4 @@
-"""Each command of a new event: absolute paths that a shell or a URL would take apart, and a read-only home."""
+"""Commands for a new event, with a read-only home and absolute paths that a shell or a URL would split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from run_command import run_python
-from shipped_project import SMALL, lay_down_shipped
+from shipped_project import SMALL, link_shipped_project
 
 XVIEW2 = "from xview2_siamese_unet.standalone import main; main()"
 MODEL = "default/quickstart"
@@ -22,7 +22,7 @@ def test_a_whole_event_in_a_folder_with_an_awkward_name(
     town: Path, project_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(town, tmp_path / "a ä # %20b"))
-    project = lay_down_shipped(folder / "ö 100 % #", yaml.safe_dump(SMALL))
+    project = link_shipped_project(folder / "ö 100 % #", yaml.safe_dump(SMALL))
     shutil.copy(project_path / ".telemetry", project)
     monkeypatch.delenv("MPLCONFIGDIR", raising=False)
     for name in ("CONFIG", "CACHE", "DATA"):
@@ -53,7 +53,7 @@ def test_a_whole_event_in_a_folder_with_an_awkward_name(
 
     assert (estimates["buildings"], estimates["labelled"]) == (len(truth), 20)
     assert counts["jobs"] == {"done": 1, "failed": []}
-    places = {"label.html", "adapted/buildings.gpkg", "adapted/validation/estimate.html"}
-    assert [name for name in places if not (out / name).is_file()] == []
+    products = {"label.html", "adapted/buildings.gpkg", "adapted/validation/estimate.html"}
+    assert [name for name in products if not (out / name).is_file()] == []
     made = {"ö 100 % #", "ü out", "sample ä.csv", "pairs.csv", "campaign #1"}
     assert {path.name for path in folder.iterdir()} == {path.name for path in town.iterdir()} | made

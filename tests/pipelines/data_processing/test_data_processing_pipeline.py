@@ -1,4 +1,4 @@
-"""The pipeline over a small folder: what is left out, is left out of everything."""
+"""data_processing on a small folder: skipped scenes are missing from every result."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from xview2_siamese_unet.pipelines.data_processing.nodes import list_scenes, pac
 from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 from xview2_siamese_unet.xbd.scenes import list_pairs
 
-# Of four scenes a folder, a tenth may be none.
+# With four scenes per folder, a share of one tenth may be empty.
 EVEN = SplitParams(train={"tier1": 0.5, "tier3": 0.5}, validation={"tier3": 0.5}, test={"tier1": 0.5})
 SERIAL = ExecutorParams()
 SAMPLE = DatasetParams(sample=SampleParams(size=64, scenes=SampleScenes(tier1=4, tier3=4, hold=2, test=2)))
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = SceneFolderDataset(filepath=str(tmp_path_factory.mktemp("drawn") / "sample"))
     folder.save(provide_scenes(None, SAMPLE, SERIAL))
     return folder.load()
@@ -73,8 +73,8 @@ def xbd(raw: Path, **changed: object) -> DatasetParams:
     return DatasetParams.model_validate({"source": "xbd", "root": raw, "name": "mine"} | changed)
 
 
-def test_a_whole_folder(drawn: Path, tmp_path: Path) -> None:
-    made = run(drawn, tmp_path, xbd(drawn), DataProcessingParams())
+def test_a_complete_folder_gives_tables_splits_and_a_store(sample: Path, tmp_path: Path) -> None:
+    made = run(sample, tmp_path, xbd(sample), DataProcessingParams())
     scenes, splits = made["scenes"], made["splits"]
     assert scenes["tier"].value_counts().to_dict() == {"tier1": 4, "tier3": 4, "hold": 2, "test": 2}
     assert sorted(splits["scene"]) == sorted(scenes["scene"]) == sorted(made["store"].scenes)
@@ -89,17 +89,17 @@ def test_a_whole_folder(drawn: Path, tmp_path: Path) -> None:
     assert counted.tolist() == has_buildings.tolist()
 
 
-def test_what_is_skipped_is_in_no_table_and_no_split(
-    drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_skipped_scenes_are_in_no_table_and_no_split(
+    sample: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     raw = tmp_path / "raw"
-    shutil.copytree(drawn, raw)
+    shutil.copytree(sample, raw)
     alone, label, image = (path.name[:-18] for path in sorted(raw.glob("tier1/labels/*_pre_disaster.json"))[:3])
     (raw / f"tier1/images/{alone}_post_disaster.png").unlink()
     (raw / f"tier1/labels/{label}_post_disaster.json").write_text("{}")
     torn = raw / f"tier1/images/{image}_post_disaster.png"
     torn.write_bytes(torn.read_bytes()[:-100])
-    whole = run(drawn, tmp_path / "whole", xbd(drawn), DataProcessingParams())
+    whole = run(sample, tmp_path / "whole", xbd(sample), DataProcessingParams())
     made = run(raw, tmp_path / "out", xbd(raw), DataProcessingParams(on_problem="skip"))
 
     assert set(made["ingest_report"]["scene"]) == {f"tier1/{alone}", label}
@@ -119,12 +119,12 @@ def test_what_is_skipped_is_in_no_table_and_no_split(
     assert len(made["store"].rows(list(after))) == len(after)
 
 
-def test_the_layout_of_the_challenge(drawn: Path, tmp_path: Path) -> None:
-    """Folders train and tier3 with labels, test without: refused with what to set, and run with that set."""
+def test_the_folder_layout_of_the_challenge_is_supported(sample: Path, tmp_path: Path) -> None:
+    """Folders train and tier3 have labels, test has none: the error names the parameters to set, which then work."""
     raw = tmp_path / "raw"
-    shutil.copytree(drawn / "tier1", raw / "train")
-    shutil.copytree(drawn / "tier3", raw / "tier3")
-    shutil.copytree(drawn / "test", raw / "test", ignore=shutil.ignore_patterns("labels"))
+    shutil.copytree(sample / "tier1", raw / "train")
+    shutil.copytree(sample / "tier3", raw / "tier3")
+    shutil.copytree(sample / "test", raw / "test", ignore=shutil.ignore_patterns("labels"))
     with pytest.raises(DataError, match="like all 2 scenes of test here") as caught:
         run(raw, tmp_path / "out", xbd(raw), DataProcessingParams())
     hint = str(caught.value)
@@ -138,12 +138,12 @@ def test_the_layout_of_the_challenge(drawn: Path, tmp_path: Path) -> None:
     assert made["ingest_report"]["problem"].str.contains("has no labels").sum() == 2
 
 
-def test_a_subset_is_all_that_is_read(drawn: Path, tmp_path: Path) -> None:
-    dataset = xbd(drawn, use_main_dataset=False, subset=SubsetParams(share=0.5))
-    made = run(drawn, tmp_path, dataset, DataProcessingParams())
+def test_only_the_subset_is_read(sample: Path, tmp_path: Path) -> None:
+    dataset = xbd(sample, use_main_dataset=False, subset=SubsetParams(share=0.5))
+    made = run(sample, tmp_path, dataset, DataProcessingParams())
     assert 4 <= len(made["scenes"]) < 12
     assert set(made["store"].scenes) == set(made["scenes"]["scene"]) == set(made["splits"]["scene"])
-    whole = run(drawn, tmp_path / "whole", xbd(drawn, subset=SubsetParams(share=0.5)), DataProcessingParams())
+    whole = run(sample, tmp_path / "whole", xbd(sample, subset=SubsetParams(share=0.5)), DataProcessingParams())
     assert len(whole["scenes"]) == 12
     assert made["splits"].merge(whole["splits"]).shape == made["splits"].shape
 
@@ -160,12 +160,12 @@ def files(folder: Path) -> dict[Path, bytes]:
     ],
 )
 def test_other_scenes_do_not_replace_tables_that_experiments_share(
-    drawn: Path, tmp_path: Path, other: dict[str, Any], found: str, wanted: str
+    sample: Path, tmp_path: Path, other: dict[str, Any], found: str, wanted: str
 ) -> None:
-    run(drawn, tmp_path, xbd(drawn), DataProcessingParams())
+    run(sample, tmp_path, xbd(sample), DataProcessingParams())
     before = files(tmp_path)
     with pytest.raises(DatasetError) as caught:
-        run(drawn, tmp_path, xbd(drawn, **other), DataProcessingParams())
+        run(sample, tmp_path, xbd(sample, **other), DataProcessingParams())
     error = cause_of(caught.value)
     assert isinstance(error, StaleError)
     assert found in error.message
@@ -174,59 +174,61 @@ def test_other_scenes_do_not_replace_tables_that_experiments_share(
     assert files(tmp_path) == before
 
 
-def test_tables_follow_a_download_that_moves_and_grows(drawn: Path, tmp_path: Path) -> None:
+def test_tables_follow_a_download_that_moves_and_grows(sample: Path, tmp_path: Path) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
-    shutil.copytree(drawn, raw, ignore=shutil.ignore_patterns("test"))
+    shutil.copytree(sample, raw, ignore=shutil.ignore_patterns("test"))
     run(raw, out, xbd(raw), DataProcessingParams(split=EVEN))
     raw = raw.rename(tmp_path / "moved")
-    shutil.copytree(drawn / "test", raw / "test")
-    unread = xbd(raw, subset=SubsetParams(count=1))  # which `use_main_dataset` does not ask for
+    shutil.copytree(sample / "test", raw / "test")
+    unread = xbd(raw, subset=SubsetParams(count=1))  # ignored, because `use_main_dataset` is true
     made = run(raw, out, unread, DataProcessingParams(on_problem="skip"))
     assert len(made["scenes"]) == 12
 
 
-def test_what_was_never_written_keeps_no_settings(drawn: Path, tmp_path: Path) -> None:
+def test_a_failed_run_records_no_settings(sample: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
-    shutil.copytree(drawn, raw)
+    shutil.copytree(sample, raw)
     label = sorted(raw.glob("tier1/labels/*.json"))[0]
     label.write_text("{}")
     with pytest.raises(DataError, match=label.name):
         run(raw, tmp_path / "out", xbd(raw), DataProcessingParams())
-    label.write_bytes((drawn / label.relative_to(raw)).read_bytes())
+    label.write_bytes((sample / label.relative_to(raw)).read_bytes())
     few = xbd(raw, use_main_dataset=False, subset=SubsetParams(share=0.5))
     run(raw, tmp_path / "out", few, DataProcessingParams())
 
 
-def test_scenes_of_two_sizes_are_refused(drawn: Path, tmp_path: Path) -> None:
-    made = run(drawn, tmp_path, xbd(drawn), DataProcessingParams())
+def test_scenes_of_two_sizes_are_refused(sample: Path, tmp_path: Path) -> None:
+    made = run(sample, tmp_path, xbd(sample), DataProcessingParams())
     scenes = made["scenes"].copy()
     scenes.loc[0, "height"] = 96
     masks = MasksDataset(filepath=str(tmp_path / "masks")).load()
     with pytest.raises(DataError, match=r"12 scenes of 64 × 64, 64 × 96 pixels"):
-        pack_scenes(drawn, scenes, masks, DataProcessingParams(), SERIAL)
+        pack_scenes(sample, scenes, masks, DataProcessingParams(), SERIAL)
 
 
-def test_an_unusable_folder_stops(tmp_path: Path, drawn: Path) -> None:
+def test_a_folder_without_usable_scenes_is_refused(tmp_path: Path, sample: Path) -> None:
     raw = tmp_path / "raw"
-    shutil.copytree(drawn, raw)
+    shutil.copytree(sample, raw)
     for path in raw.glob("*/labels/*.json"):
-        told = json.loads(path.read_text())
-        told["metadata"]["width"] = 65
-        path.write_text(json.dumps(told))
+        label = json.loads(path.read_text())
+        label["metadata"]["width"] = 65
+        path.write_text(json.dumps(label))
     with pytest.raises(DataError, match="no usable scene"):
         run(raw, tmp_path / "out", xbd(raw), DataProcessingParams(on_problem="skip"))
 
 
-def test_the_folder_is_walked_once(drawn: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_folder_is_walked_once(sample: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     module, walks = "xview2_siamese_unet.pipelines.data_processing.nodes.list_pairs", []
     monkeypatch.setattr(module, lambda root: walks.append(root) or list_pairs(root))
-    run(drawn, tmp_path, xbd(drawn), DataProcessingParams())
-    assert walks == [drawn]
+    run(sample, tmp_path, xbd(sample), DataProcessingParams())
+    assert walks == [sample]
 
 
-def test_a_folder_that_no_tier_has_is_warned_of(drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    shutil.copytree(drawn, tmp_path / "raw")
-    shutil.copytree(drawn / "hold", tmp_path / "raw/tier2")
+def test_a_folder_not_named_after_a_tier_causes_a_warning(
+    sample: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(sample, tmp_path / "raw")
+    shutil.copytree(sample / "hold", tmp_path / "raw/tier2")
     list_scenes(tmp_path / "raw", DataProcessingParams())
     assert "not named after a tier: tier2" in caplog.text
 
@@ -242,10 +244,10 @@ def test_a_page_escapes_and_shows_every_text() -> None:
     assert "Nothing" not in page
 
 
-def test_every_dataset_is_a_catalog_entry_with_a_file_of_its_own(project_path: Path) -> None:
+def test_every_dataset_is_a_catalog_entry_with_its_own_file(project_path: Path) -> None:
     catalog = UserExperimentConfigLoader(project_path / "conf", **CONFIG_LOADER_ARGS)["catalog"]
     made = create_pipeline().datasets() | png_export.create_pipeline().datasets()
     names = {name for name in made if not name.startswith("param")}
     assert names <= catalog.keys()
     files = [catalog[name]["filepath"] for name in names if "filepath" in catalog[name]]
-    assert len(set(files)) == len(files) == len(names) - 1  # the download has none
+    assert len(set(files)) == len(files) == len(names) - 1  # the download has no file

@@ -1,4 +1,4 @@
-"""data_processing is killed at random points and started again: the same bytes as an undisturbed run."""
+"""data_processing that is killed at random points and rerun gives the bytes of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import os
 import sys
 from pathlib import Path
 
-if __name__ == "__main__":  # a spawned worker reads this file too, and needs none of it
+if __name__ == "__main__":  # a spawned worker also reads this file, but needs no imports
     from xview2_siamese_unet.datasets.store import BuildingsDataset
     from xview2_siamese_unet.datasets.partitions import MasksDataset, SceneFolderDataset
     from xview2_siamese_unet.datasets.store import StoreDataset
@@ -47,7 +47,7 @@ def work(out, kind):
 
 
 if __name__ == "__main__":
-    for line in sys.stdin:  # everything is imported once; each run is a fork in a process group of its own
+    for line in sys.stdin:  # each run is a fork with its own process group, so that imports are needed only once
         if (pid := os.fork()) == 0:
             os.setsid()
             work(Path(line.split()[1]), line.split()[0])
@@ -105,7 +105,7 @@ def test_the_same_bytes_after_any_number_of_kills(tmp_path: Path, runs: Runs, ki
     assert runs.run(tmp_path / "again", kind) == 0
     seconds = time.perf_counter() - started
     rng = random.Random(kind)  # noqa: S311
-    # Short lives: each run finds what the ones before it have finished, and gets a little further.
+    # Each short run reuses the results of the runs before it and gets a little further.
     ends = [runs.run(tmp_path / "torn", kind, rng.uniform(0.05, 0.5) * seconds) for _ in range(kills)]
     assert -signal.SIGKILL in ends
     assert runs.run(tmp_path / "torn", kind) == 0

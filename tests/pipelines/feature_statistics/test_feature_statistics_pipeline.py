@@ -1,4 +1,4 @@
-"""Counts and weights of the training split, over a store that is filled record by record."""
+"""Counts and weights of the training split, from a store with known records."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def test_the_weights_of_scenes_name_their_scenes_in_order(store: SimpleNamespace
     assert got == {"scenes": [NAMES[2], NAMES[0]], "weights": [params.sample_weights.empty, 3.0]}
 
 
-def test_class_weights_follow_the_policy_of_the_experiment(store: SimpleNamespace) -> None:
+def test_class_weights_follow_the_parameter_unclassified(store: SimpleNamespace) -> None:
     counts = nodes.count_training_classes(store, SPLITS)
     params = FeatureStatisticsParams()
     lengths = {
-        policy: len(nodes.weigh_counted_classes(counts, params, ClassesParams(unclassified=policy))["post"])
-        for policy in ("ignore", "class")
+        unclassified: len(nodes.weigh_counted_classes(counts, params, ClassesParams(unclassified=unclassified))["post"])
+        for unclassified in ("ignore", "class")
     }
     assert lengths == {"ignore": 5, "class": 6}
     assert set(nodes.measure_channels(store, SPLITS)) == {"pre", "post", "both"}
 
 
-def test_the_balance_of_classes_stands_in_a_table_and_a_figure(store: SimpleNamespace) -> None:
+def test_the_balance_of_classes_is_a_table_and_a_figure(store: SimpleNamespace) -> None:
     store.records["damage_pixels"][[0, 2], Damage.DESTROYED] = [0, 7]
     counts = pd.DataFrame(
         {
@@ -81,7 +81,7 @@ def test_the_balance_of_classes_stands_in_a_table_and_a_figure(store: SimpleName
     assert [axes.get_title(loc="left") for axes in chart.axes] == ["Training", "Test"]
 
 
-def test_a_split_without_buildings_has_rows_of_nothing(store: SimpleNamespace) -> None:
+def test_a_split_without_buildings_has_rows_of_zeros(store: SimpleNamespace) -> None:
     store.records["damage_pixels"][:, 1:] = 0
     table = nodes.tabulate_split_classes(store, SPLITS, pd.DataFrame({"scene": [], "damage": [], "buildings": []}))
     assert table["buildings"].sum() == 0

@@ -1,4 +1,4 @@
-"""The main ways through the program, with what Windows refuses; see `as_on_windows`."""
+"""Main workflows under the restrictions of Windows; see `as_on_windows`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shipped_project import SMALL
 
 TESTS = Path(__file__).parents[2]
 WINDOWS = {"inference": {"windows": {"size": 96, "overlap": 32}}}
-# Each twice: the second time, its own files are there to be replaced or reused.
+# Each step runs twice: the second time, it replaces or reuses its own files.
 PROGRAM = """
 import as_on_windows
 import sys

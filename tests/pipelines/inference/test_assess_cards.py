@@ -1,4 +1,4 @@
-"""An assessment by a model card: our net in ONNX, and networks from elsewhere."""
+"""Assessments with model cards of exported nets and of external networks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pair_of(folder: Path) -> tuple[Path, Path]:
 @pytest.mark.slow
 def test_the_exported_network_gives_the_products_of_the_checkpoint(material: Path, project: Path) -> None:
     checkpoint = torch.load(material / "model.pth", weights_only=True)
-    checkpoint["state"]["building_head.weight"] *= 30  # an untrained net is unsure of everything
+    checkpoint["state"]["building_head.weight"] *= 30  # raise the low confidence of an untrained net
     torch.save(checkpoint, project / "model.pth")
     write_model("net", checkpoint, None, project / "model" / "net.onnx")
     ours, onnx = (
@@ -66,7 +66,7 @@ def foreign(project: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_networks_from_elsewhere_make_all_products(material: Path, project: Path, foreign: Path) -> None:
+def test_external_networks_make_all_products(material: Path, project: Path, foreign: Path) -> None:
     found = assess(*pair_of(material), project / "out", model=foreign, registration="off")
     record = found.record
     assert record["model"]["licence"] == "CC BY-NC-SA 4.0"
@@ -76,12 +76,12 @@ def test_networks_from_elsewhere_make_all_products(material: Path, project: Path
     assert record["model"]["id"] == sha256(foreign)[:12]
     assert not any("was trained on pixels" in warning for warning in record["warnings"])
     codes, shares = rasters(found)
-    seen = codes != 255
+    valid = codes != 255
     building = 1 - shares[0] / 254
-    np.testing.assert_allclose(shares[:, seen].sum(axis=0), 254, atol=3)
+    np.testing.assert_allclose(shares[:, valid].sum(axis=0), 254, atol=3)
     clear = np.abs(building - 0.4) > 0.01
-    assert np.array_equal((codes > 0)[seen & clear], (building > 0.4)[seen & clear])
-    assert len(np.unique(codes[seen])) > 2
+    assert np.array_equal((codes > 0)[valid & clear], (building > 0.4)[valid & clear])
+    assert len(np.unique(codes[valid])) > 2
     buildings = pyogrio.read_dataframe(found.products["buildings.gpkg"], layer="buildings")
     assert (buildings["model_id"] == sha256(foreign)[:12]).all()
     assert buildings.loc[buildings["status"] != "assessed", "damage"].isna().all()
@@ -91,7 +91,7 @@ def test_networks_from_elsewhere_make_all_products(material: Path, project: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("pixel", "warned"), [(0.41, False), (0.62, False), (0.39, True), (0.65, True)])
-def test_other_pixels_than_those_of_the_card_are_warned_of(
+def test_a_pixel_size_unlike_that_of_the_card_causes_a_warning(
     material: Path, project: Path, foreign: Path, pixel: float, warned: bool
 ) -> None:
     found = assess(*pair_of(material), project / "out", model=foreign, registration="off", pixel_size=pixel)
@@ -109,7 +109,7 @@ def test_other_pixels_than_those_of_the_card_are_warned_of(
         (1, {"input": "post"}, "has 6 channels, but the card describes 3"),
     ],
 )
-def test_a_bad_card_ends_with_two_and_writes_nothing(
+def test_an_invalid_card_exits_with_2_and_writes_nothing(
     *, material: Path, project: Path, foreign: Path, member: int, change: dict[str, str], sentence: str
 ) -> None:
     card = json.loads(foreign.read_text(encoding="utf-8"))
@@ -122,7 +122,7 @@ def test_a_bad_card_ends_with_two_and_writes_nothing(
     assert not (project / "out").exists()
 
 
-def test_a_missing_card_is_no_run(material: Path, project: Path) -> None:
+def test_a_missing_card_exits_with_2_and_writes_nothing(material: Path, project: Path) -> None:
     for name in ("gone.yml", "gone.onnx"):
         given = [*map(str, pair_of(material)), "--out", str(project / "out"), "--model", str(project / name)]
         done = CliRunner().invoke(assess_command, given)

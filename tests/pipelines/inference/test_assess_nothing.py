@@ -1,4 +1,4 @@
-"""An assessment in which the model sees no building has the layers and columns of any other."""
+"""An assessment without predicted buildings has the layers and columns of any other."""
 
 from __future__ import annotations
 

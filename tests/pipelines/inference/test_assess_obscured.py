@@ -1,4 +1,4 @@
-"""An assessment under a cloud, and with a mask of the vendor, through the command line."""
+"""Assessments with a cloud and with a mask, through the command line."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def metres(left: float, top: float, right: float, bottom: float) -> shapely.Poly
 
 
 @pytest.fixture
-def given(project: Path) -> list[str]:
-    """A pair whose east lies below a cloud, a mask of its north, and a house in each quarter."""
+def arguments(project: Path) -> list[str]:
+    """Arguments for a pair with a cloud in the east, a mask of the north, and a house in each quarter."""
     rng = np.random.default_rng(0)
     for name in ("clear", "cloudy"):
         image = np.kron(rng.integers(1, 120, (3, SIDE // 2, SIDE // 2)), np.ones((2, 2))).astype(np.uint8)
         if name == "cloudy":
             image[:, :, SIDE // 2 :] = 220
         profile = {"dtype": "uint8", "count": 3, "height": SIDE, "width": SIDE, "crs": "EPSG:32615"}
-        place = Affine(0.5, 0, LEFT, 0, -0.5, TOP)
-        with rasterio.open(project / f"{name}.tif", "w", driver="GTiff", transform=place, **profile) as target:
+        transform = Affine(0.5, 0, LEFT, 0, -0.5, TOP)
+        with rasterio.open(project / f"{name}.tif", "w", driver="GTiff", transform=transform, **profile) as target:
             target.write(image)
     houses = [metres(x, y, x + 20, y + 20) for y in (20, 120) for x in (20, 120)]
     frame = gpd.GeoDataFrame({"id": ["nw", "ne", "sw", "se"]}, geometry=houses, crs="EPSG:32615")
@@ -50,13 +50,13 @@ def given(project: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_buildings_below_clouds_and_masks_are_told_apart(material: Path, project: Path, given: list[str]) -> None:
+def test_buildings_below_clouds_or_masks_are_obscured(material: Path, project: Path, arguments: list[str]) -> None:
     model = ["--model", str(material / "model.pth")]
-    done = CliRunner().invoke(assess_command, [*given, *model, "--mask", "clouds.gpkg"])
+    done = CliRunner().invoke(assess_command, [*arguments, *model, "--mask", "clouds.gpkg"])
     assert done.exit_code == 0, done.output
     buildings = pyogrio.read_dataframe(project / "found" / "buildings.gpkg", layer="buildings")
-    hidden = buildings.set_index("building_id")["reason"] == "obscured"
-    assert hidden.to_dict() == {"nw": True, "ne": True, "sw": False, "se": True}
+    obscured = buildings.set_index("building_id")["reason"] == "obscured"
+    assert obscured.to_dict() == {"nw": True, "ne": True, "sw": False, "se": True}
     assert (buildings.loc[buildings["reason"] == "obscured", "obscured_fraction"] == 1).all()
     layer = pyogrio.read_dataframe(project / "found" / "buildings.gpkg", layer="obscured")
     expected = shapely.union_all([metres(80, 0, 160, 160), metres(0, 0, 160, 60)])
@@ -68,13 +68,13 @@ def test_buildings_below_clouds_and_masks_are_told_apart(material: Path, project
     assert any("of the area is obscured (by the images" in warning for warning in record["warnings"])
     assert "3 of 4 buildings were not assessed: 3 obscured" in record["warnings"]
     assert "and 3 are obscured" in (project / "found" / "report.html").read_text()
-    replaced = CliRunner().invoke(assess_command, [*given, *model, "--overwrite", "--mask", "found/buildings.gpkg"])
+    replaced = CliRunner().invoke(assess_command, [*arguments, *model, "--overwrite", "--mask", "found/buildings.gpkg"])
     assert replaced.exit_code == 2
     assert "lies where the assessment writes its products" in replaced.output
 
 
-def test_one_image_without_a_model(project: Path, given: list[str]) -> None:
-    done = CliRunner().invoke(assess_command, ["none", *given[1:], "--model", "none"])
+def test_one_image_can_be_assessed_without_a_model(project: Path, arguments: list[str]) -> None:
+    done = CliRunner().invoke(assess_command, ["none", *arguments[1:], "--model", "none"])
     assert done.exit_code == 0, done.output
     buildings = pyogrio.read_dataframe(project / "found" / "buildings.gpkg", layer="buildings")
     assert buildings["reason"].tolist() == ["no model", "obscured", "no model", "obscured"]

@@ -22,7 +22,7 @@ def image(project_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Stage
     """The image without torch."""
     skip_without_mounts()
     if Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists():
-        pytest.skip("needs a Python that pip may install into, as that of the base image")
+        pytest.skip("needs a Python that pip may install into, like that of the base image")
     folder = tmp_path_factory.mktemp("image")
     folder.chmod(0o755)
     stage = build_image(project_path, folder, Path(sys.base_prefix), DISTRIBUTION="light", UV_COMPILE_BYTECODE="0")
@@ -36,12 +36,12 @@ def data(material: Path, tmp_path: Path, card: Path) -> Path:
     folder = tmp_path / "data"
     shutil.copytree(card.parent, folder)
     for name in ("pre.tif", "post.tif"):
-        shutil.copy2(material / name, folder)  # buildings.gpkg has their time
+        shutil.copy2(material / name, folder)  # buildings.gpkg records their modification time
     folder.chmod(0o777)
     return folder
 
 
-def test_every_file_that_is_copied_is_sent_to_the_engine_and_no_other(project_path: Path) -> None:
+def test_only_the_files_that_are_copied_are_sent_to_the_engine(project_path: Path) -> None:
     steps = read_steps((project_path / "Containerfile").read_text())
     copied = {path for name, rest in steps if name == "COPY" and "--from" not in rest for path in rest.split()[:-1]}
     first, *lines = (project_path / ".dockerignore").read_text().splitlines()[1:]
@@ -51,7 +51,7 @@ def test_every_file_that_is_copied_is_sent_to_the_engine_and_no_other(project_pa
 
 
 @pytest.mark.slow
-def test_any_user_assesses_as_the_clone_does(
+def test_any_user_gets_the_products_of_the_clone(
     image: Stage, material: Path, project: Path, data: Path, card: Path
 ) -> None:
     settings = project / "config" / "xview2"
@@ -67,7 +67,7 @@ def test_any_user_assesses_as_the_clone_does(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("home", ["/data", "/opt"])  # one may be written to, the other may not
+@pytest.mark.parametrize("home", ["/data", "/opt"])  # the first is writable, the second is not
 def test_an_assessment_leaves_nothing_but_its_folder(image: Stage, data: Path, home: str) -> None:
     before = {*data.iterdir()}
     done = image.start([*image.entrypoint, *ASSESS], user=image.user, volumes={data: "/data"}, HOME=home)
@@ -76,7 +76,7 @@ def test_an_assessment_leaves_nothing_but_its_folder(image: Stage, data: Path, h
 
 
 @pytest.mark.slow
-def test_not_even_root_writes_to_the_image(image: Stage, data: Path) -> None:
-    places = "/x", "/etc/x", "/opt/xview2/x", "/usr/x", "/usr/local/x", "/var/x"
-    done = image.start(["touch", *places], user="0:0", volumes={data: "/data"})
-    assert done.stderr.count("Read-only file system") == len(places)
+def test_not_even_root_can_write_to_the_image(image: Stage, data: Path) -> None:
+    paths = "/x", "/etc/x", "/opt/xview2/x", "/usr/x", "/usr/local/x", "/var/x"
+    done = image.start(["touch", *paths], user="0:0", volumes={data: "/data"})
+    assert done.stderr.count("Read-only file system") == len(paths)

@@ -1,4 +1,4 @@
-"""The whole pipeline on fabricated rasters with a net of random weights, through the command line and the catalog."""
+"""The whole pipeline on synthetic rasters with random weights, through the command line and the catalog."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_two_images_become_products_that_a_second_run_leaves_alone(
+def test_an_assessment_writes_products_that_a_second_run_does_not_replace(
     material: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = project / "answer!"
+    out = project / "result!"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # a GPU whose driver is broken
     done = run(material, out, "--device", "auto")
@@ -102,15 +102,15 @@ def test_two_images_become_products_that_a_second_run_leaves_alone(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pixel", [0.3, 0.5])
-def test_each_building_follows_from_what_is_visible(material: Path, project: Path, pixel: float) -> None:
-    """As in reports of buildings judged from black pixels: the east of the post image is black, the area a triangle."""
+def test_each_building_is_assessed_from_its_visible_pixels(material: Path, project: Path, pixel: float) -> None:
+    """The east of the post-disaster image is black, and the area of interest is a triangle."""
     left, top, side = 486_000.0, 2_148_000.0, 160
     with rasterio.open(material / "pre.tif") as source:
         image = source.read()[:, :side, :side]
     for name in ("square_pre.tif", "square_post.tif"):
         profile = {"dtype": "uint8", "count": 3, "height": side, "width": side, "crs": "EPSG:32614"}
-        place = Affine(pixel, 0, left, 0, -pixel, top)
-        with rasterio.open(project / name, "w", driver="GTiff", transform=place, **profile) as target:
+        transform = Affine(pixel, 0, left, 0, -pixel, top)
+        with rasterio.open(project / name, "w", driver="GTiff", transform=transform, **profile) as target:
             target.write(image)
         image[:, :, side // 2 :] = 0
     corner = left + side * pixel, top - side * pixel
@@ -124,7 +124,7 @@ def test_each_building_follows_from_what_is_visible(material: Path, project: Pat
     found = assess_in_python(
         project / "square_pre.tif",
         project / "square_post.tif",
-        project / "answer",
+        project / "out",
         model=material / "model.pth",
         footprints=project / "houses.gpkg",
         aoi=project / "aoi.gpkg",
@@ -135,7 +135,7 @@ def test_each_building_follows_from_what_is_visible(material: Path, project: Pat
     grid = Grid("EPSG:32614", left, top, pixel, side, side)
     rows, columns = np.mgrid[:side, :side]
     black = (image == 0).all(axis=0)
-    assert ((values[0] == 255) == (black | (columns > rows))).mean() > 0.99  # the diagonal itself may fall either way
+    assert ((values[0] == 255) == (black | (columns > rows))).mean() > 0.99  # except for pixels on the diagonal
     buildings = pyogrio.read_dataframe(found.products["buildings.gpkg"], layer="buildings")
     assert len(buildings) == len(boxes)
     assert buildings["status"].value_counts().min() > 10
@@ -175,7 +175,7 @@ def _check_layers(out: Path, record: dict) -> None:
 
 
 @pytest.mark.slow
-def test_one_call_from_python_with_formats_and_zones(
+def test_one_python_call_writes_formats_and_zones(
     material: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(material)
@@ -197,7 +197,7 @@ def test_one_call_from_python_with_formats_and_zones(
     found = assess_in_python(
         material / "pre.tif",
         str(material / "post.tif"),
-        "answer",
+        "out",
         model=str(material / "model.pth"),
         footprints="houses.gpkg",
         zones=project / "zones.gpkg",
@@ -207,18 +207,17 @@ def test_one_call_from_python_with_formats_and_zones(
     assert found.products.keys() == PRODUCTS | {"buildings.geojson", "buildings.parquet"}
     assert all(path.is_file() for path in found.products.values())
     assert (
-        found.record["products"]["damage.tif"]
-        == hashlib.sha256((project / "answer/damage.tif").read_bytes()).hexdigest()
+        found.record["products"]["damage.tif"] == hashlib.sha256((project / "out/damage.tif").read_bytes()).hexdigest()
     )
     assert Image.open(io.BytesIO(found.picture(64))).size == (64, 60)
     assert found.record["polygons"].keys() == {"footprints", "zones"}
     assert found.record["versions"].keys() >= {"torch", "rasterio"}
     _check_sources(found, buildings=len(boxes))
-    _check_formats(project / "answer")
+    _check_formats(project / "out")
     _check_zones(found)
     _check_no_path_leaks(found, material)
     again = {"model": material / "model.pth", "overwrite": True}
-    fewer = assess_in_python(material / "pre.tif", material / "post.tif", project / "answer", **again)
+    fewer = assess_in_python(material / "pre.tif", material / "post.tif", project / "out", **again)
     assert fewer.products.keys() == PRODUCTS == {path.name for path in fewer.folder.iterdir()} - {INPUTS}
     with pytest.raises(DataError, match="already holds an assessment"):
         assess_in_python(material / "pre.tif", material / "post.tif", fewer.folder, model=material / "model.pth")
@@ -235,7 +234,7 @@ def _check_sources(found: Assessment, buildings: int) -> None:
 def _check_formats(folder: Path) -> None:
     text = json.loads((folder / "buildings.geojson").read_text())
     assert "crs" not in text
-    there = pyogrio.read_dataframe(folder / "buildings.gpkg", layer="buildings")
+    package = pyogrio.read_dataframe(folder / "buildings.gpkg", layer="buildings")
     degrees = pyogrio.read_dataframe(folder / "buildings.geojson")
     assert degrees.crs.to_epsg() == 4326
     assert (degrees.total_bounds > [-93.01, 36.1, -93.01, 36.1]).all()
@@ -244,17 +243,17 @@ def _check_formats(folder: Path) -> None:
     assert all(shapely.is_ccw(shapely.LinearRing(ring)) for ring in rings)
     parquet = gpd.read_parquet(folder / "buildings.parquet")
     for other in (degrees, parquet):
-        assert other["building_id"].tolist() == there["building_id"].tolist()
-        assert other["damage"].astype("Int8").tolist() == there["damage"].astype("Int8").tolist()
-    assert parquet.crs == there.crs
-    np.testing.assert_allclose(shapely.area(parquet.geometry), shapely.area(there.geometry))
+        assert other["building_id"].tolist() == package["building_id"].tolist()
+        assert other["damage"].astype("Int8").tolist() == package["damage"].astype("Int8").tolist()
+    assert parquet.crs == package.crs
+    np.testing.assert_allclose(shapely.area(parquet.geometry), shapely.area(package.geometry))
 
 
 def _check_zones(found: Assessment) -> None:
     table = found.summary
     zones = table[table["level"] == "zone"].set_index("name")
     assert zones.index.tolist() == ["west", "west and east", "nobody", "outside of all zones"]
-    assert zones["buildings"].sum() == table["buildings"][0]  # each once, where zones overlap too
+    assert zones["buildings"].sum() == table["buildings"][0]  # each once, although zones overlap
     assert (zones["buildings"] > 0).tolist() == [True, True, False, True]
     numbers = json.loads(found.products["summary.json"].read_text())
     assert [row["name"] for row in numbers["zones"]] == zones.index.tolist()
@@ -262,7 +261,7 @@ def _check_zones(found: Assessment) -> None:
 
 
 def _check_no_path_leaks(found: Assessment, material: Path) -> None:
-    """Products travel: they name files, and say nothing about where these lay."""
+    """Products may be shared: they contain names of files, but no paths."""
     assert found.record["settings"]["inference"]["model"] == "model.pth"
     for name, path in found.products.items():
         data = path.read_bytes()
@@ -270,7 +269,7 @@ def _check_no_path_leaks(found: Assessment, material: Path) -> None:
 
 
 @pytest.mark.slow
-def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) -> None:
+def test_errors_exit_with_2_and_write_nothing(material: Path, project: Path) -> None:
     out = project / "nothing"
     pickle = project / "evil.pth"
     torch.save({"state": pytest.raises}, pickle)
@@ -287,20 +286,20 @@ def test_refusals_end_with_two_and_write_nothing(material: Path, project: Path) 
 
 
 @pytest.mark.parametrize("name", ["missing.pth", "torn.pth", None])
-def test_without_a_model_no_image_is_looked_at(
+def test_without_a_model_no_image_is_read(
     material: Path, project: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
 ) -> None:
     (project / "torn.pth").write_bytes(b"PK")
-    looked: list[object] = []
-    monkeypatch.setattr("xview2_siamese_unet.pipelines.inference.nodes.harmonise", looked.append)
+    harmonised: list[object] = []
+    monkeypatch.setattr("xview2_siamese_unet.pipelines.inference.nodes.harmonise", harmonised.append)
     images = [material / "pre.tif", material / "post.tif"]
     with pytest.raises(CheckpointError):
         assess_in_python(*images, project / "out", model=name and project / name)
-    assert not looked
+    assert not harmonised
     assert not (project / "out").exists()
 
 
-def test_an_error_stands_there_once_and_without_advice(
+def test_an_error_is_printed_once_and_without_advice_of_kedro(
     material: Path, project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sentence = "no such file or folder"
@@ -310,8 +309,8 @@ def test_an_error_stands_there_once_and_without_advice(
     assert logging.getLogger("kedro.runner").isEnabledFor(logging.WARNING)
 
 
-def test_check_only_looks(material: Path, project: Path) -> None:
-    given = [str(material / f"{date}.tif") for date in ("pre", "post")]
+def test_check_validates_the_inputs_and_writes_nothing(material: Path, project: Path) -> None:
+    given = [str(material / f"{phase}.tif") for phase in ("pre", "post")]
     done = CliRunner().invoke(check_command, given)
     assert done.exit_code == 0, done.output
     assert CliRunner().invoke(assess_command, [*given, "--check"]).stdout == done.stdout
@@ -324,7 +323,7 @@ def test_check_only_looks(material: Path, project: Path) -> None:
     assert (missing.exit_code, missing.stdout) == (2, "")
 
 
-def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project: Path) -> None:
+def test_an_unrelated_file_of_the_same_name_is_not_replaced(material: Path, project: Path) -> None:
     out = project / "mine"
     out.mkdir()
     (out / "damage.tif").write_text("mine")
@@ -334,7 +333,7 @@ def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("boxes", "doubts"),
+    ("boxes", "warnings"),
     [
         ([], ["houses.gpkg has no rows", "the assessment holds no building"]),
         (
@@ -343,8 +342,8 @@ def test_a_foreign_file_of_the_same_name_is_not_replaced(material: Path, project
         ),
     ],
 )
-def test_an_assessment_without_any_answer_warns_everywhere(
-    material: Path, project: Path, caplog: pytest.LogCaptureFixture, boxes: list[shapely.Polygon], doubts: list[str]
+def test_an_assessment_without_any_class_warns_in_logs_record_and_pages(
+    material: Path, project: Path, caplog: pytest.LogCaptureFixture, boxes: list[shapely.Polygon], warnings: list[str]
 ) -> None:
     houses = gpd.GeoDataFrame({"id": list(range(len(boxes)))}, geometry=boxes, crs="EPSG:32615")
     pyogrio.write_dataframe(houses, project / "houses.gpkg", geometry_type="Polygon")
@@ -352,9 +351,9 @@ def test_an_assessment_without_any_answer_warns_everywhere(
     assert done.exit_code == 0, done.output
     record = json.loads((project / "out" / "run.json").read_text())
     pages = [(project / "out" / name).read_text() for name in ("map.html", "report.html")]
-    for doubt in doubts:
+    for warning in warnings:
         for text in (" ".join(record["warnings"]), caplog.text, *pages):
-            assert doubt in text
+            assert warning in text
     found = pyogrio.read_dataframe(project / "out" / "buildings.gpkg", layer="buildings")
     assert len(found) == len(boxes)
 
@@ -404,7 +403,7 @@ SEED = {"classes": {"unclassified": "class"}}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, STRONG, SEED], ids=["plain", "strong", "seed"])
-def test_assessing_a_scene_gives_the_classes_of_scoring_it(
+def test_assessing_a_scene_gives_the_same_classes_as_scoring_it(
     material: Path, project: Path, settings: dict[str, Any]
 ) -> None:
     side = 96  # as large as a window
@@ -413,41 +412,41 @@ def test_assessing_a_scene_gives_the_classes_of_scoring_it(
     images[1, :, :20, 30:] = 0  # no data
     for name, image in zip(("scene_pre.tif", "scene_post.tif"), images, strict=True):
         profile = {"dtype": "uint8", "count": 3, "height": side, "width": side, "crs": "EPSG:32615"}
-        place = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
-        with rasterio.open(project / name, "w", driver="GTiff", transform=place, **profile) as target:
+        transform = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+        with rasterio.open(project / name, "w", driver="GTiff", transform=transform, **profile) as target:
             target.write(image)
     checkpoint = torch.load(material / "model.pth", weights_only=True) | settings
     torch.manual_seed(1)
     net = build_net(ModelParams.model_validate(checkpoint["model"]), 6 if "classes" in settings else 5)
     with torch.no_grad():
-        net.building_head.weight *= 30  # an untrained net is unsure of everything
+        net.building_head.weight *= 30  # raise the low confidence of an untrained net
         net.damage_head[-1].weight *= 30
     torch.save({**checkpoint, "state": net.state_dict()}, project / "model.pth")
     scene = np.concatenate([*images.transpose(0, 2, 3, 1), np.zeros((side, side, 2), np.uint8)], axis=2)
     store = write_store(project / "store", {"a": scene})
     (scored,) = predict_scenes(torch.load(project / "model.pth", weights_only=True), store, ["a"], CPU, batch_size=1)
     found = assess_in_python(
-        *(project / f"scene_{date}.tif" for date in ("pre", "post")),
-        project / "answer",
+        *(project / f"scene_{phase}.tif" for phase in ("pre", "post")),
+        project / "out",
         model=project / "model.pth",
         registration="off",
         buildings={"min_area": 0},
     )
     with rasterio.open(found.products["damage.tif"]) as damage, rasterio.open(found.products["probability.tif"]) as p:
         codes, shares = damage.read(1), p.read()
-    seen = images.any(axis=1).all(axis=0)
+    valid = images.any(axis=1).all(axis=0)
     assert len(np.unique(scored.codes)) > 2
     assert (scored.codes == 5).any() == ("classes" in settings)
-    np.testing.assert_array_equal(codes, np.where(seen, scored.codes, 255))
-    np.testing.assert_array_equal(shares, np.where(seen, scored.probabilities, 255))
+    np.testing.assert_array_equal(codes, np.where(valid, scored.codes, 255))
+    np.testing.assert_array_equal(shares, np.where(valid, scored.probabilities, 255))
     if settings is STRONG:  # the table holds the class that the raster shows
         buildings = pyogrio.read_dataframe(found.products["buildings.gpkg"], layer="buildings")
-        patches = [*shapes(codes, (codes > 0) & (codes < 255), transform=place)]
+        patches = [*shapes(codes, (codes > 0) & (codes < 255), transform=transform)]
         assert len(buildings) == len(patches) > 5
         assert sorted(buildings["damage"]) == sorted(code for _, code in patches)
 
 
-def test_every_dataset_is_declared_and_none_is_copied_or_named_twice(project: Path) -> None:
+def test_every_dataset_is_in_the_catalog_with_its_own_file_and_not_copied(project: Path) -> None:
     catalog = UserExperimentConfigLoader(project / "conf", **CONFIG_LOADER_ARGS)["catalog"]
     pipeline = create_pipeline()
     named = {name for name in pipeline.datasets() if not is_parameter(name)}

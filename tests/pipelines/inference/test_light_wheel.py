@@ -1,4 +1,4 @@
-"""The distribution without torch: the products of the clone from an environment that holds nothing else."""
+"""The distribution without torch gives the products of the clone, in an environment with nothing else."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ print("training:", *sorted({*sys.argv[5:]} & {*sys.modules}))
 
 @pytest.fixture(scope="module")
 def python(project_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with the wheel, and the versions of this environment."""
+    """The interpreter of an environment with the wheel and the package versions of this environment."""
     return install_wheel(project_path / "light", tmp_path_factory.mktemp("light"))
 
 
 def xview2(python: Path, folder: Path, *args: str | Path) -> CompletedProcess[str]:
     """Run a command in an empty folder, with small windows as a setting of the user."""
     config, empty = folder / ".config" / "xview2", folder / "empty"
-    for place in (config, empty):
-        place.mkdir(parents=True, exist_ok=True)
+    for path in (config, empty):
+        path.mkdir(parents=True, exist_ok=True)
     (config / "parameters.yml").write_text(SETTINGS)
     around = {"XDG_CONFIG_HOME": str(config.parent), "HOME": str(empty), "DO_NOT_TRACK": "1", "COLUMNS": "300"}
     command = [python.with_name("xview2"), *args]
@@ -45,22 +45,24 @@ def xview2(python: Path, folder: Path, *args: str | Path) -> CompletedProcess[st
 
 
 def differing(folder: Path, ours: Assessment) -> list[str]:
-    """Return the products that are not the same bytes; run.json names the folder and the versions."""
+    """Return the products whose bytes differ, except run.json, which names the folder and the versions."""
     names = {*ours.products} - {"run.json"}
     assert names | {"run.json"} == {path.name for path in folder.iterdir() if path.name[0] != "."}
     return [name for name in sorted(names) if (folder / name).read_bytes() != ours.products[name].read_bytes()]
 
 
-def test_the_products_are_those_of_the_clone(python: Path, material: Path, project: Path, card: Path) -> None:
+def test_products_equal_those_of_the_clone(python: Path, material: Path, project: Path, card: Path) -> None:
     pair = [material / "pre.tif", material / "post.tif"]
     done = xview2(python, project, "assess", *pair, "--out", project / "out", "--model", card)
     assert done.returncode == 0, done.stderr
     assert differing(project / "out", assess(*pair, project / "ours", model=card)) == []
     assert "torch" not in json.loads((project / "out" / "run.json").read_text())["versions"]
-    assert [*(project / "empty").iterdir()] == []  # no id of the telemetry of ONNX Runtime
+    assert [*(project / "empty").iterdir()] == []  # ONNX Runtime writes no telemetry id
 
 
-def test_so_are_those_without_a_model_and_those_that_labels_adapt(python: Path, town: Path, project: Path) -> None:
+def test_products_without_a_model_and_adapted_ones_equal_those_of_the_clone(
+    python: Path, town: Path, project: Path
+) -> None:
     houses, labels = town / "houses.gpkg", town / "labels.csv"
     pair, out = [town / "pre.tif", town / "post.tif"], project / "out"
     inputs = *pair, "--footprints", houses, "--model", "none"
@@ -80,7 +82,7 @@ def test_so_are_those_without_a_model_and_those_that_labels_adapt(python: Path, 
     assert (classes[: len(truth)] == truth).mean() > 0.9
 
 
-def test_a_checkpoint_is_one_sentence_with_what_to_install(python: Path, material: Path, project: Path) -> None:
+def test_the_error_for_a_checkpoint_names_the_package_to_install(python: Path, material: Path, project: Path) -> None:
     inputs = material / "pre.tif", material / "post.tif", "--model", material / "model.pth"
     done = xview2(python, project, "assess", *inputs, "--out", project / "out")
     assert done.returncode == 2
@@ -92,7 +94,7 @@ def test_a_checkpoint_is_one_sentence_with_what_to_install(python: Path, materia
     assert "missing.pth is no file" in missing.stderr
 
 
-def test_doctor_lists_what_is_missing_for_what(python: Path, tmp_path: Path) -> None:
+def test_doctor_lists_missing_packages_with_their_purpose(python: Path, tmp_path: Path) -> None:
     done = xview2(python, tmp_path, "doctor")
     assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stdout.splitlines() if "for checkpoints, training and" in line)

@@ -1,4 +1,4 @@
-"""Many assessments in one process: the last takes no more memory and no more open files than the first."""
+"""Memory and open files do not grow over many assessments in one process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ RUNS = 32
 WARM = 14
 """Runs until caches are filled."""
 ALLOWANCE = 0.2
-"""MiB a run. A net or a page weighs more."""
+"""MiB per run. A leaked net or page is larger."""
 PROGRAM = """
 import ctypes, gc, json, psutil, sys
 from pathlib import Path
 from kedro.framework.startup import bootstrap_project
-# One pool of memory (M_ARENA_MAX), trimmed after each run: else chance decides how much of it is given back.
+# One memory arena (M_ARENA_MAX), trimmed after each run; otherwise the memory that is released varies randomly.
 libc = ctypes.CDLL(None)
 assert libc.mallopt(-8, 1)
 bootstrap_project(Path.cwd())
@@ -39,10 +39,10 @@ print(json.dumps(numbers))
 
 @pytest.mark.slow
 def test_memory_and_open_files_do_not_grow(material: Path, project: Path) -> None:
-    place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
+    georeference = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
     for seed, name in enumerate(("pre", "post")):
         image = np.random.default_rng(seed).integers(1, 255, (3, 64, 64), np.uint8)
-        with rasterio.open(project / f"{name}.tif", "w", "GTiff", 64, 64, 3, dtype="uint8", **place) as target:
+        with rasterio.open(project / f"{name}.tif", "w", "GTiff", 64, 64, 3, dtype="uint8", **georeference) as target:
             target.write(image)
     done = run_python(project, "-c", PROGRAM, str(RUNS), str(material / "model.pth"), timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]

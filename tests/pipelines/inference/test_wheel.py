@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def python(project_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment that holds the wheel with what it depends on."""
+    """The interpreter of an environment with the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
     if shutil.disk_usage(folder).free < 8e9:
         pytest.skip("needs 8 GB of disk: uv copies the packages if its cache is on another file system")
@@ -28,12 +28,12 @@ def python(project_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def folder(material: Path, tmp_path: Path) -> Path:
-    """A pair and a model in a folder that a shell or a URL would take apart."""
+    """A pair and a model in a folder whose name a shell or a URL would split."""
     return Path(shutil.copytree(material, tmp_path / "a ä # %20b"))
 
 
 def xview2(python: Path, folder: Path, *args: str, **env: str) -> CompletedProcess[str]:
-    # Kedro sets PYTHONPATH in the process of the tests, with which this would run the code of the clone.
+    # Kedro sets PYTHONPATH in the process of the tests; with it, the code of the clone would run.
     around = {name: value for name, value in os.environ.items() if name not in ("MPLCONFIGDIR", "PYTHONPATH")}
     home = str(folder / "pre.tif" / "home")  # nobody can write there, not even root
     return subprocess.run(  # noqa: S603
@@ -47,9 +47,7 @@ def xview2(python: Path, folder: Path, *args: str, **env: str) -> CompletedProce
     )
 
 
-def test_an_assessment_with_settings_of_the_user_is_that_of_the_project(
-    python: Path, folder: Path, project: Path
-) -> None:
+def test_an_assessment_with_user_settings_equals_one_in_the_project(python: Path, folder: Path, project: Path) -> None:
     settings = shutil.copytree(project / "conf" / "local", folder.parent / "config" / "xview2").parent
     command = "assess", "pre.tif", "post.tif", "--out", "ö out", "--model", "model.pth"
     done = xview2(python, folder, *command, XDG_CONFIG_HOME=str(settings))
@@ -73,7 +71,7 @@ def test_help_and_errors_name_the_command(python: Path, folder: Path) -> None:
     assert "Train one with kedro run. The command kedro works only in a clone of the project." in listed.stderr
 
 
-def test_the_wheel_holds_the_configuration_and_the_cards_that_are_in_git(python: Path, project_path: Path) -> None:
+def test_the_wheel_contains_the_configuration_and_cards_of_the_repository(python: Path, project_path: Path) -> None:
     package = next(python.parents[1].glob("lib/python*/site-packages")) / "xview2_siamese_unet"
     conf = package / "conf"
     for kind in ("users", "experiments"):

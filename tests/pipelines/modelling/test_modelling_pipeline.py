@@ -49,7 +49,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the pipeline with other settings; returns what it made, and under `trained` whether it trained."""
+    """Run the pipeline with other settings; return its outputs and, under `trained`, whether it trained."""
     trained: list[int] = []
     fit = trainer.fit
 
@@ -94,7 +94,7 @@ def run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return go
 
 
-def test_a_run_makes_a_checkpoint_and_a_history(run: Run) -> None:
+def test_a_run_writes_a_checkpoint_and_a_history(run: Run) -> None:
     made = run()
     assert made["trained"]
     assert made["history"]["epoch"].tolist() == [0]
@@ -126,9 +126,7 @@ def test_a_finished_run_is_not_trained_with_other_features(run: Run, tmp_path: P
     assert path.read_bytes() == before
 
 
-def test_a_damaged_checkpoint_stops_a_run_and_without_it_the_epochs_are_not_trained_again(
-    run: Run, tmp_path: Path
-) -> None:
+def test_a_damaged_checkpoint_is_an_error_and_without_it_the_epochs_are_reused(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     path, last = folder / "e_best_siamese_unet_state.pth", folder / "epochs" / "last.ckpt"
     first, epoch = run(), last.stat().st_mtime_ns
@@ -143,12 +141,12 @@ def test_a_damaged_checkpoint_stops_a_run_and_without_it_the_epochs_are_not_trai
     assert all(torch.equal(again["checkpoint"]["state"][name], value) for name, value in state.items())
 
 
-def test_normalisation_follows_the_weights_that_it_is_for(run: Run) -> None:
+def test_imagenet_normalisation_is_stored_in_the_checkpoint(run: Run) -> None:
     made = run(model={**SETTINGS["model"], "normalisation": "imagenet"})
     assert made["checkpoint"]["channels"] == IMAGENET
 
 
-def test_a_checkpoint_holds_its_origin_in_both_formats(run: Run, tmp_path: Path) -> None:
+def test_both_checkpoint_formats_record_the_origin(run: Run, tmp_path: Path) -> None:
     net = build_net(ModelParams.model_validate(SETTINGS["model"]), 5)
     path = tmp_path / "encoder.safetensors"
     save_file({name: value.clone() for name, value in net.pre.encoder.state_dict().items()}, path)
@@ -157,7 +155,7 @@ def test_a_checkpoint_holds_its_origin_in_both_formats(run: Run, tmp_path: Path)
     saved, exported = made["checkpoint"], made["weights"]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert saved["pretrained"] == {"source": "file", "name": "encoder.safetensors", "sha256": digest}
-    # Of the labels, not of the names of scenes.
+    # From the labels, not from the names of scenes.
     assert saved["events"] == ["guatemala-volcano", "joplin-tornado", "palu"]
     assert saved["data_fingerprint"] != saved["fingerprint"]
     assert (saved["version"], saved["commit"]) == (__version__, code_commit())

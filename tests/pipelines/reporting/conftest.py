@@ -1,4 +1,4 @@
-"""Six fabricated scenes, what a net answered, and everything that reporting made of them."""
+"""Six synthetic scenes with predictions, and the files that reporting writes for them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ BUILDINGS = pd.DataFrame(
 CLASS_COUNTS = {"pre": {"background": 900, "building": 100}, "post": {code.word: 100 for code in Damage}}
 
 
-def fabricate(seed: int) -> tuple[SimpleNamespace, np.ndarray, np.ndarray]:
+def make_scene(seed: int) -> tuple[SimpleNamespace, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     damage = np.kron(rng.choice(6, (8, 8), p=[0.6, 0.2, 0.05, 0.05, 0.05, 0.05]), np.ones((8, 8))).astype(np.uint8)
     pre, post = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
@@ -70,8 +70,8 @@ def fabricate(seed: int) -> tuple[SimpleNamespace, np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def world() -> dict[str, Any]:
-    data = {name: fabricate(seed) for seed, name in enumerate(NAMES)}
+def reporting_inputs() -> dict[str, Any]:
+    data = {name: make_scene(seed) for seed, name in enumerate(NAMES)}
 
     def loader(name: str, part: int) -> Callable[[], np.ndarray]:
         return lambda: data[name][part]
@@ -110,13 +110,15 @@ def after_prediction() -> Pipeline:
 
 
 @pytest.fixture(scope="session")
-def written(after_prediction: Pipeline, world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(
+    after_prediction: Pipeline, reporting_inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("reporting")
     config = OmegaConf.create((CONF / "catalog_reporting.yml").read_text())
     config["_reporting"] = str(folder)
     entries = {name: OmegaConf.to_container(config[name], resolve=True) for name in after_prediction.all_outputs()}
     catalog = DataCatalog.from_config(entries)
-    for name, value in world.items():
+    for name, value in reporting_inputs.items():
         catalog[name] = MemoryDataset(value, copy_mode="assign")
     SequentialRunner().run(after_prediction, catalog)
     return folder

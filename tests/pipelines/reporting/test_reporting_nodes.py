@@ -23,25 +23,25 @@ from xview2_siamese_unet.xbd.ingest import SCENE_COLUMNS
 
 
 @pytest.mark.slow
-def test_panel_counts_choose_scenes(world: dict[str, Any], written: Path) -> None:
+def test_panel_counts_choose_scenes(reporting_inputs: dict[str, Any], written: Path) -> None:
     counts = pd.read_parquet(written / "scene_counts.parquet")
     params = ReportingParams.model_validate({"panels": {"best": 1, "median": 0, "worst": 2, "side": 64, "window": 32}})
-    answers = world["predictions"], world["probabilities"]
-    figure = plot_panels(counts, *answers, world["store"], {"unclassified": "ignore"}, params)
+    predictions = reporting_inputs["predictions"], reporting_inputs["probabilities"]
+    figure = plot_panels(counts, *predictions, reporting_inputs["store"], {"unclassified": "ignore"}, params)
     notes = [text.get_text().split(" · ")[0] for text in figure.axes[0].texts if "scene score" in text.get_text()]
     assert notes == ["best", "worst", "worst"]
     assert sum("shown: 32 × 32 of 64 × 64 px" in text.get_text() for text in figure.axes[0].texts) == 3
 
 
-def test_panel_counts_choose_buildings(world: dict[str, Any], written: Path) -> None:
+def test_panel_counts_choose_buildings(reporting_inputs: dict[str, Any], written: Path) -> None:
     matches = pd.read_parquet(written / "building_matches.parquet")
-    answers = world["predictions"], world["probabilities"]
-    for many in (0, 3):
-        params = ReportingParams.model_validate({"panels": {"buildings": many, "side": 64}})
-        axes = plot_buildings(matches, *answers, world["store"], params).axes[0]
+    predictions = reporting_inputs["predictions"], reporting_inputs["probabilities"]
+    for count in (0, 3):
+        params = ReportingParams.model_validate({"panels": {"buildings": count, "side": 64}})
+        axes = plot_buildings(matches, *predictions, reporting_inputs["store"], params).axes[0]
         texts = [text.get_text() for text in axes.texts]
-        assert sum(text.startswith("truth: ") for text in texts) == many
-        assert ("No building was missed or wrongly classified." in texts) is (many == 0)
+        assert sum(text.startswith("truth: ") for text in texts) == count
+        assert ("No building was missed or wrongly classified." in texts) is (count == 0)
 
 
 def test_scored_classes_are_the_margins_of_the_confusion() -> None:
@@ -55,8 +55,8 @@ def test_scored_classes_are_the_margins_of_the_confusion() -> None:
 NAMES = [f"socal-fire_{number:08d}" for number in range(3)]
 
 
-def test_it_is_named_before_anything_is_predicted() -> None:
-    answers = predict(
+def test_a_missing_scene_is_named_before_anything_is_predicted() -> None:
+    predictions = predict(
         checkpoint={},
         store=SimpleNamespace(),
         scenes=pd.DataFrame({"scene": NAMES[:2]}, columns=list(SCENE_COLUMNS)),
@@ -65,4 +65,4 @@ def test_it_is_named_before_anything_is_predicted() -> None:
         hardware=HardwareParams(),
     )
     with pytest.raises(DataError, match=rf"not in the table of scenes.*{NAMES[2]}.*--pipelines data_processing"):
-        next(answers)
+        next(predictions)

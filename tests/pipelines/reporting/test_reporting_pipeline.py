@@ -26,12 +26,12 @@ from xview2_siamese_unet.report.page import svg_uri
 CONF = Path(__file__).parents[3] / "conf" / "base"
 
 
-def test_free_inputs(after_prediction: Pipeline, world: dict[str, Any]) -> None:
-    assert after_prediction.inputs() == set(world)
-    assert create_pipeline().inputs() == set(world) - {"predictions", "probabilities"} | {"params:hardware"}
+def test_the_inputs_of_the_pipeline_are_known(after_prediction: Pipeline, reporting_inputs: dict[str, Any]) -> None:
+    assert after_prediction.inputs() == set(reporting_inputs)
+    assert create_pipeline().inputs() == set(reporting_inputs) - {"predictions", "probabilities"} | {"params:hardware"}
 
 
-def test_run_writes_every_file(written: Path) -> None:
+def test_the_pipeline_writes_every_file(written: Path) -> None:
     assert {path.name for path in written.iterdir()} == {
         "building_confusion.svg",
         "building_matches.parquet",
@@ -50,24 +50,26 @@ def test_run_writes_every_file(written: Path) -> None:
     }
 
 
-def test_scoring_follows_the_meaning_of_unclassified_in_training(world: dict[str, Any], written: Path) -> None:
+def test_scoring_uses_the_parameter_unclassified_of_the_training(
+    reporting_inputs: dict[str, Any], written: Path
+) -> None:
     counts = pd.read_parquet(written / "scene_counts.parquet")
-    arguments = world["probabilities"], world["store"], counts
+    arguments = reporting_inputs["probabilities"], reporting_inputs["store"], counts
     matches, params = pd.read_parquet(written / "building_matches.parquet"), ReportingParams()
-    scores, seen = {}, {}
-    for meaning in ("ignore", "no_damage"):
-        checkpoint = world["checkpoint"] | {"classes": {"unclassified": meaning}}
-        said = count_predicted_probabilities(*arguments, checkpoint)
-        scores[meaning], seen[meaning] = (
-            score_predictions(counts, matches, said, checkpoint, params),
-            said["seen"].sum(),
+    scores, pixel_counts = {}, {}
+    for unclassified in ("ignore", "no_damage"):
+        checkpoint = reporting_inputs["checkpoint"] | {"classes": {"unclassified": unclassified}}
+        probabilities = count_predicted_probabilities(*arguments, checkpoint)
+        scores[unclassified], pixel_counts[unclassified] = (
+            score_predictions(counts, matches, probabilities, checkpoint, params),
+            probabilities["seen"].sum(),
         )
-        assert scores[meaning]["unclassified"] == meaning
+        assert scores[unclassified]["unclassified"] == unclassified
     assert scores["ignore"]["damage_f1_no_damage"] != scores["no_damage"]["damage_f1_no_damage"]
-    assert seen["ignore"] < seen["no_damage"]
+    assert pixel_counts["ignore"] < pixel_counts["no_damage"]
 
 
-def test_numbers_of_the_page_are_those_of_the_file(written: Path) -> None:
+def test_numbers_on_the_page_equal_those_in_the_files(written: Path) -> None:
     metrics = pd.read_json(written / "metrics.json", typ="series")
     page = (written / "report.html").read_text(encoding="utf-8")
     headline = re.findall(r"<b>([^<]*)</b>", page)
@@ -92,16 +94,17 @@ def test_the_page_shows_the_settings_of_the_run(written: Path) -> None:
     assert "training.seed</th><td>7<" in page
 
 
-def test_model_file_is_printed(world: dict[str, Any], written: Path) -> None:
+def test_the_page_names_the_model_file(reporting_inputs: dict[str, Any], written: Path) -> None:
     arguments = {
         "metrics": pd.read_json(written / "metrics.json", typ="series").to_dict(),
         "counts": pd.read_parquet(written / "scene_counts.parquet"),
         "params": ReportingParams(model_file="002_best.pth"),
-        "run": world["run"] | {"settings": world["run"]["settings"] | {"dataset": {"name": "xbd", "source": "xbd"}}},
-        "problems": world["ingest_report"],
-        "class_histogram": world["class_histogram"],
+        "run": reporting_inputs["run"]
+        | {"settings": reporting_inputs["run"]["settings"] | {"dataset": {"name": "xbd", "source": "xbd"}}},
+        "problems": reporting_inputs["ingest_report"],
+        "class_histogram": reporting_inputs["class_histogram"],
         **{path.stem: path.read_bytes() for path in written.iterdir() if path.suffix in (".svg", ".png")},
-    } | {key: world[key] for key in ("class_counts", "checkpoint")}
+    } | {key: reporting_inputs[key] for key in ("class_counts", "checkpoint")}
     page = write_report(**arguments)
     assert "model file</th><td>002_best.pth<" in page
     assert "CC BY-NC-SA 4.0" in page
@@ -115,15 +118,12 @@ def test_the_page_embeds_the_saved_charts(written: Path) -> None:
     assert page.count("data:image/jpeg;base64,") == 2
 
 
-CONF = Path(__file__).parents[3] / "conf" / "base"
-
-
 def test_predictions_and_probabilities_are_saved_scene_by_scene(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     names, waiting = [f"s{number}" for number in range(12)], []
 
-    def answer(_: object, __: object, wanted: list[str], *___: object, **____: object) -> Iterator[SimpleNamespace]:
+    def predict(_: object, __: object, wanted: list[str], *___: object, **____: object) -> Iterator[SimpleNamespace]:
         for number, name in enumerate(wanted):
             waiting.append(number - len(list(tmp_path.glob("probabilities/*.tif"))))
             yield SimpleNamespace(
@@ -132,7 +132,7 @@ def test_predictions_and_probabilities_are_saved_scene_by_scene(
                 probabilities=np.full((5, 2, 3), 51, np.uint8),
             )
 
-    monkeypatch.setattr("xview2_siamese_unet.pipelines.reporting.nodes.predict_scenes", answer)
+    monkeypatch.setattr("xview2_siamese_unet.pipelines.reporting.nodes.predict_scenes", predict)
     monkeypatch.setattr("xview2_siamese_unet.pipelines.reporting.nodes.georeferences", lambda _: dict.fromkeys(names))
     config = OmegaConf.create((CONF / "catalog_reporting.yml").read_text())
     for dataset in ("predictions", "probabilities"):
@@ -151,7 +151,7 @@ def test_predictions_and_probabilities_are_saved_scene_by_scene(
     assert (shares["s7"]() == 51).all()
 
 
-def test_the_files_of_a_submission() -> None:
+def test_a_submission_has_two_masks_per_scene() -> None:
     manifest = pd.DataFrame({"id": ["00000"], "scene": ["a"]})
     predictions = {"a": lambda: np.full((1024, 1024), 5, np.uint8)}
     files = dict(file for chunk in submit(manifest, predictions, "hold") for file in chunk.items())
@@ -159,6 +159,6 @@ def test_the_files_of_a_submission() -> None:
     assert [image.getextrema() for image in files.values()] == [(1, 1), (0, 0)]
 
 
-def test_a_submission_is_in_no_other_pipeline(registered: dict[str, Pipeline]) -> None:
+def test_submission_outputs_are_in_no_other_pipeline(registered: dict[str, Pipeline]) -> None:
     assert {"submission", "submission_manifest"} == registered["submission"].all_outputs()
     assert not registered["__default__"].all_outputs() & registered["submission"].all_outputs()

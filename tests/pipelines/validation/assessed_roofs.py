@@ -1,4 +1,4 @@
-"""A project, and the folder of an assessment of sixty roofs in two images."""
+"""Fixtures of a project and of an assessment of sixty roofs in two images."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import shapely
 
 from assessed_folder import write_assessment
 from image_pair import Write, pair_of, write_raster
-from shipped_project import lay_down_shipped
+from shipped_project import link_shipped_project
 from xview2_siamese_unet.inference.buildings import SHARES
 
 __all__ = ["write_raster"]
 SIDE = 16
 """Pixels of 0.5 m along a roof."""
 TRUTH = [1 + (number % 4 if number % 3 else 0) for number in range(60)]
-"""Class of each roof; the model is wrong about every tenth."""
+"""True class of each roof; the model misclassifies every tenth."""
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The shipped configuration in a folder of its own."""
-    folder = lay_down_shipped(tmp_path / "project")
+    """A project with the shipped configuration, in its own folder."""
+    folder = link_shipped_project(tmp_path / "project")
     monkeypatch.chdir(folder)
     return folder
 
 
 def roofs() -> gpd.GeoDataFrame:
-    """The buildings as the assessment holds them; the last one is not visible."""
+    """Return the buildings of the assessment; the last one is not visible."""
     corners = [(20 + 30 * (number // 10), 20 + 30 * (number % 10)) for number in range(60)]
-    outlines = [
+    footprints = [
         shapely.box(500_000 + left / 2, 4_000_000 - (top + SIDE) / 2, 500_000 + (left + SIDE) / 2, 4_000_000 - top / 2)
         for top, left in corners
     ]
@@ -50,7 +50,7 @@ def roofs() -> gpd.GeoDataFrame:
         **dict(zip(SHARES, shares.T, strict=True)),
         "confidence": 0.7,
     }
-    frame = gpd.GeoDataFrame(columns, geometry=outlines, crs="EPSG:32615")
+    frame = gpd.GeoDataFrame(columns, geometry=footprints, crs="EPSG:32615")
     frame.loc[59, ["status", "reason", "visible_fraction"]] = ["not_assessed", "no data", 0.0]
     frame.loc[59, ["damage", *SHARES, "confidence"]] = pd.NA
     return frame
@@ -58,7 +58,7 @@ def roofs() -> gpd.GeoDataFrame:
 
 @pytest.fixture
 def folder(write_raster: Write, tmp_path: Path) -> Path:
-    """Folder of the assessment."""
+    """The folder of the assessment."""
     images = [np.full((220, 340, 3), grey, np.uint8) for grey in (90, 120)]
     images = [write_raster(f"{name}.tif", image) for name, image in zip(("pre", "post"), images, strict=True)]
     return write_assessment(tmp_path / "assessed", pair_of(*images).pair, buildings=roofs())

@@ -37,7 +37,7 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def label(folder: Path, path: Path) -> Path:
-    """Answer the sample with the truth; one that the labeller cannot tell."""
+    """Label the sample with the true classes, except for one building that is labelled cannot-tell."""
     ids = read(folder / "validation" / "sample.csv")["building_id"]
     words = [str(TRUTH[int(one[1:])]) for one in ids]
     words[3] = "cannot-tell"
@@ -45,7 +45,7 @@ def label(folder: Path, path: Path) -> Path:
     return path
 
 
-def test_from_an_assessment_to_intervals(folder: Path, zones: Path, tmp_path: Path) -> None:
+def test_an_assessment_is_sampled_and_estimated_with_intervals(folder: Path, zones: Path, tmp_path: Path) -> None:
     done = run(validate_command, folder, "--count", 30)
     assert f"{folder / 'validation' / 'label.html'}: label in a browser" in done.output
     sample = read(folder / "validation" / "sample.csv")
@@ -100,75 +100,79 @@ def test_equal_samples_have_equal_bytes(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_larger_sample_keeps_buildings_labels_and_page(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    place = assessment.validate(folder, count=20)
-    before, page = validation_ids(folder), (place / "label.html").read_bytes()
-    layer = gpd.read_file(place / "sample.gpkg", layer="sample")
+    validation = assessment.validate(folder, count=20)
+    before, page = validation_ids(folder), (validation / "label.html").read_bytes()
+    layer = gpd.read_file(validation / "sample.gpkg", layer="sample")
     layer.loc[layer["building_id"] == before[0], "label"] = "destroyed"
-    pyogrio.write_dataframe(layer, place / "sample.gpkg", layer="sample", driver="GPKG")
+    pyogrio.write_dataframe(layer, validation / "sample.gpkg", layer="sample", driver="GPKG")
     assessment.validate(folder, count=35)
     assert set(before) < set(validation_ids(folder))
-    assert (place / "label.earlier.html").read_bytes() == page
+    assert (validation / "label.earlier.html").read_bytes() == page
     assert "label.html is kept as label.earlier.html" in caplog.text
-    entered = gpd.read_file(place / "sample.gpkg", layer="sample").set_index("building_id")["label"]
+    entered = gpd.read_file(validation / "sample.gpkg", layer="sample").set_index("building_id")["label"]
     assert entered.dropna().to_dict() == {before[0]: "destroyed"}
-    numbers = assessment.estimate(folder, place / "sample.gpkg")  # labels may come from QGIS
+    numbers = assessment.estimate(folder, validation / "sample.gpkg")  # labels may come from QGIS
     assert numbers["labelled"] == 1
 
 
-def enter(place: Path, layer: gpd.GeoDataFrame) -> None:
-    (place / "sample.gpkg").unlink()
-    pyogrio.write_dataframe(layer, place / "sample.gpkg", layer="sample", driver="GPKG")
+def enter(validation: Path, layer: gpd.GeoDataFrame) -> None:
+    (validation / "sample.gpkg").unlink()
+    pyogrio.write_dataframe(layer, validation / "sample.gpkg", layer="sample", driver="GPKG")
 
 
 @pytest.mark.slow
-def test_what_a_person_entered_into_the_layer(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_labels_entered_into_the_layer_are_cleaned_and_kept(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A repeated feature, a building outside of the sample, a column of notes, and a number for a class."""
     caplog.set_level("INFO")
-    place = assessment.validate(folder, count=20)
+    validation = assessment.validate(folder, count=20)
     ids = validation_ids(folder)
     other = next(f"r{number}" for number in range(59) if f"r{number}" not in ids)
-    layer = gpd.read_file(place / "sample.gpkg", layer="sample").assign(note=[f"n{number}" for number in range(20)])
+    layer = gpd.read_file(validation / "sample.gpkg", layer="sample").assign(
+        note=[f"n{number}" for number in range(20)]
+    )
     layer.loc[:2, "label"] = ["4", "no-building", "u"]
-    enter(place, pd.concat([layer, layer.iloc[[0]], layer.iloc[[5]].assign(building_id=other, label="2")]))
-    before = (place / "sample.gpkg").read_bytes()
+    enter(validation, pd.concat([layer, layer.iloc[[0]], layer.iloc[[5]].assign(building_id=other, label="2")]))
+    before = (validation / "sample.gpkg").read_bytes()
     assessment.validate(folder, count=20)
-    assert (place / "sample.earlier.gpkg").read_bytes() == before
-    now = gpd.read_file(place / "sample.gpkg", layer="sample")
+    assert (validation / "sample.earlier.gpkg").read_bytes() == before
+    now = gpd.read_file(validation / "sample.gpkg", layer="sample")
     assert list(now["building_id"]) == ids
     assert now["label"].iloc[:3].tolist() == ["destroyed", "no-building", "cannot-tell"]
     assert now["label"].iloc[3:].isna().all()
     assert list(now["note"]) == list(layer["note"])
     assert "sample.gpkg: 3 of 4 labels are kept" in caplog.text
     assert "sample.gpkg is kept as sample.earlier.gpkg" in caplog.text
-    assessment.validate(folder, count=20)  # nothing more is lost, so nothing more is kept
-    assert not (place / "sample.earlier1.gpkg").exists()
-    enter(place, now.assign(label=["4", "1", *[None] * 18], building_id=[ids[0], ids[0], *ids[2:]]))
+    assessment.validate(folder, count=20)  # no further label is dropped, so there is no further copy
+    assert not (validation / "sample.earlier1.gpkg").exists()
+    enter(validation, now.assign(label=["4", "1", *[None] * 18], building_id=[ids[0], ids[0], *ids[2:]]))
     with pytest.raises(DataError, match="labels that disagree"):
         assessment.validate(folder, count=20)
 
 
 @pytest.mark.slow
-def test_numbers_as_ids_in_the_layer(folder: Path) -> None:
+def test_numeric_ids_in_the_layer_are_accepted(folder: Path) -> None:
     numbered = roofs().assign(building_id=[str(number) for number in range(60)])
     rewrite(folder, numbered)
-    place = assessment.validate(folder, count=20)
-    layer = gpd.read_file(place / "sample.gpkg", layer="sample")
+    validation = assessment.validate(folder, count=20)
+    layer = gpd.read_file(validation / "sample.gpkg", layer="sample")
     layer = layer.assign(building_id=layer["building_id"].astype(int), label=[3, *[None] * 19])
-    enter(place, layer.astype({"label": "Int64"}))
+    enter(validation, layer.astype({"label": "Int64"}))
     assessment.validate(folder, count=30)
-    now = gpd.read_file(place / "sample.gpkg", layer="sample").set_index("building_id")["label"]
+    now = gpd.read_file(validation / "sample.gpkg", layer="sample").set_index("building_id")["label"]
     assert now.dropna().to_dict() == {str(layer["building_id"].iloc[0]): "major-damage"}
 
 
 @pytest.mark.slow
-def test_a_killed_run_and_zones_that_come_too_late(folder: Path, zones: Path, caplog: pytest.LogCaptureFixture) -> None:
-    place = assessment.validate(folder, count=20, zones=zones)
-    before = (place / "sample.csv").read_bytes()
-    assert read(place / "sample.csv")["stratum"].str.startswith("east: ").any()
-    (place / "sample.csv").unlink()
+def test_the_strata_of_an_earlier_sample_stay_after_a_killed_run(
+    folder: Path, zones: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    validation = assessment.validate(folder, count=20, zones=zones)
+    before = (validation / "sample.csv").read_bytes()
+    assert read(validation / "sample.csv")["stratum"].str.startswith("east: ").any()
+    (validation / "sample.csv").unlink()
     assert "keeps its strata" not in caplog.text
     assessment.validate(folder, count=20, zones=zones)
-    assert (place / "sample.csv").read_bytes() == before
+    assert (validation / "sample.csv").read_bytes() == before
     assert "the sample keeps its strata and its seed" in caplog.text
 
 
@@ -195,7 +199,9 @@ def test_adapted_products_share_the_sample_and_have_their_own_estimates(folder: 
 
 
 @pytest.mark.slow
-def test_a_sample_that_comes_after_training(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sample_drawn_after_training_causes_a_warning(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (folder / "adapted").mkdir()
     (folder / "adapted" / "run.json").write_text('{"run_id": "a", "products": {}}')
     trained = roofs().assign(label=pd.array([1] * 40 + [pd.NA] * 20, dtype="Int8"))
@@ -209,7 +215,7 @@ def test_a_sample_that_comes_after_training(folder: Path, tmp_path: Path, caplog
 
 
 @pytest.mark.slow
-def test_an_assessment_without_a_model(folder: Path, tmp_path: Path) -> None:
+def test_an_assessment_without_a_model_has_no_accuracy(folder: Path, tmp_path: Path) -> None:
     blank = roofs()
     blank["damage"] = pd.array([pd.NA] * 60, dtype="Int8")
     blank[[*SHARES, "confidence"]] = float("nan")
@@ -252,7 +258,7 @@ def test_a_sample_of_other_buildings_is_refused(folder: Path, tmp_path: Path) ->
     assert "1 more building is not visible or has no id: not included." in numbers["sentences"]
 
 
-def test_refusals(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_files_and_labels_are_refused(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("building_id,label\nr1,1\n")
     with pytest.raises(DataError, match="holds no validation sample"):
