@@ -14,7 +14,7 @@ _PARAMS: Final = "params:adaptation"
 _FOLDER: Final = "assessment"
 _RECORD: Final = {
     "adapted": "adapted",
-    "footprint_shift": "adapted_doubts",
+    "footprint_shift": "adapted_footprint_shift",
     "head_file": "head",
     "buildings.gpkg": "adapted_buildings",
     "summary.json": "adapted_summary",
@@ -58,13 +58,13 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(
                 nodes.describe_adapted,
                 ["reopened", "head", "head_scores", _PARAMS],
-                ["adapted", "adapted_doubts"],
+                ["adapted", "adapted_footprint_shift"],
                 name="describe_adapted",
             ),
             Node(nodes.layers, ["adapted", "adapted_frame", _FOLDER], buildings, name="adapted_layers"),
             Node(
                 inference.summarise_assessment,
-                [buildings, "reopened_images", "adapted_doubts"],
+                [buildings, "reopened_images", "adapted_footprint_shift"],
                 [summary, "adapted_table"],
                 name="summarise_adapted",
             ),
