@@ -342,7 +342,7 @@ def _extent_of(path: Path, raster: Any) -> Extent:  # noqa: ANN401
         missing = "no coordinate reference system."
         if crs:
             name = pyproj.CRS.from_wkt(crs.to_wkt()).name
-            missing = f"a coordinate reference system without a place on Earth: {name}."
+            missing = f"a coordinate reference system without a position on Earth: {name}."
         raise DataError(
             f"{path} has {missing}", hint="Assign the true one, for example with rio edit-info --crs EPSG:32615."
         )
