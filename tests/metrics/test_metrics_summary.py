@@ -152,7 +152,7 @@ def test_each_event_is_scored_from_its_own_scenes(table: pd.DataFrame) -> None:
 
 def test_events_that_the_model_has_not_seen_are_scored_apart(table: pd.DataFrame) -> None:
     def unseen(seen: list[str] | None) -> dict[str, Any] | None:
-        summary = summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES, seen=seen)
+        summary = summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES, training_events=seen)
         return cast("dict[str, Any] | None", summary["unseen_events"])
 
     found = unseen(["b"])

@@ -89,7 +89,7 @@ def test_a_checkpoint_is_one_sentence_with_what_to_install(python: Path, materia
     assert "Traceback" not in done.stderr
     assert not (project / "out").exists()
     missing = xview2(python, project, "assess", *inputs[:3], "missing.pth", "--out", project / "out")
-    assert "missing.pth is no file" in missing.stderr
+    assert "missing.pth is not a file" in missing.stderr
 
 
 def test_doctor_lists_what_is_missing_for_what(python: Path, tmp_path: Path) -> None:
