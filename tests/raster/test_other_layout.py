@@ -111,7 +111,8 @@ def test_other_scenes_and_other_code_are_refused(root: Path, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(
-    ("word", "sentence"), [("ruined", "1 buildings of damage 'ruined', none of no-damage"), ("background", "none of")]
+    ("word", "sentence"),
+    [("ruined", "1 buildings of damage 'ruined', not one of no-damage"), ("background", "not one of")],
 )
 def test_an_unknown_class_is_refused(root: Path, tmp_path: Path, word: str, sentence: str) -> None:
     (root / "1.txt").write_text(word)
@@ -170,7 +171,7 @@ def test_degrees_metres_and_pixels_give_the_same_label(tmp_path: Path) -> None:
         ({"size": 33}, frame(), "do not lie on one grid"),
         ({"crs": "EPSG:32616"}, frame(), "do not lie on one grid"),
         ({}, frame().drop(columns="damage"), "without a column damage"),
-        ({}, frame(damage=float("nan")), "damage nan, none of"),
+        ({}, frame(damage=float("nan")), "damage nan, not one of"),
         ({}, frame(geometry=shapely.Point(1, 1)), "of type Point"),
         ({}, frame(geometry=None), "of type None"),
     ],
