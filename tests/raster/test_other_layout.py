@@ -23,7 +23,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, Sta
 from xview2_siamese_unet.pipelines.data_processing.nodes import provide_scenes
 from xview2_siamese_unet.raster.io import read_shape
 from xview2_siamese_unet.raster.other_layout import convert_scene
-from xview2_siamese_unet.xbd.ingest import NO_PLACE, read_labels
+from xview2_siamese_unet.xbd.ingest import NO_GEOREFERENCE, read_labels
 from xview2_siamese_unet.xbd.labels import parse_label
 from xview2_siamese_unet.xbd.scenes import list_pairs
 
@@ -81,7 +81,7 @@ def test_pairs_without_a_georeference(root: Path, tmp_path: Path, kind: str) -> 
     assert (row["width"], row["height"], row["buildings"]) == (48, 32, 1)
     assert "epsg" not in row
     assert problem is not None
-    assert problem[-1] == NO_PLACE
+    assert problem[-1] == NO_GEOREFERENCE
     (building,) = parse_label((folder / pairs[0].labels["post"]).read_bytes(), "post", where="x").buildings
     assert shapely.from_wkt(building.xy).equals(SQUARE)
     assert building.damage is not None
