@@ -363,7 +363,7 @@ class Validate(Xview2Algorithm):
         return [
             _assessment(),
             QgsProcessingParameterNumber("COUNT", "Number of buildings", optional=True, minValue=10),
-            _polygons("ZONES", "Zones to sample in"),
+            _polygons("ZONES", "Zones, in each of which buildings are sampled"),
         ]
 
     def results(self) -> list[Result]:

@@ -108,7 +108,7 @@ def test_what_is_no_mask_is_refused(
     images: dict[str, Path], write_raster: Write, name: str, bands: int, crs: str | None, message: str
 ) -> None:
     path = write_raster(name, np.ones((9, 9, bands), np.uint8), crs=crs)
-    with pytest.raises(DataError, match=f"{message} and is not a cloud mask"):
+    with pytest.raises(DataError, match=f"{message}, and is not a cloud mask"):
         found(images, path)
 
 

@@ -53,7 +53,8 @@ def test_checkpoint_is_read_by_any_name(tmp_path: Path, write: Any, name: str) -
 def test_other_content_is_refused_by_its_name(tmp_path: Path, name: str, content: object, kind: str) -> None:
     path = tmp_path / name
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match=rf"{name} is not a checkpoint of .*: it holds {kind}") as caught:
+    refusal = rf"{name} is not a checkpoint of this project: it holds {kind}"
+    with pytest.raises(CheckpointError, match=refusal) as caught:
         read_model(path)
     assert "_best_siamese_unet_state.pth" in caught.value.hint
 

@@ -109,7 +109,7 @@ def _mask_reader(path: Path, grid: Grid, files: ExitStack, warnings: list[str]) 
     if raster.count not in (1, 8) or not raster.crs:
         wrong = f"{raster.count} bands" if raster.crs else "no coordinate reference system"
         raise DataError(
-            f"{path} has {wrong} and is not a cloud mask.",
+            f"{path} has {wrong}, and is not a cloud mask.",
             hint="Name polygons, a usable-data mask of 8 bands (UDM2), or a raster of one band that is 0 where clear.",
         )
     target = {"crs": grid.crs, "transform": grid.transform, "height": grid.height, "width": grid.width}
