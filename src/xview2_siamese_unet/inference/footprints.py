@@ -136,15 +136,15 @@ def _title(crs: Any) -> str:  # noqa: ANN401
     return f"{crs.to_string() if crs.to_authority() else crs.name}{' (degrees)' if crs.is_geographic else ''}"
 
 
-def outside(given: Given, frame: Any, what: str, region: str) -> Iterator[str]:  # noqa: ANN401
+def outside(layer: Given, frame: Any, what: str, region: str) -> Iterator[str]:  # noqa: ANN401
     """Yield a warning if no row of a layer (`what`) lies in a frame (`region`)."""
-    geometries = given.frame.geometry.to_numpy()
+    geometries = layer.frame.geometry.to_numpy()
     known = geometries[~shapely.is_empty(geometries)]
     if not len(known) or shapely.intersects(known, frame).any():
         return
-    degrees = gpd.GeoSeries(known, crs=given.frame.crs).to_crs(_DEGREES)
+    degrees = gpd.GeoSeries(known, crs=layer.frame.crs).to_crs(_DEGREES)
     swapped = shapely.transform(degrees.to_numpy(), lambda xy: xy[:, ::-1])
-    swapped = gpd.GeoSeries(swapped, crs=_DEGREES).to_crs(given.frame.crs).to_numpy()
+    swapped = gpd.GeoSeries(swapped, crs=_DEGREES).to_crs(layer.frame.crs).to_numpy()
     reason = (
         "their latitude and longitude are swapped"
         if shapely.intersects(swapped, frame).any()
@@ -154,7 +154,7 @@ def outside(given: Given, frame: Any, what: str, region: str) -> Iterator[str]: 
 
 
 def row_names(
-    given: Given, column: str | None, usual: Sequence[str], where: str, *, unique: bool = True
+    layer: Given, column: str | None, usual: Sequence[str], where: str, *, unique: bool = True
 ) -> tuple[Sequence[str | None], list[str]]:
     """Return one name per row as text, and warnings.
 
@@ -165,10 +165,10 @@ def row_names(
         DataError: a column that does not exist, or one that is not usable: empty, not exact or, if names have to be
             `unique`, with values that repeat.
     """
-    frame, warnings, rejected = given.frame, [], []
-    if column is not None and column not in given.columns:
-        raise DataError(f"{where}: there is no column {column!r}.", hint=f"Name one of {', '.join(given.columns)}.")
-    lower = {name.lower(): name for name in reversed(given.columns)} | {name: name for name in given.columns}
+    frame, warnings, rejected = layer.frame, [], []
+    if column is not None and column not in layer.columns:
+        raise DataError(f"{where}: there is no column {column!r}.", hint=f"Name one of {', '.join(layer.columns)}.")
+    lower = {name.lower(): name for name in reversed(layer.columns)} | {name: name for name in layer.columns}
     for name in [column] if column is not None else [lower[name] for name in usual if name in lower]:
         fault = _fault(frame[name], unique=unique)
         if fault is None:
@@ -224,11 +224,11 @@ def given_buildings(path: Path, crs: str, id_column: str | None, area: Area | No
     Raises:
         DataError: a file or a column that cannot be used.
     """
-    given = read_polygons(path, crs, "inference.footprints", _with((*_IDS, SOURCES), id_column), area)
-    ids, warnings = row_names(given, id_column, _IDS, "inference.buildings.id_column")
+    layer = read_polygons(path, crs, "inference.footprints", _with((*_IDS, SOURCES), id_column), area)
+    ids, warnings = row_names(layer, id_column, _IDS, "inference.buildings.id_column")
     columns = {"building_id": pd.array(ids, dtype=object), "footprint_source": split_layer(path)[0].name}
-    frame = gpd.GeoDataFrame(columns, geometry=given.frame.geometry.to_numpy(), crs=crs)
-    return Given(frame, (*given.warnings, *warnings), sources=given.sources)
+    frame = gpd.GeoDataFrame(columns, geometry=layer.frame.geometry.to_numpy(), crs=crs)
+    return Given(frame, (*layer.warnings, *warnings), sources=layer.sources)
 
 
 def given_zones(path: Path, column: str | None) -> Given:
@@ -238,15 +238,15 @@ def given_zones(path: Path, column: str | None) -> Given:
         DataError: a file or a column that cannot be used.
     """
     where = "inference.zones"
-    given = read_polygons(path, _DEGREES, where, _with(_ZONE_NAMES, column))
-    texts, warnings = row_names(given, column, _ZONE_NAMES, "inference.zone_column", unique=False)
+    layer = read_polygons(path, _DEGREES, where, _with(_ZONE_NAMES, column))
+    texts, warnings = row_names(layer, column, _ZONE_NAMES, "inference.zone_column", unique=False)
     names = pd.Series([text or "" for text in texts], dtype=object)
     shared = names.duplicated(keep=False) & (names.str.strip() != "")
     if shared.any():
         rows = f"{shared.sum()} of {len(names)} rows share {names[shared].nunique()} of the names"
         warnings.append(f"{where}: {rows}; all rows of one name are counted as one zone")
-    frame = gpd.GeoDataFrame({"name": names.to_numpy()}, geometry=given.frame.geometry.to_numpy(), crs=_DEGREES)
-    return Given(frame, (*given.warnings, *warnings))
+    frame = gpd.GeoDataFrame({"name": names.to_numpy()}, geometry=layer.frame.geometry.to_numpy(), crs=_DEGREES)
+    return Given(frame, (*layer.warnings, *warnings))
 
 
 def given_area(path: Path) -> Given:
@@ -255,10 +255,10 @@ def given_area(path: Path) -> Given:
     Raises:
         DataError: a file that cannot be used, or one without any polygon.
     """
-    given = read_polygons(path, _DEGREES, "inference.aoi")
-    if shapely.is_empty(given.frame.geometry.to_numpy()).all():
+    layer = read_polygons(path, _DEGREES, "inference.aoi")
+    if shapely.is_empty(layer.frame.geometry.to_numpy()).all():
         raise DataError(f"{path} (inference.aoi) holds no polygon.", hint="Name a file with the area as polygons.")
-    return given
+    return layer
 
 
 def _with(usual: tuple[str, ...], column: str | None) -> tuple[str, ...]:

@@ -96,9 +96,9 @@ def _blocks(
 def _mask_reader(path: Path, grid: Grid, files: ExitStack, warnings: list[str]) -> _ReadMask:
     """Return a function that reads a mask in windows of a grid."""
     if path.suffix.lower() not in _TIFF:
-        given = read_polygons(path, grid.crs, "inference.masks")
-        warnings += given.warnings
-        tree = shapely.STRtree(given.frame.geometry.to_numpy())
+        layer = read_polygons(path, grid.crs, "inference.masks")
+        warnings += layer.warnings
+        tree = shapely.STRtree(layer.frame.geometry.to_numpy())
         return lambda window: _burn(tree, grid, window)
     if not path.is_file():
         raise DataError(f"{path}: no such file.", hint="Check the path given with --mask.")

@@ -114,16 +114,16 @@ def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[Given |
         buildings = given_buildings(path, grid.crs, column, around(grid))
         warnings = [*buildings.warnings, *outside(buildings, overlap, "footprints", region)]
     if params.zones is not None:
-        given = given_zones(params.zones.expanduser(), params.zone_column)
+        layer = given_zones(params.zones.expanduser(), params.zone_column)
         wgs84 = CRS.from_epsg(4326)
         degrees = wrap_longitude(reproject(overlap, CRS.from_string(grid.crs), wgs84), wgs84)
-        zones, warnings = given.frame, [*warnings, *given.warnings, *outside(given, degrees, "zones", region)]
+        zones, warnings = layer.frame, [*warnings, *layer.warnings, *outside(layer, degrees, "zones", region)]
     return buildings, zones, tuple(warnings)
 
 
 def _area(path: Path) -> tuple[Area, tuple[str, ...]]:
-    given = given_area(path)
-    return Area(CRS.from_epsg(4326), given.frame.geometry.union_all()), given.warnings
+    layer = given_area(path)
+    return Area(CRS.from_epsg(4326), layer.frame.geometry.union_all()), layer.warnings
 
 
 def _required(path: Path | None, name: str) -> Path:
@@ -250,15 +250,15 @@ def _shift_warnings(shift: Shift | None, field: ShiftField | None) -> Iterator[s
 
 
 def _stretches(
-    pair: Pair, samples: Samples, given: tuple[float, float] | None
+    pair: Pair, samples: Samples, values: tuple[float, float] | None
 ) -> tuple[Stretch | None, Stretch | None]:
     """Return one stretch for images in one unit: with two, changed light would look like damage."""
-    if given is not None:
-        return Stretch(*given), Stretch(*given)
-    units = [_unit(source, values) for source, values in zip((pair.pre, pair.post), samples, strict=True)]
+    if values is not None:
+        return Stretch(*values), Stretch(*values)
+    units = [_unit(source, sample) for source, sample in zip((pair.pre, pair.post), samples, strict=True)]
     stretches: dict[float | None, Stretch] = {}
     for unit in {unit for unit in units if unit is not None}:
-        pooled = np.concatenate([values for values, own in zip(samples, units, strict=True) if own == unit])
+        pooled = np.concatenate([sample for sample, own in zip(samples, units, strict=True) if own == unit])
         low, high = (float(value) for value in np.percentile(pooled, _PERCENTILES))
         stretches[unit] = Stretch(low, max(high, low + unit))
     return stretches.get(units[0]), stretches.get(units[1])

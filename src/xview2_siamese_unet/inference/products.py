@@ -99,14 +99,14 @@ def _check_inputs(folder: Path, inputs: Iterable[Path | None]) -> None:
     for path in inputs:
         if path is None:
             continue
-        given = Path(str(path).partition("|layername=")[0]).expanduser()
-        if given.is_dir() and any(_same(given, above) for above in (folder, *folder.parents)):
+        source = Path(str(path).partition("|layername=")[0]).expanduser()
+        if source.is_dir() and any(_same(source, above) for above in (folder, *folder.parents)):
             raise DataError(
-                f"{folder} lies in the folder of input images {given}.", hint="Choose another folder with --out."
+                f"{folder} lies in the folder of input images {source}.", hint="Choose another folder with --out."
             )
-        if any(_same(given, folder / name) for name in products()):
+        if any(_same(source, folder / name) for name in products()):
             raise DataError(
-                f"The input {given} lies where the assessment writes its products.",
+                f"The input {source} lies where the assessment writes its products.",
                 hint="Move it elsewhere, or choose another folder with --out.",
             )
 

@@ -160,9 +160,9 @@ def pixel_warnings(model: Mapping[str, Any], pixel: float) -> list[str]:
 
 def _describe_vectors(params: InferenceParams, sources: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     """Return name, layer and digest of the vector files of the user, and the sources of footprints."""
-    given = {"footprints": params.footprints, "aoi": params.aoi, "zones": params.zones}
-    given |= {f"mask {number}": path for number, path in enumerate(params.masks, 1)}
-    files = {key: split_layer(path.expanduser()) for key, path in given.items() if path is not None}
+    inputs = {"footprints": params.footprints, "aoi": params.aoi, "zones": params.zones}
+    inputs |= {f"mask {number}": path for number, path in enumerate(params.masks, 1)}
+    files = {key: split_layer(path.expanduser()) for key, path in inputs.items() if path is not None}
     described: dict[str, Any] = {
         key: {"name": path.name, "layer": layer, "sha256": sha256(path)} for key, (path, layer) in files.items()
     }
