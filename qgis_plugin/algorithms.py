@@ -244,7 +244,7 @@ def _load(result: Result, source: str, context: QgsProcessingContext) -> None:
 
 
 def _file(layer: QgsVectorLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> str:
-    """Return the file of a layer, with `|layername=` if it has several."""
+    """Return the file of a layer, with `|layername=` if needed."""
     written = "gpkg" if layer.isSpatial() else "csv"  # labels without geometry are read from CSV only
     path, name = QgsProcessingUtils.convertToCompatibleFormatAndLayerName(
         layer, False, "layer", _VECTORS, written, context, feedback

@@ -31,7 +31,7 @@ from xview2_siamese_unet.raster.io import BANDS, LEVELS, NO_DATA
 from xview2_siamese_unet.raster.reader import Pair
 from xview2_siamese_unet.types import BoolArray, ClassMeans, Float64Array, Mask, Numbers
 
-Polygons = Any  # numpy array of shapely polygons, which has no type of its own
+Polygons = Any  # numpy array of shapely polygons, for which there is no type
 SHARES: Final = ("p_none", "p_minor", "p_major", "p_destroyed")
 ASSESSED: Final = "assessed"
 NOT_ASSESSED: Final = "not_assessed"

@@ -15,7 +15,7 @@ from xview2_siamese_unet.models.build import DamageNet, build_net
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.distributed import get_world_size
 
-_SIDE: Final = 64  # pixels; of images as large, only deliberate pooling makes a single value
+_SIDE: Final = 64  # pixels; at this size, only global pooling leaves a single value
 
 
 def synchronise(net: DamageNet, device: str) -> DamageNet:
@@ -54,7 +54,7 @@ def refuse_single_images(data: TrainingData, recipe: Recipe) -> None:
         raised.append(f"training.crops_per_scene to {world_size // len(data.train) + 1} or more")
     raise ConfigError(
         f"Each process trains on one image at a time (training.batch_size {training.batch_size}, crops in an epoch "
-        f"{crops}, processes {world_size}), of which batch norm {norms[0]} gets a single value for each channel.",
+        f"{crops}, processes {world_size}), so batch norm {norms[0]} gets a single value for each channel.",
         hint=f"Set {' and '.join(raised)}, or training.batch_norm to freeze.",
     )
 

@@ -95,7 +95,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
 
 
 def _require_end(tarred: tarfile.TarFile) -> None:
-    """Require that the archive ends where tarfile stopped, which also stops at a damaged header, untested."""
+    """Read the archive to its end: tarfile also stops at a damaged header, and leaves a checksum untested."""
     stream, zeros = tarred.fileobj, 0
     if stream is None:
         raise tarfile.ReadError("it is closed")
