@@ -48,13 +48,13 @@ from xview2_siamese_unet.xbd.scenes import ScenePair, list_pairs
 SOURCES = ("package", "random", "package+random", "colour")
 LABELS = (24, 48, 96, 200)
 ROUND = 24
-GAP = 128  # black pixels between scenes, which are no neighbours
+GAP = 128  # black pixels between scenes, which are not neighbours
 
 
 class Event(NamedTuple):
     """All scenes of an event as one mosaic: buildings, their scene, class and position, and both images."""
 
-    outlines: gpd.GeoSeries
+    footprints: gpd.GeoSeries
     scene: Int64Array
     classes: Int64Array
     points: Float64Array
@@ -67,7 +67,7 @@ class Event(NamedTuple):
 
 
 class ColourEncoder:
-    """The three bands, so that means under outlines are those of colours, and their squares."""
+    """The three bands and their squares, which give the mean colours of a footprint and their spread."""
 
     name, strides, channels, digest = "colour", (1,), (6,), "1"
 
@@ -87,23 +87,23 @@ def read_event(root: Path, folder: Path, most: int | None) -> Event:
         for mosaic, phase in zip(mosaics, ("pre", "post"), strict=True):
             left = number * (side + GAP)
             mosaic[:, left : left + side] = read_rgb(root / pair.images[phase])
-        found, codes = _buildings(root, pair)
+        shapes, codes = _buildings(root, pair)
         corner = 500_000 + number * (side + GAP) * 0.5, 4_000_000.0
-        for polygon, code in zip(found, codes, strict=True):
+        for polygon, code in zip(shapes, codes, strict=True):
             polygons.append(_placed(polygon, corner, side))
             scenes.append(number)
             classes.append(code)
     paths = [folder / f"{phase}.tif" for phase in ("pre", "post")]
     for path, mosaic in zip(paths, mosaics, strict=True):
         height, width, count = mosaic.shape
-        place = {"crs": "EPSG:32610", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
+        georeference = {"crs": "EPSG:32610", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
         size = {"dtype": "uint8", "count": count, "height": height, "width": width}
-        with rasterio.open(path, "w", driver="GTiff", tiled=True, **size, **place) as target:
+        with rasterio.open(path, "w", driver="GTiff", tiled=True, **size, **georeference) as target:
             target.write(np.moveaxis(mosaic, 2, 0))
-    outlines = gpd.GeoSeries(polygons, crs="EPSG:32610")
-    middles = np.array([(point.x, point.y) for point in outlines.centroid])
+    footprints = gpd.GeoSeries(polygons, crs="EPSG:32610")
+    middles = np.array([(point.x, point.y) for point in footprints.centroid])
     harmonised = harmonise(InferenceParams(pre=paths[0], post=paths[1], registration="off"))
-    return Event(outlines, np.array(scenes), np.array(classes, np.int64), middles, harmonised.pair)
+    return Event(footprints, np.array(scenes), np.array(classes, np.int64), middles, harmonised.pair)
 
 
 def _buildings(root: Path, pair: ScenePair) -> tuple[list[object], list[int]]:
@@ -118,12 +118,12 @@ def _placed(polygon: object, corner: tuple[float, float], side: int) -> object:
     return shapely.transform(clipped, lambda xy: np.column_stack([corner[0] + xy[:, 0] / 2, corner[1] - xy[:, 1] / 2]))
 
 
-def fit(event: Event, embedding: Embedding, places: np.ndarray, labelled: Int64Array) -> Head | None:
+def fit(event: Event, embedding: Embedding, features: np.ndarray, labelled: Int64Array) -> Head | None:
     """Return a head fitted on some buildings; `None` with one class."""
     classes = event.damaged[labelled] * 3 + int(Damage.NO_DAMAGE)
     if len(np.unique(classes)) < 2:
         return None
-    groups, weights = spatial_blocks(event.points[labelled]), resemblance(places, labelled)
+    groups, weights = spatial_blocks(event.points[labelled]), resemblance(features, labelled)
     return fit_head(embedding, Labelled(embedding.rows(labelled), classes, groups, weights))
 
 
@@ -132,8 +132,8 @@ def predict(head: Head | None, embedding: Embedding, numbers: Int64Array) -> np.
     return np.zeros(len(numbers)) if head is None else 1 - head.probabilities(embedding.rows(numbers))[:, 0]
 
 
-def f1(true: np.ndarray, found: np.ndarray) -> float:
-    return float(2 * (true & found).sum() / max(1, true.sum() + found.sum()))
+def f1(true: np.ndarray, predicted: np.ndarray) -> float:
+    return float(2 * (true & predicted).sum() / max(1, true.sum() + predicted.sum()))
 
 
 def halves(event: Event, repeats: int) -> Iterator[tuple[Int64Array, Int64Array, np.random.Generator]]:
@@ -144,43 +144,43 @@ def halves(event: Event, repeats: int) -> Iterator[tuple[Int64Array, Int64Array,
         yield np.flatnonzero(first), np.flatnonzero(~first), rng
 
 
-def random_labels(event: Event, embedding: Embedding, places: np.ndarray, repeats: int) -> None:
+def random_labels(event: Event, embedding: Embedding, features: np.ndarray, repeats: int) -> None:
     scores, shares = np.zeros((repeats, len(LABELS))), []
     for repeat, (one, other, rng) in enumerate(halves(event, repeats)):
         order, true = rng.permutation(one), event.damaged[other] == 1
         for column, count in enumerate(LABELS):
-            found = predict(fit(event, embedding, places, order[:count]), embedding, other)
-            scores[repeat, column] = f1(true, found > 0.5)
-        shares.append(found.mean() / true.mean())
+            damage = predict(fit(event, embedding, features, order[:count]), embedding, other)
+            scores[repeat, column] = f1(true, damage > 0.5)
+        shares.append(damage.mean() / true.mean())
     print(" ".join(f"{m:6.3f} ±{s:.2f}" for m, s in zip(scores.mean(0), scores.std(0), strict=True)), end=" ")
     print(f"{np.mean(shares):6.2f}", flush=True)
 
 
-def suggested_labels(event: Event, embedding: Embedding, places: np.ndarray, repeats: int) -> None:
+def suggested_labels(event: Event, embedding: Embedding, features: np.ndarray, repeats: int) -> None:
     scores, shares = np.zeros((repeats, 3)), []
-    on_map = np.hstack([places, feature_space(embedding, event.points)[:, places.shape[1] :]])
+    on_map = np.hstack([features, feature_space(embedding, event.points)[:, features.shape[1] :]])
     for repeat, (one, other, _) in enumerate(halves(event, repeats)):
         labelled, head, true = np.empty(0, np.int64), None, event.damaged[other] == 1
         for step in range(4):
             margins = None if head is None else np.abs(2 * predict(head, embedding, np.arange(len(embedding))) - 1)
             more = suggest(on_map, np.setdiff1d(one, labelled), ROUND, head, margins)
             labelled = np.concatenate([labelled, more])
-            head = fit(event, embedding, places, labelled)
+            head = fit(event, embedding, features, labelled)
             if step != 2:
-                found = predict(head, embedding, other)
-                scores[repeat, min(step, 2)] = f1(true, found > 0.5)
-        shares.append(found.mean() / true.mean())
+                damage = predict(head, embedding, other)
+                scores[repeat, min(step, 2)] = f1(true, damage > 0.5)
+        shares.append(damage.mean() / true.mean())
     print(" ".join(f"{m:6.3f} ±{s:.2f}" for m, s in zip(scores.mean(0), scores.std(0), strict=True)), end=" ")
     print(f"{'':12} {np.mean(shares):6.2f}", flush=True)
 
 
 def encoders_of(source: str, event: Event) -> list[Encoder]:
-    made = {
+    makers = {
         "package": PretrainedEncoder,
-        "random": lambda: RandomEncoder(sample_patches(event.outlines, event.pair)),
+        "random": lambda: RandomEncoder(sample_patches(event.footprints, event.pair)),
         "colour": ColourEncoder,
     }
-    return [made[name]() for name in source.split("+")]
+    return [makers[name]() for name in source.split("+")]
 
 
 def main(root: Path, repeats: int = 10, most: int | None = None, sources: Sequence[str] = SOURCES) -> None:
@@ -195,15 +195,15 @@ def main(root: Path, repeats: int = 10, most: int | None = None, sources: Sequen
             for post_only in (True, False):
                 started = time.perf_counter()
                 encoders = encoders_of(source, event)
-                made = embed(event.outlines, event.pair, encoders, folder, post_only=post_only)
+                embedding = embed(event.footprints, event.pair, encoders, folder, post_only=post_only)
                 seconds = time.perf_counter() - started
                 what = f"{source}, {'post' if post_only else 'pair'}"
-                places = feature_space(made)
+                features = feature_space(embedding)
                 print(f"{what + ', random labels':<38}", end="")
-                random_labels(event, made, places, repeats)
+                random_labels(event, embedding, features, repeats)
                 if source == "package":
                     print(f"{what + ', suggested':<38}", end="")
-                    suggested_labels(event, made, places, repeats)
+                    suggested_labels(event, embedding, features, repeats)
                 print(f"    ({seconds:.0f} s to embed)", file=sys.stderr)
 
 

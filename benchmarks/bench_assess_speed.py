@@ -32,17 +32,17 @@ TILE = 1024
 TURNS = 2
 
 
-def fabricate(folder: Path, side: int) -> InferenceParams:
+def make_synthetic_pair(folder: Path, side: int) -> InferenceParams:
     """Write a noise pair and return the parameters to assess it."""
-    place = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 5e5, 0, -0.5, 4e6), "tiled": True}
+    layout = {"crs": "EPSG:32615", "transform": Affine(0.5, 0, 5e5, 0, -0.5, 4e6), "tiled": True}
     size = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": side, "width": side}
     for seed, name in enumerate(("pre.tif", "post.tif")):
-        with rasterio.open(folder / name, "w", **size, **place) as target:
+        with rasterio.open(folder / name, "w", **size, **layout) as target:
             target.write(np.random.default_rng(seed).integers(1, 255, (3, side, side), dtype=np.uint8))
     return InferenceParams(pre=folder / "pre.tif", post=folder / "post.tif", registration="off")
 
 
-def fabricate_checkpoint(encoder: str) -> dict[str, Any]:
+def make_random_checkpoint(encoder: str) -> dict[str, Any]:
     """Return a checkpoint of a network with random weights."""
     torch.manual_seed(0)
     model = ModelParams.model_validate({"encoder": {"name": encoder}})
@@ -59,16 +59,16 @@ def plain(checkpoint: dict[str, Any], params: InferenceParams) -> None:
     """Run the network over whole tiles, one by one, in single precision."""
     net, normalise, _ = restore(checkpoint)
     net.eval()
-    dates = []
+    images = []
     for path in (params.pre, params.post):
         with rasterio.open(path) as raster:
-            dates.append(torch.from_numpy(raster.read())[None].float())
-    side = dates[0].shape[-1]
+            images.append(torch.from_numpy(raster.read())[None].float())
+    side = images[0].shape[-1]
     started = time.perf_counter()
     with torch.inference_mode():
         for top in range(0, side, TILE):
             for left in range(0, side, TILE):
-                tiles = (normalise(date[..., top : top + TILE, left : left + TILE]) for date in dates)
+                tiles = (normalise(image[..., top : top + TILE, left : left + TILE]) for image in images)
                 for logits in net(*tiles):
                     logits.softmax(dim=1).numpy()
     seconds.setdefault("plain", []).append(time.perf_counter() - started)
@@ -76,21 +76,22 @@ def plain(checkpoint: dict[str, Any], params: InferenceParams) -> None:
 
 def ours(checkpoint: dict[str, Any], params: InferenceParams) -> None:
     """Predict the pair as `kedro assess` does."""
-    answer, windows = WindowPredictor(checkpoint, HardwareParams(device="cpu")), params.windows
+    predictor, windows = WindowPredictor(checkpoint, HardwareParams(device="cpu")), params.windows
     with tempfile.TemporaryDirectory() as blocks:
         started = time.perf_counter()
         pair = harmonise(params).pair
         plan = WindowPlan(pair.grid.height, pair.grid.width, windows.size, windows.overlap)
         store = BlockStore(Path(blocks))
-        for number, columns in predict_rows(pair, plan, answer, store, windows.batch_size or answer.usual_batch):
+        batch_size = windows.batch_size or predictor.usual_batch
+        for number, columns in predict_rows(pair, plan, predictor, store, batch_size):
             store.write_row(number, columns)
         seconds.setdefault("ours", []).append(time.perf_counter() - started)
 
 
 def main(encoder: str = "resnet50", side: str = "2048") -> None:
-    checkpoint = fabricate_checkpoint(encoder)
+    checkpoint = make_random_checkpoint(encoder)
     with tempfile.TemporaryDirectory() as folder:
-        params = fabricate(Path(folder), int(side))
+        params = make_synthetic_pair(Path(folder), int(side))
         for _ in range(TURNS):
             plain(checkpoint, params)
             ours(checkpoint, params)

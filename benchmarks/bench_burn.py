@@ -68,7 +68,7 @@ def seed(path: Path) -> np.ndarray:
 
 
 def fill(path: Path) -> np.ndarray:
-    """Fill each polygon on a mask of its own, then lay it over the rest."""
+    """Fill each polygon on a separate mask, then lay it over the rest."""
     features = json.loads(path.read_text(encoding="utf-8"))["features"]["xy"]
     mask = np.zeros(SHAPE, np.uint8)
     for feature in sorted(features, key=lambda f: RANK[SUBTYPES[f["properties"]["subtype"]]]):

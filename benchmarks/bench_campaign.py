@@ -2,7 +2,7 @@
 
     uv run python benchmarks/bench_campaign.py [side] [few] [many] [seconds]      default: 1024 6 60 5
 
-Scenes of `side` pixels in tiles of their own, ten footprints in each, the quickstart's network with random weights.
+Scenes of `side` pixels, each in its own tile and with ten footprints; the quickstart's network with random weights.
 Each campaign is a new process; its time includes the start of the workers and the merged table. The targets are a peak
 below 1.5 GB (1,430 MB; a MB is 1024² bytes) that does not grow with the number of scenes, and 1.7 times the scenes per
 second with two workers. No two processes can do better than two busy loops of Python, which are measured for some
@@ -28,7 +28,7 @@ TILE, TOP, PIXEL = 2500, 4_099_900, 0.5
 FRESH = get_context("forkserver")  # a subprocess would count the peak of this process as its own
 
 
-def fabricate(folder: Path, side: int, scenes: int) -> None:
+def make_synthetic_campaign(folder: Path, side: int, scenes: int) -> None:
     """Write images, footprints, a plan and a model."""
     import geopandas as gpd  # noqa: PLC0415  not in the processes that are measured
     import numpy as np  # noqa: PLC0415
@@ -51,8 +51,8 @@ def fabricate(folder: Path, side: int, scenes: int) -> None:
         left = 200 * TILE + scene * TILE + 500
         for name in (f"pre_{scene}.tif", f"post_{scene}.tif"):
             image = np.kron(rng.integers(1, 255, (3, side // 8, side // 8)), np.ones((1, 8, 8))).astype(np.uint8)
-            place = Affine(PIXEL, 0, left, 0, -PIXEL, TOP)
-            with rasterio.open(folder / name, "w", crs="EPSG:32636", transform=place, tiled=True, **size) as target:
+            transform = Affine(PIXEL, 0, left, 0, -PIXEL, TOP)
+            with rasterio.open(folder / name, "w", crs="EPSG:32636", transform=transform, tiled=True, **size) as target:
                 target.write(image)
         rows.append(f"pre_{scene}.tif,post_{scene}.tif")
         corners = rng.uniform(0, side * PIXEL - 12, (10, 2))
@@ -85,11 +85,11 @@ def measure(folder: Path, workers: int) -> tuple[float, float]:
 
 
 def largest_peak(ended: threading.Event) -> float:
-    """Return the largest peak in MB among the processes that this one starts until then, workers among them."""
+    """Return the largest peak in MB of the child processes, such as workers, until `ended` is set."""
     peak = 0
     while not ended.wait(0.05):
         for process in psutil.Process().children(recursive=True):
-            with suppress(OSError):  # it has just ended; one that is about to has no memory
+            with suppress(OSError):  # the process has ended; one that is ending has no such line
                 status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
                 peak = max([peak, *map(int, re.findall(r"VmHWM:\s+(\d+)", status))])
     return peak / 1024
@@ -98,7 +98,7 @@ def largest_peak(ended: threading.Event) -> float:
 def run(side: int, scenes: int, workers: int) -> float:
     """Print time and peaks of a campaign; return its scenes per second."""
     with tempfile.TemporaryDirectory() as folder:
-        fabricate(Path(folder), side, scenes)
+        make_synthetic_campaign(Path(folder), side, scenes)
         started = time.monotonic()
         with ProcessPoolExecutor(1, FRESH) as fresh:
             worker, client = fresh.submit(measure, Path(folder), workers).result()
@@ -123,7 +123,7 @@ def spin(seconds: float) -> int:
 def ceiling(seconds: float) -> float:
     """Return the turns of two busy processes against those of one."""
     with ProcessPoolExecutor(2, FRESH) as pool:
-        [*pool.map(spin, [0.5, 0.5])]  # both have started
+        [*pool.map(spin, [0.5, 0.5])]  # so that both have started
         one = pool.submit(spin, seconds).result()
         return sum(pool.map(spin, [seconds, seconds])) / one
 
@@ -133,7 +133,7 @@ def main(side: str = "1024", few: str = "6", many: str = "60", seconds: str = "5
     loops = [ceiling(float(seconds))]
     print(f"scenes of {side} × {side} pixels")
     runs = [(int(few), 1), (int(many), 1), (int(many), 2)]
-    *_, one, two = [run(int(side), *given) for given in dict.fromkeys(runs)]
+    *_, one, two = [run(int(side), *case) for case in dict.fromkeys(runs)]
     loops.append(ceiling(float(seconds)))
     print(f"two workers against one         {two / one:.2f}   (target: at least 1.7)")
     print(f"two busy loops against one      {' and '.join(f'{ratio:.2f}' for ratio in loops)}   (before and after)")

@@ -55,13 +55,13 @@ def main(across: int) -> None:
         seconds = []
         for _ in range(5):
             started = time.perf_counter()
-            found = gpd.read_parquet(path, bbox=tuple(wanted))
+            rows = gpd.read_parquet(path, bbox=tuple(wanted))
             seconds.append(time.perf_counter() - started)
         started = time.perf_counter()
         whole = len(gpd.read_parquet(path))
         everything = time.perf_counter() - started
     print(f"{whole:,} rows, {about.num_columns} columns, {about.num_row_groups} row groups: {size:.0f} MB")
-    print(f"  one tile, {len(found):,} rows by bbox   {statistics.median(seconds):6.2f} s")
+    print(f"  one tile, {len(rows):,} rows by bbox   {statistics.median(seconds):6.2f} s")
     print(f"  all rows                     {everything:6.2f} s")
 
 

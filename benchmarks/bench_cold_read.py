@@ -53,25 +53,25 @@ def write_tiles(folder: Path, pixels: Pixels) -> None:
 
 
 def write_files(folder: Path, pixels: Pixels) -> None:
-    """Write a store of its own for each scene."""
+    """Write one store for each scene."""
     own = folder / str(len(list(folder.iterdir())))
     own.mkdir()
     write_lines(own, pixels)
 
 
-def read_lines(store: Store, row: int, top: int, left: int, *, ask: bool) -> Pixels:
-    if ask:
+def read_lines(store: Store, row: int, top: int, left: int, *, prefetch: bool) -> Pixels:
+    if prefetch:
         store.prefetch(row, top, top + CROP)
     return np.array(store.pixels[row, top : top + CROP, left : left + CROP])
 
 
-def open_lines(folder: Path, *, ask: bool) -> Read:
-    return partial(read_lines, Store(folder), ask=ask)
+def open_lines(folder: Path, *, prefetch: bool) -> Read:
+    return partial(read_lines, Store(folder), prefetch=prefetch)
 
 
 def open_files(folder: Path) -> Read:
     stores = [Store(folder / str(scene)) for scene in range(len(list(folder.iterdir())))]
-    return lambda scene, top, left: read_lines(stores[scene], 0, top, left, ask=True)
+    return lambda scene, top, left: read_lines(stores[scene], 0, top, left, prefetch=True)
 
 
 def open_tiles(folder: Path) -> Read:
@@ -79,12 +79,12 @@ def open_tiles(folder: Path) -> Read:
 
     def read(scene: int, top: int, left: int) -> Pixels:
         rows, columns = (range(first // TILE, -(-(first + CROP) // TILE)) for first in (top, left))
-        found = np.empty((len(rows), TILE, len(columns), TILE, CHANNELS), np.uint8)
+        tiles = np.empty((len(rows), TILE, len(columns), TILE, CHANNELS), np.uint8)
         for i, row in enumerate(rows):  # tiles side by side lie one after the other
             first = ((scene * TILES + row) * TILES + columns[0]) * TILE_BYTES
             line = os.pread(file.fileno(), len(columns) * TILE_BYTES, first)
-            found[i] = np.frombuffer(line, np.uint8).reshape(-1, TILE, TILE, CHANNELS).swapaxes(0, 1)
-        whole = found.reshape(len(rows) * TILE, len(columns) * TILE, CHANNELS)
+            tiles[i] = np.frombuffer(line, np.uint8).reshape(-1, TILE, TILE, CHANNELS).swapaxes(0, 1)
+        whole = tiles.reshape(len(rows) * TILE, len(columns) * TILE, CHANNELS)
         y, x = top - rows[0] * TILE, left - columns[0] * TILE
         return np.array(whole[y : y + CROP, x : x + CROP])
 
@@ -93,8 +93,8 @@ def open_tiles(folder: Path) -> Read:
 
 WRITERS = {"lines": write_lines, "tiles": write_tiles, "files": write_files}
 WAYS: dict[str, tuple[str, Callable[[Path], Read]]] = {
-    "one file by lines, as the store is read": ("lines", partial(open_lines, ask=True)),
-    "the same, left to the system": ("lines", partial(open_lines, ask=False)),
+    "one file by lines, as the store is read": ("lines", partial(open_lines, prefetch=True)),
+    "the same, left to the system": ("lines", partial(open_lines, prefetch=False)),
     "one file, scenes in tiles of 256²": ("tiles", open_tiles),
     "a file by lines for each scene": ("files", open_files),
 }
@@ -132,15 +132,15 @@ def main(parent: str | None, scenes: int) -> None:
                     Path(folder) / name, np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, CHANNELS), np.uint8)
                 )
         os.sync()  # unwritten pages cannot be dropped
-        found: dict[str, list[tuple[float, float, int]]] = {name: [] for name in WAYS}
+        results: dict[str, list[tuple[float, float, int]]] = {name: [] for name in WAYS}
         for _ in range(ROUNDS):
-            order, places = rng.permutation(np.arange(0, scenes, 2)), rng.integers(0, SIDE - CROP + 1, (scenes, 2))
-            crops = [(int(scene), *places[scene].tolist()) for scene in order]
+            order, corners = rng.permutation(np.arange(0, scenes, 2)), rng.integers(0, SIDE - CROP + 1, (scenes, 2))
+            crops = [(int(scene), *corners[scene].tolist()) for scene in order]
             for name, (layout, opened) in WAYS.items():
-                found[name].append(measure(Path(folder) / layout, opened, crops))
-            assert len({rounds[-1][2] for rounds in found.values()}) == 1, "the layouts do not give the same pixels"
+                results[name].append(measure(Path(folder) / layout, opened, crops))
+            assert len({rounds[-1][2] for rounds in results.values()}) == 1, "the layouts do not give the same pixels"
     print(f"one {CROP}² crop of {CROP**2 * CHANNELS / 1e6:.1f} MB, from no cache, median of {ROUNDS} rounds")
-    for name, rounds in found.items():
+    for name, rounds in results.items():
         seconds, size = (statistics.median(numbers) for numbers in list(zip(*rounds, strict=True))[:2])
         print(f"  {name:42s}{1000 * seconds:7.2f} ms {1 / seconds:6.0f} crops/s {size / 1e6:7.1f} MB read")
 

@@ -33,7 +33,7 @@ DISTINCT = 20
 _UID = re.compile(rb'("uid":")([0-9a-f]{6})')
 
 
-def fabricate(root: Path, scenes: int, side: int) -> None:
+def draw_distinct_scenes(root: Path, scenes: int, side: int) -> None:
     """Draw the scenes that are repeated, a multiple of four."""
     part = scenes // 4
     sample = SampleParams(size=side, scenes=SampleScenes(tier1=part, tier3=part, hold=part, test=part))
@@ -42,7 +42,7 @@ def fabricate(root: Path, scenes: int, side: int) -> None:
 
 
 def repeat(drawn: Path, root: Path, turns: int) -> int:
-    """Link images and copy labels under further names so many times; return the number of buildings."""
+    """Link images and copy labels under new names, `turns` times; return the number of buildings."""
     buildings = 0
     for turn in range(turns):
         for path in sorted(drawn.glob("*/*/*.*")):
@@ -53,7 +53,7 @@ def repeat(drawn: Path, root: Path, turns: int) -> int:
             if path.suffix == ".json":
                 text, changed = _UID.subn(rb"\g<1>%06x" % turn, path.read_bytes())
                 copy.write_bytes(text)
-                buildings += changed // 2 * (phase == "post")  # each stands in pixels and in degrees
+                buildings += changed // 2 * (phase == "post")  # each is listed in pixels and in degrees
             else:
                 copy.hardlink_to(path)
     return buildings
@@ -65,8 +65,8 @@ def measure(root: Path, folder: Path) -> tuple[float, float]:
     shutil.copytree(PROJECT / "conf", conf, ignore=shutil.ignore_patterns("local"))
     (conf / "local").mkdir()
     dataset = {"source": "xbd", "root": str(root), "name": "memory"}
-    words = {"storage": str(folder / "data"), "dataset": dataset, "executor": {"kind": "serial"}}
-    (conf / "local" / "globals.yml").write_text(yaml.safe_dump(words))
+    settings = {"storage": str(folder / "data"), "dataset": dataset, "executor": {"kind": "serial"}}
+    (conf / "local" / "globals.yml").write_text(yaml.safe_dump(settings))
     started = time.monotonic()
     bootstrap_project(PROJECT)
     with redirect_stdout(sys.stderr), KedroSession.create(PROJECT, conf_source=str(conf)) as session:
@@ -79,7 +79,7 @@ def main(few: int = 40, many: int = 400, side: int = 1024) -> None:
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / "drawn"
         distinct = min(DISTINCT, few)
-        fabricate(drawn, distinct, side)
+        draw_distinct_scenes(drawn, distinct, side)
         for scenes in (few, many):
             here = Path(folder) / str(scenes)
             buildings = repeat(drawn, here / "raw", scenes // distinct)

@@ -3,7 +3,7 @@
     uv run python benchmarks/bench_embedding.py [FOOTPRINTS ...]
 
 Footprints are houses of 24 × 24 pixels, one every 40 pixels, on rasters as large as they need; each number runs in a
-process of its own; a MB is 1024² bytes. `fit` is a head fitted on 200 labels, without the scores of the report. About
+separate process; a MB is 1024² bytes. `fit` is a head fitted on 200 labels, without the scores of the report. About
 950 MB are torch and the other libraries, and 350 MB the network on one window. Targets for 10,000: 180 s,
 1.5 GB; fit below 10 s; growth up to 100,000 below 10 %.
 """
@@ -38,18 +38,18 @@ LABELS = 200
 
 
 def measure(count: int) -> tuple[float, float, float]:
-    """Return seconds to embed so many footprints and to fit, and the peak in megabytes."""
+    """Return seconds to embed `count` footprints and to fit, and the peak in megabytes."""
     torch.set_num_threads(1)
     across = int(np.ceil(count**0.5))
     side = across * STEP
-    place = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+    transform = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name in ("pre", "post"):
             size = {"dtype": "uint8", "count": 3, "height": side, "width": side, "tiled": True}
             with rasterio.open(
-                folder / f"{name}.tif", "w", driver="GTiff", crs="EPSG:32615", transform=place, **size
+                folder / f"{name}.tif", "w", driver="GTiff", crs="EPSG:32615", transform=transform, **size
             ) as file:
                 for top in range(0, side, 512):
                     height = min(512, side - top)
@@ -58,17 +58,18 @@ def measure(count: int) -> tuple[float, float, float]:
         column, row = np.divmod(np.arange(count), across)
         left, top = 500_000 + column * STEP / 2, 4_000_000 - row * STEP / 2
         boxes = shapely.box(left + 4, top - 16, left + 16, top - 4)
-        outlines = gpd.GeoSeries(boxes, crs="EPSG:32615")
+        footprints = gpd.GeoSeries(boxes, crs="EPSG:32615")
         pair = harmonise(InferenceParams(pre=folder / "pre.tif", post=folder / "post.tif", registration="off")).pair
         started = time.perf_counter()
-        made = embed_with(["package"], outlines, pair, folder)
-        embedded = time.perf_counter()
+        embedding = embed_with(["package"], footprints, pair, folder)
+        embedded_at = time.perf_counter()
         labelled = rng.choice(count, min(LABELS, count), replace=False)
         classes = np.where(rng.random(len(labelled)) < 0.2, 4, 1)
         points = np.column_stack([left, top])[labelled].astype(float)
-        fit_head(made, Labelled(made.rows(labelled), classes, spatial_blocks(points), np.ones(len(labelled))))
-        fitted = time.perf_counter()
-    return embedded - started, fitted - embedded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        weights = np.ones(len(labelled))
+        fit_head(embedding, Labelled(embedding.rows(labelled), classes, spatial_blocks(points), weights))
+        fitted_at = time.perf_counter()
+    return embedded_at - started, fitted_at - embedded_at, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(counts: list[int]) -> None:

@@ -1,10 +1,10 @@
-"""What an epoch costs outside the net: averaged weights of a ResNet50 net, and validation of whole scenes; one core.
+"""Time of an epoch outside the net: averaged weights of a ResNet50 net, and validation of whole scenes; one core.
 
     OMP_NUM_THREADS=1 uv run python benchmarks/bench_epoch.py [SCENES]      default: 40
 
 Averaged weights: Lightning's own callback averages one tensor after the other, this project all of them together.
-Validation: the other way finds the likeliest class with `argmax` along the channels, counts confusion in numpy, scene
-by scene, and draws no picture. Both start from the same logits, compute the same losses and must count the same.
+Validation: the other way computes the most likely class with `argmax` along the channels, counts confusion in numpy,
+scene by scene, and draws no picture. Both start from the same logits, compute the same losses and must count the same.
 """
 
 from __future__ import annotations

@@ -23,13 +23,13 @@ from typed import commands, do, lay_down_project, type_line, write_geotiff
 HOUR = 3600
 
 
-def bring_scenes(xbd: Path, given: Path) -> None:
-    """Create what the page calls /path/to: xBD, and an image pair as GeoTIFFs."""
-    given.mkdir(parents=True)
-    (given / "xbd").symlink_to(xbd)
-    before = min((xbd / "test" / "images").glob("*_pre_disaster.*"))
-    write_geotiff(before, given / "before.tif")
-    write_geotiff(before.with_name(before.name.replace("_pre_", "_post_")), given / "after.tif")
+def link_scenes(xbd: Path, folder: Path) -> None:
+    """Create the files below /path/to on the page: xBD, and an image pair as GeoTIFFs."""
+    folder.mkdir(parents=True)
+    (folder / "xbd").symlink_to(xbd)
+    pre = min((xbd / "test" / "images").glob("*_pre_disaster.*"))
+    write_geotiff(pre, folder / "before.tif")
+    write_geotiff(pre.with_name(pre.name.replace("_pre_", "_post_")), folder / "after.tif")
 
 
 def main(xbd: Path) -> None:
@@ -42,7 +42,7 @@ def main(xbd: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         lay_down_project(folder)
-        bring_scenes(xbd, folder / "path/to")
+        link_scenes(xbd, folder / "path/to")
         for block in blocks(page):
             line = int(block.place.split(":")[1])
             title = [title for above, title in steps if above < line][-1]

@@ -86,12 +86,12 @@ def simulate(
     truth = round(prevalence * BUILDINGS)
     damaged = np.arange(BUILDINGS) < truth
     distort = DISTORTIONS[scores]
-    found, labelled, sizes = padded(
+    positive, labelled, sizes = padded(
         [draw_counts(rng, damaged, distort(binormal(rng, damaged, auc)), count) for _ in range(populations)]
     )
-    ours = count_interval(found, labelled, sizes)
-    assert (ours.low >= found.sum(1)).all()
-    assert (ours.high <= BUILDINGS - (labelled - found).sum(1)).all()
+    ours = count_interval(positive, labelled, sizes)
+    assert (ours.low >= positive.sum(1)).all()
+    assert (ours.high <= BUILDINGS - (labelled - positive).sum(1)).all()
     assert (ours.low < ours.high).all()
     share = rng.hypergeometric(truth, BUILDINGS - truth, count, populations) / count
     error = NOMINAL * np.sqrt(share * (1 - share) / (count - 1) * (1 - count / BUILDINGS))
@@ -172,7 +172,7 @@ def rows(populations: int, scores: str = "calibrated") -> Iterator[tuple[str, bo
     """Yield a line of each case, and whether it reaches the targets."""
     for prevalence, auc, count in product(PREVALENCES, AUCS, COUNTS):
         one = simulate(prevalence, auc, count, populations, scores)
-        ratio = one["width"] / max(one["plain_width"], 1e-9)  # 0 where no population has a label of the kind
+        ratio = one["width"] / max(one["plain_width"], 1e-9)  # 0 if no population has a label of damage
         good = one["coverage"] >= 0.93 and (scores != "calibrated" or auc < 0.95 or prevalence < 0.1 or ratio <= 0.75)
         yield (
             (

@@ -3,7 +3,8 @@
     uv run python benchmarks/bench_macs.py [--encoder resnet50] [--side 1024]
 
 Counted by torch's FlopCounterMode on tensors without content; training takes about three times as many. The university
-project's network (`seed`) has two encoders without skips; its decoders are cheap because they see little.
+project's network (`seed`) has two encoders without skips; its decoders are cheap because they use the deepest
+features only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ NETS: dict[str, dict[str, Any]] = {
     "seed": {"architecture": "seed"},
     "shared U-Net, as shipped": {},
     "two U-Nets": {"share_weights": False},
-    "dates joined at all levels": {"fusion_levels": "all"},
+    "fusion at all levels": {"fusion_levels": "all"},
     "without a bottleneck": {"bottleneck": None},
     "decoder at half the size": {"decoder_channels": [256, 128, 64, 32]},
     "narrow decoder": {"decoder_channels": [128, 64, 32, 16, 16]},

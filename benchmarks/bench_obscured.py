@@ -32,7 +32,7 @@ from affine import Affine
 from rasterio.features import rasterize
 from scipy import ndimage
 
-from bench_assess_speed import fabricate_checkpoint
+from bench_assess_speed import make_random_checkpoint
 from xview2_siamese_unet.config.dataset import SampleParams
 from xview2_siamese_unet.config.inference import BuildingParams, InferenceParams
 from xview2_siamese_unet.config.modelling import HardwareParams
@@ -49,16 +49,16 @@ from xview2_siamese_unet.xbd.labels import parse_label, parse_polygons
 from xview2_siamese_unet.xbd.scenes import list_pairs
 
 SIDE = 1024
-PLACE = {"crs": "EPSG:32610", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
+GEOREFERENCE = {"crs": "EPSG:32610", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)}
 KINDS = ("covered", "clear", "white roofs", "bare ground", "in shadow")
 
 
 class Scene(NamedTuple):
-    """Both images of a scene, and outlines in pixels."""
+    """Both images of a scene, and footprints in pixels."""
 
     pre: np.ndarray
     post: np.ndarray
-    outlines: list[shapely.Polygon]
+    footprints: list[shapely.Polygon]
 
 
 def synthetic_scenes() -> Iterator[Scene]:
@@ -74,22 +74,25 @@ def synthetic_scenes() -> Iterator[Scene]:
 def real_scenes(root: Path) -> Iterator[Scene]:
     """Yield the scenes of a folder in the layout of xBD, else the corner of `pre`, `post` and `footprints.geojson`."""
     if (root / "footprints.geojson").is_file():
-        found = harmonise(InferenceParams(pre=root / "pre", post=root / "post", footprints=root / "footprints.geojson"))
-        with found.pair.open() as reader:
+        harmonised = harmonise(
+            InferenceParams(pre=root / "pre", post=root / "post", footprints=root / "footprints.geojson")
+        )
+        with harmonised.pair.open() as reader:
             patch = reader.read(0, 0, SIDE, SIDE)
-        into = ~found.pair.grid.transform
-        placed = shapely.transform(found.footprints.geometry.to_numpy(), lambda xy: np.column_stack(into @ tuple(xy.T)))
+        to_pixels = ~harmonised.pair.grid.transform
+        polygons = harmonised.footprints.geometry.to_numpy()
+        placed = shapely.transform(polygons, lambda xy: np.column_stack(to_pixels @ tuple(xy.T)))
         yield Scene(patch.pre, patch.post, [one for one in placed if shapely.box(0, 0, SIDE, SIDE).contains(one)])
         return
     for pair in list_pairs(root)[0]:
         name = pair.labels["pre"]
         label = parse_label((root / name).read_bytes(), "pre", where=name)
-        outlines = parse_polygons([building.xy for building in label.buildings], name)
-        yield Scene(*(read_rgb(root / pair.images[phase]) for phase in ("pre", "post")), list(outlines))
+        footprints = parse_polygons([building.xy for building in label.buildings], name)
+        yield Scene(*(read_rgb(root / pair.images[phase]) for phase in ("pre", "post")), list(footprints))
 
 
 def lay_clouds(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return an image below clouds, the opacity of these, and that of their shadow."""
+    """Return an image below clouds, and the opacity of the clouds and of their shadow."""
     side = len(image)
     billow = ndimage.zoom(noise(rng, side // 4, rng.uniform(20, 50), 5), 4, order=1)  # about 100 to 300 m wide
     first = np.quantile(billow, rng.uniform(0.5, 0.8))
@@ -108,33 +111,36 @@ def flagged(scene: Scene, post: np.ndarray, frame: gpd.GeoDataFrame, folder: Pat
     for name, image in (("pre", scene.pre), ("post", post)):
         paths[name] = folder / f"{name}.tif"
         size = {"dtype": "uint8", "count": 3, "height": len(image), "width": len(image)}
-        with rasterio.open(paths[name], "w", driver="GTiff", **size, **PLACE) as target:
+        with rasterio.open(paths[name], "w", driver="GTiff", **size, **GEOREFERENCE) as target:
             target.write(np.moveaxis(image, 2, 0))
     params = InferenceParams(**paths, registration="off")
-    found = with_obscured(harmonise(params), params).obscured
-    hidden = hide_obscured(frame.copy(), found, BuildingParams())["status"] == NOT_ASSESSED
+    obscured = with_obscured(harmonise(params), params).obscured
+    hidden = hide_obscured(frame.copy(), obscured, BuildingParams())["status"] == NOT_ASSESSED
     return hidden.to_numpy()
 
 
 def measure(scene: Scene, rng: np.random.Generator, folder: Path) -> pd.DataFrame:
-    """Return a row for each building without clouds and with them: flagged, and of which kinds it is."""
-    seen = (scene.pre.any(axis=2) & scene.post.any(axis=2)).astype(float)
+    """Return a row for each building without and with clouds: its kinds, and whether it is flagged."""
+    valid = (scene.pre.any(axis=2) & scene.post.any(axis=2)).astype(float)
     numbers = rasterize(
-        ((outline, number) for number, outline in enumerate(scene.outlines, 1)), seen.shape, dtype="int32"
+        ((footprint, number) for number, footprint in enumerate(scene.footprints, 1)), valid.shape, dtype="int32"
     )
     index = np.unique(numbers[numbers > 0])
-    index = index[ndimage.mean(seen, numbers, index) > 0.95]
-    outlines = [scene.outlines[number - 1] for number in index]
-    placed = [shapely.transform(one, lambda xy: np.column_stack(PLACE["transform"] @ tuple(xy.T))) for one in outlines]
+    index = index[ndimage.mean(valid, numbers, index) > 0.95]
+    footprints = [scene.footprints[number - 1] for number in index]
+    placed = [
+        shapely.transform(one, lambda xy: np.column_stack(GEOREFERENCE["transform"] @ tuple(xy.T)))
+        for one in footprints
+    ]
     facts = {"visible_fraction": 1.0, "status": ASSESSED, "reason": None, **dict.fromkeys(SHARES, 0.25)}
-    frame = gpd.GeoDataFrame(geometry=placed, crs=PLACE["crs"]).assign(**facts)
+    frame = gpd.GeoDataFrame(geometry=placed, crs=GEOREFERENCE["crs"]).assign(**facts)
     around = ndimage.maximum_filter(numbers, 31) * (numbers == 0)
     darkest = scene.post.min(axis=2).astype(float)
     white = ndimage.mean(darkest, numbers, index) > 150
     with np.errstate(invalid="ignore"):  # NaN without any ground around, which is not bright
         bare = ndimage.mean(darkest, around, index) > 110
     rows = []
-    nothing = np.zeros(seen.shape)
+    nothing = np.zeros(valid.shape)
     for post, opacity, shade in ((scene.post, nothing, nothing), lay_clouds(scene.post, rng)):
         covered = ndimage.mean(opacity >= 0.8, numbers, index) > 0.5
         above = ndimage.maximum(opacity, numbers, index) < 0.05
@@ -150,13 +156,13 @@ def extra_time(scene: Scene, folder: Path, encoder: str) -> tuple[float, float]:
     """Return seconds to predict the pair that lies in a folder, and to search it for clouds."""
     params = InferenceParams(pre=folder / "pre.tif", post=folder / "post.tif", registration="off")
     harmonised, windows = harmonise(params), params.windows
-    answer = WindowPredictor(fabricate_checkpoint(encoder), HardwareParams(device="cpu"))
+    predictor = WindowPredictor(make_random_checkpoint(encoder), HardwareParams(device="cpu"))
     plan = WindowPlan(harmonised.pair.grid.height, harmonised.pair.grid.width, windows.size, windows.overlap)
     predicted, searched = [], []
     for turn in range(3):
         started = time.perf_counter()
         store = BlockStore(folder / f"blocks{turn}")
-        for number, columns in predict_rows(harmonised.pair, plan, answer, store, 1):
+        for number, columns in predict_rows(harmonised.pair, plan, predictor, store, 1):
             store.write_row(number, columns)
         middle = time.perf_counter()
         with_obscured(harmonised, params)
@@ -172,7 +178,7 @@ def main(roots: list[Path], most: int | None, encoder: str) -> None:
         folder = Path(temporary)
         for name, scenes in sources.items():
             tables, scene = [], None
-            for number, scene in enumerate(islice((one for one in scenes if one.outlines), most)):
+            for number, scene in enumerate(islice((one for one in scenes if one.footprints), most)):
                 tables.append(measure(scene, np.random.default_rng(number), folder))
             table = pd.concat(tables)
             cells = (table.loc[table[kind], "flagged"] for kind in KINDS)

@@ -23,7 +23,7 @@ import rasterio
 import shapely
 import torch
 
-from bench_assess_speed import fabricate, fabricate_checkpoint
+from bench_assess_speed import make_random_checkpoint, make_synthetic_pair
 from xview2_siamese_unet.assessment import assess
 from xview2_siamese_unet.config.modelling import HardwareParams
 from xview2_siamese_unet.inference.prediction import WindowPredictor
@@ -37,21 +37,21 @@ TURNS = 3
 
 def assess_in_turns(models: dict[str, Path], folder: Path, side: int) -> dict[str, float]:
     """Return the seconds of the fastest whole assessment with each model."""
-    pair, best = fabricate(folder, side), dict.fromkeys(models, float("inf"))
+    pair, best = make_synthetic_pair(folder, side), dict.fromkeys(models, float("inf"))
     with rasterio.open(pair.pre) as raster:
         squares = [shapely.box(x, y - 12, x + 12, y) for x, y in (raster.xy(k, k) for k in range(8, side - 32, 64))]
         gpd.GeoDataFrame(geometry=squares, crs=raster.crs).to_file(folder / "footprints.gpkg")
     for _ in range(TURNS):
         for name, model in models.items():
             started = time.perf_counter()
-            given = {"footprints": folder / "footprints.gpkg", "registration": "off", "overwrite": True}
-            assess(pair.pre, pair.post, folder / name, model=model, device="cpu", **given)
+            options = {"footprints": folder / "footprints.gpkg", "registration": "off", "overwrite": True}
+            assess(pair.pre, pair.post, folder / name, model=model, device="cpu", **options)
             best[name] = min(best[name], time.perf_counter() - started)
     return best
 
 
 def main(encoder: str = "resnet18", side: str = "1024") -> None:
-    checkpoint, single = fabricate_checkpoint(encoder), HardwareParams(device="cpu", precision="32-true")
+    checkpoint, single = make_random_checkpoint(encoder), HardwareParams(device="cpu", precision="32-true")
     automatic = HardwareParams(device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         exported = write_model("net", checkpoint, None, Path(folder) / "net.onnx")
@@ -63,18 +63,18 @@ def main(encoder: str = "resnet18", side: str = "1024") -> None:
             "ONNX Runtime, fp32": WindowPredictor(card, single),
         }
         pre, post = np.random.default_rng(0).integers(1, 255, (2, 1, int(side), int(side), 3), dtype=np.uint8)
-        best, answers = dict.fromkeys(predictors, float("inf")), {}
+        best, outputs = dict.fromkeys(predictors, float("inf")), {}
         for _ in range(TURNS + 1):  # the first one warms up
             for name, predict in predictors.items():
                 started = time.perf_counter()
-                answers[name] = predict(pre, post)
+                outputs[name] = predict(pre, post)
                 best[name] = min(best[name], time.perf_counter() - started)
         whole = assess_in_turns({"torch": saved, "onnx": exported}, Path(folder), int(side))
     reference, *_, onnx = best
     print(f"{encoder}, {side} × {side} pixels, {torch.get_num_threads()} threads, torch {torch.__version__}, ", end="")
     print(f"onnxruntime {onnxruntime.__version__}, best of {TURNS + 1}")
     for name, seconds in best.items():
-        error = np.abs(answers[name] - answers[reference]).max()
+        error = np.abs(outputs[name] - outputs[reference]).max()
         print(f"  {name:<28}{seconds:8.2f} s   max |Δp| {error:.1e}   ratio {seconds / best[reference]:.2f}")
     print(f"ONNX Runtime to torch: {best[onnx] / best[reference]:.2f}")
     print(f"whole assessment: torch, auto {whole['torch']:.2f} s, ONNX Runtime {whole['onnx']:.2f} s, ", end="")

@@ -35,6 +35,7 @@ from xview2_siamese_unet.raster.io import read_bands, write_probabilities
 from xview2_siamese_unet.raster.store import Scene
 from xview2_siamese_unet.report.figures import draw_class_histogram, draw_curves
 from xview2_siamese_unet.report.page import CALIBRATION, CHARTS
+from xview2_siamese_unet.xbd.ingest import PROBLEM_COLUMNS
 
 SIDE, DISTINCT = 1024, 4
 COLUMNS = ("train_loss", "validation_loss", "validation_score", "validation_localization_f1", "validation_damage_f1")
@@ -53,9 +54,9 @@ OF_TRAINING: dict[str, Any] = {
     "class_counts": {"pre": {"background": 9, "building": 1}, "post": {code.word: 1 for code in Damage}},
     "run": {"id": "0", "settings": SETTINGS},
     "checkpoint": RUN,
-    "problems": pd.DataFrame(columns=["scene", "where", "found", "consequence"]),
+    "problems": pd.DataFrame(columns=list(PROBLEM_COLUMNS)),
 }
-"""What the report needs next to the scores."""
+"""Inputs of the report in addition to the scores."""
 
 
 class Peak:
@@ -80,7 +81,7 @@ class Peak:
         return self.value
 
 
-def fabricate(folder: Path) -> tuple[list[Any], list[Any]]:
+def write_synthetic_scenes(folder: Path) -> tuple[list[Any], list[Any]]:
     """Write masks and predictions of a few scenes; return the buildings of each and its file of predictions."""
     rng, buildings = np.random.default_rng(0), []
     for number in range(DISTINCT):
@@ -128,7 +129,7 @@ def measure(scenes: int) -> tuple[float, float, float]:
     """Score the scenes as the pipeline does; return peak memory and page size in MiB, and seconds."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        drawn, files = fabricate(root)
+        drawn, files = write_synthetic_scenes(root)
         names = [f"event-{number % 6}_{number:08d}" for number in range(scenes)]
         events = [name.split("_")[0] for name in names]
         facts = pd.DataFrame({"scene": names, "disaster": events, "disaster_type": "fire"})

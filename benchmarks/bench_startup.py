@@ -3,8 +3,8 @@
     uv run python benchmarks/bench_startup.py [RUNS]
 
 The two alternate, so that other load slows both. Target: a ratio of at most 1.3. `kedro registry list`, which imports
-every pipeline in any Kedro project, is measured too. Of `xview2`, processor time is measured, which other load changes
-less.
+every pipeline in any Kedro project, is measured too. For `xview2`, processor time is measured, which depends less on
+other load.
 """
 
 from __future__ import annotations

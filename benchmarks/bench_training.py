@@ -52,7 +52,7 @@ MEAN = [100.0] * 3, [50.0] * 3
 Step = Callable[[Batch], None]
 
 
-def fabricate(folder: Path, n: int, size: int) -> Store:
+def write_synthetic_scenes(folder: Path, n: int, size: int) -> Store:
     """Write the same scenes as PNGs and as a store."""
     random = np.random.default_rng(0)
     records = np.zeros(n, RECORD)
@@ -93,22 +93,22 @@ def plain_step(encoder: str, device: str, writer: SummaryWriter | None) -> Step:
     net = build_net(ModelParams.model_validate({"architecture": "seed", "encoder": {"name": encoder}}), 6).to(device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
     normalise, weights = Normalise(*MEAN).to(device), torch.ones(6, device=device)
-    seen = 0
+    steps = 0
 
     def step(batch: Batch) -> None:
-        nonlocal seen
+        nonlocal steps
         pre, post, building, damage = (part.to(device) for part in batch)
         logits = net(normalise(pre), normalise(post))
         loss = focal_loss(logits.building, building, weights[:2], 2.0) + focal_loss(logits.damage, damage, weights, 2.0)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        seen += 1
+        steps += 1
         if writer is not None:
             for name, weight in net.named_parameters():
-                writer.add_histogram(name, weight, seen)
+                writer.add_histogram(name, weight, steps)
                 if weight.grad is not None:
-                    writer.add_histogram(f"{name}.grad", weight.grad, seen)
+                    writer.add_histogram(f"{name}.grad", weight.grad, steps)
         loss.item()
 
     return step
@@ -165,7 +165,7 @@ def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        store = fabricate(folder, args.scenes, args.size)
+        store = write_synthetic_scenes(folder, args.scenes, args.size)
         plain = lambda: decoded(folder, args.scenes, args.batch, args.side)  # noqa: E731
         ways = {
             "plain loop": Way(plain(), plain_step(args.encoder, device, SummaryWriter(str(folder / "logs")))),

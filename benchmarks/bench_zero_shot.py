@@ -1,4 +1,4 @@
-"""Macro-F1 of a net on synthetic events that it has not seen, and of a head fitted on labels on top of it.
+"""Macro-F1 of a net on unseen synthetic events, and of heads fitted on labels on top of it.
 
     uv run python benchmarks/bench_zero_shot.py [SEEN [SEEDS [EVENTS [SCENES [EPOCHS [DRAWN [TURNS]]]]]]]
 
@@ -72,15 +72,15 @@ def train(project: Path, parameters: str, seed: int, epochs: int) -> Path:
     shutil.copy(HERE / "pyproject.toml", project)
     (project / "conf" / "local").mkdir()
     (project / "conf" / "local" / "parameters.yml").write_text(parameters)
-    given = {"training": {"seed": seed, "epochs": epochs}}
-    # The progress is no result of this command.
-    with chdir(project), redirect_stdout(sys.stderr), open_session("default/quickstart", given) as session:
+    overrides = {"training": {"seed": seed, "epochs": epochs}}
+    # Progress is not part of the output of this command.
+    with chdir(project), redirect_stdout(sys.stderr), open_session("default/quickstart", overrides) as session:
         session.run(pipeline_names=["data_processing", "feature_statistics", "modelling"])
     return next(project.glob(pattern))
 
 
 def settings(seen: int, drawn: int) -> str:
-    """Return the parameters by which a net sees so many scenes of so many events, and none of the others."""
+    """Return parameters that train on `drawn` scenes of `seen` events and leave the other events out."""
     left_out = ", ".join([*NAMES, *OTHERS[seen:]])
     scenes = f"{{tier1: 0, tier3: {drawn * len(OTHERS) // seen}, hold: 0, test: {len(NAMES)}}}"
     return (
@@ -89,7 +89,7 @@ def settings(seen: int, drawn: int) -> str:
 
 
 def draw_events(folder: Path, events: int, scenes: int) -> None:
-    """Draw so many scenes of each of some events, which no training has."""
+    """Draw scenes of events that are not in training, `scenes` of each."""
     params = SampleParams(seed=99, scenes=SampleScenes(tier1=0, tier3=0, hold=0, test=scenes * len(NAMES)))
     for scene in plan_sample(params):
         if scene.event.name in NAMES[:events]:
@@ -98,8 +98,8 @@ def draw_events(folder: Path, events: int, scenes: int) -> None:
 
 def assess_event(event: Event, model: Path, images: Path, folder: Path) -> Case:
     """Assess the buildings of an event with a net."""
-    outlines = gpd.GeoDataFrame({"building_id": [str(n) for n in range(len(event.classes))]}, geometry=event.outlines)
-    outlines.to_file(footprints := images / "footprints.gpkg")
+    frame = gpd.GeoDataFrame({"building_id": [str(n) for n in range(len(event.classes))]}, geometry=event.footprints)
+    frame.to_file(footprints := images / "footprints.gpkg")
     assess(images / "pre.tif", images / "post.tif", folder, model=model, footprints=footprints, overwrite=True)
     buildings = read_building_layer(folder / "buildings.gpkg")
     event = event._replace(classes=event.classes[buildings["building_id"].astype(int)])
@@ -116,14 +116,14 @@ def table_of(case: Case, chosen: Int64Array) -> pd.DataFrame:
 
 
 def macro_f1(case: Case, shares: Float64Array, labelled: Int64Array) -> float:
-    """Return macro-F1 over the classes present of the buildings that have no label."""
+    """Return macro-F1 over the classes present, on the buildings without a label."""
     rest = np.setdiff1d(case.known, labelled)
-    true, found = case.event.classes[rest], shares[rest].argmax(axis=1) + 1
-    return float(f1_score(true, found, average="macro", labels=np.unique(true)))
+    true, predicted = case.event.classes[rest], shares[rest].argmax(axis=1) + 1
+    return float(f1_score(true, predicted, average="macro", labels=np.unique(true)))
 
 
 def gain(case: Case, labelled: Int64Array) -> tuple[float, float]:
-    """Return macro-F1 of the net and of a head, on the buildings that have no label."""
+    """Return macro-F1 of the net and of a head, on the buildings without a label."""
     labels = labelled_buildings(case.embedding, case.buildings, table_of(case, labelled), feature_space(case.embedding))
     shares = predict_all(fit_head(case.embedding, labels), case.embedding, case.buildings)
     return macro_f1(case, zero_shot_of(case.buildings), labelled), macro_f1(case, shares, labelled)

@@ -44,7 +44,7 @@ WITHOUT: dict[str, Tree] = {
 """Removed component → parameters that differ from the recipe."""
 
 
-def otherwise(args: argparse.Namespace) -> dict[str, Tree]:
+def replacements(args: argparse.Namespace) -> dict[str, Tree]:
     """Return replaced component → parameters that differ from the recipe."""
     return {
         "a decoder at half the size": {"model": {"decoder_channels": args.decoder[:-1]}},
@@ -91,7 +91,7 @@ def variants(args: argparse.Namespace) -> dict[str, Tree]:
     strong = merged(merged(shipped["strong"], size), ours)
     chosen = {"seed_002": first, "strong": strong}
     chosen |= {f"strong without {name}": merged(strong, change) for name, change in WITHOUT.items()}
-    chosen |= {f"strong with {name}": merged(strong, change) for name, change in otherwise(args).items()}
+    chosen |= {f"strong with {name}": merged(strong, change) for name, change in replacements(args).items()}
     return {name: tree for name, tree in chosen.items() if not args.only or name in args.only}
 
 
@@ -146,15 +146,15 @@ def table(args: argparse.Namespace, names: list[str]) -> str:
     runs: dict[str, dict[int, dict[str, float]]] = {}
     for name in names:
         paths = {seed: metrics_of(args, name, seed) for seed in args.seeds}
-        runs[name] = {seed: json.loads(found[-1].read_text()) for seed, found in paths.items() if found}
+        runs[name] = {seed: json.loads(files[-1].read_text()) for seed, files in paths.items() if files}
     lines = [f"| variant | seeds | {' | '.join(SCORES.values())} | score against strong |", "| --- " * 6 + "|"]
-    for name, found in runs.items():
-        both = found.keys() & runs.get("strong", {}).keys()
-        difference = [found[seed]["score"] - runs["strong"][seed]["score"] for seed in both]
-        cells = [spread([metrics[key] for metrics in found.values()]) for key in SCORES if found]
+    for name, by_seed in runs.items():
+        both = by_seed.keys() & runs.get("strong", {}).keys()
+        difference = [by_seed[seed]["score"] - runs["strong"][seed]["score"] for seed in both]
+        cells = [spread([metrics[key] for metrics in by_seed.values()]) for key in SCORES if by_seed]
         if cells:
             cells.append(f"{statistics.mean(difference):+.3f}" if both else "–")
-            lines.append(f"| {name} | {len(found)} | {' | '.join(cells)} |")
+            lines.append(f"| {name} | {len(by_seed)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -180,7 +180,7 @@ def main(args: argparse.Namespace) -> None:
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=lambda path: Path(path).resolve(), help="folder of everything that the runs make")
+    parser.add_argument("out", type=lambda path: Path(path).resolve(), help="folder for everything that the runs write")
     parser.add_argument("--xbd", type=lambda path: Path(path).resolve(), help="root of xBD; default: built-in sample")
     parser.add_argument("--size", type=int, default=1024, help="pixels of a scene of the sample")
     parser.add_argument("--scenes", type=int, nargs=4, default=[12, 4, 4, 4], help="of tier1, tier3, hold, test")

@@ -1,4 +1,4 @@
-"""The commands of `xview2` as algorithms of Processing: each names its parameters, which are the command's options."""
+"""Processing algorithms for the commands of `xview2`; each parameter is an option of the command."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Result(NamedTuple):
     Attributes:
         output: of the algorithm.
         path: below the folder of results.
-        layer: to load from it, if it is a GeoPackage.
-        order: greater ones are shown on top; none is not loaded.
+        layer: to load from a GeoPackage.
+        order: position among the layers, the greatest on top; `None` is not loaded.
     """
 
     output: QgsProcessingOutputDefinition
@@ -64,12 +64,12 @@ class Result(NamedTuple):
     order: int | None = None
 
     def source(self, folder: str) -> str:
-        """Return how QGIS names it."""
+        """Return the data source of QGIS."""
         return str(Path(folder, self.path)) + (f"|layername={self.layer}" if self.layer else "")
 
 
 class _Style(QgsProcessingLayerPostProcessorInterface):  # type: ignore[misc]
-    """Styles a layer as QGIS does when a user opens it, which Processing does not."""
+    """Apply the default style of a layer, which Processing does not do."""
 
     def postProcessLayer(  # noqa: N802  QGIS calls it
         self, layer: QgsMapLayer, _context: QgsProcessingContext, _feedback: QgsProcessingFeedback
@@ -104,8 +104,8 @@ class Xview2Algorithm(QgsProcessingAlgorithm):  # type: ignore[misc]
         """Return whether to load a result."""
         return result.order is not None
 
-    def createInstance(self) -> Xview2Algorithm:  # noqa: N802  QGIS calls it, as all of these
-        """Return another of this class."""
+    def createInstance(self) -> Xview2Algorithm:  # noqa: N802  QGIS calls it, like all methods in camel case
+        """Return a new instance."""
         return type(self)()
 
     def name(self) -> str:
@@ -137,7 +137,7 @@ class Xview2Algorithm(QgsProcessingAlgorithm):  # type: ignore[misc]
         self.addOutput(QgsProcessingOutputString(_TEXT, "Printed text"))
 
     def canExecute(self) -> tuple[bool, str]:  # noqa: N802
-        """Return whether the command is installed, or a sentence."""
+        """Return whether the command is installed, and a message if not."""
         try:
             find_command(ProcessingConfig.getSetting(SETTING))
         except CommandError as error:
@@ -147,7 +147,7 @@ class Xview2Algorithm(QgsProcessingAlgorithm):  # type: ignore[misc]
     def prepareAlgorithm(  # noqa: N802
         self, parameters: Mapping[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
-        """Read the parameters; in the main thread, where the layers of the project may be used."""
+        """Read the parameters in the main thread, which may use the layers of the project."""
         self._values = {
             definition.name(): self._read(definition, parameters, context, feedback)
             for definition in self.parameterDefinitions()
@@ -201,7 +201,7 @@ class Xview2Algorithm(QgsProcessingAlgorithm):  # type: ignore[misc]
         context: QgsProcessingContext,
         feedback: QgsProcessingFeedback,
     ) -> Value:
-        """Return the value of a parameter as the command takes it."""
+        """Return the value of a parameter in the form of the command line."""
         where = parameters, definition.name(), context
         if parameters.get(definition.name(), definition.defaultValue()) in (None, ""):
             return None
@@ -235,7 +235,7 @@ class Xview2Algorithm(QgsProcessingAlgorithm):  # type: ignore[misc]
 
 
 def _load(result: Result, source: str, context: QgsProcessingContext) -> None:
-    """Have a layer loaded when the algorithm has ended."""
+    """Register a layer to be loaded when the algorithm has finished."""
     details = QgsProcessingContext.LayerDetails(result.output.description(), context.project(), result.output.name())
     details.layerSortKey = result.order  # of QGIS 3.32 and newer
     _post_processors.append(_Style())
@@ -244,7 +244,7 @@ def _load(result: Result, source: str, context: QgsProcessingContext) -> None:
 
 
 def _file(layer: QgsVectorLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> str:
-    """Return the file of a layer, with the name of the layer as `xview2` takes it."""
+    """Return the file of a layer, with `|layername=` if needed."""
     written = "gpkg" if layer.isSpatial() else "csv"  # labels without geometry are read from CSV only
     path, name = QgsProcessingUtils.convertToCompatibleFormatAndLayerName(
         layer, False, "layer", _VECTORS, written, context, feedback
@@ -312,7 +312,7 @@ class Assess(_Pair):
     """Find damaged buildings between a pre- and a post-disaster image.
 
     Each image is a GeoTIFF, a VRT or a folder of GeoTIFF tiles. Without a model, the folder is prepared for labels: run
-    Draw a validation sample, Write a labelling page and Adapt to labels next; this needs footprints, and no
+    Draw a validation sample, Write a labelling page and Adapt to labels next. This needs footprints, but no
     pre-disaster image.
     """
 
@@ -329,11 +329,11 @@ class Assess(_Pair):
         ]
 
     def options_of_command(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Name the absence of a model."""
+        """Pass `none` if there is no model."""
         return {**super().options_of_command(values), "model": values["MODEL"] or "none"}
 
     def is_shown(self, result: Result) -> bool:
-        """Leave out the damage of pixels if there is no model."""
+        """Do not load the damage raster of an assessment without a model."""
         return super().is_shown(result) and (result.path != "damage.tif" or bool(self._values["MODEL"]))
 
     def results(self) -> list[Result]:
@@ -349,7 +349,7 @@ class Assess(_Pair):
 
 
 class Validate(Xview2Algorithm):
-    """Draw a random sample of buildings, whose labels never train.
+    """Draw a random sample of buildings, whose labels are never used for training.
 
     Label them in the page, which shows no prediction, or in the layer: fill in the column label. Then run Estimate
     counts.
@@ -375,7 +375,7 @@ class Validate(Xview2Algorithm):
 
 
 class Label(Xview2Algorithm):
-    """Write a page on which a person labels the damage of the buildings whose labels teach most.
+    """Write a page to label the damage of the buildings whose labels are most informative.
 
     It is one HTML file that works without a network. Buildings that have a label or are in the validation sample are
     left out. Export the labels from the page, then run Adapt to labels.
@@ -403,7 +403,7 @@ class Label(Xview2Algorithm):
     def processAlgorithm(  # noqa: N802
         self, parameters: Mapping[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
-        """Name the page that the command writes."""
+        """Return the default path of the page if none was chosen."""
         outputs = super().processAlgorithm(parameters, context, feedback)
         return {**outputs, "OUT": outputs["OUT"] or str(Path(str(self._values["FOLDER"]), "label.html"))}
 

@@ -1,4 +1,4 @@
-"""The installed command `xview2`: find it, build its command line, run it. Imports nothing of QGIS."""
+"""Find and run the installed command `xview2`, without QGIS."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from typing import IO, NamedTuple
 
 COMMAND = "xview2"
 OLDEST = (0, 2)
-"""Version of the command whose options the algorithms use."""
+"""Oldest version of the command that has all options of the algorithms."""
 _INSTALL = "uv tool install '.[onnx]'"  # as in docs/install.md
 PATIENCE = 3.0
 """Seconds from SIGINT to SIGKILL."""
 _POLL = 0.1
-_NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # only on Windows, which opens one
-# QGIS sets these for its own Python and libraries; the command has others.
+_NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows only: opens no console
+# QGIS sets these for its own Python and libraries; the command uses others.
 _OF_QGIS = ("PYTHONHOME", "PYTHONPATH", "GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB")
-# Log messages of the command are not wrapped at this width.
+# Columns of the terminal, so that log messages of the command are not wrapped.
 _WIDTH = "10000"
 _LOGGED = re.compile(r"(?:\[[^\]]*\])?\s+(DEBUG|INFO|WARNING|ERROR|CRITICAL)\s+(.*)")
 _STEP = re.compile(r"(\d+) of (\d+): \S+")
@@ -37,7 +37,7 @@ Value = str | int | Sequence[str] | None
 
 
 class CommandError(Exception):
-    """The command is missing, too old, or failed: one sentence for the user."""
+    """The command is missing, too old, or failed; the message is for the user."""
 
 
 class Canceled(Exception):  # noqa: N818  no error
@@ -73,12 +73,11 @@ def require_version(path: str) -> None:
     _check_version(path, Path(path).stat().st_mtime_ns)
 
 
-@cache  # a batch asks for each row, and the command takes seconds to start
+@cache  # a batch checks it for each row, and the command takes seconds to start
 def _check_version(path: str, _changed: int) -> None:
     try:
-        asked = [path, "--version"]
         done = subprocess.run(  # noqa: S603
-            asked,
+            [path, "--version"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=environment(),
@@ -109,7 +108,7 @@ def command_line(path: str, name: str, arguments: Sequence[str], options: Mappin
         path: of `xview2`.
         name: of its command, such as `assess`.
         arguments: positional arguments.
-        options: name → value. A flag is true, a repeated option is a list; what is empty is left out.
+        options: name → value: `True` for a flag, a list for a repeated option; empty values are left out.
     """
     words = [path, name]
     for option, value in options.items():
@@ -129,13 +128,13 @@ def read_line(text: str) -> Line:
 
 
 class Progress:
-    """Share of a command that is done, from the log of its steps and of the parts of a step."""
+    """Progress of a command, from the log of its steps and of the parts of a step."""
 
     def __init__(self) -> None:
         self._step, self._steps = 1, 1
 
     def update(self, text: str) -> float | None:
-        """Return percent, or nothing if the message is about something else."""
+        """Return percent, `None` if the message reports no progress."""
         done = 0.0
         if step := _STEP.fullmatch(text):
             self._step, self._steps = int(step[1]), int(step[2])
@@ -155,7 +154,7 @@ def run(command: Sequence[str], show: Callable[[Line], None], is_canceled: Calla
         is_canceled: is asked ten times a second.
 
     Raises:
-        Canceled: the command and its children have been ended.
+        Canceled: the command and its children were terminated.
         CommandError: the last line on stderr of a command that failed.
     """
     last = ""
@@ -174,7 +173,7 @@ def run(command: Sequence[str], show: Callable[[Line], None], is_canceled: Calla
             encoding="utf-8",
             errors="replace",
             env=environment(),
-            start_new_session=True,  # whose process group includes the children
+            start_new_session=True,  # a process group that includes the children
             creationflags=_NO_WINDOW,
         )
         try:
@@ -184,7 +183,7 @@ def run(command: Sequence[str], show: Callable[[Line], None], is_canceled: Calla
             raise
         if process.returncode < 0:
             name = signal.Signals(-process.returncode).name
-            raise CommandError(f"{command[0]} was ended by {name}, as when memory runs out. Run it again to resume.")
+            raise CommandError(f"{command[0]} was killed by {name}, probably out of memory. Run it again to resume.")
         if process.returncode:
             raise CommandError(last or f"{command[0]} ended with status {process.returncode} and no message.")
         results.seek(0)
@@ -213,8 +212,8 @@ def _read(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a command and its children: first as Ctrl-C does, then with force; on Windows, with force."""
-    if sys.platform == "win32":  # which has no process groups to end
+    """Terminate a command and its children: with SIGINT, then SIGKILL; on Windows, by force."""
+    if sys.platform == "win32":  # has no process groups
         subprocess.run(["taskkill", "/PID", str(process.pid), "/T", "/F"], capture_output=True, check=False)  # noqa: S603, S607
     else:
         os.killpg(process.pid, signal.SIGINT)

@@ -48,7 +48,7 @@ class Provider(QgsProcessingProvider):  # type: ignore[misc]
 
 
 class Plugin:
-    """What QGIS and `qgis_process` load."""
+    """The plugin that QGIS and `qgis_process` load."""
 
     def __init__(self) -> None:
         self._provider: Provider | None = None
@@ -59,7 +59,7 @@ class Plugin:
         QgsApplication.processingRegistry().addProvider(self._provider)
 
     def initGui(self) -> None:  # noqa: N802  QGIS calls it
-        """Add the provider; there is nothing else to see."""
+        """Add the provider; the plugin has no other user interface."""
         self.initProcessing()
 
     def unload(self) -> None:

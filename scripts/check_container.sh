@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Builds the image and assesses a pair in it as any user, read-only and without a network: minutes, as root on Debian.
+# Builds the image and assesses a pair in it as an arbitrary user, read-only and without a network. Takes minutes; needs
+# root on Debian.
 #
 #   apt-get install buildah podman debootstrap
 #   scripts/check_container.sh PRE POST FOOTPRINTS [KEY=VALUE...]   build arguments, such as DISTRIBUTION=light
 #
-# The base image is a stand-in, so that nothing is pulled: Debian by debootstrap with the Python of `uv run`. All files
-# are in a temporary folder and removed. CONTAINERS_CONF names another configuration of Podman.
+# Nothing is pulled: the base image is a Debian made by debootstrap with the Python of `uv run`. All files are in a
+# temporary folder, which is removed. CONTAINERS_CONF names another configuration of Podman.
 set -euo pipefail
 inputs=("$(realpath "$1")" "$(realpath "$2")" "$(realpath "$3")")
 arguments=("${@:4}")
@@ -20,7 +21,7 @@ debootstrap --variant=minbase --include=ca-certificates,libffi8,libsqlite3-0,lib
 python=$(uv run python -c 'import sys; print(sys.base_prefix)')
 tar -C "$python" --exclude='site-packages/*' --exclude=__pycache__ -cf - bin/python{,3,3.11} lib include |
   tar -C "$folder/base/usr/local" -xf -
-cp /etc/ssl/certs/ca-certificates.crt "$folder/base/etc/ssl/certs/"  # with those of a proxy
+cp /etc/ssl/certs/ca-certificates.crt "$folder/base/etc/ssl/certs/"  # includes those of a proxy
 chroot "$folder/base" sh -c 'ldconfig && python -m ensurepip' >/dev/null
 tar -C "$folder/base" -cf - . | podman "${store[@]}" import --quiet \
   --change "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin" \

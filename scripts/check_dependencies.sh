@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs tests with the lowest and with the newest versions that pyproject.toml allows, each in an environment of its own.
+# Runs tests with the lowest and with the newest versions that pyproject.toml allows, each in a separate environment.
 #
-#   scripts/check_dependencies.sh                      the fast tests under both
-#   scripts/check_dependencies.sh lowest-direct        under one
-#   scripts/check_dependencies.sh highest tests/docs   under one, these tests
+#   scripts/check_dependencies.sh                      the fast tests with both
+#   scripts/check_dependencies.sh lowest-direct        with one
+#   scripts/check_dependencies.sh highest tests/docs   with one, these tests
 set -euo pipefail
 cd "$(dirname "$0")/.."
 resolutions=(${1:-lowest-direct highest})
@@ -17,6 +17,6 @@ for resolution in "${resolutions[@]}"; do
   echo "== $resolution"
   uv venv --quiet --clear "$environment"
   uv pip install --quiet --python "$environment" --resolution "$resolution" --editable . --group dev
-  # What an old version warns of is mended in a newer one.
+  # Warnings are not errors here: newer versions fix what an old one warns of.
   "$environment/bin/python" -m pytest -q -p no:cacheprovider -W default "${tests[@]}"
 done

@@ -4,9 +4,9 @@
 #   scripts/check_gpu.sh [FOLDER]                the page is FOLDER/report.md; default: data/gpu_check
 #   PYTHON=python3 scripts/check_gpu.sh FOLDER   with another Python than that of `uv run`
 #
-# A figure is `measured`, for a person to compare with what is expected; all else passes or fails. Finished checks are
-# not repeated: the same command resumes; delete FOLDER/CHECK.log to repeat one. Without a GPU, the checks that need none
-# run with a tiny net. All files stay in FOLDER.
+# Speeds are `measured`, for a person to compare with the expected ones; all other checks pass or fail. Finished checks
+# are not repeated: the same command resumes; delete FOLDER/CHECK.log to repeat one. Without a GPU, the checks that need
+# none run with a tiny net. All files stay in FOLDER.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
@@ -26,7 +26,7 @@ settings=(
   training.epochs=2 training.warmup_epochs=0.1 prediction.tta=none hardware.profile=true training.reuse=false
 )
 
-# A project of its own, so that the runs of the user stay as they are.
+# A separate project, so that the runs of the user stay unchanged.
 mkdir -p "$out/project"
 cp -r conf src pyproject.toml .telemetry "$out/project"
 
@@ -72,7 +72,7 @@ check() { # NAME GPUS EXPECTED PATTERN COMMAND...: passes if the command succeed
     result="$([[ $gpus == 0 ]] && echo "no GPU" || echo "$gpus GPU")"
   else
     echo "$name ..." >&2
-    if ! grep -qs "^exit status" "$log"; then # an interrupted check begins again
+    if ! grep -qs "^exit status" "$log"; then # an interrupted check is repeated
       "${@:5}" >"$log" 2>&1 && code=0 || code=$?
       echo "exit status $code after $((SECONDS - started)) s" >>"$log"
     fi
@@ -84,18 +84,18 @@ check() { # NAME GPUS EXPECTED PATTERN COMMAND...: passes if the command succeed
   echo "| $name | $result | $expected | $found |" >>"$out/report.part"
 }
 
-measure() { local passed=measured && check "$@"; } # a figure, which a person compares with what is expected
+measure() { local passed=measured && check "$@"; } # a speed, which a person compares with the expected one
 
 {
   echo "# Checks on a GPU"
   echo
   echo "$device, torch $torch, $(nproc) cores, $(date +%F), $(git -C "$here" rev-parse --short HEAD 2>/dev/null || echo "no git"). Logs are next to this page."
   echo
-  echo "| check | result | expected | found |"
+  echo "| check | result | expected | output |"
   echo "| --- | --- | --- | --- |"
 } >"$out/report.part"
-# What is timed comes first.
-check doctor 0 "names the GPU, or says that there is none" "GPU" doctor
+# Timed checks run first.
+check doctor 0 "prints the GPU, or that there is none" "GPU" doctor
 measure strong 0 "about 165 pairs/s on an H200, 140 on an H100; waits for data below 5 %" "pairs/s" train
 measure strong_without_ema 0 "EMA costs less than 3 %" "pairs/s" train training.ema_decay=null
 measure host_store 0 "not slower than strong by more than 10 %" "pairs/s" train dataloader.location=host
@@ -109,7 +109,7 @@ check tests 0 "all pass" "^[0-9]+ passed" tests
 check deterministic 0 "two runs have the same weights" "^the same weights" repeat
 check resume 0 "resumes after the last finished epoch" "training resumes after epoch" kill_and_resume
 check score_on_cpu 0 "a checkpoint of the GPU is scored on the CPU" "^Score" score_on_cpu
-check out_of_memory 1 "one sentence says what to lower" "Memory ran out" run_out
+check out_of_memory 1 "an error names the settings to lower" "Memory ran out" run_out
 mv "$out/report.part" "$out/report.md"
 cat "$out/report.md"
 ! grep -q "| fail |" "$out/report.md"

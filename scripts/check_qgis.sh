@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests of the QGIS plugin; first installs QGIS of Debian or Ubuntu where it is missing: minutes, as root.
+# Runs the tests of the QGIS plugin. If QGIS is missing, first installs it on Debian or Ubuntu: minutes, as root.
 #
 #   scripts/check_qgis.sh [OPTION...]   options of pytest
 #

@@ -8,8 +8,8 @@ trap 'rm -rf "$folder"' EXIT
 
 # A mirror of PyPI may report no vulnerability in any package, so first check one that is publicly known.
 echo "jinja2==2.4.1" > "$folder/known.txt"
-answer=$(timeout 60 "${audit[@]}" "$folder/known.txt" 2>/dev/null || true)
-if ! grep -Eq "PYSEC-|CVE-|GHSA-" <<< "$answer"; then
+report=$(timeout 60 "${audit[@]}" "$folder/known.txt" 2>/dev/null || true)
+if ! grep -Eq "PYSEC-|CVE-|GHSA-" <<< "$report"; then
   echo "pip-audit: skipped, no vulnerability service answers"
   exit 0
 fi

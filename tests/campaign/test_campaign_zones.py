@@ -17,7 +17,7 @@ from xview2_siamese_unet.campaign.tiles import tile_at
     [
         ((36, 37, 36.1, 37.1), ()),
         ((37, 36, 37.1, 36.1), ("latitude and longitude are swapped",)),
-        ((1, 1, 2, 2), ("check their place",)),
+        ((1, 1, 2, 2), ("check their position",)),
     ],
 )
 def test_zones_that_meet_no_tile_are_a_warning(

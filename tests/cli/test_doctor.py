@@ -49,7 +49,7 @@ def test_a_missing_dataset_is_bad(shipped: Path) -> None:
     (shipped / "conf/users/default/globals.yml").write_text("dataset: {name: xbd, source: xbd, root: nowhere}")
     done = call("--env", "default/strong")
     assert done.exit_code == 1
-    assert f"bad   dataset             {shipped / 'nowhere'} is no folder. Set dataset.root" in done.output
+    assert f"bad   dataset             {shipped / 'nowhere'} is not a folder. Set dataset.root" in done.output
     assert "note  pretrained weights  resnet50 from hub" in done.output
 
 
@@ -77,7 +77,7 @@ def test_an_archive_is_good(shipped: Path, download: Path) -> None:
     assert done.exit_code == 0, done.output
     assert f"good  dataset             mine: {archive}, unpacked in the first run" in done.output
     archive.unlink()
-    assert f"bad   dataset             {archive} is no folder" in call("--env", "default/strong").output
+    assert f"bad   dataset             {archive} is not a folder" in call("--env", "default/strong").output
 
 
 PAIRS = """

@@ -108,7 +108,7 @@ def test_a_model_is_named_by_run_file_or_experiment(shipped: Path, monkeypatch: 
         call("show", "default/strong")
     with pytest.raises(ConfigError, match="has no run 'gone'"):
         call("show", "gone")
-    with pytest.raises(CheckpointError, match=r"gone\.pth is no file"):
+    with pytest.raises(CheckpointError, match=r"gone\.pth is not a file"):
         call("show", "gone.pth")
 
 

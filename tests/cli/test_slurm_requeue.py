@@ -191,7 +191,7 @@ def test_a_job_with_invisible_gpus_fails_before_its_first_phase(
     job = submit(SEEN=seen)
     output, _ = job.communicate(timeout=20)
     assert job.returncode == 1
-    assert f"Slurm allocated 2 GPUs, but torch sees {seen}." in output
+    assert f"Slurm allocated 2 GPUs, but torch detects {seen}." in output
     assert log("uv") == []
 
 

@@ -44,7 +44,7 @@ def files(storage: Path) -> dict[Path, int]:
 def test_a_missing_download(run_kedro: RunKedro, storage: Path, tmp_path: Path) -> None:
     before = files(storage)
     error = refused(run_kedro, tmp_path / "nowhere", "absent")
-    assert str(error).startswith(f"{tmp_path / 'nowhere'} is no folder. Set dataset.root to ")
+    assert str(error).startswith(f"{tmp_path / 'nowhere'} is not a folder. Set dataset.root to ")
     assert files(storage) == before
 
 

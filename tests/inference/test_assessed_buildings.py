@@ -94,7 +94,7 @@ def test_doubt_is_abstained_from(probability: Path, write_raster: Write) -> None
     background[..., 0] = 254
     empty = write_raster("background.tif", background, nodata=255)
     found = assess_buildings(frame(box(100, 50)), empty, GRID, BuildingParams())
-    assert found["reason"].tolist() == ["the model sees no building here"]
+    assert found["reason"].tolist() == ["the model predicts no building here"]
 
 
 @pytest.mark.parametrize("side", [16, 37, 200])

@@ -172,7 +172,7 @@ def test_a_large_file_in_a_system_without_a_place_on_earth_is_refused(tmp_path: 
     )
     path = tmp_path / f"local.{ending}"
     frame.to_parquet(path, write_covering_bbox=True) if ending == "parquet" else pyogrio.write_dataframe(frame, path)
-    with pytest.raises(DataError, match=r"system that the images have no place in"):
+    with pytest.raises(DataError, match=r"system that does not cover the images"):
         given_buildings(path, GRID.crs, None, around(GRID))
 
 

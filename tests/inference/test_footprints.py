@@ -474,7 +474,7 @@ def test_outlines_that_no_longer_are_geometries_are_refused(tmp_path: Path) -> N
 def test_outlines_in_a_system_without_a_place_on_earth_are_refused(tmp_path: Path) -> None:
     local = gpd.GeoDataFrame(geometry=BOXES, crs='LOCAL_CS["Local",UNIT["metre",1]]')
     local.to_parquet(tmp_path / "local.parquet")
-    with pytest.raises(DataError, match=r"Local, a system without a place on Earth"):
+    with pytest.raises(DataError, match=r"Local, a system without a position on Earth"):
         read_polygons(tmp_path / "local.parquet", CRS, "footprints")
 
 

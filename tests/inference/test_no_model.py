@@ -34,7 +34,7 @@ def test_pixels_that_both_images_show_are_un_classified(write_raster: Write, smo
 
 def test_a_synthetic_model_is_used_for_real_images_by_name_only(write_raster: Write, smooth: Smooth) -> None:
     real = InferenceParams(post=write_raster("real.tif", smooth()))
-    with pytest.raises(CheckpointError, match=r"trained on synthetic scenes, and real\.tif is no such scene"):
+    with pytest.raises(CheckpointError, match=r"trained on synthetic scenes, but real\.tif is not one"):
         refuse_synthetic({"dataset": "sample"}, real)
     refuse_synthetic({"dataset": "xbd"}, real)
     refuse_synthetic({"dataset": "sample"}, real.model_copy(update={"model": Path("some.pth")}))

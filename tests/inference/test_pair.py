@@ -288,7 +288,7 @@ def test_pixels_that_cannot_be_read_are_refused(write_raster: Write, damage: str
 def test_a_system_without_a_place_on_earth_is_refused(write_raster: Write, smooth: Smooth, nowhere: str) -> None:
     good, local = write_raster("good.tif", smooth()), write_raster("local.tif", smooth(), crs=nowhere)
     for pair in ((local, good), (good, local), (local, local)):
-        with pytest.raises(DataError, match=r"local\.tif .*without a place on Earth"):
+        with pytest.raises(DataError, match=r"local\.tif .*without a position on Earth"):
             pair_of(*pair)
 
 

@@ -53,7 +53,8 @@ def test_checkpoint_is_read_by_any_name(tmp_path: Path, write: Any, name: str) -
 def test_other_content_is_refused_by_its_name(tmp_path: Path, name: str, content: object, kind: str) -> None:
     path = tmp_path / name
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match=rf"{name} is no checkpoint of this project: it holds {kind}") as caught:
+    refusal = rf"{name} is not a checkpoint of this project: it holds {kind}"
+    with pytest.raises(CheckpointError, match=refusal) as caught:
         read_model(path)
     assert "_best_siamese_unet_state.pth" in caught.value.hint
 
@@ -84,7 +85,7 @@ def test_pickled_module_is_refused_and_not_run(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_folder_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"gone\.pth is no file\."):
+    with pytest.raises(CheckpointError, match=r"gone\.pth is not a file\."):
         read_model(tmp_path / "gone.pth")
     with pytest.raises(CheckpointError, match="is a folder"):
         read_model(tmp_path)
@@ -92,7 +93,7 @@ def test_missing_file_and_folder_are_told_apart(tmp_path: Path) -> None:
 
 def test_own_model_is_checked_as_well() -> None:
     assert choose_model(None, CHECKPOINT) is CHECKPOINT
-    with pytest.raises(CheckpointError, match="The best model of this environment is no checkpoint"):
+    with pytest.raises(CheckpointError, match="The best model of this environment is not a checkpoint"):
         choose_model(None, dict(WEIGHTS))
     with pytest.raises(CheckpointError, match="There is no model"):
         choose_model(None, None)

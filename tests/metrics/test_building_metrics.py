@@ -192,7 +192,7 @@ def test_buildings_without_a_pixel_are_counted(caplog: pytest.LogCaptureFixture)
     buildings = table_of("a", wkt, [1] * 5)
     table = match_scenes({"a": lambda: predicted}, {"a": lambda: NO_PROBABILITIES}, SCENE, stored(buildings), "centre")
     assert table["uid"].tolist() == ["a0", "a3"]
-    assert caplog.messages == ["3 of 5 labelled buildings have no pixel of their own and are not matched"]
+    assert caplog.messages == ["3 of 5 labelled buildings are not matched: they are hidden or outside"]
 
 
 def test_summary_counts_buildings_by_size_and_class() -> None:

@@ -154,7 +154,7 @@ def test_each_event_is_scored_from_its_own_scenes(table: pd.DataFrame) -> None:
 
 def test_events_outside_of_training_are_scored_separately(table: pd.DataFrame) -> None:
     def unseen(seen: list[str] | None) -> dict[str, Any] | None:
-        summary = summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES, seen=seen)
+        summary = summarise_scores(table, NO_BUILDINGS, NO_PROBABILITIES, training_events=seen)
         return cast("dict[str, Any] | None", summary["unseen_events"])
 
     unseen_summary = unseen(["b"])

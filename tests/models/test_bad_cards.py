@@ -58,7 +58,7 @@ def test_a_valid_card_is_used(member: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"file": "gone.onnx"}, ("gone.onnx", "is no file")),
+        ({"file": "gone.onnx"}, ("gone.onnx", "is not a file")),
         ({"sha256": "0" * 64}, ("net.onnx", "SHA-256 is", "0" * 64)),
     ],
 )
@@ -128,7 +128,7 @@ def test_a_card_without_members_name_or_licence_is_refused(tmp_path: Path) -> No
 def test_a_link_out_of_the_folder_is_refused(network: Path, member: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "net.onnx").unlink()
     (tmp_path / "net.onnx").symlink_to(network)
-    refused(write_card(tmp_path / "card.yml", {**member, **FIVE}), "leads out of the folder")
+    refused(write_card(tmp_path / "card.yml", {**member, **FIVE}), "is outside of the folder of the card")
 
 
 def test_settings_of_a_network_are_refused_for_a_checkpoint(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_a_network_without_its_card_is_refused(member: dict[str, Any], tmp_path:
     (tmp_path / "other.onnx").write_bytes(b"x")
     write_card(tmp_path / "other.yml", {**member, **FIVE})
     refused(tmp_path / "other.onnx", "does not describe other.onnx")
-    refused(tmp_path / "gone.yml", "gone.yml is no file")
-    refused(tmp_path / "gone.onnx", "gone.onnx is no file")
+    refused(tmp_path / "gone.yml", "gone.yml is not a file")
+    refused(tmp_path / "gone.onnx", "gone.onnx is not a file")
 
 
 Make = Callable[[Path], None]
@@ -171,9 +171,9 @@ def write_identity(path: Path, *, outputs: int = 1, opset: int = 17, channels: i
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: path.write_bytes(b""), "is no ONNX file"),
-        (lambda path: path.write_bytes(b"PK\x03\x04 no network"), "is no ONNX file"),
-        (lambda path: torch.save({"a": torch.ones(1)}, path), "is no ONNX file"),
+        (lambda path: path.write_bytes(b""), "is not an ONNX file"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 no network"), "is not an ONNX file"),
+        (lambda path: torch.save({"a": torch.ones(1)}, path), "is not an ONNX file"),
         (lambda path: write_identity(path, outputs=2), "1 inputs and 2 outputs"),
         (lambda path: write_identity(path, opset=99), "needs opset 99"),
         (lambda path: write_identity(path, opset=onnx.defs.onnx_opset_version() + 1), "needs opset"),

@@ -74,7 +74,7 @@ def test_the_public_card_is_complete() -> None:
     assert (card.licence, card.pixel_size) == ("CC BY-NC-SA 4.0", 0.5)
     assert (card.thresholds.building, card.prediction.vote) == (0.4, "connected")
     assert [member.output for member in card.members] == ["building", "damage", "damage"]
-    with pytest.raises(CheckpointError, match=r"loc_best_fp16\.onnx in .* is no file"):
+    with pytest.raises(CheckpointError, match=r"loc_best_fp16\.onnx in .* is not a file"):
         read_model(CARD)
 
 

@@ -45,7 +45,7 @@ def test_every_variant_is_an_experiment_that_the_project_accepts(results: Module
         assert loader["globals"]["storage"] == str(tmp_path / "data")
         distinct.add(json.dumps(parameters, default=str))
     assert len(distinct) == 2 + len(results.WITHOUT) + len(
-        results.otherwise(args)
+        results.replacements(args)
     )  # each variant changes the parameters
 
 

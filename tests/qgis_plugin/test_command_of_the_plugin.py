@@ -180,7 +180,7 @@ def test_run_shows_stderr_and_returns_stdout() -> None:
     [
         ("echo working >&2; echo 'a.tif: no such file. Check the path.' >&2; echo >&2; exit 2", "^a.tif: no such file"),
         ("exit 3", "ended with status 3"),
-        ("echo '3 of 12: vote' >&2; kill -9 $$", "ended by SIGKILL, as when memory runs out"),
+        ("echo '3 of 12: vote' >&2; kill -9 $$", "killed by SIGKILL, probably out of memory"),
     ],
 )
 def test_the_error_of_a_failed_command_is_its_last_sentence(tmp_path: Path, program: str, error: str) -> None:

@@ -23,7 +23,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError, ProjectError, Sta
 from xview2_siamese_unet.pipelines.data_processing.nodes import provide_scenes
 from xview2_siamese_unet.raster.io import read_shape
 from xview2_siamese_unet.raster.other_layout import convert_scene
-from xview2_siamese_unet.xbd.ingest import NO_PLACE, read_labels
+from xview2_siamese_unet.xbd.ingest import NO_GEOREFERENCE, read_labels
 from xview2_siamese_unet.xbd.labels import parse_label
 from xview2_siamese_unet.xbd.scenes import list_pairs
 
@@ -81,7 +81,7 @@ def test_pairs_without_a_georeference_are_converted(root: Path, tmp_path: Path, 
     assert (row["width"], row["height"], row["buildings"]) == (48, 32, 1)
     assert "epsg" not in row
     assert problem is not None
-    assert problem[-1] == NO_PLACE
+    assert problem[-1] == NO_GEOREFERENCE
     (building,) = parse_label((folder / pairs[0].labels["post"]).read_bytes(), "post", where="x").buildings
     assert shapely.from_wkt(building.xy).equals(SQUARE)
     assert building.damage is not None
@@ -111,7 +111,8 @@ def test_other_scenes_and_other_code_are_refused(root: Path, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(
-    ("word", "sentence"), [("ruined", "1 buildings of damage 'ruined', none of no-damage"), ("background", "none of")]
+    ("word", "sentence"),
+    [("ruined", "1 buildings of damage 'ruined', not one of no-damage"), ("background", "not one of")],
 )
 def test_an_unknown_class_is_refused(root: Path, tmp_path: Path, word: str, sentence: str) -> None:
     (root / "1.txt").write_text(word)
@@ -170,7 +171,7 @@ def test_degrees_metres_and_pixels_give_the_same_label(tmp_path: Path) -> None:
         ({"size": 33}, frame(), "do not lie on one grid"),
         ({"crs": "EPSG:32616"}, frame(), "do not lie on one grid"),
         ({}, frame().drop(columns="damage"), "without a column damage"),
-        ({}, frame(damage=float("nan")), "damage nan, none of"),
+        ({}, frame(damage=float("nan")), "damage nan, not one of"),
         ({}, frame(geometry=shapely.Point(1, 1)), "of type Point"),
         ({}, frame(geometry=None), "of type None"),
     ],

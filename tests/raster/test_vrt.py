@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xview2_siamese_unet.raster.grid import Grid
-from xview2_siamese_unet.raster.vrt import Rectangle, mosaic_grid, place
+from xview2_siamese_unet.raster.vrt import Rectangle, matching_rectangles, mosaic_grid
 
 CRS = "EPSG:32636"
 
@@ -30,7 +30,7 @@ def test_pixels_of_one_size_are_copied_and_shifted_by_half_a_pixel_at_most(seed:
     mosaic = mosaic_grid(grids)
     assert (mosaic.crs, mosaic.pixel) == (CRS, 0.5)
     for grid in grids:
-        source, target = place(grid, mosaic)
+        source, target = matching_rectangles(grid, mosaic)
         assert source == (0, 0, grid.width, grid.height)
         assert target[2:] == source[2:]
         assert np.abs(on_ground(source, grid) - on_ground(target, mosaic)).max() <= 0.25 + 1e-6
@@ -44,7 +44,7 @@ def test_larger_pixels_fill_the_mosaic_pixels_inside_them(seed: int) -> None:
     grids = random_grids(np.random.default_rng(seed), [0.3, 0.47, 1.1])
     mosaic = mosaic_grid(grids)
     for grid in grids[1:]:
-        source, target = place(grid, mosaic)
+        source, target = matching_rectangles(grid, mosaic)
         np.testing.assert_allclose(on_ground(source, grid), on_ground(target, mosaic), atol=1e-6)
         assert all(isinstance(value, int) for value in target)
         missing = np.abs(on_ground((0, 0, grid.width, grid.height), grid) - on_ground(target, mosaic))

@@ -45,7 +45,7 @@ def metrics(event: str = "socal-fire", split: str = "test", seen: Sequence[str] 
     matches = pd.DataFrame(
         {"scene": "a", "truth": codes[:, 0], "predicted": codes[:, 1], "pixels": range(20, 4020, 20)}
     )
-    return summarise_scores(table, matches[codes.any(axis=1)], histograms(), seen=seen)
+    return summarise_scores(table, matches[codes.any(axis=1)], histograms(), training_events=seen)
 
 
 def histograms() -> pd.DataFrame:

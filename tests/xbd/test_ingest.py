@@ -14,7 +14,7 @@ from xview2_siamese_unet.xbd.georeference import Georeference
 from xview2_siamese_unet.xbd.ingest import (
     BUILDING_COLUMNS,
     LEFT_OUT,
-    NO_PLACE,
+    NO_GEOREFERENCE,
     PROBLEM_COLUMNS,
     SCENE_COLUMNS,
     building_tables,
@@ -147,7 +147,7 @@ def assert_used_without_a_georeference(folder: Path) -> None:
     scenes, buildings, problems = read(folder)
     assert scenes["epsg"].isna().all()
     assert len(buildings) == 2
-    assert problems[["scene", "consequence"]].to_dict("records") == [{"scene": str(A), "consequence": NO_PLACE}]
+    assert problems[["scene", "consequence"]].to_dict("records") == [{"scene": str(A), "consequence": NO_GEOREFERENCE}]
 
 
 def test_a_scene_with_impossible_degrees_is_used_without_a_georeference(folder: Path) -> None:

@@ -126,7 +126,7 @@ def refusal(data: bytes, phase: Phase = "post", **options: bool) -> LabelError:
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"features": {}}', b"\xff\xfe{}", b"[" * 100_000])
 def test_text_that_is_not_a_label_is_refused(data: bytes) -> None:
-    assert "no xBD label" in refusal(data).message
+    assert "is not an xBD label" in refusal(data).message
 
 
 def test_stripped_properties_are_named() -> None:

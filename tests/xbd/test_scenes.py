@@ -151,7 +151,7 @@ def test_a_scene_in_two_folders_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_tiers_or_scenes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="absent is no folder"):
+    with pytest.raises(DataError, match="absent is not a folder"):
         list_pairs(tmp_path / "absent")
     with pytest.raises(DataError, match=r"has none of the folders .* folder of the unpacked"):
         list_pairs(tmp_path)

@@ -204,9 +204,9 @@ def test_a_file_written_by_excel_is_read(tmp_path: Path, encoding: str) -> None:
     ("text", "found"),
     [
         ("name,split\na,train\n", "columns name, split"),
-        ("scene,split\na_00000001,training\n", "training, which is no split"),
-        ("scene,split\na_00000009,train\n", "a_00000009, which is no scene"),
-        ("scene,split\na_00000001,\n", "nan, which is no split"),
+        ("scene,split\na_00000001,training\n", "training, which is not a split"),
+        ("scene,split\na_00000009,train\n", "a_00000009, which is not a scene"),
+        ("scene,split\na_00000001,\n", "nan, which is not a split"),
         ("scene,split\na_00000001,train\na_00000001,test\n", "a_00000001, a scene that is listed twice"),
     ],
 )

@@ -134,7 +134,7 @@ def _pool(by: str, names: list[str], runs: list[str]) -> tuple[dict[str, Any], d
     histogram = histograms.groupby(["curve", "step"], sort=False, as_index=False).sum()
     unclassified = catalogs[0].load("metrics")["unclassified"]
     seen: list[str] | None = None if by == "scene" else []
-    return rows, summarise_scores(counts, matches, histogram, unclassified, seen=seen)
+    return rows, summarise_scores(counts, matches, histogram, unclassified, training_events=seen)
 
 
 def _table(rows: dict[str, Any]) -> Table:

@@ -1,1 +1,1 @@
-"""Predictions for scenes and for pairs of rasters, and the products made of them."""
+"""Predictions for scenes and for pairs of rasters, and their products."""

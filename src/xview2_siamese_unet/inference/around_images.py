@@ -1,4 +1,4 @@
-"""Rows around the images: a file of a whole country is not read whole."""
+"""Selection of the rows near the images, so that a file of a whole country is not read whole."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xview2_siamese_unet.raster.grid import Area, Grid, reproject, wrap_longitud
 from xview2_siamese_unet.types import BoolArray
 
 MOST_ROWS: Final = 100_000
-"""Rows of a file up to which all of them are read, and each gets a class or a reason."""
+"""Rows up to which all rows of a file are read, and each gets a class or a reason."""
 _MARGIN: Final = 100.0  # metres; footprints may be moved onto their buildings, by up to 24 pixels
 
 
@@ -31,7 +31,7 @@ def box_around(area: Area, crs: Any) -> Box:  # noqa: ANN401
     """Return the box to read in the system of a file; across 180 degrees it spans all longitudes.
 
     Raises:
-        DataError: a system that the area cannot be expressed in.
+        DataError: the area cannot be reprojected to that system.
     """
     shape, own = _in_system(area, crs)
     west, south, east, north = shape.bounds
@@ -58,7 +58,7 @@ def _in_system(area: Area, crs: Any) -> tuple[BaseGeometry, CRS]:  # noqa: ANN40
         shape = shapely.Polygon()
     if shape.is_empty:
         raise DataError(
-            f"The footprints are in {system.name}, a system that the images have no place in.",
+            f"The footprints are in {system.name}, a system that does not cover the images.",
             hint="Assign their true coordinate reference system.",
         )
     return shape, own

@@ -1,6 +1,6 @@
-"""Formats of the buildings besides the GeoPackage: the only table of them.
+"""Output formats of the buildings in addition to the GeoPackage.
 
-Importing this module imports no geopandas.
+This module does not import geopandas.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Format(NamedTuple):
     """An entry of `FORMATS`.
 
     Attributes:
-        suffix: of the file, which is called `buildings` otherwise.
-        write: the layer `buildings` and the path of a new file, without `!` → nothing.
+        suffix: of the file `buildings`.
+        write: writes the layer `buildings` to the path of a new file, which contains no `!`.
     """
 
     suffix: str

@@ -1,4 +1,4 @@
-"""Buildings: outlines, one class for each by a zonal vote or the reason for none, layers."""
+"""Buildings of an assessment: outlines, a class by zonal vote or the reason for none, layers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from xview2_siamese_unet.raster.io import BANDS, LEVELS, NO_DATA
 from xview2_siamese_unet.raster.reader import Pair
 from xview2_siamese_unet.types import BoolArray, ClassMeans, Float64Array, Mask, Numbers
 
-Polygons = Any  # numpy array of shapely polygons, which has no type of its own
+Polygons = Any  # numpy array of shapely polygons, for which there is no type
 SHARES: Final = ("p_none", "p_minor", "p_major", "p_destroyed")
 ASSESSED: Final = "assessed"
 NOT_ASSESSED: Final = "not_assessed"
@@ -39,7 +39,7 @@ ABSTAINED: Final = "abstained"
 NO_MODEL: Final = "no model"
 """Reason of a visible building in an assessment without a model."""
 OBSCURED: Final = "obscured"
-"""Reason of a building that clouds, haze, smoke, night or a mask of the vendor hide."""
+"""Reason of a building hidden by clouds, haze, smoke, night or a mask of the vendor."""
 CEMS: Final = {1: "No visible damage", 2: "Possibly damaged", 3: "Damaged", 4: "Destroyed"}
 """Our reading of the classes in words of Copernicus EMS rapid mapping; not an official crosswalk."""
 CEMS_UNKNOWN: Final = "Not analysed"
@@ -48,9 +48,10 @@ _BLOCK: Final = 2048  # pixels along the sides of a block, and of the overview f
 
 
 def building_outlines(path: Path, *, min_area: float, side: int = _BLOCK) -> tuple[Polygons, int]:
-    """Return the connected components of building, north to south, and how many are smaller.
+    """Return the predicted buildings, from north to south, and how many were too small.
 
-    Pixels that share a side are connected. Blocks of `side` pixels bound the memory and do not change the result.
+    Buildings are connected components of pixels that share a side. Blocks of `side` pixels bound the memory and do not
+    change the result.
 
     Args:
         path: raster of damage codes on a grid in metres.
@@ -88,7 +89,7 @@ def _blocks(width: int, height: int, side: int) -> Iterator[Window]:
 
 
 def model_buildings(polygons: Polygons, grid: Grid) -> gpd.GeoDataFrame:
-    """Return the model's outlines with an id of their position in decimetres."""
+    """Return the buildings of the model with ids from their position in decimetres."""
     points = shapely.get_coordinates(shapely.point_on_surface(polygons)) if len(polygons) else np.empty((0, 2))
     ids = np.array([f"{round(east * 10)}_{round(north * 10)}" for east, north in points], np.str_)  # text if empty, too
     return gpd.GeoDataFrame({"building_id": ids, "footprint_source": "model"}, geometry=polygons, crs=grid.crs)
@@ -102,17 +103,17 @@ def assess_buildings(
     aoi: BaseGeometry | None = None,
     weights: VoteWeights = (1.0, 1.0, 1.0, 1.0),
 ) -> gpd.GeoDataFrame:
-    """Return the outlines with class, probabilities, confidence and status; order stays.
+    """Return the buildings with class, probabilities, confidence and status, in the same order.
 
-    Every visible pixel votes with the share of it that the outline covers times its probability of being building.
-    For outlines along pixels that is the vote of `models.vote`.
+    Each visible pixel votes with its probability of building, times the share of it that the outline covers.
+    For outlines along pixel edges, this is the vote of `models.vote`.
 
     Args:
         outlines: `building_id` and polygons in the system of the grid.
         probability: raster of background and the four damage classes, in steps of 1/254.
         grid: of that raster.
-        params: when a building is assessed.
-        aoi: area of interest in the system of the grid; pixels outside of it are no data in the raster.
+        params: conditions for a building to be assessed.
+        aoi: area of interest in the system of the grid; pixels outside of it have no data in the raster.
         weights: factors of the mean probabilities of no damage to destroyed.
     """
     zonal = _zonal_means(outlines, probability, grid)
@@ -131,8 +132,8 @@ def with_classes(frame: gpd.GeoDataFrame, shares: Float64Array) -> gpd.GeoDataFr
     """Return the buildings with the most probable class, probabilities, confidence and margin.
 
     Args:
-        frame: buildings with `status`: only those assessed get a class, and those abstained from get probabilities.
-        shares: probabilities of no damage to destroyed (n, 4); NaN where there are none.
+        frame: buildings with `status`: only assessed ones get a class; abstained ones get probabilities.
+        shares: probabilities of no damage to destroyed (n, 4); NaN if unknown.
     """
     frame = frame.copy()
     known = (frame["status"] != NOT_ASSESSED).to_numpy() & np.isfinite(shares).all(axis=1)
@@ -153,12 +154,12 @@ def with_classes(frame: gpd.GeoDataFrame, shares: Float64Array) -> gpd.GeoDataFr
 def hide_obscured(
     frame: gpd.GeoDataFrame, obscured: gpd.GeoDataFrame | None, params: BuildingParams
 ) -> gpd.GeoDataFrame:
-    """Return the buildings with `obscured_fraction`; those of which too little is left in view are not assessed.
+    """Add `obscured_fraction`; buildings of which too little is visible are not assessed.
 
     Args:
         frame: as `assess_buildings` returns it.
         obscured: polygons in its system that do not overlap; `None`: no obscured area.
-        params: when a building is assessed.
+        params: conditions for a building to be assessed.
     """
     outlines, share = frame.geometry.to_numpy(), np.zeros(len(frame))
     if obscured is not None:
@@ -173,7 +174,7 @@ def hide_obscured(
 
 
 def without_model(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Return the buildings of an assessment without a model: those visible are not assessed, either."""
+    """Return the buildings of an assessment without a model: visible ones are not assessed either."""
     visible = frame["status"] != NOT_ASSESSED
     frame = frame.assign(built_fraction=np.nan)
     frame.loc[visible, ["status", "reason"]] = [NOT_ASSESSED, NO_MODEL]
@@ -200,7 +201,7 @@ def _status(
         (elsewhere, NOT_ASSESSED, "outside the area of interest"),
         (visible == 0, NOT_ASSESSED, "no data"),
         (visible < params.min_visible, NOT_ASSESSED, partly),
-        ((zonal.built < _NO_BUILDING) | (confidence == 0), ABSTAINED, "the model sees no building here"),
+        ((zonal.built < _NO_BUILDING) | (confidence == 0), ABSTAINED, "the model predicts no building here"),
         (confidence < params.abstain_below, ABSTAINED, f"confidence below {params.abstain_below:g}"),
         (np.ones(len(polygons), bool), ASSESSED, None),
     ]
@@ -210,10 +211,10 @@ def _status(
 
 
 class _Zonal(NamedTuple):
-    """Figures of n buildings, each pixel weighted by the share of it that the outline covers.
+    """Statistics of n buildings, each pixel weighted by the share of it that the outline covers.
 
     Attributes:
-        means: mean probability of background and the four damage classes; 0 where nothing is visible.
+        means: mean probability of background and the four damage classes; 0 if nothing is visible.
         visible: share of the outline's area that has data.
     """
 
@@ -256,7 +257,7 @@ class _Band(RasterSource):  # type: ignore[misc]  # exactextract has no types
 
 
 def _zonal_means(outlines: gpd.GeoDataFrame, probability: Path, grid: Grid) -> _Zonal:
-    """Return the figures of each outline; memory does not grow with the raster."""
+    """Return the statistics of each outline; memory does not grow with the raster."""
     means, visible = np.zeros((len(outlines), len(BANDS))), np.zeros(len(outlines))
     rows = np.flatnonzero(~outlines.geometry.is_empty.to_numpy())
     if not len(rows):
@@ -294,7 +295,7 @@ def simplify_outlines(buildings: gpd.GeoDataFrame, metres: float) -> gpd.GeoData
 
 
 def add_shift(buildings: gpd.GeoDataFrame, pair: Pair) -> gpd.GeoDataFrame:
-    """Add by how many pixels the post-disaster image was moved at each building."""
+    """Add `shift_px`, by which the post-disaster image was moved at each building."""
     columns, rows = pair.shift
     total = np.full((2, len(buildings)), [[rows], [columns]], float)
     if pair.field is not None:
@@ -319,12 +320,12 @@ def area_of_interest(pair: Pair) -> gpd.GeoDataFrame:
     """Return the layer of the area of interest, else of the frame of the grid."""
     frame, crs = shapely.box(*pair.grid.bounds), pair.grid.crs
     if pair.aoi is None:
-        return gpd.GeoDataFrame({"name": ["overlap of the two dates"]}, geometry=[frame], crs=crs)
+        return gpd.GeoDataFrame({"name": ["overlap of the two images"]}, geometry=[frame], crs=crs)
     return gpd.GeoDataFrame({"name": ["area of interest"]}, geometry=[pair.aoi.intersection(frame)], crs=crs)
 
 
 def valid_area(damage: Path, grid: Grid) -> gpd.GeoDataFrame:
-    """Return the layer of where both images hold data, from an overview."""
+    """Return the layer of the area with data in both images, from an overview."""
     with rasterio.open(damage, driver="GTiff") as raster:
         scale = max(1.0, max(grid.width, grid.height) / _BLOCK)
         size = max(1, round(grid.height / scale)), max(1, round(grid.width / scale))

@@ -1,8 +1,8 @@
 """Co-registration: shifts of the post-disaster image and of footprints, in pixels.
 
-Phase correlation of edges: light, season and sensor change grey values, roads and roofs stay. The correlation surfaces
-of many windows are added, so that what they share stands out and what a disaster has changed does not. Where the
-shifts of single windows tell more than one shift for all, a smooth field is fitted to them.
+Phase correlation of edges: light, season and sensor change grey values, but not roads and roofs. The correlation
+surfaces of many windows are added, so that what they share stands out and what a disaster has changed does not. If the
+shifts of single windows explain more than one shift for all, a smooth field is fitted to them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FEWEST: Final = 6  # windows for a field
 _NEIGHBOURS: Final = 4
 _OUTLIER: Final = 2.5  # pixels from the median of the neighbours
 _AGREEING: Final = 0.6  # share of the windows
-_SPREAD: Final = 0.75  # pixels; below it one shift serves all
+_SPREAD: Final = 0.75  # pixels; below it, one shift is enough for all
 _GAIN: Final = 0.6  # of the error of one shift for all, at windows that the field was not fitted to
 _FOLDS: Final = 4
 _SMOOTHING: Final = 0.05
@@ -61,7 +61,7 @@ class LocalShift(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Where the post-disaster image shows what the pre-disaster image shows at a pixel.
+    """The shift of the post-disaster image against the pre-disaster image.
 
     Attributes:
         columns: pixels to the right.
@@ -89,13 +89,13 @@ class Shift:
 
     @property
     def agreement(self) -> float:
-        """Share of the reliable windows that lie close to it; 1 if there are none."""
+        """Share of the reliable windows that lie close to it; 1 without any."""
         apart = [np.hypot(one.columns - self.columns, one.rows - self.rows) for one in self.local]
         return float(np.mean(np.array(apart) <= _CLOSE)) if apart else 1.0
 
     @property
     def size(self) -> float:
-        """Its length in pixels."""
+        """Length in pixels."""
         return float(np.hypot(self.columns, self.rows))
 
 
@@ -130,7 +130,7 @@ def _edges(image: Image, valid: Valid) -> Surface:
     grey = image.mean(axis=2)
     grey[~valid] = grey[valid].mean()
     strength: Surface = gaussian_gradient_magnitude(grey, 1.0)
-    # Where data end there is an edge in both images, at the same pixel whatever the shift.
+    # The border of the data is an edge at the same pixel in both images, whatever the shift.
     strength[~valid] = 0
     strength = np.minimum(strength, np.percentile(strength, 98))
     window = np.hanning(SIDE)
@@ -172,7 +172,7 @@ def _vertex(three: Numbers) -> float:
 
 
 def estimate_field(positions: Points, shifts: Points, size: tuple[int, int]) -> ShiftField | None:
-    """Fit a field to the shifts of windows; `None` where one shift for all is as good.
+    """Fit a field to the shifts of windows; `None` if one shift for all is as good.
 
     A window that contradicts its neighbours is left out. A field that does not predict windows that were held out is
     rejected.
@@ -208,7 +208,7 @@ def _interpolator(positions: Points, shifts: Points) -> scipy.interpolate.RBFInt
 
 
 def _held_out_errors(positions: Points, shifts: Points) -> Numbers:
-    """Return the errors of a field through the other folds at each window."""
+    """Return the error at each window of a field that was fitted to the other folds."""
     errors = np.empty(len(positions))
     for fold in range(_FOLDS):
         out = np.arange(len(positions)) % _FOLDS == fold
@@ -217,7 +217,7 @@ def _held_out_errors(positions: Points, shifts: Points) -> Numbers:
 
 
 def estimate_footprint_shift(footprints: gpd.GeoDataFrame, probability: Path, grid: Grid) -> Shift:
-    """Return where the model predicts the buildings of the footprints, in pixels of the grid."""
+    """Return the shift from the footprints to the predicted buildings, in pixels of the grid."""
     with rasterio.open(probability, driver="GTiff") as raster:
         return estimate_shift(_footprint_patches(footprints.geometry.to_numpy(), raster, grid))
 

@@ -1,4 +1,4 @@
-"""Where footprints come from: data set, licence and date, as their file states them."""
+"""Sources of footprints: data set, licence and date, as stated in their file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def describe_sources(values: Iterable[Any], stated: Mapping[str, str], rows: int
     """Return `dataset`, `licence`, newest `date` and number of `buildings` of each source, unknown values as `None`.
 
     Args:
-        values: of the column `sources`, lists or JSON; none without such a column.
-        stated: metadata of the file, which serve where the rows state nothing.
+        values: of the column `sources`, lists or JSON; empty without such a column.
+        stated: metadata of the file, for values that the rows do not state.
         rows: how many were read.
     """
     lower = {key.lower(): value for key, value in stated.items() if value.strip()}

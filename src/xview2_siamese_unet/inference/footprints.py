@@ -1,4 +1,4 @@
-"""Polygons of a user: footprints, zones, an area of interest; doubts become warnings."""
+"""Vector layers of the user: footprints, zones, the area of interest. Problems become warnings."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Given(NamedTuple):
 
 
 def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = (), area: Area | None = None) -> Given:
-    """Return a layer as valid polygons in another system, in its order.
+    """Read a layer as valid polygons in another coordinate reference system, rows in the same order.
 
-    A geometry without any area comes out empty.
+    A geometry without area becomes empty.
 
     Args:
         path: as for `read_table`.
@@ -52,20 +52,22 @@ def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = (), 
     """
     frame, columns, warnings, _, stated = read_table(path, wanted, where, area=area)
     name = split_layer(path)[0].name
-    geometries, doubts = _polygons(frame.geometry.to_numpy())
+    geometries, problems = _polygons(frame.geometry.to_numpy())
     known = ~shapely.is_empty(geometries)
     placed, lost = place_shapes(geometries, frame.crs, crs, f"{name} ({where})")
     if known.any() and lost.sum() == known.sum():
         raise misplaced(geometries, frame.crs, f"{name} ({where})")
     invalid = ~shapely.is_valid(placed)
-    # Without what has collapsed: an outline with a spike would become a polygon and a line.
+    # Drop what has collapsed: an outline with a spike would become a polygon and a line.
     placed[invalid] = shapely.make_valid(placed[invalid], method="structure", keep_collapsed=False)
-    doubts |= {
+    problems |= {
         f"cannot be placed in {crs}: their coordinates do not fit {_title(frame.crs)}, or lie too far away": lost,
         "were not valid polygons and were repaired": invalid & ~shapely.is_empty(placed),
         "have no area": invalid & shapely.is_empty(placed),
     }
-    warnings += [f"{name}: {rows.sum()} of {len(frame)} rows {doubt}" for doubt, rows in doubts.items() if rows.any()]
+    warnings += [
+        f"{name}: {rows.sum()} of {len(frame)} rows {problem}" for problem, rows in problems.items() if rows.any()
+    ]
     if not len(frame):
         warnings.append(f"{name} has no rows")
     sources = describe_sources(frame.get(SOURCES, ()), stated, len(frame))
@@ -73,17 +75,17 @@ def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = (), 
 
 
 def _polygons(geometries: Any) -> tuple[Any, dict[str, BoolArray]]:  # noqa: ANN401
-    """Return the flat polygons of each row, and what was left out of which rows."""
+    """Return the polygons of each row without heights, and the rows of each problem."""
     polygons = np.array(geometries, object)
     collections = shapely.get_type_id(polygons) == _COLLECTION
-    doubts = {"have heights (Z), which are left out": shapely.has_z(polygons)}
+    problems = {"have heights (Z), which are left out": shapely.has_z(polygons)}
     for row in np.flatnonzero(collections):
         polygons[row] = shapely.MultiPolygon(list(_parts(polygons[row])))
     none = ~np.isin(shapely.get_type_id(polygons), _POLYGONAL) | shapely.is_empty(polygons)
     polygons[none] = shapely.Polygon()
-    doubts["are collections, of which only the polygons are used"] = collections & ~none
-    doubts["hold no polygon"] = none
-    return shapely.force_2d(polygons), doubts
+    problems["are collections, of which only the polygons are used"] = collections & ~none
+    problems["hold no polygon"] = none
+    return shapely.force_2d(polygons), problems
 
 
 def _parts(shape: Any) -> Iterator[Any]:  # noqa: ANN401
@@ -95,17 +97,17 @@ def _parts(shape: Any) -> Iterator[Any]:  # noqa: ANN401
 
 
 def place_shapes(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tuple[Any, BoolArray]:  # noqa: ANN401
-    """Return the geometries in another system, empty where they cannot be placed, and where."""
+    """Return the geometries in another system, and which of them failed and are empty."""
     try:
         placed = gpd.GeoSeries(geometries, crs=source).to_crs(crs).to_numpy().copy()
     except ProjError as error:
         raise DataError(
-            f"{name} is in {source.name}, a system without a place on Earth.",
+            f"{name} is in {source.name}, a system without a position on Earth.",
             hint="Assign its true coordinate reference system.",
         ) from error
     points, owners = shapely.get_coordinates(placed, return_index=True)
     outside = ~np.isfinite(points).all(axis=1)
-    if pyproj.CRS(crs).is_geographic:  # from degrees to degrees, nothing is computed and nothing checked
+    if pyproj.CRS(crs).is_geographic:  # from degrees to degrees, PROJ computes and checks nothing
         outside |= (np.abs(points) > (360, 90 + 1e-6)).any(axis=1)
     lost = np.zeros(len(placed), bool)
     lost[owners[outside]] = True
@@ -114,7 +116,7 @@ def place_shapes(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tu
 
 
 def misplaced(geometries: Any, source: pyproj.CRS, name: str) -> DataError:  # noqa: ANN401
-    """Explain why no row of a file can be placed in another system."""
+    """Return the error of a file of which no row can be reprojected."""
     west, south, east, north = shapely.total_bounds(geometries)
     degrees, lost = place_shapes(geometries, source, _DEGREES, name)
     if lost.sum() < (~shapely.is_empty(geometries)).sum():
@@ -134,39 +136,39 @@ def _title(crs: Any) -> str:  # noqa: ANN401
     return f"{crs.to_string() if crs.to_authority() else crs.name}{' (degrees)' if crs.is_geographic else ''}"
 
 
-def outside(given: Given, frame: Any, what: str, region: str) -> Iterator[str]:  # noqa: ANN401
+def outside(layer: Given, frame: Any, what: str, region: str) -> Iterator[str]:  # noqa: ANN401
     """Yield a warning if no row of a layer (`what`) lies in a frame (`region`)."""
-    geometries = given.frame.geometry.to_numpy()
+    geometries = layer.frame.geometry.to_numpy()
     known = geometries[~shapely.is_empty(geometries)]
     if not len(known) or shapely.intersects(known, frame).any():
         return
-    degrees = gpd.GeoSeries(known, crs=given.frame.crs).to_crs(_DEGREES)
+    degrees = gpd.GeoSeries(known, crs=layer.frame.crs).to_crs(_DEGREES)
     swapped = shapely.transform(degrees.to_numpy(), lambda xy: xy[:, ::-1])
-    swapped = gpd.GeoSeries(swapped, crs=_DEGREES).to_crs(given.frame.crs).to_numpy()
+    swapped = gpd.GeoSeries(swapped, crs=_DEGREES).to_crs(layer.frame.crs).to_numpy()
     reason = (
         "their latitude and longitude are swapped"
         if shapely.intersects(swapped, frame).any()
-        else "check their place and their coordinate reference system"
+        else "check their position and their coordinate reference system"
     )
     yield f"none of the {len(known)} {what} lies in {region}: {reason}"
 
 
 def row_names(
-    given: Given, column: str | None, usual: Sequence[str], where: str, *, unique: bool = True
+    layer: Given, column: str | None, usual: Sequence[str], where: str, *, unique: bool = True
 ) -> tuple[Sequence[str | None], list[str]]:
-    """Return one name a row as text, and warnings.
+    """Return one name per row as text, and warnings.
 
-    The names are those of `column`, else of the first of the `usual` columns, in any case, that is usable, else row
-    numbers from 1. A row without a name keeps none.
+    The names are those of `column`, else of the first usable one of the `usual` columns (case-insensitive), else row
+    numbers from 1. A row without a name stays without one.
 
     Raises:
         DataError: a column that does not exist, or one that is not usable: empty, not exact or, if names have to be
             `unique`, with values that repeat.
     """
-    frame, warnings, rejected = given.frame, [], []
-    if column is not None and column not in given.columns:
-        raise DataError(f"{where}: there is no column {column!r}.", hint=f"Name one of {', '.join(given.columns)}.")
-    lower = {name.lower(): name for name in reversed(given.columns)} | {name: name for name in given.columns}
+    frame, warnings, rejected = layer.frame, [], []
+    if column is not None and column not in layer.columns:
+        raise DataError(f"{where}: there is no column {column!r}.", hint=f"Name one of {', '.join(layer.columns)}.")
+    lower = {name.lower(): name for name in reversed(layer.columns)} | {name: name for name in layer.columns}
     for name in [column] if column is not None else [lower[name] for name in usual if name in lower]:
         fault = _fault(frame[name], unique=unique)
         if fault is None:
@@ -196,7 +198,7 @@ def _fault(values: pd.Series[Any], *, unique: bool) -> str | None:
         return "is empty"
     if values.dtype.kind == "f":
         bits = np.finfo(getattr(values.dtype, "numpy_dtype", values.dtype)).nmant + 1
-        if bool((values.abs() >= 2**bits).any()):  # each may stand for several whole numbers
+        if bool((values.abs() >= 2**bits).any()):  # each may represent several whole numbers
             return f"stores whole numbers as floating-point numbers, which are not exact from 2^{bits} on"
     return None
 
@@ -222,11 +224,11 @@ def given_buildings(path: Path, crs: str, id_column: str | None, area: Area | No
     Raises:
         DataError: a file or a column that cannot be used.
     """
-    given = read_polygons(path, crs, "inference.footprints", _with((*_IDS, SOURCES), id_column), area)
-    ids, doubts = row_names(given, id_column, _IDS, "inference.buildings.id_column")
+    layer = read_polygons(path, crs, "inference.footprints", _with((*_IDS, SOURCES), id_column), area)
+    ids, warnings = row_names(layer, id_column, _IDS, "inference.buildings.id_column")
     columns = {"building_id": pd.array(ids, dtype=object), "footprint_source": split_layer(path)[0].name}
-    frame = gpd.GeoDataFrame(columns, geometry=given.frame.geometry.to_numpy(), crs=crs)
-    return Given(frame, (*given.warnings, *doubts), sources=given.sources)
+    frame = gpd.GeoDataFrame(columns, geometry=layer.frame.geometry.to_numpy(), crs=crs)
+    return Given(frame, (*layer.warnings, *warnings), sources=layer.sources)
 
 
 def given_zones(path: Path, column: str | None) -> Given:
@@ -236,15 +238,15 @@ def given_zones(path: Path, column: str | None) -> Given:
         DataError: a file or a column that cannot be used.
     """
     where = "inference.zones"
-    given = read_polygons(path, _DEGREES, where, _with(_ZONE_NAMES, column))
-    texts, doubts = row_names(given, column, _ZONE_NAMES, "inference.zone_column", unique=False)
+    layer = read_polygons(path, _DEGREES, where, _with(_ZONE_NAMES, column))
+    texts, warnings = row_names(layer, column, _ZONE_NAMES, "inference.zone_column", unique=False)
     names = pd.Series([text or "" for text in texts], dtype=object)
     shared = names.duplicated(keep=False) & (names.str.strip() != "")
     if shared.any():
         rows = f"{shared.sum()} of {len(names)} rows share {names[shared].nunique()} of the names"
-        doubts.append(f"{where}: {rows}; all rows of one name are counted as one zone")
-    frame = gpd.GeoDataFrame({"name": names.to_numpy()}, geometry=given.frame.geometry.to_numpy(), crs=_DEGREES)
-    return Given(frame, (*given.warnings, *doubts))
+        warnings.append(f"{where}: {rows}; all rows of one name are counted as one zone")
+    frame = gpd.GeoDataFrame({"name": names.to_numpy()}, geometry=layer.frame.geometry.to_numpy(), crs=_DEGREES)
+    return Given(frame, (*layer.warnings, *warnings))
 
 
 def given_area(path: Path) -> Given:
@@ -253,10 +255,10 @@ def given_area(path: Path) -> Given:
     Raises:
         DataError: a file that cannot be used, or one without any polygon.
     """
-    given = read_polygons(path, _DEGREES, "inference.aoi")
-    if shapely.is_empty(given.frame.geometry.to_numpy()).all():
+    layer = read_polygons(path, _DEGREES, "inference.aoi")
+    if shapely.is_empty(layer.frame.geometry.to_numpy()).all():
         raise DataError(f"{path} (inference.aoi) holds no polygon.", hint="Name a file with the area as polygons.")
-    return given
+    return layer
 
 
 def _with(usual: tuple[str, ...], column: str | None) -> tuple[str, ...]:

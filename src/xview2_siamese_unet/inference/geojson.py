@@ -1,4 +1,4 @@
-"""GeoJSON, whole or by lines: its encoding, ids and members, which GDAL does not pass on."""
+"""GeoJSON and GeoJSON lines: encoding, ids and members, which GDAL does not return."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any, Final
 TEXT: Final = (".geojson", ".json")
 LINES: Final = (".geojsonl", ".geojsons", ".ndjson", ".jsonl")
 MEGABYTES_PER_FEATURE: Final = "16"
-_HEAD: Final = 4096  # bytes in which the members of a collection stand before its features
+_HEAD: Final = 4096  # bytes searched for members of a collection before its features
 _MEMBER: Final = re.compile(r'"(\w+)"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 @contextmanager
 def in_utf8(path: Path) -> Iterator[Path]:
-    """Yield the text in UTF-8, without a byte order mark, which GDAL does not skip in lines."""
+    """Yield a path to the text in UTF-8, without a byte order mark, which GDAL does not skip in lines."""
     with path.open("rb") as file:
         encoding = json.detect_encoding(file.read(4)) if path.suffix.lower() in (*TEXT, *LINES) else "utf-8"
     if encoding == "utf-8":
@@ -48,8 +48,8 @@ def is_lines(path: Path) -> bool:
 def feature_ids(path: Path, rows: int, *, lines: bool, needed: bool) -> list[Any]:
     """Return the `id` next to the properties of each feature, if they are needed.
 
-    GDAL invents numbers where some are missing or repeat, and skips what is no feature: then the rows that it has read
-    are fewer, which raises a ValueError.
+    GDAL replaces missing and repeated ids by numbers. It skips entries that are not features; then the number of rows
+    differs, which raises a ValueError.
     """
     if lines:
         text = path.read_bytes()  # lines, or records that begin with a separator (RFC 8142)

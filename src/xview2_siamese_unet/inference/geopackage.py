@@ -31,9 +31,9 @@ def write_geopackage(
         path: of the file.
         frames: layer and rows, the main layer first.
         styles: layer → style of QGIS (QML).
-        stamp: time of the file, ISO 8601; given, so that equal content gives equal bytes.
+        stamp: time of the file, ISO 8601; an argument, so that equal content gives equal bytes.
     """
-    # The file has its name when it is whole: waiting for the disk after each step would only take time.
+    # The file gets its name when it is complete, so waiting for the disk after each step would only take time.
     options = {"OGR_CURRENT_DATE": stamp, "OGR_SQLITE_SYNCHRONOUS": "OFF"}
     before = {name: pyogrio.get_gdal_config_option(name) for name in options}
     pyogrio.set_gdal_config_options(options)

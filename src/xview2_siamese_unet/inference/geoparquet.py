@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 Box = tuple[float, float, float, float]
 """West, south, east, north, in the system of the file."""
-# By default, pandas makes floating-point numbers of whole numbers with gaps.
+# By default, pandas converts whole numbers with missing values to floating point.
 WHOLE: Final = {
     pa.type_for_alias(name.lower()): pd.api.types.pandas_dtype(name)
     for name in (f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))
@@ -26,14 +26,14 @@ _INTERNAL: Final = (_GEO, b"pandas", b"ARROW:schema", b"PANDAS_ATTRS")
 
 
 class Parquet(NamedTuple):
-    """What a GeoParquet file states of itself.
+    """Properties that a GeoParquet file states.
 
     Attributes:
         rows: of the file.
-        crs: of its geometry, as pyproj takes it: degrees by default, `None` if it is not known.
-        stated: its other metadata.
-        declared: whether bounds are declared that geopandas selects rows by.
-        column: whether there is a column `bbox`, as also DuckDB copies it from Overture without declaring it.
+        crs: of its geometry, as pyproj takes it: degrees by default, `None` if unknown.
+        stated: other metadata.
+        declared: whether bounds are declared, by which geopandas selects rows.
+        column: whether there is a column `bbox`; DuckDB copies it from Overture without declaring it.
     """
 
     rows: int
@@ -52,18 +52,18 @@ def describe_parquet(path: Path) -> Parquet:
     """Read the footer of a file.
 
     Raises:
-        ValueError: no GeoParquet.
+        ValueError: not a GeoParquet file.
     """
     with pq.ParquetFile(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
-    found = dict(schema.metadata or {})
+    metadata = dict(schema.metadata or {})
     try:
-        geo = json.loads(found[_GEO])
+        geo = json.loads(metadata[_GEO])
         geometry = geo["columns"][geo["primary_column"]]
         crs = geometry.get("crs", "OGC:CRS84")
     except (KeyError, TypeError) as error:
-        raise ValueError("no GeoParquet: it does not describe its geometry") from error
-    stated = {key.decode(): value.decode("utf-8", "replace") for key, value in found.items() if key not in _INTERNAL}
+        raise ValueError("not GeoParquet: it does not describe its geometry") from error
+    stated = {key.decode(): value.decode("utf-8", "replace") for key, value in metadata.items() if key not in _INTERNAL}
     sides = schema.field(_BOUNDS).type if _BOUNDS in schema.names else None
     return Parquet(
         rows,
@@ -75,12 +75,12 @@ def describe_parquet(path: Path) -> Parquet:
 
 
 def read_parquet(path: Path, box: Box | None = None, *, declared: bool = True) -> gpd.GeoDataFrame:
-    """Return the rows of a file, or those whose bounds meet a box: other row groups are not read.
+    """Return the rows of a file, or those whose bounds meet a box; other row groups are not read.
 
     Args:
         path: the file.
-        box: of the rows.
-        declared: as in `Parquet`; else the column `bbox` is used.
+        box: to select rows by.
+        declared: as in `Parquet`; if false, the column `bbox` is used.
     """
     options: dict[str, Any] = {}
     if box is not None and declared:

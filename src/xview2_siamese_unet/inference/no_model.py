@@ -1,4 +1,4 @@
-"""An assessment without a model (`--model none`): grid, co-registration, footprints, and what is visible."""
+"""An assessment without a model (`--model none`): grid, co-registration, footprints and visibility."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NO_MODEL_ID: Final = "none"
 
 
 def no_model() -> dict[str, Any]:
-    """Return what takes the place of a checkpoint."""
+    """Return the substitute for a checkpoint."""
     return {"fingerprint": NO_MODEL_ID, "dataset": None}
 
 
 def is_no_model(checkpoint: Mapping[str, Any]) -> bool:
-    """Return whether a checkpoint, or the record of a model, stands for none."""
+    """Return whether a checkpoint, or the record of a model, is the substitute for one."""
     return bool(checkpoint.get("fingerprint") == NO_MODEL_ID)
 
 
@@ -39,12 +39,12 @@ def check_no_model(params: InferenceParams) -> None:
     """
     if params.pre == NONE and params.model != NONE:
         raise ConfigError(
-            "A model needs both images, and PRE is none.",
+            "A model needs both images, but PRE is none.",
             hint="Add --model none and --footprints FILE, then run kedro label and kedro adapt on the folder.",
         )
     if params.model == NONE and params.footprints is None:
         raise ConfigError(
-            "An assessment without a model needs footprints: nothing else outlines the buildings.",
+            "An assessment without a model needs footprints.",
             hint="Add --footprints FILE.",
         )
 
@@ -52,7 +52,7 @@ def check_no_model(params: InferenceParams) -> None:
 def visible_rows(pair: Pair, plan: WindowPlan) -> Iterator[tuple[int, Iterator[dict[str, AnyArray | None]]]]:
     """Yield rows of blocks as `prediction.predict_rows` does: un-classified where both images hold data.
 
-    Probabilities are 0, of background as well: without a model nothing is known.
+    All probabilities are 0, also of background, because nothing is predicted.
     """
     with pair.open() as reader:
         for i in range(plan.rows):

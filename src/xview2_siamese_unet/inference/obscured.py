@@ -1,4 +1,4 @@
-"""The obscured area of a pair: where its images look obscured, and where masks of the vendor say so."""
+"""The obscured area of a pair, detected in its images and marked in masks of the vendor."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _UDM2: Final = (5, 6)
 
 
 def with_obscured(harmonised: HarmonisedPair, params: InferenceParams) -> HarmonisedPair:
-    """Return the pair with its obscured area, and a warning on the share of it.
+    """Return the pair with its obscured area, and a warning about its share.
 
     Raises:
         DataError: a mask that cannot be used.
     """
-    look, masks = params.images.find_obscured, [mask.expanduser() for mask in params.masks]
-    if not look and not masks:
+    detect, masks = params.images.find_obscured, [mask.expanduser() for mask in params.masks]
+    if not detect and not masks:
         return harmonised
     pair, counts = harmonised.pair, np.zeros(3 + len(masks), int)
     pieces: list[Any] = []
@@ -53,8 +53,8 @@ def with_obscured(harmonised: HarmonisedPair, params: InferenceParams) -> Harmon
     with rasterio.Env(), ExitStack() as files:
         cells = _cell_grid(pair.grid)
         readers = [_mask_reader(path, cells, files, warnings) for path in masks]
-        for found, count in _blocks(pair, cells, readers, look=look):
-            pieces += found
+        for polygons, count in _blocks(pair, cells, readers, detect=detect):
+            pieces += polygons
             counts += count
     warnings += _warnings(counts.tolist(), masks)
     obscured = gpd.GeoDataFrame(geometry=pieces, crs=cells.crs).assign(name="obscured") if pieces else None
@@ -62,15 +62,15 @@ def with_obscured(harmonised: HarmonisedPair, params: InferenceParams) -> Harmon
 
 
 def _cell_grid(grid: Grid) -> Grid:
-    """Return the grid of the cells, which may end beyond that of the pixels."""
+    """Return the grid of the cells, which may extend beyond that of the pixels."""
     step = max(2, round(CELL / grid.pixel))
     return replace(grid, pixel=grid.pixel * step, width=-(-grid.width // step), height=-(-grid.height // step))
 
 
 def _blocks(
-    pair: Pair, cells: Grid, masks: Sequence[_ReadMask], *, look: bool
+    pair: Pair, cells: Grid, masks: Sequence[_ReadMask], *, detect: bool
 ) -> Iterator[tuple[list[Any], list[int]]]:
-    """Yield the obscured polygons of each block, and its cells: visible, obscured, by the images, by each mask."""
+    """Yield the obscured polygons of each block, and counts of cells: visible, obscured, by images, by each mask."""
     step = round(cells.pixel / pair.grid.pixel)
     side = _BLOCK // step
     corners = [(top, left) for top in range(0, cells.height, side) for left in range(0, cells.width, side)]
@@ -83,22 +83,22 @@ def _blocks(
                 continue
             inner = slice(RIM, RIM + height), slice(RIM, RIM + width)
             valid = np.asarray(patch.valid.reshape(outer[2], step, outer[3], step).any(axis=(1, 3)))[inner]
-            seen = np.zeros_like(valid)
+            by_images = np.zeros_like(valid)
             for image in (patch.post,) if pair.post_only else (patch.pre, patch.post):
-                seen |= look and obscured_cells(image, patch.valid, step)[inner]
-            layers = [seen, *(valid & read(Window(left, top, width, height)) for read in masks)]
+                by_images |= detect and obscured_cells(image, patch.valid, step)[inner]
+            layers = [by_images, *(valid & read(Window(left, top, width, height)) for read in masks)]
             obscured = np.any(layers, axis=0)
-            place = cells.transform @ Affine.translation(left, top)
-            parts = [shape(part) for part, _ in shapes(obscured.view(np.uint8), obscured, transform=place)]
+            transform = cells.transform @ Affine.translation(left, top)
+            parts = [shape(part) for part, _ in shapes(obscured.view(np.uint8), obscured, transform=transform)]
             yield parts, [int(layer.sum()) for layer in (valid, obscured, *layers)]
 
 
 def _mask_reader(path: Path, grid: Grid, files: ExitStack, warnings: list[str]) -> _ReadMask:
-    """Return what reads a mask in windows of a grid."""
+    """Return a function that reads a mask in windows of a grid."""
     if path.suffix.lower() not in _TIFF:
-        given = read_polygons(path, grid.crs, "inference.masks")
-        warnings += given.warnings
-        tree = shapely.STRtree(given.frame.geometry.to_numpy())
+        layer = read_polygons(path, grid.crs, "inference.masks")
+        warnings += layer.warnings
+        tree = shapely.STRtree(layer.frame.geometry.to_numpy())
         return lambda window: _burn(tree, grid, window)
     if not path.is_file():
         raise DataError(f"{path}: no such file.", hint="Check the path given with --mask.")
@@ -112,28 +112,28 @@ def _mask_reader(path: Path, grid: Grid, files: ExitStack, warnings: list[str]) 
             f"{path} has {wrong}, and is not a cloud mask.",
             hint="Name polygons, a usable-data mask of 8 bands (UDM2), or a raster of one band that is 0 where clear.",
         )
-    place = {"crs": grid.crs, "transform": grid.transform, "height": grid.height, "width": grid.width}
-    warped = files.enter_context(WarpedVRT(raster, resampling=Resampling.nearest, **place))
+    target = {"crs": grid.crs, "transform": grid.transform, "height": grid.height, "width": grid.width}
+    warped = files.enter_context(WarpedVRT(raster, resampling=Resampling.nearest, **target))
     bands = _UDM2 if raster.count > 1 else (1,)
     return lambda window: warped.read(bands, window=window, masked=True).filled(0).any(axis=0)
 
 
 def _burn(tree: shapely.STRtree, grid: Grid, window: Window) -> BoolArray:
     """Return the cells whose centres lie in polygons."""
-    place = grid.transform @ Affine.translation(window.col_off, window.row_off)
-    (right, bottom) = place @ (window.width, window.height)
-    near = tree.geometries[tree.query(shapely.box(place.c, bottom, right, place.f))]
+    transform = grid.transform @ Affine.translation(window.col_off, window.row_off)
+    (right, bottom) = transform @ (window.width, window.height)
+    near = tree.geometries[tree.query(shapely.box(transform.c, bottom, right, transform.f))]
     size = int(window.height), int(window.width)
-    return geometry_mask(near, size, place, invert=True) if len(near) else np.zeros(size, bool)
+    return geometry_mask(near, size, transform, invert=True) if len(near) else np.zeros(size, bool)
 
 
 def _warnings(counts: Sequence[int], masks: Sequence[Path]) -> Iterator[str]:
-    visible, obscured, seen, *each = counts
+    visible, obscured, by_images, *each = counts
     if not visible or not (obscured or masks):
         return
-    by = [f"by the images {seen / visible:.1%}"]
-    by += [f"{path.name} {count / visible:.1%}" for path, count in zip(masks, each, strict=True)]
+    shares = [f"by the images {by_images / visible:.1%}"]
+    shares += [f"{path.name} {count / visible:.1%}" for path, count in zip(masks, each, strict=True)]
     yield (
-        f"{obscured / visible:.1%} of the area is obscured ({', '.join(by)}): buildings there are not assessed, "
-        "and the model outlines none that it cannot see"
+        f"{obscured / visible:.1%} of the area is obscured ({', '.join(shares)}): buildings there are not assessed, "
+        "and the model cannot detect those that are hidden"
     )

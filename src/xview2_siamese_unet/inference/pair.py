@@ -1,4 +1,4 @@
-"""Two images of a user → a pair on one grid, co-registered and in one radiometry."""
+"""The harmonised pair: both images on one grid, co-registered and in one radiometry."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _SAMPLES: Final = 6  # windows along each axis
 _SIDE: Final = 96
 _MOST_FILLS: Final = 2  # values of one image: a low and a high one
 _SHIFT_WINDOWS: Final = 12  # along each axis
-# Pixels. Images that models are trained on lie as far apart: moving by less did not raise the official score of
-# synthetic scenes but lowered it, even by whole pixels, which blurs nothing.
+# Pixels. Training images are shifted by as much: correcting smaller shifts lowered the official score of synthetic
+# scenes, even in whole pixels, which blurs nothing.
 _SMALL_SHIFT: Final = 2.0
 _LARGE_SHIFT: Final = 3.0
 _NO_SHIFT: Final = 0.5  # pixels; the error of a measured shift
@@ -49,8 +49,8 @@ class HarmonisedPair:
 
     Attributes:
         pair: both images on one grid.
-        warnings: what a person should know about them.
-        shift: measured between the images, unless that is switched off.
+        warnings: about the images, for the user.
+        shift: measured between the images, if that is enabled.
         footprints: GeoDataFrame of the user's buildings on that grid, if there are any.
         zones: GeoDataFrame of `name` and polygons in degrees to count buildings by, if there are any.
         footprint_sources: data sets of the footprints with licence and date, as far as their file states them.
@@ -73,8 +73,8 @@ def harmonise(params: InferenceParams) -> HarmonisedPair:
         ConfigError: an image is not named.
         DataError: an image that cannot be used, two that do not overlap, pixels too coarse, a grid too large.
     """
-    alone = params.pre == NONE
-    first = None if alone else read_source(_required(params.pre, "pre"), params.images.pre_bands)
+    post_only = params.pre == NONE
+    first = None if post_only else read_source(_required(params.pre, "pre"), params.images.pre_bands)
     post = read_source(_required(params.post, "post"), params.images.post_bands)
     pre = first or post
     area, area_warnings = (None, ()) if params.aoi is None else _area(params.aoi.expanduser())
@@ -83,14 +83,14 @@ def harmonise(params: InferenceParams) -> HarmonisedPair:
     frame = shapely.box(*grid.bounds)
     aoi = None if area is None else clip(area, frame, CRS.from_string(grid.crs))
     footprints, zones, vector_warnings = _vectors(params, grid, frame if aoi is None else aoi)
-    pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi, post_only=alone)
+    pair = Pair(grid, pre, post, black_is_no_data=params.images.black_is_no_data, aoi=aoi, post_only=post_only)
     pair, samples, fill_warnings = without_fill(pair)
     pair = replace(pair, stretch=_stretches(pair, samples, params.images.stretch))
-    shift = None if alone or params.registration == "off" else _measure_shift(pair)
+    shift = None if post_only or params.registration == "off" else _measure_shift(pair)
     if shift is not None:
         pair = _coregister(pair, shift, local=params.registration == "auto")
     warnings = (
-        *(f"pre-disaster image: {warning}" for warning in pre.warnings if not alone),
+        *(f"pre-disaster image: {warning}" for warning in pre.warnings if not post_only),
         *(f"post-disaster image: {warning}" for warning in post.warnings),
         *fill_warnings,
         *_collar_warnings(pair, samples),
@@ -114,16 +114,16 @@ def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[Given |
         buildings = given_buildings(path, grid.crs, column, around(grid))
         warnings = [*buildings.warnings, *outside(buildings, overlap, "footprints", region)]
     if params.zones is not None:
-        given = given_zones(params.zones.expanduser(), params.zone_column)
+        layer = given_zones(params.zones.expanduser(), params.zone_column)
         wgs84 = CRS.from_epsg(4326)
         degrees = wrap_longitude(reproject(overlap, CRS.from_string(grid.crs), wgs84), wgs84)
-        zones, warnings = given.frame, [*warnings, *given.warnings, *outside(given, degrees, "zones", region)]
+        zones, warnings = layer.frame, [*warnings, *layer.warnings, *outside(layer, degrees, "zones", region)]
     return buildings, zones, tuple(warnings)
 
 
 def _area(path: Path) -> tuple[Area, tuple[str, ...]]:
-    given = given_area(path)
-    return Area(CRS.from_epsg(4326), given.frame.geometry.union_all()), given.warnings
+    layer = given_area(path)
+    return Area(CRS.from_epsg(4326), layer.frame.geometry.union_all()), layer.warnings
 
 
 def _required(path: Path | None, name: str) -> Path:
@@ -232,10 +232,10 @@ def _shift_warnings(shift: Shift | None, field: ShiftField | None) -> Iterator[s
     if shift is None:
         return
     if field is not None:
-        yield "the shift between the images differs from place to place: the post-disaster image was moved accordingly"
+        yield "the shift between the images varies within them: the post-disaster image was moved accordingly"
     elif not shift.is_shared:
         yield (
-            "the shift between the images differs from place to place without a pattern (relief, or a poor mosaic): "
+            "the shift between the images varies within them without a pattern (relief, or a poor mosaic): "
             "the post-disaster image was not moved"
         )
     elif not shift.is_reliable:
@@ -250,15 +250,15 @@ def _shift_warnings(shift: Shift | None, field: ShiftField | None) -> Iterator[s
 
 
 def _stretches(
-    pair: Pair, samples: Samples, given: tuple[float, float] | None
+    pair: Pair, samples: Samples, values: tuple[float, float] | None
 ) -> tuple[Stretch | None, Stretch | None]:
-    """Return one stretch for images in one unit: two would show damage where light changed."""
-    if given is not None:
-        return Stretch(*given), Stretch(*given)
-    units = [_unit(source, values) for source, values in zip((pair.pre, pair.post), samples, strict=True)]
+    """Return one stretch for images in one unit: with two, changed light would look like damage."""
+    if values is not None:
+        return Stretch(*values), Stretch(*values)
+    units = [_unit(source, sample) for source, sample in zip((pair.pre, pair.post), samples, strict=True)]
     stretches: dict[float | None, Stretch] = {}
     for unit in {unit for unit in units if unit is not None}:
-        pooled = np.concatenate([values for values, own in zip(samples, units, strict=True) if own == unit])
+        pooled = np.concatenate([sample for sample, own in zip(samples, units, strict=True) if own == unit])
         low, high = (float(value) for value in np.percentile(pooled, _PERCENTILES))
         stretches[unit] = Stretch(low, max(high, low + unit))
     return stretches.get(units[0]), stretches.get(units[1])
@@ -278,7 +278,7 @@ def _pair_warnings(pair: Pair, samples: Samples) -> Iterator[str]:
     grid, pre, post = pair.grid, pair.pre, pair.post
     low, high = _USUAL_PIXELS
     if not low <= grid.pixel <= high:
-        yield f"pixels of {grid.pixel:.2f} m: models trained on xBD have seen about 0.3 to 0.8 m"
+        yield f"pixels of {grid.pixel:.2f} m: models trained on xBD expect about 0.3 to 0.8 m"
     crs = CRS.from_string(grid.crs)
     smaller = min(reproject(each.extent.outline, each.extent.crs, crs).area for each in (pre, post))
     shared = grid.width * grid.height * grid.pixel**2 / smaller
@@ -298,7 +298,7 @@ def _pair_warnings(pair: Pair, samples: Samples) -> Iterator[str]:
 
 
 def _value_warnings(source: Source, values: PixelValues, stretch: Stretch | None) -> Iterator[str]:
-    """Warn where the bytes of an image show less than its values."""
+    """Warn if an image loses detail when its values become bytes."""
     low, high = stretch or Stretch(0, 255)
     clipped = float(((values < low) | (values > high)).any(axis=1).mean())
     if clipped > _CLIPPED:

@@ -1,7 +1,7 @@
 """Predictions of a model: for scenes of a store, and for a pair of rasters by windows.
 
 Bands of a block of a raster: probability of background and of the four damage classes in steps of 1/254, then the
-damage code; 255 everywhere where not both images hold data.
+damage code; 255 where either image has no data.
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ def predict_scenes(
 
 
 class WindowPredictor:
-    """A trained model as `Predict`: when memory runs out, it halves the batch, then the window.
+    """Predict windows with a trained model; if memory runs out, halve the batch, then the window.
 
     Attributes:
-        tta: test-time augmentation, by default as the checkpoint was scored.
+        tta: test-time augmentation, by default that of the scores of the checkpoint.
         thresholds: of the checkpoint.
         vote_weights: class weights of its vote within a building; `None` without a vote.
-        warnings: about an unused GPU, another augmentation than that, and memory that ran out.
+        warnings: about an unused GPU, augmentation that differs from that of the scores, and memory that ran out.
 
     Raises:
         CheckpointError: a checkpoint that does not fit, or a member of a card that cannot be used.
@@ -110,14 +110,14 @@ class WindowPredictor:
         self.tta = tta or tuned.tta
         self._model = TrainedModel(checkpoint, hardware, tta=self.tta)
         self.device = self._model.device
-        self.warnings = [*self._model.warnings]  # logged where a device is chosen
+        self.warnings = [*self._model.warnings]  # already logged when the device was chosen
         if tuned.tta != self.tta:
             self._warn(
                 f"The model was scored with test-time augmentation {tuned.tta!r} and is applied here with {tta!r}"
                 " (inference.windows.tta): its scores do not hold for these results"
             )
 
-    _too_large: float = math.inf  # values of a batch for which memory ran out once: no other is tried
+    _too_large: float = math.inf  # size of a batch that ran out of memory: none as large is tried again
 
     @property
     def usual_batch(self) -> int:
@@ -141,7 +141,7 @@ class WindowPredictor:
         return self._predict_halves(pre, post)
 
     def _warn(self, warning: str) -> None:
-        if warning not in self.warnings:  # memory runs out at every batch alike
+        if warning not in self.warnings:  # memory may run out at every batch
             self.warnings.append(warning)
             _log.warning(warning)
 
@@ -171,7 +171,7 @@ def predict_rows(
     batch_size: int,
     thresholds: Thresholds = Thresholds(),  # noqa: B008  a tuple never changes
 ) -> Iterator[tuple[int, Iterator[dict[str, AnyArray | None]]]]:
-    """Yield each row that the store does not hold yet: number, and for each column kind → array.
+    """Yield each row that is not in the store yet: its number, and for each column kind → array.
 
     A column is computed when it is asked for. Each row has to be in the store before the next one is asked for. The
     prediction at a pixel does not depend on `batch_size`, on where an earlier run stopped, or on the size of the grid.
@@ -191,7 +191,7 @@ def predict_rows(
 def _predict_row(
     reader: PairReader, plan: WindowPlan, predict: Predict, store: BlockStore, i: int, batch_size: int
 ) -> Generator[tuple[Stitched, Patch], None, None]:
-    """Yield what each window of a row finishes, with its pixels."""
+    """Yield the parts that each window of a row finishes, with its pixels."""
     windows = (reader.read(*plan.corner(i, j), *plan.extent(i, j)) for j in range(plan.columns))
     with store.read_row(i - 1) as before, closing(read_ahead(windows, batch_size)) as patches:
         waiting: deque[Patch] = deque()  # read, and not finished yet: as many as there are in a batch
@@ -244,7 +244,7 @@ def choose_model(path: Path | None, finished: dict[str, Any] | None) -> dict[str
         return read_model(path.expanduser())
     if finished is None:
         raise CheckpointError(
-            "There is no model: --model names none, and this environment has trained none.",
+            "There is no model: --model is not set, and this environment has no trained one.",
             hint="Name one with --model, or run kedro run with the same environment first.",
         )
     return check_checkpoint(finished, "The best model of this environment")

@@ -1,6 +1,6 @@
 """The output folder of an assessment, and the styles that QGIS shows its layers in.
 
-Files of an earlier assessment may be replaced or reused, those of anybody else never.
+Files of an earlier assessment may be replaced or reused, all other files never.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.building_formats import FORMATS
 
 RUN_RECORD: Final = "run.json"
-"""The record, without which an assessment is not finished."""
+"""Name of the record; without it, an assessment is not finished."""
 _SYMBOL: Final = (
     '<symbol type="fill" name="{name}" alpha="1"><layer class="SimpleFill" enabled="1"><Option type="Map">'
     '<Option type="QString" name="color" value="{fill}"/><Option type="QString" name="style" value="{style}"/>'
@@ -52,7 +52,7 @@ def work_folder(folder: Path) -> Path:
 
 
 def blocks_folder(folder: Path) -> Path:
-    """Return the folder of the blocks, those of each run in a folder of its id."""
+    """Return the folder of the blocks; each run has a subfolder named by its id."""
     return work_folder(folder) / "blocks"
 
 
@@ -67,7 +67,7 @@ def check_out(folder: Path, asked: Path | None, *, overwrite: bool, inputs: Iter
 
     Raises:
         ConfigError: the two folders differ.
-        DataError: no folder, an assessment already, or a file that none has written or an input would be replaced.
+        DataError: not a folder, an existing assessment, or a foreign file or an input would be replaced.
     """
     if asked is not None and asked.expanduser().resolve() != folder.resolve():
         raise ConfigError(
@@ -99,21 +99,21 @@ def _check_inputs(folder: Path, inputs: Iterable[Path | None]) -> None:
     for path in inputs:
         if path is None:
             continue
-        given = Path(str(path).partition("|layername=")[0]).expanduser()
-        if given.is_dir() and any(_same(given, above) for above in (folder, *folder.parents)):
+        source = Path(str(path).partition("|layername=")[0]).expanduser()
+        if source.is_dir() and any(_same(source, above) for above in (folder, *folder.parents)):
             raise DataError(
-                f"{folder} lies in the folder of input images {given}.", hint="Choose another folder with --out."
+                f"{folder} lies in the folder of input images {source}.", hint="Choose another folder with --out."
             )
-        if any(_same(given, folder / name) for name in products()):
+        if any(_same(source, folder / name) for name in products()):
             raise DataError(
-                f"The input {given} lies where the assessment writes its products.",
+                f"The input {source} lies where the assessment writes its products.",
                 hint="Move it elsewhere, or choose another folder with --out.",
             )
 
 
 def _same(one: Path, other: Path) -> bool:
     if one.exists() and other.exists():
-        return one.samefile(other)  # also by a link, or in other case on a file system that ignores it
+        return one.samefile(other)  # also through a link, or in other case on a case-insensitive file system
     return os.path.normcase(one.resolve()) == os.path.normcase(other.resolve())
 
 
@@ -128,7 +128,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def _foreign_files(folder: Path, digests: set[str], finished: Mapping[str, str]) -> list[str]:
-    """Return the names that the products need and other programs have written.
+    """Return the names of products that other programs have written.
 
     Args:
         folder: of the assessment.
@@ -148,7 +148,7 @@ def _foreign_files(folder: Path, digests: set[str], finished: Mapping[str, str])
 def begin(folder: Path) -> None:
     """Record what may be replaced, and remove the record of a finished assessment.
 
-    A product that was changed since, also by QGIS when it opened it, is kept under another name.
+    A product that was changed since, for example by opening it in QGIS, is kept under another name.
     """
     record, ledger = read_record(folder), folder / WRITTEN
     ledger.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def begin(folder: Path) -> None:
             names = (path.with_stem(f"{path.stem}.changed{number or ''}") for number in count())
             kept = next(name for name in names if not name.exists())
             path.rename(kept)
-            _log.warning("%s was changed after the assessment that is replaced: it is kept as %s", name, kept.name)
+            _log.warning("%s was changed after the replaced assessment: it is kept as %s", name, kept.name)
     note_written(folder, finished.values())
     (folder / RUN_RECORD).unlink(missing_ok=True)
 
@@ -184,7 +184,7 @@ def buildings_style() -> str:
 
 
 def outline_style() -> str:
-    """Return the style of a layer that only frames: a line, no fill."""
+    """Return the style of a frame: a line without fill."""
     symbol = _SYMBOL.format(name=0, fill="0,0,0,0", style="no", line="60,60,60,255")
     return _qml(f'<renderer-v2 type="singleSymbol" forceraster="0"><symbols>{symbol}</symbols></renderer-v2>')
 
@@ -192,7 +192,7 @@ def outline_style() -> str:
 def damage_style() -> str:
     """Return the style of `damage.tif`: only buildings are drawn.
 
-    A colour table of GeoTIFF is opaque, so without it the background hides the image below.
+    The colour table of a GeoTIFF is opaque: with it alone, the background would hide the image below.
     """
     entries = "".join(
         f'<paletteEntry value="{code:d}" color="{code.colour}" alpha="255" label={quoteattr(code.word)}/>'

@@ -43,13 +43,13 @@ class Predicted:
 def describe(
     harmonised: HarmonisedPair, checkpoint: Mapping[str, Any], params: InferenceParams, hardware: HardwareParams
 ) -> dict[str, Any]:
-    """Return inputs, model and settings; `run_id` depends on all that decides the pixels."""
+    """Return inputs, model and settings; `run_id` depends on everything that affects the pixels."""
     pair, model = describe_pair(harmonised.pair), describe_model(checkpoint)
     windows, numbers = params.windows.model_dump(mode="json"), hardware.model_dump(mode="json")
     deciding = json.dumps([__version__, pair, model, windows, numbers], sort_keys=True)
     libraries = ("torch", "numpy", "rasterio", "shapely", "pyproj", "exactextract")
     runtime = {"onnxruntime": runtime_version()} if "card" in checkpoint else {}
-    # Of a file its name alone: its folder is private, and the record is published.
+    # Only the names of files: their folders are private, and the record is published.
     named = {key: value.name if isinstance(value, Path) else value for key, value in params.model_dump().items()}
     named["masks"] = [mask.name for mask in params.masks]
     return {
@@ -105,9 +105,9 @@ def describe_source(source: Source) -> dict[str, Any]:
 
 
 def describe_model(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return provenance and tuning of a checkpoint or a card; its id begins its fingerprint.
+    """Return provenance and tuning of a checkpoint or a card; `id` is the start of the fingerprint.
 
-    Of a card these include its name, its origin and the SHA-256 of every file.
+    For a card, they include its name, its origin and the SHA-256 of every file.
     """
     provenance = ("fingerprint", "dataset", "licence", "version", "commit", "epoch", "scores")
     tuning = ("prediction", "temperatures", "thresholds")
@@ -122,28 +122,28 @@ def model_warnings(model: Mapping[str, Any]) -> list[str]:
 
 
 def refuse_synthetic(model: Mapping[str, Any], params: InferenceParams) -> None:
-    """Refuse a model that saw only synthetic scenes for real images, unless it was asked for by name.
+    """Refuse to assess real images with a model trained on synthetic scenes, unless it was named.
 
     Args:
         model: as `describe_model` describes it.
         params: the images, and the model that was named.
 
     Raises:
-        CheckpointError: the model is the default, and the post-disaster image does not say that it is synthetic.
+        CheckpointError: the model is the default, and the post-disaster image is not tagged as synthetic.
     """
     if model["dataset"] != _SYNTHETIC or params.model is not None or params.post is None:
         return
     post = read_source(params.post.expanduser(), params.images.post_bands)
     if not is_synthetic(post.tiles[0].path):
         raise CheckpointError(
-            f"The model of this environment was trained on synthetic scenes, and {params.post.name} is no such scene.",
+            f"The model of this environment was trained on synthetic scenes, but {params.post.name} is not one.",
             hint="Choose a model with --model or --env; or prepare the folder for labels with --model none. To use "
-            "this model all the same, name it: --model default/quickstart.",
+            "this model anyway, name it: --model default/quickstart.",
         )
 
 
 def pixel_warnings(model: Mapping[str, Any], pixel: float) -> list[str]:
-    """Return a warning if pixels differ by more than a quarter from those that the card of a model names.
+    """Return a warning if pixels differ by more than a quarter from the pixel size in the card of a model.
 
     Args:
         model: as `describe_model` describes it.
@@ -159,20 +159,20 @@ def pixel_warnings(model: Mapping[str, Any], pixel: float) -> list[str]:
 
 
 def _describe_vectors(params: InferenceParams, sources: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """Return name, layer and digest of the files that the user brings; of footprints also their sources."""
-    given = {"footprints": params.footprints, "aoi": params.aoi, "zones": params.zones}
-    given |= {f"mask {number}": path for number, path in enumerate(params.masks, 1)}
-    files = {key: split_layer(path.expanduser()) for key, path in given.items() if path is not None}
-    found: dict[str, Any] = {
+    """Return name, layer and digest of the vector files of the user, and the sources of footprints."""
+    inputs = {"footprints": params.footprints, "aoi": params.aoi, "zones": params.zones}
+    inputs |= {f"mask {number}": path for number, path in enumerate(params.masks, 1)}
+    files = {key: split_layer(path.expanduser()) for key, path in inputs.items() if path is not None}
+    described: dict[str, Any] = {
         key: {"name": path.name, "layer": layer, "sha256": sha256(path)} for key, (path, layer) in files.items()
     }
-    if "footprints" in found:
-        found["footprints"] |= {"sources": list(sources)}
-    return found
+    if "footprints" in described:
+        described["footprints"] |= {"sources": list(sources)}
+    return described
 
 
 def newest_input(pair: Pair) -> str:
-    """Return the time of the newest input: a time for products, the same in every run."""
+    """Return the time of the newest input, a time stamp of products that is the same in every run."""
     return newest_file(tile.path for source in (pair.pre, pair.post) for tile in source.tiles)
 
 

@@ -1,4 +1,4 @@
-"""The images of a finished assessment, opened again on its grid as they were assessed."""
+"""Reopen the images of a finished assessment on its grid."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def require_record(folder: Path) -> dict[str, Any]:
     """Return the record of a finished assessment.
 
     Raises:
-        DataError: there is none.
+        DataError: the folder holds no finished assessment.
     """
     record = read_record(folder)
     if record is None:
@@ -62,9 +62,9 @@ def reopen_pair(folder: Path, given: Mapping[str, Path | str | None] | None = No
         StaleError: the images have changed since.
     """
     record = require_record(folder)
-    alone = record["pre"] is None
+    post_only = record["pre"] is None
     post = _reopen_source(folder, record, "post", (given or {}).get("post"))
-    pre = post if alone else _reopen_source(folder, record, "pre", (given or {}).get("pre"))
+    pre = post if post_only else _reopen_source(folder, record, "pre", (given or {}).get("pre"))
     grid, field, aoi = dict(record["grid"]), record["shift_field_px"], record["aoi"]
     grid["pixel"] = grid.pop("pixel_m")
     first, second = (None if each is None else Stretch(*each) for each in record["stretch"])
@@ -78,7 +78,7 @@ def reopen_pair(folder: Path, given: Mapping[str, Path | str | None] | None = No
         field=None if field is None else _shift_field(field),
         black_is_no_data=record["black_is_no_data"],
         aoi=None if aoi is None else shapely.from_wkt(aoi),
-        post_only=alone,
+        post_only=post_only,
     )
     return without_fill(pair)[0]
 
@@ -88,9 +88,10 @@ def _shift_field(field: Mapping[str, Any]) -> ShiftField:
     return ShiftField((rows, columns), np.array(field["rows"], float), np.array(field["columns"], float))
 
 
-def _reopen_source(folder: Path, record: Mapping[str, Any], name: str, given: Path | str | None) -> Source:
+def _reopen_source(folder: Path, record: Mapping[str, Any], name: str, moved: Path | str | None) -> Source:
     """Return one image, which must have the bytes that were assessed."""
-    path = Path(given).expanduser().absolute() if given is not None else _noted_path(folder, name, record[name]["name"])
+    recorded = _recorded_path(folder, name, record[name]["name"])
+    path = recorded if moved is None else Path(moved).expanduser().absolute()
     hint = f"Name the {name}-disaster image with --{name}."
     if not path.exists():
         raise DataError(f"The {name}-disaster image of {folder} is not at {path}.", hint=hint)
@@ -103,10 +104,10 @@ def _reopen_source(folder: Path, record: Mapping[str, Any], name: str, given: Pa
     return source
 
 
-def _noted_path(folder: Path, name: str, file: str) -> Path:
-    """Return where an image lay during the assessment; without a readable note, its name in the folder itself.
+def _recorded_path(folder: Path, name: str, file: str) -> Path:
+    """Return the path of an image in `.inputs.json`; without that file, its name in the folder of the assessment.
 
-    A relative path in the note starts at the folder. The record may come from somebody else: only the name is used.
+    Relative paths start at the folder. The record may come from another person, so only the file name in it is used.
     """
     try:
         paths: dict[str, str] = json.loads((folder / INPUTS).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Counts of buildings by class, 500 m cell and zone; not assessed ones apart."""
+"""Counts of buildings by class, 500 m cell and zone; those not assessed are counted separately."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NOTE: Final = (
 
 
 class Zoned(NamedTuple):
-    """The zones, and where buildings lie in them.
+    """The zones, and the zone of each building.
 
     Attributes:
-        names: one a zone, in the order of the file.
-        first: number of the first zone that holds each building, -1 where none does.
-        several: buildings in more than one zone.
+        names: one per zone, in the order of the file.
+        first: number of the first zone that holds each building, -1 if none does.
+        several: number of buildings in more than one zone.
     """
 
     names: list[str]
@@ -62,12 +62,12 @@ def assign_zones(buildings: gpd.GeoDataFrame, zones: gpd.GeoDataFrame | None) ->
 
 
 class Tally:
-    """Counts of the buildings of one assessment, or of many parts of an area one after another.
+    """Counts of the buildings of one assessment, or of several parts of an area.
 
-    A building counts once at each level, by a point inside it and in the first of zones that overlap.
+    A building counts once at each level: at a point inside it, and in the first of overlapping zones.
 
     Attributes:
-        reasons: status → why → number of buildings without a class.
+        reasons: status → reason → number of buildings without a class.
     """
 
     def __init__(self) -> None:
@@ -95,8 +95,8 @@ class Tally:
             for number, kind in zip(zoned.first.tolist(), kinds, strict=True):
                 self._zones[number][kind] += 1
         for status, reasons in self.reasons.items():
-            found = buildings.loc[buildings["status"] == status, "reason"]
-            reasons.update(found.astype("str").str.replace(_PARTLY, "mostly hidden", regex=True).fillna("unknown"))
+            texts = buildings.loc[buildings["status"] == status, "reason"]
+            reasons.update(texts.astype("str").str.replace(_PARTLY, "mostly hidden", regex=True).fillna("unknown"))
         return self
 
     def table(self) -> pd.DataFrame:
@@ -169,7 +169,7 @@ def summary_numbers(table: pd.DataFrame, warnings: Sequence[str] = ()) -> dict[s
 
 
 def sentence(numbers: Mapping[str, Any]) -> str:
-    """Return the counts of all buildings in words, to quote; the classes are predictions, without an interval.
+    """Return a sentence with the counts of all buildings; its classes are predictions without an interval.
 
     Args:
         numbers: see `summary_numbers`, and `reasons`, see `Tally`.

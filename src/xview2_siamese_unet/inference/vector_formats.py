@@ -52,7 +52,7 @@ _ARCHIVES: Final = (".zip", ".gz")
 _NO_AREA: Final = ("Point", "LineString")  # in the names of types, such as MultiLineString or Measured 3D Point
 _NOT_PLACED: Final = ("LineString",)
 _MEGABYTES: Final = 2_000
-_MEGABYTES_OF_TEXT: Final = 500  # read, it takes four times as much
+_MEGABYTES_OF_TEXT: Final = 500  # in memory, it takes four times as much
 _CODE_PAGE: Final = "CP1252"  # of Windows in Western languages, and of most old shapefiles
 _GDAL: Final = {
     "OGR_GEOJSON_MAX_OBJ_SIZE": MEGABYTES_PER_FEATURE,
@@ -94,14 +94,14 @@ def read_table(
 
     Args:
         path: GeoPackage, GeoJSON, GeoJSON lines, FlatGeobuf, Shapefile or GeoParquet; `|layername=NAME` names a layer.
-        wanted: columns to read, in any case; a GeoParquet file comes with all of them.
+        wanted: columns to read, in any case; of a GeoParquet file, all are read.
         where: name of the parameter for error messages.
-        points: whether a layer of points will do, too.
+        points: whether a layer of points is accepted as well.
         area: of files with more than `MOST_ROWS` rows, only those whose bounds meet it are returned.
 
     Raises:
         DataError: missing, another format, unreadable, too large, without a coordinate reference system, or with
-            several polygon layers of which none is named; or large and without any row in the area.
+            several polygon layers and no name of one; or large and without any row in the area.
     """
     file, layer = split_layer(path)
     _check_format(file, where)
@@ -127,10 +127,10 @@ def _rows_in(table: Table, area: Area, name: str) -> Table:
     if not inside.any():
         raise DataError(
             f"None of the {table.rows} rows of {name} lies in the images.",
-            hint="Check the place of the file and its coordinate reference system.",
+            hint="Check the file and its coordinate reference system.",
         )
-    doubt = f"{name}: {inside.sum()} of {table.rows} rows lie in the images or up to 100 m around; only these count"
-    return table._replace(frame=table.frame[inside].reset_index(drop=True), warnings=[*table.warnings, doubt])
+    warning = f"{name}: only {inside.sum()} of {table.rows} rows are used: those in the images or up to 100 m around"
+    return table._replace(frame=table.frame[inside].reset_index(drop=True), warnings=[*table.warnings, warning])
 
 
 def _check_format(path: Path, where: str) -> None:
@@ -182,17 +182,17 @@ def _read_parquet(path: Path, layer: str | None, where: str, area: Area | None) 
     if layer is not None:
         raise ValueError("a GeoParquet file has no layers")
     about = describe_parquet(path)
-    large, box, doubts = area is not None and about.rows > MOST_ROWS, None, []
+    large, box, messages = area is not None and about.rows > MOST_ROWS, None, []
     if area is not None and large and about.bounded and about.crs is not None:
         box = box_around(area, about.crs)
     else:
         _check_size(path, where)
         if large:
-            doubts.append(f"{path.name} has no column of bounds (bbox): it was read whole")
+            messages.append(f"{path.name} has no column of bounds (bbox): it was read whole")
     frame = read_parquet(path, box, declared=about.declared)
     _check_utf8(frame)
     columns = [str(name) for name in frame.columns if name != frame.geometry.name]
-    return Table(frame, columns, doubts, about.rows, about.stated)
+    return Table(frame, columns, messages, about.rows, about.stated)
 
 
 def _read(
@@ -206,7 +206,7 @@ def _read(
             warnings.simplefilter("always", RuntimeWarning)
             layers = dict(pyogrio.list_layers(source))
             chosen = _chosen_layer(path, layers, layer, where, points=points)
-            info, columns, frame, doubts = _read_layer(source, chosen, names, area)
+            info, columns, frame, messages = _read_layer(source, chosen, names, area)
             stated = {**(info["dataset_metadata"] or {}), **(info["layer_metadata"] or {})}
             if info["driver"] in ("GeoJSON", "GeoJSONSeq"):
                 needed = "id" in names and "id" not in map(str.lower, columns)
@@ -216,15 +216,15 @@ def _read(
                 stated |= members(text)
     finally:
         pyogrio.set_gdal_config_options(before)
-    doubts += [str(warning.message) for warning in caught if _matters(warning)]
+    messages += [str(warning.message) for warning in caught if _matters(warning)]
     others = [name for name, kind in layers.items() if kind and name != chosen] if layer is None else []
     if others:
         wrong = "neither polygons nor points" if points else "no polygons"
-        doubts.append(f"the layer {chosen} is read, and not {', '.join(others)}, which holds {wrong}")
+        messages.append(f"the layer {chosen} is read, and not {', '.join(others)}, which holds {wrong}")
     if info["driver"] == "GPKG" and (key := info["fid_column"]):  # its primary key, which QGIS shows as a column
         frame, columns = frame.rename_axis(key).reset_index(), [key, *columns]
-    doubts = list(dict.fromkeys(f"{path.name}: {doubt}" for doubt in doubts))
-    return Table(frame, columns, doubts, max(info["features"], len(frame)), stated)
+    messages = list(dict.fromkeys(f"{path.name}: {message}" for message in messages))
+    return Table(frame, columns, messages, max(info["features"], len(frame)), stated)
 
 
 def _matters(warning: warnings.WarningMessage) -> bool:
@@ -241,8 +241,8 @@ def _read_layer(
     try:  # a shapefile that names no encoding: hardly any other text is valid UTF-8
         return *_read_rows(source, layer, names, area, encoding="UTF-8"), []
     except (DataSourceError, UnicodeError, pa.ArrowInvalid):
-        doubt = f"has no .cpg file and its text is not UTF-8: it is read as Windows-1252 ({_CODE_PAGE})"
-        return *_read_rows(source, layer, names, area, encoding=_CODE_PAGE), [doubt]
+        message = f"has no .cpg file and its text is not UTF-8: it is read as Windows-1252 ({_CODE_PAGE})"
+        return *_read_rows(source, layer, names, area, encoding=_CODE_PAGE), [message]
 
 
 def _read_rows(
@@ -279,10 +279,10 @@ def _check_utf8(frame: gpd.GeoDataFrame) -> None:
 
 @contextmanager
 def _connection(path: Path) -> Iterator[str]:
-    """Yield a name that GDAL opens with the driver of the ending.
+    """Yield a name that GDAL opens with the driver of the suffix.
 
-    By content alone it would follow a text that tells it to read other files, to ask the network or to run its
-    commands, whatever its name.
+    If GDAL chose the driver by content, a text file of any name could make it read other files, use the network or run
+    commands.
     """
     ending = path.suffix.lower()
     magic = _MAGIC.get(ending)

@@ -1,1 +1,1 @@
-"""Counts, and scores as pure functions of counts."""
+"""Confusion counts, and scores as pure functions of them."""

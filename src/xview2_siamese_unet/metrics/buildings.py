@@ -3,7 +3,7 @@
 Buildings of truth and prediction are matched one to one where their intersection over union is above one half; above
 one half a building has at most one partner (Kirillov et al. 2019, Panoptic Segmentation, arXiv 1801.00868). A true
 building is a polygon of the pre-disaster label, so touching neighbours stay two; a predicted one is a connected
-component of the map (pixels that share a side) with the class of most of its pixels, the worse where two classes tie.
+component of the map (pixels that share a side) with the class of most of its pixels, on a tie the worse one.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Matches(NamedTuple):
     Attributes:
         truth: code of each, 0 for a false alarm.
         predicted: code of each, 0 for a missed one.
-        pixels: size of the true building, or of the false alarm; 0 where another polygon hides all of it.
+        pixels: size of the true building, or of the false alarm; 0 if another polygon hides all of it.
         iou: of the match, 0 without one.
         confidence: mean probability of the predicted class over the predicted building, of background over a missed
             one; NaN for a class without a probability.
@@ -124,22 +124,22 @@ def match_buildings(
     pair_true, pair_part = pair_true[hit], pair_part[hit]
     votes = np.bincount(part * N_CODES + predicted.ravel()[built], minlength=(n_components + 1) * N_CODES)
     part_codes = N_CODES - 1 - votes.reshape(-1, N_CODES)[:, ::-1].argmax(axis=1)
-    seen = probabilities.reshape(len(probabilities), -1)[:, built]
-    part_confidence = _mean_probability(part, part_codes, seen)
+    shares = probabilities.reshape(len(probabilities), -1)[:, built]
+    part_confidence = _mean_probability(part, part_codes, shares)
     code, best = np.zeros_like(sizes), np.zeros(len(sizes))
-    confidence = _mean_probability(true, np.zeros_like(sizes), seen)
+    confidence = _mean_probability(true, np.zeros_like(sizes), shares)
     code[pair_true], best[pair_true], confidence[pair_true] = (
         part_codes[pair_part],
         iou[hit],
         part_confidence[pair_part],
     )
     boxes = np.concatenate([_boxes(instances, len(codes)), _boxes(components, n_components)[alarms - 1]])
-    none = np.zeros(len(alarms), np.int64)
+    zeros = np.zeros(len(alarms), np.int64)
     return Matches(
-        np.concatenate([np.asarray(codes, np.int64), none]),
+        np.concatenate([np.asarray(codes, np.int64), zeros]),
         np.concatenate([code[1:], part_codes[alarms]]),
         np.concatenate([sizes[1:], part_sizes[alarms]]),
-        np.concatenate([best[1:], none]),
+        np.concatenate([best[1:], zeros]),
         np.concatenate([confidence[1:], part_confidence[alarms]]),
         *boxes.T,
     )
@@ -169,8 +169,8 @@ def match_scenes(
 ) -> pd.DataFrame:
     """Return the table of matched and missed buildings and of false alarms.
 
-    Holds one scene in memory at a time. True buildings without a pixel of their own, outside the image or hidden under
-    others, are left out and counted in a warning.
+    Holds one scene in memory at a time. True buildings without a pixel, because they are outside the image or hidden
+    under others, are left out and counted in a warning.
 
     Args:
         predictions: scene name → loader of its predicted damage map.
@@ -189,7 +189,11 @@ def match_scenes(
     table = pd.concat(tables, ignore_index=True)
     labelled = int(labels["scene"].isin(counts["scene"]).sum())
     if hidden := labelled - int((table["truth"] > 0).sum()):
-        _log.warning("%d of %d labelled buildings have no pixel of their own and are not matched", hidden, labelled)
+        _log.warning(
+            "%d of %d labelled buildings are not matched: they are hidden or outside",
+            hidden,
+            labelled,
+        )
     return table
 
 
@@ -222,12 +226,12 @@ def building_scores(
     Args:
         matches: table of `match_scenes`.
         scenes: how many scenes were scored, with or without buildings.
-        unclassified: what un-classified truth means.
+        unclassified: meaning of un-classified truth.
         params: of the interval.
     """
     confusion = building_confusion(matches)
     damage = class_scores(scored_damage(confusion, unclassified))
-    # A scene without any building adds nothing to a draw, but may be drawn.
+    # A scene without buildings adds nothing to a resample, but may be part of it.
     each = np.zeros((scenes, 2, 2), np.int64)
     for row, (_, buildings) in enumerate(matches.groupby("scene", sort=True)):
         each[row] = _detection(building_confusion(buildings))
@@ -243,7 +247,7 @@ def building_scores(
 
 
 def _detection(confusion: DamageCounts) -> LocalizationCounts:
-    """Reduce counts of codes to building or none."""
+    """Reduce counts of codes to background and building."""
     first = [Damage.BACKGROUND, Damage.NO_DAMAGE]
     return np.add.reduceat(np.add.reduceat(confusion, first, axis=0), first, axis=1)
 

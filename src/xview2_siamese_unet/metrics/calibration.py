@@ -72,7 +72,7 @@ def count_probabilities(
         probabilities: scene name → loader of its probabilities in steps of 1/254, uint8 (5, h, w).
         store: truth of the scenes.
         counts: the scenes; column scene.
-        unclassified: what un-classified truth means.
+        unclassified: meaning of un-classified truth.
     """
     total = np.zeros((len(CURVES), STEPS, 2), np.int64)
     for name in counts["scene"]:
@@ -86,7 +86,7 @@ def count_probabilities(
 def count_scene_probabilities(
     probabilities: Probabilities, building: Mask, damage: Mask, unclassified: Unclassified
 ) -> Histograms:
-    """Return pixels of each probability, and those of the class, of each curve.
+    """Return for each curve and probability the number of pixels, and of those of the class.
 
     A pixel whose probability of a building rounds to 0 counts as step 0 of every class.
 
@@ -94,7 +94,7 @@ def count_scene_probabilities(
         probabilities: of background and the four classes in steps of 1/254.
         building: truth of localisation, 0 or 1.
         damage: truth of damage, codes 0 to 5.
-        unclassified: what un-classified truth means.
+        unclassified: meaning of un-classified truth.
     """
     codes = damage.ravel()
     inside = np.flatnonzero((codes > 0) & ((codes != Damage.UNCLASSIFIED) | (unclassified == "no_damage")))

@@ -1,6 +1,6 @@
-"""Folders of masks: the score of any, and submissions for the xView2 challenge.
+"""Scores of folders of masks, and submissions for the xView2 challenge.
 
-Two namings are scored. The official one: `{test|hold}_{localization|damage}_<id>_{prediction|target}.png`, with the
+Two naming schemes are scored. Official: `{test|hold}_{localization|damage}_<id>_{prediction|target}.png`, with the
 rules of the official script. Ours: `<scene>.tif`, as `reporting` writes it, and `<tier>/<scene>_{building|damage}.tif`.
 """
 
@@ -39,7 +39,7 @@ class MaskFiles(NamedTuple):
 
     Attributes:
         scene: name or id.
-        located: where buildings are predicted; the same file as `predicted` in our naming.
+        located: where buildings are predicted; the same file as `predicted` in our scheme.
         predicted: damage codes.
         building: truth of localisation.
         damage: truth of damage.
@@ -64,7 +64,7 @@ def score(
         unclassified: meaning of un-classified truth.
 
     Raises:
-        ConfigError: another meaning of un-classified truth.
+        ConfigError: unknown meaning of un-classified truth.
         DataError: see `count_folders`.
     """
     if unclassified not in get_args(Unclassified):
@@ -87,10 +87,10 @@ def count_folders(predictions: Path, targets: Path, *, side: int | None = None) 
     Args:
         predictions: folder of predictions.
         targets: folder of targets.
-        side: height and width that every file must have; `None` takes any, the same within a scene.
+        side: height and width that every file must have; `None` accepts any size that is the same within a scene.
 
     Raises:
-        DataError: a file that is missing or does not keep the rules of its naming.
+        DataError: a file that is missing or breaks the rules of its naming scheme.
     """
     scenes = list_mask_files(predictions, targets)
     rows, planes = [], np.empty((4, 0, 0), np.uint8)
@@ -105,12 +105,12 @@ def count_folders(predictions: Path, targets: Path, *, side: int | None = None) 
 
 
 def list_mask_files(predictions: Path, targets: Path) -> list[MaskFiles]:
-    """Return the scenes of a folder of targets in either naming, sorted by name.
+    """Return the scenes of a folder of targets in either naming scheme, sorted by name.
 
     Hidden files, such as those of macOS (`._…`), are skipped; other files without a partner are counted in a warning.
 
     Raises:
-        DataError: no such folder, no target, a name of neither naming, one scene twice, or a file that is missing.
+        DataError: no such folder, no target, a name of neither scheme, one scene twice, or a file that is missing.
     """
     for folder in (predictions, targets):
         if not folder.is_dir():
@@ -248,7 +248,7 @@ def submission_masks(manifest: pd.DataFrame, predictions: Predictions, part: str
     """Yield file stem and codes, 1024 × 1024 pixels, of both files of each scene.
 
     Holds one scene in memory at a time. A predicted un-classified building is 1 in the localisation file and 0 in the
-    damage file, which has no such class; either way it is no hit, so the official script and our count agree.
+    damage file, which has no such class. It is a hit in neither, so the official script and our count agree.
 
     Args:
         manifest: columns id and scene.

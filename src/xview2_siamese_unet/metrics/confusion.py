@@ -22,7 +22,7 @@ Predictions = Mapping[str, Callable[[], UInt8Array]]
 LOCALIZATION_COLUMNS: Final = [f"localization_{truth}_{predicted}" for truth in range(2) for predicted in range(2)]
 DAMAGE_COLUMNS: Final = [f"damage_{truth}_{predicted}" for truth in range(N_CODES) for predicted in range(N_CODES)]
 COUNT_COLUMNS: Final = [*LOCALIZATION_COLUMNS, *DAMAGE_COLUMNS]
-"""Of a table with one row a scene; `damage_4_2` counts pixels of truth 4 (destroyed) predicted as 2 (minor-damage)."""
+"""Columns of counts, one row per scene; `damage_4_2` counts pixels of truth 4 (destroyed) predicted as 2 (minor)."""
 _SHAPE: Final = (2, 2, N_CODES, N_CODES)
 N_JOINT: Final = math.prod(_SHAPE)
 """Combinations of a predicted building, both truths and a predicted code."""
@@ -88,8 +88,8 @@ def count_scene(building: Mask, damage: Mask, predicted: Mask, *, scene: str, lo
         damage: truth of the post-disaster label, codes 0 to 5.
         predicted: codes 0 to 5.
         scene: name for error messages.
-        located: 1 where a building is predicted; predicted damage elsewhere does not count. By default a
-            building is predicted where the predicted code is above 0.
+        located: 1 where a building is predicted; predicted damage outside of it does not count. By default,
+            a building is predicted where the predicted code is above 0.
 
     Raises:
         DataError: another type, shape or value than the above.

@@ -27,11 +27,11 @@ class ClassScores(NamedTuple):
     """Scores of each class, 0 without a true positive, as official.
 
     Attributes:
-        precision: true positives among what was predicted.
-        recall: true positives among what is true.
+        precision: true positives among predicted pixels.
+        recall: true positives among true pixels.
         f1: harmonic mean of both.
         iou: intersection over union.
-        support: pixels that truly have this class.
+        support: true pixels of this class.
     """
 
     precision: ClassNumbers
@@ -67,10 +67,11 @@ def scored_damage(damage: DamageCounts, unclassified: Unclassified) -> DamageCou
 
 
 def official_scores(counts: Counts, unclassified: Unclassified = "ignore") -> dict[str, Float64Array]:
-    """Return the official numbers under their own keys, and one of ours: key → (...).
+    """Return the official scores under their keys, and `present_class_damage_f1`: key → (...).
 
-    All perfect gives 1.0000007, and a class that is absent or never hit pulls `damage_f1` to about 4e-6: so does the
-    official script. Ours, `present_class_damage_f1`, counts only classes in the truth; 0 where it has none.
+    As in the official script, perfect predictions give 1.0000007, and a class that is absent or never hit pulls
+    `damage_f1` to about 4e-6. `present_class_damage_f1` is not official: it counts only classes in the truth, and is 0
+    without any.
     """
     located = class_scores(counts.localization).f1[..., 1]
     scores = class_scores(scored_damage(counts.damage, unclassified))
@@ -94,8 +95,8 @@ def official_score(counts: Counts, unclassified: Unclassified = "ignore") -> dic
 def mean_scores(counts: Counts, unclassified: Unclassified = "ignore") -> dict[str, Float64Array]:
     """Return the score with the plain mean of the F1 of the classes in the truth; ours, not official: key → (...).
 
-    The official harmonic mean is 0 as soon as one class is missed, so that it can neither rank scenes nor be tuned.
-    Where no damage is scored, localisation alone is.
+    The official harmonic mean is 0 as soon as one class is missed, so it can neither rank scenes nor guide tuning.
+    If no damage is scored, the score is that of localisation alone.
     """
     located = class_scores(counts.localization).f1[..., 1]
     scores = class_scores(scored_damage(counts.damage, unclassified))
@@ -106,7 +107,7 @@ def mean_scores(counts: Counts, unclassified: Unclassified = "ignore") -> dict[s
 
 
 def constant_scores(counts: Counts, unclassified: Unclassified = "ignore") -> dict[Damage, float]:
-    """Return the official score of predicting one code everywhere: code → score."""
+    """Return the official score of predicting one code at every pixel: code → score."""
     codes = (Damage.BACKGROUND, *SCORED)
     localization = np.zeros((len(codes), 2, 2), np.int64)
     damage = np.zeros((len(codes), N_CODES, N_CODES), np.int64)

@@ -83,25 +83,25 @@ def summarise_scores(
     probabilities: pd.DataFrame,
     unclassified: Unclassified = "ignore",
     params: IntervalParams = _DEFAULT,
-    seen: Collection[str] | None = None,
+    training_events: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Return everything in `metrics.json`.
 
     Keys: the seven official ones; ours: `present_class_damage_f1`, `intervals` (95 %, of each score),
     `constant_prediction` and its `_score`, `localization` and `damage` (scores of each class), `events` and
     `disaster_types` (official scores of each, with `score_interval`, null for one scene), `macro_over_events` (their
-    plain mean), `unseen_events` (`names` of the events that the model has not seen, `n_scenes` and their official
-    scores, with `intervals` of two scenes or more; null if it is not known what it has seen), `n_scenes`, `splits`
-    (scenes of each split), `unclassified`, `confusion` (counts of all codes), `buildings` (see `building_scores`),
-    `probabilities` (see `summarise_probabilities`).
+    plain mean), `unseen_events` (`names` of the events that the model was not trained on, `n_scenes` and their
+    official scores, with `intervals` of two scenes or more; null if its training events are unknown), `n_scenes`,
+    `splits` (scenes of each split), `unclassified`, `confusion` (counts of all codes), `buildings` (see
+    `building_scores`), `probabilities` (see `summarise_probabilities`).
 
     Args:
         table: counts of pixels, one row a scene.
         matches: one row a building, of the same scenes.
         probabilities: histograms, of the same scenes.
-        unclassified: what un-classified truth means.
+        unclassified: meaning of un-classified truth.
         params: of the intervals.
-        seen: events of which the model has seen scenes; `None` if that is not known.
+        training_events: events that the model was trained on; `None` if unknown.
     """
     counts = total(table)
     constant = constant_scores(counts, unclassified)
@@ -117,7 +117,7 @@ def summarise_scores(
         "damage": {code.word: damage.of(code) for code in SCORED},
         "events": events,
         "macro_over_events": _macro(events),
-        "unseen_events": None if seen is None else _unseen(table, seen, unclassified, params),
+        "unseen_events": _unseen_events(table, training_events, unclassified, params),
         "disaster_types": _groups(table, "disaster_type", unclassified, params),
         "splits": {str(split): int(n) for split, n in table["split"].value_counts().items()},
         "unclassified": unclassified,
@@ -129,7 +129,7 @@ def summarise_scores(
 def summarise_folders(
     table: pd.DataFrame, unclassified: Unclassified = "ignore", params: IntervalParams = _DEFAULT
 ) -> dict[str, Any]:
-    """Return the numbers of scenes of which only masks are known."""
+    """Return the scores of scenes of which only masks are known."""
     counts = total(table)
     return {
         **official_score(counts, unclassified),
@@ -139,19 +139,21 @@ def summarise_folders(
     }
 
 
-def _unseen(
-    table: pd.DataFrame, seen: Collection[str], unclassified: Unclassified, params: IntervalParams
-) -> dict[str, Any]:
-    rows = table[~table["disaster"].isin(list(seen))]
+def _unseen_events(
+    table: pd.DataFrame, training_events: Collection[str] | None, unclassified: Unclassified, params: IntervalParams
+) -> dict[str, Any] | None:
+    if training_events is None:
+        return None
+    rows = table[~table["disaster"].isin(list(training_events))]
     facts = {"names": sorted(set(rows["disaster"].astype(str))), "n_scenes": len(rows)}
     if rows.empty:
         return facts
-    drawn = intervals(rows, unclassified, draws=params.draws, seed=params.seed) if len(rows) > 1 else None
-    return {**facts, **official_score(total(rows), unclassified), "intervals": drawn}
+    bounds = intervals(rows, unclassified, draws=params.draws, seed=params.seed) if len(rows) > 1 else None
+    return {**facts, **official_score(total(rows), unclassified), "intervals": bounds}
 
 
 def _macro(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Return the plain mean over groups, in which each weighs the same."""
+    """Return the plain mean over groups, which weights each equally."""
     means = pd.DataFrame(groups).drop(index=["n_scenes", "score_interval"]).mean(axis=1)
     return {str(key): float(value) for key, value in means.items()}
 
@@ -161,9 +163,9 @@ def _groups(
 ) -> dict[str, dict[str, Any]]:
     groups = {}
     for name, rows in table.groupby(table[column].astype(str)):
-        drawn = intervals(rows, unclassified, draws=params.draws, seed=params.seed) if len(rows) > 1 else {}
+        bounds = intervals(rows, unclassified, draws=params.draws, seed=params.seed) if len(rows) > 1 else {}
         scores: dict[str, Any] = official_score(total(rows), unclassified)
-        groups[str(name)] = scores | {"score_interval": drawn.get("score"), "n_scenes": len(rows)}
+        groups[str(name)] = scores | {"score_interval": bounds.get("score"), "n_scenes": len(rows)}
     return groups
 
 

@@ -1,1 +1,1 @@
-"""The nets, their checkpoints, and what leads from grey values to damage classes."""
+"""Nets, their checkpoints, and prediction from grey values to damage classes."""

@@ -1,4 +1,4 @@
-"""Parameters → a net: architectures and encoders."""
+"""Build a net from its parameters: architectures and encoders."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def _unet(params: ModelParams) -> UNet:
 def _encoder(name: str) -> nn.Module:
     """Return an encoder with random weights.
 
-    Encoders of timm are tested, because some lack levels or take images of one size only.
+    Encoders of timm are tested, because some lack levels or accept only one image size.
     """
     try:
         encoder = smp_encoder(name, None)
         if is_timm(name):
             _test_levels(encoder)
-    except (AssertionError, AttributeError, IndexError, RuntimeError, ValueError) as error:  # each model has its own
+    except (AssertionError, AttributeError, IndexError, RuntimeError, ValueError) as error:  # each model raises another
         raise ConfigError(
             f"model.encoder.name {name} cannot be used ({error}). An encoder needs features at 1/2 or 1/4 to 1/32 of "
             "an image whose sides are any multiples of 32.",
@@ -71,7 +71,7 @@ def _test_levels(encoder: nn.Module) -> None:
 
 
 def smp_encoder(name: str, weights: str | bool | None) -> nn.Module:
-    """Return an encoder of segmentation-models-pytorch with the weights that it names, `None` for random ones.
+    """Return an encoder of segmentation-models-pytorch with its weights of that name, `None` for random ones.
 
     Raises:
         ConfigError: no such encoder.

@@ -1,7 +1,7 @@
 """Model cards: one YAML file that describes a model as one or several files, their inputs, outputs and licence.
 
 A member is an ONNX network, a checkpoint of this project, or another card. Reading a card runs no code. The content has
-the terms of a checkpoint (`models/checkpoint.py`), so that both are described and tuned alike.
+the keys of a checkpoint (`models/checkpoint.py`), so that both are described and tuned in the same way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from xview2_siamese_unet.errors import CheckpointError
 SUFFIXES: Final = (".yml", ".yaml")
 ONNX: Final = ".onnx"
 MODEL_SUFFIXES: Final = frozenset({".pth", ".pt", ".ckpt", ".safetensors", ONNX, *SUFFIXES})
-"""Endings of checkpoints, ONNX networks and cards; any other model that is no file is a run."""
+"""Endings of checkpoints, ONNX networks and cards; any other name that is not a file is a run."""
 _LARGEST: Final = 2**20  # bytes of a card
 _DAMAGE: Final = tuple(Damage(code).word for code in SCORED)
 _BACKGROUND, _UNCLASSIFIED, _BUILDING = Damage.BACKGROUND.word, Damage.UNCLASSIFIED.word, "building"
@@ -89,7 +89,9 @@ class Member(Strict):
     def _fits(self) -> Self:
         if not self.is_onnx:
             if more := sorted(self.model_fields_set - {"file", "sha256"}):
-                raise ValueError(f"is no ONNX network ({self.file}) and must have only file and sha256, not {more[0]}")
+                raise ValueError(
+                    f"is not an ONNX network ({self.file}) and must have only file and sha256, not {more[0]}"
+                )
             return self
         if self.output is None:
             raise ValueError(f"needs output, one of {', '.join(CLASSES)}, for {self.file}")
@@ -199,7 +201,7 @@ class Card(Strict):
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Without aliases, of which few lines make more values than fit in memory."""
+    """Rejects aliases, because a few lines of them can expand to more values than fit in memory."""
 
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -209,17 +211,17 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """Return a model in the terms of a checkpoint, after its files were checked.
+    """Check the files of a card; return it with the keys of a checkpoint.
 
     Returns:
         The keys of `Card` as plain values, and `card`, `folder` and `fingerprint`, the digest of the file.
 
     Raises:
-        CheckpointError: no YAML file, or a member that is missing, outside of the folder, or not the file it was.
+        CheckpointError: no YAML file, or a member that is missing, outside of the folder, or changed.
         ConfigError: unknown keys or values.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no file'}.", hint="Name a model card.")
+        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'not a file'}.", hint="Name a model card.")
     card = parse_card(path)
     for member in card.members:
         for name, digest in {member.file: member.sha256, **member.data}.items():
@@ -232,7 +234,7 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def parse_card(path: Path) -> Card:
-    """Return a card; files of members are not looked at.
+    """Return a card without checking the files of its members.
 
     Raises:
         CheckpointError: no YAML file with keys.
@@ -246,7 +248,7 @@ def parse_card(path: Path) -> Card:
             f"{path} cannot be read as YAML ({' '.join(str(error).split())}).", hint="Correct the model card."
         ) from error
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
-        raise CheckpointError(f"{path} is no model card: it has no keys.", hint="docs/assess.md has an example.")
+        raise CheckpointError(f"{path} is not a model card: it has no keys.", hint="docs/assess.md has an example.")
     return validate(raw, Card, str(path))
 
 
@@ -257,8 +259,8 @@ def find_card(path: Path) -> Path:
         CheckpointError: there is no such network, no card, or one that describes other files.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no file'}.", hint="Name a model card.")
-    card = next((place for suffix in SUFFIXES if (place := path.with_suffix(suffix)).is_file()), None)
+        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'not a file'}.", hint="Name a model card.")
+    card = next((file for suffix in SUFFIXES if (file := path.with_suffix(suffix)).is_file()), None)
     if card is None:
         raise CheckpointError(
             f"{path} has no model card {path.with_suffix(SUFFIXES[0]).name} next to it.",
@@ -285,7 +287,7 @@ def write_card(card: Card) -> str:
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Without aliases, and with short lists in one line."""
+    """Writes no aliases, and short lists in one line."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -302,12 +304,12 @@ def _check_file(card: Path, name: str, digest: str) -> None:
     file = card.parent / name
     if not file.resolve().is_relative_to(card.parent.resolve()):
         raise CheckpointError(
-            f"{name} in {card} leads out of the folder of the card.", hint="Copy the file there in place of a link."
+            f"{name} in {card} is outside of the folder of the card.", hint="Copy the file into the folder."
         )
     if not file.is_file():
-        raise CheckpointError(f"{name} in {card} is no file.", hint=f"Put it into {card.parent}.")
-    if (found := sha256(file)) != digest:
+        raise CheckpointError(f"{name} in {card} is not a file.", hint=f"Put it into {card.parent}.")
+    if (actual := sha256(file)) != digest:
         raise CheckpointError(
-            f"{file} is not the file that {card.name} describes: its SHA-256 is {found}, not {digest}.",
+            f"{file} is not the file that {card.name} describes: its SHA-256 is {actual}, not {digest}.",
             hint="Get the original file again.",
         )

@@ -1,6 +1,6 @@
-"""Checkpoints: what they hold.
+"""Content of a checkpoint.
 
-A checkpoint is plain tensors, numbers and texts, so that it loads with `weights_only=True`; see `checkpoint_file`.
+A checkpoint contains only tensors, numbers and texts, so that it loads with `weights_only=True`; see `checkpoint_file`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BEST_FILE: Final = (
     "Use the ..._best_siamese_unet_state.pth or the .safetensors file that training writes when it finishes, one "
     "folder above the epoch checkpoints."
 )
-"""Advice on a file that is no checkpoint."""
+"""Advice on a file that is not a checkpoint."""
 
 
 class Checkpoint(TypedDict):
@@ -49,13 +49,13 @@ class Checkpoint(TypedDict):
 
 
 def require_file(path: Path) -> None:
-    """Require a file of a checkpoint.
+    """Require that the file of a checkpoint exists.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: it does not.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no file'}.", hint=BEST_FILE)
+        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'not a file'}.", hint=BEST_FILE)
 
 
 def check_checkpoint(content: object, name: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def check_checkpoint(content: object, name: str) -> dict[str, Any]:
     """
     if isinstance(content, dict) and content.keys() >= _PARTS:
         return content
-    raise CheckpointError(f"{name} is no checkpoint of this project: it holds {_kind(content)}.", hint=BEST_FILE)
+    raise CheckpointError(f"{name} is not a checkpoint of this project: it holds {_kind(content)}.", hint=BEST_FILE)
 
 
 def _kind(content: object) -> str:

@@ -1,6 +1,6 @@
 """Files of checkpoints, of `torch.save` and of safetensors.
 
-As .safetensors, all that is no tensor is JSON in the header.
+In .safetensors, everything except tensors is JSON in the header.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from xview2_siamese_unet.models.checkpoint import BEST_FILE, check_checkpoint, r
 
 
 class CheckpointFormat(NamedTuple):
-    """How a file of a checkpoint is written and read; reading runs no code."""
+    """Functions that write and read the file of a checkpoint; reading runs no code."""
 
     write: Callable[[Any, Path], None]
     read: Callable[[Path], Any]
@@ -82,13 +82,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return a checkpoint from a file, whatever its name; nothing in it is executed.
 
     Raises:
-        CheckpointError: no such file, or one that is no checkpoint of this project.
+        CheckpointError: no such file, or not a checkpoint of this project.
     """
     require_file(path)
-    path.open("rb").close()  # a missing permission is no damage, but torch raises the same for some damages
+    path.open("rb").close()  # raises PermissionError, for which torch raises the same as for some damaged files
     try:
         content = read_weights(path)
-    except Exception as error:  # torch and safetensors raise half a dozen kinds for one cause: a file that is not ours
+    except Exception as error:  # torch and safetensors raise half a dozen classes for a file that is not ours
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, of another format, "
             "or holds Python objects, which are never loaded because they could run code.",

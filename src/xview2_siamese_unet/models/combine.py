@@ -31,7 +31,7 @@ def write_ensemble(name: str, paths: Sequence[Path], folder: Path) -> Path:
 
     Args:
         name: of the ensemble.
-        paths: of checkpoints and cards, also by the name of an ONNX network.
+        paths: of checkpoints, of cards, or of ONNX networks with a card.
         folder: for the card, and numbered folders of its members.
 
     Returns:
@@ -63,7 +63,7 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
         paths: of checkpoints of one architecture, with the same settings of the net.
 
     Raises:
-        CheckpointError: files that are no checkpoints, or of different nets or decision rules.
+        CheckpointError: files that are not checkpoints, or of different nets or decision rules.
     """
     contents = _read(paths)
     if cards := [name for name, content in contents.items() if "card" in content]:
@@ -123,7 +123,7 @@ def _mean_rule(contents: Contents) -> dict[str, Any]:
 
 
 def _shared(contents: Contents) -> dict[str, Any]:
-    """Return what cards of several models have in common, or each of them once."""
+    """Return the common values of several models, or all their values once."""
     sizes = {content.get("pixel_size") for content in contents.values()}
     texts = {
         key: "; ".join(dict.fromkeys(str(each[key]) for each in contents.values() if each.get(key)))
@@ -163,8 +163,8 @@ def _copy(path: Path, folder: Path, inside: str) -> Member:
 
 def _files(card: Path) -> list[Path]:
     """Return the files of all members of a card."""
-    found: list[Path] = []
+    files: list[Path] = []
     for member in parse_card(card).members:
         file = card.parent / member.file
-        found += [file, *(card.parent / name for name in member.data), *(_files(file) if member.is_card else ())]
-    return found
+        files += [file, *(card.parent / name for name in member.data), *(_files(file) if member.is_card else ())]
+    return files

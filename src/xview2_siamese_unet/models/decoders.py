@@ -1,6 +1,6 @@
-"""Decoders by name: the only table of them.
+"""Decoders by name.
 
-Importing this module imports no torch, so that a wrong name or width is refused before anything runs.
+This module does not import torch, so that a wrong name or width is refused before anything runs.
 """
 
 from __future__ import annotations

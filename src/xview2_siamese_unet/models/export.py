@@ -1,4 +1,4 @@
-"""A trained net as an ONNX network, with the card that `kedro assess --model` reads."""
+"""Export of a trained net as an ONNX network, with the card that `kedro assess --model` reads."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def export_onnx(checkpoint: Mapping[str, Any], path: Path) -> Member:
 
     Raises:
         ConfigError: the packages onnx and onnxruntime are not installed.
-        CheckpointError: the net cannot be exported, or the exported network computes something else.
+        CheckpointError: the net cannot be exported, or the exported network gives other results.
     """
     net, normalise, classes = restore(checkpoint)
     if any(isinstance(each, nn.AdaptiveAvgPool2d) and each.output_size not in (1, (1, 1)) for each in net.modules()):
@@ -84,7 +84,7 @@ def export_onnx(checkpoint: Mapping[str, Any], path: Path) -> Member:
             sha256=sha256(part),
             output="heads",
             classes=(*CLASSES["heads"], *extra) if extra else (),
-            multiple=getattr(net.pre, "multiple", 1),  # the seed's net resizes by itself
+            multiple=getattr(net.pre, "multiple", 1),  # the net of the university project resizes its images
             padding="black",
         )
         _compare(Predictor(net, normalise), OnnxNet(part.parent, member, _CPU))
@@ -95,7 +95,7 @@ def _trace(heads: Heads, path: Path) -> None:
     batch, height, width = _TRACED
     axes = {0: "batch", 2: "height", 3: "width"}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about constants in the trace, which `_compare` would reveal
+        warnings.simplefilter("ignore")  # about constants in the trace; `_compare` would reveal their effect
         # The newer exporter needs another package, onnxscript.
         torch.onnx.export(
             heads,
@@ -163,7 +163,7 @@ def card_of(name: str, checkpoint: Mapping[str, Any], metrics: Mapping[str, Any]
     """
     model, pretrained = checkpoint["model"], checkpoint.get("pretrained") or {}
     known = {key: checkpoint[key] for key in ("dataset", "events", "version", "commit") if checkpoint.get(key)}
-    # A checkpoint has temperatures of its own.
+    # A checkpoint contains its temperatures.
     tuned = ("thresholds", "prediction", *(("temperatures",) if member.is_onnx else ()))
     architecture = [str(model.get("architecture", "siamese_unet")), str(model.get("encoder", {}).get("name", ""))]
     return Card.model_validate(
@@ -186,8 +186,8 @@ def card_of(name: str, checkpoint: Mapping[str, Any], metrics: Mapping[str, Any]
 
 def _scores(checkpoint: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     if metrics is None:
-        found = checkpoint.get("scores") or {}
-        return {"scores": found, "scored_on": "validation scenes" if found else ""}
+        scores = checkpoint.get("scores") or {}
+        return {"scores": scores, "scored_on": "validation scenes" if scores else ""}
     intervals = metrics["intervals"]
     splits = ", ".join(f"{scenes} scenes of split {split}" for split, scenes in metrics.get("splits", {}).items())
     return {"scores": {key: metrics[key] for key in intervals}, "intervals": intervals, "scored_on": splits}

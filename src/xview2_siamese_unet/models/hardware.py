@@ -35,7 +35,7 @@ def pick_device(device: str) -> str:
 
 
 def device_warnings(device: str) -> list[str]:
-    """Return a sentence if `auto` does not use a GPU of this machine."""
+    """Return a warning if `auto` does not use a GPU of this machine."""
     sign = sign_of_gpu()
     if device != "auto" or torch.cuda.is_available() or sign is None:
         return []
@@ -59,7 +59,7 @@ def pick_precision(params: HardwareParams, device: str) -> Precision:
     if device == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     # A CPU without these instructions emulates bfloat16, which is slower than float32.
-    # The function is younger than the oldest torch that is supported.
+    # The oldest supported torch does not have this function.
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16-mixed" if capabilities.get("avx512_bf16", False) else "32-true"
 

@@ -23,7 +23,7 @@ _THREADS: Final = "OMP_NUM_THREADS"
 
 
 def sign_of_gpu() -> str | None:
-    """Return what shows that this machine has a GPU, `None` without a sign or if it is hidden on purpose."""
+    """Return a sign that this machine has a GPU; `None` without one, or if the GPU is hidden on purpose."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.strip() in {"", "-1", "NoDevFiles"}:  # the last is Slurm's
         return None
@@ -33,7 +33,7 @@ def sign_of_gpu() -> str | None:
 
 
 def use_one_gpu(number: int) -> None:
-    """Let this process see one GPU of several: that of its number modulo their count.
+    """Restrict this process to one of several GPUs: that of its number modulo their count.
 
     Call this before CUDA starts, which reads the variable once, for all threads.
     """
@@ -49,18 +49,18 @@ def _gpus() -> Iterator[Path]:
 
 def thread_count() -> int:
     """Return the threads of a network outside torch: `OMP_NUM_THREADS`, else one for each core, as torch does."""
-    asked = os.environ.get(_THREADS, "").partition(",")[0]
-    if asked.isdecimal() and int(asked):
-        return int(asked)
+    requested = os.environ.get(_THREADS, "").partition(",")[0]
+    if requested.isdecimal() and int(requested):
+        return int(requested)
     return min(usable_cores(), psutil.cpu_count(logical=False) or usable_cores())
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let networks that are opened meanwhile compute with one thread, and torch where it is installed."""
-    # Before the variable is set, which torch would keep for good.
+    """Use one thread for networks that are opened in this context, and for torch if it is installed."""
+    # Import torch before the variable is set, which it would keep for good.
     torch = import_module("torch") if find_spec("torch") else None
-    threads, asked = torch and torch.get_num_threads(), os.environ.get(_THREADS)
+    threads, before = torch and torch.get_num_threads(), os.environ.get(_THREADS)
     os.environ[_THREADS] = "1"
     if torch:
         torch.set_num_threads(1)
@@ -70,8 +70,8 @@ def one_thread() -> Iterator[None]:
         if torch:
             torch.set_num_threads(threads)
         os.environ.pop(_THREADS)
-        if asked is not None:
-            os.environ[_THREADS] = asked
+        if before is not None:
+            os.environ[_THREADS] = before
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -82,6 +82,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_gpu_memory() -> None:
-    """Return the memory that torch keeps for later to the GPU."""
+    """Free the GPU memory that torch has cached."""
     if torch := sys.modules.get("torch"):
         torch.cuda.empty_cache()

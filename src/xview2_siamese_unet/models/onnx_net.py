@@ -56,8 +56,8 @@ class OnnxNet:
         self._path = folder / member.file
         self._check_signature(_parse(self._path))
         self._session = self._open(hardware)
-        (given,) = self._session.get_inputs()
-        self._input, self._dtype = given.name, np.float16 if given.type == "tensor(float16)" else np.float32
+        (source,) = self._session.get_inputs()
+        self._input, self._dtype = source.name, np.float16 if source.type == "tensor(float16)" else np.float32
         self._mean, self._std = (
             np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (member.mean, member.std)
         )
@@ -76,22 +76,22 @@ class OnnxNet:
         """
         images = {"pre": [pre], "post": [post], "pair": [pre, post]}[self.member.input]
         height, width = pre.shape[-2:]
-        with np.errstate(over="ignore"):  # of float16: what the network returns is checked
+        with np.errstate(over="ignore"):  # of float16; the output of the network is checked
             values = np.concatenate([self._normalise(self._pad(image)) for image in images], axis=1, dtype=self._dtype)
-        found = self._run(values).astype(np.float32, copy=False)
+        output = self._run(values).astype(np.float32, copy=False)
         wanted = (len(values), len(self.member.order), *values.shape[-2:])
-        if found.shape != wanted:
+        if output.shape != wanted:
             raise CheckpointError(
-                f"{self._path} returns {_shown(found.shape)} values for {_shown(values.shape)}, but its card describes "
-                f"{_shown(wanted)}.",
+                f"{self._path} returns {_shown(output.shape)} values for {_shown(values.shape)}, but its card "
+                f"describes {_shown(wanted)}.",
                 hint="Correct output and classes of the card, or export the network again.",
             )
-        if not np.isfinite(found).all():
+        if not np.isfinite(output).all():
             raise CheckpointError(
                 f"{self._path} returns values that are not finite.",
                 hint="Correct scale, mean and std of its card, or use a network in float32.",
             )
-        return self._logits(found[:, self.member.order, :height, :width])
+        return self._logits(output[:, self.member.order, :height, :width])
 
     def _normalise(self, image: ImageBands) -> Float32Array:
         ordered = image[:, ::-1] if self.member.channels == "bgr" else image
@@ -108,7 +108,7 @@ class OnnxNet:
 
     def _run(self, values: AnyArray) -> AnyArray:
         try:
-            (found,) = self._session.run(None, {self._input: values})
+            (output,) = self._session.run(None, {self._input: values})
         except Exception as error:  # ONNX Runtime has a dozen classes without a common base
             if is_out_of_memory(error):
                 raise MemoryError(f"cannot allocate memory for {_shown(values.shape)} values") from error
@@ -116,7 +116,7 @@ class OnnxNet:
                 f"{self._path} fails for {values.shape[2]} × {values.shape[3]} pixels ({_first_line(error)}).",
                 hint="Set multiple in its card to the number of which height and width must be multiples.",
             ) from error
-        result: AnyArray = found
+        result: AnyArray = output
         return result
 
     def _logits(self, output: NetOutput) -> Logits:
@@ -125,7 +125,7 @@ class OnnxNet:
         if is_probability:
             output = output.clip(_SMALLEST, 1 - _SMALLEST)
         if kind == "five":
-            # The odds of any class against background; of probabilities, their logarithms are logits.
+            # The odds of any class against background; logarithms of probabilities serve as logits.
             output = np.log(output) if is_probability else output
             damage = output[:, 1:]
             building = np.logaddexp.reduce(damage, axis=1, keepdims=True) - output[:, :1]
@@ -145,7 +145,7 @@ class OnnxNet:
         inputs, outputs = [each for each in graph.input if each.name not in weights], graph.output
         if len(inputs) != 1 or len(outputs) != 1:
             raise CheckpointError(
-                f"{self._path} has {len(inputs)} inputs and {len(outputs)} outputs, and must have one of each.",
+                f"{self._path} has {len(inputs)} inputs and {len(outputs)} outputs, but must have one of each.",
                 hint=_OTHER_EXPORT,
             )
         bands = 6 if self.member.input == "pair" else 3
@@ -203,7 +203,7 @@ def _packages(path: Path) -> tuple[Any, Any]:
         ConfigError: one is not installed.
     """
     try:
-        # Unless this is set before its import, ONNX Runtime 1.29 and newer sends names of networks to its maker.
+        # Unless this is set before its import, ONNX Runtime 1.29 and newer sends names of networks to its vendor.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         return import_module("onnx"), import_module("onnxruntime")
     except ModuleNotFoundError as error:
@@ -224,9 +224,9 @@ def _parse(path: Path) -> ModelProto:
     try:
         model: ModelProto = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf raises DecodeError, of a package that nothing else here names
-        raise CheckpointError(f"{path} is no ONNX file ({type(error).__name__}).", hint="Get it again.") from error
+        raise CheckpointError(f"{path} is not an ONNX file ({type(error).__name__}).", hint="Get it again.") from error
     if not model.graph.node:
-        raise CheckpointError(f"{path} is no ONNX file: it has no graph.", hint="Get it again.")
+        raise CheckpointError(f"{path} is not an ONNX file: it has no graph.", hint="Get it again.")
     return model
 
 
@@ -235,7 +235,7 @@ def _check_opset(path: Path, model: ModelProto) -> None:
     opset = max((each.version for each in model.opset_import if each.domain in _OPSET_DOMAINS), default=0)
     if opset > highest:
         raise CheckpointError(
-            f"{path} needs opset {opset}, and the installed onnx has up to {highest}.",
+            f"{path} needs opset {opset}, but the installed onnx supports up to {highest}.",
             hint="Install newer versions of onnx and onnxruntime, or export the network again with opset 17.",
         )
 

@@ -1,6 +1,6 @@
-"""The decision rule from logits to damage codes, for validation, scoring, assessment.
+"""The decision rule from logits to damage codes, for validation, scoring and assessment.
 
-The same lines compute with torch (a trained net, on any device) and with numpy (an ONNX network, without torch).
+The same code runs with torch (a trained net, on any device) and with numpy (an ONNX network, without torch).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def thresholds_of(model: Mapping[str, Any]) -> Thresholds:
 
 
 def prediction_of(model: Mapping[str, Any]) -> PredictionParams:
-    """Return how a checkpoint or a card predicts, with tuned vote weights."""
+    """Return the prediction parameters of a checkpoint or a card, with tuned vote weights."""
     return PredictionParams.model_validate(model.get("prediction", {}))
 
 
@@ -95,7 +95,7 @@ def class_probabilities(logits: Logits) -> ClassProbabilities:
 
 
 def _softmax(logits: ClassLogits) -> ClassProbabilities:
-    # The standard of arrays has no softmax; this is each library's own.
+    # The array API standard has no softmax.
     return special.softmax(logits, axis=1) if is_numpy_array(logits) else logits.float().softmax(dim=1)
 
 
@@ -105,7 +105,7 @@ def join_heads(building: SingleProbability, classes: ClassProbabilities) -> Pixe
 
 
 def logits_of(shares: PixelProbabilities) -> Logits:
-    """Return logits of which these are the `probabilities`."""
+    """Return logits whose `probabilities` are these."""
     xp = array_namespace(shares)
     logs = xp.log(xp.clip(xp.concat([shares, 1 - shares[:, :1]], axis=1), min=_TINY))
     return Logits(xp.concat([logs[:, :1], logs[:, -1:]], axis=1), logs[:, :-1])
@@ -117,7 +117,7 @@ def divided(logits: Logits, temperatures: Temperatures) -> Logits:
 
 
 def most_likely(shares: PixelProbabilities) -> tuple[PixelProbability, Codes]:
-    """Return the probability of a building and its likeliest damage code."""
+    """Return the probability of a building and its most likely damage code."""
     # Not argmax, which in torch on a CPU is many times slower over a dimension that is not the last (bench_epoch.py).
     xp, highest = array_namespace(shares), shares[:, 1]
     codes = xp.ones_like(highest, dtype=xp.uint8)
@@ -128,7 +128,7 @@ def most_likely(shares: PixelProbabilities) -> tuple[PixelProbability, Codes]:
 
 
 def decide(shares: PixelProbabilities, thresholds: Thresholds = Thresholds()) -> Codes:  # noqa: B008  a tuple never changes
-    """Return damage codes of `probabilities`; 0 is no building."""
+    """Return damage codes of `probabilities`; 0 is background."""
     probability, damage = most_likely(shares)
     damaged = (damage >= int(Damage.MINOR_DAMAGE)) & (damage <= int(Damage.DESTROYED))
     building = (probability > thresholds.building) | (damaged & (probability > thresholds.damaged))

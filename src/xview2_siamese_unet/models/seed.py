@@ -1,7 +1,7 @@
 """The net of the university project: two nets without skips, fused at their logits.
 
 After ElenaScholz/xView2SiameseUNet at 80b7726: a ResNet, four transposed convolutions from 1/32 to 1/2, bilinear to
-full size; no normalisation in the decoder and no shared weights. The damage net sees the post-disaster image alone; a
+full size; no normalisation in the decoder and no shared weights. The damage net gets the post-disaster image alone; a
 3 × 3 and a 1 × 1 convolution fuse the logits of both.
 """
 

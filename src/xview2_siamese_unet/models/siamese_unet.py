@@ -19,7 +19,7 @@ _TIMES = {"concat": 2, "difference": 1, "both": 3}
 class Normalise(nn.Module):
     """Subtract the mean, divide by the standard deviation, in grey values.
 
-    Black in all three bands is no data and becomes the mean, like the zeros by which convolutions pad a crop.
+    Black in all three bands means no data and becomes the mean, like the zeros by which convolutions pad a crop.
     """
 
     mean: Tensor
@@ -90,7 +90,7 @@ class BottleneckDecoder(nn.Module):
 class SiameseUNet(nn.Module):
     """Localisation from pre-disaster features alone, damage from fused features.
 
-    So the building mask never depends on the post-disaster image.
+    Therefore the building mask never depends on the post-disaster image.
 
     Args:
         pre: U-Net for the pre-disaster image.

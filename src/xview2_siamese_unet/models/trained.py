@@ -39,17 +39,17 @@ _ROUNDING: Final = 1e-3
 
 
 def read_model(path: Path) -> dict[str, Any]:
-    """Return a checkpoint, whatever its name, or a card, also by the name of its ONNX network; runs no code in it.
+    """Return a checkpoint, or a card, also by the name of its ONNX network; runs no code in it.
 
     Raises:
-        CheckpointError: no such file, or neither of them; or a file that a card names cannot be used.
+        CheckpointError: no such file, neither of the two, or a card with a file that cannot be used.
         ConfigError: a card with unknown keys or values.
     """
     if path.suffix in SUFFIXES:
         return read_card(path)
     if path.suffix == ONNX:
         return read_card(find_card(path))
-    require_file(path)  # a wrong path is told before torch is imported, or missing
+    require_file(path)  # report a wrong path before torch is imported, which may be missing
     checkpoint: dict[str, Any] = _torch_modules()[0].read_checkpoint(path)
     return checkpoint
 
@@ -64,7 +64,7 @@ def check_model(content: Mapping[str, Any]) -> list[float]:
     model = TrainedModel(content, HardwareParams(device="cpu", precision="32-true"))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 1, 3, *_SMALL), dtype=np.uint8)
     shares = to_numpy(model(*pixels))
-    # Not a number compares as different.
+    # NaN fails both comparisons.
     if not ((shares >= 0).all(axis=1) & (np.abs(shares.sum(axis=1) - 1) < _ROUNDING)).all():
         raise CheckpointError(
             "The model predicts no probabilities: some are negative or not a number, or do not add up to 1.",
@@ -74,19 +74,19 @@ def check_model(content: Mapping[str, Any]) -> list[float]:
 
 
 def members_of(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the models of which a card is the ensemble: file → a checkpoint or a card.
+    """Return the models in the ensemble of a card: file → a checkpoint or a card.
 
-    Networks for buildings alone and for damage alone are no models by themselves, and are left out.
+    Networks for buildings alone and for damage alone are not complete models, and are left out.
     """
     if "card" not in content:
         return {}
-    card, found = content["card"], {}
+    card, models = content["card"], {}
     for member in card.members:
         if not member.is_onnx:
-            found[member.file] = read_model(content["folder"] / member.file)
+            models[member.file] = read_model(content["folder"] / member.file)
         elif member.output not in ("building", "damage"):
-            found[member.file] = {**content, "card": card.model_copy(update={"members": (member,)})}
-    return found if len(found) > 1 else {}
+            models[member.file] = {**content, "card": card.model_copy(update={"members": (member,)})}
+    return models if len(models) > 1 else {}
 
 
 class TrainedModel:
@@ -96,7 +96,7 @@ class TrainedModel:
 
     Args:
         content: a checkpoint, or a card as `read_card` returns it.
-        hardware: device and precision; ONNX networks have a precision of their own.
+        hardware: device and precision; ONNX networks have a fixed precision.
         tta: views whose logits each net averages; `None` for those of `content`.
 
     Attributes:
@@ -156,7 +156,7 @@ class TrainedModel:
     def _note(self, name: str, device: str, classes: int, warnings: Sequence[str] = ()) -> None:
         if self.classes not in (0, classes):
             raise CheckpointError(
-                f"{name} has {classes} damage classes, and another member of the card has {self.classes}.",
+                f"{name} has {classes} damage classes, but another member of the card has {self.classes}.",
                 hint="Use members that were trained with the same setting of classes.unclassified.",
             )
         self.classes = classes
@@ -165,7 +165,7 @@ class TrainedModel:
 
 
 def as_net(predict: LogitNet) -> Net:
-    """Return both images → probabilities of what predicts logits."""
+    """Return a net that predicts probabilities, from one that predicts logits."""
     return lambda pre, post: probabilities(predict(pre, post))
 
 

@@ -1,4 +1,4 @@
-"""One damage class for each building: the vote of the pixels of a connected component, over the blocks of a grid."""
+"""One damage class for each building: pixels of a connected component vote, over the blocks of a grid."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Block(NamedTuple):
 
 
 def connected_components(codes: Mask) -> tuple[Components, int]:
-    """Return the building of each pixel, 0 for none, and the count."""
+    """Return the number of the building at each pixel, 0 for background, and their count."""
     numbers = np.empty(codes.shape, np.int32)
     return numbers, int(ndimage.label((codes != Damage.BACKGROUND) & (codes != NO_DATA), output=numbers))
 
@@ -65,7 +65,7 @@ def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[t
     Memory grows with the number of buildings, not with the grid.
 
     Args:
-        blocks: of one grid, row by row, without those of no data; read twice.
+        blocks: of one grid, row by row, without blocks that hold no data; read twice.
         weights: as for `vote`.
     """
     sums, pairs = _count_votes(blocks)
@@ -83,7 +83,7 @@ def vote_blocks(blocks: Iterable[Block], weights: Sequence[float]) -> Iterator[t
 
 
 def _count_votes(blocks: Iterable[Block]) -> tuple[ProbabilitySums, PartPairs]:
-    """Return sums of parts of buildings, and pairs of parts that touch."""
+    """Return summed probabilities of parts of buildings, and pairs of parts that touch."""
     sums, pairs, parts = [np.empty((0, len(SCORED)))], [np.empty((0, 2), np.int64)], 0
     edges: dict[tuple[str, int, int], Int64Array] = {}
     for rows, columns, codes, shares in blocks:

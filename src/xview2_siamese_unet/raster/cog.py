@@ -75,7 +75,7 @@ def _write_plain(path: Path, content: RasterContent) -> None:
         "transform": grid.transform,
         "nodata": NO_DATA,
     }
-    # Blocks that are not written stay holes, in the file and on disk.
+    # Blocks that are not written stay sparse, in the file and on disk.
     options = {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "lzw", "sparse_ok": True}
     with rasterio.open(path, "w", bigtiff="IF_SAFER", interleave="pixel", **options, **profile) as target:
         for rows, columns, pixels in content.blocks:

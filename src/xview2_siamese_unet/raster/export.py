@@ -48,7 +48,7 @@ def last_source_change(root: Path, pair: ScenePair) -> str:
 
 
 def is_synthetic(path: Path) -> bool:
-    """Return whether a GeoTIFF says that it shows a synthetic scene."""
+    """Return whether a GeoTIFF is tagged as a synthetic scene."""
     with open_raster(path) as raster:
         return bool(SYNTHETIC_TAG.items() <= raster.tags().items())
 

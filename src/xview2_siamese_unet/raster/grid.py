@@ -75,7 +75,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where an image lies: its edge in its own system, and the transform of its (first) raster."""
+    """The outline of an image in its coordinate reference system, and the transform of its (first) raster."""
 
     crs: CRS
     outline: BaseGeometry
@@ -92,7 +92,7 @@ class Area(NamedTuple):
 def common_grid(pre: Extent, post: Extent, pixel: float | None = None, aoi: Area | None = None) -> Grid:
     """Return the grid of the overlap of two images, within an area of interest.
 
-    An image in a UTM zone keeps its zone, and the coarser one its own pixels, so that nothing is resampled needlessly.
+    The zone of an image in UTM and the pixels of the coarser image are kept, so that nothing is resampled needlessly.
 
     Args:
         pre: the pre-disaster image.
@@ -183,7 +183,7 @@ def _origin(anchor: Extent, crs: CRS, pixel: float) -> tuple[float, float]:
 
 
 def _shared_crs(pre: Extent, post: Extent) -> CRS:
-    """Return the UTM zone of an image in one, else that of the middle of the overlap."""
+    """Return the UTM zone of the first image that has one, else that of the centre of the overlap."""
     for image in (pre, post):
         if is_utm(image.crs):
             return image.crs
@@ -201,7 +201,7 @@ def is_utm(crs: CRS) -> bool:
     return projected.utm_zone is not None and projected.axis_info[0].unit_name == "metre"
 
 
-@lru_cache(maxsize=64)  # a folder of tiles asks the same for each of them
+@lru_cache(maxsize=64)  # the tiles of a folder share few systems
 def is_on_earth(crs: CRS) -> bool:
     """Return whether a system can be converted to degrees, which a local one cannot."""
     try:

@@ -1,4 +1,4 @@
-"""Images, masks and probabilities of a scene: uint8 rasters, with a georeference where there is one.
+"""Images, masks and probabilities of a scene: uint8 rasters, with a georeference if it is known.
 
 A raster opens with the one driver that its ending names, so that a file which only looks like an image (a VRT that
 names other files, a network address) is refused instead of followed.
@@ -32,7 +32,7 @@ IMAGE_DRIVERS: Final = {".png": "PNG", ".tif": "GTiff", ".tiff": "GTiff"}
 LEVELS: Final = 254
 """Probability 1 as a byte."""
 NO_DATA: Final = 255
-"""Of rasters of damage codes and of probabilities."""
+"""No-data value of rasters of damage codes and of probabilities."""
 BANDS: Final = (Damage.BACKGROUND.word, *(code.word for code in SCORED))
 """Names of the bands of a raster of probabilities."""
 _XBD_NO_DATA: Final = -99
@@ -154,7 +154,7 @@ def read_bands(path: Path) -> Bands:
 
 
 def read_tag(path: Path, name: str) -> str | None:
-    """Return a tag of a mask, or `None` where it has none."""
+    """Return a tag of a mask, `None` if it is not set."""
     with _open(path) as source:
         value: str | None = source.tags().get(name)
     return value

@@ -25,7 +25,7 @@ _CODES: Final[dict[Kind, int]] = {"building": 2, "damage": N_CODES}
 
 
 class MaskPair(NamedTuple):
-    """Both masks of a scene, and its georeference where it is known."""
+    """Both masks of a scene, and its georeference if it is known."""
 
     building: Mask
     damage: Mask
@@ -62,7 +62,7 @@ class SceneMasks:
         return self.folder / f"{self.scene}_{kind}.tif"
 
     def made_from(self) -> str | None:
-        """Return the tag of both masks, `None` where one is missing or damaged."""
+        """Return the tag of both masks, `None` if one is missing or damaged."""
         try:
             tags = {read_tag(path, "key") if (path := self.path(kind)).exists() else None for kind in _CODES}
         except DataError:
@@ -94,7 +94,7 @@ class SceneMasks:
 def compare_targets(folder: Path, scenes: pd.DataFrame, masks: Callable[[str], SceneMasks]) -> pd.DataFrame:
     """Return the share of pixels that equal the target of the download: scene, agreement.
 
-    Expect 97 % and more: targets draw outlines. They leave un-classified buildings out, and so does the comparison.
+    Expect 97 % or more: targets include the outlines. They leave un-classified buildings out, as does the comparison.
     Scenes (rows of `SCENE_COLUMNS`) without a target have no row.
     """
     rows = []

@@ -14,7 +14,7 @@ from xview2_siamese_unet.raster.source import Tile
 from xview2_siamese_unet.types import AnyArray, Colours, PixelValues, Valid
 
 COLLAR: Final = 24
-"""Pixels around a window that decide on its collars."""
+"""Pixels around a window that are needed to detect its collars."""
 _BLOCK: Final = 8  # side of a block of JPEG; a border holds some that are wholly black
 _REACH: Final = COLLAR - _BLOCK  # the side of a block whose colours are at half resolution
 _NEARLY_BLACK: Final = 24  # of 255; of the pixels next to black ones, JPEG of usual quality leaves 95 % below it
@@ -30,7 +30,7 @@ def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tup
         raster: open.
         tile: what its header declares.
         window: inside the raster.
-        black: whether 0 in all three bands is no data.
+        black: whether 0 in all three bands means no data.
     """
     rim = COLLAR if tile.lossy and black else 0
     top, left = max(int(window.row_off) - rim, 0), max(int(window.col_off) - rim, 0)
@@ -38,7 +38,7 @@ def read_colours(raster: Any, tile: Tile, window: Window, *, black: bool) -> tup
     right = min(int(window.col_off + window.width) + rim, raster.width)
     outer = Window(left, top, right - left, bottom - top)
     bands = raster.read(tile.bands, window=outer)
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is no data
+    with np.errstate(over="ignore"):  # values that are too large become infinite, which means no data
         values = bands.astype(np.float32)
     if any(each != (1, 0) for each in tile.scales):
         scales, offsets = np.array(tile.scales, np.float32).T[..., None, None]

@@ -1,8 +1,8 @@
-"""Where an image does not show the ground: below clouds, dense haze and smoke, and at night.
+"""Detection of the parts of an image that do not show the ground: clouds, dense haze, smoke and night.
 
 A cloud is grey, bright in all bands over more than the size of a roof, and hides the texture of what is below it. The
 brightness is the dark channel of He, Sun and Tang 2009, opened: soft edges of clouds stay, white roofs vanish. All
-thresholds are of bytes as a net gets them; `benchmarks/bench_obscured.py` measures what they find.
+thresholds are for bytes as a net gets them; `benchmarks/bench_obscured.py` measures their accuracy.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from scipy import ndimage
 from xview2_siamese_unet.types import BoolArray, Float64Array, Image, Surface, Valid
 
 CELL: Final = 2.0
-"""Metres; side of the cells that are judged, unless two pixels are longer."""
+"""Metres; side of the cells that are classified, unless two pixels are longer."""
 RIM: Final = 8
-"""Cells around a window that decide on its cells."""
+"""Cells around a window that are needed to classify its cells."""
 _ROOF: Final = 9  # cells; a narrower bright patch is not a cloud
 _NEAR: Final = 9  # cells over which texture and colour are averaged
 _EDGE: Final = 5  # cells; the least texture around a cell counts, because averages reach over the edge of a cloud

@@ -1,4 +1,4 @@
-"""A scene of a dataset in another layout → its files in the layout of xBD."""
+"""Conversion of the scenes of a dataset in another layout to the layout of xBD."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def label_name(scene: OtherScene, phase: Phase = "post") -> str:
     """
     stem = scene.id.stem(phase)
     if parse_stem(stem) != (scene.id, phase):
-        raise DataError(f"{scene.id} is no scene name.", hint="Number scenes from 0 to 99999999.")
+        raise DataError(f"{scene.id} is not a scene name.", hint="Number scenes from 0 to 99999999.")
     return f"{scene.tier}/labels/{stem}.json"
 
 
@@ -82,7 +82,7 @@ def convert_scene(scene: OtherScene, read: ReadBuildings) -> Iterator[tuple[str,
     """Yield path and content of both labels, and before them path and target of a link to each image.
 
     Raises:
-        DataError: images of two grids or of another format, buildings that are no polygons of a known class.
+        DataError: images of two grids or of another format, buildings that are not polygons of a known class.
     """
     grid = _grid(scene)
     frame = _checked(read(scene), scene, grid)
@@ -123,11 +123,11 @@ def _checked(frame: gpd.GeoDataFrame, scene: OtherScene, grid: ImageGrid) -> gpd
         raise DataError(f"{scene.labels} was read without a column damage.", hint="Add it to what buildings() returns.")
     if unknown := [value for value in frame["damage"] if value not in SUBTYPES]:
         raise DataError(
-            f"{scene.labels} has {len(unknown)} buildings of damage {unknown[0]!r}, none of {', '.join(SUBTYPES)}.",
+            f"{scene.labels} has {len(unknown)} buildings of damage {unknown[0]!r}, not one of {', '.join(SUBTYPES)}.",
             hint="Map every class of the dataset to one of these.",
         )
     if wrong := [kind for kind in frame.geom_type if kind not in _POLYGONS]:
-        raise DataError(f"{scene.labels} has a geometry of type {wrong[0]}, no polygon.", hint="Correct the labels.")
+        raise DataError(f"{scene.labels} has a geometry of type {wrong[0]}, not a polygon.", hint="Correct the labels.")
     if grid.crs is None:
         if frame.crs is not None:
             raise DataError(

@@ -1,4 +1,4 @@
-"""Images and masks of a scene → its pixels in the store, and the key that says what they were made from."""
+"""Packing of the images and masks of a scene for the store, and the key of their content."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _checked(array: UInt8Array, shape: Shape, path: Path) -> UInt8Array:
     if array.shape[:2] != shape:
         raise DataError(
             f"{path} has {array.shape[1]} × {array.shape[0]} pixels; the other scenes have {shape[1]} × {shape[0]}.",
-            hint="Leave the scene out, or put scenes of another size into a dataset of their own (dataset.name).",
+            hint="Leave the scene out, or put scenes of another size into a separate dataset (dataset.name).",
         )
     return array
 

@@ -24,7 +24,7 @@ _RANK: dict[int, int] = {code: rank for rank, code in enumerate(reversed(OVERLAP
 
 
 def rasterize_damage(polygons: PolygonArray, codes: Sequence[int], shape: Shape, rule: Rule) -> Mask:
-    """Return the damage mask of one scene, 0 where there is no polygon.
+    """Return the damage mask of one scene, 0 outside of all polygons.
 
     Where polygons overlap, the class that comes first in `damage.OVERLAP_PRIORITY` wins. A ring that crosses itself is
     filled by the even-odd rule.

@@ -48,7 +48,7 @@ class Patch(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Values that become 0 and 255; `None` in place of it leaves bytes as they are."""
+    """Values that become 0 and 255; `None` in place of it leaves bytes unchanged."""
 
     low: float
     high: float
@@ -173,7 +173,7 @@ class ImageReader:
             self._open.popitem()[1].close()
 
     def read(self, top: int, left: int, height: int, width: int) -> tuple[Values, Valid]:
-        """Return unscaled values and where there are any."""
+        """Return unscaled values, and which pixels have data."""
         if self._field is None:
             return self._mosaic(top, left, height, width)
         shift = self._field.window(top, left, height, width)
@@ -185,7 +185,7 @@ class ImageReader:
         return np.stack(bands, axis=2), map_coordinates(valid.astype(np.float32), position, order=1) > 1 - 1e-4
 
     def read_bytes(self, top: int, left: int, height: int, width: int) -> tuple[Image, Valid]:
-        """Return bytes, black where there is no data, and where there is data."""
+        """Return bytes, black without data, and which pixels have data."""
         values, valid = self.read(top, left, height, width)
         if not valid.any():
             return np.zeros(values.shape, np.uint8), valid
@@ -239,8 +239,8 @@ def _window_of(tile: Tile, grid: Grid) -> tuple[int, int, int, int]:
 class TileReader:
     """One raster, read on a grid: its own pixels if they are those of the grid, else resampled.
 
-    Resampling goes by blocks of the grid, so that a pixel has the same value in any window. Pixels without data take no
-    part in it. `transform` is that of the grid, moved by the shift of the image.
+    Resampling works on blocks of the grid, so that a pixel has the same value in any window, and ignores pixels without
+    data. `transform` is that of the grid, moved by the shift of the image.
     """
 
     def __init__(self, tile: Tile, grid: Grid, transform: Affine, *, black: bool) -> None:
@@ -259,7 +259,7 @@ class TileReader:
         self._block = lru_cache(maxsize=_CACHED)(self._resample)
 
     def read(self, window: Window) -> tuple[Colours, Valid]:
-        """Return colours of a window of the grid and where there is data."""
+        """Return colours of a window of the grid, and which pixels have data."""
         top, left, height, width = (int(each) for each in (window.row_off, window.col_off, window.height, window.width))
         if self._same:
             return self._read_own(top + self._offset[0], left + self._offset[1], height, width)
@@ -277,7 +277,7 @@ class TileReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._block.cache_clear()  # it refers to itself, so that its memory would wait for the garbage collector
+        self._block.cache_clear()  # it refers to itself, so only the garbage collector would free its memory
         self._raster.close()
 
     def _read_own(self, top: int, left: int, height: int, width: int) -> tuple[Colours, Valid]:

@@ -79,7 +79,7 @@ class Tile:
     Attributes:
         path: of its file.
         bands: numbers of red, green and blue.
-        extent: where it lies.
+        extent: its outline and transform.
         dtype: of the pixels, floating-point where they are scaled.
         no_data: value that it declares as no data, for each of the three bands.
         scales: scale and offset that it declares, for each of the three bands.
@@ -130,59 +130,59 @@ def read_source(path: Path, bands: tuple[int, int, int] | None = None) -> Source
     Raises:
         DataError: missing, not readable, unsafe, without a georeference, too few bands, tiles of several types.
     """
-    files, doubts = _image_files(path)
+    files, messages = _image_files(path)
     tiles, grey = _read_tiles(files, bands)
     if grey:
-        doubts.append(_left_out(path, grey, len(files), "fewer than three bands"))
+        messages.append(_left_out(path, grey, len(files), "fewer than three bands"))
     for tile in tiles:
         if tile.dtype != tiles[0].dtype:
             raise DataError(
                 f"{tile.path} is {tile.dtype}, but {tiles[0].path.name} in the same folder is {tiles[0].dtype}.",
-                hint="Keep the tiles of one image in a folder of their own, or name the one file to read.",
+                hint="Keep the tiles of one image in a separate folder, or name the one file to read.",
             )
     first, sizes = tiles[0], [pixel_size(tile.extent, tiles[0].extent.crs) for tile in tiles]
     if max(sizes) > _ONE_SIZE * min(sizes):
         first = tiles[int(np.argmin(sizes))]
-        doubts.append(
+        messages.append(
             f"the pixels of the tiles in {path.name} differ by a factor of {max(sizes) / min(sizes):.2g}: "
-            "the finest are those of the image"
+            "the image has the finest"
         )
     crs = first.extent.crs
     outlines = [reproject(tile.extent.outline, tile.extent.crs, crs) for tile in tiles]
-    doubts += [*_guessed_bands(path, tiles), *_hidden_tiles(path, outlines)]
+    messages += [*_guessed_bands(path, tiles), *_hidden_tiles(path, outlines)]
     extent = Extent(crs, shapely.union_all(outlines), first.extent.transform)
-    return Source(path, tuple(tiles), extent, first.dtype, first.taken, tuple(doubts))
+    return Source(path, tuple(tiles), extent, first.dtype, first.taken, tuple(messages))
 
 
 def _image_files(path: Path) -> tuple[list[Path], list[str]]:
     """Return the files of an image by name, and warnings about files that are left out.
 
-    Hidden files and those of file managers (`._tile.tif`, `.DS_Store`, `Thumbs.db`) are no tiles. Subfolders are
-    searched if the folder holds no GeoTIFF itself. Of a vendor's delivery the rasters named `visual` are used.
+    Hidden files and those of file managers (`._tile.tif`, `.DS_Store`, `Thumbs.db`) are not tiles. Subfolders are
+    searched if the folder itself holds no GeoTIFF. In a vendor's delivery, the rasters named `visual` are used.
     """
     if not path.is_dir():
         if not (path.is_file() and path.suffix.lower() in SOURCE_DRIVERS):
             raise _unusable(path)
         return [path], []
-    tiles, doubts = _tiffs(path, path.iterdir()), []
+    tiles, messages = _tiffs(path, path.iterdir()), []
     # Links to folders are followed at the first level; what lies outside is not read.
     inside, deeper = path.resolve(), _tiffs(path, path.glob("*/*" if tiles else "*/**/*"))
     every = [*tiles, *(tile for tile in deeper if inside in tile.resolve().parents)]
     if outside := {_link(tile) for tile in {*deeper} - {*every}}:
         names = ", ".join(sorted(link.name for link in outside)[:_LISTED])
-        doubts.append(f"{len(outside)} links in {path.name} lead out of it and were not followed: {names}")
+        messages.append(f"{len(outside)} links in {path.name} lead out of it and were not followed: {names}")
     if tiles and len(every) > len(tiles):
         below = len(every) - len(tiles)
-        doubts.append(f"{below} of {len(every)} GeoTIFFs of {path.name} lie in folders below it: not read")
+        messages.append(f"{below} of {len(every)} GeoTIFFs of {path.name} lie in folders below it: not read")
     tiles = tiles or every
     visual = [tile for tile in tiles if "visual" in _words(tile)]
     kept = visual or [tile for tile in tiles if not _USABLE_DATA_MASKS & _words(tile)] or tiles
     if not kept:
-        raise _unusable(path, doubts)
+        raise _unusable(path, messages)
     if len(kept) < len(tiles):
         reason = "not named visual" if visual else "masks by their names"
-        doubts.append(_left_out(path, sorted({*tiles} - {*kept}), len(tiles), reason))
-    return kept, doubts
+        messages.append(_left_out(path, sorted({*tiles} - {*kept}), len(tiles), reason))
+    return kept, messages
 
 
 def _left_out(path: Path, files: list[Path], count: int, reason: str) -> str:
@@ -204,12 +204,12 @@ def _link(file: Path) -> Path:
     return next(path for path in (file, *file.parents) if path.is_symlink())
 
 
-def _unusable(path: Path, doubts: Sequence[str] = ()) -> DataError:
+def _unusable(path: Path, messages: Sequence[str] = ()) -> DataError:
     if path.is_dir():
         endings = Counter(file.suffix.lower() for file in path.iterdir() if not file.name.startswith("."))
         other = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(_LISTED) if ending)
         hint = "Name a GeoTIFF (.tif, .tiff), a VRT (.vrt) or a folder of GeoTIFF tiles."
-        return DataError(f"{path} holds no GeoTIFF{f' ({other})' if other else ''}.", hint=" ".join([hint, *doubts]))
+        return DataError(f"{path} holds no GeoTIFF{f' ({other})' if other else ''}.", hint=" ".join([hint, *messages]))
     ending = path.suffix.lower()
     if not path.is_file():
         return DataError(f"{path}: no such file or folder.", hint="Check the path.")
@@ -251,7 +251,7 @@ def _guessed_bands(path: Path, tiles: list[Tile]) -> Iterator[str]:
 
 
 def _hidden_tiles(path: Path, outlines: list[BaseGeometry]) -> Iterator[str]:
-    """Warn of tiles that lie wholly below others: the folder may hold two images."""
+    """Warn of tiles that are wholly covered by others: the folder may hold two images."""
     tree, hidden = shapely.STRtree(outlines), 0
     for number, outline in enumerate(outlines):
         earlier = [outlines[other] for other in tree.query(outline) if other < number]
@@ -267,7 +267,7 @@ def _read_tile(path: Path, bands: tuple[int, int, int] | None) -> Tile:
     try:
         lossy = path.suffix.lower() == ".vrt" and check_vrt(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error of its own, below
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # raised as an error below
             raster = open_raster(path)
         with raster:
             extent = _extent_of(path, raster)
@@ -275,7 +275,7 @@ def _read_tile(path: Path, bands: tuple[int, int, int] | None) -> Tile:
             dtypes = {raster.dtypes[band - 1] for band in chosen}
             if unusual := sorted(kind for kind in dtypes if kind.startswith("complex") or kind == "int8"):
                 raise DataError(
-                    f"{path} holds {unusual[0]} values, which are no colours.", hint="Name the colour image."
+                    f"{path} holds {unusual[0]} values, which are not colours.", hint="Name the colour image."
                 )
             scales = tuple((raster.scales[band - 1], raster.offsets[band - 1]) for band in chosen)
             scaled = any(each != (1, 0) for each in scales)
@@ -331,7 +331,7 @@ def unreadable_raster(path: Path, error: RasterioError) -> DataError:
 
 
 def _extent_of(path: Path, raster: Any) -> Extent:  # noqa: ANN401
-    """Return where a raster lies: by its transform, else by regular ground control points."""
+    """Return the extent of a raster, from its transform or from regular ground control points."""
     transform, crs = raster.transform, raster.crs
     points, system = raster.gcps
     if transform.is_identity and points:
@@ -342,7 +342,7 @@ def _extent_of(path: Path, raster: Any) -> Extent:  # noqa: ANN401
         missing = "no coordinate reference system."
         if crs:
             name = pyproj.CRS.from_wkt(crs.to_wkt()).name
-            missing = f"a coordinate reference system without a place on Earth: {name}."
+            missing = f"a coordinate reference system without a position on Earth: {name}."
         raise DataError(
             f"{path} has {missing}", hint="Assign the true one, for example with rio edit-info --crs EPSG:32615."
         )
@@ -356,7 +356,7 @@ def _no_transform(path: Path, crs: CRS | None, *, has_rpc: bool) -> DataError:
             hint="Use the orthorectified product, or make one with a height model: "
             f"gdalwarp -rpc -to RPC_DEM=heights.tif {path.name} ortho.tif",
         )
-    missing = "no transform (its pixels are not placed)" if crs else "no coordinate reference system and no transform"
+    missing = "no transform (position of its pixels)" if crs else "no coordinate reference system and no transform"
     return DataError(
         f"{path} has {missing}.",
         hint="Export it again as GeoTIFF, or assign what it has lost: "
@@ -371,13 +371,13 @@ def _fit_control_points(path: Path, points: Sequence[GroundControlPoint], crs: C
         if np.hypot(*(fitted - [(p.col, p.row) for p in points]).T).max() <= _STRAIGHT:
             return transform
     raise DataError(
-        f"{path} has {len(points)} ground control points, which lie on no straight grid of pixels.",
+        f"{path} has {len(points)} ground control points, which do not lie on a straight grid of pixels.",
         hint=f"Warp it first: rio warp {path.name} warped.tif --dst-crs {crs.to_string() if crs else 'EPSG:32615'}",
     )
 
 
 def _choose_bands(path: Path, raster: Any, bands: tuple[int, int, int] | None) -> tuple[tuple[int, int, int], int]:  # noqa: ANN401
-    """Return the numbers of red, green and blue, and how many bands a guess was among, or 0."""
+    """Return the numbers of red, green and blue, and among how many bands they were guessed, or 0."""
     count, meaning, guessed = raster.count, list(raster.colorinterp), 0
     if count < 3:
         hint = "Expand its colour table: gdal_translate -expand rgb." if ColorInterp.palette in meaning else ""
@@ -435,7 +435,7 @@ def check_vrt(path: Path) -> bool:
             raise _unsafe_vrt(path, f"the source {name!r}")
         if not Path(name).is_absolute() and _RELATIVE.findall(attributes) != ["1"]:
             raise _unsafe_vrt(path, f'the source {name!r} without relativeToVRT="1", so relative to any current folder')
-        with open_raster(file) as raster:  # refuses what is named .tif and is something else
+        with open_raster(file) as raster:  # refuses a file named .tif that is something else
             lossy |= raster.compression in _LOSSY
     return lossy
 

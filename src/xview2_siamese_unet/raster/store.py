@@ -1,6 +1,6 @@
 """All scenes of a dataset in one memory-mapped array of bytes: what training and scoring read.
 
-A crop of 512² from it costs a fifth of a millisecond, where two PNGs and two masks cost 60 to 140. Each scene has one
+A crop of 512² from it takes a fifth of a millisecond, two PNGs and two masks 60 to 140. Each scene has one
 record, written after its pixels: a scene without a record was interrupted while it was packed and is not read.
 
 Files in the folder of a store:
@@ -43,7 +43,7 @@ RECORD: Final = np.dtype(
 """`packing.scene_key` of the pixels, and counts as integers, which add up exactly; the first axis of the last three is
 (pre, post). `valid_pixels` leaves out black ones, which hold no data."""
 _VALUES: Final = np.arange(256, dtype=np.int64)
-# Bytes asked for in one call: of a longer range, a system may read no more than it reads ahead on its own.
+# Bytes requested in one call: of a longer range, a system may read no more than its usual read-ahead.
 _READ_AHEAD: Final = 1 << 17
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _PACK: Final = "Run kedro run --pipelines data_processing with the same environment first."
@@ -170,7 +170,7 @@ class Store:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of a store, or `None` where there is none.
+    """Return the manifest of a store, `None` if it does not exist.
 
     Raises:
         DataError: the file is damaged.
@@ -193,7 +193,7 @@ class Slot:
     row: int
 
     def made_from(self) -> str | None:
-        """Return the key of the pixels, `None` where there are none."""
+        """Return the key of the pixels, `None` if none are packed."""
         with (self.folder / "records.bin").open("rb", buffering=0) as records:
             records.seek(self.row * RECORD.itemsize)
             record = records.read(RECORD.itemsize)
@@ -222,7 +222,7 @@ class Slot:
 
 
 def _write(path: Path, pixels: Pixels, offset: int) -> None:
-    # Not through a memory map, where a full disk is a signal that kills the process and no error.
+    # Not through a memory map, for which a full disk kills the process by a signal instead of an error.
     try:
         with path.open("r+b", buffering=0) as file:
             file.seek(offset)

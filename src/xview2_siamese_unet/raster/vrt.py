@@ -29,8 +29,8 @@ class VrtSource(NamedTuple):
     Attributes:
         path: of its file.
         grid: its pixels.
-        facts: its bands, as `read_vrt_source` finds them.
-        masked: whether its mask says which pixels are shown; else `nodata` does.
+        facts: its bands, as `read_vrt_source` returns them.
+        masked: whether its mask hides pixels, in place of `nodata`.
     """
 
     path: Path
@@ -42,8 +42,8 @@ class VrtSource(NamedTuple):
 def read_vrt_source(path: Path) -> VrtSource:
     """Return what a VRT states about a GeoTIFF; its pixels are not read."""
     with rasterio.open(path, driver="GTiff") as raster:
-        place = raster.transform
-        grid = Grid(raster.crs.to_string(), place.c, place.f, place.a, raster.width, raster.height)
+        transform = raster.transform
+        grid = Grid(raster.crs.to_string(), transform.c, transform.f, transform.a, raster.width, raster.height)
         facts = {
             "names": raster.descriptions,
             "meanings": [meaning.name for meaning in raster.colorinterp],
@@ -70,10 +70,10 @@ def mosaic_grid(grids: Sequence[Grid]) -> Grid:
     return Grid(finest.crs, left, top, pixel, width, height)
 
 
-def place(source: Grid, mosaic: Grid) -> tuple[Rectangle, Rectangle]:
-    """Return which pixels of a source fill which of a mosaic.
+def matching_rectangles(source: Grid, mosaic: Grid) -> tuple[Rectangle, Rectangle]:
+    """Return a rectangle of a source, and the rectangle of a mosaic that it fills.
 
-    Pixels of one size are copied, moved by up to half a pixel; larger ones fill those that lie wholly inside.
+    Pixels of the same size are copied, moved by up to half a pixel; larger ones fill those that lie wholly inside.
     """
     factor = source.pixel / mosaic.pixel
     starts = (source.left - mosaic.left) / mosaic.pixel, (mosaic.top - source.top) / mosaic.pixel
@@ -138,7 +138,7 @@ def _add_source(band: Element, number: int, source: VrtSource, grid: Grid, folde
     own, (width, height) = source.grid, source.facts["block"]
     size = {"RasterXSize": str(own.width), "RasterYSize": str(own.height)}
     SubElement(item, "SourceProperties", size, DataType="Byte", BlockXSize=width, BlockYSize=height)
-    for name, rectangle in zip(("SrcRect", "DstRect"), place(own, grid), strict=True):
+    for name, rectangle in zip(("SrcRect", "DstRect"), matching_rectangles(own, grid), strict=True):
         SubElement(item, name, dict(zip(("xOff", "yOff", "xSize", "ySize"), map(repr, rectangle), strict=True)))
     # Of the two, GDAL follows the first: the mask has to hide pixels without data as well.
     _add(item, *(("UseMaskBand", "true") if source.masked else ("NODATA", source.facts["nodata"])))

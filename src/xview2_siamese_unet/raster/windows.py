@@ -40,7 +40,7 @@ class Axis:
 
     @property
     def margin(self) -> int:
-        """Pixels of context at each side of a window with a neighbour, of which nothing is used."""
+        """Pixels of unused context at each side of a window that has a neighbour."""
         return self.overlap // 4
 
     @property
@@ -54,7 +54,7 @@ class Axis:
         return 1 + max(0, -(-(self.length - self.size) // self.step))
 
     def extent(self, k: int) -> int:
-        """Return the length of window k: `size`, or less where the grid ends inside it."""
+        """Return the length of window k: `size`, or less if the grid ends inside it."""
         return min(self.size, -(-(self.length - k * self.step) // _MULTIPLE) * _MULTIPLE)
 
     def block(self, k: int) -> slice:
@@ -126,7 +126,7 @@ class WindowPlan:
 
 
 class Stitched(NamedTuple):
-    """What one more window finishes; `None` where no window has data.
+    """The parts that one more window finishes; `None` without data.
 
     Attributes:
         block: values.
@@ -140,12 +140,12 @@ class Stitched(NamedTuple):
 def stitch_row(
     plan: WindowPlan, i: int, predictions: Iterable[WindowPrediction | None], above: Callable[[int], Overlap | None]
 ) -> Iterator[Stitched]:
-    """Yield what each window of row i finishes; memory holds two windows.
+    """Yield the parts that each window of row i finishes; memory holds two windows.
 
     Args:
         plan: the windows.
         i: row.
-        predictions: of each window from left to right; `None`: without data.
+        predictions: of each window from left to right; `None` without data.
         above: column → `below` of the row before.
     """
     left = None
@@ -207,7 +207,7 @@ class BlockStore:
         """Open row i for `read_block`; −1, before the first, is empty.
 
         Raises:
-            StorageError: the row is not there.
+            StorageError: the row is missing.
         """
         if i < 0:
             return zipfile.ZipFile(io.BytesIO(), "w")
@@ -216,7 +216,7 @@ class BlockStore:
         except FileNotFoundError as error:
             raise StorageError(
                 f"{self._path(i)} is missing, though this run has written it.",
-                hint="Repeat the command, which writes what is missing, and let nothing else clear the folder.",
+                hint="Repeat the command, which writes missing rows, and make sure that nothing clears the folder.",
             ) from error
 
     def _path(self, i: int) -> Path:
@@ -224,7 +224,7 @@ class BlockStore:
 
 
 def read_block(row: zipfile.ZipFile, kind: str, j: int) -> AnyArray | None:
-    """Return an array of column j of an open row, or `None` where there is none."""
+    """Return an array of column j of an open row, `None` if it was not written."""
     name = f"{kind}_{j}.npy"
     if name not in row.NameToInfo:
         return None

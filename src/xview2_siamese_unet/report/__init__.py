@@ -1,1 +1,1 @@
-"""HTML pages."""
+"""HTML pages of reports, assessments, campaigns and comparisons."""

@@ -27,7 +27,7 @@ _LEGEND: Final = (
     {"word": "not assessed", "letter": "?", "colour": "#7f7f7f"},
 )
 _UNITS: Final = 10
-"""Steps of a coordinate to a pixel of the grid."""
+"""Coordinate steps per pixel of the grid."""
 _CELLS: Final = 15
 
 
@@ -37,8 +37,8 @@ class MapBuildings:
 
     Attributes:
         polygons: in columns and rows of the grid.
-        classes: 0 to 3 for the damage classes, 4 where there is none.
-        confidence: 0 to 1, NaN where there is none.
+        classes: 0 to 3 for the damage classes, 4 without a class.
+        confidence: 0 to 1, NaN without a class.
         area: square metres.
         facts: what a click shows; column → text of each building.
     """
@@ -155,7 +155,7 @@ def _data(content: MapContent) -> dict[str, Any]:
 
 
 def _rings(polygon: Any) -> list[list[int]]:  # noqa: ANN401
-    """Return each ring as x, y, then steps: half of the digits of coordinates."""
+    """Return each ring as its first point, then differences, which have half as many digits as coordinates."""
     rings = []
     for part in shapely.get_parts(polygon):
         for ring in (part.exterior, *part.interiors):

@@ -79,7 +79,7 @@ class Comparison:
         settings: dotted key → value of each, only where they differ.
         scores: of each, key → number.
         differences: name → difference, of each but the first.
-        note: what a reader must know before.
+        note: shown before the tables.
     """
 
     names: list[str]
@@ -174,7 +174,7 @@ def comparison_tables(comparison: Comparison) -> Group:
 
 
 def comparison_numbers(comparison: Comparison) -> dict[str, Any]:
-    """Return what the tables show as JSON has it; keys of numbers are those of `metrics.json`."""
+    """Return the content of the tables as values for JSON; keys of numbers are those of `metrics.json`."""
     rows = zip(comparison.names, comparison.scenes, comparison.scores, strict=True)
     return {
         "experiments": [{"name": name, "n_scenes": n, **_plain(scores)} for name, n, scores in rows],

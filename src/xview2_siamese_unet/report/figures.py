@@ -35,7 +35,7 @@ _SMALL_SIZE: Final = 8.5
 BUILDING_WORDS: Final = ("background", "building")
 DAMAGE_WORDS: Final = tuple(code.word for code in Damage)
 PanelCounts = Mapping[str, Mapping[str, int]]
-"""Panel, such as a date (`pre`, `post`) or a split → class word → pixels."""
+"""Panel, such as a phase (`pre`, `post`) or a split → class word → pixels."""
 
 
 class _Line(NamedTuple):
@@ -57,7 +57,7 @@ _HISTORY: Final = {
     },
 }
 """Title → column → line."""
-# The colours of the classes, darkened to stand on white, each with a dash and a marker of its own.
+# Class colours, darkened for a white background, each with a different dash and marker.
 _DAMAGE_LINES: Final = {
     Damage.NO_DAMAGE.word: _Line(_BLUE, "-"),
     Damage.MINOR_DAMAGE.word: _Line("#8a7a00", "--", marker="s"),

@@ -23,11 +23,11 @@ def draw_polygons(shapes: Any) -> tuple[list[str], tuple[int, int]]:  # noqa: AN
     squeeze = math.cos(math.radians((south + north) / 2))
     scale = _WIDTH / max((east - west) * squeeze, north - south)
 
-    def place(xy: Float64Array) -> Float64Array:
+    def to_map(xy: Float64Array) -> Float64Array:
         return np.column_stack([(xy[:, 0] - west) * squeeze * scale, (north - xy[:, 1]) * scale])
 
     size = math.ceil((east - west) * squeeze * scale), math.ceil((north - south) * scale)
-    return [_path(shape) for shape in shapely.transform(shapes, place)], size
+    return [_path(shape) for shape in shapely.transform(shapes, to_map)], size
 
 
 def _path(shape: BaseGeometry) -> str:

@@ -52,7 +52,7 @@ class Cell(NamedTuple):
 
 
 class JobRow(NamedTuple):
-    """A job on the page: names and dates of its pair, why it failed."""
+    """A job on the page: names and dates of its pair, and its error if it failed."""
 
     name: str
     pre: str
@@ -63,7 +63,7 @@ class JobRow(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """What the map draws of a job, or of several that are all finished or all failed; in degrees."""
+    """The outline of a job on the map, or of several that are all finished or all failed; in degrees."""
 
     shape: BaseGeometry
     jobs: Sequence[JobRow]
@@ -79,7 +79,7 @@ class OverviewContent:
         numbers: content of `summary.json`.
         side: of the cells, with its unit.
         cells: of the map.
-        unplaced: buildings without a place on the map.
+        unplaced: number of buildings that are not on the map.
         jobs: all of them.
         outlines: of the jobs; those of lower rank last, because the map draws them on top.
         joined: side of the squares that the outlines are joined from, with its unit; `None`: one outline a job.
@@ -139,7 +139,7 @@ def _sized(cell: Cell) -> BaseGeometry:
 
 
 def _drawn(cell: Cell, path: str) -> dict[str, Any]:
-    """Return what the map draws of a cell; hatched if more than half of its buildings have no class."""
+    """Return the drawing of a cell; hatched if more than half of its buildings have no class."""
     counts = cell.counts
     unknown, damaged = counts["abstained"] + counts["not_assessed"], _damaged(counts)
     assessed = counts["buildings"] - unknown

@@ -1,4 +1,4 @@
-"""The report of one experiment, a single HTML file, and what all pages share."""
+"""The report of one experiment, a single HTML file, and helpers of all pages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LIMITS: Final = (
 """What the reader must know before quoting a number; the first three apply to assessments too."""
 XBD_LICENCE: Final = (
     "Trained or scored on xBD (Gupta et al. 2019), which is licensed CC BY-NC-SA 4.0: no commercial use, attribution, "
-    "share alike. Whether and how that applies to the weights of a model is for whoever passes them on to settle."
+    "share alike. Anyone who passes on the weights of a model must settle whether and how that applies to them."
 )
 NAMES: Final = {
     "score": "official score",
@@ -75,7 +75,7 @@ def render_report(
         title: heading.
         metrics: what `metrics.summary.summarise_scores` returns.
         figures: the files of `CHARTS` and `CALIBRATION` as SVG, `panels` and `worst_buildings` as PNG.
-        settings: dotted key → value; `dataset.source` decides on the notes on synthetic scenes and on the licence.
+        settings: dotted key → value; `dataset.source` selects the notes on synthetic scenes and on the licence.
         provenance: flat, name → value.
         warnings: sentences.
     """
@@ -227,7 +227,7 @@ def warnings_of(
     if last is not None and checkpoint["epoch"] == last:
         warnings.append(f"The best epoch, {last}, was the last one: longer training may be better.")
     if absent := [code.word for code in SCORED if not class_counts["post"][code.word]]:
-        warnings.append(f"No training scene shows {', '.join(absent)}: the model cannot predict what it has not seen.")
+        warnings.append(f"No training scene shows {', '.join(absent)}: the model cannot predict untrained classes.")
     for consequence, rows in problems.groupby("consequence", sort=True):
         first = rows["problem"].iloc[0].removesuffix(".")
         warnings.append(f"{len(rows)} scenes {consequence}; the first: {first}.")

@@ -56,7 +56,7 @@ def choose_scenes(scores: pd.Series[float], *, best: int, median: int, worst: in
 def worst_buildings(matches: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return the most confident wrong classes, then the largest missed buildings.
 
-    Half of `most` each, and more wrong classes where fewer were missed. Un-classified buildings and
+    Half of `most` each, and more wrong classes if fewer were missed. Un-classified buildings and
     buildings below 10 × 10 pixels do not count as wrong.
     """
     missed = matches[matches["predicted"] == 0].nlargest(most // 2, "pixels")
@@ -75,7 +75,7 @@ class PanelRow:
         detail: a second line.
         pre, post: the shown part of both images, uint8 (h, w, 3).
         truth, predicted: codes of `Damage`, uint8 (h, w).
-        confidence: probability of the predicted class in steps of 1/254, uint8 (h, w); 255 where it has none.
+        confidence: probability of the predicted class in steps of 1/254, uint8 (h, w); 255 without one.
         frame: what to mark in each picture: top, left, bottom, right.
     """
 
@@ -154,7 +154,7 @@ def _row(
 def densest_window(mask: BoolArray, side: int | None) -> Window:
     """Return rows and columns of the square with most of a mask, bool (h, w).
 
-    The first such square in steps of an eighth of its side; the whole axis where `side` is `None` or longer.
+    The first such square in steps of an eighth of its side; the whole axis if `side` is `None` or longer.
     """
     height, width = (min(side or size, size) for size in mask.shape)
     step = max(min(height, width) // 8, 1)
@@ -176,7 +176,7 @@ def densest_window(mask: BoolArray, side: int | None) -> Window:
 def centred_window(frame: tuple[int, ...], shape: tuple[int, int], side: int) -> Window:
     """Return rows and columns of a square of pixels around a frame.
 
-    It is moved inside the scene, and larger where the frame is.
+    It is moved inside the scene, and enlarged to the size of a larger frame.
 
     Args:
         frame: top, left, bottom, right.
@@ -283,7 +283,7 @@ def _show(axes: Axes, picture: UInt8Array, corner: tuple[int, int]) -> None:
 
 
 def _write(axes: Axes, position: tuple[float, float], text: str, size: float, **style: str) -> None:
-    # Scene names are data: a `$` in one is no mathematics.
+    # Scene names are data: a `$` in one does not start mathematics.
     font = {"fontsize": size * _POINTS, "va": "baseline", **style}
     axes.text(*position, text, fontdict=font, parse_math=False)
 

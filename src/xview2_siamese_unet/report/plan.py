@@ -35,7 +35,7 @@ class PlanContent:
         event: date of the event, if pairs were chosen by it.
         jobs: rows of `plan.csv`.
         grounds: the part of its tile that each job was chosen for, in degrees.
-        outlines: what the acquisitions before the event show, in degrees; empty if they are too many for a map.
+        outlines: of the acquisitions before the event, in degrees; empty if there are too many for a map.
         acquisitions: rows with `id`, `side`, `taken`, `images`, `pixel`, `cloud`, `off_nadir`, `jobs`.
         totals: word → number with its unit.
         rules: how pairs are chosen, a sentence each.

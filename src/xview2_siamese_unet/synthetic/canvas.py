@@ -1,4 +1,4 @@
-"""A place seen from above as two maps, colour and height, and the operations that draw on them.
+"""A scene from above as two maps, colour and height, and the operations that draw on them.
 
 Lengths and heights are in pixels. x runs right and y down from the outer corner of the first pixel, so the centre of
 pixel (row, column) lies at (column + 0.5, row + 0.5).
@@ -21,7 +21,7 @@ Rgb: TypeAlias = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """The ground at one date before it is lit, or the part of it around one object.
+    """The ground of one image before it is lit, or the part of it around one object.
 
     Attributes:
         u: x of the pixel centres, or around an object the distance from its centre along it.

@@ -103,7 +103,7 @@ def spread_cover(target: Canvas, alpha: Floats, hazard: Hazard) -> None:
 
 
 def _draw_minor(part: Canvas, house: House, hazard: Hazard, rng: np.random.Generator) -> None:
-    """Draw patches where the cover of the roof is gone or mended."""
+    """Draw patches where the cover of the roof is gone or repaired."""
     inside = coverage(edge_of(house, part) + 0.7)
     for _ in range(rng.integers(2, 4)):
         u = part.u - rng.uniform(-0.65, 0.65) * house.half_length

@@ -1,4 +1,4 @@
-"""What a place looks like before the disaster: ground, streets, cars, intact roofs and trees."""
+"""Undamaged parts of a scene: ground, streets, cars, intact roofs and trees."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _CAR_PAINTS: tuple[Rgb, ...] = ((0.85,) * 3, (0.12,) * 3, (0.56,) * 3, (0.50, 0.
 
 
 def draw_ground(rng: np.random.Generator, streets: Streets, climate: Climate, size: int) -> Canvas:
-    """Return the canvas of a place without anything that stands on it."""
+    """Return the canvas of a scene with nothing but its ground."""
     canvas = Canvas.blank(rng, size)
     s, t = streets.along(canvas.u, canvas.v)
     lot, depth = streets.lot, streets.spacing / 2
     broad = noise(rng, size, 28.0, 4)
     canvas.rgb[:] = climate.grass
     blend(canvas.rgb, smoothstep(broad, 0.1, 1.3) * 0.8, climate.soil)
-    # Every lot has a tone of its own, and a fence.
+    # Every lot has a different tone, and a fence.
     parcel = (np.floor(s / lot) * 7 + np.floor(t / depth) * 13).astype(int) % 64
     tone = rng.normal(1, 0.07, 64).astype(np.float32)[parcel]
     canvas.rgb[:] *= (tone * (1 + 0.05 * broad + 0.045 * canvas.clump + 0.04 * canvas.grain))[..., None]
@@ -56,7 +56,7 @@ def _draw_streets(canvas: Canvas, streets: Streets, climate: Climate) -> None:
 
 
 def draw_cars(rng: np.random.Generator, canvas: Canvas, streets: Streets) -> None:
-    """Draw cars on the lanes, other ones at each date."""
+    """Draw cars on the lanes, different ones in each image."""
     size, spacing = len(canvas.height), streets.spacing
     for _ in range(rng.poisson(size**2 / 8000)):
         s, t = streets.along(*rng.uniform(0, size, 2))

@@ -24,7 +24,7 @@ class Hazard:
         cover: colour of what it spreads over the ground.
         spread: share of the ground that this hides at its worst.
         debris: colours of rubble.
-        patches: colours of a roof whose cover is gone or mended.
+        patches: colours of a roof whose cover is gone or repaired.
         tree_loss: share of the trees that it fells at its worst.
         burns: whether it chars the trees that remain.
         is_liquid: whether the cover lies flat, as water and mud do.

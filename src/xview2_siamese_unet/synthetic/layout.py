@@ -1,4 +1,4 @@
-"""Where things stand: streets, houses along them, and trees. All lengths are in pixels."""
+"""Layout of a scene: streets, houses along them, and trees. All lengths are in pixels."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def nearest(value: Floats, period: float) -> Floats:
 
 
 def build_houses(rng: np.random.Generator, streets: Streets, size: int, roofs: tuple[Rgb, ...]) -> list[House]:
-    """Return the houses of a place: a row on either side of each street, none on a crossing."""
+    """Return the houses of a scene: a row on either side of each street, none on a crossing."""
     s, t = streets.along(np.array([0.0, size, 0, size]), np.array([0.0, 0, size, size]))
     lots = range(int(s.min() // streets.lot), int(s.max() // streets.lot) + 1)
     rows = range(int(t.min() // streets.spacing) - 1, int(t.max() // streets.spacing) + 2)

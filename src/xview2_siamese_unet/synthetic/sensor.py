@@ -102,7 +102,7 @@ def _shadow(height: Floats, east: float, south: float, slope: float) -> Floats:
 
 
 def past_border(rng: np.random.Generator, size: int) -> dict[Phase, NDArray[np.bool_]]:
-    """Return the part of the tile without data at each date, (size, size): a wedge, larger at the later one."""
+    """Return the part of each image without data, (size, size): a wedge, larger in the post-disaster one."""
     x, y = (axis / size - 0.5 for axis in pixel_centres(size))
     turn, depth, more = rng.uniform(0, 2 * math.pi), rng.uniform(0.30, 0.42), rng.uniform(0.03, 0.08)
     wedge = x * math.cos(turn) + y * math.sin(turn)

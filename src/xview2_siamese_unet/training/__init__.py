@@ -1,1 +1,1 @@
-"""Training: data, losses, the loop, calibration and checkpoints."""
+"""Training: data, losses, trainer, calibration and checkpoints."""

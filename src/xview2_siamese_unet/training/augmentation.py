@@ -1,4 +1,4 @@
-"""Augmentation of a batch: geometry, the same for images and masks, light for each image."""
+"""Augmentation of a batch: one geometry for images and masks, separate light for each image."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _dihedral(batch: Batch) -> Batch:
 
 
 def _affine(batch: Batch, params: AugmentationParams) -> Batch:
-    """Rotate, scale and shift each scene; what comes from outside is black background."""
+    """Rotate, scale and shift each scene; areas from outside are black background."""
     b, _, h, w = batch.pre.shape
     device = batch.pre.device
     angle = _uniform(b, device) * math.radians(params.rotate)
@@ -60,7 +60,7 @@ def _shift(image: ImageTensor, most: float) -> ImageTensor:
 
 
 def _relight(image: ImageTensor, params: AugmentationParams) -> ImageTensor:
-    """Change contrast and brightness; black is no data and stays the only black."""
+    """Change contrast and brightness; black means no data, and no other pixel becomes black."""
     if params.brightness == params.contrast == 0:
         return image
     contrast = 1 + params.contrast * _uniform(len(image), image.device).view(-1, 1, 1, 1)

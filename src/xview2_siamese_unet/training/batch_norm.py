@@ -15,7 +15,7 @@ from xview2_siamese_unet.models.build import DamageNet, build_net
 from xview2_siamese_unet.training.data import TrainingData
 from xview2_siamese_unet.training.distributed import get_world_size
 
-_SIDE: Final = 64  # pixels from which on only what is pooled on purpose becomes a single value
+_SIDE: Final = 64  # pixels; at this size, only global pooling leaves a single value
 
 
 def synchronise(net: DamageNet, device: str) -> DamageNet:
@@ -35,10 +35,10 @@ def synchronise(net: DamageNet, device: str) -> DamageNet:
 
 
 def refuse_single_images(data: TrainingData, recipe: Recipe) -> None:
-    """Refuse batches of one image if a batch norm would see one value for each channel.
+    """Refuse batches of one image if a batch norm would get one value for each channel.
 
     Raises:
-        ConfigError: it would.
+        ConfigError: a batch norm would.
     """
     training, world_size = recipe.training, get_world_size()
     crops = len(data.train) * training.crops_per_scene
@@ -54,23 +54,23 @@ def refuse_single_images(data: TrainingData, recipe: Recipe) -> None:
         raised.append(f"training.crops_per_scene to {world_size // len(data.train) + 1} or more")
     raise ConfigError(
         f"Each process trains on one image at a time (training.batch_size {training.batch_size}, crops in an epoch "
-        f"{crops}, processes {world_size}), of which batch norm {norms[0]} sees a single value for each channel.",
+        f"{crops}, processes {world_size}), so batch norm {norms[0]} gets a single value for each channel.",
         hint=f"Set {' and '.join(raised)}, or training.batch_norm to freeze.",
     )
 
 
 def _single_value_norms(data: TrainingData, recipe: Recipe) -> list[str]:
-    """Return the batch norms that see one value for each channel of one crop."""
+    """Return the batch norms that get one value for each channel of one crop."""
     net = build_net(recipe.model, recipe.classes.damage_classes).eval()
     single: list[str] = []
 
-    def look(name: str, values: Tensor) -> None:
+    def check(name: str, values: Tensor) -> None:
         if values.numel() == values.shape[1]:
             single.append(name)
 
     for name, layer in net.named_modules():
         if isinstance(layer, _BatchNorm):
-            layer.register_forward_pre_hook(lambda _, given, name=name: look(name, given[0]))
+            layer.register_forward_pre_hook(lambda _, inputs, name=name: check(name, inputs[0]))
     height, width = (min(recipe.training.crop or side, side, _SIDE) for side in (data.store.height, data.store.width))
     image = torch.zeros(1, 3, height, width)
     with torch.no_grad():

@@ -32,14 +32,14 @@ class LogitSample(NamedTuple):
 def sample_logits(
     predictions: Iterable[tuple[Tensor, Tensor]], unclassified: Unclassified, most: int
 ) -> tuple[LogitSample, LogitSample]:
-    """Return pixels for the building head, and those of known class for the damage head.
+    """Return logits of pixels for the building head, and of those of known class for the damage head.
 
-    Neighbouring pixels are so alike that a random sample is as good as all, and needs constant memory.
+    Neighbouring pixels are so similar that a random sample is as good as all, and needs constant memory.
 
     Args:
         predictions: codes of building and damage (b, h, w, 2), and logits without temperatures, as `join_logits`
             returns them.
-        unclassified: what un-classified truth means.
+        unclassified: meaning of un-classified truth.
         most: pixels of a scene for each head.
     """
     random = torch.Generator().manual_seed(0)
@@ -49,18 +49,18 @@ def sample_logits(
         logits, target = split_logits(both), damage_target(truth[..., 1], unclassified)
         for scene in range(len(truth)):
             everything = torch.arange(target[scene].numel(), device=target.device)
-            building.append(_draw(logits.building[scene], truth[scene, ..., 0].long(), everything, most, random))
+            building.append(_sample(logits.building[scene], truth[scene, ..., 0].long(), everything, most, random))
             known = (target[scene] != IGNORE) & (target[scene] != Damage.BACKGROUND)
             inside = known.flatten().nonzero().squeeze(1)
-            damage.append(_draw(logits.damage[scene, 1:], target[scene] - 1, inside, most, random))
+            damage.append(_sample(logits.damage[scene, 1:], target[scene] - 1, inside, most, random))
     return _gather(building), _gather(damage)
 
 
-def _draw(logits: Tensor, truth: Tensor, among: Tensor, most: int, random: torch.Generator) -> LogitSample:
+def _sample(logits: Tensor, truth: Tensor, among: Tensor, most: int, random: torch.Generator) -> LogitSample:
     if len(among) > most:
         among = among[torch.randint(len(among), (most,), generator=random).to(among.device)]
-    drawn = logits.flatten(1)[:, among].T.float()
-    return LogitSample(drawn.cpu().numpy(), truth.flatten()[among].cpu().numpy())
+    sampled = logits.flatten(1)[:, among].T.float()
+    return LogitSample(sampled.cpu().numpy(), truth.flatten()[among].cpu().numpy())
 
 
 def _gather(own: list[LogitSample]) -> LogitSample:
@@ -79,12 +79,12 @@ def calibrate(building: LogitSample, damage: LogitSample) -> tuple[Temperatures,
 
 
 def fit_temperature(sample: LogitSample) -> float:
-    """Return the likeliest temperature; 1 if that would raise the calibration error."""
+    """Return the temperature of maximum likelihood; 1 if that would raise the calibration error."""
     if not len(sample.truth):
         return 1.0
     low, high = np.log([_LOWEST, _HIGHEST])
-    found = minimize_scalar(lambda x: _log_loss(sample, np.exp(x)), bounds=(low, high), method="bounded")
-    temperature = float(np.exp(found.x))
+    minimum = minimize_scalar(lambda x: _log_loss(sample, np.exp(x)), bounds=(low, high), method="bounded")
+    temperature = float(np.exp(minimum.x))
     return temperature if calibration_error(sample, temperature) <= calibration_error(sample) else 1.0
 
 

@@ -89,7 +89,7 @@ def _read(path: Path, *, delete: Path, key: str = "state_dict", mapped: bool = T
     hint = f"Delete {delete} and run again: training resumes from what is left."
     if not path.exists():
         raise CheckpointError(f"{path} is missing.", hint=hint)
-    path.open("rb").close()  # raises what the disk refuses, where torch would blame the file
+    path.open("rb").close()  # raises errors of the disk, which torch would report as a damaged file
     try:
         checkpoint: object = torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
     except Exception as error:  # torch raises half a dozen classes for a damaged file
@@ -114,7 +114,7 @@ class EpochCheckpoint(ModelCheckpoint):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a temporary file, then renames it, so that a kill leaves no half file."""
+    """Writes a temporary file, then renames it, so that a killed run leaves no partial file."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
         """Save a checkpoint."""

@@ -21,7 +21,7 @@ from xview2_siamese_unet.training.samplers import CropIndex
 from xview2_siamese_unet.types import Corners, Mask
 
 RARITY: Final = np.array([0, 1, 5, 5, 2, 0])
-"""Weight of a pixel of each class in the choice among candidate crops, as the winner of the xView2 challenge had it."""
+"""Weight of a pixel of each class in the choice among candidate crops, as in the winning solution of xView2."""
 _TABLE: Final = bytes(RARITY.tolist()).ljust(256, b"\0")
 _SHARE: Final = 0.6  # of the free GPU memory; the rest is for weights and activations
 _log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class DeviceScenes:
 
 
 def load_to_device(store: Store, names: Sequence[str], params: DataloaderParams, device: str) -> DeviceScenes | None:
-    """Return the scenes in the memory of the device, `None` where they stay on the host.
+    """Return the scenes in the memory of the device, `None` if they stay on the host.
 
     Raises:
         ConfigError: they are asked for on the device and do not fit.
@@ -176,18 +176,18 @@ class DeviceCrops(Dataset[Tensor]):
             return self._pixels[rows]
         height, width = self._pixels.shape[1:3]
         tried = np.stack([corners(height, width, self._side, index.seed, self._candidates) for index in indices])
-        places = self._on_device(tried)
+        positions = self._on_device(tried)
         if self._candidates == 1:
-            return self._cut(rows, places[:, 0])
-        rarities = [self._rarity(self._cut(rows, places[:, i], 7)) for i in range(self._candidates)]
+            return self._cut(rows, positions[:, 0])
+        rarities = [self._rarity(self._cut(rows, positions[:, i], 7)) for i in range(self._candidates)]
         # The first of equals, as in `Crops`: `argmax` may take any.
         order = torch.arange(self._candidates, 0, -1, device=rows.device)
         best = (torch.stack(rarities, dim=1) * (self._candidates + 1) + order).argmax(dim=1)
-        return self._cut(rows, places[torch.arange(len(rows), device=rows.device), best])
+        return self._cut(rows, positions[torch.arange(len(rows), device=rows.device), best])
 
-    def _cut(self, rows: Tensor, places: Tensor, channel: int | slice = slice(None)) -> Tensor:
+    def _cut(self, rows: Tensor, positions: Tensor, channel: int | slice = slice(None)) -> Tensor:
         steps = torch.arange(self._side or 0, device=rows.device)
-        down, right = (places[:, axis, None] + steps for axis in (0, 1))
+        down, right = (positions[:, axis, None] + steps for axis in (0, 1))
         return self._pixels[rows[:, None, None], down[:, :, None], right[:, None, :], channel]
 
     def _rarity(self, damage: Tensor) -> Tensor:

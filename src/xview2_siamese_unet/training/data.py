@@ -32,14 +32,14 @@ T = TypeVar("T")
 
 
 class TrainingData(NamedTuple):
-    """What a net is trained on.
+    """Training and validation scenes, with their weights and statistics.
 
     Attributes:
         name: of the dataset, for the checkpoint.
         store: the scenes.
         train: names of the training scenes.
         validation: names of the validation scenes, none of them in `train`.
-        sample_weights: how often each scene of `train` is drawn, (n,).
+        sample_weights: of the scenes of `train`, (n,).
         class_weights: `pre` (2,) and `post` (k,).
         channels: `mean` and `std` of red, green and blue, in grey values.
         events: disasters of `train` and `validation`, as the labels name them.
@@ -114,7 +114,7 @@ def training_loader(data: TrainingData, recipe: Recipe, cores: int, device: Devi
         device: the scenes, if they are in the memory of the device.
 
     Raises:
-        ConfigError: the batch size is no multiple of the world size.
+        ConfigError: the batch size is not a multiple of the world size.
     """
     training, world_size = recipe.training, get_world_size()
     if training.batch_size % world_size:
@@ -167,7 +167,7 @@ def shared_memory_errors() -> Iterator[None]:
     """Explain the error of workers that fill up /dev/shm, through which they send batches.
 
     Raises:
-        StorageError: they did.
+        StorageError: /dev/shm is full.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The processes that `torchrun` launched: rank and world size, without torch, because every command asks for them.
+"""The processes that `torchrun` launched: rank and world size, without torch, because every command needs them.
 
 MPI, Slurm, Kubernetes and notebooks on clusters also set `RANK` and the like, for runs of a single process. So these
 variables count only under `torchrun`.

@@ -62,9 +62,9 @@ def find_rate(
     is the noise of the lowest rates.
 
     Args:
-        optimizer: of a net that is of no use afterwards.
+        optimizer: of a net that is discarded afterwards.
         loss_of: the loss of a batch.
-        batches: taken again from the start where there are too few.
+        batches: repeated if there are too few.
     """
     rates = np.geomspace(_LOWEST, _HIGHEST, _STEPS).tolist()
     losses: list[float] = []

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
-    """Append the log of this package to a file while the block lasts."""
+    """Append the log of this package to a file within this context."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -49,7 +49,7 @@ def quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
             warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
-            # Its successor is younger than the oldest torch that is supported.
+            # The oldest supported torch does not have its successor.
             warnings.filterwarnings("ignore", ".*`broadcast_buffers` is deprecated", FutureWarning)
             warnings.filterwarnings("ignore", "Checkpoint directory .* is not empty")  # a resumed run
             yield
@@ -58,7 +58,7 @@ def quiet_lightning() -> Iterator[None]:
 
 
 class StepProfiler(SimpleProfiler):
-    """Lightning's profiler, waiting for the device so that GPU time is attributed."""
+    """Lightning's profiler, which waits for the device so that GPU time is attributed to the right step."""
 
     def start(self, action_name: str) -> None:
         """Start an action."""
@@ -103,7 +103,7 @@ class Panels:
         self._kept: list[tuple[int, Image]] = []
 
     def offer(self, pixels: SceneTensor, predicted: Codes) -> None:
-        """Keep a panel of each scene of a batch that few have more damage than.
+        """Keep panels of the scenes of a batch that are among those with most damage.
 
         Args:
             pixels: of the scenes.

@@ -21,7 +21,7 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 class Terms(NamedTuple):
-    """What a loss may depend on besides logits and target.
+    """Inputs of a loss in addition to logits and target.
 
     Attributes:
         alpha: class weights (k,); `None` weights all equally.

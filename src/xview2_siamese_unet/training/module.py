@@ -121,7 +121,7 @@ class DamageModule(lightning.LightningModule):
         """Reset the counts, and average batch norm statistics over ranks."""
         self._joint = torch.zeros(N_JOINT, dtype=torch.int64, device=self.device)
         self._validation_losses, self._panels = [], Panels()
-        if self.trainer.world_size > 1:  # each rank has seen other batches
+        if self.trainer.world_size > 1:  # each rank was trained on other batches
             for buffer in self.net.buffers():
                 if buffer.is_floating_point():
                     buffer.copy_(self._reduce(buffer.clone(), "mean"))

@@ -52,7 +52,7 @@ def code_commit(file: Path = Path(__file__)) -> str:
     git = shutil.which("git")
     if git is None:
         return ""
-    # An installed copy may lie inside the repository of somebody's own project, which does not track it.
+    # An installed copy may lie inside the repository of another project, which does not track it.
     for command in (["ls-files", "--error-unmatch", file.name], ["describe", "--always", "--dirty", "--exclude=*"]):
         done = subprocess.run(  # noqa: S603  a list, no shell
             [git, "-C", str(file.parent), *command], capture_output=True, encoding="utf-8", check=False

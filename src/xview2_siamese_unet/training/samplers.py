@@ -46,7 +46,7 @@ class CropSampler(Sampler[CropIndex]):
         self._epoch = 0
         wanted = len(weights) * params.crops_per_scene
         full = wanted // params.batch_size * params.batch_size
-        # Whole batches; where there is not even one, as many crops as give each rank the same number.
+        # Whole batches; if there is not even one, as many crops as give each rank the same number.
         self._total = full or -(-wanted // self._world_size) * self._world_size
 
     def set_epoch(self, epoch: int) -> None:

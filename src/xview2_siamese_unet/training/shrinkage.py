@@ -1,8 +1,8 @@
-"""How much of a tuned setting to keep, measured on scenes that had no part in tuning it.
+"""Shrinkage of a tuned setting, by its gain on scenes that were left out of the tuning.
 
-A search always finds something that is better on the scenes it searches. Here the search is repeated without a fifth of
-the scenes, five times, and its result is scored on the fifth that it has not seen, at full strength and drawn back
-towards the first setting. What is kept is the strength whose gain exceeds its standard error by most, or none.
+A search always finds a setting that is better on the scenes it searches. Here the search is repeated five times, each
+time without a fifth of the scenes. Its result is scored on that fifth, at full strength and shrunk towards the first
+setting. The strength whose gain exceeds its standard error by most is kept, or the first setting if none does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Shrunk(NamedTuple, Generic[T]):
     Attributes:
         setting: to use.
         strength: 0 for the first setting, 1 for the tuned one.
-        gain: of the setting over the first one, on scenes that had no part in its search.
+        gain: of the setting over the first one, on scenes left out of the search.
         error: standard error of the gain, over blocks of scenes.
     """
 
@@ -46,13 +46,13 @@ def shrink(
     score: Callable[[Counts], Numbers],
     blocks: BoolArray,
 ) -> Shrunk[T]:
-    """Tune a setting, and return as much of it as pays on scenes that had no part in tuning it.
+    """Tune a setting, and shrink it by its gain on scenes left out of the tuning.
 
     Args:
         tune: which blocks to search → the best setting for them.
         between: a setting and a strength from 0 to 1 → a setting between the first one and it.
         count: a setting → counts of each block, as `Counts.row` orders them.
-        score: counts with a leading axis → the numbers to raise.
+        score: counts with a leading axis → the numbers to maximise.
         blocks: which blocks hold scenes; with fewer than two, nothing can be measured and the first setting stays.
     """
     tuned, used = tune(blocks), np.flatnonzero(blocks)
@@ -61,14 +61,14 @@ def shrink(
     if len(used) < 2:
         return best
     folds = [used[start::_FOLDS] for start in range(min(_FOLDS, len(used)))]
-    found = [tune(blocks & ~np.isin(np.arange(len(blocks)), fold)) for fold in folds]
+    tuned_without = [tune(blocks & ~np.isin(np.arange(len(blocks)), fold)) for fold in folds]
     counted = count(first)
     before = _leave_one_out(counted[used], score)
     for strength in _STRENGTHS:
-        unseen = counted.copy()
-        for setting, fold in zip(found, folds, strict=True):
-            unseen[fold] = count(between(setting, strength))[fold]
-        gain, *others = _leave_one_out(unseen[used], score) - before
+        held_out = counted.copy()
+        for setting, fold in zip(tuned_without, folds, strict=True):
+            held_out[fold] = count(between(setting, strength))[fold]
+        gain, *others = _leave_one_out(held_out[used], score) - before
         error = np.sqrt(len(used) - 1) * np.std(others)  # of the jackknife
         if gain - error > max(0.0, best.gain - best.error):
             best = Shrunk(between(tuned, strength), strength, float(gain), float(error))

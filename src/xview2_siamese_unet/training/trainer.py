@@ -99,7 +99,7 @@ def fit(data: TrainingData, recipe: Recipe, folders: Folders, *, cores: int) -> 
         cores: that this process may use.
 
     Raises:
-        ConfigError: settings that no net can be trained with.
+        ConfigError: settings that do not allow a training.
         CheckpointError: the checkpoint of an epoch is damaged.
         StorageError: shared memory is too small for the dataloader workers.
     """
@@ -138,11 +138,11 @@ def _hardware_errors(recipe: Recipe) -> Iterator[None]:
                 hint="Lower training.batch_size, and raise training.accumulate by the same factor, or lower "
                 "training.crop. On a GPU, dataloader.location: host leaves it the memory of the scenes.",
             ) from error
-        found = re.search(r"(\S+) does not have a deterministic implementation", str(error))
-        if found is None:
+        operation = re.search(r"(\S+) does not have a deterministic implementation", str(error))
+        if operation is None:
             raise
         raise ConfigError(
-            f"hardware.deterministic is true, but {found[1]} has no deterministic form on this device.",
+            f"hardware.deterministic is true, but {operation[1]} has no deterministic form on this device.",
             hint="Set hardware.deterministic to false, or choose another decoder, encoder or loss.",
         ) from error
 
@@ -159,7 +159,7 @@ def _warn_of_idle_gpus(device: str) -> None:
     if get_local_world_size() < gpus:
         _log.warning(
             "This training uses %d of the %d GPUs of this machine. Start it with torchrun --nproc-per-node %d "
-            "-m kedro run --pipelines modelling to use all, or set CUDA_VISIBLE_DEVICES to those meant.",
+            "-m kedro run --pipelines modelling to use all, or set CUDA_VISIBLE_DEVICES to those you need.",
             *(get_local_world_size(), gpus, gpus),
         )
 
@@ -189,7 +189,7 @@ def _train(
     training = training_loader(data, recipe, host.cores, host.scenes)
     validation = validation_loader(data, recipe, host.cores, host.scenes)
     if recipe.training.lr_find and last is not None:
-        _log.warning("training.lr_find measures nothing in a resumed run; training.reuse=false begins a new one")
+        _log.warning("training.lr_find is skipped in a resumed run; training.reuse=false starts a new one")
     elif recipe.training.lr_find and get_rank() == 0:
         _test_rates(new_module(data, recipe, start=start, fresh=True), training, host.device, folders.logfiles)
     module = new_module(data, recipe, start=start, fresh=last is None)
@@ -314,7 +314,7 @@ def make_trainer(module: DamageModule, device: str, tensorboard_logs: Path, epoc
         if world_size > 1
         else "auto",
         plugins=[AtomicCheckpointIO(), *([] if is_torchrun() else [single])],
-        use_distributed_sampler=False,  # CropSampler knows its rank
+        use_distributed_sampler=False,  # CropSampler handles the ranks
         precision=pick_precision(recipe.hardware, device),
         max_epochs=training.epochs,
         gradient_clip_val=training.gradient_clip,

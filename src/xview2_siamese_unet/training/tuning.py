@@ -2,7 +2,7 @@
 
 First one temperature for each head, then thresholds, then the class weights of the vote within a building, the last two
 only as far as they also help scenes left out of the search. Each depends on the one before, but the net predicts the
-scenes once; see `Predictions`. `unclassified` is what un-classified truth means.
+scenes once; see `Predictions`. `unclassified` is the meaning of un-classified truth.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class DecisionRule(NamedTuple):
     """What a checkpoint holds in addition to the weights.
 
     Attributes:
-        temperatures: of both heads; 1 where none were fitted.
-        calibration: errors of both heads before and after; empty where no temperatures were fitted.
+        temperatures: of both heads; 1 if none were fitted.
+        calibration: errors of both heads before and after; empty if no temperatures were fitted.
         thresholds: probabilities above which a pixel is building.
         vote_weights: of the classes no damage to destroyed.
     """
@@ -137,12 +137,12 @@ def _tune(logits: Predictions, n: int, params: PredictionParams, unclassified: U
 def tune_classes(
     predictions: Callable[[], Iterable[Pair]], params: PredictionParams, unclassified: Unclassified
 ) -> tuple[Thresholds, VoteWeights]:
-    """Return what leads from probabilities to classes: thresholds, and vote weights if there is a vote.
+    """Return tuned thresholds, and vote weights if there is a vote.
 
     Args:
         predictions: returns those of all validation scenes of this rank, at each call.
         params: vote, and the first vote weights.
-        unclassified: what un-classified truth means.
+        unclassified: meaning of un-classified truth.
     """
     thresholds = tune_thresholds(count_predictions(predictions()), unclassified)
     _log.info("building above probability %.2f, or above %.2f where damage is predicted", *thresholds.setting)
@@ -173,7 +173,7 @@ def tune_model(
         store: the scenes.
         names: of the validation scenes.
         hardware: device and precision.
-        unclassified: what un-classified truth means.
+        unclassified: meaning of un-classified truth.
         folder: for the predictions, while they are needed.
     """
     rows, params = store.rows(names), prediction_of(content).model_copy(update={"tune": True})
@@ -210,7 +210,7 @@ def _blocks() -> Iterator[int]:
 
 
 def count_predictions(predictions: Iterable[Pair]) -> PredictionCounts:
-    """Return how often each prediction met each truth.
+    """Count the pixels of each combination of prediction and truth.
 
     Axes: block of scenes, probability of a building in steps of 0.02, most likely damage code, true building, true
     damage code.
@@ -234,7 +234,7 @@ def tune_thresholds(predictions: PredictionCounts, unclassified: Unclassified) -
 
     Args:
         predictions: as `count_predictions` returns them.
-        unclassified: what un-classified truth means.
+        unclassified: meaning of un-classified truth.
     """
     first = round(Thresholds().building * _STEPS)
     is_first = np.logical_and(first == _LOWER, first == _UPPER)
@@ -264,7 +264,7 @@ def _count_above(predictions: PredictionCounts, lower: Int64Array, upper: Int64A
     """Return the counts of each block (and one pair of steps) or of each pair of steps (and one block)."""
     above = predictions[:, ::-1].cumsum(axis=1)[:, ::-1]
     damaged = np.isin(np.arange(N_CODES), (Damage.MINOR_DAMAGE, Damage.MAJOR_DAMAGE, Damage.DESTROYED))
-    # Code, true building, true code of the pixels that are taken for buildings.
+    # Code, true building, true code of the pixels that are predicted as building.
     predicted = np.where(damaged[:, None, None], above[:, lower], above[:, upper]).reshape(-1, *_SHAPE[2:])
     missed = (predictions.sum(axis=1) - predicted).sum(axis=1)
     localization = np.stack([missed.sum(axis=2), predicted.sum(axis=(1, 3))], axis=2)
@@ -302,16 +302,16 @@ def collect_buildings(predictions: Iterable[Pair], thresholds: Thresholds) -> Bu
 
 
 def _buildings(codes: Mask, shares: Probabilities, truth: Mask, block: int) -> Buildings:
-    numbers, found = connected_components(codes)
+    numbers, n = connected_components(codes)
     joint = numbers.astype(np.int64) * N_CODES + truth
-    met = np.bincount(joint.ravel(), minlength=(found + 1) * N_CODES).reshape(found + 1, N_CODES)
+    pixels = np.bincount(joint.ravel(), minlength=(n + 1) * N_CODES).reshape(n + 1, N_CODES)
     missed = np.zeros((BLOCKS, N_CODES), np.int64)
-    missed[block] = met[0]
-    return Buildings(sum_probabilities(numbers, found, shares), met[1:], np.full(found, block), missed)
+    missed[block] = pixels[0]
+    return Buildings(sum_probabilities(numbers, n, shares), pixels[1:], np.full(n, block), missed)
 
 
 def count_votes(buildings: Buildings, weights: Sequence[float]) -> Counts:
-    """Return the counts of damage of each block after a vote with these weights; none of localisation."""
+    """Return the counts of damage of each block after a vote with these weights; those of localisation are 0."""
     voted = (buildings.probabilities * weights).argmax(axis=1) + int(Damage.NO_DAMAGE)
     joint = buildings.block * N_CODES + voted
     size = BLOCKS * N_CODES
@@ -352,8 +352,8 @@ def _search_weights(score: Callable[[VoteWeights], float], start: VoteWeights) -
                 changed = [*best]
                 changed[code] = float(start[code] * factor)
                 a, b, c, d = changed
-                if (found := score((a, b, c, d))) > highest:
-                    highest, best = found, (a, b, c, d)
+                if (value := score((a, b, c, d))) > highest:
+                    highest, best = value, (a, b, c, d)
         if best == before:
             break
     return best

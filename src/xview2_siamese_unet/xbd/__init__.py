@@ -1,1 +1,1 @@
-"""What xBD's file names and label JSON say."""
+"""File names and label JSON of xBD: scenes, tables and splits."""

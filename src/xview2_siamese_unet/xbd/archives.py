@@ -1,4 +1,4 @@
-"""A zipped or tarred download → the files of a dataset folder, without trusting any path or size in it."""
+"""Unpacking of a zip or tar download, without trusting any path or size in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 UNPACKED: Final = "unpacked.json"
 """Name of the file that marks an archive as unpacked to its end."""
 LARGEST: Final = 256 * 1024**2
-"""Bytes of one file: ten times the largest of xBD. A larger one is a decompression bomb or no scene."""
+"""Bytes of one file: ten times the largest of xBD. A larger one is a decompression bomb or not a scene."""
 _DAMAGED: Final = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 """Errors of a damaged archive; zipfile raises `RuntimeError` for a password or an unknown compression."""
 _NOT_OF_DISK: Final = (None, errno.EINVAL)
@@ -52,17 +52,17 @@ def unpack_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
     others = 0
     try:
         for name, source in _members(archive):
-            place = _place(name)
-            if place is None:
+            path = _scene_path(name)
+            if path is None:
                 others += 1
                 continue
             if source is None:
                 raise DataError(f"{archive}: {name} is a link.", hint="Pack it again without links (tar -h).")
-            if taken.setdefault(place, name) != name:
+            if taken.setdefault(path, name) != name:
                 raise DataError(
-                    f"{archive} holds {place} twice, as {taken[place]} and as {name}.", hint="Pack one dataset alone."
+                    f"{archive} holds {path} twice, as {taken[path]} and as {name}.", hint="Pack one dataset alone."
                 )
-            yield place, _read(source, f"{archive}: {name}")
+            yield path, _read(source, f"{archive}: {name}")
     except (*_DAMAGED, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NOT_OF_DISK:
             raise
@@ -95,7 +95,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
 
 
 def _require_end(tarred: tarfile.TarFile) -> None:
-    """Read on from where tarfile stopped: it takes a damaged header for the end and leaves a checksum untested."""
+    """Read the archive to its end: tarfile also stops at a damaged header, and leaves a checksum untested."""
     stream, zeros = tarred.fileobj, 0
     if stream is None:
         raise tarfile.ReadError("it is closed")
@@ -108,7 +108,7 @@ def _require_end(tarred: tarfile.TarFile) -> None:
         raise tarfile.ReadError(f"it is cut off after {tarred.offset} bytes")
 
 
-def _place(name: str) -> str | None:
+def _scene_path(name: str) -> str | None:
     """Return tier/kind/file for the path of a scene's file in an archive, `None` for everything else."""
     parts = PurePosixPath(name.replace("\\", "/")).parts[-3:]
     if len(parts) != 3 or parts[0] not in _TIERS or parts[1] not in _KINDS:

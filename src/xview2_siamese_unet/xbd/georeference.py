@@ -1,7 +1,7 @@
 """The georeference of a scene, from its label alone.
 
-Every xBD scene lies exactly north-up with square pixels in a UTM zone, though its PNG does not say so. Least squares of
-the polygons in pixels against the same polygons in degrees gives the transform back to well under a millimetre.
+Every xBD scene lies exactly north-up with square pixels in a UTM zone, though its PNG does not state it. Least squares
+of the polygons in pixels against the same polygons in degrees gives the transform back to well under a millimetre.
 """
 
 from __future__ import annotations

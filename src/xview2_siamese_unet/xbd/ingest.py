@@ -1,4 +1,4 @@
-"""Labels of a dataset → tables of scenes, buildings and problems.
+"""Tables of scenes, buildings and problems from the labels of a dataset.
 
 Each step reads the labels that it needs: parsing one again is cheaper than keeping its content.
 """
@@ -29,19 +29,19 @@ SCENE_COLUMNS: Final = {
     "labels_key": "str",
 }  # fmt: skip
 """One row per scene: paths below the dataset folder, size in pixels, buildings, and the UTM grid in metres if known.
-Of the buildings, `clipped` extend over the edge of an image, and `outside` are entirely outside of one."""
+`clipped` counts buildings that extend over the edge of an image, `outside` those entirely outside of one."""
 BUILDING_COLUMNS: Final = {
     "uid": "str", "scene": "str", "damage": "str", "polygon": "str", "pre_polygon": "str", "area": "float64",
 }  # fmt: skip
 """One row per building: its damage label, WKT in pixels of the post- and of the pre-disaster image, and the area of the
 former in square pixels."""
 PROBLEM_COLUMNS: Final = {name: "str" for name in ("scene", "problem", "remedy", "consequence")}
-"""One row per problem: what is wrong, what to do, and the consequence (`LEFT_OUT` or `NO_PLACE`)."""
+"""One row per problem: what is wrong, what to do, and the consequence (`LEFT_OUT` or `NO_GEOREFERENCE`)."""
 BUILDING_SCHEMA: Final = pa.schema(
     [(name, pa.float64() if kind == "float64" else pa.string()) for name, kind in BUILDING_COLUMNS.items()]
 )
 LEFT_OUT: Final = "left out"
-NO_PLACE: Final = "used without georeference"
+NO_GEOREFERENCE: Final = "used without georeference"
 
 _GROUP: Final = 2048
 """About how many buildings are in memory at a time."""
@@ -78,7 +78,7 @@ def read_labels(root: Path, pair: ScenePair, *, read_shape: ReadShape, stop: boo
         row = _read_scene(root, pair, read_shape)
     except DataError as error:
         return SceneLabels(None, problem_row(str(pair.scene), error, stop=stop))
-    return SceneLabels(row, _no_place(pair) if row["buildings"] and "epsg" not in row else None)
+    return SceneLabels(row, _no_georeference(pair) if row["buildings"] and "epsg" not in row else None)
 
 
 def tabulate_labels(
@@ -178,12 +178,12 @@ def problem_row(scene: str, error: DataError, *, stop: bool) -> tuple[str, ...]:
     return scene, error.message, error.hint, LEFT_OUT
 
 
-def _no_place(pair: ScenePair) -> tuple[str, ...]:
+def _no_georeference(pair: ScenePair) -> tuple[str, ...]:
     return (
         str(pair.scene),
         f"{pair.labels['post']} has features.lng_lat that no north-up UTM grid fits within a pixel.",
         "Restore the label from the download if its masks need a georeference.",
-        NO_PLACE,
+        NO_GEOREFERENCE,
     )
 
 
@@ -208,17 +208,17 @@ def _read_scene(root: Path, pair: ScenePair, read_shape: ReadShape) -> Row:
     xy = parse_polygons([post.xy for post, _ in joined], pair.labels["post"])
     degrees = [post.lng_lat or "" for post, _ in joined]
     # Another layout may have no degrees at all.
-    place = fit_georeference(xy, parse_polygons(degrees, pair.labels["post"])) if any(degrees) else None
+    grid = fit_georeference(xy, parse_polygons(degrees, pair.labels["post"])) if any(degrees) else None
     row = _scene_row(pair, labels)
     clipped, outside = _beyond((before, xy), row["width"], row["height"])
     counted = {"buildings": len(joined), "clipped": clipped, "outside": outside, "labels_key": key}
-    return row | counted | (asdict(place) if place else {})
+    return row | counted | (asdict(grid) if grid else {})
 
 
-def _beyond(dates: Iterable[PolygonArray], width: int, height: int) -> tuple[int, int]:
-    """Return how many buildings extend over the edge at either date, and how many are entirely outside at one."""
+def _beyond(phases: Iterable[PolygonArray], width: int, height: int) -> tuple[int, int]:
+    """Return how many buildings extend over the edge of either image, and how many are entirely outside of one."""
     over, outside = [], []
-    for polygons in dates:
+    for polygons in phases:
         left, top, right, bottom = shapely.bounds(polygons).reshape(-1, 4).T
         over.append((left < 0) | (top < 0) | (right > width) | (bottom > height))
         outside.append((right <= 0) | (bottom <= 0) | (left >= width) | (top >= height))
@@ -251,7 +251,7 @@ def _scene_row(pair: ScenePair, labels: dict[Phase, Label]) -> Row:
 
 
 def _joined(labels: dict[Phase, Label], pair: ScenePair) -> list[tuple[Building, Building]]:
-    """Pair the two polygons of each building by uid: their geometry differs between the dates in every scene."""
+    """Pair the two polygons of each building by uid: their geometry differs between the images in every scene."""
     before = {building.uid: building for building in labels["pre"].buildings}
     after = labels["post"].buildings
     if before.keys() != {building.uid for building in after}:

@@ -47,10 +47,10 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Building(msgspec.Struct, frozen=True):
-    """One building of one date.
+    """One building in one image.
 
     Attributes:
-        uid: joins the two dates; geometry does not (it differs between them in every scene).
+        uid: joins the buildings of both labels; geometry does not, because it differs in every scene.
         xy: polygon in pixels of the image, x to the right and y down, as WKT; may reach over the edge.
         damage: class of a post-disaster label; `None` in a pre-disaster label.
         lng_lat: the same polygon in degrees (WGS 84), as WKT; `None` if the reader did not ask for it.
@@ -114,12 +114,12 @@ def parse_label(data: bytes, phase: Phase, *, where: str, georeferenced: bool = 
 
     Args:
         data: the bytes of the file, UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
-        phase: the date it belongs to; only a post-disaster label has subtypes.
+        phase: of its image; only a post-disaster label has subtypes.
         where: name for error messages.
         georeferenced: also read the polygons in degrees.
 
     Raises:
-        LabelError: not JSON, a key missing or of another type, a feature that is no building, an unknown or missing
+        LabelError: not JSON, a key missing or of another type, a feature that is not a building, an unknown or missing
             subtype, a uid twice, `features.lng_lat` and `features.xy` that do not list the same buildings.
     """
     try:
@@ -128,13 +128,14 @@ def parse_label(data: bytes, phase: Phase, *, where: str, georeferenced: bool = 
         file = _WHOLE.decode(text) if georeferenced else _PIXELS.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LabelError(
-            f"{where} is no xBD label, which is JSON with features.lng_lat, features.xy and metadata ({error}).",
+            f"{where} is not an xBD label, which is JSON with features.lng_lat, features.xy and metadata ({error}).",
             hint=_RESTORE,
         ) from error
     features = file.features
     if other := next((f.properties for f in features.xy if f.properties.feature_type != "building"), None):
         raise LabelError(
-            f"{where} has a feature of type {other.feature_type!r} ({other.uid}), which is no building.", hint=_CORRECT
+            f"{where} has a feature of type {other.feature_type!r} ({other.uid}), which is not a building.",
+            hint=_CORRECT,
         )
     degrees = _degrees(features, where) if isinstance(features, _AllFeatures) else {}
     buildings = tuple(
@@ -187,7 +188,7 @@ def parse_polygons(wkt: Sequence[str], where: str) -> PolygonArray:
     """Return the polygons of WKT texts, (n,) shapely geometries; a ring may cross itself.
 
     Raises:
-        LabelError: a text that is no polygon, is empty, or has a coordinate that is not finite or far too large.
+        LabelError: a text that is not a polygon, is empty, or has a coordinate that is not finite or far too large.
     """
     with np.errstate(invalid="ignore", over="ignore"):  # of coordinates written nan or 1E310, refused below
         polygons: PolygonArray = shapely.from_wkt(np.asarray(wkt, dtype=object), on_invalid="ignore")

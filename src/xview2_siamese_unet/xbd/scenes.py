@@ -115,7 +115,7 @@ class SceneFiles:
             with whole_file(self.folder / name) as part:
                 if isinstance(data, Path):
                     link_or_copy(part, data)
-                    continue  # a date would be that of the original
+                    continue  # a time would be that of the original
                 part.write_bytes(data)
                 if made_from is not None:
                     os.utime(part, ns=(int(made_from), int(made_from)))
@@ -182,7 +182,7 @@ def _no_scenes(root: Path, problem: str) -> DataError:
     candidates = (root.parent, root.parent.parent, *shown)
     right = next((path for path in candidates if any((path / name / "images").is_dir() for name in _NAMES)), None)
     return DataError(
-        f"{root} {problem if root.is_dir() else 'is no folder'}.",
+        f"{root} {problem if root.is_dir() else 'is not a folder'}.",
         hint=f"Set dataset.root to {right or 'the folder of the unpacked xBD download'}.",
     )
 
@@ -199,7 +199,7 @@ def _list_tier(root: Path, tier: Tier) -> Iterator[ScenePair | DataError]:
         wrong = [text for kind, named in files.items() for text in _not_one(named, scene, kind.removesuffix("s"))]
         if wrong:
             yield DataError(
-                f"{tier}/{scene} has {' and '.join(wrong)}; a scene has one image and one label per date.",
+                f"{tier}/{scene} has {' and '.join(wrong)}; a scene has one image and one label per phase.",
                 hint="Complete the scene or move its files away, or set data_processing.on_problem: skip.",
             )
         else:
@@ -209,7 +209,7 @@ def _list_tier(root: Path, tier: Tier) -> Iterator[ScenePair | DataError]:
 def _without_label(tier: Tier, scene: SceneId, count: int) -> DataError:
     return DataError(
         f"{tier}/{scene} has no labels, like all {count} scenes of {' or '.join(FOLDERS[tier])} here (the challenge "
-        "gave its test images without). Scenes without labels are neither trained on nor scored.",
+        "published test images without labels). Scenes without labels are neither trained on nor scored.",
         hint="Add the labels; or set data_processing.on_problem: skip and take each split from folders with labels, "
         "such as data_processing.split: {train: {tier1: 0.9, tier3: 0.75}, validation: {tier3: 0.25}, "
         "test: {tier1: 0.1}}.",

@@ -59,7 +59,7 @@ def split_scenes(scenes: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
 
 
 def _cross_validate(scenes: pd.DataFrame, part: int, parts: int) -> pd.DataFrame:
-    """Deal the scenes to the parts in the order of event and scene, so that each part gets its share of every event."""
+    """Assign scenes to the folds in turn, by event and scene, so that each fold gets its share of every event."""
     table = scenes.sort_values(["disaster", "scene"], ignore_index=True)[["scene"]].assign(split="train")
     tested = table.index % parts == part - 1
     table.loc[tested, "split"] = "test"
@@ -116,15 +116,15 @@ def _assign(row: object, params: SplitParams) -> Split | None:
     return _pick((scene.number + start) % length, shares)
 
 
-def _pick(place: int, shares: Mapping[Split, Fraction]) -> Split | None:
-    """Return the first split whose running total steps up at a place of the cycle; the others share what is left."""
+def _pick(position: int, shares: Mapping[Split, Fraction]) -> Split | None:
+    """Return the first split whose running total increases at a position of the cycle; the others share the rest."""
     left = Fraction(1)
     for split, share in shares.items():
         part = min(share / left, Fraction(1)) if left > 0 else Fraction(0)  # shares may add up to a billionth over 1
-        before, after = floor(place * part), floor((place + 1) * part)
+        before, after = floor(position * part), floor((position + 1) * part)
         if after > before:
             return split
-        place -= before
+        position -= before
         left -= share
     return None
 
@@ -139,12 +139,12 @@ def _hold_out(table: pd.DataFrame, scenes: pd.DataFrame, events: Iterable[str]) 
     for event in events:
         if event not in known:
             raise ConfigError(
-                f"data_processing.split.leave_events_out names {event}, which is no event of the dataset.",
+                f"data_processing.split.leave_events_out names {event}, which is not an event of the dataset.",
                 hint=f"Choose among {', '.join(sorted(known))}.",
             )
     held_out = scenes.loc[scenes["disaster"].isin(list(events)), "scene"]
-    seen = table[~table["scene"].isin(held_out) & (table["split"] != "test")]
-    return pd.concat([seen, pd.DataFrame({"scene": held_out, "split": "test"})], ignore_index=True)
+    others = table[~table["scene"].isin(held_out) & (table["split"] != "test")]
+    return pd.concat([others, pd.DataFrame({"scene": held_out, "split": "test"})], ignore_index=True)
 
 
 def _read(path: Path, known: set[str]) -> pd.DataFrame:
@@ -159,8 +159,8 @@ def _read(path: Path, known: set[str]) -> pd.DataFrame:
     if not {"scene", "split"} <= set(table.columns):
         raise DataError(f"{path} has columns {', '.join(table.columns)}.", hint="Name two of them scene and split.")
     scenes, splits = table["scene"], table["split"]
-    _refuse(path, set(splits) - set(SPLITS), f"which is no split ({', '.join(SPLITS)})")
-    _refuse(path, set(scenes) - known, "which is no scene of the dataset")
+    _refuse(path, set(splits) - set(SPLITS), f"which is not a split ({', '.join(SPLITS)})")
+    _refuse(path, set(scenes) - known, "which is not a scene of the dataset")
     _refuse(path, set(scenes[scenes.duplicated()]), "a scene that is listed twice")
     return table[["scene", "split"]].reset_index(drop=True)
 

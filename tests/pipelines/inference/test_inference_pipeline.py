@@ -275,7 +275,7 @@ def test_errors_exit_with_2_and_write_nothing(material: Path, project: Path) -> 
     torch.save({"state": pytest.raises}, pickle)
     for options, sentence in (
         (["--model", str(pickle)], "Python objects"),
-        (["--model", str(project / "missing.pth")], "is no file"),
+        (["--model", str(project / "missing.pth")], "is not a file"),
         (["--footprints", str(project / "missing.gpkg")], "no such file"),
     ):
         done = run(material, out, *options)

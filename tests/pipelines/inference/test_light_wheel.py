@@ -91,7 +91,7 @@ def test_the_error_for_a_checkpoint_names_the_package_to_install(python: Path, m
     assert "Traceback" not in done.stderr
     assert not (project / "out").exists()
     missing = xview2(python, project, "assess", *inputs[:3], "missing.pth", "--out", project / "out")
-    assert "missing.pth is no file" in missing.stderr
+    assert "missing.pth is not a file" in missing.stderr
 
 
 def test_doctor_lists_missing_packages_with_their_purpose(python: Path, tmp_path: Path) -> None:

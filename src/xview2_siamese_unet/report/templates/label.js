@@ -1,19 +1,19 @@
 "use strict";
 const by = id => document.getElementById(id), data = JSON.parse(by("data").textContent);
-const { buildings, answers } = data, total = buildings.length, place = `labels-${data.key}`;
+const { buildings, answers } = data, total = buildings.length, storageKey = `labels-${data.key}`;
 const words = answers.map(answer => answer.value), view = { wide: false, outline: true };
 let state = restore(), stored = true, shown = -1;
 
 function restore() {
   try {
-    const kept = JSON.parse(localStorage.getItem(place));
+    const kept = JSON.parse(localStorage.getItem(storageKey));
     if (kept.labels.length === total && kept.labels.every(label => label === null || words.includes(label))) return kept;
   } catch { /* nothing was kept, or this browser keeps nothing */ }
   return { labels: Array(total).fill(null), undo: [], at: 0 };
 }
 
 function save() {
-  try { localStorage.setItem(place, JSON.stringify(state)); stored = true; } catch { stored = false; }
+  try { localStorage.setItem(storageKey, JSON.stringify(state)); stored = true; } catch { stored = false; }
   by("unsaved").hidden = stored;
 }
 
@@ -51,11 +51,11 @@ function go(n) {
 
 function show(text) {
   const n = state.at, building = buildings[n], label = state.labels[n], count = done();
-  for (const date of ["pre", "post"]) {
-    const box = by(date), picture = box.querySelector("img"), uri = building[date];
+  for (const phase of ["pre", "post"]) {
+    const box = by(phase), picture = box.querySelector("img"), uri = building[phase];
     picture.hidden = !uri;
     if (uri) picture.src = uri; else picture.removeAttribute("src");
-    picture.alt = uri ? `${date}-disaster image of building ${building.id}` : "";
+    picture.alt = uri ? `${phase}-disaster image of building ${building.id}` : "";
     box.querySelector(".none").hidden = Boolean(uri);
     box.querySelectorAll("path").forEach(path => path.setAttribute("d", view.outline ? building.path : ""));
     box.querySelector(".sheet").style.setProperty("--zoom", view.wide ? 1 : building.zoom);
@@ -64,7 +64,7 @@ function show(text) {
   by("chips").classList.toggle("alone", !data.pre);
   const over = document.querySelector(".over");
   if (building.pre) over.src = building.pre; else over.removeAttribute("src");
-  if (shown !== n) swipe(0); // or the next building would be judged by its pre-disaster image
+  if (shown !== n) swipe(0); // otherwise the next building would show its pre-disaster image
   shown = n;
   for (const name of ["blink", "swipe"]) by(name).disabled = !building.pre;
   by("where").textContent = `Building ${n + 1} of ${total} · ${building.id} · ${building.area} m²`;
@@ -176,7 +176,7 @@ buildings.forEach((building, n) => {
   mark.addEventListener("click", () => go(n));
   by("strip").append(mark);
 });
-addEventListener("storage", e => { if (e.key === place) { state = restore(); show("The labels were changed in another tab."); } });
+addEventListener("storage", e => { if (e.key === storageKey) { state = restore(); show("The labels were changed in another tab."); } });
 addEventListener("beforeunload", e => { if (!stored && done()) e.preventDefault(); });
 addEventListener("resize", () => show());
 show(`${done() ? `${done()} labels restored. ` : ""}Building ${state.at + 1} of ${total}.`);

@@ -57,9 +57,9 @@ function draw() {
   const toPage = () => pen.setTransform(dense, 0, 0, dense, 0, 0);
   const toGrid = () => { toPage(); pen.scale(view.zoom, view.zoom); pen.translate(-view.x, -view.y); };
   toPage(); pen.clearRect(0, 0, w, h);
-  pictures.forEach((picture, date) => {
+  pictures.forEach((picture, number) => {
     pen.save(); pen.beginPath();
-    pen.rect(date ? divider * w : 0, 0, date ? w : divider * w, h);
+    pen.rect(number ? divider * w : 0, 0, number ? w : divider * w, h);
     pen.clip(); toGrid(); pen.imageSmoothingEnabled = view.zoom < 3;
     pen.drawImage(picture, 0, 0, columns, rows); pen.restore();
   });
@@ -192,7 +192,7 @@ for (const [name, text] of [["confidence", v => v.toFixed(2)], ["area", v => `${
 by("in").addEventListener("click", () => zoomAt(1.5));
 by("out").addEventListener("click", () => zoomAt(1 / 1.5));
 by("all").addEventListener("click", showAll);
-// Until somebody moves the map, all of it stays in view.
+// Until the user moves the map, all of it stays in view.
 let touched = false;
 for (const kind of ["pointerdown", "wheel", "keydown"]) addEventListener(kind, () => { touched = true; }, { capture: true, passive: true });
 new ResizeObserver(() => { if (touched) redraw(); else showAll(); }).observe(stage);
