@@ -44,9 +44,8 @@ def test_every_variant_is_an_experiment_that_the_project_accepts(results: Module
         assert parameters["model"]["encoder"]["name"] == "resnet18"
         assert loader["globals"]["storage"] == str(tmp_path / "data")
         distinct.add(json.dumps(parameters, default=str))
-    assert len(distinct) == 2 + len(results.WITHOUT) + len(
-        results.replacements(args)
-    )  # each variant changes the parameters
+    # Each variant changes the parameters.
+    assert len(distinct) == 2 + len(results.WITHOUT) + len(results.replacements(args))
 
 
 def test_a_finished_run_is_reused_until_its_settings_change(results: ModuleType, tmp_path: Path) -> None:
