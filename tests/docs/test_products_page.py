@@ -32,10 +32,10 @@ def buildings(tmp_path: Path) -> gpd.GeoDataFrame:
     profile = {"dtype": "uint8", "count": 5, "height": 16, "width": 16, "nodata": 255, "crs": grid.crs}
     with rasterio.open(tmp_path / "p.tif", "w", driver="GTiff", transform=grid.transform, **profile) as target:
         target.write(np.full((5, 16, 16), 50, np.uint8))
-    outline = {"building_id": ["1"], "footprint_source": ["model"]}
-    outlines = gpd.GeoDataFrame(outline, geometry=[shapely.box(500_001, 3_999_993, 500_004, 3_999_997)], crs=grid.crs)
+    columns = {"building_id": ["1"], "footprint_source": ["model"]}
+    footprints = gpd.GeoDataFrame(columns, geometry=[shapely.box(500_001, 3_999_993, 500_004, 3_999_997)], crs=grid.crs)
     return add_provenance(
-        assess_buildings(outlines, tmp_path / "p.tif", grid, BuildingParams()), dict.fromkeys(FACTS, "")
+        assess_buildings(footprints, tmp_path / "p.tif", grid, BuildingParams()), dict.fromkeys(FACTS, "")
     )
 
 

@@ -65,29 +65,29 @@ def test_changed_code_repeats_only_the_steps_that_it_affects(copied: Path) -> No
         assert old in text
         (package / name).write_text(text.replace(old, new, 1), encoding="utf-8")
 
-    def all_of(said: str, what: str, done: str) -> bool:
-        return f"{what}: {'17 made, 0' if done == 'made' else '0 made, 17'} reused" in said
+    def all_of(log: str, what: str, done: str) -> bool:
+        return f"{what}: {'17 made, 0' if done == 'made' else '0 made, 17'} reused" in log
 
     edit("report/page.py", "from __future__", "# another page\nfrom __future__")
-    said = run("data_processing")
-    assert "is finished and reused" in said
-    assert said.count(": 0 made, 17 reused") == 3
+    log = run("data_processing")
+    assert "is finished and reused" in log
+    assert log.count(": 0 made, 17 reused") == 3
     before = contents(copied / "data", first(copied / "data"))
     edit("training/losses.py", "from __future__", "# another loss\nfrom __future__")
-    said = run(*TRAINED)
-    assert "is new: run " in said
-    assert "has other code" in said
-    assert "best epoch" in said
-    assert said.count(": 0 made, 17 reused") == 3
+    log = run(*TRAINED)
+    assert "is new: run " in log
+    assert "has other code" in log
+    assert "best epoch" in log
+    assert log.count(": 0 made, 17 reused") == 3
     assert len(runs(copied / "data")) == 2
     edit("raster/store.py", "from __future__", "# packed otherwise\nfrom __future__")
-    said = run("data_processing")
-    assert all_of(said, "scene masks", "reused")
-    assert all_of(said, "packed scenes", "made")
+    log = run("data_processing")
+    assert all_of(log, "scene masks", "reused")
+    assert all_of(log, "packed scenes", "made")
     edit("raster/rasterize.py", "from __future__", "# burnt otherwise\nfrom __future__")
-    said = run("data_processing")
-    assert all_of(said, "scene masks", "made")
-    assert all_of(said, "packed scenes", "made")
+    log = run("data_processing")
+    assert all_of(log, "scene masks", "made")
+    assert all_of(log, "packed scenes", "made")
     assert contents(copied / "data", first(copied / "data")) == before
 
 

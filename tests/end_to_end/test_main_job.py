@@ -87,9 +87,9 @@ def test_the_command_logs_no_more_in_a_folder_below_the_project(main_run: Path) 
     folder = main_run.parent / "notebooks"
     done = run_python(folder, "-m", "kedro", "run", "--pipelines", "data_processing")
     assert done.returncode == 0, done.stderr
-    said = "".join(done.stderr.split())  # a log handler wraps lines
-    assert "scenemasks:0made,17reused" in said
-    assert "Loadingdata" not in said
+    log = "".join(done.stderr.split())  # a log handler wraps lines
+    assert "scenemasks:0made,17stillvalidandreused" in log
+    assert "Loadingdata" not in log
     assert {path.suffix for path in folder.rglob("*")} == {".ipynb"}
 
 
@@ -138,10 +138,10 @@ def test_a_second_run_reuses_what_is_valid_and_logs_it(
     before = torch.load(checkpoint, weights_only=True)
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         run_kedro()
-    said = " | ".join(record.getMessage() for record in caplog.records)
-    assert "scene masks: 0 made, 17 reused" in said
-    assert "packed scenes: 0 made, 17 reused" in said
-    assert f"run {first(main_run).rpartition('/')[2]} is finished and reused: same settings, scenes and code" in said
+    log = " | ".join(record.getMessage() for record in caplog.records)
+    assert "scene masks: 0 made, 17 reused" in log
+    assert "packed scenes: 0 made, 17 reused" in log
+    assert f"run {first(main_run).rpartition('/')[2]} is finished and reused: same settings, scenes and code" in log
     after = torch.load(checkpoint, weights_only=True)
     assert after["fingerprint"] == before["fingerprint"]
     assert all(torch.equal(after["state"][name], tensor) for name, tensor in before["state"].items())
@@ -161,9 +161,9 @@ def test_another_setting_starts_a_new_run(
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         run_kedro(training={"learning_rate": 0.5, "epochs": 1})
     assert contents(main_run, first(main_run)) == before
-    said = " | ".join(record.getMessage() for record in caplog.records)
-    assert f"is new: run {one} has " in said
-    assert "training.learning_rate 0.001 (now 0.5)" in said
+    log = " | ".join(record.getMessage() for record in caplog.records)
+    assert f"is new: run {one} has " in log
+    assert "training.learning_rate 0.001 (now 0.5)" in log
     [two] = {path.name for path in (main_run / "06_models/default/quickstart").iterdir()} - {one}
     record = json.loads((main_run / f"06_models/default/quickstart/{two}/run.json").read_text())
     assert record["settings"]["training"]["learning_rate"] == 0.5

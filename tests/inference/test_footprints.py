@@ -483,5 +483,5 @@ def test_multipatches_are_refused_and_collections_read_for_a_real_scene(tmp_path
     make_case("19", tmp_path)
     with pytest.raises(DataError, match=r"MultiPatch.*ogr2ogr -nlt MULTIPOLYGON"):
         read_polygons(tmp_path / "roofs.shp", "EPSG:32614", "x")
-    found = read_polygons(tmp_path / "collection.geojson", "EPSG:32614", "x").frame
-    assert geodesic_areas(found).tolist() == pytest.approx([171.2, 110.8], abs=0.05)
+    polygons = read_polygons(tmp_path / "collection.geojson", "EPSG:32614", "x").frame
+    assert geodesic_areas(polygons).tolist() == pytest.approx([171.2, 110.8], abs=0.05)

@@ -122,10 +122,10 @@ def test_missing_and_truncated_masks_are_refused(images: dict[str, Path], tmp_pa
 
 
 def test_buildings_below_an_obscured_area_are_not_assessed() -> None:
-    outlines = [metres(10 * n, 0, 10 * n + 10, 10) for n in range(5)] + [shapely.Polygon()]
+    footprints = [metres(10 * n, 0, 10 * n + 10, 10) for n in range(5)] + [shapely.Polygon()]
     facts = {"building_id": list("abcdef"), "visible_fraction": [1, 1, 1, 0.6, 0.4, 0], "reason": None}
     status = [ASSESSED] * 4 + [NOT_ASSESSED] * 2
-    frame = gpd.GeoDataFrame(facts, geometry=outlines, crs="EPSG:32615").assign(
+    frame = gpd.GeoDataFrame(facts, geometry=footprints, crs="EPSG:32615").assign(
         status=status, **{name: [0.25] * 6 for name in SHARES}
     )
     frame.loc[4:, ["reason", *SHARES]] = ["no data", *[np.nan] * 4]
