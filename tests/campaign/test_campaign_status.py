@@ -44,7 +44,7 @@ def test_status_counts_and_names_what_failed(begun: Path) -> None:
     ]
 
 
-def test_status_as_json(begun: Path) -> None:
+def test_status_is_printed_as_json(begun: Path) -> None:
     assert json.loads(status(str(begun), "--json")) == {
         "jobs": 4,
         "done": 2,

@@ -228,7 +228,7 @@ def test_an_area_outside_the_images_is_refused(write: Write, tmp_path: Path) -> 
         ("pre,post,Pre\na,b,c\n", "repeats a column"),
     ],
 )
-def test_tables_that_are_refused(write: Write, tmp_path: Path, text: str, words: str) -> None:
+def test_unusable_tables_are_refused(write: Write, tmp_path: Path, text: str, words: str) -> None:
     for name in ("a.tif", "b.tif", "c.tif"):
         write(name)
     (tmp_path / "pairs.csv").write_text(text)
