@@ -55,7 +55,9 @@ def test_buildings_without_an_id_do_not_shift_the_labels(embedding: Embedding, b
 
 def test_a_label_of_an_unknown_building_is_refused(embedding: Embedding, buildings: gpd.GeoDataFrame) -> None:
     with pytest.raises(DataError, match="1 of 2 ids belong to no building; the first is 'b99'"):
-        labelled_buildings(embedding, buildings, labels([7, 4]).assign(building_id=["b7", "b99"]), feature_space(embedding))
+        labelled_buildings(
+            embedding, buildings, labels([7, 4]).assign(building_id=["b7", "b99"]), feature_space(embedding)
+        )
 
 
 def test_labels_of_hidden_buildings_only_are_refused(embedding: Embedding, buildings: gpd.GeoDataFrame) -> None:

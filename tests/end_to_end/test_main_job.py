@@ -88,7 +88,7 @@ def test_the_command_logs_no_more_in_a_folder_below_the_project(main_run: Path) 
     done = run_python(folder, "-m", "kedro", "run", "--pipelines", "data_processing")
     assert done.returncode == 0, done.stderr
     log = "".join(done.stderr.split())  # a log handler wraps lines
-    assert "scenemasks:0made,17stillvalidandreused" in log
+    assert "scenemasks:0made,17reused" in log
     assert "Loadingdata" not in log
     assert {path.suffix for path in folder.rglob("*")} == {".ipynb"}
 
