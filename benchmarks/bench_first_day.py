@@ -50,7 +50,7 @@ def main(xbd: Path) -> None:
                 do(block, folder)
             for command in commands(block, folder) if block.language == "bash" else ():
                 started = time.perf_counter()
-                type_line(command, folder / "xview2", patience=HOUR)
+                type_line(command, folder / "xview2", timeout=HOUR)
                 seconds[title] += time.perf_counter() - started
     for title, taken in list(seconds.items())[1:]:
         print(f"{title:<52} {taken:>5.0f} s")

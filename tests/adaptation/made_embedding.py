@@ -1,4 +1,4 @@
-"""An embedding on disk whose features are known."""
+"""An embedding on disk with known features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BLOCKS = (Block("made 0 outline", 1.0, 0, 4), Block("made 1 outline", 0.5, 4, 10
 
 
 def write_embedding(folder: Path, features: np.ndarray, seed: int = 0) -> Embedding:
-    """Write rows in another order than that of the buildings."""
+    """Write the features in another order than that of the buildings."""
     position = np.random.default_rng(seed).permutation(len(features))
     rows = np.empty(features.shape, np.float16)
     rows[position] = features
@@ -21,11 +21,11 @@ def write_embedding(folder: Path, features: np.ndarray, seed: int = 0) -> Embedd
     return Embedding(folder / "made.npy", position, BLOCKS, "d" * 64)
 
 
-def draw(codes: np.ndarray, apart: float, seed: int = 0) -> np.ndarray:
-    """Return features (n, 10) whose first column rises with the damage."""
+def make_features(codes: np.ndarray, separation: float, seed: int = 0) -> np.ndarray:
+    """Return random features (n, 10), shifted in column 0 for damaged and in column 5 for destroyed buildings."""
     features = np.random.default_rng(seed).normal(size=(len(codes), 10))
-    features[:, 0] += apart * (codes > 1)
-    features[:, 5] -= apart * (codes == 4)
+    features[:, 0] += separation * (codes > 1)
+    features[:, 5] -= separation * (codes == 4)
     return features.astype(np.float16).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Features of buildings against means of their pixels, windows, and the files on disk."""
+"""Features of buildings: means of their pixels, processing in windows, and reuse from disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from image_pair import ORIGIN, Smooth, Write, pair_of
 from small_nets import small_checkpoint
-from xview2_siamese_unet.adaptation import embedding as room
+from xview2_siamese_unet.adaptation import embedding as module
 from xview2_siamese_unet.adaptation.embedding import PATCH, blocks_of, embed, sample_patches
 from xview2_siamese_unet.adaptation.encoders import PACKAGED, CheckpointEncoder, PretrainedEncoder
 from xview2_siamese_unet.adaptation.random_convolutions import RandomEncoder
@@ -44,8 +44,8 @@ class GreyEncoder:
         return [full, full.reshape(3, height // 4, 4, width // 4, 4).mean(axis=(2, 4))]
 
 
-def place(left: float, top: float, right: float, bottom: float) -> shapely.Polygon:
-    """Return a box in pixels of the image as metres."""
+def box(left: float, top: float, right: float, bottom: float) -> shapely.Polygon:
+    """Return a rectangle, given in pixels of the image, in metres."""
     return shapely.box(ORIGIN[0] + left / 2, ORIGIN[1] - bottom / 2, ORIGIN[0] + right / 2, ORIGIN[1] - top / 2)
 
 
@@ -60,15 +60,15 @@ def pair(write_raster: Write, smooth: Smooth) -> Pair:
 
 
 @pytest.fixture
-def outlines() -> gpd.GeoSeries:
-    return gpd.GeoSeries([*(place(*house) for house in HOUSES), None, shapely.Polygon()], crs="EPSG:32615")
+def footprints() -> gpd.GeoSeries:
+    return gpd.GeoSeries([*(box(*house) for house in HOUSES), None, shapely.Polygon()], crs="EPSG:32615")
 
 
-def test_means_of_the_pixels_under_the_outline(
-    pair: Pair, outlines: gpd.GeoSeries, smooth: Smooth, tmp_path: Path
+def test_features_are_means_of_the_pixels_in_a_footprint(
+    pair: Pair, footprints: gpd.GeoSeries, smooth: Smooth, tmp_path: Path
 ) -> None:
-    made = embed(outlines, pair, [GreyEncoder()], tmp_path)
-    rows = made.rows(np.arange(len(outlines)))
+    made = embed(footprints, pair, [GreyEncoder()], tmp_path)
+    rows = made.rows(np.arange(len(footprints)))
     columns = {block.name: slice(block.start, block.stop) for block in made.blocks}
     assert [*columns] == [f"grey {level} {region}" for region in ("outline", "box", "difference") for level in (0, 1)]
     pre, post = smooth().astype(float), smooth(phase=1.0).astype(float)
@@ -79,58 +79,58 @@ def test_means_of_the_pixels_under_the_outline(
         np.testing.assert_allclose(rows[number, columns["grey 1 outline"]], mean, rtol=2e-3)  # edges on multiples of 4
         change = mean - pre[inside].mean(axis=(0, 1))
         np.testing.assert_allclose(rows[number, columns["grey 0 difference"]], change, atol=0.1)
-    box = post[110 - 48 : 110 + 48, 216 - 48 : 216 + 48]
-    np.testing.assert_allclose(rows[1, columns["grey 0 box"]], box.mean(axis=(0, 1)), rtol=2e-3)
+    around = post[110 - 48 : 110 + 48, 216 - 48 : 216 + 48]
+    np.testing.assert_allclose(rows[1, columns["grey 0 box"]], around.mean(axis=(0, 1)), rtol=2e-3)
     np.testing.assert_allclose(rows[3, columns["grey 0 outline"]], post[50, 100], rtol=2e-3)  # smaller than a pixel
     assert np.isnan(rows[[2, 4, 5, 6]]).all()  # no data, outside, no polygon
     assert np.isfinite(rows[[0, 1, 3]]).all()
 
 
-def test_windows_change_nothing(
-    pair: Pair, outlines: gpd.GeoSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_windows_do_not_change_the_features(
+    pair: Pair, footprints: gpd.GeoSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = embed(outlines, pair, [GreyEncoder()], tmp_path / "one").rows(np.arange(7))
-    monkeypatch.setattr(room, "CORE", 64)
-    parts = embed(outlines, pair, [GreyEncoder()], tmp_path / "two").rows(np.arange(7))
+    whole = embed(footprints, pair, [GreyEncoder()], tmp_path / "one").rows(np.arange(7))
+    monkeypatch.setattr(module, "CORE", 64)
+    parts = embed(footprints, pair, [GreyEncoder()], tmp_path / "two").rows(np.arange(7))
     np.testing.assert_allclose(parts, whole, rtol=2e-3, atol=0.1)
 
 
-def test_equal_content_is_read_from_disk(pair: Pair, outlines: gpd.GeoSeries, tmp_path: Path) -> None:
+def test_features_of_the_same_inputs_are_read_from_disk(pair: Pair, footprints: gpd.GeoSeries, tmp_path: Path) -> None:
     encoder = GreyEncoder()
-    first = embed(outlines, pair, [encoder], tmp_path)
+    first = embed(footprints, pair, [encoder], tmp_path)
     before = encoder.calls, first.path.read_bytes()
-    again = embed(outlines, pair, [encoder], tmp_path)
+    again = embed(footprints, pair, [encoder], tmp_path)
     assert (encoder.calls, again.path.read_bytes()) == before
     assert len(list(tmp_path.glob("*.npy"))) == 1
-    moved = outlines.copy()
-    moved.iloc[0] = place(41, 20, 60, 44)
+    moved = footprints.copy()
+    moved.iloc[0] = box(41, 20, 60, 44)
     assert embed(moved, pair, [encoder], tmp_path).digest != first.digest
-    assert embed(outlines, pair, [encoder], tmp_path, post_only=True).blocks == blocks_of([encoder], pair=False)
-    assert embed(outlines, replace(pair, shift=(1.0, 0.0)), [encoder], tmp_path).digest != first.digest
+    assert embed(footprints, pair, [encoder], tmp_path, post_only=True).blocks == blocks_of([encoder], pair=False)
+    assert embed(footprints, replace(pair, shift=(1.0, 0.0)), [encoder], tmp_path).digest != first.digest
 
 
-def test_random_convolutions_are_the_same_in_every_run(pair: Pair, outlines: gpd.GeoSeries) -> None:
-    seen = gpd.GeoSeries([outlines.iloc[k] for k in (0, 1, 3)] * 2, crs=outlines.crs)
-    patches = sample_patches(seen, pair)
+def test_random_convolutions_are_the_same_in_every_run(pair: Pair, footprints: gpd.GeoSeries) -> None:
+    visible = gpd.GeoSeries([footprints.iloc[k] for k in (0, 1, 3)] * 2, crs=footprints.crs)
+    patches = sample_patches(visible, pair)
     assert patches.shape[1:] == (PATCH, PATCH, 3)
-    one, two = RandomEncoder(patches), RandomEncoder(sample_patches(seen, pair))
+    one, two = RandomEncoder(patches), RandomEncoder(sample_patches(visible, pair))
     assert one.digest == two.digest
     image = np.random.default_rng(0).integers(1, 255, (64, 96, 3)).astype(np.uint8)
     maps = one(image)
     assert [each.shape for each in maps] == [(512, 16, 24)] * 2
     assert all((each >= 0).all() for each in maps)
-    flat = one(np.full((64, 96, 3), 90, np.uint8))  # filters have no mean, so that a flat image gives nothing
+    flat = one(np.full((64, 96, 3), 90, np.uint8))  # the mean of a filter is zero
     assert max(float(each.max()) for each in flat) < 1e-2
 
 
-def test_random_convolutions_are_those_of_torch() -> None:
+def test_random_convolutions_equal_those_of_torch() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (64, 96, 3)).astype(np.uint8)
     patches = rng.integers(0, 256, (400, PATCH, PATCH, 3)).astype(np.float32)
     plain, standard = map(torch.from_numpy, RandomEncoder(patches)(image))
     assert plain.shape == (512, 16, 24)
     responses = plain[:256] - plain[256:]
-    # The filters, from their responses to an image with a single pixel: 4 pixels are a step, 7 a filter.
+    # The filters from their impulse responses: stride 4, size 7.
     filters = torch.zeros(256, 3, PATCH, PATCH)
     for channel, row, column in np.ndindex(3, PATCH, PATCH):
         impulse = np.zeros((32, 32, 3), np.uint8)
@@ -146,7 +146,7 @@ def test_random_convolutions_are_those_of_torch() -> None:
     torch.testing.assert_close(standard[:256] - standard[256:], expected / contrast, rtol=1e-4, atol=1e-3)
 
 
-def test_the_encoder_of_a_checkpoint(tmp_path: Path) -> None:
+def test_the_encoder_of_a_checkpoint_returns_its_feature_maps(tmp_path: Path) -> None:
     content = small_checkpoint()
     torch.save(content, tmp_path / "own.pth")
     encoder = CheckpointEncoder(tmp_path / "own.pth")
@@ -161,12 +161,12 @@ def test_the_encoder_of_a_checkpoint(tmp_path: Path) -> None:
         np.testing.assert_allclose(level, other[0].numpy(), atol=1e-4)
 
 
-def test_sources_that_cannot_be_used(outlines: gpd.GeoSeries, pair: Pair, tmp_path: Path) -> None:
+def test_unusable_sources_are_refused(footprints: gpd.GeoSeries, pair: Pair, tmp_path: Path) -> None:
     (tmp_path / "bad.pth").write_bytes(b"junk")
     with pytest.raises(CheckpointError):
-        make_encoders([str(tmp_path / "bad.pth")], outlines, pair)
+        make_encoders([str(tmp_path / "bad.pth")], footprints, pair)
     with pytest.raises(ConfigError, match="package are named twice"):
-        make_encoders(["package", "package"], outlines, pair)
+        make_encoders(["package", "package"], footprints, pair)
     assert source_names(["package", "/somewhere/own.pth", "resnet18.a1_in1k"]) == [
         "package",
         "own.pth",
@@ -184,7 +184,7 @@ def test_the_packaged_encoder_has_five_levels() -> None:
     ]
 
 
-def test_the_packaged_encoder_is_that_of_timm() -> None:
+def test_the_packaged_encoder_equals_that_of_timm() -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     net, _ = pretrained_encoder(EncoderParams(name=PACKAGED, weights=EncoderWeightsParams(source="package")))
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

@@ -1,4 +1,4 @@
-"""The head: what it learns, what the zero-shot probabilities add, and its file."""
+"""The head: its fit, its use of zero-shot probabilities, and its file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_embedding import BLOCKS, draw, labelled, write_embedding
+from made_embedding import BLOCKS, labelled, make_features, write_embedding
 from sklearn.linear_model import LogisticRegression
 
 from xview2_siamese_unet.adaptation.fitting import fit_blocks, fit_head, grouped_folds, merge_rare, spatial_blocks
@@ -30,11 +30,11 @@ CODES = np.tile([1, 1, 1, 4], 100)
 
 @pytest.fixture
 def fitted(tmp_path: Path) -> tuple[Head, np.ndarray]:
-    features = draw(CODES, 3.0)
+    features = make_features(CODES, 3.0)
     return fit_head(write_embedding(tmp_path, features), labelled(features[:48], CODES[:48])), features
 
 
-def test_a_head_learns_two_classes_and_gives_the_others_none(fitted: tuple[Head, np.ndarray]) -> None:
+def test_a_head_of_two_classes_gives_the_others_a_probability_of_zero(fitted: tuple[Head, np.ndarray]) -> None:
     head, features = fitted
     shares = head.probabilities(features[48:])
     np.testing.assert_allclose(shares.sum(axis=1), 1)
@@ -42,13 +42,13 @@ def test_a_head_learns_two_classes_and_gives_the_others_none(fitted: tuple[Head,
     damaged = CODES == 4
     plain = LogisticRegression(class_weight="balanced").fit(features[:48], damaged[:48])
     assert ((shares[:, 3] > 0.5) == damaged[48:]).mean() > plain.score(features[48:], damaged[48:]) - 0.02
-    error = np.sqrt(0.25 * 0.75 / 48)  # of a share of a quarter, from as many labels
+    error = np.sqrt(0.25 * 0.75 / 48)  # standard error of a share of 0.25 from 48 labels
     assert abs(shares[:, 3].mean() - 0.25) < 2 * error
 
 
 def test_averaged_classifiers_are_one_linear_map() -> None:
     codes = np.repeat([1, 2, 4], 20)
-    features = draw(codes, 1.0)
+    features = make_features(codes, 1.0)
     slopes, starts = fit_blocks(features, codes, BLOCKS, 1.0)
     expected = np.zeros((len(codes), 3))
     for block in BLOCKS:
@@ -59,7 +59,7 @@ def test_averaged_classifiers_are_one_linear_map() -> None:
     np.testing.assert_allclose(features @ slopes + starts, expected, atol=1e-4)
 
 
-def test_no_labels_leave_the_zero_shot_probabilities_as_they_are() -> None:
+def test_without_labels_the_zero_shot_probabilities_are_unchanged() -> None:
     zero_shot = np.random.default_rng(0).dirichlet(np.ones(4), 20)
     assert no_head(BLOCKS).probabilities(np.zeros((20, 10), np.float32), zero_shot).tobytes() == zero_shot.tobytes()
     with pytest.raises(DataError, match="neither labels nor a model"):
@@ -74,18 +74,18 @@ def test_a_class_without_labels_keeps_its_zero_shot_probability() -> None:
     np.testing.assert_allclose(shares, [[0, 0.3, 0.1, 0.6]], atol=1e-9)
 
 
-def test_a_good_net_counts_and_a_wrong_one_does_not(tmp_path: Path) -> None:
-    features = draw(CODES, 0.5)
+def test_only_correct_zero_shot_probabilities_get_weight(tmp_path: Path) -> None:
+    features = make_features(CODES, 0.5)
     embedding = write_embedding(tmp_path, features)
-    right = np.where((CODES == 4)[:, None], [0.02, 0.02, 0.02, 0.94], [0.94, 0.02, 0.02, 0.02])
-    for zero_shot, low, high in ((right, 0.8, 2.0), (right[:, [3, 1, 2, 0]], 0.0, 0.4)):
+    correct = np.where((CODES == 4)[:, None], [0.02, 0.02, 0.02, 0.94], [0.94, 0.02, 0.02, 0.02])
+    for zero_shot, low, high in ((correct, 0.8, 2.0), (correct[:, [3, 1, 2, 0]], 0.0, 0.4)):
         head = fit_head(embedding, labelled(features[:96], CODES[:96], zero_shot[:96]))
         assert low <= head.calibration.zero_shot <= high
-        found = head.probabilities(features[96:], zero_shot[96:]).argmax(axis=1) + 1
-        assert (found == CODES[96:]).mean() > (0.98 if low else 0.55)
+        predicted = head.probabilities(features[96:], zero_shot[96:]).argmax(axis=1) + 1
+        assert (predicted == CODES[96:]).mean() > (0.98 if low else 0.55)
 
 
-def test_the_same_labels_give_the_same_bytes_and_a_file_gives_them_back(
+def test_the_same_labels_give_the_same_file_and_it_restores_the_head(
     fitted: tuple[Head, np.ndarray], tmp_path: Path
 ) -> None:
     head, features = fitted
@@ -98,7 +98,7 @@ def test_the_same_labels_give_the_same_bytes_and_a_file_gives_them_back(
     np.testing.assert_array_equal(read.probabilities(features), head.probabilities(features))
 
 
-def test_a_file_that_is_no_head(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_head_is_refused(tmp_path: Path) -> None:
     (tmp_path / "head.safetensors").write_bytes(b"\x80\x04pickle")
     for name in ("head.safetensors", "missing"):
         with pytest.raises(CheckpointError, match="is not a head file"):
@@ -120,7 +120,9 @@ def test_a_file_that_is_no_head(tmp_path: Path) -> None:
         {"calibration": Calibration(1.0, (0.0,), 1.0)},
     ],
 )
-def test_a_head_whose_parts_do_not_fit(change: dict[str, Any], fitted: tuple[Head, np.ndarray], tmp_path: Path) -> None:
+def test_a_head_with_inconsistent_parts_is_refused(
+    change: dict[str, Any], fitted: tuple[Head, np.ndarray], tmp_path: Path
+) -> None:
     write_head(replace(fitted[0], **change), tmp_path / "head")
     with pytest.raises(CheckpointError, match="is not a head file"):
         read_head(tmp_path / "head")
@@ -140,10 +142,10 @@ def test_a_head_of_random_convolutions_is_refused_for_other_images(
         require_encoders(fitted[0], replace(embedding, encoders={"package": "a"}), tmp_path / "head")
 
 
-def test_zero_shot_probabilities_that_are_all_zero_count_as_none() -> None:
+def test_zero_shot_probabilities_of_zero_count_as_missing() -> None:
     logits = np.array([[1.0, -1.0]] * 2)
-    none, zero = calibrated(logits, (1, 4), Calibration(), np.array([[np.nan] * 4, [0.0] * 4]))
-    np.testing.assert_allclose(zero, none)
+    missing, zero = calibrated(logits, (1, 4), Calibration(), np.array([[np.nan] * 4, [0.0] * 4]))
+    np.testing.assert_allclose(zero, missing)
     assert zero.sum() == pytest.approx(1)
     assert prior_of(np.array([[0.0, 0.5, 0.5, 0.0]])).tolist() == [[0.0, 0.5, 0.5, 0.0]]
 
@@ -156,7 +158,7 @@ def test_rare_damage_classes_join_the_most_frequent_one(caplog: pytest.LogCaptur
 
 
 def test_one_class_is_refused_and_one_label_of_a_class_is_not_calibrated(tmp_path: Path) -> None:
-    features = draw(CODES, 3.0)
+    features = make_features(CODES, 3.0)
     embedding = write_embedding(tmp_path, features)
     with pytest.raises(DataError, match="of one class"):
         fit_head(embedding, labelled(features[:3], CODES[:3]))
@@ -164,7 +166,7 @@ def test_one_class_is_refused_and_one_label_of_a_class_is_not_calibrated(tmp_pat
 
 
 def test_no_block_is_on_both_sides_of_a_fold() -> None:
-    one = labelled(draw(CODES, 1.0), CODES)
+    one = labelled(make_features(CODES, 1.0), CODES)
     for train, test in grouped_folds(one):
         assert not set(one.groups[train]) & set(one.groups[test])
 

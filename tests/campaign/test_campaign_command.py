@@ -21,14 +21,14 @@ from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import ConfigError, InUseError, StorageError
 
 
-def type_plan(*words: str) -> Result:
+def run_plan(*words: str) -> Result:
     return CliRunner().invoke(campaign, ["plan", *words], catch_exceptions=True)
 
 
 @pytest.fixture(scope="module")
 def planned(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("planned") / "campaign"
-    done = type_plan(str(made.top.parent), "--out", str(out))
+    done = run_plan(str(made.top.parent), "--out", str(out))
     assert done.exit_code == 0, done.output
     assert re.match(r"jobs: \d+, tiles: \d+; see .*plan.html, edit plan.csv", done.output)
     return out
@@ -40,7 +40,7 @@ def test_the_command_writes_a_plan_and_nothing_else(planned: Path) -> None:
 
 
 def test_the_same_catalogue_makes_the_same_bytes(made: Made, planned: Path, tmp_path: Path) -> None:
-    numbers = json.loads(type_plan(str(made.top), "--out", str(tmp_path / "again"), "--json").stdout)
+    numbers = json.loads(run_plan(str(made.top), "--out", str(tmp_path / "again"), "--json").stdout)
     assert numbers["jobs"] == len(read_plan(planned))
     assert Path(numbers["page"]).is_file()
     for path in planned.iterdir():
@@ -50,19 +50,19 @@ def test_the_same_catalogue_makes_the_same_bytes(made: Made, planned: Path, tmp_
 
 def test_a_plan_is_not_replaced(made: Made, planned: Path) -> None:
     before = (planned / "plan.csv").read_bytes()
-    done = type_plan(str(made.top), "--out", str(planned))
+    done = run_plan(str(made.top), "--out", str(planned))
     assert isinstance(done.exception, ConfigError)
     assert (planned / "plan.csv").read_bytes() == before
 
 
-def test_the_date_of_an_option_comes_before_that_of_the_catalogue(made: Made, tmp_path: Path) -> None:
-    done = type_plan(str(made.top), "--out", str(tmp_path / "out"), "--event-date", "2022-01-01")
+def test_the_event_date_option_overrides_the_catalogue(made: Made, tmp_path: Path) -> None:
+    done = run_plan(str(made.top), "--out", str(tmp_path / "out"), "--event-date", "2022-01-01")
     assert "no usable acquisition before the event of 2022-01-01" in str(done.exception)
     assert not (tmp_path / "out").exists()
 
 
-def test_out_is_needed(made: Made) -> None:
-    assert type_plan(str(made.top)).exit_code == click.UsageError.exit_code
+def test_out_is_required(made: Made) -> None:
+    assert run_plan(str(made.top)).exit_code == click.UsageError.exit_code
 
 
 def test_the_page_makes_no_request(planned: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_page_makes_no_request(planned: Path) -> None:
     assert page.count('class="job"') == len(read_plan(planned))
 
 
-def test_the_table_replaces_no_file_but_its_own(tmp_path: Path) -> None:
+def test_the_table_replaces_only_a_table_of_a_campaign(tmp_path: Path) -> None:
     (tmp_path / "buildings.gpkg").write_bytes(b"mine")
     with pytest.raises(ConfigError, match=r"buildings.gpkg would be replaced"):
         require_free_paths(tmp_path, None)
@@ -131,8 +131,8 @@ def test_an_assessment_waits_for_a_worker_that_begins_at_the_same_time(
             time.sleep(0.3)
             ended.set()
 
-    def assess(*given: object) -> None:
-        calls.append(given)
+    def assess(*arguments: object) -> None:
+        calls.append(arguments)
         if len(calls) == 1:
             Thread(target=other).start()
             begun.wait(10)

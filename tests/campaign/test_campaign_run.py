@@ -1,4 +1,4 @@
-"""`kedro campaign run` as typed: four assessments, one table, the same bytes whatever runs them and whatever dies."""
+"""`kedro campaign run` on the command line: one table of four assessments, with every executor and after kills."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from xview2_siamese_unet.campaign.tiles import tile_at
 
 pytestmark = pytest.mark.slow
 KEDRO = "import sys; from kedro.framework.cli import main; sys.argv[0] = 'kedro'; main()"
-WORDS = ["no-damage", "minor-damage", "major-damage", "destroyed"]
+LABELS = ["no-damage", "minor-damage", "major-damage", "destroyed"]
 OPTIONS = ("--footprints", "houses.gpkg", "--model", "model.pth")
 
 
@@ -41,15 +41,15 @@ def kedro(site: Path, *words: str) -> CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def calm(site: Path) -> Path:
-    """A campaign that one process has worked through."""
-    done = kedro(site, "run", str(copy_plan(site, "calm")), *OPTIONS)
+def uninterrupted(site: Path) -> Path:
+    """A campaign that one process has finished without interruption."""
+    done = kedro(site, "run", str(copy_plan(site, "uninterrupted")), *OPTIONS)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("buildings 163, ")
-    table = pyogrio.read_dataframe(site / "calm/buildings.gpkg", layer="buildings")
+    table = pyogrio.read_dataframe(site / "uninterrupted/buildings.gpkg", layer="buildings")
     _, last = done.stdout.splitlines()
     hidden = (table["status"] == "not_assessed").sum()
-    damaged, destroyed = (table["damage_label"].isin(words).sum() for words in (WORDS[1:], WORDS[3:]))
+    damaged, destroyed = (table["damage_label"].isin(labels).sum() for labels in (LABELS[1:], LABELS[3:]))
     assert [*map(int, re.findall(r"\b(\d+) (?:are|is|of|buildings|has|have|more)\b", last))] == [
         len(table),
         len(table) - hidden,
@@ -58,23 +58,26 @@ def calm(site: Path) -> Path:
         (table["status"] == "abstained").sum(),
         hidden,
     ]
-    assert f"<strong>{last}</strong>" in (site / "calm/overview.html").read_text(encoding="utf-8")
-    again = kedro(site, "run", "calm", *OPTIONS, "--json")
-    assert json.loads(again.stdout) == json.loads((site / "calm" / "summary.json").read_text())
-    return site / "calm"
+    assert f"<strong>{last}</strong>" in (site / "uninterrupted/overview.html").read_text(encoding="utf-8")
+    again = kedro(site, "run", "uninterrupted", *OPTIONS, "--json")
+    assert json.loads(again.stdout) == json.loads((site / "uninterrupted" / "summary.json").read_text())
+    return site / "uninterrupted"
 
 
-def test_the_table_is_that_of_a_merge_building_by_building(site: Path, calm: Path) -> None:
-    scenes = {name: pyogrio.read_dataframe(calm / f"scenes/{name}/buildings.gpkg", layer="buildings") for name in JOBS}
+def test_the_table_equals_a_merge_building_by_building(site: Path, uninterrupted: Path) -> None:
+    scenes = {
+        name: pyogrio.read_dataframe(uninterrupted / f"scenes/{name}/buildings.gpkg", layer="buildings")
+        for name in JOBS
+    }
     expected = {}
     for name, shape in gpd.read_file(site / "houses.gpkg")[["id", "geometry"]].itertuples(index=False):
         point = shape.representative_point()
         tile = tile_at(point.x, point.y).name
         rows = [rows[rows["building_id"] == name].iloc[0] for scene, rows in scenes.items() if scene.startswith(tile)]
         assert len(rows) in (0, 1, 2)
-        seen = [row for row in rows if row["status"] != "not_assessed"] or rows
-        expected[name] = (seen[0]["status"], seen[0]["p_none"], seen[0]["run_id"]) if seen else None
-    table = pyogrio.read_dataframe(calm / "buildings.gpkg", layer="buildings").set_index("building_id")
+        visible = [row for row in rows if row["status"] != "not_assessed"] or rows
+        expected[name] = (visible[0]["status"], visible[0]["p_none"], visible[0]["run_id"]) if visible else None
+    table = pyogrio.read_dataframe(uninterrupted / "buildings.gpkg", layer="buildings").set_index("building_id")
     assert sorted(table.index) == sorted(expected)
     for name, values in expected.items():
         row = table.loc[name]
@@ -82,18 +85,18 @@ def test_the_table_is_that_of_a_merge_building_by_building(site: Path, calm: Pat
             assert (row["status"], row["reason"]) == ("not_assessed", "no images")
         else:
             assert [*row[["status", "p_none", "run_id"]]] == pytest.approx([*values], nan_ok=True)
-    counts = json.loads((calm / "summary.json").read_text())["all"]
+    counts = json.loads((uninterrupted / "summary.json").read_text())["all"]
     kinds = Counter(table["damage_label"].where(table["status"] == "assessed", table["status"]))
     assert {kind: counts[kind] for kind in kinds} == kinds
     assert kinds["abstained"] > 10
     assert Counter(table["scene"].fillna("")) == {JOBS[0]: 35, JOBS[1]: 26, JOBS[2]: 37, JOBS[3]: 63, "": 2}
-    assert pd.read_csv(calm / "summary.csv").loc[0, "buildings"] == 163
+    assert pd.read_csv(uninterrupted / "summary.csv").loc[0, "buildings"] == 163
 
 
-def test_the_collection_and_the_mosaics_are_those_of_the_jobs(calm: Path) -> None:
+def test_the_collection_and_the_mosaics_are_those_of_the_jobs(uninterrupted: Path) -> None:
     from pystac.validation import validate_dict  # noqa: PLC0415  compiles 38 grammars
 
-    top = pystac.Collection.from_file(str(calm / "collection.json"))
+    top = pystac.Collection.from_file(str(uninterrupted / "collection.json"))
     assert [item.id for item in top.get_items()] == JOBS
     for each in (top, *top.get_items()):
         assert validate_dict(each.to_dict(), extensions=[])
@@ -107,24 +110,24 @@ def test_the_collection_and_the_mosaics_are_those_of_the_jobs(calm: Path) -> Non
         for name in (f"damage_{zone}.vrt", f"damage_{zone}.qml", f"probability_{zone}.vrt")
     }
     with (
-        rasterio.open(calm / "mosaics/damage_32637.vrt") as mosaic,
-        rasterio.open(calm / f"scenes/{JOBS[3]}/damage.tif") as raster,
+        rasterio.open(uninterrupted / "mosaics/damage_32637.vrt") as mosaic,
+        rasterio.open(uninterrupted / f"scenes/{JOBS[3]}/damage.tif") as raster,
     ):
         assert (mosaic.read() == raster.read()).all()
-    with rasterio.open(calm / "mosaics/damage_32636.vrt") as mosaic:
+    with rasterio.open(uninterrupted / "mosaics/damage_32636.vrt") as mosaic:
         assert mosaic.width == 240  # of pre_a, below both post-disaster images
         assert len({*mosaic.files}) == 4
 
 
-def test_a_second_run_assesses_nothing_and_another_model_everything(site: Path, calm: Path) -> None:
-    times = {path: path.stat().st_mtime_ns for path in calm.rglob("run.json")}
-    before = products(calm)
-    done = kedro(site, "run", "calm", *OPTIONS)
+def test_a_second_run_assesses_nothing_and_another_model_everything(site: Path, uninterrupted: Path) -> None:
+    times = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("run.json")}
+    before = products(uninterrupted)
+    done = kedro(site, "run", "uninterrupted", *OPTIONS)
     assert "4 of 4 assessments are finished and reused" in done.stderr
-    assert times == {path: path.stat().st_mtime_ns for path in calm.rglob("run.json")}
-    assert products(calm) == before
+    assert times == {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("run.json")}
+    assert products(uninterrupted) == before
     torch.save(small_checkpoint(seed=1), site / "other.pth")
-    other = shutil.copytree(calm, site / "other")
+    other = shutil.copytree(uninterrupted, site / "other")
     done = kedro(site, "run", "other", "--footprints", "houses.gpkg", "--model", "other.pth")
     assert done.returncode == 0, done.stderr
     assert "reused" not in done.stderr
@@ -133,19 +136,19 @@ def test_a_second_run_assesses_nothing_and_another_model_everything(site: Path, 
 
 
 @pytest.mark.parametrize("kind", ["processes", "dask"])
-def test_workers_write_the_same_bytes(site: Path, calm: Path, kind: str) -> None:
+def test_workers_write_the_same_bytes(site: Path, uninterrupted: Path, kind: str) -> None:
     (site / "conf/local/globals.yml").write_text(f"executor: {{kind: {kind}}}")
     try:
         done = kedro(site, "run", str(copy_plan(site, kind)), *OPTIONS, "--workers", "2")
     finally:
         (site / "conf/local/globals.yml").unlink()
     assert done.returncode == 0, done.stderr
-    assert products(site / kind) == products(calm)
+    assert products(site / kind) == products(uninterrupted)
 
 
 @pytest.fixture
 def restore(site: Path) -> Iterator[Callable[[], None]]:
-    """Cut an image off; return what restores it."""
+    """Truncate an image; return a function that restores it."""
     image, whole = site / "post_b.tif", site / "whole.tif"
     shutil.copy2(image, whole)
     image.write_bytes(image.read_bytes()[:20_000])
@@ -153,7 +156,9 @@ def restore(site: Path) -> Iterator[Callable[[], None]]:
     shutil.copy2(whole, image)
 
 
-def test_a_corrupt_scene_is_reported_and_the_others_finish(site: Path, calm: Path, restore: Callable[[], None]) -> None:
+def test_a_corrupt_scene_is_reported_and_the_others_finish(
+    site: Path, uninterrupted: Path, restore: Callable[[], None]
+) -> None:
     broken = copy_plan(site, "broken")
     done = kedro(site, "run", "broken", *OPTIONS)
     assert done.returncode == 3, done.stderr
@@ -169,11 +174,11 @@ def test_a_corrupt_scene_is_reported_and_the_others_finish(site: Path, calm: Pat
     done = kedro(site, "run", "broken", *OPTIONS)
     assert done.returncode == 0, done.stderr
     assert "3 of 4 assessments are finished and reused" in done.stderr
-    assert products(broken) == products(calm)
+    assert products(broken) == products(uninterrupted)
 
 
 def workers_of(client: int) -> list[int]:
-    server = psutil.Process(client).parent()  # from which its workers are forked, too
+    server = psutil.Process(client).parent()  # its workers are forked from it, too
     return [child.pid for child in server.children() if child.pid != client]
 
 
@@ -190,19 +195,19 @@ def end_of(client: Any) -> int:  # noqa: ANN401
 def wait_until(holds: Callable[[], object], client: Any) -> None:  # noqa: ANN401
     end = time.monotonic() + 120
     while not holds():
-        assert client.exitcode is None, "it ended first"
+        assert client.exitcode is None, "the client ended too early"
         assert time.monotonic() < end
         time.sleep(0.01)
 
 
-def test_killed_clients_and_workers_leave_the_same_bytes(site: Path, calm: Path) -> None:
-    wild = copy_plan(site, "wild")
+def test_killed_clients_and_workers_leave_the_same_bytes(site: Path, uninterrupted: Path) -> None:
+    killed = copy_plan(site, "killed")
     moments: list[tuple[str, Callable[[], object]]] = [
-        ("client", lambda: [*wild.glob("scenes/*/.work")]),
-        ("worker", lambda: [*wild.glob("scenes/*.json")]),
+        ("client", lambda: [*killed.glob("scenes/*/.work")]),
+        ("worker", lambda: [*killed.glob("scenes/*.json")]),
     ]
     for victim, moment in moments:
-        client = start(site, "wild")
+        client = start(site, "killed")
         wait_until(moment, client)
         workers = workers_of(client.pid)
         os.kill(client.pid if victim == "client" else workers[0], signal.SIGKILL)
@@ -211,5 +216,5 @@ def test_killed_clients_and_workers_leave_the_same_bytes(site: Path, calm: Path)
         while any(map(psutil.pid_exists, workers)):  # they end with their client
             assert time.monotonic() < end
             time.sleep(0.05)
-    assert end_of(start(site, "wild")) == 0
-    assert products(wild) == products(calm)
+    assert end_of(start(site, "killed")) == 0
+    assert products(killed) == products(uninterrupted)

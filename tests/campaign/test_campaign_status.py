@@ -14,7 +14,7 @@ from xview2_siamese_unet.errors import DataError
 
 
 def end(_pre: object, post: Path, out: Path, **_: object) -> None:
-    """Finish an assessment, or refuse one image."""
+    """Stand in for an assessment: finish, but refuse one image."""
     if post.name == "post_b.tif":
         raise DataError("post_b.tif cannot be read.", hint="Copy it again.")
     out.mkdir(parents=True)
@@ -23,7 +23,7 @@ def end(_pre: object, post: Path, out: Path, **_: object) -> None:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A campaign of which two jobs have ended well, and one has failed."""
+    """A campaign with two finished jobs, a failed one and a waiting one."""
     folder = write_campaign(tmp_path_factory.mktemp("begun"))
     for job in read_plan(folder):
         if job.name != JOBS[1]:
@@ -44,7 +44,7 @@ def test_status_counts_and_names_what_failed(begun: Path) -> None:
     ]
 
 
-def test_status_as_json(begun: Path) -> None:
+def test_status_is_printed_as_json(begun: Path) -> None:
     assert json.loads(status(str(begun), "--json")) == {
         "jobs": 4,
         "done": 2,

@@ -1,4 +1,4 @@
-"""The zones that a campaign counts by; `test_merge` has the counts."""
+"""The zones of a campaign; `test_merge` tests their counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from xview2_siamese_unet.campaign.tiles import tile_at
         ((1, 1, 2, 2), ("check their position",)),
     ],
 )
-def test_zones_that_meet_no_tile_are_a_warning(
+def test_zones_outside_of_all_tiles_give_a_warning(
     tmp_path: Path, box: tuple[float, float, float, float], words: tuple[str, ...]
 ) -> None:
     zones = gpd.GeoDataFrame({"name": ["a"]}, geometry=[shapely.box(*box)], crs=4326)

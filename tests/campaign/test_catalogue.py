@@ -23,13 +23,13 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write a raster of 100 m by 100 m, moved by so many metres."""
+    """Return a function that writes a raster of 100 m by 100 m, shifted east by some metres."""
 
     def make(name: str, taken: str | None = None, east: float = 0.0) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        place = {"crs": "EPSG:32637", "transform": Affine(0.5, 0, 300_000 + east, 0, -0.5, 4_100_000)}
-        profile = {"count": 3, "dtype": "uint8", "width": 200, "height": 200, "photometric": "RGB", **place}
+        georeference = {"crs": "EPSG:32637", "transform": Affine(0.5, 0, 300_000 + east, 0, -0.5, 4_100_000)}
+        profile = {"count": 3, "dtype": "uint8", "width": 200, "height": 200, "photometric": "RGB", **georeference}
         with rasterio.open(path, "w", driver="GTiff", **profile) as raster:
             raster.write(np.ones((3, 200, 200), np.uint8))
             if taken:
@@ -52,7 +52,7 @@ def write(tmp_path: Path) -> Write:
         ("", None),
     ],
 )
-def test_dates(text: str, date: str | None) -> None:
+def test_dates_are_normalised_to_utc(text: str, date: str | None) -> None:
     assert read_date(text) == date
 
 
@@ -71,7 +71,7 @@ def test_dates(text: str, date: str | None) -> None:
         ("1040010082988200", None),
     ],
 )
-def test_the_day_in_a_name(name: str, date: str | None) -> None:
+def test_a_date_is_read_from_a_name(name: str, date: str | None) -> None:
     assert date_in_name(name) == date
 
 
@@ -87,11 +87,11 @@ def test_the_day_in_a_name(name: str, date: str | None) -> None:
         ("2023-02-06T01:16:59Z", "2023-02-06T01:17:00Z", False),
     ],
 )
-def test_sides_of_the_event(taken: str, event: str, after: bool | None) -> None:
+def test_an_acquisition_is_before_or_after_the_event_or_neither(taken: str, event: str, after: bool | None) -> None:
     assert is_after(taken, event) is after
 
 
-def test_a_folder_of_scenes(write: Write, tmp_path: Path) -> None:
+def test_a_folder_is_read_as_acquisitions(write: Write, tmp_path: Path) -> None:
     write("scenes/2023-01-01.tif")
     write("scenes/b.tif", "2023:02:08 10:00:00")
     write("scenes/2023-02-09/west.tif")
@@ -101,21 +101,21 @@ def test_a_folder_of_scenes(write: Write, tmp_path: Path) -> None:
     write("scenes/20230206.tif")
     (tmp_path / "scenes/2023-02-11.tif").write_bytes(b"no raster")
     (tmp_path / "scenes/notes.txt").write_text("")
-    found = read_catalogue(tmp_path / "scenes", "2023-02-06T01:17")
-    assert {name: each.taken for name, each in found.before.items()} == {"2023-01-01.tif": "2023-01-01"}
-    assert {name: (each.taken, len(each.images)) for name, each in found.after.items()} == {
+    catalogue = read_catalogue(tmp_path / "scenes", "2023-02-06T01:17")
+    assert {name: each.taken for name, each in catalogue.before.items()} == {"2023-01-01.tif": "2023-01-01"}
+    assert {name: (each.taken, len(each.images)) for name, each in catalogue.after.items()} == {
         "b.tif": ("2023-02-08T10:00:00Z", 1),
         "2023-02-09": ("2023-02-09", 2),
         "2023-02-10_c.tif": ("2023-02-10", 1),
     }
-    warnings = [*found.warnings]
+    warnings = [*catalogue.warnings]
     assert len(warnings) == 4
     for words in ("without a date", "on the day of the event", "another date", "cannot be used"):
         (text,) = [text for text in warnings if words in text]
         assert ": 1 (first: " in text
 
 
-def test_no_date_of_the_event(write: Write, tmp_path: Path) -> None:
+def test_a_missing_or_wrong_event_date_is_refused(write: Write, tmp_path: Path) -> None:
     write("scenes/2023-01-01.tif")
     with pytest.raises(ConfigError, match="no date of the event"):
         read_catalogue(tmp_path / "scenes")
@@ -126,33 +126,33 @@ def test_no_date_of_the_event(write: Write, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing", "missing.csv", "missing.json", "file.txt"])
-def test_what_is_no_catalogue_at_all(tmp_path: Path, name: str) -> None:
+def test_a_path_that_is_not_a_catalogue_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "file.txt").write_text("")
     with pytest.raises(DataError, match="is not a catalogue"):
         read_catalogue(tmp_path / name)
 
 
-def test_images_that_do_not_overlap(write: Write, tmp_path: Path) -> None:
+def test_images_that_do_not_overlap_are_refused(write: Write, tmp_path: Path) -> None:
     write("scenes/2023-01-01.tif")
     write("scenes/2023-02-08.tif", east=1000)
     with pytest.raises(DataError, match="No image before the event overlaps"):
         make_plan(read_catalogue(tmp_path / "scenes", "2023-02-06"))
 
 
-def test_pairs_of_a_table_and_no_others(write: Write, tmp_path: Path) -> None:
+def test_only_pairs_of_the_table_are_planned(write: Write, tmp_path: Path) -> None:
     for name in ("a/before.tif", "b/before.tif", "a/after.tif", "b/after.tif"):
         write(name)
     (tmp_path / "pairs.csv").write_text(
         "Pre;Post;post_date;note\na/before.tif;a/after.tif;2023-02-08;x\nb/before.tif;b/after.tif;2023-02-09;y\n"
     )
-    found = read_catalogue(tmp_path / "pairs.csv")
-    assert [*found.before] == ["before.tif", "before.tif_2"]
-    plan = make_plan(found)
+    catalogue = read_catalogue(tmp_path / "pairs.csv")
+    assert [*catalogue.before] == ["before.tif", "before.tif_2"]
+    plan = make_plan(catalogue)
     assert [(p.job.pre.id, p.job.post.id) for p in plan.jobs if p.job.pre] == [("before.tif_2", "after.tif_2")]
     assert [text for text in plan.warnings if "note" in text]
 
 
-def test_a_pair_without_an_image_before_the_event(write: Write, tmp_path: Path) -> None:
+def test_a_pair_may_lack_its_pre_disaster_image(write: Write, tmp_path: Path) -> None:
     write("before.tif")
     write("after.tif", east=50)
     (tmp_path / "pairs.csv").write_text("pre,post\nbefore.tif,after.tif\nnone,after.tif\n")
@@ -179,7 +179,7 @@ def test_pairs_of_a_geoparquet_are_limited_to_their_areas(write: Write, tmp_path
     assert ground.symmetric_difference(west).area < 0.1
 
 
-def test_areas_under_another_name_with_a_crossing_edge_or_none(write: Write, tmp_path: Path) -> None:
+def test_crossing_areas_are_repaired_and_missing_ones_left_out(write: Write, tmp_path: Path) -> None:
     for name in ("before.tif", "crossed.tif", "nowhere.tif"):
         write(name)
     corners = [(300_000, 4_099_900), (300_040, 4_099_940), (300_040, 4_099_900), (300_000, 4_099_940)]
@@ -203,7 +203,7 @@ def test_a_pair_in_the_wrong_order_is_left_out(write: Write, tmp_path: Path) -> 
     assert any("later than their post, left out: 1 (first: line 2)" in warning for warning in catalogue.warnings)
 
 
-def test_an_area_in_another_zone_is_no_area_of_a_tile(write: Write, tmp_path: Path) -> None:
+def test_an_area_outside_the_images_is_refused(write: Write, tmp_path: Path) -> None:
     for name in ("before.tif", "after.tif"):
         write(name)
     elsewhere = gpd.GeoDataFrame({"pre": ["before.tif"], "post": ["after.tif"]}, geometry=[box(0, 0, 1, 1)], crs=4326)
@@ -228,7 +228,7 @@ def test_an_area_in_another_zone_is_no_area_of_a_tile(write: Write, tmp_path: Pa
         ("pre,post,Pre\na,b,c\n", "repeats a column"),
     ],
 )
-def test_tables_that_are_refused(write: Write, tmp_path: Path, text: str, words: str) -> None:
+def test_unusable_tables_are_refused(write: Write, tmp_path: Path, text: str, words: str) -> None:
     for name in ("a.tif", "b.tif", "c.tif"):
         write(name)
     (tmp_path / "pairs.csv").write_text(text)
@@ -242,16 +242,16 @@ def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
         read_catalogue(tmp_path / "pairs.csv")
 
 
-def test_pairs_take_no_date_of_an_event(write: Write, tmp_path: Path) -> None:
+def test_an_event_date_is_refused_with_pairs(write: Write, tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("pre,post\n")
     with pytest.raises(ConfigError, match="names pairs"):
         read_catalogue(tmp_path / "pairs.csv", "2023-02-06")
 
 
-def test_a_table_without_polygons_is_refused(tmp_path: Path) -> None:
+def test_a_geoparquet_without_georeferenced_polygons_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"pre": ["a"], "post": ["b"]}).to_parquet(tmp_path / "pairs.parquet")
     with pytest.raises(DataError, match="cannot be read"):
         read_catalogue(tmp_path / "pairs.parquet")
     gpd.GeoDataFrame({"pre": ["a"]}, geometry=[shapely.Point(0, 0)]).to_parquet(tmp_path / "pairs.parquet")
-    with pytest.raises(DataError, match="cannot be read"):  # polygons without a system
+    with pytest.raises(DataError, match="cannot be read"):  # a geometry without a coordinate reference system
         read_catalogue(tmp_path / "pairs.parquet")

@@ -36,18 +36,18 @@ from xview2_siamese_unet.types import AnyArray
 pytestmark = pytest.mark.usefixtures("no_network")
 TOP = 4_098_790.0
 FAILED = {JOBS[1]: "post_a1.tif cannot be read."}
-PLACES = {JOBS[0]: (32636, EDGE - 40), JOBS[2]: (32636, EDGE), JOBS[3]: (32637, 233_750)}
+CORNERS = {JOBS[0]: (32636, EDGE - 40), JOBS[2]: (32636, EDGE), JOBS[3]: (32637, 233_750)}
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
-    """Tasks of a campaign of which one job failed, with its collection."""
+    """Tasks of a campaign with one failed job, and its collection."""
     folder = tmp_path_factory.mktemp("written")
     jobs = read_plan(write_campaign(folder))
     tasks = [Task(job, folder / "campaign", {}, "") for job in jobs]
     for seed, task in enumerate(tasks):
         if task.job.name not in FAILED:
-            zone, left = PLACES[task.job.name]
+            zone, left = CORNERS[task.job.name]
             write_assessment(task, Grid(f"EPSG:{zone}", left, TOP, 0.5, 90 + 10 * seed, 70), seed)
     write(tasks)
     return tasks
@@ -77,7 +77,7 @@ def texts(folder: Path) -> dict[str, bytes]:
 
 
 def schemas_of(content: dict[str, Any]) -> list[str]:
-    """Return the schemas that a document of STAC was validated against."""
+    """Return the schemas that a STAC document was validated against."""
     from pystac.validation import validate_dict  # noqa: PLC0415  compiles 38 grammars
 
     return validate_dict(content, extensions=[])
@@ -94,7 +94,7 @@ def test_collection_and_items_are_valid(written: list[Task]) -> None:
         assert schema.endswith(("/item.json", "/collection.json"))
 
 
-def test_the_name_of_the_folder_is_no_address(written: list[Task], tmp_path: Path) -> None:
+def test_folder_names_with_special_characters_change_nothing(written: list[Task], tmp_path: Path) -> None:
     folder = shutil.copytree(written[0].folder, tmp_path / "a ä # %20b" / "campaign #1")
     expected = texts(folder)
     (folder / "collection.json").unlink()
@@ -103,7 +103,7 @@ def test_the_name_of_the_folder_is_no_address(written: list[Task], tmp_path: Pat
     assert [*tmp_path.rglob("collection.json")] == [folder / "collection.json"]
 
 
-def test_links_are_relative_and_lead_to_files(written: list[Task]) -> None:
+def test_links_are_relative_and_point_to_files(written: list[Task]) -> None:
     folder = written[0].folder
     for path in (folder / "collection.json", *folder.glob("scenes/*/item.json")):
         content = json.loads(path.read_text())
@@ -112,24 +112,24 @@ def test_links_are_relative_and_lead_to_files(written: list[Task]) -> None:
             assert not entry["href"].startswith(("/", "http"))
             assert (path.parent / entry["href"]).is_file()
     top = collection_of(written)
-    assert {item.id for item in top.get_items()} == {*PLACES}
+    assert {item.id for item in top.get_items()} == {*CORNERS}
     for item in top.get_items():
         assert item.get_collection().id == item.get_parent().id == item.get_root().id == item.collection_id == top.id
 
 
-def test_every_file_is_there_with_size_checksum_type_and_role(written: list[Task]) -> None:
+def test_every_file_is_an_asset_with_size_checksum_type_and_role(written: list[Task]) -> None:
     folder = written[0].folder
     top = collection_of(written)
     kinds = ("damage_{}.vrt", "damage_{}.qml", "probability_{}.vrt")
     mosaics = {f"mosaics/{kind.format(zone)}" for kind in kinds for zone in (32636, 32637)}
     assert {*top.assets} == {"buildings.gpkg", "buildings.parquet", "summary.csv", *mosaics}
     products = {"run.json", "damage.tif", "probability.tif", "buildings.gpkg", "buildings.geojson", "report.html"}
-    for above in (top, *top.get_items()):
-        if above is not top:
-            assert {*above.assets} == products
-        for name, asset in above.assets.items():
+    for document in (top, *top.get_items()):
+        if document is not top:
+            assert {*document.assets} == products
+        for name, asset in document.assets.items():
             path = Path(asset.get_absolute_href())
-            assert path == Path(above.self_href).parent / name
+            assert path == Path(document.self_href).parent / name
             facts = FileExtension.ext(asset)
             if name == "run.json":
                 assert (facts.size, facts.checksum) == (None, None)  # it holds times
@@ -166,7 +166,7 @@ def test_projection_raster_and_classes_are_those_of_the_files(written: list[Task
         ]
 
 
-def test_items_say_where_when_and_from_what(written: list[Task]) -> None:
+def test_items_have_geometry_dates_and_lineage(written: list[Task]) -> None:
     top = collection_of(written)
     item = top.get_item(JOBS[2])
     facts = item.properties
@@ -244,19 +244,21 @@ def test_a_product_that_was_deleted_is_left_out_and_named(copied: list[Task], ca
         (None, (None, "1970-01-01T00:00:00Z", "2001-09-09T01:46:40Z")),  # until the file was written
     ],
 )
-def test_a_date_a_time_or_none(copied: list[Task], taken: str | None, expected: tuple[str | None, ...]) -> None:
+def test_the_datetime_of_an_item_is_that_of_its_acquisition(
+    copied: list[Task], taken: str | None, expected: tuple[str | None, ...]
+) -> None:
     for image in copied[0].job.post.images:
         os.utime(image.path, (0, 1_000_000_000))
     post = replace(copied[0].job.post, taken=taken)
     copied[0] = copied[0]._replace(job=replace(copied[0].job, post=post))
     write(copied)
     item = collection_of(copied).get_item(JOBS[0])
-    found = tuple(item.properties.get(key) for key in ("datetime", "start_datetime", "end_datetime"))
-    assert found == expected
+    actual = tuple(item.properties.get(key) for key in ("datetime", "start_datetime", "end_datetime"))
+    assert actual == expected
     assert schemas_of(item.to_dict(include_self_link=False))
 
 
-def test_one_image_alone_and_no_model(copied: list[Task]) -> None:
+def test_an_item_of_a_post_disaster_image_without_a_model(copied: list[Task]) -> None:
     copied[0] = copied[0]._replace(job=replace(copied[0].job, pre=None))
     grid = Grid("EPSG:32636", EDGE, TOP, 0.5, 60, 60)
     write_assessment(copied[0], grid, 5, {"id": "none", "fingerprint": "none", "dataset": None})
@@ -269,7 +271,7 @@ def test_one_image_alone_and_no_model(copied: list[Task]) -> None:
     assert schemas_of(item.to_dict(include_self_link=False))
 
 
-def test_an_outline_across_180_degrees_is_cut_there(copied: list[Task]) -> None:
+def test_a_geometry_across_180_degrees_is_split(copied: list[Task]) -> None:
     east, north = Transformer.from_crs(4326, 32760, always_xy=True).transform(180, -18)
     write_assessment(copied[0], Grid("EPSG:32760", east - 50, north, 0.5, 200, 200), 6)
     write(copied)
@@ -282,7 +284,7 @@ def test_an_outline_across_180_degrees_is_cut_there(copied: list[Task]) -> None:
     assert 179.999 < east[0] < 180
 
 
-def test_a_system_without_a_code_is_written_out(copied: list[Task]) -> None:
+def test_a_crs_without_an_epsg_code_is_written_as_wkt(copied: list[Task]) -> None:
     wkt = rasterio.crs.CRS.from_string("+proj=tmerc +lon_0=36.5 +x_0=500000 +datum=WGS84 +units=m").to_wkt()
     write_assessment(copied[0], Grid(wkt, 500_000, 4_100_000, 0.5, 60, 60), 8)
     write(copied)
@@ -293,7 +295,7 @@ def test_a_system_without_a_code_is_written_out(copied: list[Task]) -> None:
     assert 36.5 <= item.bbox[0] < item.bbox[2] < 36.501
 
 
-def test_a_raster_without_data_has_the_outline_of_its_frame(copied: list[Task]) -> None:
+def test_the_geometry_of_a_raster_without_data_is_its_extent(copied: list[Task]) -> None:
     write_assessment(copied[0], Grid("EPSG:32636", EDGE, TOP, 0.5, 60, 60), 7)
 
     def no_data(values: AnyArray) -> AnyArray:
@@ -309,13 +311,13 @@ def test_a_raster_without_data_has_the_outline_of_its_frame(copied: list[Task]) 
     assert shape.symmetric_difference(frame).area / frame.area < 1e-6
 
 
-def test_the_record_of_a_finished_job_is_needed(copied: list[Task]) -> None:
+def test_a_finished_job_without_a_record_is_refused(copied: list[Task]) -> None:
     (copied[0].scene / "run.json").unlink()
     with pytest.raises(DataError, match="no finished assessment"):
         write(copied)
 
 
-def test_only_our_collections_are_ours(written: list[Task], tmp_path: Path) -> None:
+def test_only_collections_of_campaigns_are_recognised(written: list[Task], tmp_path: Path) -> None:
     assert is_collection(written[0].folder / "collection.json")
     for text in ("", "[]", "{}", '{"id": 5}', '{"id": "vendor"}', '{"type": "Collection", "id": "quake"}'):
         (tmp_path / "collection.json").write_text(text)

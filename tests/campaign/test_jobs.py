@@ -28,7 +28,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make(planned: Path, tmp_path: Path) -> Callable[..., list[Task]]:
-    """Return the tasks of the plan in a folder of the test."""
+    """Return a function that makes the tasks of the plan in the folder of the test."""
 
     def tasks(made_with: str = "model and settings") -> list[Task]:
         return [make_task(job, tmp_path, None, {"model": "m"}, made_with) for job in read_plan(planned)]
@@ -64,15 +64,15 @@ def test_a_finished_job_is_reused_until_its_settings_or_images_change(
     assert not is_finished(make()[0])
     os.utime(post, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert is_finished(make()[0])
-    beside = post.with_name(f"{post.name}.aux.xml")
-    beside.write_text("<PAMDataset></PAMDataset>")
+    sidecar = post.with_name(f"{post.name}.aux.xml")
+    sidecar.write_text("<PAMDataset></PAMDataset>")
     assert not is_finished(make()[0])
-    beside.unlink()
+    sidecar.unlink()
     (task.scene / "run.json").unlink()
     assert not is_finished(task)
 
 
-def test_a_failed_job_keeps_its_sentence_and_is_tried_again(make: Callable[..., list[Task]]) -> None:
+def test_a_failed_job_keeps_its_error_and_is_tried_again(make: Callable[..., list[Task]]) -> None:
     task = make()[0]
     sentence = "post.tif cannot be read. Copy it again."
     assert run_task(refuse, task) == sentence
@@ -84,21 +84,21 @@ def test_a_failed_job_keeps_its_sentence_and_is_tried_again(make: Callable[..., 
     assert is_finished(task)
 
 
-def test_a_defect_is_not_taken_for_a_failed_image(make: Callable[..., list[Task]]) -> None:
+def test_a_bug_is_raised_and_not_recorded_as_a_failed_job(make: Callable[..., list[Task]]) -> None:
     task = make()[0]
     with pytest.raises(ZeroDivisionError):
         run_task(lambda *_, **__: 1 / 0, task)
     assert read_state(task.folder, task.job) is None
 
 
-def test_the_area_of_interest_is_the_tile_and_a_hundred_metres(make: Callable[..., list[Task]]) -> None:
+def test_the_area_of_interest_is_the_tile_with_a_margin_of_a_hundred_metres(make: Callable[..., list[Task]]) -> None:
     area = gpd.read_file(make()[0].arguments["aoi"]).to_crs(32636)
     west, south, east, north = area.total_bounds
     assert (west, south, east, north) == pytest.approx((EDGE - 2600, 4_097_400, EDGE + 100, 4_100_100), abs=0.01)
 
 
 @pytest.mark.parametrize("linked", [True, False])
-def test_several_rasters_of_one_name_become_one_image(
+def test_several_rasters_with_the_same_name_become_one_image(
     make: Callable[..., list[Task]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
 ) -> None:
     task = make()[0]
@@ -121,15 +121,15 @@ def test_several_rasters_of_one_name_become_one_image(
     if not linked:
         monkeypatch.setattr("os.symlink", Mock(side_effect=OSError(errno.EINVAL, "a required privilege is not held")))
     post = replace(task.job.post, images=(first, replace(first, path=second)))
-    given: list[Path] = []
-    run_task(lambda pre, post, out, **_: given.extend((pre, post)), task._replace(job=replace(task.job, post=post)))
-    assert given[0].name == "pre_a.tif"
-    assert sorted(path.name for path in given[1].iterdir()) == ["0001.tif", "0002.tif", "0002.tif.msk"]
-    assert {path.is_symlink() for path in given[1].iterdir()} == {linked}
-    assert len(read_source(given[1]).tiles) == 2
+    passed: list[Path] = []
+    run_task(lambda pre, post, out, **_: passed.extend((pre, post)), task._replace(job=replace(task.job, post=post)))
+    assert passed[0].name == "pre_a.tif"
+    assert sorted(path.name for path in passed[1].iterdir()) == ["0001.tif", "0002.tif", "0002.tif.msk"]
+    assert {path.is_symlink() for path in passed[1].iterdir()} == {linked}
+    assert len(read_source(passed[1]).tiles) == 2
 
 
-def test_a_vrt_among_several_rasters_is_refused_not_left_out(make: Callable[..., list[Task]]) -> None:
+def test_a_vrt_among_several_rasters_is_refused(make: Callable[..., list[Task]]) -> None:
     task = make()[0]
     image = task.job.post.images[0]
     post = replace(task.job.post, images=(image, replace(image, path=image.path.with_suffix(".vrt"))))
@@ -138,7 +138,7 @@ def test_a_vrt_among_several_rasters_is_refused_not_left_out(make: Callable[...,
     assert "Convert it to GeoTIFF" in reason
 
 
-def test_masks_of_the_images_are_given_to_the_assessment_once(make: Callable[..., list[Task]], tmp_path: Path) -> None:
+def test_each_mask_is_passed_to_the_assessment_once(make: Callable[..., list[Task]], tmp_path: Path) -> None:
     task = make()[0]
     mask = tmp_path / "clouds.geojson"
     mask.write_text("first")

@@ -1,4 +1,4 @@
-"""Client, worker and scheduler of a campaign on Dask are each killed at five moments: the bytes stay the same."""
+"""A campaign on Dask writes the same bytes after its client, a worker and the scheduler are each killed five times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The merged table against a merge building by building, with assessments made up by the test."""
+"""The merged table against a merge building by building, for random assessments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from xview2_siamese_unet.inference.geopackage import write_geopackage
 from xview2_siamese_unet.inference.products import buildings_style
 from xview2_siamese_unet.inference.summary import sentence
 
-WORDS = ["no-damage", "minor-damage", "major-damage", "destroyed"]
+LABELS = ["no-damage", "minor-damage", "major-damage", "destroyed"]
 STATES = ["assessed", "assessed", "abstained", "not_assessed"]
 
 
@@ -49,19 +49,19 @@ def footprints(campaign: list[Task], tmp_path: Path) -> Footprints:
     return divide_footprints(write_footprints(tmp_path / "houses.gpkg"), None, [task.job.tile for task in campaign])
 
 
-def assess(task: Task, outlines: gpd.GeoDataFrame, seed: int) -> pd.DataFrame:
-    """Write an assessment with random answers; return its rows."""
+def assess(task: Task, buildings: gpd.GeoDataFrame, seed: int) -> pd.DataFrame:
+    """Write an assessment with random predictions; return its rows."""
     rng = np.random.default_rng(seed)
-    status = rng.choice(STATES, len(outlines))
-    damage = np.where(status == "assessed", rng.integers(1, 5, len(outlines)), 0)
-    rows = outlines.assign(
-        visible_fraction=rng.uniform(0, 0.4, len(outlines)).round(1),
-        obscured_fraction=rng.uniform(0, 0.4, len(outlines)).round(1),
+    status = rng.choice(STATES, len(buildings))
+    damage = np.where(status == "assessed", rng.integers(1, 5, len(buildings)), 0)
+    rows = buildings.assign(
+        visible_fraction=rng.uniform(0, 0.4, len(buildings)).round(1),
+        obscured_fraction=rng.uniform(0, 0.4, len(buildings)).round(1),
         area_m2=36.0,
         status=status,
         reason=np.where(status == "assessed", None, f"reason of {task.job.name}"),
         damage=pd.array(damage, "Int8"),
-        damage_label=pd.Series([WORDS[code - 1] if code else None for code in damage], outlines.index, dtype=object),
+        damage_label=pd.Series([LABELS[code - 1] if code else None for code in damage], buildings.index, dtype=object),
         cems_grade="Damaged",
         pre_id="a file",
         post_id="a file",
@@ -87,12 +87,12 @@ def brute_force(tasks: list[Task], rows: dict[str, pd.DataFrame], footprints: Pa
     for name, shape in zip(*(gpd.read_file(footprints)[column] for column in ("id", "geometry")), strict=True):
         point = shape.representative_point()
         mine = [task for task in tasks if task.job.tile == tile_at(point.x, point.y)]
-        found = [
+        views = [
             (task, rows[task.job.name].set_index("building_id").loc[name]) for task in mine if task.job.name in rows
         ]
-        seen = [each for each in found if each[1]["status"] != "not_assessed"]
-        most = sorted(found, key=lambda each: each[1]["obscured_fraction"] - each[1]["visible_fraction"])
-        task, row = (seen or most or [(None, None)])[0]
+        visible = [each for each in views if each[1]["status"] != "not_assessed"]
+        most = sorted(views, key=lambda each: each[1]["obscured_fraction"] - each[1]["visible_fraction"])
+        task, row = (visible or most or [(None, None)])[0]
         expected[name] = (task.job.name, row["status"], row["damage_label"]) if task else (None, "not_assessed", None)
     return expected
 
@@ -106,7 +106,7 @@ def compare(table: gpd.GeoDataFrame, expected: dict[str, tuple[Any, ...]]) -> No
 
 
 @pytest.mark.parametrize("failed", [{}, {JOBS[1]: "it failed"}, {JOBS[1]: "it failed", JOBS[2]: "it failed"}])
-def test_each_footprint_once_from_the_first_view_that_shows_it(
+def test_each_footprint_is_taken_once_from_the_first_view_that_shows_it(
     campaign: list[Task], footprints: Footprints, tmp_path: Path, failed: dict[str, str]
 ) -> None:
     rows = {
@@ -124,7 +124,7 @@ def test_each_footprint_once_from_the_first_view_that_shows_it(
     assert numbers["all"]["buildings"] == len(expected)
     assert numbers["jobs"] == {"done": 4 - len(failed), "failed": sorted(failed)}
     hidden = Counter(table["reason"].fillna("unknown")[table["status"] == "not_assessed"])
-    visible, damaged = len(table) - hidden.total(), sum(counts[word] for word in WORDS[1:])
+    visible, damaged = len(table) - hidden.total(), sum(counts[label] for label in LABELS[1:])
     percent = float(f"{100 * damaged / visible:.1f}")
     stated = [len(table), visible, damaged, percent, counts["destroyed"], counts["abstained"], hidden.total()]
     text = sentence(numbers)
@@ -164,9 +164,9 @@ def test_zones_of_the_user_count_each_building_once(campaign: list[Task], footpr
         ("outside of all zones", (~inside).sum()),
     ]
     assert numbers["zones"][0]["destroyed"] == (table.loc[inside, "damage_label"] == "destroyed").sum() > 0
-    doubtful = (points.x < (west + middle) / 2).sum()
+    shared = (points.x < (west + middle) / 2).sum()
     assert (
-        f"{doubtful} buildings lie in more than one zone and count in the first of them in the file"
+        f"{shared} buildings lie in more than one zone and count in the first of them in the file"
         in (numbers["warnings"])
     )
 
@@ -178,8 +178,8 @@ def test_the_history_holds_each_view_that_shows_a_footprint(campaign: list[Task]
     table, history = gpd.read_parquet(folder / "buildings.parquet"), pd.read_parquet(folder / "history.parquet")
     expected = {
         (row.building_id, name, dates[name], row.status, row.damage_label)
-        for name, found in rows.items()
-        for row in found.itertuples()
+        for name, frame in rows.items()
+        for row in frame.itertuples()
         if row.status != "not_assessed" and name != JOBS[3]
     }
     columns = history[["building_id", "scene", "post_date", "status", "damage_label"]].astype(object)
@@ -192,7 +192,7 @@ def test_the_history_holds_each_view_that_shows_a_footprint(campaign: list[Task]
     assert both["post_date"].tolist()[:2] == ["2023-02-08", "2023-02-09"]
 
 
-def test_a_row_says_why_its_view_was_chosen(campaign: list[Task], footprints: Footprints) -> None:
+def test_each_row_states_why_its_view_was_chosen(campaign: list[Task], footprints: Footprints) -> None:
     for seed, task in enumerate(campaign):
         assess(task, footprints.by_tile[task.job.tile], seed)
     folder = campaign[0].folder
@@ -214,7 +214,7 @@ def test_a_row_says_why_its_view_was_chosen(campaign: list[Task], footprints: Fo
 
 @pytest.fixture
 def from_stac(tmp_path: Path) -> tuple[list[Task], Made]:
-    """A campaign over a STAC catalogue: passes of two images each, some of which state no angle or other clouds."""
+    """A campaign over a STAC catalogue: passes of two images, some without an angle or with another cloud cover."""
     made = write_catalogue(tmp_path / "catalogue", count=3, tiles=2, side=3000)
     items = tmp_path / "catalogue/ard"
     change_item(items / "1040010post000/1.json", **{"view:off_nadir": 30, "tile:clouds_percent": 7.5})
@@ -232,7 +232,7 @@ def change_item(path: Path, **properties: float | None) -> None:
 
 
 def stated_over(tile: Tile, facts: dict[str, Any], key: str, second: float) -> float:
-    """Return the mean over a tile of what two images state, the second another value than that of the pass."""
+    """Return the mean over a tile of a property of two images, of which the second has the value `second`."""
     to_zone = pyproj.Transformer.from_crs(4326, tile.zone, always_xy=True)
     areas = [
         shapely.transform(outline, lambda xy: np.column_stack(to_zone.transform(*xy.T))).intersection(tile.box).area
@@ -241,9 +241,7 @@ def stated_over(tile: Tile, facts: dict[str, Any], key: str, second: float) -> f
     return float(np.average([facts[key], second], weights=areas))
 
 
-def test_angle_and_clouds_are_those_of_the_image_that_was_chosen(
-    from_stac: tuple[list[Task], Made], tmp_path: Path
-) -> None:
+def test_angle_and_clouds_are_those_of_the_chosen_image(from_stac: tuple[list[Task], Made], tmp_path: Path) -> None:
     tasks, made = from_stac
     ground = shapely.union_all([outline for facts in made.acquisitions for outline in facts["outlines"]])
     west, south, east, north = ground.bounds
@@ -278,7 +276,9 @@ def test_angle_and_clouds_are_those_of_the_image_that_was_chosen(
     assert [*table.loc[~unseen, "cloud_cover"]] == [*planned["cloud_percent"]]
 
 
-def test_a_geopackage_like_that_of_an_assessment(campaign: list[Task], footprints: Footprints) -> None:
+def test_the_geopackage_is_deterministic_and_has_the_style_of_an_assessment(
+    campaign: list[Task], footprints: Footprints
+) -> None:
     for task in campaign:
         assess(task, footprints.by_tile[task.job.tile], 0)
     folder = campaign[0].folder
@@ -293,17 +293,19 @@ def test_a_geopackage_like_that_of_an_assessment(campaign: list[Task], footprint
     assert styles["styleQML"].item() == buildings_style()
 
 
-def test_footprints_without_an_id_are_numbered_for_the_assessments_alone(
+def test_footprints_without_an_id_are_numbered_only_for_the_assessments(
     campaign: list[Task], footprints: Footprints
 ) -> None:
-    nameless = {tile: frame.assign(building_id=None) for tile, frame in footprints.by_tile.items()}
+    without_ids = {tile: frame.assign(building_id=None) for tile, frame in footprints.by_tile.items()}
     for task in campaign:
-        outlines = nameless[task.job.tile]
-        assess(task, outlines.assign(building_id=[f"row {n + 1}" for n in range(len(outlines))]), 0)
-    given = replace(footprints, by_tile=nameless)
-    assert write_table(campaign[0].folder, campaign, {}, given)["all"]["buildings"] == sum(map(len, nameless.values()))
+        rows = without_ids[task.job.tile]
+        assess(task, rows.assign(building_id=[f"row {n + 1}" for n in range(len(rows))]), 0)
+    given = replace(footprints, by_tile=without_ids)
+    assert write_table(campaign[0].folder, campaign, {}, given)["all"]["buildings"] == sum(
+        map(len, without_ids.values())
+    )
     assert read(campaign[0].folder)["building_id"].isna().all()
-    path = write_tile(campaign[0].folder, campaign[0].job.tile, nameless[campaign[0].job.tile], "house")
+    path = write_tile(campaign[0].folder, campaign[0].job.tile, without_ids[campaign[0].job.tile], "house")
     written = gpd.read_parquet(path)["house"]
     assert written.tolist() == [f"row {n + 1}" for n in range(len(written))]
 
@@ -316,8 +318,8 @@ def test_an_assessment_of_other_footprints_is_refused(campaign: list[Task], foot
 
 
 def write_damage(task: Task, left: float, width: int) -> None:
-    """Write the raster of an assessment, with data from `left` on."""
-    place = {"crs": f"EPSG:{task.job.tile.zone}", "transform": Affine(1, 0, left, 0, -1, 4_098_800)}
+    """Write the raster of an assessment with data east of `left`."""
+    georeference = {"crs": f"EPSG:{task.job.tile.zone}", "transform": Affine(1, 0, left, 0, -1, 4_098_800)}
     with rasterio.open(
         task.scene / "damage.tif",
         "w",
@@ -327,15 +329,15 @@ def write_damage(task: Task, left: float, width: int) -> None:
         nodata=255,
         width=width,
         height=100,
-        **place,
+        **georeference,
     ) as raster:
         raster.write(np.zeros((1, 100, width), np.uint8))
 
 
-def test_outlines_of_the_net_belong_to_one_tile_and_to_the_first_view(
+def test_predicted_outlines_belong_to_one_tile_and_to_the_first_view(
     campaign: list[Task], footprints: Footprints
 ) -> None:
-    """Assessments of zone 36 hold outlines beyond their tiles; the first of the east ends 20 m from the edge."""
+    """Assessments of zone 36 hold outlines beyond their tiles; the first one of the east ends 20 m from the edge."""
     both = pd.concat([frame for tile, frame in footprints.by_tile.items() if tile is not None and tile.zone == 32636])
     for seed, task in enumerate(campaign):
         zone = task.job.tile.zone
@@ -344,7 +346,7 @@ def test_outlines_of_the_net_belong_to_one_tile_and_to_the_first_view(
         if task.job.name == JOBS[1]:
             frame = frame[frame.geometry.centroid.x < EDGE + 20].reset_index(drop=True)
         assess(task, frame, seed)
-        # Its last outlines reach beyond its data, where the second view has them, too.
+        # The last outlines of the first view reach beyond its data; the second view has them, too.
         write_damage(task, EDGE - 60 if zone == 32636 else 233_700, 70 if task.job.name == JOBS[1] else 200)
     folder = campaign[0].folder
     write_table(folder, campaign, {}, None)
@@ -362,7 +364,7 @@ def test_outlines_of_the_net_belong_to_one_tile_and_to_the_first_view(
 
 
 @pytest.mark.parametrize("given", [True, None])
-def test_without_any_building_there_is_an_empty_table(
+def test_a_campaign_without_buildings_has_an_empty_table(
     campaign: list[Task], footprints: Footprints, given: bool | None
 ) -> None:
     nothing = replace(footprints, by_tile={})
@@ -410,7 +412,7 @@ def test_a_footprint_without_a_polygon_is_counted(campaign: list[Task], tmp_path
     assert (lost["building_id"], lost["reason"]) == (rows.loc[5, "id"], "no polygon")
 
 
-def test_an_assessment_without_a_building_does_not_decide_the_types(
+def test_an_assessment_without_buildings_does_not_change_the_column_types(
     campaign: list[Task], footprints: Footprints
 ) -> None:
     by_tile = {tile: frame for tile, frame in footprints.by_tile.items() if tile != campaign[0].job.tile}
@@ -424,4 +426,4 @@ def test_an_assessment_without_a_building_does_not_decide_the_types(
     write_table(campaign[0].folder, campaign, {}, some)
     table = read(campaign[0].folder)
     assert Counter(table["scene"].dropna().str[:16]) == {JOBS[1][:16]: 63, JOBS[3][:16]: 63}
-    assert set(table["damage_label"].dropna()) == set(WORDS)
+    assert set(table["damage_label"].dropna()) == set(LABELS)

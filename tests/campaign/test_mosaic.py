@@ -39,7 +39,7 @@ def tasks(jobs: tuple[Job, ...], tmp_path: Path) -> list[Task]:
 
 
 def write_scenes(tasks: list[Task], *pixels_and_corners: tuple[float, float, float]) -> None:
-    """Write rasters; of each, side of a pixel and metres to the east and south of the common corner."""
+    """Write rasters, each with its pixel size and its offset east and south of a common corner in metres."""
     for seed, (task, zone, (pixel, east, south)) in enumerate(zip(tasks, ZONES, pixels_and_corners, strict=True)):
         grid = Grid(f"EPSG:326{zone}", EDGE + east, TOP - south, pixel, 90 + 10 * seed, 70)
         write_rasters(task.scene, grid, seed)
@@ -52,30 +52,30 @@ Boxes = dict[str, list[tuple[float, float, float, float]]]
 def compose(
     mosaic: rasterio.DatasetReader, tasks: list[Task], name: str, hidden: Boxes = MappingProxyType({})
 ) -> np.ndarray:
-    """Return for the centre of each pixel the value of the first job that has one, in the order of their ranks."""
+    """Return for each pixel the value at its centre of the job with the lowest rank that has data there."""
     columns, rows = np.meshgrid(np.arange(mosaic.width) + 0.5, np.arange(mosaic.height) + 0.5)
     east, north = mosaic.transform @ (columns, rows)
-    found = np.full((mosaic.count, *mosaic.shape), 255, np.uint8)
+    composed = np.full((mosaic.count, *mosaic.shape), 255, np.uint8)
     for task in sorted(tasks, key=lambda task: (task.job.rank, task.job.name)):
         with rasterio.open(task.scene / name) as raster:
             if raster.crs != mosaic.crs:
                 continue
             pixels = raster.read()
             x, y = ~raster.transform @ (east, north)
-            # Of larger pixels, those of the mosaic that reach beyond the edge stay empty.
+            # Next to a scene with larger pixels, pixels of the mosaic that reach beyond its edge stay empty.
             edge = 0.0 if raster.res == mosaic.res else mosaic.res[0] / raster.res[0] / 2 - 1e-6
             inside = (x >= edge) & (x < raster.width - edge) & (y >= edge) & (y < raster.height - edge)
-        values = np.full_like(found, 255)
+        values = np.full_like(composed, 255)
         for west, south, right, top in hidden.get(task.job.name, []):
-            # The centre of a pixel of the scene, not of the mosaic, says whether it is obscured.
+            # The centre of a pixel of the scene, not of the mosaic, decides whether it is obscured.
             middle, centre = raster.transform @ (np.floor(x) + 0.5, np.floor(y) + 0.5)
             inside &= ~((middle > west) & (middle < right) & (centre > south) & (centre < top))
         values[:, inside] = pixels[:, np.floor(y[inside]).astype(int), np.floor(x[inside]).astype(int)]
-        found = np.where(found == 255, values, found)
-    return found
+        composed = np.where(composed == 255, values, composed)
+    return composed
 
 
-PLACES = {
+GRIDS = {
     "one grid": [(0.5, 0, 0), (0.5, 20, 5), (0.5, 10, 15), (0.5, 0, 0)],
     "shifted by parts of a pixel": [(0.5, 0, 0), (0.5, 20.2, 5.1), (0.5, 9.85, 15.1), (0.5, 0, 0)],
     "larger pixels": [(0.8, -3.3, -2), (0.5, 20, 5), (0.65, 10, 15), (0.5, 0, 0)],
@@ -87,9 +87,9 @@ def rasters_of(names: list[str]) -> list[str]:
     return [name for name in names if name.endswith(".vrt")]
 
 
-@pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
-def test_a_mosaic_is_a_composition_by_rank(tasks: list[Task], places: list[tuple[float, float, float]]) -> None:
-    write_scenes(tasks, *places)
+@pytest.mark.parametrize("grids", GRIDS.values(), ids=GRIDS)
+def test_a_mosaic_is_a_composition_by_rank(tasks: list[Task], grids: list[tuple[float, float, float]]) -> None:
+    write_scenes(tasks, *grids)
     names = ["damage_32636.vrt", "damage_32637.vrt", "probability_32636.vrt", "probability_32637.vrt"]
     styles = ["damage_32636.qml", "damage_32637.qml"]
     assert write_mosaics(tasks[0].folder, tasks) == sorted(f"mosaics/{name}" for name in [*names, *styles])
@@ -98,18 +98,18 @@ def test_a_mosaic_is_a_composition_by_rank(tasks: list[Task], places: list[tuple
         source = name.partition("_")[0] + ".tif"
         with rasterio.open(tasks[0].folder / "mosaics" / name) as mosaic:
             assert mosaic.crs.to_string() == f"EPSG:{name[-9:-4]}"
-            assert mosaic.res == (min(place[0] for place in (places[:3] if "36.vrt" in name else places[3:])),) * 2
+            assert mosaic.res == (min(each[0] for each in (grids[:3] if "36.vrt" in name else grids[3:])),) * 2
             values = mosaic.read()
             expected = compose(mosaic, tasks, source)
             np.testing.assert_array_equal(values, expected)
-            part = rasterio.windows.Window(37, 21, 50, 33)  # sources are cut by what is read
+            part = rasterio.windows.Window(37, 21, 50, 33)  # cuts the sources
             np.testing.assert_array_equal(mosaic.read(window=part), expected[:, 21:54, 37:87])
         assert 0.2 < (values != 255).mean() < 0.9
 
 
-@pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
-def test_obscured_ground_shows_the_next_rank(tasks: list[Task], places: list[tuple[float, float, float]]) -> None:
-    write_scenes(tasks, *places)
+@pytest.mark.parametrize("grids", GRIDS.values(), ids=GRIDS)
+def test_obscured_ground_shows_the_next_rank(tasks: list[Task], grids: list[tuple[float, float, float]]) -> None:
+    write_scenes(tasks, *grids)
     # No edge crosses the centre of a pixel.
     clouds = [(EDGE + 2.3, TOP - 40.2, EDGE + 31.13, TOP - 9.9), (EDGE + 35.3, TOP - 33.4, EDGE + 60, TOP - 20.11)]
     hidden = {tasks[0].job.name: clouds, tasks[2].job.name: clouds[:1], tasks[3].job.name: clouds}
@@ -133,7 +133,7 @@ def test_obscured_ground_shows_the_next_rank(tasks: list[Task], places: list[tup
 
 
 def test_every_pixel_of_every_scene_lies_in_the_mosaic(tasks: list[Task]) -> None:
-    write_scenes(tasks, *PLACES["larger pixels"])
+    write_scenes(tasks, *GRIDS["larger pixels"])
     write_mosaics(tasks[0].folder, tasks)
     with rasterio.open(tasks[0].folder / "mosaics/damage_32636.vrt") as mosaic:
         for task in tasks[:3]:
@@ -146,7 +146,7 @@ def test_every_pixel_of_every_scene_lies_in_the_mosaic(tasks: list[Task]) -> Non
 
 
 def test_colours_scale_names_and_tags_are_kept(tasks: list[Task]) -> None:
-    write_scenes(tasks, *PLACES["one grid"])
+    write_scenes(tasks, *GRIDS["one grid"])
     for name in rasters_of(write_mosaics(tasks[0].folder, tasks)):
         source = Path(name).name.partition("_")[0] + ".tif"
         with rasterio.open(tasks[0].folder / name) as mosaic, rasterio.open(tasks[3].scene / source) as raster:
@@ -159,8 +159,8 @@ def test_colours_scale_names_and_tags_are_kept(tasks: list[Task]) -> None:
             assert ("RUN" in mosaic.tags()) == ("32637" in name)  # differs between the scenes of zone 36
 
 
-def test_the_folder_can_be_moved(tasks: list[Task], tmp_path: Path) -> None:
-    write_scenes(tasks, *PLACES["one grid"])
+def test_mosaics_work_after_their_folder_is_moved(tasks: list[Task], tmp_path: Path) -> None:
+    write_scenes(tasks, *GRIDS["one grid"])
     write_mosaics(tasks[0].folder, tasks)
     path = Path("mosaics/damage_32636.vrt")
     assert str(tmp_path) not in (tasks[0].folder / path).read_text()
@@ -171,8 +171,8 @@ def test_the_folder_can_be_moved(tasks: list[Task], tmp_path: Path) -> None:
         np.testing.assert_array_equal(mosaic.read(), before)
 
 
-def test_mosaics_of_jobs_that_are_gone_are_removed(tasks: list[Task]) -> None:
-    write_scenes(tasks, *PLACES["one grid"])
+def test_mosaics_of_removed_jobs_are_removed(tasks: list[Task]) -> None:
+    write_scenes(tasks, *GRIDS["one grid"])
     write_mosaics(tasks[0].folder, tasks)
     own = tasks[0].folder / "mosaics/roads.vrt"
     own.write_text("mine")
@@ -183,8 +183,8 @@ def test_mosaics_of_jobs_that_are_gone_are_removed(tasks: list[Task]) -> None:
     assert (tasks[0].folder / "mosaics/damage_32636.vrt").read_bytes() == before
 
 
-def test_a_missing_raster_is_counted(tasks: list[Task], caplog: pytest.LogCaptureFixture) -> None:
-    write_scenes(tasks, *PLACES["one grid"])
+def test_a_missing_raster_is_counted_in_a_warning(tasks: list[Task], caplog: pytest.LogCaptureFixture) -> None:
+    write_scenes(tasks, *GRIDS["one grid"])
     (tasks[1].scene / "probability.tif").unlink()
     (tasks[3].scene / "probability.tif").unlink()
     with caplog.at_level(logging.WARNING):
@@ -193,8 +193,8 @@ def test_a_missing_raster_is_counted(tasks: list[Task], caplog: pytest.LogCaptur
     assert names == ["mosaics/damage_32636.vrt", "mosaics/damage_32637.vrt", "mosaics/probability_32636.vrt"]
 
 
-def test_the_lower_rank_is_on_top_whatever_the_name(tasks: list[Task]) -> None:
-    write_scenes(tasks, *PLACES["one grid"])
+def test_the_lower_rank_is_on_top_for_any_name(tasks: list[Task]) -> None:
+    write_scenes(tasks, *GRIDS["one grid"])
     swapped = [task._replace(job=replace(task.job, rank=rank)) for task, rank in zip(tasks, (3, 2, 1, 1), strict=True)]
     write_mosaics(tasks[0].folder, swapped)
     with rasterio.open(tasks[0].folder / "mosaics/damage_32636.vrt") as mosaic:
@@ -203,7 +203,7 @@ def test_the_lower_rank_is_on_top_whatever_the_name(tasks: list[Task]) -> None:
         assert (values != compose(mosaic, tasks, "damage.tif")).any()
 
 
-def test_a_system_without_a_code_has_a_mosaic(tasks: list[Task]) -> None:
+def test_a_crs_without_an_epsg_code_has_a_mosaic(tasks: list[Task]) -> None:
     wkt = rasterio.crs.CRS.from_string("+proj=tmerc +lon_0=30.5 +k=0.9996 +x_0=500000 +datum=WGS84 +units=m").to_wkt()
     grid = Grid(wkt, 0, 0, 0.5, 40, 30)
     write_rasters(tasks[0].scene, grid, 1)

@@ -21,12 +21,12 @@ from xview2_siamese_unet.campaign.plan import Job
 from xview2_siamese_unet.campaign.tiles import Tile
 from xview2_siamese_unet.inference.summary import Tally, cell_names, sentence, summary_numbers
 
-WORDS = ["no-damage", "minor-damage", "major-damage", "destroyed"]
+LABELS = ["no-damage", "minor-damage", "major-damage", "destroyed"]
 EVIL = "</title><script>alert(1)</script>"
 
 
 def image(tile: Tile, west: float = 0) -> Image:
-    """Return an image that shows a tile from `west` metres on."""
+    """Return an image of a tile without its western `west` metres."""
     left, bottom, right, top = tile.box.bounds
     outline = gpd.GeoSeries([shapely.box(left + west, bottom, right, top)], crs=tile.zone).to_crs(4326).item()
     return Image(Path("/nowhere.tif"), outline, f"EPSG:{tile.zone}", 0.5, None, None, ())
@@ -43,7 +43,7 @@ def buildings(tile: Tile, number: int, seed: int) -> gpd.GeoDataFrame:
     left, bottom, right, top = tile.box.bounds
     x, y = rng.uniform(left, right - 9, number), rng.uniform(bottom, top - 9, number)
     status = rng.choice(["assessed", "abstained", "not_assessed"], number, p=[0.8, 0.1, 0.1])
-    label = np.where(status == "assessed", rng.choice(WORDS, number, p=[0.6, 0.2, 0.1, 0.1]), None)
+    label = np.where(status == "assessed", rng.choice(LABELS, number, p=[0.6, 0.2, 0.1, 0.1]), None)
     facts = {"status": status, "reason": np.where(status == "assessed", None, "obscured"), "damage_label": label}
     return gpd.GeoDataFrame(facts, geometry=shapely.box(x, y, x + 9, y + 9), crs=tile.zone)
 
@@ -72,15 +72,15 @@ def test_each_cell_shows_its_counts(tmp_path: Path) -> None:
     kinds = frame["damage_label"].where(frame["status"] == "assessed", frame["status"])
     expected = Counter()
     for (east, north), part in kinds.groupby([corner["minx"].astype(int), corner["miny"].astype(int)]):
-        found = Counter(part)
-        assessed = sum(found[word] for word in WORDS)
-        damaged = assessed - found["no-damage"]
+        counts = Counter(part)
+        assessed = sum(counts[label] for label in LABELS)
+        damaged = assessed - counts["no-damage"]
         lines = [
             f"buildings: {len(part)}, assessed: {assessed}",
-            f"damaged: {damaged} ({damaged / assessed:.1%}), destroyed among these: {found['destroyed']}",
+            f"damaged: {damaged} ({damaged / assessed:.1%}), destroyed among these: {counts['destroyed']}",
         ]
         if assessed < len(part):
-            lines.append(f"not assessed: {found['not_assessed']}, uncertain: {found['abstained']}")
+            lines.append(f"not assessed: {counts['not_assessed']}, uncertain: {counts['abstained']}")
         lines.append(f"EPSG:32637 E{east}N{north}")
         expected["\n".join(lines)] += 1
     assert Counter(cells_of(page)) == expected
@@ -97,7 +97,7 @@ def test_each_cell_shows_its_counts(tmp_path: Path) -> None:
         ([None], ["not_assessed"], "#d9d9d9", True),
     ],
 )
-def test_colours_are_those_of_the_assessed_and_hatches_of_the_others(
+def test_cells_are_coloured_by_assessed_buildings_and_hatched_for_the_others(
     tmp_path: Path, label: list[str | None], status: list[str], colour: str, hatched: bool
 ) -> None:
     tile = Tile(32637, 100, 1640)
@@ -123,7 +123,7 @@ def test_jobs_are_outlines_with_links_and_failures_with_reasons(tmp_path: Path) 
     assert (max(right) - min(right)) / (max(left) - min(left)) == pytest.approx(1500 / 2000, abs=0.1)
 
 
-def test_text_is_escaped_and_buildings_without_a_place_are_counted(tmp_path: Path) -> None:
+def test_text_is_escaped_and_buildings_without_a_polygon_are_counted(tmp_path: Path) -> None:
     tile = Tile(32637, 100, 1640)
     lost = {"level": "cell", "name": "nowhere", "buildings": 1}
     numbers = numbers_of({tile: buildings(tile, 9, 0)})
@@ -138,7 +138,7 @@ def test_text_is_escaped_and_buildings_without_a_place_are_counted(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_cells_grow_until_they_are_few(tmp_path: Path) -> None:
+def test_many_cells_are_merged_into_larger_ones(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     spread = {Tile(32637, 100 + n % 20, 1600 + n // 20): int(count) for n, count in enumerate(rng.integers(5, 60, 400))}
     parts = {tile: buildings(tile, count, count) for tile, count in spread.items()}
@@ -153,8 +153,8 @@ def test_cells_grow_until_they_are_few(tmp_path: Path) -> None:
     )
 
 
-def test_across_zones_and_180_degrees(tmp_path: Path) -> None:
-    """Zone 60 ends where zone 1 begins: two cells at the border touch, and none spans the Earth."""
+def test_cells_touch_across_utm_zones_and_180_degrees(tmp_path: Path) -> None:
+    """Zone 60 borders on zone 1: two cells at the border touch, and neither spans the Earth."""
     parts = {}
     for zone, longitude in ((32660, 179.999), (32601, -179.999)):
         x, y = gpd.GeoSeries.from_xy([longitude], [10.0], crs=4326).to_crs(zone).get_coordinates().iloc[0]
@@ -170,14 +170,14 @@ def test_across_zones_and_180_degrees(tmp_path: Path) -> None:
 
 
 def many_tasks(folder: Path, tiles: list[Tile]) -> list[Task]:
-    """Return a job for each tile; all have the images of one, so that nothing is projected."""
+    """Return a job for each tile, without images, so that nothing is projected."""
     pre, post = Acquisition("pre", "2023-01-01", ()), Acquisition("post", "2023-02-08", ())
     return [Task(Job(f"{tile.name}_01", tile, 1, pre, post), folder, {}, "") for tile in tiles]
 
 
 def numbers_of_cells(tiles: list[Tile]) -> dict[str, Any]:
-    """Return counts of a building of each class, and one that is obscured, in one cell of each tile."""
-    counts = dict.fromkeys([*WORDS, "abstained", "not_assessed", "obscured"], 1) | {"buildings": 6}
+    """Return counts of one cell in each tile: a building of each class and an obscured one."""
+    counts = dict.fromkeys([*LABELS, "abstained", "not_assessed", "obscured"], 1) | {"buildings": 6}
     cells = [
         {"level": "cell", "name": f"EPSG:{tile.zone} E{tile.column * 2500}N{tile.row * 2500}", **counts}
         for tile in tiles
@@ -191,7 +191,7 @@ def numbers_of_cells(tiles: list[Tile]) -> dict[str, Any]:
 @pytest.mark.parametrize("gap", [1, 2, 7])
 @pytest.mark.parametrize("count", [1000, 5000])
 def test_the_page_of_many_jobs_stays_below_one_megabyte(tmp_path: Path, gap: int, count: int) -> None:
-    """Without and with gaps, so that the outlines of jobs cannot be joined; every third job failed."""
+    """With gaps, the outlines of jobs cannot be joined; every third job failed."""
     tiles = [Tile(32636 + n % 2, 100 + n // 2 % 28 * gap, 100 + n // 56 * gap) for n in range(count)]
     tasks = many_tasks(tmp_path, tiles)
     reason = "the image cannot be read: it ends after 1,000 of 2,000 bytes. Copy it again. " * 3
@@ -206,8 +206,8 @@ def test_the_page_of_many_jobs_stays_below_one_megabyte(tmp_path: Path, gap: int
     assert page.count(reason) == 200
 
 
-def test_outlines_of_many_jobs_are_joined_where_they_touch(tmp_path: Path) -> None:
-    """A block of 20 x 20 tiles, and one far in the north: two rings, whose sizes are as 20 to 1."""
+def test_outlines_of_many_jobs_are_joined_if_they_touch(tmp_path: Path) -> None:
+    """A block of 20 x 20 tiles and a single tile far north: two rings with areas of 400 to 1."""
     tiles = [Tile(32637, 200 + n % 20, 100 + n // 20) for n in range(400)] + [Tile(32637, 200, 150)]
     page = write(tmp_path, many_tasks(tmp_path, tiles), {}, numbers_of_cells(tiles))
     (path,) = re.findall(r'class="job" d="([^"]*)"', page)
@@ -219,7 +219,7 @@ def test_outlines_of_many_jobs_are_joined_where_they_touch(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(200, 200), (201, 1)])
-def test_a_few_jobs_are_drawn_each(tmp_path: Path, count: int, drawn: int) -> None:
+def test_a_few_jobs_are_drawn_separately(tmp_path: Path, count: int, drawn: int) -> None:
     tiles = [Tile(32637, 200 + n % 20, 100 + n // 20) for n in range(count)]
     tasks = [task(tmp_path, tile) for tile in tiles]
     page = write(tmp_path, tasks, {}, numbers_of_cells(tiles))

@@ -1,4 +1,4 @@
-"""The page of a plan: each of a few jobs, squares of many, and a size that does not grow with their number."""
+"""The page of a plan: a few jobs are drawn separately, many as squares, and its size is bounded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def acquisition(name: str) -> Acquisition:
 
 
 def make(count: int, gap: int = 1) -> Plan:
-    """Return a plan with a job for each tile, each fourth of the second of three acquisitions after the event."""
+    """Return a plan with a job for each tile; every fourth has the second of three post-disaster acquisitions."""
     before, after = ({name: acquisition(name) for name in names} for names in (["pre"], ["post_a", "post_b", "post_c"]))
     jobs = []
     for n in range(count):
@@ -40,7 +40,7 @@ def titles(page: str) -> list[str]:
     return re.findall(r'class="job"[^>]* d="M[^"]*Z"><title>([^<]*)', page)
 
 
-def test_a_few_jobs_are_drawn_each() -> None:
+def test_a_few_jobs_are_drawn_separately() -> None:
     plan = make(40)
     assert [title.split(":")[0] for title in titles(plan_page(plan, "few"))] == [
         planned.job.name for planned in plan.jobs[::-1]
@@ -48,23 +48,23 @@ def test_a_few_jobs_are_drawn_each() -> None:
 
 
 @pytest.mark.parametrize("gap", [1, 2])
-def test_many_jobs_are_squares_and_below_one_megabyte(gap: int) -> None:
+def test_many_jobs_are_drawn_as_squares_in_less_than_one_megabyte(gap: int) -> None:
     plan = make(5000, gap)
     page = plan_page(plan, "many")
     assert len(page.encode()) < 1_000_000
-    found = [re.fullmatch(r"([\d,]+) jobs, of (\w+): ([\d,]+)", title) for title in titles(page)]
-    assert 200 <= len(found) <= 1000
+    squares = [re.fullmatch(r"([\d,]+) jobs, of (\w+): ([\d,]+)", title) for title in titles(page)]
+    assert 200 <= len(squares) <= 1000
     tiles = 1000 * int(re.findall(r"Squares of (\d+) km", page)[0]) // 2500
     expected: defaultdict[tuple[int, int], Counter[str]] = defaultdict(Counter)
     for planned in plan.jobs:
         expected[planned.job.tile.column // tiles, planned.job.tile.row // tiles][planned.job.post.id] += 1
-    assert Counter((int(each[1]), int(each[3])) for each in found if each) == Counter(
+    assert Counter((int(each[1]), int(each[3])) for each in squares if each) == Counter(
         (posts.total(), max(posts.values())) for posts in expected.values()
     )
-    assert {each[2] for each in found if each} == {posts.most_common(1)[0][0] for posts in expected.values()}
+    assert {each[2] for each in squares if each} == {posts.most_common(1)[0][0] for posts in expected.values()}
 
 
-def test_many_acquisitions_are_cut_to_those_with_the_most_jobs() -> None:
+def test_only_acquisitions_with_the_most_jobs_are_listed() -> None:
     plan = make(40)
     more = {f"other{number:05}": acquisition(f"other{number:05}") for number in range(5000)}
     catalogue = Catalogue({**more, **plan.catalogue.before}, plan.catalogue.after)

@@ -30,18 +30,18 @@ def footprints() -> list[Point]:
     return [Point(metres(*each, inverse=True)) for each in rng.uniform((-4200, -3800), (4000, 1700), (FOOTPRINTS, 2))]
 
 
-def test_the_view_of_every_footprint_is_that_of_the_rules(made: Made, plan: Plan, footprints: list[Point]) -> None:
+def test_the_view_of_every_footprint_follows_the_rules(made: Made, plan: Plan, footprints: list[Point]) -> None:
     tree = shapely.STRtree([job.ground for job in plan.jobs])
     chosen = {number: [] for number in range(FOOTPRINTS)}
     for footprint, job in tree.query(footprints, predicate="within").T.tolist():
         chosen[footprint].append(plan.jobs[job].job)
     wrong = []
-    for place, jobs in zip(footprints, chosen.values(), strict=True):
-        expected = pair_by_rules(made, place)
-        found = [(job.pre.id, job.post.id) for job in jobs if job.pre is not None]
-        if found != ([] if expected is None else [expected]):
-            wrong.append((place, found, expected))
-        assert all(job.tile == tile_at(place.x, place.y) for job in jobs)
+    for point, jobs in zip(footprints, chosen.values(), strict=True):
+        expected = pair_by_rules(made, point)
+        pairs = [(job.pre.id, job.post.id) for job in jobs if job.pre is not None]
+        if pairs != ([] if expected is None else [expected]):
+            wrong.append((point, pairs, expected))
+        assert all(job.tile == tile_at(point.x, point.y) for job in jobs)
     assert wrong == []
     assert sum(bool(jobs) for jobs in chosen.values()) > FOOTPRINTS / 2
     assert {job.tile.zone for jobs in chosen.values() for job in jobs} == {32636, 32637}
@@ -61,7 +61,7 @@ def test_a_job_has_the_images_that_meet_its_tile(made: Made, plan: Plan) -> None
     assert len({*names}) == len(names)
 
 
-def test_ground_before_and_after_the_event_is_planned_once(made: Made, plan: Plan) -> None:
+def test_ground_imaged_before_and_after_the_event_is_planned_once(made: Made, plan: Plan) -> None:
     late = [facts["datetime"] >= EVENT for facts in made.acquisitions]
     before, after = (
         shapely.union_all(
@@ -78,7 +78,7 @@ def test_ground_before_and_after_the_event_is_planned_once(made: Made, plan: Pla
     ).area == pytest.approx(0, abs=1e-8)
 
 
-def test_megapixels_are_what_both_images_show_of_the_tile(plan: Plan) -> None:
+def test_megapixels_count_what_both_images_show_of_the_tile(plan: Plan) -> None:
     for planned in plan.jobs:
         assert planned.square_km * 4 - 1e-6 <= planned.megapixels <= SIDE**2 * 4 / 1e6 + 1e-6
 
@@ -101,14 +101,14 @@ def test_ground_without_an_image_before_the_event_is_counted(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_two_hundred_items_are_planned_in_five_seconds(tmp_path: Path) -> None:
     made = write_catalogue(tmp_path, count=10, tiles=10)
-    started = time.process_time()  # other tests run next to this one
+    started = time.process_time()  # not wall time: other tests run in parallel
     plan = make_plan(read_catalogue(made.top))
     assert time.process_time() - started < 5
     assert len(plan.jobs) > 100
 
 
 def in_memory(name: str, taken: str, *parts: tuple[shapely.Polygon, float | None]) -> Acquisition:
-    """An acquisition of images with outlines in degrees and shares of clouds."""
+    """Return an acquisition of images, each with an outline in degrees and a cloud cover."""
     images = [
         Image(Path(f"{name}{number}.tif"), outline, "EPSG:4326", 0.5, cloud)
         for number, (outline, cloud) in enumerate(parts)
@@ -124,7 +124,7 @@ def catalogue_of(*acquisitions: Acquisition) -> Catalogue:
     return Catalogue(before, after, event=EVENT)
 
 
-def test_clouds_are_those_over_the_tile_by_area() -> None:
+def test_clouds_are_averaged_over_the_tile_by_area() -> None:
     west, south, east, north = Tile(32637, 180, 1600).box.bounds
     to_degrees = pyproj.Transformer.from_crs(32637, 4326, always_xy=True)
 
@@ -147,7 +147,7 @@ def test_clouds_are_those_over_the_tile_by_area() -> None:
     assert first.view.off_nadir is None
 
 
-def test_an_event_across_180_degrees_and_the_equator() -> None:
+def test_an_event_across_180_degrees_and_the_equator_is_planned_in_four_zones() -> None:
     split = shapely.union_all([shapely.box(179.98, -0.02, 180, 0.02), shapely.box(-180, -0.02, -179.98, 0.02)])
     beyond = shapely.box(179.98, -0.02, 180.02, 0.02)
     plan = make_plan(
@@ -167,7 +167,7 @@ def test_the_history_has_a_job_for_each_day_that_shows_a_tile(made: Made, plan: 
     days = {(each.job.tile, (each.job.post.taken or "")[:10]) for each in more.jobs}
     early = shapely.union_all([o for f in made.acquisitions if f["datetime"] < EVENT for o in f["outlines"]])
     for facts in made.acquisitions:
-        for place in (outline.intersection(early).representative_point() for outline in facts["outlines"]):
-            if facts["datetime"] >= EVENT and not place.is_empty:
-                assert (tile_at(place.x, place.y), facts["datetime"][:10]) in days
+        for point in (outline.intersection(early).representative_point() for outline in facts["outlines"]):
+            if facts["datetime"] >= EVENT and not point.is_empty:
+                assert (tile_at(point.x, point.y), facts["datetime"][:10]) in days
     assert "history" in more.rules[-1]

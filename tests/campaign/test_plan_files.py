@@ -33,27 +33,31 @@ def folder(plan: Plan, tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, how: Edit) -> None:
-    """Change the table as a person does in a spreadsheet."""
+    """Change the table and save it as a spreadsheet program does."""
     table = pd.read_csv(folder / "plan.csv", dtype=str, keep_default_na=False)
     changed = how(table)
     (table if changed is None else changed).to_csv(folder / "plan.csv", sep=";", index=False, encoding="utf-8-sig")
 
 
-def test_jobs_come_back_as_they_were_planned(plan: Plan, folder: Path) -> None:
-    for found, planned in zip(read_plan(folder), plan.jobs, strict=True):
+def test_jobs_are_read_as_they_were_planned(plan: Plan, folder: Path) -> None:
+    for job, planned in zip(read_plan(folder), plan.jobs, strict=True):
         expected = planned.job
-        assert (found.name, found.tile, found.rank) == (expected.name, expected.tile, expected.rank)
-        for one, other in ((found.pre, expected.pre), (found.post, expected.post)):
+        assert (job.name, job.tile, job.rank) == (expected.name, expected.tile, expected.rank)
+        for one, other in ((job.pre, expected.pre), (job.post, expected.post)):
             assert one is not None
             assert other is not None
             assert (one.id, one.taken) == (other.id, other.taken)
-            for image, known in zip(one.images, other.images, strict=True):
-                assert image.outline.equals_exact(known.outline, 1e-9)
-                assert (image.path, image.crs, image.pixel) == (known.path, known.crs, known.pixel)
-                assert (image.cloud, image.off_nadir, image.masks) == (known.cloud, known.off_nadir, known.masks)
+            for image, other_image in zip(one.images, other.images, strict=True):
+                assert image.outline.equals_exact(other_image.outline, 1e-9)
+                assert (image.path, image.crs, image.pixel) == (other_image.path, other_image.crs, other_image.pixel)
+                assert (image.cloud, image.off_nadir, image.masks) == (
+                    other_image.cloud,
+                    other_image.off_nadir,
+                    other_image.masks,
+                )
 
 
-def test_columns_of_the_table(plan: Plan, folder: Path) -> None:
+def test_the_table_has_dates_clouds_and_the_estimated_time_and_disk_space(plan: Plan, folder: Path) -> None:
     table = pd.read_csv(folder / "plan.csv")
     assert table["megapixels"].tolist() == [round(planned.megapixels, 2) for planned in plan.jobs]
     assert (table["core_minutes"] - table["megapixels"] * SECONDS / 60).abs().max() < 0.051
@@ -77,7 +81,7 @@ def test_the_map_opens_in_a_gis(plan: Plan, folder: Path) -> None:
     assert all(Path(path).is_file() for path in images["path"])
 
 
-def test_rows_may_be_deleted_and_pairs_exchanged(folder: Path, plan: Plan) -> None:
+def test_rows_may_be_deleted_and_images_exchanged(folder: Path, plan: Plan) -> None:
     other = next(
         (planned.job, rival.job)
         for planned in plan.jobs
@@ -121,14 +125,14 @@ def first_row(**values: str) -> Edit:
         (lambda table: table.iloc[:0], "has no job"),
     ],
 )
-def test_an_edit_that_makes_no_job_is_refused_in_a_sentence(folder: Path, how: Edit, words: str) -> None:
+def test_an_invalid_edit_is_refused_with_a_hint(folder: Path, how: Edit, words: str) -> None:
     edit(folder, how)
     with pytest.raises(ProjectError, match=words) as caught:
         read_plan(folder)
     assert caught.value.hint
 
 
-def test_blank_lines_are_no_jobs_and_are_counted_as_lines(folder: Path) -> None:
+def test_blank_lines_are_skipped_but_counted(folder: Path) -> None:
     count = len(read_plan(folder))
     path = folder / "plan.csv"
     head, first, *rest = path.read_text().splitlines()
@@ -139,7 +143,7 @@ def test_blank_lines_are_no_jobs_and_are_counted_as_lines(folder: Path) -> None:
         read_plan(folder)
 
 
-def test_pre_none_means_the_image_after_the_event_alone(folder: Path) -> None:
+def test_pre_none_means_only_the_post_disaster_image(folder: Path) -> None:
     edit(folder, first_row(pre="none"))
     assert read_plan(folder)[0].pre is None
 
@@ -152,7 +156,7 @@ def test_a_plan_is_never_replaced(folder: Path) -> None:
         require_no_plan(folder)
 
 
-def test_a_folder_without_a_plan(tmp_path: Path) -> None:
+def test_a_folder_without_a_plan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no plan"):
         read_plan(tmp_path)
 
@@ -172,13 +176,13 @@ def test_a_folder_without_a_plan(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_images_that_were_spoiled(folder: Path, content: str, words: str) -> None:
+def test_damaged_lists_of_images_are_refused(folder: Path, content: str, words: str) -> None:
     (folder / "images.geojson").write_text(content)
     with pytest.raises(ProjectError, match=words):
         read_plan(folder)
 
 
-def test_images_around_a_tile_are_part_of_its_jobs(plan: Plan, folder: Path) -> None:
+def test_images_within_a_hundred_metres_of_a_tile_are_part_of_its_jobs(plan: Plan, folder: Path) -> None:
     job = plan.jobs[0].job
     east = job.tile.box.bounds[2]
     north = job.tile.box.centroid.y

@@ -37,7 +37,7 @@ def names(choices: list[Choice]) -> list[tuple[str | None, str | None]]:
         (view("a"), view("b")),
     ],
 )
-def test_order(first: View, second: View) -> None:
+def test_the_better_view_comes_first(first: View, second: View) -> None:
     assert in_order([second, first]) == in_order([first, second]) == [first, second]
 
 
@@ -52,7 +52,7 @@ def test_each_part_of_the_ground_gets_the_first_pair_that_shows_it() -> None:
     assert missing == 0
 
 
-def test_the_next_after_the_event_is_tried_where_none_before_it_shows_the_ground() -> None:
+def test_the_next_post_disaster_image_is_used_if_the_first_has_no_pre_disaster_image() -> None:
     after = [view("late", "2023-02-10"), view("early", "2023-02-08")]
     before = [view("pre", "2022-01-01")]
     choices, missing = choose(before, after, lambda _pre, post: WHOLE if post == "early" else None)
@@ -70,7 +70,7 @@ def test_a_sliver_gets_no_job_and_is_counted() -> None:
     assert missing == pytest.approx(10)
 
 
-def test_shapes_that_only_touch_are_no_pair() -> None:
+def test_images_that_only_touch_make_no_pair() -> None:
     choices, missing = choose(
         [view("pre", ground=box(0, 0, 50, 100))], [view("post", ground=box(50, 0, 100, 100))], anywhere
     )
@@ -78,7 +78,7 @@ def test_shapes_that_only_touch_are_no_pair() -> None:
     assert missing == 5000
 
 
-def test_the_history_has_each_day_once_after_the_others() -> None:
+def test_the_history_adds_each_remaining_day_once() -> None:
     before = [view("pre", "2023-01-01")]
     after = [
         view("east", "2023-02-09", box(50, 0, 100, 100)),

@@ -24,7 +24,7 @@ Change = Callable[[dict[str, Any]], None]
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One acquisition on either side of the event, of two tiles each."""
+    """A catalogue with an acquisition before the event and one after it, of two tiles each."""
     folder = tmp_path_factory.mktemp("small")
     write_catalogue(folder, count=1, tiles=2, side=1000)
     return folder
@@ -32,7 +32,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def changed(small: Path, tmp_path: Path) -> Callable[..., Path]:
-    """A copy of it in which the first item before the event is changed."""
+    """Return a function that copies `small` and changes its first pre-disaster item."""
 
     def change(how: Change) -> Path:
         shutil.copytree(small, tmp_path / "catalogue")
@@ -46,11 +46,11 @@ def changed(small: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_acquisitions_are_those_that_were_written(made: Made) -> None:
-    found, event, warnings = read_stac(made.top)
+    acquisitions, event, warnings = read_stac(made.top)
     assert event == EVENT
     assert [*warnings] == []
-    assert [each.id for each in found] == [facts["id"] for facts in made.acquisitions]
-    for each, facts in zip(found, made.acquisitions, strict=True):
+    assert [each.id for each in acquisitions] == [facts["id"] for facts in made.acquisitions]
+    for each, facts in zip(acquisitions, made.acquisitions, strict=True):
         (image,) = each.images
         assert each.taken == facts["datetime"]
         assert (image.cloud, image.off_nadir) == (facts["cloud"] / 100, facts["off_nadir"])
@@ -66,14 +66,14 @@ def test_pystac_reads_the_same_items(made: Made) -> None:
 
 
 def test_tiles_of_one_pass_are_one_acquisition(small: Path) -> None:
-    found, _, _ = read_stac(small / "collection.json")
-    assert [(each.id, len(each.images)) for each in found] == [("1040010pre000", 2), ("1040010post000", 2)]
+    acquisitions, _, _ = read_stac(small / "collection.json")
+    assert [(each.id, len(each.images)) for each in acquisitions] == [("1040010pre000", 2), ("1040010post000", 2)]
 
 
 def test_one_name_on_two_days_is_two_acquisitions(changed: Callable[..., Path]) -> None:
     top = changed(lambda item: item["properties"].update(datetime="2021-01-01T00:00:00Z"))
-    found, _, _ = read_stac(top)
-    days = [each.id for each in found if "pre" in each.id]
+    acquisitions, _, _ = read_stac(top)
+    days = [each.id for each in acquisitions if "pre" in each.id]
     assert len(days) == 2
     assert "1040010pre000_2021-01-01" in days
 
@@ -110,19 +110,19 @@ def test_an_item_that_cannot_be_used_is_left_out_and_counted(
 ) -> None:
     top = changed(change)
     (top.parent.parent / "outside.tif").write_bytes(b"")
-    found, _, warnings = read_stac(top)
-    assert [len(each.images) for each in found] == [1, 2]
+    acquisitions, _, warnings = read_stac(top)
+    assert [len(each.images) for each in acquisitions] == [1, 2]
     assert [": 1 (first: " in text and reason in text for text in warnings] == [True]
 
 
-def test_a_link_in_the_folder_that_leads_out_of_it_is_not_followed(changed: Callable[..., Path]) -> None:
+def test_a_symbolic_link_out_of_the_folder_is_not_followed(changed: Callable[..., Path]) -> None:
     top = changed(lambda item: None)
     raster = top.parent / "ard/1040010pre000/0-visual.tif"
     outside = top.parent.parent / "outside.tif"
     raster.rename(outside)
     raster.symlink_to(outside)
-    found, _, warnings = read_stac(top)
-    assert [len(each.images) for each in found] == [1, 2]
+    acquisitions, _, warnings = read_stac(top)
+    assert [len(each.images) for each in acquisitions] == [1, 2]
     assert any("lead out" in text for text in warnings)
 
 
@@ -135,9 +135,14 @@ def test_a_link_in_the_folder_that_leads_out_of_it_is_not_followed(changed: Call
         ({"view:off_nadir": "steep"}, ..., None),
     ],
 )
-def test_clouds_and_angle(changed: Callable[..., Path], change: dict[str, Any], cloud: Any, off_nadir: Any) -> None:  # noqa: ANN401
-    found, _, warnings = read_stac(changed(lambda item: item["properties"].update(change)))
-    image, other = next(each for each in found if "pre" in each.id).images
+def test_cloud_cover_and_angle_are_read_or_unknown(
+    changed: Callable[..., Path],
+    change: dict[str, Any],
+    cloud: Any,  # noqa: ANN401
+    off_nadir: Any,  # noqa: ANN401
+) -> None:
+    acquisitions, _, warnings = read_stac(changed(lambda item: item["properties"].update(change)))
+    image, other = next(each for each in acquisitions if "pre" in each.id).images
     assert image.cloud == (other.cloud if cloud is ... else cloud)
     assert image.off_nadir == (other.off_nadir if off_nadir is ... else off_nadir)
     assert bool([*warnings]) == (None in (cloud, off_nadir))
@@ -145,15 +150,15 @@ def test_clouds_and_angle(changed: Callable[..., Path], change: dict[str, Any], 
 
 def test_a_geometry_away_from_the_raster_is_replaced(changed: Callable[..., Path]) -> None:
     swapped = changed(lambda item: item.update(geometry=shapely.geometry.mapping(shapely.box(36.9, 35.9, 37.1, 36.1))))
-    found, _, warnings = read_stac(swapped)
-    image = found[0].images[0]
-    assert image.outline.intersects(found[0].images[1].outline)
+    acquisitions, _, warnings = read_stac(swapped)
+    image = acquisitions[0].images[0]
+    assert image.outline.intersects(acquisitions[0].images[1].outline)
     assert [text for text in warnings if "geometry away" in text]
 
 
-def test_masks_and_coarse_rasters(changed: Callable[..., Path]) -> None:
+def test_local_masks_are_used_and_coarse_rasters_left_out(changed: Callable[..., Path]) -> None:
     def change(item: dict[str, Any]) -> None:
-        item["assets"]["data-mask"] = {"href": "./data.gpkg", "roles": ["data-mask"]}  # where there are data
+        item["assets"]["data-mask"] = {"href": "./data.gpkg", "roles": ["data-mask"]}  # masks no clouds
         item["assets"]["cloud-mask"] = {"href": "./mask.gpkg", "roles": ["cloud-mask"]}
         item["assets"]["udm2"] = {"href": "https://example.org/udm2.tif"}
 
@@ -161,33 +166,35 @@ def test_masks_and_coarse_rasters(changed: Callable[..., Path]) -> None:
     for name in ("data.gpkg", "mask.gpkg"):
         (top.parent / "ard/1040010pre000" / name).write_bytes(b"")
     coarse = top.parent / "ard/1040010pre000/1-visual.tif"
-    place = {"crs": "EPSG:32636", "transform": Affine(10, 0, 700_000, 0, -10, 4_100_000)}
-    with rasterio.open(coarse, "w", driver="GTiff", count=3, dtype="uint8", width=10, height=10, **place) as raster:
+    georeference = {"crs": "EPSG:32636", "transform": Affine(10, 0, 700_000, 0, -10, 4_100_000)}
+    with rasterio.open(
+        coarse, "w", driver="GTiff", count=3, dtype="uint8", width=10, height=10, **georeference
+    ) as raster:
         raster.write(np.ones((3, 10, 10), np.uint8))
-    found, _, warnings = read_stac(top)
-    (image,) = found[0].images
+    acquisitions, _, warnings = read_stac(top)
+    (image,) = acquisitions[0].images
     assert [mask.name for mask in image.masks] == ["mask.gpkg"]
     assert sum("masks that lead out" in text or "above 3 m" in text for text in warnings) == 2
 
 
-def test_catalogues_in_a_circle_end(changed: Callable[..., Path]) -> None:
+def test_circular_links_are_followed_once(changed: Callable[..., Path]) -> None:
     top = changed(lambda item: None)
     child = top.parent / "acquisition_collections/1040010pre000_collection.json"
     content = json.loads(child.read_text())
     content["links"] += [{"rel": "child", "href": "../collection.json"}, {"rel": "child", "href": child.name}]
     child.write_text(json.dumps(content))
-    found, _, _ = read_stac(top)
-    assert len(found) == 2
+    acquisitions, _, _ = read_stac(top)
+    assert len(acquisitions) == 2
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{}", '{"type": "FeatureCollection"}', "[" * 100_000])
-def test_what_is_no_catalogue_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_catalogue_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "catalog.json").write_text(text)
     with pytest.raises(DataError, match="is not a STAC catalogue"):
         read_stac(tmp_path / "catalog.json")
 
 
-def test_a_wrong_date_of_the_event_is_refused(changed: Callable[..., Path]) -> None:
+def test_a_wrong_event_date_is_refused(changed: Callable[..., Path]) -> None:
     top = changed(lambda item: None)
     top.write_text(top.read_text().replace(EVENT, "last week"))
     with pytest.raises(DataError, match="'last week', which is not a date"):
@@ -222,7 +229,7 @@ def test_two_events_in_one_catalogue_are_refused(two_events: Path) -> None:
     assert (event, [*warnings]) == ("2021-08-14T12:29:08Z", [])
 
 
-def test_a_given_date_of_the_event_replaces_those_of_the_catalogue(two_events: Path) -> None:
+def test_a_given_event_date_overrides_the_catalogue(two_events: Path) -> None:
     catalogue = read_catalogue(two_events, "2023-02-06T01:17")
     assert (catalogue.event, len(catalogue.before), len(catalogue.after)) == (EVENT, 1, 1)
     assert [text for text in catalogue.warnings if "2021-08-14T12:29:08Z" in text and ": 1 (first: " in text]

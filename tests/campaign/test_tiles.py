@@ -28,7 +28,7 @@ def test_a_point_lies_in_one_tile_of_its_zone(tenths_east: int, tenths_north: in
 @pytest.mark.parametrize(
     "name", ["", "32661_0001_0001", "32600_0001_0001", "32637_1", "../32637_0001_0001", "4326_0001_0001"]
 )
-def test_other_names_are_no_tiles(name: str) -> None:
+def test_malformed_names_are_not_tiles(name: str) -> None:
     assert parse_tile(name) is None
 
 
@@ -42,16 +42,16 @@ def test_other_names_are_no_tiles(name: str) -> None:
         (box(10, 50, 23, 51), [32632, 32633, 32634]),
     ],
 )
-def test_the_parts_in_all_zones_make_the_whole(shape: shapely.Geometry, zones: list[int]) -> None:
-    found = {zone: in_zone(shape, zone) for zone in zones_of([shape])}
-    assert [zone for zone, part in found.items() if part.area > 0] == zones
+def test_the_parts_in_all_zones_add_up_to_the_whole(shape: shapely.Geometry, zones: list[int]) -> None:
+    parts = {zone: in_zone(shape, zone) for zone in zones_of([shape])}
+    assert [zone for zone, part in parts.items() if part.area > 0] == zones
     geod = pyproj.Geod(ellps="WGS84")
     back = [
         shapely.transform(
             part,
             lambda xy, z=zone: np.column_stack(pyproj.Transformer.from_crs(z, 4326, always_xy=True).transform(*xy.T)),
         )
-        for zone, part in found.items()
+        for zone, part in parts.items()
         if part.area > 0
     ]
     area = sum(abs(geod.geometry_area_perimeter(part)[0]) for part in back)
@@ -61,7 +61,7 @@ def test_the_parts_in_all_zones_make_the_whole(shape: shapely.Geometry, zones: l
     assert area == pytest.approx(whole, rel=1e-5)
 
 
-def test_tiles_over_a_shape_are_those_of_its_points() -> None:
+def test_tiles_over_a_shape_include_those_of_its_points() -> None:
     shape = in_zone(box(35.99, 37.0, 36.06, 37.05), 32637)
     tiles = tiles_over([shape, shapely.Polygon()], 32637)
     rng = np.random.default_rng(1)

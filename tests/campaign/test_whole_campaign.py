@@ -33,8 +33,8 @@ def write_footprints(path: Path) -> gpd.GeoDataFrame:
     """Write squares on and around the images."""
     rng = np.random.default_rng(3)
     metres = pyproj.Proj(proj="aeqd", lon_0=BORDER, lat_0=LATITUDE)
-    places = rng.uniform((-280, -255), (270, 115), (FOOTPRINTS, 2))
-    squares = [shapely.box(x, y, x + METRES, y + METRES) for x, y in places]
+    corners = rng.uniform((-280, -255), (270, 115), (FOOTPRINTS, 2))
+    squares = [shapely.box(x, y, x + METRES, y + METRES) for x, y in corners]
     degrees = shapely.transform(squares, lambda xy: np.column_stack(metres(*xy.T, inverse=True)))
     frame = gpd.GeoDataFrame({"id": [f"b{number}" for number in range(FOOTPRINTS)]}, geometry=degrees, crs=4326)
     frame.to_file(path, engine="pyogrio")
@@ -42,7 +42,7 @@ def write_footprints(path: Path) -> gpd.GeoDataFrame:
 
 
 def fill(made: Made) -> None:
-    """Give every image pixels."""
+    """Write random pixels to every image."""
     rng = np.random.default_rng(4)
     for path in sorted(made.top.parent.rglob("*-visual.tif")):
         with rasterio.open(path, "r+") as raster:
@@ -56,13 +56,13 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
     return frame.where(frame.notna(), None).set_index("building_id").to_dict("index")
 
 
-def merged_by_hand(campaign: Path, footprints: gpd.GeoDataFrame) -> dict[str, tuple[str, str | None, str | None]]:
-    """Return status, label and job of each footprint, one by one: of the first job of its tile that shows it."""
+def merge_one_by_one(campaign: Path, footprints: gpd.GeoDataFrame) -> dict[str, tuple[str, str | None, str | None]]:
+    """Return status, label and job of each footprint: those of the first job of its tile that shows it."""
     with (campaign / "plan.csv").open() as file:
         plan = sorted(csv.DictReader(file), key=lambda row: int(row["rank"]))
     rows = {row["job"]: read(campaign / f"scenes/{row['job']}/buildings.gpkg") for row in plan}
     into = {zone: pyproj.Transformer.from_crs(4326, zone, always_xy=True) for zone in (32636, 32637)}
-    found = {}
+    merged = {}
     for name, square in footprints[["id", "geometry"]].itertuples(index=False):
         point = square.representative_point()
         zone = 32636 if point.x < BORDER else 32637
@@ -73,10 +73,10 @@ def merged_by_hand(campaign: Path, footprints: gpd.GeoDataFrame) -> dict[str, tu
         most = sorted(jobs, key=lambda job: -(rows[job][name]["visible_fraction"] or 0))
         if job := next(iter([*shown, *most]), None):
             row = rows[job][name]
-            found[name] = (row["status"], row["damage_label"], job)
+            merged[name] = (row["status"], row["damage_label"], job)
         else:
-            found[name] = ("not_assessed", None, None)
-    return found
+            merged[name] = ("not_assessed", None, None)
+    return merged
 
 
 @pytest.mark.slow
@@ -95,22 +95,22 @@ def test_every_footprint_of_the_catalogue_is_counted_once(tmp_path: Path, monkey
 
     table = pyogrio.read_dataframe(campaign / "buildings.gpkg", layer="buildings")
     assert sorted(table["building_id"]) == sorted(footprints["id"])
-    by_hand = merged_by_hand(campaign, footprints)
+    expected = merge_one_by_one(campaign, footprints)
     rows = read(campaign / "buildings.gpkg")
-    assert {name: (row["status"], row["damage_label"], row["scene"]) for name, row in rows.items()} == by_hand
+    assert {name: (row["status"], row["damage_label"], row["scene"]) for name, row in rows.items()} == expected
 
     counts = json.loads((campaign / "summary.json").read_text())["all"]
-    kinds = Counter(label if status == "assessed" else status for status, label, _ in by_hand.values())
+    kinds = Counter(label if status == "assessed" else status for status, label, _ in expected.values())
     assert {kind: counts[kind] for kind in kinds} == kinds
     assert counts["buildings"] == FOOTPRINTS
     assert len(kinds) >= 3
 
     zones = pd.read_csv(campaign / "plan.csv")["tile"].str[:5]
     assert {*zones} == {"32636", "32637"}
-    require_pairs_of_the_rules(made, table)
+    assert_pairs_follow_the_rules(made, table)
 
 
-def require_pairs_of_the_rules(made: Made, table: gpd.GeoDataFrame) -> None:
+def assert_pairs_follow_the_rules(made: Made, table: gpd.GeoDataFrame) -> None:
     """Compare the pair of each building that crosses no edge of an image."""
     edges = shapely.union_all([o.exterior for facts in made.acquisitions for o in facts["outlines"]])
     whole = table[~shapely.dwithin(table.geometry.to_numpy(), edges, 2e-5)]

@@ -25,7 +25,7 @@ from xview2_siamese_unet.errors import StorageError, cause_of
 
 
 class Interrupted(LightningModule):
-    """Somebody presses Ctrl-C in its first step."""
+    """A model whose first training step is interrupted by Ctrl-C."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def wait() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("work", "said"),
+    ("work", "message"),
     [
         (train, "stopped by SIGINT; the same command resumes from the last finished epoch"),
         (wait, "stopped by SIGINT"),
@@ -60,7 +60,7 @@ def test_a_stopped_run_exits_with_130(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     work: Callable[[], None],
-    said: str,
+    message: str,
 ) -> None:
     project = write_project({})
     monkeypatch.chdir(project)
@@ -72,7 +72,7 @@ def test_a_stopped_run_exits_with_130(
     with caplog.at_level(logging.WARNING, "xview2_siamese_unet"):
         done = CliRunner().invoke(run, [])
     assert done.exit_code == 130, done.output
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("xview2")] == [said]
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("xview2")] == [message]
 
 
 @pytest.mark.parametrize("code", [0, 1, 143])
@@ -86,7 +86,7 @@ def test_every_command_is_a_project_command() -> None:
 
 
 COMMANDS = (["score", "predictions", "targets"], ["compare", "a/1", "b/2"], ["leave-events-out", "socal-fire"])
-"""None of them finds what it is given, which would be another error."""
+"""Their inputs do not exist, so that an accepted `--out` would end in another error."""
 
 
 @pytest.fixture
@@ -102,9 +102,9 @@ def refusal(command: list[str], out: str) -> str:
     done = CliRunner().invoke(cli, [*command, "--out", out])
     assert done.exit_code == 1
     assert done.exception is not None
-    said = cause_of(done.exception)
-    assert isinstance(said, StorageError), done.exception
-    return str(said)
+    error = cause_of(done.exception)
+    assert isinstance(error, StorageError), done.exception
+    return str(error)
 
 
 @pytest.mark.unix
@@ -136,7 +136,9 @@ def test_a_folder_without_the_right_to_write_is_refused_first(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("encoding", "printed"), [("utf-8", "3 × 4 → 数"), ("cp1252", "3 × 4 \\u2192 \\u6570")])
-def test_what_a_code_page_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch, encoding: str, printed: str) -> None:
+def test_characters_outside_the_code_page_are_escaped(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, printed: str
+) -> None:
     stdout = io.TextIOWrapper(io.BytesIO(), encoding, newline="\n")
     monkeypatch.setattr(sys, "stdout", stdout)
     ProjectCommand("say", callback=lambda: click.echo("3 × 4 → 数")).main([], standalone_mode=False)

@@ -1,4 +1,4 @@
-"""Every way into Kedro reads the environment: run, catalog, notebooks, Kedro-Viz, a packaged run."""
+"""Every entry point of Kedro reads the environment: run, catalog, notebooks, Kedro-Viz, a packaged run."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_bad_parameters_end_any_command_in_one_line(project: Path) -> None:
     assert ended_in_one_line(done, "dataset.sample.size"), done.stderr
 
 
-def test_a_malformed_version_is_one_line(project: Path) -> None:
+def test_a_malformed_version_ends_a_run_in_one_line(project: Path) -> None:
     done = python(project, "-m", "kedro", "run", "--load-versions", "metrics")
     assert ended_in_one_line(done, "Expected the form of 'load_versions'"), done.stderr
 
@@ -76,7 +76,7 @@ except Exception as error:
 @pytest.mark.parametrize(
     "other", ["", '[tool.kedro]\npackage_name = "a"\nproject_name = "a"\nkedro_init_version = "1"']
 )
-def test_an_assessment_outside_of_the_project(tmp_path: Path, other: str) -> None:
+def test_an_assessment_outside_of_the_project_logs_and_raises(tmp_path: Path, other: str) -> None:
     (tmp_path / "pyproject.toml").write_text(other)
     done = python(tmp_path, "-c", OUTSIDE)
     assert "pre.tif: no such file" in done.stdout, done.stderr
@@ -171,7 +171,7 @@ finally:
 """
 
 
-def start_afresh(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def run_in_new_python(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `HEAVY` in a Python that has imported nothing."""
     command = [sys.executable, "-c", HEAVY, *options]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
@@ -179,7 +179,7 @@ def start_afresh(folder: Path, *options: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.slow
 def test_listing_pipelines_imports_nothing_heavy(project_path: Path) -> None:
-    done = start_afresh(project_path, "registry", "list")
+    done = run_in_new_python(project_path, "registry", "list")
     assert done.returncode == 0, done.stderr
     assert "- __default__" in done.stdout
     assert "heavy: []" in done.stdout
@@ -193,7 +193,7 @@ def test_data_processing_imports_nothing_heavy(project_path: Path, tmp_path: Pat
     (conf / "local" / "globals.yml").write_text(f"storage: {tmp_path}\nexecutor: {{kind: serial}}\n")
     small = ",".join(f"dataset.sample.scenes.{tier}=1" for tier in ("tier1", "tier3", "hold", "test"))
     options = ["--conf-source", str(conf), "--params", f"dataset.sample.size=64,{small}"]
-    done = start_afresh(project_path, "run", "--pipelines", "data_processing", *options)
+    done = run_in_new_python(project_path, "run", "--pipelines", "data_processing", *options)
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("03_primary/**/*.tif"))) == 8
     assert "heavy: []" in done.stdout
@@ -225,7 +225,7 @@ def show(path, command):
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
-            if (path, name) != ("kedro", "run"):  # which is Kedro's
+            if (path, name) != ("kedro", "run"):  # Kedro's own help
                 show(f"{path} {name}", command.get_command(context, name))
     else:
         text = command.get_help(click.Context(command, info_name=path))
@@ -246,7 +246,7 @@ def test_results_are_on_stdout_and_logs_and_warnings_on_stderr(project: Path) ->
     script = PACKAGED.replace("xview2_siamese_unet.__main__", "kedro.framework.cli")
     done = python(project, "-c", script, "run", "--env", "lab/e2")
     assert done.stdout.splitlines() == RESULT
-    assert all(said in done.stderr for said in ("1 of 1: score", "a warning of Python", "a warning of ours"))
+    assert all(text in done.stderr for text in ("1 of 1: score", "a warning of Python", "a warning of ours"))
     done = python(project, "-c", script, "run", "--env", "lab/e2", "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == RESULT
@@ -254,27 +254,27 @@ def test_results_are_on_stdout_and_logs_and_warnings_on_stderr(project: Path) ->
 
 
 @pytest.mark.slow
-def test_check_prints_json_alone(shipped: Path) -> None:
-    for date in ("pre", "post"):
+def test_check_prints_only_json_to_stdout(shipped: Path) -> None:
+    for name in ("pre", "post"):
         pixels = np.random.default_rng(0).integers(1, 255, (3, 64, 64), np.uint8)
         profile = {"driver": "GTiff", "count": 3, "height": 64, "width": 64, "dtype": "uint8", "crs": "EPSG:32614"}
         with rasterio.open(
-            shipped / f"{date}.tif", "w", **profile, transform=Affine(0.5, 0, 500000, 0, -0.5, 2000000)
+            shipped / f"{name}.tif", "w", **profile, transform=Affine(0.5, 0, 500000, 0, -0.5, 2000000)
         ) as image:
             image.write(pixels)
     done = python(shipped, "-m", "kedro", "assess", "pre.tif", "post.tif", "--check", "--verbose")
     assert json.loads(done.stdout)["grid"]["crs"] == "EPSG:32614", done.stderr
 
 
-@pytest.mark.parametrize("given", [{}, {"standalone_mode": False}])
-def test_options_go_to_run_and_only_a_prompt_keeps_python_alive(
-    monkeypatch: pytest.MonkeyPatch, given: dict[str, bool]
+@pytest.mark.parametrize("keywords", [{}, {"standalone_mode": False}])
+def test_the_packaged_main_passes_its_options_to_run(
+    monkeypatch: pytest.MonkeyPatch, keywords: dict[str, bool]
 ) -> None:
     configured: list[str] = []
     monkeypatch.setattr(packaged, "configure_project", configured.append)
     monkeypatch.setattr(packaged, "find_run_command", lambda package: lambda *args, **kwargs: (package, args, kwargs))
-    expected = {"standalone_mode": given.get("standalone_mode", True)}
-    assert packaged.main(["--env", "x"], **given) == ("xview2_siamese_unet", (["--env", "x"],), expected)
+    expected = {"standalone_mode": keywords.get("standalone_mode", True)}
+    assert packaged.main(["--env", "x"], **keywords) == ("xview2_siamese_unet", (["--env", "x"],), expected)
     assert configured == ["xview2_siamese_unet"]
 
 

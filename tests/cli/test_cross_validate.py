@@ -19,7 +19,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 
 @pytest.fixture
 def ran(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Run nothing but the command in a project with scenes of three events; the experiments that would be run."""
+    """Replace the pipelines in a project with scenes of three events; return the experiments that would run."""
     experiments: list[str] = []
     scenes = pd.DataFrame({"scene": ["a", "b", "c"], "disaster": ["fire", "flood", "wind"]})
 
@@ -53,7 +53,7 @@ def test_each_event_is_left_out_once(ran: list[str]) -> None:
         call("--folds", "4")
 
 
-def test_folds_of_scenes_differ_in_their_number(ran: list[str]) -> None:
+def test_folds_of_scenes_differ_only_in_their_fold(ran: list[str]) -> None:
     call("--by", "scene", "--folds", "3")
     call("--by", "scene", "--folds", "3")
     splits = [open_configuration(env)["parameters"]["data_processing"]["split"] for env in ran]

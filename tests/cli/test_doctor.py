@@ -86,8 +86,8 @@ from xview2_siamese_unet.datasets.other_layout import OtherLayout, OtherScene, S
 
 class Pairs(OtherLayout):
     def scenes(self):
-        for place in self.path.glob("*"):
-            yield OtherScene("tier1", SceneId("flood", int(place.name)), *(place / name for name in "abc"))
+        for folder in self.path.glob("*"):
+            yield OtherScene("tier1", SceneId("flood", int(folder.name)), *(folder / name for name in "abc"))
 
     def buildings(self, scene):
         return []
@@ -95,7 +95,7 @@ class Pairs(OtherLayout):
 
 
 @pytest.mark.parametrize(
-    ("kind", "scenes", "state", "said"),
+    ("kind", "scenes", "state", "expected"),
     [
         ("my_pairs.Pairs", 2, "good", "mine: 2 scenes of my_pairs.Pairs, converted in the first run"),
         ("my_pairs.Pairs", 0, "bad", "has no scene of Pairs. Correct path in the catalog."),
@@ -104,7 +104,7 @@ class Pairs(OtherLayout):
     ],
 )
 def test_scenes_in_another_layout_are_counted(
-    shipped: Path, monkeypatch: pytest.MonkeyPatch, kind: str, scenes: int, state: str, said: str
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, kind: str, scenes: int, state: str, expected: str
 ) -> None:
     bootstrap_project(shipped)  # as the command line does
     (shipped / "my_pairs.py").write_text(PAIRS)
@@ -117,7 +117,7 @@ def test_scenes_in_another_layout_are_counted(
     (shipped / "conf/users/default/catalog.yml").write_text(f"download: {{type: {kind}, {where}}}")
     (line,) = [line for line in call("--env", "default/strong").output.splitlines() if " dataset " in line]
     assert line.split()[0] == state
-    assert said in line
+    assert expected in line
 
 
 @pytest.mark.parametrize(("on_problem", "state", "code"), [("stop", "bad", 1), ("skip", "note", 0)])
@@ -142,24 +142,21 @@ def test_a_full_disk_is_bad(monkeypatch: pytest.MonkeyPatch, shipped: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "expected"),
     [
         ("model: {encoder: {name: nosuchnet}}", "bad   net                 "),
-        (
-            "hardware: {device: gpu}",
-            "bad   net                 ",
-        ),
+        ("hardware: {device: gpu}", "bad   net                 "),
     ],
 )
 def test_a_net_that_cannot_be_built_is_bad(
-    shipped: Path, monkeypatch: pytest.MonkeyPatch, settings: str, said: str
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, settings: str, expected: str
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (shipped / "conf/local").mkdir()
     (shipped / "conf/local/parameters.yml").write_text(settings)
     done = call()
     assert done.exit_code == 1
-    assert said in done.output
+    assert expected in done.output
 
 
 def test_a_missing_file_of_weights_is_bad(shipped: Path) -> None:
@@ -172,7 +169,7 @@ def test_a_missing_file_of_weights_is_bad(shipped: Path) -> None:
 
 @pytest.fixture
 def from_cache(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configuration that asks for weights from the cache, which is empty."""
+    """A configuration with weights from the cache, which is empty."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     (shipped / "conf/local").mkdir()
     (shipped / "conf/local/parameters.yml").write_text("model: {encoder: {name: resnet18, weights: {source: cache}}}")
@@ -199,7 +196,7 @@ def test_weights_that_are_in_the_cache_are_good(tmp_path: Path, monkeypatch: pyt
     assert "good  pretrained weights  resnet18 from cache" in done.output
 
 
-def test_the_file_of_packaged_weights_is_named(shipped: Path) -> None:
+def test_the_file_of_packaged_weights_is_printed(shipped: Path) -> None:
     (shipped / "conf/local").mkdir()
     wanted = "model: {encoder: {name: tu-tf_efficientnet_lite0, weights: {source: package}}}"
     (shipped / "conf/local/parameters.yml").write_text(wanted)
@@ -220,9 +217,9 @@ def test_explain_lists_the_sources_of_a_value(shipped: Path) -> None:
         "conf/local/parameters.yml",
     ]
     assert lines[-1].endswith("conf/local/parameters.yml:3  <- in effect")
-    found = json.loads(call("--explain", "training.learning_rate", "--json").stdout)["training.learning_rate"]
-    assert found["value"] == 3e-5
-    assert found["set"][-1] == {"where": "conf/local/parameters.yml:3", "value": 3e-5}
+    explained = json.loads(call("--explain", "training.learning_rate", "--json").stdout)["training.learning_rate"]
+    assert explained["value"] == 3e-5
+    assert explained["set"][-1] == {"where": "conf/local/parameters.yml:3", "value": 3e-5}
 
 
 @pytest.mark.parametrize("file", ["parameters.yaml", "parameters.json", "parameters/x.yml"])
@@ -238,9 +235,9 @@ def test_explain_reads_every_file_of_a_run(shipped: Path, file: str) -> None:
 def test_explain_follows_a_reference_to_a_global(shipped: Path) -> None:
     (shipped / "conf/users/default/globals.yml").write_text("dataset:\n  name: mine\n")
     lines = [line.split() for line in call("--env", "default/strong", "--explain", "dataset.name").output.splitlines()]
-    said = [(line[0], line[-1] if line[-1] != "effect" else line[-4]) for line in lines[1:]]
+    sources = [(line[0], line[-1] if line[-1] != "effect" else line[-4]) for line in lines[1:]]
     base, globals_ = (shipped / "conf/base" / name for name in ("parameters_data.yml", "globals.yml"))
-    assert said == [
+    assert sources == [
         ('"sample"', "code"),
         ('"${globals:dataset.name}"', f"conf/base/{base.name}:{line_of('name: ${globals:dataset.name}', base)}"),
         ('"sample"', "code"),
@@ -261,7 +258,7 @@ def line_of(text: str, path: Path) -> int:
 
 
 @pytest.mark.usefixtures("shipped")
-def test_explain_knows_every_key() -> None:
+def test_explain_covers_every_key() -> None:
     loader = open_configuration(None)
     keys = [*leaves(loader["parameters"]), *leaves(loader["globals"])]
     arguments = [part for key in keys for part in ("--explain", key)]
@@ -275,7 +272,7 @@ def test_an_unknown_key_suggests_the_nearest() -> None:
         call("--explain", "training.learnin_rate")
 
 
-def test_outside_of_a_project_the_configuration_is_that_of_the_code(
+def test_outside_of_a_project_the_packaged_configuration_is_used(
     tmp_path: Path, project_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -284,12 +281,12 @@ def test_outside_of_a_project_the_configuration_is_that_of_the_code(
     assert project.find_project() == (user_data_path("xview2"), project.PACKAGED)
 
 
-def test_a_user_without_a_home_folder_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_folder_gets_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(project, "__file__", str(tmp_path / "project.py"))  # as in a wheel
     monkeypatch.delenv("HOME")
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a number that no user has
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user id without an account
     with pytest.raises(ConfigError, match="HOME is not set") as caught:
         project.find_project()
     assert "HOME=/tmp" in caught.value.hint

@@ -21,7 +21,7 @@ def call(*args: str) -> Result:
     return CliRunner().invoke(experiment, args, catch_exceptions=False)
 
 
-def test_a_copy_has_the_settings_and_a_name_of_its_own(shipped: Path) -> None:
+def test_a_copy_has_the_settings_and_a_new_name(shipped: Path) -> None:
     assert "edit conf/experiments/mine/parameters.yml" in call("new", "mine", "--from", "seed_002").output
     copy, model = open_configuration("default/mine"), open_configuration("default/seed_002")
     for section in ("model", "training", "hardware", "classes"):
@@ -153,7 +153,7 @@ def test_a_long_name_is_not_truncated(shipped: Path, monkeypatch: pytest.MonkeyP
     assert "…" not in narrow
 
 
-def require_the_others(reason: str) -> None:
+def assert_others_are_listed(reason: str) -> None:
     done = call("list", "--user", "default")
     assert done.exit_code == 0
     assert [line.split()[0] for line in done.output.splitlines()[1:3]] == ["experiment", "default/strong"]
@@ -165,7 +165,7 @@ def test_damaged_scores_do_not_end_the_list(shipped: Path, text: str) -> None:
     write_score(shipped, "strong", 0.75)
     path = write_score(shipped, "002", 0.61)
     path.write_bytes(text.encode(errors="surrogateescape"))
-    require_the_others(f"default/seed_002 is not shown: {path} holds no scores (")
+    assert_others_are_listed(f"default/seed_002 is not shown: {path} holds no scores (")
 
 
 def test_unreadable_scores_do_not_end_the_list(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,13 +178,13 @@ def test_unreadable_scores_do_not_end_the_list(shipped: Path, monkeypatch: pytes
         return read(path, encoding=encoding)
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    require_the_others(f"default/seed_002 is not shown: {closed}: permission denied. Correct the permissions")
+    assert_others_are_listed(f"default/seed_002 is not shown: {closed}: permission denied. Correct the permissions")
 
 
 def test_a_wrong_configuration_does_not_end_the_list(shipped: Path) -> None:
     write_score(shipped, "strong", 0.75)
     (shipped / "conf/experiments/seed_002/globals.yml").write_text("storrage: elsewhere")
-    require_the_others("default/seed_002 is not shown: globals of default/seed_002: ")
+    assert_others_are_listed("default/seed_002 is not shown: globals of default/seed_002: ")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.metrics.confusion import COUNT_COLUMNS
 from xview2_siamese_unet.report.comparison import Experiment
 
-events = importlib.import_module("xview2_siamese_unet.cli.leave_events_out")  # the package has the command
+events = importlib.import_module("xview2_siamese_unet.cli.leave_events_out")  # a plain import gives the command
 FIRES = ("socal-fire", "woolsey-fire")
 SPLIT = "data_processing: {split: {train: {tier1: 0.5}}}"
 
@@ -43,7 +43,7 @@ def test_the_copy_differs_only_in_the_events_and_its_name(shipped: Path, model: 
     assert two["parameters"]["reporting"]["model_file"] == "without_best_siamese_unet_state.pth"
     assert two["globals"] == {**one["globals"], "experiment": "without"}
     before = sorted((shipped / "conf").rglob("*"))
-    events.create_variant(model, "without", events.LEFT_OUT, list(("another",)))
+    events.create_variant(model, "without", events.LEFT_OUT, ["another"])
     assert sorted((shipped / "conf").rglob("*")) == before, "an existing copy is unchanged"
     assert open_configuration("default/without")["parameters"] == two["parameters"]
 
@@ -71,7 +71,7 @@ def test_an_experiment_that_already_leaves_events_out_is_refused(shipped: Path, 
 
 
 def test_a_folder_of_other_events_is_refused(shipped: Path) -> None:
-    events.create_variant("quickstart", "mine", events.LEFT_OUT, list(("joplin-tornado",)))
+    events.create_variant("quickstart", "mine", events.LEFT_OUT, ["joplin-tornado"])
     with pytest.raises(ConfigError, match="leaves out joplin-tornado, not socal-fire"):
         call("socal-fire", "--name", "mine")
 
@@ -129,12 +129,12 @@ def test_two_experiments_with_one_folder_are_refused(shipped: Path, monkeypatch:
 
 
 def scored(name: str, hits: dict[str, int]) -> Experiment:
-    """Ten scenes of each event with a hundred pixels of each class, of which some are right."""
+    """Ten scenes of each event with a hundred pixels of each class, about `hits` of them correct."""
     table = pd.DataFrame({"disaster": np.repeat(list(hits), 10), "scene": [f"s{n}" for n in range(10 * len(hits))]})
-    right = table["disaster"].map(hits) + np.arange(len(table)) % 10
+    correct = table["disaster"].map(hits) + np.arange(len(table)) % 10
     columns = dict.fromkeys(COUNT_COLUMNS, 0) | {"localization_1_1": 400}
-    columns |= {f"damage_{code}_{code}": right for code in SCORED} | {
-        f"damage_{code}_0": 100 - right for code in SCORED
+    columns |= {f"damage_{code}_{code}": correct for code in SCORED} | {
+        f"damage_{code}_0": 100 - correct for code in SCORED
     }
     return Experiment(name, table.assign(**columns), "ignore", {})
 

@@ -118,9 +118,9 @@ def test_runs_become_an_ensemble_and_a_soup(shipped: Path) -> None:
     nets = [read_model(write_trained(shipped, name, seed=seed)) for seed, name in enumerate(names)]
     runs = [f"default/{name}" for name in names]
     assert call("ensemble", *runs, "--out", shipped / "both").exit_code == 0
-    found = predict_images(read_model(shipped / "both/ensemble.yml"), images_of(64, 64))
+    averaged = predict_images(read_model(shipped / "both/ensemble.yml"), images_of(64, 64))
     mean = np.mean([predict_images(net, images_of(64, 64)) for net in nets], axis=0)
-    np.testing.assert_allclose(found, mean, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(averaged, mean, atol=1e-6, rtol=0)
     assert "not tuned again" in call("average", *runs, "--out", shipped / "soup.pth").output
     weight = "building_head.weight"
     mean = (nets[0]["state"][weight] + nets[1]["state"][weight]) / 2
@@ -129,7 +129,7 @@ def test_runs_become_an_ensemble_and_a_soup(shipped: Path) -> None:
         call("average", *runs, "--out", shipped / "soup.pth")
 
 
-def test_a_checkpoint_is_no_card(shipped: Path) -> None:
+def test_verify_refuses_a_checkpoint(shipped: Path) -> None:
     with pytest.raises(ConfigError, match="not a card"):
         call("verify", write_trained(shipped, "quickstart"))
 
@@ -150,7 +150,7 @@ SPLITS = pd.DataFrame(
 
 @pytest.fixture
 def use_scenes(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> UseScenes:
-    """Make these scenes, four of each split, those of the environment; return their store."""
+    """Return a function that makes scenes, four of each split, those of the environment and returns their store."""
 
     def use(scenes: dict[str, np.ndarray]) -> Store:
         store = write_store(shipped / "store", scenes)
@@ -167,7 +167,7 @@ def scored(use_scenes: UseScenes) -> Store:
 
 
 def score_of(content: dict[str, Any], store: Store) -> float:
-    """The official score on the test scenes, decided pixel by pixel."""
+    """Return the official score on the test scenes, counted pixel by pixel."""
     counts = Counts.zero()
     for number in range(4):
         scene = store.scene(f"test_{number}")
@@ -196,21 +196,21 @@ def test_an_ensemble_and_its_members_are_scored(shipped: Path, scored: Store) ->
     assert [f"{score - scores[0]:+.3f}" in row for row, score in zip(rows, scores, strict=True)][1:] == [True] * 3
 
 
-def sharper(shares: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities (classes, n) with their logits divided by a temperature."""
+def sharpen(shares: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities (classes, n) after dividing their logits by a temperature."""
     powers = shares ** (1 / temperature)
     return powers / powers.sum(axis=0)
 
 
 def best_temperature(shares: np.ndarray, truth: np.ndarray) -> float:
-    """The likeliest temperature of probabilities (classes, n), of 2,000 between 0.05 and 20."""
+    """Return the maximum-likelihood temperature for probabilities (classes, n), among 2,000 from 0.05 to 20."""
     candidates = np.geomspace(0.05, 20, 2000)
     right = truth[None].astype(int)
-    return float(max(candidates, key=lambda t: np.log(np.take_along_axis(sharper(shares, t), right, axis=0)).mean()))
+    return float(max(candidates, key=lambda t: np.log(np.take_along_axis(sharpen(shares, t), right, axis=0)).mean()))
 
 
-def draw(shares: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A class for each column of probabilities."""
+def sample_classes(shares: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Sample a class for each column of probabilities (classes, n)."""
     return (random.random(shares.shape[1]) > shares.cumsum(axis=0)[:-1]).sum(axis=0).astype(np.uint8)
 
 
@@ -225,30 +225,30 @@ def test_an_ensemble_is_tuned_on_the_validation_scenes(shipped: Path, use_scenes
         images = torch.from_numpy(pixels).movedim(3, 1)
         return np.moveaxis(predict_images(content, (images[:, :3], images[:, 3:6])), 1, 0).reshape(5, -1)
 
-    # What happens is more certain than the ensemble says.
+    # The ensemble is underconfident: the true classes are sampled from sharper probabilities.
     shares = predict(plain)
     building, damage = np.stack([shares[0], 1 - shares[0]]), shares[1:] / shares[1:].sum(axis=0)
     random = np.random.default_rng(0)
-    pixels[..., 6] = draw(sharper(building, 0.5), random).reshape(pixels.shape[:3])
-    pixels[..., 7] = pixels[..., 6] * (1 + draw(sharper(damage, 0.7), random).reshape(pixels.shape[:3]))
+    pixels[..., 6] = sample_classes(sharpen(building, 0.5), random).reshape(pixels.shape[:3])
+    pixels[..., 7] = pixels[..., 6] * (1 + sample_classes(sharpen(damage, 0.7), random).reshape(pixels.shape[:3]))
     use_scenes(dict(zip(scenes, pixels, strict=True)))
     tuned = read_model(Path(call("ensemble", *paths, "--out", shipped / "tuned", "--tune").stdout.strip()))
 
     used = np.repeat(SPLITS["split"] == "validation", 64 * 64)
-    known = used & (pixels[..., 6].ravel() == 1)
-    found = tuned["ensemble_temperatures"]
-    assert found["building"] == pytest.approx(
+    building_pixels = used & (pixels[..., 6].ravel() == 1)
+    temperatures = tuned["ensemble_temperatures"]
+    assert temperatures["building"] == pytest.approx(
         best_temperature(building[:, used], pixels[..., 6].ravel()[used]), rel=0.01
     )
-    assert found["damage"] == pytest.approx(
-        best_temperature(damage[:, known], pixels[..., 7].ravel()[known] - 1), rel=0.01
+    assert temperatures["damage"] == pytest.approx(
+        best_temperature(damage[:, building_pixels], pixels[..., 7].ravel()[building_pixels] - 1), rel=0.01
     )
-    assert (found["building"], found["damage"]) == pytest.approx((0.5, 0.7), rel=0.2)
-    wanted = sharper(building, found["building"])[1] * sharper(damage, found["damage"])
-    np.testing.assert_allclose(predict(tuned)[1:], wanted, atol=1e-5)
+    assert (temperatures["building"], temperatures["damage"]) == pytest.approx((0.5, 0.7), rel=0.2)
+    expected = sharpen(building, temperatures["building"])[1] * sharpen(damage, temperatures["damage"])
+    np.testing.assert_allclose(predict(tuned)[1:], expected, atol=1e-5)
 
 
-def test_an_ensemble_that_is_not_tuned_says_so(shipped: Path) -> None:
+def test_an_ensemble_that_is_not_tuned_is_reported(shipped: Path) -> None:
     paths = [write_trained(shipped, name, seed=seed) for seed, name in enumerate(("quickstart", "strong"))]
     assert "not tuned again" in call("ensemble", *paths, "--out", shipped / "other").output
 

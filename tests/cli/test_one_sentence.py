@@ -1,4 +1,4 @@
-"""A mistake of the user is one sentence on stderr."""
+"""A user error is one sentence on stderr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OURS = ConfigError("The key x is wrong.", hint="Write y.")
 
 
 def raised(error: Exception, cause: BaseException | None = None) -> Exception:
-    """The error as it is caught: raised, from a cause if there is one."""
+    """Raise an error, from a cause if there is one, and return it as caught."""
     try:
         raise error from cause
     except type(error) as caught:
@@ -59,7 +59,7 @@ def test_an_error_in_the_context_counts_unless_suppressed() -> None:
         ("dask_jobqueue", "executor.kind: dask", "uv sync --extra cluster"),
     ],
 )
-def test_a_package_that_is_not_installed_is_a_sentence(module: str, needed_for: str, install: str) -> None:
+def test_a_package_that_is_not_installed_is_explained_in_a_sentence(module: str, needed_for: str, install: str) -> None:
     error = raised(DatasetError("outer"), ModuleNotFoundError(f"No module named {module!r}", name=module))
     sentence = sentence_of(error)
     assert sentence is not None
@@ -67,7 +67,7 @@ def test_a_package_that_is_not_installed_is_a_sentence(module: str, needed_for: 
     assert install in sentence
 
 
-def test_any_other_missing_module_is_a_defect() -> None:
+def test_any_other_missing_module_is_a_bug() -> None:
     assert sentence_of(raised(ModuleNotFoundError("No module named 'x'", name="x"))) is None
 
 
@@ -93,9 +93,9 @@ def test_an_error_of_kedro_before_the_run_is_its_own_sentence() -> None:
     assert sentence_of(caught.value) == "Pipeline does not contain nodes named ['trainn']."
 
 
-@pytest.mark.parametrize("defect", [raised(DatasetError("x"), ZeroDivisionError()), raised(ValueError("of a node"))])
-def test_a_defect_keeps_its_traceback(defect: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    exit_with_error(defect)
+@pytest.mark.parametrize("error", [raised(DatasetError("x"), ZeroDivisionError()), raised(ValueError("of a node"))])
+def test_a_bug_keeps_its_traceback(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    exit_with_error(error)
     assert capsys.readouterr().err == ""
 
 

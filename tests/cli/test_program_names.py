@@ -1,4 +1,4 @@
-"""Messages and help name commands as `xview2` and `kedro` have them."""
+"""Messages and help name only commands that the running program, `xview2` or `kedro`, has."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("kedro 1.7 is installed.", "kedro 1.7 is installed."),
     ],
 )
-def test_without_a_project_a_message_names_what_can_be_typed(text: str, expected: str) -> None:
+def test_without_a_project_a_message_names_commands_that_work(text: str, expected: str) -> None:
     assert as_called(text, "xview2") == expected
     assert as_called(text, "kedro") == text
 
@@ -52,23 +52,23 @@ def test_in_a_project_both_programs_work() -> None:
 
 
 @pytest.mark.usefixtures("no_project")
-def test_the_running_command_is_that_of_the_context() -> None:
-    for program, said in (("kedro", "Run kedro label."), ("xview2", "Run xview2 label.")):
+def test_the_program_name_comes_from_the_context() -> None:
+    for program, expected in (("kedro", "Run kedro label."), ("xview2", "Run xview2 label.")):
         with click.Context(click.Command("label"), click.Context(click.Group(), info_name=program), "label").scope():
-            assert as_called("Run kedro label.") == said
+            assert as_called("Run kedro label.") == expected
 
 
-def leaves(group: click.Group, *above: str) -> list[list[str]]:
-    context, found = click.Context(group), []
+def leaves(group: click.Group, *parents: str) -> list[list[str]]:
+    context, paths = click.Context(group), []
     for name in group.list_commands(context):
-        each = group.get_command(context, name)
-        found += leaves(each, *above, name) if isinstance(each, click.Group) else [[*above, name]]
-    return found
+        child = group.get_command(context, name)
+        paths += leaves(child, *parents, name) if isinstance(child, click.Group) else [[*parents, name]]
+    return paths
 
 
 @pytest.mark.slow
 def test_the_help_of_every_command_names_the_program() -> None:
-    """Also of options, and of commands that are imported late."""
+    """Includes options and commands that are imported lazily."""
     paths = leaves(commands)
     assert {path[0] for path in paths} == set(IN_ANY_FOLDER)
     assert ["model", "verify"] in paths

@@ -50,7 +50,7 @@ def test_score_prints_and_writes_the_official_keys(folders: list[str], tmp_path:
     assert json.loads(CliRunner().invoke(cli, ["score", *folders, "--json"]).stdout) == numbers
 
 
-def test_another_size_is_refused_unless_asked_for(folders: list[str]) -> None:
+def test_another_size_is_refused_without_any_size(folders: list[str]) -> None:
     for folder, end in zip(folders, ("prediction", "target"), strict=True):
         for kind in ("localization", "damage"):
             Image.new("L", (64, 64)).save(Path(folder) / f"test_{kind}_00001_{end}.png")
@@ -61,7 +61,7 @@ def test_another_size_is_refused_unless_asked_for(folders: list[str]) -> None:
 
 
 @pytest.mark.parametrize("names", [["a/1"], ["a/1", "a/1"]])
-def test_compare_wants_two_experiments(names: list[str]) -> None:
+def test_compare_requires_two_experiments(names: list[str]) -> None:
     done = CliRunner().invoke(cli, ["compare", *names])
     assert done.exit_code == 2
     assert "Name two experiments or more, each once." in done.output

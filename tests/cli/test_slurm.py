@@ -26,7 +26,7 @@ def test_a_dry_run_prints_the_command_and_the_script(project_path: Path, monkeyp
     assert rest.strip() == (project_path / "slurm" / "train.sh").read_text().strip()
 
 
-def test_gpus_come_with_their_cores(project_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_request_their_cpu_cores(project_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project_path)
     done = CliRunner().invoke(slurm, ["--env", "default/strong", "--gpus", "h100:4", "--dry-run"])
     assert "--gpus-per-node h100:4 --cpus-per-task 64 slurm/train.sh" in done.output
@@ -35,7 +35,7 @@ def test_gpus_come_with_their_cores(project_path: Path, monkeypatch: pytest.Monk
     assert "does not end in a number" in refused.output
 
 
-def test_without_slurm_is_an_error(project_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_sbatch_is_an_error(project_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(project_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="no command sbatch"):
@@ -44,7 +44,7 @@ def test_without_slurm_is_an_error(project_path: Path, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Write the lines of a shell script that is called in place of sbatch."""
+    """Return a function that writes a shell script to run instead of sbatch."""
 
     def write(lines: str) -> None:
         script = tmp_path / "sbatch"
@@ -66,7 +66,7 @@ def test_an_error_of_sbatch_keeps_its_exit_status(
     assert done.output == ""
 
 
-def test_it_submits_what_it_prints(
+def test_the_printed_command_is_submitted(
     project_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stand_in: Callable[[str], None]
 ) -> None:
     stand_in(f'echo "$@" > {tmp_path}/submitted')
@@ -75,7 +75,7 @@ def test_it_submits_what_it_prints(
     assert (tmp_path / "submitted").read_text() == "--nodes 1 slurm/train.sh default/strong\n"
 
 
-def test_outside_the_project_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_folder_outside_the_project_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="inside the project"):
         CliRunner().invoke(slurm, ["--env", "default/strong"], catch_exceptions=False)

@@ -1,4 +1,4 @@
-"""The job script when its time is nearly up, with stand-ins for what a cluster has."""
+"""The job script near its time limit, with stand-ins for the commands of a cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PHASES = (DATA, TRAINING, REPORTING)
 STAND_INS = {
     "scontrol": 'if [ "$1" = show ]; then echo node1; else echo "scontrol $*" >> log; fi',
     "srun": 'echo "srun $*" >> log\nwhile [ "$1" != uv ]; do shift; done\nexec "$@"',
-    # The phase that is to last does so until it is told to stop; what it does then is up to the test.
+    # The phase in LASTS runs until SIGTERM and then exits with AT_STOP.
     "uv": f"""
         if [ "$2" = python ]; then shift 2; PYTHONPATH=$PWD exec {sys.executable} "$@"; fi
         echo "uv $*" >> log
@@ -32,8 +32,8 @@ STAND_INS = {
 TORCH = """
 import os
 class cuda:
-    is_available = lambda: os.environ["SEEN"] != "0"
-    device_count = lambda: int(os.environ["SEEN"])
+    is_available = lambda: os.environ["VISIBLE"] != "0"
+    device_count = lambda: int(os.environ["VISIBLE"])
 """
 
 Submit = Callable[..., subprocess.Popen[str]]
@@ -41,7 +41,7 @@ Submit = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def submit(tmp_path: Path, project_path: Path) -> Iterator[Submit]:
-    """Start the job script as Slurm does; `LASTS` names the phase that does not end by itself."""
+    """Start the job script as Slurm does; `LASTS` names the phase that runs until it is stopped."""
     for name, lines in STAND_INS.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{lines}\n")
         (tmp_path / name).chmod(0o755)
@@ -55,7 +55,7 @@ def submit(tmp_path: Path, project_path: Path) -> Iterator[Submit]:
         job |= {"SLURM_SUBMIT_DIR": str(tmp_path), "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
         process = subprocess.Popen(  # noqa: S603
             ["/usr/bin/env", "bash", str(project_path / "slurm" / "train.sh"), "lab/002", *options],
-            env=inherited | job | {"LASTS": "none", "SEEN": "2"} | variables,
+            env=inherited | job | {"LASTS": "none", "VISIBLE": "2"} | variables,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -87,7 +87,7 @@ def ended(process: subprocess.Popen[str]) -> int:
     return process.returncode
 
 
-def is_there(process: int) -> bool:
+def is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -111,7 +111,7 @@ def test_a_job_out_of_time_stops_its_phase_and_requeues_once(
     job.send_signal(signal.SIGUSR1)
     assert ended(job) == 0
     assert log("stopped") == ["stopped"]
-    assert not is_there(child)
+    assert not is_running(child)
     assert log("scontrol") == ["scontrol requeue 7"]
     assert len(log("uv")) == PHASES.index(phase) + 1
 
@@ -159,7 +159,7 @@ def test_a_phase_that_fails_ends_the_job_with_its_code(
         (["--params=a.b=1", "--params=a.b=2"], ["--params", "a.b=2,training.reuse=true"]),
         (["--config", "run.yml"], ["--config", "run.yml"]),
     ],
-    ids=["none", "beside others", "the last counts", "in a file"],
+    ids=["none", "with others", "the last one counts", "in a file"],
 )
 def test_a_restart_always_reuses_its_run(
     submit: Submit, log: Callable[[str], list[str]], given: list[str], resumed: list[str]
@@ -176,22 +176,22 @@ def test_the_first_start_keeps_the_given_reuse(submit: Submit, log: Callable[[st
     assert log("srun")[-1].endswith(f"--pipelines {TRAINING} --params training.reuse=false")
 
 
-def test_each_process_gets_the_cores_that_the_job_asked_for(submit: Submit, log: Callable[[str], list[str]]) -> None:
+def test_each_process_gets_the_cores_that_the_job_requests(submit: Submit, log: Callable[[str], list[str]]) -> None:
     assert ended(submit(SLURM_CPUS_PER_TASK="16")) == 0
     assert ended(submit()) == 0
-    asked, silent = (line for line in log("srun") if "torchrun" in line)
-    assert "--kill-on-bad-exit=1 --cpus-per-task 16 uv run torchrun" in asked
-    assert "--kill-on-bad-exit=1 uv run torchrun" in silent
+    with_cores, without = (line for line in log("srun") if "torchrun" in line)
+    assert "--kill-on-bad-exit=1 --cpus-per-task 16 uv run torchrun" in with_cores
+    assert "--kill-on-bad-exit=1 uv run torchrun" in without
 
 
-@pytest.mark.parametrize("seen", ["0", "1"])
+@pytest.mark.parametrize("visible", ["0", "1"])
 def test_a_job_with_invisible_gpus_fails_before_its_first_phase(
-    submit: Submit, log: Callable[[str], list[str]], seen: str
+    submit: Submit, log: Callable[[str], list[str]], visible: str
 ) -> None:
-    job = submit(SEEN=seen)
+    job = submit(VISIBLE=visible)
     output, _ = job.communicate(timeout=20)
     assert job.returncode == 1
-    assert f"Slurm allocated 2 GPUs, but torch detects {seen}." in output
+    assert f"Slurm allocated 2 GPUs, but torch detects {visible}." in output
     assert log("uv") == []
 
 
@@ -199,5 +199,5 @@ def test_a_job_with_invisible_gpus_fails_before_its_first_phase(
 def test_a_job_without_gpus_trains_in_one_process_a_node(
     submit: Submit, log: Callable[[str], list[str]], allocated: str
 ) -> None:
-    assert ended(submit(SEEN="0", SLURM_GPUS_ON_NODE=allocated)) == 0
+    assert ended(submit(VISIBLE="0", SLURM_GPUS_ON_NODE=allocated)) == 0
     assert "--nproc-per-node 1 " in next(line for line in log("uv") if "torchrun" in line)

@@ -36,7 +36,7 @@ def test_valid_parameters_become_their_model() -> None:
     assert validate({}, Parameters, "here") == Parameters()
 
 
-def test_text_is_converted_to_numbers_and_flags() -> None:
+def test_text_is_converted_to_numbers_and_booleans() -> None:
     read = validate({"training": {"epochs": "3", "reuse": "no"}}, Parameters, "here").training
     assert (read.epochs, read.reuse) == (3, False)
 
@@ -48,7 +48,7 @@ def test_text_is_converted_to_numbers_and_flags() -> None:
         ({"data_processing": {"split": {"seed": False}}}, "split.seed must be a whole number, at least 0, got 'false'"),
     ],
 )
-def test_a_flag_is_no_number(raw: dict[str, object], sentence: str) -> None:
+def test_a_boolean_is_not_a_number(raw: dict[str, object], sentence: str) -> None:
     assert sentence in refused(raw).message
 
 
@@ -90,7 +90,7 @@ def test_a_bad_value_is_named_with_what_is_allowed(raw: dict[str, object], model
     assert len(str(error)) < 200
 
 
-def test_an_unknown_key_gets_the_nearest_of_its_section() -> None:
+def test_an_unknown_key_suggests_the_nearest_key_of_its_section() -> None:
     error = refused({"dataset": {"sample": {"sead": 1}}})
     assert "unknown key dataset.sample.sead; dataset.sample has the keys seed, size, scenes" in error.message
     assert error.hint == "Write dataset.sample.seed instead of dataset.sample.sead."
@@ -110,7 +110,7 @@ def test_all_problems_are_named_at_once() -> None:
         assert key in error.message
 
 
-def test_a_default_that_depends_on_a_bad_value_is_no_second_problem() -> None:
+def test_a_default_that_depends_on_a_bad_value_is_not_a_second_problem() -> None:
     assert "group" not in refused({"user": "a/b", "experiment": "x"}, Globals).message
 
 
@@ -119,13 +119,13 @@ def test_group_is_the_user_unless_given() -> None:
     assert Globals(user="lab", experiment="x", group="team").group == "team"
 
 
-def test_both_models_of_a_dataset_name_agree() -> None:
+def test_parameters_and_globals_accept_the_same_dataset_names() -> None:
     pattern = [item.pattern for item in DatasetParams.model_fields["name"].metadata if hasattr(item, "pattern")]
     assert pattern
     assert pattern[0] in refused({"user": "..", "experiment": "x"}, Globals).message
 
 
-def test_the_bare_word_off_is_no_flag() -> None:
+def test_an_unquoted_off_is_not_a_boolean() -> None:
     text = "inference: {registration: off, buildings: {footprint_shift: off}}"
     read = validate(yaml.safe_load(text), Parameters, "parameters").inference
     assert (read.registration, read.buildings.footprint_shift) == ("off", "off")

@@ -1,4 +1,4 @@
-"""Kedro is imported here and not in the tests' root, whose tests take milliseconds."""
+"""Fixtures that import Kedro, which would slow down tests elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xview2_siamese_unet.settings import CONFIG_LOADER_ARGS
 
 @pytest.fixture
 def load() -> Callable[..., UserExperimentConfigLoader]:
-    """The loader of a folder or archive of configuration, as Kedro makes it: `load(conf, env, **runtime_params)`."""
+    """Return a function that creates the loader as Kedro does: `load(conf, env, **runtime_params)`."""
 
     def make(conf: Path, env: str | None = None, **params: object) -> UserExperimentConfigLoader:
         return UserExperimentConfigLoader(conf, env=env, runtime_params=params, **CONFIG_LOADER_ARGS)

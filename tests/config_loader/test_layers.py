@@ -63,14 +63,14 @@ def test_catalog_entries_are_replaced_whole(load: Load, write_conf: WriteConf) -
     assert catalog["metrics"]["filepath"] == "data/08_reporting/lab/e2/metrics.json"
 
 
-def test_credentials_of_local_are_found_and_missing_ones_are_missing(load: Load, write_conf: WriteConf) -> None:
+def test_credentials_of_local_are_read_and_missing_ones_are_an_error(load: Load, write_conf: WriteConf) -> None:
     with pytest.raises(MissingConfigException, match="credentials"):
         load(write_conf(LAB), "lab/e2")["credentials"]
     files = {"local/credentials.yml": "bucket: {key: secret}"}
     assert load(write_conf(LAB | files), "lab/e2")["credentials"] == {"bucket": {"key": "secret"}}
 
 
-def test_no_environment_is_the_default_user_and_quickstart(load: Load, write_conf: WriteConf) -> None:
+def test_the_default_environment_is_the_default_user_and_quickstart(load: Load, write_conf: WriteConf) -> None:
     assert load(write_conf({})).layers == ("base", "users/default", "experiments/quickstart", "local")
 
 
@@ -155,8 +155,8 @@ def test_settings_of_the_user_may_lie_in_a_hidden_folder(
     conf = write_conf({"base/parameters.yml": size(64)} | LAB)
     monkeypatch.setattr(config_loader, "PACKAGED", conf)  # as in a wheel
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
-    for place, value in (("xview2", 128), ("xview2/.ipynb_checkpoints", 256)):
-        folder = tmp_path / ".config" / place
+    for name, value in (("xview2", 128), ("xview2/.ipynb_checkpoints", 256)):
+        folder = tmp_path / ".config" / name
         folder.mkdir(parents=True)
         (folder / "parameters.yml").write_text(size(value))
     assert load(conf, "lab/e2")["parameters"]["dataset"]["sample"]["size"] == 128

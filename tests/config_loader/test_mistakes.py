@@ -30,7 +30,7 @@ def test_an_unknown_experiment_lists_the_known_ones(load: Load, write_conf: Writ
         load(write_conf(LAB), env)
 
 
-def test_folders_with_unusable_names_are_no_users(load: Load, write_conf: WriteConf) -> None:
+def test_folders_with_unusable_names_are_not_users(load: Load, write_conf: WriteConf) -> None:
     conf = write_conf({".hidden/x.yml": "", "users/.cache/x.yml": "", "users/a b/x.yml": ""})
     (conf / "users" / "a_file").write_text("")
     with pytest.raises(ConfigError, match=r"Known users: default\."):
@@ -64,7 +64,7 @@ def test_a_configuration_without_users_is_an_error(load: Load, write_conf: Write
         ({"users/lab/globals.yml": "- a"}, r"globals in users/lab of .*: a list"),
     ],
 )
-def test_unusable_globals_stop_construction(
+def test_unusable_globals_are_refused_at_once(
     load: Load, write_conf: WriteConf, files: dict[str, str], sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
@@ -115,7 +115,7 @@ def test_unusable_globals_stop_construction(
         ({"local/parameters.yml": "inference: {formats: [kml]}"}, r"formats.*geojson, geoparquet, got 'kml'"),
     ],
 )
-def test_unusable_parameters_stop_their_reader(
+def test_unusable_parameters_are_refused_when_they_are_read(
     load: Load, write_conf: WriteConf, files: dict[str, str], sentence: str
 ) -> None:
     loader = load(write_conf(LAB | files), "lab/e2")
@@ -123,11 +123,11 @@ def test_unusable_parameters_stop_their_reader(
         loader["parameters"]
 
 
-def test_unusable_runtime_parameters_stop_their_reader(load: Load, write_conf: WriteConf) -> None:
+def test_unusable_runtime_parameters_are_refused_when_they_are_read(load: Load, write_conf: WriteConf) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.sample\.siz"):
         load(write_conf(LAB), "lab/e2", dataset={"sample": {"siz": 64}})["parameters"]
 
 
-def test_a_key_that_kedro_does_not_know_is_a_key_error(load: Load, write_conf: WriteConf) -> None:
+def test_an_unknown_section_is_a_key_error(load: Load, write_conf: WriteConf) -> None:
     with pytest.raises(KeyError, match="spark"):
         load(write_conf({}))["spark"]

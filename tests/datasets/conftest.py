@@ -1,4 +1,4 @@
-"""Scenes to process."""
+"""The synthetic sample as PNGs and as GeoTIFFs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sample_data import provide
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return provide(tmp_path_factory.mktemp("drawn") / "sample").load()
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return provide(tmp_path_factory.mktemp("raw") / "sample").load()
 
 
 @pytest.fixture(scope="session")
-def geotiffs(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample as the GeoTIFF release would have it."""
+def geotiffs(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample in the layout of the GeoTIFF release."""
     raw = tmp_path_factory.mktemp("geotiffs") / "raw"
-    shutil.copytree(drawn, raw)
+    shutil.copytree(sample, raw)
     (raw / "tier1").rename(raw / "train")
     for image in raw.glob("*/images/*.png"):
         with Image.open(image) as opened:

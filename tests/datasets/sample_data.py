@@ -32,7 +32,7 @@ PARAMS = DataProcessingParams()
 def provide(
     folder: Path, root: Path | None = None, executor: ExecutorParams = SERIAL, params: DatasetParams = SAMPLE
 ) -> SceneFolderDataset:
-    """Draw the sample, or use the download at `root`."""
+    """Generate the sample, or use the download at `root`."""
     where = {"source": "xbd" if root else "sample", "path": str(root) if root else None}
     dataset = SceneFolderDataset(filepath=str(folder), **where)
     dataset.save(provide_scenes(DownloadDataset(**where).load(), params, executor))
@@ -71,8 +71,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def message(caught: pytest.ExceptionInfo[DatasetError]) -> ProjectError:
-    """Kedro wraps what a dataset raises."""
+def project_error(caught: pytest.ExceptionInfo[DatasetError]) -> ProjectError:
+    """Return the error that Kedro has wrapped."""
     error = caught.value.__cause__
     assert isinstance(error, ProjectError)
     return error

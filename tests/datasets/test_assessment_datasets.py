@@ -1,4 +1,4 @@
-"""Blocks and record of an assessment, and what Kedro-Viz shows of its products."""
+"""Blocks and record of an assessment, and the previews of its products in Kedro-Viz."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.windows import BlockStore, read_block
 
 
-def test_saving_the_record_clears_the_own_work_and_nothing_else(tmp_path: Path) -> None:
+def test_saving_the_record_removes_only_the_work_of_its_assessment(tmp_path: Path) -> None:
     own = [tmp_path / name for name in (".work", ".damage.tif.a1b2c3.part", ".run.json.a1b2c3.part")]
     foreign = [tmp_path / name for name in (".mine.part", "second/.damage.tif.a1b2c3.part", "second/.work")]
     for folder in (*own, *foreign):
@@ -34,7 +34,7 @@ def test_saving_the_record_clears_the_own_work_and_nothing_else(tmp_path: Path) 
     assert [(folder / "a").exists() for folder in foreign] == [True] * 3
 
 
-def test_blocks_of_one_run_add_up_and_those_of_another_go(tmp_path: Path) -> None:
+def test_blocks_of_one_run_accumulate_and_those_of_another_are_removed(tmp_path: Path) -> None:
     blocks = BlocksDataset(filepath=str(tmp_path / ".work/blocks"))
     (tmp_path / "run.json").write_text('{"run_id": "0", "products": {"damage.tif": "abc"}}')
     for number in range(2):
@@ -54,7 +54,7 @@ ROWS, COLUMNS = slice(0, 400), slice(0, 800)
 
 
 @pytest.mark.parametrize("bands", [1, 5])
-def test_a_raster_is_a_picture_of_bearable_size(tmp_path: Path, bands: int) -> None:
+def test_the_preview_of_a_raster_is_a_small_picture(tmp_path: Path, bands: int) -> None:
     values = np.full((bands, 400, 800), 4 if bands == 1 else 50, np.uint8)
     dataset = CogDataset(filepath=str(tmp_path / "x.tif"))
     dataset.save(RasterContent(GRID, tuple("abcde"[:bands]), [(ROWS, COLUMNS, values)], {} if bands == 1 else None))
@@ -66,7 +66,7 @@ def test_a_raster_is_a_picture_of_bearable_size(tmp_path: Path, bands: int) -> N
     assert picture[300, 700].tolist() in ([232] * 3, [208] * 3)  # no data
 
 
-def test_buildings_are_a_table(tmp_path: Path) -> None:
+def test_the_preview_of_buildings_is_a_table(tmp_path: Path) -> None:
     shapes = [shapely.box(k, 0, k + 1, 1) for k in range(20)]
     frame = gpd.GeoDataFrame({"building_id": [f"b{k}" for k in range(20)]}, geometry=shapes, crs=GRID.crs)
     dataset = LayersDataset(filepath=str(tmp_path / "x.gpkg"))

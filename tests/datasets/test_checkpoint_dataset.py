@@ -57,7 +57,7 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path, through_torch: 
     assert not trace.exists()
 
 
-def test_a_missing_file_is_said_or_nothing_where_it_is_optional(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_unless_it_is_optional(tmp_path: Path) -> None:
     path = str(tmp_path / "x.pth")
     assert "does not exist" in load_fails(CheckpointDataset(filepath=path)).message
     assert CheckpointDataset(filepath=path, optional=True).load() is None
@@ -65,9 +65,7 @@ def test_a_missing_file_is_said_or_nothing_where_it_is_optional(tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
 @pytest.mark.parametrize("kept", [0, 100, 5000, -1])
-def test_a_damaged_file_is_to_be_deleted_since_a_run_would_only_stop_at_it_again(
-    tmp_path: Path, name: str, kept: int
-) -> None:
+def test_the_hint_for_a_damaged_file_is_to_delete_it(tmp_path: Path, name: str, kept: int) -> None:
     path = tmp_path / name
     CheckpointDataset(filepath=str(path)).save({**CONTENT, "state": {"w": torch.zeros(9999)}})
     path.write_bytes(path.read_bytes()[:kept])
@@ -76,14 +74,14 @@ def test_a_damaged_file_is_to_be_deleted_since_a_run_would_only_stop_at_it_again
     assert error.hint.startswith(f"Delete {path}, ")
 
 
-def test_a_file_that_the_disk_refuses_is_not_called_damaged(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_not_reported_as_damaged(tmp_path: Path) -> None:
     (tmp_path / "x.pth").mkdir()
     with pytest.raises(DatasetError) as caught:
         CheckpointDataset(filepath=str(tmp_path / "x.pth"), optional=True).load()
     assert isinstance(cause_of(caught.value), StorageError)
 
 
-def test_a_save_that_fails_leaves_the_file_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_keeps_the_previous_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = CheckpointDataset(filepath=str(tmp_path / "x.pth"))
     dataset.save({"epoch": 1})
 
@@ -98,7 +96,7 @@ def test_a_save_that_fails_leaves_the_file_of_before(tmp_path: Path, monkeypatch
     assert dataset.load() == {"epoch": 1}
 
 
-def test_safetensors_hold_the_same_checkpoint_and_shared_weights_once(tmp_path: Path) -> None:
+def test_safetensors_hold_the_whole_checkpoint_and_shared_weights_once(tmp_path: Path) -> None:
     shared = torch.rand(64, 64).to(memory_format=torch.contiguous_format)
     image = torch.rand(2, 3, 8, 8).to(memory_format=torch.channels_last)
     state = {"pre.w": shared, "post.w": shared, "head.w": image, "n": torch.tensor(3)}
@@ -112,7 +110,7 @@ def test_safetensors_hold_the_same_checkpoint_and_shared_weights_once(tmp_path: 
     assert (tmp_path / "x.safetensors").stat().st_size < 1.5 * shared.nbytes
 
 
-def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
+def test_a_pickle_named_safetensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(pickle.dumps(CONTENT["words"]))
     assert "cannot be trusted" in load_fails(CheckpointDataset(filepath=str(path))).message

@@ -21,7 +21,7 @@ from xview2_siamese_unet.report.figures import draw_matrix
 from xview2_siamese_unet.xbd.georeference import Georeference
 
 
-def test_one_mask(tmp_path: Path) -> None:
+def test_a_mask_is_saved_and_loaded(tmp_path: Path) -> None:
     dataset = MaskDataset(filepath=str(tmp_path / "a.tif"))
     assert not dataset.exists()
     codes = np.arange(6, dtype=np.uint8).reshape(2, 3)
@@ -31,7 +31,7 @@ def test_one_mask(tmp_path: Path) -> None:
     assert "a.tif" in str(dataset)
 
 
-def test_probabilities_of_one_scene(tmp_path: Path) -> None:
+def test_probabilities_of_a_scene_are_saved_and_loaded(tmp_path: Path) -> None:
     dataset = ProbabilityDataset(filepath=str(tmp_path / "a.tif"))
     assert not dataset.exists()
     shares = np.random.default_rng(0).dirichlet(np.ones(5), (6, 7)).transpose(2, 0, 1)
@@ -59,7 +59,7 @@ def test_a_figure_is_previewed_as_it_was_saved(tmp_path: Path, name: str, kind: 
     assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
 
 
-def test_an_svg_is_the_one_that_matplotlib_saves(tmp_path: Path) -> None:
+def test_an_svg_equals_that_of_matplotlib(tmp_path: Path) -> None:
     with rc_context({"svg.hashsalt": "fixed"}):
         for save in (
             FigureDataset(filepath=str(tmp_path / "ours.svg")).save,
@@ -69,7 +69,7 @@ def test_an_svg_is_the_one_that_matplotlib_saves(tmp_path: Path) -> None:
     assert (tmp_path / "ours.svg").read_bytes() == (tmp_path / "theirs.svg").read_bytes()
 
 
-def test_folders_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_folders_are_created_when_they_are_loaded(tmp_path: Path) -> None:
     dataset = FoldersDataset(filepath=str(tmp_path / "a"), folders={"logs": "logs"})
     assert not (tmp_path / "a").exists()
     assert dataset.load() == {"logs": tmp_path / "a" / "logs"}

@@ -1,4 +1,4 @@
-"""What Kedro-Viz shows of datasets that are no table: found by the name of the return annotation, so that is tested."""
+"""Previews of datasets in Kedro-Viz, which chooses them by the name of the return annotation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from xview2_siamese_unet.xbd.ingest import BUILDING_COLUMNS
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """The datasets of data_processing, filled."""
+    """The datasets of data_processing with the outputs of a run."""
     folder = tmp_path_factory.mktemp("data")
     raw = provide(folder / "raw")
     store = process(raw.load(), folder)
@@ -46,10 +46,10 @@ def test_folders_show_pictures(made: dict[str, object], name: str, columns: int)
     assert len(picture.getcolors(1 << 20)) > 1  # not one flat colour
 
 
-def test_a_damaged_mask_is_one_sentence(made: dict[str, MasksDataset], tmp_path: Path) -> None:
+def test_a_damaged_mask_is_reported_in_one_sentence(made: dict[str, MasksDataset], tmp_path: Path) -> None:
     shutil.copytree(made["masks"].load()("tier1").folder, tmp_path / "masks")
     path = sorted(tmp_path.glob("masks/*/*_damage.tif"))[0]
-    path.with_name(f"._{path.name}").write_bytes(bytes(100))  # of macOS
+    path.with_name(f"._{path.name}").write_bytes(bytes(100))  # a metadata file of macOS
     assert picture_of_masks(tmp_path / "masks") == made["masks"].preview()
     write_mask(path, np.full((64, 64), 9, np.uint8))
     with pytest.raises(DataError, match=f"{path} contains class code 9"):
@@ -78,7 +78,7 @@ def test_a_checkpoint_shows_its_texts_and_not_its_tensors(tmp_path: Path) -> Non
     assert json.loads(dataset.preview()) == {"epoch": 3, "scores": {"score": 0.5}}
 
 
-def test_a_page_is_shown_as_it_is_and_written_whole(tmp_path: Path) -> None:
+def test_a_page_is_shown_as_it_was_saved(tmp_path: Path) -> None:
     dataset = HtmlDataset(filepath=str(tmp_path / "new" / "page.html"))
     assert not dataset.exists()
     dataset.save("<p>größer</p>")

@@ -23,8 +23,8 @@ class Block(NamedTuple):
 
     Attributes:
         place: page and line.
-        language: the word behind the fence.
-        title: what the page shows above it; a path where the reader is to write a file.
+        language: the word after the fence.
+        title: what the page shows above it; a path if the reader is to write a file.
         text: the lines between the fences.
     """
 
@@ -37,34 +37,34 @@ class Block(NamedTuple):
 def blocks(*pages: Path) -> Iterator[Block]:
     for page in pages or PAGES:
         text = page.read_text(encoding="utf-8")
-        for found in _FENCE.finditer(text):
-            place = f"{page.name}:{text.count(chr(10), 0, found.start()) + 1}"
-            yield Block(place, found["language"], found["title"] or "", found["text"])
+        for match in _FENCE.finditer(text):
+            place = f"{page.name}:{text.count(chr(10), 0, match.start()) + 1}"
+            yield Block(place, match["language"], match["title"] or "", match["text"])
 
 
 def lines(block: Block) -> list[str]:
-    """Return the commands of a block, continued lines joined and comments gone."""
+    """Return the commands of a block, with continued lines joined and comments removed."""
     joined = block.text.replace("\\\n", " ")
     return [shlex.join(words) for line in joined.splitlines() if (words := shlex.split(line, comments=True))]
 
 
 def kedro_commands() -> list[tuple[str, dict[str, str], list[str]]]:
-    """Return place, variables and words behind `kedro` of every Kedro command in a block or between backticks."""
-    found = [(block.place, line) for block in blocks() if block.language == "bash" for line in lines(block)]
+    """Return place, variables and arguments of every Kedro command in a block or between backticks."""
+    written = [(block.place, line) for block in blocks() if block.language == "bash" for line in lines(block)]
     for page in PAGES:
-        found += [(page.name, span) for span in _SPAN.findall(page.read_text(encoding="utf-8"))]
+        written += [(page.name, span) for span in _SPAN.findall(page.read_text(encoding="utf-8"))]
     commands = []
-    for place, line in found:
+    for place, line in written:
         for part in line.split(" '&&' "):
             words = [re.sub("=N$", "=1", word) for word in shlex.split(part)]  # N is a number of the reader's choice
-            given = dict(word.split("=", 1) for word in words if _VARIABLE.fullmatch(word))
+            variables = dict(word.split("=", 1) for word in words if _VARIABLE.fullmatch(word))
             if "kedro" in words:
-                commands.append((place, given, words[words.index("kedro") + 1 :]))
+                commands.append((place, variables, words[words.index("kedro") + 1 :]))
     return commands
 
 
 def first_column(page: Path, heading: str) -> list[str]:
-    """Return what stands between backticks in the table below a heading: in its first column, behind a number."""
+    """Return the names in backticks in the first column, not counting numbers, of the table below a heading."""
     text = page.read_text(encoding="utf-8").split(f"\n{heading}\n", 1)[1]
     section = re.split(r"^#{2,3} ", text, maxsplit=1, flags=re.MULTILINE)[0]
     rows = [line.split("|")[1:] for line in section.splitlines() if line.startswith("| ")]

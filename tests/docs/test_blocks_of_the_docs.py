@@ -1,4 +1,4 @@
-"""What the README and the docs tell a reader to type can be typed."""
+"""Commands, settings and Python in the README and the docs are valid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from xview2_siamese_unet.models.card import Card, Member
 
 pytestmark = pytest.mark.filterwarnings("ignore:'BaseCommand' is deprecated")  # Kedro-Viz's own
 COMMANDS = kedro_commands()
-# What CONTRIBUTING adds to the code, test_contributing.py runs.
+# test_contributing.py runs the examples of CONTRIBUTING.
 PYTHON = [block for block in blocks() if block.language == "python" and "CONTRIBUTING" not in block.place]
 YAML = [block for block in blocks() if block.language == "yaml" and "catalog" not in block.title]
 BASH = [block for block in blocks() if block.language == "bash"]
@@ -35,7 +35,7 @@ def kedro() -> KedroCLI:
 
 
 def parse(group: click.Command, words: list[str]) -> Iterator[click.Context]:
-    """Yield the context of a command and of each subcommand, read as click reads them, and invoke nothing."""
+    """Yield the context of a command and of each subcommand as click parses them, without invoking any."""
     context = group.make_context(group.name or "kedro", list(words))
     yield context
     rest = [*context._protected_args, *context.args]
@@ -45,11 +45,13 @@ def parse(group: click.Command, words: list[str]) -> Iterator[click.Context]:
         yield from parse(command, left)
 
 
-@pytest.mark.parametrize(("place", "given", "words"), COMMANDS, ids=[f"{c[0]} {' '.join(c[2])[:60]}" for c in COMMANDS])
-def test_a_kedro_command_is_one(kedro: KedroCLI, place: str, given: dict[str, str], words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("place", "variables", "words"), COMMANDS, ids=[f"{c[0]} {' '.join(c[2])[:60]}" for c in COMMANDS]
+)
+def test_a_kedro_command_is_valid(kedro: KedroCLI, place: str, variables: dict[str, str], words: list[str]) -> None:
     contexts = list(parse(kedro, words))
     values: dict[str, Any] = {key: value for context in contexts for key, value in context.params.items()}
-    named = [values.get("env"), given.get("KEDRO_ENV"), *(values.get("experiments") or ())]
+    named = [values.get("env"), variables.get("KEDRO_ENV"), *(values.get("experiments") or ())]
     for name in filter(None, named):
         assert_known(name)
     for name in values.get("pipelines") or ():
@@ -60,24 +62,24 @@ def test_a_kedro_command_is_one(kedro: KedroCLI, place: str, given: dict[str, st
 
 
 def assert_known(name: str) -> None:
-    """See that an environment exists, or that the reader was told to make it."""
+    """Check that an environment exists or that a command of the docs creates it."""
     user, _, experiment = name.partition("/")
-    made = {words[2] for _, _, words in COMMANDS if words[:2] == ["experiment", "new"]}
+    created = {words[2] for _, _, words in COMMANDS if words[:2] == ["experiment", "new"]}
     assert user.startswith("<") or (CONF / "users" / user).is_dir()
     assert (
         not experiment
         or experiment.startswith("<")
-        or experiment in made
+        or experiment in created
         or (CONF / "experiments" / experiment).is_dir()
     )
 
 
-def test_there_are_commands_of_every_kind() -> None:
+def test_the_docs_have_commands_of_every_kind() -> None:
     assert {words[0] for _, _, words in COMMANDS} >= {"run", "assess", "compare", "score", "slurm", "doctor", "viz"}
 
 
 @pytest.mark.parametrize("block", BASH, ids=[block.place for block in BASH])
-def test_scripts_that_a_block_names_are_there(block: Block) -> None:
+def test_scripts_in_a_block_exist(block: Block) -> None:
     scripts = [word for line in lines(block) for word in line.split() if word.endswith((".py", ".sh", ".cfg"))]
     assert [script for script in scripts if not (PROJECT / script).is_file()] == []
 
@@ -98,7 +100,7 @@ def test_each_key_of_a_member_is_described() -> None:
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=[block.place for block in PYTHON])
-def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_runs_and_writes_nothing(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(block.text, block.place, "exec"), {})  # noqa: S102
     assert list(tmp_path.iterdir()) == []

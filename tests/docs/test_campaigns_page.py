@@ -1,4 +1,4 @@
-"""The page on campaigns: its commands run without a network, and it says what the code does."""
+"""The page on campaigns: its commands run without a network, and its text matches the code."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ kill -- "-$1"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the reader of the page has: images, footprints and a model."""
+    """A folder with what the page assumes: images, footprints and a model."""
     folder = tmp_path_factory.mktemp("reader")
-    place = folder / "path/to"
-    made = write_catalogue(place / "catalogue", count=2, side=400)
-    outlines = [shapely.affinity.scale(each["outlines"][0], 0.05, 0.05) for each in made.acquisitions]
-    gpd.GeoDataFrame({"id": [each["id"] for each in made.acquisitions]}, geometry=outlines, crs=4326).to_file(
-        place / "buildings.gpkg", engine="pyogrio"
+    data = folder / "path/to"
+    made = write_catalogue(data / "catalogue", count=2, side=400)
+    footprints = [shapely.affinity.scale(each["outlines"][0], 0.05, 0.05) for each in made.acquisitions]
+    gpd.GeoDataFrame({"id": [each["id"] for each in made.acquisitions]}, geometry=footprints, crs=4326).to_file(
+        data / "buildings.gpkg", engine="pyogrio"
     )
     gpd.GeoDataFrame({"name": ["all"]}, geometry=[shapely.box(35, 36, 37, 38)], crs=4326).to_file(
-        place / "districts.gpkg", engine="pyogrio"
+        data / "districts.gpkg", engine="pyogrio"
     )
-    torch.save(small_checkpoint(), place / "model.pth")
-    (place / "scenes").mkdir()
+    torch.save(small_checkpoint(), data / "model.pth")
+    (data / "scenes").mkdir()
     for name, day in (("pre000", "2023-01-01"), ("post000", "2023-02-08")):
-        shutil.copy(place / f"catalogue/ard/1040010{name}/0-visual.tif", place / f"scenes/{day}.tif")
-    (place / "pairs.csv").write_text("pre,post\nscenes/2023-01-01.tif,scenes/2023-02-08.tif\n")
+        shutil.copy(data / f"catalogue/ard/1040010{name}/0-visual.tif", data / f"scenes/{day}.tif")
+    (data / "pairs.csv").write_text("pre,post\nscenes/2023-01-01.tif,scenes/2023-02-08.tif\n")
     lay_down_project(folder)
     (folder / "sitecustomize.py").write_text(NO_NETWORK)
     return folder
@@ -82,27 +82,27 @@ def parts_of_page() -> tuple[list[Block], list[Block]]:
 
 @pytest.mark.slow
 def test_every_command_does_what_the_page_says(folder: Path) -> None:
-    place = folder / "path/to"
+    data = folder / "path/to"
     for block in parts_of_page()[0]:
         do(block, folder)
     for name in ("campaign", "scenes_campaign", "pairs_campaign", "history"):
-        assert len(read_plan(place / name)) >= 1
-    table = gpd.read_parquet(place / "campaign/buildings.parquet")
+        assert len(read_plan(data / name)) >= 1
+    table = gpd.read_parquet(data / "campaign/buildings.parquet")
     assert {*first_column(PAGE, "### Columns of the table")} <= {*table.columns}
-    assert first_column(PAGE, "### The history") == [*pd.read_parquet(place / "campaign/history.parquet").columns]
-    (counts,) = json.loads((place / "campaign/summary.json").read_text())["zones"][:-1]
+    assert first_column(PAGE, "### The history") == [*pd.read_parquet(data / "campaign/history.parquet").columns]
+    (counts,) = json.loads((data / "campaign/summary.json").read_text())["zones"][:-1]
     assert (counts["name"], counts["buildings"]) == ("all", len(table))
-    overview = (place / "campaign/overview.html").read_text(encoding="utf-8")
-    told = re.search(r"<strong>(Of (\d+) building[^<]*\.)</strong>", overview)
-    assert told is not None
-    assert int(told[2]) == len(table)
-    assert told[1] == sentence(json.loads((place / "campaign/summary.json").read_text(encoding="utf-8")))
+    overview = (data / "campaign/overview.html").read_text(encoding="utf-8")
+    statement = re.search(r"<strong>(Of (\d+) building[^<]*\.)</strong>", overview)
+    assert statement is not None
+    assert int(statement[2]) == len(table)
+    assert statement[1] == sentence(json.loads((data / "campaign/summary.json").read_text(encoding="utf-8")))
     assert 'class="cell"' in overview
 
 
 @pytest.mark.slow
 def test_each_way_to_run_on_a_cluster_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One worker each, and a plan of one job: to start and import is most of the time."""
+    """One worker each and a plan of one job: most of the time is spent on starting and importing."""
     campaign = folder / "path/to/campaign"
     shutil.rmtree(campaign, ignore_errors=True)
     type_line(filled_in("kedro campaign plan /path/to/catalogue --out /path/to/campaign", folder), folder / "xview2")
@@ -117,20 +117,22 @@ def test_each_way_to_run_on_a_cluster_works(folder: Path, monkeypatch: pytest.Mo
     port, started = str(free_port()), []
     try:
         for block in parts_of_page()[1]:
-            few = block._replace(text=re.sub(r"workers([: ]+)[24]", r"workers\g<1>1", block.text).replace("8786", port))
+            smaller = block._replace(
+                text=re.sub(r"workers([: ]+)[24]", r"workers\g<1>1", block.text).replace("8786", port)
+            )
             if block.title == "~/.config/dask/jobqueue.yaml":
                 (folder / "dask").mkdir()
                 (folder / "dask/jobqueue.yaml").write_text(block.text)
             elif block.language == "text":
-                scheduler, worker, *_ = commands(few, folder)
+                scheduler, worker, *_ = commands(smaller, folder)
                 servers = (f"{scheduler} --host 127.0.0.1 --port {port} --no-dashboard", f"{worker} --no-dashboard")
                 started += [run(server, folder / "xview2") for server in servers]
             else:
-                do(few, folder)
+                do(smaller, folder)
             if block.language == "bash":
                 assert read_record(campaign / "scenes" / read_plan(campaign)[0].name) is not None
-                for made in {*campaign.iterdir()} - planned:
-                    shutil.rmtree(made) if made.is_dir() else made.unlink()
+                for created in {*campaign.iterdir()} - planned:
+                    shutil.rmtree(created) if created.is_dir() else created.unlink()
     finally:
         for server in started:
             os.killpg(server.pid, signal.SIGKILL)
@@ -138,7 +140,7 @@ def test_each_way_to_run_on_a_cluster_works(folder: Path, monkeypatch: pytest.Mo
         (folder / "xview2/conf/local/globals.yml").unlink(missing_ok=True)
 
 
-def test_the_sentence_is_worded_by_the_code() -> None:
+def test_the_sentence_is_that_of_the_code() -> None:
     (shown,) = (block.text.strip() for block in blocks(PAGE) if "last line" in block.title)
     kinds = [
         ("assessed", "no-damage", 130),
@@ -148,7 +150,9 @@ def test_the_sentence_is_worded_by_the_code() -> None:
         ("not_assessed", "obscured", 11),
         ("not_assessed", "no images", 2),
     ]
-    rows = [{"status": kind, "reason": word, "damage_label": word} for kind, word, count in kinds for _ in range(count)]
+    rows = [
+        {"status": kind, "reason": label, "damage_label": label} for kind, label, count in kinds for _ in range(count)
+    ]
     tally = Tally().add(pd.DataFrame(rows), ["E0N0"] * len(rows))
     assert shown == sentence(summary_numbers(tally.table()) | {"reasons": tally.reasons})
 

@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING work as they stand there: one file each, which the whole project then uses."""
+"""The examples of CONTRIBUTING work unchanged: one file each, which the whole project then uses."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ Load = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def tables() -> Iterator[None]:
-    """Take back what an example adds to the tables."""
+    """Remove what an example adds to the tables."""
     with patch.dict(DECODERS), patch.dict(LOSSES), patch.dict(FORMATS):
         yield
 
 
 @pytest.fixture
 def load() -> Load:
-    """Return the parameters of the shipped configuration with some others."""
+    """Return a function that loads the shipped parameters with some of them overridden."""
 
     def make(**params: object) -> Any:  # noqa: ANN401
         return UserExperimentConfigLoader(PROJECT / "conf", runtime_params=params, **CONFIG_LOADER_ARGS)["parameters"]
@@ -64,21 +64,21 @@ def run(title: str) -> None:
     exec(compile(block.text, block.place, "exec"), {"__name__": "example"})  # noqa: S102
 
 
-def test_each_example_has_a_test_and_a_place() -> None:
+def test_each_example_has_a_test_and_an_existing_folder() -> None:
     tested = {"models/decoders.py", "training/losses.py", "inference/building_formats.py", "datasets/graded.py"}
     assert EXAMPLES.keys() == tested
     assert [title for title in EXAMPLES if not (SOURCE / title).parent.is_dir()] == []
     assert [title for title, block in EXAMPLES.items() if len(block.text.strip().splitlines()) > 17] == []
 
 
-def test_each_file_of_the_table_is_there() -> None:
+def test_each_file_of_the_table_exists() -> None:
     table = PAGE.read_text(encoding="utf-8").split("## To add …")[1].split("### ")[0]
     files = re.findall(r"`(\w+/\w+\.py)`", table)
     assert len(files) == 6
     assert [name for name in files if not (SOURCE / name).is_file()] == []
 
 
-def test_a_decoder(load: Load) -> None:
+def test_the_example_of_a_decoder_works(load: Load) -> None:
     chosen = {"encoder": {"name": "tu-test_resnet"}, "decoder": "linknet", "decoder_channels": [16, 16, 8, 8, 12]}
     with pytest.raises(ConfigError, match=r"model\.decoder must be one of .*, got 'linknet'"):
         load(model=chosen)
@@ -92,7 +92,7 @@ def test_a_decoder(load: Load) -> None:
     assert logits.damage.shape == (1, 5, 64, 40)
 
 
-def test_a_loss(load: Load) -> None:
+def test_the_example_of_a_loss_works(load: Load) -> None:
     chosen = {"losses": {"post": {"focal": 0.0, "tversky": 2.0}}}
     with pytest.raises(ConfigError, match=r"training\.losses\.post must be one of .*, got 'tversky'"):
         load(training=chosen)
@@ -128,7 +128,7 @@ def noise(seed: int, side: int) -> np.ndarray:
 
 @pytest.fixture
 def project(shipped: Path) -> Path:
-    """The shipped configuration in a project of its own, with a user."""
+    """A project with the shipped configuration and a new user."""
     (shipped / "conf/local").mkdir()
     (shipped / "conf/users/ada").mkdir()
     (shipped / "conf/users/ada/globals.yml").touch()
@@ -137,7 +137,7 @@ def project(shipped: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_an_output_format(project: Path, load: Load) -> None:
+def test_the_example_of_an_output_format_works(project: Path, load: Load) -> None:
     with pytest.raises(ConfigError, match=r"inference\.formats must be one of geojson, geoparquet, got 'csv'"):
         load(inference={"formats": ["csv"]})
     run("inference/building_formats.py")
@@ -180,23 +180,23 @@ CORNERS = ((2, 3), (30, 5), (4, 40))
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
-    """Scenes as the example reads them, of three squares in degrees each, and a module with the example."""
+    """Scenes in the layout of the example, of three squares in degrees each, and a module with the example."""
     for number, (part, _, side) in enumerate(SCENES):
-        place, left, top = tmp_path / "pairs" / part / str(number), 400_000 + 100 * number, 5_600_000
+        scene, left, top = tmp_path / "pairs" / part / str(number), 400_000 + 100 * number, 5_600_000
         for seed, name in enumerate(("a.tif", "b.tif")):
-            write_tif(place / name, noise(seed + 2 * number, 64), Affine(0.5, 0, left, 0, -0.5, top))
+            write_tif(scene / name, noise(seed + 2 * number, 64), Affine(0.5, 0, left, 0, -0.5, top))
         squares = [
             shapely.box(left + 0.5 * x, top - 0.5 * (y + side), left + 0.5 * (x + side), top - 0.5 * y)
             for x, y in CORNERS
         ]
         frame = gpd.GeoDataFrame({"grade": [0, 3, number]}, geometry=squares, crs="EPSG:32632")
-        frame.to_crs("OGC:CRS84").to_file(place / "buildings.geojson", engine="pyogrio")
+        frame.to_crs("OGC:CRS84").to_file(scene / "buildings.geojson", engine="pyogrio")
     (tmp_path / "graded.py").write_text(EXAMPLES["datasets/graded.py"].text)
     return tmp_path / "pairs"
 
 
 def process() -> SimpleNamespace:
-    """Run data_processing; return some of what it made."""
+    """Run data_processing; return some of its outputs."""
     with ProjectSession.create(Path.cwd(), env="ada/strong") as session:
         session.run(pipeline_names=["data_processing"])
         catalog = session.load_context().catalog
@@ -205,34 +205,36 @@ def process() -> SimpleNamespace:
 
 
 @pytest.mark.slow
-def test_a_dataset_in_another_layout(project: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_of_a_dataset_in_another_layout_works(
+    project: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(pairs.parent)
     (entry,) = (block.text for block in blocks(PAGE) if "catalog" in block.title)
     entry = entry.replace("xview2_siamese_unet.datasets.graded", "graded").replace("/path/to/pairs", str(pairs))
     (project / "conf/users/ada/catalog.yml").write_text(entry)
     (project / "conf/users/ada/globals.yml").write_text("dataset: {name: ahr, source: other}")
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pairs.rglob("*") if path.is_file()}
-    made = process()
-    assert made.scenes["buildings"].tolist() == [3, 3, 3]
-    assert set(made.scenes["epsg"]) == {32632}
-    assert made.buildings.read().to_pandas().groupby("scene").size().tolist() == [3, 3, 3]
-    assert sorted(made.splits["split"]) == ["test", "train", "validation"]
+    outputs = process()
+    assert outputs.scenes["buildings"].tolist() == [3, 3, 3]
+    assert set(outputs.scenes["epsg"]) == {32632}
+    assert outputs.buildings.read().to_pandas().groupby("scene").size().tolist() == [3, 3, 3]
+    assert sorted(outputs.splits["split"]) == ["test", "train", "validation"]
     for number, (part, tier, side) in enumerate(SCENES):
         scene, grades = f"ahr-flood_0000000{number}", [Damage.NO_DAMAGE, Damage.DESTROYED, Damage.NO_DAMAGE + number]
         expected = np.zeros((64, 64), np.uint8)
         for (x, y), code in zip(CORNERS, grades, strict=True):
             expected[y : y + side, x : x + side] = code
-        masks = made.masks(f"{tier}/{scene}")
+        masks = outputs.masks(f"{tier}/{scene}")
         np.testing.assert_array_equal(masks.read("damage"), expected)
         np.testing.assert_array_equal(read_mask(masks.path("building")), expected > 0)
         with rasterio.open(pairs / part / f"{number}/b.tif") as image:
-            np.testing.assert_array_equal(made.store.scene(scene).post, np.moveaxis(image.read(), 0, 2))
+            np.testing.assert_array_equal(outputs.store.scene(scene).post, np.moveaxis(image.read(), 0, 2))
     assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before}
-    assert all(path.is_symlink() for path in made.raw_scenes.glob("*/images/*"))
+    assert all(path.is_symlink() for path in outputs.raw_scenes.glob("*/images/*"))
     label = pairs / "train/0/buildings.geojson"
-    told = json.loads(label.read_text())
-    told["features"] = told["features"][:2]
-    label.write_text(json.dumps(told))
-    with pytest.raises(DatasetError, match="other scenes"):  # which no run may see change
+    content = json.loads(label.read_text())
+    content["features"] = content["features"][:2]
+    label.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="other scenes"):  # labels must not change during a run
         process()
     assert sorted(process().scenes["buildings"]) == [2, 3, 3]

@@ -1,4 +1,4 @@
-"""The page on a new event, from two images and footprints to a map and a count: a script labels as a person would."""
+"""The page on a new event, from two images and footprints to a map and a count, with true classes as labels."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_scene(folder / "xbd", scene, SIDE)
     (folder / "path/to").mkdir(parents=True)
     for image, name in (("pre", "before"), ("post", "after")):
-        (drawn,) = (folder / "xbd").rglob(f"*_{image}_disaster.png")
-        write_geotiff(drawn, folder / f"path/to/{name}.tif")
+        (png,) = (folder / "xbd").rglob(f"*_{image}_disaster.png")
+        write_geotiff(png, folder / f"path/to/{name}.tif")
     (label,) = (folder / "xbd").rglob("*_post_disaster.json")
-    place = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
-    found = [
-        (feature["properties"], affine_transform(wkt.loads(feature["wkt"]), place.to_shapely()))
+    transform = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+    features = [
+        (feature["properties"], affine_transform(wkt.loads(feature["wkt"]), transform.to_shapely()))
         for feature in json.loads(label.read_text())["features"]["xy"]
     ]
-    known = [each for each in found if each[0]["subtype"] in CODES and CODES[each[0]["subtype"]] <= Damage.DESTROYED]
+    known = [each for each in features if each[0]["subtype"] in CODES and CODES[each[0]["subtype"]] <= Damage.DESTROYED]
     columns = {"building_id": [str(n) for n in range(len(known))], "truth": [CODES[p["subtype"]] for p, _ in known]}
     buildings = gpd.GeoDataFrame(columns, geometry=[outline for _, outline in known], crs="EPSG:32615")
     buildings.drop(columns="truth").to_file(folder / "path/to/buildings.gpkg")
@@ -50,7 +50,7 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def label_page(page: Path, truth: pd.Series, to: Path) -> None:
-    """Answer the buildings of a page as a person would, from what the page holds."""
+    """Label the buildings of a page with their true classes."""
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(encoding="utf-8"))
     ids = [building["id"] for building in json.loads(data)["buildings"]]
     pd.DataFrame({"building_id": ids, "label": truth[ids].to_numpy()}).to_csv(to, index=False)
@@ -59,25 +59,25 @@ def label_page(page: Path, truth: pd.Series, to: Path) -> None:
 @pytest.mark.slow
 def test_two_images_and_footprints_become_a_map_and_a_count(event: Path) -> None:
     truth = pd.read_csv(event / "truth.csv", dtype={"building_id": str}).set_index("building_id")["truth"]
-    place = event / "path/to"
+    data = event / "path/to"
     typed = [block for block in blocks(DOCS / "new_event.md") if block.language == "bash"]
     for command in (command for block in typed for command in commands(block, event)):
         type_line(command, event / "xview2")
         if "kedro validate" in command:
-            label_page(place / "event/validation/label.html", truth, place / "validation.csv")
+            label_page(data / "event/validation/label.html", truth, data / "validation.csv")
         if "--count 48" in command:
             for name in ("labels", "anna", "ben"):
-                label_page(place / "event/label.html", truth, place / f"{name}.csv")
-    adapted = place / "event/adapted"
-    found = gpd.read_file(adapted / "buildings.gpkg", layer="buildings").set_index("building_id")
-    assert len(found) == len(truth)
-    damaged = (found["damage"] > 1)[truth.index]
+                label_page(data / "event/label.html", truth, data / f"{name}.csv")
+    adapted = data / "event/adapted"
+    adapted_buildings = gpd.read_file(adapted / "buildings.gpkg", layer="buildings").set_index("building_id")
+    assert len(adapted_buildings) == len(truth)
+    damaged = (adapted_buildings["damage"] > 1)[truth.index]
     assert (damaged == (truth > 1)).mean() > 0.8
     numbers = json.loads((adapted / "validation/estimates.json").read_text())
     (row,) = (row for row in numbers["all"] if row["kind"] == "damaged")
     assert row["low"] <= (truth > 1).sum() <= row["high"]
     assert numbers["sentences"][0].startswith(f"{row['low']} to {row['high']} of {len(truth)} buildings are damaged")
     assert (adapted / "map.html").is_file()
-    before = gpd.read_file(place / "event/buildings.gpkg", layer="buildings")
+    before = gpd.read_file(data / "event/buildings.gpkg", layer="buildings")
     assert before["damage"].isna().all()
     assert set(before["reason"]) == {"no model"}

@@ -1,4 +1,4 @@
-"""The dictionary of the products holds what the code writes; `test_every_page.py` holds it to a whole assessment."""
+"""The page on products lists what the code writes; `test_every_page.py` compares it with a whole assessment."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def buildings(tmp_path: Path) -> gpd.GeoDataFrame:
     profile = {"dtype": "uint8", "count": 5, "height": 16, "width": 16, "nodata": 255, "crs": grid.crs}
     with rasterio.open(tmp_path / "p.tif", "w", driver="GTiff", transform=grid.transform, **profile) as target:
         target.write(np.full((5, 16, 16), 50, np.uint8))
-    outline = {"building_id": ["1"], "footprint_source": ["model"]}
-    outlines = gpd.GeoDataFrame(outline, geometry=[shapely.box(500_001, 3_999_993, 500_004, 3_999_997)], crs=grid.crs)
+    columns = {"building_id": ["1"], "footprint_source": ["model"]}
+    footprints = gpd.GeoDataFrame(columns, geometry=[shapely.box(500_001, 3_999_993, 500_004, 3_999_997)], crs=grid.crs)
     return add_provenance(
-        assess_buildings(outlines, tmp_path / "p.tif", grid, BuildingParams()), dict.fromkeys(FACTS, "")
+        assess_buildings(footprints, tmp_path / "p.tif", grid, BuildingParams()), dict.fromkeys(FACTS, "")
     )
 
 
-def test_every_column_of_the_buildings(buildings: gpd.GeoDataFrame) -> None:
+def test_every_column_of_the_buildings_is_listed(buildings: gpd.GeoDataFrame) -> None:
     assert set(buildings.columns.drop("geometry")) <= set(first_column(PAGE, "### Layer `buildings`"))
 
 
-def test_every_column_of_the_summary(buildings: gpd.GeoDataFrame) -> None:
+def test_every_column_of_the_summary_is_listed(buildings: gpd.GeoDataFrame) -> None:
     assert first_column(PAGE, "## `summary.csv` and `summary.json`") == list(summary_table(buildings).columns)
 
 
-def test_every_column_of_a_sample_and_its_estimates(buildings: gpd.GeoDataFrame) -> None:
+def test_every_column_of_a_sample_and_its_estimates_is_listed(buildings: gpd.GeoDataFrame) -> None:
     population = new_population(buildings, 10, 0)
     sample = {*draw(population, 10), "seed"}
     assert set(first_column(PAGE, "## `validation/sample.csv`, `validation/population.csv`")) == {
@@ -58,7 +58,7 @@ def test_every_column_of_a_sample_and_its_estimates(buildings: gpd.GeoDataFrame)
     assert first_column(PAGE, "## `validation/estimates.csv` and `validation/estimates.json`") == list(COLUMNS)
 
 
-def test_every_band_grade_and_file() -> None:
+def test_every_band_grade_and_file_is_listed() -> None:
     assert first_column(PAGE, "## `probability.tif`") == list(BANDS)
     assert all(grade in TEXT for grade in CEMS.values())
     assert set(products()) <= set(re.findall(r"[a-z]+\.[a-z]+", " ".join(re.findall(r"^## (.*)$", TEXT, re.MULTILINE))))

@@ -20,12 +20,12 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return reference
 
 
-def test_the_page_is_what_the_code_would_write(reference: ModuleType) -> None:
+def test_the_page_of_parameters_is_up_to_date(reference: ModuleType) -> None:
     made = reference.MADE + reference.parameters_page()
     assert (DOCS / "parameters.md").read_text(encoding="utf-8") == made, "run `uv run python docs/reference.py`"
 
 
-def test_the_base_configuration_is_what_the_code_would_write(reference: ModuleType) -> None:
+def test_the_base_configuration_is_up_to_date(reference: ModuleType) -> None:
     base = DOCS.parent / "conf" / "base"
     assert {path.stem.removeprefix("parameters_") for path in base.glob("parameters*.yml")} == set(reference.BASE)
     for name, sections in reference.BASE.items():
@@ -33,11 +33,11 @@ def test_the_base_configuration_is_what_the_code_would_write(reference: ModuleTy
         assert (base / f"parameters_{name}.yml").read_text(encoding="utf-8") == made, "run docs/reference.py"
 
 
-def test_every_key_stands_there_with_a_meaning(reference: ModuleType) -> None:
+def test_every_key_has_a_description(reference: ModuleType) -> None:
     rows = [row for model in (Parameters, Globals) for row in reference._rows(model, "")]
     assert len(rows) > 100
     assert [key for key, _, _, meaning in rows if not meaning] == []
 
 
-def test_the_script_that_takes_the_pictures_imports_what_there_is() -> None:
+def test_the_imports_of_the_script_for_pictures_work() -> None:
     assert "screenshot" in run_path(str(DOCS / "pictures.py"))

@@ -1,4 +1,4 @@
-"""One run of the main job on a small sample, shared by the tests that look at what it left."""
+"""One run of the main job on a small sample, shared by the tests of its outputs."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ RunKedro = Callable[..., None]
 
 @pytest.fixture(scope="session")
 def storage(project: Path) -> Path:
-    """Where the runs of this session write: what the shipped configuration names, which is relative."""
+    """The folder that the runs of this session write to; the shipped configuration names a relative one."""
     return project / "data"
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder with the shipped configuration and `TWO_EPOCHS` as somebody's last personal word."""
+    """A project folder with the shipped configuration and `TWO_EPOCHS` as personal overrides."""
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(PROJECT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
     shutil.copytree(PROJECT / "notebooks", project / "notebooks")
@@ -45,8 +45,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def own_user(project: Path, run_kedro: RunKedro, main_run: Path) -> str:
-    """The environment of a new user, who has run the main job on the dataset that the run before has made."""
+def new_user(project: Path, run_kedro: RunKedro, main_run: Path) -> str:
+    """The environment of a new user who has run the main job on the existing dataset."""
     user = project / "conf" / "users" / "ada"
     user.mkdir()
     (user / "globals.yml").touch()
@@ -73,7 +73,7 @@ def run_kedro(project: Path) -> RunKedro:
 def main_run(
     run_kedro: RunKedro, storage: Path, tmp_path_factory: pytest.TempPathFactory, testrun_uid: str, worker_id: str
 ) -> Path:
-    """The storage after one run of the main job, for which every socket was refused; other processes copy it."""
+    """The storage after one run of the main job with all sockets refused; other test processes copy it."""
     shared = tmp_path_factory.getbasetemp().parent / f"main_run_{testrun_uid}"
     with FileLock(f"{shared}.lock"):
         if shared.is_dir():
@@ -88,7 +88,7 @@ def main_run(
 
 @pytest.fixture(scope="session")
 def small_project(project: Path, main_run: Path) -> Path:
-    """That project after the run, for commands and notebooks that look for one."""
+    """The project after the run, for commands and notebooks that need one."""
     for layer in ("06_models", "08_reporting"):  # a second experiment to compare with
         shutil.copytree(main_run / layer / "default/quickstart", main_run / layer / "default/strong")
     return project

@@ -1,4 +1,4 @@
-"""`assess` with the checkpoint of the main job: on a fabricated scene, on real ones, on mosaics in two systems."""
+"""`assess` with the checkpoint of the main job: on synthetic and real scenes, and mosaics in two systems."""
 
 from __future__ import annotations
 
@@ -43,38 +43,38 @@ def scenes_of(root: Path, params: DatasetParams) -> pd.DataFrame:
     return scenes[scenes["epsg"].notna()]
 
 
-def check(found: Assessment, epsg: int) -> gpd.GeoDataFrame:
-    """Look at each product as GDAL, a validator of COGs and QGIS would; return the buildings."""
-    assert found.record["grid"]["crs"] == f"EPSG:{epsg}"
+def check(assessment: Assessment, epsg: int) -> gpd.GeoDataFrame:
+    """Check each product with GDAL and a COG validator, and the styles for QGIS; return the buildings."""
+    assert assessment.record["grid"]["crs"] == f"EPSG:{epsg}"
     for name in ("damage.tif", "probability.tif"):
-        valid, errors, warnings = cog_validate(found.products[name], strict=True)
+        valid, errors, warnings = cog_validate(assessment.products[name], strict=True)
         assert valid, (errors, warnings)
-        with rasterio.open(found.products[name]) as raster:
+        with rasterio.open(assessment.products[name]) as raster:
             assert raster.crs.to_epsg() == epsg
-    package = found.products["buildings.gpkg"]
+    package = assessment.products["buildings.gpkg"]
     for layer in LAYERS:
         assert pyogrio.read_info(package, layer=layer)["crs"] == f"EPSG:{epsg}"
     with closing(sqlite3.connect(package)) as file:
         styled = {row[0] for row in file.execute("SELECT f_table_name FROM layer_styles")}
-    hidden = any("of the area is obscured" in warning for warning in found.record["warnings"])
+    hidden = any("of the area is obscured" in warning for warning in assessment.record["warnings"])
     assert styled == LAYERS | ({"obscured"} if hidden else set())
-    assert "crs" not in json.loads(found.products["buildings.geojson"].read_text())
-    assert gpd.read_parquet(found.products["buildings.parquet"]).crs.to_epsg() == epsg
-    assert all(found.products[name].stat().st_size > 1000 for name in ("map.html", "report.html"))
+    assert "crs" not in json.loads(assessment.products["buildings.geojson"].read_text())
+    assert gpd.read_parquet(assessment.products["buildings.parquet"]).crs.to_epsg() == epsg
+    assert all(assessment.products[name].stat().st_size > 1000 for name in ("map.html", "report.html"))
     return pyogrio.read_dataframe(package, layer="buildings")
 
 
-def test_a_fabricated_scene(main_run: Path, tmp_path: Path) -> None:
+def test_a_synthetic_scene_is_assessed(main_run: Path, tmp_path: Path) -> None:
     root = main_run / "01_raw" / "sample"
     scene = scenes_of(root, DatasetParams()).iloc[0]
-    found = assess(*write_geotiffs(root, scene, tmp_path), tmp_path / "out", formats=["geojson", "geoparquet"])
-    check(found, int(scene["epsg"]))
-    assert any("trained on synthetic scenes" in warning for warning in found.record["warnings"])
-    assert found.record["post"]["date"].startswith(scene["post_date"][:4])
+    assessment = assess(*write_geotiffs(root, scene, tmp_path), tmp_path / "out", formats=["geojson", "geoparquet"])
+    check(assessment, int(scene["epsg"]))
+    assert any("trained on synthetic scenes" in warning for warning in assessment.record["warnings"])
+    assert assessment.record["post"]["date"].startswith(scene["post_date"][:4])
 
 
 @pytest.mark.skipif(not (SHARED / "xbd").is_dir(), reason="needs the real xBD scenes in ../shared/xbd")
-def test_real_scenes_with_their_labels_as_footprints(tmp_path: Path) -> None:
+def test_real_scenes_are_assessed_with_their_labels_as_footprints(tmp_path: Path) -> None:
     root = (SHARED / "xbd").resolve()
     scenes = scenes_of(root, DatasetParams(source="xbd", root=root, name="real"))
     for disaster in ("hurricane-michael", "palu-tsunami"):
@@ -84,34 +84,34 @@ def test_real_scenes_with_their_labels_as_footprints(tmp_path: Path) -> None:
             (root / scene["tier"] / "labels" / f"{name}.json").read_bytes(), "post", where=name, georeferenced=True
         )
         ids = [building.uid for building in label.buildings]
-        outlines = shapely.from_wkt([building.lng_lat for building in label.buildings])
+        shapes = shapely.from_wkt([building.lng_lat for building in label.buildings])
         footprints = tmp_path / f"{disaster}.geojson"
-        gpd.GeoDataFrame({"id": ids}, geometry=outlines, crs="OGC:CRS84").to_file(footprints, engine="pyogrio")
+        gpd.GeoDataFrame({"id": ids}, geometry=shapes, crs="OGC:CRS84").to_file(footprints, engine="pyogrio")
         more = {"footprints": footprints, "formats": ["geojson", "geoparquet"], "model": "default/quickstart"}
-        found = assess(*write_geotiffs(root, scene, tmp_path), tmp_path / disaster, **more)
-        buildings = check(found, int(scene["epsg"]))
+        assessment = assess(*write_geotiffs(root, scene, tmp_path), tmp_path / disaster, **more)
+        buildings = check(assessment, int(scene["epsg"]))
         assert buildings["building_id"].tolist() == ids
-        assert any("trained on synthetic scenes" in warning for warning in found.record["warnings"])
+        assert any("trained on synthetic scenes" in warning for warning in assessment.record["warnings"])
         assert (buildings["status"] != "not_assessed").mean() > 0.8
         assert (buildings["reason"] == "obscured").mean() < 0.01
 
 
 @pytest.mark.skipif(not (SHARED / "joplin").is_dir(), reason="needs the two mosaics in ../shared/joplin")
-def test_mosaics_in_two_systems(tmp_path: Path) -> None:
+def test_mosaics_in_two_reference_systems_are_assessed(tmp_path: Path) -> None:
     joplin = (SHARED / "joplin").resolve()
     more = {
         "footprints": joplin / "footprints.geojson",
         "formats": ["geojson", "geoparquet"],
         "model": "default/quickstart",
     }
-    found = assess(joplin / "pre", joplin / "post", tmp_path / "out", **more)
-    buildings = check(found, 26915)
-    given = pyogrio.read_dataframe(joplin / "footprints.geojson")
-    assert len(buildings) == len(given)
+    assessment = assess(joplin / "pre", joplin / "post", tmp_path / "out", **more)
+    buildings = check(assessment, 26915)
+    footprints = pyogrio.read_dataframe(joplin / "footprints.geojson")
+    assert len(buildings) == len(footprints)
     outside = buildings["reason"] == "outside the overlap of the images"
     assert outside.sum() > 2000
     assert buildings.loc[outside, "damage"].isna().all()
-    measured = found.record["registration"]
-    assert measured["confidence"] > 8
-    assert 0.5 < abs(measured["columns"]) < 2
-    assert found.record["shift_px"] == [0, 0]  # less than two pixels are not corrected
+    shift = assessment.record["registration"]
+    assert shift["confidence"] > 8
+    assert 0.5 < abs(shift["columns"]) < 2
+    assert assessment.record["shift_px"] == [0, 0]  # less than two pixels are not corrected

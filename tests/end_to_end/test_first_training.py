@@ -26,9 +26,9 @@ main()
 
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["quickstart", "laptop"])
-def test_it_starts_from_packaged_weights(experiment: str, tmp_path: Path) -> None:
-    own = {key: value for key, value in SMALL.items() if key != "model"}
-    project = link_shipped_project(tmp_path, yaml.safe_dump(own | {"hardware": {"device": "cpu"}}))
+def test_the_first_training_starts_from_packaged_weights(experiment: str, tmp_path: Path) -> None:
+    settings = {key: value for key, value in SMALL.items() if key != "model"}
+    project = link_shipped_project(tmp_path, yaml.safe_dump(settings | {"hardware": {"device": "cpu"}}))
     pipelines = "data_processing,feature_statistics,modelling"
     done = run_python(project, "-c", RUN, "run", "--env", f"default/{experiment}", "--pipelines", pipelines)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What becomes of a run when settings or code change, when it is killed, and when the disk is bounded."""
+"""Runs after a change of code, after a kill, and with a limit on their number (`keep`)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ TRAINED = ["data_processing", "feature_statistics", "modelling"]
 
 
 @pytest.fixture
-def own(project: Path, main_run: Path, tmp_path: Path) -> Path:
+def copied(project: Path, main_run: Path, tmp_path: Path) -> Path:
     """A copy of the project with its finished run."""
     assert main_run.is_dir()
-    shutil.copytree(project, tmp_path / "own")
-    for path in (tmp_path / "own/data/06_models/default/quickstart").iterdir():
+    shutil.copytree(project, tmp_path / "copied")
+    for path in (tmp_path / "copied/data/06_models/default/quickstart").iterdir():
         if path.name != first(main_run):
             shutil.rmtree(path)
-    return tmp_path / "own"
+    return tmp_path / "copied"
 
 
 def first(storage: Path) -> str:
@@ -52,11 +52,11 @@ def contents(storage: Path, run: str) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_changed_code_makes_again_what_it_decides(own: Path) -> None:
-    package = shutil.copytree(PACKAGE, own / "src" / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+def test_changed_code_repeats_only_the_steps_that_it_affects(copied: Path) -> None:
+    package = shutil.copytree(PACKAGE, copied / "src" / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
 
     def run(*pipelines: str) -> str:
-        done = run_python(own, "-c", KEDRO, "run", "--pipelines", ",".join(pipelines), timeout=240)
+        done = run_python(copied, "-c", KEDRO, "run", "--pipelines", ",".join(pipelines), timeout=240)
         assert done.returncode == 0, done.stderr
         return done.stderr
 
@@ -65,30 +65,30 @@ def test_changed_code_makes_again_what_it_decides(own: Path) -> None:
         assert old in text
         (package / name).write_text(text.replace(old, new, 1), encoding="utf-8")
 
-    def all_of(said: str, what: str, done: str) -> bool:
-        return f"{what}: {'17 made, 0' if done == 'made' else '0 made, 17'} reused" in said
+    def all_of(log: str, what: str, done: str) -> bool:
+        return f"{what}: {'17 made, 0' if done == 'made' else '0 made, 17'} reused" in log
 
     edit("report/page.py", "from __future__", "# another page\nfrom __future__")
-    said = run("data_processing")
-    assert "is finished and reused" in said
-    assert said.count(": 0 made, 17 reused") == 3
-    before = contents(own / "data", first(own / "data"))
+    log = run("data_processing")
+    assert "is finished and reused" in log
+    assert log.count(": 0 made, 17 reused") == 3
+    before = contents(copied / "data", first(copied / "data"))
     edit("training/losses.py", "from __future__", "# another loss\nfrom __future__")
-    said = run(*TRAINED)
-    assert "is new: run " in said
-    assert "has other code" in said
-    assert "best epoch" in said
-    assert said.count(": 0 made, 17 reused") == 3
-    assert len(runs(own / "data")) == 2
+    log = run(*TRAINED)
+    assert "is new: run " in log
+    assert "has other code" in log
+    assert "best epoch" in log
+    assert log.count(": 0 made, 17 reused") == 3
+    assert len(runs(copied / "data")) == 2
     edit("raster/store.py", "from __future__", "# packed otherwise\nfrom __future__")
-    said = run("data_processing")
-    assert all_of(said, "scene masks", "reused")
-    assert all_of(said, "packed scenes", "made")
+    log = run("data_processing")
+    assert all_of(log, "scene masks", "reused")
+    assert all_of(log, "packed scenes", "made")
     edit("raster/rasterize.py", "from __future__", "# burnt otherwise\nfrom __future__")
-    said = run("data_processing")
-    assert all_of(said, "scene masks", "made")
-    assert all_of(said, "packed scenes", "made")
-    assert contents(own / "data", first(own / "data")) == before
+    log = run("data_processing")
+    assert all_of(log, "scene masks", "made")
+    assert all_of(log, "packed scenes", "made")
+    assert contents(copied / "data", first(copied / "data")) == before
 
 
 class Killed(BaseException):
@@ -97,9 +97,9 @@ class Killed(BaseException):
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_in_its_own_folder_and_keep_removes_the_oldest(
-    own: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    copied: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bootstrap_project(own)
+    bootstrap_project(copied)
     step = DamageModule.training_step
 
     def until_the_second_epoch(self: DamageModule, pixels: torch.Tensor) -> torch.Tensor:
@@ -108,21 +108,21 @@ def test_a_killed_run_resumes_in_its_own_folder_and_keep_removes_the_oldest(
         return step(self, pixels)
 
     def train() -> None:
-        with ProjectSession.create(own, runtime_params={"training": {"seed": 5}}) as session:
+        with ProjectSession.create(copied, runtime_params={"training": {"seed": 5}}) as session:
             session.run(pipeline_names=TRAINED)
 
-    one, before = first(own / "data"), contents(own / "data", first(own / "data"))
+    one, before = first(copied / "data"), contents(copied / "data", first(copied / "data"))
     with monkeypatch.context() as patch:
         patch.setattr(DamageModule, "training_step", until_the_second_epoch)
         with pytest.raises(Killed):
             train()
-    [two] = {*runs(own / "data")} - {one}
-    assert contents(own / "data", one) == before
-    (own / "conf/local/globals.yml").write_text("keep: 1")
+    [two] = {*runs(copied / "data")} - {one}
+    assert contents(copied / "data", one) == before
+    (copied / "conf/local/globals.yml").write_text("keep: 1")
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         train()
     assert f"run {two} is resumed: same settings, scenes and code" in caplog.text
     assert "training resumes after epoch 0" in caplog.text
     assert f"removed 1 old runs because keep is 1: {one}" in caplog.text
-    assert runs(own / "data") == [two]
-    assert contents(own / "data", one) == {}
+    assert runs(copied / "data") == [two]
+    assert contents(copied / "data", one) == {}

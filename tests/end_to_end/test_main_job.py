@@ -1,4 +1,4 @@
-"""The main job on a small sample: what it leaves, what it takes over, what it refuses."""
+"""The main job on a small sample: its outputs, what it reuses and what it refuses."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ OFFICIAL = {
 
 
 def first(storage: Path) -> str:
-    """Return experiment and id of the run that the tests look at."""
+    """Return experiment and id of the run that the tests check."""
     return f"default/quickstart/{min(path.name for path in (storage / '06_models/default/quickstart').iterdir())}"
 
 
-def test_everything_that_the_catalog_names_is_there(main_run: Path) -> None:
+def test_the_outputs_of_the_main_job_exist(main_run: Path) -> None:
     made = {str(path.relative_to(main_run)) for path in main_run.rglob("*") if path.is_file()}
     assert made >= {
         "02_intermediate/sample/scenes.parquet",
@@ -66,9 +66,9 @@ def test_every_file_belongs_to_an_entry_of_the_catalog(main_run: Path) -> None:
     )
     entries = set()
     for entry in loader["catalog"].values():
-        if place := entry.get("filepath") or entry.get("path"):
+        if location := entry.get("filepath") or entry.get("path"):
             # An entry of several folders names nothing else in the folder that holds them.
-            entries |= {main_run.parent / place / part for part in entry.get("folders", {"": ""}).values()}
+            entries |= {main_run.parent / location / part for part in entry.get("folders", {"": ""}).values()}
     run = main_run.glob(f"*/{first(main_run)}/**/*")
     # Other tests add users and experiments; a lock is empty and holds no data.
     shared = (path for path in main_run.rglob("*") if not {"default", "ada", ".locks"} & {*path.parts})
@@ -83,27 +83,27 @@ def test_a_run_from_a_folder_below_the_project_writes_nothing_there(main_run: Pa
 
 
 @pytest.mark.slow
-def test_the_command_says_no_more_in_a_folder_below_the_project(main_run: Path) -> None:
+def test_the_command_logs_no_more_in_a_folder_below_the_project(main_run: Path) -> None:
     folder = main_run.parent / "notebooks"
     done = run_python(folder, "-m", "kedro", "run", "--pipelines", "data_processing")
     assert done.returncode == 0, done.stderr
-    said = "".join(done.stderr.split())  # a log handler wraps lines
-    assert "scenemasks:0made,17reused" in said
-    assert "Loadingdata" not in said
+    log = "".join(done.stderr.split())  # a log handler wraps lines
+    assert "scenemasks:0made,17reused" in log
+    assert "Loadingdata" not in log
     assert {path.suffix for path in folder.rglob("*")} == {".ipynb"}
 
 
-def test_nothing_half_written_is_left(main_run: Path) -> None:
+def test_no_partial_file_is_left(main_run: Path) -> None:
     assert [path for path in main_run.rglob("*.part")] == []
 
 
 def test_the_test_split_is_predicted_and_scored_and_was_never_trained_on(main_run: Path) -> None:
     splits = pd.read_csv(main_run / f"05_model_input/{first(main_run)}/splits.csv")
     tested = set(splits.loc[splits["split"] == "test", "scene"])
-    learnt = torch.load(main_run / f"04_feature/{first(main_run)}/sample_weights.pth", weights_only=True)["scenes"]
+    trained = torch.load(main_run / f"04_feature/{first(main_run)}/sample_weights.pth", weights_only=True)["scenes"]
     counts = pd.read_parquet(main_run / f"08_reporting/{first(main_run)}/scene_counts.parquet")
     assert set(counts["scene"]) == tested
-    assert not tested & set(learnt)
+    assert not tested & set(trained)
     assert {path.stem for path in (main_run / f"07_model_output/{first(main_run)}/predictions").glob("*.tif")} == tested
 
 
@@ -113,9 +113,9 @@ def test_metrics_have_the_official_keys_and_follow_from_the_files(main_run: Path
     store = Store(main_run / "05_model_input/sample/store")
     hit = predicted = true = 0
     for path in (main_run / f"07_model_output/{first(main_run)}/predictions").glob("*.tif"):
-        building, answer = store.scene(path.stem).building > 0, read_mask(path) > 0
-        hit += np.count_nonzero(building & answer)
-        predicted += np.count_nonzero(answer)
+        building, prediction = store.scene(path.stem).building > 0, read_mask(path) > 0
+        hit += np.count_nonzero(building & prediction)
+        predicted += np.count_nonzero(prediction)
         true += np.count_nonzero(building)
     assert metrics["localization_f1"] == pytest.approx(2 * hit / max(predicted + true, 1), abs=1e-12)
 
@@ -138,38 +138,38 @@ def test_a_second_run_reuses_what_is_valid_and_logs_it(
     before = torch.load(checkpoint, weights_only=True)
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         run_kedro()
-    said = " | ".join(record.getMessage() for record in caplog.records)
-    assert "scene masks: 0 made, 17 reused" in said
-    assert "packed scenes: 0 made, 17 reused" in said
-    assert f"run {first(main_run).rpartition('/')[2]} is finished and reused: same settings, scenes and code" in said
+    log = " | ".join(record.getMessage() for record in caplog.records)
+    assert "scene masks: 0 made, 17 reused" in log
+    assert "packed scenes: 0 made, 17 reused" in log
+    assert f"run {first(main_run).rpartition('/')[2]} is finished and reused: same settings, scenes and code" in log
     after = torch.load(checkpoint, weights_only=True)
     assert after["fingerprint"] == before["fingerprint"]
     assert all(torch.equal(after["state"][name], tensor) for name, tensor in before["state"].items())
 
 
 def contents(storage: Path, run: str) -> dict[str, bytes]:
-    """Return every file of a run."""
+    """Return the content of every file of a run."""
     files = (path for path in storage.glob(f"*/{run}/**/*") if path.is_file())
     return {str(path.relative_to(storage)): path.read_bytes() for path in files}
 
 
 @pytest.mark.slow
-def test_another_setting_makes_a_run_of_its_own(
+def test_another_setting_starts_a_new_run(
     main_run: Path, run_kedro: RunKedro, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, (_, _, one) = contents(main_run, first(main_run)), first(main_run).split("/")
     with caplog.at_level(logging.INFO, "xview2_siamese_unet"):
         run_kedro(training={"learning_rate": 0.5, "epochs": 1})
     assert contents(main_run, first(main_run)) == before
-    said = " | ".join(record.getMessage() for record in caplog.records)
-    assert f"is new: run {one} has " in said
-    assert "training.learning_rate 0.001 (now 0.5)" in said
+    log = " | ".join(record.getMessage() for record in caplog.records)
+    assert f"is new: run {one} has " in log
+    assert "training.learning_rate 0.001 (now 0.5)" in log
     [two] = {path.name for path in (main_run / "06_models/default/quickstart").iterdir()} - {one}
     record = json.loads((main_run / f"06_models/default/quickstart/{two}/run.json").read_text())
     assert record["settings"]["training"]["learning_rate"] == 0.5
     report = main_run / f"08_reporting/default/quickstart/{two}/report.html"
     report.unlink()
-    run_kedro("reporting")  # of the newest run with its own settings, not with those of today's configuration
+    run_kedro("reporting")  # of the newest run, with its recorded settings instead of those of the configuration
     assert "training.learning_rate</th><td>0.5<" in report.read_text(encoding="utf-8")
     capsys.readouterr()
     run_kedro("reporting", run=one)
@@ -182,7 +182,7 @@ def root_cause(error: BaseException) -> BaseException:
     return root_cause(error.__cause__) if error.__cause__ else error
 
 
-def test_shared_data_of_other_settings_is_refused_and_left_alone(main_run: Path, run_kedro: RunKedro) -> None:
+def test_shared_data_of_other_settings_is_refused_and_unchanged(main_run: Path, run_kedro: RunKedro) -> None:
     stamp = main_run / "01_raw/sample/made_with.json"
     before = stamp.read_bytes()
     with pytest.raises(DatasetError, match=r"seed 7 \(now 8\)") as caught:

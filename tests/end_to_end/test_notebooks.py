@@ -31,8 +31,8 @@ def test_a_notebook_has_no_outputs_and_defines_nothing(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of Jupyter's own event loop; the kernel is another process
-def test_a_notebook_runs_in_a_kernel_in_the_environment_by_default(small_project: Path) -> None:
-    import nbformat  # noqa: PLC0415  4 s, of which every process that collects tests would pay its own
+def test_a_notebook_runs_in_a_kernel_in_the_default_environment(small_project: Path) -> None:
+    import nbformat  # noqa: PLC0415  takes 4 s in every process that collects tests
     from nbclient import NotebookClient  # noqa: PLC0415  imports nbformat
 
     notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
@@ -42,15 +42,15 @@ def test_a_notebook_runs_in_a_kernel_in_the_environment_by_default(small_project
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS[1:], ids=NAMES[1:])
-def test_a_notebook_runs_under_a_user_of_ones_own(path: Path, small_project: Path, own_user: str) -> None:
+def test_a_notebook_runs_as_a_new_user(path: Path, small_project: Path, new_user: str) -> None:
     before = contents(small_project / "data", "default")
     done = run_python(
-        small_project / "notebooks", "-m", "IPython", "--colors=NoColor", path.name, timeout=300, KEDRO_ENV=own_user
+        small_project / "notebooks", "-m", "IPython", "--colors=NoColor", path.name, timeout=300, KEDRO_ENV=new_user
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert contents(small_project / "data", "default") == before
 
 
 def contents(storage: Path, user: str) -> dict[Path, int]:
-    """Path → time of everything that a user's runs have written."""
+    """Return path → modification time of every file of a user's runs."""
     return {path: path.stat().st_mtime_ns for path in storage.glob(f"*/{user}/**/*") if path.is_file()}

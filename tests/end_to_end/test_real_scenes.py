@@ -1,4 +1,4 @@
-"""All four pipelines on real xBD scenes beside the project, where they are."""
+"""All four pipelines on real xBD scenes next to the project, if they exist."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUILDINGS = {
     "hold": {"no-damage": 69, "minor-damage": 16, "major-damage": 2, "destroyed": 0, "un-classified": 1},
     "test": {"no-damage": 1030, "minor-damage": 9, "major-damage": 0, "destroyed": 14, "un-classified": 10},
 }
-"""Of the README beside the scenes."""
+"""As in the README next to the scenes."""
 
 
 @pytest.mark.slow

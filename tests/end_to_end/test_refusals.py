@@ -1,4 +1,4 @@
-"""What a run refuses, in one sentence and before anything is written."""
+"""Unusable datasets are refused in one sentence, before anything is written."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def refused(run_kedro: RunKedro, root: Path, name: str) -> ProjectError:
 
 
 def files(storage: Path) -> dict[Path, int]:
-    """Return what may not change; a run that is refused leaves the times of its nodes and a lock."""
+    """Return the files that a refused run must not change; it may write timings and a lock."""
     kept = (path for path in storage.rglob("*") if path.is_file() and path.name != "timings.json")
     return {path: path.stat().st_mtime_ns for path in kept if ".locks" not in path.parts}
 
 
-def test_a_missing_download(run_kedro: RunKedro, storage: Path, tmp_path: Path) -> None:
+def test_a_missing_download_is_refused(run_kedro: RunKedro, storage: Path, tmp_path: Path) -> None:
     before = files(storage)
     error = refused(run_kedro, tmp_path / "nowhere", "absent")
     assert str(error).startswith(f"{tmp_path / 'nowhere'} is not a folder. Set dataset.root to ")
     assert files(storage) == before
 
 
-def test_a_relative_download_starts_at_the_project_where_no_scene_may_be_missing(
+def test_a_relative_download_starts_at_the_project_and_must_be_complete(
     run_kedro: RunKedro, storage: Path, download: Path
 ) -> None:
     root = Path(os.path.relpath(download, storage.parent))
@@ -69,7 +69,7 @@ def test_a_relative_archive_is_unpacked_below_the_storage(run_kedro: RunKedro, s
     assert {path.suffix for path in (storage.parent / "notebooks").rglob("*")} == {".ipynb"}
 
 
-def test_a_label_whose_image_is_gone(run_kedro: RunKedro, storage: Path, download: Path) -> None:
+def test_a_label_without_its_image_is_refused(run_kedro: RunKedro, storage: Path, download: Path) -> None:
     image = next((download / "hold" / "images").glob("*_post_disaster.png"))
     image.unlink()
     before = files(storage)
@@ -81,7 +81,7 @@ def test_a_label_whose_image_is_gone(run_kedro: RunKedro, storage: Path, downloa
 
 
 @pytest.mark.slow
-def test_an_event_that_is_not_in_the_dataset(run_kedro: RunKedro, main_run: Path) -> None:
+def test_an_unknown_event_is_refused(run_kedro: RunKedro, main_run: Path) -> None:
     before = [path.read_bytes() for path in main_run.glob("05_model_input/default/quickstart/*/splits.csv")]
     with pytest.raises(ConfigError, match=r"atlantis.* sample-"):
         run_kedro("data_processing", data_processing={"split": {"leave_events_out": ["atlantis"]}})

@@ -12,7 +12,7 @@ from browser import BROWSER, open_browser
 
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-def test_a_browser_without_network_shows_the_report_without_a_complaint(main_run: Path, tmp_path: Path) -> None:
+def test_a_browser_without_network_shows_the_report_without_an_error(main_run: Path, tmp_path: Path) -> None:
     folder = max((main_run / "08_reporting/default/quickstart").iterdir())
     report = folder / "report.html"
     with open_browser(tmp_path) as tab:

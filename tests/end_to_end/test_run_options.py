@@ -1,4 +1,4 @@
-"""Options of `kedro run` work, or are refused in one sentence, through the command line."""
+"""Options of `kedro run` on the command line work or are refused in one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def metrics(storage: Path) -> Path:
-    """Return the score of the only run."""
+    """Return the file of scores of the only run."""
     (path,) = (storage / "08_reporting/default/quickstart").glob("*/metrics.json")
     return path
 
@@ -35,7 +35,7 @@ def test_a_second_run_reuses_what_is_valid_and_gives_the_same_score(project: Pat
     assert metrics(main_run).read_bytes() == before
 
 
-def test_only_missing_outputs_make_what_is_missing(project: Path, main_run: Path) -> None:
+def test_only_missing_outputs_runs_only_what_is_missing(project: Path, main_run: Path) -> None:
     score = metrics(main_run)
     before = score.read_bytes()
     score.unlink()
@@ -59,7 +59,7 @@ def test_only_missing_outputs_make_what_is_missing(project: Path, main_run: Path
         ),
     ],
 )
-def test_a_part_of_the_run(project: Path, main_run: Path, options: list[str], nodes: set[str]) -> None:
+def test_a_part_of_the_pipelines_is_run(project: Path, main_run: Path, options: list[str], nodes: set[str]) -> None:
     assert main_run.is_dir()
     done = kedro(project, *options)
     assert done.returncode == 0, done.stderr
@@ -101,7 +101,7 @@ def test_a_run_without_its_inputs_names_the_pipeline_that_makes_them(project: Pa
     assert "Traceback" not in done.stderr
 
 
-def test_the_packaged_run(project: Path, main_run: Path) -> None:
+def test_the_package_runs_as_a_command(project: Path, main_run: Path) -> None:
     conf = ["--conf-source", str(project / "conf")]
     done = kedro(project, *conf, "--pipelines", "feature_statistics", module="xview2_siamese_unet")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What happens around a run."""
+"""Hooks around a run: writing on rank 0, log lines and timings."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_other_ranks_write_and_log_nothing(
 
 
 @pytest.mark.parametrize("variables", [("RANK", "WORLD_SIZE"), ("LOCAL_RANK",), ("SLURM_PROCID", "SLURM_NTASKS")])
-def test_a_rank_that_torchrun_did_not_set_is_no_rank(
+def test_rank_variables_not_set_by_torchrun_are_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variables: tuple[str, ...]
 ) -> None:
     for name in variables:
@@ -136,7 +136,7 @@ def test_the_time_of_a_generator_runs_until_its_last_part_is_saved(
     assert seconds["reporting"] < seconds["data_processing"]
 
 
-def test_what_ended_before_a_failure_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_pipelines_that_end_before_a_failure_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def fail(metrics: dict[str, Any]) -> None:
         raise RuntimeError("no")
 
@@ -153,6 +153,6 @@ def test_a_run_without_score_and_report_prints_nothing(tmp_path: Path, capsys: p
     run(tmp_path)
     capsys.readouterr()
     run(tmp_path, Pipeline([Node(write, "metrics", "text", name="write")]))
-    said = capsys.readouterr().out
-    assert "Score" not in said
-    assert "Report" not in said
+    output = capsys.readouterr().out
+    assert "Score" not in output
+    assert "Report" not in output

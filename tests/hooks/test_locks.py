@@ -1,4 +1,4 @@
-"""Which runs wait for which, with locks that other processes hold."""
+"""Locks of runs: waiting, refusals and release, with locks that other processes hold."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def open_context(folder: Path, run: Run = RUN, keep: int | None = None) -> Locks
 
 @pytest.fixture
 def hold(tmp_path: Path) -> Iterator[Hold]:
-    """Hold a lock in a process of its own."""
+    """Return a function that holds a lock in another process."""
     started: list[subprocess.Popen[str]] = []
 
     def start(name: str) -> subprocess.Popen[str]:
@@ -101,7 +101,7 @@ def is_free(folder: Path, name: str) -> bool:
     return True
 
 
-def test_a_second_session_on_a_run_is_refused_until_the_first_is_gone(locks: Locks, hold: Hold) -> None:
+def test_a_second_session_on_a_run_is_refused_until_the_first_ends(locks: Locks, hold: Hold) -> None:
     first = hold(EXPERIMENT)
     with pytest.raises(StorageError, match="Another session is working on this run of lab/002"):
         locks.before_pipeline_run(TRAINING)
@@ -110,7 +110,7 @@ def test_a_second_session_on_a_run_is_refused_until_the_first_is_gone(locks: Loc
     locks.before_pipeline_run(TRAINING)
 
 
-def test_a_run_with_other_settings_and_its_dataset_are_free(tmp_path: Path, hold: Hold) -> None:
+def test_a_run_with_other_settings_and_its_dataset_are_not_locked(tmp_path: Path, hold: Hold) -> None:
     hold(EXPERIMENT)
     open_context(tmp_path, OTHER).before_pipeline_run(TRAINING + DATA)
 
@@ -134,7 +134,7 @@ def test_keep_removes_the_oldest_finished_runs_and_counts_them(
     assert caplog.messages == [f"removed 3 old runs because keep is 2: {names[3]}, {names[1]}, {names[0]}"]
 
 
-def test_keep_spares_the_run_that_was_worked_on(tmp_path: Path) -> None:
+def test_keep_never_removes_the_current_run(tmp_path: Path) -> None:
     names = [f"2026-0{month}-01T00.00.00.000Z" for month in range(1, 4)]
     for name in names:
         write_run(tmp_path / "data", "lab/002", name, training={"seed": int(name[6])})
@@ -156,7 +156,7 @@ def test_a_run_waits_for_a_dataset_and_logs_it_once(locks: Locks, hold: Hold, ca
     assert caplog.messages == ["another run makes dataset sample: waiting until it is finished"]
 
 
-def test_a_dataset_is_free_when_the_last_of_it_is_saved(tmp_path: Path, locks: Locks) -> None:
+def test_a_dataset_is_released_when_its_last_output_is_saved(tmp_path: Path, locks: Locks) -> None:
     locks.before_pipeline_run(DATA + TRAINING)
     locks.after_dataset_saved("scenes")
     assert not is_free(tmp_path, DATASET)
@@ -169,7 +169,7 @@ def test_a_dataset_is_free_when_the_last_of_it_is_saved(tmp_path: Path, locks: L
     assert is_free(tmp_path, EXPERIMENT)
 
 
-def test_a_run_that_fails_frees_both(tmp_path: Path, locks: Locks) -> None:
+def test_a_failed_run_releases_both_locks(tmp_path: Path, locks: Locks) -> None:
     locks.before_pipeline_run(DATA + TRAINING)
     locks.on_pipeline_error()
     assert is_free(tmp_path, DATASET)
@@ -181,20 +181,20 @@ def test_an_interrupted_run_releases_its_lock(locks: Locks) -> None:
     locks.before_pipeline_run(DATA + TRAINING)
 
 
-def test_the_pipeline_makes_what_tells_a_whole_from_a_part() -> None:
+def test_only_the_whole_pipeline_outputs_scenes() -> None:
     pipeline = data_processing.create_pipeline()
     assert pipeline.all_outputs() >= {"scenes"}
     assert not pipeline.only_nodes("burn_masks", "pack_scenes").all_outputs() & {"scenes"}
 
 
 @pytest.mark.parametrize("pipeline", [SHARD, ASSESSMENT], ids=["a part of a dataset", "an assessment"])
-def test_who_needs_no_lock(locks: Locks, hold: Hold, pipeline: Pipeline) -> None:
+def test_a_part_of_a_dataset_and_an_assessment_need_no_lock(locks: Locks, hold: Hold, pipeline: Pipeline) -> None:
     hold(DATASET)
     hold(EXPERIMENT)
     locks.before_pipeline_run(pipeline)
 
 
-def assessing(folder: Path, out: Path) -> Locks:
+def assessment_locks(folder: Path, out: Path) -> Locks:
     locks = open_context(folder)
     locks.after_catalog_created(DataCatalog({"assessment": MemoryDataset(out)}))
     return locks
@@ -202,20 +202,20 @@ def assessing(folder: Path, out: Path) -> Locks:
 
 def test_a_second_assessment_into_the_same_folder_is_refused_and_touches_nothing(tmp_path: Path) -> None:
     out = tmp_path / "a" / "out"
-    first, second = assessing(tmp_path, out), assessing(tmp_path, out)
+    first, second = assessment_locks(tmp_path, out), assessment_locks(tmp_path, out)
     first.before_pipeline_run(WRITES_TO_A_FOLDER)
     (out / "damage.tif").write_text("half")
     before = sorted(out.iterdir())
     with pytest.raises(StorageError, match=r"Another assessment .*a/out"):
         second.before_pipeline_run(WRITES_TO_A_FOLDER)
     assert sorted(out.iterdir()) == before
-    assessing(tmp_path, out / "inside").before_pipeline_run(WRITES_TO_A_FOLDER)
+    assessment_locks(tmp_path, out / "inside").before_pipeline_run(WRITES_TO_A_FOLDER)
     first.after_pipeline_run()
     second.before_pipeline_run(WRITES_TO_A_FOLDER)
 
 
 def test_a_refused_run_releases_its_locks(tmp_path: Path) -> None:
-    first, second = (assessing(tmp_path, tmp_path / "out") for _ in range(2))
+    first, second = (assessment_locks(tmp_path, tmp_path / "out") for _ in range(2))
     first.before_pipeline_run(WRITES_TO_A_FOLDER)
     with pytest.raises(StorageError):
         second.before_pipeline_run(TRAINING + WRITES_TO_A_FOLDER)
@@ -223,7 +223,7 @@ def test_a_refused_run_releases_its_locks(tmp_path: Path) -> None:
 
 
 def test_the_lock_of_a_folder_is_removed_after_the_run(tmp_path: Path) -> None:
-    locks, out = assessing(tmp_path, tmp_path / "a" / "out"), tmp_path / "a" / "out"
+    locks, out = assessment_locks(tmp_path, tmp_path / "a" / "out"), tmp_path / "a" / "out"
     locks.before_pipeline_run(WRITES_TO_A_FOLDER)
     locks.on_pipeline_error()  # refused before anything was written
     assert list(tmp_path.iterdir()) == []
@@ -233,16 +233,16 @@ def test_the_lock_of_a_folder_is_removed_after_the_run(tmp_path: Path) -> None:
     assert [path.name for path in out.iterdir()] == ["damage.tif"]
 
 
-def test_a_folder_that_is_a_file_is_left_to_the_run(tmp_path: Path) -> None:
+def test_a_file_at_the_path_of_the_folder_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     for out in (tmp_path / "out", tmp_path / "out" / "below"):
-        assessing(tmp_path, out).before_pipeline_run(WRITES_TO_A_FOLDER)
+        assessment_locks(tmp_path, out).before_pipeline_run(WRITES_TO_A_FOLDER)
     assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_an_experiment_clears_nothing_in_an_assessment_that_is_being_written(tmp_path: Path) -> None:
     out = tmp_path / "data/07_model_output/lab/002/2026/mine/assessment"
-    assessing(tmp_path, out).before_pipeline_run(WRITES_TO_A_FOLDER)
+    assessment_locks(tmp_path, out).before_pipeline_run(WRITES_TO_A_FOLDER)
     for folder in (out, out / ".work/blocks", out.parents[1] / "predictions"):
         (folder / ".a.tif.a1b2c3.part").mkdir(parents=True)
     open_context(tmp_path).before_pipeline_run(TRAINING)
@@ -251,7 +251,7 @@ def test_an_experiment_clears_nothing_in_an_assessment_that_is_being_written(tmp
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_disk_without_locks_is_warned_of_and_no_run_is_refused(
+def test_a_disk_without_locks_gives_a_warning_and_no_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
     def refuse(*_: object) -> None:
@@ -260,7 +260,7 @@ def test_a_disk_without_locks_is_warned_of_and_no_run_is_refused(
     monkeypatch.setattr("fcntl.flock", refuse)
     out = tmp_path / "out"
     for _ in range(2):  # the second finds what the first left behind
-        locks = assessing(tmp_path, out)
+        locks = assessment_locks(tmp_path, out)
         locks.before_pipeline_run(DATA + TRAINING + WRITES_TO_A_FOLDER)
         assert sum("does not support locks" in record.getMessage() for record in caplog.records) == 3
         caplog.clear()
@@ -275,7 +275,7 @@ def test_other_ranks_need_no_lock(locks: Locks, hold: Hold, launch: Callable[[in
     locks.before_pipeline_run(TRAINING)
 
 
-def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path, locks: Locks, hold: Hold) -> None:
+def test_partial_files_of_a_killed_run_are_removed(tmp_path: Path, locks: Locks, hold: Hold) -> None:
     folders = [tmp_path / "data" / layer / "lab/002/2026/x" for layer in ("06_models", "08_reporting")]
     for folder in folders:
         (folder / ".last.ckpt.a1b2c3.part").mkdir(parents=True)

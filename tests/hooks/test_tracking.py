@@ -1,4 +1,4 @@
-"""Whether and how runs reach MLflow, without training."""
+"""Logging of runs to MLflow, without training."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def end(hook: Tracking, folder: Path, pipeline: Pipeline, **contents: Any) -> No
 
 @pytest.fixture
 def imports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Modules that the hook has imported; there is none of these."""
-    asked: list[str] = []
+    """Names of modules that the hook has tried to import; all are missing."""
+    names: list[str] = []
 
     def refuse(name: str) -> None:
-        asked.append(name)
+        names.append(name)
         raise ModuleNotFoundError(name=name)
 
     monkeypatch.setattr(tracking, "import_module", refuse)
-    return asked
+    return names
 
 
 def test_mlflow_is_neither_imported_nor_written_to_unless_it_is_named(tmp_path: Path, imports: list[str]) -> None:
@@ -154,8 +154,8 @@ def test_a_run_that_is_logged_in_parts_is_one_run_and_has_each_epoch_once(tmp_pa
 
 OPENED = """
 import sys, threading
-asked = []
-sys.addaudithook(lambda event, _: asked.append(event) if event in {"socket.connect", "socket.getaddrinfo"} else None)
+opened = []
+sys.addaudithook(lambda event, _: opened.append(event) if event in {"socket.connect", "socket.getaddrinfo"} else None)
 from xview2_siamese_unet.tracking import Store
 store = Store(sys.argv[1], "lab/x")
 record = {"id": "2026-01", "settings": {"a": 1}, "code": "c", "data": None, "version": "1", "commit": "f00"}
@@ -163,16 +163,16 @@ store.log({"run": record}, [])
 for thread in threading.enumerate():
     if thread is not threading.current_thread():
         thread.join(2)
-print(asked)
+print(opened)
 """
 
 
 @pytest.mark.slow
 def test_mlflow_sends_no_telemetry(tmp_path: Path) -> None:
-    # MLflow sends none from a test or a CI job, and would for DO_NOT_TRACK=1.
-    around = {name: value for name, value in os.environ.items() if name not in MLFLOW_IN_CI} | {"DO_NOT_TRACK": "1"}
+    # MLflow sends none in tests and CI, whose variables are removed here, and does not heed DO_NOT_TRACK=1.
+    env = {name: value for name, value in os.environ.items() if name not in MLFLOW_IN_CI} | {"DO_NOT_TRACK": "1"}
     command = [sys.executable, "-c", OPENED, str(tmp_path / "tracked")]
-    done = subprocess.run(command, env=around, capture_output=True, text=True, timeout=120, check=True)  # noqa: S603
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True)  # noqa: S603
     assert done.stdout.splitlines() == ["[]"]
 
 

@@ -1,4 +1,4 @@
-"""Fixtures for rasters, which two rooms share."""
+"""Fixtures for rasters."""
 
 from image_pair import smooth, write_raster
 

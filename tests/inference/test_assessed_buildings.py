@@ -1,4 +1,4 @@
-"""Outlines, votes and numbers of buildings."""
+"""Buildings: outlines, class votes and summary numbers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GRID = Grid("EPSG:32615", 500_000, 4_000_000, 0.5, 200, 100)
 
 
 def box(column: float, row: float, width: float = 20, height: float = 10) -> shapely.Polygon:
-    """A rectangle in pixels of GRID."""
+    """Return a rectangle, given in pixels of GRID."""
     left, top = GRID.left + column * GRID.pixel, GRID.top - row * GRID.pixel
     return shapely.box(left, top - height * GRID.pixel, left + width * GRID.pixel, top)
 
@@ -48,7 +48,7 @@ def frame(*shapes: shapely.Geometry) -> gpd.GeoDataFrame:
 
 @pytest.fixture
 def probability(write_raster: Write) -> Path:
-    """Left third: destroyed for sure; middle: half no-damage, half minor; right: no data."""
+    """Left third: destroyed with full confidence; middle: no-damage or minor-damage; right: no data."""
     shares = np.zeros((100, 200, 5), np.uint8)
     shares[:, :70, 4] = 254
     shares[:, 70:140, 1:3] = 100
@@ -61,40 +61,40 @@ def probability(write_raster: Write) -> Path:
 
 def test_vote_weighs_pixels_by_coverage(probability: Path) -> None:
     shapes = [box(5, 5), box(100, 50), box(60.5, 20, 20, 10)]
-    found = assess_buildings(frame(*shapes), probability, GRID, BuildingParams())
-    assert found["damage"].tolist() == [4, 2, 4]
-    assert found["damage_label"].tolist() == ["destroyed", "minor-damage", "destroyed"]
-    np.testing.assert_allclose(found[list(SHARES)].sum(axis=1), 1, atol=1e-6)
-    assert found["confidence"][1] == pytest.approx(120 / 220, abs=1e-4)
+    assessed = assess_buildings(frame(*shapes), probability, GRID, BuildingParams())
+    assert assessed["damage"].tolist() == [4, 2, 4]
+    assert assessed["damage_label"].tolist() == ["destroyed", "minor-damage", "destroyed"]
+    np.testing.assert_allclose(assessed[list(SHARES)].sum(axis=1), 1, atol=1e-6)
+    assert assessed["confidence"][1] == pytest.approx(120 / 220, abs=1e-4)
     mass = np.array([0, 100, 120, 0, 254 * 9.5 / 10.5])[1:]
-    assert found["p_destroyed"][2] == pytest.approx(mass[3] / mass.sum(), abs=1e-4)
+    assert assessed["p_destroyed"][2] == pytest.approx(mass[3] / mass.sum(), abs=1e-4)
 
 
-def test_what_cannot_be_judged_is_null_with_a_reason(probability: Path) -> None:
+def test_buildings_that_cannot_be_assessed_are_null_with_a_reason(probability: Path) -> None:
     shapes = [box(150, 10), box(120, 10, 60, 10), box(500, 10), shapely.Polygon(), box(130, 40, 15, 10)]
-    found = assess_buildings(frame(*shapes), probability, GRID, BuildingParams())
-    assert found["building_id"].tolist() == ["b0", "b1", "b2", "b3", "b4"]
-    assert found["damage"].isna().tolist() == [True, True, True, True, False]
-    assert found["status"].tolist() == ["not_assessed"] * 4 + ["assessed"]
-    assert found["reason"].tolist()[:4] == [
+    assessed = assess_buildings(frame(*shapes), probability, GRID, BuildingParams())
+    assert assessed["building_id"].tolist() == ["b0", "b1", "b2", "b3", "b4"]
+    assert assessed["damage"].isna().tolist() == [True, True, True, True, False]
+    assert assessed["status"].tolist() == ["not_assessed"] * 4 + ["assessed"]
+    assert assessed["reason"].tolist()[:4] == [
         "no data",
         "only 33% of it is visible in both images",
         "outside the overlap of the images",
         "no polygon",
     ]
-    assert found["visible_fraction"].tolist() == pytest.approx([0, 1 / 3, 0, 0, 2 / 3], abs=1e-3)
+    assert assessed["visible_fraction"].tolist() == pytest.approx([0, 1 / 3, 0, 0, 2 / 3], abs=1e-3)
 
 
-def test_doubt_is_abstained_from(probability: Path, write_raster: Write) -> None:
-    found = assess_buildings(frame(box(100, 50)), probability, GRID, BuildingParams(abstain_below=0.6))
-    assert found["status"].tolist() == ["abstained"]
-    assert found["damage"].isna().all()
-    assert found["confidence"][0] == pytest.approx(120 / 220, abs=1e-4)
+def test_a_low_confidence_leads_to_an_abstention(probability: Path, write_raster: Write) -> None:
+    assessed = assess_buildings(frame(box(100, 50)), probability, GRID, BuildingParams(abstain_below=0.6))
+    assert assessed["status"].tolist() == ["abstained"]
+    assert assessed["damage"].isna().all()
+    assert assessed["confidence"][0] == pytest.approx(120 / 220, abs=1e-4)
     background = np.zeros((100, 200, 5), np.uint8)
     background[..., 0] = 254
     empty = write_raster("background.tif", background, nodata=255)
-    found = assess_buildings(frame(box(100, 50)), empty, GRID, BuildingParams())
-    assert found["reason"].tolist() == ["the model predicts no building here"]
+    assessed = assess_buildings(frame(box(100, 50)), empty, GRID, BuildingParams())
+    assert assessed["reason"].tolist() == ["the model predicts no building here"]
 
 
 @pytest.mark.parametrize("side", [16, 37, 200])
@@ -119,26 +119,26 @@ def test_a_building_over_block_borders_appears_once(write_raster: Write, side: i
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_building_on_any_seam_is_one_whatever_the_size_of_a_pixel(write_raster: Write, seed: int) -> None:
+def test_a_building_across_block_borders_is_one_for_any_pixel_size(write_raster: Write, seed: int) -> None:
     random = np.random.default_rng(seed)
     pixel, east = random.uniform(0.25, 0.8), random.uniform(3e5, 7e5)
     codes = np.zeros((40, 700), np.uint8)
-    for seam in range(64, 700, 64):
-        codes[10:30, seam - 15 : seam + 15] = 1
+    for border in range(64, 700, 64):
+        codes[10:30, border - 15 : border + 15] = 1
     path = write_raster("damage.tif", codes, Affine(pixel, 0, east, 0, -pixel, 4_000_000))
-    seamless, seamed = (building_outlines(path, min_area=0, side=side)[0] for side in (2048, 64))
-    assert len(seamless) == 10
-    assert shapely.equals_exact(seamed, seamless, 1e-9).all()
+    whole, blocked = (building_outlines(path, min_area=0, side=side)[0] for side in (2048, 64))
+    assert len(whole) == 10
+    assert shapely.equals_exact(blocked, whole, 1e-9).all()
 
 
 def test_a_scene_without_buildings_gives_an_empty_layer(write_raster: Write, probability: Path) -> None:
     path = write_raster("damage.tif", np.zeros((100, 200), np.uint8), nodata=255)
     polygons, _ = building_outlines(path, min_area=0)
-    found = assess_buildings(model_buildings(polygons, GRID), probability, GRID, BuildingParams())
-    assert len(found) == 0
-    assert summary_numbers(summary_table(found))["all"]["buildings"] == 0
+    assessed = assess_buildings(model_buildings(polygons, GRID), probability, GRID, BuildingParams())
+    assert len(assessed) == 0
+    assert summary_numbers(summary_table(assessed))["all"]["buildings"] == 0
     zones = gpd.GeoDataFrame({"name": ["A"]}, geometry=[shapely.box(-94, 36, -93, 37)], crs="OGC:CRS84")
-    assert summary_table(found, assign_zones(found, zones))["buildings"].tolist() == [0, 0, 0]
+    assert summary_table(assessed, assign_zones(assessed, zones))["buildings"].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("epsg", [32615, 32633, 3857])
@@ -147,7 +147,7 @@ def test_areas_are_those_of_the_ellipsoid(epsg: int) -> None:
     assert geodesic_areas(one.to_crs(epsg))[0] == pytest.approx(400, rel=0.005)
 
 
-def test_of_an_outline_that_is_not_valid_the_polygon_is_judged(tmp_path: Path, probability: Path) -> None:
+def test_invalid_footprints_are_repaired_or_not_assessed(tmp_path: Path, probability: Path) -> None:
     whole, square = box(5, 5), box(100, 50)
     west, south, east, north = whole.bounds
     spike = shapely.Polygon([*whole.exterior.coords[:2], (east, north + 5), *whole.exterior.coords[1:]])
@@ -157,13 +157,13 @@ def test_of_an_outline_that_is_not_valid_the_polygon_is_judged(tmp_path: Path, p
     nowhere = shapely.Polygon([(west, north), (east, np.inf), (east, south)])
     given = gpd.GeoDataFrame(geometry=[spike, flat, point, twice, nowhere, square], crs=GRID.crs)
     given.to_parquet(tmp_path / "given.parquet")
-    found = assess_buildings(
+    assessed = assess_buildings(
         given_buildings(tmp_path / "given.parquet", GRID.crs, None).frame, probability, GRID, BuildingParams()
     )
-    assert shapely.area(found.geometry).tolist() == pytest.approx([50, 0, 0, 50, 0, 50])
-    assert found["damage"].isna().tolist() == [False, True, True, False, True, False]
-    assert found["reason"].dropna().to_dict() == {1: "no polygon", 2: "no polygon", 4: "no polygon"}
-    assert found.geometry.iloc[5].wkt == square.wkt  # what is valid stays as it is
+    assert shapely.area(assessed.geometry).tolist() == pytest.approx([50, 0, 0, 50, 0, 50])
+    assert assessed["damage"].isna().tolist() == [False, True, True, False, True, False]
+    assert assessed["reason"].dropna().to_dict() == {1: "no polygon", 2: "no polygon", 4: "no polygon"}
+    assert assessed.geometry.iloc[5].wkt == square.wkt  # valid footprints are unchanged
 
 
 def test_numbers_add_up_and_count_each_building_once(probability: Path) -> None:
@@ -179,7 +179,7 @@ def test_numbers_add_up_and_count_each_building_once(probability: Path) -> None:
     assert set(cells["name"]) == {"E500000N3999500", "E501000N3999500", "nowhere"}
 
 
-def test_zones_count_each_building_once_and_say_how_many_are_in_none(probability: Path, tmp_path: Path) -> None:
+def test_zones_count_each_building_once_and_those_outside(probability: Path, tmp_path: Path) -> None:
     shapes = [box(5, 5), box(100, 50), box(150, 10), shapely.Polygon()]
     left, right = (
         shapely.box(499_990, 3_999_900, 500_040, 4_000_010),
@@ -188,13 +188,13 @@ def test_zones_count_each_building_once_and_say_how_many_are_in_none(probability
     zones = gpd.GeoDataFrame({"Nom": ["A", "B"]}, geometry=[left, right], crs=GRID.crs)
     zones.to_file(tmp_path / "zones.gpkg", engine="pyogrio")
     given = given_zones(tmp_path / "zones.gpkg", "Nom").frame
-    found = assess_buildings(frame(*shapes), probability, GRID, BuildingParams())
-    zoned = assign_zones(found, given)
-    table = summary_table(found, zoned)
+    assessed = assess_buildings(frame(*shapes), probability, GRID, BuildingParams())
+    zoned = assign_zones(assessed, given)
+    table = summary_table(assessed, zoned)
     rows = table[table["level"] == "zone"].set_index("name")
     assert rows["buildings"].to_dict() == {"A": 1, "B": 1, "outside of all zones": 2}
     assert rows["not_assessed"].tolist() == [0, 0, 2]
-    warnings = summary_warnings(found, zoned)
+    warnings = summary_warnings(assessed, zoned)
     assert warnings == [
         "2 of 4 buildings were not assessed: 1 no data, 1 no polygon",
         "1 building lies in more than one zone and counts in the first of them in the file",
@@ -233,12 +233,12 @@ def test_rows_of_one_name_are_one_zone_in_the_order_of_first_appearance(probabil
         given = given_zones(tmp_path / "zones.gpkg", column)
         assert any("5 of 7 rows share 2 of the names; " in each for each in given.warnings)
         assert any("1 of 7 rows have no value" in each for each in given.warnings)
-        found = assess_buildings(houses, probability, GRID, BuildingParams())
-        zoned = assign_zones(found, given.frame)
-        table = summary_table(found, zoned)
+        assessed = assess_buildings(houses, probability, GRID, BuildingParams())
+        zoned = assign_zones(assessed, given.frame)
+        table = summary_table(assessed, zoned)
         rows = table[table["level"] == "zone"].set_index("name")["buildings"]
         assert list(rows.items()) == [("Centro", 3), ("Norte", 2), ("Sur", 0), ("", 1), ("outside of all zones", 0)]
-        assert "1 building lies in more than one zone" in summary_warnings(found, zoned)[-1]
+        assert "1 building lies in more than one zone" in summary_warnings(assessed, zoned)[-1]
 
 
 def test_zones_may_have_numbers_as_names_and_no_geometry(probability: Path, tmp_path: Path) -> None:
@@ -246,13 +246,13 @@ def test_zones_may_have_numbers_as_names_and_no_geometry(probability: Path, tmp_
     zones.to_parquet(tmp_path / "zones.parquet")
     given = given_zones(tmp_path / "zones.parquet", None)
     assert any("1 of 3 rows hold no polygon" in warning for warning in given.warnings)
-    found = assess_buildings(frame(box(0, 5), box(50, 5), box(100, 5)), probability, GRID, BuildingParams())
-    table = summary_table(found, assign_zones(found, given.frame))
+    assessed = assess_buildings(frame(box(0, 5), box(50, 5), box(100, 5)), probability, GRID, BuildingParams())
+    table = summary_table(assessed, assign_zones(assessed, given.frame))
     rows = table[table["level"] == "zone"].set_index("name")["buildings"]
     assert rows.to_dict() == {"7": 2, "8": 0, "outside of all zones": 1}
 
 
-def test_valid_area_is_where_there_are_codes(write_raster: Write) -> None:
+def test_the_valid_area_covers_pixels_with_data(write_raster: Write) -> None:
     codes = np.full((100, 200), 255, np.uint8)
     codes[20:60, 10:110] = 0
     path = write_raster("damage.tif", codes, nodata=255)
@@ -261,7 +261,7 @@ def test_valid_area_is_where_there_are_codes(write_raster: Write) -> None:
         assert raster.transform == Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
 
 
-def test_a_shift_that_varies_is_added_to_none(write_raster: Write) -> None:
+def test_the_shift_of_a_building_includes_the_local_shift(write_raster: Write) -> None:
     image = np.full((40, 60, 3), 90, np.uint8)
     pair = pair_of(write_raster("pre.tif", image), write_raster("post.tif", image)).pair
     field = ShiftField((40.0, 60.0), np.full((2, 2), 3.0), np.full((2, 2), 4.0))

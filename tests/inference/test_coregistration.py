@@ -29,7 +29,7 @@ VALID = np.ones((SIDE, SIDE), bool)
 
 
 def town(seed: int, side: int = SIDE + 40) -> np.ndarray:
-    """Roofs on grass: rectangles of random place, size and brightness."""
+    """Return an image of roofs on grass: rectangles of random position, size and brightness."""
     rng = np.random.default_rng(seed)
     image = gaussian_filter(rng.normal(100, 40, (side, side)), 2)
     for _ in range(side * side // 900):
@@ -40,7 +40,7 @@ def town(seed: int, side: int = SIDE + 40) -> np.ndarray:
 
 
 def after(image: np.ndarray, seed: int) -> np.ndarray:
-    """Another light, new noise, and a fifth of the place changed."""
+    """Change the light, add noise and replace five squares of the image."""
     rng = np.random.default_rng(seed + 1000)
     changed = 0.7 * image + 40 + rng.normal(0, 5, image.shape)
     side = len(image)
@@ -62,27 +62,27 @@ def moved_pair(columns: float, rows: float, seed: int) -> tuple[np.ndarray, np.n
 
 
 @pytest.mark.slow
-def test_shifts_of_up_to_twelve_pixels_are_found() -> None:
+def test_shifts_of_up_to_twelve_pixels_are_estimated() -> None:
     rng = np.random.default_rng(5)
     errors = []
     for seed in range(25):
         columns, rows = rng.uniform(-12, 12, 2)
-        found = estimate_shift([moved_pair(columns, rows, 3 * seed + k) for k in range(3)])
-        assert found.is_reliable
-        errors.append(np.hypot(found.columns - columns, found.rows - rows))
+        estimate = estimate_shift([moved_pair(columns, rows, 3 * seed + k) for k in range(3)])
+        assert estimate.is_reliable
+        errors.append(np.hypot(estimate.columns - columns, estimate.rows - rows))
     assert np.median(errors) <= 0.5
     assert np.percentile(errors, 95) <= 1
 
 
-def test_an_aligned_pair_is_left_alone() -> None:
-    found = estimate_shift([moved_pair(0, 0, seed) for seed in range(3)])
-    assert found.is_reliable
-    assert found.size < 0.25
-    assert max(np.hypot(one.columns, one.rows) for one in found.local) < 0.5
+def test_an_aligned_pair_has_no_shift() -> None:
+    estimate = estimate_shift([moved_pair(0, 0, seed) for seed in range(3)])
+    assert estimate.is_reliable
+    assert estimate.size < 0.25
+    assert max(np.hypot(one.columns, one.rows) for one in estimate.local) < 0.5
 
 
 @pytest.mark.parametrize("kind", ["flat", "noise", "elsewhere", "no data"])
-def test_without_common_features_nothing_is_said(kind: str) -> None:
+def test_without_common_features_the_shift_is_not_reliable(kind: str) -> None:
     rng = np.random.default_rng(1)
     flat = np.full((SIDE, SIDE, 3), 90, np.uint8)
 
@@ -99,24 +99,24 @@ def test_without_common_features_nothing_is_said(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("places", "agreement"),
+    ("shifts", "agreement"),
     [([(8, 8), (-8, 8), (8, -8), (-8, -8), (0, 10)], 0.2), ([(6, 4), (6, 4), (-8, 8), (8, -8)], 0.5)],
 )
-def test_windows_that_disagree_move_nothing(places: list[tuple[int, int]], agreement: float) -> None:
-    found = estimate_shift([moved_pair(*place, seed) for seed, place in enumerate(places)])
-    assert found.agreement == agreement  # half of the windows are no majority
-    assert not found.is_reliable
+def test_a_shift_without_a_majority_of_windows_is_not_reliable(shifts: list[tuple[int, int]], agreement: float) -> None:
+    estimate = estimate_shift([moved_pair(*shift, seed) for seed, shift in enumerate(shifts)])
+    assert estimate.agreement == agreement  # half of the windows are no majority
+    assert not estimate.is_reliable
 
 
-def test_edges_of_the_data_are_no_features() -> None:
+def test_edges_of_the_data_do_not_affect_the_shift() -> None:
     valid = VALID.copy()
     valid[:, 150:] = False
     pre, post, _ = moved_pair(6, -4, 3)
-    found = estimate_shift([(np.where(valid[..., None], pre, 0), np.where(valid[..., None], post, 0), valid)])
-    assert (found.columns, found.rows) == pytest.approx((6, -4), abs=0.5)
+    estimate = estimate_shift([(np.where(valid[..., None], pre, 0), np.where(valid[..., None], post, 0), valid)])
+    assert (estimate.columns, estimate.rows) == pytest.approx((6, -4), abs=0.5)
 
 
-def test_rasters_are_put_on_top_of_each_other(write_raster: Callable[..., Path]) -> None:
+def test_rasters_are_co_registered(write_raster: Callable[..., Path]) -> None:
     image = town(9, 700)
     moved = shift(after(image, 9), (-3.5, 7.25), order=3, mode="reflect")
     paths = [
@@ -124,12 +124,12 @@ def test_rasters_are_put_on_top_of_each_other(write_raster: Callable[..., Path])
         for k, each in enumerate((image, moved))
     ]
     params = InferenceParams(pre=paths[0], post=paths[1])
-    found = harmonise(params)
-    assert found.pair.shift == pytest.approx((7.25, -3.5), abs=0.3)
-    assert "shifted by 8.1 pixels" in found.warnings[0] or "shifted by 8.0 pixels" in found.warnings[0]
-    left = harmonise(params.model_copy(update={"registration": "off"}))
-    assert left.pair.shift == (0, 0)
-    assert left.shift is None
+    harmonised = harmonise(params)
+    assert harmonised.pair.shift == pytest.approx((7.25, -3.5), abs=0.3)
+    assert "shifted by 8.1 pixels" in harmonised.warnings[0] or "shifted by 8.0 pixels" in harmonised.warnings[0]
+    uncorrected = harmonise(params.model_copy(update={"registration": "off"}))
+    assert uncorrected.pair.shift == (0, 0)
+    assert uncorrected.shift is None
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(1.5, 0), (2.5, 2.5)])
@@ -142,19 +142,19 @@ def test_only_shifts_of_two_pixels_and_more_are_corrected(
         write_raster(f"{k}.tif", np.repeat(each.clip(1, 255)[..., None], 3, axis=2).astype(np.uint8))
         for k, each in enumerate((image, moved))
     ]
-    found = harmonise(InferenceParams(pre=paths[0], post=paths[1]))
-    assert found.shift is not None
-    assert found.shift.rows == pytest.approx(rows, abs=0.3)
-    assert found.pair.shift == pytest.approx((0, expected), abs=0.3)
-    assert ["not corrected" in warning for warning in found.warnings] == ([] if expected else [True])
+    harmonised = harmonise(InferenceParams(pre=paths[0], post=paths[1]))
+    assert harmonised.shift is not None
+    assert harmonised.shift.rows == pytest.approx(rows, abs=0.3)
+    assert harmonised.pair.shift == pytest.approx((0, expected), abs=0.3)
+    assert ["not corrected" in warning for warning in harmonised.warnings] == ([] if expected else [True])
 
 
 def bent(image: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image shifted by a field that changes from place to place, and that field (rows, columns)."""
+    """Return the image shifted by a field that varies over the image, and that field (rows, columns)."""
     y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]] / len(image)
     field = reach * np.stack([np.sin(2.5 * y + x), np.cos(2 * x - y)])
-    place = np.mgrid[0 : image.shape[0], 0 : image.shape[1]] - field
-    return map_coordinates(image, place, order=3, mode="reflect"), field
+    coordinates = np.mgrid[0 : image.shape[0], 0 : image.shape[1]] - field
+    return map_coordinates(image, coordinates, order=3, mode="reflect"), field
 
 
 @pytest.fixture
@@ -169,28 +169,30 @@ def bent_pair(write_raster: Callable[..., Path]) -> tuple[InferenceParams, np.nd
 
 
 @pytest.mark.slow
-def test_a_shift_that_changes_from_place_to_place_is_found_and_undone(
+def test_a_local_shift_is_estimated_and_corrected(
     bent_pair: tuple[InferenceParams, np.ndarray],
 ) -> None:
     params, truth = bent_pair
-    found = harmonise(params)
-    assert found.pair.field is not None
-    assert "was moved accordingly" in found.warnings[-1]
-    shift = found.pair.field.window(0, 0, 1024, 1024) + np.array(found.pair.shift[::-1])[:, None, None]
+    harmonised = harmonise(params)
+    assert harmonised.pair.field is not None
+    assert "was moved accordingly" in harmonised.warnings[-1]
+    shift = harmonised.pair.field.window(0, 0, 1024, 1024) + np.array(harmonised.pair.shift[::-1])[:, None, None]
     errors = np.hypot(*(shift - truth))
     assert np.median(errors) <= 0.5
     assert np.percentile(errors, 95) <= 1.5
     one = harmonise(params.model_copy(update={"registration": "global"})).pair
     assert one.field is None
-    looked = [np.abs(np.subtract(*(each.astype(float) for each in _inner(pair)))).mean() for pair in (found.pair, one)]
-    assert looked[0] < 0.8 * looked[1]
+    differences = [
+        np.abs(np.subtract(*(each.astype(float) for each in _inner(pair)))).mean() for pair in (harmonised.pair, one)
+    ]
+    assert differences[0] < 0.8 * differences[1]
 
 
 def _inner(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     with pair.open() as reader:
         patch = reader.read(500, 300, 400, 700)
     assert patch.valid.all()
-    return patch.pre * 0.7 + 40, patch.post  # the light of `after`
+    return patch.pre * 0.7 + 40, patch.post  # the change of light in `after`
 
 
 @pytest.mark.slow
@@ -207,51 +209,55 @@ def test_windows_read_through_a_field_are_parts_of_the_whole(bent_pair: tuple[In
     assert np.abs(small[0].astype(float) * 0.7 + 40 - small[1])[8:-8, 8:-8].mean() < 25
 
 
-def test_a_featureless_pair_is_left_alone(write_raster: Callable[..., Path]) -> None:
+def test_a_featureless_pair_is_not_shifted(write_raster: Callable[..., Path]) -> None:
     rng = np.random.default_rng(3)
     paths = [write_raster(f"{k}.tif", rng.integers(90, 110, (900, 900, 3), dtype=np.uint8)) for k in range(2)]
-    found = harmonise(InferenceParams(pre=paths[0], post=paths[1]))
-    assert (found.pair.shift, found.pair.field) == ((0.0, 0.0), None)
-    assert "no shift between the images could be measured" in found.warnings[-1]
+    harmonised = harmonise(InferenceParams(pre=paths[0], post=paths[1]))
+    assert (harmonised.pair.shift, harmonised.pair.field) == ((0.0, 0.0), None)
+    assert "no shift between the images could be measured" in harmonised.warnings[-1]
 
 
-def test_windows_that_contradict_their_neighbours_make_no_field() -> None:
-    places = np.stack(np.meshgrid(*[np.arange(128, 1500, 256.0)] * 2, indexing="ij"), axis=2).reshape(-1, 2)
+def test_contradicting_windows_make_no_field_and_outliers_are_ignored() -> None:
+    positions = np.stack(np.meshgrid(*[np.arange(128, 1500, 256.0)] * 2, indexing="ij"), axis=2).reshape(-1, 2)
     rng = np.random.default_rng(0)
-    assert estimate_field(places, rng.uniform(-12, 12, places.shape), (1536, 1536)) is None
-    assert estimate_field(places, np.full(places.shape, 5.0), (1536, 1536)) is None
-    smooth = places / 200
+    assert estimate_field(positions, rng.uniform(-12, 12, positions.shape), (1536, 1536)) is None
+    assert estimate_field(positions, np.full(positions.shape, 5.0), (1536, 1536)) is None
+    smooth = positions / 200
     wrong = smooth.copy()
     wrong[[3, 17, 30]] += 9
-    field = estimate_field(places, wrong, (1536, 1536))
+    field = estimate_field(positions, wrong, (1536, 1536))
     assert field is not None
-    assert np.median(np.hypot(*(field.at(*places.T).T - smooth).T)) < 0.3
+    assert np.median(np.hypot(*(field.at(*positions.T).T - smooth).T)) < 0.3
 
 
-def test_footprints_are_moved_onto_what_the_model_sees(write_raster: Callable[..., Path]) -> None:
+def test_footprints_are_moved_onto_the_predicted_buildings(write_raster: Callable[..., Path]) -> None:
     grid = Grid("EPSG:32615", 500_000, 4_000_000, 0.5, 700, 600)
     rng = np.random.default_rng(4)
     corners = rng.uniform([10, 10], [330, 280], (150, 2)) * [1, -1] + [500_000, 4_000_000]
     sides = rng.uniform(5, 14, (150, 2))
-    drawn = gpd.GeoDataFrame(geometry=shapely.box(*(corners - sides / 2).T, *(corners + sides / 2).T), crs=grid.crs)
-    there = drawn.geometry.translate(7.3 * 0.5, 4.1 * 0.5)
-    seen = rasterize(there, out_shape=(600, 700), transform=grid.transform, default_value=254)
-    background = 254 - gaussian_filter(seen.astype(float), 1.5)
+    footprints = gpd.GeoDataFrame(
+        geometry=shapely.box(*(corners - sides / 2).T, *(corners + sides / 2).T), crs=grid.crs
+    )
+    moved = footprints.geometry.translate(7.3 * 0.5, 4.1 * 0.5)
+    burnt = rasterize(moved, out_shape=(600, 700), transform=grid.transform, default_value=254)
+    background = 254 - gaussian_filter(burnt.astype(float), 1.5)
     shares = np.repeat(background[..., None], 5, axis=2).astype(np.uint8)
     path = write_raster("probability.tif", shares, nodata=255)
-    shift = estimate_footprint_shift(drawn, path, grid)
+    shift = estimate_footprint_shift(footprints, path, grid)
     assert shift.is_reliable
     assert (shift.columns, shift.rows) == pytest.approx((7.3, -4.1), abs=0.5)
-    onto = move_footprints(drawn, shift, grid.pixel).geometry
-    assert (onto.centroid.distance(there.centroid) < 0.3).all()
-    given = SimpleNamespace(footprints=drawn, pair=SimpleNamespace(grid=grid))
-    for word in ("auto", "off"):
-        params = InferenceParams(buildings=BuildingParams(footprint_shift=word))
-        outlines, found = outline_buildings(given, params, path, path)
-        assert found["moved"] == (word == "auto") == (not outlines.geometry.geom_equals(drawn.geometry).any())
+    onto = move_footprints(footprints, shift, grid.pixel).geometry
+    assert (onto.centroid.distance(moved.centroid) < 0.3).all()
+    inputs = SimpleNamespace(footprints=footprints, pair=SimpleNamespace(grid=grid))
+    for mode in ("auto", "off"):
+        params = InferenceParams(buildings=BuildingParams(footprint_shift=mode))
+        outlines, shift_record = outline_buildings(inputs, params, path, path)
+        assert (
+            shift_record["moved"] == (mode == "auto") == (not outlines.geometry.geom_equals(footprints.geometry).any())
+        )
     elsewhere = write_raster("other.tif", rng.integers(0, 254, (600, 700, 5), dtype=np.uint8), nodata=255)
-    assert not estimate_footprint_shift(drawn, elsewhere, grid).is_reliable
-    assert estimate_footprint_shift(drawn.geometry.translate(9e5, 0).to_frame("geometry"), path, grid).windows == 0
+    assert not estimate_footprint_shift(footprints, elsewhere, grid).is_reliable
+    assert estimate_footprint_shift(footprints.geometry.translate(9e5, 0).to_frame("geometry"), path, grid).windows == 0
 
 
 def test_moving_by_half_a_pixel_keeps_fine_detail(write_raster: Callable[..., Path]) -> None:

@@ -1,4 +1,4 @@
-"""Footprints of public data sets: rows around the images alone are read, licence and date come along."""
+"""Footprints of public data sets: only rows around the images are read, with their licence and date."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PACIFIC = Grid("EPSG:32760", 817_300, 8_000_000, 0.5, 800, 800)  # Taveuni in Fi
 
 @pytest.fixture(autouse=True)
 def small_files_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred rows count as a country."""
+    """Treat files of more than a hundred rows as large."""
     monkeypatch.setattr(vector_formats, "MOST_ROWS", 100)
 
 
@@ -66,7 +66,7 @@ NEAR = [f"08f{row:05d}" for row in range(ROWS) if 450_000 + 25 * row + 10 >= 499
 
 @pytest.mark.parametrize("ending", ["parquet", "fgb", "gpkg", "shp", "geojson"])
 @pytest.mark.parametrize("crs", ["OGC:CRS84", "EPSG:3857", "EPSG:32616"])
-def test_of_a_large_file_the_rows_around_the_images_are_returned(tmp_path: Path, ending: str, crs: str) -> None:
+def test_only_rows_around_the_images_are_returned_of_a_large_file(tmp_path: Path, ending: str, crs: str) -> None:
     given = given_buildings(country(tmp_path / f"country.{ending}", crs), GRID.crs, None, around(GRID))
     assert sorted(names(given)) == NEAR
     assert given.frame.total_bounds == pytest.approx([499_900, 3_999_950, 500_310, 3_999_960], abs=0.01)
@@ -74,17 +74,17 @@ def test_of_a_large_file_the_rows_around_the_images_are_returned(tmp_path: Path,
 
 
 def test_rows_elsewhere_are_not_read(tmp_path: Path) -> None:
-    """All other row groups hold nonsense, which reading them would meet."""
+    """All other row groups are corrupt, so that reading them would fail."""
     path = country(tmp_path / "country.parquet")
-    about = pq.ParquetFile(path).metadata
-    text = bytearray(path.read_bytes())
-    spoiled = [group for group in range(about.num_row_groups) if group != 10]  # rows 2000 to 2199
-    for group in spoiled:
-        chunks = [about.row_group(group).column(column) for column in range(about.num_columns)]
+    metadata = pq.ParquetFile(path).metadata
+    content = bytearray(path.read_bytes())
+    corrupt = [group for group in range(metadata.num_row_groups) if group != 10]  # rows 2000 to 2199
+    for group in corrupt:
+        chunks = [metadata.row_group(group).column(column) for column in range(metadata.num_columns)]
         first = min(chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks)
         length = sum(chunk.total_compressed_size for chunk in chunks)
-        text[first : first + length] = b"\xff" * length
-    path.write_bytes(text)
+        content[first : first + length] = b"\xff" * length
+    path.write_bytes(content)
     inside = Grid(GRID.crs, 501_000, 4_000_000, 0.5, 400, 400)
     given = given_buildings(path, GRID.crs, None, around(inside))
     assert names(given) == [f"08f{row:05d}" for row in range(2036, 2053)]
@@ -106,7 +106,7 @@ def test_rows_elsewhere_are_not_read_by_gdal(tmp_path: Path, monkeypatch: pytest
     assert (north - south < 0.0037).all()
 
 
-def test_overture_as_duckdb_copies_it_declares_no_bounds(tmp_path: Path) -> None:
+def test_an_overture_copy_of_duckdb_without_declared_bounds_is_read(tmp_path: Path) -> None:
     path = country(tmp_path / "country.parquet")
     table = pq.read_table(path)
     geo = json.loads(table.schema.metadata[b"geo"])
@@ -131,7 +131,7 @@ def test_a_small_file_keeps_every_row(tmp_path: Path, monkeypatch: pytest.Monkey
     assert given.warnings == ()
 
 
-def test_only_files_that_are_read_whole_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_files_that_are_read_whole_have_a_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vector_formats, "_MEGABYTES", 0)
     for name in ("a.parquet", "a.fgb", "a.gpkg"):
         path = country(tmp_path / name)
@@ -143,7 +143,7 @@ def test_only_files_that_are_read_whole_have_a_largest_size(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("ending", ["parquet", "fgb", "geojson"])
-def test_images_across_180_degrees(tmp_path: Path, ending: str) -> None:
+def test_rows_around_images_across_180_degrees_are_read(tmp_path: Path, ending: str) -> None:
     # West of the line, east of it (written as -180 and as 181), and on the other side of the Earth.
     west, south, east, _ = (
         gpd.GeoSeries([shapely.box(*PACIFIC.bounds)], crs=PACIFIC.crs).to_crs("EPSG:4326").total_bounds
@@ -165,7 +165,7 @@ def test_a_country_elsewhere_is_refused_in_one_sentence(tmp_path: Path, ending: 
 
 
 @pytest.mark.parametrize("ending", ["parquet", "gpkg"])
-def test_a_large_file_in_a_system_without_a_place_on_earth_is_refused(tmp_path: Path, ending: str) -> None:
+def test_a_large_file_in_a_local_reference_system_is_refused(tmp_path: Path, ending: str) -> None:
     frame = gpd.GeoDataFrame({"id": range(200)}, geometry=[shapely.box(0, 0, 1, 1)] * 200)
     frame = frame.set_crs(
         'ENGCRS["Local",EDATUM["x"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]'
@@ -177,7 +177,7 @@ def test_a_large_file_in_a_system_without_a_place_on_earth_is_refused(tmp_path: 
 
 
 @pytest.mark.parametrize("ending", ["parquet", "fgb", "gpkg", "geojson"])
-def test_licence_and_date_of_overture(tmp_path: Path, ending: str) -> None:
+def test_licence_and_date_of_overture_are_read(tmp_path: Path, ending: str) -> None:
     given = given_buildings(country(tmp_path / f"a.{ending}"), GRID.crs, None, around(GRID))
     rows = [int(name[3:]) for name in names(given)]
     assert list(given.sources) == [
@@ -192,7 +192,7 @@ def test_licence_and_date_of_overture(tmp_path: Path, ending: str) -> None:
     assert sources_text(given.sources).endswith("; USGS Lidar (licence not stated, date not stated)")
 
 
-def test_licence_and_date_that_the_file_states(tmp_path: Path) -> None:
+def test_licence_and_date_in_the_metadata_of_a_file_are_read(tmp_path: Path) -> None:
     frame = gpd.GeoDataFrame({"id": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:4326")
     whole = {"dataset": "Roofs", "licence": "CC BY 4.0", "date": "2026-02-01", "buildings": 1}
     stated = {"TITLE": "Roofs", "License": "CC BY 4.0", "date": "2026-02-01"}
@@ -217,7 +217,7 @@ def test_licence_and_date_that_the_file_states(tmp_path: Path) -> None:
     )
 
 
-def test_a_column_of_the_same_name_that_is_no_list_of_data_sets() -> None:
+def test_a_sources_column_without_lists_is_read_as_text() -> None:
     assert describe_sources(["survey", "survey", None, "", "3", float("nan"), 4, True], {}, 8) == [
         {"dataset": "survey", "licence": None, "date": None, "buildings": 2}
     ]

@@ -1,4 +1,4 @@
-"""Polygons of a user's own: formats, layers, ids, geometry, and what is said of those that do not fit."""
+"""Polygons of the user: formats, layers, ids, geometry, and the errors and warnings about unusable ones."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def layer(ids: object, path: Path, name: str = "id", shapes: Sequence[Any] = BOX
 
 
 def geojson(path: Path, features: Sequence[dict[str, Any]], shapes: Sequence[Any] | None = None) -> Path:
-    """Write features with the given members, in degrees unless shapes are given."""
+    """Write features with some members; shapes default to BOXES in degrees."""
     degrees = gpd.GeoSeries(BOXES, crs=CRS).to_crs("OGC:CRS84") if shapes is None else shapes
     text = [
         {"type": "Feature", "properties": {}, **members, "geometry": json.loads(shapely.to_geojson(shape))}
@@ -75,20 +75,20 @@ def ids(given: Given) -> list[str | None]:
 def test_whole_numbers_keep_their_digits(tmp_path: Path, ending: str, values: list[int | None]) -> None:
     path = layer(pd.array(values, dtype="Int64"), tmp_path / f"a.{ending}")
     given = given_buildings(path, CRS, None)
-    by_place = dict(zip(given.frame.geometry.centroid.x.round(), ids(given), strict=True))  # FlatGeobuf sorts by place
+    by_position = dict(zip(given.frame.geometry.centroid.x.round(), ids(given), strict=True))  # FlatGeobuf sorts rows
     wanted = [None if value is None else str(value) for value in values]
-    assert [by_place[round(shape.centroid.x)] for shape in BOXES] == wanted
+    assert [by_position[round(shape.centroid.x)] for shape in BOXES] == wanted
     assert ["1 of 5 rows have no value" in warning for warning in given.warnings] == [True] * (None in values)
 
 
-def test_whole_numbers_that_a_shapefile_stores(tmp_path: Path) -> None:
+def test_whole_numbers_in_a_shapefile_keep_their_digits(tmp_path: Path) -> None:
     given = given_buildings(layer([7, 8, 9, 10, LONG], tmp_path / "a.shp"), CRS, None)
     assert ids(given) == ["7", "8", "9", "10", str(LONG)]
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "UTF-8"])
 @pytest.mark.parametrize("named", [True, False])
-def test_accented_text_of_shapefiles(tmp_path: Path, encoding: str, named: bool) -> None:
+def test_accented_text_of_shapefiles_is_read(tmp_path: Path, encoding: str, named: bool) -> None:
     texts = ["Ñuñoa", "São", "Košice", "plain", "é"]
     path = layer(texts, tmp_path / "a.shp", "Región", encoding=encoding)
     if not named:
@@ -108,7 +108,7 @@ def test_text_in_another_encoding_is_refused(tmp_path: Path, ending: str) -> Non
         given_buildings(path, CRS, None)
 
 
-def test_unsigned_numbers_and_an_index_of_geoparquet(tmp_path: Path) -> None:
+def test_unsigned_numbers_and_an_index_of_geoparquet_are_ids(tmp_path: Path) -> None:
     path = layer(np.array([2**64 - 1, 1, 2, 3, 4], np.uint64), tmp_path / "a.parquet")
     assert ids(given_buildings(path, CRS, None))[0] == "18446744073709551615"
     frame = gpd.GeoDataFrame({"id": ["e", "d", "c", "b", "a"]}, geometry=BOXES, crs=CRS).set_index("id")
@@ -124,7 +124,7 @@ def test_unsigned_numbers_and_an_index_of_geoparquet(tmp_path: Path) -> None:
     assert ids(given_buildings(path, CRS, "block")) == list("ABCDE")
 
 
-def test_floating_point_ids_lose_their_decimals_and_are_refused_where_they_are_not_exact(tmp_path: Path) -> None:
+def test_whole_floating_point_ids_lose_their_decimals_and_inexact_ones_are_refused(tmp_path: Path) -> None:
     path = layer([1.0, np.nan, 3.0, 4.5, 5.0], tmp_path / "a.gpkg", "house")
     assert ids(given_buildings(path, CRS, "house")) == ["1", None, "3", "4.5", "5"]
     layer([1.0, 2.0, 3.0, 4.0, 2.0**53], path.with_name("b.gpkg"), "house")
@@ -171,7 +171,7 @@ def test_ids_in_single_precision_are_refused_from_2_to_the_24th_on(tmp_path: Pat
         ([{"properties": {"id": n}} for n in (11, 11, 12, 13, 14)], ["1", "2", "3", "4", "5"], "repeats 1 .*numbers"),
     ],
 )
-def test_ids_of_geojson(
+def test_ids_of_geojson_are_members_or_properties(
     tmp_path: Path, features: list[dict[str, Any]], wanted: list[str | None], warning: str | None
 ) -> None:
     given = given_buildings(geojson(tmp_path / "a.geojson", features), CRS, None)
@@ -196,8 +196,8 @@ def test_ids_are_a_column_or_row_numbers() -> None:
     table = Given(frame, (), ("osm", "same"))
     assert row_names(table, None, ("building_id", "id"), "x")[0] == ["1", "2"]
     assert row_names(table, "osm", (), "x") == (["7", "9"], [])
-    for column, found in {"nope": "no column 'nope'", "same": "repeats"}.items():
-        with pytest.raises(DataError, match=found):
+    for column, message in {"nope": "no column 'nope'", "same": "repeats"}.items():
+        with pytest.raises(DataError, match=message):
             row_names(table, column, (), "x")
 
 
@@ -207,7 +207,7 @@ def roads(path: Path) -> Path:
     return path
 
 
-def test_the_one_layer_of_polygons_is_read_and_of_several_the_one_that_is_named(tmp_path: Path) -> None:
+def test_the_only_layer_of_polygons_is_read_and_one_of_several_must_be_named(tmp_path: Path) -> None:
     path = roads(tmp_path / "city.gpkg")
     with pytest.raises(DataError, match=r"no polygons: roads \(LineString\)"):
         read_polygons(path, CRS, "x")
@@ -252,7 +252,7 @@ def test_curves_become_polygons(tmp_path: Path) -> None:
     assert ids(given) == [str(LONG)]
 
 
-def test_what_becomes_of_a_geometry_is_counted(tmp_path: Path) -> None:
+def test_repaired_and_unusable_geometries_are_counted(tmp_path: Path) -> None:
     west, south, east, north = BOXES[0].bounds
     bow = shapely.Polygon([(west, south), (east, north), (east, south), (west, north)])
     high = shapely.force_3d(BOXES[1], 7)
@@ -269,7 +269,7 @@ def test_what_becomes_of_a_geometry_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["gpkg", "geojson", "geojsonl", "fgb", "shp", "parquet"])
-def test_rows_without_any_geometry_stay(tmp_path: Path, ending: str) -> None:
+def test_rows_without_any_geometry_are_kept(tmp_path: Path, ending: str) -> None:
     index = {"SPATIAL_INDEX": "NO"} if ending == "fgb" else {}
     path = layer(list("abc"), tmp_path / f"a.{ending}", shapes=[None] * 3, geometry_type="Polygon", **index)
     given = given_buildings(path, CRS, None)
@@ -277,13 +277,13 @@ def test_rows_without_any_geometry_stay(tmp_path: Path, ending: str) -> None:
     assert any("3 of 3 rows hold no polygon" in warning for warning in given.warnings)
 
 
-def test_a_file_without_rows_is_said(tmp_path: Path) -> None:
+def test_a_file_without_rows_gives_a_warning(tmp_path: Path) -> None:
     given = given_buildings(layer([], tmp_path / "a.gpkg", shapes=[], geometry_type="Polygon"), CRS, None)
     assert len(given.frame) == 0
     assert any("has no rows" in warning for warning in given.warnings)
 
 
-def test_coordinates_that_are_none_of_their_system_are_refused(tmp_path: Path) -> None:
+def test_coordinates_outside_their_reference_system_are_refused(tmp_path: Path) -> None:
     metres = geojson(tmp_path / "metres.geojson", [{}] * 5, BOXES)
     degrees = gpd.GeoSeries(BOXES, crs=CRS).to_crs("OGC:CRS84")
     swapped = geojson(
@@ -296,7 +296,7 @@ def test_coordinates_that_are_none_of_their_system_are_refused(tmp_path: Path) -
             read(swapped)
 
 
-def test_outlines_elsewhere_keep_their_geometry_and_are_said(tmp_path: Path) -> None:
+def test_footprints_elsewhere_keep_their_geometry_and_give_a_warning(tmp_path: Path) -> None:
     far = [shapely.affinity.translate(shape, 90_000, 0) for shape in BOXES]
     given = given_buildings(layer(range(5), tmp_path / "a.gpkg", shapes=far), CRS, None)
     assert given.frame.area.tolist() == pytest.approx([40] * 5)
@@ -307,7 +307,7 @@ def test_outlines_elsewhere_keep_their_geometry_and_are_said(tmp_path: Path) -> 
     assert not list(outside(here, FRAME, "footprints", "the overlap"))
 
 
-def test_swapped_coordinates_that_are_degrees_are_said(tmp_path: Path) -> None:
+def test_swapped_latitude_and_longitude_give_a_warning(tmp_path: Path) -> None:
     dresden = shapely.box(13.73, 51.05, 13.74, 51.06)
     path = geojson(tmp_path / "a.geojson", [{"id": 1}], [shapely.transform(dresden, lambda xy: xy[:, ::-1])])
     given = given_buildings(path, "EPSG:32633", None)
@@ -315,14 +315,14 @@ def test_swapped_coordinates_that_are_degrees_are_said(tmp_path: Path) -> None:
     assert "swapped" in next(outside(given, frame, "footprints", "the overlap"))
 
 
-def test_a_part_of_the_outlines_that_has_no_place_is_counted(tmp_path: Path) -> None:
+def test_footprints_outside_their_reference_system_are_counted(tmp_path: Path) -> None:
     shapes = [*gpd.GeoSeries(BOXES[:2], crs=CRS).to_crs("OGC:CRS84"), shapely.box(500, 100, 501, 101)]
     given = given_buildings(geojson(tmp_path / "a.geojson", [{"id": n} for n in range(3)], shapes), CRS, None)
     assert given.frame.is_empty.tolist() == [False, False, True]
     assert any("1 of 3 rows cannot be placed" in warning for warning in given.warnings)
 
 
-def test_geojson_lines_are_read_whatever_the_ending(tmp_path: Path) -> None:
+def test_geojson_lines_are_read_with_any_ending(tmp_path: Path) -> None:
     features = [{"id": number, "properties": {"note": "a\u2028b"}} for number in (5, 4, 3, 2, 1)]
     whole = json.loads(geojson(tmp_path / "a.geojson", features).read_text())
     lines = [json.dumps(feature, ensure_ascii=False) for feature in whole["features"]]
@@ -342,7 +342,7 @@ def test_geojson_lines_are_read_whatever_the_ending(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("name", ["a.geojson", "a.geojsonl", "lines.json"])
 @pytest.mark.parametrize("members", ["id", "properties"])
-def test_geojson_in_other_unicode_encodings(tmp_path: Path, encoding: str, name: str, members: str) -> None:
+def test_geojson_in_other_unicode_encodings_is_read(tmp_path: Path, encoding: str, name: str, members: str) -> None:
     texts = ["Ñuñoa", "way/2", "a\u2028b", "東京", "way/5"]
     features = [{"id": text} if members == "id" else {"properties": {"id": text}} for text in texts]
     whole = json.loads(geojson(tmp_path / "plain.geojson", features).read_text())
@@ -354,7 +354,7 @@ def test_geojson_in_other_unicode_encodings(tmp_path: Path, encoding: str, name:
 
 
 @pytest.mark.parametrize("other", [None, {"id": 9, "properties": {}}, {"type": "feature", "id": 9}, 5])
-def test_what_is_no_feature_in_a_collection_is_said(tmp_path: Path, other: object) -> None:
+def test_an_entry_of_a_collection_that_is_not_a_feature_is_refused(tmp_path: Path, other: object) -> None:
     path = geojson(tmp_path / "a.geojson", [{"id": number} for number in range(5)])
     whole = json.loads(path.read_text())
     if isinstance(other, dict):
@@ -365,7 +365,7 @@ def test_what_is_no_feature_in_a_collection_is_said(tmp_path: Path, other: objec
 
 
 @pytest.mark.parametrize("text", ["geometry", "feature"])
-def test_geojson_without_a_collection(tmp_path: Path, text: str) -> None:
+def test_geojson_without_a_collection_is_read(tmp_path: Path, text: str) -> None:
     path = geojson(tmp_path / "a.geojson", [{"id": "way/7"}])
     feature = json.loads(path.read_text())["features"][0]
     path.write_text(json.dumps(feature if text == "feature" else feature["geometry"]))
@@ -384,7 +384,7 @@ def test_geojson_without_a_collection(tmp_path: Path, text: str) -> None:
         ("a.pickle", "is not a supported vector format.*Convert it"),
     ],
 )
-def test_other_formats_are_named_and_how_to_convert_them(tmp_path: Path, name: str, words: str) -> None:
+def test_the_error_for_another_format_states_how_to_convert_it(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / name).mkdir() if name == "a.gdb" else (tmp_path / name).write_text("")
     with pytest.raises(DataError, match=words):
         read_polygons(tmp_path / name, CRS, "x")
@@ -401,7 +401,7 @@ def test_missing_parts_of_a_shapefile_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["gpkg", "geojson", "geojsonl", "fgb", "parquet", "shp"])
-def test_names_that_other_programs_split_are_read(tmp_path: Path, ending: str) -> None:
+def test_file_names_with_special_characters_are_read(tmp_path: Path, ending: str) -> None:
     folder = tmp_path / "Über wow! #2 & 100% 'x' [v1]?"
     folder.mkdir()
     layer(list("abcde"), tmp_path / f"a.{ending}", **({"SPATIAL_INDEX": "NO"} if ending == "fgb" else {}))
@@ -444,7 +444,7 @@ def test_a_polygon_of_ten_million_vertices_is_refused_at_once_in_little_memory(t
     huge.unlink()
 
 
-def test_more_text_than_memory_should_hold_is_refused_unread(tmp_path: Path) -> None:
+def test_a_text_file_above_the_size_limit_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "sparse.geojson"
     with path.open("wb") as file:
         file.truncate(501 * 10**6)
@@ -452,16 +452,16 @@ def test_more_text_than_memory_should_hold_is_refused_unread(tmp_path: Path) -> 
         read_polygons(path, CRS, "footprints")
 
 
-def test_points_and_lines_are_no_buildings(tmp_path: Path) -> None:
+def test_points_and_lines_are_not_buildings(tmp_path: Path) -> None:
     mixed = [BOXES[0], shapely.Point(1, 1), BOXES[0].boundary]
-    found = given_buildings(layer(["a", "b", "c"], tmp_path / "mixed.parquet", shapes=mixed), CRS, None)
-    assert found.frame.geometry.is_empty.tolist() == [False, True, True]
-    assert ids(found) == ["a", "b", "c"]
+    given = given_buildings(layer(["a", "b", "c"], tmp_path / "mixed.parquet", shapes=mixed), CRS, None)
+    assert given.frame.geometry.is_empty.tolist() == [False, True, True]
+    assert ids(given) == ["a", "b", "c"]
     with pytest.raises(DataError, match="holds no polygon"):
         given_area(layer(["b"], tmp_path / "point.parquet", shapes=mixed[1:2]))
 
 
-def test_outlines_that_no_longer_are_geometries_are_refused(tmp_path: Path) -> None:
+def test_corrupt_geometries_are_refused(tmp_path: Path) -> None:
     path = layer([1], tmp_path / "cut.parquet", shapes=BOXES[:1])
     table = pq.read_table(path)
     cut = pa.array([table["geometry"][0].as_py()[:30]])
@@ -471,7 +471,7 @@ def test_outlines_that_no_longer_are_geometries_are_refused(tmp_path: Path) -> N
         read_polygons(path, CRS, "footprints")
 
 
-def test_outlines_in_a_system_without_a_place_on_earth_are_refused(tmp_path: Path) -> None:
+def test_footprints_in_a_local_reference_system_are_refused(tmp_path: Path) -> None:
     local = gpd.GeoDataFrame(geometry=BOXES, crs='LOCAL_CS["Local",UNIT["metre",1]]')
     local.to_parquet(tmp_path / "local.parquet")
     with pytest.raises(DataError, match=r"Local, a system without a position on Earth"):
@@ -479,9 +479,9 @@ def test_outlines_in_a_system_without_a_place_on_earth_are_refused(tmp_path: Pat
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs the cases in ../shared/cases")
-def test_surfaces_in_three_dimensions_and_collections_of_a_real_scene(tmp_path: Path) -> None:
+def test_multipatches_are_refused_and_collections_read_for_a_real_scene(tmp_path: Path) -> None:
     make_case("19", tmp_path)
     with pytest.raises(DataError, match=r"MultiPatch.*ogr2ogr -nlt MULTIPOLYGON"):
         read_polygons(tmp_path / "roofs.shp", "EPSG:32614", "x")
-    found = read_polygons(tmp_path / "collection.geojson", "EPSG:32614", "x").frame
-    assert geodesic_areas(found).tolist() == pytest.approx([171.2, 110.8], abs=0.05)
+    polygons = read_polygons(tmp_path / "collection.geojson", "EPSG:32614", "x").frame
+    assert geodesic_areas(polygons).tolist() == pytest.approx([171.2, 110.8], abs=0.05)

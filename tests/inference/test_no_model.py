@@ -1,4 +1,4 @@
-"""Assessments without a model, and a synthetic model that nobody asked for."""
+"""Assessments without a model, and the refusal of a synthetic model for real images."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def test_pixels_that_both_images_show_are_un_classified(write_raster: Write, smo
     assert set(np.unique(whole[:-1, 50:, :250])) == {0}
 
 
-def test_a_synthetic_model_is_used_for_real_images_by_name_only(write_raster: Write, smooth: Smooth) -> None:
+def test_a_synthetic_model_is_used_for_real_images_only_by_name(write_raster: Write, smooth: Smooth) -> None:
     real = InferenceParams(post=write_raster("real.tif", smooth()))
     with pytest.raises(CheckpointError, match=r"trained on synthetic scenes, but real\.tif is not one"):
         refuse_synthetic({"dataset": "sample"}, real)
     refuse_synthetic({"dataset": "xbd"}, real)
     refuse_synthetic({"dataset": "sample"}, real.model_copy(update={"model": Path("some.pth")}))
-    drawn = write_raster("drawn.tif", smooth())
-    with rasterio.open(drawn, "r+") as file:
+    synthetic = write_raster("synthetic.tif", smooth())
+    with rasterio.open(synthetic, "r+") as file:
         file.update_tags(**SYNTHETIC_TAG)
-    refuse_synthetic({"dataset": "sample"}, InferenceParams(post=drawn))
+    refuse_synthetic({"dataset": "sample"}, InferenceParams(post=synthetic))
 
 
 def test_no_model_needs_footprints_and_a_model_both_images() -> None:

@@ -34,7 +34,7 @@ def images(write_raster: Write) -> dict[str, Path]:
     return paths
 
 
-def found(images: dict[str, Path], *masks: Path, look: bool = True) -> HarmonisedPair:
+def harmonise_obscured(images: dict[str, Path], *masks: Path, look: bool = True) -> HarmonisedPair:
     params = InferenceParams(
         **images, masks=masks, registration="off", images=ImageParams(find_obscured=look, black_is_no_data=True)
     )
@@ -42,41 +42,41 @@ def found(images: dict[str, Path], *masks: Path, look: bool = True) -> Harmonise
 
 
 def metres(left: float, top: float, right: float, bottom: float) -> shapely.Polygon:
-    """A rectangle in pixels of the images."""
+    """Return a rectangle, given in pixels of the images, in metres."""
     return shapely.box(ORIGIN[0] + left / 2, ORIGIN[1] - bottom / 2, ORIGIN[0] + right / 2, ORIGIN[1] - top / 2)
 
 
-def test_a_cloud_over_one_image_is_obscured_whatever_the_blocks(
+def test_a_cloud_over_one_image_is_obscured_for_any_block_size(
     images: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     areas = []
     for block in (1024, 256):
         monkeypatch.setattr("xview2_siamese_unet.inference.obscured._BLOCK", block)
-        harmonised = found(images)
+        harmonised = harmonise_obscured(images)
         areas.append(shapely.union_all(harmonised.obscured.geometry))
         assert harmonised.warnings[-1].startswith("38.4% of the area is obscured (by the images 38.4%)")
     assert areas[0].symmetric_difference(areas[1]).area == 0
     assert areas[0].symmetric_difference(metres(300, 0, 500, 300)).area <= 4 * 150  # two cells along the edge
     swapped = {"pre": images["post"], "post": images["pre"]}
-    assert shapely.union_all(found(swapped).obscured.geometry).equals(areas[0])
+    assert shapely.union_all(harmonise_obscured(swapped).obscured.geometry).equals(areas[0])
 
 
-def test_it_can_be_switched_off_and_a_clear_pair_has_none(images: dict[str, Path]) -> None:
-    assert found(images, look=False).obscured is None
-    clear = found({"pre": images["pre"], "post": images["pre"]})
+def test_the_search_can_be_switched_off_and_finds_nothing_in_a_clear_pair(images: dict[str, Path]) -> None:
+    assert harmonise_obscured(images, look=False).obscured is None
+    clear = harmonise_obscured({"pre": images["pre"], "post": images["pre"]})
     assert clear.obscured is None
     assert not any("obscured" in warning for warning in clear.warnings)
 
 
-def test_masks_of_the_vendor_are_joined(images: dict[str, Path], write_raster: Write, tmp_path: Path) -> None:
+def test_masks_of_the_vendor_are_merged(images: dict[str, Path], write_raster: Write, tmp_path: Path) -> None:
     polygons = tmp_path / "cloud-mask.gpkg"
     gpd.GeoDataFrame(geometry=[metres(0, 0, 40, 300)], crs="EPSG:32615").to_crs(4326).to_file(polygons)
-    # 3 m, in bands of their own: snow, which hides no building, everywhere, haze in the north and a cloud in the south
+    # Pixels of 3 m; bands of snow everywhere, which hides no building, haze in the north and a cloud in the south.
     udm2 = np.zeros((51, 84, 8), np.uint8)
     udm2[..., 1], udm2[:10, :, 4], udm2[40:, :, 5] = 1, 1, 1
     coarse = write_raster("udm2.tif", udm2, Affine(3, 0, ORIGIN[0], 0, -3, ORIGIN[1]))
     only = write_raster("udm.tif", np.full((60, 60), 2, np.uint8), Affine(3, 0, ORIGIN[0] + 170, 0, -3, ORIGIN[1]))
-    harmonised = found(images, polygons, coarse, only, look=False)
+    harmonised = harmonise_obscured(images, polygons, coarse, only, look=False)
     expected = shapely.union_all(
         [metres(0, 0, 40, 300), metres(0, 0, 500, 60), metres(0, 240, 500, 300), metres(340, 0, 500, 300)]
     )
@@ -87,13 +87,13 @@ def test_masks_of_the_vendor_are_joined(images: dict[str, Path], write_raster: W
     )
 
 
-def test_an_empty_mask_and_one_of_another_place_are_counted(
+def test_an_empty_mask_and_one_outside_the_images_are_reported(
     images: dict[str, Path], write_raster: Write, tmp_path: Path
 ) -> None:
     far = write_raster("far.tif", np.ones((9, 9), np.uint8), Affine(3, 0, ORIGIN[0] + 9000, 0, -3, ORIGIN[1]))
     empty = tmp_path / "none.geojson"
     empty.write_text('{"type": "FeatureCollection", "features": []}')
-    harmonised = found(images, far, empty, look=False)
+    harmonised = harmonise_obscured(images, far, empty, look=False)
     assert harmonised.obscured is None
     assert (
         "0.0% of the area is obscured (by the images 0.0%, far.tif 0.0%, none.geojson 0.0%)" in harmonised.warnings[-1]
@@ -104,28 +104,28 @@ def test_an_empty_mask_and_one_of_another_place_are_counted(
     ("name", "bands", "crs", "message"),
     [("rgb.tif", 3, "EPSG:32615", "3 bands"), ("nowhere.tif", 1, None, "no coordinate reference system")],
 )
-def test_what_is_no_mask_is_refused(
+def test_a_raster_that_is_not_a_mask_is_refused(
     images: dict[str, Path], write_raster: Write, name: str, bands: int, crs: str | None, message: str
 ) -> None:
     path = write_raster(name, np.ones((9, 9, bands), np.uint8), crs=crs)
     with pytest.raises(DataError, match=f"{message}, and is not a cloud mask"):
-        found(images, path)
+        harmonise_obscured(images, path)
 
 
-def test_masks_that_are_missing_or_torn_are_refused(images: dict[str, Path], tmp_path: Path) -> None:
-    torn = tmp_path / "torn.tif"
-    torn.write_bytes(b"II*\0")
+def test_missing_and_truncated_masks_are_refused(images: dict[str, Path], tmp_path: Path) -> None:
+    truncated = tmp_path / "truncated.tif"
+    truncated.write_bytes(b"II*\0")
     with pytest.raises(DataError, match="no such file"):
-        found(images, tmp_path / "missing.tif")
+        harmonise_obscured(images, tmp_path / "missing.tif")
     with pytest.raises(DataError, match="cannot be read"):
-        found(images, torn)
+        harmonise_obscured(images, truncated)
 
 
-def test_buildings_below_it_are_not_assessed() -> None:
-    outlines = [metres(10 * n, 0, 10 * n + 10, 10) for n in range(5)] + [shapely.Polygon()]
+def test_buildings_below_an_obscured_area_are_not_assessed() -> None:
+    footprints = [metres(10 * n, 0, 10 * n + 10, 10) for n in range(5)] + [shapely.Polygon()]
     facts = {"building_id": list("abcdef"), "visible_fraction": [1, 1, 1, 0.6, 0.4, 0], "reason": None}
     status = [ASSESSED] * 4 + [NOT_ASSESSED] * 2
-    frame = gpd.GeoDataFrame(facts, geometry=outlines, crs="EPSG:32615").assign(
+    frame = gpd.GeoDataFrame(facts, geometry=footprints, crs="EPSG:32615").assign(
         status=status, **{name: [0.25] * 6 for name in SHARES}
     )
     frame.loc[4:, ["reason", *SHARES]] = ["no data", *[np.nan] * 4]

@@ -29,7 +29,7 @@ Smooth = Callable[..., np.ndarray]
 
 
 class Net:
-    """Building where it was bright; damage by how dark it has become; looks 8 pixels far."""
+    """A stand-in: buildings are bright pixels, damage is darkening, the receptive field is 8 pixels on each side."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -67,7 +67,7 @@ def blocks(pair: Pair, folder: Path, size: int = 64, overlap: int = 32, batch: i
     return whole
 
 
-def test_windows_and_batches_change_nothing(pair: Pair, tmp_path: Path) -> None:
+def test_window_and_batch_sizes_do_not_change_the_prediction(pair: Pair, tmp_path: Path) -> None:
     one = blocks(pair, tmp_path / "one", size=512)
     for number, (size, overlap, batch) in enumerate([(64, 32, 1), (64, 32, 7), (96, 40, 3), (128, 64, 2)]):
         other = blocks(pair, tmp_path / str(number), size, overlap, batch)
@@ -76,14 +76,14 @@ def test_windows_and_batches_change_nothing(pair: Pair, tmp_path: Path) -> None:
         assert (other[5] == one[5]).mean() > 0.999
 
 
-def test_no_data_in_either_date_is_no_data_in_the_products(pair: Pair, tmp_path: Path) -> None:
+def test_no_data_in_either_image_is_no_data_in_the_products(pair: Pair, tmp_path: Path) -> None:
     whole = blocks(pair, tmp_path / "w")
     missing = np.zeros(whole.shape[1:], bool)
     missing[150:, 200:] = True
     np.testing.assert_array_equal(whole == NO_DATA, np.broadcast_to(missing, whole.shape))
 
 
-def test_windows_without_data_are_not_computed(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+def test_windows_without_data_are_not_predicted(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
     sparse = np.zeros((400, 400, 3), np.uint8)
     sparse[:60, :60] = smooth(60, 60)
     path = write_raster("sparse.tif", sparse)
@@ -93,7 +93,7 @@ def test_windows_without_data_are_not_computed(write_raster: Write, smooth: Smoo
     assert sum(net.batches) == 4
 
 
-def test_work_that_is_cleared_under_a_run_makes_no_empty_raster(pair: Pair, tmp_path: Path) -> None:
+def test_blocks_that_are_deleted_during_a_run_are_an_error(pair: Pair, tmp_path: Path) -> None:
     plan, store = WindowPlan(pair.grid.height, pair.grid.width, 64, 32), BlockStore(tmp_path / "blocks")
     fill(pair, plan, Net(), store, 2)
     shutil.rmtree(store.folder)
@@ -101,24 +101,24 @@ def test_work_that_is_cleared_under_a_run_makes_no_empty_raster(pair: Pair, tmp_
         list(FinishedBlocks(plan, store))
 
 
-def test_a_stopped_run_goes_on_and_ends_the_same(pair: Pair, tmp_path: Path) -> None:
-    undisturbed = blocks(pair, tmp_path / "calm")
+def test_a_stopped_run_resumes_with_the_same_result(pair: Pair, tmp_path: Path) -> None:
+    undisturbed = blocks(pair, tmp_path / "undisturbed")
     plan = WindowPlan(pair.grid.height, pair.grid.width, 64, 32)
-    net, store = Net(), BlockStore(tmp_path / "wild")
+    net, store = Net(), BlockStore(tmp_path / "stopped")
     total = plan.rows * plan.columns
     for stop in range(1, total, 5):
 
-        def dying(pre: np.ndarray, post: np.ndarray, stop: int = stop) -> np.ndarray:
+        def interrupted(pre: np.ndarray, post: np.ndarray, stop: int = stop) -> np.ndarray:
             if sum(net.batches) >= stop:
                 raise KeyboardInterrupt
             return net(pre, post)
 
         with pytest.raises(KeyboardInterrupt):
-            fill(pair, plan, dying, store, 2)
+            fill(pair, plan, interrupted, store, 2)
     again = Net()
     fill(pair, plan, again, store, 2)
     assert 0 < sum(again.batches) < total
-    np.testing.assert_array_equal(blocks(pair, tmp_path / "wild"), undisturbed)
+    np.testing.assert_array_equal(blocks(pair, tmp_path / "stopped"), undisturbed)
 
 
 KILLED = """
@@ -135,23 +135,23 @@ assess(Path(sys.argv[2]), Path(sys.argv[3]), dying)
 """
 
 
-def assess(images: Path, out: Path, answer: Callable[..., np.ndarray]) -> None:
+def assess(images: Path, out: Path, predict: Callable[..., np.ndarray]) -> None:
     params = InferenceParams(pre=images / "pre.tif", post=images / "post.tif", registration="off")
     pair = harmonise(params).pair
     plan, store = WindowPlan(pair.grid.height, pair.grid.width, 64, 32), BlockStore(out / "blocks")
-    fill(pair, plan, answer, store, 2)
+    fill(pair, plan, predict, store, 2)
     write_cog(out / "damage.tif", RasterContent(pair.grid, ("damage",), FinishedBlocks(plan, store).codes()))
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_ends_with_the_same_bytes(pair: Pair, tmp_path: Path) -> None:
-    images, calm, wild = tmp_path, tmp_path / "calm", tmp_path / "wild"
-    assess(images, calm, Net())
+def test_a_killed_run_resumes_with_the_same_bytes(pair: Pair, tmp_path: Path) -> None:
+    images, undisturbed, killed = tmp_path, tmp_path / "undisturbed", tmp_path / "killed"
+    assess(images, undisturbed, Net())
     for left in (3, 17, 30, 0):
-        done = run_python(tmp_path, "-c", KILLED, str(Path(__file__).parent), str(images), str(wild), str(left))
+        done = run_python(tmp_path, "-c", KILLED, str(Path(__file__).parent), str(images), str(killed), str(left))
         assert done.returncode == (-signal.SIGKILL if left else 0), done.stderr
-        assert (wild / "damage.tif").exists() == (not left)
-    assert (wild / "damage.tif").read_bytes() == (calm / "damage.tif").read_bytes()
+        assert (killed / "damage.tif").exists() == (not left)
+    assert (killed / "damage.tif").read_bytes() == (undisturbed / "damage.tif").read_bytes()
 
 
 @pytest.mark.slow
@@ -173,7 +173,7 @@ def test_memory_does_not_grow_with_the_scene(write_raster: Write, smooth: Smooth
     assert peaks[1] < 1.1 * peaks[0]
 
 
-def test_encoding_of_probabilities() -> None:
+def test_probabilities_are_encoded_as_bytes_with_a_class() -> None:
     shares = np.array([[[0.4, 0.1, 0.2, 0.05, 0.25], [0.6, 0.1, 0.1, 0.1, 0.1], [0, 0, 0, 1, 0]]], np.float32)
     block = encode(shares, np.array([[True, True, False]]), Thresholds())
     assert block[:, 0, 0].tolist() == [round(p * LEVELS) for p in (0.4, 0.1, 0.2, 0.05, 0.25)] + [4]
@@ -183,7 +183,7 @@ def test_encoding_of_probabilities() -> None:
     assert encode(shares, np.ones((1, 3), bool), Thresholds(0.35, 0.35))[5].tolist() == [[4, 1, 3]]
 
 
-def test_cogs_are_valid_and_say_what_they_hold(pair: Pair, tmp_path: Path) -> None:
+def test_cogs_are_valid_and_describe_their_bands(pair: Pair, tmp_path: Path) -> None:
     from rio_cogeo.cogeo import cog_validate  # noqa: PLC0415
 
     plan, store = WindowPlan(pair.grid.height, pair.grid.width, 64, 32), BlockStore(tmp_path / "blocks")
@@ -204,8 +204,8 @@ def test_cogs_are_valid_and_say_what_they_hold(pair: Pair, tmp_path: Path) -> No
         assert raster.descriptions == BANDS
         assert raster.scales == (1 / LEVELS,) * 5
         assert raster.transform == pair.grid.transform
-    seen = codes != NO_DATA
-    assert np.abs(shares[:, seen].astype(int).sum(axis=0) - LEVELS).max() <= 2
-    building = seen & (codes > 0) & (np.sort(shares[1:], axis=0)[-1] - np.sort(shares[1:], axis=0)[-2] > 1)
+    with_data = codes != NO_DATA
+    assert np.abs(shares[:, with_data].astype(int).sum(axis=0) - LEVELS).max() <= 2
+    building = with_data & (codes > 0) & (np.sort(shares[1:], axis=0)[-1] - np.sort(shares[1:], axis=0)[-2] > 1)
     np.testing.assert_array_equal(shares[1:].argmax(axis=0)[building] + 1, codes[building])
     assert sorted(path.name for path in tmp_path.glob(".*")) == []

@@ -1,4 +1,4 @@
-"""Where an assessment may write: it replaces what an assessment has written, and nothing else."""
+"""An assessment replaces only files that an assessment has written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXTS = ("damage.tif", "buildings.gpkg", "summary.csv")
 
 
 def write(folder: Path, word: str = "ours") -> None:
-    """Write products as an assessment under way does."""
+    """Write products as a running assessment does."""
     for name in TEXTS:
         write_atomically(folder / name, f"{word} {name}")
 
@@ -42,14 +42,14 @@ def finished(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("below", ["", "a", "a/b"])
-def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, below: str) -> None:
-    file = tmp_path / "answer"
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path, below: str) -> None:
+    file = tmp_path / "output"
     file.write_text("")
     with pytest.raises(DataError, match=rf"{file} is a file, not a folder"):
         check_out(file / below, None, overwrite=True)
 
 
-def test_an_assessment_is_replaced_only_when_asked(finished: Path) -> None:
+def test_an_assessment_is_replaced_only_with_overwrite(finished: Path) -> None:
     with pytest.raises(DataError, match=r"already holds an assessment \(run\.json, damage\.tif.*--overwrite"):
         check_out(finished, None, overwrite=False)
     check_out(finished, None, overwrite=True)
@@ -65,7 +65,7 @@ def test_a_file_of_the_user_is_never_replaced(tmp_path: Path, name: str, overwri
     assert (tmp_path / name).read_text() == "{}"
 
 
-def test_a_file_beside_the_products_that_the_user_has_added_is_not_replaced(finished: Path) -> None:
+def test_a_file_that_the_user_has_added_is_not_replaced(finished: Path) -> None:
     (finished / "buildings.geojson").write_text("mine")
     with pytest.raises(DataError, match=r"not written by an assessment: buildings.geojson\."):
         check_out(finished, None, overwrite=True)
@@ -93,15 +93,15 @@ def test_a_geopackage_that_is_open_elsewhere_is_not_replaced(finished: Path, end
         check_out(finished, None, overwrite=True)
 
 
-def test_a_folder_of_the_user_by_the_name_of_the_work_is_not_emptied(tmp_path: Path) -> None:
+def test_a_folder_of_the_user_named_work_is_not_emptied(tmp_path: Path) -> None:
     (tmp_path / ".work").mkdir()
     (tmp_path / ".work" / "thesis.tex").write_text("mine")
     with pytest.raises(DataError, match=r": \.work"):
         check_out(tmp_path, None, overwrite=True)
 
 
-def test_a_stopped_assessment_resumes_and_knows_its_own_files(finished: Path) -> None:
-    begin(finished)  # of the finished one, nothing but the record is gone
+def test_a_stopped_assessment_resumes_with_its_own_files_only(finished: Path) -> None:
+    begin(finished)  # removes only the record of the finished assessment
     write_atomically(finished / "damage.tif", "new")
     for overwrite in (True, False):
         check_out(finished, None, overwrite=overwrite)
@@ -124,7 +124,7 @@ def test_a_file_that_appears_during_the_run_is_not_replaced(tmp_path: Path) -> N
     assert {path.read_text() for path in tmp_path.iterdir() if path.is_file()} == {"mine"}
 
 
-def test_formats_of_an_earlier_assessment_go_and_those_of_the_user_stay(tmp_path: Path) -> None:
+def test_formats_of_an_earlier_assessment_are_removed(tmp_path: Path) -> None:
     begin(tmp_path)
     formats = FormatsDataset(filepath=str(tmp_path / "buildings"))
     frame = gpd.GeoDataFrame({"id": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
@@ -160,7 +160,7 @@ def test_inputs_that_are_linked_to_products_are_refused(finished: Path) -> None:
 
 
 def test_exclamation_marks_in_the_path_are_allowed(tmp_path: Path) -> None:
-    folder = tmp_path / "wow!" / "answer"
+    folder = tmp_path / "wow!" / "output"
     check_out(folder, None, overwrite=False)
     frame = gpd.GeoDataFrame({"id": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
     package = LayersDataset(filepath=str(folder / "buildings.gpkg"))
@@ -172,7 +172,7 @@ def test_exclamation_marks_in_the_path_are_allowed(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == names
 
 
-def test_no_two_products_have_one_name() -> None:
+def test_names_of_products_are_unique() -> None:
     assert len(set(PRODUCTS)) == len(PRODUCTS) == 11
 
 

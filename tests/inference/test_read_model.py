@@ -1,4 +1,4 @@
-"""Files for `--model`: checkpoints by any name, and a sentence for anything else."""
+"""Files for `--model`: checkpoints of any name, and an error for anything else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EPOCH = {"epoch": 7, "pytorch-lightning_version": "2.6.6", "state_dict": WEIGHTS
 
 @pytest.mark.parametrize("write", [torch.save, write_safetensors])
 @pytest.mark.parametrize("name", ["e_state.pth", "e.safetensors", "model.pt", "model.ckpt", "best model (1)"])
-def test_checkpoint_is_read_by_any_name(tmp_path: Path, write: Any, name: str) -> None:  # noqa: ANN401
+def test_a_checkpoint_of_any_name_is_read(tmp_path: Path, write: Any, name: str) -> None:  # noqa: ANN401
     path = tmp_path / name
     write(CHECKPOINT, path)
     read = read_model(path)
@@ -50,7 +50,7 @@ def test_checkpoint_is_read_by_any_name(tmp_path: Path, write: Any, name: str) -
     ids=["epoch", "foreign epoch", "state_dict", "dictionary", "empty", "list", "tensor"],
 )
 @pytest.mark.parametrize("name", ["mine.pth", "last.ckpt"])
-def test_other_content_is_refused_by_its_name(tmp_path: Path, name: str, content: object, kind: str) -> None:
+def test_other_content_is_refused_and_described(tmp_path: Path, name: str, content: object, kind: str) -> None:
     path = tmp_path / name
     torch.save(content, path)
     refusal = rf"{name} is not a checkpoint of this project: it holds {kind}"
@@ -69,29 +69,29 @@ def test_foreign_safetensors_are_refused(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"PK", b"nothing of the kind", b"\x40\x00\x00\x00\x00\x00\x00\x00{half", pickle.dumps(Path("x"))],
-    ids=["empty", "torn", "text", "torn safetensors", "pickle"],
+    ids=["empty", "truncated", "text", "truncated safetensors", "pickle"],
 )
 @pytest.mark.parametrize("name", ["model.pth", "model.safetensors"])
-def test_unreadable_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+def test_an_unreadable_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"{name} cannot be read as a checkpoint"):
         read_model(tmp_path / name)
 
 
-def test_pickled_module_is_refused_and_not_run(tmp_path: Path) -> None:
+def test_a_pickled_module_is_refused_and_not_run(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(1, 1), tmp_path / "whole.pth")
     with pytest.raises(CheckpointError, match=r"whole\.pth .*Python objects, which are never loaded"):
         read_model(tmp_path / "whole.pth")
 
 
-def test_missing_file_and_folder_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_have_different_errors(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"gone\.pth is not a file\."):
         read_model(tmp_path / "gone.pth")
     with pytest.raises(CheckpointError, match="is a folder"):
         read_model(tmp_path)
 
 
-def test_own_model_is_checked_as_well() -> None:
+def test_the_model_of_the_environment_is_checked_too() -> None:
     assert choose_model(None, CHECKPOINT) is CHECKPOINT
     with pytest.raises(CheckpointError, match="The best model of this environment is not a checkpoint"):
         choose_model(None, dict(WEIGHTS))

@@ -1,4 +1,4 @@
-"""Images as users have them, made of a real scene beside the project: what is read of them, and what is said."""
+"""Images as users have them, made from a real scene next to the project: their pixels and warnings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the folder of a case by its number; each is made once."""
+    """Return a function that makes the folder of a case by its number, each once."""
     made: dict[str, Path] = {}
 
     def make(number: str) -> Path:
@@ -32,42 +32,42 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
-def look(folder: Path, pre: str, post: str, **more: Path) -> tuple[HarmonisedPair, int]:
-    """Return a pair and the number of its pixels with data."""
-    found = harmonise(InferenceParams(pre=folder / pre, post=folder / post, **more))
-    grid = found.pair.grid
-    with found.pair.open() as reader:
-        return found, int(reader.read(0, 0, grid.height, grid.width).valid.sum())
+def open_case(folder: Path, pre: str, post: str, **more: Path) -> tuple[HarmonisedPair, int]:
+    """Return the pair of a case and the number of its pixels with data."""
+    harmonised = harmonise(InferenceParams(pre=folder / pre, post=folder / post, **more))
+    grid = harmonised.pair.grid
+    with harmonised.pair.open() as reader:
+        return harmonised, int(reader.read(0, 0, grid.height, grid.width).valid.sum())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("aside", ["", "_aside"])
-def test_no_data_in_one_band(case: Callable[[str], Path], aside: str) -> None:
+def test_pixels_without_data_in_one_band_of_a_float_image_have_no_data(case: Callable[[str], Path], aside: str) -> None:
     folder = case("12")
     for kind, valid in (("u8", 160_000), ("f32", 156_400), ("nan", 156_400)):
-        found, seen = look(folder, f"pre_{kind}.tif", f"post_{kind}{aside}.tif")
-        assert seen == valid
+        harmonised, count = open_case(folder, f"pre_{kind}.tif", f"post_{kind}{aside}.tif")
+        assert count == valid
         if kind != "u8":
-            assert found.pair.stretch[0] == found.pair.stretch[1] == pytest.approx((0.11, 0.67), abs=0.01)
+            assert harmonised.pair.stretch[0] == harmonised.pair.stretch[1] == pytest.approx((0.11, 0.67), abs=0.01)
 
 
 @pytest.mark.parametrize(
     ("kind", "fill", "stretch"), [("undeclared", -9999, (0.11, 0.67)), ("u16undeclared", 65535, (660, 4040))]
 )
-def test_an_undeclared_fill_value(
+def test_an_undeclared_fill_value_is_no_data(
     case: Callable[[str], Path], kind: str, fill: int, stretch: tuple[float, float]
 ) -> None:
-    found, seen = look(case("12"), f"pre_{kind}.tif", f"post_{kind}.tif")
-    assert seen == 400 * 388
-    assert found.pair.stretch[0] == pytest.approx(stretch, rel=0.02)
-    assert sum(f"hold {fill}" in warning for warning in found.warnings) == 2
+    harmonised, count = open_case(case("12"), f"pre_{kind}.tif", f"post_{kind}.tif")
+    assert count == 400 * 388
+    assert harmonised.pair.stretch[0] == pytest.approx(stretch, rel=0.02)
+    assert sum(f"hold {fill}" in warning for warning in harmonised.warnings) == 2
 
 
-def test_control_points_alone_and_no_place_at_all(case: Callable[[str], Path]) -> None:
-    found, seen = look(case("01"), "pre.tif", "post.tif")
-    assert (found.pair.grid.left, found.pair.grid.top, seen) == (486_000, 2_148_000, 160_000)
+def test_control_points_georeference_an_image_and_none_is_refused(case: Callable[[str], Path]) -> None:
+    harmonised, count = open_case(case("01"), "pre.tif", "post.tif")
+    assert (harmonised.pair.grid.left, harmonised.pair.grid.top, count) == (486_000, 2_148_000, 160_000)
     with pytest.raises(DataError, match="has no transform"):
-        look(case("01"), "pre_noplace.tif", "post_noplace.tif")
+        open_case(case("01"), "pre_noplace.tif", "post_noplace.tif")
 
 
 @pytest.mark.parametrize(
@@ -75,21 +75,24 @@ def test_control_points_alone_and_no_place_at_all(case: Callable[[str], Path]) -
 )
 def test_a_scene_across_180_degrees_is_whole(case: Callable[[str], Path], pre: str, post: str) -> None:
     folder = case("06")
-    found, seen = look(folder, f"{pre}.tif", f"{post}.tif", aoi=folder / "aoi.geojson")
+    harmonised, count = open_case(folder, f"{pre}.tif", f"{post}.tif", aoi=folder / "aoi.geojson")
     # Resampled images are black beyond their edge, so that a pixel there may be lost.
-    assert seen * found.pair.grid.pixel**2 == pytest.approx(40_000, rel=0 if post == "post" else 0.003)
+    assert count * harmonised.pair.grid.pixel**2 == pytest.approx(40_000, rel=0 if post == "post" else 0.003)
 
 
 @pytest.mark.slow
-def test_collars_of_jpeg_leave_the_shift_as_it_is(case: Callable[[str], Path]) -> None:
-    """The shift of the scene differs from -3 to 7 pixels from place to place: the collars pulled it to nearly none."""
-    lossless, lossy = (look(case("04"), f"pre{kind}.tif", f"post{kind}.tif") for kind in ("_lossless", ""))
-    for found, seen in (lossless, lossy):
-        assert found.shift is not None
-        assert (found.shift.columns, found.shift.rows) == (pytest.approx(3.1, abs=0.2), pytest.approx(1.1, abs=0.3))
-        assert not found.shift.is_reliable
-        assert seen == pytest.approx(117_050, rel=0.002)
-    moved, _ = look(case("04"), "pre_six.tif", "post_six.tif")
+def test_collars_of_jpeg_do_not_affect_the_shift(case: Callable[[str], Path]) -> None:
+    """The shift varies from -3 to 7 pixels over the scene; unmasked collars would pull the estimate towards zero."""
+    lossless, lossy = (open_case(case("04"), f"pre{kind}.tif", f"post{kind}.tif") for kind in ("_lossless", ""))
+    for harmonised, count in (lossless, lossy):
+        assert harmonised.shift is not None
+        assert (harmonised.shift.columns, harmonised.shift.rows) == (
+            pytest.approx(3.1, abs=0.2),
+            pytest.approx(1.1, abs=0.3),
+        )
+        assert not harmonised.shift.is_reliable
+        assert count == pytest.approx(117_050, rel=0.002)
+    moved, _ = open_case(case("04"), "pre_six.tif", "post_six.tif")
     assert moved.pair.shift == pytest.approx((-6, 0), abs=0.05)
 
 
@@ -103,18 +106,18 @@ def test_collars_of_jpeg_leave_the_shift_as_it_is(case: Callable[[str], Path]) -
         ("13", "pre", "post", "do not name the colours of their 4 bands"),
     ],
 )
-def test_files_as_they_are_delivered(
+def test_files_are_read_as_delivered(
     case: Callable[[str], Path], number: str, pre: str, post: str, warning: str | None
 ) -> None:
-    found, seen = look(case(number), pre, post)
-    assert found.pair.grid.crs == "EPSG:32614"
-    assert seen == pytest.approx(160_000, rel=1e-4)
-    said = [each for each in found.warnings if "shift between" not in each]
-    assert bool(said) == (warning is not None)
-    assert warning is None or any(warning in each for each in said)
+    harmonised, count = open_case(case(number), pre, post)
+    assert harmonised.pair.grid.crs == "EPSG:32614"
+    assert count == pytest.approx(160_000, rel=1e-4)
+    warnings = [each for each in harmonised.warnings if "shift between" not in each]
+    assert bool(warnings) == (warning is not None)
+    assert warning is None or any(warning in each for each in warnings)
 
 
-def test_names_with_any_character(case: Callable[[str], Path]) -> None:
+def test_names_may_have_any_character(case: Callable[[str], Path]) -> None:
     folder = next(path for path in case("24").iterdir() if path.is_dir())
     pre, post = sorted(folder.glob("p*.TIF"), reverse=True)
-    assert look(folder, pre.name, post.name)[1] == 160_000
+    assert open_case(folder, pre.name, post.name)[1] == 160_000

@@ -1,4 +1,4 @@
-"""An assessment is opened again with the pixels that were assessed."""
+"""A reopened assessment has the pixels that were assessed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from xview2_siamese_unet.raster.reader import Pair, ShiftField
 
 @pytest.fixture
 def assessed(write_raster: Write, smooth: Smooth, tmp_path: Path) -> tuple[Pair, Path]:
-    """16 bits with an undeclared fill value and blue first, within an area, moved."""
+    """An assessment of 16-bit images with an undeclared fill value, blue first, an area of interest and a shift."""
     image = smooth().astype(np.uint16) * 40
     image[:40, :90] = 65535
     pre, post = write_raster("in/pre.tif", image), write_raster("in/post.tif", np.roll(image, 3, axis=1))
@@ -33,10 +33,10 @@ def assessed(write_raster: Write, smooth: Smooth, tmp_path: Path) -> tuple[Pair,
     harmonised: HarmonisedPair = harmonise(params)
     assert any("65535" in warning for warning in harmonised.warnings)
     pair = replace(harmonised.pair, shift=(3.0, 0.0))
-    return pair, write_assessment(tmp_path / "answer", pair, params)
+    return pair, write_assessment(tmp_path / "output", pair, params)
 
 
-def test_the_same_pixels(assessed: tuple[Pair, Path]) -> None:
+def test_a_reopened_pair_has_the_same_pixels(assessed: tuple[Pair, Path]) -> None:
     pair, folder = assessed
     for before, after in zip(
         whole(HarmonisedPair(pair, ())), whole(HarmonisedPair(reopen_pair(folder), ())), strict=True
@@ -52,12 +52,12 @@ def test_a_field_of_shifts_is_kept(assessed: tuple[Pair, Path], tmp_path: Path) 
     settings = json.loads((folder / "run.json").read_text())["settings"]["inference"]
     params = InferenceParams.model_validate(settings)
     other = write_assessment(tmp_path / "other", replace(pair, field=field), params)
-    found = reopen_pair(other).field
-    assert found is not None
-    assert np.abs(found.window(0, 0, 200, 300) - field.window(0, 0, 200, 300)).max() <= 1 / 64
+    reopened = reopen_pair(other).field
+    assert reopened is not None
+    assert np.abs(reopened.window(0, 0, 200, 300) - field.window(0, 0, 200, 300)).max() <= 1 / 64
 
 
-def test_images_that_moved_or_changed(assessed: tuple[Pair, Path], tmp_path: Path) -> None:
+def test_moved_images_need_a_path_and_changed_ones_are_refused(assessed: tuple[Pair, Path], tmp_path: Path) -> None:
     pair, folder = assessed
     before = whole(HarmonisedPair(pair, ()))
     (tmp_path / "in").rename(tmp_path / "moved")
@@ -70,30 +70,30 @@ def test_images_that_moved_or_changed(assessed: tuple[Pair, Path], tmp_path: Pat
         reopen_pair(folder, given | {"post": given["pre"]})
     for content in ("{", "[]", "{}"):
         (folder / INPUTS).write_text(content)
-        with pytest.raises(DataError, match=r"The post-disaster image of .* is not at .*answer/post.tif"):
+        with pytest.raises(DataError, match=r"The post-disaster image of .* is not at .*output/post.tif"):
             reopen_pair(folder)
     (folder / "run.json").unlink()
     with pytest.raises(DataError, match="holds no finished assessment"):
         reopen_pair(folder)
 
 
-def test_a_record_leads_to_no_file_outside_of_its_folder(assessed: tuple[Pair, Path]) -> None:
+def test_a_record_opens_no_file_outside_of_its_folder(assessed: tuple[Pair, Path]) -> None:
     pair, folder = assessed
     (folder / INPUTS).unlink()
     record = json.loads((folder / "run.json").read_text())
     record["post"]["name"] = "../in/post.tif"
     (folder / "run.json").write_text(json.dumps(record))
-    with pytest.raises(DataError, match=r"is not at .*answer/post\.tif"):
+    with pytest.raises(DataError, match=r"is not at .*output/post\.tif"):
         reopen_pair(folder)
     (folder / INPUTS).write_text(json.dumps({"pre": "../in/pre.tif", "post": str(pair.post.path)}))
     assert reopen_pair(folder).pre.path.samefile(pair.pre.path)
 
 
-def test_a_post_disaster_image_alone(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
+def test_a_post_disaster_image_alone_is_reopened(write_raster: Write, smooth: Smooth, tmp_path: Path) -> None:
     params = InferenceParams(pre=Path("none"), post=write_raster("post.tif", smooth()), registration="off")
     pair = harmonise(params).pair
-    folder = write_assessment(tmp_path / "answer", pair, params)
+    folder = write_assessment(tmp_path / "output", pair, params)
     assert json.loads((folder / INPUTS).read_text()).keys() == {"post"}
-    found = reopen_pair(folder)
-    assert found.post_only
-    np.testing.assert_array_equal(whole(HarmonisedPair(found, ()))[1], whole(HarmonisedPair(pair, ()))[1])
+    reopened = reopen_pair(folder)
+    assert reopened.post_only
+    np.testing.assert_array_equal(whole(HarmonisedPair(reopened, ()))[1], whole(HarmonisedPair(pair, ()))[1])

@@ -1,4 +1,4 @@
-"""Whatever footprints come in: rows, ids and geometry come out, each with the status of what is visible."""
+"""Every footprint of the input is a row of the output, with its id, its geometry and a status."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SYSTEMS = {"gpkg": UTM, "geojson": "OGC:CRS84", "geojsonl": "OGC:CRS84", "fgb": 
 
 def shapes(random: np.random.Generator, count: int) -> list[Any]:
     """Return valid geometry of every kind, inside of the images, across their edge and elsewhere."""
-    found: list[Any] = []
+    geometries: list[Any] = []
     for number in range(count):
         x, y = random.uniform(-15, 115), random.uniform(-15, 95)
         one = rotate(
@@ -48,8 +48,8 @@ def shapes(random: np.random.Generator, count: int) -> list[Any]:
         mixed = shapely.GeometryCollection([one, one.centroid])
         far = shapely.affinity.translate(one, 3_000, 0)
         kinds = [one, holed, two, shapely.force_3d(one, 4), far, None, shapely.Polygon(), mixed]
-        found.append(kinds[number % len(kinds)] if number < len(kinds) else kinds[random.integers(2)])
-    return found
+        geometries.append(kinds[number % len(kinds)] if number < len(kinds) else kinds[random.integers(2)])
+    return geometries
 
 
 def names(kind: str, random: np.random.Generator, count: int) -> tuple[Any, list[str | None]]:
@@ -65,9 +65,9 @@ def names(kind: str, random: np.random.Generator, count: int) -> tuple[Any, list
 
 def write_footprints(path: Path, column: Any, geometry: list[Any]) -> Path:  # noqa: ANN401
     """Write footprints in the format of the ending, in a system that differs from format to format."""
-    if path.suffix == ".fgb":  # which is flat or not as a whole
+    if path.suffix == ".fgb":  # 2D or 3D as a whole
         geometry = [shape if shape is None else shapely.force_2d(shape) for shape in geometry]
-    if path.suffix == ".shp":  # which holds no collections
+    if path.suffix == ".shp":  # holds no collections
         geometry = [shape if shape is None else polygon(shape) for shape in geometry]
     frame = gpd.GeoDataFrame({"id": column}, geometry=geometry, crs=UTM)
     if path.suffix == ".parquet":
@@ -81,12 +81,12 @@ def write_footprints(path: Path, column: Any, geometry: list[Any]) -> Path:  # n
 
 
 def assess(params: InferenceParams, folder: Path) -> tuple[gpd.GeoDataFrame, tuple[str, ...]]:
-    """Go through the nodes with a model that is sure of a building everywhere; read the buildings back."""
+    """Run the nodes with a model that predicts destroyed buildings everywhere; read the buildings back."""
     harmonised = harmonise(params)
     grid = harmonised.pair.grid
     plan, store = WindowPlan(grid.height, grid.width, 64, 16), BlockStore(folder / "blocks" / "r")
-    sure = np.array([0.1, 0.05, 0.05, 0.1, 0.7], np.float32)
-    fill(harmonised.pair, plan, lambda pre, _: np.broadcast_to(sure, (*pre.shape[:3], 5)), store, 4)
+    probabilities = np.array([0.1, 0.05, 0.05, 0.1, 0.7], np.float32)
+    fill(harmonised.pair, plan, lambda pre, _: np.broadcast_to(probabilities, (*pre.shape[:3], 5)), store, 4)
     source = {"name": "x", "date": None}
     record = {"pre": source, "post": source, "model": {"id": "m"}, "run_id": "r", "code": "0", "vote_weights": None}
     predicted = Predicted(harmonised.pair, plan, record, "2026-01-01T00:00:00.000Z")
@@ -100,16 +100,16 @@ def assess(params: InferenceParams, folder: Path) -> tuple[gpd.GeoDataFrame, tup
     return read_building_layer(package.load()), harmonised.warnings
 
 
-def visible_share(shape: Any, seen: np.ndarray) -> float:  # noqa: ANN401
+def visible_share(shape: Any, with_data: np.ndarray) -> float:  # noqa: ANN401
     """Return the share of a polygon over pixels with data, from points on a fine lattice."""
     west, south, east, north = shape.bounds
-    pixel = DOWN / len(seen)
+    pixel = DOWN / len(with_data)
     step = pixel / FINE
     x, y = np.meshgrid(np.arange(west + step / 2, east, step), np.arange(south + step / 2, north, step))
     inside = shapely.contains_xy(shape, x, y)
     column, row = np.floor((x[inside] - LEFT) / pixel).astype(int), np.floor((TOP - y[inside]) / pixel).astype(int)
-    there = (column >= 0) & (column < seen.shape[1]) & (row >= 0) & (row < len(seen))
-    return float(seen[row[there], column[there]].sum() / inside.sum())
+    inside_image = (column >= 0) & (column < with_data.shape[1]) & (row >= 0) & (row < len(with_data))
+    return float(with_data[row[inside_image], column[inside_image]].sum() / inside.sum())
 
 
 def polygon(shape: Any) -> Any:  # noqa: ANN401
@@ -123,28 +123,32 @@ def polygon(shape: Any) -> Any:  # noqa: ANN401
     ("ending", "kind"),
     [*((ending, "gaps") for ending in [*SYSTEMS, "parquet"]), *(("gpkg", kind) for kind in ("whole", "long", "text"))],
 )
-def test_rows_ids_geometry_and_status(tmp_path: Path, write_raster: Write, ending: str, kind: str) -> None:
+def test_rows_ids_and_geometry_are_kept_and_the_status_is_that_of_the_visible_share(
+    tmp_path: Path, write_raster: Write, ending: str, kind: str
+) -> None:
     random = np.random.default_rng([2, *ending.encode(), *kind.encode()])
     pixel = PIXELS[kind]
     height, width = round(DOWN / pixel), round(ACROSS / pixel)
-    dates = random.integers(1, 255, (2, height, width, 3), dtype=np.uint8)
-    for date in dates:
+    images = random.integers(1, 255, (2, height, width, 3), dtype=np.uint8)
+    for image in images:
         row, column = random.integers(height), random.integers(width)
-        date[row : row + 60, column : column + 70] = 0
-    place = Affine(pixel, 0, LEFT, 0, -pixel, TOP)
-    pre, post = (write_raster(f"{name}.tif", date, place) for name, date in zip(("pre", "post"), dates, strict=True))
-    given, (column, wanted) = shapes(random, 24), names(kind, random, 24)
-    path = write_footprints(tmp_path / f"houses.{ending}", column, given)
-    found, warnings = assess(InferenceParams(pre=pre, post=post, footprints=path, registration="off"), tmp_path)
-    assert [None if pd.isna(value) else value for value in found["building_id"]] == wanted
-    assert any("have no value in column 'id'" in warning for warning in warnings) == (None in wanted)
-    seen = (dates > 0).any(axis=3).all(axis=0)
-    for shape, row in zip(map(polygon, given), found.itertuples(), strict=True):
-        check(shape, row, seen)
+        image[row : row + 60, column : column + 70] = 0
+    transform = Affine(pixel, 0, LEFT, 0, -pixel, TOP)
+    pre, post = (
+        write_raster(f"{name}.tif", image, transform) for name, image in zip(("pre", "post"), images, strict=True)
+    )
+    footprints, (column, expected) = shapes(random, 24), names(kind, random, 24)
+    path = write_footprints(tmp_path / f"houses.{ending}", column, footprints)
+    buildings, warnings = assess(InferenceParams(pre=pre, post=post, footprints=path, registration="off"), tmp_path)
+    assert [None if pd.isna(value) else value for value in buildings["building_id"]] == expected
+    assert any("have no value in column 'id'" in warning for warning in warnings) == (None in expected)
+    with_data = (images > 0).any(axis=3).all(axis=0)
+    for shape, row in zip(map(polygon, footprints), buildings.itertuples(), strict=True):
+        check(shape, row, with_data)
 
 
-def check(shape: Any, row: Any, seen: np.ndarray) -> None:  # noqa: ANN401
-    """Compare a building as it was read back with what is known of it."""
+def check(shape: Any, row: Any, with_data: np.ndarray) -> None:  # noqa: ANN401
+    """Compare a building of the output with its footprint."""
     if shape.is_empty:
         assert (row.status, row.reason) == ("not_assessed", "no polygon")
         assert row.geometry is None or row.geometry.is_empty
@@ -153,7 +157,7 @@ def check(shape: Any, row: Any, seen: np.ndarray) -> None:  # noqa: ANN401
     assert row.geometry.symmetric_difference(shape).area < 0.01 * shape.area
     area, _ = pyproj.Geod(ellps="WGS84").geometry_area_perimeter(degrees(shape))
     assert row.area_m2 == pytest.approx(abs(area), rel=1e-3)
-    visible = visible_share(shape, seen)
+    visible = visible_share(shape, with_data)
     assert row.visible_fraction == pytest.approx(visible, abs=0.01)
     if abs(visible - 0.5) > 0.01:
         assert row.status == ("assessed" if visible > 0.5 else "not_assessed")

@@ -1,4 +1,4 @@
-"""What a net does when memory runs out: smaller batches, then smaller windows, and the same answer."""
+"""Predictions of a net, also after memory runs out: smaller batches, then smaller windows, and the same result."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def checkpoint_of(net: torch.nn.Module, model: dict[str, object]) -> dict[str, o
 
 
 @pytest.mark.parametrize("variant", MODELS, ids=str)
-def test_the_answer_is_that_of_the_net(variant: dict[str, object]) -> None:
+def test_the_predictor_returns_the_probabilities_of_the_net(variant: dict[str, object]) -> None:
     torch.manual_seed(0)
     model = MODEL | variant
     net = build_net(ModelParams.model_validate(model), 5).eval()
@@ -43,29 +43,29 @@ def test_the_answer_is_that_of_the_net(variant: dict[str, object]) -> None:
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 2)
     checkpoint = checkpoint_of(net, model)
-    answer = WindowPredictor(checkpoint, HardwareParams(device="cpu", precision="32-true"))
-    dates = np.random.default_rng(0).integers(1, 255, (2, 1, 96, 64, 3), dtype=np.uint8)
-    given = [(torch.from_numpy(date).permute(0, 3, 1, 2).float() - 127) / 60 for date in dates]
+    predictor = WindowPredictor(checkpoint, HardwareParams(device="cpu", precision="32-true"))
+    images = np.random.default_rng(0).integers(1, 255, (2, 1, 96, 64, 3), dtype=np.uint8)
+    inputs = [(torch.from_numpy(image).permute(0, 3, 1, 2).float() - 127) / 60 for image in images]
     with torch.inference_mode():
-        expected = probabilities(net(*given)).permute(0, 2, 3, 1).numpy()
-    np.testing.assert_allclose(answer(*dates), expected, atol=1e-5)
-    flipped = WindowPredictor(checkpoint, HardwareParams(device="cpu", precision="32-true"), tta="flips")(*dates)
+        expected = probabilities(net(*inputs)).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(predictor(*images), expected, atol=1e-5)
+    flipped = WindowPredictor(checkpoint, HardwareParams(device="cpu", precision="32-true"), tta="flips")(*images)
     assert np.abs(flipped - expected).max() > 1e-4
     np.testing.assert_allclose(flipped.sum(axis=3), 1, atol=1e-5)
-    assert (answer.usual_batch, answer.device) == (1, "cpu")
+    assert (predictor.usual_batch, predictor.device) == (1, "cpu")
 
 
 class Cramped(WindowPredictor):
-    """A stand-in that looks 8 pixels far and has memory for `room` pixels."""
+    """A stand-in with a receptive field of 8 pixels on each side and memory for `capacity` pixels."""
 
-    def __init__(self, room: int, error: Exception) -> None:
-        self.device, self.room, self.error = "cpu", room, error
+    def __init__(self, capacity: int, error: Exception) -> None:
+        self.device, self.capacity, self.error = "cpu", capacity, error
         self.warnings = []
         self.shapes: list[tuple[int, ...]] = []
         self.failed = 0
 
     def _predict(self, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
-        if pre[..., 0].size > self.room:
+        if pre[..., 0].size > self.capacity:
             self.failed += 1
             raise self.error
         self.shapes.append(pre.shape[:3])
@@ -84,7 +84,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=str)
-def test_halves_of_batch_and_window_give_the_answer_of_the_whole(error: Exception) -> None:
+def test_half_batches_and_windows_give_the_same_prediction(error: Exception) -> None:
     pre, post = np.random.default_rng(0).integers(0, 255, (2, 3, 320, 416, 3), dtype=np.uint8)
     whole = Cramped(10**9, error)(pre, post)
     cramped = Cramped(320 * 300, error)
@@ -96,7 +96,7 @@ def test_halves_of_batch_and_window_give_the_answer_of_the_whole(error: Exceptio
     assert len(cramped.warnings) == len(set(cramped.warnings)) > 0
 
 
-def test_a_batch_for_which_memory_ran_out_is_not_tried_again() -> None:
+def test_a_batch_size_that_ran_out_of_memory_is_not_tried_again() -> None:
     pre = np.zeros((2, 320, 320, 3), np.uint8)
     cramped = Cramped(320 * 320, ERRORS[0])
     for _ in range(3):
@@ -108,18 +108,18 @@ def test_a_batch_for_which_memory_ran_out_is_not_tried_again() -> None:
 VIEWS: list[tuple[Tta | None, Tta, bool]] = [(None, "d4", False), ("d4", "d4", False), ("none", "none", True)]
 
 
-@pytest.mark.parametrize(("asked", "applied", "warned"), VIEWS)
-def test_other_views_than_the_model_was_scored_with_are_warned_of(
-    asked: Tta | None, applied: Tta, warned: bool
+@pytest.mark.parametrize(("requested", "applied", "warned"), VIEWS)
+def test_another_augmentation_than_in_scoring_gives_a_warning(
+    requested: Tta | None, applied: Tta, warned: bool
 ) -> None:
     checkpoint = {**checkpoint_of(build_net(ModelParams.model_validate(MODEL), 5), MODEL), "prediction": {"tta": "d4"}}
-    answer = WindowPredictor(checkpoint, HardwareParams(device="cpu", precision="32-true"), tta=asked)
-    assert answer.tta == applied
-    assert all("scored with test-time augmentation 'd4'" in warning for warning in answer.warnings)
-    assert len(answer.warnings) == warned
+    predictor = WindowPredictor(checkpoint, HardwareParams(device="cpu", precision="32-true"), tta=requested)
+    assert predictor.tta == applied
+    assert all("scored with test-time augmentation 'd4'" in warning for warning in predictor.warnings)
+    assert len(predictor.warnings) == warned
 
 
-def test_memory_that_is_not_enough_for_anything_ends_the_run() -> None:
+def test_errors_that_smaller_windows_do_not_solve_are_raised() -> None:
     pre = np.zeros((2, 320, 320, 3), np.uint8)
     with pytest.raises(torch.OutOfMemoryError):
         Cramped(100, ERRORS[0])(pre, pre)

@@ -1,4 +1,4 @@
-"""Zonal figures of buildings against an exact computation with shapely, on rasters that the program wrote."""
+"""Zonal statistics of buildings against an exact computation with shapely, on rasters written as in an assessment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEIGHT, WIDTH = 60, 540  # more columns than a block of the file
 
 
 def write_probability(path: Path, grid: Grid, values: np.ndarray, side: int) -> Path:
-    """Write (5, h, w) as the program does, in blocks of `side` pixels; blocks without data are left out."""
+    """Write probabilities (5, h, w) in blocks of `side` pixels, without blocks that have no data."""
     blocks = (
         (slice(top, top + block.shape[1]), slice(left, left + block.shape[2]), block)
         for top in range(0, grid.height, side)
@@ -46,8 +46,8 @@ def random_scene(random: np.random.Generator, height: int, width: int) -> np.nda
     return values
 
 
-def random_outlines(random: np.random.Generator, grid: Grid, count: int) -> gpd.GeoDataFrame:
-    """Return turned rectangles, L shapes, rings and pairs of parts, some over an edge of the grid."""
+def random_footprints(random: np.random.Generator, grid: Grid, count: int) -> gpd.GeoDataFrame:
+    """Return rotated rectangles, L shapes, rings and pairs of parts, some across an edge of the grid."""
     shapes = []
     for number in range(count):
         column, row = random.uniform(-4, grid.width + 4), random.uniform(-4, grid.height + 4)
@@ -87,16 +87,16 @@ def footprints(shapes: list[shapely.Geometry], grid: Grid) -> gpd.GeoDataFrame:
 @example(pixel=0.5, left=486000.0, top=2148000.0, side=512, seed=3)
 @example(pixel=1.2, left=486000.0, top=2148000.0, side=512, seed=4)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_zonal_figure_is_exact(
+def test_every_zonal_statistic_is_exact(
     tmp_path: Path, pixel: float, left: float, top: float, side: int, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
     grid = Grid(str(random.choice(SYSTEMS)), left, top, pixel, WIDTH, HEIGHT)
     values = random_scene(random, HEIGHT, WIDTH)
     path = write_probability(tmp_path / "probability.tif", grid, values, side)
-    outlines = random_outlines(random, grid, 20)
-    found = assess_buildings(outlines, path, grid, BuildingParams())
-    for row, shape in zip(found.itertuples(), outlines.geometry, strict=True):
+    polygons = random_footprints(random, grid, 20)
+    assessed = assess_buildings(polygons, path, grid, BuildingParams())
+    for row, shape in zip(assessed.itertuples(), polygons.geometry, strict=True):
         visible, means = exact_zonal(shape, grid, values)
         assert row.visible_fraction == pytest.approx(visible, abs=1e-4)
         if visible < 1e-6:
@@ -111,7 +111,7 @@ def test_every_zonal_figure_is_exact(
 
 
 @pytest.mark.parametrize("pixel", [0.3, 0.5])
-def test_hidden_pixels_have_no_vote(tmp_path: Path, pixel: float) -> None:
+def test_pixels_without_data_have_no_vote(tmp_path: Path, pixel: float) -> None:
     grid = Grid("EPSG:32614", 486000.0, 2148000.0, pixel, 40, 20)
     values = np.zeros((5, 20, 40), np.uint8)
     values[4] = LEVELS  # destroyed in the west
@@ -121,29 +121,29 @@ def test_hidden_pixels_have_no_vote(tmp_path: Path, pixel: float) -> None:
         shapely.box(grid.left + (c - 5) * pixel, grid.top - 15 * pixel, grid.left + (c + 5) * pixel, grid.top - pixel)
         for c in (10, 20, 30)
     )
-    outlines = footprints([west, across, east], grid)
-    found = assess_buildings(outlines, path, grid, BuildingParams(min_visible=0.4))
-    assert found["visible_fraction"].tolist() == [1, 0.5, 0]
-    assert found["built_fraction"].tolist()[:2] == [1, 1]
-    assert found["p_destroyed"].tolist()[:2] == [1, 1]
-    assert found["status"].tolist() == [ASSESSED, ASSESSED, NOT_ASSESSED]
-    assert found["reason"].dropna().to_dict() == {2: "no data"}
+    polygons = footprints([west, across, east], grid)
+    assessed = assess_buildings(polygons, path, grid, BuildingParams(min_visible=0.4))
+    assert assessed["visible_fraction"].tolist() == [1, 0.5, 0]
+    assert assessed["built_fraction"].tolist()[:2] == [1, 1]
+    assert assessed["p_destroyed"].tolist()[:2] == [1, 1]
+    assert assessed["status"].tolist() == [ASSESSED, ASSESSED, NOT_ASSESSED]
+    assert assessed["reason"].dropna().to_dict() == {2: "no data"}
 
 
-def test_bare_ground_is_abstained_from(tmp_path: Path) -> None:
+def test_a_footprint_on_bare_ground_leads_to_an_abstention(tmp_path: Path) -> None:
     grid = Grid("EPSG:32614", 486000.0, 2148000.0, 0.5, 40, 20)
     values = np.zeros((5, 20, 40), np.uint8)
-    values[0, :, :20] = LEVELS  # background for sure in the west, 0.872 building in the east
+    values[0, :, :20] = LEVELS  # certain background in the west, a building with 0.872 in the east
     values[0, :, 20:] = round(0.128 * LEVELS)
     values[1, :, 20:] = LEVELS - round(0.128 * LEVELS)
     path = write_probability(tmp_path / "probability.tif", grid, values, 64)
     boxes = [shapely.box(grid.left + x, grid.top - 8, grid.left + x + 5, grid.top - 2) for x in (2, 12)]
-    outlines = gpd.GeoDataFrame(
+    polygons = gpd.GeoDataFrame(
         {"building_id": ["field", "house"], "footprint_source": "t"}, geometry=boxes, crs=grid.crs
     )
-    found = assess_buildings(outlines, path, grid, BuildingParams())
-    assert found["built_fraction"].tolist() == pytest.approx([0, 0.872], abs=1 / LEVELS)
-    assert found["status"].tolist() == [ABSTAINED, ASSESSED]
+    assessed = assess_buildings(polygons, path, grid, BuildingParams())
+    assert assessed["built_fraction"].tolist() == pytest.approx([0, 0.872], abs=1 / LEVELS)
+    assert assessed["status"].tolist() == [ABSTAINED, ASSESSED]
 
 
 def test_the_reason_names_the_area_of_interest(tmp_path: Path) -> None:
@@ -151,15 +151,17 @@ def test_the_reason_names_the_area_of_interest(tmp_path: Path) -> None:
     rows, columns = np.mgrid[:40, :40]
     values = np.zeros((5, 40, 40), np.uint8)
     values[1] = LEVELS
-    values[:, columns > rows] = NO_DATA  # outside of the area, the half below the diagonal
+    values[:, columns > rows] = NO_DATA  # the area of interest is the half below the diagonal
     left, bottom, right, top = grid.bounds
     aoi = shapely.Polygon([(left, top), (left, bottom), (right, bottom)])
     path = write_probability(tmp_path / "probability.tif", grid, values, 64)
     inside, across, outside = (
         shapely.box(left + x, bottom + y, left + x + 3, bottom + y + 3) for x, y in ((0, 0), (7, 3), (8, 8))
     )
-    found = assess_buildings(footprints([inside, across, outside], grid), path, grid, BuildingParams(), aoi)
-    assert found["status"].tolist() == [ASSESSED, NOT_ASSESSED, NOT_ASSESSED]
-    assert found["visible_fraction"].tolist() == pytest.approx([1, exact_zonal(across, grid, values)[0], 0], abs=1e-4)
-    assert "area of interest" in found["reason"][1]
-    assert found["reason"][2] == "outside the area of interest"
+    assessed = assess_buildings(footprints([inside, across, outside], grid), path, grid, BuildingParams(), aoi)
+    assert assessed["status"].tolist() == [ASSESSED, NOT_ASSESSED, NOT_ASSESSED]
+    assert assessed["visible_fraction"].tolist() == pytest.approx(
+        [1, exact_zonal(across, grid, values)[0], 0], abs=1e-4
+    )
+    assert "area of interest" in assessed["reason"][1]
+    assert assessed["reason"][2] == "outside the area of interest"

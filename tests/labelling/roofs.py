@@ -20,7 +20,7 @@ SIDE = 24
 
 @pytest.fixture
 def pair(write_raster: Write) -> Pair:
-    """A red roof on grey before the event, a blue one after it."""
+    """Red roofs on grey in the pre-disaster image, blue ones in the post-disaster image."""
     images = [np.full((400, 500, 3), grey, np.uint8) for grey in (90, 120)]
     for top, left in corners():
         images[0][top : top + SIDE, left : left + SIDE] = (220, 20, 20)
@@ -34,7 +34,7 @@ def corners() -> list[tuple[int, int]]:
 
 @pytest.fixture
 def roofs() -> gpd.GeoDataFrame:
-    """As `buildings.gpkg` holds them; the fourth is not assessed."""
+    """The buildings of `buildings.gpkg`, of which the fourth is not assessed."""
     outlines = [
         shapely.box(500_000 + left / 2, 4_000_000 - (top + SIDE) / 2, 500_000 + (left + SIDE) / 2, 4_000_000 - top / 2)
         for top, left in corners()

@@ -1,4 +1,4 @@
-"""Labels from the page, QGIS or a spreadsheet; what is said of those that do not fit."""
+"""Labels from the page, QGIS or a spreadsheet; errors and warnings about those that do not match."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def shapes(path: Path, geometries: list[Any], labels: list[Any], crs: str = CRS,
         ),
     ],
 )
-def test_spreadsheets(tmp_path: Path, buildings: gpd.GeoDataFrame, content: str, encoding: str) -> None:
+def test_labels_are_read_from_spreadsheets(
+    tmp_path: Path, buildings: gpd.GeoDataFrame, content: str, encoding: str
+) -> None:
     labels = read_labels(text(tmp_path / "labels.csv", content, encoding), buildings)
     assert pairs(labels) == [("3", 4), ("a", 1), ("4", None)]
 
@@ -75,7 +77,9 @@ def test_spreadsheets(tmp_path: Path, buildings: gpd.GeoDataFrame, content: str,
         (["5", "u", "U", "?", "cannot tell", "can't tell", "unknown", "un-classified"], None),
     ],
 )
-def test_spellings(tmp_path: Path, buildings: gpd.GeoDataFrame, words: list[str], code: int | None) -> None:
+def test_spellings_of_a_class_are_accepted(
+    tmp_path: Path, buildings: gpd.GeoDataFrame, words: list[str], code: int | None
+) -> None:
     for word in words:
         labels = read_labels(text(tmp_path / "labels.csv", f'building_id,label\na,"{word}"\n'), buildings)
         assert pairs(labels) == [("a", code)], word
@@ -90,7 +94,7 @@ def test_an_unknown_class_is_refused(tmp_path: Path, buildings: gpd.GeoDataFrame
     assert "1 no-damage, 2 minor-damage" in refused.value.hint
 
 
-def test_no_building_is_an_answer_of_its_own(
+def test_no_building_is_a_separate_label(
     tmp_path: Path, buildings: gpd.GeoDataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     labels = read_labels(text(tmp_path / "x.csv", "building_id,label\na,no-building\n3,u\n4,2\n"), buildings)
@@ -114,7 +118,7 @@ def test_no_building_is_an_answer_of_its_own(
         ("3,2\na,1\n3,minor\n", [("3", 2), ("a", 1)], "1 of 3 labels repeat another one"),
     ],
 )
-def test_what_does_not_fit_is_counted(
+def test_rows_that_do_not_match_are_counted(
     tmp_path: Path,
     buildings: gpd.GeoDataFrame,
     caplog: pytest.LogCaptureFixture,
@@ -149,14 +153,16 @@ def test_what_does_not_fit_is_counted(
         ("building_id,label\na,1,2\nb,1,2,3,4\n", "2 of 2 rows of x.csv have more fields"),
     ],
 )
-def test_one_sentence(tmp_path: Path, buildings: gpd.GeoDataFrame, content: str, message: str) -> None:
+def test_unusable_tables_are_refused_in_one_sentence(
+    tmp_path: Path, buildings: gpd.GeoDataFrame, content: str, message: str
+) -> None:
     with pytest.raises(DataError, match=message) as refused:
         read_labels(text(tmp_path / "x.csv", content), buildings)
     assert refused.value.hint
     assert "\n" not in str(refused.value)
 
 
-def test_rows_of_other_lengths_than_the_header(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
+def test_rows_may_be_shorter_or_longer_than_the_header(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
     """Spreadsheets leave out what is empty at the end of a row, or write a separator for it."""
     path = text(tmp_path / "x.csv", "building_id,label,note\na,1\n\n3,2,seen,,\n4\n")
     assert pairs(read_labels(path, buildings)) == [("a", 1), ("3", 2)]
@@ -176,7 +182,7 @@ def test_other_encodings_and_missing_files_are_refused(tmp_path: Path, buildings
 
 
 def test_a_label_next_to_predictions_is_read(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
-    """As somebody makes it who adds a column to a copy of buildings.gpkg in QGIS."""
+    """A column was added to a copy of buildings.gpkg in QGIS."""
     path = shapes(
         tmp_path / "copy.gpkg",
         [box(n) for n in range(3)],
@@ -198,17 +204,17 @@ def test_shapes_belong_to_the_footprint_they_lie_in(
     drawn = [box(4.1), box(0.1, 9.5), box(1.2, 3)]
     geometries = [each.centroid for each in drawn] if kind == "points" else drawn
     path = shapes(tmp_path / f"l.{ending}", geometries, [4, 1, 2], "OGC:CRS84" if ending == "geojson" else crs)
-    found = pairs(read_labels(path, buildings))
-    assert (sorted(found) if ending == "fgb" else found) == [("5", 4), ("a", 1), ("b 2", 2)]  # fgb sorts by place
+    labels = pairs(read_labels(path, buildings))
+    assert (sorted(labels) if ending == "fgb" else labels) == [("5", 4), ("a", 1), ("b 2", 2)]  # FlatGeobuf sorts rows
 
 
-def test_numbers_of_rows_are_no_ids(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
-    """`fid` 3 is the third row, and the building called 3 another one."""
+def test_row_numbers_are_not_ids(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
+    """`fid` 3 is the third row, not the building with id 3."""
     path = shapes(tmp_path / "l.gpkg", [box(n).centroid for n in (5, 4, 0)], [1, 2, 3])
     assert pairs(read_labels(path, buildings)) == [("6", 1), ("5", 2), ("a", 3)]
 
 
-def test_shapes_without_one_footprint_are_counted(
+def test_shapes_without_exactly_one_footprint_are_counted(
     tmp_path: Path, buildings: gpd.GeoDataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     twice = pd.concat([buildings, buildings.iloc[[5]].assign(building_id="7")], ignore_index=True)
@@ -232,7 +238,7 @@ def test_ids_that_repeat_are_refused(tmp_path: Path, buildings: gpd.GeoDataFrame
         read_labels(text(tmp_path / "x.csv", "building_id,label\na,1\n"), twice)
 
 
-def test_shapes_elsewhere_are_refused(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
+def test_shapes_outside_the_assessed_area_are_refused(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
     points = gpd.GeoSeries([box(n).centroid for n in range(2)], crs=CRS).to_crs("OGC:CRS84")
     feature = [
         {"type": "Feature", "properties": {"label": 1}, "geometry": {"type": "Point", "coordinates": [p.y, p.x]}}
@@ -246,7 +252,7 @@ def test_shapes_elsewhere_are_refused(tmp_path: Path, buildings: gpd.GeoDataFram
         read_labels(away, buildings)
 
 
-def test_a_layer_of_several_is_named(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
+def test_one_of_several_layers_must_be_named(tmp_path: Path, buildings: gpd.GeoDataFrame) -> None:
     path = tmp_path / "l.gpkg"
     for name, code in (("anna", 1), ("ben", 4)):
         frame = gpd.GeoDataFrame({"label": [code]}, geometry=[box(0).centroid], crs=CRS)
@@ -256,7 +262,7 @@ def test_a_layer_of_several_is_named(tmp_path: Path, buildings: gpd.GeoDataFrame
     assert pairs(read_labels(Path(f"{path}|layername=ben"), buildings)) == [("a", 4)]
 
 
-def test_an_export_of_the_predictions_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_export_of_the_predictions_is_detected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     codes = [1 + n % 4 for n in range(30)]
     frame = gpd.GeoDataFrame(
         {"building_id": [f"i{n}" for n in range(30)], "damage": pd.array(codes, dtype="Int8")},
@@ -279,7 +285,9 @@ def test_an_export_of_the_predictions_is_noticed(tmp_path: Path, caplog: pytest.
     assert not caplog.messages
 
 
-def test_the_validation_sample_does_not_train(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_labels_of_the_validation_sample_are_excluded_from_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert validation_ids(tmp_path) == []
     (tmp_path / "validation").mkdir()
     text(tmp_path / "validation" / "sample.csv", "building_id,stratum,weight\n007,1,2.5\nb,1,2.5\n")

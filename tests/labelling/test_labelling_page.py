@@ -25,12 +25,12 @@ from xview2_siamese_unet.labelling.page import labelling_page
 from xview2_siamese_unet.raster.reader import Pair
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "santa_rosa" / "tier3" / "images"
-DATES = ("pre", "post")
+IMAGES = ("pre", "post")
 
 
 def content(page: str) -> dict[str, Any]:
-    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
-    return dict(json.loads(found))
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+    return dict(json.loads(data))
 
 
 def picture(uri: str) -> np.ndarray:
@@ -44,8 +44,8 @@ def test_the_outline_lies_on_the_building_in_both_pictures(pair: Pair, roofs: gp
     assert [each["id"] for each in data["buildings"]] == IDS
     for entry in data["buildings"]:
         points = np.array([float(each) for each in re.findall(r"[\d.]+", entry["path"])]).reshape(-1, 2)
-        for date, colour in (("pre", 0), ("post", 2)):
-            image = picture(entry[date]).astype(int)
+        for name, colour in (("pre", 0), ("post", 2)):
+            image = picture(entry[name]).astype(int)
             assert image.shape[:2] == (200, 200)  # 100 m
             (west, north), (east, south) = (each / 1000 * 200 for each in (points.min(0), points.max(0)))
             inside = image[round(north) + 2 : round(south) - 2, round(west) + 2 : round(east) - 2]
@@ -55,10 +55,10 @@ def test_the_outline_lies_on_the_building_in_both_pictures(pair: Pair, roofs: gp
         assert entry["metres"] == 100
 
 
-def test_the_place_is_that_of_the_footprint_in_degrees(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
+def test_the_geometry_on_the_page_is_the_footprint_in_degrees(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
     data = content(labelling_page(roofs, pair, [IDS[5]], show_prediction=False))
-    found = shapely.geometry.shape(data["buildings"][0]["geometry"])
-    placed = gpd.GeoSeries([found], crs="OGC:CRS84").to_crs(roofs.crs)[0]
+    footprint = shapely.geometry.shape(data["buildings"][0]["geometry"])
+    placed = gpd.GeoSeries([footprint], crs="OGC:CRS84").to_crs(roofs.crs)[0]
     assert placed.symmetric_difference(roofs.geometry[5]).area < 0.5
 
 
@@ -73,7 +73,7 @@ def test_predictions_are_shown_only_on_request(pair: Pair, roofs: gpd.GeoDataFra
     ]
 
 
-def test_text_is_escaped_and_only_its_own_script_runs(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
+def test_text_is_escaped_and_only_the_script_of_the_page_runs(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
     page = labelling_page(roofs, pair, [EVIL], show_prediction=True, title="<b>&")
     assert EVIL not in page
     assert "<b>" not in page.replace("<b>No", "").replace("<b>M", "").replace("<b>Destroyed", "").replace(
@@ -86,14 +86,14 @@ def test_text_is_escaped_and_only_its_own_script_runs(pair: Pair, roofs: gpd.Geo
     assert not re.findall(r"https?://", page)
 
 
-def test_the_page_is_the_same_twice_and_its_labels_are_kept_by_content(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
+def test_the_page_is_deterministic_and_labels_are_stored_by_its_content(pair: Pair, roofs: gpd.GeoDataFrame) -> None:
     page = labelling_page(roofs, pair, IDS, show_prediction=False)
     assert labelling_page(roofs, pair, IDS, show_prediction=False) == page
     assert content(labelling_page(roofs, pair, IDS[::-1], show_prediction=False))["key"] != content(page)["key"]
 
 
-def test_what_the_images_do_not_show(write_raster: Write, roofs: gpd.GeoDataFrame) -> None:
-    """Black is no data: no pre-disaster image in the west, none of either in the very east."""
+def test_images_without_data_are_left_out(write_raster: Write, roofs: gpd.GeoDataFrame) -> None:
+    """Black is no data, here in the west of the pre-disaster image."""
     images = [np.full((400, 500, 3), 90, np.uint8) for _ in range(2)]
     images[0][:, :250] = 0
     pair = pair_of(write_raster("pre.tif", images[0]), write_raster("post.tif", images[1])).pair
@@ -114,7 +114,9 @@ def test_what_the_images_do_not_show(write_raster: Write, roofs: gpd.GeoDataFram
         ([], "0 of 0"),
     ],
 )
-def test_ids_that_cannot_be_shown(pair: Pair, roofs: gpd.GeoDataFrame, ids: list[str], message: str) -> None:
+def test_ids_that_cannot_be_shown_are_refused(
+    pair: Pair, roofs: gpd.GeoDataFrame, ids: list[str], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         labelling_page(roofs, pair, ids, show_prediction=False)
 
@@ -128,13 +130,15 @@ def test_a_building_outside_of_the_images_is_refused(pair: Pair, roofs: gpd.GeoD
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real scenes next to the project")
 def test_two_hundred_real_buildings_stay_below_twenty_megabytes(write_raster: Write) -> None:
-    """Pixels of 0.3 m: a picture has as many pixels as it may have."""
+    """With pixels of 0.3 m, pictures have their largest size."""
     scene = sorted(REAL.glob("*_post_disaster.png"))[0]
     images = [
-        np.asarray(Image.open(scene.with_name(scene.name.replace("post", date))).convert("RGB")) for date in DATES
+        np.asarray(Image.open(scene.with_name(scene.name.replace("post", name))).convert("RGB")) for name in IMAGES
     ]
-    place = Affine(0.3, 0, 500_000, 0, -0.3, 4_000_000)
-    pair = pair_of(*(write_raster(f"{date}.tif", image, place) for date, image in zip(DATES, images, strict=True))).pair
+    transform = Affine(0.3, 0, 500_000, 0, -0.3, 4_000_000)
+    pair = pair_of(
+        *(write_raster(f"{name}.tif", image, transform) for name, image in zip(IMAGES, images, strict=True))
+    ).pair
     points = np.random.default_rng(0).uniform(50, 250, (200, 2))
     outlines = [shapely.box(500_000 + x, 4_000_000 - y - 10, 500_000 + x + 12, 4_000_000 - y) for x, y in points]
     ids = [str(number) for number in range(200)]

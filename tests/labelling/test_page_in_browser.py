@@ -28,7 +28,7 @@ def page(pair: Pair, roofs: gpd.GeoDataFrame, tmp_path: Path) -> Path:
 
 
 def export(tab: Tab, button: str, folder: Path) -> Path:
-    """Reach a button with Tab, press Enter, and wait for the file."""
+    """Reach a button with Tab, press Enter and wait for the file."""
     folder.mkdir(exist_ok=True)
     tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
     tab.focus(f"#{button}")
@@ -48,7 +48,7 @@ def labels_of(path: Path, roofs: gpd.GeoDataFrame) -> dict[str, int | None]:
     return dict(zip(labels["building_id"], codes, strict=True))
 
 
-def test_label_undo_reload_export_and_read(page: Path, roofs: gpd.GeoDataFrame, tmp_path: Path) -> None:
+def test_labels_survive_undo_reload_and_export(page: Path, roofs: gpd.GeoDataFrame, tmp_path: Path) -> None:
     with open_browser(tmp_path / "profile") as tab:
         tab.open(page)
         assert tab.text("where").startswith("Building 1 of 12 · a,1 ·")
@@ -75,7 +75,7 @@ def test_label_undo_reload_export_and_read(page: Path, roofs: gpd.GeoDataFrame, 
     assert moved.geometry.intersection(roofs.geometry[:6]).area.min() > 143
 
 
-def test_every_view_and_button_without_a_mouse(page: Path, tmp_path: Path) -> None:
+def test_every_view_and_button_works_without_a_mouse(page: Path, tmp_path: Path) -> None:
     with open_browser(tmp_path / "profile") as tab:
         tab.open(page)
         zoom = "getComputedStyle(document.querySelector('#post .sheet')).transform"
@@ -105,9 +105,7 @@ def test_every_view_and_button_without_a_mouse(page: Path, tmp_path: Path) -> No
         assert tab.complaints() == []
 
 
-def test_a_saved_file_is_imported_and_starting_over_is_undone(
-    page: Path, roofs: gpd.GeoDataFrame, tmp_path: Path
-) -> None:
+def test_an_exported_file_is_imported_after_starting_over(page: Path, roofs: gpd.GeoDataFrame, tmp_path: Path) -> None:
     with open_browser(tmp_path / "profile") as tab:
         tab.open(page)
         tab.press("1", "2", "3")
@@ -132,7 +130,7 @@ def upload(tab: Tab, path: Path, message: str) -> None:
     tab.wait(f"document.getElementById('status').textContent.startsWith({json.dumps(message)})")
 
 
-def test_a_browser_that_keeps_nothing_says_so(page: Path, tmp_path: Path) -> None:
+def test_a_browser_without_storage_shows_a_warning(page: Path, tmp_path: Path) -> None:
     with open_browser(tmp_path / "profile") as tab:
         blocked = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('blocked'); }});"
         tab.call("Page.addScriptToEvaluateOnNewDocument", source=blocked)
@@ -142,7 +140,7 @@ def test_a_browser_that_keeps_nothing_says_so(page: Path, tmp_path: Path) -> Non
         assert tab.text("count") == "1 of 12 labelled"
 
 
-def test_the_post_disaster_image_alone(write_raster: Write, roofs: gpd.GeoDataFrame, tmp_path: Path) -> None:
+def test_a_post_disaster_image_alone_is_shown(write_raster: Write, roofs: gpd.GeoDataFrame, tmp_path: Path) -> None:
     images = [np.full((400, 500, 3), grey, np.uint8) for grey in (0, 120)]  # black is no data
     pair = pair_of(write_raster("pre.tif", images[0]), write_raster("post.tif", images[1])).pair
     page = tmp_path / "label.html"
