@@ -26,7 +26,7 @@ from xview2_siamese_unet.inference.buildings import (
     model_buildings,
     valid_area,
 )
-from xview2_siamese_unet.inference.footprints import given_buildings, given_zones
+from xview2_siamese_unet.inference.footprints import read_footprint_layer, read_zone_layer
 from xview2_siamese_unet.inference.summary import assign_zones, summary_numbers, summary_table, summary_warnings
 from xview2_siamese_unet.raster.grid import Grid
 from xview2_siamese_unet.raster.reader import ShiftField
@@ -158,7 +158,7 @@ def test_invalid_footprints_are_repaired_or_not_assessed(tmp_path: Path, probabi
     given = gpd.GeoDataFrame(geometry=[spike, flat, point, twice, nowhere, square], crs=GRID.crs)
     given.to_parquet(tmp_path / "given.parquet")
     assessed = assess_buildings(
-        given_buildings(tmp_path / "given.parquet", GRID.crs, None).frame, probability, GRID, BuildingParams()
+        read_footprint_layer(tmp_path / "given.parquet", GRID.crs, None).frame, probability, GRID, BuildingParams()
     )
     assert shapely.area(assessed.geometry).tolist() == pytest.approx([50, 0, 0, 50, 0, 50])
     assert assessed["damage"].isna().tolist() == [False, True, True, False, True, False]
@@ -187,7 +187,7 @@ def test_zones_count_each_building_once_and_those_outside(probability: Path, tmp
     )
     zones = gpd.GeoDataFrame({"Nom": ["A", "B"]}, geometry=[left, right], crs=GRID.crs)
     zones.to_file(tmp_path / "zones.gpkg", engine="pyogrio")
-    given = given_zones(tmp_path / "zones.gpkg", "Nom").frame
+    given = read_zone_layer(tmp_path / "zones.gpkg", "Nom").frame
     assessed = assess_buildings(frame(*shapes), probability, GRID, BuildingParams())
     zoned = assign_zones(assessed, given)
     table = summary_table(assessed, zoned)
@@ -211,11 +211,11 @@ def test_zones_count_each_building_once_and_those_outside(probability: Path, tmp
     }
     assert (kinds["destroyed"]["share_of_all"], kinds["destroyed"]["share_of_assessed"]) == (0.25, 0.5)
     assert sum(row["share_of_all"] for row in numbers["classes"]) == 1
-    numbered = given_zones(tmp_path / "zones.gpkg", None)
+    numbered = read_zone_layer(tmp_path / "zones.gpkg", None)
     assert numbered.frame["name"].tolist() == ["1", "2"]
     assert "row numbers" in numbered.warnings[0]
     with pytest.raises(DataError, match=r"zone_column.* no column 'Name'.*Nom"):
-        given_zones(tmp_path / "zones.gpkg", "Name")
+        read_zone_layer(tmp_path / "zones.gpkg", "Name")
 
 
 def strip(column: float, width: float) -> shapely.Polygon:
@@ -230,7 +230,7 @@ def test_rows_of_one_name_are_one_zone_in_the_order_of_first_appearance(probabil
     zones = gpd.GeoDataFrame({"name": names, "id": range(7)}, geometry=shapes, crs=GRID.crs)
     zones.to_file(tmp_path / "zones.gpkg", engine="pyogrio")
     for column in (None, "name"):
-        given = given_zones(tmp_path / "zones.gpkg", column)
+        given = read_zone_layer(tmp_path / "zones.gpkg", column)
         assert any("5 of 7 rows share 2 of the names; " in each for each in given.warnings)
         assert any("1 of 7 rows have no value" in each for each in given.warnings)
         assessed = assess_buildings(houses, probability, GRID, BuildingParams())
@@ -244,7 +244,7 @@ def test_rows_of_one_name_are_one_zone_in_the_order_of_first_appearance(probabil
 def test_zones_may_have_numbers_as_names_and_no_geometry(probability: Path, tmp_path: Path) -> None:
     zones = gpd.GeoDataFrame({"name": [7.0, 8.0, 7.0]}, geometry=[strip(0, 20), None, strip(50, 20)], crs=GRID.crs)
     zones.to_parquet(tmp_path / "zones.parquet")
-    given = given_zones(tmp_path / "zones.parquet", None)
+    given = read_zone_layer(tmp_path / "zones.parquet", None)
     assert any("1 of 3 rows hold no polygon" in warning for warning in given.warnings)
     assessed = assess_buildings(frame(box(0, 5), box(50, 5), box(100, 5)), probability, GRID, BuildingParams())
     table = summary_table(assessed, assign_zones(assessed, given.frame))

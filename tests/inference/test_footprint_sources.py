@@ -17,7 +17,7 @@ from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference import vector_formats
 from xview2_siamese_unet.inference.around_images import around
 from xview2_siamese_unet.inference.footprint_sources import describe_sources, sources_text
-from xview2_siamese_unet.inference.footprints import Given, given_buildings
+from xview2_siamese_unet.inference.footprints import UserLayer, read_footprint_layer
 from xview2_siamese_unet.raster.grid import Grid
 
 ROWS = 4000
@@ -56,7 +56,7 @@ def overture_source(row: int) -> list[dict[str, Any]]:
     return [osm, height] if row % 2 else [osm]
 
 
-def names(given: Given) -> list[str]:
+def names(given: UserLayer) -> list[str]:
     return given.frame["building_id"].tolist()
 
 
@@ -67,7 +67,7 @@ NEAR = [f"08f{row:05d}" for row in range(ROWS) if 450_000 + 25 * row + 10 >= 499
 @pytest.mark.parametrize("ending", ["parquet", "fgb", "gpkg", "shp", "geojson"])
 @pytest.mark.parametrize("crs", ["OGC:CRS84", "EPSG:3857", "EPSG:32616"])
 def test_only_rows_around_the_images_are_returned_of_a_large_file(tmp_path: Path, ending: str, crs: str) -> None:
-    given = given_buildings(country(tmp_path / f"country.{ending}", crs), GRID.crs, None, around(GRID))
+    given = read_footprint_layer(country(tmp_path / f"country.{ending}", crs), GRID.crs, None, around(GRID))
     assert sorted(names(given)) == NEAR
     assert given.frame.total_bounds == pytest.approx([499_900, 3_999_950, 500_310, 3_999_960], abs=0.01)
     assert [f"{len(NEAR)} of {ROWS} rows" in warning for warning in given.warnings] == [True]
@@ -86,10 +86,10 @@ def test_rows_elsewhere_are_not_read(tmp_path: Path) -> None:
         content[first : first + length] = b"\xff" * length
     path.write_bytes(content)
     inside = Grid(GRID.crs, 501_000, 4_000_000, 0.5, 400, 400)
-    given = given_buildings(path, GRID.crs, None, around(inside))
+    given = read_footprint_layer(path, GRID.crs, None, around(inside))
     assert names(given) == [f"08f{row:05d}" for row in range(2036, 2053)]
     with pytest.raises(DataError, match="cannot be read"):
-        given_buildings(path, GRID.crs, None)
+        read_footprint_layer(path, GRID.crs, None)
 
 
 def test_rows_elsewhere_are_not_read_by_gdal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_rows_elsewhere_are_not_read_by_gdal(tmp_path: Path, monkeypatch: pytest
         pyogrio, "read_dataframe", lambda *args, **kw: boxes.append(kw.get("bbox")) or read(*args, **kw)
     )
     for ending in ("fgb", "gpkg"):
-        given_buildings(country(tmp_path / f"country.{ending}"), GRID.crs, None, around(GRID))
+        read_footprint_layer(country(tmp_path / f"country.{ending}"), GRID.crs, None, around(GRID))
     west, south, east, north = np.array(boxes).T
     assert west == pytest.approx([-93.0011] * 2, abs=1e-4)
     assert (east - west < 0.0046).all()
@@ -112,21 +112,21 @@ def test_an_overture_copy_of_duckdb_without_declared_bounds_is_read(tmp_path: Pa
     geo = json.loads(table.schema.metadata[b"geo"])
     del geo["columns"]["geometry"]["covering"]
     pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path, row_group_size=200)
-    given = given_buildings(path, GRID.crs, None, around(GRID))
+    given = read_footprint_layer(path, GRID.crs, None, around(GRID))
     assert sorted(names(given)) == NEAR
     assert len(given.warnings) == 1
 
 
 def test_a_file_without_bounds_is_read_whole_with_a_warning(tmp_path: Path) -> None:
     path = country(tmp_path / "country.parquet", write_covering_bbox=False)
-    given = given_buildings(path, GRID.crs, None, around(GRID))
+    given = read_footprint_layer(path, GRID.crs, None, around(GRID))
     assert sorted(names(given)) == NEAR
     assert given.warnings[0] == "country.parquet has no column of bounds (bbox): it was read whole"
 
 
 def test_a_small_file_keeps_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vector_formats, "MOST_ROWS", ROWS)
-    given = given_buildings(country(tmp_path / "country.parquet"), GRID.crs, None, around(GRID))
+    given = read_footprint_layer(country(tmp_path / "country.parquet"), GRID.crs, None, around(GRID))
     assert len(given.frame) == ROWS
     assert given.warnings == ()
 
@@ -135,11 +135,11 @@ def test_only_files_that_are_read_whole_have_a_size_limit(tmp_path: Path, monkey
     monkeypatch.setattr(vector_formats, "_MEGABYTES", 0)
     for name in ("a.parquet", "a.fgb", "a.gpkg"):
         path = country(tmp_path / name)
-        assert len(given_buildings(path, GRID.crs, None, around(GRID)).frame) == len(NEAR)
+        assert len(read_footprint_layer(path, GRID.crs, None, around(GRID)).frame) == len(NEAR)
         with pytest.raises(DataError, match="at most 0 MB are read"):
-            given_buildings(path, GRID.crs, None)
+            read_footprint_layer(path, GRID.crs, None)
     with pytest.raises(DataError, match="at most 0 MB are read"):
-        given_buildings(country(tmp_path / "b.parquet", write_covering_bbox=False), GRID.crs, None, around(GRID))
+        read_footprint_layer(country(tmp_path / "b.parquet", write_covering_bbox=False), GRID.crs, None, around(GRID))
 
 
 @pytest.mark.parametrize("ending", ["parquet", "fgb", "geojson"])
@@ -154,14 +154,14 @@ def test_rows_around_images_across_180_degrees_are_read(tmp_path: Path, ending: 
     frame = gpd.GeoDataFrame({"id": [f"b{n}" for n in range(len(shapes))]}, geometry=shapes, crs="OGC:CRS84")
     path = tmp_path / f"islands.{ending}"
     frame.to_parquet(path, write_covering_bbox=True) if ending == "parquet" else pyogrio.write_dataframe(frame, path)
-    assert sorted(names(given_buildings(path, PACIFIC.crs, None, around(PACIFIC)))) == ["b0", "b1", "b2"]
+    assert sorted(names(read_footprint_layer(path, PACIFIC.crs, None, around(PACIFIC)))) == ["b0", "b1", "b2"]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "fgb"])
 def test_a_country_elsewhere_is_refused_in_one_sentence(tmp_path: Path, ending: str) -> None:
     far = Grid("EPSG:32633", 500_000, 5_000_000, 0.5, 400, 400)
     with pytest.raises(DataError, match=rf"None of the {ROWS} rows of .*country\.{ending}.* lies in the images"):
-        given_buildings(country(tmp_path / f"country.{ending}"), far.crs, None, around(far))
+        read_footprint_layer(country(tmp_path / f"country.{ending}"), far.crs, None, around(far))
 
 
 @pytest.mark.parametrize("ending", ["parquet", "gpkg"])
@@ -173,12 +173,12 @@ def test_a_large_file_in_a_local_reference_system_is_refused(tmp_path: Path, end
     path = tmp_path / f"local.{ending}"
     frame.to_parquet(path, write_covering_bbox=True) if ending == "parquet" else pyogrio.write_dataframe(frame, path)
     with pytest.raises(DataError, match=r"system that does not cover the images"):
-        given_buildings(path, GRID.crs, None, around(GRID))
+        read_footprint_layer(path, GRID.crs, None, around(GRID))
 
 
 @pytest.mark.parametrize("ending", ["parquet", "fgb", "gpkg", "geojson"])
 def test_licence_and_date_of_overture_are_read(tmp_path: Path, ending: str) -> None:
-    given = given_buildings(country(tmp_path / f"a.{ending}"), GRID.crs, None, around(GRID))
+    given = read_footprint_layer(country(tmp_path / f"a.{ending}"), GRID.crs, None, around(GRID))
     rows = [int(name[3:]) for name in names(given)]
     assert list(given.sources) == [
         {
@@ -199,11 +199,11 @@ def test_licence_and_date_in_the_metadata_of_a_file_are_read(tmp_path: Path) -> 
     for ending in ("gpkg", "fgb"):
         path = tmp_path / f"a.{ending}"
         pyogrio.write_dataframe(frame, path, layer_metadata=stated)
-        assert given_buildings(path, "EPSG:4326", None).sources == (whole,)
+        assert read_footprint_layer(path, "EPSG:4326", None).sources == (whole,)
     frame.to_parquet(tmp_path / "a.parquet")
     table = pq.read_table(tmp_path / "a.parquet")
     pq.write_table(table.replace_schema_metadata({**table.schema.metadata, **stated}), tmp_path / "a.parquet")
-    assert given_buildings(tmp_path / "a.parquet", "EPSG:4326", None).sources == (whole,)
+    assert read_footprint_layer(tmp_path / "a.parquet", "EPSG:4326", None).sources == (whole,)
     text = json.loads(frame.to_json())
     overpass = {
         "type": "FeatureCollection",
@@ -212,7 +212,7 @@ def test_licence_and_date_in_the_metadata_of_a_file_are_read(tmp_path: Path) -> 
         "timestamp": "2026-02-01",
     }
     (tmp_path / "a.geojson").write_text(json.dumps({**overpass, "features": text["features"]}))
-    assert given_buildings(tmp_path / "a.geojson", "EPSG:4326", None).sources == (
+    assert read_footprint_layer(tmp_path / "a.geojson", "EPSG:4326", None).sources == (
         {"dataset": None, "licence": 'ODbL "1.0"', "date": "2026-02-01", "buildings": 1},
     )
 

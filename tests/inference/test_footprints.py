@@ -24,12 +24,12 @@ from users_files import CASES, make_case
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import geodesic_areas
 from xview2_siamese_unet.inference.footprints import (
-    Given,
-    given_area,
-    given_buildings,
-    given_zones,
+    UserLayer,
     outside,
+    read_area_layer,
+    read_footprint_layer,
     read_polygons,
+    read_zone_layer,
     row_names,
 )
 
@@ -66,7 +66,7 @@ def geojson(path: Path, features: Sequence[dict[str, Any]], shapes: Sequence[Any
     return path
 
 
-def ids(given: Given) -> list[str | None]:
+def ids(given: UserLayer) -> list[str | None]:
     return [None if pd.isna(value) else value for value in given.frame["building_id"]]
 
 
@@ -74,7 +74,7 @@ def ids(given: Given) -> list[str | None]:
 @pytest.mark.parametrize("values", [[1, 2, None, 4, 5], [LONG, LONG + 2, None, -4, 5], [1, 2, 3, 4, LONG]])
 def test_whole_numbers_keep_their_digits(tmp_path: Path, ending: str, values: list[int | None]) -> None:
     path = layer(pd.array(values, dtype="Int64"), tmp_path / f"a.{ending}")
-    given = given_buildings(path, CRS, None)
+    given = read_footprint_layer(path, CRS, None)
     by_position = dict(zip(given.frame.geometry.centroid.x.round(), ids(given), strict=True))  # FlatGeobuf sorts rows
     wanted = [None if value is None else str(value) for value in values]
     assert [by_position[round(shape.centroid.x)] for shape in BOXES] == wanted
@@ -82,7 +82,7 @@ def test_whole_numbers_keep_their_digits(tmp_path: Path, ending: str, values: li
 
 
 def test_whole_numbers_in_a_shapefile_keep_their_digits(tmp_path: Path) -> None:
-    given = given_buildings(layer([7, 8, 9, 10, LONG], tmp_path / "a.shp"), CRS, None)
+    given = read_footprint_layer(layer([7, 8, 9, 10, LONG], tmp_path / "a.shp"), CRS, None)
     assert ids(given) == ["7", "8", "9", "10", str(LONG)]
 
 
@@ -93,9 +93,9 @@ def test_accented_text_of_shapefiles_is_read(tmp_path: Path, encoding: str, name
     path = layer(texts, tmp_path / "a.shp", "Región", encoding=encoding)
     if not named:
         path.with_suffix(".cpg").unlink()
-    given = given_buildings(path, CRS, "Región")
+    given = read_footprint_layer(path, CRS, "Región")
     assert ids(given) == texts
-    assert given_zones(path, "Región").frame["name"].tolist() == texts
+    assert read_zone_layer(path, "Región").frame["name"].tolist() == texts
     assert len(given.warnings) == (encoding == "cp1252" and not named)
     assert all("no .cpg" in warning for warning in given.warnings)
 
@@ -105,42 +105,42 @@ def test_text_in_another_encoding_is_refused(tmp_path: Path, ending: str) -> Non
     path = layer(["Aeon", *"bcde"], tmp_path / f"a.{ending}")
     path.write_bytes(path.read_bytes().replace(b"Aeon", b"\xc6eon"))
     with pytest.raises(DataError, match=r"not valid UTF-8"):
-        given_buildings(path, CRS, None)
+        read_footprint_layer(path, CRS, None)
 
 
 def test_unsigned_numbers_and_an_index_of_geoparquet_are_ids(tmp_path: Path) -> None:
     path = layer(np.array([2**64 - 1, 1, 2, 3, 4], np.uint64), tmp_path / "a.parquet")
-    assert ids(given_buildings(path, CRS, None))[0] == "18446744073709551615"
+    assert ids(read_footprint_layer(path, CRS, None))[0] == "18446744073709551615"
     frame = gpd.GeoDataFrame({"id": ["e", "d", "c", "b", "a"]}, geometry=BOXES, crs=CRS).set_index("id")
     frame.to_parquet(path)
-    assert ids(given_buildings(path, CRS, None)) == ["e", "d", "c", "b", "a"]
+    assert ids(read_footprint_layer(path, CRS, None)) == ["e", "d", "c", "b", "a"]
     frame.assign(id=list("vwxyz")).to_parquet(path)
-    assert ids(given_buildings(path, CRS, None)) == list("vwxyz")
+    assert ids(read_footprint_layer(path, CRS, None)) == list("vwxyz")
     blocks = frame.assign(block=[1, 1, 1, 2, 2], no=[1, 2, 3, 1, 2])
     blocks.set_index("block", append=True).to_parquet(path)
-    assert ids(given_buildings(path, CRS, None)) == ["e", "d", "c", "b", "a"]
-    assert given_zones(path, "block").frame["name"].tolist() == ["1", "1", "1", "2", "2"]
+    assert ids(read_footprint_layer(path, CRS, None)) == ["e", "d", "c", "b", "a"]
+    assert read_zone_layer(path, "block").frame["name"].tolist() == ["1", "1", "1", "2", "2"]
     blocks.set_index(["block", "no"]).assign(block=list("ABCDE")).to_parquet(path)
-    assert ids(given_buildings(path, CRS, "block")) == list("ABCDE")
+    assert ids(read_footprint_layer(path, CRS, "block")) == list("ABCDE")
 
 
 def test_whole_floating_point_ids_lose_their_decimals_and_inexact_ones_are_refused(tmp_path: Path) -> None:
     path = layer([1.0, np.nan, 3.0, 4.5, 5.0], tmp_path / "a.gpkg", "house")
-    assert ids(given_buildings(path, CRS, "house")) == ["1", None, "3", "4.5", "5"]
+    assert ids(read_footprint_layer(path, CRS, "house")) == ["1", None, "3", "4.5", "5"]
     layer([1.0, 2.0, 3.0, 4.0, 2.0**53], path.with_name("b.gpkg"), "house")
     with pytest.raises(DataError, match="not exact from 2\\^53"):
-        given_buildings(path.with_name("b.gpkg"), CRS, "house")
+        read_footprint_layer(path.with_name("b.gpkg"), CRS, "house")
 
 
 @pytest.mark.parametrize("ending", ["gpkg", "parquet"])
 @pytest.mark.parametrize("dtype", ["float32", "Float32"])
 def test_ids_in_single_precision_are_refused_from_2_to_the_24th_on(tmp_path: Path, ending: str, dtype: str) -> None:
     path = layer(pd.array([1, 2, 3.1, 4.7, 2**24 - 1], dtype=dtype), tmp_path / f"a.{ending}", "house")
-    assert ids(given_buildings(path, CRS, "house")) == ["1", "2", "3.1", "4.7", "16777215"]
+    assert ids(read_footprint_layer(path, CRS, "house")) == ["1", "2", "3.1", "4.7", "16777215"]
     layer(pd.array([1, 2, 3, 4, 20260001], dtype=dtype), path, "house")
     with pytest.raises(DataError, match=r"not exact from 2\^24"):
-        given_buildings(path, CRS, "house")
-    given = given_buildings(layer(pd.array([1, 2, 3, 4, 20260001], dtype=dtype), path, "building_id"), CRS, None)
+        read_footprint_layer(path, CRS, "house")
+    given = read_footprint_layer(layer(pd.array([1, 2, 3, 4, 20260001], dtype=dtype), path, "building_id"), CRS, None)
     assert ids(given) == ["1", "2", "3", "4", "5"]
     assert any("not exact from 2^24" in warning for warning in given.warnings)
 
@@ -174,7 +174,7 @@ def test_ids_in_single_precision_are_refused_from_2_to_the_24th_on(tmp_path: Pat
 def test_ids_of_geojson_are_members_or_properties(
     tmp_path: Path, features: list[dict[str, Any]], wanted: list[str | None], warning: str | None
 ) -> None:
-    given = given_buildings(geojson(tmp_path / "a.geojson", features), CRS, None)
+    given = read_footprint_layer(geojson(tmp_path / "a.geojson", features), CRS, None)
     assert ids(given) == wanted
     assert len(given.warnings) == (warning is not None)
     assert warning is None or pd.Series(given.warnings).str.contains(warning).all()
@@ -186,14 +186,14 @@ def test_the_key_of_a_geopackage_is_an_id_unless_there_is_another(tmp_path: Path
         for (trigger,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             file.execute(f'DROP TRIGGER "{trigger}"')
         file.execute("DELETE FROM a WHERE fid = 2")
-    given = given_buildings(path, CRS, None)
+    given = read_footprint_layer(path, CRS, None)
     assert (ids(given), given.warnings) == (["1", "3", "4", "5"], ())
-    assert ids(given_buildings(path, CRS, "houses")) == ["70", "50", "40", "30"]
+    assert ids(read_footprint_layer(path, CRS, "houses")) == ["70", "50", "40", "30"]
 
 
 def test_ids_are_a_column_or_row_numbers() -> None:
     frame = gpd.GeoDataFrame({"osm": [7, 9], "same": [1, 1]}, geometry=BOXES[:2], crs=CRS)
-    table = Given(frame, (), ("osm", "same"))
+    table = UserLayer(frame, (), ("osm", "same"))
     assert row_names(table, None, ("building_id", "id"), "x")[0] == ["1", "2"]
     assert row_names(table, "osm", (), "x") == (["7", "9"], [])
     for column, message in {"nope": "no column 'nope'", "same": "repeats"}.items():
@@ -212,15 +212,15 @@ def test_the_only_layer_of_polygons_is_read_and_one_of_several_must_be_named(tmp
     with pytest.raises(DataError, match=r"no polygons: roads \(LineString\)"):
         read_polygons(path, CRS, "x")
     layer(list("abcde"), path, layer="houses", append=True)
-    given = given_buildings(path, CRS, None)
+    given = read_footprint_layer(path, CRS, None)
     assert ids(given) == list("abcde")
     assert given.warnings == ("city.gpkg: the layer houses is read, and not roads, which holds no polygons",)
     layer(["one"], path, layer="blocks", shapes=[FRAME], append=True)
-    for read in (lambda it: given_buildings(it, CRS, None), lambda it: given_zones(it, None), given_area):
+    for read in (lambda it: read_footprint_layer(it, CRS, None), lambda it: read_zone_layer(it, None), read_area_layer):
         with pytest.raises(DataError, match=r"roads .*, houses .*, blocks .*layername=houses"):
             read(path)
         read(Path(f"{path}|layername=blocks"))
-    assert ids(given_buildings(Path(f"{path}|layername=houses"), CRS, None)) == list("abcde")
+    assert ids(read_footprint_layer(Path(f"{path}|layername=houses"), CRS, None)) == list("abcde")
     with pytest.raises(DataError, match=r"no layer 'x'.*houses"):
         read_polygons(Path(f"{path}|layername=x"), CRS, "x")
 
@@ -247,7 +247,7 @@ def test_curves_become_polygons(tmp_path: Path) -> None:
             file.execute(f'DROP TRIGGER "{trigger}"')
         file.execute("UPDATE a SET geom = ?", (b"GP\0\1" + struct.pack("<i", 32615) + curve,))
         file.execute("UPDATE gpkg_geometry_columns SET geometry_type_name = 'GEOMETRY'")
-    given = given_buildings(path, CRS, None)
+    given = read_footprint_layer(path, CRS, None)
     assert given.frame.area[0] == pytest.approx(np.pi * 4, rel=0.002)
     assert ids(given) == [str(LONG)]
 
@@ -272,13 +272,13 @@ def test_repaired_and_unusable_geometries_are_counted(tmp_path: Path) -> None:
 def test_rows_without_any_geometry_are_kept(tmp_path: Path, ending: str) -> None:
     index = {"SPATIAL_INDEX": "NO"} if ending == "fgb" else {}
     path = layer(list("abc"), tmp_path / f"a.{ending}", shapes=[None] * 3, geometry_type="Polygon", **index)
-    given = given_buildings(path, CRS, None)
+    given = read_footprint_layer(path, CRS, None)
     assert (ids(given), given.frame.is_empty.tolist()) == (list("abc"), [True] * 3)
     assert any("3 of 3 rows hold no polygon" in warning for warning in given.warnings)
 
 
 def test_a_file_without_rows_gives_a_warning(tmp_path: Path) -> None:
-    given = given_buildings(layer([], tmp_path / "a.gpkg", shapes=[], geometry_type="Polygon"), CRS, None)
+    given = read_footprint_layer(layer([], tmp_path / "a.gpkg", shapes=[], geometry_type="Polygon"), CRS, None)
     assert len(given.frame) == 0
     assert any("has no rows" in warning for warning in given.warnings)
 
@@ -289,7 +289,7 @@ def test_coordinates_outside_their_reference_system_are_refused(tmp_path: Path) 
     swapped = geojson(
         tmp_path / "swapped.geojson", [{}] * 5, shapely.transform(degrees.to_numpy(), lambda xy: xy[:, ::-1])
     )
-    for read in (lambda it: given_buildings(it, CRS, None), lambda it: given_zones(it, None), given_area):
+    for read in (lambda it: read_footprint_layer(it, CRS, None), lambda it: read_zone_layer(it, None), read_area_layer):
         with pytest.raises(DataError, match=r"x 500000 to 500024 and y .*degrees.*true coordinate reference system"):
             read(metres)
         with pytest.raises(DataError, match=r"Latitude and longitude are swapped"):
@@ -298,26 +298,26 @@ def test_coordinates_outside_their_reference_system_are_refused(tmp_path: Path) 
 
 def test_footprints_elsewhere_keep_their_geometry_and_give_a_warning(tmp_path: Path) -> None:
     far = [shapely.affinity.translate(shape, 90_000, 0) for shape in BOXES]
-    given = given_buildings(layer(range(5), tmp_path / "a.gpkg", shapes=far), CRS, None)
+    given = read_footprint_layer(layer(range(5), tmp_path / "a.gpkg", shapes=far), CRS, None)
     assert given.frame.area.tolist() == pytest.approx([40] * 5)
     assert next(outside(given, FRAME, "footprints", "the overlap")).startswith(
         "none of the 5 footprints lies in the overlap"
     )
-    here = given_buildings(layer(range(5), tmp_path / "b.gpkg"), CRS, None)
+    here = read_footprint_layer(layer(range(5), tmp_path / "b.gpkg"), CRS, None)
     assert not list(outside(here, FRAME, "footprints", "the overlap"))
 
 
 def test_swapped_latitude_and_longitude_give_a_warning(tmp_path: Path) -> None:
     dresden = shapely.box(13.73, 51.05, 13.74, 51.06)
     path = geojson(tmp_path / "a.geojson", [{"id": 1}], [shapely.transform(dresden, lambda xy: xy[:, ::-1])])
-    given = given_buildings(path, "EPSG:32633", None)
+    given = read_footprint_layer(path, "EPSG:32633", None)
     frame = gpd.GeoSeries([dresden], crs=4326).to_crs(32633)[0]
     assert "swapped" in next(outside(given, frame, "footprints", "the overlap"))
 
 
 def test_footprints_outside_their_reference_system_are_counted(tmp_path: Path) -> None:
     shapes = [*gpd.GeoSeries(BOXES[:2], crs=CRS).to_crs("OGC:CRS84"), shapely.box(500, 100, 501, 101)]
-    given = given_buildings(geojson(tmp_path / "a.geojson", [{"id": n} for n in range(3)], shapes), CRS, None)
+    given = read_footprint_layer(geojson(tmp_path / "a.geojson", [{"id": n} for n in range(3)], shapes), CRS, None)
     assert given.frame.is_empty.tolist() == [False, False, True]
     assert any("1 of 3 rows cannot be placed" in warning for warning in given.warnings)
 
@@ -332,11 +332,11 @@ def test_geojson_lines_are_read_with_any_ending(tmp_path: Path) -> None:
         "b.geojsonl": "".join(f"\x1e{line}\n" for line in lines),
     }.items():
         (tmp_path / name).write_text(text)
-        given = given_buildings(tmp_path / name, CRS, None)
+        given = read_footprint_layer(tmp_path / name, CRS, None)
         assert (ids(given), given.warnings) == (["5", "4", "3", "2", "1"], ()), name
     (tmp_path / "torn.geojsonl").write_text("\n".join([*lines[:4], lines[4][:60]]))
     with pytest.raises(DataError, match="5 entries, of which 4 are features"):
-        given_buildings(tmp_path / "torn.geojsonl", CRS, None)
+        read_footprint_layer(tmp_path / "torn.geojsonl", CRS, None)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -349,7 +349,7 @@ def test_geojson_in_other_unicode_encodings_is_read(tmp_path: Path, encoding: st
     lines = "\n".join(json.dumps(feature, ensure_ascii=False) for feature in whole["features"])
     text = json.dumps(whole, ensure_ascii=False) if name == "a.geojson" else lines
     (tmp_path / name).write_bytes(text.encode(encoding))
-    given = given_buildings(tmp_path / name, CRS, None)
+    given = read_footprint_layer(tmp_path / name, CRS, None)
     assert (ids(given), given.warnings) == (texts, ())
 
 
@@ -361,7 +361,7 @@ def test_an_entry_of_a_collection_that_is_not_a_feature_is_refused(tmp_path: Pat
         other["geometry"] = whole["features"][0]["geometry"]
     path.write_text(json.dumps({**whole, "features": [*whole["features"], other]}))
     with pytest.raises(DataError, match="6 entries, of which 5 are features"):
-        given_buildings(path, CRS, None)
+        read_footprint_layer(path, CRS, None)
 
 
 @pytest.mark.parametrize("text", ["geometry", "feature"])
@@ -369,7 +369,7 @@ def test_geojson_without_a_collection_is_read(tmp_path: Path, text: str) -> None
     path = geojson(tmp_path / "a.geojson", [{"id": "way/7"}])
     feature = json.loads(path.read_text())["features"][0]
     path.write_text(json.dumps(feature if text == "feature" else feature["geometry"]))
-    given = given_buildings(path, CRS, None)
+    given = read_footprint_layer(path, CRS, None)
     assert ids(given) == ["way/7" if text == "feature" else "1"]
     assert len(given.warnings) == (text == "geometry")
 
@@ -407,14 +407,14 @@ def test_file_names_with_special_characters_are_read(tmp_path: Path, ending: str
     layer(list("abcde"), tmp_path / f"a.{ending}", **({"SPATIAL_INDEX": "NO"} if ending == "fgb" else {}))
     for file in tmp_path.glob("a.*"):
         file.rename(folder / file.name)
-    assert ids(given_buildings(folder / f"a.{ending}", CRS, None)) == list("abcde")
+    assert ids(read_footprint_layer(folder / f"a.{ending}", CRS, None)) == list("abcde")
     for file in folder.glob("a.*"):
         file.rename(folder / f"wow!;x{file.suffix}")
     if ending == "shp":
         with pytest.raises(DataError, match="rename"):
             read_polygons(folder / "wow!;x.shp", CRS, "x")
     else:
-        assert ids(given_buildings(folder / f"wow!;x.{ending}", CRS, None)) == list("abcde")
+        assert ids(read_footprint_layer(folder / f"wow!;x.{ending}", CRS, None)) == list("abcde")
 
 
 def test_unusable_footprints_are_refused(tmp_path: Path) -> None:
@@ -454,11 +454,11 @@ def test_a_text_file_above_the_size_limit_is_refused_unread(tmp_path: Path) -> N
 
 def test_points_and_lines_are_not_buildings(tmp_path: Path) -> None:
     mixed = [BOXES[0], shapely.Point(1, 1), BOXES[0].boundary]
-    given = given_buildings(layer(["a", "b", "c"], tmp_path / "mixed.parquet", shapes=mixed), CRS, None)
+    given = read_footprint_layer(layer(["a", "b", "c"], tmp_path / "mixed.parquet", shapes=mixed), CRS, None)
     assert given.frame.geometry.is_empty.tolist() == [False, True, True]
     assert ids(given) == ["a", "b", "c"]
     with pytest.raises(DataError, match="holds no polygon"):
-        given_area(layer(["b"], tmp_path / "point.parquet", shapes=mixed[1:2]))
+        read_area_layer(layer(["b"], tmp_path / "point.parquet", shapes=mixed[1:2]))
 
 
 def test_corrupt_geometries_are_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from xview2_siamese_unet.campaign.acquisition import WGS84
 from xview2_siamese_unet.campaign.jobs import INPUTS
 from xview2_siamese_unet.campaign.tiles import Tile, owners
 from xview2_siamese_unet.inference.building_formats import FORMATS
-from xview2_siamese_unet.inference.footprints import Given, given_buildings, given_zones, outside
+from xview2_siamese_unet.inference.footprints import UserLayer, outside, read_footprint_layer, read_zone_layer
 from xview2_siamese_unet.raster.grid import Area, reproject, wrap_longitude
 
 _SUFFIX, _WRITE = FORMATS["geoparquet"]
@@ -53,13 +53,13 @@ def divide_footprints(path: Path, id_column: str | None, tiles: Iterable[Tile]) 
 
     Args:
         path: as for `read_table`; of a large file, only the part around the tiles is read.
-        id_column: of the file, see `given_buildings`.
+        id_column: of the file, see `read_footprint_layer`.
         tiles: of the plan.
 
     Raises:
         DataError: the file or the column cannot be used.
     """
-    given = given_buildings(path.expanduser(), CRS_OF_ALL, id_column, Area(WGS84, _ground(tiles)))
+    given = read_footprint_layer(path.expanduser(), CRS_OF_ALL, id_column, Area(WGS84, _ground(tiles)))
     rows: defaultdict[Tile | None, list[int]] = defaultdict(list)
     for row, tile in enumerate(owners(given.frame.geometry.to_numpy())):
         rows[tile].append(row)
@@ -67,13 +67,13 @@ def divide_footprints(path: Path, id_column: str | None, tiles: Iterable[Tile]) 
     return Footprints(by_tile, given.warnings, given.sources)
 
 
-def read_zones(path: Path, column: str | None, tiles: Iterable[Tile]) -> Given:
-    """Return zones to count by, see `given_zones`, with a warning if none of them meets a tile.
+def read_zones(path: Path, column: str | None, tiles: Iterable[Tile]) -> UserLayer:
+    """Return zones to count by, see `read_zone_layer`, with a warning if none of them meets a tile.
 
     Raises:
         DataError: the file or the column cannot be used.
     """
-    given = given_zones(path.expanduser(), column)
+    given = read_zone_layer(path.expanduser(), column)
     warnings = outside(given, wrap_longitude(_ground(tiles), WGS84), "zones", "the tiles of the plan")
     return given._replace(warnings=(*given.warnings, *warnings))
 

@@ -48,7 +48,7 @@ def write_table(
         tasks: all jobs.
         failed: job → why it has no assessment.
         footprints: all of them; `None`: the buildings that the model predicted.
-        zones: to count by, see `given_zones`.
+        zones: to count by, see `read_zone_layer`.
     """
     done = [task for task in tasks if task.job.name not in failed]
     columns, tally = columns_of((task.scene for task in done), footprints=footprints is not None), Tally()

@@ -26,7 +26,7 @@ _ZONE_NAMES: Final = ("name", "id")
 _DEGREES: Final = "OGC:CRS84"
 
 
-class Given(NamedTuple):
+class UserLayer(NamedTuple):
     """A layer of a user: rows, warnings, names of all columns of the file, and its sources as `describe_sources`."""
 
     frame: gpd.GeoDataFrame
@@ -35,7 +35,7 @@ class Given(NamedTuple):
     sources: tuple[dict[str, Any], ...] = ()
 
 
-def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = (), area: Area | None = None) -> Given:
+def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = (), area: Area | None = None) -> UserLayer:
     """Read a layer as valid polygons in another coordinate reference system, rows in the same order.
 
     A geometry without area becomes empty.
@@ -54,7 +54,7 @@ def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = (), 
     name = split_layer(path)[0].name
     geometries, problems = _polygons(frame.geometry.to_numpy())
     known = ~shapely.is_empty(geometries)
-    placed, lost = place_shapes(geometries, frame.crs, crs, f"{name} ({where})")
+    placed, lost = reproject_shapes(geometries, frame.crs, crs, f"{name} ({where})")
     if known.any() and lost.sum() == known.sum():
         raise misplaced(geometries, frame.crs, f"{name} ({where})")
     invalid = ~shapely.is_valid(placed)
@@ -71,7 +71,7 @@ def read_polygons(path: Path, crs: str, where: str, wanted: Iterable[str] = (), 
     if not len(frame):
         warnings.append(f"{name} has no rows")
     sources = describe_sources(frame.get(SOURCES, ()), stated, len(frame))
-    return Given(frame.set_geometry(placed, crs=crs), tuple(warnings), tuple(columns), tuple(sources))
+    return UserLayer(frame.set_geometry(placed, crs=crs), tuple(warnings), tuple(columns), tuple(sources))
 
 
 def _polygons(geometries: Any) -> tuple[Any, dict[str, BoolArray]]:  # noqa: ANN401
@@ -96,7 +96,7 @@ def _parts(shape: Any) -> Iterator[Any]:  # noqa: ANN401
             yield from _parts(part)
 
 
-def place_shapes(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tuple[Any, BoolArray]:  # noqa: ANN401
+def reproject_shapes(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tuple[Any, BoolArray]:  # noqa: ANN401
     """Return the geometries in another system, and which of them failed and are empty."""
     try:
         placed = gpd.GeoSeries(geometries, crs=source).to_crs(crs).to_numpy().copy()
@@ -118,7 +118,7 @@ def place_shapes(geometries: Any, source: pyproj.CRS, crs: str, name: str) -> tu
 def misplaced(geometries: Any, source: pyproj.CRS, name: str) -> DataError:  # noqa: ANN401
     """Return the error of a file of which no row can be reprojected."""
     west, south, east, north = shapely.total_bounds(geometries)
-    degrees, lost = place_shapes(geometries, source, _DEGREES, name)
+    degrees, lost = reproject_shapes(geometries, source, _DEGREES, name)
     if lost.sum() < (~shapely.is_empty(geometries)).sum():
         corners = [round(float(value), 5) for value in shapely.total_bounds(degrees)]
         return DataError(f"{name} lies too far from the images: {corners} in degrees.", hint="Name another file.")
@@ -136,7 +136,7 @@ def _title(crs: Any) -> str:  # noqa: ANN401
     return f"{crs.to_string() if crs.to_authority() else crs.name}{' (degrees)' if crs.is_geographic else ''}"
 
 
-def outside(layer: Given, frame: Any, what: str, region: str) -> Iterator[str]:  # noqa: ANN401
+def outside(layer: UserLayer, frame: Any, what: str, region: str) -> Iterator[str]:  # noqa: ANN401
     """Yield a warning if no row of a layer (`what`) lies in a frame (`region`)."""
     geometries = layer.frame.geometry.to_numpy()
     known = geometries[~shapely.is_empty(geometries)]
@@ -154,7 +154,7 @@ def outside(layer: Given, frame: Any, what: str, region: str) -> Iterator[str]: 
 
 
 def row_names(
-    layer: Given, column: str | None, usual: Sequence[str], where: str, *, unique: bool = True
+    layer: UserLayer, column: str | None, usual: Sequence[str], where: str, *, unique: bool = True
 ) -> tuple[Sequence[str | None], list[str]]:
     """Return one name per row as text, and warnings.
 
@@ -212,7 +212,7 @@ def as_texts(values: pd.Series[Any]) -> list[str | None]:
     ]
 
 
-def given_buildings(path: Path, crs: str, id_column: str | None, area: Area | None = None) -> Given:
+def read_footprint_layer(path: Path, crs: str, id_column: str | None, area: Area | None = None) -> UserLayer:
     """Return a user's footprints as `building_id`, `footprint_source` and polygons.
 
     Args:
@@ -228,10 +228,10 @@ def given_buildings(path: Path, crs: str, id_column: str | None, area: Area | No
     ids, warnings = row_names(layer, id_column, _IDS, "inference.buildings.id_column")
     columns = {"building_id": pd.array(ids, dtype=object), "footprint_source": split_layer(path)[0].name}
     frame = gpd.GeoDataFrame(columns, geometry=layer.frame.geometry.to_numpy(), crs=crs)
-    return Given(frame, (*layer.warnings, *warnings), sources=layer.sources)
+    return UserLayer(frame, (*layer.warnings, *warnings), sources=layer.sources)
 
 
-def given_zones(path: Path, column: str | None) -> Given:
+def read_zone_layer(path: Path, column: str | None) -> UserLayer:
     """Return a user's zones as `name` and polygons in degrees; rows of one name are one zone.
 
     Raises:
@@ -246,10 +246,10 @@ def given_zones(path: Path, column: str | None) -> Given:
         rows = f"{shared.sum()} of {len(names)} rows share {names[shared].nunique()} of the names"
         warnings.append(f"{where}: {rows}; all rows of one name are counted as one zone")
     frame = gpd.GeoDataFrame({"name": names.to_numpy()}, geometry=layer.frame.geometry.to_numpy(), crs=_DEGREES)
-    return Given(frame, (*layer.warnings, *warnings))
+    return UserLayer(frame, (*layer.warnings, *warnings))
 
 
-def given_area(path: Path) -> Given:
+def read_area_layer(path: Path) -> UserLayer:
     """Return a user's area of interest in degrees.
 
     Raises:

@@ -15,7 +15,13 @@ from xview2_siamese_unet.config.inference import InferenceParams
 from xview2_siamese_unet.errors import ConfigError, DataError
 from xview2_siamese_unet.inference.around_images import around
 from xview2_siamese_unet.inference.coregistration import SIDE, Shift, estimate_field, estimate_shift
-from xview2_siamese_unet.inference.footprints import Given, given_area, given_buildings, given_zones, outside
+from xview2_siamese_unet.inference.footprints import (
+    UserLayer,
+    outside,
+    read_area_layer,
+    read_footprint_layer,
+    read_zone_layer,
+)
 from xview2_siamese_unet.inference.no_model import NONE
 from xview2_siamese_unet.raster.grid import COARSEST, Area, Grid, clip, common_grid, reproject, wrap_longitude
 from xview2_siamese_unet.raster.no_data import undeclared_fill
@@ -104,17 +110,17 @@ def harmonise(params: InferenceParams) -> HarmonisedPair:
     )
 
 
-def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[Given | None, Any, tuple[str, ...]]:  # noqa: ANN401
+def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[UserLayer | None, Any, tuple[str, ...]]:  # noqa: ANN401
     """Return footprints on the grid, zones in degrees, and warnings on both."""
     region = "the overlap of the images" if params.aoi is None else "the area of interest"
     buildings = zones = None
     warnings: list[str] = []
     if params.footprints is not None:
         path, column = params.footprints.expanduser(), params.buildings.id_column
-        buildings = given_buildings(path, grid.crs, column, around(grid))
+        buildings = read_footprint_layer(path, grid.crs, column, around(grid))
         warnings = [*buildings.warnings, *outside(buildings, overlap, "footprints", region)]
     if params.zones is not None:
-        layer = given_zones(params.zones.expanduser(), params.zone_column)
+        layer = read_zone_layer(params.zones.expanduser(), params.zone_column)
         wgs84 = CRS.from_epsg(4326)
         degrees = wrap_longitude(reproject(overlap, CRS.from_string(grid.crs), wgs84), wgs84)
         zones, warnings = layer.frame, [*warnings, *layer.warnings, *outside(layer, degrees, "zones", region)]
@@ -122,7 +128,7 @@ def _vectors(params: InferenceParams, grid: Grid, overlap: Any) -> tuple[Given |
 
 
 def _area(path: Path) -> tuple[Area, tuple[str, ...]]:
-    layer = given_area(path)
+    layer = read_area_layer(path)
     return Area(CRS.from_epsg(4326), layer.frame.geometry.union_all()), layer.warnings
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import shapely
 
 from xview2_siamese_unet.errors import DataError
-from xview2_siamese_unet.inference.footprints import Given, misplaced, outside, place_shapes
+from xview2_siamese_unet.inference.footprints import UserLayer, misplaced, outside, reproject_shapes
 
 _LEAST: Final = 0.5
 """Share of a polygon's area that must lie in a footprint."""
@@ -32,7 +32,7 @@ def match_shapes(shapes: gpd.GeoDataFrame, buildings: gpd.GeoDataFrame, name: st
     Raises:
         DataError: no shape lies in a footprint.
     """
-    placed, lost = place_shapes(shapes.geometry.to_numpy(), shapes.crs, buildings.crs.to_wkt(), name)
+    placed, lost = reproject_shapes(shapes.geometry.to_numpy(), shapes.crs, buildings.crs.to_wkt(), name)
     if lost.all():
         raise misplaced(shapes.geometry.to_numpy(), shapes.crs, name)
     lines = shapely.get_dimensions(placed) == 1
@@ -50,7 +50,7 @@ def match_shapes(shapes: gpd.GeoDataFrame, buildings: gpd.GeoDataFrame, name: st
     ids[matches["shape"]] = buildings["building_id"].to_numpy(object)[matches["building"]]
     if not len(matches) and not len(several):
         frame = shapely.box(*buildings.total_bounds)
-        given = Given(gpd.GeoDataFrame(geometry=placed, crs=buildings.crs), ())
+        given = UserLayer(gpd.GeoDataFrame(geometry=placed, crs=buildings.crs), ())
         reason = next(outside(given, frame, "labels", "the assessed area"), "no label lies in a footprint with an id")
         raise DataError(f"{name}: {reason}.", hint="Name the assessment that was labelled, and check the file in QGIS.")
     ambiguous = np.isin(np.arange(len(shapes)), several)

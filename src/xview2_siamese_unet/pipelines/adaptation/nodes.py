@@ -20,7 +20,7 @@ from xview2_siamese_unet.config.adaptation import AdaptationParams, source_names
 from xview2_siamese_unet.datasets.assessment import Layers
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.inference.buildings import area_of_interest, read_building_layer, valid_area
-from xview2_siamese_unet.inference.footprints import given_zones
+from xview2_siamese_unet.inference.footprints import read_zone_layer
 from xview2_siamese_unet.inference.pair import HarmonisedPair
 from xview2_siamese_unet.inference.products import buildings_style, check_out, outline_style
 from xview2_siamese_unet.inference.record import Predicted, newest_input
@@ -45,7 +45,7 @@ def reopen(params: AdaptationParams, folder: Path) -> tuple[Predicted, Harmonise
     pair = reopen_pair(folder, {"pre": params.pre, "post": params.post})
     windows = record["settings"]["inference"]["windows"]
     plan = WindowPlan(pair.grid.height, pair.grid.width, windows["size"], windows["overlap"])
-    zones = None if params.zones is None else given_zones(params.zones.expanduser(), None)
+    zones = None if params.zones is None else read_zone_layer(params.zones.expanduser(), None)
     if zones is None and record["settings"]["inference"]["zones"] is not None:
         _log.warning("the assessment counted by zones; name them again with --zones to count the adapted ones")
     harmonised = HarmonisedPair(

@@ -17,7 +17,7 @@ from xview2_siamese_unet.config.validation_sample import ValidationParams
 from xview2_siamese_unet.datasets.assessment import Layers
 from xview2_siamese_unet.errors import ConfigError
 from xview2_siamese_unet.inference.buildings import read_building_layer
-from xview2_siamese_unet.inference.footprints import as_texts, given_zones
+from xview2_siamese_unet.inference.footprints import as_texts, read_zone_layer
 from xview2_siamese_unet.inference.products import outline_style
 from xview2_siamese_unet.inference.reopen import assessment_root, reopen_pair, require_record
 from xview2_siamese_unet.inference.summary import OUTSIDE, assign_zones, cell_names
@@ -209,7 +209,7 @@ def _zones(frame: gpd.GeoDataFrame, inference: InferenceParams) -> tuple[list[st
     """Return the names of the zones and the number of that of each building."""
     if inference.zones is None:
         return None
-    given = given_zones(inference.zones.expanduser(), inference.zone_column)
+    given = read_zone_layer(inference.zones.expanduser(), inference.zone_column)
     for warning in given.warnings:
         _log.warning(warning)
     zoned = assign_zones(frame, given.frame)
