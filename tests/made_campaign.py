@@ -5,6 +5,7 @@ One image spans two tiles, another covers a part of it, and a third lies apart.
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from affine import Affine
 from xview2_siamese_unet.campaign.catalogue import read_catalogue
 from xview2_siamese_unet.campaign.plan import make_plan
 from xview2_siamese_unet.campaign.plan_files import write_plan
+from xview2_siamese_unet.campaign.tiles import SIDE, Tile
+from xview2_siamese_unet.xbd.georeference import utm_transformer, utm_zone
 
 EDGE = 765_000
 """Easting of the border of two tiles in zone 36."""
@@ -25,6 +28,13 @@ JOBS = ["32636_0305_1639_01", "32636_0306_1639_01", "32636_0306_1639_02", "32637
 PIXEL, HEIGHT = 0.5, 160
 _TOP = 4_098_790
 _WEST_EDGE, _EAST = EDGE - 40, 233_750
+
+
+def tile_at(longitude: float, latitude: float) -> Tile:
+    """Return the tile that a point in degrees belongs to."""
+    zone = utm_zone(longitude, latitude)
+    east, north = utm_transformer(zone).transform(longitude, latitude)
+    return Tile(zone, math.floor(east / SIDE), math.floor(north / SIDE))
 
 
 def write_campaign(folder: Path) -> Path:

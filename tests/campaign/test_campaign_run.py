@@ -25,10 +25,9 @@ import rasterio
 import torch
 from pystac.extensions.file import FileExtension
 
-from made_campaign import JOBS, copy_plan, products
+from made_campaign import JOBS, copy_plan, products, tile_at
 from run_command import run_python, start_python
 from small_nets import small_checkpoint
-from xview2_siamese_unet.campaign.tiles import tile_at
 
 pytestmark = pytest.mark.slow
 KEDRO = "import sys; from kedro.framework.cli import main; sys.argv[0] = 'kedro'; main()"

@@ -8,8 +8,8 @@ import geopandas as gpd
 import pytest
 import shapely
 
+from made_campaign import tile_at
 from xview2_siamese_unet.campaign.footprints import read_zones
-from xview2_siamese_unet.campaign.tiles import tile_at
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 import shapely
 
+from made_campaign import tile_at
 from xview2_siamese_unet.campaign.acquisition import Acquisition
 from xview2_siamese_unet.campaign.jobs import Task
 from xview2_siamese_unet.campaign.merge import columns_of, merged_buildings
 from xview2_siamese_unet.campaign.plan import Job
-from xview2_siamese_unet.campaign.tiles import SIDE, Tile, tile_at
+from xview2_siamese_unet.campaign.tiles import SIDE, Tile
 from xview2_siamese_unet.inference.geopackage import write_geopackage
 from xview2_siamese_unet.xbd.georeference import utm_transformer, utm_zone
 

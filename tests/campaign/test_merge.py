@@ -19,7 +19,7 @@ import rasterio
 import shapely
 from affine import Affine
 
-from made_campaign import EDGE, JOBS, write_campaign, write_footprints
+from made_campaign import EDGE, JOBS, tile_at, write_campaign, write_footprints
 from made_catalogue import Made, write_catalogue
 from xview2_siamese_unet.campaign.catalogue import read_catalogue
 from xview2_siamese_unet.campaign.footprints import Footprints, divide_footprints
@@ -28,7 +28,7 @@ from xview2_siamese_unet.campaign.jobs import Task, make_task
 from xview2_siamese_unet.campaign.plan import make_plan
 from xview2_siamese_unet.campaign.plan_files import read_plan, write_plan
 from xview2_siamese_unet.campaign.table import write_table
-from xview2_siamese_unet.campaign.tiles import Tile, tile_at
+from xview2_siamese_unet.campaign.tiles import Tile
 from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.geopackage import write_geopackage
 from xview2_siamese_unet.inference.products import buildings_style

@@ -9,11 +9,12 @@ import pytest
 import shapely
 from shapely import Point
 
+from made_campaign import tile_at
 from made_catalogue import BORDER, EVENT, LATITUDE, Made, pair_by_rules, write_catalogue
 from xview2_siamese_unet.campaign.acquisition import Acquisition, Image, is_after
 from xview2_siamese_unet.campaign.catalogue import Catalogue, read_catalogue
 from xview2_siamese_unet.campaign.plan import Plan, make_plan
-from xview2_siamese_unet.campaign.tiles import SIDE, Tile, tile_at
+from xview2_siamese_unet.campaign.tiles import SIDE, Tile
 
 FOOTPRINTS = 3000
 

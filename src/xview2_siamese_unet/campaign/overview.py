@@ -17,7 +17,7 @@ from xview2_siamese_unet.campaign.acquisition import WGS84, polygons
 from xview2_siamese_unet.campaign.catalogue import NO_PRE
 from xview2_siamese_unet.campaign.jobs import Task
 from xview2_siamese_unet.campaign.plan import Job
-from xview2_siamese_unet.campaign.tiles import SIDE, Place, Tile, around, in_zone, length, side_for, square
+from xview2_siamese_unet.campaign.tiles import SIDE, Corner, Tile, around, in_zone, length, side_for, square
 from xview2_siamese_unet.inference.summary import CELL
 from xview2_siamese_unet.raster.grid import reproject
 from xview2_siamese_unet.report.overview import Cell, JobRow, Outline, OverviewContent, render_overview
@@ -48,7 +48,7 @@ def write_overview(folder: Path, tasks: Sequence[Task], failed: Mapping[str, str
     rows = [_row(job, failed.get(job.name)) for job in jobs]
     first = {task.job.tile: task.job.name for task in ordered if task.job.name not in failed}
     side, counts = _gathered(numbers[f"cells_{CELL}_m"])
-    cells = [_cell(place, side, each, first) for place, each in counts.items()]
+    cells = [_cell(corner, side, each, first) for corner, each in counts.items()]
     unplaced = numbers["all"]["buildings"] - sum(each["buildings"] for each in counts.values())
     joined, outlines = _outlines(jobs, rows)
     days = sorted({task.job.post.taken[:10] for task in tasks if task.job.post.taken})
@@ -67,26 +67,26 @@ def write_overview(folder: Path, tasks: Sequence[Task], failed: Mapping[str, str
     write_atomically(folder / OVERVIEW, render_overview(content))
 
 
-def _gathered(rows: Iterable[Mapping[str, Any]]) -> tuple[int, Mapping[Place, Counter[str]]]:
+def _gathered(rows: Iterable[Mapping[str, Any]]) -> tuple[int, Mapping[Corner, Counter[str]]]:
     """Return the side of the map's cells in metres and their counts; too many cells are joined into larger ones."""
-    placed: dict[Place, Mapping[str, Any]] = {}
+    placed: dict[Corner, Mapping[str, Any]] = {}
     for row in rows:
         if match := _NAME.fullmatch(row["name"]):
             zone, east, north = map(int, match.groups())
             placed[zone, east, north] = row
     side = side_for(placed, _MOST, at_least=CELL)
-    cells: defaultdict[Place, Counter[str]] = defaultdict(Counter)
-    for place, row in placed.items():
-        cells[around(place, side)].update({key: value for key, value in row.items() if isinstance(value, int)})
+    cells: defaultdict[Corner, Counter[str]] = defaultdict(Counter)
+    for corner, row in placed.items():
+        cells[around(corner, side)].update({key: value for key, value in row.items() if isinstance(value, int)})
     return side, cells
 
 
-def _cell(place: Place, side: int, counts: Mapping[str, int], first: Mapping[Tile, str]) -> Cell:
+def _cell(corner: Corner, side: int, counts: Mapping[str, int], first: Mapping[Tile, str]) -> Cell:
     """Return a cell of the map; if it lies in one tile, a click opens the report of that tile's first job."""
-    zone, east, north = place
-    corner, opposite = (Tile(zone, (east + more) // SIDE, (north + more) // SIDE) for more in (0, side - 1))
-    scene = first.get(corner) if corner == opposite else None
-    return Cell(f"EPSG:{zone} E{east}N{north}", square(place, side), counts, scene)
+    zone, east, north = corner
+    south_west, north_east = (Tile(zone, (east + more) // SIDE, (north + more) // SIDE) for more in (0, side - 1))
+    scene = first.get(south_west) if south_west == north_east else None
+    return Cell(f"EPSG:{zone} E{east}N{north}", square(corner, side), counts, scene)
 
 
 def _row(job: Job, error: str | None) -> JobRow:
@@ -98,13 +98,13 @@ def _outlines(jobs: Sequence[Job], rows: Sequence[JobRow]) -> tuple[str | None, 
     """Return the side of the squares that join many jobs, `None` for a few jobs, and the outlines on the map."""
     if len(jobs) <= _SINGLE:
         return None, [Outline(_ground(job), [row]) for job, row in zip(jobs, rows, strict=True)]
-    side = side_for({job.tile.place for job in jobs}, _SQUARES)
+    side = side_for({job.tile.corner for job in jobs}, _SQUARES)
     outlines = []
     for failed in (False, True):
         some = [(job, row) for job, row in zip(jobs, rows, strict=True) if (row.error is not None) == failed]
         if some:
-            places = {around(job.tile.place, side) for job, _ in some}
-            ground = shapely.union_all([square(place, side) for place in sorted(places)])
+            corners = {around(job.tile.corner, side) for job, _ in some}
+            ground = shapely.union_all([square(corner, side) for corner in sorted(corners)])
             outlines.append(Outline(ground, [row for _, row in some]))
     return length(side), outlines
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from xview2_siamese_unet.campaign.acquisition import Acquisition
 from xview2_siamese_unet.campaign.plan import Plan, PlannedJob
 from xview2_siamese_unet.campaign.plan_files import plan_row
-from xview2_siamese_unet.campaign.tiles import Place, around, length, side_for, square
+from xview2_siamese_unet.campaign.tiles import Corner, around, length, side_for, square
 from xview2_siamese_unet.report.plan import PlanContent, Square, render_plan
 
 _MOST: Final = 1000
@@ -53,14 +53,14 @@ def plan_page(plan: Plan, title: str) -> str:
 
 def _squares(jobs: Sequence[PlannedJob]) -> tuple[list[Square], str]:
     """Return the squares that hold many jobs, and their side."""
-    side = side_for({planned.job.tile.place for planned in jobs}, _MOST)
-    counts: defaultdict[Place, Counter[str]] = defaultdict(Counter)
+    side = side_for({planned.job.tile.corner for planned in jobs}, _MOST)
+    counts: defaultdict[Corner, Counter[str]] = defaultdict(Counter)
     for planned in jobs:
-        counts[around(planned.job.tile.place, side)][planned.job.post.id] += 1
+        counts[around(planned.job.tile.corner, side)][planned.job.post.id] += 1
     squares = []
-    for place, posts in counts.items():
+    for corner, posts in counts.items():
         ((post, count),) = posts.most_common(1)
-        squares.append(Square(square(place, side), post, f"{posts.total():,} jobs, of {post}: {count:,}"))
+        squares.append(Square(square(corner, side), post, f"{posts.total():,} jobs, of {post}: {count:,}"))
     return squares, length(side)
 
 

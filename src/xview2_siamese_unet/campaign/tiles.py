@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
@@ -24,7 +23,7 @@ MARGIN: Final = 100.0
 """Metres around a tile that its jobs assess as well, so that buildings at its edge are whole."""
 _SIDES: Final = (500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000)
 """Metres of the squares of a map."""
-Place = tuple[int, int, int]
+Corner = tuple[int, int, int]
 """UTM zone and south-west corner of a square in metres."""
 _NAME: Final = re.compile(r"(32[67](?:0[1-9]|[1-5]\d|60))_(\d{1,4})_(\d{1,4})")
 
@@ -48,14 +47,14 @@ class Tile(NamedTuple):
         return f"{self.zone}_{self.column:04}_{self.row:04}"
 
     @property
-    def place(self) -> Place:
+    def corner(self) -> Corner:
         """Its zone and south-west corner."""
         return self.zone, self.column * SIDE, self.row * SIDE
 
     @property
     def box(self) -> Polygon:
         """Its square in metres."""
-        _, west, south = self.place
+        _, west, south = self.corner
         return shapely.box(west, south, west + SIDE, south + SIDE)
 
     @property
@@ -75,13 +74,6 @@ def parse_tile(name: str) -> Tile | None:
     """Return the tile of a name, `None` for an invalid name."""
     match = _NAME.fullmatch(name)
     return None if match is None else Tile(*map(int, match.groups()))
-
-
-def tile_at(longitude: float, latitude: float) -> Tile:
-    """Return the tile that a point belongs to."""
-    zone = utm_zone(longitude, latitude)
-    east, north = utm_transformer(zone).transform(longitude, latitude)
-    return Tile(zone, math.floor(east / SIDE), math.floor(north / SIDE))
 
 
 def owners(shapes: Any) -> list[Tile | None]:  # noqa: ANN401  numpy array of shapely polygons
@@ -123,27 +115,27 @@ def zones_of(outlines: Iterable[BaseGeometry]) -> list[int]:
     return sorted(zones)
 
 
-def side_for(places: Collection[Place], most: int, *, at_least: int = SIDE) -> int:
-    """Return the smallest side in metres with which at most `most` squares of a map hold all places.
+def side_for(corners: Collection[Corner], most: int, *, at_least: int = SIDE) -> int:
+    """Return the smallest side in metres with which at most `most` squares of a map hold all corners.
 
     Args:
-        places: south-west corners.
+        corners: south-west corners.
         most: number of squares; of the largest ones, with a side of 500 km, there may be more.
         at_least: the smallest side.
     """
     sides = [side for side in _SIDES if side >= at_least]
-    return next((side for side in sides if len({around(place, side) for place in places}) <= most), sides[-1])
+    return next((side for side in sides if len({around(corner, side) for corner in corners}) <= most), sides[-1])
 
 
-def around(place: Place, side: int) -> Place:
+def around(corner: Corner, side: int) -> Corner:
     """Return the square of a given side that holds a smaller one."""
-    zone, east, north = place
+    zone, east, north = corner
     return zone, east // side * side, north // side * side
 
 
-def square(place: Place, side: int) -> BaseGeometry:
+def square(corner: Corner, side: int) -> BaseGeometry:
     """Return the part of a square that lies in its UTM zone, in degrees."""
-    zone, left, bottom = place
+    zone, left, bottom = corner
     west = 6 * (zone % 100) - 186
 
     def degrees(xy: Float64Array) -> Float64Array:

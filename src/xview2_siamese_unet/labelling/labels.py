@@ -19,7 +19,7 @@ from xview2_siamese_unet.errors import DataError
 from xview2_siamese_unet.inference.buildings import SHARES
 from xview2_siamese_unet.inference.footprints import as_texts
 from xview2_siamese_unet.inference.vector_formats import read_table, split_layer
-from xview2_siamese_unet.labelling.places import match_shapes
+from xview2_siamese_unet.labelling.spatial_join import match_shapes
 from xview2_siamese_unet.validation.sampling import by_id
 
 CANNOT_TELL: Final = "cannot-tell"

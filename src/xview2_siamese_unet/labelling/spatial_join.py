@@ -50,8 +50,8 @@ def match_shapes(shapes: gpd.GeoDataFrame, buildings: gpd.GeoDataFrame, name: st
     ids[matches["shape"]] = buildings["building_id"].to_numpy(object)[matches["building"]]
     if not len(matches) and not len(several):
         frame = shapely.box(*buildings.total_bounds)
-        given = UserLayer(gpd.GeoDataFrame(geometry=placed, crs=buildings.crs), ())
-        reason = next(outside(given, frame, "labels", "the assessed area"), "no label lies in a footprint with an id")
+        layer = UserLayer(gpd.GeoDataFrame(geometry=placed, crs=buildings.crs), ())
+        reason = next(outside(layer, frame, "labels", "the assessed area"), "no label lies in a footprint with an id")
         raise DataError(f"{name}: {reason}.", hint="Name the assessment that was labelled, and check the file in QGIS.")
     ambiguous = np.isin(np.arange(len(shapes)), several)
     problems = {
