@@ -95,7 +95,8 @@ def screenshot_assessment(map_path: Path, label_path: Path) -> None:
         screenshot(assessment.products["map.html"].as_uri(), out / "map.png", "1400,860", seconds=5)
         Image.open(out / "map.png").convert("RGB").save(map_path, quality=85)
         buildings = read_building_layer(out / "buildings.gpkg")
-        page = labelling_page(buildings, reopen_pair(out), list(buildings["building_id"][:100]), show_prediction=False)
+        ids = list(buildings["building_id"][100:200])  # not the first row of houses, cut off by the border
+        page = labelling_page(buildings, reopen_pair(out), ids, show_prediction=False)
         (out / "label.html").write_text(page, encoding="utf-8")
         screenshot((out / "label.html").as_uri(), out / "label.png", "1400,860")
         Image.open(out / "label.png").convert("RGB").save(label_path, quality=85)

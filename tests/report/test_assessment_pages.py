@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
 
+from browser import BROWSER, open_browser
 from xview2_siamese_unet.report.assessment import MapBuildings, MapContent, render_assessment, render_map
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -61,6 +63,23 @@ def test_many_buildings_make_a_page_of_limited_size(count: int) -> None:
     corners = np.random.default_rng(0).uniform(0, 20_000, (count, 2))
     boxes = shapely.box(corners[:, 0], corners[:, 1], corners[:, 0] + 20, corners[:, 1] + 15)
     assert len(render_map(content(list(boxes)))) < 25_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_a_resized_map_is_drawn_in_its_new_size_before_it_is_painted(tmp_path: Path) -> None:
+    page = tmp_path / "map.html"
+    page.write_text(render_map(content([shapely.box(0, 0, 10, 10)])), encoding="utf-8")
+    with open_browser(tmp_path / "profile") as tab:
+        tab.open(page, ready="document.getElementById('map').width === document.getElementById('stage').clientWidth")
+        # Observers are called in order, all before the frame is painted.
+        sizes = tab.value("""new Promise(done => {
+            const map = document.getElementById("map"), stage = document.getElementById("stage");
+            new ResizeObserver(() => { if (stage.clientWidth === 500) done([map.width, map.height]); }).observe(stage);
+            stage.style.width = "500px"; stage.style.height = "300px"; stage.style.flex = "none";
+        })""")
+        assert sizes == [500, tab.value("document.getElementById('stage').clientHeight")]
+        assert tab.complaints() == []
 
 
 def test_report_escapes_and_ranks_cells() -> None:

@@ -195,5 +195,6 @@ by("all").addEventListener("click", showAll);
 // Until the user moves the map, all of it stays in view.
 let touched = false;
 for (const kind of ["pointerdown", "wheel", "keydown"]) addEventListener(kind, () => { touched = true; }, { capture: true, passive: true });
-new ResizeObserver(() => { if (touched) redraw(); else showAll(); }).observe(stage);
+// Drawn at once: the frame that is painted next would stretch the old drawing.
+new ResizeObserver(() => { if (!touched) showAll(); draw(); }).observe(stage);
 Promise.all(pictures.map(picture => picture.decode())).then(() => { showAll(); document.body.dataset.ready = "yes"; });
