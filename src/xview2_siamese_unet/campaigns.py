@@ -45,7 +45,7 @@ from xview2_siamese_unet.parallel import parallel_map, worker_number
 from xview2_siamese_unet.training.provenance import code_digest
 
 _NOT_IN_DIGEST: Final = {"pre", "post", "out", "model", "footprints", "aoi", "masks", "zones", "overwrite"}
-"""Keys of `inference` that are left out of the digest of the settings, or have a digest of their own."""
+"""Keys of `inference` that are left out of the digest of the settings, or have a separate digest."""
 _CODE: Final = ("pipelines.inference.nodes", "pipelines.inference.pages")
 """Modules whose code, with all modules that they import, determines the result of an assessment."""
 _LOCK: Final = ".campaign.lock"

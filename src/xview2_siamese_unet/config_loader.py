@@ -79,7 +79,7 @@ class UserExperimentConfigLoader(OmegaConfigLoader):
     def layers(self) -> tuple[str, ...]:
         """Folders below the configuration, each on top of the one before."""
         user, experiment = self.user_and_experiment
-        # Nothing is added to the configuration inside a wheel: settings of the user have a folder of their own.
+        # Nothing is added to the configuration inside a wheel: settings of the user have a separate folder.
         local = "local" if self.conf_source != str(PACKAGED) else str(user_config_path(APP))
         return self.base_env, f"users/{user}", f"experiments/{experiment}", local
 

@@ -17,7 +17,7 @@ from xview2_siamese_unet.training.distributed import get_rank
 _log = logging.getLogger(__name__)
 
 QUIET: Final = ("kedro", "kedro.io", "kedro.pipeline", "kedro.runner", "xview2_siamese_unet")
-"""Loggers that log on rank 0 only; each has a level of its own in conf/logging.yml."""
+"""Loggers that log on rank 0 only; each has its level in conf/logging.yml."""
 
 
 class Steps:

@@ -100,7 +100,7 @@ def merge_rare(classes: Int64Array) -> Int64Array:
     moved = np.isin(classes, rare)
     words = " and ".join(Damage(code).word for code in rare)
     _log.warning(
-        "%d labels of %s are too few for a class of its own: they count as %s", moved.sum(), words, Damage(into).word
+        "%d labels of %s are too few for a separate class: they count as %s", moved.sum(), words, Damage(into).word
     )
     return np.where(moved, into, classes)
 

@@ -17,7 +17,7 @@ from xview2_siamese_unet.campaign.acquisition import polygons
 MOST_CLOUD: Final = 0.15
 MOST_OFF_NADIR: Final = 30.0
 SMALLEST: Final = 100.0
-"""Square metres; a smaller part of a tile gets no job of its own."""
+"""Square metres; a smaller part of a tile gets no separate job."""
 RULES: Final = (
     f"Acquisitions within the limits of a usual tasking order come first: at most {MOST_CLOUD:.0%} clouds and "
     f"{MOST_OFF_NADIR:g} degrees off nadir. Values that the catalogue does not state count as within.",

@@ -21,7 +21,7 @@ class ClassesParams(Strict):
     """The meaning of the labels."""
 
     unclassified: Unclassified = "ignore"
-    """`ignore`: a building for localisation, not counted for damage; `no_damage`; or a `class` of its own."""
+    """`ignore`: a building for localisation, not counted for damage; `no_damage`; or a separate `class`."""
 
     @property
     def damage_classes(self) -> int:

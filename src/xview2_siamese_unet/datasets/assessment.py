@@ -36,7 +36,7 @@ class AssessmentDataset(OneFile[Never, Path]):
         return self._path
 
     def save(self, data: Never) -> None:
-        """Refuse: the products have entries of their own."""
+        """Refuse: the products have separate entries."""
         raise DatasetError(f"{self._path} is read only.")
 
     def _exists(self) -> bool:

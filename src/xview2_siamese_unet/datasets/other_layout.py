@@ -60,7 +60,7 @@ class OtherLayout(AbstractDataset[NoReturn, Partitions]):
             raise DataError(f"{self.path} has no scene of {type(self).__name__}.", hint="Correct path in the catalog.")
         name, times = Counter(scene.id for scene in scenes).most_common(1)[0]
         if times > 1:
-            raise DataError(f"{self.path} has {times} scenes {name}.", hint="Give each scene a number of its own.")
+            raise DataError(f"{self.path} has {times} scenes {name}.", hint="Give each scene a different number.")
         made = {
             label_name(scene): Lazy(
                 partial(convert_scene, scene, self.buildings), made_from=partial(last_change, scene)

@@ -163,7 +163,7 @@ def pack_scenes(
         raise DataError(
             f"{folder} has {len(scenes)} scenes of {', '.join(f'{w} × {h}' for h, w in sizes) or 'no size'} pixels; "
             "a store has one size.",
-            hint="Put scenes of another size into a dataset of their own (dataset.name).",
+            hint="Put scenes of another size into a separate dataset (dataset.name).",
         )
     packed = {}
     for scene in scenes.to_dict("records"):
