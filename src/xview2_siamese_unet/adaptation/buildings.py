@@ -46,7 +46,8 @@ def predict_all(head: Head, embedding: Embedding, buildings: gpd.GeoDataFrame) -
     for numbers, features in embedding.chunks():
         visible = np.isfinite(features[:, 0])
         rows = numbers[visible]
-        shares[rows] = head.probabilities(features[visible], None if zero_shot is None else zero_shot[rows])
+        prior = zero_shot[rows] if zero_shot is not None else None
+        shares[rows] = head.probabilities(features[visible], prior)
     return shares
 
 

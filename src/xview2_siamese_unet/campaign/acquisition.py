@@ -114,7 +114,7 @@ def read_date(text: str) -> str | None:
     A time without a zone is UTC.
     """
     match = _DATE.fullmatch(text.strip())
-    if match is None:
+    if not match:
         return None
     year, month, day, time = match.groups()
     try:

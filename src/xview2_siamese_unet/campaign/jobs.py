@@ -84,7 +84,8 @@ def make_task(job: Job, folder: Path, footprints: Path | None, settings: Mapping
     files = map(file_state, [*(file for image in images for file in _files_of(image.path)), *masks])
     parts = (made_with, text, job.pre is None, *files, footprints and sha256(footprints))
     arguments = {**settings, "aoi": area, "masks": masks, "overwrite": True}
-    arguments |= {} if footprints is None else {"footprints": footprints}
+    if footprints:
+        arguments["footprints"] = footprints
     return Task(job, folder, arguments, digest(parts))
 
 
@@ -123,10 +124,10 @@ def run_task(assess: Callable[..., object], task: Task) -> str | None:
     logging.disable(logging.CRITICAL)
     try:
         pre, post = (
-            None if each is None else _image(task.folder / INPUTS / task.job.name / side, each)
+            each and _image(task.folder / INPUTS / task.job.name / side, each)
             for side, each in (("pre", task.job.pre), ("post", task.job.post))
         )
-        assess(NO_PRE if pre is None else pre, post, task.scene, **task.arguments)
+        assess(pre or NO_PRE, post, task.scene, **task.arguments)
         reason = None
     except ProjectError as error:
         reason = str(error)
