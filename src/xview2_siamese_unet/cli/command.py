@@ -75,9 +75,8 @@ class ProjectCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command."""
         if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(
-                errors="backslashreplace"
-            )  # as for stderr: code pages of Windows lack most characters
+            # As for stderr: code pages of Windows lack most characters.
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
