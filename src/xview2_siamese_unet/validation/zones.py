@@ -16,9 +16,8 @@ from xview2_siamese_unet.types import AnyArray
 from xview2_siamese_unet.validation.intervals import SEED, TAIL, Counts, Interval, drawn_numbers, estimated
 
 _SPREADS: Final = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0])  # standard deviation of log odds between zones
-_SPREAD_PRIOR: Final = np.array(
-    [0.01, 0.04, 0.15, 0.25, 0.3, 0.25]
-)  # damage is patchy, which few labels cannot rule out
+# Damage is patchy, which few labels cannot rule out.
+_SPREAD_PRIOR: Final = np.array([0.01, 0.04, 0.15, 0.25, 0.3, 0.25])
 _STEPS: Final = np.linspace(-3, 3, 41)  # effect of a zone in these standard deviations
 _EFFECTS: Final = _SPREADS[:, None] * _STEPS
 _LOG_PRIOR: Final = stats.norm.logpdf(_STEPS) - special.logsumexp(stats.norm.logpdf(_STEPS))
